@@ -1,0 +1,24 @@
+"""Second Look: the pages in the order in which data travels. Start: ``streamlit run app.py``."""
+
+import streamlit as st
+
+from pages.components import gate, notices, shell
+
+st.set_page_config(page_title="Second Look", page_icon=":material/radiology:", layout="wide")
+
+PAGES = {
+    "": [st.Page("pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
+    "Data": [st.Page("pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset")],
+    "Models": [
+        st.Page("pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+    ],
+    "Films": [st.Page("pages/predict.py", title="Predict", icon=":material/search:", url_path="predict")],
+}
+
+gate.refuse_unprotected_exposure()
+page = st.navigation(PAGES)
+shell.sidebar_foot()
+page.run()
+if page.url_path != "train":  # the Train page watches its jobs itself: one polling fragment per page
+    notices.watch()

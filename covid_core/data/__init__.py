@@ -1,0 +1,1 @@
+"""Films on disk to a table, a split and grey pixels in memory."""

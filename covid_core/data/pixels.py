@@ -1,0 +1,64 @@
+"""Decoded films, once per size: grey pixels as uint8 in one memory-mapped file that all processes share.
+
+The file is a plain sequence of films without a header, so import can append to it while it decodes.
+"""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from covid_core import files
+from covid_core.data.dataset import Dataset
+from covid_core.data.images import read_film, to_square
+from covid_core.errors import DataError, ImageError
+from covid_core.work import Progress, cores, ordered_map, silent
+from covid_core.workspace import Workspace
+
+
+def pixels_path(workspace: Workspace, pixels_key: str, size: int) -> Path:
+    """Where the decoded films of that key and size lie, whether or not they exist yet."""
+    return workspace.pixels / f"{pixels_key[:32]}-{size}.u8"
+
+
+def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Progress = silent) -> np.ndarray:
+    """All films as a read-only uint8 array of shape (n, size, size), in the order of ``dataset.films``.
+
+    Decodes them first where the cache has none of this size; a second process that asks meanwhile decodes too and
+    the last one wins, with the same bytes. Raises DataError when a film of the data set has disappeared.
+    """
+    path = pixels_path(workspace, dataset.pixels_key, size)
+    expected = len(dataset.films) * size * size
+    if not path.exists() or path.stat().st_size != expected:
+        with files.published(path) as temporary:
+            _decode_into(temporary, dataset, size, progress)
+    os.utime(path)  # the least recently used goes first when the cache is trimmed
+    return np.memmap(path, dtype=np.uint8, mode="r", shape=(len(dataset.films), size, size))
+
+
+def decode_rows(dataset: Dataset, rows: Iterable[int], size: int) -> np.ndarray:
+    """A few films, straight from their files, as uint8 (len(rows), size, size)."""
+    return np.stack([_square_of(dataset, int(row), size) for row in rows])
+
+
+def _decode_into(path: Path, dataset: Dataset, size: int, progress: Progress) -> None:
+    total = len(dataset.films)
+    with open(path, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
+        squares = ordered_map(pool, lambda row: _square_of(dataset, row, size), range(total))
+        for done, square in enumerate(squares, start=1):
+            handle.write(square.tobytes())
+            if done % 50 == 0 or done == total:
+                progress(done / total, f"Decoding films at {size} px: {done:,} of {total:,}")
+
+
+def _square_of(dataset: Dataset, row: int, size: int) -> np.ndarray:
+    path = dataset.path_of(row)
+    try:
+        return to_square(read_film(path).pixels, size)
+    except ImageError as error:
+        raise DataError(
+            f"{dataset.films['image_id'].iat[row]} could be read at import and cannot be now ({error}) "
+            f"Is the folder {dataset.root} still there and unchanged?"
+        ) from error

@@ -1,0 +1,329 @@
+"""What is in a data set, in numbers: classes, ways out of imbalance, sizes, sources, grey levels.
+
+Everything about pixels comes from one pass over the cache of decoded films (``SUMMARY_SIZE`` pixels a side) and is kept
+beside it, so it is computed once per version of a data set.
+"""
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from covid_core import files
+from covid_core.data.dataset import Dataset
+from covid_core.data.images import jpeg_bytes, png_bytes, read_film, read_mask, resized_map, thumbnail
+from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.data.pixels import open_pixels
+from covid_core.errors import ImageError
+from covid_core.work import Progress, silent
+from covid_core.workspace import Workspace
+
+FORMAT = 1  # of the cached file; a change of its content takes the next number
+CHUNK = 256  # films at a time: 4 MB of pixels and 8 MB of squares at 128 px
+GREYS = np.arange(256)
+BORDER_SHARE = 10 / 128  # of the side; as wide as the border that the course study's classifiers were given
+UNKNOWN_SOURCE = "unknown"
+STRIPE = 4  # rows below a thumbnail in the colour of its class
+LARGEST_VIEW = 1024  # pixels; no screen shows a film larger than this in a dialog
+MASK_COLOUR = np.array([86, 180, 233])  # sky blue: stands out on grey
+MASK_STRENGTH = 0.18  # of the colour inside the lungs; the outline is drawn in full
+
+
+# Classes
+
+
+def class_table(counts: Mapping[str, int]) -> pd.DataFrame:
+    """Columns label, films, share (of all films, in [0, 1]), in the order of ``counts``."""
+    table = pd.DataFrame({"label": list(counts), "films": [int(n) for n in counts.values()]})
+    return table.assign(share=table["films"] / table["films"].sum())
+
+
+def imbalance_ratio(counts: Mapping[str, int]) -> float:
+    """How many times as many films the largest class has as the smallest; 1 is balanced."""
+    return max(counts.values()) / min(counts.values())
+
+
+def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
+    """What one film of each class counts so that all classes weigh the same: n / (k * n_c), with a mean of 1."""
+    total = sum(counts.values())
+    return {label: total / (len(counts) * films) for label, films in counts.items()}
+
+
+def resampling_table(counts: Mapping[str, int]) -> pd.DataFrame:
+    """What each way out of imbalance would do if it were applied to all films.
+
+    Returns:
+        Columns label, films, weight (class weights), kept and thrown_away (undersampling to the smallest class),
+        repeated (films drawn again by oversampling to the largest class) and times (how often a film is seen then).
+    """
+    smallest, largest = min(counts.values()), max(counts.values())
+    films = np.array(list(counts.values()))
+    return pd.DataFrame(
+        {
+            "label": list(counts),
+            "films": films,
+            "weight": list(class_weights(counts).values()),
+            "kept": smallest,
+            "thrown_away": films - smallest,
+            "repeated": largest - films,
+            "times": largest / films,
+        }
+    )
+
+
+# Files and sources
+
+
+def size_table(films: pd.DataFrame) -> pd.DataFrame:
+    """Columns width, height (pixels of the file), label, films; the most frequent first."""
+    return _counted(films, ["width", "height", "label"])
+
+
+def mode_table(films: pd.DataFrame) -> pd.DataFrame:
+    """Columns mode (kind of pixel in the file, "L" is 8-bit grey), label, films; the most frequent first."""
+    return _counted(films, ["mode", "label"])
+
+
+def _counted(films: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    counted = films.groupby(columns, sort=True).size().rename("films").reset_index()
+    return counted.sort_values("films", ascending=False, kind="stable", ignore_index=True)
+
+
+def source_table(films: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
+    """Films per source (index, the largest first, UNKNOWN_SOURCE last) and class (columns)."""
+    source = films["source"].where(films["source"] != "", UNKNOWN_SOURCE)
+    table = pd.crosstab(source, films["label"]).reindex(columns=list(classes), fill_value=0)
+    order = sorted(table.index, key=lambda name: (name == UNKNOWN_SOURCE, -table.loc[name].sum(), name))
+    return table.loc[order].rename_axis(index="source", columns=None)
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """What the source alone says about the class, over the films whose source is known.
+
+    ``one_class`` is the share of films whose source holds a single class; ``guessed`` the share that is right when every
+    source is called by its most frequent class; ``majority`` the share that is right when all are called the most
+    frequent class. All three are nan where no source is known.
+    """
+
+    known: int
+    unknown: int
+    sources: int
+    one_class: float
+    guessed: float
+    majority: float
+
+
+def source_summary(table: pd.DataFrame) -> SourceSummary:
+    """Summary of a table from ``source_table``."""
+    known = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
+    total, unknown = int(known.to_numpy().sum()), int(table.to_numpy().sum() - known.to_numpy().sum())
+    if not total:
+        return SourceSummary(0, unknown, 0, float("nan"), float("nan"), float("nan"))
+    alone = known[(known > 0).sum(axis=1) == 1].to_numpy().sum()
+    guessed, majority = known.max(axis=1).sum(), known.sum().max()
+    return SourceSummary(
+        total, unknown, len(known), float(alone / total), float(guessed / total), float(majority / total)
+    )
+
+
+# Pixels
+
+
+@dataclass(frozen=True)
+class PixelSummary:
+    """Grey levels of a data set at SUMMARY_SIZE. Black is 0, white is 255.
+
+    ``films`` int64 (k,); ``histograms`` int64 (k, 256), pixels per grey level; ``means`` and ``deviations`` float32
+    (k, size, size), over the films of each class; ``film_means`` and ``film_deviations`` float32 (n,), over the pixels of
+    each film, in the order of ``dataset.films``; ``codes`` int64 (n,), the position of each film's class in ``classes``.
+    Standard deviations divide by n.
+    """
+
+    classes: tuple[str, ...]
+    films: np.ndarray
+    histograms: np.ndarray
+    means: np.ndarray
+    deviations: np.ndarray
+    film_means: np.ndarray
+    film_deviations: np.ndarray
+    codes: np.ndarray
+
+
+def summary_path(workspace: Workspace, dataset: Dataset) -> Path:
+    """Where the pixel summary of this version of a data set is kept."""
+    return workspace.tables / f"{dataset.version[:32]}-pixels-{FORMAT}.npz"
+
+
+def pixel_summary(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> PixelSummary:
+    """The pixel summary, from the cache where it is there and whole, else computed and kept.
+
+    Raises DataError when films have to be decoded again and are gone.
+    """
+    path = summary_path(workspace, dataset)
+    codes = np.searchsorted(dataset.classes, dataset.films["label"].to_numpy(dtype=str))
+    try:
+        with np.load(path) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        return PixelSummary(dataset.classes, codes=codes, **arrays)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        # not there yet, or torn: a cache may be emptied or damaged at any time and is made again
+        arrays = summarise(
+            open_pixels(workspace, dataset, SUMMARY_SIZE, progress), codes, len(dataset.classes), progress
+        )
+    with files.published(path) as temporary:
+        np.savez(temporary, **arrays)
+    return PixelSummary(dataset.classes, codes=codes, **arrays)
+
+
+def summarise(
+    pixels: np.ndarray, codes: np.ndarray, classes: int, progress: Progress = silent
+) -> dict[str, np.ndarray]:
+    """The arrays of a PixelSummary in one pass over ``pixels``, uint8 (n, size, size), a chunk in memory at a time.
+
+    All sums are of whole numbers and exact, so the result does not depend on the size of the chunk.
+    """
+    total, area = len(pixels), pixels.shape[1] * pixels.shape[2]
+    histograms = np.zeros((classes, 256), np.int64)
+    sums, squares = np.zeros((2, classes, area), np.int64)
+    of_films = np.empty((2, total), np.float32)
+    for start in range(0, total, CHUNK):
+        chunk, chunk_codes = np.asarray(pixels[start : start + CHUNK]).reshape(-1, area), codes[start : start + CHUNK]
+        per_film = np.stack([np.bincount(film, minlength=256) for film in chunk])
+        of_films[:, start : start + len(chunk)] = _moments(per_film @ GREYS, per_film @ GREYS**2, area)
+        for code in np.unique(chunk_codes):
+            mine = chunk_codes == code
+            films = chunk if mine.all() else chunk[mine]
+            histograms[code] += per_film[mine].sum(axis=0)
+            sums[code] += films.sum(axis=0, dtype=np.uint32)
+            squares[code] += np.square(films, dtype=np.uint16).sum(axis=0, dtype=np.uint32)  # 255 squared fits
+        progress(min(1.0, (start + CHUNK) / total), f"Reading grey levels: {min(start + CHUNK, total):,} of {total:,}")
+    films = np.bincount(codes, minlength=classes)
+    means, deviations = _moments(sums, squares, films[:, None])
+    shape = (classes, *pixels.shape[1:])
+    return {
+        "films": films,
+        "histograms": histograms,
+        "means": means.reshape(shape).astype(np.float32),
+        "deviations": deviations.reshape(shape).astype(np.float32),
+        "film_means": of_films[0],
+        "film_deviations": of_films[1],
+    }
+
+
+def _moments(sums: np.ndarray, squares: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    mean = sums / n
+    return mean, np.sqrt(np.maximum(squares / n - mean**2, 0))
+
+
+def histogram_shares(summary: PixelSummary) -> np.ndarray:
+    """Share of the pixels of each class at each grey level: float64 (k, 256), rows sum to 1."""
+    return summary.histograms / summary.histograms.sum(axis=1, keepdims=True)
+
+
+def exposure_table(summary: PixelSummary, of: str = "film_means") -> pd.DataFrame:
+    """How the films of each class spread in one number per film: columns label, films, mean and five percentiles.
+
+    Args:
+        summary: of the data set.
+        of: "film_means" (brightness) or "film_deviations" (contrast), in grey levels.
+
+    Returns:
+        Columns label, films, mean, p5, p25, median, p75, p95.
+    """
+    values = getattr(summary, of)
+    rows = []
+    for code, label in enumerate(summary.classes):
+        mine = values[summary.codes == code].astype(float)
+        p5, p25, median, p75, p95 = np.percentile(mine, [5, 25, 50, 75, 95])
+        rows.append((label, len(mine), mine.mean(), p5, p25, median, p75, p95))
+    return pd.DataFrame(rows, columns=["label", "films", "mean", "p5", "p25", "median", "p75", "p95"])
+
+
+def mean_differences(summary: PixelSummary) -> dict[tuple[str, str], np.ndarray]:
+    """Mean image of the first class less that of the second, for every pair: float32 (size, size), in grey levels."""
+    pairs = combinations(range(len(summary.classes)), 2)
+    return {(summary.classes[a], summary.classes[b]): summary.means[a] - summary.means[b] for a, b in pairs}
+
+
+def border_mask(size: int) -> np.ndarray:
+    """Bool (size, size): the frame along the four sides, BORDER_SHARE of the side wide, where hardly any lung is."""
+    width = max(1, round(BORDER_SHARE * size))
+    mask = np.ones((size, size), bool)
+    mask[width:-width, width:-width] = False
+    return mask
+
+
+def difference_table(summary: PixelSummary) -> pd.DataFrame:
+    """Mean absolute difference of the mean images, in grey levels: columns first, second, border, inside."""
+    border = border_mask(summary.means.shape[1])
+    rows = [
+        (first, second, float(np.abs(image[border]).mean()), float(np.abs(image[~border]).mean()))
+        for (first, second), image in mean_differences(summary).items()
+    ]
+    return pd.DataFrame(rows, columns=["first", "second", "border", "inside"])
+
+
+# Pictures
+
+
+def thumbnails(pixels: np.ndarray, rows: Iterable[int], colours: Iterable[str]) -> list[bytes]:
+    """JPEG files of some films from the pixel cache, each on a stripe in its class's colour (``#RRGGBB``)."""
+    return [jpeg_bytes(_striped(np.asarray(pixels[row]), colour)) for row, colour in zip(rows, colours, strict=True)]
+
+
+def _striped(film: np.ndarray, colour: str) -> np.ndarray:
+    height, width = film.shape
+    picture = np.empty((height + STRIPE, width, 3), np.uint8)
+    picture[:height] = film[:, :, None]
+    picture[height:] = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
+    return picture
+
+
+@dataclass(frozen=True)
+class FilmView:
+    """A film for a large view: a PNG file, the file's size in bytes, and what was changed to read it, in words."""
+
+    content: bytes
+    file_bytes: int
+    notes: tuple[str, ...]
+
+
+def film_view(dataset: Dataset, row: int, with_mask: bool = False) -> FilmView:
+    """One film straight from its file, the lungs marked where that is wanted. Raises ImageError when it cannot be read.
+
+    Its proportions are kept, on a black square of at most LARGEST_VIEW pixels.
+    """
+    path = dataset.path_of(row)
+    film = read_film(path)
+    side = min(LARGEST_VIEW, max(film.pixels.shape))
+    picture = thumbnail(film.pixels, side)
+    if with_mask:
+        picture = _with_lungs(picture, thumbnail(_fitted_mask(dataset, row, film.pixels.shape), side) > 127)
+    return FilmView(png_bytes(picture), path.stat().st_size, film.notes)
+
+
+def _fitted_mask(dataset: Dataset, row: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The film's lung mask at the film's own size, uint8, 0 or 255. Raises ImageError when there is none."""
+    mask_path = dataset.films["mask_path"].iat[row]
+    if not mask_path:
+        raise ImageError("This film has no lung mask.")
+    height, width = shape
+    lungs = resized_map(read_mask(dataset.root / mask_path), width, height) > 0.5
+    return np.where(lungs, 255, 0).astype(np.uint8)
+
+
+def _with_lungs(picture: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """A film, uint8 (h, w), with the lungs faintly coloured and outlined: uint8 (h, w, 3)."""
+    shrunk = lungs.copy()
+    for axis in (0, 1):
+        for step in (-1, 1):
+            shrunk &= np.roll(lungs, step, axis)
+    colour = np.where(lungs, MASK_STRENGTH, 0.0)
+    colour[lungs & ~shrunk] = 1.0
+    mixed = picture[:, :, None] * (1 - colour[:, :, None]) + MASK_COLOUR * colour[:, :, None]
+    return mixed.astype(np.uint8)

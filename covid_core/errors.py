@@ -1,0 +1,53 @@
+"""The errors that a user can mend. Anything else is a bug and keeps its traceback.
+
+CovidCoreError
+├── InvalidChoice          a setting breaks a rule; names the rule and the value received
+├── ImageError             one file could not be read faithfully
+├── DataError              a data set, folder or archive cannot be used
+│   └── NotFound           there is no data set, run or study of that id
+├── WeightsUnavailable     ImageNet weights are neither cached nor to be had
+├── RunError               a run or job cannot do what was asked
+│   ├── RunDamaged         the run's files are missing, torn or changed
+│   └── JobRefused         the job was not started, and why
+└── Stopped                the user asked a job to stop
+"""
+
+
+class CovidCoreError(Exception):
+    """Base of all errors whose text is meant for the user: one sentence, what was wrong and what to try."""
+
+
+class InvalidChoice(CovidCoreError, ValueError):
+    """A setting breaks a rule. The text names the rule and the value received."""
+
+
+class ImageError(CovidCoreError):
+    """A file could not be read faithfully, so nothing may be predicted from it."""
+
+
+class DataError(CovidCoreError):
+    """A data set, folder or archive cannot be used."""
+
+
+class NotFound(DataError):
+    """There is no data set, run or study of that id in the workspace."""
+
+
+class WeightsUnavailable(CovidCoreError):
+    """ImageNet weights were asked for and are neither in the cache nor to be had from the network."""
+
+
+class RunError(CovidCoreError):
+    """A run or job cannot do what was asked of it."""
+
+
+class RunDamaged(RunError):
+    """Files of a run are missing, torn, or not the ones that the run recorded."""
+
+
+class JobRefused(RunError):
+    """The job was not started."""
+
+
+class Stopped(CovidCoreError):
+    """The user asked the job to stop. Workers raise it; it is not a failure."""

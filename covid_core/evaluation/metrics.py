@@ -1,0 +1,328 @@
+"""Measures of one run's answers on one part of its films, each with its interval and the number of films it rests on.
+
+Undefined is not a number, with the reason in words; it is never 0. Curves and areas are computed here, in a few lines
+of NumPy, and tested against scikit-learn to 1e-12, because importing scikit-learn takes longer than a page may.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from covid_core.errors import DataError
+
+SCORE_PREFIX = "score_"
+CONFIDENCE = 0.95  # of every interval in the app
+Z = 1.959963984540054  # two-sided normal quantile of CONFIDENCE
+NO_FILMS = "there are no films in this part"
+NOT_A_NUMBER = "some scores are not numbers"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that somebody may rely on.
+
+    ``value`` is nan where it is undefined. ``low`` and ``high`` bound its 95 % interval (nan where none is computed),
+    ``n`` is the number of films it rests on, ``note`` says why it is undefined or what was left out.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    note: str = ""
+
+    @property
+    def is_defined(self) -> bool:
+        return not math.isnan(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        return not math.isnan(self.low)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A run's answers on some films, as arrays.
+
+    ``y_true`` of shape (films,) holds positions in ``classes``; ``y_prob`` of shape (films, classes) holds the scores.
+    """
+
+    classes: tuple[str, ...]
+    image_ids: np.ndarray
+    y_true: np.ndarray
+    y_prob: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.y_true)
+
+    @cached_property
+    def answered(self) -> np.ndarray:
+        """Of shape (films,): whether all scores of the film are finite. A film without them has no answer."""
+        return np.isfinite(self.y_prob).all(axis=1)
+
+    @cached_property
+    def y_pred(self) -> np.ndarray:
+        """Of shape (films,): position of the highest score, the first of equal ones, or -1 where there is no answer."""
+        if not self.n:
+            return np.empty(0, dtype=np.intp)
+        return np.where(self.answered, np.argmax(np.where(self.answered[:, None], self.y_prob, 0), axis=1), -1)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Of shape (films,): whether the answer is the label. No answer is not right."""
+        return self.y_pred == self.y_true
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Of shape (classes, classes): films by label (rows) and answer (columns). Unanswered films are in none."""
+        k = len(self.classes)
+        cells = self.y_true[self.answered] * k + self.y_pred[self.answered]
+        return np.bincount(cells, minlength=k * k).reshape(k, k)
+
+    @cached_property
+    def films(self) -> np.ndarray:
+        """Of shape (classes,): films of each label, answered or not."""
+        return np.bincount(self.y_true, minlength=len(self.classes))
+
+
+def classes_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """Class names of a prediction table, in the order of its score columns."""
+    return tuple(name.removeprefix(SCORE_PREFIX) for name in table.columns if name.startswith(SCORE_PREFIX))
+
+
+def answers(table: pd.DataFrame, part: str) -> Answers:
+    """The films of one part of a prediction table as arrays.
+
+    Raises DataError for a table without the columns of one, and for a label that has no score column.
+    """
+    classes = classes_of(table)
+    if not classes or not {"image_id", "part", "label"} <= set(table.columns):
+        raise DataError("The predictions lack a column: image_id, part, label and a score for every class are needed.")
+    films = table.loc[(table["part"] == part).to_numpy()]
+    y_true = pd.Index(classes).get_indexer(films["label"])
+    if (y_true < 0).any():
+        unknown = films["label"].iloc[int(np.argmax(y_true < 0))]
+        raise DataError(f"The predictions hold films of the class {unknown!r}, for which there are no scores.")
+    y_prob = films[[SCORE_PREFIX + label for label in classes]].to_numpy(dtype=float)
+    return Answers(classes, films["image_id"].to_numpy(dtype=object), y_true, y_prob)
+
+
+def predicted_labels(given: Answers) -> np.ndarray:
+    """Of shape (films,): the class with the highest score, an empty string where a score is not a number."""
+    return np.array([*given.classes, ""], dtype=object)[given.y_pred]
+
+
+def wilson(hits: int, total: int, reason: str = NO_FILMS) -> Measure:
+    """A share with its 95 % score interval: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212.
+    Undefined for ``total`` 0, for ``reason``.
+    """
+    if total == 0:
+        return Measure(math.nan, note=reason)
+    share = hits / total
+    centre = share + Z**2 / (2 * total)
+    half = Z * math.sqrt(share * (1 - share) / total + Z**2 / (4 * total**2))
+    scale = 1 + Z**2 / total
+    low = 0.0 if hits == 0 else (centre - half) / scale
+    high = 1.0 if hits == total else (centre + half) / scale
+    return Measure(share, low, high, int(total))
+
+
+def accuracy(given: Answers) -> Measure:
+    """Share of films whose answer is the label, with its Wilson interval."""
+    return wilson(int(given.right.sum()), given.n)
+
+
+def confusion(given: Answers) -> pd.DataFrame:
+    """Films by label (rows) and answer (columns)."""
+    return pd.DataFrame(
+        given.counts, index=pd.Index(given.classes, name="label"), columns=pd.Index(given.classes, name="answer")
+    )
+
+
+def prevalence(given: Answers, label: str) -> Measure:
+    """Share of the films that are of ``label``."""
+    return wilson(int(given.films[given.classes.index(label)]), given.n)
+
+
+def sensitivity(given: Answers, label: str) -> Measure:
+    """TP / (TP + FN): share of the films of ``label`` that are called so (= recall)."""
+    k = given.classes.index(label)
+    return wilson(int(given.counts[k, k]), int(given.films[k]), f"no film of this part is {label}")
+
+
+def specificity(given: Answers, label: str) -> Measure:
+    """TN / (TN + FP): share of the films of other classes that are not called ``label``."""
+    k = given.classes.index(label)
+    others = given.n - int(given.films[k])
+    called = int(given.counts[:, k].sum() - given.counts[k, k])
+    return wilson(others - called, others, f"every film of this part is {label}" if given.n else NO_FILMS)
+
+
+def ppv(given: Answers, label: str) -> Measure:
+    """TP / (TP + FP): share of the films called ``label`` that are of it (= precision)."""
+    k = given.classes.index(label)
+    return wilson(int(given.counts[k, k]), int(given.counts[:, k].sum()), f"no film was called {label}")
+
+
+def npv(given: Answers, label: str) -> Measure:
+    """TN / (TN + FN): share of the films called something else that are indeed not ``label``."""
+    k = given.classes.index(label)
+    called_other = int(given.answered.sum() - given.counts[:, k].sum())
+    missed = int(given.counts[k].sum() - given.counts[k, k])
+    return wilson(called_other - missed, called_other, f"every film was called {label}" if given.n else NO_FILMS)
+
+
+def f1(given: Answers, label: str) -> Measure:
+    """2 TP / (2 TP + FP + FN), the harmonic mean of sensitivity and ppv.
+
+    Source: van Rijsbergen, "Information Retrieval" (1979), chapter 7. No interval; undefined where a class neither
+    occurs nor is answered.
+    """
+    k = given.classes.index(label)
+    total = int(given.films[k] + given.counts[:, k].sum())
+    if total == 0:
+        return Measure(math.nan, note=f"no film is {label} and none was called so")
+    return Measure(2 * int(given.counts[k, k]) / total, n=given.n)
+
+
+def auroc(given: Answers, label: str) -> Measure:
+    """Area under the ROC curve of ``label`` against the rest: how often a film of it has the higher score, ties half.
+
+    (R - P(P + 1)/2) / (P N), R the sum of the mid-ranks of the P films of ``label`` among all P + N.
+    Source: Hanley and McNeil, Radiology 143 (1982) 29-36. No interval.
+    """
+    return _one_against_rest(given, label, _rank_area)
+
+
+def auprc(given: Answers, label: str) -> Measure:
+    """Average precision of ``label`` against the rest: ppv times the step in sensitivity, over all thresholds.
+
+    No interpolation, as in scikit-learn's ``average_precision_score``. The value of an uninformed run is the share of
+    ``label``, not 0.5. No interval.
+    """
+    return _one_against_rest(given, label, _average_precision)
+
+
+def _one_against_rest(given: Answers, label: str, area: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
+    reason = _no_curve_because(given, label)
+    if reason:
+        return Measure(math.nan, n=given.n, note=reason)
+    k = given.classes.index(label)
+    return Measure(area(given.y_true == k, given.y_prob[:, k]), n=given.n)
+
+
+def _no_curve_because(given: Answers, label: str) -> str:
+    """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
+    films = int(given.films[given.classes.index(label)])
+    if given.n == 0:
+        return NO_FILMS
+    if films == 0:
+        return f"no film of this part is {label}"
+    if films == given.n:
+        return f"every film of this part is {label}"
+    return "" if given.answered.all() else NOT_A_NUMBER
+
+
+def _rank_area(is_label: np.ndarray, score: np.ndarray) -> float:
+    _, position, ties = np.unique(score, return_inverse=True, return_counts=True)
+    mid_rank = (np.cumsum(ties) - (ties - 1) / 2)[position]
+    positives = int(is_label.sum())
+    above = mid_rank[is_label].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * (len(score) - positives)))
+
+
+def _average_precision(is_label: np.ndarray, score: np.ndarray) -> float:
+    hits, called, _ = _by_falling_threshold(is_label, score)
+    return float(np.sum(np.diff(hits, prepend=0) / hits[-1] * (hits / called)))
+
+
+def _by_falling_threshold(is_label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Films of the class among those called so, films called so, and the threshold, for each distinct score."""
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return np.cumsum(is_label[order])[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
+
+
+def roc_points(given: Answers, label: str) -> pd.DataFrame:
+    """Points of the ROC curve, one per distinct score, from "call nothing" to "call everything".
+
+    Columns false_positive_rate, sensitivity, threshold (a film is called ``label`` at or above it). Empty where the
+    curve is undefined.
+    """
+    if _no_curve_because(given, label):
+        return pd.DataFrame({"false_positive_rate": [], "sensitivity": [], "threshold": []})
+    k = given.classes.index(label)
+    hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
+    false_alarms = called - hits
+    return pd.DataFrame(
+        {
+            "false_positive_rate": np.concatenate([[0.0], false_alarms / false_alarms[-1]]),
+            "sensitivity": np.concatenate([[0.0], hits / hits[-1]]),
+            "threshold": np.concatenate([[np.inf], threshold]),
+        }
+    )
+
+
+def precision_recall_points(given: Answers, label: str) -> pd.DataFrame:
+    """Points of the precision-recall curve, one per distinct score, from the highest threshold to the lowest.
+
+    Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is called, ppv is undefined,
+    so unlike scikit-learn's there is no made-up first point at ppv 1.
+    """
+    if _no_curve_because(given, label):
+        return pd.DataFrame({"sensitivity": [], "ppv": [], "threshold": []})
+    k = given.classes.index(label)
+    hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
+    return pd.DataFrame({"sensitivity": hits / hits[-1], "ppv": hits / called, "threshold": threshold})
+
+
+CLASS_MEASURES: dict[str, Callable[[Answers, str], Measure]] = {
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "ppv": ppv,
+    "npv": npv,
+    "f1": f1,
+    "auroc": auroc,
+    "auprc": auprc,
+}
+
+
+def per_class(given: Answers) -> dict[str, dict[str, Measure]]:
+    """Every measure of CLASS_MEASURES for every class: ``per_class(given)["COVID"]["sensitivity"]``."""
+    return {label: {name: of(given, label) for name, of in CLASS_MEASURES.items()} for label in given.classes}
+
+
+def balanced_accuracy(given: Answers) -> Measure:
+    """Mean sensitivity over the classes that have films in the part. No interval."""
+    return _mean_over_classes(given, sensitivity)
+
+
+def macro_f1(given: Answers) -> Measure:
+    """Mean F1 over the classes that occur or are answered. No interval."""
+    return _mean_over_classes(given, f1)
+
+
+def macro_auroc(given: Answers) -> Measure:
+    """Mean one-against-rest AUROC over the classes for which it is defined. No interval."""
+    return _mean_over_classes(given, auroc)
+
+
+def _mean_over_classes(given: Answers, measure: Callable[[Answers, str], Measure]) -> Measure:
+    values = {label: measure(given, label) for label in given.classes}
+    defined = [found.value for found in values.values() if found.is_defined]
+    if not defined:
+        return Measure(math.nan, n=given.n, note=next((found.note for found in values.values()), NO_FILMS))
+    return Measure(float(np.mean(defined)), n=given.n, note=_left_out(values.items()))
+
+
+def _left_out(values: Iterable[tuple[str, Measure]]) -> str:
+    """Which classes a mean leaves out, and why."""
+    return "; ".join(f"{label} is left out: {found.note}" for label, found in values if not found.is_defined)

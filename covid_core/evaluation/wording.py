@@ -1,0 +1,124 @@
+"""A comparison in plain English, made from its numbers and nothing else."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from covid_core.evaluation.comparison import (
+    Candidate,
+    Paired,
+    beats_majority,
+    chosen_by_validation,
+    paired,
+    ranked,
+)
+from covid_core.evaluation.metrics import Measure
+from covid_core.formatting import count, duration, interval, milliseconds, plural, points, share
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The comparison in words. ``headline`` answers, ``details`` say why, ``warnings`` what to beware of."""
+
+    headline: str
+    details: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def summary(candidates: Sequence[Candidate]) -> Summary:
+    """The comparison of one group of candidates in plain English, from the numbers alone."""
+    order = [c for c in ranked(candidates) if c.assessment.test.is_defined]
+    if not order:
+        return Summary("None of these runs has answered a test film.")
+    details = [_majority_sentence(order), _validation_sentence(order), _cost_sentence(order)]
+    return Summary(_headline(order), tuple(text for text in details if text), tuple(_warnings(candidates)))
+
+
+def in_words(measure: Measure) -> str:
+    """A share with its interval where it has one: ``90.4 % [87.8, 92.5]``."""
+    if measure.has_interval:
+        return interval(measure.value, measure.low, measure.high)
+    return share(measure.value)
+
+
+def p_in_words(p: float) -> str:
+    """A p value: ``p = 0.034``, ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
+
+
+def _headline(order: Sequence[Candidate]) -> str:
+    best = order[0].assessment
+    reached = f"{in_words(best.test)} of {plural(best.test.n, 'test film')}"
+    if not beats_majority(best):
+        who = "This run does not beat" if len(order) == 1 else f"None of these {len(order)} runs beats"
+        name = f"{order[0].name} reaches" if len(order) == 1 else f"the highest, {order[0].name}, reaches"
+        return f"{who} always answering {best.majority_label}: {name} {reached}."
+    if len(order) == 1:
+        return f"{order[0].name} answers {reached} rightly."
+    lead = paired(best, order[1].assessment)
+    if lead.only_first == lead.only_second:
+        return f"{order[0].name} and {order[1].name} are level at the top: {reached}. {_lead_in_words(order, lead)}"
+    return f"{order[0].name} is the best of {len(order)} runs: {reached}. {_lead_in_words(order, lead)}"
+
+
+def _lead_in_words(order: Sequence[Candidate], lead: Paired) -> str:
+    """By how much the first leads the second, and whether that could be chance."""
+    evidence = (
+        f"{plural(lead.only_first, 'film')} that only {order[0].name} has right against {count(lead.only_second)} "
+        f"that only {order[1].name} has (exact McNemar {p_in_words(lead.p)})"
+    )
+    if lead.only_first == lead.only_second:
+        return f"They differ by {evidence}." if lead.only_first else "They are right on the same films."
+    verdict = "the difference could be chance" if lead.could_be_chance else "that is more than chance"
+    by = points(lead.difference, lead.low, lead.high)
+    return f"It leads {order[1].name} by {by}; {verdict}: {evidence}."
+
+
+def _majority_sentence(order: Sequence[Candidate]) -> str:
+    best = order[0].assessment
+    base = f"Always answering {best.majority_label} would reach {share(best.majority['test'].value)}"
+    losers = [c for c in order if not beats_majority(c.assessment)]
+    if len(losers) == len(order):
+        return f"{base}; to beat that, a run needs more films right than chance explains (one-sided exact test at 5 %)."
+    above = best.test.value - best.majority["test"].value
+    sentence = f"{base}; {order[0].name} is {points(above)} above it ({p_in_words(best.p_majority)})"
+    return f"{sentence}, {len(losers)} of {len(order)} runs do not beat it." if losers else f"{sentence}."
+
+
+def _validation_sentence(order: Sequence[Candidate]) -> str:
+    """Validation chooses, test reports: whoever picks the best test result reports luck as well."""
+    chosen = chosen_by_validation(order)
+    if chosen is None or len(order) == 1:
+        return ""
+    found = chosen.assessment
+    if chosen.id == order[0].id:
+        return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(found.validation)})."
+    against = f"{share(found.validation.value)} against {share(order[0].assessment.validation.value)}"
+    return (
+        f"Choose by validation, not by test: it picks {chosen.name} ({against}), "
+        f"and the test part then reports {in_words(found.test)}."
+    )
+
+
+def _cost_sentence(order: Sequence[Candidate]) -> str:
+    costs = [_cost(candidate) for candidate in order[:2]]
+    if not costs[0]:
+        return ""
+    second = f"; {order[1].name} {costs[1]}" if len(costs) > 1 and costs[1] else ""
+    return f"What it costs: {order[0].name} {costs[0]}{second}."
+
+
+def _cost(candidate: Candidate) -> str:
+    words = []
+    if not math.isnan(candidate.seconds):
+        words.append(f"trained for {duration(candidate.seconds)}")
+    if not math.isnan(candidate.ms_per_film):
+        words.append(f"takes {milliseconds(candidate.ms_per_film)} per film")
+    return " and ".join(words)
+
+
+def _warnings(candidates: Sequence[Candidate]) -> list[str]:
+    found = [f"{c.name}: {', '.join(c.marks)}." for c in candidates if c.marks]
+    if len({c.split_hash for c in candidates}) > 1:
+        found.append("The test films are the same, but some of these runs were trained on different films.")
+    return found

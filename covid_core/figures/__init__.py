@@ -1,0 +1,1 @@
+"""Numbers to Plotly figures. Nothing here computes a result, and nothing here knows the screen."""

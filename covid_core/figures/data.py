@@ -1,0 +1,246 @@
+"""Figures of what is in a data set: classes, grey levels, mean images, sizes and sources.
+
+Every function takes finished numbers of ``data.summary``. Classes have their colour in all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from covid_core.data.summary import UNKNOWN_SOURCE
+from covid_core.figures.evaluation import literal
+from covid_core.figures.theme import NEUTRAL, class_colours, settled
+from covid_core.formatting import count, plural, share
+
+BAR_HEIGHT = 44  # pixels per bar
+GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
+# Black is "no difference", as films lie on black; the two ends are told apart with any kind of colour vision.
+DIFFERENCE_SCALE = [[0, "#56B4E9"], [0.5, "#000000"], [1, "#E69F00"]]
+LEAST_RANGE = 10  # grey levels; below it a difference of mean images is noise and must not fill the scale
+PICTURES_HEIGHT = 300
+MOST_SOURCES = 12  # bars that are told apart at a glance; the rest is one bar
+LONGEST_SOURCE = 48  # characters of a web address beside its bar
+DOT_AREA = 40  # pixels across for the most frequent size
+
+
+def class_bars(table: pd.DataFrame) -> go.Figure:
+    """Films per class, from ``summary.class_table``: a bar each, with its count and share."""
+    figure = _bars(table["label"], table["films"], [f"{count(r.films)} ({share(r.share)})" for r in table.itertuples()])
+    figure.update_xaxes(title="Films")
+    return figure
+
+
+def weight_bars(weights: Mapping[str, float]) -> go.Figure:
+    """What one film of each class counts under balanced class weights; the line at 1 is a balanced class."""
+    figure = _bars(list(weights), list(weights.values()), [f"{weight:.3f}" for weight in weights.values()])
+    figure.add_vline(1, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
+    figure.update_xaxes(title="Weight of one film")
+    return figure
+
+
+def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
+    """Films per class after ``way``, "undersample" or "oversample": kept in colour, thrown away or repeated faint.
+
+    ``table`` comes from ``summary.resampling_table``.
+    """
+    under = way == "undersample"
+    kept, other = (table["kept"], table["thrown_away"]) if under else (table["films"], table["repeated"])
+    names, colours = [literal(label) for label in table["label"]], list(class_colours(table["label"]).values())
+    figure = go.Figure()
+    parts = (("Kept" if under else "Films", kept, 1.0), ("Thrown away" if under else "Drawn again", other, 0.3))
+    for name, values, opacity in parts:
+        figure.add_bar(
+            y=names,
+            x=values,
+            name=name,
+            orientation="h",
+            marker={"color": colours, "opacity": opacity},
+            hovertemplate="%{y}: %{x:,} films<extra>" + name + "</extra>",
+            showlegend=False,
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="Films")
+    figure.update_yaxes(type="category", autorange="reversed")
+    return settled(figure, height=90 + BAR_HEIGHT * len(table))
+
+
+def _bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> go.Figure:
+    figure = go.Figure(
+        go.Bar(
+            y=[literal(label) for label in labels],
+            x=list(values),
+            orientation="h",
+            marker={"color": list(class_colours(labels).values())},
+            text=list(texts),
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{text}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(range=[0, 1.35 * max(values)])  # room for the text behind the longest bar
+    figure.update_yaxes(type="category", autorange="reversed")
+    return settled(figure, height=90 + BAR_HEIGHT * len(labels), showlegend=False)
+
+
+def intensity_lines(shares: np.ndarray, classes: Sequence[str]) -> go.Figure:
+    """Share of pixels per grey level, one line per class. ``shares``: (k, 256), rows sum to 1."""
+    figure = go.Figure()
+    for (label, colour), row in zip(class_colours(classes).items(), shares, strict=True):
+        figure.add_scatter(
+            x=np.arange(256),
+            y=100 * row,
+            mode="lines",
+            line={"color": colour, "width": 2},
+            name=literal(label),
+            hovertemplate="%{y:.2f} % of the pixels at grey %{x}<extra>%{fullData.name}</extra>",
+        )
+    top = 100 * np.delete(shares, [0, 255], axis=1).max()  # margins are pure black or white; they may leave the picture
+    figure.update_xaxes(title="Grey level (0 black, 255 white)", range=[0, 255])
+    figure.update_yaxes(title="Pixels", ticksuffix=" %", range=[0, 1.15 * top])
+    return settled(figure, height=340)
+
+
+def class_pictures(images: np.ndarray, classes: Sequence[str], quantity: str) -> go.Figure:
+    """One grey picture per class, all on one scale.
+
+    Args:
+        images: (k, size, size), grey levels.
+        classes: names above the pictures.
+        quantity: "mean" (scale 0 to 255) or "deviation" (scale from 0 to the largest value).
+    """
+    top = 255.0 if quantity == "mean" else float(np.ceil(images.max()))
+    titles = [literal(label) for label in classes]
+    return _pictures(images, titles, GREY_SCALE, 0.0, top, "Mean grey" if quantity == "mean" else "Standard deviation")
+
+
+def difference_pictures(differences: Mapping[tuple[str, str], np.ndarray]) -> go.Figure:
+    """First mean image less the second, for every pair, on one scale around 0: orange, the first is brighter."""
+    images = np.stack(list(differences.values()))
+    top = max(float(LEAST_RANGE), float(np.ceil(np.abs(images).max())))
+    titles = [f"{literal(first)} −<br>{literal(second)}" for first, second in differences]
+    return _pictures(images, titles, DIFFERENCE_SCALE, -top, top, "Difference in grey levels")
+
+
+def _pictures(
+    images: np.ndarray, titles: Sequence[str], scale: list, low: float, high: float, quantity: str
+) -> go.Figure:
+    """Pictures in rows of at most three, squares whatever the width, one colour bar below."""
+    columns = min(3, len(images))
+    rows = -(-len(images) // columns)
+    figure = make_subplots(
+        rows, columns, subplot_titles=list(titles), horizontal_spacing=0.02, vertical_spacing=0.16 / rows
+    )
+    for place, image in enumerate(images):
+        figure.add_trace(
+            go.Heatmap(
+                z=np.round(image, 1).astype(np.float32),
+                coloraxis="coloraxis",
+                name=titles[place].replace("<br>", " "),
+                hovertemplate="%{z:.1f} at column %{x}, row %{y}<extra>%{fullData.name}</extra>",
+            ),
+            row=place // columns + 1,
+            col=place % columns + 1,
+        )
+    figure.update_xaxes(visible=False, constrain="domain")
+    for place in range(len(images)):  # an axis of its own each: a picture is square only against its own x axis
+        number = "" if place == 0 else str(place + 1)
+        figure.update_layout({f"yaxis{number}": {"scaleanchor": f"x{number}"}})
+    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
+    settled(figure, height=90 + PICTURES_HEIGHT * rows)
+    bar = {"orientation": "h", "y": -0.02, "yanchor": "top", "thickness": 10, "title": {"text": quantity}}
+    figure.update_layout(
+        coloraxis={"colorscale": scale, "cmin": low, "cmax": high, "colorbar": bar}, margin={"t": 56, "b": 24}
+    )
+    return figure
+
+
+def exposure_boxes(table: pd.DataFrame, quantity: str) -> go.Figure:
+    """Brightness or contrast of the films of each class, from ``summary.exposure_table``.
+
+    Boxes hold the middle half of the films, whiskers nine of ten (5th to 95th percentile).
+    """
+    figure = go.Figure()
+    for row in table.itertuples():
+        figure.add_box(
+            y=[literal(row.label)],
+            q1=[row.p25],
+            median=[row.median],
+            q3=[row.p75],
+            lowerfence=[row.p5],
+            upperfence=[row.p95],
+            mean=[row.mean],
+            orientation="h",
+            marker={"color": class_colours(table["label"])[row.label]},
+            name=literal(row.label),
+        )
+    figure.update_xaxes(title=quantity)
+    figure.update_yaxes(type="category", autorange="reversed")
+    return settled(figure, height=90 + 60 * len(table), showlegend=False)
+
+
+def size_dots(table: pd.DataFrame) -> go.Figure:
+    """Width and height of the files, from ``summary.size_table``: one dot per size and class, its area the films."""
+    largest = table["films"].max()
+    figure = go.Figure()
+    for label, colour in class_colours(sorted(table["label"].unique())).items():
+        rows = table[table["label"] == label]
+        figure.add_scatter(
+            x=rows["width"],
+            y=rows["height"],
+            mode="markers",
+            marker={
+                "size": np.maximum(6, DOT_AREA * np.sqrt(rows["films"] / largest)),
+                "color": colour,
+                "opacity": 0.6,
+            },
+            text=[plural(int(films), "film") for films in rows["films"]],
+            name=literal(label),
+            hovertemplate="%{x} x %{y} pixels: %{text}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_xaxes(title="Width (pixels)", rangemode="tozero")
+    figure.update_yaxes(title="Height (pixels)", rangemode="tozero")
+    settled(figure, height=380)
+    return figure.update_layout(legend={"itemsizing": "constant"})
+
+
+def source_bars(table: pd.DataFrame) -> go.Figure:
+    """Films per source and class, from ``summary.source_table``: a source in one colour gives the class away."""
+    shown = _largest_sources(table)
+    names = [_short(str(source)) for source in shown.index]
+    figure = go.Figure()
+    for label, colour in class_colours(table.columns).items():
+        figure.add_bar(
+            y=names,
+            x=shown[label],
+            name=literal(label),
+            orientation="h",
+            marker={"color": colour},
+            hovertemplate="%{x:,} films<extra>%{fullData.name}, %{y}</extra>",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="Films")
+    figure.update_yaxes(type="category", autorange="reversed")
+    return settled(figure, height=110 + 32 * len(shown))
+
+
+def _largest_sources(table: pd.DataFrame) -> pd.DataFrame:
+    """The largest sources, the sum of the others, and the unknown ones."""
+    known = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
+    shown, others = known.head(MOST_SOURCES), known.iloc[MOST_SOURCES:]
+    parts = [shown]
+    if len(others):
+        parts.append(others.sum().to_frame(f"{plural(len(others), 'other source')}").T)
+    if UNKNOWN_SOURCE in table.index:
+        parts.append(table.loc[[UNKNOWN_SOURCE]])
+    return pd.concat(parts)
+
+
+def _short(source: str) -> str:
+    """A source beside its bar: web addresses without their beginning, long ones without their middle."""
+    text = source.removeprefix("https://").removeprefix("http://").removeprefix("www.")
+    if len(text) > LONGEST_SOURCE:
+        text = f"{text[: LONGEST_SOURCE // 2]}…{text[-LONGEST_SOURCE // 2 :]}"
+    return literal(text)

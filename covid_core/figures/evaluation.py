@@ -1,0 +1,264 @@
+"""Figures of what runs are worth: confusion, curves over thresholds and epochs, accuracy against cost.
+
+Every function takes finished numbers. Several runs come as a list of (name, table) in the order that gives each its
+colour, so a run looks the same in every figure of a page. Shares in [0, 1] are drawn as per cent.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from covid_core.figures.theme import NEUTRAL, class_colours, run_style, settled
+from covid_core.formatting import count, duration, interval, milliseconds, share
+
+CELL = "86, 180, 233"  # sky blue; only its strength says how full a cell is
+FAINTEST, STRONGEST = 0.06, 0.92
+DARK_TEXT_FROM = 0.5  # from this share on a cell is light enough for black letters on either background
+CELL_HEIGHT = 76  # pixels; two lines of text and room for a finger
+ROW_HEIGHT = 46  # pixels per run of a dot plot
+SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
+
+
+def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
+    """Counts (rows: label, columns: answer) with each cell's share of its row; a class without films has no shares."""
+    films = counts.sum(axis=1)
+    shares = counts.div(films.where(films > 0), axis=0)
+    names = [literal(label) for label in counts.columns]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares.to_numpy(),
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, f"rgba({CELL}, {FAINTEST})"], [1, f"rgba({CELL}, {STRONGEST})"]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hoverongaps=False,
+            hovertext=[[_cell_hover(counts, shares, r, c) for c in range(len(names))] for r in range(len(names))],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )
+    for row, label in enumerate(names):
+        for column, answer in enumerate(names):
+            figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], answer, label))
+    figure.update_xaxes(title="Called", type="category", showgrid=False, side="bottom")
+    figure.update_yaxes(title="Label", type="category", showgrid=False, autorange="reversed")
+    return settled(figure, height=110 + CELL_HEIGHT * len(names))
+
+
+def _cell_hover(counts: pd.DataFrame, shares: pd.DataFrame, row: int, column: int) -> str:
+    label, answer = literal(counts.index[row]), literal(counts.columns[column])
+    return f"{count(counts.iat[row, column])} films of {label} were called {answer} ({share(shares.iat[row, column])})"
+
+
+def _cell_text(films: int, of_row: float, answer: str, label: str) -> dict[str, object]:
+    colour = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
+    return {"x": answer, "y": label, "text": f"{count(films)}<br>{share(of_row)}", "showarrow": False, **colour}
+
+
+def class_lines(classes: Sequence[str]) -> list[dict[str, str]]:
+    """The line of each class, in its colour."""
+    return [{"color": colour, "dash": "solid"} for colour in class_colours(classes).values()]
+
+
+def run_lines(runs: int) -> list[dict[str, str]]:
+    """The line of each run of a comparison, by position."""
+    return [run_style(position) for position in range(runs)]
+
+
+def roc_curves(curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
+    """ROC curves, one per (name, ``metrics.roc_points``), and the diagonal of guessing. Empty ones are left out."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Guessing")
+    figure.data[0].update(mode="lines", hoverinfo="skip")
+    for (name, points), line in zip(curves, lines, strict=True):
+        if not points.empty:
+            figure.add_scatter(**_threshold_curve(name, line, points, ("false_positive_rate", "sensitivity")))
+    figure.update_xaxes(title="False-positive rate (1 - specificity)", **SQUARE)
+    figure.update_yaxes(title="Sensitivity", **SQUARE)
+    return settled(figure, height=420)
+
+
+def precision_recall_curves(
+    curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mapping[str, str]], prevalence: float | None = None
+) -> go.Figure:
+    """Precision-recall curves, one per (name, ``metrics.precision_recall_points``).
+
+    ``prevalence`` is the share of the class in the part, the ppv that guessing gives; drawn where one class is meant.
+    """
+    figure = go.Figure()
+    for (name, points), line in zip(curves, lines, strict=True):
+        if not points.empty:
+            figure.add_scatter(**_threshold_curve(name, line, points, ("sensitivity", "ppv"), "vh"))
+    if prevalence is not None:
+        figure.add_hline(100 * prevalence, line={"color": NEUTRAL, "dash": "dot", "width": 1})
+    figure.update_xaxes(title="Sensitivity", **SQUARE)
+    figure.update_yaxes(title="PPV", **SQUARE)
+    return settled(figure, height=420)
+
+
+def _threshold_curve(
+    name: str, line: Mapping[str, str], points: pd.DataFrame, axes: tuple[str, str], shape: str = "linear"
+) -> dict[str, object]:
+    """A curve whose area is the one that ``metrics`` reports: straight for ROC, steps ("vh") for precision-recall."""
+    return {
+        "x": 100 * points[axes[0]],
+        "y": 100 * points[axes[1]],
+        "customdata": points["threshold"],
+        "mode": "lines",
+        "line": {**line, "width": 2, "shape": shape},
+        "name": literal(name),
+        "hovertemplate": "%{x:.1f} %, %{y:.1f} % at score %{customdata:.3f}<extra>%{fullData.name}</extra>",
+    }
+
+
+def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str) -> go.Figure:
+    """``quantity`` ("accuracy" or "loss") over the epochs of several runs: validation strong, training faint.
+
+    A diamond stands where a new stage begins. Runs without epochs are left out but keep their colour.
+    """
+    figure = go.Figure()
+    for position, (name, history) in enumerate(histories):
+        if not history.empty:
+            for trace in _learning_traces(name, history, quantity, run_style(position)):
+                figure.add_trace(trace)
+    figure.update_xaxes(title="Epoch", rangemode="tozero")
+    figure.update_yaxes(
+        title="Accuracy" if quantity == "accuracy" else "Loss", ticksuffix=" %" if quantity == "accuracy" else ""
+    )
+    return settled(figure, height=360)
+
+
+def _learning_traces(name: str, history: pd.DataFrame, quantity: str, line: Mapping[str, str]) -> list[go.Scatter]:
+    scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
+    epochs = list(range(1, len(history) + 1))
+    shared = {"x": epochs, "legendgroup": literal(name)}
+    hover = "epoch %{x}: %{y:" + unit + "<extra>" + literal(name)
+    stage = history["stage"].astype(str)
+    begins = (stage != stage.shift()) & (stage.shift().notna())
+    validation = go.Scatter(
+        **shared,
+        y=scale * history[f"val_{quantity}"],
+        mode="lines+markers",
+        line={**line, "width": 2},
+        marker={
+            "size": [11 if new else 4 for new in begins],
+            "symbol": ["diamond" if new else "circle" for new in begins],
+        },
+        name=literal(name),
+        hovertemplate=hover + ", validation</extra>",
+    )
+    training = go.Scatter(
+        **shared,
+        y=scale * history[quantity],
+        mode="lines",
+        line={**line, "width": 1},
+        opacity=0.55,
+        showlegend=False,
+        name=literal(name),
+        hovertemplate=hover + ", training</extra>",
+    )
+    return [training, validation]
+
+
+def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | None = None) -> go.Figure:
+    """Test accuracy with its interval over what it costs, one mark per run, on a logarithmic axis.
+
+    Args:
+        points: columns name, cost, value, low, high; the order gives the colours; rows without a cost are left out.
+        cost: "seconds" (of training) or "milliseconds" (per film).
+        majority: share of the majority class, drawn as a line.
+    """
+    titles = {"seconds": "Training time (seconds)", "milliseconds": "Time per film (milliseconds)"}
+    worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
+    figure = go.Figure()
+    for position, row in enumerate(points.itertuples()):
+        if row.cost > 0 and row.value >= 0:
+            figure.add_trace(_cost_mark(row, position, worded(row.cost)))
+    if majority is not None:
+        figure.add_hline(
+            100 * majority,
+            line={"color": NEUTRAL, "dash": "dot", "width": 1.5},
+            annotation={"text": f"Majority class {share(majority)}", "font": {"color": NEUTRAL}},
+            annotation_position="bottom right",
+        )
+    figure.update_xaxes(title=titles[cost], type="log")
+    figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
+    return settled(figure, height=400)
+
+
+def _cost_mark(row: object, position: int, worded: str) -> go.Scatter:
+    return go.Scatter(
+        x=[row.cost],
+        y=[100 * row.value],
+        error_y=_error_bar(row),
+        mode="markers",
+        marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
+        name=literal(row.name),
+        hovertemplate=f"{interval(row.value, row.low, row.high)}<br>{worded}<extra>{literal(row.name)}</extra>",
+    )
+
+
+def _error_bar(row: object) -> dict[str, object]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (row.high - row.value)],
+        "arrayminus": [100 * (row.value - row.low)],
+        "thickness": 1.5,
+        "width": 4,
+    }
+
+
+def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:
+    """One measure per class and run with its interval: a row per run, a dot per class.
+
+    Args:
+        points: columns run, label, value, low, high (nan where there is no interval); undefined values are left out.
+        classes: classes in the order that gives their colours.
+        measure: its name for the axis.
+    """
+    runs = list(dict.fromkeys(points["run"]))
+    figure = go.Figure()
+    for place, (label, colour) in enumerate(class_colours(classes).items()):
+        rows = points[(points["label"] == label) & points["value"].notna()]
+        lift = (place - (len(classes) - 1) / 2) * 0.6 / max(1, len(classes))  # classes of a run stand below each other
+        figure.add_scatter(
+            x=100 * rows["value"],
+            y=[runs.index(run) + lift for run in rows["run"]],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": 100 * (rows["high"] - rows["value"]),
+                "arrayminus": 100 * (rows["value"] - rows["low"]),
+                "thickness": 1.5,
+                "width": 3,
+            },
+            mode="markers",
+            marker={"size": 9, "color": colour},
+            name=literal(label),
+            text=[_dot_hover(row) for row in rows.itertuples()],
+            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_xaxes(title=measure, ticksuffix=" %")
+    figure.update_yaxes(
+        tickvals=list(range(len(runs))),
+        ticktext=[literal(run) for run in runs],
+        range=[len(runs) - 0.5, -0.5],
+        zeroline=False,
+    )
+    return settled(figure, height=130 + ROW_HEIGHT * len(runs))
+
+
+def _dot_hover(row: object) -> str:
+    worded = share(row.value) if pd.isna(row.low) else interval(row.value, row.low, row.high)
+    return f"{literal(row.run)}: {worded}"
+
+
+def literal(text: object) -> str:
+    """A name that a user chose, so that Plotly shows it letter by letter: it reads tags such as ``<b>`` otherwise."""
+    return html.escape(str(text), quote=False).replace("\n", " ")

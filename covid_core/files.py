@@ -1,0 +1,150 @@
+"""Files that survive a crash: written whole or not at all, and locks that a dead process lets go of.
+
+A file is published by writing a temporary file in the same folder, flushing it to the disk and renaming it over the old
+one, so a reader sees the old content or the new, never half of it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut. Windows has no such call and does not need it."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it over ``path`` when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Publish ``content`` as ``path``."""
+    with published(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Publish ``content`` as indented UTF-8 JSON. Not-a-number is refused: JSON has none."""
+    write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file. Raises OSError or ValueError as ``open`` and ``json`` do."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def published_folder(folder: Path) -> Iterator[Path]:
+    """Give a staging folder beside ``folder``; rename it to ``folder`` at the end, or remove it after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    staging.mkdir()
+    try:
+        yield staging
+        os.replace(staging, folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that a crash in between leaves only hidden rubbish, never half a data set or run."""
+    trash = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.trash")
+    os.replace(folder, trash)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class FileLock:
+    """An exclusive lock on a file that the operating system releases when its process dies, however it dies.
+
+    ``is_held`` probes with a shared lock where the platform has one, so that two readers do not disturb each other.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._handle: Any = None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free. Returns whether it is ours now."""
+        if fcntl is None:
+            return self._try_acquire_portable()
+        handle = open(self.path, "a+b")  # noqa: SIM115  kept open for as long as the lock is held
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        """Let the lock go. Nothing happens when it is not ours."""
+        if self._handle is None:
+            return
+        if fcntl is None:
+            self._handle.release()
+        else:
+            self._handle.close()
+        self._handle = None
+
+    def is_held(self) -> bool:
+        """Whether some process holds the lock now."""
+        if not self.path.exists():
+            return False
+        if fcntl is None:
+            if not self._try_acquire_portable():
+                return True
+            self.release()
+            return False
+        with open(self.path, "rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _try_acquire_portable(self) -> bool:
+        import filelock
+
+        lock = filelock.FileLock(self.path)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return False
+        self._handle = lock
+        return True

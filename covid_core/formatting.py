@@ -1,0 +1,60 @@
+"""One way to write each kind of number, used by every page, report and command."""
+
+import math
+
+
+def share(value: float, digits: int = 1) -> str:
+    """A share in [0, 1] as per cent: ``90.4 %``; undefined is a dash."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A share with its confidence interval: ``90.4 % [87.8, 92.5]``."""
+    return f"{share(value)} [{100 * low:.1f}, {100 * high:.1f}]" if not math.isnan(value) else "–"
+
+
+def points(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A difference of two shares in percentage points: ``2.1 points``, ``2.1 points [0.4, 3.9]``."""
+    bounds = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return "–" if math.isnan(value) else f"{100 * value:.1f} points{bounds}"
+
+
+def milliseconds(value: float | None) -> str:
+    """A short time: ``3.7 ms``; from a second on as ``duration`` writes it."""
+    if value is None or math.isnan(value) or value >= 1000:
+        return duration(None if value is None else value / 1000)
+    return f"{value:.1f} ms" if value < 99.95 else f"{value:.0f} ms"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separators: ``21,165``."""
+    return f"{value:,.0f}"
+
+
+def plural(value: int, word: str, words: str | None = None) -> str:
+    """A count with its noun: ``1 film``, ``2,000 films``."""
+    return f"{count(value)} {word if value == 1 else words or word + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span for people: ``0.4 s``, ``12 s``, ``2 min 10 s``, ``3 h 05 min``."""
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def file_size(n_bytes: float) -> str:
+    """Bytes in the largest fitting decimal unit: ``9.4 MB``."""
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"

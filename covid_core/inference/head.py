@@ -1,0 +1,89 @@
+"""The small part of a model in NumPy: pooled maps to logits, and the gradient back to the maps in closed form."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from covid_core import files
+from covid_core.errors import RunDamaged
+
+MEAN, MEAN_MAX, FLATTEN = "mean", "mean_max", "flatten"
+
+
+@dataclass(frozen=True)
+class Head:
+    """Dense layers on pooled maps: relu between them, none after the last.
+
+    ``weights[i]`` has shape (inputs, outputs), ``biases[i]`` (outputs,), both float32. ``pooling`` says how maps
+    become features: their mean, mean and maximum side by side, or all cells in a row.
+    """
+
+    pooling: str
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+
+    def features(self, maps: list[np.ndarray]) -> np.ndarray:
+        """Features (n, d) of maps (n, height, width, channels), tap after tap."""
+        return pooled(maps, self.pooling)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits (n, classes), float32."""
+        return self._forward(features)[-1]
+
+    def gradient(self, features: np.ndarray, class_index: int) -> np.ndarray:
+        """Derivative of one class's logit with respect to the features, shape (n, d)."""
+        layers = self._forward(features)
+        flow = np.repeat(self.weights[-1][:, class_index][None], len(features), axis=0)
+        for weights, activation in zip(self.weights[-2::-1], layers[-2::-1], strict=True):
+            flow = (flow * (activation > 0)) @ weights.T
+        return flow
+
+    def save(self, path: Path) -> None:
+        """Publish the arrays as an npz file."""
+        arrays = {f"weights_{i}": array for i, array in enumerate(self.weights)}
+        arrays |= {f"biases_{i}": array for i, array in enumerate(self.biases)}
+        with files.published(path) as temporary, open(temporary, "wb") as handle:
+            np.savez(handle, pooling=np.array(self.pooling), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Head":
+        """Read what ``save`` wrote. Raises RunDamaged."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                count = sum(name.startswith("weights_") for name in stored.files)
+                weights = tuple(stored[f"weights_{i}"] for i in range(count))
+                biases = tuple(stored[f"biases_{i}"] for i in range(count))
+                return cls(str(stored["pooling"]), weights, biases)
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
+
+    def _forward(self, features: np.ndarray) -> list[np.ndarray]:
+        """Output of every dense layer, relu applied to all but the last."""
+        outputs: list[np.ndarray] = []
+        current = features
+        for position, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
+            current = current @ weights + biases
+            if position < len(self.weights) - 1:
+                current = np.maximum(current, 0)
+            outputs.append(current)
+        return outputs
+
+
+def pooled(maps: list[np.ndarray], pooling: str) -> np.ndarray:
+    """Features (n, d) of maps (n, height, width, channels), tap after tap, float32."""
+    if pooling == FLATTEN:
+        return np.concatenate([tap.reshape(len(tap), -1) for tap in maps], axis=1)
+    columns = []
+    for tap in maps:
+        columns.append(tap.mean(axis=(1, 2), dtype=np.float32))
+        if pooling == MEAN_MAX:
+            columns.append(tap.max(axis=(1, 2)))
+    return np.concatenate(columns, axis=1)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Scores (n, classes) that add up to 1."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)

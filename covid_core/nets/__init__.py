@@ -1,0 +1,1 @@
+"""Networks: build, train, export. TensorFlow lives here and nowhere else; only worker processes import it."""

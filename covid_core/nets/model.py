@@ -1,0 +1,167 @@
+"""Build models from stock Keras layers: film -> preprocessing -> trunk -> pooled maps -> head -> scores.
+
+Every model takes uint8 grey films (batch, size, size, 1) and preprocesses them itself: a saved one needs no other code.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from covid_core.backbones import Backbone, backbone_named
+from covid_core.errors import WeightsUnavailable
+from covid_core.inference.head import FLATTEN, MEAN_MAX, Head
+from covid_core.specs import TrainingSpec
+
+IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe
+TORCH_MEAN = (0.485, 0.456, 0.406)  # of 0..1, as torchvision publishes them
+TORCH_STD = (0.229, 0.224, 0.225)
+BASELINE_FILTERS = (32, 64)  # of the course study's network
+
+
+def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
+    """Film to the maps that the head pools, one output per tap.
+
+    Args:
+        spec: backbone, size, taps, seed.
+        weights: file that the backbone starts from; None starts from the spec's seed.
+    """
+    backbone = backbone_named(spec.backbone)
+    if weights is None:
+        keras.utils.set_random_seed(spec.seed)
+    film = keras.Input((spec.image_size, spec.image_size, 1), dtype="uint8", name="film")
+    if not backbone.pretrained:
+        return keras.Model(film, [_baseline(layers.Rescaling(1 / 255)(film))], name="trunk")
+    constructor = getattr(keras.applications, backbone.constructor)
+    network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(film, backbone))
+    if weights is not None:
+        _load(network, weights)
+    return keras.Model(film, [network.get_layer(tap).output for tap in taps_of(spec)], name="trunk")
+
+
+def taps_of(spec: TrainingSpec) -> tuple[str, ...]:
+    """Names of the layers that the head pools."""
+    backbone = backbone_named(spec.backbone)
+    return backbone.taps if spec.taps == "default" and backbone.taps else (backbone.last,)
+
+
+def build_head(spec: TrainingSpec, map_shapes: list[tuple[int, ...]]) -> keras.Model:
+    """Features to logits: dense relu layers with dropout. Initial weights come from the spec's seed.
+
+    ``map_shapes`` are the trunk's outputs without the batch: (height, width, channels).
+    """
+    keras.utils.set_random_seed(spec.seed)
+    pooling = pooling_of(spec)
+    cells = {FLATTEN: lambda h, w: h * w, MEAN_MAX: lambda h, w: 2}.get(pooling, lambda h, w: 1)
+    features = keras.Input((sum(cells(h, w) * c for h, w, c in map_shapes),), name="features")
+    x = features
+    for number, units in enumerate(spec.head.units):
+        x = layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
+        x = layers.Dropout(spec.head.dropout, name=f"dropout_{number}", seed=spec.seed + number)(x)
+    return keras.Model(features, layers.Dense(len(spec.classes), name="logits")(x), name="head")
+
+
+def pooling_of(spec: TrainingSpec) -> str:
+    """How maps become features; the baseline CNN flattens, as the course built it."""
+    return spec.head.pooling if backbone_named(spec.backbone).pretrained else FLATTEN
+
+
+def pool_layers(maps: list[keras.KerasTensor], pooling: str) -> keras.KerasTensor:
+    """The same pooling as ``inference.head.pooled``, as layers."""
+    columns = []
+    for tap in maps:
+        if pooling == FLATTEN:
+            columns.append(layers.Flatten()(tap))
+            continue
+        columns.append(layers.GlobalAveragePooling2D()(tap))
+        if pooling == MEAN_MAX:
+            columns.append(layers.GlobalMaxPooling2D()(tap))
+    return layers.Concatenate()(columns) if len(columns) > 1 else columns[0]
+
+
+def to_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Model:
+    """Trunk and head as one model that returns logits, for training: the same layers, not copies."""
+    return keras.Model(trunk.inputs, head(pool_layers(trunk.outputs, pooling)), name="classifier")
+
+
+def with_scores(classifier: keras.Model) -> keras.Model:
+    """The model that is saved: as ``to_logits``, with a softmax after it."""
+    return keras.Model(classifier.inputs, layers.Softmax(name="scores")(classifier.outputs[0]), name="second_look")
+
+
+def head_arrays(head: keras.Model, pooling: str) -> Head:
+    """The trained head as plain arrays."""
+    dense = [layer for layer in head.layers if isinstance(layer, layers.Dense)]
+    weights, biases = zip(*(layer.get_weights() for layer in dense), strict=True)
+    return Head(pooling, tuple(map(np.asarray, weights)), tuple(map(np.asarray, biases)))
+
+
+def fold_scale(head: keras.Model, mean: np.ndarray, deviation: np.ndarray) -> None:
+    """Let a head that was trained on ``(features - mean) / deviation`` take plain features: the first layer absorbs it."""
+    first = next(layer for layer in head.layers if isinstance(layer, layers.Dense))
+    weights, biases = first.get_weights()
+    first.set_weights([weights / deviation[:, None], biases - (mean / deviation) @ weights])
+
+
+def _preprocessed(film: keras.KerasTensor, backbone: Backbone) -> keras.KerasTensor:
+    """Three equal channels in the range that the backbone was trained on."""
+    rgb = layers.Concatenate(name="three_channels")([film, film, film])
+    match backbone.preprocessing:
+        case "minus_one_to_one":
+            return layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(rgb)
+        case "imagenet_mean_bgr":  # equal channels need no swap; the means keep the order blue, green, red
+            return layers.Normalization(mean=IMAGENET_MEAN[::-1], variance=(1, 1, 1), name="preprocessing")(rgb)
+        case "imagenet_mean_std":
+            mean = [255 * value for value in TORCH_MEAN]
+            variance = [(255 * value) ** 2 for value in TORCH_STD]
+            return layers.Normalization(mean=mean, variance=variance, name="preprocessing")(rgb)
+        case _:
+            return layers.Rescaling(1.0, name="preprocessing")(rgb)
+
+
+def _baseline(x: keras.KerasTensor) -> keras.KerasTensor:
+    """The course study's two convolutions; its dense part is the head."""
+    for number, filters in enumerate(BASELINE_FILTERS, start=1):
+        x = layers.Conv2D(filters, 3, activation="relu", name=f"conv_{number}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool_{number}")(x)
+    return x
+
+
+def _load(network: keras.Model, weights: Path) -> None:
+    try:
+        network.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise WeightsUnavailable(f"{weights.name} does not hold weights of this backbone: {error}") from error
+
+
+def cut_before_last(trunk: keras.Model, layer_count: int) -> tuple[str, int]:
+    """Where to cut so that the last ``layer_count`` layers learn.
+
+    The cut moves towards the input to the nearest place that a single tensor crosses.
+
+    Returns:
+        The name of the layer whose output crosses, and how many layers lie behind it.
+    """
+    names = [layer.name for layer in trunk.layers]
+    first_free = names.index("preprocessing") + 1 if "preprocessing" in names else 1
+    for cut in range(max(len(names) - layer_count, first_free), first_free - 1, -1):
+        crossing = {
+            tensor._keras_history.operation.name
+            for layer in trunk.layers[cut:]
+            for tensor in _inputs_of(layer)
+            if tensor._keras_history.operation.name in names[:cut]
+        }
+        if len(crossing) == 1:
+            return crossing.pop(), len(names) - cut
+    return names[first_free - 1], len(names) - first_free
+
+
+def split_at(trunk: keras.Model, boundary: str) -> tuple[keras.Model, keras.Model]:
+    """The trunk as two models that share its layers: film to boundary, boundary to the last map."""
+    tensor = trunk.get_layer(boundary).output
+    return keras.Model(trunk.inputs, [tensor], name="frozen"), keras.Model(tensor, trunk.outputs, name="tail")
+
+
+def _inputs_of(layer: layers.Layer) -> list[keras.KerasTensor]:
+    return layer.input if isinstance(layer.input, list) else [layer.input]

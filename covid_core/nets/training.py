@@ -1,0 +1,507 @@
+"""One run from spec to files: only what learns is trained, everything frozen is computed once.
+
+Three ways, by mode:
+
+- **frozen**: features of every film from the exported trunk, once (per augmented view); the head is trained on them.
+- **fine_tune**: activations at the boundary, once; the head is trained on the frozen tail's features, then tail and
+  head together. With augmentation the second stage goes through the whole network.
+- **full**: the whole network on films, as in an ordinary Keras fit.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from covid_core import files, weights
+from covid_core.backbones import backbone_named
+from covid_core.data import augment
+from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.pixels import open_pixels
+from covid_core.errors import DataError, RunError, Stopped
+from covid_core.inference.head import softmax
+from covid_core.inference.lite import LiteTrunk
+from covid_core.inference.predictor import Predictor
+from covid_core.nets import export, model, trunk
+from covid_core.nets.fitting import Fit, Stage
+from covid_core.runs.store import Run
+from covid_core.specs import TrainingSpec
+from covid_core.work import Progress, cores, part_of
+from covid_core.workspace import Workspace
+
+PARITY_FILMS = 16
+PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
+PARITY_LIMIT_GPU = 2e-3  # after mixed precision
+TIMED_FILMS = 15  # repeats of one film; their median is the run's milliseconds per film
+SMALLEST_DEVIATION = 0.2  # of the mean deviation: features that hardly vary would turn rounding errors into evidence
+HEAD, TAIL, ALL = "head", "last layers", "all layers"
+
+
+@dataclass
+class Clock:
+    """Seconds per stage, in the order in which the stages came."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do ``work`` and add its time to ``name``."""
+        start = time.monotonic()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - start, 3)
+
+
+@dataclass(frozen=True)
+class Films:
+    """What a run sees: decoded films of the data set, and the positions and class indices of its parts."""
+
+    dataset: Dataset
+    pixels: np.ndarray
+    split: pd.DataFrame
+    rows: np.ndarray
+    labels: np.ndarray
+
+    def part(self, name: str) -> np.ndarray:
+        """Positions within ``rows`` of one part."""
+        return np.flatnonzero(self.split["part"].to_numpy() == name)
+
+
+def train(workspace: Workspace, run: Run, report: Progress) -> bool:
+    """Train a run and publish its files, ``result.json`` last.
+
+    Returns whether it went to its end; False when the user stopped it and the best weights so far were kept.
+    Raises CovidCoreError for what the user can mend, Stopped when there was nothing to keep yet.
+    """
+    clock = Clock()
+    _use_memory_as_needed()
+    films = clock.timed("decode", lambda: _films(workspace, run, part_of(report, 0, 0.05)))
+    backbone = backbone_named(run.spec.backbone)
+    start = clock.timed("weights", lambda: weights.obtain(run.spec, backbone, report))
+    fit = Fit(run.spec, run.checkpoint_path, run.append_history, part_of(report, 0.5, 0.92))
+    if fit.load_checkpoint():
+        run.rewrite_history(fit.memory.rows)
+    else:
+        run.rewrite_history(0)
+    plan = _Plan(workspace, run, films, fit, clock, part_of(report, 0.05, 0.5))
+    trained = {"frozen": _train_frozen, "fine_tune": _train_tail, "full": _train_all}[run.spec.mode](plan, start)
+    if fit.was_stopped and not fit.memory.rows:
+        raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
+    report(0.93, "Saving the model")
+    _publish(plan, trained, start)
+    return not fit.was_stopped
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the three ways of training share."""
+
+    workspace: Workspace
+    run: Run
+    films: Films
+    fit: Fit
+    clock: Clock
+    report: Progress
+
+    @property
+    def spec(self) -> TrainingSpec:
+        return self.run.spec
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What a way of training hands over: the Keras parts, logits of all rows if they are known, and facts."""
+
+    trunk: keras.Model
+    head: keras.Model
+    shared_trunk: str | None
+    logits: np.ndarray | None
+    engine: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _films(workspace: Workspace, run: Run, report: Progress) -> Films:
+    dataset = open_dataset(workspace, run.spec.dataset)
+    if dataset.version != run.record["dataset"]["version"]:
+        raise DataError(f"The data set {dataset.name} is not the one that this run was made for.")
+    split = run.split()
+    position = pd.Series(np.arange(len(dataset.films)), index=dataset.films["image_id"])
+    rows = position.loc[split["image_id"]].to_numpy()
+    labels = pd.Categorical(split["label"], categories=list(run.classes)).codes.astype(np.int32)
+    return Films(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
+
+
+def _train_frozen(plan: _Plan, start: Path | None) -> _Trained:
+    """Head only, on features that were computed once."""
+    network = plan.clock.timed("build", lambda: model.build_trunk(plan.spec, start))
+    key = trunk.key_of(plan.spec, start, model.taps_of(plan.spec))
+    plan.report(0.02, "Exporting the frozen network")
+    path = plan.clock.timed("export", lambda: trunk.exported(plan.workspace, key, network))
+    maps, engine = trunk.engine(path, network)
+    pooling = model.pooling_of(plan.spec)
+    features = plan.clock.timed("features", lambda: _features(plan, key, maps, pooling))
+    views = plan.clock.timed("features", lambda: _view_features(plan, key, maps, pooling))
+    head = model.build_head(plan.spec, [shape[1:] for shape in _output_shapes(network)])
+    plan.clock.timed("fit", lambda: _fit_head(plan, head, features, views))
+    logits = model.head_arrays(head, pooling).logits(features)
+    return _Trained(network, head, key, logits, engine)
+
+
+def _features(plan: _Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarray:
+    """Features of the run's films, float32 (films of the run, d)."""
+    films = plan.films
+    name = f"{films.dataset.pixels_key[:16]}-{key}-{pooling}"
+    table = trunk.cached_features(
+        plan.workspace, name, films.pixels, films.rows, maps, pooling, part_of(plan.report, 0.1, _share_of_plain(plan))
+    )
+    return np.asarray(table[films.rows])
+
+
+def _view_features(plan: _Plan, key: str, maps: trunk.Maps, pooling: str) -> list[np.ndarray]:
+    """Features of augmented training films, one array per view, by position in the training part; none without."""
+    spec, films = plan.spec, plan.films
+    if spec.augmentation.is_off:
+        return []
+    count = min(spec.views or spec.epochs, spec.epochs)
+    train_rows = films.rows[films.part("train")]
+    arrays = []
+    for number in range(count):
+        share = _share_of_plain(plan)
+        step = (1 - share) / count
+        progress = part_of(plan.report, share + number * step, share + (number + 1) * step)
+        arrays.append(_one_view(plan, maps, pooling, train_rows, number, progress))
+    return arrays
+
+
+def _one_view(
+    plan: _Plan, maps: trunk.Maps, pooling: str, rows: np.ndarray, number: int, progress: Progress
+) -> np.ndarray:
+    parts = []
+    for begin in range(0, len(rows), trunk.BATCH):
+        batch = rows[begin : begin + trunk.BATCH]
+        moved = augment.view(plan.films.pixels[batch], plan.spec.augmentation, plan.spec.seed, number, batch)
+        parts.append(trunk.pooled(maps(moved), pooling))
+        done = min(begin + trunk.BATCH, len(rows))
+        progress(done / len(rows), f"Augmented view {number + 1}: {done:,} of {len(rows):,} films")
+    return np.concatenate(parts)
+
+
+def _share_of_plain(plan: _Plan) -> float:
+    """Share of the features' time that the films without augmentation take."""
+    if plan.spec.augmentation.is_off:
+        return 1.0
+    views = min(plan.spec.views or plan.spec.epochs, plan.spec.epochs)
+    return 1 / (1 + views * len(plan.films.part("train")) / len(plan.films.rows))
+
+
+def _fit_head(plan: _Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> None:
+    """The head's stage, on standardised features where the spec wants it; the head takes plain ones afterwards."""
+    if not plan.spec.head.standardize:
+        plan.fit.run(0, _head_stage(plan, head, features, views))
+        return
+    train = features[plan.films.part("train")]
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation = np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
+    scaled = [(array - mean) / deviation for array in (features, *views)]
+    plan.fit.run(0, _head_stage(plan, head, scaled[0], scaled[1:]))
+    model.fold_scale(head, mean, deviation)
+
+
+def _head_stage(plan: _Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> Stage:
+    train, validation = plan.films.part("train"), plan.films.part("validation")
+    plain = features[train]
+    labels = plan.films.labels
+
+    def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
+        return (views[epoch % len(views)] if views else plain)[rows]
+
+    return Stage(
+        name=HEAD,
+        model=head,
+        inputs=inputs,
+        labels=labels[train],
+        order=_order(plan.spec, labels[train], 0),
+        validation=(features[validation], labels[validation]),
+        learning_rate=plan.spec.learning_rate,
+        epochs=plan.spec.epochs,
+        sample_weights=_sample_weights(plan.spec, labels[train]),
+    )
+
+
+def _train_tail(plan: _Plan, start: Path | None) -> _Trained:
+    """Head first, then the last layers with it."""
+    spec = plan.spec
+    network = plan.clock.timed("build", lambda: model.build_trunk(spec, start))
+    boundary, layer_count = model.cut_before_last(network, spec.fine_tuning.layers)
+    frozen, tail = model.split_at(network, boundary)
+    key = trunk.key_of(spec, start, (boundary,))
+    plan.report(0.02, "Exporting the frozen network")
+    path = plan.clock.timed("export", lambda: trunk.exported(plan.workspace, key, frozen))
+    maps, engine = trunk.engine(path, frozen)
+    table = plan.clock.timed("features", lambda: _boundary(plan, key, maps))
+    shape = _output_shapes(frozen)[0][1:]
+
+    pooling = model.pooling_of(spec)
+    features = plan.clock.timed("features", lambda: _tail_features(plan, tail, table, shape, pooling))
+    head = model.build_head(spec, [s[1:] for s in _output_shapes(tail)])
+    views = _tail_views(plan, maps, tail, pooling)
+    plan.clock.timed("fit", lambda: _fit_head(plan, head, features, views))
+    _let_learn(network, {layer.name for layer in tail.layers})
+    if spec.augmentation.is_off:
+        classifier = model.to_logits(tail, head, pooling)
+        stage = _array_stage(plan, classifier, table, shape)
+    else:
+        classifier = model.to_logits(network, head, pooling)
+        stage = _pixel_stage(plan, TAIL, classifier, spec.fine_tuning.learning_rate, spec.fine_tuning.epochs, 1)
+    plan.clock.timed("fit", lambda: plan.fit.run(1, stage))
+    trained_features = _tail_features(plan, tail, table, shape, pooling)
+    logits = model.head_arrays(head, pooling).logits(trained_features)
+    facts = {
+        "fine_tuning": {
+            "layers_asked": spec.fine_tuning.layers,
+            "layers_trained": layer_count,
+            "boundary": boundary,
+        }
+    }
+    return _Trained(network, head, None, logits, engine, facts)
+
+
+def _boundary(plan: _Plan, key: str, maps: trunk.Maps) -> np.ndarray:
+    """Activations at the boundary of all films, one row per film of the data set, memory-mapped."""
+    films = plan.films
+    name = f"{films.dataset.pixels_key[:16]}-{key}-{trunk.RAW}"
+    progress = part_of(plan.report, 0.1, 0.9)
+    return trunk.cached_features(plan.workspace, name, films.pixels, films.rows, maps, trunk.RAW, progress)
+
+
+def _tail_features(
+    plan: _Plan, tail: keras.Model, table: np.ndarray, shape: tuple[int, ...], pooling: str
+) -> np.ndarray:
+    """Pooled output of the tail for the run's films, batch by batch from the memory-mapped activations."""
+    parts = []
+    for begin in range(0, len(plan.films.rows), trunk.BATCH):
+        rows = plan.films.rows[begin : begin + trunk.BATCH]
+        answer = tail(table[rows].reshape(len(rows), *shape), training=False)
+        maps = [np.asarray(tap) for tap in (answer if isinstance(answer, list | tuple) else [answer])]
+        parts.append(trunk.pooled(maps, pooling))
+    return np.concatenate(parts)
+
+
+def _tail_views(plan: _Plan, maps: trunk.Maps, tail: keras.Model, pooling: str) -> list[np.ndarray]:
+    """Features of augmented training films for the first stage of a fine-tuning."""
+
+    def through_tail(films: np.ndarray) -> list[np.ndarray]:
+        answer = tail(maps(films)[0], training=False)
+        return [np.asarray(tap) for tap in (answer if isinstance(answer, list | tuple) else [answer])]
+
+    return plan.clock.timed("features", lambda: _view_features(plan, "", through_tail, pooling))
+
+
+def _array_stage(plan: _Plan, classifier: keras.Model, table: np.ndarray, shape: tuple[int, ...]) -> Stage:
+    """Tail and head on cached activations."""
+    films, spec = plan.films, plan.spec
+    train, validation = films.part("train"), films.part("validation")
+    train_rows = films.rows[train]
+    return Stage(
+        name=TAIL,
+        model=classifier,
+        inputs=lambda rows, _epoch: table[train_rows[rows]].reshape(len(rows), *shape),
+        labels=films.labels[train],
+        order=_order(spec, films.labels[train], 1),
+        validation=(table[films.rows[validation]].reshape(len(validation), *shape), films.labels[validation]),
+        learning_rate=spec.fine_tuning.learning_rate,
+        epochs=spec.fine_tuning.epochs,
+        sample_weights=_sample_weights(spec, films.labels[train]),
+    )
+
+
+def _train_all(plan: _Plan, start: Path | None) -> _Trained:
+    """Every layer, on films."""
+    spec = plan.spec
+    network = plan.clock.timed("build", lambda: model.build_trunk(spec, start))
+    head = model.build_head(spec, [shape[1:] for shape in _output_shapes(network)])
+    _let_learn(network, {layer.name for layer in network.layers}, normalization=start is None)
+    classifier = model.to_logits(network, head, model.pooling_of(spec))
+    stage = _pixel_stage(plan, ALL, classifier, spec.learning_rate, spec.epochs, 0)
+    plan.clock.timed("fit", lambda: plan.fit.run(0, stage))
+    return _Trained(network, head, None, None, "TensorFlow")
+
+
+def _pixel_stage(
+    plan: _Plan, name: str, classifier: keras.Model, learning_rate: float, epochs: int, number: int
+) -> Stage:
+    """A stage that goes through the whole network, films augmented anew in every epoch."""
+    films, spec = plan.films, plan.spec
+    train, validation = films.part("train"), films.part("validation")
+    train_rows = films.rows[train]
+
+    def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
+        chosen = train_rows[rows]
+        return augment.view(films.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
+
+    return Stage(
+        name=name,
+        model=classifier,
+        inputs=inputs,
+        labels=films.labels[train],
+        order=_order(spec, films.labels[train], number),
+        validation=(np.asarray(films.pixels[films.rows[validation]])[..., None], films.labels[validation]),
+        learning_rate=learning_rate,
+        epochs=epochs,
+        sample_weights=_sample_weights(spec, films.labels[train]),
+        workers=min(2, cores()),
+    )
+
+
+def _let_learn(network: keras.Model, names: set[str], normalization: bool = False) -> None:
+    """Make only the named layers learn. Pretrained batch normalization keeps its statistics (and its scale)."""
+    for layer in network.layers:
+        frozen = isinstance(layer, keras.layers.BatchNormalization) and not normalization
+        layer.trainable = layer.name in names and not frozen
+
+
+def _order(spec: TrainingSpec, labels: np.ndarray, stage: int) -> Callable[[int], np.ndarray]:
+    """Positions that an epoch goes through: all of them, or balanced by leaving out or by repeating."""
+    by_class = [np.flatnonzero(labels == code) for code in range(len(spec.classes))]
+    sizes = [len(positions) for positions in by_class]
+
+    def order(epoch: int) -> np.ndarray:
+        rng = np.random.default_rng((spec.seed, stage, epoch))
+        if spec.imbalance == "undersample":
+            return rng.permutation(np.concatenate([rng.permutation(p)[: min(sizes)] for p in by_class]))
+        if spec.imbalance == "oversample":
+            return rng.permutation(np.concatenate([np.resize(rng.permutation(p), max(sizes)) for p in by_class]))
+        return rng.permutation(len(labels))
+
+    return order
+
+
+def _sample_weights(spec: TrainingSpec, labels: np.ndarray) -> np.ndarray | None:
+    """Balanced class weights n / (k * n_c) per film, as scikit-learn defines them; None without."""
+    if spec.imbalance != "class_weights":
+        return None
+    counts = np.bincount(labels, minlength=len(spec.classes))
+    return (len(labels) / (len(counts) * counts)).astype(np.float32)[labels]
+
+
+def _publish(plan: _Plan, trained: _Trained, start: Path | None) -> None:
+    """Write model, head, trunk and predictions, check that they agree, and the result last."""
+    run, clock = plan.run, plan.clock
+    pooling = model.pooling_of(plan.spec)
+    whole = model.with_scores(model.to_logits(trained.trunk, trained.head, pooling))
+    clock.timed("save", lambda: export.save_model(whole, run.model_path))
+    head = model.head_arrays(trained.head, pooling)
+    head.save(run.head_path)
+    if trained.shared_trunk is None:
+        plan.fit.progress(1.02, "Exporting the trained network")
+        clock.timed("export", lambda: export.export_trunk(trained.trunk, run.trunk_path))
+        trunk_path = run.trunk_path
+    else:
+        trunk_path = plan.workspace.trunks / f"{trained.shared_trunk}.tflite"
+    predictor = Predictor(run.classes, plan.spec.image_size, LiteTrunk(trunk_path), head)
+    logits = trained.logits
+    if logits is None:
+        logits = clock.timed("predict", lambda: predictor.logits(plan.films.pixels[plan.films.rows]))
+    predictions = _prediction_table(plan.films.split, run.classes, logits)
+    run.write_predictions(predictions)
+    plan.fit.progress(1.05, "Comparing the saved model with the app's own path")
+    parity = clock.timed("check", lambda: _parity(plan, predictor, logits))
+    run.write_result(
+        {
+            "finished": time.time(),
+            "accuracy": _accuracies(predictions, run.classes),
+            "best_epoch": plan.fit.memory.best_epoch,
+            "epochs_done": plan.fit.memory.rows,
+            "stopped": plan.fit.was_stopped,
+            "seconds": clock.seconds,
+            "weights": _weights_origin(plan.spec, start),
+            "trunk": trained.shared_trunk,
+            "trunk_sha256": files.sha256_of(trunk_path),
+            "head_sha256": files.sha256_of(run.head_path),
+            "model_sha256": files.sha256_of(run.model_path),
+            "parity": parity,
+            "parameters": int(whole.count_params()),
+            "parameters_trained": int(sum(np.prod(v.shape) for v in whole.trainable_variables))
+            if trained.shared_trunk is None
+            else int(trained.head.count_params()),
+            "model_bytes": run.model_path.stat().st_size,
+            "milliseconds_per_film": _milliseconds(predictor, plan.films),
+            "engine": trained.engine,
+            "device": _device(),
+            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "python": platform.python_version()},
+            **trained.facts,
+        }
+    )
+    run.checkpoint_path.unlink(missing_ok=True)
+
+
+def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:
+    scores = softmax(logits.astype(np.float64))
+    table = split[["image_id", "part", "label"]].copy()
+    for position, label in enumerate(classes):
+        table[f"score_{label}"] = scores[:, position]
+    for position, label in enumerate(classes):
+        table[f"logit_{label}"] = logits[:, position]
+    return table
+
+
+def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+    scores = predictions[[f"score_{label}" for label in classes]].to_numpy()
+    right = np.asarray(classes)[scores.argmax(axis=1)] == predictions["label"].to_numpy()
+    return {str(part): float(right[rows].mean()) for part, rows in predictions.groupby("part").indices.items()}
+
+
+def _parity(plan: _Plan, predictor: Predictor, logits: np.ndarray) -> dict[str, Any]:
+    """Largest difference of a score between the saved model, the app's path and the table, on some test films.
+
+    Raises RunError when they disagree: no number of such a run could be trusted.
+    """
+    chosen = plan.films.part("test")[:PARITY_FILMS]
+    films = np.asarray(plan.films.pixels[plan.films.rows[chosen]])
+    saved = export.load_model(plan.run.model_path)
+    reference = np.asarray(saved.predict(films[..., None], verbose=0))
+    app = softmax(predictor.logits(films))
+    difference = float(max(np.abs(app - reference).max(), np.abs(softmax(logits[chosen]) - reference).max()))
+    limit = PARITY_LIMIT_GPU if _device() != "CPU" else PARITY_LIMIT
+    if not difference < limit:
+        raise RunError(f"The saved model and the app's own path differ by {difference:.2g} in a score.")
+    return {"largest_difference": difference, "films": len(chosen)}
+
+
+def _milliseconds(predictor: Predictor, films: Films) -> float:
+    """Median time from a decoded film to its logits, one film at a time."""
+    film = np.asarray(films.pixels[films.rows[:1]])
+    times = []
+    for _ in range(TIMED_FILMS):
+        begin = time.perf_counter()
+        predictor.logits(film)
+        times.append(time.perf_counter() - begin)
+    return round(1000 * float(np.median(times)), 3)
+
+
+def _weights_origin(spec: TrainingSpec, start: Path | None) -> dict[str, str]:
+    if start is None:
+        return {"origin": "random"}
+    origin = "file" if spec.weights.startswith("file:") else "imagenet"
+    return {"origin": origin, "file": start.name, "sha256": files.sha256_of(start)}
+
+
+def _use_memory_as_needed() -> None:
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
+
+
+def _device() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    return f"{len(gpus)} GPU" if gpus else "CPU"
+
+
+def _output_shapes(network: keras.Model) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape) for tensor in network.outputs]

@@ -1,0 +1,274 @@
+"""Good choices, ready made: the spec that one click trains, and studies of several runs, the course's among them."""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from covid_core import weights
+from covid_core.backbones import BACKBONES, Backbone, backbone_named
+from covid_core.data.dataset import open_dataset
+from covid_core.data.downloads import can_be_reached
+from covid_core.errors import InvalidChoice
+from covid_core.formatting import file_size
+from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, StudySpec, TrainingSpec, parse
+from covid_core.workspace import Workspace
+
+COURSE_FILMS_PER_CLASS = 1_344  # what the course drew of each class before it split
+COURSE_SIZE = 128
+COURSE_EPOCHS = 5
+COURSE_BATCH = 16
+COURSE_HEAD = HeadSpec(units=(128,), dropout=0.5)
+COURSE_AUGMENTATION = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zoom=0.1, flip=True)
+
+COURSE_DEVIATIONS = (
+    "Labels belong to their films. The course trained on labels that were cut off in class order and did not match "
+    "the images, so its accuracies cannot be compared with these.",
+    "Each backbone gets films in the range of greys that it was trained on, instead of 0 to 1 for all of them.",
+    "Films are read straight from their files at 128 px, instead of being shrunk to 192 px and then to 128 px.",
+    "Of several epochs, the one with the lowest validation loss is kept; the course kept the last.",
+)
+
+BASELINE_EPOCHS = 15  # without pretrained features the validation loss turns up again soon after
+DEFAULT_BACKBONE = "mobilenet_v2"
+DEFAULT_SIZE = TrainingSpec.model_fields["image_size"].default
+
+CACHED, DOWNLOADABLE, MISSING = "cached", "downloadable", "missing"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A study in one click. ``build`` takes what all runs share and the films per class of the chosen classes."""
+
+    name: str
+    label: str
+    description: str
+    build: Callable[[dict[str, Any], list[int]], tuple[TrainingSpec, ...]]
+
+
+def study(
+    preset: str,
+    dataset: str,
+    classes: tuple[str, ...],
+    counts: Mapping[str, int],
+    name: str = "",
+    overrides: Mapping[str, Any] | None = None,
+) -> StudySpec:
+    """The runs of a preset on one data set, all with the same split.
+
+    Args:
+        preset: a key of STUDY_PRESETS.
+        dataset: id of the data set.
+        classes: labels to tell apart.
+        counts: films per class of the data set; the course's balanced subset depends on the smallest.
+        name: of the study; by default the preset's label.
+        overrides: settings by dotted name (``epochs``, ``head.dropout``, ``split.seed``), applied to every run.
+
+    Raises:
+        InvalidChoice: no such preset or class, or an override breaks a rule.
+    """
+    if preset not in STUDY_PRESETS:
+        raise InvalidChoice(f"The preset must be one of {', '.join(STUDY_PRESETS)}, received: {preset!r}.")
+    unknown = [label for label in classes if label not in counts]
+    if unknown:
+        raise InvalidChoice(f"There is no class {unknown[0]!r}; there are {', '.join(counts)}.")
+    chosen = STUDY_PRESETS[preset]
+    runs = chosen.build({"dataset": dataset, "classes": tuple(classes)}, [counts[label] for label in classes])
+    if overrides:
+        runs = tuple(with_overrides(run, overrides) for run in runs)
+    return parse(StudySpec, {"name": name or chosen.label, "preset": preset, "runs": runs})
+
+
+def with_overrides(spec: TrainingSpec, overrides: Mapping[str, Any]) -> TrainingSpec:
+    """A spec with other settings, by dotted name; texts are read as JSON where a text is not what is asked for.
+
+    Raises InvalidChoice naming the setting.
+    """
+    fields = spec.model_dump(mode="json")
+    for key, value in overrides.items():
+        _set(fields, key, value)
+    try:
+        return parse(TrainingSpec, fields)
+    except InvalidChoice as error:
+        if any(str(error).startswith(key) for key in overrides):
+            raise
+        changed = ", ".join(f"{key}={value}" for key, value in overrides.items())
+        raise InvalidChoice(f"{changed}: {error}") from error
+
+
+def parse_assignments(texts: list[str]) -> dict[str, str]:
+    """Overrides from texts of the form ``key=value``. Raises InvalidChoice for a text without a key or a value."""
+    pairs = [text.partition("=") for text in texts]
+    for key, equals, _ in pairs:
+        if not (key.strip() and equals):
+            raise InvalidChoice(f"A setting must be written key=value, received: {key + equals!r}.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def default_spec(dataset: str, workspace: Workspace) -> TrainingSpec:
+    """What is trained when nothing else is chosen: all classes, MobileNetV2 if its weights are to be had.
+
+    ``default_reason`` says why. Asks the network where the weights are not cached. Raises NotFound or DataError.
+    """
+    classes = open_dataset(workspace, dataset).classes
+    state = weights_state(backbone_named(DEFAULT_BACKBONE), DEFAULT_SIZE)
+    return pretrained_spec(dataset, classes) if state != MISSING else baseline_spec(dataset, classes)
+
+
+def pretrained_spec(dataset: str, classes: tuple[str, ...], backbone: str = DEFAULT_BACKBONE) -> TrainingSpec:
+    """A frozen backbone with a trained head: the settings that did best on real films in cross-validation."""
+    return parse(TrainingSpec, {"dataset": dataset, "classes": classes, "backbone": backbone})
+
+
+def baseline_spec(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
+    """The small network that needs no weights, at the course's size."""
+    return parse(
+        TrainingSpec,
+        {
+            "dataset": dataset,
+            "classes": classes,
+            "backbone": "baseline_cnn",
+            "head": COURSE_HEAD,
+            "image_size": COURSE_SIZE,
+            "optimizer": "adam",
+            "epochs": BASELINE_EPOCHS,
+        },
+    )
+
+
+def default_reason(spec: TrainingSpec) -> str:
+    """Why ``default_spec`` chose this one, in a sentence."""
+    backbone = backbone_named(spec.backbone)
+    if not backbone.pretrained:
+        wanted = backbone_named(DEFAULT_BACKBONE).label
+        return (
+            f"{backbone.label}, because the ImageNet weights of {wanted} are neither on this machine nor to be had "
+            "from the network."
+        )
+    if weights.is_cached(backbone, spec.image_size):
+        where = "its ImageNet weights are on this machine"
+    else:
+        where = f"its ImageNet weights can be downloaded ({file_size(backbone.weights_megabytes * 1e6)})"
+    return f"{backbone.label}, read at its middle layers: fast, among the most accurate on X-rays, and {where}."
+
+
+def weights_state(backbone: Backbone, size: int) -> str:
+    """CACHED, DOWNLOADABLE or MISSING: can this backbone start from ImageNet weights? May ask the network."""
+    if weights.is_cached(backbone, size):
+        return CACHED
+    reachable = backbone.pretrained and can_be_reached(backbone.weights_url(size))
+    return DOWNLOADABLE if reachable else MISSING
+
+
+def lacking_weights(spec: StudySpec) -> tuple[str, ...]:
+    """Backbones of a study that want ImageNet weights which are not to be had, in the order of the runs."""
+    wanted = {(run.backbone, run.image_size) for run in spec.runs if run.weights == "imagenet"}
+    asked = sorted(wanted)
+    with ThreadPoolExecutor(max_workers=8) as pool:  # without a network each question may take its time limit
+        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1]), asked))
+    missing = {name for (name, _), state in zip(asked, states, strict=True) if state == MISSING}
+    return tuple(dict.fromkeys(run.backbone for run in spec.runs if run.backbone in missing))
+
+
+def with_random_start(spec: StudySpec, backbones: tuple[str, ...]) -> StudySpec:
+    """The study with random weights where a run would start one of ``backbones`` from ImageNet."""
+    runs = [
+        with_overrides(run, {"weights": "random"}) if run.backbone in backbones and run.weights == "imagenet" else run
+        for run in spec.runs
+    ]
+    return parse(StudySpec, {**dict(spec), "runs": runs})
+
+
+def _set(fields: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    place = fields
+    for parent in parents:
+        if parent == "fine_tuning" and place.get(parent) is None:
+            place[parent] = FineTuning().model_dump(mode="json")
+        place = place.get(parent) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or last not in place:
+        raise InvalidChoice(f"There is no setting {key!r}; there are {', '.join(TrainingSpec.model_fields)}.")
+    place[last] = _read(value) if isinstance(value, str) and not isinstance(place[last], str) else value
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # the spec says what it wanted instead
+
+
+def _course(shared: dict[str, Any], counts: list[int]) -> tuple[TrainingSpec, ...]:
+    """The seven runs of the course study."""
+    per_class = min(COURSE_FILMS_PER_CLASS, *counts)
+    common = shared | {
+        "split": SplitSpec(films_per_class=per_class) if per_class >= 3 else {"films_per_class": per_class},
+        "head": COURSE_HEAD,
+        "taps": "last",
+        "image_size": COURSE_SIZE,
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "batch_size": COURSE_BATCH,
+        "epochs": COURSE_EPOCHS,
+        "patience": 0,
+        "imbalance": "none",
+    }
+    fine_tuning = FineTuning(layers=10, learning_rate=1e-5, epochs=COURSE_EPOCHS)
+    changes: list[dict[str, Any]] = [
+        {"name": "Baseline CNN", "backbone": "baseline_cnn", "learning_rate": 1e-3},
+        {"name": "ResNet50, frozen", "backbone": "resnet50"},
+        {
+            "name": "ResNet50, last 10 layers",
+            "backbone": "resnet50",
+            "mode": "fine_tune",
+            "fine_tuning": fine_tuning,
+        },
+        {"name": "VGG16", "backbone": "vgg16"},
+        {"name": "DenseNet121", "backbone": "densenet121"},
+        {"name": "MobileNetV2", "backbone": "mobilenet_v2"},
+        {"name": "MobileNetV2, augmented", "backbone": "mobilenet_v2", "augmentation": COURSE_AUGMENTATION},
+    ]
+    return tuple(parse(TrainingSpec, common | change) for change in changes)
+
+
+def _backbones(shared: dict[str, Any], _counts: list[int]) -> tuple[TrainingSpec, ...]:
+    """Every pretrained backbone once, with the defaults."""
+    names = [name for name, backbone in BACKBONES.items() if backbone.pretrained]
+    return tuple(
+        pretrained_spec(**shared, backbone=name).model_copy(update={"name": BACKBONES[name].label}) for name in names
+    )
+
+
+def _quick(shared: dict[str, Any], _counts: list[int]) -> tuple[TrainingSpec, ...]:
+    """The yardstick against the default."""
+    baseline, pretrained = baseline_spec(**shared), pretrained_spec(**shared)
+    return tuple(
+        spec.model_copy(update={"name": backbone_named(spec.backbone).label}) for spec in (baseline, pretrained)
+    )
+
+
+STUDY_PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "course",
+            "Course study",
+            "The seven runs of the course on one balanced split: a baseline CNN, four pretrained backbones, one "
+            "fine-tuned, one with augmentation; 128 px, 5 epochs.",
+            _course,
+        ),
+        Preset(
+            "backbones",
+            "Every backbone",
+            "Each pretrained backbone once, with the same head and the same split. Which one suits these films?",
+            _backbones,
+        ),
+        Preset(
+            "quick",
+            "Quick comparison",
+            "The baseline CNN against MobileNetV2 with its middle layers: what do pretrained features bring?",
+            _quick,
+        ),
+    )
+}

@@ -1,0 +1,135 @@
+"""Tables as files: CSV that a spreadsheet opens without running anything, and LaTeX for a paper or a hand-in."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from covid_core.backbones import BACKBONES
+from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
+WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
+LATEX_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "–": "--",
+        "±": r"$\pm$",
+        "\n": " ",
+        "\r": " ",
+        "\t": " ",
+    }
+)
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """A table as CSV in UTF-8 with a byte order mark, so that spreadsheets read its letters. Numbers keep all digits.
+
+    Texts that a spreadsheet would take for a formula, and such column names, get an apostrophe before them.
+    """
+    safe = frame.map(_harmless).rename(columns=_harmless)
+    return safe.to_csv(index=False).encode("utf-8-sig")
+
+
+def _harmless(cell: Any) -> Any:
+    return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def to_latex(frame: pd.DataFrame, caption: str = "", label: str = "", bold: Iterable[int] = ()) -> str:
+    """A table as LaTeX with the rules of the package booktabs. ``bold`` are positions of rows to print bold.
+
+    Numbers are printed as they are: round or format them before. Undefined is a dash.
+    """
+    strong = set(bold)
+    columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
+    head = _latex_row(frame.columns, False)
+    rows = [_latex_row(row, i in strong) for i, row in enumerate(frame.itertuples(index=False, name=None))]
+    body = [r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
+    lines = [r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}", r"\centering"]
+    if caption:
+        lines.append(rf"\caption{{{_latex(caption)}}}")
+    if label:
+        lines.append(rf"\label{{{label}}}")
+    lines += [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Iterable[Any], strong: bool) -> str:
+    texts = [_latex(cell) for cell in cells]
+    return " & ".join(rf"\textbf{{{text}}}" if strong and text else text for text in texts) + r" \\"
+
+
+def _latex(cell: Any) -> str:
+    """One cell, with every character that LaTeX would obey written out."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "--"
+    return str(cell).translate(LATEX_ESCAPES)
+
+
+def hyperparameters(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.DataFrame:
+    """The course's second table: one row per run, what was chosen, in words. ``names`` are the runs' names."""
+    return pd.DataFrame([{"Model": name, **_choices(spec)} for name, spec in zip(names, specs, strict=True)])
+
+
+def _choices(spec: TrainingSpec) -> dict[str, Any]:
+    return {
+        "Learning rate": spec.learning_rate,
+        "Batch size": spec.batch_size,
+        "Epochs": spec.total_epochs,
+        "Optimizer": OPTIMIZER_LABELS[spec.optimizer],
+        "Image size": spec.image_size,
+        "Special strategy": spec.strategy,
+        "Imbalance": IMBALANCE_LABELS[spec.imbalance],
+        "Augmentation": augmentation_in_words(spec),
+        "Backbone": BACKBONES[spec.backbone].label,
+        "Weights": WEIGHTS_LABELS.get(spec.weights, "From a file"),
+        "Layers read": "Middle layers" if spec.taps == "default" and spec.mode == "frozen" else "Last layer",
+        "Head": " + ".join(str(units) for units in spec.head.units) or "None",
+        "Dropout": spec.head.dropout,
+        "Pooling": _pooling(spec),
+        "Patience": spec.patience,
+        "Seed": spec.seed,
+        "Split seed": spec.split.seed,
+        "Films per class": spec.split.films_per_class or "All",
+    }
+
+
+def _pooling(spec: TrainingSpec) -> str:
+    if not BACKBONES[spec.backbone].pretrained:
+        return "None (flattened)"
+    return "Mean and maximum" if spec.head.pooling == "mean_max" else "Mean"
+
+
+def augmentation_in_words(spec: TrainingSpec) -> str:
+    """What a training film goes through: ``rotation 15°, shift 10 %, flip``; ``None`` where nothing."""
+    chosen = spec.augmentation
+    shares = {
+        "shift across": chosen.shift_x,
+        "shift up and down": chosen.shift_y,
+        "zoom": chosen.zoom,
+        "contrast": chosen.contrast,
+        "brightness": chosen.brightness,
+    }
+    words = [f"rotation {chosen.rotation:g}°"] if chosen.rotation else []
+    words += [f"{name} {100 * amount:g} %" for name, amount in shares.items() if amount]
+    return ", ".join(words + ["flip"] * chosen.flip) or "None"
+
+
+def only_what_differs(frame: pd.DataFrame, keep: Iterable[str] = ("Model",)) -> pd.DataFrame:
+    """The columns in which at least two rows differ, and those to keep."""
+    kept = set(keep)
+    return frame[[name for name in frame.columns if name in kept or frame[name].astype(str).nunique() > 1]]

@@ -1,0 +1,1 @@
+"""Long work: its folders, its queue, and the process that does it."""

@@ -1,0 +1,83 @@
+"""From run folders to a comparison: what a run's record adds to what its prediction table says."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from covid_core.evaluation import comparison
+from covid_core.evaluation.comparison import Assessment, Candidate
+from covid_core.runs.store import Run
+
+STOPPED_EARLY = "stopped before its end"
+COST_COLUMNS = (
+    "name",
+    "training_seconds",
+    "fit_seconds",
+    "epochs_done",
+    "parameters",
+    "parameters_trained",
+    "model_bytes",
+    "milliseconds_per_film",
+    "device",
+)
+
+
+def assess(run: Run) -> Assessment:
+    """Measure the run's prediction table. Raises RunDamaged or DataError."""
+    return comparison.assess(run.predictions())
+
+
+def candidate(run: Run, name: str = "", assessment: Assessment | None = None) -> Candidate:
+    """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat."""
+    found = assessment or assess(run)
+    marks = comparison.marks(found, loss_is_a_number(run.history()))
+    return Candidate(
+        id=run.id,
+        name=name or run.name,
+        assessment=found,
+        marks=(*marks, *([STOPPED_EARLY] if run.result.get("stopped") else [])),
+        split_hash=run.split_hash,
+        seconds=training_seconds(run),
+        ms_per_film=_number(run.result.get("milliseconds_per_film")),
+    )
+
+
+def loss_is_a_number(history: pd.DataFrame) -> bool:
+    """Whether training and validation loss of every epoch are finite."""
+    return bool(np.isfinite(history[["loss", "val_loss"]].to_numpy(dtype=float)).all())
+
+
+def training_seconds(run: Run) -> float:
+    """Seconds of all stages of the run, from decoding to the last check. What was cached before took no time again."""
+    seconds = run.result.get("seconds") or {}
+    return float(sum(seconds.values())) if seconds else math.nan
+
+
+def costs(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:
+    """What each run took and takes, columns COST_COLUMNS; nan where its record does not say."""
+    rows = [{"name": name, **_costs(run)} for run, name in zip(runs, names, strict=True)]
+    return pd.DataFrame(rows, columns=list(COST_COLUMNS))
+
+
+def _costs(run: Run) -> dict[str, Any]:
+    result = run.result
+    numbers = ("epochs_done", "parameters", "parameters_trained", "model_bytes", "milliseconds_per_film")
+    return {
+        "training_seconds": training_seconds(run),
+        "fit_seconds": _number((result.get("seconds") or {}).get("fit")),
+        **{name: _number(result.get(name)) for name in numbers},
+        "device": result.get("device", ""),
+    }
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def unique_names(runs: Sequence[Run]) -> list[str]:
+    """The runs' names, with the id added where several share one."""
+    names = [run.name for run in runs]
+    return [f"{run.name} ({run.id})" if names.count(run.name) > 1 else run.name for run in runs]

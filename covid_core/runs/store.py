@@ -1,0 +1,420 @@
+"""The files of jobs, runs and studies: all that knows their names and their content.
+
+Every long work has a folder with the same skeleton (a run's is ``runs/ID``, the others' ``jobs/ID``):
+
+=============  ======  =====================================================================
+request.json   jobs    what to do; for a run ``spec.json`` takes its place
+launch.json    jobs    the process last started for it: pid, start time, attempt
+status.json    worker  state, stage, progress, times
+worker.log     jobs    what the process printed; for people, never parsed
+lock           worker  held for the process's whole life, so "running" with a free lock means dead
+stop.request   jobs    a polite stop
+=============  ======  =====================================================================
+
+A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, ``model.keras``, ``head.npz``,
+``trunk.tflite`` where the trunk itself was trained, ``checkpoint.npz`` and, last of all, ``result.json`` (worker).
+"""
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+
+from covid_core import files
+from covid_core.data.dataset import Dataset
+from covid_core.data.split import split_hash
+from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged
+from covid_core.specs import TrainingSpec, parse
+from covid_core.workspace import Workspace, folder_of, list_folders, new_id
+
+SCHEMA = 1
+QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", "failed", "stopped"
+INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
+FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
+USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
+START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
+HISTORY_COLUMNS = (
+    "stage",
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a job is. Times are seconds since 1970; ``progress`` is in [0, 1]; ``seconds_left`` is an estimate."""
+
+    state: str
+    stage: str = ""
+    epoch: int = 0
+    progress: float = 0.0
+    message: str = ""
+    reason: str = ""
+    attempt: int = 1
+    started: float | None = None
+    updated: float | None = None
+    ended: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it will not change by itself any more."""
+        return self.state in FINAL
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds of work so far, or in all."""
+        if self.started is None:
+            return None
+        return max(0.0, (self.ended or (time.time() if self.state == RUNNING else self.updated or 0)) - self.started)
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The skeleton that every long work shares. See the module's text."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def lock(self) -> files.FileLock:
+        return files.FileLock(self.path / "lock")
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "worker.log"
+
+    def status(self) -> Status:
+        """The state as a reader may believe it: "running" only while the process lives."""
+        told = self._told_status()
+        launch = self._launch()
+        if told is None or (told.attempt < launch.get("attempt", 0)):
+            return self._status_before_start(launch)
+        if told.state in (QUEUED, RUNNING) and not self.lock.is_held():
+            told = self._told_status() or told  # it may have ended between the two looks
+            if told.state in (QUEUED, RUNNING):
+                return replace(told, state=INTERRUPTED, reason="Its process ended without a word.")
+        return told
+
+    def write_status(self, status: Status) -> None:
+        files.write_json(self.path / "status.json", asdict(status))
+
+    def request_stop(self) -> None:
+        (self.path / "stop.request").touch()
+
+    def clear_stop(self) -> None:
+        (self.path / "stop.request").unlink(missing_ok=True)
+
+    def stop_requested(self) -> bool:
+        return (self.path / "stop.request").exists()
+
+    def write_launch(self, pid: int, attempt: int) -> None:
+        """Remember the process that was started, by pid and start time, so that a reused pid is not mistaken for it."""
+        files.write_json(
+            self.path / "launch.json", {"pid": pid, "process_started": _start_time(pid), "attempt": attempt}
+        )
+
+    def next_attempt(self) -> int:
+        return self._launch().get("attempt", 0) + 1
+
+    def attempt(self) -> int:
+        return self._launch().get("attempt", 1)
+
+    def log_tail(self, characters: int = 4000) -> str:
+        """The end of the log, or nothing."""
+        if not self.log_path.exists():
+            return ""
+        with open(self.log_path, "rb") as handle:
+            handle.seek(0, io.SEEK_END)
+            handle.seek(max(0, handle.tell() - characters))
+            return handle.read().decode("utf-8", "replace")
+
+    def request(self) -> dict[str, Any]:
+        """What a job was asked to do. Raises RunDamaged."""
+        return _read(self.path / "request.json")
+
+    def _told_status(self) -> Status | None:
+        try:
+            return Status(**files.read_json(self.path / "status.json"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise RunDamaged(f"The status of {self.id} cannot be read: {error}.") from error
+
+    def _launch(self) -> dict[str, Any]:
+        try:
+            return files.read_json(self.path / "launch.json")
+        except (OSError, ValueError):
+            return {}
+
+    def _status_before_start(self, launch: Mapping[str, Any]) -> Status:
+        attempt = launch.get("attempt", 1)
+        age = time.time() - self.path.stat().st_mtime
+        if self.lock.is_held() or _is_alive(launch) or (not launch and age < START_PATIENCE):
+            return Status(QUEUED, message="Waiting to start", attempt=attempt)
+        reason = "The process did not start. " + self.log_tail(600).strip()
+        return Status(FAILED, reason=reason.strip(), attempt=attempt)
+
+
+def _start_time(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+def _is_alive(launch: Mapping[str, Any]) -> bool:
+    """Whether the launched process still exists: same pid and same start time, and not a zombie."""
+    try:
+        process = psutil.Process(launch["pid"])
+        same = abs(process.create_time() - launch["process_started"]) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+@dataclass(frozen=True)
+class Run(JobFolder):
+    """A training run as its folder tells it. Raises RunDamaged where a file is missing or torn."""
+
+    record: dict[str, Any] = field(repr=False)
+    spec: TrainingSpec = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name or self.id
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class order of scores everywhere in this run."""
+        return self.spec.classes
+
+    @property
+    def split_hash(self) -> str:
+        return self.record["split_hash"]
+
+    @property
+    def study(self) -> str:
+        """Id of the study it belongs to, or nothing."""
+        return self.record.get("study", "")
+
+    @property
+    def created(self) -> float:
+        return self.record["created"]
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """What the worker wrote last; empty until then."""
+        path = self.path / "result.json"
+        return _read(path) if path.exists() else {}
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def head_path(self) -> Path:
+        return self.path / "head.npz"
+
+    @property
+    def trunk_path(self) -> Path:
+        """The run's own LiteRT trunk, where the trunk was trained; else ``result['trunk']`` names a shared one."""
+        return self.path / "trunk.tflite"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint.npz"
+
+    @property
+    def predictions_path(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    def split(self) -> pd.DataFrame:
+        """Columns image_id, label, group, part. Raises RunDamaged when it is not the one that the run recorded."""
+        split = _read_table(self.path / "split.parquet")
+        if split_hash(split) != self.split_hash:
+            raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
+        return split
+
+    def predictions(self) -> pd.DataFrame:
+        """Columns image_id, part, label, score_<class> and logit_<class> for every class."""
+        return _read_table(self.predictions_path)
+
+    def history(self) -> pd.DataFrame:
+        """One row per finished epoch, columns HISTORY_COLUMNS; empty before the first."""
+        path = self.path / "history.csv"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # a line without its end was torn by a crash
+        if not whole:
+            return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+        try:
+            return pd.read_csv(io.StringIO(whole), names=list(HISTORY_COLUMNS))
+        except ValueError as error:
+            raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        with open(self.path / "history.csv", "a", encoding="utf-8") as handle:
+            handle.write(",".join(str(row[column]) for column in HISTORY_COLUMNS) + "\n")
+
+    def rewrite_history(self, epochs: int) -> None:
+        """Keep the first ``epochs`` rows: what came after the checkpoint is trained again."""
+        kept = self.history().head(epochs)
+        text = kept.to_csv(index=False, header=False)
+        files.write_bytes(self.path / "history.csv", text.encode())
+
+    def write_predictions(self, predictions: pd.DataFrame) -> None:
+        with files.published(self.predictions_path) as temporary:
+            predictions.to_parquet(temporary, index=False)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        files.write_json(self.path / "result.json", dict(result))
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A run folder that cannot be opened, with the reason in a sentence."""
+
+    id: str
+    reason: str
+
+
+def _read(path: Path) -> Any:
+    try:
+        return files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
+
+
+def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split: pd.DataFrame, study: str = "") -> Run:
+    """Publish the folder of a new run with its spec and split. No process is started."""
+    identifier = new_id(spec.name or spec.backbone)
+    record = {
+        "schema": SCHEMA,
+        "created": time.time(),
+        "dataset": {
+            "id": dataset.id,
+            "name": dataset.name,
+            "version": dataset.version,
+            "synthetic": dataset.is_synthetic,
+        },
+        "split_hash": split_hash(split),
+        "study": study,
+        "spec": spec.model_dump(mode="json"),
+    }
+    with files.published_folder(workspace.runs / identifier) as staging:
+        files.write_json(staging / "spec.json", record)
+        split.to_parquet(staging / "split.parquet", index=False)
+    return Run(workspace.runs / identifier, record, spec)
+
+
+def open_run(workspace: Workspace, identifier: str) -> Run:
+    """The run of that id. Raises NotFound or RunDamaged."""
+    return _run_in(folder_of(workspace.runs, identifier, "run"))
+
+
+def _run_in(folder: Path) -> Run:
+    record = _read(folder / "spec.json")
+    try:
+        if record["schema"] != SCHEMA:
+            raise RunDamaged(f"{folder.name} was written by another version (schema {record['schema']}).")
+        return Run(folder, record, parse(TrainingSpec, record["spec"]))
+    except (KeyError, TypeError, InvalidChoice) as error:
+        raise RunDamaged(f"{folder.name}: spec.json is damaged ({error}).") from error
+
+
+def list_runs(workspace: Workspace) -> tuple[list[Run], list[BrokenRun]]:
+    """All runs, newest first, and the folders that cannot be opened as one."""
+    runs, broken = [], []
+    for folder in list_folders(workspace.runs):
+        try:
+            runs.append(_run_in(folder))
+        except RunDamaged as error:
+            broken.append(BrokenRun(folder.name, str(error)))
+    return sorted(runs, key=lambda run: run.created, reverse=True), broken
+
+
+def create_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> JobFolder:
+    """Publish the folder of a job other than training. No process is started."""
+    identifier = new_id(kind)
+    with files.published_folder(workspace.jobs / identifier) as staging:
+        files.write_json(staging / "request.json", {**request, "kind": kind, "created": time.time()})
+    return JobFolder(workspace.jobs / identifier)
+
+
+def open_job(workspace: Workspace, identifier: str) -> JobFolder:
+    """The job of that id. Raises NotFound."""
+    return JobFolder(folder_of(workspace.jobs, identifier, "job"))
+
+
+def list_jobs(workspace: Workspace) -> list[JobFolder]:
+    """All jobs other than runs, in no particular order."""
+    return [JobFolder(folder) for folder in list_folders(workspace.jobs)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that belong together, in the order in which they were queued."""
+
+    id: str
+    name: str
+    preset: str
+    created: float
+    runs: tuple[str, ...]
+
+
+def write_study(workspace: Workspace, study: Study) -> None:
+    """Publish a study; a first write makes its folder."""
+    folder = workspace.studies / study.id
+    folder.mkdir(exist_ok=True)
+    files.write_json(folder / "study.json", {**asdict(study), "schema": SCHEMA})
+
+
+def open_study(workspace: Workspace, identifier: str) -> Study:
+    """The study of that id. Raises NotFound or RunDamaged."""
+    record = _read(folder_of(workspace.studies, identifier, "study") / "study.json")
+    try:
+        return Study(identifier, record["name"], record["preset"], record["created"], tuple(record["runs"]))
+    except (KeyError, TypeError) as error:
+        raise RunDamaged(f"The study {identifier} is damaged.") from error
+
+
+def list_studies(workspace: Workspace) -> list[Study]:
+    """All readable studies, newest first."""
+    studies = []
+    for folder in list_folders(workspace.studies):
+        try:
+            studies.append(open_study(workspace, folder.name))
+        except CovidCoreError:
+            continue  # a damaged study hides nothing: its runs are listed by themselves
+    return sorted(studies, key=lambda study: study.created, reverse=True)
+
+
+def delete_study(workspace: Workspace, identifier: str) -> None:
+    """Remove a study's record; its runs stay."""
+    files.remove_folder(folder_of(workspace.studies, identifier, "study"))
+
+
+def size_of(run: Run) -> int:
+    """Bytes of all files of a run."""
+    return sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())

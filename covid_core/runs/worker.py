@@ -1,0 +1,154 @@
+"""The process that does one job: ``python -m covid_core.runs.worker FOLDER``.
+
+It takes the folder's lock for its whole life, waits for its turn, and only then imports what is heavy. Whatever
+happens, its last word is in status.json; a process that could not even say that has let its lock go.
+"""
+
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from covid_core import files
+from covid_core.errors import CovidCoreError, Stopped
+from covid_core.runs import jobs, store
+from covid_core.runs.store import JobFolder, Run, Status
+from covid_core.workspace import Workspace
+
+LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
+SLOT_POLL = 0.5  # seconds between looks at the queue
+REPORT_EVERY = 0.4  # seconds between writes of status.json while work goes on
+ESTIMATE_FROM = 0.02  # share of the work after which the time left can be told
+
+
+class Reporter:
+    """Writes status.json for one job, and raises Stopped in the work when the user asked for it."""
+
+    def __init__(self, folder: JobFolder):
+        self._folder = folder
+        self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=folder.attempt())
+        self._written = 0.0
+        self._begun = 0.0
+        self.write()
+
+    def begin(self) -> None:
+        """The work starts now."""
+        self._begun = time.monotonic()
+        self._change(state=store.RUNNING, message="Starting", started=time.time())
+
+    def __call__(self, share: float, message: str) -> None:
+        """Progress of the work. Raises Stopped."""
+        if self._folder.stop_requested():
+            raise Stopped("Stopped by the user.")
+        now = time.monotonic()
+        if now - self._written < REPORT_EVERY:
+            return
+        share = min(max(share, 0.0), 1.0)
+        spent = now - self._begun
+        left = spent * (1 - share) / share if share > ESTIMATE_FROM else None
+        self._change(progress=share, message=message, seconds_left=left)
+
+    def end(self, state: str, reason: str = "") -> None:
+        """The last word."""
+        progress = 1.0 if state == store.COMPLETED else self._status.progress
+        self._change(state=state, reason=reason, progress=progress, ended=time.time(), seconds_left=None, message="")
+
+    def write(self) -> None:
+        self._folder.write_status(self._status)
+        self._written = time.monotonic()
+
+    def _change(self, **changes: object) -> None:
+        self._status = replace(self._status, updated=time.time(), **changes)
+        self.write()
+
+
+def main(path: Path) -> int:
+    """Do the job in ``path``. Returns the exit code: 0 done, stopped or not ours; 1 failed."""
+    workspace = Workspace(path.parent.parent)
+    folder = store.open_run(workspace, path.name) if path.parent.name == "runs" else JobFolder(path)
+    lock = folder.lock
+    if not _patiently(lock):
+        print(f"{path.name} is being done by another process.", file=sys.stderr)
+        return 0
+    jobs.lower_priority()
+    reporter = Reporter(folder)
+    try:
+        slot = _wait_for_slot(workspace, folder, reporter)
+        reporter.begin()
+        finished = _train(workspace, folder, reporter) if isinstance(folder, Run) else _do(workspace, folder, reporter)
+        reporter.end(store.COMPLETED if finished else store.STOPPED)
+        slot.release()
+        return 0
+    except Stopped as stop:
+        reporter.end(store.STOPPED, str(stop))
+        return 0
+    except CovidCoreError as error:
+        traceback.print_exc()
+        reporter.end(store.FAILED, str(error))
+    except MemoryError:
+        traceback.print_exc()
+        reporter.end(store.FAILED, "Out of memory. Try a smaller batch size or smaller films.")
+    except OSError as error:
+        traceback.print_exc()
+        reporter.end(store.FAILED, f"The disk or a file failed: {error.strerror or error}.")
+    except Exception as error:
+        traceback.print_exc()
+        reporter.end(store.FAILED, f"A bug in Second Look ended the job ({type(error).__name__}). The log has details.")
+    return 1
+
+
+def _patiently(lock: files.FileLock) -> bool:
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while not lock.try_acquire():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _wait_for_slot(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> files.FileLock:
+    while (slot := jobs.take_slot(workspace, folder)) is None:
+        if folder.stop_requested():
+            raise Stopped("Taken out of the queue by the user.")
+        time.sleep(SLOT_POLL)
+    return slot
+
+
+def _train(workspace: Workspace, run: Run, reporter: Reporter) -> bool:
+    reporter(0.0, "Starting TensorFlow")
+    from covid_core.nets import training
+
+    return training.train(workspace, run, reporter)
+
+
+def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
+    """Imports: publish a data set and say which."""
+    from covid_core.data import importing
+
+    request = job.request()
+    name = request.get("name", "")
+    classes = request.get("classes")
+    match request["kind"]:
+        case "phantom":
+            plant = tuple(request["plant"])
+            dataset = importing.import_phantom(
+                workspace, request["images"], request["seed"], plant, name, progress=reporter
+            )
+        case "kaggle":
+            dataset = importing.import_kaggle(workspace, name, classes, reporter)
+        case "import":
+            source = Path(request["source"])
+            try:
+                dataset = importing.import_path(workspace, source, name, classes, reporter)
+            finally:
+                if request.get("remove_source") and source.parent == workspace.uploads:
+                    source.unlink(missing_ok=True)
+        case unknown:
+            raise CovidCoreError(f"This version does not know the job {unknown!r}.")
+    files.write_json(job.path / "result.json", {"dataset": dataset.id})
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

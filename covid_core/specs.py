@@ -1,0 +1,224 @@
+"""Choices, as frozen models that go to JSON and back. The page builds one, the worker validates it again.
+
+Every limit below protects the machine or the meaning of a number; ``parse`` turns a broken one into a sentence.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from covid_core.backbones import backbone_named
+from covid_core.errors import InvalidChoice
+
+Mode = Literal["frozen", "fine_tune", "full"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
+Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
+Pooling = Literal["mean", "mean_max"]
+
+MODE_LABELS: dict[str, str] = {
+    "frozen": "Frozen: train the head only",
+    "fine_tune": "Fine-tune the last layers",
+    "full": "Train all layers",
+}
+OPTIMIZER_LABELS: dict[str, str] = {
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "sgd": "SGD",
+    "rmsprop": "RMSprop",
+    "adagrad": "Adagrad",
+    "adadelta": "Adadelta",
+}
+IMBALANCE_LABELS: dict[str, str] = {
+    "none": "Leave as it is",
+    "class_weights": "Class weights",
+    "undersample": "Undersample",
+    "oversample": "Oversample",
+}
+
+LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+Epochs = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Spec(BaseModel):
+    """Base of all choices: immutable, nothing unknown accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSpec(Spec):
+    """Who goes where. ``films_per_class`` draws a balanced subset before the split, as the course study did."""
+
+    method: Literal["stratified"] = "stratified"
+    validation: float = Field(default=0.16, ge=0.02, le=0.6)
+    test: float = Field(default=0.16, ge=0.02, le=0.6)
+    films_per_class: int | None = Field(default=None, ge=3)
+    seed: int = Field(default=1987, ge=0, lt=2**32)
+
+    @property
+    def train(self) -> float:
+        """Share of the training part."""
+        return 1 - self.validation - self.test
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> "SplitSpec":
+        if self.train < 0.099:
+            raise ValueError("validation and test together must leave at least 10 % for training")
+        return self
+
+
+class AugmentationSpec(Spec):
+    """Random changes of a training film; all amounts are the largest in either direction, 0 is off.
+
+    ``rotation`` in degrees; ``shift_x``, ``shift_y`` and ``zoom`` as shares of the film, ``contrast`` and ``brightness``
+    as shares of the grey range. ``flip`` mirrors half of the films, which moves the heart to the other side.
+    """
+
+    rotation: float = Field(default=0, ge=0, le=45)
+    shift_x: float = Field(default=0, ge=0, le=0.3)
+    shift_y: float = Field(default=0, ge=0, le=0.3)
+    zoom: float = Field(default=0, ge=0, le=0.3)
+    flip: bool = False
+    contrast: float = Field(default=0, ge=0, le=0.5)
+    brightness: float = Field(default=0, ge=0, le=0.5)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing would change."""
+        return self == AugmentationSpec()
+
+
+class HeadSpec(Spec):
+    """What is trained on top of the pooled maps: dense relu layers of ``units``, dropout after each, then softmax.
+
+    ``standardize`` trains on features of mean 0 and deviation 1 (of the training part; only with a frozen backbone); the
+    scale is folded into the first layer afterwards, so the saved model has no further layer.
+    """
+
+    units: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(default=(256,), max_length=4)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    pooling: Pooling = "mean"
+    standardize: bool = True
+
+
+class FineTuning(Spec):
+    """The second stage: the last ``layers`` layers of the backbone learn as well, at their own pace."""
+
+    layers: int = Field(default=10, ge=1, le=1000)
+    learning_rate: LearningRate = 1e-5
+    epochs: Epochs = 5
+
+
+class TrainingSpec(Spec):
+    """Everything that decides a run. Equal specs on equal data give equal runs, up to the order of float sums."""
+
+    dataset: str
+    classes: tuple[str, ...] = Field(min_length=2, max_length=20)
+    name: str = Field(default="", max_length=80)
+    note: str = Field(default="", max_length=2000)
+    split: SplitSpec = SplitSpec()
+    backbone: str = "mobilenet_v2"
+    weights: str = "imagenet"
+    mode: Mode = "frozen"
+    taps: Literal["default", "last"] = "default"
+    head: HeadSpec = HeadSpec()
+    fine_tuning: FineTuning | None = None
+    image_size: int = Field(default=224, ge=32, le=512)
+    optimizer: Optimizer = "adamw"
+    learning_rate: LearningRate = 1e-3
+    batch_size: int = Field(default=32, ge=1, le=1024)
+    epochs: Epochs = 60
+    patience: int = Field(default=10, ge=0, le=1000)
+    imbalance: Imbalance = "class_weights"
+    augmentation: AugmentationSpec = AugmentationSpec()
+    views: int | None = Field(default=None, ge=1, le=1000)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("backbone")
+    @classmethod
+    def _backbone_exists(cls, value: str) -> str:
+        return backbone_named(value).name
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_named(cls, value: str) -> str:
+        if value in ("imagenet", "random") or value.startswith("file:"):
+            return value
+        raise ValueError("weights must be imagenet, random or file:PATH")
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("classes must not repeat")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _baseline_learns_everything(cls, data: Any) -> Any:
+        """The baseline CNN has no pretrained part: one mode and one kind of weights fit it."""
+        if isinstance(data, dict) and str(data.get("backbone", "")).lower() in ("baseline_cnn", "baseline cnn"):
+            data = {**data, "mode": "full", "weights": "random", "taps": "last"}
+        return data
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingSpec":
+        if (self.mode == "fine_tune") != (self.fine_tuning is not None):
+            raise ValueError("fine_tuning belongs to mode fine_tune, and only to it")
+        if self.mode != "frozen" and self.taps != "last":
+            raise ValueError("taps other than the last layer need mode frozen")
+        if self.views is not None and (self.mode != "frozen" or self.augmentation.is_off):
+            raise ValueError("views belongs to augmentation with a frozen backbone")
+        minimum = backbone_named(self.backbone).minimum_size
+        if self.image_size < minimum:
+            raise ValueError(f"{self.backbone} needs an image_size of at least {minimum}")
+        return self
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all stages together, if none stops early."""
+        return self.epochs + (self.fine_tuning.epochs if self.fine_tuning else 0)
+
+    @property
+    def strategy(self) -> str:
+        """What is special about the run, in words, for the hyper-parameter table."""
+        parts = []
+        if self.mode == "fine_tune":
+            parts.append(f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}")
+        elif self.backbone == "baseline_cnn":
+            parts.append("trained from scratch")
+        elif self.mode == "full":
+            parts.append("all layers trained")
+        else:
+            parts.append("frozen backbone" if self.taps == "last" else "frozen backbone, middle layers")
+        if self.weights == "random" and self.backbone != "baseline_cnn":
+            parts.append("random start")
+        if self.weights.startswith("file:"):
+            parts.append("weights from a file")
+        if not self.augmentation.is_off:
+            parts.append("augmentation")
+        if self.imbalance != "none":
+            parts.append(IMBALANCE_LABELS[self.imbalance].lower())
+        return ", ".join(parts)
+
+
+class StudySpec(Spec):
+    """Several runs that belong together and are compared together."""
+
+    name: str = Field(max_length=80)
+    preset: str = ""
+    runs: tuple[TrainingSpec, ...] = Field(min_length=1, max_length=100)
+
+
+SpecType = TypeVar("SpecType", bound=Spec)
+
+
+def parse(kind: type[SpecType], data: Any) -> SpecType:
+    """Validate ``data`` (a dict or JSON text) as a spec. Raises InvalidChoice with the first broken rule."""
+    try:
+        return kind.model_validate_json(data) if isinstance(data, str | bytes) else kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        received = f", received: {str(first['input'])[:80]!r}" if field else ""
+        raise InvalidChoice(f"{field + ': ' if field else ''}{reason}{received}.") from error

@@ -1,0 +1,64 @@
+"""Where starting weights come from: the cache, the network, a local file, or chance. Never one for another."""
+
+import os
+from pathlib import Path
+
+from covid_core.backbones import Backbone
+from covid_core.data.downloads import can_be_reached, download
+from covid_core.errors import WeightsUnavailable
+from covid_core.specs import TrainingSpec
+from covid_core.work import Progress, silent
+
+
+def cache_folder() -> Path:
+    """Where Keras looks for weights: ``$KERAS_HOME/models``, by default ``~/.keras/models``."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser() / "models"
+
+
+def cached_path(backbone: Backbone, size: int) -> Path:
+    """Where the ImageNet weights for films of ``size`` pixels lie, whether or not they are there."""
+    return cache_folder() / backbone.weights_name(size)
+
+
+def is_cached(backbone: Backbone, size: int) -> bool:
+    """Whether ImageNet weights are on this machine."""
+    return backbone.pretrained and cached_path(backbone, size).is_file()
+
+
+def check(spec: TrainingSpec, backbone: Backbone) -> None:
+    """Refuse a spec whose starting weights are not to be had, with what the user can choose instead.
+
+    Raises WeightsUnavailable.
+    """
+    if spec.weights.startswith("file:"):
+        path = Path(spec.weights.removeprefix("file:"))
+        if not path.is_file():
+            raise WeightsUnavailable(f"There is no weights file {path}.")
+        return
+    size = spec.image_size
+    if spec.weights == "imagenet" and not is_cached(backbone, size) and not can_be_reached(backbone.weights_url(size)):
+        raise WeightsUnavailable(_refusal(backbone, size))
+
+
+def obtain(spec: TrainingSpec, backbone: Backbone, progress: Progress = silent) -> Path | None:
+    """The file that the trunk starts from, downloaded where needed; None means a random start, as the spec asked.
+
+    Raises WeightsUnavailable.
+    """
+    if spec.weights == "random":
+        return None
+    check(spec, backbone)
+    if spec.weights.startswith("file:"):
+        return Path(spec.weights.removeprefix("file:"))
+    path = cached_path(backbone, spec.image_size)
+    if not path.is_file():
+        download(backbone.weights_url(spec.image_size), path, backbone.weights_md5, progress)
+    return path
+
+
+def _refusal(backbone: Backbone, size: int) -> str:
+    return (
+        f"ImageNet weights of {backbone.label} are neither in {cache_folder()} nor to be had from the network. "
+        f"Connect and try again, put {backbone.weights_name(size)} there, choose a local file (weights=file:PATH), "
+        "or choose a random start (weights=random)."
+    )

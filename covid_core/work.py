@@ -1,0 +1,45 @@
+"""How long work runs: in order, on all cores, with bounded memory, telling how far it is."""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Progress = Callable[[float, str], None]
+"""Called with the share done in [0, 1] and a short text. It may raise Stopped to end the work."""
+
+
+def silent(_share: float, _message: str) -> None:
+    """Progress that nobody watches."""
+
+
+def part_of(progress: Progress, start: float, end: float) -> Progress:
+    """Progress of one step of a longer work that covers ``start`` to ``end`` of it."""
+    return lambda share, message: progress(start + (end - start) * share, message)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered_map(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 64
+) -> Iterator[Result]:
+    """Like ``executor.map``, but with at most ``ahead`` results waiting, so memory does not grow with ``items``."""
+    source = iter(items)
+    waiting: deque[Future[Result]] = deque(executor.submit(function, item) for item in itertools.islice(source, ahead))
+    try:
+        while waiting:
+            result = waiting.popleft().result()
+            for item in itertools.islice(source, 1):
+                waiting.append(executor.submit(function, item))
+            yield result
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,100 @@
+"""Where data sets, runs and caches lie: one folder, ``COVID_CORE_HOME`` or ``./workspace``."""
+
+import os
+import re
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from covid_core.errors import NotFound
+
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one installation. Each is made when it is first asked for.
+
+    data sets, runs and studies are the user's; ``cache`` may be emptied at any time; ``trunks`` holds exported frozen
+    networks that finished runs need for prediction.
+    """
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Workspace":
+        """The workspace of this process: the folder ``COVID_CORE_HOME``, else ``workspace`` below the current one."""
+        return cls(Path(os.environ.get("COVID_CORE_HOME") or "workspace").expanduser().resolve())
+
+    @property
+    def datasets(self) -> Path:
+        return self._folder("datasets")
+
+    @property
+    def runs(self) -> Path:
+        return self._folder("runs")
+
+    @property
+    def studies(self) -> Path:
+        return self._folder("studies")
+
+    @property
+    def jobs(self) -> Path:
+        return self._folder("jobs")
+
+    @property
+    def slots(self) -> Path:
+        return self._folder("slots")
+
+    @property
+    def trunks(self) -> Path:
+        return self._folder("trunks")
+
+    @property
+    def pixels(self) -> Path:
+        return self._folder("cache/pixels")
+
+    @property
+    def features(self) -> Path:
+        return self._folder("cache/features")
+
+    @property
+    def tables(self) -> Path:
+        """Small derived tables and thumbnails, made once per data set version."""
+        return self._folder("cache/tables")
+
+    @property
+    def uploads(self) -> Path:
+        """Archives handed in through the browser, removed when their import ends."""
+        return self._folder("cache/uploads")
+
+    def _folder(self, name: str) -> Path:
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def new_id(name: str) -> str:
+    """A fresh id that a person can still recognise: letters and digits of ``name``, then five random characters."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or "x"
+    return f"{stem}-{secrets.token_hex(3)[:5]}"
+
+
+def folder_of(parent: Path, identifier: str, kind: str) -> Path:
+    """The folder of a data set, run, study or job. Raises NotFound for anything that is not a listed id.
+
+    Ids come from web addresses, so only plain names of existing, unlinked folders directly below ``parent`` count.
+    """
+    folder = parent / identifier if ID_PATTERN.fullmatch(identifier) else None
+    if folder is None or not folder.is_dir() or folder.is_symlink():
+        raise NotFound(f"There is no {kind} with the id {identifier[:80]!r}.")
+    return folder
+
+
+def list_folders(parent: Path) -> list[Path]:
+    """Folders below ``parent`` whose names are ids, by name; hidden staging folders and links are not among them."""
+    with os.scandir(parent) as entries:
+        names = [e.name for e in entries if ID_PATTERN.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+    return [parent / name for name in sorted(names)]

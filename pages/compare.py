@@ -1,0 +1,343 @@
+"""Which run is better, on what, by how much, how sure, and what does it cost?"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from covid_core import report
+from covid_core.evaluation import comparison, metrics, wording
+from covid_core.evaluation.comparison import Candidate
+from covid_core.figures import evaluation as figures
+from covid_core.formatting import plural
+from covid_core.runs import candidates, store
+from covid_core.runs.store import Run, Study
+from pages.components import comparing, shell
+
+QUESTION = "Which model is better, on what, by how much?"
+AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
+MATRICES = 6  # confusion matrices side by side at once
+
+
+def main() -> None:
+    st.title(QUESTION)
+    answer = st.container()
+    usable, broken = shell.usable_runs()
+    if not usable:
+        _nothing_to_compare()
+        shell.broken_notice(broken)
+        return
+    runs = _pick_runs(usable)
+    names = candidates.unique_names(runs)
+    loaded, unreadable = comparing.load(runs, names)
+    shell.broken_notice([*broken, *unreadable])
+    group = _pick_group(loaded)
+    if not group:
+        answer.info("Choose the runs to compare.", icon=":material/arrow_downward:")
+        return
+    told = wording.summary(group)
+    answer.markdown(f"**{shell.plain(told.headline)}**")
+    by_id = {run.id: run for run in runs}
+    _show(group, [by_id[candidate.id] for candidate in group], told)
+
+
+def _nothing_to_compare() -> None:
+    """What to do while there is no finished run."""
+    states = _states()
+    active = [state for state in states if state in (store.QUEUED, store.RUNNING)]
+    with st.container(border=True):
+        if active:
+            st.markdown(f"**{plural(len(active), 'run')} still at work.** They can be compared when they are finished.")
+            st.page_link("pages/train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
+            return
+        failed = f" {plural(len(states), 'run')} ended without a result." if states else ""
+        st.markdown(f"**No finished run yet.**{failed} Train a model first; two or more can then be compared here.")
+        st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+
+
+def _states() -> list[str]:
+    states = []
+    for run in store.list_runs(shell.workspace())[0]:
+        with shell.told():
+            states.append(run.status().state)
+    return states
+
+
+def _pick_runs(usable: list[Run]) -> list[Run]:
+    """The runs to compare: from the address, from the study, or those that were tested like the newest."""
+    studies = {study.id: study for study in store.list_studies(shell.workspace())}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        study = _pick_study(studies)
+        offered = [run for run in usable if study is None or run.id in study.runs]
+        chosen = _pick_ids(offered, study)
+    if study and len(offered) < len(study.runs):
+        st.caption(
+            f"{len(study.runs) - len(offered)} of {plural(len(study.runs), 'run')} of this study have no result."
+        )
+    by_id = {run.id: run for run in offered}
+    return [by_id[identifier] for identifier in chosen]
+
+
+def _pick_study(studies: dict[str, Study]) -> Study | None:
+    if not studies:
+        return None
+    key = "compare_study"
+    asked = st.query_params.get("study", "")
+    if st.session_state.get("compare_study_asked") != asked or st.session_state.get(key, "") not in ("", *studies):
+        st.session_state[key] = asked if asked in studies else ""
+    names = {"": "All runs", **{study.id: study.name for study in studies.values()}}
+    chosen = st.selectbox("Study", list(names), format_func=names.__getitem__, key=key, width=280)
+    _remember("study", chosen)
+    return studies.get(chosen)
+
+
+def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
+    ids = [run.id for run in offered]
+    names = dict(zip(ids, candidates.unique_names(offered), strict=True))
+    by_default = ids if study else [run.id for run in offered if run.split_hash == offered[0].split_hash][:AT_FIRST]
+    key = f"compare_runs_{study.id if study else ''}"
+    asked = st.query_params.get("runs", "")
+    if key not in st.session_state or st.session_state.get("compare_runs_asked") != asked:
+        named = [identifier for identifier in asked.split(",") if identifier in names]
+        st.session_state[key] = named or by_default
+    st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
+    chosen = st.multiselect(
+        "Runs", ids, format_func=names.__getitem__, key=key, placeholder="Choose runs", help="Type to search by name."
+    )
+    _remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
+    return chosen
+
+
+def _remember(name: str, value: str) -> None:
+    """Write a choice into the address, so that the address opens the same view again."""
+    st.session_state[f"compare_{name}_asked"] = value
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+
+
+def _pick_group(loaded: list[Candidate]) -> list[Candidate]:
+    """Runs of one set of test films. Where the choice holds several, they are never ranked together."""
+    groups = comparison.grouped(loaded)
+    if len(groups) < 2:
+        return groups[0] if groups else []
+    st.warning(
+        f"Not comparable: different test films. These runs were tested on {len(groups)} different sets of films, so "
+        "each set is ranked by itself.",
+        icon=":material/warning:",
+    )
+    position = st.selectbox(
+        "Test films",
+        range(len(groups)),
+        format_func=lambda i: f"Set {i + 1}: {_films_of(groups[i])}: {', '.join(c.name for c in groups[i])}",
+        key="compare_group",
+    )
+    return groups[position]
+
+
+def _films_of(group: list[Candidate]) -> str:
+    return plural(group[0].assessment.test.n, "film")
+
+
+def _show(group: list[Candidate], runs: list[Run], told: wording.Summary) -> None:
+    """Everything about one group of comparable runs, the best first."""
+    order = comparison.ranked(group)
+    position = {candidate.id: i for i, candidate in enumerate(group)}
+    runs = [runs[position[candidate.id]] for candidate in order]
+    _summary(told, runs)
+    rows = _performance(order)
+    if rows:
+        _details([order[i] for i in rows], [runs[i] for i in rows])
+    else:
+        st.info("No run has that in its name or remarks.", icon=":material/filter_alt_off:")
+    _next_step(order)
+
+
+def _details(order: list[Candidate], runs: list[Run]) -> None:
+    """Tabs; only the open one is computed."""
+    tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
+        "Hyper-parameters": _hyperparameters,
+        "Curves": _learning,
+        "Confusion": _confusion,
+        "Per class": _per_class,
+        "ROC and precision-recall": _thresholds,
+        "Cost": _cost,
+    }
+    for tab, show in zip(st.tabs(list(tabs), key="compare_tab", on_change="rerun"), tabs.values(), strict=True):
+        if tab.open:
+            with tab:
+                show(order, runs)
+
+
+def _summary(told: wording.Summary, runs: Sequence[Run]) -> None:
+    if any(run.record["dataset"]["synthetic"] for run in runs):
+        st.info(shell.SYNTHETIC, icon=":material/draw:")
+    if told.details:
+        st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in told.details))
+    if told.warnings:
+        st.warning("\n".join(f"- {shell.plain(sentence)}" for sentence in told.warnings), icon=":material/warning:")
+    st.download_button(
+        "Summary",
+        comparing.summary_text(told),
+        "summary.txt",
+        "text/plain",
+        icon=":material/download:",
+        type="tertiary",
+    )
+
+
+def _performance(order: list[Candidate]) -> list[int]:
+    """The course's first table. Returns which runs, by position in ``order``, the filter leaves."""
+    st.subheader("Performance")
+    table = comparison.performance_table(order)
+    view = comparing.performance_view(table, _remarks(order))
+    wanted = st.text_input(
+        "Show only runs with", placeholder="Part of a name or remark", key="compare_filter", width=320
+    ).casefold()
+    rows = [i for i in range(len(order)) if wanted in f"{view['Model'].iat[i]} {view['Remarks'].iat[i]}".casefold()]
+    best = order[0].name if comparison.beats_majority(order[0].assessment) else ""
+    shown = view.iloc[[*rows, len(order)]]
+    comparing.show_table(shown, "performance", "Performance", best=best, quiet=str(view["Model"].iat[-1]))
+    return rows
+
+
+def _remarks(order: list[Candidate]) -> dict[str, list[str]]:
+    remarks: dict[str, list[str]] = {}
+    if len(order) > 1 and comparison.beats_majority(order[0].assessment):
+        remarks.setdefault(order[0].id, []).append("best on test")
+    chosen = comparison.chosen_by_validation(order)
+    if len(order) > 1 and chosen is not None:
+        remarks.setdefault(chosen.id, []).append("validation's choice")
+    return remarks
+
+
+def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
+    """The course's second table."""
+    table = report.hyperparameters([candidate.name for candidate in order], [run.spec for run in runs])
+    if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
+        table = report.only_what_differs(table, keep=("Model", "Special strategy"))
+    best = order[0].name if comparison.beats_majority(order[0].assessment) else ""
+    config = {"Learning rate": st.column_config.NumberColumn(format="%g")}
+    comparing.show_table(table, "hyperparameters", "Hyper-parameters", best=best, config=config)
+
+
+def _learning(order: list[Candidate], runs: list[Run]) -> None:
+    histories = [(candidate.name, run.history()) for candidate, run in zip(order, runs, strict=True)]
+    st.caption("Strong lines: validation. Faint lines: training. A diamond marks the beginning of a new stage.")
+    for quantity in ("accuracy", "loss"):
+        figure = figures.learning_curves(histories, quantity)
+        shell.chart(figure, f"curves-{quantity}", alt=f"{quantity.capitalize()} over the epochs of {len(runs)} runs")
+    table = pd.concat([history.assign(run=name) for name, history in histories])
+    st.download_button(
+        "Curves as CSV", lambda: report.to_csv(table), "curves.csv", "text/csv", icon=":material/download:"
+    )
+
+
+def _confusion(order: list[Candidate], _runs: list[Run]) -> None:
+    st.caption("Rows: what the film is. Columns: what the run called it. Shares are of the row.")
+    pages = -(-len(order) // MATRICES)
+    page = st.pagination(pages, key="compare_matrices") if pages > 1 else 1
+    with st.grid(3, min_column_width=330):
+        for candidate in order[(page - 1) * MATRICES : page * MATRICES]:
+            with st.container():
+                st.markdown(f"**{shell.plain(candidate.name)}**  \n{wording.in_words(candidate.assessment.test)}")
+                figure = figures.confusion_matrix(candidate.assessment.confusion)
+                shell.chart(figure, f"confusion-{candidate.id}", alt=f"Confusion matrix of {candidate.name}")
+
+
+def _per_class(order: list[Candidate], _runs: list[Run]) -> None:
+    measure = st.segmented_control(
+        "Measure",
+        list(comparing.CLASS_SHARES),
+        format_func=comparing.CLASS_SHARES.__getitem__,
+        default="sensitivity",
+        required=True,
+        key="compare_measure",
+        help="\n\n".join(f"{name}: {comparing.HELP[name]}" for name in comparing.CLASS_SHARES.values()),
+    )
+    label = comparing.CLASS_SHARES[measure]
+    figure = figures.class_measures(comparing.class_points(order, measure), order[0].assessment.classes, label)
+    shell.chart(figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(order)} runs")
+    comparing.show_table(comparing.class_view(order), "per-class", "Measures per class on the test films")
+    notes = comparing.undefined_notes(order)
+    if notes:
+        st.caption("Undefined: " + shell.plain("; ".join(notes)) + ".")
+
+
+def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        views = {"Runs": _run_curves, "Classes": _class_curves}
+        view = st.segmented_control("Compare", list(views), default="Runs", required=True, key="compare_curves_by")
+        curves = views[view](order, runs)
+    roc = [(name, metrics.roc_points(answers, label)) for name, answers, label in curves.given]
+    recall = [(name, metrics.precision_recall_points(answers, label)) for name, answers, label in curves.given]
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**ROC**")
+        shell.chart(figures.roc_curves(roc, curves.lines), "roc", alt=f"ROC curves {curves.of}")
+    with right:
+        st.markdown("**Precision-recall**")
+        figure = figures.precision_recall_curves(recall, curves.lines, curves.guessing)
+        shell.chart(figure, "precision-recall", alt=f"Precision-recall curves {curves.of}")
+
+
+class _Curves(NamedTuple):
+    """What is drawn: (name, answers, class) and a line for each, in words, and the PPV of guessing for one class."""
+
+    given: list[tuple[str, metrics.Answers, str]]
+    lines: list[dict[str, str]]
+    of: str
+    guessing: float | None
+
+
+def _run_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
+    """One class, run by run."""
+    label = st.selectbox("Class", order[0].assessment.classes, key="compare_curve_class", width=280)
+    given = [(c.name, comparing.test_answers(run), label) for c, run in zip(order, runs, strict=True)]
+    guessing = metrics.prevalence(given[0][1], label).value
+    return _Curves(given, figures.run_lines(len(given)), f"of {label}, run by run", guessing)
+
+
+def _class_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
+    """One run, class by class."""
+    names = [candidate.name for candidate in order]
+    row = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="compare_curve_run", width=320)
+    answers = comparing.test_answers(runs[row])
+    given = [(label, answers, label) for label in answers.classes]
+    return _Curves(given, figures.class_lines(answers.classes), f"of {names[row]}, class by class", None)
+
+
+def _cost(order: list[Candidate], runs: list[Run]) -> None:
+    table = candidates.costs(runs, [candidate.name for candidate in order])
+    cost = st.segmented_control(
+        "Accuracy against",
+        ["seconds", "milliseconds"],
+        format_func={"seconds": "Training time", "milliseconds": "Time per film"}.__getitem__,
+        default="seconds",
+        required=True,
+        key="compare_cost",
+    )
+    points = comparing.cost_points(order, cost)
+    figure = figures.accuracy_against_cost(points, cost, order[0].assessment.majority["test"].value)
+    shell.chart(figure, f"accuracy-against-{cost}", alt=f"Test accuracy against {cost} for {len(order)} runs")
+    comparing.show_table(comparing.cost_view(table), "cost", "What the runs cost", config=comparing.COST_CONFIG)
+
+
+def _next_step(order: list[Candidate]) -> None:
+    chosen = comparison.chosen_by_validation(order)
+    if chosen is None:
+        return
+    st.divider()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Next: see how {shell.plain(chosen.name)}, validation's choice, answers single films.")
+        st.page_link(
+            "pages/predict.py",
+            label="Try it on a film",
+            icon=":material/arrow_forward:",
+            query_params={"run": chosen.id},
+        )
+
+
+main()

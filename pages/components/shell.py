@@ -1,0 +1,155 @@
+"""The frame of every page: question and answer, the data set in use, tables and charts that download."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from covid_core import report
+from covid_core.data import dataset as data
+from covid_core.data.dataset import Dataset
+from covid_core.errors import CovidCoreError
+from covid_core.formatting import count
+from covid_core.runs import store
+from covid_core.workspace import Workspace
+
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
+RESEARCH_ONLY = "For research and teaching. Not a medical device."
+SYNTHETIC = "These films are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
+
+
+def plain(text: object) -> str:
+    """Text that a user chose (a file, run or class name) so that Markdown shows it letter by letter."""
+    return MARKDOWN.sub(r"\\\1", str(text))
+
+
+def workspace() -> Workspace:
+    """The workspace of this server."""
+    return Workspace.default()
+
+
+def heading(question: str, answer: str = "") -> None:
+    """The page's question in one line, and its answer, in words with the figures it rests on, in the next."""
+    st.title(question)
+    if answer:
+        st.markdown(answer)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Show an error that the user can mend as one sentence. A bug keeps its traceback."""
+    try:
+        yield
+    except CovidCoreError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+def sidebar_foot() -> None:
+    """What every page says in the margin."""
+    with st.sidebar:
+        st.caption(RESEARCH_ONLY)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the data set")
+def _opened(root: str, identifier: str, _created: float) -> Dataset:
+    return data.open_dataset(Workspace.default(), identifier)
+
+
+def open_dataset(identifier: str) -> Dataset:
+    """A data set by id, kept open between reruns. Raises NotFound or DataError."""
+    place = workspace()
+    listed = {info["id"]: info for info in data.list_datasets(place)}
+    created = listed.get(identifier, {}).get("created", 0.0)
+    return _opened(str(place.root), identifier, created)
+
+
+def pick_dataset() -> Dataset | None:
+    """The data set that the page is about: from its address, the last choice, or the newest. None where there is none.
+
+    Draws the chooser, the note on synthetic films, and, where nothing is loaded, what to do.
+    """
+    listed = [info for info in data.list_datasets(workspace()) if not info.get("damaged")]
+    if not listed:
+        no_dataset()
+        return None
+    names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} films)" for info in listed}
+    wanted = st.query_params.get("dataset") or st.session_state.get("dataset_in_use")
+    position = list(names).index(wanted) if wanted in names else 0
+    chosen = st.selectbox(
+        "Data set", list(names), index=position, format_func=names.__getitem__, help="Add others on the Data set page."
+    )
+    st.session_state["dataset_in_use"] = chosen
+    st.query_params["dataset"] = chosen
+    with told():
+        opened = open_dataset(chosen)
+        synthetic_note(opened)
+        return opened
+    return None
+
+
+def no_dataset() -> None:
+    """The empty state of every page that needs films."""
+    with st.container(border=True):
+        st.markdown("**No data set yet.** Start with synthetic films, or import your own.")
+        st.page_link("pages/home.py", label="Start on the Home page", icon=":material/arrow_forward:")
+
+
+def synthetic_note(dataset: Dataset) -> None:
+    """Every page says so where films are drawn and not taken."""
+    if dataset.is_synthetic:
+        st.info(SYNTHETIC, icon=":material/draw:")
+
+
+def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
+    """Runs that can be compared and can predict, newest first, and the folders that cannot be opened."""
+    runs, broken = store.list_runs(workspace())
+    usable = []
+    for run in runs:
+        try:
+            if run.status().state in store.USABLE and run.result:
+                usable.append(run)
+        except CovidCoreError as error:
+            broken.append(store.BrokenRun(run.id, str(error)))
+    return usable, broken
+
+
+def broken_notice(broken: list[store.BrokenRun]) -> None:
+    """Runs that cannot be opened, with the reason; the others are not affected."""
+    if broken:
+        with st.expander(f"{len(broken)} damaged runs are left out", icon=":material/warning:"):
+            for entry in broken:
+                st.markdown(f"{plain(entry.id)}: {plain(entry.reason)}")
+
+
+def table(frame: pd.DataFrame, name: str, **options: Any) -> Any:
+    """A table with its download. ``name`` is the file's name without suffix and the key."""
+    shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
+    st.download_button(
+        "CSV", lambda: report.to_csv(frame), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"
+    )
+    return shown
+
+
+def chart(figure: go.Figure, name: str, **options: Any) -> Any:
+    """A chart in the app's theme, with its download as a page that opens anywhere; the camera button saves a PNG."""
+    shown = st.plotly_chart(
+        figure,
+        width="stretch",
+        theme="streamlit",
+        key=f"chart-{name}",
+        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}},
+        **options,
+    )
+    st.download_button(
+        "HTML",
+        lambda: figure.to_html(include_plotlyjs=True),
+        f"{name}.html",
+        "text/html",
+        key=f"html-{name}",
+        icon=":material/download:",
+    )
+    return shown

@@ -1,0 +1,90 @@
+"""Figures carry the numbers they were given, the classes' colours, and names letter by letter."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import COURSE_SIZES, all_parts, history
+
+from covid_core.evaluation import metrics
+from covid_core.figures import evaluation as figures
+from covid_core.figures.theme import RUN_COLOURS, class_colours
+
+COUNTS = pd.DataFrame([[8, 2], [1, 3]], index=["A", "B"], columns=["A", "B"])
+GIVEN = metrics.answers(all_parts(COURSE_SIZES, skill=1.5), "test")
+COSTS = pd.DataFrame(
+    {"name": ["slow", "quick"], "cost": [130.0, 2.0], "value": [0.9, 0.8], "low": [0.85, 0.7], "high": [0.93, 0.86]}
+)
+
+
+def test_confusion_cells_show_the_count_and_its_share_of_the_row():
+    texts = [note.text for note in figures.confusion_matrix(COUNTS).layout.annotations]
+    assert texts == ["8<br>80.0 %", "2<br>20.0 %", "1<br>25.0 %", "3<br>75.0 %"]
+
+
+def test_a_class_without_films_has_counts_but_no_shares():
+    texts = [note.text for note in figures.confusion_matrix(COUNTS.mul([1, 0], axis=0)).layout.annotations]
+    assert texts[2:] == ["0<br>–", "0<br>–"]
+
+
+def test_roc_curve_runs_from_corner_to_corner_in_per_cent():
+    points = metrics.roc_points(GIVEN, "COVID")
+    curve = figures.roc_curves([("COVID", points)], figures.class_lines(["COVID"])).data[1]
+    assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (0, 0, 100, 100)
+    assert curve.line.color == class_colours(["COVID"])["COVID"]
+
+
+def test_an_undefined_curve_is_left_out_and_the_others_keep_their_colour():
+    points = metrics.roc_points(GIVEN, "COVID")
+    figure = figures.roc_curves([("none", points.head(0)), ("run", points)], figures.run_lines(2))
+    assert [trace.name for trace in figure.data] == ["Guessing", "run"]
+    assert figure.data[1].line.color == RUN_COLOURS[1]
+
+
+def test_precision_recall_has_the_line_of_guessing_for_one_class():
+    points = metrics.precision_recall_points(GIVEN, "COVID")
+    figure = figures.precision_recall_curves([("run", points)], figures.run_lines(1), prevalence=0.25)
+    assert figure.layout.shapes[0].y0 == 25
+    np.testing.assert_allclose(figure.data[0].y, 100 * points["ppv"])
+
+
+@pytest.mark.parametrize("quantity", ["accuracy", "loss"])
+def test_learning_curves_overlay_training_and_validation_of_every_run(quantity):
+    figure = figures.learning_curves([("a", history(5)), ("b", history(3))], quantity)
+    assert [len(trace.x) for trace in figure.data] == [5, 5, 3, 3]
+    assert [trace.showlegend for trace in figure.data] == [False, None, False, None]
+
+
+def test_a_new_stage_is_marked_with_a_diamond():
+    validation = figures.learning_curves([("a", history(5, stages=[3]))], "loss").data[1]
+    assert validation.marker.symbol == ("circle", "circle", "circle", "diamond", "circle")
+
+
+def test_a_run_without_epochs_draws_nothing():
+    assert not figures.learning_curves([("a", history(0))], "loss").data
+
+
+def test_cost_is_logarithmic_with_intervals_and_the_majority_line():
+    figure = figures.accuracy_against_cost(COSTS, "seconds", majority=0.6)
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.shapes[0].y0 == 60
+    assert figure.data[0].error_y.array[0] == pytest.approx(3)
+    assert figure.data[0].error_y.arrayminus[0] == pytest.approx(5)
+
+
+def test_a_run_of_unknown_cost_is_left_out_of_the_cost_figure():
+    figure = figures.accuracy_against_cost(COSTS.assign(cost=[np.nan, 2.0]), "milliseconds")
+    assert [trace.name for trace in figure.data] == ["quick"]
+    assert figure.data[0].marker.color == RUN_COLOURS[1]
+
+
+def test_class_measures_leave_out_what_is_undefined():
+    points = pd.DataFrame(
+        {"run": ["r", "r"], "label": ["A", "B"], "value": [0.5, np.nan], "low": [0.4, np.nan], "high": [0.6, np.nan]}
+    )
+    figure = figures.class_measures(points, ["A", "B"], "Sensitivity")
+    assert [list(trace.x) for trace in figure.data] == [[50], []]
+
+
+def test_a_run_name_that_looks_like_a_tag_is_shown_letter_by_letter():
+    figure = figures.learning_curves([("<b>x</b>", history(2))], "loss")
+    assert figure.data[1].name == "&lt;b&gt;x&lt;/b&gt;"

@@ -1,0 +1,217 @@
+"""The Compare page: empty, with runs, with a broken one, by address, and quick."""
+
+import time
+
+import numpy as np
+import pytest
+from made_runs import COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
+from streamlit.testing.v1 import AppTest
+
+from covid_core.runs import store
+from covid_core.runs.store import Study
+from covid_core.workspace import Workspace
+
+SIZES = {"train": 60, "validation": 30, "test": 30}
+OTHER_SIZES = {"train": 60, "validation": 30, "test": 33}
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Workspace:
+    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path))
+    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
+    return Workspace(tmp_path)
+
+
+def opened(tab: str = "", **address: str) -> AppTest:
+    page = AppTest.from_file("../app.py", default_timeout=30).run()
+    page.switch_page("pages/compare.py")
+    for name, value in address.items():
+        page.query_params[name] = value
+    if tab:
+        page.session_state["compare_tab"] = tab
+    page.run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    return "\n".join(element.value for element in [*page.markdown, *page.info, *page.warning, *page.caption]).replace(
+        "\\", ""
+    )
+
+
+def performance(page: AppTest):
+    return page.container(key="table-performance").dataframe[0].value
+
+
+def test_without_runs_it_says_what_to_do(workspace):
+    page = opened()
+    assert "No finished run yet." in words(page)
+    assert [link.label for link in page.get("page_link")] == ["Train a model"]
+
+
+def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):
+    run = made_run(workspace, all_parts(SIZES, 1), state=store.RUNNING)
+    lock = run.lock
+    assert lock.try_acquire()
+    try:
+        assert "1 run still at work." in words(opened())
+    finally:
+        lock.release()
+
+
+def test_the_answer_comes_first_with_its_figures(workspace):
+    course_like_runs(workspace)
+    page = opened()
+    assert page.title[0].value == "Which model is better, on what, by how much?"
+    assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test films." in words(page)
+
+
+def test_the_table_ranks_the_runs_and_ends_with_the_majority_class(workspace):
+    course_like_runs(workspace)
+    table = performance(opened())
+    assert table["Model"].iat[0] == "MobileNetV2 aug"
+    assert table["Remarks"].iat[0] == "best on test; validation's choice"
+    assert table["Model"].iat[-1] == "Majority class (COVID)"
+    assert table["Test"].iloc[:-1].is_monotonic_decreasing
+
+
+def test_the_course_artefact_is_marked_and_not_crowned(workspace):
+    made_run(workspace, course_artefact(), "ResNet50")
+    page = opened()
+    assert "This run does not beat always answering COVID" in words(page)
+    assert "ResNet50: predicts one class only, does not beat the majority class." in words(page)
+    assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63]
+
+
+@pytest.mark.parametrize(
+    ("tab", "charts"),
+    [("Curves", 2), ("Confusion", 2), ("Per class", 1), ("ROC and precision-recall", 2), ("Cost", 1)],
+)
+def test_every_tab_draws_its_charts(workspace, tab, charts):
+    course_like_runs(workspace, 2)
+    assert len(opened(tab).get("plotly_chart")) == charts
+
+
+def test_only_the_open_tab_is_computed(workspace):
+    course_like_runs(workspace, 2)
+    assert not opened("Hyper-parameters").get("plotly_chart")
+
+
+def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
+    made_run(workspace, all_parts(SIZES, 1), "a", seed=1)
+    made_run(workspace, all_parts(SIZES, 2), "b", seed=2)
+    page = opened("Hyper-parameters")
+    page.toggle(key="compare_differs").set_value(True).run()
+    assert list(page.container(key="table-hyperparameters").dataframe[0].value.columns) == [
+        "Model",
+        "Special strategy",
+        "Seed",
+    ]
+
+
+def test_the_filter_leaves_matching_runs_and_the_majority_class(workspace):
+    course_like_runs(workspace)
+    page = opened()
+    page.text_input(key="compare_filter").set_value("vgg").run()
+    assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)"]
+
+
+def test_a_filter_that_fits_nothing_says_so(workspace):
+    course_like_runs(workspace, 2)
+    page = opened()
+    page.text_input(key="compare_filter").set_value("xyz").run()
+    assert not page.exception
+    assert "No run has that" in words(page)
+
+
+def test_the_address_opens_the_runs_that_it_names(workspace):
+    runs = course_like_runs(workspace, 3)
+    page = opened(runs=f"{runs[0].id},{runs[2].id},../../etc,nothing")
+    assert set(page.multiselect[0].value) == {runs[0].id, runs[2].id}
+
+
+def test_the_address_opens_a_study_with_its_runs(workspace):
+    runs = course_like_runs(workspace, 3)
+    store.write_study(workspace, Study("mine-12345", "Mine", "", 1.0, (runs[0].id, runs[1].id, "gone-12345")))
+    page = opened(study="mine-12345")
+    assert set(page.multiselect[0].value) == {runs[0].id, runs[1].id}
+    assert "1 of 3 runs of this study have no result." in words(page)
+
+
+def test_an_unknown_study_in_the_address_is_ignored(workspace):
+    course_like_runs(workspace, 2)
+    assert len(opened(study="../x").multiselect[0].value) == 2
+
+
+def test_a_choice_is_written_into_the_address(workspace):
+    runs = course_like_runs(workspace, 3)
+    page = opened()
+    page.multiselect[0].set_value([runs[1].id]).run()
+    assert page.query_params["runs"] in (runs[1].id, [runs[1].id])
+
+
+def test_runs_with_other_test_films_are_not_ranked_together(workspace):
+    other = made_run(workspace, all_parts(OTHER_SIZES, 1), "other")
+    runs = [made_run(workspace, all_parts(SIZES, skill), f"run {skill}") for skill in (1, 2)]
+    page = opened(runs=",".join(run.id for run in (*runs, other)))
+    assert "Not comparable: different test films." in words(page)
+    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)"]
+    page.selectbox(key="compare_group").set_value(1).run()
+    assert performance(page)["Model"].tolist() == ["other", "Majority class (COVID)"]
+
+
+def test_a_stopped_run_is_compared_and_marked(workspace):
+    made_run(workspace, all_parts(SIZES, 2), "halted", state=store.STOPPED)
+    assert "halted: stopped before its end." in words(opened())
+
+
+def test_a_loss_that_is_not_a_number_is_marked(workspace):
+    made_run(workspace, all_parts(SIZES, 2), "lost", epochs=history(3).assign(loss=np.nan))
+    assert "lost: loss is not a number." in words(opened())
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet"])
+def test_a_broken_run_is_listed_and_the_others_are_compared(workspace, content):
+    course_like_runs(workspace, 2)
+    broken = made_run(workspace, all_parts(COURSE_SIZES, 1), "broken")
+    broken.predictions_path.write_bytes(content)
+    page = opened()
+    assert "predictions.parquet is missing or damaged" in words(page)
+    assert len(performance(page)) == 3
+
+
+def test_a_run_whose_predictions_are_gone_does_not_break_the_page(workspace):
+    made_run(workspace, all_parts(SIZES, 1), "gone").predictions_path.unlink()
+    assert "predictions.parquet is missing or damaged" in words(opened())
+
+
+def test_runs_of_one_name_are_told_apart(workspace):
+    made_run(workspace, all_parts(SIZES, 1), "twin")
+    made_run(workspace, all_parts(SIZES, 2, seed=1), "twin")
+    models = performance(opened())["Model"]
+    assert models.is_unique
+    assert models.iat[0].startswith("twin (twin-")
+
+
+def test_a_name_with_markdown_and_html_is_shown_letter_by_letter(workspace):
+    made_run(workspace, all_parts(SIZES, 3), "**x** <b>$y$</b>")
+    raw = "\n".join(element.value for element in opened().markdown)
+    assert "**x**" not in raw.replace("\\*\\*x\\*\\*", "")
+    assert "\\*\\*x\\*\\* \\<b\\>\\$y\\$" in raw
+
+
+def test_nothing_chosen_asks_for_a_choice(workspace):
+    course_like_runs(workspace, 2)
+    page = opened()
+    page.multiselect[0].set_value([]).run()
+    assert not page.exception
+    assert "Choose the runs to compare." in words(page)
+
+
+def test_twenty_runs_of_646_films_take_less_than_a_second(workspace):
+    runs = course_like_runs(workspace, 20)
+    page = opened(runs=",".join(run.id for run in runs))
+    begin = time.perf_counter()
+    page.run()
+    assert time.perf_counter() - begin < 1

@@ -1,0 +1,218 @@
+"""Ready-made studies and the spec that one click trains."""
+
+import pytest
+
+from covid_core import presets
+from covid_core.backbones import BACKBONES
+from covid_core.errors import InvalidChoice
+from covid_core.specs import SplitSpec, StudySpec, TrainingSpec, parse
+
+CLASSES = ("COVID", "Normal", "Viral Pneumonia")
+COUNTS = {"COVID": 3616, "Normal": 10192, "Viral Pneumonia": 1345}
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """A machine without cached weights and without a network."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(presets, "can_be_reached", lambda url: False)
+    return tmp_path
+
+
+def course(**options) -> StudySpec:
+    return presets.study("course", "films", CLASSES, COUNTS, **options)
+
+
+def spec(**choices) -> TrainingSpec:
+    return parse(TrainingSpec, {"dataset": "films", "classes": CLASSES, **choices})
+
+
+def test_the_course_study_has_its_seven_runs():
+    assert [run.name for run in course().runs] == [
+        "Baseline CNN",
+        "ResNet50, frozen",
+        "ResNet50, last 10 layers",
+        "VGG16",
+        "DenseNet121",
+        "MobileNetV2",
+        "MobileNetV2, augmented",
+    ]
+
+
+def test_the_course_study_takes_as_many_films_of_each_class_as_the_course():
+    assert course().runs[0].split.films_per_class == 1344
+
+
+def test_the_course_study_takes_no_more_films_than_the_smallest_class_has():
+    counts = {"COVID": 90, "Normal": 240, "Viral Pneumonia": 35}
+    assert presets.study("course", "films", CLASSES, counts).runs[0].split.films_per_class == 35
+
+
+def test_only_the_chosen_classes_decide_how_many_films_are_taken():
+    counts = {"COVID": 90, "Normal": 240, "Viral Pneumonia": 35}
+    assert presets.study("course", "films", ("COVID", "Normal"), counts).runs[0].split.films_per_class == 90
+
+
+def test_a_class_too_small_to_split_is_refused():
+    with pytest.raises(InvalidChoice, match="films_per_class"):
+        presets.study("course", "films", CLASSES, COUNTS | {"COVID": 2})
+
+
+@pytest.mark.parametrize("preset", presets.STUDY_PRESETS)
+def test_all_runs_of_a_study_share_one_split(preset):
+    runs = presets.study(preset, "films", CLASSES, COUNTS).runs
+    assert len({run.split for run in runs}) == 1
+
+
+def test_the_course_splits_as_the_course_did():
+    assert course().runs[0].split == SplitSpec(validation=0.16, test=0.16, seed=1987, films_per_class=1344)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optimizer", "adam"),
+        ("batch_size", 16),
+        ("epochs", 5),
+        ("image_size", 128),
+        ("patience", 0),
+        ("imbalance", "none"),
+    ],
+)
+def test_all_runs_of_the_course_share_its_settings(field, value):
+    assert {getattr(run, field) for run in course().runs} == {value}
+
+
+def test_only_the_baseline_of_the_course_learns_at_the_higher_rate():
+    assert [run.learning_rate for run in course().runs] == [1e-3] + 6 * [1e-4]
+
+
+def test_pretrained_runs_of_the_course_read_the_last_layer_of_a_frozen_backbone():
+    run = course().runs[1]
+    assert (run.mode, run.taps, run.weights, run.head.units) == ("frozen", "last", "imagenet", (128,))
+
+
+def test_the_fine_tuned_run_of_the_course_goes_on_with_ten_layers():
+    tuning = course().runs[2].fine_tuning
+    assert (tuning.layers, tuning.learning_rate, tuning.epochs) == (10, 1e-5, 5)
+
+
+def test_only_the_last_run_of_the_course_is_augmented():
+    assert [run.augmentation.is_off for run in course().runs] == 6 * [True] + [False]
+
+
+def test_the_backbones_study_has_every_pretrained_backbone_once():
+    runs = presets.study("backbones", "films", CLASSES, COUNTS).runs
+    assert {run.backbone for run in runs} == {name for name, one in BACKBONES.items() if one.pretrained}
+
+
+def test_a_study_is_called_after_its_preset_when_it_has_no_name():
+    assert (course().name, course(name="Mine").name) == ("Course study", "Mine")
+
+
+def test_an_unknown_preset_is_refused_with_those_that_exist():
+    with pytest.raises(InvalidChoice, match="course, backbones, quick, received: 'best'"):
+        presets.study("best", "films", CLASSES, COUNTS)
+
+
+def test_an_unknown_class_is_refused():
+    with pytest.raises(InvalidChoice, match="no class 'Flu'"):
+        presets.study("course", "films", ("COVID", "Flu"), COUNTS)
+
+
+def test_an_override_reaches_every_run():
+    assert {run.epochs for run in course(overrides={"epochs": "2"}).runs} == {2}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("epochs", "3", 3),
+        ("learning_rate", "1e-5", 1e-5),
+        ("optimizer", "sgd", "sgd"),
+        ("name", "12", "12"),
+        ("classes", '["a", "b"]', ("a", "b")),
+        ("views", "null", None),
+    ],
+)
+def test_a_text_is_read_as_what_the_setting_is(key, text, value):
+    assert getattr(presets.with_overrides(spec(), {key: text}), key) == value
+
+
+def test_a_dotted_key_reaches_into_a_setting():
+    changed = presets.with_overrides(spec(), {"head.dropout": "0.2", "split.seed": 7})
+    assert (changed.head.dropout, changed.split.seed) == (0.2, 7)
+
+
+def test_overrides_leave_the_spec_as_it_was():
+    original = spec()
+    presets.with_overrides(original, {"epochs": 1})
+    assert original == spec()
+
+
+def test_fine_tuning_settings_start_from_their_defaults():
+    changes = {"mode": "fine_tune", "taps": "last", "fine_tuning.layers": "20"}
+    assert presets.with_overrides(spec(), changes).fine_tuning.epochs == 5
+
+
+@pytest.mark.parametrize("key", ["epoch", "head.depth", "epochs.last", "fine.layers", ""])
+def test_a_setting_that_does_not_exist_is_refused_by_name(key):
+    with pytest.raises(InvalidChoice, match=f"no setting '{key}'"):
+        presets.with_overrides(spec(), {key: 1})
+
+
+def test_a_value_that_breaks_a_rule_is_refused_with_its_key():
+    with pytest.raises(InvalidChoice, match=r"head\.dropout.*received: '2'"):
+        presets.with_overrides(spec(), {"head.dropout": "2"})
+
+
+def test_settings_that_do_not_fit_together_are_refused_with_their_keys():
+    with pytest.raises(InvalidChoice, match="mode=full: taps other than the last layer"):
+        presets.with_overrides(spec(), {"mode": "full"})
+
+
+def test_assignments_are_split_at_the_first_equals_sign():
+    assert presets.parse_assignments(["weights=file:/a=b.h5"]) == {"weights": "file:/a=b.h5"}
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3"])
+def test_an_assignment_without_key_or_value_is_refused(text):
+    with pytest.raises(InvalidChoice, match="key=value"):
+        presets.parse_assignments([text])
+
+
+def test_a_study_tells_which_backbones_lack_weights(no_network):
+    assert presets.lacking_weights(course()) == ("resnet50", "vgg16", "densenet121", "mobilenet_v2")
+
+
+def test_cached_weights_are_not_lacking(no_network):
+    folder = no_network / "models"
+    folder.mkdir()
+    (folder / BACKBONES["vgg16"].weights_name(128)).touch()
+    assert "vgg16" not in presets.lacking_weights(course())
+
+
+def test_a_random_start_is_written_into_the_runs_that_it_is_meant_for(no_network):
+    runs = presets.with_random_start(course(), ("vgg16",)).runs
+    assert [run.weights for run in runs if run.backbone != "baseline_cnn"] == [
+        "imagenet",
+        "imagenet",
+        "random",
+        "imagenet",
+        "imagenet",
+        "imagenet",
+    ]
+
+
+def test_the_default_is_a_pretrained_backbone_where_its_weights_are_to_be_had(monkeypatch, no_network):
+    monkeypatch.setattr(presets, "can_be_reached", lambda url: True)
+    backbone = BACKBONES[presets.DEFAULT_BACKBONE]
+    assert presets.weights_state(backbone, presets.DEFAULT_SIZE) == presets.DOWNLOADABLE
+
+
+def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
+    assert "neither on this machine nor" in presets.default_reason(presets.baseline_spec("films", CLASSES))
+
+
+def test_the_pretrained_default_says_that_its_weights_can_be_downloaded(no_network):
+    assert "can be downloaded (9.4 MB)" in presets.default_reason(presets.pretrained_spec("films", CLASSES))
