@@ -1,6 +1,6 @@
 """The networks that a run can build on: facts only, no TensorFlow.
 
-Sources: parameters and layer names from ``keras.applications`` (Keras 3.15), ``include_top=False``; the MobileNetV2 taps
+Sources: parameters and layer names from ``keras.applications`` (Keras 3.15), ``include_top=False``; MobileNetV2's taps
 were chosen by cross-validation on 1,124 real films (0.823 on the last layer, 0.878 on ``block_13_expand_relu``); the
 others follow the same idea by depth (the last maps at stride 16) and were not tuned.
 """

@@ -12,14 +12,14 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.downloads import can_be_reached
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size
-from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, StudySpec, TrainingSpec, parse
+from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, StudySpec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
 COURSE_FILMS_PER_CLASS = 1_344  # what the course drew of each class before it split
 COURSE_SIZE = 128
 COURSE_EPOCHS = 5
 COURSE_BATCH = 16
-COURSE_HEAD = HeadSpec(units=(128,), dropout=0.5)
+COURSE_HEAD = HeadSpec(units=(128,), dropout=0.5, standardize=False)
 COURSE_AUGMENTATION = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zoom=0.1, flip=True)
 
 COURSE_DEVIATIONS = (
@@ -31,6 +31,9 @@ COURSE_DEVIATIONS = (
 )
 
 BASELINE_EPOCHS = 15  # without pretrained features the validation loss turns up again soon after
+FULL_RATE = 2e-5  # with batch normalization at inference, training every layer at 3e-4 diverged on real films
+FULL_EPOCHS = 10  # each is a pass through the whole network and back
+FULL_BATCH = 16
 DEFAULT_BACKBONE = "mobilenet_v2"
 DEFAULT_SIZE = TrainingSpec.model_fields["image_size"].default
 
@@ -121,6 +124,18 @@ def pretrained_spec(dataset: str, classes: tuple[str, ...], backbone: str = DEFA
     return parse(TrainingSpec, {"dataset": dataset, "classes": classes, "backbone": backbone})
 
 
+def suggested_spec(dataset: str, classes: tuple[str, ...], backbone: str, mode: str = "frozen") -> TrainingSpec:
+    """Good settings for a backbone and a mode; the baseline CNN has one mode only."""
+    if not backbone_named(backbone).pretrained:
+        return baseline_spec(dataset, classes)
+    changes: dict[str, Any] = {}
+    if mode == "fine_tune":
+        changes = {"taps": "last", "fine_tuning": FineTuning()}
+    if mode == "full":
+        changes = {"taps": "last", "learning_rate": FULL_RATE, "epochs": FULL_EPOCHS, "batch_size": FULL_BATCH}
+    return parse(TrainingSpec, {"dataset": dataset, "classes": classes, "backbone": backbone, "mode": mode, **changes})
+
+
 def baseline_spec(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
     """The small network that needs no weights, at the course's size."""
     return parse(
@@ -203,7 +218,7 @@ def _course(shared: dict[str, Any], counts: list[int]) -> tuple[TrainingSpec, ..
     """The seven runs of the course study."""
     per_class = min(COURSE_FILMS_PER_CLASS, *counts)
     common = shared | {
-        "split": SplitSpec(films_per_class=per_class) if per_class >= 3 else {"films_per_class": per_class},
+        "split": {"films_per_class": per_class},
         "head": COURSE_HEAD,
         "taps": "last",
         "image_size": COURSE_SIZE,

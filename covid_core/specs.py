@@ -69,7 +69,7 @@ class SplitSpec(Spec):
 class AugmentationSpec(Spec):
     """Random changes of a training film; all amounts are the largest in either direction, 0 is off.
 
-    ``rotation`` in degrees; ``shift_x``, ``shift_y`` and ``zoom`` as shares of the film, ``contrast`` and ``brightness``
+    ``rotation`` in degrees; ``shift_x``, ``shift_y`` and ``zoom`` as shares of the film, ``contrast``, ``brightness``
     as shares of the grey range. ``flip`` mirrors half of the films, which moves the heart to the other side.
     """
 
@@ -90,7 +90,7 @@ class AugmentationSpec(Spec):
 class HeadSpec(Spec):
     """What is trained on top of the pooled maps: dense relu layers of ``units``, dropout after each, then softmax.
 
-    ``standardize`` trains on features of mean 0 and deviation 1 (of the training part; only with a frozen backbone); the
+    ``standardize`` trains on features of mean 0 and deviation 1 (of the training part, with a frozen backbone); the
     scale is folded into the first layer afterwards, so the saved model has no further layer.
     """
 

@@ -17,6 +17,7 @@ from pages.components import comparing, shell
 
 QUESTION = "Which model is better, on what, by how much?"
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
+REMARKS_WIDTH = 250  # pixels; "best on test; validation's choice" is readable without scrolling
 MATRICES = 6  # confusion matrices side by side at once
 
 
@@ -67,10 +68,9 @@ def _states() -> list[str]:
 def _pick_runs(usable: list[Run]) -> list[Run]:
     """The runs to compare: from the address, from the study, or those that were tested like the newest."""
     studies = {study.id: study for study in store.list_studies(shell.workspace())}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        study = _pick_study(studies)
-        offered = [run for run in usable if study is None or run.id in study.runs]
-        chosen = _pick_ids(offered, study)
+    study = _pick_study(studies)
+    offered = [run for run in usable if study is None or run.id in study.runs]
+    chosen = _pick_ids(offered, study)
     if study and len(offered) < len(study.runs):
         st.caption(
             f"{len(study.runs) - len(offered)} of {plural(len(study.runs), 'run')} of this study have no result."
@@ -131,7 +131,7 @@ def _pick_group(loaded: list[Candidate]) -> list[Candidate]:
     position = st.selectbox(
         "Test films",
         range(len(groups)),
-        format_func=lambda i: f"Set {i + 1}: {_films_of(groups[i])}: {', '.join(c.name for c in groups[i])}",
+        format_func=lambda i: f"Set {i + 1}: {_films_of(groups[i])}, {plural(len(groups[i]), 'run')}",
         key="compare_group",
     )
     return groups[position]
@@ -165,9 +165,9 @@ def _details(order: list[Candidate], runs: list[Run]) -> None:
         "ROC and precision-recall": _thresholds,
         "Cost": _cost,
     }
-    for tab, show in zip(st.tabs(list(tabs), key="compare_tab", on_change="rerun"), tabs.values(), strict=True):
+    for tab, show in zip(st.tabs(list(tabs), key="view", bind="query-params"), tabs.values(), strict=True):
         if tab.open:
-            with tab:
+            with tab, shell.told():
                 show(order, runs)
 
 
@@ -177,7 +177,7 @@ def _summary(told: wording.Summary, runs: Sequence[Run]) -> None:
     if told.details:
         st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in told.details))
     if told.warnings:
-        st.warning("\n".join(f"- {shell.plain(sentence)}" for sentence in told.warnings), icon=":material/warning:")
+        st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
     st.download_button(
         "Summary",
         comparing.summary_text(told),
@@ -199,7 +199,9 @@ def _performance(order: list[Candidate]) -> list[int]:
     rows = [i for i in range(len(order)) if wanted in f"{view['Model'].iat[i]} {view['Remarks'].iat[i]}".casefold()]
     best = order[0].name if comparison.beats_majority(order[0].assessment) else ""
     shown = view.iloc[[*rows, len(order)]]
-    comparing.show_table(shown, "performance", "Performance", best=best, quiet=str(view["Model"].iat[-1]))
+    config = {"Remarks": st.column_config.TextColumn(width=REMARKS_WIDTH)} if view["Remarks"].any() else {}
+    majority = str(view["Model"].iat[-1])
+    comparing.show_table(shown, "performance", "Performance", best=best, quiet=majority, config=config)
     return rows
 
 
@@ -208,7 +210,7 @@ def _remarks(order: list[Candidate]) -> dict[str, list[str]]:
     if len(order) > 1 and comparison.beats_majority(order[0].assessment):
         remarks.setdefault(order[0].id, []).append("best on test")
     chosen = comparison.chosen_by_validation(order)
-    if len(order) > 1 and chosen is not None:
+    if len(order) > 1 and chosen is not None and comparison.beats_majority(chosen.assessment):
         remarks.setdefault(chosen.id, []).append("validation's choice")
     return remarks
 
@@ -281,6 +283,10 @@ def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
         st.markdown("**Precision-recall**")
         figure = figures.precision_recall_curves(recall, curves.lines, curves.guessing)
         shell.chart(figure, "precision-recall", alt=f"Precision-recall curves {curves.of}")
+    reasons = [(name, metrics.auroc(answers, label).note) for name, answers, label in curves.given]
+    if any(reason for _, reason in reasons):
+        words = "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
+        st.caption(f"Not drawn, because undefined: {shell.plain(words)}.")
 
 
 class _Curves(NamedTuple):
@@ -327,10 +333,13 @@ def _cost(order: list[Candidate], runs: list[Run]) -> None:
 
 def _next_step(order: list[Candidate]) -> None:
     chosen = comparison.chosen_by_validation(order)
-    if chosen is None:
-        return
     st.divider()
     with st.container(horizontal=True, vertical_alignment="center"):
+        if chosen is None or not comparison.beats_majority(chosen.assessment):
+            st.markdown("Next: look at the films and labels again, then train another way.")
+            st.page_link("pages/dataset.py", label="Look at the data set", icon=":material/arrow_forward:")
+            st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+            return
         st.markdown(f"Next: see how {shell.plain(chosen.name)}, validation's choice, answers single films.")
         st.page_link(
             "pages/predict.py",

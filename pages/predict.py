@@ -1,3 +1,232 @@
+"""This film: score per class, where the model looked, and what was done to the picture."""
+
+import pandas as pd
 import streamlit as st
 
-st.title("predict")
+from covid_core.data.dataset import Dataset
+from covid_core.data.images import fitted, png_bytes
+from covid_core.errors import CovidCoreError
+from covid_core.figures.prediction import score_bars
+from covid_core.formatting import plural, share
+from covid_core.inference.heatmap import overlaid
+from covid_core.inference.predictor import Prediction
+from covid_core.runs.store import Run
+from pages.components import films, shell
+from pages.components.films import Given
+
+LONGEST_SHOWN = 900  # pixels; larger films are shrunk for the screen, never for the model
+EXAMPLES_PER_CLASS = 2
+THUMBNAIL = 104  # pixels; three stand side by side on a phone
+NOT_CALIBRATED = (
+    "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
+    "disease: it is not calibrated, and it is high for pictures that are no chest film at all."
+)
+
+
+def page() -> None:
+    runs, broken = shell.usable_runs()
+    if not runs:
+        shell.heading("What do the models say of this film?")
+        empty()
+        shell.broken_notice(broken)
+        return
+    st.title("What do the models say of this film?")
+    answer = st.container()
+    chosen = pick_runs(runs)
+    shell.broken_notice(broken)
+    given = pick_films(chosen)
+    with answer:
+        if not chosen:
+            st.markdown("Choose at least one run.")
+        elif not given:
+            st.markdown("Drop a film below, or try one of the examples: the model has not been trained on them.")
+        else:
+            show(chosen, given)
+    st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
+
+
+def empty() -> None:
+    """Nothing can predict yet."""
+    with st.container(border=True):
+        st.markdown("**No finished run yet.** Train one first; with the synthetic films it takes under a minute.")
+        st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+
+
+def pick_runs(runs: list[Run]) -> list[Run]:
+    """The runs that are asked, from the address or the newest."""
+    by_id = {run.id: run for run in runs}
+    wanted = [name for name in st.query_params.get("run", "").split(",") if name in by_id]
+    names = st.multiselect(
+        "Runs",
+        list(by_id),
+        default=wanted or [runs[0].id],
+        format_func=lambda name: run_label(by_id[name]),
+        max_selections=8,
+        help="Every run that is chosen looks at every film.",
+    )
+    st.query_params["run"] = ",".join(names)
+    chosen = [by_id[name] for name in names]
+    for run in chosen:
+        notes_on(run)
+    return chosen
+
+
+def run_label(run: Run) -> str:
+    """Name, data set and test accuracy: enough to tell two runs apart."""
+    accuracy = share(run.result["accuracy"].get("test", float("nan")))
+    stopped = ", stopped early" if run.result.get("stopped") else ""
+    return f"{run.name} · {run.record['dataset']['name']} · test {accuracy}{stopped}"
+
+
+def notes_on(run: Run) -> None:
+    """What must be known of a run before its answer is read."""
+    if run.record["dataset"]["synthetic"]:
+        st.info(
+            f"{shell.plain(run.name)} was trained on synthetic films. What it says of a real film means nothing.",
+            icon=":material/draw:",
+        )
+
+
+def pick_films(runs: list[Run]) -> list[Given]:
+    """Uploads, or an example; an upload goes first."""
+    files = st.file_uploader(
+        "Films (PNG or JPEG, up to 32 MB each)",
+        accept_multiple_files=True,
+        help="Several at once are fine. They are read in this session's memory and are not kept.",
+        key="uploads",
+    )
+    given = films.uploaded(files)
+    if given or not runs:
+        return given
+    example = pick_example(runs[0])
+    return [example] if example else []
+
+
+def pick_example(run: Run) -> Given | None:
+    """A film of the run's data set: one of a few from its test part, or the one in the address."""
+    try:
+        dataset = shell.open_dataset(run.record["dataset"]["id"])
+        names = films.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
+        offer_examples(dataset, names)
+        asked = st.query_params.get("film")
+        return films.from_dataset(dataset, asked, films.part_of(run, asked)) if asked else None
+    except CovidCoreError as error:
+        st.warning(f"No example: {shell.plain(error)}", icon=":material/image_not_supported:")
+        return None
+
+
+def offer_examples(dataset: Dataset, names: list[str]) -> None:
+    """Thumbnails to click, each with its class."""
+    st.caption("Or try a film of the run's own test part, on which it was not trained:")
+    with st.container(horizontal=True, gap="small"):
+        for name, (picture, label) in films.thumbnails(dataset, tuple(names)).items():
+            with st.container(width=THUMBNAIL + 8):
+                st.image(picture, width=THUMBNAIL, alt=f"Example film {name}, {label}")
+                if st.button(shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {name}"):
+                    st.query_params["film"] = name
+
+
+def show(runs: list[Run], given: list[Given]) -> None:
+    """Refusals first, then one film in full; several films as a table to choose from."""
+    for film in given:
+        if film.film is None:
+            st.error(f"**{shell.plain(film.name)}**: {shell.plain(film.reason)}", icon=":material/block:")
+    readable = [film for film in given if film.film is not None]
+    if not readable:
+        return
+    with shell.told():
+        answers = films.predictions(runs, readable)
+        film = readable[0] if len(readable) == 1 else pick_from_table(runs, readable, answers)
+        if film:
+            show_film(runs, film, {run.id: answers[run.id][film.key] for run in runs})
+
+
+def pick_from_table(runs: list[Run], given: list[Given], answers: dict[str, dict[str, Prediction]]) -> Given | None:
+    """All films with what each run says; a row opens the film."""
+    table = answer_table(runs, given, answers)
+    agreed = int(table["Agreement"].eq("all agree").sum())
+    said = f", {agreed} of them with all runs in agreement" if len(runs) > 1 else ""
+    st.markdown(f"{plural(len(given), 'film')} read{said}. Choose a row to see the film.")
+    selection = shell.table(table, "predictions", on_select="rerun", selection_mode="single-row", key="answers")
+    rows = selection.selection.rows
+    return given[rows[0]] if rows and rows[0] < len(given) else given[0]
+
+
+def answer_table(runs: list[Run], given: list[Given], answers: dict[str, dict[str, Prediction]]) -> pd.DataFrame:
+    """One row per film: the predicted class and its score for every run."""
+    rows = []
+    for film in given:
+        said = [answers[run.id][film.key] for run in runs]
+        row = {"File": film.name}
+        for run, prediction in zip(runs, said, strict=True):
+            row[f"{run.name}"] = prediction.predicted
+            row[f"{run.name}, score"] = share(float(prediction.scores.max()))
+        row["Agreement"] = "all agree" if len({p.predicted for p in said}) == 1 else "they differ"
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table if len(runs) > 1 else table.assign(Agreement="")
+
+
+def show_film(runs: list[Run], film: Given, said: dict[str, Prediction]) -> None:
+    """The film, its heat map, its scores."""
+    st.markdown(headline(runs, said))
+    if film.label:
+        seen = {"test": "not used for training", "train": "used for training"}.get(film.part, "not used for training")
+        st.caption(f"Its data set calls it {shell.plain(film.label)}; this film was {seen}.")
+    picture, heat, scores = st.columns([1, 1, 1.15], gap="medium")
+    shown = fitted(film.film.pixels, LONGEST_SHOWN)
+    with picture:
+        st.image(png_bytes(shown), caption=shell.plain(film.name), width="stretch", alt=f"Film {film.name}")
+        st.caption("Done to the picture: " + ("; ".join(said[runs[0].id].done) or "nothing") + ".")
+    with scores:
+        show_scores(runs, said)
+    with heat:
+        place = st.container()
+        run, label = pick_explained(runs, said)
+        opacity = st.slider("Opacity", 0, 100, 60, step=5, format="%d %%") / 100
+    with place:
+        values = films.predictor(run).heat_map(film.film, label, shown.shape)
+        st.image(
+            png_bytes(overlaid(shown, values, opacity)),
+            caption=f"Grad-CAM: what speaks for {shell.plain(label)}",
+            width="stretch",
+            alt=f"Heat map over the film: where {run.name} finds what speaks for {label}",
+        )
+        if not values.any():
+            st.caption("Nothing in this film speaks for that class, so the map is empty.")
+
+
+def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
+    """The answer in a sentence."""
+    if len(runs) == 1:
+        prediction = said[runs[0].id]
+        top = share(float(prediction.scores.max()))
+        return f"**{shell.plain(prediction.predicted)}** has the highest score: {top}. A score, not a probability."
+    predicted = {said[run.id].predicted for run in runs}
+    if len(predicted) == 1:
+        return f"All {len(runs)} runs give **{shell.plain(predicted.pop())}** the highest score."
+    parts = [f"{shell.plain(run.name)} says {shell.plain(said[run.id].predicted)}" for run in runs]
+    return "The runs differ: " + ", ".join(parts) + "."
+
+
+def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
+    """Scores per class, for every run."""
+    names = [run.name if [r.name for r in runs].count(run.name) == 1 else run.id for run in runs]
+    classes = list(dict.fromkeys(label for run in runs for label in run.classes))
+    scores = {name: said[run.id].as_dict() for name, run in zip(names, runs, strict=True)}
+    shell.chart(score_bars(scores, classes), "scores")
+    st.caption(NOT_CALIBRATED)
+
+
+def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, str]:
+    """Whose heat map, and for which class."""
+    by_id = {run.id: run for run in runs}
+    name = runs[0].id
+    if len(runs) > 1:
+        name = st.selectbox("Heat map of", list(by_id), format_func=lambda key: by_id[key].name)
+    run = by_id[name]
+    predicted = run.classes.index(said[run.id].predicted)
+    return run, st.selectbox("Heat map for the class", run.classes, index=predicted)
+
+
+page()

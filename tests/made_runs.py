@@ -65,10 +65,10 @@ def course_artefact() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def history(epochs: int = 5, stages: Sequence[int] = ()) -> pd.DataFrame:
+def history(epochs: int = 5, stages: Sequence[int] = (), pace: float = 3.0) -> pd.DataFrame:
     """A learning curve of ``epochs`` epochs; ``stages`` are epochs after which another stage begins."""
     epoch = np.arange(1, epochs + 1)
-    better = 1 - 0.6 * np.exp(-epoch / 3)
+    better = 1 - 0.6 * np.exp(-epoch / pace)
     return pd.DataFrame(
         {
             "stage": [f"stage {1 + sum(e > end for end in stages)}" for e in epoch],
@@ -150,7 +150,7 @@ def course_like_runs(workspace: Workspace, count: int = 7, study: str = "") -> l
             backbone=backbones[i % 7],
             seconds=20.0 * (1 + i),
             milliseconds=3.0 + 2 * i,
-            epochs=history(5 + i % 3, stages=[3] if i % 7 == 2 else []),
+            epochs=history(5 + i % 3, stages=[3] if i % 7 == 2 else [], pace=6.0 - 0.5 * (i % 7)),
             seed=i,
             study=study,
         )

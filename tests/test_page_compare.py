@@ -22,13 +22,11 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
     return Workspace(tmp_path)
 
 
-def opened(tab: str = "", **address: str) -> AppTest:
+def opened(**address: str) -> AppTest:
     page = AppTest.from_file("../app.py", default_timeout=30).run()
     page.switch_page("pages/compare.py")
     for name, value in address.items():
         page.query_params[name] = value
-    if tab:
-        page.session_state["compare_tab"] = tab
     page.run()
     assert not page.exception
     return page
@@ -90,18 +88,25 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
 )
 def test_every_tab_draws_its_charts(workspace, tab, charts):
     course_like_runs(workspace, 2)
-    assert len(opened(tab).get("plotly_chart")) == charts
+    assert len(opened(view=tab).get("plotly_chart")) == charts
+
+
+def test_a_curve_that_is_undefined_is_named_with_its_reason(workspace):
+    made_run(workspace, course_artefact(), "ResNet50")
+    page = opened(view="ROC and precision-recall")
+    page.selectbox(key="compare_curve_class").set_value("Viral Pneumonia").run()
+    assert "Not drawn, because undefined: ResNet50: no film of this part is Viral Pneumonia." in words(page)
 
 
 def test_only_the_open_tab_is_computed(workspace):
     course_like_runs(workspace, 2)
-    assert not opened("Hyper-parameters").get("plotly_chart")
+    assert not opened(view="Hyper-parameters").get("plotly_chart")
 
 
 def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
     made_run(workspace, all_parts(SIZES, 1), "a", seed=1)
     made_run(workspace, all_parts(SIZES, 2), "b", seed=2)
-    page = opened("Hyper-parameters")
+    page = opened(view="Hyper-parameters")
     page.toggle(key="compare_differs").set_value(True).run()
     assert list(page.container(key="table-hyperparameters").dataframe[0].value.columns) == [
         "Model",

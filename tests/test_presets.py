@@ -216,3 +216,13 @@ def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
 
 def test_the_pretrained_default_says_that_its_weights_can_be_downloaded(no_network):
     assert "can be downloaded (9.4 MB)" in presets.default_reason(presets.pretrained_spec("films", CLASSES))
+
+
+@pytest.mark.parametrize("mode", ["frozen", "fine_tune", "full"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_has_settings_for_every_mode(backbone, mode):
+    assert presets.suggested_spec("films", CLASSES, backbone, mode).backbone == backbone
+
+
+def test_training_every_layer_starts_slowly():
+    assert presets.suggested_spec("films", CLASSES, "resnet50", "full").learning_rate < 1e-4

@@ -44,6 +44,8 @@ def read_film(source: Path | bytes) -> Film:
         raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
     if not content:
         raise ImageError("The file is empty.")
+    if content[128:132] == b"DICM":
+        raise ImageError("DICOM files are not read yet. Export the film as PNG with your viewer and try that.")
     image = _decoded(content)
     notes: list[str] = []
     pixels = _grey(_upright(image, notes), notes)
@@ -74,6 +76,13 @@ def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
     """A uint8 film fitted into a black square of ``side`` pixels, its proportions kept."""
     image = ImageOps.contain(Image.fromarray(pixels), (side, side), Image.Resampling.LANCZOS)
     return np.asarray(ImageOps.pad(image, (side, side), color=0))
+
+
+def fitted(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """A uint8 film shrunk, where it is larger, so that its longer side has ``longest`` pixels; proportions kept."""
+    if max(pixels.shape) <= longest:
+        return pixels
+    return np.asarray(ImageOps.contain(Image.fromarray(pixels), (longest, longest), Image.Resampling.LANCZOS))
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:

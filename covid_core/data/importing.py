@@ -60,7 +60,10 @@ class _Examined:
 
 def survey(root: Path) -> dict[str, int]:
     """Image files per class below ``root``, in either layout. Raises DataError when there are none."""
-    return {label: len(found) for label, found in _class_files(_data_root(root)).items()}
+    try:
+        return {label: len(found) for label, found in _class_files(_data_root(root)).items()}
+    except OSError as error:  # no permission, a name that is too long, a drive that is gone
+        raise DataError(f"The folder {root} cannot be opened: {error.strerror}.") from error
 
 
 def import_folder(

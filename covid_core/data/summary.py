@@ -105,9 +105,9 @@ def source_table(films: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
 class SourceSummary:
     """What the source alone says about the class, over the films whose source is known.
 
-    ``one_class`` is the share of films whose source holds a single class; ``guessed`` the share that is right when every
-    source is called by its most frequent class; ``majority`` the share that is right when all are called the most
-    frequent class. All three are nan where no source is known.
+    ``one_class`` is the share of films whose source holds a single class; ``guessed`` the share that is right when
+    every source is called by its most frequent class; ``majority`` the share that is right when all are called the
+    most frequent class. All three are nan where no source is known.
     """
 
     known: int
@@ -139,9 +139,9 @@ class PixelSummary:
     """Grey levels of a data set at SUMMARY_SIZE. Black is 0, white is 255.
 
     ``films`` int64 (k,); ``histograms`` int64 (k, 256), pixels per grey level; ``means`` and ``deviations`` float32
-    (k, size, size), over the films of each class; ``film_means`` and ``film_deviations`` float32 (n,), over the pixels of
-    each film, in the order of ``dataset.films``; ``codes`` int64 (n,), the position of each film's class in ``classes``.
-    Standard deviations divide by n.
+    (k, size, size), over the films of each class; ``film_means`` and ``film_deviations`` float32 (n,), over the pixels
+    of each film, in the order of ``dataset.films``; ``codes`` int64 (n,), the position of each film's class in
+    ``classes``. Standard deviations divide by n.
     """
 
     classes: tuple[str, ...]

@@ -88,7 +88,7 @@ def _majority_sentence(order: Sequence[Candidate]) -> str:
 def _validation_sentence(order: Sequence[Candidate]) -> str:
     """Validation chooses, test reports: whoever picks the best test result reports luck as well."""
     chosen = chosen_by_validation(order)
-    if chosen is None or len(order) == 1:
+    if chosen is None or len(order) == 1 or not beats_majority(order[0].assessment):
         return ""
     found = chosen.assessment
     if chosen.id == order[0].id:

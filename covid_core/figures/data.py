@@ -29,7 +29,7 @@ DOT_AREA = 40  # pixels across for the most frequent size
 def class_bars(table: pd.DataFrame) -> go.Figure:
     """Films per class, from ``summary.class_table``: a bar each, with its count and share."""
     figure = _bars(table["label"], table["films"], [f"{count(r.films)} ({share(r.share)})" for r in table.itertuples()])
-    figure.update_xaxes(title="Films")
+    figure.update_xaxes(title="Films", tickformat=",")
     return figure
 
 
@@ -62,7 +62,7 @@ def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
             showlegend=False,
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Films")
+    figure.update_xaxes(title="Films", tickformat=",")
     figure.update_yaxes(type="category", autorange="reversed")
     return settled(figure, height=90 + BAR_HEIGHT * len(table))
 
@@ -209,20 +209,22 @@ def size_dots(table: pd.DataFrame) -> go.Figure:
 def source_bars(table: pd.DataFrame) -> go.Figure:
     """Films per source and class, from ``summary.source_table``: a source in one colour gives the class away."""
     shown = _largest_sources(table)
-    names = [_short(str(source)) for source in shown.index]
+    places = list(range(len(shown)))  # two sources may look the same when shortened, so names are only written beside
     figure = go.Figure()
     for label, colour in class_colours(table.columns).items():
         figure.add_bar(
-            y=names,
+            y=places,
             x=shown[label],
             name=literal(label),
             orientation="h",
             marker={"color": colour},
-            hovertemplate="%{x:,} films<extra>%{fullData.name}, %{y}</extra>",
+            hovertext=[literal(source) for source in shown.index],
+            hovertemplate="%{x:,} films, %{hovertext}<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Films")
-    figure.update_yaxes(type="category", autorange="reversed")
+    figure.update_xaxes(title="Films", tickformat=",")
+    names = [_short(str(source)) for source in shown.index]
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[len(places) - 0.5, -0.5])
     return settled(figure, height=110 + 32 * len(shown))
 
 

@@ -15,9 +15,11 @@ from covid_core.formatting import count, duration, interval, milliseconds, share
 
 CELL = "86, 180, 233"  # sky blue; only its strength says how full a cell is
 FAINTEST, STRONGEST = 0.06, 0.92
-DARK_TEXT_FROM = 0.5  # from this share on a cell is light enough for black letters on either background
+DARK_TEXT_FROM = 0.65  # from this share on a cell is light enough for black letters on either background
+LONG_NAME = 9  # letters from which an axis label is broken at its spaces
 CELL_HEIGHT = 76  # pixels; two lines of text and room for a finger
 ROW_HEIGHT = 46  # pixels per run of a dot plot
+LEGEND_ROW = 20  # pixels
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 
 
@@ -25,7 +27,7 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
     """Counts (rows: label, columns: answer) with each cell's share of its row; a class without films has no shares."""
     films = counts.sum(axis=1)
     shares = counts.div(films.where(films > 0), axis=0)
-    names = [literal(label) for label in counts.columns]
+    names = [_broken(literal(label)) for label in counts.columns]
     figure = go.Figure(
         go.Heatmap(
             z=shares.to_numpy(),
@@ -45,9 +47,14 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
     for row, label in enumerate(names):
         for column, answer in enumerate(names):
             figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], answer, label))
-    figure.update_xaxes(title="Called", type="category", showgrid=False, side="bottom")
+    figure.update_xaxes(title="Called", type="category", showgrid=False, tickangle=0)
     figure.update_yaxes(title="Label", type="category", showgrid=False, autorange="reversed")
     return settled(figure, height=110 + CELL_HEIGHT * len(names))
+
+
+def _broken(name: str) -> str:
+    """A long name on several lines, so that it needs no slant."""
+    return name.replace(" ", "<br>") if len(name) > LONG_NAME else name
 
 
 def _cell_hover(counts: pd.DataFrame, shares: pd.DataFrame, row: int, column: int) -> str:
@@ -58,6 +65,13 @@ def _cell_hover(counts: pd.DataFrame, shares: pd.DataFrame, row: int, column: in
 def _cell_text(films: int, of_row: float, answer: str, label: str) -> dict[str, object]:
     colour = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
     return {"x": answer, "y": label, "text": f"{count(films)}<br>{share(of_row)}", "showarrow": False, **colour}
+
+
+def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:
+    """``settled``, with room above for a legend of ``per_row`` names in a row, so that many do not eat the plot."""
+    shown = sum(trace.showlegend is not False for trace in figure.data)
+    rows = -(-shown // per_row)
+    return settled(figure, height=height + LEGEND_ROW * max(0, rows - 1))
 
 
 def class_lines(classes: Sequence[str]) -> list[dict[str, str]]:
@@ -74,13 +88,13 @@ def roc_curves(curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mappi
     """ROC curves, one per (name, ``metrics.roc_points``), and the diagonal of guessing. Empty ones are left out."""
     figure = go.Figure()
     figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Guessing")
-    figure.data[0].update(mode="lines", hoverinfo="skip")
+    figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
     for (name, points), line in zip(curves, lines, strict=True):
         if not points.empty:
             figure.add_scatter(**_threshold_curve(name, line, points, ("false_positive_rate", "sensitivity")))
     figure.update_xaxes(title="False-positive rate (1 - specificity)", **SQUARE)
     figure.update_yaxes(title="Sensitivity", **SQUARE)
-    return settled(figure, height=420)
+    return _with_legend(figure, height=380, per_row=2)
 
 
 def precision_recall_curves(
@@ -98,7 +112,7 @@ def precision_recall_curves(
         figure.add_hline(100 * prevalence, line={"color": NEUTRAL, "dash": "dot", "width": 1})
     figure.update_xaxes(title="Sensitivity", **SQUARE)
     figure.update_yaxes(title="PPV", **SQUARE)
-    return settled(figure, height=420)
+    return _with_legend(figure, height=380, per_row=2)
 
 
 def _threshold_curve(
@@ -126,11 +140,11 @@ def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str
         if not history.empty:
             for trace in _learning_traces(name, history, quantity, run_style(position)):
                 figure.add_trace(trace)
-    figure.update_xaxes(title="Epoch", rangemode="tozero")
+    figure.update_xaxes(title="Epoch", tickformat="d")
     figure.update_yaxes(
         title="Accuracy" if quantity == "accuracy" else "Loss", ticksuffix=" %" if quantity == "accuracy" else ""
     )
-    return settled(figure, height=360)
+    return _with_legend(figure, height=330, per_row=5)
 
 
 def _learning_traces(name: str, history: pd.DataFrame, quantity: str, line: Mapping[str, str]) -> list[go.Scatter]:
@@ -188,7 +202,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
         )
     figure.update_xaxes(title=titles[cost], type="log")
     figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
-    return settled(figure, height=400)
+    return _with_legend(figure, height=380, per_row=4)
 
 
 def _cost_mark(row: object, position: int, worded: str) -> go.Scatter:

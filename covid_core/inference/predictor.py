@@ -67,11 +67,10 @@ class Predictor:
         """Logits (n, classes) of uint8 films (n, size, size)."""
         return self._head.logits(self._head.features(self._trunk.maps(squares)))
 
-    def heat_map(self, film: Film, label: str) -> np.ndarray:
-        """Grad-CAM for ``label`` in the film's own size, float32 in [0, 1]."""
+    def heat_map(self, film: Film, label: str, shape: tuple[int, int]) -> np.ndarray:
+        """Grad-CAM for ``label``, float32 in [0, 1], brought to ``shape`` (height, width) of the picture it covers."""
         maps = self._trunk.maps(to_square(film.pixels, self.size)[None])
-        height, width = film.pixels.shape
-        return grad_cam(self._head, maps, self.classes.index(label), width, height)
+        return grad_cam(self._head, maps, self.classes.index(label), width=shape[1], height=shape[0])
 
     def _done(self, film: Film) -> tuple[str, ...]:
         height, width = film.pixels.shape

@@ -185,7 +185,8 @@ class _Watch(keras.callbacks.Callback):
                 f"The loss is not a number at epoch {self._epoch + 1}, batch {batch + 1}. Try a lower learning rate."
             )
         steps = self.params["steps"] or 1
-        share = (self._epoch + (batch + 1) / steps) / self._stage.epochs
+        before = self._spec.epochs if self._fit.memory.stage else 0
+        share = (before + self._epoch + (batch + 1) / steps) / self._spec.total_epochs
         self._fit.progress(share, f"{self._stage.name}: epoch {self._epoch + 1} of {self._stage.epochs}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

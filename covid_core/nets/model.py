@@ -98,7 +98,7 @@ def head_arrays(head: keras.Model, pooling: str) -> Head:
 
 
 def fold_scale(head: keras.Model, mean: np.ndarray, deviation: np.ndarray) -> None:
-    """Let a head that was trained on ``(features - mean) / deviation`` take plain features: the first layer absorbs it."""
+    """Let a head trained on ``(features - mean) / deviation`` take plain features: its first layer learns the scale."""
     first = next(layer for layer in head.layers if isinstance(layer, layers.Dense))
     weights, biases = first.get_weights()
     first.set_weights([weights / deviation[:, None], biases - (mean / deviation) @ weights])

@@ -147,6 +147,12 @@ class JobFolder:
         """What a job was asked to do. Raises RunDamaged."""
         return _read(self.path / "request.json")
 
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """What the worker wrote last; empty until then."""
+        path = self.path / "result.json"
+        return _read(path) if path.exists() else {}
+
     def _told_status(self) -> Status | None:
         try:
             return Status(**files.read_json(self.path / "status.json"))
@@ -215,12 +221,6 @@ class Run(JobFolder):
     @property
     def created(self) -> float:
         return self.record["created"]
-
-    @cached_property
-    def result(self) -> dict[str, Any]:
-        """What the worker wrote last; empty until then."""
-        path = self.path / "result.json"
-        return _read(path) if path.exists() else {}
 
     @property
     def model_path(self) -> Path:

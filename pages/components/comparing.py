@@ -88,9 +88,10 @@ def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.D
     view = pd.DataFrame({"Model": table["name"], **{SHARES[name]: 100 * table[name] for name in SHARES}})
     bounds = zip(table["test_low"], table["test_high"], strict=True)
     view.insert(4, "95 % interval", [_bounds(low, high) for low, high in bounds])
+    words = zip(table["id"], table["marks"], strict=True)
+    notes = ["; ".join([*remarks.get(run, []), *([marks] if marks else [])]) for run, marks in words]
+    view.insert(5, "Remarks", notes)
     view["Test films"] = table["films"]
-    words = [*zip(table["id"], table["marks"], strict=True)]
-    view["Remarks"] = ["; ".join([*remarks.get(run, []), *([marks] if marks else [])]) for run, marks in words]
     return view
 
 
@@ -196,7 +197,7 @@ def show_table(
     config: dict[str, object] | None = None,
 ) -> None:
     """A sortable table with its downloads. ``best`` and ``quiet`` name the models whose rows stand out or step back."""
-    pinned = {"Model": st.column_config.TextColumn(pinned=True, width="medium")}
+    pinned = {"Model": st.column_config.TextColumn(pinned=True)}
     with st.container(key=f"table-{name}"):
         st.dataframe(
             frame.style.apply(_row_style, axis=1, best=best, quiet=quiet),

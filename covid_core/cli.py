@@ -1,0 +1,419 @@
+"""The same verbs without a browser: ``python -m covid_core VERB ...``.
+
+Every verb takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1 refused or
+failed, 2 wrong use. Ids are printed, so verbs chain.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from covid_core import presets
+from covid_core.data import dataset as data
+from covid_core.errors import CovidCoreError, ImageError
+from covid_core.formatting import count, duration, interval, share
+from covid_core.runs import jobs, store
+from covid_core.specs import TrainingSpec, parse
+from covid_core.workspace import Workspace
+
+REDRAW = 0.5  # seconds between progress lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        answer = options.verb(Workspace.default(), options)
+    except CovidCoreError as error:
+        return _refuse(str(error), options.json)
+    print(json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)))
+    return 1 if answer.get("state") == store.FAILED or answer.get("failed") else 0
+
+
+def _refuse(reason: str, as_json: bool) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": reason}, ensure_ascii=False))
+    return 1
+
+
+# Data
+
+
+def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Make a data set of a folder or a zip archive."""
+    from covid_core.data import importing
+
+    opened = importing.import_path(workspace, Path(options.path), options.name, options.classes, _progress())
+    return _dataset_answer(opened)
+
+
+def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Draw synthetic films."""
+    from covid_core.data import importing
+
+    plant = tuple(options.plant or ())
+    return _dataset_answer(
+        importing.import_phantom(workspace, options.images, options.seed, plant, options.name, _progress())
+    )
+
+
+def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Download the COVID-19 Radiography Database from Kaggle."""
+    from covid_core.data import importing
+
+    return _dataset_answer(importing.import_kaggle(workspace, options.name, options.classes, _progress()))
+
+
+def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List data sets."""
+    listed = data.list_datasets(workspace)
+    lines = [f"{info['id']}  {count(sum(info['counts'].values()))} films  {info['name']}" for info in listed]
+    kept = ("id", "name", "counts", "created", "damaged")
+    rows = [{key: info[key] for key in kept if key in info} for info in listed]
+    return {"datasets": rows, "text": "\n".join(lines) or "No data set yet: try demo or import."}
+
+
+def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """What is in a data set."""
+    from covid_core.data import summary
+
+    opened = data.open_dataset(workspace, options.dataset)
+    ways = summary.resampling_table(opened.counts)
+    sizes = summary.size_table(opened.films)
+    sources = summary.source_table(opened.films, opened.classes)
+    return {
+        **_dataset_answer(opened),
+        "imbalance_ratio": summary.imbalance_ratio(opened.counts),
+        "class_weights": summary.class_weights(opened.counts),
+        "ways_out": ways.to_dict("records"),
+        "sizes": sizes.to_dict("records"),
+        "sources": {str(name): row for name, row in sources.to_dict("index").items()},
+    }
+
+
+def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove a data set; films that were only referred to stay."""
+    data.delete_dataset(workspace, options.dataset)
+    return {"dataset": options.dataset, "deleted": True}
+
+
+# Training
+
+
+def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Start one run."""
+    run = jobs.submit_training(workspace, _training_spec(workspace, options))
+    return _run_answer(_waited(workspace, run) if options.wait else run)
+
+
+def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Start several runs that belong together, or list the presets."""
+    if options.list:
+        rows = {name: preset.description for name, preset in presets.STUDY_PRESETS.items()}
+        return {"presets": rows, "text": "\n".join(f"{name:10} {text}" for name, text in rows.items())}
+    if not options.dataset:
+        raise CovidCoreError("Say which data set: study DATASET.")
+    opened = data.open_dataset(workspace, options.dataset)
+    overrides = presets.parse_assignments(options.set or [])
+    classes = tuple(options.classes or opened.classes)
+    spec = presets.study(options.preset, opened.id, classes, opened.counts, options.name, overrides)
+    if options.random_where_missing:
+        spec = presets.with_random_start(spec, presets.lacking_weights(spec))
+    study = jobs.submit_study(workspace, spec)
+    return _study_answer(workspace, study, wait=options.wait)
+
+
+def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List studies."""
+    studies = store.list_studies(workspace)
+    rows = [{"id": study.id, "name": study.name, "preset": study.preset, "runs": study.runs} for study in studies]
+    lines = [f"{study.id}  {len(study.runs)} runs  {study.name}" for study in studies]
+    return {"studies": rows, "text": "\n".join(lines) or "No study yet."}
+
+
+def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List runs, damaged ones with their reason."""
+    runs, broken = store.list_runs(workspace)
+    rows = [_run_answer(run) for run in runs]
+    lines = [f"{row['run']}  {row['state']:11} {_accuracy_text(row)}  {row['name']}" for row in rows]
+    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
+    damaged = [{"run": entry.id, "reason": entry.reason} for entry in broken]
+    return {"runs": rows, "damaged": damaged, "text": "\n".join(lines) or "No run yet."}
+
+
+def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that a run recorded."""
+    run = store.open_run(workspace, options.run)
+    history = run.history().to_dict("records")
+    return {**_run_answer(run), "spec": run.spec.model_dump(mode="json"), "result": run.result, "history": history}
+
+
+def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Ask a run to stop; it keeps its best weights."""
+    run = store.open_run(workspace, options.run)
+    jobs.stop(run)
+    return _run_answer(_waited(workspace, run))
+
+
+def do_resume(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Go on with a run, or with all runs of a study, that ended early."""
+    if any(study.id == options.run for study in store.list_studies(workspace)):
+        study = store.open_study(workspace, options.run)
+        jobs.resume_study(workspace, study)
+        return _study_answer(workspace, study, wait=options.wait)
+    run = store.open_run(workspace, options.run)
+    jobs.resume(run)
+    return _run_answer(_waited(workspace, run) if options.wait else run)
+
+
+def do_delete(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove a run with its model, curves and predictions."""
+    jobs.delete(store.open_run(workspace, options.run))
+    return {"run": options.run, "deleted": True}
+
+
+# Using runs
+
+
+def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """The comparison table of some runs, with intervals and the exact paired test of the best two."""
+    from covid_core.evaluation import comparison, wording
+    from covid_core.runs import candidates
+
+    named = list(options.runs)
+    if options.study:
+        named += store.open_study(workspace, options.study).runs
+    if not named:
+        raise CovidCoreError("Say which runs: compare RUN..., or compare --study STUDY.")
+    loaded = [candidates.candidate(run, run.name) for run in (store.open_run(workspace, name) for name in named)]
+    groups, texts = [], []
+    for group in comparison.grouped(loaded):
+        told = wording.summary(group)
+        table = comparison.performance_table(comparison.ranked(group))
+        groups.append({"table": table.to_dict("records"), "summary": [told.headline, *told.details, *told.warnings]})
+        texts.append("\n".join([*map(_compared_row, table.to_dict("records")), "", *groups[-1]["summary"]]))
+    note = "not comparable: different test films"
+    return {"groups": groups, "comparable": len(groups) == 1, "text": f"\n\n--- {note} ---\n\n".join(texts)}
+
+
+def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Scores for films. A file that cannot be read faithfully gets its reason, and no score."""
+    from covid_core.data.images import read_film
+    from covid_core.inference.predictor import Predictor
+
+    predictor = Predictor.open(workspace, store.open_run(workspace, options.run))
+    rows = []
+    for name in options.files:
+        try:
+            (prediction,) = predictor.predict([read_film(Path(name))])
+        except ImageError as error:
+            rows.append({"file": name, "error": str(error)})
+            continue
+        rows.append(
+            {
+                "file": name,
+                "predicted": prediction.predicted,
+                "scores": prediction.as_dict(),
+                "logits": dict(zip(prediction.classes, map(float, prediction.logits), strict=True)),
+                "done": prediction.done,
+            }
+        )
+    text = "\n".join(_predicted_row(row) for row in rows)
+    return {"run": options.run, "films": rows, "failed": any("error" in row for row in rows), "text": text}
+
+
+# Answers
+
+
+def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
+    left_out = opened.left_out.to_dict("records")
+    parts = ", ".join(f"{label} {count(n)}" for label, n in opened.counts.items())
+    lines = [f"{opened.id}  {parts}", *(f"left out: {row['path']}: {row['reason']}" for row in left_out)]
+    return {
+        "dataset": opened.id,
+        "name": opened.name,
+        "films": len(opened.films),
+        "counts": opened.counts,
+        "synthetic": opened.is_synthetic,
+        "version": opened.version,
+        "left_out": left_out,
+        "text": "\n".join(lines),
+    }
+
+
+def _run_answer(run: store.Run) -> dict[str, Any]:
+    status = run.status()
+    answer = {
+        "run": run.id,
+        "name": run.name,
+        "state": status.state,
+        "reason": status.reason,
+        "stage": status.message,
+        "progress": status.progress,
+        "study": run.study,
+        "dataset": run.record["dataset"]["id"],
+        "split_hash": run.split_hash,
+        "weights": run.result.get("weights", {"origin": run.spec.weights}),
+        "test": {"accuracy": run.result["accuracy"].get("test")} if run.result else None,
+    }
+    return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
+
+
+def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[str, Any]:
+    runs = [store.open_run(workspace, identifier) for identifier in study.runs]
+    rows = [_run_answer(_waited(workspace, run) if wait else run) for run in runs]
+    lines = [f"{study.id}  {study.name}", *(f"  {row['text']}" for row in rows)]
+    failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
+    return {"study": study.id, "name": study.name, "runs": rows, "failed": failed, "text": "\n".join(lines)}
+
+
+def _waited(workspace: Workspace, run: store.Run) -> store.Run:
+    """Follow a run on stderr until it ends, then read it anew."""
+    shown = ""
+    while not (status := run.status()).is_final:
+        line = f"{run.name}: {status.state} {share(status.progress, 0)}, {status.message}"
+        left = f", {duration(status.seconds_left)} left" if status.seconds_left else ""
+        if line != shown:
+            print(line + left, file=sys.stderr)
+            shown = line
+        time.sleep(REDRAW)
+    return store.open_run(workspace, run.id)
+
+
+def _training_spec(workspace: Workspace, options: argparse.Namespace) -> TrainingSpec:
+    overrides = presets.parse_assignments(options.set or [])
+    if options.spec:
+        spec = parse(TrainingSpec, Path(options.spec).read_text(encoding="utf-8"))
+        return presets.with_overrides(spec, {"dataset": options.dataset, **overrides})
+    spec = presets.default_spec(options.dataset, workspace)
+    if options.backbone:
+        given = {"dataset": spec.dataset, "classes": spec.classes}
+        spec = (
+            presets.baseline_spec(**given)
+            if options.backbone.lower() in ("baseline_cnn", "baseline cnn")
+            else presets.pretrained_spec(**given, backbone=options.backbone)
+        )
+    if options.name:
+        overrides["name"] = options.name
+    if options.classes:
+        overrides["classes"] = list(options.classes)
+    return presets.with_overrides(spec, overrides)
+
+
+def _accuracy_text(row: dict[str, Any]) -> str:
+    return f"test accuracy {share(row['test']['accuracy'])}" if row.get("test") else ""
+
+
+def _compared_row(row: dict[str, Any]) -> str:
+    test = interval(row["test"], row["test_low"], row["test_high"])
+    marks = f"  ({row['marks']})" if row["marks"] else ""
+    return (
+        f"{row['name'][:34]:34} train {share(row['train']):>7}  val {share(row['validation']):>7}  test {test}{marks}"
+    )
+
+
+def _predicted_row(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['file']}: {row['error']}"
+    scores = ", ".join(f"{label} {score:.3f}" for label, score in row["scores"].items())
+    return f"{row['file']}: {row['predicted']} (scores: {scores})"
+
+
+def _lines(answer: dict[str, Any]) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in answer.items())
+
+
+def _plain(value: Any) -> Any:
+    """The answer without its text, and with undefined numbers as null: JSON has no nan."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items() if key != "text"}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _progress() -> Callable[[float, str], None]:
+    """Progress on stderr, a line at most twice a second."""
+    last = 0.0
+
+    def report(done: float, message: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REDRAW:
+            last = time.monotonic()
+            print(f"{share(done, 0):>6}  {message}", file=sys.stderr)
+
+    return report
+
+
+# The command line
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m covid_core", description="Second Look without a browser.")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, work: Callable[..., dict[str, Any]], *arguments: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=work.__doc__, description=work.__doc__)
+        for argument in arguments:
+            added.add_argument(argument)
+        added.add_argument("--json", action="store_true", help="answer with one JSON object")
+        added.set_defaults(verb=work)
+        return added
+
+    _add_data_verbs(verb)
+    _add_training_verbs(verb)
+    compare = verb("compare", do_compare)
+    compare.add_argument("runs", nargs="*", metavar="RUN")
+    compare.add_argument("--study", help="all runs of a study")
+    predict = verb("predict", do_predict, "run")
+    predict.add_argument("files", nargs="+", metavar="FILE")
+    return parser
+
+
+def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    for name, work, arguments in (("import", do_import, ("path",)), ("kaggle", do_kaggle, ())):
+        added = verb(name, work, *arguments)
+        added.add_argument("--name", default="")
+        added.add_argument("--classes", nargs="+", help="class folders to keep; all but Lung_Opacity by default")
+    demo = verb("demo", do_demo)
+    demo.add_argument("--images", type=int, default=600)
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--plant", action="append", help="plant a fault: corner-tag, brightness-shift, ...")
+    demo.add_argument("--name", default="")
+    verb("datasets", do_datasets)
+    verb("summary", do_summary, "dataset")
+    verb("delete-dataset", do_delete_dataset, "dataset")
+
+
+def _add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    train = verb("train", do_train, "dataset")
+    train.add_argument("--backbone")
+    train.add_argument("--name", default="")
+    train.add_argument("--spec", help="a file with a TrainingSpec as JSON, as show prints it")
+    study = verb("study", do_study)
+    study.add_argument("dataset", nargs="?")
+    study.add_argument("--preset", default="course")
+    study.add_argument("--list", action="store_true", help="list the presets")
+    study.add_argument("--name", default="")
+    study.add_argument(
+        "--random-where-missing",
+        action="store_true",
+        help="start backbones from random weights where ImageNet weights are not to be had; the runs record it",
+    )
+    for added in (train, study):
+        added.add_argument("--classes", nargs="+")
+        added.add_argument("--set", action="append", metavar="KEY=VALUE", help="a setting, such as epochs=10")
+        added.add_argument("--wait", action="store_true", help="follow until it ends")
+    verb("studies", do_studies)
+    verb("runs", do_runs)
+    for name, work in (("show", do_show), ("stop", do_stop), ("delete", do_delete)):
+        verb(name, work, "run")
+    verb("resume", do_resume, "run").add_argument("--wait", action="store_true")

@@ -1,0 +1,39 @@
+"""What runs say of one film."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from covid_core.figures.theme import class_colours, settled
+from covid_core.formatting import share
+
+ROW_HEIGHT = 46  # pixels per bar, so that one run and eight runs read alike
+
+
+def score_bars(scores: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> go.Figure:
+    """Scores of one film as stacked bars, one per run; the parts of a bar add up to 100 %.
+
+    ``scores`` maps a run's name to its score per class.
+    """
+    figure = go.Figure()
+    names = list(scores)[::-1]  # Plotly draws the first category at the bottom
+    for label, colour in class_colours(classes).items():
+        values = [scores[name].get(label, 0.0) for name in names]
+        figure.add_bar(
+            x=values,
+            y=names,
+            orientation="h",
+            name=label,
+            marker_color=colour,
+            text=[share(value, 0) if value > 0.12 else "" for value in values],
+            textposition="inside",
+            textangle=0,
+            insidetextanchor="middle",
+            textfont={"color": "#111418"},
+            hovertemplate="%{y}<br>" + label + ": %{x:.3f}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_layout(legend_traceorder="normal")
+    figure.update_xaxes(range=[0, 1], tickformat=".0%", tickvals=[0, 0.5, 1], showgrid=False)
+    figure.update_yaxes(showticklabels=len(names) > 1)
+    return settled(figure, height=110 + ROW_HEIGHT * len(names))

@@ -1,0 +1,138 @@
+"""The fields of a new run and the spec that they stand for. Fields live in the session and outlast a change of page."""
+
+from typing import Any
+
+import streamlit as st
+
+from covid_core.backbones import backbone_named
+from covid_core.errors import InvalidChoice
+from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec, parse
+
+SAME_NAME = (
+    "backbone",
+    "mode",
+    "taps",
+    "image_size",
+    "optimizer",
+    "learning_rate",
+    "batch_size",
+    "epochs",
+    "patience",
+    "imbalance",
+    "seed",
+    "name",
+    "note",
+)
+PER_CENT = ("shift_x", "shift_y", "zoom", "contrast", "brightness")  # shares in the spec, per cent in the fields
+SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
+
+
+def key_of(name: str) -> str:
+    """Where a field lies in the session."""
+    return f"new_{name}"
+
+
+def kept(name: str) -> dict[str, Any]:
+    """Arguments of a field's widget: its key, and that it outlasts a change of page."""
+    return {"key": key_of(name), "persist_state": "session"}
+
+
+def now(name: str) -> Any:
+    """The value of a field."""
+    return st.session_state[key_of(name)]
+
+
+def fill(spec: TrainingSpec) -> None:
+    """Write a spec into the fields. Before the widgets are drawn, or in a callback."""
+    for name, value in _values(spec).items():
+        st.session_state[key_of(name)] = value
+
+
+def fill_missing(spec: TrainingSpec) -> None:
+    """Write a spec into the fields that have no value yet."""
+    for name, value in _values(spec).items():
+        st.session_state.setdefault(key_of(name), value)
+
+
+def fill_suggested(spec: TrainingSpec) -> None:
+    """Write what depends on backbone and mode, and leave what does not."""
+    values = _values(spec)
+    for name in SUGGESTED:
+        st.session_state[key_of(name)] = values[name]
+
+
+def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
+    """The spec that the fields stand for. Raises InvalidChoice where they do not fit together."""
+    mode = now("mode") if backbone_named(now("backbone")).pretrained else "full"
+    augmentation = augmentation_spec()
+    has_views = mode == "frozen" and not augmentation.is_off and now("views")
+    fields = {name: now(name) for name in SAME_NAME} | {
+        "dataset": dataset,
+        "classes": classes,
+        "mode": mode,
+        "split": split_fields(),
+        "weights": f"file:{now('weights_file').strip()}" if now("weights") == "file" else now("weights"),
+        "taps": now("taps") if mode == "frozen" else "last",
+        "fine_tuning": _fine_tuning() if mode == "fine_tune" else None,
+        "head": {"units": _units(now("units")), "dropout": now("dropout"), "pooling": now("pooling")},
+        "augmentation": augmentation,
+        "views": now("views") if has_views else None,
+    }
+    return parse(TrainingSpec, fields)
+
+
+def split_fields() -> dict[str, Any]:
+    """What the split's fields say, as a SplitSpec takes it."""
+    return {
+        "validation": now("validation") / 100,
+        "test": now("test") / 100,
+        "seed": now("split_seed"),
+        "films_per_class": now("films_per_class") or None,
+    }
+
+
+def augmentation_spec() -> AugmentationSpec:
+    """What the augmentation's fields say. Raises InvalidChoice."""
+    amounts = {name: now(name) / 100 for name in PER_CENT}
+    return parse(AugmentationSpec, {"rotation": now("rotation"), "flip": now("flip"), **amounts})
+
+
+def _fine_tuning() -> dict[str, Any]:
+    return {
+        "layers": now("tuned_layers"),
+        "learning_rate": now("tuning_rate"),
+        "epochs": now("tuning_epochs"),
+    }
+
+
+def _units(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace("+", ",").split(",") if part.strip()]
+    except ValueError as error:
+        raise InvalidChoice(
+            f"Units of the head must be whole numbers such as 256 or 256, 64, received: {text!r}."
+        ) from (error)
+
+
+def _values(spec: TrainingSpec) -> dict[str, Any]:
+    tuning = spec.fine_tuning or FineTuning()
+    is_file = spec.weights.startswith("file:")
+    return {
+        **{name: getattr(spec, name) for name in SAME_NAME},
+        **{name: round(100 * getattr(spec.augmentation, name)) for name in PER_CENT},
+        "rotation": round(spec.augmentation.rotation),
+        "flip": spec.augmentation.flip,
+        "views": spec.views or 0,
+        "validation": round(100 * spec.split.validation),
+        "test": round(100 * spec.split.test),
+        "split_seed": spec.split.seed,
+        "films_per_class": spec.split.films_per_class or 0,
+        "weights": "file" if is_file else spec.weights,
+        "weights_file": spec.weights.removeprefix("file:") if is_file else "",
+        "tuned_layers": tuning.layers,
+        "tuning_rate": tuning.learning_rate,
+        "tuning_epochs": tuning.epochs,
+        "units": ", ".join(str(units) for units in spec.head.units),
+        "dropout": spec.head.dropout,
+        "pooling": spec.head.pooling,
+    }

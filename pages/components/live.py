@@ -1,0 +1,427 @@
+"""Runs as they are now: states in words, the one fragment that polls, and the view of a single run."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from covid_core import report
+from covid_core.backbones import backbone_named
+from covid_core.errors import CovidCoreError
+from covid_core.figures import training as figures
+from covid_core.formatting import count, duration, file_size, plural, share
+from covid_core.runs import jobs, store
+from covid_core.runs.store import Run, Status
+from covid_core.work import cores
+from pages.components import notices, shell
+
+POLL = 2  # seconds
+ACTIVE = (store.QUEUED, store.RUNNING)
+ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
+LABELS = {
+    store.QUEUED: ("Waiting", "gray"),
+    store.RUNNING: ("Training", "blue"),
+    store.COMPLETED: ("Finished", "green"),
+    store.STOPPED: ("Stopped", "orange"),
+    store.INTERRUPTED: ("Interrupted", "orange"),
+    store.FAILED: ("Failed", "red"),
+}
+STAGE_LABELS = {
+    "decode": "Decode films",
+    "weights": "Fetch weights",
+    "build": "Build the network",
+    "export": "Export the network",
+    "features": "Frozen part, once per film",
+    "fit": "Learn",
+    "save": "Save the model",
+    "predict": "Score all films",
+    "check": "Check the saved model",
+}
+ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run, the state in which it was found, and its result, empty until there is one."""
+
+    run: Run
+    status: Status
+    result: dict[str, Any]
+
+    @property
+    def is_active(self) -> bool:
+        return self.status.state in ACTIVE
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of test films that it answers rightly, if it is known."""
+        return self.result.get("accuracy", {}).get("test")
+
+
+def look() -> tuple[list[Seen], list[store.BrokenRun]]:
+    """All runs with their states, newest first, and those that cannot be opened."""
+    runs, broken = store.list_runs(shell.workspace())
+    seen = []
+    for run in runs:
+        try:
+            seen.append(Seen(run, run.status(), run.result))
+        except CovidCoreError as error:
+            broken.append(store.BrokenRun(run.id, str(error)))
+    return seen, broken
+
+
+def device_in_words() -> str:
+    """What runs will train on, as far as it can be told without TensorFlow."""
+    if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
+        return "This machine has an NVIDIA GPU; each run says what it used."
+    return f"No NVIDIA GPU here: runs train on {plural(cores(), 'processor core')}."
+
+
+def moment(seconds: float) -> str:
+    """A time since 1970 as a date and a time of day on this server."""
+    return f"{datetime.fromtimestamp(seconds):%d %b %Y, %H:%M}"
+
+
+# The fragment
+
+
+def _signature(seen: list[Seen]) -> list[tuple[str, str]]:
+    return [(one.run.id, one.status.state) for one in seen if one.is_active]
+
+
+def watched(draw: Callable[[], None]) -> None:
+    """Draw, and again every few seconds as long as a run waits or trains. The page is run anew when one changes."""
+    drawn_for = _signature(look()[0])
+    if not drawn_for:
+        draw()
+        notices.announce()
+        return
+
+    @st.fragment(run_every=POLL)
+    def poll() -> None:
+        if _signature(look()[0]) != drawn_for:
+            st.rerun()
+        draw()
+        notices.announce()
+
+    poll()
+
+
+# All runs
+
+
+def overview() -> None:
+    """The answer of the page, and what trains and waits."""
+    seen, _ = look()
+    active = [one for one in seen if one.is_active]
+    shell.heading("What do I train next?", in_words(seen))
+    if active:
+        with st.container(border=True, key="active-runs"):
+            for run, status in jobs.training_queue(shell.workspace()):
+                _active_row(run, status)
+
+
+def in_words(seen: list[Seen]) -> str:
+    """How many runs train, wait and are finished."""
+    running = [one for one in seen if one.status.state == store.RUNNING]
+    waiting = sum(one.status.state == store.QUEUED for one in seen)
+    ended = len(seen) - len(running) - waiting
+    if not seen:
+        return "Nothing has been trained yet. The settings below are good to start with."
+    parts = [f"{shell.plain(one.run.name)} trains: **{_progress_in_words(one.status)}**" for one in running]
+    if waiting:
+        parts.append(f"{plural(waiting, 'run waits', 'runs wait')}")
+    if not parts:
+        return f"Nothing trains now. {plural(ended, 'run has', 'runs have')} ended."
+    return "; ".join(parts) + "."
+
+
+def _progress_in_words(status: Status) -> str:
+    done = share(status.progress, 0)
+    return f"{done}, {duration(status.seconds_left)} left" if status.seconds_left is not None else done
+
+
+def _active_row(run: Run, status: Status) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(width="stretch", gap="xsmall"):
+            st.markdown(f"**{shell.plain(run.name)}**")
+            _bar(run, status)
+        watch_button(run)
+        stop_button(run)
+
+
+def _bar(run: Run, status: Status) -> None:
+    """How far it is, or its place in the queue."""
+    if status.state == store.RUNNING:
+        st.progress(status.progress, _bar_text(run, status))
+        return
+    before = jobs.place_in_queue(shell.workspace(), run)
+    st.caption("Starts next" if not before else f"Waits; {plural(before, 'run')} before it")
+
+
+def _bar_text(run: Run, status: Status) -> str:
+    if run.stop_requested():
+        return "Stopping; the best weights so far are kept"
+    parts = [share(status.progress, 0), shell.plain(status.message), f"{duration(status.elapsed)} so far"]
+    if status.seconds_left is not None:
+        parts.append(f"about {duration(status.seconds_left)} left")
+    return " · ".join(part for part in parts if part)
+
+
+def watch_button(run: Run) -> None:
+    if st.button("Watch", key=f"watch-{run.id}", icon=":material/monitoring:"):
+        show(run.id)
+
+
+def show(identifier: str) -> None:
+    """Open the view of one run."""
+    st.query_params["run"] = identifier
+    st.rerun()
+
+
+def stop_button(run: Run) -> None:
+    help_text = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
+    asked = run.stop_requested()
+    if st.button(
+        "Stopping" if asked else "Stop",
+        key=f"stop-{run.id}",
+        icon=":material/stop_circle:",
+        help=help_text,
+        disabled=asked,
+    ):
+        with shell.told():
+            jobs.stop(run)
+            st.rerun()
+
+
+def resume_button(run: Run) -> None:
+    if st.button(
+        "Resume", key=f"resume-{run.id}", icon=":material/resume:", help="Goes on after the last finished epoch."
+    ):
+        with shell.told():
+            jobs.resume(run)
+            st.rerun()
+
+
+def delete_button(run: Run) -> None:
+    """Asks once, and says what will be gone."""
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone.")
+        if st.button("Delete for good", key=f"delete-{run.id}", icon=":material/delete:"):
+            with shell.told():
+                jobs.delete(run)
+                st.query_params.pop("run", None)
+                st.rerun()
+
+
+def _content_in_words(run: Run) -> str:
+    size = file_size(store.size_of(run))
+    if run.result:
+        return f"its model, its scores for every film, its curves and its log ({size})"
+    return f"its settings, its curves and its log ({size})"
+
+
+def run_row(one: Seen) -> None:
+    """A run in the list: what it is, how it ended, and what can be done with it."""
+    run, status = one.run, one.status
+    with (
+        st.container(border=True, key=f"row-{run.id}"),
+        st.container(horizontal=True, vertical_alignment="center"),
+    ):
+        with st.container(width="stretch", gap="xsmall"):
+            st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
+            st.caption(f"{_kind(run)} · {shell.plain(run.record['dataset']['name'])} · {moment(run.created)}")
+        watch_button(run)
+        if one.is_active:
+            stop_button(run)
+            return
+        if status.state in ENDED_EARLY:
+            resume_button(run)
+        delete_button(run)
+
+
+def _kind(run: Run) -> str:
+    return f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
+
+
+def _state_in_words(one: Seen) -> str:
+    label, colour = LABELS[one.status.state]
+    words = f":{colour}-badge[{label}]"
+    if one.status.state == store.QUEUED:
+        before = jobs.place_in_queue(shell.workspace(), one.run)
+        return f"{words} " + (f"{plural(before, 'run')} before it" if before else "starts next")
+    return words if one.accuracy is None else f"{words} {share(one.accuracy)} of test films right"
+
+
+# One run
+
+
+def run_view(identifier: str) -> None:
+    """Everything about one run; drawn again while it trains."""
+    watched(lambda: _draw_run(identifier))
+
+
+def back_button() -> None:
+    if st.button("All runs", key="all-runs", icon=":material/arrow_back:", type="tertiary"):
+        st.query_params.pop("run", None)
+        st.rerun()
+
+
+def _draw_run(identifier: str) -> None:
+    back_button()
+    try:
+        run = store.open_run(shell.workspace(), identifier)
+        one = Seen(run, run.status(), run.result)
+        history = run.history()
+        outcome = _outcome(one, len(history))
+    except CovidCoreError as error:
+        shell.heading("Where is this run?", shell.plain(error))
+        return
+    name, status = shell.plain(run.name), one.status
+    shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
+    _facts(run, status, len(history))
+    _actions(one)
+    _curves(history, run.id)
+    _settings(run)
+    if status.is_final and one.result:
+        _result_details(one)
+    _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
+
+
+def _outcome(one: Seen, epochs_done: int) -> str:
+    """The state of a run in a sentence. Raises RunDamaged."""
+    status = one.status
+    if status.state == store.QUEUED:
+        before = jobs.place_in_queue(shell.workspace(), one.run)
+        return "It starts next." if not before else f"It waits; {plural(before, 'run')} before it."
+    if status.state == store.RUNNING:
+        return f"It trains: **{_progress_in_words(status)}**."
+    if status.state == store.COMPLETED:
+        return f"Finished in {duration(status.elapsed)}. {_accuracy_sentence(one)}"
+    if status.state == store.STOPPED:
+        return f"{_stopped_sentence(one, epochs_done)} {_accuracy_sentence(one)}"
+    if status.state == store.INTERRUPTED:
+        return (
+            f"Interrupted after {plural(epochs_done, 'epoch')}: {_lower(status.reason)} Resume goes on after the last "
+            "finished epoch."
+        )
+    return f"It failed: {shell.plain(status.reason)}"
+
+
+def _lower(text: str) -> str:
+    return shell.plain(text[:1].lower() + text[1:])
+
+
+def _stopped_sentence(one: Seen, epochs_done: int) -> str:
+    if not one.result:
+        return "Stopped before there was anything to keep."
+    planned = plural(one.run.spec.total_epochs, "epoch")
+    return f"Stopped after {count(epochs_done)} of {planned}; the best weights are kept."
+
+
+def _accuracy_sentence(one: Seen) -> str:
+    if one.accuracy is None:
+        return ""
+    films = int((one.run.split()["part"] == "test").sum())
+    return (
+        f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; Compare says how sure that is."
+    )
+
+
+def _facts(run: Run, status: Status, epochs_done: int) -> None:
+    """Bar and figures on top."""
+    if status.state in ACTIVE:
+        _bar(run, status)
+    ended = moment(status.ended) if status.ended else "–"
+    facts = [
+        ("State", LABELS[status.state][0]),
+        ("Epochs done", f"{count(epochs_done)} of {count(run.spec.total_epochs)}"),
+        ("Time spent", duration(status.elapsed)),
+        ("Time left, about", duration(status.seconds_left)) if not status.is_final else ("Ended", ended),
+    ]
+    with st.grid(4, min_column_width=150):
+        for label, value in facts:
+            st.metric(label, value)
+
+
+def _actions(one: Seen) -> None:
+    run, status = one.run, one.status
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not status.is_final:
+            stop_button(run)
+        if status.state in store.USABLE and one.result:
+            _page_button("Compare", "pages/compare.py", run, ":material/compare_arrows:", "primary")
+            _page_button("Predict", "pages/predict.py", run, ":material/search:", "secondary")
+        if status.state in ENDED_EARLY:
+            resume_button(run)
+        if status.is_final:
+            delete_button(run)
+
+
+def _page_button(label: str, page: str, run: Run, icon: str, kind: str) -> None:
+    if st.button(label, key=f"{label}-{run.id}", icon=icon, type=kind):
+        st.switch_page(page, query_params={"run": run.id})
+
+
+def _curves(history: pd.DataFrame, identifier: str) -> None:
+    if history.empty:
+        st.caption("Curves appear with the first finished epoch.")
+        return
+    left, right = st.columns(2)
+    with left:
+        shell.chart(figures.run_curves(history, "accuracy"), f"accuracy-{identifier}")
+    with right:
+        shell.chart(figures.run_curves(history, "loss"), f"loss-{identifier}")
+
+
+def _settings(run: Run) -> None:
+    with st.expander("Settings", icon=":material/tune:"):
+        table = report.hyperparameters([run.name], [run.spec]).drop(columns="Model").astype(str).T
+        table = table.reset_index().set_axis(["Setting", "Value"], axis=1)
+        if run.spec.note:
+            st.markdown(f"Note: {shell.plain(run.spec.note)}")
+        st.caption(f"Data set {shell.plain(run.record['dataset']['name'])}, made {moment(run.created)}")
+        shell.table(table, f"settings-{run.id}", height="content")
+
+
+def _result_details(one: Seen) -> None:
+    """Where the weights came from, what was checked, and where the time went."""
+    result = one.result
+    with st.expander("Weights, check and seconds per stage", icon=":material/fact_check:"):
+        st.markdown("  \n".join(_provenance(result)))
+        seconds = result.get("seconds", {})
+        stages = [STAGE_LABELS.get(stage, shell.plain(stage)) for stage in seconds]
+        table = pd.DataFrame({"Stage": stages, "Time": [duration(value) for value in seconds.values()]})
+        shell.table(table, f"seconds-{one.run.id}", height="content")
+
+
+def _provenance(result: dict[str, Any]) -> list[str]:
+    origin = result.get("weights", {}).get("origin", "")
+    lines = [f"Starting weights: {ORIGINS.get(origin, 'unknown')}."]
+    if "device" in result:
+        engine = f", frozen part by {shell.plain(result['engine'])}" if result.get("engine") else ""
+        lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
+    parity = result.get("parity")
+    if parity:
+        lines.append(
+            f"Saved model and app agree: scores of {plural(parity['films'], 'test film')} differ by "
+            f"{parity['largest_difference']:.1g} at most."
+        )
+    tuning = result.get("fine_tuning")
+    if tuning:
+        lines.append(f"Layers fine-tuned: {tuning['layers_trained']}, asked for: {tuning['layers_asked']}.")
+    return lines
+
+
+def _log(run: Run, expanded: bool) -> None:
+    with st.expander("Log", expanded=expanded, icon=":material/article:"):
+        text = run.log_tail()
+        if text:
+            st.code(text, language=None, height=260)
+        else:
+            st.caption("The log is empty.")
