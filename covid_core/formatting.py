@@ -21,7 +21,7 @@ def points(value: float, low: float | None = None, high: float | None = None) ->
 
 def milliseconds(value: float | None) -> str:
     """A short time: ``3.7 ms``; from a second on as ``duration`` writes it."""
-    if value is None or math.isnan(value) or value >= 1000:
+    if value is None or math.isnan(value) or value >= 999.5:
         return duration(None if value is None else value / 1000)
     return f"{value:.1f} ms" if value < 99.95 else f"{value:.0f} ms"
 
@@ -54,7 +54,7 @@ def duration(seconds: float | None) -> str:
 def file_size(n_bytes: float) -> str:
     """Bytes in the largest fitting decimal unit: ``9.4 MB``."""
     for unit in ("B", "kB", "MB"):
-        if n_bytes < 1000:
+        if n_bytes < 999.95:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} GB"

@@ -17,7 +17,7 @@ from pages.components import comparing, shell
 
 QUESTION = "Which model is better, on what, by how much?"
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
-REMARKS_WIDTH = 250  # pixels; "best on test; validation's choice" is readable without scrolling
+REMARKS_WIDTH = 320  # pixels; the longest pair of marks is readable without scrolling
 MATRICES = 6  # confusion matrices side by side at once
 
 
@@ -265,7 +265,8 @@ def _per_class(order: list[Candidate], _runs: list[Run]) -> None:
     comparing.show_table(comparing.class_view(order), "per-class", "Measures per class on the test films")
     notes = comparing.undefined_notes(order)
     if notes:
-        st.caption("Undefined: " + shell.plain("; ".join(notes)) + ".")
+        with st.expander("Why some values are undefined", icon=":material/help:"):
+            st.markdown("\n".join(f"- {shell.plain(note)}" for note in notes))
 
 
 def _thresholds(order: list[Candidate], runs: list[Run]) -> None:

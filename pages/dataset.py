@@ -23,8 +23,8 @@ Result = TypeVar("Result")
 QUESTION = "What is in this data set?"
 OVERVIEW, FILMS, PIXELS, SIZES, LEFT_OUT = "Overview", "Films", "Pixels", "Sizes and sources", "Left out"
 BALANCED_BELOW = 1.1  # ratio of the largest to the smallest class that no remedy would change noticeably
-SAMPLE = 7  # films per class, a row on a wide screen
-PER_PAGE = 28  # films of one class
+SAMPLE = 6  # films per class; a row at 1280 px, two on a phone
+PER_PAGE = 30  # films of one class
 FEW_FILMS = 30  # per class; a mean image of fewer still shows single films
 SAMPLES = "Sample of each class"
 EXPOSURES = {"Brightness": "film_means", "Contrast": "film_deviations"}
@@ -33,7 +33,8 @@ EXPOSURES = {"Brightness": "film_means", "Contrast": "film_deviations"}
 def main() -> None:
     st.title(QUESTION)
     answer = st.container()
-    imports.jobs_panel()
+    if imports.jobs_panel():
+        st.session_state["manage"] = False  # what was to be added is there: make room for it
     if not data.list_datasets(shell.workspace()):
         answer.markdown("**Nothing yet.** Draw synthetic films to try everything on, or bring your own.")
         imports.add_dataset(with_jobs=False)
@@ -317,7 +318,7 @@ def _exposure(pixels: PixelSummary) -> None:
     )
     figure = figures.exposure_boxes(table, f"{chosen} of a film (grey levels)")
     shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"Box plot of {chosen.lower()} per class")
-    st.caption("Box: the middle half of the films. Whiskers: nine films of ten.")
+    st.caption("Line: the median. Box: the middle half of the films. Whiskers: nine films of ten.")
     with st.expander("Figures"):
         shell.table(table.round(1), f"exposure-figures-{chosen.lower()}")
 

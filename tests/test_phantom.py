@@ -4,16 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from covid_core.data.phantom import (
-    BRIGHTNESS_SHIFT,
-    PHANTOM_CLASSES,
-    PLANTS,
-    PhantomFilm,
-    class_counts,
-    film_at,
-    generate,
-    make_film,
-)
+from covid_core.data.anatomy import PHANTOM_CLASSES, make_film
+from covid_core.data.phantom import BRIGHTNESS_SHIFT, PLANTS, PhantomFilm, class_counts, film_at, generate
 
 SIZE = 64
 

@@ -2,9 +2,9 @@
 
 import contextlib
 import hashlib
+import http.client
 import os
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def can_be_reached(url: str) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=5):
             return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
@@ -47,7 +47,7 @@ def download(url: str, target: Path, md5: str, progress: Progress) -> None:
                     progress(done / total if total else 0.0, f"Downloading {target.name}: {file_size(done)}")
             if (total and done != total) or (md5 and digest.hexdigest() != md5):
                 raise WeightsUnavailable(f"The download of {target.name} was cut off or changed on its way.")
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise WeightsUnavailable(f"{target.name} cannot be downloaded: {getattr(error, 'reason', error)}.") from error
 
 

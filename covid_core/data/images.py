@@ -5,6 +5,7 @@
 
 import base64
 import io
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,16 @@ SMALLEST_SIDE = 32  # pixels; below it no lung field is left to see
 MOST_PIXELS = 64_000_000
 LARGEST_ASPECT = 8
 COLOUR_SPREAD = 12  # grey levels between channels, mean over the film; scanned grey films stay far below it
+EXIF_ORIENTATION = 0x0112
+TURNS = {  # what makes a film upright again, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # depths that detectors deliver inside 16-bit files
 
 
@@ -39,19 +50,34 @@ class Film:
 
 def read_film(source: Path | bytes) -> Film:
     """Read a PNG or JPEG file faithfully, or raise ImageError with the reason in one sentence."""
-    content = source if isinstance(source, bytes) else _content_of(source)
+    content = source if isinstance(source, bytes) else content_of(source)
     if len(content) > LARGEST_FILE:
         raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
     if not content:
         raise ImageError("The file is empty.")
     if content[128:132] == b"DICM":
         raise ImageError("DICOM files are not read yet. Export the film as PNG with your viewer and try that.")
-    image = _decoded(content)
     notes: list[str] = []
-    pixels = _grey(_upright(image, notes), notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of sizes that the header check refuses, and of damaged EXIF
+        image = _decoded(content)
+        pixels = _grey(_upright(image, notes), notes)
     if pixels.min() == pixels.max():
         raise ImageError("The film has no image content: all its pixels are equal.")
     return Film(pixels, image.mode, tuple(notes))
+
+
+def content_of(path: Path) -> bytes:
+    """Bytes of an image file. Raises ImageError for what is too large, no plain file, or cannot be opened."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ImageError("It is a folder or a device, not a file.")
+        if found.st_size > LARGEST_FILE:
+            raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"The file cannot be opened: {error.strerror}.") from error
 
 
 def to_square(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -113,29 +139,18 @@ def affine(pixels: np.ndarray, matrix: tuple[float, ...]) -> np.ndarray:
     )
 
 
-def _content_of(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"The file cannot be opened: {error.strerror}.") from error
-
-
 def _decoded(content: bytes) -> Image.Image:
     """The first and only frame, checked by its header before its pixels are unpacked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-        try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-            _check_header(image)
-            image.load()
-        except UnidentifiedImageError as error:
-            raise ImageError("The file is not a readable PNG or JPEG image.") from error
-        except Image.DecompressionBombError as error:
-            raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.") from error
-        except (OSError, ValueError, SyntaxError, MemoryError) as error:
-            raise ImageError("The image is damaged or cut off.") from error
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        _check_header(image)
+        image.load()
+    except UnidentifiedImageError as error:
+        raise ImageError("The file is not a readable PNG or JPEG image.") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.") from error
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        raise ImageError("The image is damaged or cut off.") from error
     return image
 
 
@@ -152,10 +167,16 @@ def _check_header(image: Image.Image) -> None:
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    turned = ImageOps.exif_transpose(image)
-    if image.getexif().get(0x0112, 1) != 1:
-        notes.append("turned as its EXIF orientation says")
-    return turned
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # Pillow's EXIF reader answers damaged data with half a dozen kinds of error
+        notes.append("its EXIF data are damaged and were left unread")
+        return image
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    if turn is None:
+        return image
+    notes.append("turned as its EXIF orientation says")
+    return image.transpose(turn)
 
 
 def _grey(image: Image.Image, notes: list[str]) -> np.ndarray:

@@ -20,7 +20,7 @@ import pandas as pd
 from covid_core import files
 from covid_core.data import phantom
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.images import SUFFIXES, difference_hash, png_bytes, read_film, to_square
+from covid_core.data.images import SUFFIXES, content_of, difference_hash, png_bytes, read_film, to_square
 from covid_core.data.pixels import pixels_path
 from covid_core.errors import DataError, ImageError
 from covid_core.formatting import file_size
@@ -193,6 +193,8 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if not member.is_dir()]
             _check_members(members, target)
+            if sum(member.compress_size for member in members) > archive.stat().st_size:
+                raise DataError("The archive's files overlap, as in a zip bomb. Nothing was unpacked.")
             target.mkdir(parents=True)
             total = sum(member.file_size for member in members)
             written = 0
@@ -204,7 +206,8 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
                 progress(written / max(total, 1), f"Unpacking: {file_size(written)} of {file_size(total)}")
     except (zipfile.BadZipFile, RuntimeError, OSError, NotImplementedError, EOFError, ValueError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise DataError(f"The archive {archive.name} cannot be unpacked: {error}.") from error
+        reason = getattr(error, "strerror", None) or error  # the text of an OSError names folders of this machine
+        raise DataError(f"The archive {archive.name} cannot be unpacked: {reason}.") from error
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
@@ -319,7 +322,7 @@ def _publish(
             examined = ordered_map(pool, lambda candidate: _examine(root, candidate), candidates)
             for done, result in enumerate(examined, start=1):
                 if result.row is None:
-                    left_out.append((result.candidate.path, result.reason))
+                    left_out.append((_as_text(result.candidate.path), result.reason))
                 else:
                     rows.append(result.row)
                     handle.write(result.square)
@@ -349,13 +352,13 @@ def _publish(
 
 def _examine(root: Path, candidate: Candidate) -> _Examined:
     path = root / candidate.path
+    if not _is_text(candidate.path):
+        return _Examined(candidate, None, b"", "Its name is not valid text (UTF-8); rename the file.")
     try:
-        content = path.read_bytes()
+        content = content_of(path)
         film = read_film(content)
     except ImageError as error:
         return _Examined(candidate, None, b"", str(error))
-    except OSError as error:
-        return _Examined(candidate, None, b"", f"The file cannot be opened: {error.strerror}.")
     height, width = film.pixels.shape
     row = {
         "image_id": f"{candidate.label}/{path.name}",
@@ -371,6 +374,15 @@ def _examine(root: Path, candidate: Candidate) -> _Examined:
         "mask_path": candidate.mask_path,
     }
     return _Examined(candidate, row, to_square(film.pixels, SUMMARY_SIZE).tobytes())
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be written to a table; Linux allows names that no encoding explains."""
+    return path == _as_text(path)
+
+
+def _as_text(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:

@@ -171,7 +171,6 @@ def exposure_boxes(table: pd.DataFrame, quantity: str) -> go.Figure:
             q3=[row.p75],
             lowerfence=[row.p5],
             upperfence=[row.p95],
-            mean=[row.mean],
             orientation="h",
             marker={"color": class_colours(table["label"])[row.label]},
             name=literal(row.label),

@@ -241,23 +241,7 @@ def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -
     for place, (label, colour) in enumerate(class_colours(classes).items()):
         rows = points[(points["label"] == label) & points["value"].notna()]
         lift = (place - (len(classes) - 1) / 2) * 0.6 / max(1, len(classes))  # classes of a run stand below each other
-        figure.add_scatter(
-            x=100 * rows["value"],
-            y=[runs.index(run) + lift for run in rows["run"]],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": 100 * (rows["high"] - rows["value"]),
-                "arrayminus": 100 * (rows["value"] - rows["low"]),
-                "thickness": 1.5,
-                "width": 3,
-            },
-            mode="markers",
-            marker={"size": 9, "color": colour},
-            name=literal(label),
-            text=[_dot_hover(row) for row in rows.itertuples()],
-            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
-        )
+        figure.add_trace(_dots(rows, [runs.index(run) + lift for run in rows["run"]], literal(label), colour))
     figure.update_xaxes(title=measure, ticksuffix=" %")
     figure.update_yaxes(
         tickvals=list(range(len(runs))),
@@ -266,6 +250,26 @@ def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -
         zeroline=False,
     )
     return settled(figure, height=130 + ROW_HEIGHT * len(runs))
+
+
+def _dots(rows: pd.DataFrame, heights: list[float], name: str, colour: str) -> go.Scatter:
+    return go.Scatter(
+        x=100 * rows["value"],
+        y=heights,
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": 100 * (rows["high"] - rows["value"]),
+            "arrayminus": 100 * (rows["value"] - rows["low"]),
+            "thickness": 1.5,
+            "width": 3,
+        },
+        mode="markers",
+        marker={"size": 9, "color": colour},
+        name=name,
+        text=[_dot_hover(row) for row in rows.itertuples()],
+        hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+    )
 
 
 def _dot_hover(row: object) -> str:

@@ -12,7 +12,7 @@ from covid_core.figures.theme import class_colours
 from covid_core.formatting import file_size
 from pages.components import shell
 
-TILE = 112  # pixels; three in a row at 390 px
+TILE = 104  # pixels; three in a row at 390 px
 FILM = "film"  # query parameter: the film that is open
 
 

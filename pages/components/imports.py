@@ -82,10 +82,10 @@ def start_phantom_button(label: str) -> None:
         _start("phantom", {"images": FILMS_AT_FIRST, "seed": 0, "plant": [], "name": ""})
 
 
-def jobs_panel() -> None:
+def jobs_panel() -> bool:
     """Imports that are at work, and those that ended without a data set; a finished one is selected and told.
 
-    Call it above ``shell.pick_dataset``. Nothing polls while nothing runs.
+    Call it above ``shell.pick_dataset``. Nothing polls while nothing runs. Returns whether one has just finished.
     """
     listed = _import_jobs()
     active = _active(listed)
@@ -95,11 +95,12 @@ def jobs_panel() -> None:
             own.remove(job.folder.id)
             with shell.told():
                 _select(job.folder.result["dataset"])
-    _tell_finished()
+    finished = _tell_finished()
     if active:
         _watch(active)
     else:
         _show_jobs(listed)
+    return finished
 
 
 def _select(identifier: str) -> None:
@@ -109,11 +110,11 @@ def _select(identifier: str) -> None:
     st.query_params.pop("film", None)
 
 
-def _tell_finished() -> None:
-    """Say once which data set was made, and what could not be read."""
+def _tell_finished() -> bool:
+    """Say once which data set was made, and what could not be read. Returns whether there was one."""
     identifier = st.session_state.pop(FINISHED, None)
     if identifier is None:
-        return
+        return False
     with shell.told():
         made = shell.open_dataset(identifier)
         left_out = made.left_out
@@ -121,6 +122,7 @@ def _tell_finished() -> None:
         if len(left_out):
             text += f" {plural(len(left_out), 'file')} could not be read; the tab Left out lists them."
         st.success(text, icon=":material/check_circle:")
+    return True
 
 
 @st.fragment(run_every=POLL)
@@ -222,10 +224,12 @@ def _phantom_form() -> None:
     with st.form("import-phantom", border=False):
         left, right = st.columns(2)
         images = left.number_input(
-            "Number of films", FEWEST_FILMS, MOST_FILMS, FILMS_AT_FIRST, 100, help="About 15 films a second are drawn."
+            "Number of films", FEWEST_FILMS, MOST_FILMS, FILMS_AT_FIRST, 100, help="About 20 films a second are drawn."
         )
         seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same films.")
-        plant = st.multiselect("Planted faults", phantom.PLANTS, format_func=lambda name: PLANT_WORDS.get(name, name))
+        plant = st.multiselect(
+            "Planted faults", phantom.PLANTS, format_func=lambda name: PLANT_WORDS.get(name, name), placeholder="None"
+        )
         name = st.text_input("Name", placeholder="Phantom films", max_chars=80)
         if st.form_submit_button("Draw the films", type="primary", icon=":material/draw:"):
             _start("phantom", {"images": int(images), "seed": int(seed), "plant": plant, "name": name.strip()})
@@ -304,7 +308,7 @@ def _kaggle_form() -> None:
     st.markdown(
         f"The [COVID-19 Radiography Database]({KAGGLE_PAGE}) of Qatar University and the University of Dhaka: 21,165 "
         "films with lung masks. kagglehub downloads it from kaggle.com, without an account, into its own cache folder: "
-        f"about {file_size(importing.KAGGLE_BYTES)}, once."
+        f"about {count(importing.KAGGLE_BYTES / 10**6)} MB, once."
     )
     st.markdown(
         "Condition: its makers ask that two papers be cited: Chowdhury et al. 2020 (doi 10.1109/ACCESS.2020.3010287) "
