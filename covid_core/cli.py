@@ -15,7 +15,7 @@ from typing import Any
 
 from covid_core import presets
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError, ImageError
+from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
 from covid_core.formatting import count, duration, interval, share
 from covid_core.runs import jobs, store
 from covid_core.specs import TrainingSpec, parse
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CovidCoreError as error:
         return _refuse(str(error), options.json)
     print(json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)))
-    return 1 if answer.get("state") == store.FAILED or answer.get("failed") else 0
+    return 1 if answer.get("state") in (store.FAILED, store.INTERRUPTED) or answer.get("failed") else 0
 
 
 def _refuse(reason: str, as_json: bool) -> int:
@@ -140,7 +140,12 @@ def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, 
 def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List runs, damaged ones with their reason."""
     runs, broken = store.list_runs(workspace)
-    rows = [_run_answer(run) for run in runs]
+    rows = []
+    for run in runs:
+        try:
+            rows.append(_run_answer(run))
+        except RunError as error:
+            broken.append(store.BrokenRun(run.id, str(error)))
     lines = [f"{row['run']}  {row['state']:11} {_accuracy_text(row)}  {row['name']}" for row in rows]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     damaged = [{"run": entry.id, "reason": entry.reason} for entry in broken]
@@ -260,7 +265,7 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
         "dataset": run.record["dataset"]["id"],
         "split_hash": run.split_hash,
         "weights": run.result.get("weights", {"origin": run.spec.weights}),
-        "test": {"accuracy": run.result["accuracy"].get("test")} if run.result else None,
+        "test": {"accuracy": run.accuracy("test")} if run.result else None,
     }
     return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
 
@@ -289,7 +294,7 @@ def _waited(workspace: Workspace, run: store.Run) -> store.Run:
 def _training_spec(workspace: Workspace, options: argparse.Namespace) -> TrainingSpec:
     overrides = presets.parse_assignments(options.set or [])
     if options.spec:
-        spec = parse(TrainingSpec, Path(options.spec).read_text(encoding="utf-8"))
+        spec = parse(TrainingSpec, _text_of(Path(options.spec)))
         return presets.with_overrides(spec, {"dataset": options.dataset, **overrides})
     spec = presets.default_spec(options.dataset, workspace)
     if options.backbone:
@@ -304,6 +309,13 @@ def _training_spec(workspace: Workspace, options: argparse.Namespace) -> Trainin
     if options.classes:
         overrides["classes"] = list(options.classes)
     return presets.with_overrides(spec, overrides)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidChoice(f"The file {path} cannot be read: {error}.") from error
 
 
 def _accuracy_text(row: dict[str, Any]) -> str:

@@ -73,9 +73,8 @@ def pick_runs(runs: list[Run]) -> list[Run]:
 
 def run_label(run: Run) -> str:
     """Name, data set and test accuracy: enough to tell two runs apart."""
-    accuracy = share(run.result["accuracy"].get("test", float("nan")))
     stopped = ", stopped early" if run.result.get("stopped") else ""
-    return f"{run.name} · {run.record['dataset']['name']} · test {accuracy}{stopped}"
+    return f"{run.name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}"
 
 
 def notes_on(run: Run) -> None:

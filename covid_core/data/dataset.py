@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, FiniteFloat
 
 from covid_core import files
 from covid_core.errors import DataError
@@ -30,6 +31,18 @@ MANIFEST_COLUMNS = (
     "dhash",
     "mask_path",
 )
+
+
+class _Info(BaseModel):
+    """What every import.json holds."""
+
+    name: str
+    kind: str
+    origin: str
+    root: str | None
+    created: FiniteFloat
+    counts: dict[str, int]
+    left_out: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -106,11 +119,17 @@ def open_dataset(workspace: Workspace, identifier: str) -> Dataset:
     """Open a data set by its id. Raises NotFound, or DataError when its files are damaged."""
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:
-        info = files.read_json(folder / "import.json")
+        info = _info_in(folder)
         films = pd.read_parquet(folder / "manifest.parquet", columns=list(MANIFEST_COLUMNS))
         return Dataset(identifier, folder, info, films)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"The data set {identifier} is damaged: delete it and import it again.") from error
+
+
+def _info_in(folder: Path) -> dict[str, Any]:
+    info = files.read_json(folder / "import.json")
+    _Info.model_validate(info)
+    return info
 
 
 def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
@@ -121,7 +140,7 @@ def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     listed = []
     for folder in list_folders(workspace.datasets):
         try:
-            listed.append({**files.read_json(folder / "import.json"), "id": folder.name})
+            listed.append({**_info_in(folder), "id": folder.name})
         except (OSError, ValueError):
             listed.append({"id": folder.name, "name": folder.name, "damaged": True, "created": 0.0, "counts": {}})
     return sorted(listed, key=lambda info: info["created"], reverse=True)

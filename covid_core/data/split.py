@@ -39,8 +39,8 @@ def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -
     total = len(chosen)
     sizes = {"test": math.ceil(total * spec.test), "validation": round(total * spec.validation)}
     part = np.full(total, "train", dtype=object)
-    for name, size in sizes.items():
-        part[_draw_stratified(chosen["label"].to_numpy(), part == "train", size, rng)] = name
+    for kept, (name, size) in zip((2, 1), sizes.items(), strict=True):  # films of each class that later parts need
+        part[_draw_stratified(chosen["label"].to_numpy(), part == "train", size, kept, rng)] = name
     return chosen.assign(group=chosen["image_id"], part=part)
 
 
@@ -58,14 +58,19 @@ def _balanced(films: pd.DataFrame, per_class: int, rng: np.random.Generator) -> 
     return films.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
 
 
-def _draw_stratified(labels: np.ndarray, free: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of ``size`` free films, every class by its share (largest remainders), at least one of each."""
+def _draw_stratified(
+    labels: np.ndarray, free: np.ndarray, size: int, kept: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Positions of ``size`` free films, every class by its share (largest remainders), at least one of each.
+
+    ``kept`` films of every class stay free; where that binds, fewer than ``size`` are drawn.
+    """
     classes, codes = np.unique(labels, return_inverse=True)
     available = np.bincount(codes[free], minlength=len(classes))
     exact = np.bincount(codes, minlength=len(classes)) * (size / len(labels))
     wanted = np.maximum(1, np.floor(exact)).astype(int)
-    for code in np.argsort(np.floor(exact) - exact, kind="stable")[: max(0, size - wanted.sum())]:
+    for code in np.argsort(wanted - exact, kind="stable")[: max(0, size - wanted.sum())]:
         wanted[code] += 1
-    wanted = np.minimum(wanted, np.maximum(available - 1, 0))
+    wanted = np.minimum(wanted, available - kept)
     drawn = [rng.permutation(np.flatnonzero(free & (codes == code)))[:n] for code, n in enumerate(wanted)]
     return np.concatenate(drawn)

@@ -60,8 +60,12 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=stage.workers, use_multiprocessing=False)
         self._stage = stage
         self._size = batch_size
-        self._epoch = first_epoch
-        self._order = stage.order(first_epoch)
+        self.begin(first_epoch)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
+        self._epoch = epoch
+        self._order = self._stage.order(epoch)
 
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._size)
@@ -71,10 +75,6 @@ class Batches(keras.utils.PyDataset):
         batch = (self._stage.inputs(rows, self._epoch), self._stage.labels[rows])
         weights = self._stage.sample_weights
         return batch if weights is None else (*batch, weights[rows])
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-        self._order = self._stage.order(self._epoch)
 
 
 class Fit:
@@ -120,10 +120,11 @@ class Fit:
         if first >= stage.epochs or self._is_out_of_patience():
             stage.model.set_weights(self.memory.best)
             return
-        watch = _Watch(self, stage, self._spec, self._checkpoint, self._write_row)
+        batches = Batches(stage, self._spec.batch_size, first)
+        watch = _Watch(self, stage, batches, self._spec, self._checkpoint, self._write_row)
         try:
             stage.model.fit(
-                Batches(stage, self._spec.batch_size, first),
+                batches,
                 initial_epoch=first,
                 epochs=stage.epochs,
                 validation_data=stage.validation,
@@ -162,6 +163,7 @@ class _Watch(keras.callbacks.Callback):
         self,
         fit: Fit,
         stage: Stage,
+        batches: Batches,
         spec: TrainingSpec,
         checkpoint: Path,
         write_row: Callable[[dict[str, float | int | str]], None],
@@ -169,6 +171,7 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self._fit = fit
         self._stage = stage
+        self._batches = batches
         self._spec = spec
         self._checkpoint = checkpoint
         self._write_row = write_row
@@ -177,6 +180,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
+        self._batches.begin(epoch)
         self._started = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -80,7 +80,7 @@ def launch(folder: JobFolder) -> None:
     attempt = folder.next_attempt()
     with open(folder.log_path, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "covid_core.runs.worker", str(folder.path)],
+            [sys.executable, "-m", "covid_core.runs.worker", str(folder.path), str(attempt)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -99,11 +99,17 @@ def stop(folder: JobFolder) -> None:
 
 def resume(run: Run) -> None:
     """Go on from the last checkpoint. Raises JobRefused for a run that is running or complete."""
-    state = run.status().state
-    if state not in (store.INTERRUPTED, store.STOPPED, store.FAILED):
-        raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
-    run.clear_stop()
-    launch(run)
+    lock = run.launch_lock
+    if not lock.try_acquire():
+        raise JobRefused(f"{run.name} is being resumed already.")
+    try:
+        state = run.status().state
+        if state not in (store.INTERRUPTED, store.STOPPED, store.FAILED):
+            raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
+        run.clear_stop()
+        launch(run)
+    finally:
+        lock.release()
 
 
 def resume_study(workspace: Workspace, study: Study) -> list[str]:

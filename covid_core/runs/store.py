@@ -5,6 +5,7 @@ Every long work has a folder with the same skeleton (a run's is ``runs/ID``, the
 =============  ======  =====================================================================
 request.json   jobs    what to do; for a run ``spec.json`` takes its place
 launch.json    jobs    the process last started for it: pid, start time, attempt
+launch.lock    jobs    held while a process is started, so that two readers do not resume at once
 status.json    worker  state, stage, progress, times
 worker.log     jobs    what the process printed; for people, never parsed
 lock           worker  held for the process's whole life, so "running" with a free lock means dead
@@ -16,24 +17,28 @@ A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, `
 """
 
 import io
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import psutil
+from pydantic import BaseModel, Field, FiniteFloat
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from covid_core import files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
-from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged
+from covid_core.errors import CovidCoreError, InvalidChoice, NotFound, RunDamaged
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
+State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
 QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", "failed", "stopped"
 INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
@@ -51,21 +56,24 @@ HISTORY_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+HISTORY_TYPES = {"stage": str, "epoch": int, **{name: float for name in HISTORY_COLUMNS[2:]}}
+
+
+@checked_dataclass(frozen=True)
 class Status:
     """How far a job is. Times are seconds since 1970; ``progress`` is in [0, 1]; ``seconds_left`` is an estimate."""
 
-    state: str
+    state: State
     stage: str = ""
     epoch: int = 0
-    progress: float = 0.0
+    progress: Annotated[float, Field(ge=0, le=1)] = 0.0
     message: str = ""
     reason: str = ""
     attempt: int = 1
-    started: float | None = None
-    updated: float | None = None
-    ended: float | None = None
-    seconds_left: float | None = None
+    started: FiniteFloat | None = None
+    updated: FiniteFloat | None = None
+    ended: FiniteFloat | None = None
+    seconds_left: FiniteFloat | None = None
 
     @property
     def is_final(self) -> bool:
@@ -78,6 +86,24 @@ class Status:
         if self.started is None:
             return None
         return max(0.0, (self.ended or (time.time() if self.state == RUNNING else self.updated or 0)) - self.started)
+
+
+@checked_dataclass(frozen=True)
+class Launch:
+    """The process last started for a folder; its start time tells it from a later one with the same pid."""
+
+    pid: int
+    process_started: FiniteFloat | None
+    attempt: int
+
+    def is_alive(self) -> bool:
+        """Whether that very process still exists, and is not a zombie."""
+        try:
+            process = psutil.Process(self.pid)
+            same = self.process_started is not None and abs(process.create_time() - self.process_started) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, ValueError):
+            return False
 
 
 @dataclass(frozen=True)
@@ -95,14 +121,21 @@ class JobFolder:
         return files.FileLock(self.path / "lock")
 
     @property
+    def launch_lock(self) -> files.FileLock:
+        return files.FileLock(self.path / "launch.lock")
+
+    @property
     def log_path(self) -> Path:
         return self.path / "worker.log"
 
     def status(self) -> Status:
-        """The state as a reader may believe it: "running" only while the process lives."""
+        """The state as a reader may believe it: "running" only while the process lives.
+
+        Raises RunDamaged, or NotFound when the folder was removed since.
+        """
         told = self._told_status()
         launch = self._launch()
-        if told is None or (told.attempt < launch.get("attempt", 0)):
+        if told is None or (launch is not None and told.attempt < launch.attempt):
             return self._status_before_start(launch)
         if told.state in (QUEUED, RUNNING) and not self.lock.is_held():
             told = self._told_status() or told  # it may have ended between the two looks
@@ -123,16 +156,12 @@ class JobFolder:
         return (self.path / "stop.request").exists()
 
     def write_launch(self, pid: int, attempt: int) -> None:
-        """Remember the process that was started, by pid and start time, so that a reused pid is not mistaken for it."""
-        files.write_json(
-            self.path / "launch.json", {"pid": pid, "process_started": _start_time(pid), "attempt": attempt}
-        )
+        """Remember the process that was started."""
+        files.write_json(self.path / "launch.json", asdict(Launch(pid, _start_time(pid), attempt)))
 
     def next_attempt(self) -> int:
-        return self._launch().get("attempt", 0) + 1
-
-    def attempt(self) -> int:
-        return self._launch().get("attempt", 1)
+        launch = self._launch()
+        return launch.attempt + 1 if launch else 1
 
     def log_tail(self, characters: int = 4000) -> str:
         """The end of the log, or nothing."""
@@ -153,6 +182,9 @@ class JobFolder:
         path = self.path / "result.json"
         return _read(path) if path.exists() else {}
 
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        files.write_json(self.path / "result.json", dict(result))
+
     def _told_status(self) -> Status | None:
         try:
             return Status(**files.read_json(self.path / "status.json"))
@@ -161,16 +193,19 @@ class JobFolder:
         except (OSError, ValueError, TypeError) as error:
             raise RunDamaged(f"The status of {self.id} cannot be read: {error}.") from error
 
-    def _launch(self) -> dict[str, Any]:
+    def _launch(self) -> Launch | None:
         try:
-            return files.read_json(self.path / "launch.json")
-        except (OSError, ValueError):
-            return {}
+            return Launch(**files.read_json(self.path / "launch.json"))
+        except (OSError, ValueError, TypeError):
+            return None
 
-    def _status_before_start(self, launch: Mapping[str, Any]) -> Status:
-        attempt = launch.get("attempt", 1)
-        age = time.time() - self.path.stat().st_mtime
-        if self.lock.is_held() or _is_alive(launch) or (not launch and age < START_PATIENCE):
+    def _status_before_start(self, launch: Launch | None) -> Status:
+        attempt = launch.attempt if launch else 1
+        try:
+            age = time.time() - self.path.stat().st_mtime
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.id} has been deleted.") from error
+        if self.lock.is_held() or (launch.is_alive() if launch else age < START_PATIENCE):
             return Status(QUEUED, message="Waiting to start", attempt=attempt)
         reason = "The process did not start. " + self.log_tail(600).strip()
         return Status(FAILED, reason=reason.strip(), attempt=attempt)
@@ -181,16 +216,6 @@ def _start_time(pid: int) -> float | None:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return None
-
-
-def _is_alive(launch: Mapping[str, Any]) -> bool:
-    """Whether the launched process still exists: same pid and same start time, and not a zombie."""
-    try:
-        process = psutil.Process(launch["pid"])
-        same = abs(process.create_time() - launch["process_started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return False
 
 
 @dataclass(frozen=True)
@@ -221,6 +246,10 @@ class Run(JobFolder):
     @property
     def created(self) -> float:
         return self.record["created"]
+
+    def accuracy(self, part: str) -> float:
+        """Share of a part's films that are answered rightly, as the worker counted it; nan where unknown."""
+        return self.result.get("accuracy", {}).get(part, math.nan)
 
     @property
     def model_path(self) -> Path:
@@ -257,13 +286,13 @@ class Run(JobFolder):
     def history(self) -> pd.DataFrame:
         """One row per finished epoch, columns HISTORY_COLUMNS; empty before the first."""
         path = self.path / "history.csv"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a line without its end was torn by a crash
-        if not whole:
-            return pd.DataFrame(columns=list(HISTORY_COLUMNS))
         try:
-            return pd.read_csv(io.StringIO(whole), names=list(HISTORY_COLUMNS))
-        except ValueError as error:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            whole = text[: text.rfind("\n") + 1]  # a line without its end was torn by a crash
+            if not whole:
+                return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+            return pd.read_csv(io.StringIO(whole), names=list(HISTORY_COLUMNS), index_col=False, dtype=HISTORY_TYPES)
+        except (OSError, ValueError) as error:
             raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
 
     def append_history(self, row: Mapping[str, Any]) -> None:
@@ -279,9 +308,6 @@ class Run(JobFolder):
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         with files.published(self.predictions_path) as temporary:
             predictions.to_parquet(temporary, index=False)
-
-    def write_result(self, result: Mapping[str, Any]) -> None:
-        files.write_json(self.path / "result.json", dict(result))
 
 
 @dataclass(frozen=True)
@@ -333,14 +359,35 @@ def open_run(workspace: Workspace, identifier: str) -> Run:
     return _run_in(folder_of(workspace.runs, identifier, "run"))
 
 
+class _DatasetRecord(BaseModel):
+    id: str
+    name: str
+    version: str
+    synthetic: bool
+
+
+class _Record(BaseModel):
+    """What every spec.json of this version holds beside the spec itself."""
+
+    created: FiniteFloat
+    dataset: _DatasetRecord
+    split_hash: str
+    study: str
+    spec: dict[str, Any]
+
+
 def _run_in(folder: Path) -> Run:
     record = _read(folder / "spec.json")
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA:
+        raise RunDamaged(f"{folder.name} was written by another version (schema {schema!r}).")
     try:
-        if record["schema"] != SCHEMA:
-            raise RunDamaged(f"{folder.name} was written by another version (schema {record['schema']}).")
+        _Record.model_validate(record)
         return Run(folder, record, parse(TrainingSpec, record["spec"]))
-    except (KeyError, TypeError, InvalidChoice) as error:
-        raise RunDamaged(f"{folder.name}: spec.json is damaged ({error}).") from error
+    except InvalidChoice as error:
+        raise RunDamaged(f"{folder.name}: its settings are damaged ({error})") from error
+    except ValueError as error:
+        raise RunDamaged(f"{folder.name}: spec.json is damaged.") from error
 
 
 def list_runs(workspace: Workspace) -> tuple[list[Run], list[BrokenRun]]:
@@ -372,14 +419,14 @@ def list_jobs(workspace: Workspace) -> list[JobFolder]:
     return [JobFolder(folder) for folder in list_folders(workspace.jobs)]
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True)
 class Study:
     """Runs that belong together, in the order in which they were queued."""
 
     id: str
     name: str
     preset: str
-    created: float
+    created: FiniteFloat
     runs: tuple[str, ...]
 
 
@@ -394,8 +441,8 @@ def open_study(workspace: Workspace, identifier: str) -> Study:
     """The study of that id. Raises NotFound or RunDamaged."""
     record = _read(folder_of(workspace.studies, identifier, "study") / "study.json")
     try:
-        return Study(identifier, record["name"], record["preset"], record["created"], tuple(record["runs"]))
-    except (KeyError, TypeError) as error:
+        return Study(**{**record, "id": identifier})
+    except (ValueError, TypeError) as error:
         raise RunDamaged(f"The study {identifier} is damaged.") from error
 
 

@@ -1,4 +1,4 @@
-"""The process that does one job: ``python -m covid_core.runs.worker FOLDER``.
+"""The process that does one job: ``python -m covid_core.runs.worker FOLDER ATTEMPT``.
 
 It takes the folder's lock for its whole life, waits for its turn, and only then imports what is heavy. Whatever
 happens, its last word is in status.json; a process that could not even say that has let its lock go.
@@ -19,15 +19,21 @@ from covid_core.workspace import Workspace
 LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
 SLOT_POLL = 0.5  # seconds between looks at the queue
 REPORT_EVERY = 0.4  # seconds between writes of status.json while work goes on
+OUT_OF_MEMORY = "Out of memory. Try a smaller batch size or smaller films."
+TENSORFLOW_OUT_OF_MEMORY = "ResourceExhaustedError"  # by name: the class itself would cost TensorFlow's start
 ESTIMATE_FROM = 0.02  # share of the work after which the time left can be told
 
 
 class Reporter:
-    """Writes status.json for one job, and raises Stopped in the work when the user asked for it."""
+    """Writes status.json for one job, and raises Stopped in the work when the user asked for it.
 
-    def __init__(self, folder: JobFolder):
+    It raises once: work that keeps what it has can go on and report while it saves.
+    """
+
+    def __init__(self, folder: JobFolder, attempt: int):
         self._folder = folder
-        self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=folder.attempt())
+        self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=attempt)
+        self._told_to_stop = False
         self._written = 0.0
         self._begun = 0.0
         self.write()
@@ -39,7 +45,8 @@ class Reporter:
 
     def __call__(self, share: float, message: str) -> None:
         """Progress of the work. Raises Stopped."""
-        if self._folder.stop_requested():
+        if not self._told_to_stop and self._folder.stop_requested():
+            self._told_to_stop = True
             raise Stopped("Stopped by the user.")
         now = time.monotonic()
         if now - self._written < REPORT_EVERY:
@@ -63,8 +70,11 @@ class Reporter:
         self.write()
 
 
-def main(path: Path) -> int:
-    """Do the job in ``path``. Returns the exit code: 0 done, stopped or not ours; 1 failed."""
+def main(path: Path, attempt: int) -> int:
+    """Do the job in ``path``, started for it the ``attempt``-th time.
+
+    Returns the exit code: 0 done, stopped or not ours; 1 failed.
+    """
     workspace = Workspace(path.parent.parent)
     folder = store.open_run(workspace, path.name) if path.parent.name == "runs" else JobFolder(path)
     lock = folder.lock
@@ -72,7 +82,7 @@ def main(path: Path) -> int:
         print(f"{path.name} is being done by another process.", file=sys.stderr)
         return 0
     jobs.lower_priority()
-    reporter = Reporter(folder)
+    reporter = Reporter(folder, attempt)
     try:
         slot = _wait_for_slot(workspace, folder, reporter)
         reporter.begin()
@@ -88,13 +98,15 @@ def main(path: Path) -> int:
         reporter.end(store.FAILED, str(error))
     except MemoryError:
         traceback.print_exc()
-        reporter.end(store.FAILED, "Out of memory. Try a smaller batch size or smaller films.")
+        reporter.end(store.FAILED, OUT_OF_MEMORY)
     except OSError as error:
         traceback.print_exc()
         reporter.end(store.FAILED, f"The disk or a file failed: {error.strerror or error}.")
     except Exception as error:
         traceback.print_exc()
-        reporter.end(store.FAILED, f"A bug in Second Look ended the job ({type(error).__name__}). The log has details.")
+        kind = type(error).__name__
+        bug = f"A bug in Second Look ended the job ({kind}). The log has details."
+        reporter.end(store.FAILED, OUT_OF_MEMORY if kind == TENSORFLOW_OUT_OF_MEMORY else bug)
     return 1
 
 
@@ -146,9 +158,9 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
                     source.unlink(missing_ok=True)
         case unknown:
             raise CovidCoreError(f"This version does not know the job {unknown!r}.")
-    files.write_json(job.path / "result.json", {"dataset": dataset.id})
+    job.write_result({"dataset": dataset.id})
     return True
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -37,7 +37,8 @@ def uploaded(files: Iterable[object]) -> list[Given]:
     for file in files:
         content = file.getvalue()
         key = hashlib.sha256(content).hexdigest()
-        given[key] = kept.get(key) or _read(key, file.name, content)
+        if key not in given:
+            given[key] = kept.get(key) or _read(key, file.name, content)
     _keep_only("films", given)
     return list(given.values())
 
@@ -79,7 +80,7 @@ def predictions(runs: list[Run], given: list[Given]) -> dict[str, dict[str, Pred
 
 def predictor(run: Run) -> Predictor:
     """The run's predictor, loaded once per server and shared: it holds a model, and nothing of any user."""
-    return _predictor(str(run.path), run.result["finished"], run)
+    return _predictor(str(run.path), run.result.get("finished", 0), run)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Loading the model")

@@ -41,7 +41,6 @@ def film_grid(dataset: Dataset, rows: Iterable[int], pixels: np.ndarray, key: st
                 type="tertiary",
                 width="stretch",
                 wrap=True,
-                help="Open this film",
                 on_click=open_film,
                 args=(identifier,),
             )

@@ -13,7 +13,7 @@ from covid_core import report
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import count
+from covid_core.formatting import count, plural
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 
@@ -120,7 +120,7 @@ def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
 def broken_notice(broken: list[store.BrokenRun]) -> None:
     """Runs that cannot be opened, with the reason; the others are not affected."""
     if broken:
-        with st.expander(f"{len(broken)} damaged runs are left out", icon=":material/warning:"):
+        with st.expander(f"Left out: {plural(len(broken), 'damaged run')}", icon=":material/warning:"):
             for entry in broken:
                 st.markdown(f"{plain(entry.id)}: {plain(entry.reason)}")
 

@@ -58,6 +58,7 @@ AMOUNT_LABELS = {
     "flip": "Mirrored",
 }
 LARGEST_AMOUNTS = {"rotation": 45, "shift_x": 30, "shift_y": 30, "zoom": 30, "contrast": 50, "brightness": 50}
+MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
 MODE_CAPTIONS = {
     "frozen": "Quick: the network runs once per film, then only the head learns.",
     "fine_tune": "In a second stage the last layers learn as well, slowly.",
@@ -104,7 +105,7 @@ def _split_in_short() -> str:
 
 def _backbone_in_short() -> str:
     backbone = backbone_named(now("backbone"))
-    return f"{backbone.label}, {MODE_LABELS[now('mode')].lower()}" if backbone.pretrained else backbone.label
+    return f"{backbone.label}, {MODES_IN_SHORT[now('mode')]}" if backbone.pretrained else backbone.label
 
 
 def _augmentation_in_short() -> str:

@@ -1,0 +1,189 @@
+"""The rules that hold the house: who may know whom. Each message names the file and the line."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "covid_core"
+PAGES = ROOT / "pages"
+RUN_FILES = {
+    "status.json",
+    "history.csv",
+    "predictions.parquet",
+    "result.json",
+    "model.keras",
+    "head.npz",
+    "split.parquet",
+    "spec.json",
+    "launch.json",
+}
+BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(name + " is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def sources(*folders: Path) -> list[Path]:
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def place(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Every module that a file imports, wherever in it, with the place: ``from a import b`` counts as a and a.b."""
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, place(path, node)) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{place(path, node)}: a relative import"
+            yield node.module, place(path, node)
+            yield from ((f"{node.module}.{alias.name}", place(path, node)) for alias in node.names)
+
+
+def is_below(name: str, *parents: str) -> bool:
+    return any(name == parent or name.startswith(parent + ".") for parent in parents)
+
+
+def outside_nets() -> list[Path]:
+    return [path for path in sources(CORE) if CORE / "nets" not in path.parents]
+
+
+def import_in_fresh_process(modules: list[str], blocked: set[str]) -> subprocess.CompletedProcess:
+    code = BLOCK.format(names=sorted(blocked)) + "import importlib\n"
+    code += "".join(f"importlib.import_module({name!r})\n" for name in modules)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_core_starts_without_tensorflow_keras_and_streamlit():
+    modules = [module_name(path) for path in outside_nets() if path.name != "__main__.py"]
+    done = import_in_fresh_process(modules, {"tensorflow", "keras", "streamlit"})
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_that_pages_import_starts_without_tensorflow_and_keras():
+    components = [module_name(path) for path in sources(PAGES / "components")]
+    done = import_in_fresh_process(["streamlit", *components, *core_modules_of_pages()], {"tensorflow", "keras"})
+    assert done.returncode == 0, done.stderr
+
+
+def core_modules_of_pages() -> list[str]:
+    existing = {module_name(path) for path in sources(CORE)}
+    named = {name for path in [ROOT / "app.py", *sources(PAGES)] for name, _ in imports(path)}
+    return sorted(named & existing)
+
+
+def test_tensorflow_is_imported_in_nets_only():
+    found = [
+        (name, at) for path in outside_nets() for name, at in imports(path) if is_below(name, "tensorflow", "keras")
+    ]
+    assert not found
+
+
+def test_only_the_worker_imports_nets_and_only_inside_a_function():
+    found = [
+        (name, at)
+        for path in [*outside_nets(), *sources(PAGES), ROOT / "app.py"]
+        for name, at in imports(path)
+        if is_below(name, "covid_core.nets")
+    ]
+    assert {at.partition(":")[0] for _, at in found} == {"covid_core/runs/worker.py"}, found
+    worker = ast.parse((CORE / "runs/worker.py").read_text(encoding="utf-8"))
+    outer = [node.module for node in worker.body if isinstance(node, ast.ImportFrom)]
+    assert not [name for name in outer if is_below(name, "covid_core.nets")]
+
+
+def test_the_core_knows_no_screen():
+    found = [
+        (name, at)
+        for path in sources(CORE)
+        for name, at in imports(path)
+        if is_below(name, "streamlit", "pages", "app", "plotly") and not (is_drawing(path) and is_below(name, "plotly"))
+    ]
+    assert not found
+
+
+def is_drawing(path: Path) -> bool:
+    return CORE / "figures" in path.parents or path.name == "report.py"
+
+
+def test_evaluation_stands_on_the_ground_floor():
+    allowed = ("covid_core.errors", "covid_core.formatting", "covid_core.evaluation")
+    found = [
+        (name, at)
+        for path in sources(CORE / "evaluation")
+        for name, at in imports(path)
+        if is_below(name, "covid_core") and name != "covid_core" and not is_below(name, *allowed)
+    ]
+    assert not found
+
+
+def test_only_images_opens_image_files():
+    found = [
+        (name, at)
+        for path in sources(CORE, PAGES)
+        for name, at in imports(path)
+        if is_below(name, "PIL") and path != CORE / "data/images.py"
+    ]
+    assert not found
+
+
+def test_only_the_store_knows_the_files_of_a_run():
+    found = [
+        (node.value, place(path, node))
+        for path in [*sources(CORE, PAGES), ROOT / "app.py"]
+        if path != CORE / "runs/store.py"
+        for node in nodes(path)
+        if isinstance(node, ast.Constant) and node.value in RUN_FILES
+    ]
+    assert not found
+
+
+def test_no_page_writes_html():
+    found = [
+        place(path, node)
+        for path in [*sources(PAGES), ROOT / "app.py"]
+        for node in nodes(path)
+        if (isinstance(node, ast.keyword) and node.arg == "unsafe_allow_html")
+        or (isinstance(node, ast.Attribute) and node.attr == "html" and isinstance(node.value, ast.Name))
+    ]
+    assert not found
+
+
+def test_no_error_is_swallowed_unseen():
+    found = [
+        place(path, node)
+        for path in [*sources(CORE, PAGES), ROOT / "app.py"]
+        for node in nodes(path)
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or only_passes(node))
+    ]
+    assert not found, "bare except, or except that only passes"
+
+
+def only_passes(handler: ast.ExceptHandler) -> bool:
+    return all(isinstance(statement, ast.Pass) for statement in handler.body)
+
+
+def test_the_page_table_lists_every_page():
+    tree = nodes(ROOT / "app.py")
+    listed = {n.value for n in tree if isinstance(n, ast.Constant) and str(n.value).endswith(".py")}
+    assert listed == {f"pages/{path.name}" for path in PAGES.glob("*.py")}

@@ -1,0 +1,79 @@
+"""One way to write each kind of number."""
+
+import math
+
+import pytest
+
+from covid_core import formatting
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9038, "90.4 %"), (0, "0.0 %"), (1, "100.0 %"), (math.nan, "–"), (None, "–")],
+)
+def test_a_share_is_per_cent_with_one_decimal(value, text):
+    assert formatting.share(value) == text
+
+
+def test_an_interval_stands_in_brackets():
+    assert formatting.interval(0.904, 0.878, 0.9251) == "90.4 % [87.8, 92.5]"
+
+
+def test_an_undefined_share_has_no_interval():
+    assert formatting.interval(math.nan, math.nan, math.nan) == "–"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [((0.021,), "2.1 points"), ((0.021, 0.004, 0.039), "2.1 points [0.4, 3.9]"), ((math.nan,), "–")],
+)
+def test_a_difference_is_in_points(arguments, text):
+    assert formatting.points(*arguments) == text
+
+
+def test_counts_have_thousands_separators():
+    assert formatting.count(21165) == "21,165"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [((1, "film"), "1 film"), ((2000, "film"), "2,000 films"), ((0, "class", "classes"), "0 classes")],
+)
+def test_a_noun_agrees_with_its_count(arguments, text):
+    assert formatting.plural(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (-3, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (130, "2 min 10 s"),
+        (3599.6, "1 h 00 min"),
+        (11100, "3 h 05 min"),
+    ],
+)
+def test_a_duration_never_shows_sixty_of_a_unit(seconds, text):
+    assert formatting.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (3.72, "3.7 ms"), (99.97, "100 ms"), (999.4, "999 ms"), (999.7, "1.0 s"), (2500, "2.5 s")],
+)
+def test_a_short_time_turns_to_seconds_from_a_second_on(value, text):
+    assert formatting.milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_400_000, "9.4 MB"), (999_960, "1.0 MB"), (2e10, "20.0 GB")],
+)
+def test_a_file_size_is_below_a_thousand_of_its_unit(n_bytes, text):
+    assert formatting.file_size(n_bytes) == text

@@ -1,0 +1,173 @@
+"""The Predict page: empty, with unreadable films, with a broken run, and with a run that was really trained."""
+
+import io
+
+import numpy as np
+import pytest
+from made_runs import all_parts, made_run
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from covid_core.data import importing
+from covid_core.data.images import png_bytes, read_film
+from covid_core.inference.predictor import Predictor
+from covid_core.runs import jobs, store
+from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+SIZES = {"train": 12, "validation": 6, "test": 6}
+
+
+def opened(**address: str) -> AppTest:
+    page = AppTest.from_file("../app.py", default_timeout=60).run()
+    page.switch_page("pages/predict.py")
+    for name, value in address.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    told = [*page.markdown, *page.info, *page.warning, *page.error, *page.caption]
+    return "\n".join(element.value for element in told).replace("\\", "")
+
+
+def noise(seed: int = 0, side: int = 64) -> bytes:
+    return png_bytes(np.random.default_rng(seed).integers(0, 255, (side, side)).astype(np.uint8))
+
+
+def upload(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    for name, content in files:
+        page.file_uploader[0].upload(name, content)
+    page.run()
+    assert not page.exception
+    return page
+
+
+def test_without_runs_it_says_what_to_do(workspace):
+    page = opened()
+    assert "No finished run yet." in words(page)
+    assert [link.label for link in page.get("page_link")] == ["Train a model"]
+
+
+def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
+    made_run(workspace, all_parts(SIZES, 1))
+    page = upload(opened(), ("letter.png", b"Dear colleague"))
+    assert "letter.png: The file is not a readable PNG or JPEG image." in words(page).replace("**", "")
+    assert not page.image
+
+
+def test_a_dicom_file_is_refused_with_what_to_try(workspace):
+    made_run(workspace, all_parts(SIZES, 1))
+    page = upload(opened(), ("IM0001", bytes(128) + b"DICM" + bytes(64)))
+    assert "Export the film as PNG" in words(page)
+
+
+def test_a_name_with_markdown_is_shown_letter_by_letter(workspace):
+    made_run(workspace, all_parts(SIZES, 1))
+    page = upload(opened(), ("![x](http://evil.test/p.png)", b"no picture"))
+    assert r"\!\[x\]\(http\:" in page.error[0].value
+
+
+def test_a_run_without_its_model_is_told_in_a_sentence(workspace):
+    made_run(workspace, all_parts(SIZES, 1), name="Hollow")
+    page = upload(opened(), ("film.png", noise()))
+    assert "Hollow: head.npz is missing or was changed after training." in words(page)
+
+
+def test_a_damaged_run_folder_leaves_the_others_alone(workspace):
+    made_run(workspace, all_parts(SIZES, 1), name="Whole")
+    (workspace.runs / "torn").mkdir()
+    page = opened()
+    assert len(page.multiselect[0].options) == 1
+    assert "torn: spec.json is missing or damaged." in words(page)
+
+
+def test_a_run_in_the_address_that_does_not_exist_is_not_followed(workspace):
+    run = made_run(workspace, all_parts(SIZES, 1))
+    page = opened(run="../../etc")
+    assert page.multiselect[0].value == [run.id]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Workspace, store.Run]:
+    """A run of the baseline CNN that a worker really trained, on very few synthetic films."""
+    workspace = Workspace(tmp_path_factory.mktemp("trained"))
+    dataset = importing.import_phantom(workspace, images=40)
+    spec = TrainingSpec(
+        dataset=dataset.id,
+        classes=dataset.classes,
+        name="Tiny",
+        backbone="baseline_cnn",
+        head=HeadSpec(units=(8,)),
+        image_size=32,
+        epochs=1,
+    )
+    run = jobs.submit_training(workspace, spec)
+    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    return workspace, store.open_run(workspace, run.id)
+
+
+@pytest.fixture
+def with_trained(trained, monkeypatch) -> store.Run:
+    workspace, run = trained
+    monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
+    return run
+
+
+@pytest.mark.slow
+def test_an_uploaded_film_gets_the_scores_that_the_predictor_gives(with_trained):
+    content = noise(1)
+    predictor = Predictor.open(Workspace.default(), with_trained)
+    (expected,) = predictor.predict([read_film(content)])
+    page = upload(opened(), ("film.png", content))
+    assert f"**{expected.predicted}** has the highest score" in words(page)
+    assert len(page.image) >= 2
+
+
+@pytest.mark.slow
+def test_a_bad_file_among_good_ones_stops_nothing(with_trained):
+    page = upload(opened(), ("a.png", noise(1)), ("b.png", b"broken"), ("c.png", noise(2)))
+    assert len(page.error) == 1
+    assert list(page.dataframe[0].value["File"]) == ["a.png", "c.png"]
+
+
+@pytest.mark.slow
+def test_the_same_film_twice_is_one_row(with_trained):
+    page = upload(opened(), ("a.png", noise(1)), ("again.png", noise(1)), ("b.png", noise(2)))
+    assert list(page.dataframe[0].value["File"]) == ["a.png", "b.png"]
+
+
+@pytest.mark.slow
+def test_an_example_in_the_address_opens_with_its_label(with_trained):
+    image_id = with_trained.split()["image_id"].iloc[0]
+    page = opened(film=image_id)
+    assert "Its data set calls it" in words(page)
+
+
+@pytest.mark.slow
+def test_an_example_that_does_not_exist_is_told(with_trained):
+    assert "has no film" in words(opened(film="../../etc/passwd"))
+
+
+@pytest.mark.slow
+def test_a_model_file_that_was_changed_gives_no_score(trained, tmp_path, monkeypatch):
+    import shutil
+
+    workspace, run = trained
+    shutil.copytree(workspace.root, tmp_path / "copy")
+    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "copy"))
+    path = tmp_path / "copy" / "runs" / run.id / "head.npz"
+    path.write_bytes(path.read_bytes() + b" ")
+    page = upload(opened(), ("film.png", noise()))
+    assert "was changed after training" in words(page)
+    assert not page.image or "highest score" not in words(page)
+
+
+@pytest.mark.slow
+def test_a_16_bit_film_is_scaled_and_said_so(with_trained):
+    ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    assert "16-bit greys scaled to 8 bits" in words(upload(opened(), ("ramp.png", buffer.getvalue())))

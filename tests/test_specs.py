@@ -1,0 +1,130 @@
+"""Choices: what is accepted, what is refused and in which words, and the way to JSON and back."""
+
+import math
+
+import pytest
+
+from covid_core.errors import InvalidChoice
+from covid_core.specs import AugmentationSpec, FineTuning, SplitSpec, StudySpec, TrainingSpec, parse
+
+BASE = {"dataset": "films", "classes": ("COVID", "Normal")}
+FINE = {"mode": "fine_tune", "taps": "last", "fine_tuning": {"layers": 10}}
+
+
+def spec(**choices) -> TrainingSpec:
+    return parse(TrainingSpec, {**BASE, **choices})
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"backbone": "baseline_cnn", "name": "Läufer", "imbalance": "oversample"},
+        {**FINE, "backbone": "resnet50", "augmentation": {"rotation": 10, "flip": True}},
+        {"head": {"units": [128, 64], "pooling": "mean_max"}, "split": {"films_per_class": 100}, "views": None},
+    ],
+    ids=["default", "baseline", "fine-tuned", "head"],
+)
+def test_a_spec_comes_back_from_json_as_it_was(choices):
+    original = spec(**choices)
+    assert parse(TrainingSpec, original.model_dump_json()) == original
+    assert parse(TrainingSpec, original.model_dump(mode="json")) == original
+
+
+def test_a_study_comes_back_from_json_as_it_was():
+    study = StudySpec(name="Two", runs=(spec(), spec(seed=1)))
+    assert parse(StudySpec, study.model_dump_json()) == study
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"epochs": 10**9}, r"epochs: .*1000.*received: '1000000000'"),
+        ({"batch_size": 10**9}, "batch_size: .*1024"),
+        ({"image_size": 10_000}, "image_size: .*512"),
+        ({"image_size": 16}, "image_size: .*32"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"learning_rate": math.inf}, "learning_rate"),
+        ({"learning_rate": 0}, "learning_rate: .*greater than 0"),
+        ({"name": "x" * 10**6}, "name: .*80"),
+        ({"seed": -1}, "seed"),
+        ({"classes": ("COVID",)}, "classes: .*at least 2"),
+        ({"classes": ("COVID", "COVID")}, "classes: classes must not repeat"),
+        ({"backbone": "alexnet"}, "backbone must be one of mobilenet_v2, .*'alexnet'"),
+        ({"weights": "noisy"}, "weights must be imagenet, random or file:PATH"),
+        ({"optimizer": "lion"}, "optimizer: .*'adam'"),
+        ({"head": {"dropout": 1}}, "head.dropout: .*less than 1"),
+        ({"head": {"units": [0]}}, r"head.units.0: .*greater than or equal to 1"),
+        ({"augmentation": {"rotation": 90}}, "augmentation.rotation: .*45"),
+        ({"split": {"validation": 0.6, "test": 0.4}}, "at least 10 % for training"),
+        ({"epoch": 5}, "epoch: Extra inputs are not permitted"),
+        ({"mode": "fine_tune", "taps": "last"}, "fine_tuning belongs to mode fine_tune"),
+        ({"fine_tuning": {}}, "fine_tuning belongs to mode fine_tune"),
+        ({"mode": "full"}, "taps other than the last layer need mode frozen"),
+        ({"views": 3}, "views belongs to augmentation with a frozen backbone"),
+        ({"backbone": "inception_v3", "image_size": 64}, "inception_v3 needs an image_size of at least 75"),
+    ],
+)
+def test_a_broken_rule_is_named_with_the_value(choices, words):
+    with pytest.raises(InvalidChoice, match=words):
+        spec(**choices)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"dataset": 1}', b"\xff"], ids=repr)
+def test_what_is_no_spec_at_all_is_an_invalid_choice(text):
+    with pytest.raises(InvalidChoice):
+        parse(TrainingSpec, text)
+
+
+def test_a_refusal_shows_only_the_start_of_a_long_value():
+    with pytest.raises(InvalidChoice) as refusal:
+        spec(name="x" * 10**6)
+    assert len(str(refusal.value)) < 250
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        spec().epochs = 7
+
+
+@pytest.mark.parametrize("name", ["baseline_cnn", "Baseline CNN"])
+def test_the_baseline_always_learns_everything_from_nothing(name):
+    chosen = spec(backbone=name)
+    assert (chosen.backbone, chosen.mode, chosen.weights, chosen.taps) == ("baseline_cnn", "full", "random", "last")
+
+
+def test_total_epochs_count_both_stages():
+    assert spec(epochs=10, **{**FINE, "fine_tuning": {"epochs": 4}}).total_epochs == 14
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"imbalance": "none"}, "frozen backbone, middle layers"),
+        ({"imbalance": "none", "taps": "last", "weights": "random"}, "frozen backbone, random start"),
+        ({"backbone": "baseline_cnn"}, "trained from scratch, class weights"),
+        (FINE, "last 10 layers fine-tuned at 1e-05, class weights"),
+        ({"taps": "last", "weights": "file:/a.h5", "augmentation": {"flip": True}, "imbalance": "oversample"},)
+        + ("frozen backbone, weights from a file, augmentation, oversample",),
+    ],
+)
+def test_the_strategy_tells_what_is_special(choices, words):
+    assert spec(**choices).strategy == words
+
+
+def test_augmentation_is_off_until_an_amount_is_turned_up():
+    assert AugmentationSpec().is_off
+    assert not AugmentationSpec(brightness=0.1).is_off
+
+
+def test_the_training_part_is_what_the_others_leave():
+    assert SplitSpec(validation=0.16, test=0.16).train == pytest.approx(0.68)
+
+
+def test_the_smallest_training_part_is_ten_per_cent():
+    assert SplitSpec(validation=0.45, test=0.45).train == pytest.approx(0.1)
+
+
+def test_fine_tuning_has_limits_of_its_own():
+    with pytest.raises(InvalidChoice, match="layers"):
+        parse(FineTuning, {"layers": 0})
