@@ -230,8 +230,8 @@ def _films(dataset: Dataset) -> None:
     )
     view = SAMPLES
     if len(dataset.classes) > 1:
-        views = [SAMPLES, *dataset.classes]
-        view = st.segmented_control("Show", views, required=True, default=SAMPLES, key="films-view", wrap=True)
+        views, key = [SAMPLES, *dataset.classes], f"films-view-{dataset.id}"
+        view = st.segmented_control("Show", views, required=True, default=SAMPLES, key=key, wrap=True)
     pixels = _with_progress(lambda progress: open_pixels(shell.workspace(), dataset, SUMMARY_SIZE, progress))
     if (dataset.films["width"] != dataset.films["height"]).any():
         st.caption(
@@ -271,7 +271,7 @@ def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
         st.info(f"No film of {shell.plain(label)} has {shell.plain(wanted)} in its name.", icon=":material/search_off:")
         return
     pages = -(-len(rows) // PER_PAGE)
-    page = st.pagination(pages, key=f"films-page-{label}-{wanted}") if pages > 1 else 1
+    page = st.pagination(pages, key=f"films-page-{dataset.id}-{label}-{wanted}") if pages > 1 else 1
     first = (page - 1) * PER_PAGE
     shown = rows[first : first + PER_PAGE]
     st.caption(f"{count(first + 1)} to {count(first + len(shown))} of {plural(len(rows), 'film')}")

@@ -1,3 +1,148 @@
+"""Home: what is loaded, what has been run, what to do next, and where each reader starts."""
+
+from dataclasses import dataclass
+from typing import Any
+
 import streamlit as st
 
-st.title("home")
+from covid_core.data import dataset as data
+from covid_core.formatting import plural
+from covid_core.runs import store
+from pages.components import imports, live, shell
+
+FIRST_LABEL = "Draw 600 synthetic films"
+PAGES = {
+    "dataset": ("pages/dataset.py", "Look at the films", ":material/photo_library:"),
+    "train": ("pages/train.py", "Train a model", ":material/model_training:"),
+    "watch": ("pages/train.py", "See how far it is", ":material/monitoring:"),
+    "compare": ("pages/compare.py", "See what the models are worth", ":material/compare_arrows:"),
+    "predict": ("pages/predict.py", "Read a film", ":material/search:"),
+}
+READERS = (
+    (
+        "Radiologist",
+        "Give a film to a trained model and see its scores, what they rest on, and when it should not be asked.",
+        "predict",
+    ),
+    (
+        "Instructor",
+        "Show with one click how seven networks learn on the same films, and what a high accuracy can hide.",
+        "train",
+    ),
+    ("Student", "Look at the films first, train a yardstick, and find out what a pretrained network adds.", "dataset"),
+)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is there: readable data sets, runs with their states, and whether the films were looked at."""
+
+    datasets: list[dict[str, Any]]
+    runs: list[live.Seen]
+    looked: bool
+
+    @property
+    def films(self) -> int:
+        return sum(sum(info["counts"].values()) for info in self.datasets)
+
+    @property
+    def active(self) -> int:
+        return sum(one.is_active for one in self.runs)
+
+    @property
+    def usable(self) -> int:
+        return sum(one.status.state in store.USABLE and bool(one.result) for one in self.runs)
+
+    @property
+    def next_step(self) -> str:
+        """The one thing to do now: a key of PAGES, or ``draw``."""
+        if not self.datasets and not self.usable:
+            return "draw"
+        if self.usable:
+            return "compare"
+        if self.active:
+            return "watch"
+        return "train" if self.looked else "dataset"
+
+
+def main() -> None:
+    """The page, top to bottom."""
+    situation = _situation()
+    shell.heading("Where do I go from here?", _answer(situation))
+    imports.jobs_panel()
+    _next_step(situation)
+    _way(situation)
+    _readers()
+    st.caption(
+        f"{shell.RESEARCH_ONLY} Films stay on this machine. A score is what a network answers, not how likely a "
+        "disease is."
+    )
+
+
+def _situation() -> Situation:
+    listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    return Situation(listed, live.look()[0], "dataset_in_use" in st.session_state)
+
+
+def _answer(situation: Situation) -> str:
+    """What is there, in a sentence."""
+    if not situation.datasets and not situation.runs:
+        return (
+            "Nothing is loaded yet. Begin with synthetic films: they are drawn here in seconds, show no patient, and "
+            "every page works with them."
+        )
+    parts = [f"{plural(situation.films, 'film')} in {plural(len(situation.datasets), 'data set')}"]
+    if situation.usable:
+        parts.append(f"{plural(situation.usable, 'trained model')}")
+    if situation.active:
+        parts.append(f"{plural(situation.active, 'run')} at work or waiting")
+    if len(parts) == 1:
+        parts.append("no trained model yet")
+    return ", ".join(parts) + "."
+
+
+def _next_step(situation: Situation) -> None:
+    """The one primary button, and beside it the way to films of one's own."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if situation.next_step == "draw":
+            imports.start_phantom_button(FIRST_LABEL)
+        else:
+            page, label, icon = PAGES[situation.next_step]
+            if st.button(label, type="primary", icon=icon, key="next-step"):
+                st.switch_page(page)
+        st.page_link("pages/dataset.py", label="Add films of your own", icon=":material/upload:")
+
+
+def _way(situation: Situation) -> None:
+    """The five steps, with how far each has come."""
+    trained = plural(situation.usable, "trained model") if situation.usable else "no trained model yet"
+    training = f"{plural(situation.active, 'run')} at work or waiting" if situation.active else trained
+    films = plural(situation.films, "film") if situation.datasets else "none yet"
+    steps = (
+        ("Films", films, "dataset", bool(situation.datasets)),
+        ("Look", "classes, sources, what is odd", "dataset", situation.looked),
+        ("Train", training, "train", bool(situation.usable)),
+        ("Compare", "on the same films, with intervals", "compare", False),
+        ("Predict", "one film, and why", "predict", False),
+    )
+    st.subheader("The way through")
+    with st.grid(5, min_column_width=150):
+        for number, (name, state, key, done) in enumerate(steps, start=1):
+            icon = ":material/check_circle:" if done else f":material/counter_{number}:"
+            with st.container(border=True, height="stretch"):
+                st.page_link(PAGES[key][0], label=f"**{name}**", icon=icon)
+                st.caption(state)
+
+
+def _readers() -> None:
+    st.subheader("Who it is for")
+    with st.grid(3, min_column_width=240):
+        for reader, line, key in READERS:
+            page, label, icon = PAGES[key]
+            with st.container(border=True, height="stretch"):
+                st.markdown(f"**{reader}**")
+                st.markdown(line)
+                st.page_link(page, label=label, icon=icon)
+
+
+main()

@@ -1,4 +1,7 @@
-"""One file to grey pixels: what is read, what is refused, and what a reader is told. Row numbers: hostile images I1-I18."""
+"""One file to grey pixels: what is read, what is refused, and what a reader is told.
+
+I1 to I18 number the kinds of hostile and unusual files that are tried.
+"""
 
 import io
 import os
@@ -38,7 +41,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def raw_png(width: int, height: int, rows: bytes, depth: int = 8, colour: int = 0, extra: bytes = b"") -> bytes:
-    """A PNG from its parts: ``rows`` are packed scan lines, each after its filter byte; ``extra`` stands before them."""
+    """A PNG from its parts: ``rows`` are scan lines, each after its filter byte; ``extra`` are chunks before them."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
@@ -101,8 +104,8 @@ DAMAGED = "damaged or cut off"
 REFUSED = [
     pytest.param(b"", "empty", id="I1-empty"),
     pytest.param(b"\x89", NOT_READABLE, id="I1-one-byte"),
-    pytest.param(png(RAMP)[:8], "readable|damaged", id="I1-signature-only"),
-    pytest.param(png(RAMP)[:33], DAMAGED, id="I1-header-only"),
+    pytest.param(png(RAMP)[:8], NOT_READABLE, id="I1-signature-only"),
+    pytest.param(png(RAMP)[:33], NOT_READABLE, id="I1-header-only"),
     pytest.param(png(LEANING)[:-60], DAMAGED, id="I2-truncated-png"),
     pytest.param(jpeg(colour_photo())[:-400], DAMAGED, id="I2-truncated-jpeg"),
     pytest.param(broken_checksum(), DAMAGED, id="I2-bad-checksum"),
@@ -298,25 +301,24 @@ def test_an_interlaced_png_is_the_same_film():
     assert np.array_equal(read_film(content).pixels, LEANING)
 
 
-def test_the_seventh_bit_of_chance_never_escapes_as_another_error():
-    """Two thousand mutated files; 648,000 were tried by hand."""
+def test_a_mutated_file_is_read_or_refused_and_nothing_else():
     rng = np.random.default_rng(0)
     seeds = [with_orientation(LEANING, 6), jpeg(LEANING, exif=Image.Exif()), png(RAMP.astype(np.uint16) * 257)]
     for number in range(2000):
         content = bytearray(seeds[number % len(seeds)])
         for place in rng.integers(0, len(content), rng.integers(1, 4)):
             content[place] = rng.integers(0, 256)
-        with_context(bytes(content))
+        read_or_refuse(bytes(content))
 
 
-def with_context(content: bytes) -> None:
+def read_or_refuse(content: bytes) -> None:
     try:
         read_film(content)
     except ImageError:
         return
 
 
-def test_metadata_is_never_written(tmp_path):
+def test_metadata_is_never_written():
     info = PngImagePlugin.PngInfo()
     info.add_text("PatientName", "CANARY")
     film = read_film(png(RAMP, pnginfo=info))

@@ -4,12 +4,13 @@ Two layouts are understood, class by class: ``CLASS/images/*.png`` with ``CLASS/
 COVID-19 Radiography Database), and ``CLASS/*.png``.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,10 +61,8 @@ class _Examined:
 
 def survey(root: Path) -> dict[str, int]:
     """Image files per class below ``root``, in either layout. Raises DataError when there are none."""
-    try:
+    with _opening(root):
         return {label: len(found) for label, found in _class_files(_data_root(root)).items()}
-    except OSError as error:  # no permission, a name that is too long, a drive that is gone
-        raise DataError(f"The folder {root} cannot be opened: {error.strerror}.") from error
 
 
 def import_folder(
@@ -88,8 +87,9 @@ def import_folder(
         DataError: no folder, no class of that name, or no film that can be read.
         Stopped: raised by ``progress``; nothing is left behind then.
     """
-    data_root = _data_root(root)
-    candidates = list(find_films(data_root, classes))
+    with _opening(root):
+        data_root = _data_root(root)
+        candidates = find_films(data_root, classes)
     information = {"kind": "folder", "name": name or data_root.name, "origin": str(root)}
     if not copy_from_here:
         return _publish(workspace, data_root, candidates, {**information, "root": str(data_root.resolve())}, progress)
@@ -120,7 +120,9 @@ def import_path(
     progress: Progress = silent,
 ) -> Dataset:
     """Import a folder, or a zip archive, whichever ``source`` is."""
-    if source.is_file():
+    with _opening(source):
+        is_archive = source.is_file()
+    if is_archive:
         return import_archive(workspace, source, name, classes, progress)
     return import_folder(workspace, source, name, classes, progress)
 
@@ -230,6 +232,15 @@ def import_kaggle(
             f"kaggle.com/datasets/{KAGGLE_DATASET} with a browser and import the zip file by its path."
         ) from error
     return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], classes, part_of(progress, 0.6, 1))
+
+
+@contextlib.contextmanager
+def _opening(root: Path) -> Iterator[None]:
+    """Tell what the system refuses: no permission, a name that is too long, a drive that is gone."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"The folder {root} cannot be opened: {error.strerror}.") from error
 
 
 def _data_root(root: Path) -> Path:

@@ -3,6 +3,7 @@
 The file is a plain sequence of films without a header, so import can append to it while it decodes.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 
 from covid_core import files
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import read_film, to_square
+from covid_core.data.images import content_of, read_film, to_square
 from covid_core.errors import DataError, ImageError
 from covid_core.work import Progress, cores, ordered_map, silent
 from covid_core.workspace import Workspace
@@ -27,7 +28,7 @@ def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Pro
     """All films as a read-only uint8 array of shape (n, size, size), in the order of ``dataset.films``.
 
     Decodes them first where the cache has none of this size; a second process that asks meanwhile decodes too and
-    the last one wins, with the same bytes. Raises DataError when a film of the data set has disappeared.
+    the last one wins, with the same bytes. Raises DataError when a film of the data set has disappeared or was changed.
     """
     path = pixels_path(workspace, dataset.pixels_key, size)
     expected = len(dataset.films) * size * size
@@ -56,9 +57,12 @@ def _decode_into(path: Path, dataset: Dataset, size: int, progress: Progress) ->
 def _square_of(dataset: Dataset, row: int, size: int) -> np.ndarray:
     path = dataset.path_of(row)
     try:
-        return to_square(read_film(path).pixels, size)
+        content = content_of(path)
+        if hashlib.sha256(content).hexdigest() != dataset.films["sha256"].iat[row]:
+            raise ImageError("The file was changed.")
+        return to_square(read_film(content).pixels, size)
     except ImageError as error:
         raise DataError(
-            f"{dataset.films['image_id'].iat[row]} could be read at import and cannot be now ({error}) "
+            f"{dataset.films['image_id'].iat[row]} is no longer what it was at import. {error} "
             f"Is the folder {dataset.root} still there and unchanged?"
         ) from error

@@ -167,7 +167,7 @@ def pixel_summary(workspace: Workspace, dataset: Dataset, progress: Progress = s
     path = summary_path(workspace, dataset)
     codes = np.searchsorted(dataset.classes, dataset.films["label"].to_numpy(dtype=str))
     try:
-        with np.load(path) as kept:
+        with open(path, "rb") as handle, np.load(handle) as kept:
             arrays = {name: kept[name] for name in kept.files}
         return PixelSummary(dataset.classes, codes=codes, **arrays)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):

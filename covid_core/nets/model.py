@@ -59,7 +59,7 @@ def build_head(spec: TrainingSpec, map_shapes: list[tuple[int, ...]]) -> keras.M
     for number, units in enumerate(spec.head.units):
         x = layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
         x = layers.Dropout(spec.head.dropout, name=f"dropout_{number}", seed=spec.seed + number)(x)
-    return keras.Model(features, layers.Dense(len(spec.classes), name="logits")(x), name="head")
+    return keras.Model(features, layers.Dense(len(spec.classes), dtype="float32", name="logits")(x), name="head")
 
 
 def pooling_of(spec: TrainingSpec) -> str:

@@ -8,72 +8,31 @@ Three ways, by mode:
 - **full**: the whole network on films, as in an ordinary Keras fit.
 """
 
-import platform
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from covid_core import files, weights
+from covid_core import weights
 from covid_core.backbones import backbone_named
 from covid_core.data import augment
-from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
-from covid_core.errors import DataError, RunError, Stopped
-from covid_core.inference.head import softmax
-from covid_core.inference.lite import LiteTrunk
-from covid_core.inference.predictor import Predictor
-from covid_core.nets import export, model, trunk
+from covid_core.errors import DataError, Stopped
+from covid_core.nets import devices, model, publishing, trunk
 from covid_core.nets.fitting import Fit, Stage
+from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, part_of
 from covid_core.workspace import Workspace
 
-PARITY_FILMS = 16
-PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
-PARITY_LIMIT_GPU = 2e-3  # after mixed precision
-TIMED_FILMS = 15  # repeats of one film; their median is the run's milliseconds per film
 SMALLEST_DEVIATION = 1.0  # of the mean deviation: nearly constant features would turn rounding errors into evidence
 FIT_FROM = {"frozen": 0.6, "fine_tune": 0.5, "full": 0.05}  # share of a run's time before the fit, as seen on two cores
 FIT_UNTIL = 0.9
 HEAD, TAIL, ALL = "head", "last layers", "all layers"
-
-
-@dataclass
-class Clock:
-    """Seconds per stage, in the order in which the stages came."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def timed(self, name: str, work: Callable[[], Any]) -> Any:
-        """Do ``work`` and add its time to ``name``."""
-        start = time.monotonic()
-        try:
-            return work()
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - start, 3)
-
-
-@dataclass(frozen=True)
-class Films:
-    """What a run sees: decoded films of the data set, and the positions and class indices of its parts."""
-
-    dataset: Dataset
-    pixels: np.ndarray
-    split: pd.DataFrame
-    rows: np.ndarray
-    labels: np.ndarray
-
-    def part(self, name: str) -> np.ndarray:
-        """Positions within ``rows`` of one part."""
-        return np.flatnonzero(self.split["part"].to_numpy() == name)
 
 
 def train(workspace: Workspace, run: Run, report: Progress) -> bool:
@@ -83,7 +42,6 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     Raises CovidCoreError for what the user can mend, Stopped when there was nothing to keep yet.
     """
     clock = Clock()
-    _use_memory_as_needed()
     films = clock.timed("decode", lambda: _films(workspace, run, part_of(report, 0, 0.05)))
     backbone = backbone_named(run.spec.backbone)
     start = clock.timed("weights", lambda: weights.obtain(run.spec, backbone, report))
@@ -94,42 +52,13 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     else:
         run.rewrite_history(0)
     report_end = part_of(report, FIT_UNTIL, 1)
-    plan = _Plan(workspace, run, films, fit, clock, part_of(report, 0.05, fit_from), report_end)
+    plan = Plan(workspace, run, films, fit, clock, part_of(report, 0.05, fit_from), report_end, devices.found())
     trained = {"frozen": _train_frozen, "fine_tune": _train_tail, "full": _train_all}[run.spec.mode](plan, start)
     if fit.was_stopped and not fit.memory.rows:
         raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
     report(FIT_UNTIL, "Saving the model")
-    _publish(plan, trained, start)
+    publishing.publish(plan, trained, start)
     return not fit.was_stopped
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the three ways of training share."""
-
-    workspace: Workspace
-    run: Run
-    films: Films
-    fit: Fit
-    clock: Clock
-    report: Progress
-    report_end: Progress
-
-    @property
-    def spec(self) -> TrainingSpec:
-        return self.run.spec
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """What a way of training hands over: the Keras parts, logits of all rows if they are known, and facts."""
-
-    trunk: keras.Model
-    head: keras.Model
-    shared_trunk: str | None
-    logits: np.ndarray | None
-    engine: str
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def _films(workspace: Workspace, run: Run, report: Progress) -> Films:
@@ -143,7 +72,7 @@ def _films(workspace: Workspace, run: Run, report: Progress) -> Films:
     return Films(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
 
 
-def _train_frozen(plan: _Plan, start: Path | None) -> _Trained:
+def _train_frozen(plan: Plan, start: Path | None) -> Trained:
     """Head only, on features that were computed once."""
     network = plan.clock.timed("build", lambda: model.build_trunk(plan.spec, start))
     key = trunk.key_of(plan.spec, start, model.taps_of(plan.spec))
@@ -156,10 +85,10 @@ def _train_frozen(plan: _Plan, start: Path | None) -> _Trained:
     head = model.build_head(plan.spec, [shape[1:] for shape in _output_shapes(network)])
     plan.clock.timed("fit", lambda: _fit_head(plan, head, features, views))
     logits = model.head_arrays(head, pooling).logits(features)
-    return _Trained(network, head, key, logits, engine)
+    return Trained(network, head, key, logits, engine)
 
 
-def _features(plan: _Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarray:
+def _features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarray:
     """Features of the run's films, float32 (films of the run, d)."""
     films = plan.films
     name = f"{films.dataset.pixels_key[:16]}-{key}-{pooling}"
@@ -169,7 +98,7 @@ def _features(plan: _Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarr
     return np.asarray(table[films.rows])
 
 
-def _view_features(plan: _Plan, key: str, maps: trunk.Maps, pooling: str) -> list[np.ndarray]:
+def _view_features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> list[np.ndarray]:
     """Features of augmented training films, one array per view, by position in the training part; none without."""
     spec, films = plan.spec, plan.films
     if spec.augmentation.is_off:
@@ -186,7 +115,7 @@ def _view_features(plan: _Plan, key: str, maps: trunk.Maps, pooling: str) -> lis
 
 
 def _one_view(
-    plan: _Plan, maps: trunk.Maps, pooling: str, rows: np.ndarray, number: int, progress: Progress
+    plan: Plan, maps: trunk.Maps, pooling: str, rows: np.ndarray, number: int, progress: Progress
 ) -> np.ndarray:
     parts = []
     for begin in range(0, len(rows), trunk.BATCH):
@@ -198,7 +127,7 @@ def _one_view(
     return np.concatenate(parts)
 
 
-def _share_of_plain(plan: _Plan) -> float:
+def _share_of_plain(plan: Plan) -> float:
     """Share of the features' time that the films without augmentation take."""
     if plan.spec.augmentation.is_off:
         return 1.0
@@ -206,7 +135,7 @@ def _share_of_plain(plan: _Plan) -> float:
     return 1 / (1 + views * len(plan.films.part("train")) / len(plan.films.rows))
 
 
-def _fit_head(plan: _Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> None:
+def _fit_head(plan: Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> None:
     """The head's stage, on standardised features where the spec wants it; the head takes plain ones afterwards."""
     if not plan.spec.head.standardize:
         plan.fit.run(0, _head_stage(plan, head, features, views))
@@ -219,7 +148,7 @@ def _fit_head(plan: _Plan, head: keras.Model, features: np.ndarray, views: list[
     model.fold_scale(head, mean, deviation)
 
 
-def _head_stage(plan: _Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> Stage:
+def _head_stage(plan: Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> Stage:
     train, validation = plan.films.part("train"), plan.films.part("validation")
     plain = features[train]
     labels = plan.films.labels
@@ -240,7 +169,7 @@ def _head_stage(plan: _Plan, head: keras.Model, features: np.ndarray, views: lis
     )
 
 
-def _train_tail(plan: _Plan, start: Path | None) -> _Trained:
+def _train_tail(plan: Plan, start: Path | None) -> Trained:
     """Head first, then the last layers with it."""
     spec = plan.spec
     network = plan.clock.timed("build", lambda: model.build_trunk(spec, start))
@@ -275,10 +204,10 @@ def _train_tail(plan: _Plan, start: Path | None) -> _Trained:
             "boundary": boundary,
         }
     }
-    return _Trained(network, head, None, logits, engine, facts)
+    return Trained(network, head, None, logits, engine, facts)
 
 
-def _boundary(plan: _Plan, key: str, maps: trunk.Maps) -> np.ndarray:
+def _boundary(plan: Plan, key: str, maps: trunk.Maps) -> np.ndarray:
     """Activations at the boundary of all films, one row per film of the data set, memory-mapped."""
     films = plan.films
     name = f"{films.dataset.pixels_key[:16]}-{key}-{trunk.RAW}"
@@ -287,7 +216,7 @@ def _boundary(plan: _Plan, key: str, maps: trunk.Maps) -> np.ndarray:
 
 
 def _tail_features(
-    plan: _Plan, tail: keras.Model, table: np.ndarray, shape: tuple[int, ...], pooling: str
+    plan: Plan, tail: keras.Model, table: np.ndarray, shape: tuple[int, ...], pooling: str
 ) -> np.ndarray:
     """Pooled output of the tail for the run's films, batch by batch from the memory-mapped activations."""
     parts = []
@@ -299,7 +228,7 @@ def _tail_features(
     return np.concatenate(parts)
 
 
-def _tail_views(plan: _Plan, maps: trunk.Maps, tail: keras.Model, pooling: str) -> list[np.ndarray]:
+def _tail_views(plan: Plan, maps: trunk.Maps, tail: keras.Model, pooling: str) -> list[np.ndarray]:
     """Features of augmented training films for the first stage of a fine-tuning."""
 
     def through_tail(films: np.ndarray) -> list[np.ndarray]:
@@ -309,7 +238,7 @@ def _tail_views(plan: _Plan, maps: trunk.Maps, tail: keras.Model, pooling: str) 
     return plan.clock.timed("features", lambda: _view_features(plan, "", through_tail, pooling))
 
 
-def _array_stage(plan: _Plan, classifier: keras.Model, table: np.ndarray, shape: tuple[int, ...]) -> Stage:
+def _array_stage(plan: Plan, classifier: keras.Model, table: np.ndarray, shape: tuple[int, ...]) -> Stage:
     """Tail and head on cached activations."""
     films, spec = plan.films, plan.spec
     train, validation = films.part("train"), films.part("validation")
@@ -327,20 +256,27 @@ def _array_stage(plan: _Plan, classifier: keras.Model, table: np.ndarray, shape:
     )
 
 
-def _train_all(plan: _Plan, start: Path | None) -> _Trained:
-    """Every layer, on films."""
+def _train_all(plan: Plan, start: Path | None) -> Trained:
+    """Every layer, on films, on all devices."""
     spec = plan.spec
-    network = plan.clock.timed("build", lambda: model.build_trunk(spec, start))
-    head = model.build_head(spec, [shape[1:] for shape in _output_shapes(network)])
-    _let_learn(network, {layer.name for layer in network.layers}, normalization=start is None)
-    classifier = model.to_logits(network, head, model.pooling_of(spec))
-    stage = _pixel_stage(plan, ALL, classifier, spec.learning_rate, spec.epochs, 0)
-    plan.clock.timed("fit", lambda: plan.fit.run(0, stage))
-    return _Trained(network, head, None, None, "TensorFlow")
+    with plan.devices.training():
+        network, head = plan.clock.timed("build", lambda: _whole(spec, start))
+        _let_learn(network, {layer.name for layer in network.layers}, normalization=start is None)
+        classifier = model.to_logits(network, head, model.pooling_of(spec))
+        stage = _pixel_stage(plan, ALL, classifier, spec.learning_rate, spec.epochs, 0)
+        plan.clock.timed("fit", lambda: plan.fit.run(0, stage))
+    network = plan.devices.in_float32(network, lambda: _whole(spec, None)[0])
+    head = plan.devices.in_float32(head, lambda: _whole(spec, None)[1])
+    return Trained(network, head, None, None, "TensorFlow")
+
+
+def _whole(spec: TrainingSpec, start: Path | None) -> tuple[keras.Model, keras.Model]:
+    network = model.build_trunk(spec, start)
+    return network, model.build_head(spec, [shape[1:] for shape in _output_shapes(network)])
 
 
 def _pixel_stage(
-    plan: _Plan, name: str, classifier: keras.Model, learning_rate: float, epochs: int, number: int
+    plan: Plan, name: str, classifier: keras.Model, learning_rate: float, epochs: int, number: int
 ) -> Stage:
     """A stage that goes through the whole network, films augmented anew in every epoch."""
     films, spec = plan.films, plan.spec
@@ -394,118 +330,6 @@ def _sample_weights(spec: TrainingSpec, labels: np.ndarray) -> np.ndarray | None
         return None
     counts = np.bincount(labels, minlength=len(spec.classes))
     return (len(labels) / (len(counts) * counts)).astype(np.float32)[labels]
-
-
-def _publish(plan: _Plan, trained: _Trained, start: Path | None) -> None:
-    """Write model, head, trunk and predictions, check that they agree, and the result last."""
-    run, clock = plan.run, plan.clock
-    pooling = model.pooling_of(plan.spec)
-    whole = model.with_scores(model.to_logits(trained.trunk, trained.head, pooling))
-    clock.timed("save", lambda: export.save_model(whole, run.model_path))
-    head = model.head_arrays(trained.head, pooling)
-    head.save(run.head_path)
-    if trained.shared_trunk is None:
-        plan.report_end(0.3, "Exporting the trained network")
-        clock.timed("export", lambda: export.export_trunk(trained.trunk, run.trunk_path))
-        trunk_path = run.trunk_path
-    else:
-        trunk_path = plan.workspace.trunks / f"{trained.shared_trunk}.tflite"
-    predictor = Predictor(run.classes, plan.spec.image_size, LiteTrunk(trunk_path), head)
-    logits = trained.logits
-    if logits is None:
-        logits = clock.timed("predict", lambda: predictor.logits(plan.films.pixels[plan.films.rows]))
-    predictions = _prediction_table(plan.films.split, run.classes, logits)
-    run.write_predictions(predictions)
-    plan.report_end(0.8, "Comparing the saved model with the app's own path")
-    parity = clock.timed("check", lambda: _parity(plan, predictor, logits))
-    run.write_result(
-        {
-            "finished": time.time(),
-            "accuracy": _accuracies(predictions, run.classes),
-            "best_epoch": plan.fit.memory.best_epoch,
-            "epochs_done": plan.fit.memory.rows,
-            "stopped": plan.fit.was_stopped,
-            "seconds": clock.seconds,
-            "weights": _weights_origin(plan.spec, start),
-            "trunk": trained.shared_trunk,
-            "trunk_sha256": files.sha256_of(trunk_path),
-            "head_sha256": files.sha256_of(run.head_path),
-            "model_sha256": files.sha256_of(run.model_path),
-            "parity": parity,
-            "parameters": int(whole.count_params()),
-            "parameters_trained": int(sum(np.prod(v.shape) for v in whole.trainable_variables))
-            if trained.shared_trunk is None
-            else int(trained.head.count_params()),
-            "model_bytes": run.model_path.stat().st_size,
-            "milliseconds_per_film": _milliseconds(predictor, plan.films),
-            "engine": trained.engine,
-            "device": _device(),
-            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "python": platform.python_version()},
-            **trained.facts,
-        }
-    )
-    run.checkpoint_path.unlink(missing_ok=True)
-
-
-def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:
-    scores = softmax(logits.astype(np.float64))
-    table = split[["image_id", "part", "label"]].copy()
-    for position, label in enumerate(classes):
-        table[f"score_{label}"] = scores[:, position]
-    for position, label in enumerate(classes):
-        table[f"logit_{label}"] = logits[:, position]
-    return table
-
-
-def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
-    scores = predictions[[f"score_{label}" for label in classes]].to_numpy()
-    right = np.asarray(classes)[scores.argmax(axis=1)] == predictions["label"].to_numpy()
-    return {str(part): float(right[rows].mean()) for part, rows in predictions.groupby("part").indices.items()}
-
-
-def _parity(plan: _Plan, predictor: Predictor, logits: np.ndarray) -> dict[str, Any]:
-    """Largest difference of a score between the saved model, the app's path and the table, on some test films.
-
-    Raises RunError when they disagree: no number of such a run could be trusted.
-    """
-    chosen = plan.films.part("test")[:PARITY_FILMS]
-    films = np.asarray(plan.films.pixels[plan.films.rows[chosen]])
-    saved = export.load_model(plan.run.model_path)
-    reference = np.asarray(saved.predict(films[..., None], verbose=0))
-    app = softmax(predictor.logits(films))
-    difference = float(max(np.abs(app - reference).max(), np.abs(softmax(logits[chosen]) - reference).max()))
-    limit = PARITY_LIMIT_GPU if _device() != "CPU" else PARITY_LIMIT
-    if not difference < limit:
-        raise RunError(f"The saved model and the app's own path differ by {difference:.2g} in a score.")
-    return {"largest_difference": difference, "films": len(chosen)}
-
-
-def _milliseconds(predictor: Predictor, films: Films) -> float:
-    """Median time from a decoded film to its logits, one film at a time."""
-    film = np.asarray(films.pixels[films.rows[:1]])
-    times = []
-    for _ in range(TIMED_FILMS):
-        begin = time.perf_counter()
-        predictor.logits(film)
-        times.append(time.perf_counter() - begin)
-    return round(1000 * float(np.median(times)), 3)
-
-
-def _weights_origin(spec: TrainingSpec, start: Path | None) -> dict[str, str]:
-    if start is None:
-        return {"origin": "random"}
-    origin = "file" if spec.weights.startswith("file:") else "imagenet"
-    return {"origin": origin, "file": start.name, "sha256": files.sha256_of(start)}
-
-
-def _use_memory_as_needed() -> None:
-    for device in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(device, True)
-
-
-def _device() -> str:
-    gpus = tf.config.list_physical_devices("GPU")
-    return f"{len(gpus)} GPU" if gpus else "CPU"
 
 
 def _output_shapes(network: keras.Model) -> list[tuple[int, ...]]:

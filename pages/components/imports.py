@@ -350,6 +350,7 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
         with shell.told():
             data.delete_dataset(workspace, identifier)
         st.query_params.pop("dataset", None)
+        st.query_params.pop("film", None)
         st.session_state.pop("dataset_in_use", None)
         st.rerun()
 

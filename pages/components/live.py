@@ -20,6 +20,7 @@ from covid_core.runs.store import Run, Status
 from covid_core.work import cores
 from pages.components import notices, shell
 
+PAGE = "pages/train.py"
 POLL = 2  # seconds
 ACTIVE = (store.QUEUED, store.RUNNING)
 ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
@@ -95,21 +96,21 @@ def _signature(seen: list[Seen]) -> list[tuple[str, str]]:
 
 
 def watched(draw: Callable[[], None]) -> None:
-    """Draw, and again every few seconds as long as a run waits or trains. The page is run anew when one changes."""
-    drawn_for = _signature(look()[0])
-    if not drawn_for:
-        draw()
-        notices.announce()
-        return
+    """Draw, and again every few seconds as long as a run waits or trains. The page is run anew when one changes.
 
-    @st.fragment(run_every=POLL)
+    All is drawn into one container, so that what stands below keeps its place, and with it what is being typed there.
+    """
+    drawn_for = _signature(look()[0])
+
+    @st.fragment(run_every=POLL if drawn_for else None)
     def poll() -> None:
         if _signature(look()[0]) != drawn_for:
             st.rerun()
         draw()
         notices.announce()
 
-    poll()
+    with st.container():
+        poll()
 
 
 # All runs
@@ -151,8 +152,9 @@ def _active_row(run: Run, status: Status) -> None:
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}**")
             _bar(run, status)
-        watch_button(run)
-        stop_button(run)
+        with st.container(horizontal=True, width="content"):
+            watch_button(run)
+            stop_button(run)
 
 
 def _bar(run: Run, status: Status) -> None:
@@ -173,15 +175,14 @@ def _bar_text(run: Run, status: Status) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def watch_button(run: Run) -> None:
-    if st.button("Watch", key=f"watch-{run.id}", icon=":material/monitoring:"):
+def watch_button(run: Run, label: str = "Watch") -> None:
+    if st.button(label, key=f"watch-{run.id}", icon=":material/monitoring:"):
         show(run.id)
 
 
 def show(identifier: str) -> None:
     """Open the view of one run."""
-    st.query_params["run"] = identifier
-    st.rerun()
+    st.switch_page(PAGE, query_params={"run": identifier})
 
 
 def stop_button(run: Run) -> None:
@@ -215,8 +216,7 @@ def delete_button(run: Run) -> None:
         if st.button("Delete for good", key=f"delete-{run.id}", icon=":material/delete:"):
             with shell.told():
                 jobs.delete(run)
-                st.query_params.pop("run", None)
-                st.rerun()
+                st.switch_page(PAGE)
 
 
 def _content_in_words(run: Run) -> str:
@@ -236,13 +236,13 @@ def run_row(one: Seen) -> None:
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
             st.caption(f"{_kind(run)} · {shell.plain(run.record['dataset']['name'])} · {moment(run.created)}")
-        watch_button(run)
         if one.is_active:
-            stop_button(run)
-            return
-        if status.state in ENDED_EARLY:
-            resume_button(run)
-        delete_button(run)
+            return  # its buttons are on top of the page
+        with st.container(horizontal=True, width="content"):
+            watch_button(run, "Open")
+            if status.state in ENDED_EARLY:
+                resume_button(run)
+            delete_button(run)
 
 
 def _kind(run: Run) -> str:
@@ -268,8 +268,7 @@ def run_view(identifier: str) -> None:
 
 def back_button() -> None:
     if st.button("All runs", key="all-runs", icon=":material/arrow_back:", type="tertiary"):
-        st.query_params.pop("run", None)
-        st.rerun()
+        st.switch_page(PAGE)
 
 
 def _draw_run(identifier: str) -> None:

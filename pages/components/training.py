@@ -14,7 +14,7 @@ from covid_core import presets, weights
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data import augment, pixels
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import png_bytes
+from covid_core.data.images import data_url, jpeg_bytes
 from covid_core.data.split import PARTS, make_split
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, file_size, plural, share
@@ -419,17 +419,17 @@ def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec)
     labels, films = _preview_films(dataset, dataset.pixels_key, classes)
     with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
         for row, label in enumerate(labels):
-            name = shell.plain(label)
-            st.image(
-                png_bytes(films[row]), f"{name}, as it is", width="stretch", alt=f"Film of class {label}, unchanged"
-            )
+            _picture(films[row], f"{shell.plain(label)}, as it is", f"Film of class {label}, unchanged")
             for number in range(PREVIEW_VIEWS):
                 view = draw * PREVIEW_VIEWS + number
                 changed = augment.view(films[row : row + 1], spec, now("seed"), view, np.array([row]))[0]
-                st.image(
-                    png_bytes(changed), "changed", width="stretch", alt=f"Film of class {label}, changed at random"
-                )
+                _picture(changed, "changed", f"Film of class {label}, changed at random")
     st.button("Draw again", icon=":material/casino:", on_click=_draw_again, key="draw-again")
+
+
+def _picture(film: np.ndarray, caption: str, alt: str) -> None:
+    """As a data URL: a moved slider runs the page again before the browser has asked for a picture of the last run."""
+    st.image(data_url(jpeg_bytes(film)), caption, width="stretch", alt=alt)
 
 
 def _draw_again() -> None:

@@ -1,0 +1,56 @@
+"""What a network is trained on: the processor, one GPU with mixed precision, or several GPUs in step."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import keras
+import tensorflow as tf
+
+Built = TypeVar("Built")
+
+FLOAT32 = "float32"
+MIXED = "mixed_float16"  # the half precision that every NVIDIA card since 2017 multiplies faster
+
+
+@dataclass(frozen=True)
+class Devices:
+    """``names`` of the devices that train together (empty: TensorFlow's own choice), and the precision of layers."""
+
+    names: tuple[str, ...] = ()
+    policy: str = FLOAT32
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Build, compile and fit models inside: mirrored over all devices, in this precision."""
+        before = keras.mixed_precision.global_policy().name
+        keras.mixed_precision.set_global_policy(self.policy)
+        scope = tf.distribute.MirroredStrategy(self.names).scope() if len(self.names) > 1 else contextlib.nullcontext()
+        try:
+            with scope:
+                yield
+        finally:
+            keras.mixed_precision.set_global_policy(before)
+
+    def in_float32(self, trained: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
+        """The trained model as it is saved: float32 layers, from ``build``, with the same weights."""
+        if self.policy == FLOAT32 and len(self.names) < 2:
+            return trained
+        plain = build()
+        plain.set_weights(trained.get_weights())
+        return plain
+
+    @property
+    def label(self) -> str:
+        """For the run's record: ``CPU``, ``1 GPU``, ``2 GPU``."""
+        return f"{len(self.names)} GPU" if self.names else "CPU"
+
+
+def found() -> Devices:
+    """All GPUs of this machine, with memory taken as needed and mixed precision; else the processor."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    names = tuple(f"GPU:{number}" for number in range(len(gpus)))
+    return Devices(names, MIXED if names else FLOAT32)

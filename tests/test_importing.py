@@ -1,0 +1,240 @@
+"""From folders of films to data sets: layouts, what is left out and why, and nothing half done."""
+
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_films
+
+from covid_core.data import importing
+from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
+from covid_core.data.images import png_bytes
+from covid_core.data.pixels import pixels_path
+from covid_core.errors import DataError, NotFound, Stopped
+
+FILM = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
+
+
+def put(path, content=FILM):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def database(root, numbers=(1, 2, 10)):
+    """The COVID-19 Radiography Database's layout with one class of films, masks and sources."""
+    for number in numbers:
+        put(root / f"COVID/images/COVID-{number}.png")
+        put(root / f"COVID/masks/COVID-{number}.png")
+    rows = {"FILE NAME": [f"COVID-{n}" for n in numbers], "URL": [f"https://site/{n} " for n in numbers]}
+    pd.DataFrame(rows).to_excel(root / "COVID.metadata.xlsx", index=False)
+    put(root / "Normal/images/NORMAL-1.png")
+    put(root / "Lung_Opacity/images/Lung_Opacity-1.png")
+    return root
+
+
+def test_plain_class_folders_become_a_data_set(workspace, film_folder):
+    dataset = importing.import_folder(workspace, film_folder({"Normal": 3, "COVID": 2}))
+    assert dataset.name == "films"
+    assert dataset.classes == ("COVID", "Normal")
+    assert dataset.counts == {"COVID": 2, "Normal": 3}
+    assert dataset.films["width"].tolist() == [40] * 5
+
+
+def test_the_radiography_databases_layout_gives_masks_and_sources(workspace, tmp_path):
+    dataset = importing.import_folder(workspace, database(tmp_path / "films"))
+    covid = dataset.films[dataset.films["label"] == "COVID"]
+    assert covid["image_id"].tolist() == ["COVID/COVID-1.png", "COVID/COVID-2.png", "COVID/COVID-10.png"]
+    assert covid["source"].tolist() == ["https://site/1", "https://site/2", "https://site/10"]
+    assert covid["mask_path"].tolist()[0] == "COVID/masks/COVID-1.png"
+    assert dataset.films["source"].tolist()[-1] == ""
+
+
+def test_a_class_the_course_left_out_has_to_be_asked_for(workspace, tmp_path):
+    root = database(tmp_path / "films")
+    assert "Lung_Opacity" not in importing.import_folder(workspace, root).classes
+    assert importing.import_folder(workspace, root, classes=["Lung_Opacity"]).classes == ("Lung_Opacity",)
+
+
+def test_a_survey_counts_without_reading(tmp_path):
+    assert importing.survey(database(tmp_path / "films")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
+
+
+def test_class_folders_are_found_below_what_archives_wrap_around_them(workspace, tmp_path):
+    write_films(tmp_path / "archive/COVID-19_Radiography_Dataset", {"a": 2, "b": 2})
+    (tmp_path / "archive/__MACOSX").mkdir()
+    assert importing.import_folder(workspace, tmp_path / "archive").name == "COVID-19_Radiography_Dataset"
+
+
+def test_films_are_referred_to_and_not_copied(workspace, film_folder):
+    root = film_folder({"a": 2})
+    dataset = importing.import_folder(workspace, root)
+    assert dataset.path_of(0) == root / "a/a-1.png"
+    delete_dataset(workspace, dataset.id)
+    assert (root / "a/a-1.png").exists()
+
+
+def test_files_that_cannot_be_read_are_left_out_with_the_reason(workspace, film_folder):
+    root = film_folder({"a": 2, "b": 2})
+    put(root / "a/broken.png", FILM[:100])
+    put(root / "a/empty.PNG", b"")
+    (root / "b/folder.jpg").mkdir()
+    dataset = importing.import_folder(workspace, root)
+    assert len(dataset.films) == 4
+    assert dataset.left_out["path"].tolist() == ["a/empty.PNG", "a/broken.png", "b/folder.jpg"]
+    assert dataset.left_out["reason"].str.contains("empty|cut off|not a file").all()
+
+
+def test_a_file_too_large_to_be_a_film_is_left_out_unread(workspace, film_folder):
+    root = film_folder({"a": 2})
+    with open(root / "a/huge.png", "wb") as handle:
+        handle.truncate(2**33)
+    assert importing.import_folder(workspace, root).left_out["reason"].tolist() == ["The file is larger than 32 MiB."]
+
+
+def test_a_name_that_is_no_text_is_left_out_with_the_reason(workspace, film_folder):
+    root = film_folder({"a": 2})
+    shutil.copy(root / "a/a-1.png", os.fsencode(root / "a") + b"/\xff.png")
+    left_out = importing.import_folder(workspace, root).left_out
+    assert left_out["path"].tolist() == ["a/\\udcff.png"]
+    assert "UTF-8" in left_out["reason"][0]
+
+
+@pytest.mark.parametrize("label", ["<b>", "=1+1", "Lünge", "肺", "𓀀 x", "‮RTL", "a" * 200, "![x](http:)"])
+def test_any_class_name_is_kept_as_it_is(workspace, tmp_path, label):
+    put(tmp_path / "films" / label / "1.png")
+    dataset = importing.import_folder(workspace, tmp_path / "films")
+    assert open_dataset(workspace, dataset.id).classes == (label,)
+
+
+def test_other_files_are_not_films(workspace, film_folder):
+    root = film_folder({"a": 2})
+    for name in ("Thumbs.db", ".hidden.png", "notes.txt"):
+        put(root / "a" / name)
+    dataset = importing.import_folder(workspace, root)
+    assert len(dataset.films) == 2
+    assert dataset.left_out.empty
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda root: None, "There is no folder"),
+        (lambda root: root.mkdir(), "No class folders"),
+        (lambda root: put(root / "1.png"), "No class folders"),
+        (lambda root: put(root / "a/broken.png", b"?"), "None of the 1 files can be read. The first: .*not a readable"),
+        (lambda root: (put(root / "a/1.png"), put(root / "a.metadata.xlsx", b"?")), "a.metadata.xlsx is not a table"),
+    ],
+    ids=["missing", "empty", "no classes", "nothing readable", "broken metadata"],
+)
+def test_a_folder_that_cannot_become_a_data_set_leaves_nothing(workspace, tmp_path, make, reason):
+    make(tmp_path / "films")
+    with pytest.raises(DataError, match=reason):
+        importing.import_folder(workspace, tmp_path / "films")
+    assert list_datasets(workspace) == []
+    assert os.listdir(workspace.pixels) == []
+
+
+def test_a_class_that_does_not_exist_is_refused_with_those_that_do(workspace, film_folder):
+    with pytest.raises(DataError, match="no class c in .*; found: a, b"):
+        importing.import_folder(workspace, film_folder({"a": 1, "b": 1}), classes=["a", "c"])
+
+
+def test_a_folder_that_cannot_be_opened_is_refused_in_a_sentence(workspace, tmp_path):
+    with pytest.raises(DataError, match="cannot be opened: File name too long"):
+        importing.import_path(workspace, tmp_path / ("x" * 300))
+
+
+def test_a_stopped_import_leaves_nothing(workspace, film_folder):
+    def stop(share, message):
+        raise Stopped("Stopped by the user.")
+
+    with pytest.raises(Stopped):
+        importing.import_folder(workspace, film_folder({"a": 60}), progress=stop)
+    assert os.listdir(workspace.datasets) == os.listdir(workspace.pixels) == []
+
+
+def test_progress_reaches_its_end_and_never_goes_back(workspace, film_folder):
+    told = []
+    importing.import_folder(workspace, film_folder({"a": 100}), progress=lambda share, _: told.append(share))
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_an_import_keeps_pixels_for_the_overview(workspace, film_folder):
+    dataset = importing.import_folder(workspace, film_folder({"a": 3}))
+    path = pixels_path(workspace, dataset.pixels_key, importing.SUMMARY_SIZE)
+    assert path.stat().st_size == 3 * importing.SUMMARY_SIZE**2
+
+
+def test_the_phantom_makes_a_data_set_with_masks_and_says_so(workspace):
+    dataset = importing.import_phantom(workspace, images=6)
+    assert dataset.is_synthetic
+    assert all((dataset.root / path).is_file() for path in [*dataset.films["path"], *dataset.films["mask_path"]])
+    assert os.listdir(workspace.uploads) == []
+
+
+def test_the_version_changes_with_labels_and_the_pixels_do_not(workspace, film_folder):
+    root = film_folder({"a": 2, "b": 2})
+    first = importing.import_folder(workspace, root)
+    relabelled = first.films.assign(label=["b", "a", "a", "b"])
+    other = type(first)(first.id, first.folder, first.info, relabelled)
+    assert other.version != first.version
+    assert other.pixels_key == first.pixels_key
+
+
+def test_equal_films_make_equal_versions(workspace, film_folder):
+    root = film_folder({"a": 2})
+    assert importing.import_folder(workspace, root).version == importing.import_folder(workspace, root).version
+
+
+def test_a_film_is_found_by_its_id(workspace, film_folder):
+    dataset = importing.import_folder(workspace, film_folder({"a": 3}))
+    assert dataset.row_of("a/a-2.png") == 1
+    with pytest.raises(DataError, match="has no film 'a/a-9.png'"):
+        dataset.row_of("a/a-9.png")
+
+
+def test_data_sets_are_listed_newest_first_and_damaged_ones_are_told(workspace, film_folder):
+    root = film_folder({"a": 1})
+    names = [importing.import_folder(workspace, root, name).id for name in ("one", "two", "three")]
+    (workspace.datasets / names[1] / "import.json").write_text("[]")
+    listed = list_datasets(workspace)
+    assert [info["id"] for info in listed] == [names[2], names[0], names[1]]
+    assert listed[-1]["damaged"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"name": "x"}'])
+@pytest.mark.parametrize("name", ["import.json", "manifest.parquet"])
+def test_a_damaged_data_set_is_refused_with_what_to_do(workspace, film_folder, name, content):
+    dataset = importing.import_folder(workspace, film_folder({"a": 1}))
+    (dataset.folder / name).write_text(content)
+    with pytest.raises(DataError, match="is damaged: delete it and import it again"):
+        open_dataset(workspace, dataset.id)
+
+
+def test_a_deleted_data_set_is_not_found(workspace, film_folder):
+    dataset = importing.import_folder(workspace, film_folder({"a": 1}))
+    delete_dataset(workspace, dataset.id)
+    with pytest.raises(NotFound, match="no data set with the id"):
+        open_dataset(workspace, dataset.id)
+
+
+def test_kaggle_out_of_reach_says_what_to_do_instead(workspace, monkeypatch):
+    import kagglehub
+
+    def refuse(name):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(kagglehub, "dataset_download", refuse)
+    with pytest.raises(DataError, match="with a browser and import the zip file"):
+        importing.import_kaggle(workspace)
+
+
+def test_what_kaggle_fetched_is_imported(workspace, film_folder, monkeypatch):
+    import kagglehub
+
+    root = film_folder({"a": 2})
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(root))
+    assert importing.import_kaggle(workspace).name == "covid19-radiography-database"

@@ -1,0 +1,427 @@
+"""The Data set page: empty, with films, by address, and while data sets come and go."""
+
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from made_data import COUNTS, class_folders, made_database, made_dataset
+from streamlit.testing.v1 import AppTest
+
+from covid_core.data import dataset as data
+from covid_core.data import pixels
+from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.runs import jobs, store
+from covid_core.runs.store import JobFolder, Status
+
+TABS = ("Overview", "Films", "Pixels", "Sizes and sources", "Left out")
+
+
+@pytest.fixture(autouse=True)
+def on_this_machine(monkeypatch):
+    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[JobFolder]:
+    """Jobs that the page started; no process is made for them."""
+    launched: list[JobFolder] = []
+
+    def launch(job: JobFolder) -> None:
+        launched.append(job)
+        job.write_status(Status(store.FAILED, reason="not launched"))
+
+    monkeypatch.setattr(jobs, "launch", launch)
+    return launched
+
+
+def opened(**address: str) -> AppTest:
+    page = AppTest.from_file("../app.py", default_timeout=30).run()
+    page.switch_page("pages/dataset.py")
+    for name, value in address.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    elements = [*page.markdown, *page.info, *page.success, *page.error, *page.caption]
+    return "\n".join(element.value for element in elements).replace("\\", "")
+
+
+def pressed(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def button_named(page: AppTest, label: str):
+    return next(button for button in page.button if button.label.replace("\\", "") == label)
+
+
+def adding(page: AppTest, way: str) -> AppTest:
+    page.get_by_key("import-way").set_value(way).run()
+    return page
+
+
+def test_an_empty_workspace_offers_the_ways_to_fill_it(workspace):
+    page = opened()
+
+    assert "Nothing yet" in words(page)
+    assert button_named(page, "Draw the films")
+
+
+def test_the_answer_names_films_classes_imbalance_and_what_could_not_be_read(workspace, tmp_path):
+    made_dataset(tmp_path, workspace, broken=["COVID/torn.png"])
+
+    told = words(opened())
+
+    assert "14 films in 3 classes; Normal holds 57.1 %, 4.0 times as many as Viral Pneumonia." in told
+    assert "1 file could not be read." in told
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_opens_by_its_address(workspace, tmp_path, tab):
+    made_dataset(tmp_path, workspace)
+
+    page = opened(tab=tab)
+
+    assert not page.error
+    assert [t.label for t in page.tabs] == list(TABS)
+    assert all(bool(t.children) == (t.label == tab) for t in page.tabs)
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_is_quick_once_computed(workspace, tmp_path, tab):
+    made_dataset(tmp_path, workspace)
+    page = opened(tab=tab)
+
+    start = time.perf_counter()
+    page.run()
+
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
+    made_dataset(tmp_path, workspace, counts={"COVID": 3})
+
+    page = opened(tab=tab)
+
+    assert "there is nothing to tell apart" in words(page)
+
+
+def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
+    made_dataset(tmp_path, workspace, counts={"*A*": 2, "[B](http://x)": 3})
+
+    assert r"\[B\]\(http\:\/\/x\)".replace(r"\/", "/") in opened().markdown[0].value
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("Class weights", "A film of Viral Pneumonia counts 2.33, 4.0 times as much as one of Normal (0.58)."),
+        ("Undersampling", "2 films of each are kept, 6 in all, and 8 are thrown away, 57.1 % of everything."),
+        ("Oversampling", "10 draws in all: each film of Viral Pneumonia is seen 4.0 times per epoch."),
+        ("Augmentation", "the shares stay COVID 28.6 %, Normal 57.1 %, Viral Pneumonia 14.3 %."),
+    ],
+)
+def test_each_way_out_of_imbalance_is_told_in_figures(workspace, tmp_path, way, said):
+    made_dataset(tmp_path, workspace)
+    page = opened()
+
+    page.get_by_key("way-out").set_value(way).run()
+
+    assert said in words(page)
+
+
+def test_films_of_one_class_can_be_found_by_name(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
+    page = opened(tab="Films")
+
+    page.get_by_key(f"films-view-{dataset.id}").set_value("COVID").run()
+    page.text_input(key="films-find").set_value("covid-3").run()
+
+    assert "1 to 1 of 1 film" in words(page)
+
+
+def test_many_films_are_shown_page_by_page(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 35, "Normal": 3})
+    page = opened(tab="Films")
+
+    page.get_by_key(f"films-view-{dataset.id}").set_value("COVID").run()
+    page.get_by_key(f"films-page-{dataset.id}-COVID-").set_value(2).run()
+
+    assert "31 to 35 of 35 films" in words(page)
+
+
+def test_the_gallery_decodes_no_file(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    for path in (tmp_path / "films").rglob("*.png"):
+        path.unlink()
+
+    page = opened(tab="Films")
+
+    assert not page.error
+    assert any(button.label.replace("\\", "") == "COVID-1" for button in page.button)
+
+
+def test_a_film_opens_by_its_address_with_its_facts(workspace, tmp_path):
+    made_database(tmp_path, workspace, sources={"COVID": "https://example.org/covid"})
+
+    told = words(opened(film="COVID/COVID-2.png"))
+
+    assert "Size: 64 x 64 pixels" in told
+    assert "Source: https://example.org/covid" in told
+    assert "Lung mask: yes" in told
+
+
+def test_a_film_opens_by_its_name_and_steps_to_the_next(workspace, tmp_path):
+    made_database(tmp_path, workspace)
+    page = opened(tab="Films")
+
+    page = pressed(page, "sample-COVID/COVID-1.png")
+    assert page.query_params["film"] == "COVID/COVID-1.png"
+    page = pressed(page, "film-Next")
+
+    assert page.query_params["film"] == "COVID/COVID-2.png"
+
+
+def test_a_film_whose_file_is_gone_says_so(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    (tmp_path / "films/COVID/COVID-2.png").unlink()
+
+    assert "The file cannot be opened" in words(opened(film="COVID/COVID-2.png"))
+
+
+def test_an_unknown_film_in_the_address_is_forgotten(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+
+    page = opened(film="nonsense")
+
+    assert "film" not in page.query_params
+    assert "has no film 'nonsense'" in page.toast[0].value
+
+
+def test_missing_films_are_told_where_their_pixels_are_not_kept(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
+    pixels.pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE).unlink()
+    (tmp_path / "films/COVID/COVID-2.png").unlink()
+
+    assert "could be read at import and cannot be now" in words(opened(tab="Pixels"))
+
+
+def test_a_difference_along_the_edge_is_told_in_grey_levels(workspace, tmp_path):
+    made_dataset(tmp_path, workspace, levels={"COVID": 160, "Normal": 90, "Viral Pneumonia": 90})
+
+    assert "differ by 70 grey levels along the edge" in words(opened(tab="Pixels"))
+
+
+def test_few_films_in_a_class_are_named_as_chance(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+
+    assert "A class here has only 2 films" in words(opened(tab="Pixels"))
+
+
+def test_sources_that_give_the_class_away_are_told(workspace, tmp_path):
+    made_database(tmp_path, workspace, sources={label: f"site of {label}" for label in COUNTS})
+
+    told = words(opened(tab="Sizes and sources"))
+
+    assert "3 sources; whoever knows only the source and not the film names the class rightly for 100.0 %" in told
+
+
+def test_unknown_sources_are_told_as_unknown(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+
+    assert "No film here has a source on record" in words(opened(tab="Sizes and sources"))
+
+
+def test_different_proportions_are_pointed_out(workspace, tmp_path):
+    made_dataset(tmp_path, workspace, sizes={"COVID": (80, 64)})
+
+    assert "Their proportions differ" in words(opened(tab="Sizes and sources"))
+
+
+def test_files_that_could_not_be_read_are_listed_with_their_reason(workspace, tmp_path):
+    made_dataset(tmp_path, workspace, broken=["COVID/torn.png"])
+
+    table = opened(tab="Left out").dataframe[0].value
+
+    assert table.to_dict("records") == [
+        {"File": "COVID/torn.png", "Reason": "The file is not a readable PNG or JPEG image."}
+    ]
+
+
+def test_another_data_set_can_be_chosen_while_a_class_is_open(workspace, tmp_path):
+    _, first = made_dataset(tmp_path / "a", workspace, counts={"A": 2, "B": 3})
+    made_dataset(tmp_path / "b", workspace)
+    page = opened(tab="Films", dataset=first.id)
+    page.get_by_key(f"films-view-{first.id}").set_value("A").run()
+
+    page.selectbox[0].select_index(0).run()
+
+    assert not page.exception
+    assert "COVID" in words(page)
+
+
+# Adding data sets
+
+
+def test_synthetic_films_are_asked_for_as_the_form_says(workspace, started):
+    page = opened()
+    page.number_input[0].set_value(60)
+    page.number_input[1].set_value(7)
+    page.multiselect[0].set_value(["corner-tag"])
+
+    button_named(page, "Draw the films").click().run()
+
+    request = started[0].request()
+    assert request["kind"] == "phantom"
+    assert {name: request[name] for name in ("images", "seed", "plant", "name")} == {
+        "images": 60,
+        "seed": 7,
+        "plant": ["corner-tag"],
+        "name": "",
+    }
+
+
+def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, tmp_path, started):
+    films = class_folders(tmp_path / "mine", {"COVID": 2, "Lung_Opacity": 3, "Normal": 4})
+    page = adding(opened(), "Folder or zip on this machine")
+
+    page.text_input(key="import-path").set_value(str(films)).run()
+    assert "6 films of 9." in words(page)
+    pressed(page, "import-path-go")
+
+    request = started[0].request()
+    assert (request["kind"], request["source"], request["name"]) == ("import", str(films), "mine")
+    assert (request["classes"], request["remove_source"]) == (["COVID", "Normal"], False)
+
+
+@pytest.mark.parametrize("typed", ["/no/such/folder", "/no/such.zip", "x" * 5000], ids=["folder", "zip", "too long"])
+def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
+    page = adding(opened(), "Folder or zip on this machine")
+
+    page.text_input(key="import-path").set_value(typed).run()
+
+    assert not page.exception
+    assert len(page.error) == 1
+
+
+def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, tmp_path, started):
+    page = adding(opened(), "Upload a zip")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("COVID/note.txt", "x")
+
+    page.file_uploader[0].upload("my films.zip", content.getvalue()).run()
+    pressed(page, "import-zip-go")
+
+    request = started[0].request()
+    assert Path(request["source"]).parent == workspace.uploads
+    assert Path(request["source"]).read_bytes() == content.getvalue()
+    assert (request["name"], request["classes"], request["remove_source"]) == ("my films", None, True)
+
+
+def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace, started):
+    kept = workspace.uploads / "left.zip"
+    kept.write_bytes(b"x")
+    job = jobs.submit_job(workspace, "import", {"source": str(kept), "name": "left", "remove_source": True})
+    page = opened()
+    assert "Importing left failed. not launched" in words(page).replace("**", "")
+
+    pressed(page, f"dismiss-{job.id}")
+
+    assert not job.path.exists()
+    assert not kept.exists()
+
+
+def test_kaggle_is_asked_for_three_classes_unless_the_fourth_is_wanted(workspace, started):
+    page = adding(opened(), "Kaggle")
+
+    pressed(page, "import-kaggle-go")
+    adding(page, "Kaggle").toggle(key="import-kaggle-fourth").set_value(True).run()
+    pressed(page, "import-kaggle-go")
+
+    assert [job.request()["classes"] for job in started] == [
+        None,
+        ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"],
+    ]
+
+
+def running_job(workspace) -> JobFolder:
+    """An import at work, as its files tell it; the test holds the lock in its process's place."""
+    request = {"images": 60, "seed": 0, "plant": [], "name": ""}
+    job = store.create_job(workspace, "phantom", request)
+    job.write_status(
+        Status(store.RUNNING, progress=0.25, message="Drawing", started=time.time() - 20, seconds_left=60.0)
+    )
+    return job
+
+
+def test_a_running_import_shows_how_far_it_is_and_can_be_stopped(workspace):
+    job = running_job(workspace)
+    lock = job.lock
+    assert lock.try_acquire()
+    try:
+        page = opened()
+        assert "20 s so far, about 1 min 00 s left." in words(page)
+        pressed(page, f"stop-{job.id}")
+    finally:
+        lock.release()
+
+    assert job.stop_requested()
+
+
+def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
+    made_dataset(tmp_path / "old", workspace)
+    job = running_job(workspace)
+    lock = job.lock
+    assert lock.try_acquire()
+    page = opened()
+    _, new = made_dataset(tmp_path / "new", workspace, counts={"A": 2, "B": 3}, broken=["A/torn.png"])
+    (job.path / "result.json").write_text(f'{{"dataset": "{new.id}"}}')
+    job.write_status(Status(store.COMPLETED, progress=1.0))
+    lock.release()
+
+    page.run()
+
+    assert page.query_params["dataset"] == new.id
+    assert "is ready and selected: 5 films. 1 file could not be read" in words(page)
+
+
+def test_an_interrupted_import_is_told_with_its_reason(workspace):
+    running_job(workspace)
+
+    assert "Its process ended without a word." in words(opened())
+
+
+def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
+    page = opened()
+    page.expander(key="manage").open = True
+    page.session_state["manage"] = True
+    page.run()
+
+    pressed(page, f"delete-{dataset.id}")
+    assert "The table of 14 films is removed. The films themselves" in words(page)
+    assert data.list_datasets(workspace)
+    pressed(page, "delete-confirmed")
+
+    assert data.list_datasets(workspace) == []
+    assert len(list((tmp_path / "films").rglob("*.png"))) == 14
+
+
+def test_a_damaged_data_set_can_be_removed(workspace):
+    (workspace.datasets / "half-a-set").mkdir()
+    page = opened()
+    page.session_state["manage"] = True
+    page.run()
+
+    pressed(page, "delete-half-a-set")
+    pressed(page, "delete-confirmed")
+
+    assert data.list_datasets(workspace) == []

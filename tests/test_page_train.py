@@ -1,0 +1,417 @@
+"""The Train page: empty, with films, with runs in every state, with a broken run; and that a click makes the run."""
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+from made_runs import all_parts, made_run
+from streamlit.testing.v1 import AppTest
+
+from covid_core import presets, weights
+from covid_core.backbones import BACKBONES
+from covid_core.data import importing
+from covid_core.data.dataset import Dataset
+from covid_core.runs import jobs, store
+from covid_core.runs.store import Run, Status, Study
+from covid_core.workspace import Workspace
+
+PARTS = {"train": 12, "validation": 6, "test": 6}
+NEW, STUDIES, RUNS = ":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs"
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    """No network, no cached weights, and no process is started: a launched run waits."""
+    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for module in (presets, weights):
+        monkeypatch.setattr(module, "can_be_reached", lambda url: False)
+    monkeypatch.setattr(jobs, "launch", lambda folder: folder.write_launch(os.getpid(), folder.next_attempt()))
+
+
+@pytest.fixture
+def dataset(workspace, film_folder) -> Dataset:
+    return importing.import_folder(workspace, film_folder({"COVID": 10, "Normal": 14}), "Films")
+
+
+@pytest.fixture
+def cached_weights(tmp_path):
+    """MobileNetV2's weights lie in the cache, as far as anybody looks."""
+    folder = tmp_path / "keras" / "models"
+    folder.mkdir(parents=True)
+    for size in (128, 224):
+        (folder / BACKBONES["mobilenet_v2"].weights_name(size)).touch()
+
+
+def opened(section: str = NEW, **address: str) -> AppTest:
+    page = AppTest.from_file("../app.py", default_timeout=60).run()
+    page.switch_page("pages/train.py")
+    page.session_state["train-sections"] = section
+    for name, value in address.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    kinds = [page.title, page.markdown, page.info, page.warning, page.caption, page.error]
+    return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
+
+
+def labels(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
+
+
+def click(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def only_run(workspace: Workspace) -> Run:
+    runs, _ = store.list_runs(workspace)
+    assert len(runs) == 1
+    return runs[0]
+
+
+def ended(workspace: Workspace, state: str, name: str = "Mine", **status) -> Run:
+    run = made_run(workspace, all_parts(PARTS, 2), name, state=state, result={"accuracy": {"test": 5 / 6}})
+    run.write_status(replace(run.status(), **status))
+    return run
+
+
+def running(workspace: Workspace, **status) -> Run:
+    """A run whose status says that it trains; hold ``run.lock`` to make it true."""
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", state=store.FAILED)
+    now = time.time()
+    run.write_status(Status(store.RUNNING, progress=0.62, seconds_left=40, started=now - 60, updated=now, **status))
+    return run
+
+
+# Nothing yet
+
+
+def test_without_films_it_shows_the_way_to_them(workspace):
+    assert "No data set yet." in words(opened())
+
+
+def test_without_runs_it_says_so(workspace, dataset):
+    assert "Nothing has been trained yet." in words(opened())
+
+
+# A new run
+
+
+def test_one_click_trains_the_default(workspace, dataset, cached_weights):
+    click(opened(), "train")
+    assert only_run(workspace).spec.backbone == "mobilenet_v2"
+
+
+def test_without_weights_the_default_is_the_baseline_and_the_page_says_why(workspace, dataset):
+    page = opened()
+    assert "Baseline CNN, because the ImageNet weights of MobileNetV2 are neither" in words(page)
+
+
+def test_a_started_run_is_shown_at_once(workspace, dataset):
+    assert "How far is Baseline CNN?" in words(click(opened(), "train"))
+
+
+def test_a_run_without_a_name_is_called_after_its_backbone_and_numbered(workspace, dataset):
+    for _ in range(2):
+        click(opened(), "train")
+    assert {run.name for run in store.list_runs(workspace)[0]} == {"Baseline CNN", "Baseline CNN 2"}
+
+
+def test_fields_end_up_in_the_spec(workspace, dataset):
+    page = opened()
+    page.number_input(key="new_epochs").set_value(3)
+    page.number_input(key="new_test").set_value(20)
+    page.text_input(key="new_units").set_value("64, 32")
+    page.slider(key="new_zoom").set_value(10)
+    page.text_input(key="new_name").set_value("Small").run()
+    spec = only_run_spec(click(page, "train"), workspace)
+    assert (spec.epochs, spec.split.test, spec.head.units, spec.augmentation.zoom, spec.name) == (
+        3,
+        0.2,
+        (64, 32),
+        0.1,
+        "Small",
+    )
+
+
+def only_run_spec(_page: AppTest, workspace: Workspace):
+    return only_run(workspace).spec
+
+
+def test_another_backbone_brings_its_own_settings(workspace, dataset):
+    page = opened()
+    page.radio(key="new_backbone").set_value("resnet50").run()
+    assert (page.number_input(key="new_image_size").value, page.number_input(key="new_epochs").value) == (224, 60)
+
+
+def test_fine_tuning_asks_for_its_own_layers_and_rate(workspace, dataset):
+    page = opened()
+    page.radio(key="new_backbone").set_value("resnet50").run()
+    page.radio(key="new_mode").set_value("fine_tune").run()
+    assert page.number_input(key="new_tuned_layers").value == 10
+
+
+def test_missing_weights_are_told_beside_the_choice(workspace, dataset):
+    page = opened()
+    page.radio(key="new_backbone").set_value("vgg16").run()
+    assert "ImageNet weights of VGG16 at 224 px are neither on this machine" in words(page)
+
+
+def test_a_run_that_lacks_its_weights_is_refused(workspace, dataset):
+    page = opened()
+    page.radio(key="new_backbone").set_value("vgg16").run()
+    click(page, "train")
+    assert "choose a random start" in page.error[0].value.replace("\\", "") and not store.list_runs(workspace)[0]
+
+
+def test_a_random_start_is_taken_when_it_is_chosen(workspace, dataset):
+    page = opened()
+    page.radio(key="new_backbone").set_value("vgg16").run()
+    page.segmented_control(key="new_weights").set_value("random").run()
+    click(page, "train")
+    assert only_run(workspace).spec.weights == "random"
+
+
+def test_settings_that_break_a_rule_are_told_and_cannot_be_trained(workspace, dataset):
+    page = opened()
+    page.text_input(key="new_units").set_value("many").run()
+    assert page.button(key="train").disabled and "whole numbers such as 256" in words(page)
+
+
+def test_a_split_without_films_to_train_on_is_told(workspace, dataset):
+    page = opened()
+    page.number_input(key="new_test").set_value(60)
+    page.number_input(key="new_validation").set_value(60).run()
+    assert "leave at least 10 % for training" in words(page)
+
+
+def test_the_preview_shows_each_class_as_it_is_and_changed(workspace, dataset):
+    page = opened()
+    page.slider(key="new_rotation").set_value(20).run()
+    assert len(page.get("imgs")) == 2 * 4
+
+
+def test_without_changes_there_is_no_preview(workspace, dataset):
+    assert not opened().get("imgs")
+
+
+def test_fields_keep_their_values_in_another_section(workspace, dataset):
+    page = opened()
+    page.number_input(key="new_epochs").set_value(3).run()
+    for section in (RUNS, NEW):
+        page.session_state["train-sections"] = section
+        page.run()
+    assert page.number_input(key="new_epochs").value == 3
+
+
+def test_one_class_is_not_enough(workspace, dataset):
+    page = opened()
+    page.pills(key=f"classes-{dataset.id}").set_value(["COVID"]).run()
+    assert "Choose at least two classes" in words(page)
+
+
+# Studies
+
+
+def test_the_course_study_without_weights_names_the_backbones(workspace, dataset):
+    assert "ResNet50, VGG16, DenseNet121, MobileNetV2" in words(opened(STUDIES))
+
+
+def test_the_course_study_without_weights_is_refused(workspace, dataset):
+    page = click(opened(STUDIES), "queue-study")
+    assert "ImageNet weights of ResNet50" in words(page) and not store.list_runs(workspace)[0]
+
+
+def test_the_course_study_may_start_at_random_when_that_is_ticked(workspace, dataset):
+    page = opened(STUDIES)
+    page.checkbox(key="study_random").check().run()
+    click(page, "queue-study")
+    assert {run.spec.weights for run in store.list_runs(workspace)[0]} == {"random"}
+
+
+def test_the_runs_of_a_study_are_queued_on_one_split(workspace, dataset, cached_weights):
+    page = opened(STUDIES)
+    page.radio(key="study_preset").set_value("quick").run()
+    click(page, "queue-study")
+    assert len({run.split_hash for run in store.list_runs(workspace)[0]}) == 1
+
+
+def test_settings_for_all_runs_reach_every_run(workspace, dataset, cached_weights):
+    page = opened(STUDIES)
+    page.radio(key="study_preset").set_value("quick").run()
+    page.text_area(key="study_settings").set_value("epochs=2\n").run()
+    click(page, "queue-study")
+    assert {run.spec.epochs for run in store.list_runs(workspace)[0]} == {2}
+
+
+def test_a_setting_that_does_not_exist_is_told(workspace, dataset):
+    page = opened(STUDIES)
+    page.text_area(key="study_settings").set_value("epoch=2").run()
+    assert "There is no setting 'epoch'" in words(page)
+
+
+def test_where_the_course_was_left_is_stated(workspace, dataset):
+    assert presets.COURSE_DEVIATIONS[0] in words(opened(STUDIES))
+
+
+def made_study(workspace: Workspace, *runs: Run) -> Study:
+    study = Study("study-1", "Two runs", "quick", time.time(), tuple(run.id for run in runs))
+    store.write_study(workspace, study)
+    return study
+
+
+def test_a_study_tells_how_its_runs_ended(workspace):
+    made_study(workspace, ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED))
+    assert "1 finished, 1 stopped" in words(opened(STUDIES))
+
+
+def test_a_study_resumes_the_runs_that_ended_early(workspace):
+    runs = ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED)
+    study = made_study(workspace, *runs)
+    click(opened(STUDIES), f"resume-{study.id}")
+    assert [run.status().state for run in runs] == [store.COMPLETED, store.QUEUED]
+
+
+def test_a_study_can_be_dissolved_and_leaves_its_runs(workspace):
+    study = made_study(workspace, ended(workspace, store.COMPLETED))
+    click(opened(STUDIES), f"dissolve-{study.id}")
+    assert (len(store.list_studies(workspace)), len(store.list_runs(workspace)[0])) == (0, 1)
+
+
+def test_a_study_with_a_deleted_run_says_so(workspace):
+    kept, gone = ended(workspace, store.COMPLETED), ended(workspace, store.COMPLETED)
+    made_study(workspace, kept, gone)
+    jobs.delete(gone)
+    assert "1 finished, 1 deleted or damaged" in words(opened(STUDIES))
+
+
+def test_a_deleted_study_takes_its_runs_along(workspace):
+    study = made_study(workspace, ended(workspace, store.COMPLETED))
+    click(opened(STUDIES), f"delete-{study.id}")
+    assert not store.list_runs(workspace)[0]
+
+
+# The list of runs
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [(store.COMPLETED, "Finished"), (store.STOPPED, "Stopped"), (store.FAILED, "Failed"), ("running", "Interrupted")],
+)
+def test_the_list_names_the_state_of_a_run(workspace, state, word):
+    ended(workspace, state)
+    assert f"-badge[{word}]" in words(opened(RUNS))
+
+
+def test_the_list_tells_the_test_accuracy(workspace):
+    ended(workspace, store.COMPLETED)
+    assert "83.3 % of test films right" in words(opened(RUNS))
+
+
+def test_a_waiting_run_tells_its_place(workspace, dataset):
+    for _ in range(2):
+        click(opened(), "train")
+    assert "Waits; 1 run before it" in words(opened(RUNS))
+
+
+def test_a_run_that_trains_tells_how_far_it_is(workspace):
+    run = running(workspace)
+    lock = run.lock
+    assert lock.try_acquire()
+    try:
+        assert "Mine trains: **62 %, 40 s left**" in words(opened(RUNS))
+    finally:
+        lock.release()
+
+
+def test_a_damaged_run_is_named_and_the_others_stay(workspace):
+    ended(workspace, store.COMPLETED, "Whole")
+    broken = ended(workspace, store.COMPLETED, "Torn")
+    (broken.path / "result.json").write_text("{")
+    page = opened(RUNS)
+    assert "result.json is missing or damaged" in words(page) and "**Whole**" in words(page)
+
+
+def test_a_run_name_is_shown_letter_by_letter(workspace):
+    ended(workspace, store.COMPLETED, "**loud** [link](http://x)")
+    page = opened(RUNS)
+    assert any(r"\*\*loud\*\* \[link\]\(http" in element.value for element in page.markdown)
+
+
+def test_delete_asks_and_says_what_will_be_gone(workspace):
+    ended(workspace, store.COMPLETED)
+    assert "its model, its scores for every film" in words(opened(RUNS))
+
+
+def test_delete_removes_the_run(workspace):
+    run = ended(workspace, store.COMPLETED)
+    click(opened(RUNS), f"delete-{run.id}")
+    assert not store.list_runs(workspace)[0]
+
+
+def test_stop_asks_the_run_to_stop(workspace, dataset):
+    page = click(opened(), "train")
+    run = only_run(workspace)
+    click(page, f"stop-{run.id}")
+    assert run.stop_requested()
+
+
+# One run
+
+
+def test_a_finished_run_tells_what_came_of_it(workspace):
+    run = ended(workspace, store.COMPLETED)
+    assert "It answers **83.3 %** of 6 test films rightly" in words(opened(run=run.id))
+
+
+def test_a_finished_run_leads_to_compare_and_predict(workspace):
+    run = ended(workspace, store.COMPLETED)
+    assert {"Compare", "Predict"} <= set(labels(opened(run=run.id)))
+
+
+def test_a_run_shows_its_curves(workspace):
+    run = ended(workspace, store.COMPLETED)
+    assert len(opened(run=run.id).get("plotly_chart")) == 2
+
+
+def test_a_failed_run_tells_its_reason_and_its_log(workspace):
+    run = ended(workspace, store.FAILED, reason="The loss is not a number.")
+    run.log_path.write_text("last words")
+    page = opened(run=run.id)
+    assert "The loss is not a number." in words(page) and "last words" in page.code[0].value
+
+
+def test_an_interrupted_run_can_be_resumed(workspace):
+    run = running(workspace)
+    click(opened(run=run.id), f"resume-{run.id}")
+    assert run.status().state == store.QUEUED
+
+
+def test_a_run_that_was_stopped_too_early_says_that_nothing_is_kept(workspace):
+    run = ended(workspace, store.FAILED)
+    run.write_status(Status(store.STOPPED))
+    assert "Stopped before there was anything to keep." in words(opened(run=run.id))
+
+
+def test_the_run_view_tells_the_origin_of_the_weights_and_the_check(workspace):
+    facts = {"weights": {"origin": "random"}, "parity": {"largest_difference": 2e-7, "films": 6}}
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=facts)
+    page = opened(run=run.id)
+    assert "Starting weights: random." in words(page) and "differ by 2e-07 at most" in words(page)
+
+
+def test_an_address_of_a_run_that_is_gone_is_told(workspace):
+    assert "There is no run with the id 'gone'" in words(opened(run="gone"))
+
+
+def test_an_address_of_a_damaged_run_is_told(workspace):
+    run = ended(workspace, store.COMPLETED)
+    (run.path / "spec.json").write_text("{")
+    assert "spec.json is missing or damaged" in words(opened(run=run.id))
