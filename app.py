@@ -1,10 +1,15 @@
 """Second Look: the pages in the order in which data travels. Start: ``streamlit run app.py``."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.components import gate, notices, shell
 
-st.set_page_config(page_title="Second Look", page_icon=":material/radiology:", layout="wide")
+# A file of ours: the browser would fetch a Material symbol for the tab from another host.
+ICON = Path(__file__).parent / "pages" / "components" / "icon.png"
+
+st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
 
 PAGES = {
     "": [st.Page("pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],

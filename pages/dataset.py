@@ -293,7 +293,7 @@ def _pixels(dataset: Dataset) -> None:
     pixels = _with_progress(lambda progress: summary.pixel_summary(shell.workspace(), dataset, progress))
     if pixels.films.min() < FEW_FILMS:
         st.info(
-            f"A class here has only {plural(int(pixels.films.min()), 'film')}: much of what differs below is chance.",
+            f"A class here has only {plural(int(pixels.films.min()), 'film')}: some of what differs below is chance.",
             icon=":material/info:",
         )
     _exposure(pixels)
@@ -329,8 +329,8 @@ def _histograms(pixels: PixelSummary) -> None:
     black = ", ".join(f"{shell.plain(c)} {share(row[0])}" for c, row in zip(pixels.classes, shares, strict=True))
     st.markdown(
         "All pixels of all films of a class, counted by grey level: air and lungs on the left, bone and soft tissue on "
-        f"the right. Pure black is margin, not patient: {black}. Spikes and combs come from how an archive stored its "
-        "films, and a network reads them like a watermark."
+        f"the right. Pure black is margin or lost exposure, not anatomy: {black}. Spikes and combs come from how an "
+        "archive stored its films, and a network reads them like a watermark."
     )
     shell.chart(figures.intensity_lines(shares, pixels.classes), "grey-levels", alt="Grey-level histogram per class")
 
@@ -375,7 +375,7 @@ def _differences_in_words(table: pd.DataFrame) -> str:
         f"hardly any lung is, and by {row['inside']:.0f} inside it.**"
     )
     if row["border"] > row["inside"]:
-        text += " More outside the lungs than inside: the frame alone tells these two apart."
+        text += " Framing and exposure set these two apart at least as much as the lungs do."
     return text
 
 

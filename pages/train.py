@@ -63,10 +63,11 @@ def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
 
 
 def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[live.Seen]) -> None:
+    if studies.any_yet():
+        studies.list_all(seen, st.query_params.get("study", ""))
+        st.subheader("New study")
     if dataset and not _needs_classes(classes):
         studies.new_study(dataset, classes)
-    st.subheader("Studies so far")
-    studies.list_all(seen, st.query_params.get("study", ""))
 
 
 def _runs(seen: list[live.Seen], broken: list[BrokenRun]) -> None:

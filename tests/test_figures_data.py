@@ -106,7 +106,7 @@ def test_many_sources_end_in_one_bar_for_the_rest_and_one_for_the_unknown():
 
     figure = figures.source_bars(summary.source_table(films, ["A"]))
 
-    assert list(figure.layout.yaxis.ticktext[-2:]) == ["8 other sources", summary.UNKNOWN_SOURCE]
+    assert [note.text for note in figure.layout.annotations[-2:]] == ["8 other sources", summary.UNKNOWN_SOURCE]
     assert sum(figure.data[0].x) == 21
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -238,3 +239,18 @@ def test_what_kaggle_fetched_is_imported(workspace, film_folder, monkeypatch):
     root = film_folder({"a": 2})
     monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(root))
     assert importing.import_kaggle(workspace).name == "covid19-radiography-database"
+
+
+def test_an_archive_is_surveyed_by_its_names_alone(tmp_path):
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        for name in ("db/A/images/1.png", "db/A/masks/1.png", "db/B/2.jpg", "__MACOSX/B/._2.jpg", "db/readme.txt"):
+            archive.writestr(name, b"")
+    assert importing.survey_archive(tmp_path / "films.zip") == {"A": 1, "B": 1}
+
+
+def test_deleting_a_data_set_removes_what_was_derived_from_its_films(workspace, film_folder):
+    imported = importing.import_folder(workspace, film_folder({"A": 2, "B": 2}))
+    assert list(workspace.pixels.iterdir())
+    delete_dataset(workspace, imported.id)
+    assert not list(workspace.pixels.iterdir())
+    assert not list(workspace.datasets.iterdir())

@@ -131,18 +131,16 @@ def test_fields_end_up_in_the_spec(workspace, dataset):
     page.text_input(key="new_units").set_value("64, 32")
     page.slider(key="new_zoom").set_value(10)
     page.text_input(key="new_name").set_value("Small").run()
-    spec = only_run_spec(click(page, "train"), workspace)
-    assert (spec.epochs, spec.split.test, spec.head.units, spec.augmentation.zoom, spec.name) == (
-        3,
-        0.2,
-        (64, 32),
-        0.1,
-        "Small",
-    )
+    click(page, "train")
+    spec = only_run(workspace).spec
+    found = spec.epochs, spec.split.test, spec.head.units, spec.augmentation.zoom, spec.name
+    assert found == (3, 0.2, (64, 32), 0.1, "Small")
 
 
-def only_run_spec(_page: AppTest, workspace: Workspace):
-    return only_run(workspace).spec
+def test_a_backbone_chosen_after_the_baseline_starts_from_imagenet_and_frozen(workspace, dataset):
+    page = opened()
+    page.radio(key="new_backbone").set_value("resnet50").run()
+    assert (page.segmented_control(key="new_weights").value, page.radio(key="new_mode").value) == ("imagenet", "frozen")
 
 
 def test_another_backbone_brings_its_own_settings(workspace, dataset):
@@ -195,11 +193,11 @@ def test_a_split_without_films_to_train_on_is_told(workspace, dataset):
 def test_the_preview_shows_each_class_as_it_is_and_changed(workspace, dataset):
     page = opened()
     page.slider(key="new_rotation").set_value(20).run()
-    assert len(page.get("imgs")) == 2 * 4
+    assert len(page.get("image")) == 2 * 4
 
 
 def test_without_changes_there_is_no_preview(workspace, dataset):
-    assert not opened().get("imgs")
+    assert not opened().get("image")
 
 
 def test_fields_keep_their_values_in_another_section(workspace, dataset):
@@ -257,6 +255,12 @@ def test_a_setting_that_does_not_exist_is_told(workspace, dataset):
     assert "There is no setting 'epoch'" in words(page)
 
 
+def test_the_plan_says_which_runs_start_at_random(workspace, dataset):
+    page = opened(STUDIES)
+    page.checkbox(key="study_random").check().run()
+    assert all("random start" in strategy for strategy in page.dataframe[0].value["Special strategy"][1:])
+
+
 def test_where_the_course_was_left_is_stated(workspace, dataset):
     assert presets.COURSE_DEVIATIONS[0] in words(opened(STUDIES))
 
@@ -292,6 +296,14 @@ def test_a_study_with_a_deleted_run_says_so(workspace):
     assert "1 finished, 1 deleted or damaged" in words(opened(STUDIES))
 
 
+def test_a_study_resumes_although_one_of_its_runs_was_deleted(workspace):
+    gone, stopped = ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED)
+    study = made_study(workspace, gone, stopped)
+    jobs.delete(gone)
+    click(opened(STUDIES), f"resume-{study.id}")
+    assert stopped.status().state == store.QUEUED
+
+
 def test_a_deleted_study_takes_its_runs_along(workspace):
     study = made_study(workspace, ended(workspace, store.COMPLETED))
     click(opened(STUDIES), f"delete-{study.id}")
@@ -319,6 +331,12 @@ def test_a_waiting_run_tells_its_place(workspace, dataset):
     for _ in range(2):
         click(opened(), "train")
     assert "Waits; 1 run before it" in words(opened(RUNS))
+
+
+def test_a_long_queue_is_shown_in_part_and_counted(workspace, dataset):
+    for _ in range(6):
+        click(opened(), "train")
+    assert "2 more runs wait; see Runs below." in words(opened())
 
 
 def test_a_run_that_trains_tells_how_far_it_is(workspace):
@@ -359,7 +377,7 @@ def test_delete_removes_the_run(workspace):
 def test_stop_asks_the_run_to_stop(workspace, dataset):
     page = click(opened(), "train")
     run = only_run(workspace)
-    click(page, f"stop-{run.id}")
+    click(page, f"stop-top-{run.id}")
     assert run.stop_requested()
 
 
@@ -415,3 +433,9 @@ def test_an_address_of_a_damaged_run_is_told(workspace):
     run = ended(workspace, store.COMPLETED)
     (run.path / "spec.json").write_text("{")
     assert "spec.json is missing or damaged" in words(opened(run=run.id))
+
+
+def test_a_variant_starts_from_the_settings_of_its_run(workspace, dataset):
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", epochs=None, learning_rate=0.02)
+    page = click(opened(run=run.id), f"variant-{run.id}")
+    assert page.number_input(key="new_learning_rate").value == 0.02

@@ -4,6 +4,7 @@ import pytest
 
 from covid_core import presets
 from covid_core.backbones import BACKBONES
+from covid_core.data import importing
 from covid_core.errors import InvalidChoice
 from covid_core.specs import SplitSpec, StudySpec, TrainingSpec, parse
 
@@ -204,10 +205,25 @@ def test_a_random_start_is_written_into_the_runs_that_it_is_meant_for(no_network
     ]
 
 
-def test_the_default_is_a_pretrained_backbone_where_its_weights_are_to_be_had(monkeypatch, no_network):
+def default(workspace, film_folder) -> TrainingSpec:
+    dataset = importing.import_folder(workspace, film_folder({"COVID": 3, "Normal": 3}), "Films")
+    return presets.default_spec(dataset.id, workspace)
+
+
+def test_the_default_is_a_pretrained_backbone_where_its_weights_can_be_downloaded(
+    monkeypatch, no_network, workspace, film_folder
+):
     monkeypatch.setattr(presets, "can_be_reached", lambda url: True)
-    backbone = BACKBONES[presets.DEFAULT_BACKBONE]
-    assert presets.weights_state(backbone, presets.DEFAULT_SIZE) == presets.DOWNLOADABLE
+    assert default(workspace, film_folder).backbone == "mobilenet_v2"
+
+
+def test_the_default_is_the_baseline_where_no_weights_are_to_be_had(no_network, workspace, film_folder):
+    found = default(workspace, film_folder)
+    assert (found.backbone, found.image_size, found.epochs, found.optimizer) == ("baseline_cnn", 128, 15, "adam")
+
+
+def test_the_default_tells_all_classes_apart(no_network, workspace, film_folder):
+    assert default(workspace, film_folder).classes == ("COVID", "Normal")
 
 
 def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):

@@ -4,6 +4,7 @@ Files of ``datasets/ID/``: ``manifest.parquet`` (written once by import), ``impo
 out), and ``files/`` where the films came from an archive or were made here.
 """
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from covid_core import files
 from covid_core.errors import DataError
 from covid_core.workspace import Workspace, folder_of, list_folders
 
+KEY_LENGTH = 16  # digits of a hash at the start of a cached file's name: enough never to meet another
 MANIFEST_COLUMNS = (
     "image_id",
     "path",
@@ -147,5 +149,19 @@ def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def delete_dataset(workspace: Workspace, identifier: str) -> None:
-    """Remove a data set's folder with the films that were made or unpacked in it. Films elsewhere stay."""
-    files.remove_folder(folder_of(workspace.datasets, identifier, "data set"))
+    """Remove a data set with the films that were made or unpacked in it, and all that was derived from its films.
+
+    Films elsewhere stay. Another data set of the same films loses nothing but time: its caches are made again.
+    """
+    folder = folder_of(workspace.datasets, identifier, "data set")
+    with contextlib.suppress(DataError):  # a damaged one has no key left to find its caches by
+        dataset = open_dataset(workspace, identifier)
+        for cache, key in ((workspace.pixels, dataset.pixels_key), (workspace.features, dataset.pixels_key)):
+            _remove_all(cache, key[:KEY_LENGTH])
+        _remove_all(workspace.tables, dataset.version[:KEY_LENGTH])
+    files.remove_folder(folder)
+
+
+def _remove_all(folder: Path, prefix: str) -> None:
+    for path in folder.glob(f"{prefix}*"):
+        path.unlink(missing_ok=True)

@@ -10,10 +10,11 @@ import os
 import shutil
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -63,6 +64,30 @@ def survey(root: Path) -> dict[str, int]:
     """Image files per class below ``root``, in either layout. Raises DataError when there are none."""
     with _opening(root):
         return {label: len(found) for label, found in _class_files(_data_root(root)).items()}
+
+
+def survey_archive(archive: Path | BinaryIO) -> dict[str, int]:
+    """Image files per class in a zip archive, from its list of names alone. Raises DataError when there are none."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = [PurePosixPath(member.filename) for member in opened.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise DataError(f"The archive cannot be read: {error}.") from error
+    labels = Counter(
+        _class_in_archive(name) for name in names if name.suffix.lower() in SUFFIXES and not _is_hidden(name)
+    )
+    found = {label: labels[label] for label in sorted(labels) if label}
+    if not found:
+        raise DataError("The archive holds no class folders with PNG or JPEG films.")
+    return found
+
+
+def _class_in_archive(name: PurePosixPath) -> str:
+    """The class folder of an image in an archive; nothing for masks and for files outside of any folder."""
+    folders = name.parts[:-1]
+    if not folders or folders[-1] == "masks" or folders[0] == "__MACOSX":
+        return ""
+    return folders[-1] if folders[-1] != "images" else (folders[-2] if len(folders) > 1 else "")
 
 
 def import_folder(
@@ -287,7 +312,7 @@ def _natural(path: Path) -> tuple[int, str]:
     return len(path.stem), path.stem
 
 
-def _is_hidden(path: Path) -> bool:
+def _is_hidden(path: PurePath) -> bool:
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 

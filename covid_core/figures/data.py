@@ -20,9 +20,10 @@ GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
 # Black is "no difference", as films lie on black; the two ends are told apart with any kind of colour vision.
 DIFFERENCE_SCALE = [[0, "#56B4E9"], [0.5, "#000000"], [1, "#E69F00"]]
 LEAST_RANGE = 10  # grey levels; below it a difference of mean images is noise and must not fill the scale
-PICTURES_HEIGHT = 300
+PICTURES_HEIGHT = 270
 MOST_SOURCES = 12  # bars that are told apart at a glance; the rest is one bar
-LONGEST_SOURCE = 48  # characters of a web address beside its bar
+LONGEST_SOURCE = 44  # characters of a web address above its bar; more are wider than a phone
+SOURCE_HEIGHT = 48  # pixels of a bar with its name
 DOT_AREA = 40  # pixels across for the most frequent size
 
 
@@ -150,7 +151,14 @@ def _pictures(
         figure.update_layout({f"yaxis{number}": {"scaleanchor": f"x{number}"}})
     figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
     settled(figure, height=90 + PICTURES_HEIGHT * rows)
-    bar = {"orientation": "h", "y": -0.02, "yanchor": "top", "thickness": 10, "title": {"text": quantity}}
+    bar = {
+        "orientation": "h",
+        "y": -0.02,
+        "yanchor": "top",
+        "thickness": 10,
+        "title": {"text": quantity, "side": "top"},
+    }
+    bar |= {"tickvals": [low, (low + high) / 2, high], "tickangle": 0}
     figure.update_layout(
         coloraxis={"colorscale": scale, "cmin": low, "cmax": high, "colorbar": bar}, margin={"t": 56, "b": 24}
     )
@@ -208,12 +216,13 @@ def size_dots(table: pd.DataFrame) -> go.Figure:
 def source_bars(table: pd.DataFrame) -> go.Figure:
     """Films per source and class, from ``summary.source_table``: a source in one colour gives the class away."""
     shown = _largest_sources(table)
-    places = list(range(len(shown)))  # two sources may look the same when shortened, so names are only written beside
+    places = list(range(len(shown)))  # two sources may look the same when shortened, so names are no axis
     figure = go.Figure()
     for label, colour in class_colours(table.columns).items():
         figure.add_bar(
             y=places,
             x=shown[label],
+            width=0.45,
             name=literal(label),
             orientation="h",
             marker={"color": colour},
@@ -222,9 +231,12 @@ def source_bars(table: pd.DataFrame) -> go.Figure:
         )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="Films", tickformat=",")
-    names = [_short(str(source)) for source in shown.index]
-    figure.update_yaxes(tickvals=places, ticktext=names, range=[len(places) - 0.5, -0.5])
-    return settled(figure, height=110 + 32 * len(shown))
+    for place, source in zip(places, shown.index, strict=True):  # above its bar, since names are as wide as a phone
+        above = {"x": 0, "y": place - 0.25, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        figure.add_annotation(text=_short(str(source)), **above)
+    figure.update_yaxes(visible=False, range=[len(places) - 0.5, -0.75])
+    settled(figure, height=120 + SOURCE_HEIGHT * len(shown))
+    return figure.update_layout(legend={"traceorder": "normal"})
 
 
 def _largest_sources(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,10 @@ LONG_NAME = 9  # letters from which an axis label is broken at its spaces
 CELL_HEIGHT = 76  # pixels; two lines of text and room for a finger
 ROW_HEIGHT = 46  # pixels per run of a dot plot
 LEGEND_ROW = 20  # pixels
+COST_TICKS = {  # round times on the logarithmic axis of the cost
+    "seconds": (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 10_800, 36_000),
+    "milliseconds": (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+}
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 
 
@@ -187,7 +191,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
         cost: "seconds" (of training) or "milliseconds" (per film).
         majority: share of the majority class, drawn as a line.
     """
-    titles = {"seconds": "Training time (seconds)", "milliseconds": "Time per film (milliseconds)"}
+    titles = {"seconds": "Training time", "milliseconds": "Time per film"}
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
     figure = go.Figure()
     for position, row in enumerate(points.itertuples()):
@@ -200,7 +204,8 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
             annotation={"text": f"Majority class {share(majority)}", "font": {"color": NEUTRAL}},
             annotation_position="bottom right",
         )
-    figure.update_xaxes(title=titles[cost], type="log")
+    ticks = COST_TICKS[cost]
+    figure.update_xaxes(title=titles[cost], type="log", tickvals=ticks, ticktext=[worded(tick) for tick in ticks])
     figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
     return _with_legend(figure, height=380, per_row=4)
 

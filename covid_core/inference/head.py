@@ -51,12 +51,12 @@ class Head:
     def load(cls, path: Path) -> "Head":
         """Read what ``save`` wrote. Raises RunDamaged."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 count = sum(name.startswith("weights_") for name in stored.files)
                 weights = tuple(stored[f"weights_{i}"] for i in range(count))
                 biases = tuple(stored[f"biases_{i}"] for i in range(count))
                 return cls(str(stored["pooling"]), weights, biases)
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
     def _forward(self, features: np.ndarray) -> list[np.ndarray]:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
 from covid_core import files
-from covid_core.errors import RunError, Stopped
+from covid_core.errors import RunDamaged, RunError, Stopped
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress
 
@@ -262,10 +263,13 @@ def _save_checkpoint(path: Path, memory: Memory, model: keras.Model) -> None:
 def _load_checkpoint(path: Path) -> _Stored | None:
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as stored:
-        counters = json.loads(str(stored["memory"]))
-        groups = {
-            group: [stored[f"{group}_{i}"] for i in range(sum(n.startswith(f"{group}_") for n in stored.files))]
-            for group in ("weights", "optimizer", "best")
-        }
-    return _Stored(Memory(**counters, best=groups["best"]), groups["weights"], groups["optimizer"])
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            counters = json.loads(str(stored["memory"]))
+            groups = {
+                group: [stored[f"{group}_{i}"] for i in range(sum(n.startswith(f"{group}_") for n in stored.files))]
+                for group in ("weights", "optimizer", "best")
+            }
+            return _Stored(Memory(**counters, best=groups["best"]), groups["weights"], groups["optimizer"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise RunDamaged("The checkpoint is damaged, so the run cannot go on. Start it anew.") from error

@@ -82,12 +82,12 @@ def pool_layers(maps: list[keras.KerasTensor], pooling: str) -> keras.KerasTenso
 
 def to_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Model:
     """Trunk and head as one model that returns logits, for training: the same layers, not copies."""
-    return keras.Model(trunk.inputs, head(pool_layers(trunk.outputs, pooling)), name="classifier")
+    return keras.Model(trunk.input, head(pool_layers(trunk.outputs, pooling)), name="classifier")
 
 
 def with_scores(classifier: keras.Model) -> keras.Model:
     """The model that is saved: as ``to_logits``, with a softmax after it."""
-    return keras.Model(classifier.inputs, layers.Softmax(name="scores")(classifier.outputs[0]), name="second_look")
+    return keras.Model(classifier.input, layers.Softmax(name="scores")(classifier.outputs[0]), name="second_look")
 
 
 def head_arrays(head: keras.Model, pooling: str) -> Head:
@@ -160,7 +160,7 @@ def cut_before_last(trunk: keras.Model, layer_count: int) -> tuple[str, int]:
 def split_at(trunk: keras.Model, boundary: str) -> tuple[keras.Model, keras.Model]:
     """The trunk as two models that share its layers: film to boundary, boundary to the last map."""
     tensor = trunk.get_layer(boundary).output
-    return keras.Model(trunk.inputs, [tensor], name="frozen"), keras.Model(tensor, trunk.outputs, name="tail")
+    return keras.Model(trunk.input, [tensor], name="frozen"), keras.Model(tensor, trunk.outputs, name="tail")
 
 
 def _inputs_of(layer: layers.Layer) -> list[keras.KerasTensor]:

@@ -73,7 +73,8 @@ def publish(plan: Plan, trained: Trained, start: Path | None) -> None:
             **trained.facts,
         }
     )
-    run.checkpoint_path.unlink(missing_ok=True)
+    if not plan.fit.was_stopped:  # a stopped run goes on from there
+        run.checkpoint_path.unlink(missing_ok=True)
 
 
 def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:

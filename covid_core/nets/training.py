@@ -18,7 +18,7 @@ import pandas as pd
 from covid_core import weights
 from covid_core.backbones import backbone_named
 from covid_core.data import augment
-from covid_core.data.dataset import open_dataset
+from covid_core.data.dataset import KEY_LENGTH, open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
 from covid_core.nets import devices, model, publishing, trunk
@@ -91,7 +91,7 @@ def _train_frozen(plan: Plan, start: Path | None) -> Trained:
 def _features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarray:
     """Features of the run's films, float32 (films of the run, d)."""
     films = plan.films
-    name = f"{films.dataset.pixels_key[:16]}-{key}-{pooling}"
+    name = f"{films.dataset.pixels_key[:KEY_LENGTH]}-{key}-{pooling}"
     table = trunk.cached_features(
         plan.workspace, name, films.pixels, films.rows, maps, pooling, part_of(plan.report, 0.1, _share_of_plain(plan))
     )
@@ -210,7 +210,7 @@ def _train_tail(plan: Plan, start: Path | None) -> Trained:
 def _boundary(plan: Plan, key: str, maps: trunk.Maps) -> np.ndarray:
     """Activations at the boundary of all films, one row per film of the data set, memory-mapped."""
     films = plan.films
-    name = f"{films.dataset.pixels_key[:16]}-{key}-{trunk.RAW}"
+    name = f"{films.dataset.pixels_key[:KEY_LENGTH]}-{key}-{trunk.RAW}"
     progress = part_of(plan.report, 0.1, 0.9)
     return trunk.cached_features(plan.workspace, name, films.pixels, films.rows, maps, trunk.RAW, progress)
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from covid_core import files, weights
 from covid_core.backbones import backbone_named
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
-from covid_core.errors import CovidCoreError, DataError, JobRefused
+from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run, Study
 from covid_core.specs import StudySpec, TrainingSpec
@@ -88,6 +89,7 @@ def launch(folder: JobFolder) -> None:
             **_detached(),
         )
     folder.write_launch(process.pid, attempt)
+    threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie
 
 
 def stop(folder: JobFolder) -> None:
@@ -116,10 +118,11 @@ def resume_study(workspace: Workspace, study: Study) -> list[str]:
     """Resume every run of a study that ended early. Returns their ids."""
     resumed = []
     for identifier in study.runs:
-        run = store.open_run(workspace, identifier)
-        if run.status().state in (store.INTERRUPTED, store.STOPPED, store.FAILED):
-            resume(run)
-            resumed.append(identifier)
+        with contextlib.suppress(NotFound):  # a run that was deleted since
+            run = store.open_run(workspace, identifier)
+            if run.status().state in (store.INTERRUPTED, store.STOPPED, store.FAILED):
+                resume(run)
+                resumed.append(identifier)
     return resumed
 
 

@@ -19,7 +19,6 @@ from covid_core.workspace import Workspace
 LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
 SLOT_POLL = 0.5  # seconds between looks at the queue
 REPORT_EVERY = 0.4  # seconds between writes of status.json while work goes on
-OUT_OF_MEMORY = "Out of memory. Try a smaller batch size or smaller films."
 TENSORFLOW_OUT_OF_MEMORY = "ResourceExhaustedError"  # by name: the class itself would cost TensorFlow's start
 ESTIMATE_FROM = 0.02  # share of the work after which the time left can be told
 
@@ -82,32 +81,42 @@ def main(path: Path, attempt: int) -> int:
         print(f"{path.name} is being done by another process.", file=sys.stderr)
         return 0
     jobs.lower_priority()
-    reporter = Reporter(folder, attempt)
+    try:
+        return _work(workspace, folder, Reporter(folder, attempt))
+    finally:
+        lock.release()
+
+
+def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
+    """Wait, work, and say how it ended. Returns the exit code."""
+    slot = None
     try:
         slot = _wait_for_slot(workspace, folder, reporter)
         reporter.begin()
         finished = _train(workspace, folder, reporter) if isinstance(folder, Run) else _do(workspace, folder, reporter)
         reporter.end(store.COMPLETED if finished else store.STOPPED)
-        slot.release()
-        return 0
     except Stopped as stop:
         reporter.end(store.STOPPED, str(stop))
-        return 0
-    except CovidCoreError as error:
-        traceback.print_exc()
-        reporter.end(store.FAILED, str(error))
-    except MemoryError:
-        traceback.print_exc()
-        reporter.end(store.FAILED, OUT_OF_MEMORY)
-    except OSError as error:
-        traceback.print_exc()
-        reporter.end(store.FAILED, f"The disk or a file failed: {error.strerror or error}.")
     except Exception as error:
         traceback.print_exc()
-        kind = type(error).__name__
-        bug = f"A bug in Second Look ended the job ({kind}). The log has details."
-        reporter.end(store.FAILED, OUT_OF_MEMORY if kind == TENSORFLOW_OUT_OF_MEMORY else bug)
-    return 1
+        reporter.end(store.FAILED, _reason(error))
+        return 1
+    finally:
+        if slot is not None:
+            slot.release()
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    """Why a job failed, in a sentence for the user."""
+    kind = type(error).__name__
+    if isinstance(error, CovidCoreError):
+        return str(error)
+    if isinstance(error, MemoryError) or kind == TENSORFLOW_OUT_OF_MEMORY:
+        return "Out of memory. Try a smaller batch size or smaller films."
+    if isinstance(error, OSError):
+        return f"The disk or a file failed: {error.strerror or error}."
+    return f"A bug in Second Look ended the job ({kind}). The log has details."
 
 
 def _patiently(lock: files.FileLock) -> bool:

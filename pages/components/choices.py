@@ -117,7 +117,8 @@ def _units(text: str) -> list[int]:
 def _values(spec: TrainingSpec) -> dict[str, Any]:
     tuning = spec.fine_tuning or FineTuning()
     is_file = spec.weights.startswith("file:")
-    return {
+    pretrained = backbone_named(spec.backbone).pretrained
+    values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
         **{name: round(100 * getattr(spec.augmentation, name)) for name in PER_CENT},
         "rotation": round(spec.augmentation.rotation),
@@ -136,3 +137,5 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         "dropout": spec.head.dropout,
         "pooling": spec.head.pooling,
     }
+    # the baseline CNN has one mode and a random start; a backbone that is chosen after it must not inherit them
+    return values if pretrained else values | {"mode": "frozen", "weights": "imagenet", "taps": "default"}

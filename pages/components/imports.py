@@ -1,6 +1,5 @@
 """Adding a data set: synthetic films, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from covid_core import files
 from covid_core.data import dataset as data
 from covid_core.data import importing, phantom
 from covid_core.errors import CovidCoreError, DataError
-from covid_core.formatting import count, duration, file_size, plural
+from covid_core.formatting import count, duration, plural
 from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import new_id
@@ -247,32 +246,22 @@ def _path_form() -> None:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
     is_archive = source.suffix.lower() == ".zip"
-    classes = _archive_checked(source) if is_archive else _pick_classes(source)
+    found = importing.survey_archive(source) if is_archive else importing.survey(source)
+    classes = _pick_classes(found, str(source))
     name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
         request = {"source": str(source), "name": name.strip(), "classes": classes, "remove_source": False}
         _start("import", request)
 
 
-def _archive_checked(source: Path) -> None:
-    """An archive is unpacked into the workspace; which classes it holds is known only then."""
-    if not os.path.isfile(source):
-        raise DataError(f"There is no file {source}.")
-    st.caption(
-        f"{file_size(source.stat().st_size)}. All classes but Lung_Opacity are kept; to choose others, unpack the "
-        "archive and import its folder."
-    )
-
-
-def _pick_classes(source: Path) -> list[str]:
-    """The classes below a folder with their counts; the user keeps some."""
-    found = importing.survey(source)
+def _pick_classes(found: dict[str, int], key: str) -> list[str]:
+    """The classes that were found, with their counts; the user keeps some."""
     kept = st.multiselect(
         "Classes to keep",
         list(found),
         default=[label for label in found if label not in importing.OFF_BY_DEFAULT],
         format_func=lambda label: f"{label} ({count(found[label])})",
-        key=f"import-classes-{source}",
+        key=f"import-classes-{key}",
         help="Lung_Opacity is a fourth class of the database that the course study left out.",
     )
     st.caption(f"{plural(sum(found[label] for label in kept), 'film')} of {count(sum(found.values()))}.")
@@ -280,17 +269,14 @@ def _pick_classes(source: Path) -> list[str]:
 
 
 def _upload_form() -> None:
-    st.markdown(
-        f"A zip file of at most {UPLOAD_LIMIT} MB with one folder per class. Import a larger one by its path. All "
-        "classes but Lung_Opacity are kept."
-    )
+    st.markdown(f"A zip file of at most {UPLOAD_LIMIT} MB with one folder per class. Import a larger one by its path.")
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    if st.button(
-        f"Import {shell.plain(uploaded.name)}", type="primary", icon=":material/download:", key="import-zip-go"
-    ):
-        _start("import", _kept_upload(uploaded))
+    classes = _pick_classes(importing.survey_archive(uploaded), uploaded.file_id)
+    label = f"Import {shell.plain(uploaded.name)}"
+    if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
+        _start("import", {**_kept_upload(uploaded), "classes": classes})
 
 
 def _kept_upload(uploaded: UploadedFile) -> dict[str, Any]:
@@ -346,13 +332,18 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
             f"{plural(len(trained), 'run')} trained on it stay, with all their figures, but can no longer be resumed "
             "or show these films."
         )
-    if st.button("Delete", type="primary", icon=":material/delete:", key="delete-confirmed"):
-        with shell.told():
-            data.delete_dataset(workspace, identifier)
-        st.query_params.pop("dataset", None)
-        st.query_params.pop("film", None)
-        st.session_state.pop("dataset_in_use", None)
+    confirm = {"key": "delete-confirmed", "on_click": _remove, "args": (identifier,)}
+    if st.button("Delete", type="primary", icon=":material/delete:", **confirm):
         st.rerun()
+
+
+def _remove(identifier: str) -> None:
+    """Delete a data set, and forget that it was in use."""
+    with shell.told():
+        data.delete_dataset(shell.workspace(), identifier)
+    for parameter in ("dataset", "film"):
+        st.query_params.pop(parameter, None)
+    st.session_state.pop("dataset_in_use", None)
 
 
 def _what_goes(info: Mapping[str, Any]) -> str:
@@ -361,5 +352,5 @@ def _what_goes(info: Mapping[str, Any]) -> str:
     if info.get("damaged"):
         return "Its folder in the workspace is removed, with whatever films were unpacked in it. It cannot be undone."
     if info["root"] is None:
-        return f"{films} of {info['name']}, made or unpacked in the workspace, are removed. It cannot be undone."
+        return f"{films} of “{info['name']}”, made or unpacked in the workspace, are removed. It cannot be undone."
     return f"The table of {films} is removed. The films themselves, in {info['root']}, stay."

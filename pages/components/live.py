@@ -18,10 +18,11 @@ from covid_core.formatting import count, duration, file_size, plural, share
 from covid_core.runs import jobs, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
-from pages.components import notices, shell
+from pages.components import choices, notices, shell
 
 PAGE = "pages/train.py"
 POLL = 2  # seconds
+QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
 ACTIVE = (store.QUEUED, store.RUNNING)
 ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
 LABELS = {
@@ -84,8 +85,9 @@ def device_in_words() -> str:
 
 
 def moment(seconds: float) -> str:
-    """A time since 1970 as a date and a time of day on this server."""
-    return f"{datetime.fromtimestamp(seconds):%d %b %Y, %H:%M}"
+    """A time since 1970 as a date and a time of day on this server; the year only where it is not this one."""
+    then = datetime.fromtimestamp(seconds)
+    return f"{then:%d %b, %H:%M}" if then.year == datetime.now().year else f"{then:%d %b %Y, %H:%M}"
 
 
 # The fragment
@@ -123,8 +125,11 @@ def overview() -> None:
     shell.heading("What do I train next?", in_words(seen))
     if active:
         with st.container(border=True, key="active-runs"):
-            for run, status in jobs.training_queue(shell.workspace()):
+            queue = jobs.training_queue(shell.workspace())
+            for run, status in queue[:QUEUE_SHOWN]:
                 _active_row(run, status)
+            if len(queue) > QUEUE_SHOWN:
+                st.caption(f"{plural(len(queue) - QUEUE_SHOWN, 'more run waits', 'more runs wait')}; see Runs below.")
 
 
 def in_words(seen: list[Seen]) -> str:
@@ -175,8 +180,9 @@ def _bar_text(run: Run, status: Status) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def watch_button(run: Run, label: str = "Watch") -> None:
-    if st.button(label, key=f"watch-{run.id}", icon=":material/monitoring:"):
+def watch_button(run: Run, label: str = "Watch", place: str = "top") -> None:
+    """To the run's own view. The same run may have one in each ``place`` of a page."""
+    if st.button(label, key=f"watch-{place}-{run.id}", icon=":material/monitoring:"):
         show(run.id)
 
 
@@ -185,12 +191,12 @@ def show(identifier: str) -> None:
     st.switch_page(PAGE, query_params={"run": identifier})
 
 
-def stop_button(run: Run) -> None:
+def stop_button(run: Run, place: str = "top") -> None:
     help_text = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
     asked = run.stop_requested()
     if st.button(
         "Stopping" if asked else "Stop",
-        key=f"stop-{run.id}",
+        key=f"stop-{place}-{run.id}",
         icon=":material/stop_circle:",
         help=help_text,
         disabled=asked,
@@ -236,10 +242,12 @@ def run_row(one: Seen) -> None:
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
             st.caption(f"{_kind(run)} · {shell.plain(run.record['dataset']['name'])} · {moment(run.created)}")
-        if one.is_active:
-            return  # its buttons are on top of the page
         with st.container(horizontal=True, width="content"):
-            watch_button(run, "Open")
+            if one.is_active:
+                watch_button(run, "Watch", "list")
+                stop_button(run, "list")
+                return
+            watch_button(run, "Open", "list")
             if status.state in ENDED_EARLY:
                 resume_button(run)
             delete_button(run)
@@ -285,7 +293,7 @@ def _draw_run(identifier: str) -> None:
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
     _facts(run, status, len(history))
     _actions(one)
-    _curves(history, run.id)
+    _curves(history, run.id, status.is_final)
     _settings(run)
     if status.is_final and one.result:
         _result_details(one)
@@ -305,10 +313,10 @@ def _outcome(one: Seen, epochs_done: int) -> str:
     if status.state == store.STOPPED:
         return f"{_stopped_sentence(one, epochs_done)} {_accuracy_sentence(one)}"
     if status.state == store.INTERRUPTED:
-        return (
-            f"Interrupted after {plural(epochs_done, 'epoch')}: {_lower(status.reason)} Resume goes on after the last "
-            "finished epoch."
-        )
+        if not epochs_done:
+            return f"Interrupted before the first epoch was finished: {_lower(status.reason)} Resume starts it again."
+        done = plural(epochs_done, "epoch")
+        return f"Interrupted after {done}: {_lower(status.reason)} Resume goes on from there."
     return f"It failed: {shell.plain(status.reason)}"
 
 
@@ -336,16 +344,18 @@ def _facts(run: Run, status: Status, epochs_done: int) -> None:
     """Bar and figures on top."""
     if status.state in ACTIVE:
         _bar(run, status)
-    ended = moment(status.ended) if status.ended else "–"
-    facts = [
-        ("State", LABELS[status.state][0]),
-        ("Epochs done", f"{count(epochs_done)} of {count(run.spec.total_epochs)}"),
-        ("Time spent", duration(status.elapsed)),
-        ("Time left, about", duration(status.seconds_left)) if not status.is_final else ("Ended", ended),
-    ]
-    with st.grid(4, min_column_width=150):
-        for label, value in facts:
+    facts = {
+        "Epochs done": f"{count(epochs_done)} of {count(run.spec.total_epochs)}",
+        "Time spent": duration(status.elapsed),
+    }
+    if not status.is_final:
+        facts["Time left, about"] = duration(status.seconds_left)
+    with st.grid(3, min_column_width=150):
+        for label, value in facts.items():
             st.metric(label, value)
+    last = status.ended or status.updated
+    if status.is_final and last:
+        st.caption(f"{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
 
 
 def _actions(one: Seen) -> None:
@@ -358,8 +368,17 @@ def _actions(one: Seen) -> None:
             _page_button("Predict", "pages/predict.py", run, ":material/search:", "secondary")
         if status.state in ENDED_EARLY:
             resume_button(run)
+        _variant_button(run)
         if status.is_final:
             delete_button(run)
+
+
+def _variant_button(run: Run) -> None:
+    if st.button(
+        "Train a variant", key=f"variant-{run.id}", icon=":material/tune:", help="The form with this run's settings."
+    ):
+        choices.fill(run.spec)
+        st.switch_page(PAGE, query_params={"dataset": run.spec.dataset})
 
 
 def _page_button(label: str, page: str, run: Run, icon: str, kind: str) -> None:
@@ -367,9 +386,13 @@ def _page_button(label: str, page: str, run: Run, icon: str, kind: str) -> None:
         st.switch_page(page, query_params={"run": run.id})
 
 
-def _curves(history: pd.DataFrame, identifier: str) -> None:
+def _curves(history: pd.DataFrame, identifier: str, final: bool) -> None:
     if history.empty:
-        st.caption("Curves appear with the first finished epoch.")
+        st.caption(
+            "No epoch was finished, so there are no curves."
+            if final
+            else "Curves appear with the first finished epoch."
+        )
         return
     left, right = st.columns(2)
     with left:
@@ -392,18 +415,20 @@ def _result_details(one: Seen) -> None:
     """Where the weights came from, what was checked, and where the time went."""
     result = one.result
     with st.expander("Weights, check and seconds per stage", icon=":material/fact_check:"):
-        st.markdown("  \n".join(_provenance(result)))
+        st.markdown("  \n".join(_provenance(one)))
         seconds = result.get("seconds", {})
         stages = [STAGE_LABELS.get(stage, shell.plain(stage)) for stage in seconds]
         table = pd.DataFrame({"Stage": stages, "Time": [duration(value) for value in seconds.values()]})
         shell.table(table, f"seconds-{one.run.id}", height="content")
 
 
-def _provenance(result: dict[str, Any]) -> list[str]:
+def _provenance(one: Seen) -> list[str]:
+    result = one.result
     origin = result.get("weights", {}).get("origin", "")
     lines = [f"Starting weights: {ORIGINS.get(origin, 'unknown')}."]
     if "device" in result:
-        engine = f", frozen part by {shell.plain(result['engine'])}" if result.get("engine") else ""
+        has_frozen_part = one.run.spec.mode != "full" and result.get("engine")
+        engine = f", frozen part by {shell.plain(result['engine'])}" if has_frozen_part else ""
         lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
     parity = result.get("parity")
     if parity:
@@ -421,6 +446,6 @@ def _log(run: Run, expanded: bool) -> None:
     with st.expander("Log", expanded=expanded, icon=":material/article:"):
         text = run.log_tail()
         if text:
-            st.code(text, language=None, height=260)
+            st.code(text, language=None, wrap_lines=True, height=260)
         else:
             st.caption("The log is empty.")

@@ -33,9 +33,7 @@ def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
             persist_state="session",
         )
     with top, shell.told():
-        spec = _study_spec(chosen, dataset, classes)
-        _queue_row(spec)
-        _plan(spec)
+        _plan(_queue_row(_study_spec(chosen, dataset, classes)))
     if chosen == "course":
         with st.expander("Where this differs from the course, and why", icon=":material/school:"):
             st.markdown("\n".join(f"- {sentence}" for sentence in presets.COURSE_DEVIATIONS))
@@ -53,19 +51,21 @@ def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...]) -> Stud
     )
 
 
-def _queue_row(spec: StudySpec) -> None:
+def _queue_row(spec: StudySpec) -> StudySpec:
+    """Name, button and, where weights are missing, the choice. Returns the study as it would be queued."""
     lacking = _lacking(spec.model_dump_json())
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", placeholder=spec.name, max_chars=80, width=320, key="study_name", persist_state="session")
         clicked = st.button(
             f"Queue {plural(len(spec.runs), 'run')}", type="primary", icon=":material/playlist_play:", key="queue-study"
         )
-    at_random = bool(lacking) and _offer_random_start(lacking)
+    if lacking and _offer_random_start(lacking):
+        spec = presets.with_random_start(spec, lacking)
     if clicked:
         with shell.told():
-            chosen = presets.with_random_start(spec, lacking) if at_random else spec
-            jobs.submit_study(shell.workspace(), chosen)
+            jobs.submit_study(shell.workspace(), spec)
             st.rerun()
+    return spec
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Looking for ImageNet weights")
@@ -102,12 +102,14 @@ def _plan(spec: StudySpec) -> None:
 # Studies that exist
 
 
+def any_yet() -> bool:
+    """Whether there is a study to list."""
+    return bool(store.list_studies(shell.workspace()))
+
+
 def list_all(seen: list[live.Seen], wanted: str = "") -> None:
     """All studies with their progress; the one of the page's address first."""
     found = store.list_studies(shell.workspace())
-    if not found:
-        st.caption("No study yet. The button above queues one; its runs then appear here together.")
-        return
     by_id = {one.run.id: one for one in seen}
     for study in sorted(found, key=lambda study: study.id != wanted):
         _study(study, [by_id[run] for run in study.runs if run in by_id])

@@ -1,0 +1,67 @@
+"""A server of the real app that tests start, kill and start again."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIME = 60  # seconds that a busy machine may take to start the server
+
+
+class App:
+    """A running server that can be killed and started again on the same port and workspace."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log = home / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def start(self) -> None:
+        environment = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+                + ["--server.port", str(self.port)],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_TIME
+        while not self._answers():
+            if time.monotonic() > deadline:
+                pytest.fail(f"The server did not start:\n{self.log.read_text()[-2000:]}")
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End the server as a crash would, without its children's knowledge."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def kill_workers(self) -> None:
+        """End what the server started and left running."""
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(self.home) in part for part in process.info["cmdline"] or []):
+                process.kill()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False

@@ -1,0 +1,137 @@
+"""The main job in a browser: first start, look, train, compare, upload; and what survives a reload and a restart."""
+
+import re
+from pathlib import Path
+
+import pytest
+from app_server import App
+from playwright.sync_api import Page, expect
+
+from covid_core.data import importing
+from covid_core.data.images import png_bytes
+from covid_core.data.phantom import film_at
+from covid_core.runs import jobs, store
+from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+TRAINING_TIME = 240_000  # milliseconds; TensorFlow's start alone takes 10 s on a busy machine
+FEW_FILMS = 60
+
+
+@pytest.fixture(scope="module")
+def workspace(app: App) -> Workspace:
+    return Workspace(app.home / "workspace")
+
+
+@pytest.fixture(scope="module")
+def small(workspace: Workspace) -> str:
+    """Id of a data set on which a training takes seconds."""
+    return importing.import_phantom(workspace, images=FEW_FILMS, seed=1, name="Few films").id
+
+
+@pytest.fixture(scope="module")
+def long_run(workspace: Workspace, small: str) -> store.Run:
+    """A training that is still at work when a test has done what it wants."""
+    spec = TrainingSpec(
+        dataset=small,
+        classes=("COVID", "Normal", "Viral Pneumonia"),
+        name="Long run",
+        backbone="baseline_cnn",
+        head=HeadSpec(units=(16,)),
+        image_size=64,
+        epochs=1000,
+        patience=0,
+    )
+    return jobs.submit_training(workspace, spec)
+
+
+def test_the_first_start_draws_films_with_one_click(page: Page, app: App):
+    page.goto(app.url)
+    page.get_by_role("button", name="Draw 600 synthetic films").click()
+    expect(page.get_by_text("600 films in 1 data set", exact=False)).to_be_visible()
+
+
+def test_a_deep_link_as_the_first_visit_opens_the_whole_app(page: Page, app: App):
+    app.kill()
+    app.start()
+    page.goto(f"{app.url}/compare")
+    expect(page.get_by_role("link", name="Data set")).to_be_visible()
+    expect(page.get_by_text("For research and teaching.", exact=False).first).to_be_visible()
+
+
+def test_the_data_set_page_answers_with_counts_and_says_that_films_are_synthetic(page: Page, app: App):
+    page.goto(f"{app.url}/dataset")
+    expect(page.get_by_text("600 films in 3 classes", exact=False)).to_be_visible()
+    expect(page.get_by_text("These films are synthetic", exact=False)).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+
+
+def test_a_film_of_the_gallery_opens_large(page: Page, app: App):
+    page.goto(f"{app.url}/dataset?tab=films")
+    expect(page.locator("[data-testid=stImage] img").first).to_be_visible()
+
+
+def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Workspace, small: str):
+    page.goto(f"{app.url}/train?dataset={small}")
+    page.get_by_role("textbox", name="Name").fill("By hand")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text("By hand").first).to_be_visible()
+    run = wait_for_run(page, workspace, "By hand")
+    page.goto(f"{app.url}/train?run={run.id}")
+    expect(page.get_by_role("heading", name=re.compile("What came of By hand"))).to_be_visible(timeout=TRAINING_TIME)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+
+
+def test_the_comparison_shows_the_run_beside_the_majority_class(page: Page, app: App):
+    page.goto(f"{app.url}/compare")
+    expect(page.get_by_text(re.compile("By hand.*of .* test films")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("[Aa]lways answering")).first).to_be_visible()
+
+
+def test_an_uploaded_film_gets_scores_and_a_heat_map(page: Page, app: App, tmp_path: Path):
+    film = tmp_path / "from the ward.png"
+    film.write_bytes(png_bytes(film_at(3, images=12, seed=9).pixels))
+    page.goto(f"{app.url}/predict")
+    page.locator("input[type=file]").set_input_files(film)
+    expect(page.get_by_text("has the highest score", exact=False)).to_be_visible()
+    expect(page.get_by_alt_text(re.compile("Heat map over the film"))).to_be_visible()
+    expect(page.get_by_text("Not a medical device", exact=False).first).to_be_visible()
+
+
+def test_a_bad_upload_is_refused_in_one_sentence(page: Page, app: App, tmp_path: Path):
+    letter = tmp_path / "letter.png"
+    letter.write_text("Dear colleague")
+    page.goto(f"{app.url}/predict")
+    page.locator("input[type=file]").set_input_files(letter)
+    expect(page.get_by_text("The file is not a readable PNG or JPEG image.", exact=False)).to_be_visible()
+
+
+def test_a_reload_in_mid_training_shows_it_still_training(page: Page, app: App, long_run: store.Run):
+    page.goto(f"{app.url}/train?run={long_run.id}")
+    expect(page.get_by_text(re.compile("epoch [1-9]")).first).to_be_visible(timeout=TRAINING_TIME)
+    page.reload()
+    expect(page.get_by_text(re.compile("It trains"))).to_be_visible()
+    assert long_run.status().state == store.RUNNING
+
+
+def test_a_server_that_dies_in_mid_training_finds_it_again_and_can_stop_it(page: Page, app: App, long_run: store.Run):
+    app.kill()
+    assert long_run.status().state == store.RUNNING
+    app.start()
+    page.goto(f"{app.url}/train?run={long_run.id}")
+    expect(page.get_by_text(re.compile("It trains"))).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text(re.compile("Stopped")).first).to_be_visible(timeout=TRAINING_TIME)
+    assert long_run.status().state == store.STOPPED
+    assert store.open_run(Workspace(app.home / "workspace"), long_run.id).result["stopped"]
+
+
+def wait_for_run(page: Page, workspace: Workspace, name: str) -> store.Run:
+    """The run of that name, as soon as its folder is there."""
+    for _ in range(100):
+        for run in store.list_runs(workspace)[0]:
+            if run.name == name:
+                return run
+        page.wait_for_timeout(100)
+    pytest.fail(f"No run {name!r} was started.")

@@ -1,0 +1,222 @@
+"""The same verbs without a browser: answers, exit codes, and errors in one sentence. Nothing here trains."""
+
+import json
+
+import pytest
+from made_runs import all_parts, course_like_runs, history, made_run
+
+from covid_core import cli, weights
+from covid_core.data.dataset import list_datasets
+from covid_core.runs import jobs, store
+
+TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
+
+
+@pytest.fixture(autouse=True)
+def home(workspace):
+    """Every verb works in the test's own workspace."""
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[str]:
+    started = []
+    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder.id))
+    return started
+
+
+@pytest.fixture
+def dataset(film_folder, capsys) -> str:
+    cli.main(["import", str(film_folder({"a": 8, "b": 8}))])
+    return capsys.readouterr().out.split()[0]
+
+
+@pytest.fixture
+def answer(capsys):
+    """Run a verb with --json; its exit code and its answer, of which there is exactly one."""
+
+    def ask(*arguments: str) -> tuple[int, dict]:
+        code = cli.main([*arguments, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return ask
+
+
+def test_a_demo_makes_a_data_set_that_can_be_summarised(answer):
+    code, made = answer("demo", "--images", "6", "--name", "Six")
+    assert code == 0
+    assert (made["name"], made["films"], made["synthetic"]) == ("Six", 6, True)
+    code, told = answer("summary", made["dataset"])
+    assert code == 0
+    assert sum(told["counts"].values()) == 6
+
+
+def test_a_folder_is_imported_with_what_was_left_out(answer, film_folder):
+    root = film_folder({"a": 2, "b": 2})
+    (root / "a/broken.png").write_bytes(b"?")
+    code, made = answer("import", str(root), "--name", "Films")
+    assert code == 0
+    assert made["counts"] == {"a": 2, "b": 2}
+    assert made["left_out"][0]["path"] == "a/broken.png"
+
+
+def test_only_the_classes_that_were_asked_for_are_imported(answer, film_folder):
+    root = film_folder({"a": 2, "b": 2, "c": 2})
+    assert answer("import", str(root), "--classes", "a", "c")[1]["counts"] == {"a": 2, "c": 2}
+
+
+def test_data_sets_are_listed(answer, dataset):
+    code, listed = answer("datasets")
+    assert code == 0
+    assert [row["id"] for row in listed["datasets"]] == [dataset]
+
+
+def test_a_data_set_is_deleted(answer, dataset, workspace):
+    assert answer("delete-dataset", dataset) == (0, {"dataset": dataset, "deleted": True})
+    assert list_datasets(workspace) == []
+
+
+def test_training_starts_with_the_settings_that_were_given(answer, dataset, launched, workspace):
+    arguments = ["--backbone", "baseline_cnn", "--name", "Mine", "--set", "epochs=3", "--set", "head.units=[8]"]
+    code, started = answer("train", dataset, *arguments)
+    run = store.open_run(workspace, started["run"])
+    assert code == 0
+    assert launched == [run.id]
+    assert (run.name, run.spec.epochs, run.spec.head.units, run.spec.backbone) == ("Mine", 3, (8,), "baseline_cnn")
+
+
+def test_a_run_is_repeated_from_the_spec_that_show_prints(answer, dataset, launched, workspace, tmp_path):
+    _, first = answer("train", dataset, "--backbone", "baseline_cnn", "--set", "epochs=3")
+    _, shown = answer("show", first["run"])
+    (tmp_path / "spec.json").write_text(json.dumps(shown["spec"]))
+    _, second = answer("train", dataset, "--spec", str(tmp_path / "spec.json"))
+    assert store.open_run(workspace, second["run"]).spec == store.open_run(workspace, first["run"]).spec
+
+
+def test_a_study_queues_its_runs(answer, dataset, launched, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "can_be_reached", lambda url: True)
+    code, started = answer("study", dataset, "--preset", "course")
+    assert code == 0
+    assert [row["run"] for row in started["runs"]] == launched
+    assert [row["id"] for row in answer("studies")[1]["studies"]] == [started["study"]]
+
+
+def test_study_presets_are_listed_without_a_data_set(answer):
+    code, listed = answer("study", "--list")
+    assert code == 0
+    assert "course" in listed["presets"]
+
+
+def test_runs_are_listed_with_damaged_ones_beside_them(answer, workspace):
+    sound, torn, lost = (made_run(workspace, TABLE) for _ in range(3))
+    (torn.path / "status.json").write_text("{")
+    (lost.path / "spec.json").write_text("{")
+    code, listed = answer("runs")
+    assert code == 0
+    assert [row["run"] for row in listed["runs"]] == [sound.id]
+    assert {row["run"] for row in listed["damaged"]} == {torn.id, lost.id}
+
+
+def test_show_tells_everything_a_run_recorded(answer, workspace):
+    run = made_run(workspace, TABLE, "Made")
+    code, shown = answer("show", run.id)
+    assert code == 0
+    assert (shown["name"], shown["state"], len(shown["history"])) == ("Made", "completed", 5)
+    assert shown["spec"]["classes"] == list(run.classes)
+
+
+@pytest.mark.parametrize("state", [store.FAILED, store.RUNNING], ids=["failed", "interrupted"])
+def test_a_run_that_did_not_end_well_is_exit_code_one(answer, workspace, state):
+    assert answer("show", made_run(workspace, TABLE, state=state).id)[0] == 1
+
+
+def test_a_stopped_run_is_resumed(answer, workspace, launched):
+    run = made_run(workspace, TABLE, state=store.STOPPED)
+    assert answer("resume", run.id)[0] == 0
+    assert launched == [run.id]
+
+
+def test_a_study_is_resumed_by_its_id(answer, workspace, launched):
+    run = made_run(workspace, TABLE, state=store.STOPPED)
+    store.write_study(workspace, store.Study("study-1", "Study", "", 1.0, (run.id,)))
+    assert answer("resume", "study-1")[1]["study"] == "study-1"
+    assert launched == [run.id]
+
+
+def test_a_run_is_deleted(answer, workspace):
+    run = made_run(workspace, TABLE)
+    assert answer("delete", run.id) == (0, {"run": run.id, "deleted": True})
+    assert store.list_runs(workspace) == ([], [])
+
+
+def test_runs_are_compared_best_first(answer, workspace):
+    runs = course_like_runs(workspace, 3)
+    code, compared = answer("compare", *(run.id for run in runs))
+    assert code == 0
+    assert compared["comparable"]
+    shares = [row["test"] for row in compared["groups"][0]["table"]]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_all_runs_of_a_study_are_compared(answer, workspace):
+    runs = course_like_runs(workspace, 3)
+    store.write_study(workspace, store.Study("study-1", "Study", "", 1.0, tuple(run.id for run in runs)))
+    assert len(answer("compare", "--study", "study-1")[1]["groups"][0]["table"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["import", "/nothing/here"], "There is no folder /nothing/here"),
+        (["demo", "--images", "1"], "received: 1"),
+        (["summary", "../../etc"], "There is no data set with the id '../../etc'"),
+        (["train", "nothing-12345"], "There is no data set"),
+        (["train", "x-12345", "--spec", "/nothing.json"], "The file /nothing.json cannot be read"),
+        (["train", "x-12345", "--set", "epochs"], "epochs"),
+        (["show", "nothing-12345"], "There is no run with the id"),
+        (["stop", "nothing-12345"], "There is no run with the id"),
+        (["study"], "Say which data set"),
+        (["compare"], "Say which runs"),
+        (["predict", "nothing-12345", "film.png"], "There is no run with the id"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_refused_is_one_sentence_and_exit_code_one(answer, capsys, arguments, reason):
+    code, told = answer(*arguments)
+    assert code == 1
+    assert reason in told["error"]
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_run_without_a_result_predicts_nothing(answer, workspace):
+    run = made_run(workspace, TABLE, "Made", state=store.FAILED)
+    code, told = answer("predict", run.id, "film.png")
+    assert code == 1
+    assert told["error"] == "Made has no result yet."
+
+
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["show"], ["demo", "--images", "many"]], ids=str)
+def test_wrong_use_is_exit_code_two(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["datasets", "runs", "studies"])
+def test_an_empty_workspace_says_so_in_words(verb, capsys):
+    assert cli.main([verb]) == 0
+    assert capsys.readouterr().out.startswith("No ")
+
+
+def test_undefined_numbers_are_null(answer, workspace):
+    run = made_run(workspace, TABLE, epochs=history(2).assign(val_loss=float("nan")))
+    assert [row["val_loss"] for row in answer("show", run.id)[1]["history"]] == [None, None]
+
+
+def test_logs_never_mix_with_the_answer(capsys):
+    cli.main(["demo", "--images", "45", "--json"])
+    told = capsys.readouterr()
+    assert json.loads(told.out)["films"] == 45
+    assert "%" in told.err

@@ -1,0 +1,349 @@
+"""Starting, queueing, stopping and resuming. Processes that import films are real; no training starts here."""
+
+import os
+import re
+import time
+
+import pytest
+from made_runs import all_parts, made_run
+
+from covid_core import weights
+from covid_core.data.dataset import open_dataset
+from covid_core.data.importing import import_folder
+from covid_core.data.split import split_hash
+from covid_core.errors import DataError, JobRefused, NotFound, RunError, Stopped, WeightsUnavailable
+from covid_core.files import FileLock
+from covid_core.runs import jobs, store, worker
+from covid_core.runs.store import Status
+from covid_core.specs import StudySpec, TrainingSpec
+
+TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
+ENDED_EARLY = (store.INTERRUPTED, store.STOPPED, store.FAILED)
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[str]:
+    """Ids of the folders whose process would have been started."""
+    started = []
+    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder.id))
+    return started
+
+
+@pytest.fixture
+def dataset(workspace, film_folder):
+    return import_folder(workspace, film_folder({"a": 8, "b": 8}))
+
+
+@pytest.fixture
+def spec(dataset) -> TrainingSpec:
+    return TrainingSpec(dataset=dataset.id, classes=("a", "b"), name="Run", backbone="baseline_cnn", image_size=32)
+
+
+@pytest.fixture
+def at_work(workspace):
+    """Make a run in that state whose lock is held, as if its process lived."""
+    held = []
+
+    def make(state: str, name: str = "Run"):
+        run = made_run(workspace, TABLE, name, state=state)
+        lock = run.lock
+        assert lock.try_acquire()
+        held.append(lock)
+        return run
+
+    yield make
+    for lock in held:
+        lock.release()
+
+
+def reporter_of(run) -> worker.Reporter:
+    return worker.Reporter(run, attempt=1)
+
+
+def work(monkeypatch, run, training) -> Status:
+    """Do a run's work in this process, with ``training`` in place of the training."""
+    monkeypatch.setattr(jobs, "lower_priority", lambda: None)
+    monkeypatch.setattr(worker, "_train", lambda workspace, run, reporter: training(reporter))
+    worker.main(run.path, 1)
+    return run.status()
+
+
+def raising(error: Exception):
+    def training(reporter):
+        raise error
+
+    return training
+
+
+# Starting
+
+
+def test_a_started_run_has_its_spec_and_its_split(workspace, launched, spec, dataset):
+    run = jobs.submit_training(workspace, spec)
+    opened = store.open_run(workspace, run.id)
+    assert launched == [run.id]
+    assert opened.spec == spec
+    assert opened.record["dataset"]["version"] == dataset.version
+    assert split_hash(opened.split()) == opened.split_hash
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"dataset": "nothing-12345"}, NotFound, "no data set with the id"),
+        ({"classes": ("a", "c")}, DataError, "has no class 'c'; it has a, b"),
+        ({"backbone": "vgg16", "weights": "imagenet", "mode": "frozen"}, WeightsUnavailable, "neither in"),
+        ({"backbone": "vgg16", "weights": "file:/nothing", "mode": "frozen"}, WeightsUnavailable, "no weights file"),
+    ],
+    ids=["data set", "class", "imagenet", "weights file"],
+)
+def test_what_is_known_to_fail_is_refused_before_a_folder_is_made(
+    workspace, launched, spec, monkeypatch, tmp_path, change, error, words
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "can_be_reached", lambda url: False)
+    chosen = TrainingSpec(**{**spec.model_dump(), **change})
+    with pytest.raises(error, match=words):
+        jobs.submit_training(workspace, chosen)
+    assert launched == os.listdir(workspace.runs) == []
+
+
+def test_a_full_queue_takes_no_more(workspace, launched, spec, at_work, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_WAITING", 1)
+    at_work(store.QUEUED)
+    with pytest.raises(JobRefused, match="1 runs are waiting already"):
+        jobs.submit_training(workspace, spec)
+
+
+def test_a_study_starts_its_runs_in_order(workspace, launched, spec):
+    study = jobs.submit_study(workspace, StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1}))))
+    assert launched == list(study.runs)
+    assert store.open_study(workspace, study.id) == study
+    assert [store.open_run(workspace, run).study for run in study.runs] == [study.id] * 2
+
+
+def test_a_study_with_one_impossible_run_starts_none(workspace, launched, spec):
+    wrong = spec.model_copy(update={"classes": ("a", "c")})
+    with pytest.raises(DataError):
+        jobs.submit_study(workspace, StudySpec(name="Two", runs=(spec, wrong)))
+    assert launched == os.listdir(workspace.runs) == os.listdir(workspace.studies) == []
+
+
+# The queue
+
+
+def test_the_queue_is_in_the_order_of_asking_behind_what_runs(workspace, at_work):
+    first, second = at_work(store.QUEUED, "first"), at_work(store.QUEUED, "second")
+    runs = at_work(store.RUNNING, "runs")
+    made_run(workspace, TABLE, "over")
+    assert [run.name for run, _ in jobs.training_queue(workspace)] == ["runs", "first", "second"]
+    assert [jobs.place_in_queue(workspace, run) for run in (runs, first, second)] == [0, 1, 2]
+
+
+def test_a_damaged_run_holds_nobody_up(workspace, at_work):
+    waiting = at_work(store.QUEUED)
+    (at_work(store.QUEUED).path / "status.json").write_text("{")
+    assert [run.id for run, _ in jobs.training_queue(workspace)] == [waiting.id]
+
+
+def test_one_training_runs_at_a_time(workspace, at_work):
+    first, second = at_work(store.RUNNING, "first"), at_work(store.QUEUED, "second")
+    slot = jobs.take_slot(workspace, first)
+    assert jobs.take_slot(workspace, second) is None
+    slot.release()
+    jobs.take_slot(workspace, second).release()
+
+
+def test_nobody_is_served_before_those_who_asked_earlier(workspace, at_work):
+    first, second = at_work(store.QUEUED, "first"), at_work(store.QUEUED, "second")
+    assert jobs.take_slot(workspace, second) is None
+    jobs.take_slot(workspace, first).release()
+
+
+def test_imports_do_not_wait_for_trainings(workspace, at_work):
+    slot = jobs.take_slot(workspace, at_work(store.RUNNING))
+    imports = [jobs.take_slot(workspace, store.create_job(workspace, "import", {})) for _ in range(3)]
+    assert [taken is not None for taken in imports] == [True, True, False]
+    for taken in (slot, *imports[:2]):
+        taken.release()
+
+
+# Stopping, resuming, deleting
+
+
+def test_a_stop_is_a_request(at_work):
+    run = at_work(store.RUNNING)
+    jobs.stop(run)
+    assert run.stop_requested()
+
+
+def test_what_has_ended_cannot_be_stopped(workspace):
+    with pytest.raises(JobRefused, match="is not running"):
+        jobs.stop(made_run(workspace, TABLE))
+
+
+@pytest.mark.parametrize("state", ENDED_EARLY)
+def test_what_ended_early_can_be_resumed(workspace, launched, state):
+    run = made_run(workspace, TABLE, state=store.RUNNING if state == store.INTERRUPTED else state)
+    run.request_stop()
+    jobs.resume(run)
+    assert launched == [run.id]
+    assert not run.stop_requested()
+
+
+def test_a_complete_run_cannot_be_resumed(workspace, launched):
+    with pytest.raises(JobRefused, match="is completed; only stopped, interrupted and failed"):
+        jobs.resume(made_run(workspace, TABLE))
+    assert launched == []
+
+
+@pytest.mark.parametrize("state", [store.QUEUED, store.RUNNING])
+def test_a_run_at_work_cannot_be_resumed(launched, at_work, state):
+    with pytest.raises(JobRefused, match=f"is {state}"):
+        jobs.resume(at_work(state))
+    assert launched == []
+
+
+def test_two_readers_cannot_resume_at_once(workspace, launched):
+    run = made_run(workspace, TABLE, "Run", state=store.STOPPED)
+    lock = run.launch_lock
+    assert lock.try_acquire()
+    with pytest.raises(JobRefused, match="Run is being resumed already"):
+        jobs.resume(run)
+    lock.release()
+    assert launched == []
+
+
+def test_a_study_resumes_what_ended_early(workspace, launched):
+    runs = [made_run(workspace, TABLE, state=state) for state in (store.COMPLETED, store.STOPPED, store.FAILED)]
+    study = store.Study("study-1", "Study", "", 1.0, tuple(run.id for run in runs))
+    assert jobs.resume_study(workspace, study) == launched == [run.id for run in runs[1:]]
+
+
+def test_a_run_at_work_cannot_be_deleted(workspace, at_work):
+    run = at_work(store.RUNNING)
+    with pytest.raises(JobRefused, match="Stop it first"):
+        jobs.delete(run)
+    assert store.open_run(workspace, run.id)
+
+
+def test_a_deleted_run_is_gone(workspace):
+    run = made_run(workspace, TABLE)
+    jobs.delete(run)
+    assert os.listdir(workspace.runs) == []
+
+
+def test_waiting_ends_with_the_job(workspace):
+    assert jobs.wait(made_run(workspace, TABLE)).state == store.COMPLETED
+
+
+# What a worker tells
+
+
+def test_a_worker_tells_its_last_word(workspace, monkeypatch):
+    run = made_run(workspace, TABLE, state=store.QUEUED)
+    status = work(monkeypatch, run, lambda reporter: True)
+    assert (status.state, status.progress, status.message) == (store.COMPLETED, 1.0, "")
+    assert status.ended >= status.started
+    assert not run.lock.is_held()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RunError("The loss is not a number at epoch 2, batch 1."), "^The loss is not a number at epoch 2, batch 1.$"),
+        (MemoryError(), "^Out of memory. Try a smaller batch size"),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM"), "^Out of memory. Try a smaller batch size"),
+        (OSError(28, "No space left on device"), "^The disk or a file failed: No space left on device.$"),
+        (ZeroDivisionError("/secret/path"), r"^A bug in Second Look ended the job .ZeroDivisionError.. The log"),
+    ],
+    ids=["rule", "memory", "gpu memory", "disk", "bug"],
+)
+def test_a_failed_worker_tells_why(workspace, monkeypatch, capfd, error, reason):
+    status = work(monkeypatch, made_run(workspace, TABLE, state=store.QUEUED), raising(error))
+    assert status.state == store.FAILED
+    assert re.search(reason, status.reason)
+    assert type(error).__name__ in capfd.readouterr().err
+
+
+def test_a_run_taken_out_of_the_queue_is_stopped(workspace, monkeypatch, at_work):
+    at_work(store.QUEUED, "earlier")
+    run = made_run(workspace, TABLE, state=store.QUEUED)
+    run.request_stop()
+    status = work(monkeypatch, run, lambda reporter: pytest.fail("was trained"))
+    assert (status.state, status.reason) == (store.STOPPED, "Taken out of the queue by the user.")
+
+
+def test_a_second_worker_leaves_a_run_alone(monkeypatch, at_work, capfd):
+    monkeypatch.setattr(worker, "LOCK_PATIENCE", 0.1)
+    run = at_work(store.RUNNING)
+    before = run.status()
+    assert work(monkeypatch, run, lambda reporter: pytest.fail("was trained")) == before
+    assert "being done by another process" in capfd.readouterr().err
+
+
+def test_a_stop_is_told_to_the_work_once(at_work):
+    """Afterwards the work must be able to report while it saves the best weights."""
+    run = at_work(store.RUNNING)
+    report = reporter_of(run)
+    run.request_stop()
+    with pytest.raises(Stopped):
+        report(0.5, "fit")
+    report(0.9, "Saving the model")
+
+
+def test_progress_is_written_now_and_then_with_the_time_left(at_work, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    run = at_work(store.RUNNING)
+    report = reporter_of(run)
+    report.begin()
+    report(0.1, "too soon to write")
+    assert run.status().message == "Starting"
+    now += 10
+    report(0.25, "fit")
+    status = run.status()
+    assert (status.progress, status.message) == (0.25, "fit")
+    assert status.seconds_left == pytest.approx(30)
+
+
+@pytest.mark.parametrize(("share", "written"), [(-0.5, 0.0), (1.5, 1.0)])
+def test_progress_stays_within_its_range(at_work, monkeypatch, share, written):
+    monkeypatch.setattr(worker, "REPORT_EVERY", 0)
+    run = at_work(store.RUNNING)
+    report = reporter_of(run)
+    report.begin()
+    report(share, "fit")
+    assert run.status().progress == written
+
+
+# Real processes
+
+
+def test_an_import_runs_in_a_process_of_its_own(workspace):
+    job = jobs.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
+    assert jobs.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
+    dataset = open_dataset(workspace, job.result["dataset"])
+    assert (dataset.name, len(dataset.films)) == ("Six", 6)
+    assert not FileLock(job.path / "lock").is_held()
+
+
+def test_a_failed_import_says_why_and_removes_the_upload(workspace):
+    upload = workspace.uploads / "upload.zip"
+    upload.write_bytes(b"film")
+    job = jobs.submit_job(workspace, "import", {"source": str(upload), "remove_source": True})
+    status = jobs.wait(job, 0.05)
+    assert status.state == store.FAILED
+    assert status.reason.startswith("The archive upload.zip cannot be unpacked")
+    assert os.listdir(workspace.uploads) == []
+
+
+def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch):
+    environment = jobs._worker_environment
+    monkeypatch.setattr(
+        jobs, "_worker_environment", lambda folder: {**environment(folder), "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+    )
+    status = jobs.wait(jobs.submit_job(workspace, "phantom", {}), 0.05)
+    assert status.state == store.FAILED
+    assert "did not start" in status.reason
+    assert "covid_core" in status.reason

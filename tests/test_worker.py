@@ -1,0 +1,259 @@
+"""Real workers on tiny trainings: complete, killed, resumed, stopped. Each process starts TensorFlow: few, and shared."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from conftest import write_films
+
+from covid_core.data.dataset import Dataset
+from covid_core.data.importing import import_folder
+from covid_core.data.pixels import decode_rows, open_pixels
+from covid_core.errors import RunDamaged
+from covid_core.inference.predictor import Predictor
+from covid_core.runs import jobs, store
+from covid_core.runs.store import Run
+from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+pytestmark = [
+    pytest.mark.slow,
+    # TensorFlow 2.21's variables do not know the copy keyword of NumPy 2 yet; Keras reads them when it loads
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+]
+
+EPOCHS = 60  # enough that a process can be caught in the middle
+RUN_FILES = {"spec.json", "split.parquet", "status.json", "history.csv", "predictions.parquet", "model.keras"}
+RUN_FILES |= {"head.npz", "trunk.tflite", "result.json", "worker.log", "launch.json", "lock"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def dataset(place, tmp_path_factory) -> Dataset:
+    return import_folder(place, write_films(tmp_path_factory.mktemp("data") / "films", {"a": 16, "b": 14, "c": 10}))
+
+
+@pytest.fixture(scope="module")
+def baseline(dataset) -> TrainingSpec:
+    """A training that uses all that chance can touch: dropout, augmentation, an order of its own for each epoch."""
+    return TrainingSpec(
+        dataset=dataset.id,
+        classes=dataset.classes,
+        name="Baseline",
+        backbone="baseline_cnn",
+        image_size=32,
+        head=HeadSpec(units=(8,)),
+        augmentation=AugmentationSpec(rotation=10, flip=True),
+        batch_size=4,
+        epochs=EPOCHS,
+        patience=0,
+        seed=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def complete(place, baseline) -> Run:
+    return ended(place, jobs.submit_training(place, baseline))
+
+
+@pytest.fixture(scope="module")
+def resumed(place, baseline) -> Run:
+    """A run whose process was killed in the middle, and that then went on to its end."""
+    run = jobs.submit_training(place, baseline)
+    wait_for_epochs(run, 5)
+    kill(run)
+    assert run.status().state == store.INTERRUPTED
+    assert 5 <= len(run.history()) < EPOCHS
+    jobs.resume(run)
+    return ended(place, run)
+
+
+@pytest.fixture(scope="module")
+def stopped(place, baseline) -> Run:
+    run = jobs.submit_training(place, baseline)
+    wait_for_epochs(run, 5)
+    jobs.stop(run)
+    return ended(place, run)
+
+
+@pytest.fixture(scope="module")
+def pretrained(place, dataset) -> tuple[Run, Run]:
+    """A frozen and a fine-tuned MobileNetV2, queued together."""
+    choices = {"dataset": dataset.id, "classes": dataset.classes, "weights": "random", "image_size": 32, "epochs": 3}
+    tuning = FineTuning(layers=10, learning_rate=1e-3, epochs=2)
+    frozen = TrainingSpec(**choices, name="Frozen", head=HeadSpec(pooling="mean_max"))
+    tuned = TrainingSpec(**choices, name="Tuned", mode="fine_tune", taps="last", fine_tuning=tuning)
+    runs = [jobs.submit_training(place, spec) for spec in (frozen, tuned)]
+    return tuple(ended(place, run) for run in runs)
+
+
+def ended(place: Workspace, run: Run) -> Run:
+    """The run, read anew when its process is gone."""
+    jobs.wait(run, 0.1)
+    return store.open_run(place, run.id)
+
+
+def wait_for_epochs(run: Run, epochs: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(run.history()) < epochs:
+        assert not run.status().is_final, run.log_tail()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def kill(run: Run) -> None:
+    (process,) = [p for p in psutil.process_iter() if str(run.path) in cmdline(p)]
+    os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while run.lock.is_held() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def scores_of(predictions: pd.DataFrame, run: Run) -> np.ndarray:
+    return predictions[[f"score_{label}" for label in run.classes]].to_numpy()
+
+
+def saved_model(run: Run):
+    import keras
+
+    return keras.models.load_model(run.model_path, compile=False, safe_mode=True)
+
+
+def films_of(place: Workspace, dataset: Dataset, run: Run) -> np.ndarray:
+    """The run's films as the saved model takes them, in the order of its predictions."""
+    rows = [dataset.row_of(image_id) for image_id in run.predictions()["image_id"]]
+    return np.asarray(open_pixels(place, dataset, run.spec.image_size)[rows])[..., None]
+
+
+def test_a_completed_run_has_all_its_files_and_nothing_else(complete):
+    assert complete.status().state == store.COMPLETED, complete.log_tail()
+    assert {path.name for path in complete.path.iterdir()} == RUN_FILES
+
+
+def test_a_completed_run_tells_its_last_word(complete):
+    status = complete.status()
+    assert (status.progress, status.reason) == (1.0, "")
+    assert status.ended >= status.started
+    assert not complete.lock.is_held()
+
+
+def test_the_record_says_how_it_went(complete):
+    history, result = complete.history(), complete.result
+    assert history["epoch"].tolist() == list(range(1, EPOCHS + 1))
+    assert result["epochs_done"] == EPOCHS
+    assert result["best_epoch"] == 1 + history["val_loss"].idxmin()
+    assert not result["stopped"]
+    assert result["weights"] == {"origin": "random"}
+    assert set(result["accuracy"]) == {"train", "validation", "test"}
+    assert result["parity"]["largest_difference"] < 1e-4
+
+
+def test_predictions_cover_the_split_film_by_film(complete):
+    predictions, split = complete.predictions(), complete.split()
+    assert predictions[["image_id", "part", "label"]].equals(split[["image_id", "part", "label"]])
+    assert np.allclose(scores_of(predictions, complete).sum(axis=1), 1)
+
+
+def test_the_training_learned_what_can_be_seen(complete):
+    assert complete.result["accuracy"]["train"] > 0.9
+
+
+def test_plain_keras_gives_the_predictions_of_the_table(place, dataset, complete):
+    scores = saved_model(complete).predict(films_of(place, dataset, complete), verbose=0)
+    assert np.abs(scores - scores_of(complete.predictions(), complete)).max() < 1e-5
+
+
+def test_the_app_gives_the_predictions_of_the_table(place, dataset, complete):
+    predictor = Predictor.open(place, complete)
+    predictions = complete.predictions()
+    rows = [dataset.row_of(image_id) for image_id in predictions["image_id"][:5]]
+    logits = predictor.logits(decode_rows(dataset, rows, 32))
+    assert np.abs(logits - predictions[[f"logit_{c}" for c in complete.classes]].to_numpy()[:5]).max() < 1e-4
+
+
+def test_a_model_file_that_was_changed_is_not_used(place, complete):
+    content = complete.head_path.read_bytes()
+    complete.head_path.write_bytes(content[:-1] + b"?")
+    try:
+        with pytest.raises(RunDamaged, match="head.npz is missing or was changed after training"):
+            Predictor.open(place, complete)
+    finally:
+        complete.head_path.write_bytes(content)
+
+
+def test_a_killed_run_resumes_to_its_end(resumed):
+    assert resumed.status().state == store.COMPLETED, resumed.log_tail()
+    assert {path.name for path in resumed.path.iterdir()} == RUN_FILES | {"launch.lock"}
+
+
+def test_a_resumed_history_has_every_epoch_once(resumed):
+    assert resumed.history()["epoch"].tolist() == list(range(1, EPOCHS + 1))
+
+
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(complete, resumed):
+    whole, mended = saved_model(complete).get_weights(), saved_model(resumed).get_weights()
+    assert max(np.abs(a - b).max() for a, b in zip(whole, mended, strict=True)) < 1e-6
+    told = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    assert complete.history()[told].equals(resumed.history()[told])
+
+
+def test_a_stopped_run_keeps_its_best_weights_and_can_be_used(place, stopped):
+    assert stopped.status().state == store.STOPPED, stopped.log_tail()
+    assert stopped.result["stopped"]
+    history = stopped.history()
+    assert 5 <= len(history) < EPOCHS
+    assert stopped.result["best_epoch"] == 1 + history["val_loss"].idxmin()
+    assert Predictor.open(place, stopped).classes == stopped.classes
+
+
+def test_a_stopped_run_goes_on_from_its_last_epoch(place, stopped, complete):
+    before = stopped.history()
+    jobs.resume(stopped)
+    mended = ended(place, stopped)
+    assert mended.status().state == store.COMPLETED, mended.log_tail()
+    assert mended.history().head(len(before)).equals(before)
+    assert mended.history()["val_loss"].equals(complete.history()["val_loss"])
+    assert not mended.result["stopped"]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["frozen", "fine-tuned"])
+def test_a_pretrained_backbones_saved_model_agrees_with_its_table(place, dataset, pretrained, which):
+    run = pretrained[which]
+    assert run.status().state == store.COMPLETED, run.log_tail()
+    scores = saved_model(run).predict(films_of(place, dataset, run), verbose=0)
+    assert np.abs(scores - scores_of(run.predictions(), run)).max() < 1e-5
+
+
+def test_the_queue_is_taken_in_order_and_one_at_a_time(pretrained):
+    first, second = (run.status() for run in pretrained)
+    assert second.started >= first.ended
+
+
+def test_a_frozen_run_uses_the_shared_trunk(place, pretrained):
+    frozen = pretrained[0]
+    assert not frozen.trunk_path.exists()
+    assert (place.trunks / f"{frozen.result['trunk']}.tflite").is_file()
+
+
+def test_a_fine_tuned_run_says_where_it_was_cut(pretrained):
+    tuned = pretrained[1]
+    facts = tuned.result["fine_tuning"]
+    assert facts["layers_asked"] == 10
+    assert facts["layers_trained"] >= 10
+    assert tuned.history()["stage"].tolist() == ["head"] * 3 + ["last layers"] * 2
+    assert tuned.history()["learning_rate"].tolist() == pytest.approx([1e-3] * 5)
