@@ -4,21 +4,21 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.components import gate, notices, shell
+from app_pages.components import gate, notices, shell
 
 # A file of ours: the browser would fetch a Material symbol for the tab from another host.
-ICON = Path(__file__).parent / "pages" / "components" / "icon.png"
+ICON = Path(__file__).parent / "app_pages" / "components" / "icon.png"
 
 st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
 
 PAGES = {
-    "": [st.Page("pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
-    "Data": [st.Page("pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset")],
+    "": [st.Page("app_pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
+    "Data": [st.Page("app_pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset")],
     "Models": [
-        st.Page("pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
-        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+        st.Page("app_pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
     ],
-    "Films": [st.Page("pages/predict.py", title="Predict", icon=":material/search:", url_path="predict")],
+    "Films": [st.Page("app_pages/predict.py", title="Predict", icon=":material/search:", url_path="predict")],
 }
 
 gate.refuse_unprotected_exposure()

@@ -85,7 +85,7 @@ def timed(page: str, repeats: int) -> dict[str, float | list[float]]:
 
 def page_file(page: str) -> str:
     """Where the page lies, from the project's folder."""
-    return f"pages/{page}.py"
+    return f"app_pages/{page}.py"
 
 
 def machine() -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "covid_core"
-PAGES = ROOT / "pages"
+PAGES = ROOT / "app_pages"
 RUN_FILES = {
     "status.json",
     "history.csv",
@@ -117,7 +117,8 @@ def test_the_core_knows_no_screen():
         (name, at)
         for path in sources(CORE)
         for name, at in imports(path)
-        if is_below(name, "streamlit", "pages", "app", "plotly") and not (is_drawing(path) and is_below(name, "plotly"))
+        if is_below(name, "streamlit", "app_pages", "app", "plotly")
+        and not (is_drawing(path) and is_below(name, "plotly"))
     ]
     assert not found
 
@@ -186,4 +187,4 @@ def only_passes(handler: ast.ExceptHandler) -> bool:
 def test_the_page_table_lists_every_page():
     tree = nodes(ROOT / "app.py")
     listed = {n.value for n in tree if isinstance(n, ast.Constant) and str(n.value).endswith(".py")}
-    assert listed == {f"pages/{path.name}" for path in PAGES.glob("*.py")}
+    assert listed == {f"app_pages/{path.name}" for path in PAGES.glob("*.py")}

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_films
+from made_films import write_films
 
 from covid_core.data import importing
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset

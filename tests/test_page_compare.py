@@ -24,7 +24,7 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
 
 def opened(**address: str) -> AppTest:
     page = AppTest.from_file("../app.py", default_timeout=30).run()
-    page.switch_page("pages/compare.py")
+    page.switch_page("app_pages/compare.py")
     for name, value in address.items():
         page.query_params[name] = value
     page.run()

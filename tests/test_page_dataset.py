@@ -38,7 +38,7 @@ def started(monkeypatch) -> list[JobFolder]:
 
 def opened(**address: str) -> AppTest:
     page = AppTest.from_file("../app.py", default_timeout=30).run()
-    page.switch_page("pages/dataset.py")
+    page.switch_page("app_pages/dataset.py")
     for name, value in address.items():
         page.query_params[name] = value
     page.run()

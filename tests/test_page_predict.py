@@ -20,7 +20,7 @@ SIZES = {"train": 12, "validation": 6, "test": 6}
 
 def opened(**address: str) -> AppTest:
     page = AppTest.from_file("../app.py", default_timeout=60).run()
-    page.switch_page("pages/predict.py")
+    page.switch_page("app_pages/predict.py")
     for name, value in address.items():
         page.query_params[name] = value
     page.run()

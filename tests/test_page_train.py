@@ -46,7 +46,7 @@ def cached_weights(tmp_path):
 
 def opened(section: str = NEW, **address: str) -> AppTest:
     page = AppTest.from_file("../app.py", default_timeout=60).run()
-    page.switch_page("pages/train.py")
+    page.switch_page("app_pages/train.py")
     page.session_state["train-sections"] = section
     for name, value in address.items():
         page.query_params[name] = value

@@ -1,4 +1,4 @@
-"""Real workers on tiny trainings: complete, killed, resumed, stopped. Each process starts TensorFlow: few, and shared."""
+"""Real workers on tiny trainings: complete, killed, resumed, stopped. Each starts TensorFlow, so they are shared."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from conftest import write_films
+from made_films import write_films
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.importing import import_folder
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
-EPOCHS = 60  # enough that a process can be caught in the middle
+EPOCHS = 30  # enough that a process can be caught in the middle
 RUN_FILES = {"spec.json", "split.parquet", "status.json", "history.csv", "predictions.parquet", "model.keras"}
 RUN_FILES |= {"head.npz", "trunk.tflite", "result.json", "worker.log", "launch.json", "lock"}
 
@@ -68,10 +68,10 @@ def complete(place, baseline) -> Run:
 def resumed(place, baseline) -> Run:
     """A run whose process was killed in the middle, and that then went on to its end."""
     run = jobs.submit_training(place, baseline)
-    wait_for_epochs(run, 5)
+    wait_for_epochs(run, 3)
     kill(run)
     assert run.status().state == store.INTERRUPTED
-    assert 5 <= len(run.history()) < EPOCHS
+    assert 3 <= len(run.history()) < EPOCHS
     jobs.resume(run)
     return ended(place, run)
 
@@ -79,7 +79,7 @@ def resumed(place, baseline) -> Run:
 @pytest.fixture(scope="module")
 def stopped(place, baseline) -> Run:
     run = jobs.submit_training(place, baseline)
-    wait_for_epochs(run, 5)
+    wait_for_epochs(run, 3)
     jobs.stop(run)
     return ended(place, run)
 
@@ -216,7 +216,7 @@ def test_a_stopped_run_keeps_its_best_weights_and_can_be_used(place, stopped):
     assert stopped.status().state == store.STOPPED, stopped.log_tail()
     assert stopped.result["stopped"]
     history = stopped.history()
-    assert 5 <= len(history) < EPOCHS
+    assert 3 <= len(history) < EPOCHS
     assert stopped.result["best_epoch"] == 1 + history["val_loss"].idxmin()
     assert Predictor.open(place, stopped).classes == stopped.classes
 

@@ -95,7 +95,7 @@ def no_dataset() -> None:
     """The empty state of every page that needs films."""
     with st.container(border=True):
         st.markdown("**No data set yet.** Start with synthetic films, or import your own.")
-        st.page_link("pages/home.py", label="Start on the Home page", icon=":material/arrow_forward:")
+        st.page_link("app_pages/home.py", label="Start on the Home page", icon=":material/arrow_forward:")
 
 
 def synthetic_note(dataset: Dataset) -> None:

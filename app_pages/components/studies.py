@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import live, shell
 from covid_core import presets, report
 from covid_core.backbones import backbone_named
 from covid_core.data.dataset import Dataset
@@ -10,7 +11,6 @@ from covid_core.formatting import count, plural, share
 from covid_core.runs import jobs, store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
-from pages.components import live, shell
 
 
 def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
@@ -155,7 +155,7 @@ def _actions(study: Study, members: list[live.Seen]) -> None:
     if any(one.result for one in members) and st.button(
         "Compare", key=f"compare-{study.id}", icon=":material/compare_arrows:"
     ):
-        st.switch_page("pages/compare.py", query_params={"study": study.id})
+        st.switch_page("app_pages/compare.py", query_params={"study": study.id})
     if states & set(live.ENDED_EARLY) and st.button(
         "Resume", key=f"resume-{study.id}", icon=":material/resume:", help="Takes up every run that ended early."
     ):

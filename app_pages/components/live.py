@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import choices, notices, shell
 from covid_core import report
 from covid_core.backbones import backbone_named
 from covid_core.errors import CovidCoreError
@@ -18,9 +19,8 @@ from covid_core.formatting import count, duration, file_size, plural, share
 from covid_core.runs import jobs, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
-from pages.components import choices, notices, shell
 
-PAGE = "pages/train.py"
+PAGE = "app_pages/train.py"
 POLL = 2  # seconds
 QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
 ACTIVE = (store.QUEUED, store.RUNNING)
@@ -138,7 +138,7 @@ def in_words(seen: list[Seen]) -> str:
     waiting = sum(one.status.state == store.QUEUED for one in seen)
     ended = len(seen) - len(running) - waiting
     if not seen:
-        return "Nothing has been trained yet. The settings below are good to start with."
+        return "Nothing has been trained yet."
     parts = [f"{shell.plain(one.run.name)} trains: **{_progress_in_words(one.status)}**" for one in running]
     if waiting:
         parts.append(f"{plural(waiting, 'run waits', 'runs wait')}")
@@ -364,8 +364,8 @@ def _actions(one: Seen) -> None:
         if not status.is_final:
             stop_button(run)
         if status.state in store.USABLE and one.result:
-            _page_button("Compare", "pages/compare.py", run, ":material/compare_arrows:", "primary")
-            _page_button("Predict", "pages/predict.py", run, ":material/search:", "secondary")
+            _page_button("Compare", "app_pages/compare.py", run, ":material/compare_arrows:", "primary")
+            _page_button("Predict", "app_pages/predict.py", run, ":material/search:", "secondary")
         if status.state in ENDED_EARLY:
             resume_button(run)
         _variant_button(run)

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from app_pages.components import shell
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
-from pages.components import shell
 
 POLL = 4  # seconds
 WORDS = {

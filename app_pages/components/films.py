@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from app_pages.components import shell
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film, jpeg_bytes, read_film, thumbnail
 from covid_core.errors import CovidCoreError, ImageError
 from covid_core.inference.predictor import Prediction, Predictor
 from covid_core.runs.store import Run
-from pages.components import shell
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
 AT_ONCE = 16  # films per batch: progress moves, and memory stays small

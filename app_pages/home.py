@@ -5,18 +5,19 @@ from typing import Any
 
 import streamlit as st
 
+from app_pages.components import imports, live, shell
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from covid_core.runs import store
-from pages.components import imports, live, shell
 
 FIRST_LABEL = "Draw 600 synthetic films"
 PAGES = {
-    "dataset": ("pages/dataset.py", "Look at the films", ":material/photo_library:"),
-    "train": ("pages/train.py", "Train a model", ":material/model_training:"),
-    "watch": ("pages/train.py", "See how far it is", ":material/monitoring:"),
-    "compare": ("pages/compare.py", "See what the models are worth", ":material/compare_arrows:"),
-    "predict": ("pages/predict.py", "Read a film", ":material/search:"),
+    "dataset": ("app_pages/dataset.py", "Look at the films", ":material/photo_library:"),
+    "train": ("app_pages/train.py", "Train a model", ":material/model_training:"),
+    "watch": ("app_pages/train.py", "See how far it is", ":material/monitoring:"),
+    "study": ("app_pages/train.py", "Queue the course study", ":material/school:"),
+    "compare": ("app_pages/compare.py", "See what the models are worth", ":material/compare_arrows:"),
+    "predict": ("app_pages/predict.py", "Read a film", ":material/search:"),
 }
 READERS = (
     (
@@ -27,7 +28,7 @@ READERS = (
     (
         "Instructor",
         "Show with one click how seven networks learn on the same films, and what a high accuracy can hide.",
-        "train",
+        "study",
     ),
     ("Student", "Look at the films first, train a yardstick, and find out what a pretrained network adds.", "dataset"),
 )
@@ -110,7 +111,7 @@ def _next_step(situation: Situation) -> None:
             page, label, icon = PAGES[situation.next_step]
             if st.button(label, type="primary", icon=icon, key="next-step"):
                 st.switch_page(page)
-        st.page_link("pages/dataset.py", label="Add films of your own", icon=":material/upload:")
+        st.page_link("app_pages/dataset.py", label="Add films of your own", icon=":material/upload:")
 
 
 def _way(situation: Situation) -> None:
@@ -142,7 +143,7 @@ def _readers() -> None:
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{reader}**")
                 st.markdown(line)
-                st.page_link(page, label=label, icon=icon)
+                st.page_link(page, label=label, icon=icon, query_params={"study": "new"} if key == "study" else None)
 
 
 main()

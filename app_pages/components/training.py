@@ -10,6 +10,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import live, shell
+from app_pages.components.choices import (
+    PER_CENT,
+    augmentation_spec,
+    fill_missing,
+    fill_suggested,
+    kept,
+    now,
+    spec_of,
+    split_fields,
+)
 from covid_core import presets, weights
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data import augment, pixels
@@ -27,17 +38,6 @@ from covid_core.specs import (
     SplitSpec,
     TrainingSpec,
     parse,
-)
-from pages.components import live, shell
-from pages.components.choices import (
-    PER_CENT,
-    augmentation_spec,
-    fill_missing,
-    fill_suggested,
-    kept,
-    now,
-    spec_of,
-    split_fields,
 )
 
 PREVIEW_SIZE = 192  # pixels; what a screen shows of one of four pictures in a row

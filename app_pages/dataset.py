@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import gallery, imports, shell
 from covid_core.data import dataset as data
 from covid_core.data import summary
 from covid_core.data.dataset import Dataset
@@ -16,7 +17,6 @@ from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
 from covid_core.work import Progress
-from pages.components import gallery, imports, shell
 
 Result = TypeVar("Result")
 
@@ -47,7 +47,7 @@ def main() -> None:
     _show_tabs(dataset)
     gallery.show_open_film(dataset)
     st.divider()
-    st.page_link("pages/train.py", label="Next: train a classifier on these films", icon=":material/arrow_forward:")
+    st.page_link("app_pages/train.py", label="Next: train a classifier on these films", icon=":material/arrow_forward:")
 
 
 def _manage() -> None:

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 import streamlit as st
 
+from app_pages.components import shell
 from covid_core.data import summary
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import file_size
-from pages.components import shell
 
 TILE = 104  # pixels; three in a row at 390 px
 FILM = "film"  # query parameter: the film that is open

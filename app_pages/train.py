@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from app_pages.components import live, shell, studies, training
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
-from pages.components import live, shell, studies, training
 
 SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
 RUNS_PER_PAGE = 12

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from app_pages.components import shell
 from covid_core import files
 from covid_core.data import dataset as data
 from covid_core.data import importing, phantom
@@ -15,7 +16,6 @@ from covid_core.formatting import count, duration, plural
 from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import new_id
-from pages.components import shell
 
 POLL = 1  # seconds between looks at a running import
 KINDS = ("import", "phantom", "kaggle")

@@ -3,6 +3,8 @@
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import films, shell
+from app_pages.components.films import Given
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import fitted, png_bytes
 from covid_core.errors import CovidCoreError
@@ -11,8 +13,6 @@ from covid_core.formatting import plural, share
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.predictor import Prediction
 from covid_core.runs.store import Run
-from pages.components import films, shell
-from pages.components.films import Given
 
 LONGEST_SHOWN = 900  # pixels; larger films are shrunk for the screen, never for the model
 EXAMPLES_PER_CLASS = 2
@@ -49,7 +49,7 @@ def empty() -> None:
     """Nothing can predict yet."""
     with st.container(border=True):
         st.markdown("**No finished run yet.** Train one first; with the synthetic films it takes under a minute.")
-        st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+        st.page_link("app_pages/train.py", label="Train a model", icon=":material/arrow_forward:")
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import comparing, shell
 from covid_core import report
 from covid_core.evaluation import comparison, metrics, wording
 from covid_core.evaluation.comparison import Candidate
@@ -13,7 +14,6 @@ from covid_core.figures import evaluation as figures
 from covid_core.formatting import plural
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
-from pages.components import comparing, shell
 
 QUESTION = "Which model is better, on what, by how much?"
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
@@ -50,11 +50,11 @@ def _nothing_to_compare() -> None:
     with st.container(border=True):
         if active:
             st.markdown(f"**{plural(len(active), 'run')} still at work.** They can be compared when they are finished.")
-            st.page_link("pages/train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
+            st.page_link("app_pages/train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
             return
         failed = f" {plural(len(states), 'run')} ended without a result." if states else ""
         st.markdown(f"**No finished run yet.**{failed} Train a model first; two or more can then be compared here.")
-        st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+        st.page_link("app_pages/train.py", label="Train a model", icon=":material/arrow_forward:")
 
 
 def _states() -> list[str]:
@@ -338,12 +338,12 @@ def _next_step(order: list[Candidate]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if chosen is None or not comparison.beats_majority(chosen.assessment):
             st.markdown("Next: look at the films and labels again, then train another way.")
-            st.page_link("pages/dataset.py", label="Look at the data set", icon=":material/arrow_forward:")
-            st.page_link("pages/train.py", label="Train a model", icon=":material/arrow_forward:")
+            st.page_link("app_pages/dataset.py", label="Look at the data set", icon=":material/arrow_forward:")
+            st.page_link("app_pages/train.py", label="Train a model", icon=":material/arrow_forward:")
             return
         st.markdown(f"Next: see how {shell.plain(chosen.name)}, validation's choice, answers single films.")
         st.page_link(
-            "pages/predict.py",
+            "app_pages/predict.py",
             label="Try it on a film",
             icon=":material/arrow_forward:",
             query_params={"run": chosen.id},
