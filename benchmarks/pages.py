@@ -37,7 +37,7 @@ def main() -> None:
     print(json.dumps({"benchmark": "pages", "films": films, "runs": given.runs, "pages": answer, "machine": machine()}))
 
 
-def made_films(folder: Path) -> Path:
+def made_films(folder: Path, per_class: int = FILMS_PER_CLASS) -> Path:
     """Quick films that decode like real ones: 256 px, grey, noisy enough that PNG cannot shrink them much."""
     from covid_core.data.images import png_bytes
 
@@ -45,7 +45,7 @@ def made_films(folder: Path) -> Path:
     gradient = np.linspace(40, 180, SIDE, dtype=np.float32)[:, None]
     for label in ("COVID", "Normal", "Viral Pneumonia"):
         (folder / label).mkdir(parents=True)
-        for number in range(FILMS_PER_CLASS):
+        for number in range(per_class):
             noise = rng.integers(0, 40, (SIDE, SIDE), dtype=np.uint8)
             film = (gradient * rng.uniform(0.7, 1.2) + noise).clip(0, 255).astype(np.uint8)
             (folder / label / f"{label}-{number}.png").write_bytes(png_bytes(film))

@@ -8,6 +8,7 @@ Three ways, by mode:
 - **full**: the whole network on films, as in an ordinary Keras fit.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,14 +52,24 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
         run.rewrite_history(fit.memory.rows)
     else:
         run.rewrite_history(0)
-    report_end = part_of(report, FIT_UNTIL, 1)
+    report_end = _deaf(part_of(report, FIT_UNTIL, 1))
     plan = Plan(workspace, run, films, fit, clock, part_of(report, 0.05, fit_from), report_end, devices.found())
     trained = {"frozen": _train_frozen, "fine_tune": _train_tail, "full": _train_all}[run.spec.mode](plan, start)
     if fit.was_stopped and not fit.memory.rows:
         raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
-    report(FIT_UNTIL, "Saving the model")
+    report_end(0, "Saving the model")
     publishing.publish(plan, trained, start)
     return not fit.was_stopped
+
+
+def _deaf(progress: Progress) -> Progress:
+    """Progress of the last steps: a stop that comes now is too late, the training is over and is kept."""
+
+    def report(share: float, message: str) -> None:
+        with contextlib.suppress(Stopped):
+            progress(share, message)
+
+    return report
 
 
 def _films(workspace: Workspace, run: Run, report: Progress) -> Films:

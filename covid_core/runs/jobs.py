@@ -21,7 +21,7 @@ from covid_core.runs.store import JobFolder, Run, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
 
-MOST_WAITING = 200  # runs in the queue; a study of the course has seven
+MOST_WAITING = 30  # runs in the queue, each a process of about 120 MB; a study of the course has seven
 TRAINING_SLOTS = 1  # a training uses every core that it gets
 DATA_SLOTS = 2  # imports wait for the disk more than for the processor
 NICENESS = 10  # the pages stay quick while a worker trains

@@ -6,7 +6,7 @@ Every long work has a folder with the same skeleton (a run's is ``runs/ID``, the
 request.json   jobs    what to do; for a run ``spec.json`` takes its place
 launch.json    jobs    the process last started for it: pid, start time, attempt
 launch.lock    jobs    held while a process is started, so that two readers do not resume at once
-status.json    worker  state, stage, progress, times
+status.json    worker  state, progress, message, times
 worker.log     jobs    what the process printed; for people, never parsed
 lock           worker  held for the process's whole life, so "running" with a free lock means dead
 stop.request   jobs    a polite stop

@@ -67,8 +67,10 @@ def test_the_data_set_page_answers_with_counts_and_says_that_films_are_synthetic
 
 
 def test_a_film_of_the_gallery_opens_large(page: Page, app: App):
-    page.goto(f"{app.url}/dataset?tab=films")
-    expect(page.locator("[data-testid=stImage] img").first).to_be_visible()
+    page.goto(f"{app.url}/dataset?tab=Films")
+    expect(page.get_by_alt_text(re.compile("^Film .*COVID-[0-9]+, labelled")).first).to_be_visible()
+    page.get_by_role("button", name=re.compile("^COVID-[0-9]+$")).first.click()
+    expect(page.get_by_alt_text(re.compile("Chest X-ray COVID.COVID-"))).to_be_visible()
 
 
 def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Workspace, small: str):
