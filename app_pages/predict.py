@@ -1,5 +1,7 @@
 """This film: score per class, where the model looked, and what was done to the picture."""
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -53,13 +55,13 @@ def empty() -> None:
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
-    """The runs that are asked, from the address or the newest."""
+    """The runs that are asked: those in the address, else the one that validation would choose."""
     by_id = {run.id: run for run in runs}
     wanted = [name for name in st.query_params.get("run", "").split(",") if name in by_id]
     names = st.multiselect(
         "Runs",
         list(by_id),
-        default=wanted or [runs[0].id],
+        default=wanted or [validations_choice(runs).id],
         format_func=lambda name: run_label(by_id[name]),
         max_selections=8,
         help="Every run that is chosen looks at every film.",
@@ -69,6 +71,12 @@ def pick_runs(runs: list[Run]) -> list[Run]:
     for run in chosen:
         notes_on(run)
     return chosen
+
+
+def validations_choice(runs: list[Run]) -> Run:
+    """The run with the highest validation accuracy among those on the newest run's data set and split."""
+    rivals = [run for run in runs if run.split_hash == runs[0].split_hash]
+    return max(rivals, key=lambda run: (not math.isnan(run.accuracy("validation")), run.accuracy("validation")))
 
 
 def run_label(run: Run) -> str:

@@ -11,6 +11,12 @@ from covid_core.workspace import Workspace
 MadeFolder = Callable[..., Path]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first, then those that train, then those in a browser: what is broken shows early."""
+    items.sort(key=lambda item: 2 * ("browser" in item.keywords) + ("slow" in item.keywords))
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch) -> Workspace:
     """An empty workspace that is also the default one."""

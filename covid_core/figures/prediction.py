@@ -25,7 +25,7 @@ def score_bars(scores: Mapping[str, Mapping[str, float]], classes: Sequence[str]
             orientation="h",
             name=label,
             marker_color=colour,
-            text=[share(value, 0) if value > 0.12 else "" for value in values],
+            text=[share(value) if value > 0.16 else "" for value in values],
             textposition="inside",
             textangle=0,
             insidetextanchor="middle",
