@@ -94,17 +94,6 @@ def test_every_tab_opens_by_its_address(workspace, tmp_path, tab):
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_every_tab_is_quick_once_computed(workspace, tmp_path, tab):
-    made_dataset(tmp_path, workspace)
-    page = opened(tab=tab)
-
-    start = time.perf_counter()
-    page.run()
-
-    assert time.perf_counter() - start < 1
-
-
-@pytest.mark.parametrize("tab", TABS)
 def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
     made_dataset(tmp_path, workspace, counts={"COVID": 3})
 
