@@ -70,6 +70,8 @@ def main() -> None:
     """The page, top to bottom."""
     situation = _situation()
     shell.heading("Where do I go from here?", _answer(situation))
+    if any(info["kind"] == "phantom" for info in situation.datasets):
+        shell.say_synthetic()
     imports.jobs_panel()
     _next_step(situation)
     _way(situation)

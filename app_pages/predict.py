@@ -14,10 +14,13 @@ from covid_core.figures.prediction import score_bars
 from covid_core.formatting import plural, share
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.predictor import Prediction
+from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 
 LONGEST_SHOWN = 900  # pixels; larger films are shrunk for the screen, never for the model
 EXAMPLES_PER_CLASS = 2
+CHOSEN = "predict_runs"
+MOST_RUNS = 8  # asked at once: more bars than that nobody reads
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
 NOT_CALIBRATED = (
     "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
@@ -57,13 +60,16 @@ def empty() -> None:
 def pick_runs(runs: list[Run]) -> list[Run]:
     """The runs that are asked: those in the address, else the one that validation would choose."""
     by_id = {run.id: run for run in runs}
-    wanted = [name for name in st.query_params.get("run", "").split(",") if name in by_id]
+    if CHOSEN not in st.session_state:
+        wanted = [name for name in st.query_params.get("run", "").split(",") if name in by_id]
+        st.session_state[CHOSEN] = wanted[:MOST_RUNS] or [validations_choice(runs).id]
+    st.session_state[CHOSEN] = [name for name in st.session_state[CHOSEN] if name in by_id]  # one may be deleted since
     names = st.multiselect(
         "Runs",
         list(by_id),
-        default=wanted or [validations_choice(runs).id],
+        key=CHOSEN,
         format_func=lambda name: run_label(by_id[name]),
-        max_selections=8,
+        max_selections=MOST_RUNS,
         help="Every run that is chosen looks at every film.",
     )
     st.query_params["run"] = ",".join(names)
@@ -75,8 +81,15 @@ def pick_runs(runs: list[Run]) -> list[Run]:
 
 def validations_choice(runs: list[Run]) -> Run:
     """The run with the highest validation accuracy among those on the newest run's data set and split."""
-    rivals = [run for run in runs if run.split_hash == runs[0].split_hash]
+    newest = runs[0]
+    rivals = [run for run in runs if same_films(run, newest)]
     return max(rivals, key=lambda run: (not math.isnan(run.accuracy("validation")), run.accuracy("validation")))
+
+
+def same_films(one: Run, other: Run) -> bool:
+    """Whether two runs were made on the same split of the same films."""
+    versions = {run.record["dataset"]["version"] for run in (one, other)}
+    return len(versions) == 1 and one.split_hash == other.split_hash
 
 
 def run_label(run: Run) -> str:
@@ -116,7 +129,7 @@ def pick_example(run: Run) -> Given | None:
         names = films.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
         offer_examples(dataset, names)
         asked = st.query_params.get("film")
-        return films.from_dataset(dataset, asked, films.part_of(run, asked)) if asked else None
+        return films.from_dataset(dataset, asked) if asked else None
     except CovidCoreError as error:
         st.warning(f"No example: {shell.plain(error)}", icon=":material/image_not_supported:")
         return None
@@ -165,9 +178,9 @@ def answer_table(runs: list[Run], given: list[Given], answers: dict[str, dict[st
     for film in given:
         said = [answers[run.id][film.key] for run in runs]
         row = {"File": film.name}
-        for run, prediction in zip(runs, said, strict=True):
-            row[f"{run.name}"] = prediction.predicted
-            row[f"{run.name}, score"] = share(float(prediction.scores.max()))
+        for name, prediction in zip(unique_names(runs), said, strict=True):
+            row[name] = prediction.predicted
+            row[f"{name}, score"] = share(float(prediction.scores.max()))
         row["Agreement"] = "all agree" if len({p.predicted for p in said}) == 1 else "they differ"
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -178,8 +191,7 @@ def show_film(runs: list[Run], film: Given, said: dict[str, Prediction]) -> None
     """The film, its heat map, its scores."""
     st.markdown(headline(runs, said))
     if film.label:
-        seen = {"test": "not used for training", "train": "used for training"}.get(film.part, "not used for training")
-        st.caption(f"Its data set calls it {shell.plain(film.label)}; this film was {seen}.")
+        st.caption(f"Its data set calls it {shell.plain(film.label)}. {trained_on(runs, film)}")
     picture, heat, scores = st.columns([1, 1, 1.15], gap="medium")
     shown = fitted(film.film.pixels, LONGEST_SHOWN)
     with picture:
@@ -203,6 +215,14 @@ def show_film(runs: list[Run], film: Given, said: dict[str, Prediction]) -> None
             st.caption("Nothing in this film speaks for that class, so the map is empty.")
 
 
+def trained_on(runs: list[Run], film: Given) -> str:
+    """Which of the runs have seen the film in training: their answer about it is learned by heart."""
+    version = runs[0].record["dataset"]["version"]  # of the film, too
+    related = [run for run in runs if run.record["dataset"]["version"] == version]
+    names = [shell.plain(run.name) for run in related if films.part_of(run, film.name) == "train"]
+    return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
+
+
 def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
     """The answer in a sentence."""
     if len(runs) == 1:
@@ -212,13 +232,14 @@ def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
     predicted = {said[run.id].predicted for run in runs}
     if len(predicted) == 1:
         return f"All {len(runs)} runs give **{shell.plain(predicted.pop())}** the highest score."
-    parts = [f"{shell.plain(run.name)} says {shell.plain(said[run.id].predicted)}" for run in runs]
+    names = map(shell.plain, unique_names(runs))
+    parts = [f"{name} says {shell.plain(said[run.id].predicted)}" for name, run in zip(names, runs, strict=True)]
     return "The runs differ: " + ", ".join(parts) + "."
 
 
 def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
     """Scores per class, for every run."""
-    names = [run.name if [r.name for r in runs].count(run.name) == 1 else run.id for run in runs]
+    names = unique_names(runs)
     classes = list(dict.fromkeys(label for run in runs for label in run.classes))
     scores = {name: said[run.id].as_dict() for name, run in zip(names, runs, strict=True)}
     shell.chart(score_bars(scores, classes), "scores")
@@ -230,7 +251,8 @@ def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, s
     by_id = {run.id: run for run in runs}
     name = runs[0].id
     if len(runs) > 1:
-        name = st.selectbox("Heat map of", list(by_id), format_func=lambda key: by_id[key].name)
+        names = dict(zip(by_id, unique_names(runs), strict=True))
+        name = st.selectbox("Heat map of", list(by_id), format_func=names.__getitem__)
     run = by_id[name]
     predicted = run.classes.index(said[run.id].predicted)
     return run, st.selectbox("Heat map for the class", run.classes, index=predicted)

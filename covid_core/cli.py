@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CovidCoreError as error:
         return _refuse(str(error), options.json)
     print(json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)))
-    return 1 if answer.get("state") in (store.FAILED, store.INTERRUPTED) or answer.get("failed") else 0
+    failed = answer.get("failed") or answer.get("state") in (store.FAILED, store.INTERRUPTED)
+    return 1 if failed else 0
 
 
 def _refuse(reason: str, as_json: bool) -> int:

@@ -90,7 +90,7 @@ class AugmentationSpec(Spec):
 class HeadSpec(Spec):
     """What is trained on top of the pooled maps: dense relu layers of ``units``, dropout after each, then softmax.
 
-    ``standardize`` trains on features of mean 0 and deviation 1 (of the training part, with a frozen backbone); the
+    ``standardize`` trains on features of mean 0 that vary alike (none is scaled up; only with a frozen backbone); the
     scale is folded into the first layer afterwards, so the saved model has no further layer.
     """
 

@@ -194,3 +194,7 @@ def test_summary_names_what_the_best_run_costs():
 def test_summary_warns_when_runs_were_trained_on_different_films():
     runs = [candidate("A", wrong_at(0), split_hash="1"), candidate("B", wrong_at(), split_hash="2")]
     assert any("trained on different films" in warning for warning in summary(runs).warnings)
+
+
+def test_films_of_the_same_names_in_another_data_set_are_other_films():
+    assert not comparison.comparable(assess(wrong_at(0), films_of="one"), assess(wrong_at(0), films_of="other"))

@@ -198,7 +198,7 @@ def test_a_ramp_of_more_than_eight_bits_keeps_its_grey_levels(depth):
     ramp = np.linspace(0, 2**depth - 1, 256 * 256).reshape(256, 256).astype(np.uint16)
     film = read_film(png(ramp))
     assert len(np.unique(film.pixels)) >= 250
-    assert film.notes == (f"{depth}-bit greys scaled to 8 bits",)
+    assert film.notes == (f"read as {depth}-bit greys, by its brightest pixel, and scaled to 8 bits",)
 
 
 def test_sixteen_bits_say_the_same_as_eight():

@@ -115,7 +115,7 @@ def test_other_files_are_not_films(workspace, film_folder):
         put(root / "a" / name)
     dataset = importing.import_folder(workspace, root)
     assert len(dataset.films) == 2
-    assert dataset.left_out.empty
+    assert dataset.left_out["path"].tolist() == ["a/Thumbs.db", "a/notes.txt"]
 
 
 @pytest.mark.parametrize(
@@ -254,3 +254,12 @@ def test_deleting_a_data_set_removes_what_was_derived_from_its_films(workspace, 
     delete_dataset(workspace, imported.id)
     assert not list(workspace.pixels.iterdir())
     assert not list(workspace.datasets.iterdir())
+
+
+def test_what_is_no_png_or_jpeg_file_is_listed_and_left_out(workspace, film_folder):
+    root = film_folder({"A": 2, "B": 2})
+    (root / "A" / "scan.tif").write_bytes(b"II*")
+    (root / "B" / "older").mkdir()
+    left_out = importing.import_folder(workspace, root).left_out
+    assert left_out["path"].tolist() == ["A/scan.tif", "B/older"]
+    assert left_out["reason"].tolist() == ["Not a PNG or JPEG file.", "A folder inside a class is not read."]

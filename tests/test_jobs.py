@@ -347,3 +347,11 @@ def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch
     assert status.state == store.FAILED
     assert "did not start" in status.reason
     assert "covid_core" in status.reason
+
+
+def test_a_study_that_does_not_fit_into_the_queue_leaves_nothing_behind(workspace, launched, spec, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_WAITING", 1)
+    study = StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1})))
+    with pytest.raises(JobRefused, match="at most 1 can"):
+        jobs.submit_study(workspace, study)
+    assert launched == os.listdir(workspace.runs) == os.listdir(workspace.studies) == []

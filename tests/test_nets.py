@@ -178,9 +178,9 @@ def test_features_are_computed_once_per_film(workspace):
         return [batch[..., None].astype(np.float32)]
 
     numbered = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    arguments = (maps, "mean", silent)
-    trunk.cached_features(workspace, "name", numbered, np.array([1, 3]), *arguments)
-    table = trunk.cached_features(workspace, "name", numbered, np.array([1, 2, 3]), *arguments)
+    arguments = (numbered.__getitem__, maps, "mean", silent)
+    trunk.cached_features(workspace, "name", len(numbered), np.array([1, 3]), *arguments)
+    table = trunk.cached_features(workspace, "name", len(numbered), np.array([1, 2, 3]), *arguments)
     assert table[[1, 2, 3]].tolist() == [[1.0], [2.0], [3.0]]
     assert np.isnan(table[[0, 4, 5], 0]).all()
     assert sorted(asked) == [1, 1, 1, 2, 3]  # the first of each call tells the width

@@ -170,4 +170,4 @@ def test_a_16_bit_film_is_scaled_and_said_so(with_trained):
     ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
     buffer = io.BytesIO()
     Image.fromarray(ramp).save(buffer, "PNG")
-    assert "16-bit greys scaled to 8 bits" in words(upload(opened(), ("ramp.png", buffer.getvalue())))
+    assert "read as 16-bit greys" in words(upload(opened(), ("ramp.png", buffer.getvalue())))

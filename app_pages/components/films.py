@@ -27,7 +27,6 @@ class Given:
     film: Film | None
     reason: str = ""
     label: str = ""
-    part: str = ""
 
 
 def uploaded(files: Iterable[object]) -> list[Given]:
@@ -43,17 +42,17 @@ def uploaded(files: Iterable[object]) -> list[Given]:
     return list(given.values())
 
 
-def from_dataset(dataset: Dataset, image_id: str, part: str) -> Given:
+def from_dataset(dataset: Dataset, image_id: str) -> Given:
     """A film of the data set that a run was trained with, to try without an upload."""
     row = dataset.row_of(image_id)
     label = dataset.films["label"].iat[row]
     try:
         content = dataset.path_of(row).read_bytes()
-        return Given(hashlib.sha256(content).hexdigest(), image_id, read_film(content), label=label, part=part)
+        return Given(hashlib.sha256(content).hexdigest(), image_id, read_film(content), label=label)
     except ImageError as error:
-        return Given(image_id, image_id, None, str(error), label, part)
+        return Given(image_id, image_id, None, str(error), label)
     except OSError as error:
-        return Given(image_id, image_id, None, f"The film's file cannot be opened: {error.strerror}.", label, part)
+        return Given(image_id, image_id, None, f"The film's file cannot be opened: {error.strerror}.", label)
 
 
 def predictions(runs: list[Run], given: list[Given]) -> dict[str, dict[str, Prediction]]:

@@ -223,7 +223,12 @@ def _phantom_form() -> None:
     with st.form("import-phantom", border=False):
         left, right = st.columns(2)
         images = left.number_input(
-            "Number of films", FEWEST_FILMS, MOST_FILMS, FILMS_AT_FIRST, 100, help="About 20 films a second are drawn."
+            "Number of films",
+            FEWEST_FILMS,
+            MOST_FILMS,
+            FILMS_AT_FIRST,
+            100,
+            help="About 40 a second are drawn on two cores.",
         )
         seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same films.")
         plant = st.multiselect(

@@ -291,6 +291,8 @@ def _draw_run(identifier: str) -> None:
         return
     name, status = shell.plain(run.name), one.status
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
+    if run.record["dataset"]["synthetic"]:
+        shell.say_synthetic()
     _facts(run, status, len(history))
     _actions(one)
     _curves(history, run.id, status.is_final)
@@ -364,8 +366,8 @@ def _actions(one: Seen) -> None:
         if not status.is_final:
             stop_button(run)
         if status.state in store.USABLE and one.result:
-            _page_button("Compare", "app_pages/compare.py", run, ":material/compare_arrows:", "primary")
-            _page_button("Predict", "app_pages/predict.py", run, ":material/search:", "secondary")
+            _page_button("Compare", "app_pages/compare.py", "runs", run, ":material/compare_arrows:", "primary")
+            _page_button("Predict", "app_pages/predict.py", "run", run, ":material/search:", "secondary")
         if status.state in ENDED_EARLY:
             resume_button(run)
         _variant_button(run)
@@ -381,9 +383,9 @@ def _variant_button(run: Run) -> None:
         st.switch_page(PAGE, query_params={"dataset": run.spec.dataset})
 
 
-def _page_button(label: str, page: str, run: Run, icon: str, kind: str) -> None:
+def _page_button(label: str, page: str, parameter: str, run: Run, icon: str, kind: str) -> None:
     if st.button(label, key=f"{label}-{run.id}", icon=icon, type=kind):
-        st.switch_page(page, query_params={"run": run.id})
+        st.switch_page(page, query_params={parameter: run.id})
 
 
 def _curves(history: pd.DataFrame, identifier: str, final: bool) -> None:

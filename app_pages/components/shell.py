@@ -101,7 +101,12 @@ def no_dataset() -> None:
 def synthetic_note(dataset: Dataset) -> None:
     """Every page says so where films are drawn and not taken."""
     if dataset.is_synthetic:
-        st.info(SYNTHETIC, icon=":material/draw:")
+        say_synthetic()
+
+
+def say_synthetic() -> None:
+    """The note itself."""
+    st.info(SYNTHETIC, icon=":material/draw:")
 
 
 def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:

@@ -197,7 +197,7 @@ def _scaled_to_8_bits(values: np.ndarray, notes: list[str]) -> np.ndarray:
     depth = next((bits for bits in BIT_DEPTHS if values.max() < 2**bits), None)
     if depth is None or values.min() < 0:
         raise ImageError("The film has more than 16 bits per pixel.")
-    notes.append(f"{depth}-bit greys scaled to 8 bits")
+    notes.append(f"read as {depth}-bit greys, by its brightest pixel, and scaled to 8 bits")
     return np.round(values * (255 / (2**depth - 1))).astype(np.uint8)
 
 

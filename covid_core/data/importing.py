@@ -115,10 +115,11 @@ def import_folder(
     with _opening(root):
         data_root = _data_root(root)
         candidates = find_films(data_root, classes)
-    information = {"kind": "folder", "name": name or data_root.name, "origin": str(root)}
-    if not copy_from_here:
-        return _publish(workspace, data_root, candidates, {**information, "root": str(data_root.resolve())}, progress)
-    return _publish(workspace, data_root, candidates, {**information, "root": None}, progress, move=data_root)
+        ignored = not_films(data_root, {candidate.label: None for candidate in candidates})
+    where = None if copy_from_here else str(data_root.resolve())
+    information = {"kind": "folder", "name": name or data_root.name, "origin": str(root), "root": where}
+    move = data_root if copy_from_here else None
+    return _publish(workspace, data_root, candidates, information, progress, move, ignored)
 
 
 def import_archive(
@@ -307,6 +308,22 @@ def _images_in(folder: Path) -> list[Path]:
     return sorted(paths, key=_natural)
 
 
+def not_films(root: Path, classes: Iterable[str]) -> list[tuple[str, str]]:
+    """What lies in the image folders and is no PNG or JPEG file: (path from ``root``, reason)."""
+    found = []
+    for label in classes:
+        images = root / label / "images"
+        folder = images if images.is_dir() else root / label
+        for entry in sorted(folder.iterdir()):
+            if entry.suffix.lower() in SUFFIXES:
+                continue  # a candidate, whatever it is: reading it says more
+            if entry.is_dir() and entry.name not in ("images", "masks"):
+                found.append((_as_text(entry.relative_to(root).as_posix()), "A folder inside a class is not read."))
+            elif entry.is_file() and not _is_hidden(entry):
+                found.append((_as_text(entry.relative_to(root).as_posix()), "Not a PNG or JPEG file."))
+    return found
+
+
 def _natural(path: Path) -> tuple[int, str]:
     """COVID-9 before COVID-10: shorter stems first, then by letter."""
     return len(path.stem), path.stem
@@ -346,12 +363,13 @@ def _publish(
     information: dict[str, Any],
     progress: Progress,
     move: Path | None = None,
+    ignored: Iterable[tuple[str, str]] = (),
 ) -> Dataset:
     """Decode every candidate once, keep its pixels for the overview, and publish manifest and report together."""
     identifier = new_id(information["name"])
     folder = workspace.datasets / identifier
     rows: list[dict[str, Any]] = []
-    left_out: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = list(ignored)
     pixels = workspace.pixels / f".{identifier}.tmp"
     try:
         with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:

@@ -4,7 +4,6 @@ The file is a plain sequence of films without a header, so import can append to 
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +34,6 @@ def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Pro
     if not path.exists() or path.stat().st_size != expected:
         with files.published(path) as temporary:
             _decode_into(temporary, dataset, size, progress)
-    os.utime(path)  # the least recently used goes first when the cache is trimmed
     return np.memmap(path, dtype=np.uint8, mode="r", shape=(len(dataset.films), size, size))
 
 

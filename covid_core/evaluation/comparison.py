@@ -58,8 +58,8 @@ class Assessment:
         return self.accuracy["validation"]
 
 
-def assess(table: pd.DataFrame) -> Assessment:
-    """Measure one prediction table."""
+def assess(table: pd.DataFrame, films_of: str = "") -> Assessment:
+    """Measure one prediction table. ``films_of`` names the films that its ids stand for (a data set's version)."""
     parts = {part: metrics.answers(table, part) for part in PARTS}
     test = parts["test"]
     majority = {part: majority_share(given) for part, given in parts.items()}
@@ -75,7 +75,7 @@ def assess(table: pd.DataFrame) -> Assessment:
         per_class=metrics.per_class(test),
         confusion=metrics.confusion(test),
         right=test.right[order],
-        test_films=films_key(table),
+        test_films=films_key(table, films_of),
         p_majority=at_least_by_chance(int(test.right.sum()), test.n, majority["test"].value),
         only_answer=_only_answer(test),
         unanswered=int(sum((~given.answered).sum() for given in parts.values())),
@@ -87,10 +87,13 @@ def majority_share(given: Answers) -> Measure:
     return metrics.wilson(int(given.films.max(initial=0)), given.n)
 
 
-def films_key(table: pd.DataFrame) -> str:
-    """Hash over (image_id, label) of the test part in sorted order: equal keys mean the same test films."""
+def films_key(table: pd.DataFrame, films_of: str = "") -> str:
+    """Hash over ``films_of`` and (image_id, label) of the test part: equal keys mean the same test films.
+
+    Ids alone do not say so: COVID-1 of one data set is not COVID-1 of another.
+    """
     films = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
-    rows = "\n".join("\t".join(row) for row in films.itertuples(index=False, name=None))
+    rows = "\n".join([films_of, *("\t".join(row) for row in films.itertuples(index=False, name=None))])
     return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from covid_core.data.summary import UNKNOWN_SOURCE
-from covid_core.figures.evaluation import literal
-from covid_core.figures.theme import NEUTRAL, class_colours, settled
+from covid_core.figures.theme import NEUTRAL, class_colours, literal, settled
 from covid_core.formatting import count, plural, share
 
 BAR_HEIGHT = 44  # pixels per bar

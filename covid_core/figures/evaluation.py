@@ -4,13 +4,12 @@ Every function takes finished numbers. Several runs come as a list of (name, tab
 colour, so a run looks the same in every figure of a page. Shares in [0, 1] are drawn as per cent.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.figures.theme import NEUTRAL, class_colours, run_style, settled
+from covid_core.figures.theme import NEUTRAL, class_colours, literal, run_style, settled
 from covid_core.formatting import count, duration, interval, milliseconds, share
 
 CELL = "86, 180, 233"  # sky blue; only its strength says how full a cell is
@@ -280,8 +279,3 @@ def _dots(rows: pd.DataFrame, heights: list[float], name: str, colour: str) -> g
 def _dot_hover(row: object) -> str:
     worded = share(row.value) if pd.isna(row.low) else interval(row.value, row.low, row.high)
     return f"{literal(row.run)}: {worded}"
-
-
-def literal(text: object) -> str:
-    """A name that a user chose, so that Plotly shows it letter by letter: it reads tags such as ``<b>`` otherwise."""
-    return html.escape(str(text), quote=False).replace("\n", " ")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from covid_core.figures.theme import class_colours, settled
+from covid_core.figures.theme import class_colours, literal, settled
 from covid_core.formatting import share
 
 ROW_HEIGHT = 46  # pixels per bar, so that one run and eight runs read alike
@@ -17,20 +17,21 @@ def score_bars(scores: Mapping[str, Mapping[str, float]], classes: Sequence[str]
     """
     figure = go.Figure()
     names = list(scores)[::-1]  # Plotly draws the first category at the bottom
+    shown = [literal(name) for name in names]
     for label, colour in class_colours(classes).items():
         values = [scores[name].get(label, 0.0) for name in names]
         figure.add_bar(
             x=values,
-            y=names,
+            y=shown,
             orientation="h",
-            name=label,
+            name=literal(label),
             marker_color=colour,
             text=[share(value) if value > 0.16 else "" for value in values],
             textposition="inside",
             textangle=0,
             insidetextanchor="middle",
             textfont={"color": "#111418"},
-            hovertemplate="%{y}<br>" + label + ": %{x:.3f}<extra></extra>",
+            hovertemplate="%{y}<br>" + literal(label) + ": %{x:.3f}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_layout(legend_traceorder="normal")

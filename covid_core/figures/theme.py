@@ -4,7 +4,9 @@ Colours are those of Okabe and Ito (2008, "Color Universal Design"), which stay 
 blindness, in an order in which each also stands out on black and on white.
 """
 
+import html
 from collections.abc import Iterable
+from zlib import crc32
 
 import plotly.graph_objects as go
 
@@ -22,12 +24,16 @@ NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light ba
 
 
 def class_colours(classes: Iterable[str]) -> dict[str, str]:
-    """Colour of each class. Known classes keep theirs in any company; others take the spare ones in turn."""
-    wanted = list(classes)
-    taken = {FIXED[label] for label in wanted if label in FIXED}
-    spare = [colour for colour in SPARE if colour not in taken]
-    unknown = [label for label in wanted if label not in FIXED]
-    return {label: FIXED.get(label) or spare[unknown.index(label) % len(spare)] for label in wanted}
+    """Colour of each class. Known classes keep theirs; another's follows from its name, so it is the same everywhere.
+
+    Only where two classes of one chart would share a colour, the later one takes the next that is free.
+    """
+    colours: dict[str, str] = {}
+    for label in classes:
+        start = crc32(label.encode("utf-8", "surrogatepass"))
+        choices = [FIXED[label]] if label in FIXED else [SPARE[(start + i) % len(SPARE)] for i in range(len(SPARE))]
+        colours[label] = next((colour for colour in choices if colour not in colours.values()), choices[0])
+    return colours
 
 
 def run_style(position: int) -> dict[str, str]:
@@ -50,3 +56,8 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure
+
+
+def literal(text: object) -> str:
+    """A name that a user chose, so that Plotly shows it letter by letter: it reads tags such as ``<b>`` otherwise."""
+    return html.escape(str(text), quote=False).replace("\n", " ")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -60,6 +61,7 @@ class Plan:
     report: Progress
     report_end: Progress
     devices: Devices
+    scratch: list[Path] = field(default_factory=list)
 
     @property
     def spec(self) -> TrainingSpec:

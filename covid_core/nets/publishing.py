@@ -16,7 +16,8 @@ from covid_core.inference.head import softmax
 from covid_core.inference.lite import LiteTrunk
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import export, model
-from covid_core.nets.plan import Films, Plan, Trained
+from covid_core.nets.plan import Clock, Films, Plan, Trained
+from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 
 PARITY_FILMS = 16
@@ -54,7 +55,7 @@ def publish(plan: Plan, trained: Trained, start: Path | None) -> None:
             "best_epoch": plan.fit.memory.best_epoch,
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,
-            "seconds": clock.seconds,
+            "seconds": {**clock.seconds, "fit": _fit_seconds(run, clock)},
             "weights": _weights_origin(plan.spec, start),
             "trunk": trained.shared_trunk,
             "trunk_sha256": files.sha256_of(trunk_path),
@@ -75,6 +76,11 @@ def publish(plan: Plan, trained: Trained, start: Path | None) -> None:
     )
     if not plan.fit.was_stopped:  # a stopped run goes on from there
         run.checkpoint_path.unlink(missing_ok=True)
+
+
+def _fit_seconds(run: Run, clock: Clock) -> float:
+    """Seconds of all epochs, those before an interruption included, or of this attempt if its overhead was longer."""
+    return round(max(float(run.history()["seconds"].sum()), clock.seconds.get("fit", 0.0)), 3)
 
 
 def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:

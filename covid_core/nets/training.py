@@ -9,6 +9,7 @@ Three ways, by mode:
 """
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,9 +31,10 @@ from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, part_of
 from covid_core.workspace import Workspace
 
-SMALLEST_DEVIATION = 1.0  # of the mean deviation: nearly constant features would turn rounding errors into evidence
+SMALLEST_DEVIATION = 1.0  # of the mean deviation; features that vary less are not scaled up, nor their rounding errors
 FIT_FROM = {"frozen": 0.6, "fine_tune": 0.5, "full": 0.05}  # share of a run's time before the fit, as seen on two cores
 FIT_UNTIL = 0.9
+ONE_PASS = "One pass through the frozen network"
 HEAD, TAIL, ALL = "head", "last layers", "all layers"
 
 
@@ -59,7 +61,15 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
         raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
     report_end(0, "Saving the model")
     publishing.publish(plan, trained, start)
+    if not fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
+        _remove(plan.scratch)
     return not fit.was_stopped
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(PermissionError):  # Windows keeps a mapped file; it is only cache
+            path.unlink(missing_ok=True)
 
 
 def _deaf(progress: Progress) -> Progress:
@@ -101,41 +111,59 @@ def _train_frozen(plan: Plan, start: Path | None) -> Trained:
 
 def _features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarray:
     """Features of the run's films, float32 (films of the run, d)."""
-    films = plan.films
-    name = f"{films.dataset.pixels_key[:KEY_LENGTH]}-{key}-{pooling}"
+    progress = _said(part_of(plan.report, 0.1, _share_of_plain(plan)), ONE_PASS)
     table = trunk.cached_features(
-        plan.workspace, name, films.pixels, films.rows, maps, pooling, part_of(plan.report, 0.1, _share_of_plain(plan))
+        plan.workspace,
+        _name(plan, key, pooling),
+        len(plan.films.pixels),
+        plan.films.rows,
+        lambda rows: plan.films.pixels[rows],
+        maps,
+        pooling,
+        progress,
     )
-    return np.asarray(table[films.rows])
+    return np.asarray(table[plan.films.rows])
 
 
 def _view_features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> list[np.ndarray]:
-    """Features of augmented training films, one array per view, by position in the training part; none without."""
-    spec, films = plan.spec, plan.films
+    """Features of augmented training films, one memory map per view, by row of the data set; none without."""
+    spec = plan.spec
     if spec.augmentation.is_off:
         return []
     count = min(spec.views or spec.epochs, spec.epochs)
-    train_rows = films.rows[films.part("train")]
-    arrays = []
-    for number in range(count):
-        share = _share_of_plain(plan)
-        step = (1 - share) / count
-        progress = part_of(plan.report, share + number * step, share + (number + 1) * step)
-        arrays.append(_one_view(plan, maps, pooling, train_rows, number, progress))
-    return arrays
+    share = _share_of_plain(plan)
+    step = (1 - share) / count
+    return [
+        _one_view(plan, key, maps, pooling, n, part_of(plan.report, share + n * step, share + (n + 1) * step))
+        for n in range(count)
+    ]
 
 
-def _one_view(
-    plan: Plan, maps: trunk.Maps, pooling: str, rows: np.ndarray, number: int, progress: Progress
-) -> np.ndarray:
-    parts = []
-    for begin in range(0, len(rows), trunk.BATCH):
-        batch = rows[begin : begin + trunk.BATCH]
-        moved = augment.view(plan.films.pixels[batch], plan.spec.augmentation, plan.spec.seed, number, batch)
-        parts.append(trunk.pooled(maps(moved), pooling))
-        done = min(begin + trunk.BATCH, len(rows))
-        progress(done / len(rows), f"Augmented view {number + 1}: {done:,} of {len(rows):,} films")
-    return np.concatenate(parts)
+def _one_view(plan: Plan, key: str, maps: trunk.Maps, pooling: str, number: int, progress: Progress) -> np.ndarray:
+    """One changed copy of every training film, kept on disk until the run is complete: memory stays small."""
+    spec, films = plan.spec, plan.films
+    change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
+    name = f"{_name(plan, key, pooling)}-view-{change}"
+    plan.scratch.append(trunk.path_of(plan.workspace, name))
+    return trunk.cached_features(
+        plan.workspace,
+        name,
+        len(films.pixels),
+        films.rows[films.part("train")],
+        lambda rows: augment.view(films.pixels[rows], spec.augmentation, spec.seed, number, rows),
+        maps,
+        pooling,
+        _said(progress, f"Augmented view {number + 1}"),
+    )
+
+
+def _name(plan: Plan, key: str, pooling: str) -> str:
+    """Name of cached features: what they were computed from."""
+    return f"{plan.films.dataset.pixels_key[:KEY_LENGTH]}-{key}-{pooling}"
+
+
+def _said(progress: Progress, what: str) -> Progress:
+    return lambda share, message: progress(share, f"{what}: {message}")
 
 
 def _share_of_plain(plan: Plan) -> float:
@@ -147,25 +175,32 @@ def _share_of_plain(plan: Plan) -> float:
 
 
 def _fit_head(plan: Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> None:
-    """The head's stage, on standardised features where the spec wants it; the head takes plain ones afterwards."""
-    if not plan.spec.head.standardize:
-        plan.fit.run(0, _head_stage(plan, head, features, views))
-        return
-    train = features[plan.films.part("train")]
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation = np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
-    scaled = [(array - mean) / deviation for array in (features, *views)]
-    plan.fit.run(0, _head_stage(plan, head, scaled[0], scaled[1:]))
-    model.fold_scale(head, mean, deviation)
+    """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
+    width = features.shape[1]
+    mean, deviation = np.zeros(width, np.float32), np.ones(width, np.float32)
+    if plan.spec.head.standardize:
+        train = features[plan.films.part("train")]
+        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        deviation = np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
+    plan.fit.run(0, _head_stage(plan, head, features, views, lambda values: (values - mean) / deviation))
+    if plan.spec.head.standardize:
+        model.fold_scale(head, mean, deviation)
 
 
-def _head_stage(plan: Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> Stage:
+def _head_stage(
+    plan: Plan,
+    head: keras.Model,
+    features: np.ndarray,
+    views: list[np.ndarray],
+    scaled: Callable[[np.ndarray], np.ndarray],
+) -> Stage:
     train, validation = plan.films.part("train"), plan.films.part("validation")
-    plain = features[train]
+    plain = scaled(features[train])
+    train_rows = plan.films.rows[train]
     labels = plan.films.labels
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
-        return (views[epoch % len(views)] if views else plain)[rows]
+        return scaled(views[epoch % len(views)][train_rows[rows]]) if views else plain[rows]
 
     return Stage(
         name=HEAD,
@@ -173,7 +208,7 @@ def _head_stage(plan: Plan, head: keras.Model, features: np.ndarray, views: list
         inputs=inputs,
         labels=labels[train],
         order=_order(plan.spec, labels[train], 0),
-        validation=(features[validation], labels[validation]),
+        validation=(scaled(features[validation]), labels[validation]),
         learning_rate=plan.spec.learning_rate,
         epochs=plan.spec.epochs,
         sample_weights=_sample_weights(plan.spec, labels[train]),
@@ -196,7 +231,7 @@ def _train_tail(plan: Plan, start: Path | None) -> Trained:
     pooling = model.pooling_of(spec)
     features = plan.clock.timed("features", lambda: _tail_features(plan, tail, table, shape, pooling))
     head = model.build_head(spec, [s[1:] for s in _output_shapes(tail)])
-    views = _tail_views(plan, maps, tail, pooling)
+    views = _tail_views(plan, key, maps, tail, pooling)
     plan.clock.timed("fit", lambda: _fit_head(plan, head, features, views))
     _let_learn(network, {layer.name for layer in tail.layers})
     if spec.augmentation.is_off:
@@ -220,10 +255,16 @@ def _train_tail(plan: Plan, start: Path | None) -> Trained:
 
 def _boundary(plan: Plan, key: str, maps: trunk.Maps) -> np.ndarray:
     """Activations at the boundary of all films, one row per film of the data set, memory-mapped."""
-    films = plan.films
-    name = f"{films.dataset.pixels_key[:KEY_LENGTH]}-{key}-{trunk.RAW}"
-    progress = part_of(plan.report, 0.1, 0.9)
-    return trunk.cached_features(plan.workspace, name, films.pixels, films.rows, maps, trunk.RAW, progress)
+    return trunk.cached_features(
+        plan.workspace,
+        _name(plan, key, trunk.RAW),
+        len(plan.films.pixels),
+        plan.films.rows,
+        lambda rows: plan.films.pixels[rows],
+        maps,
+        trunk.RAW,
+        _said(part_of(plan.report, 0.1, 0.9), ONE_PASS),
+    )
 
 
 def _tail_features(
@@ -239,14 +280,14 @@ def _tail_features(
     return np.concatenate(parts)
 
 
-def _tail_views(plan: Plan, maps: trunk.Maps, tail: keras.Model, pooling: str) -> list[np.ndarray]:
+def _tail_views(plan: Plan, key: str, maps: trunk.Maps, tail: keras.Model, pooling: str) -> list[np.ndarray]:
     """Features of augmented training films for the first stage of a fine-tuning."""
 
     def through_tail(films: np.ndarray) -> list[np.ndarray]:
         answer = tail(maps(films)[0], training=False)
         return [np.asarray(tap) for tap in (answer if isinstance(answer, list | tuple) else [answer])]
 
-    return plan.clock.timed("features", lambda: _view_features(plan, "", through_tail, pooling))
+    return plan.clock.timed("features", lambda: _view_features(plan, f"{key}-tail", through_tail, pooling))
 
 
 def _array_stage(plan: Plan, classifier: keras.Model, table: np.ndarray, shape: tuple[int, ...]) -> Stage:

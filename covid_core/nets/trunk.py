@@ -23,6 +23,9 @@ from covid_core.workspace import Workspace
 Maps = Callable[[np.ndarray], list[np.ndarray]]
 """uint8 films (n, size, size) to float32 maps, one array (n, height, width, channels) per tap."""
 
+Films = Callable[[np.ndarray], np.ndarray]
+"""Positions in a data set to uint8 films (n, size, size), augmented or not."""
+
 RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing pooled
 GPU_BATCH = 256
 
@@ -57,38 +60,45 @@ def engine(path: Path, trunk: keras.Model) -> tuple[Maps, str]:
 def cached_features(
     workspace: Workspace,
     name: str,
-    films: np.ndarray,
+    count: int,
     rows: np.ndarray,
+    films: Films,
     maps: Maps,
     pooling: str,
     progress: Progress,
-) -> np.ndarray:
+) -> np.memmap:
     """Features of some films of a data set, computed for those that the cache lacks.
 
     Args:
         workspace: whose cache.
         name: what the numbers depend on (pixels, trunk, pooling, view); the file's name.
-        films: uint8 (n, size, size), all films of the data set.
-        rows: positions in ``films`` that are wanted.
+        count: films in the data set.
+        rows: positions in the data set that are wanted.
+        films: gives the pixels of some positions.
         maps: runs the trunk.
         pooling: as ``inference.head.pooled``, or RAW.
         progress: told the share done.
 
     Returns:
-        float32 memory map (n, d) of all films; only ``rows`` are sure to be computed.
+        float32 memory map (count, d) of all films; only ``rows`` are sure to be computed.
     """
-    first = _pooled(maps(films[rows[:1]]), pooling)
-    table = _open_table(workspace.features / f"{name}.f32", len(films), first.shape[1])
+    first = _pooled(maps(films(rows[:1])), pooling)
+    table = _open_table(path_of(workspace, name), count, first.shape[1])
     missing = rows[np.isnan(table[rows, 0])]
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]
-        values = _pooled(maps(films[batch]), pooling)
+        values = _pooled(maps(films(batch)), pooling)
         table[batch, 1:] = values[:, 1:]
         table[batch, 0] = values[:, 0]  # last: a row counts as computed once its first number is there
         done = min(start + BATCH, len(missing))
-        progress(done / len(missing), f"One pass through the frozen network: {done:,} of {len(missing):,} films")
+        progress(done / len(missing), f"{done:,} of {len(missing):,} films")
     table.flush()
     return table
+
+
+def path_of(workspace: Workspace, name: str) -> Path:
+    """Where features of that name lie."""
+    return workspace.features / f"{name}.f32"
 
 
 def _pooled(maps: list[np.ndarray], pooling: str) -> np.ndarray:

@@ -27,7 +27,7 @@ COST_COLUMNS = (
 
 def assess(run: Run) -> Assessment:
     """Measure the run's prediction table. Raises RunDamaged or DataError."""
-    return comparison.assess(run.predictions())
+    return comparison.assess(run.predictions(), films_of=run.record["dataset"]["version"])
 
 
 def candidate(run: Run, name: str = "", assessment: Assessment | None = None) -> Candidate:

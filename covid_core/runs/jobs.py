@@ -27,21 +27,36 @@ DATA_SLOTS = 2  # imports wait for the disk more than for the processor
 NICENESS = 10  # the pages stay quick while a worker trains
 
 
-def submit_training(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
+def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:
     """Check a run, publish its folder and start its process.
 
     Raises InvalidChoice, DataError, WeightsUnavailable or JobRefused; nothing is left behind then.
     """
-    run = prepare_training(workspace, spec, study)
+    check_training(workspace, spec)
+    _check_queue(workspace, 1)
+    run = _prepared(workspace, spec)
     launch(run)
     return run
 
 
-def prepare_training(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
-    """Check a run and publish its folder, without a process: ``launch`` starts it."""
-    check_training(workspace, spec)
-    dataset = open_dataset(workspace, spec.dataset)
-    return store.create_run(workspace, spec, dataset, make_split(dataset.films, spec.classes, spec.split), study)
+def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
+    """Queue all runs of a study. All are checked before the first is made: a study starts whole or not at all."""
+    for run_spec in spec.runs:
+        check_training(workspace, run_spec)
+    _check_queue(workspace, len(spec.runs))
+    identifier = new_id(spec.name)
+    runs: list[Run] = []
+    try:
+        runs.extend(_prepared(workspace, run_spec, identifier) for run_spec in spec.runs)
+        study = Study(identifier, spec.name, spec.preset, time.time(), tuple(run.id for run in runs))
+        store.write_study(workspace, study)
+    except BaseException:
+        for run in runs:
+            files.remove_folder(run.path)
+        raise
+    for run in runs:
+        launch(run)
+    return study
 
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -51,22 +66,18 @@ def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
     if unknown:
         raise DataError(f"{dataset.name} has no class {unknown[0]!r}; it has {', '.join(dataset.classes)}.")
     weights.check(spec, backbone_named(spec.backbone))
-    waiting = sum(not status.is_final for _, status in training_queue(workspace))
-    if waiting >= MOST_WAITING:
-        raise JobRefused(f"{waiting} runs are waiting already. Stop some of them first.")
 
 
-def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
-    """Queue all runs of a study. All are checked before the first is made: a study starts whole or not at all."""
-    for run_spec in spec.runs:
-        check_training(workspace, run_spec)
-    identifier = new_id(spec.name)
-    runs = [prepare_training(workspace, run_spec, identifier) for run_spec in spec.runs]
-    study = Study(identifier, spec.name, spec.preset, time.time(), tuple(run.id for run in runs))
-    store.write_study(workspace, study)
-    for run in runs:
-        launch(run)
-    return study
+def _check_queue(workspace: Workspace, more: int) -> None:
+    waiting = len(training_queue(workspace))
+    if waiting + more > MOST_WAITING:
+        raise JobRefused(f"{waiting} runs are waiting already, at most {MOST_WAITING} can. Stop some of them first.")
+
+
+def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
+    """The published folder of a run, without a process."""
+    dataset = open_dataset(workspace, spec.dataset)
+    return store.create_run(workspace, spec, dataset, make_split(dataset.films, spec.classes, spec.split), study)
 
 
 def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> JobFolder:
