@@ -8,7 +8,7 @@ import streamlit as st
 from app_pages.components import films, shell
 from app_pages.components.films import Given
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import fitted, png_bytes
+from covid_core.data.images import LARGEST_FILE, fitted, png_bytes
 from covid_core.errors import CovidCoreError
 from covid_core.figures.prediction import score_bars
 from covid_core.formatting import plural, share
@@ -61,22 +61,26 @@ def pick_runs(runs: list[Run]) -> list[Run]:
     """The runs that are asked: those in the address, else the one that validation would choose."""
     by_id = {run.id: run for run in runs}
     if CHOSEN not in st.session_state:
-        wanted = [name for name in st.query_params.get("run", "").split(",") if name in by_id]
+        asked = [name for name in st.query_params.get("run", "").split(",") if name]
+        wanted = [name for name in asked if name in by_id]
+        if len(wanted) < len(asked):
+            missing = next(name for name in asked if name not in by_id)
+            st.warning(
+                f"There is no finished run {shell.plain(missing[:80])}; it is not asked.", icon=":material/link_off:"
+            )
         st.session_state[CHOSEN] = wanted[:MOST_RUNS] or [validations_choice(runs).id]
+    labels = {run.id: run_label(run, name) for run, name in zip(runs, unique_names(runs), strict=True)}
     st.session_state[CHOSEN] = [name for name in st.session_state[CHOSEN] if name in by_id]  # one may be deleted since
     names = st.multiselect(
         "Runs",
         list(by_id),
         key=CHOSEN,
-        format_func=lambda name: run_label(by_id[name]),
+        format_func=lambda name: labels[name],
         max_selections=MOST_RUNS,
         help="Every run that is chosen looks at every film.",
     )
     st.query_params["run"] = ",".join(names)
-    chosen = [by_id[name] for name in names]
-    for run in chosen:
-        notes_on(run)
-    return chosen
+    return [by_id[name] for name in names]
 
 
 def validations_choice(runs: list[Run]) -> Run:
@@ -92,17 +96,19 @@ def same_films(one: Run, other: Run) -> bool:
     return len(versions) == 1 and one.split_hash == other.split_hash
 
 
-def run_label(run: Run) -> str:
+def run_label(run: Run, name: str) -> str:
     """Name, data set and test accuracy: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
-    return f"{run.name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}"
+    return f"{name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}"
 
 
-def notes_on(run: Run) -> None:
+def warn_of(runs: list[Run]) -> None:
     """What must be known of a run before its answer is read."""
-    if run.record["dataset"]["synthetic"]:
-        st.info(
-            f"{shell.plain(run.name)} was trained on synthetic films. What it says of a real film means nothing.",
+    synthetic = [shell.plain(run.name) for run in runs if run.record["dataset"]["synthetic"]]
+    if synthetic:
+        verb = "was" if len(synthetic) == 1 else "were"
+        st.warning(
+            f"{', '.join(synthetic)} {verb} trained on synthetic films. What they say of a real film means nothing.",
             icon=":material/draw:",
         )
 
@@ -110,10 +116,11 @@ def notes_on(run: Run) -> None:
 def pick_films(runs: list[Run]) -> list[Given]:
     """Uploads, or an example; an upload goes first."""
     files = st.file_uploader(
-        "Films (PNG or JPEG, up to 32 MB each)",
+        "Films (PNG or JPEG)",
         accept_multiple_files=True,
         help="Several at once are fine. They are read in this session's memory and are not kept.",
         key="uploads",
+        max_upload_size=LARGEST_FILE // 2**20,
     )
     given = films.uploaded(files)
     if given or not runs:
@@ -151,6 +158,7 @@ def show(runs: list[Run], given: list[Given]) -> None:
     for film in given:
         if film.film is None:
             st.error(f"**{shell.plain(film.name)}**: {shell.plain(film.reason)}", icon=":material/block:")
+    warn_of(runs)
     readable = [film for film in given if film.film is not None]
     if not readable:
         return
@@ -231,7 +239,8 @@ def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
         return f"**{shell.plain(prediction.predicted)}** has the highest score: {top}. A score, not a probability."
     predicted = {said[run.id].predicted for run in runs}
     if len(predicted) == 1:
-        return f"All {len(runs)} runs give **{shell.plain(predicted.pop())}** the highest score."
+        all_of_them = "Both" if len(runs) == 2 else f"All {len(runs)}"
+        return f"{all_of_them} runs give **{shell.plain(predicted.pop())}** the highest score."
     names = map(shell.plain, unique_names(runs))
     parts = [f"{name} says {shell.plain(said[run.id].predicted)}" for name, run in zip(names, runs, strict=True)]
     return "The runs differ: " + ", ".join(parts) + "."

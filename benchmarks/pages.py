@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-PAGES = ("home", "dataset", "train", "compare")
+PAGES = ("home", "dataset", "train", "compare", "predict")
 FILMS_PER_CLASS = 1338
 SIDE = 256
 ROOT = Path(__file__).resolve().parent.parent

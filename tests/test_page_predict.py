@@ -88,6 +88,20 @@ def test_a_run_in_the_address_that_does_not_exist_is_not_followed(workspace):
     run = made_run(workspace, all_parts(SIZES, 1))
     page = opened(run="../../etc")
     assert page.multiselect[0].value == [run.id]
+    assert "There is no finished run ../../etc" in words(page)
+
+
+def test_of_two_runs_of_one_name_the_address_opens_the_right_one(workspace):
+    runs = [made_run(workspace, all_parts(SIZES, skill), name="Twin") for skill in (1, 2)]
+    for run in runs:
+        page = opened(run=run.id)
+        assert page.multiselect[0].value == [run.id]
+        assert any(run.id in option for option in page.multiselect[0].options)
+
+
+def test_more_runs_in_the_address_than_can_be_asked_are_cut(workspace):
+    runs = [made_run(workspace, all_parts(SIZES, 1), name=f"Run {number}") for number in range(10)]
+    assert len(opened(run=",".join(run.id for run in runs)).multiselect[0].value) == 8
 
 
 @pytest.fixture(scope="module")

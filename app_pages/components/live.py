@@ -336,9 +336,11 @@ def _stopped_sentence(one: Seen, epochs_done: int) -> str:
 def _accuracy_sentence(one: Seen) -> str:
     if one.accuracy is None:
         return ""
-    films = int((one.run.split()["part"] == "test").sum())
+    labels = one.run.split().query("part == 'test'")["label"]
+    largest = labels.value_counts(normalize=True)
     return (
-        f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; Compare says how sure that is."
+        f"It answers **{share(one.accuracy)}** of {plural(len(labels), 'test film')} rightly; always answering "
+        f"{shell.plain(largest.index[0])} would reach {share(largest.iloc[0])}. Compare says how sure that is."
     )
 
 
@@ -379,7 +381,7 @@ def _variant_button(run: Run) -> None:
     if st.button(
         "Train a variant", key=f"variant-{run.id}", icon=":material/tune:", help="The form with this run's settings."
     ):
-        choices.fill(run.spec)
+        choices.fill(run.spec.model_copy(update={"name": ""}))  # named after what it will be, not after this run
         st.switch_page(PAGE, query_params={"dataset": run.spec.dataset})
 
 

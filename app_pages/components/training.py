@@ -140,7 +140,7 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
     except CovidCoreError as error:
         spec = None
         st.error(shell.plain(error), icon=":material/error:")
-    if spec and spec.backbone == default.backbone:
+    if spec and (spec.backbone, spec.mode, spec.taps) == (default.backbone, default.mode, default.taps):
         st.caption(shell.plain(presets.default_reason(default)))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", placeholder="Named after its backbone", max_chars=80, width=320, **kept("name"))
