@@ -202,7 +202,8 @@ def _resampling_shown(table: pd.DataFrame) -> pd.DataFrame:
         "repeated": "Oversampling draws again",
         "times": "Times seen when oversampled",
     }
-    return table.rename(columns=names)
+    exact = table["weight"].map(repr)  # every digit, for whoever checks it against another program
+    return table.assign(weight=exact).rename(columns=names)
 
 
 def _who_benefits() -> None:
@@ -211,7 +212,7 @@ def _who_benefits() -> None:
         "- **Triage:** where films wait for hours, a score could bring the suspicious ones to the front of the list.\n"
         "- **Second opinion:** where a radiologist reads alone or at night, it could ask for a second look at a film.\n"
         "- **Surveillance:** counts of suspicious films per week could show a wave before laboratory reports do.\n\n"
-        "Nothing on these pages licenses any of the three. The films were collected from archives, often one archive "
+        "Nothing on these pages licenses any of the three. Public films come from archives, often from one archive "
         "per class, so a classifier can score well by reading the archive; the share of each disease here is not that "
         "of a waiting room, on which PPV and NPV depend; and no figure comes from a hospital that the classifier has "
         "not seen. What it would take: films of consecutive patients from other hospitals, with labels from a test "

@@ -263,3 +263,14 @@ def test_what_is_no_png_or_jpeg_file_is_listed_and_left_out(workspace, film_fold
     left_out = importing.import_folder(workspace, root).left_out
     assert left_out["path"].tolist() == ["A/scan.tif", "B/older"]
     assert left_out["reason"].tolist() == ["Not a PNG or JPEG file.", "A folder inside a class is not read."]
+
+
+def test_a_sweep_removes_what_killed_imports_left_a_day_ago_and_nothing_else(workspace):
+    old, fresh = workspace.uploads / "unpacked-old", workspace.uploads / "unpacked-fresh"
+    half = workspace.pixels / ".half.tmp"
+    whole = workspace.pixels / "whole-128.u8"
+    old.mkdir(), fresh.mkdir(), half.touch(), whole.touch()
+    for path in (old, half, whole):
+        os.utime(path, (0, 0))
+    importing.sweep(workspace)
+    assert [path.exists() for path in (old, half, fresh, whole)] == [False, False, True, True]

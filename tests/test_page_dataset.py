@@ -414,3 +414,10 @@ def test_a_damaged_data_set_can_be_removed(workspace):
     pressed(page, "delete-confirmed")
 
     assert data.list_datasets(workspace) == []
+
+
+def test_class_weights_are_shown_to_the_last_digit(workspace, tmp_path):
+    made_dataset(tmp_path, workspace, counts={"COVID": 3, "Normal": 10, "Viral Pneumonia": 1})
+    page = opened(tab="Overview")
+    shown = next(frame.value for frame in page.dataframe if "Class weight" in frame.value.columns)
+    assert shown["Class weight"].tolist() == [repr(14 / (3 * n)) for n in (3, 10, 1)]

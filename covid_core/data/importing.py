@@ -32,6 +32,7 @@ from covid_core.workspace import Workspace, new_id
 KAGGLE_DATASET = "tawsifurrahman/covid19-radiography-database"
 KAGGLE_BYTES = 780_000_000  # size of the archive as Kaggle states it; only for the share shown while it loads
 OFF_BY_DEFAULT = frozenset({"Lung_Opacity"})  # a fourth class of the database that the course study left out
+LEFTOVER_AGE = 24 * 3600  # seconds
 SUMMARY_SIZE = 128  # pixels; decoded at import, for the overview and the course study alike
 
 ARCHIVE_MOST_FILES = 200_000
@@ -88,6 +89,21 @@ def _class_in_archive(name: PurePosixPath) -> str:
     if not folders or folders[-1] == "masks" or folders[0] == "__MACOSX":
         return ""
     return folders[-1] if folders[-1] != "images" else (folders[-2] if len(folders) > 1 else "")
+
+
+def sweep(workspace: Workspace) -> None:
+    """Remove what imports that were killed left behind: unpacked archives, drawn films, half-written pixels.
+
+    Only what nothing has touched for a day goes; a running import touches its folder all the time.
+    """
+    oldest = time.time() - LEFTOVER_AGE
+    leftovers = [
+        *workspace.uploads.iterdir(),
+        *(path for folder in (workspace.datasets, workspace.pixels) for path in folder.glob(".*")),
+    ]
+    for path in leftovers:
+        if path.stat().st_mtime < oldest:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def import_folder(

@@ -147,6 +147,7 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
     """Imports: publish a data set and say which."""
     from covid_core.data import importing
 
+    importing.sweep(workspace)
     request = job.request()
     name = request.get("name", "")
     classes = request.get("classes")
