@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+REPLACE_PATIENCE = 1.0  # seconds; readers hold these files open for milliseconds
 
 
 def sync_folder(folder: Path) -> None:
@@ -39,10 +42,23 @@ def published(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """``os.replace``, but patient on Windows, where a reader that has ``target`` open for an instant forbids it."""
+    deadline = time.monotonic() + REPLACE_PATIENCE
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -67,6 +67,11 @@ class Plan:
     def spec(self) -> TrainingSpec:
         return self.run.spec
 
+    @property
+    def device(self) -> str:
+        """What trained, in words: only a training of all layers is spread over several GPUs."""
+        return self.devices.label if self.spec.mode == "full" or not self.devices.names else "1 GPU"
+
 
 @dataclass(frozen=True)
 class Trained:

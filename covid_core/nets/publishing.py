@@ -69,7 +69,7 @@ def publish(plan: Plan, trained: Trained, start: Path | None) -> None:
             "model_bytes": run.model_path.stat().st_size,
             "milliseconds_per_film": _milliseconds(predictor, plan.films),
             "engine": trained.engine,
-            "device": plan.devices.label,
+            "device": plan.device,
             "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "python": platform.python_version()},
             **trained.facts,
         }

@@ -1,0 +1,58 @@
+"""Several devices and half precision, on two logical processors: no test machine has to have a GPU."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from covid_core.nets import model
+from covid_core.nets.devices import Devices
+from covid_core.nets.fitting import Fit, Stage
+from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.work import silent
+
+rows = []
+spec = TrainingSpec(dataset="x", classes=("a", "b"), backbone="baseline_cnn", head=HeadSpec(units=(4,)), image_size=32)
+devices = Devices(("CPU:0", "CPU:1"), "mixed_bfloat16")
+
+def build():
+    trunk = model.build_trunk(spec, None)
+    head = model.build_head(spec, [tuple(output.shape)[1:] for output in trunk.outputs])
+    return model.to_logits(trunk, head, model.pooling_of(spec))
+
+films = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 1)).astype(np.uint8)
+labels = np.arange(16) % 2
+with devices.training():
+    trained = build()
+    before = [weight.copy() for weight in trained.get_weights()]
+    fit = Fit(spec, Path(sys.argv[1]) / "checkpoint.npz", rows.append, silent)
+    stage = Stage(
+        name="all", model=trained, inputs=lambda at, epoch: films[at], labels=labels,
+        order=lambda epoch: np.arange(16), validation=(films, labels), learning_rate=0.01, epochs=1,
+    )
+    fit.run(0, stage)
+plain = devices.in_float32(trained, build)
+assert len(rows) == 1
+assert keras.mixed_precision.global_policy().name == "float32"
+assert any(not np.array_equal(a, b) for a, b in zip(before, trained.get_weights()))
+assert all(np.array_equal(a, b) for a, b in zip(trained.get_weights(), plain.get_weights()))
+assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
+print("label:", devices.label)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_trained_on_two_devices_in_half_precision_is_kept_in_float32(tmp_path):
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "label: 2 GPU" in done.stdout
