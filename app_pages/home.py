@@ -70,8 +70,7 @@ def main() -> None:
     """The page, top to bottom."""
     situation = _situation()
     shell.heading("Where do I go from here?", _answer(situation))
-    if any(info["kind"] == "phantom" for info in situation.datasets):
-        shell.say_synthetic()
+    _say_what_is_synthetic(situation.datasets)
     imports.jobs_panel()
     _next_step(situation)
     _way(situation)
@@ -80,6 +79,18 @@ def main() -> None:
         f"{shell.RESEARCH_ONLY} Films stay on this machine. A score is what a network answers, not how likely a "
         "disease is."
     )
+
+
+def _say_what_is_synthetic(datasets: list[dict[str, Any]]) -> None:
+    drawn = [info for info in datasets if info["kind"] == "phantom"]
+    if drawn and len(drawn) == len(datasets):
+        shell.say_synthetic()
+    elif drawn:
+        films = plural(sum(sum(info["counts"].values()) for info in drawn), "film")
+        st.info(
+            f"{films} of these are synthetic, drawn by a program: no figure on them is a finding.",
+            icon=":material/draw:",
+        )
 
 
 def _situation() -> Situation:

@@ -106,9 +106,9 @@ def warn_of(runs: list[Run]) -> None:
     """What must be known of a run before its answer is read."""
     synthetic = [shell.plain(run.name) for run in runs if run.record["dataset"]["synthetic"]]
     if synthetic:
-        verb = "was" if len(synthetic) == 1 else "were"
+        verb, says = ("was", "it says") if len(synthetic) == 1 else ("were", "they say")
         st.warning(
-            f"{', '.join(synthetic)} {verb} trained on synthetic films. What they say of a real film means nothing.",
+            f"{', '.join(synthetic)} {verb} trained on synthetic films. What {says} of a real film means nothing.",
             icon=":material/draw:",
         )
 

@@ -51,7 +51,7 @@ def told() -> Iterator[None]:
 def sidebar_foot() -> None:
     """What every page says in the margin."""
     with st.sidebar:
-        st.caption(RESEARCH_ONLY)
+        st.caption(f"**Second Look**  \n{RESEARCH_ONLY}")
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the data set")
