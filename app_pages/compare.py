@@ -180,7 +180,7 @@ def _summary(told: wording.Summary, runs: Sequence[Run]) -> None:
         st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
     st.download_button(
         "Summary",
-        comparing.summary_text(told),
+        comparing.summary_text(told, runs),
         "summary.txt",
         "text/plain",
         icon=":material/download:",

@@ -213,7 +213,8 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     from covid_core.data.images import read_film
     from covid_core.inference.predictor import Predictor
 
-    predictor = Predictor.open(workspace, store.open_run(workspace, options.run))
+    run = store.open_run(workspace, options.run)
+    predictor = Predictor.open(workspace, run)
     rows = []
     for name in options.files:
         try:
@@ -230,8 +231,11 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
                 "done": prediction.done,
             }
         )
+    synthetic = run.record["dataset"]["synthetic"]
     text = "\n".join(_predicted_row(row) for row in rows)
-    return {"run": options.run, "films": rows, "failed": any("error" in row for row in rows), "text": text}
+    text += "\nTrained on synthetic films: this says nothing about a real one." if synthetic else ""
+    failed = any("error" in row for row in rows)
+    return {"run": run.id, "trained_on_synthetic": synthetic, "films": rows, "failed": failed, "text": text}
 
 
 # Answers

@@ -5,6 +5,8 @@ import pytest
 from made_runs import COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
 from streamlit.testing.v1 import AppTest
 
+from app_pages.components import comparing
+from covid_core.evaluation.wording import Summary
 from covid_core.runs import store
 from covid_core.runs.store import Study
 from covid_core.workspace import Workspace
@@ -210,3 +212,9 @@ def test_nothing_chosen_asks_for_a_choice(workspace):
     page.multiselect[0].set_value([]).run()
     assert not page.exception
     assert "Choose the runs to compare." in words(page)
+
+
+def test_the_summary_that_leaves_the_page_names_the_films(workspace):
+    runs = [made_run(workspace, all_parts(SIZES, 1))]
+    runs[0].record["dataset"]["synthetic"] = True
+    assert "Films: Made (synthetic)." in comparing.summary_text(Summary("Best."), runs)

@@ -241,6 +241,13 @@ def _share_of_hundred(value: float) -> str:
     return share(value / 100)
 
 
-def summary_text(told: Summary) -> str:
-    """The written summary as a plain text file."""
-    return "\n".join([told.headline, "", *told.details, *(["", *told.warnings] if told.warnings else []), ""])
+def summary_text(told: Summary, runs: Iterable[Run]) -> str:
+    """The written summary as a plain text file that also says, away from the page, which films it is about."""
+    films = sorted({_films_in_words(run) for run in runs})
+    warnings = ["", *told.warnings] if told.warnings else []
+    return "\n".join([told.headline, "", *told.details, *warnings, "", f"Films: {'; '.join(films)}.", ""])
+
+
+def _films_in_words(run: Run) -> str:
+    dataset = run.record["dataset"]
+    return f"{dataset['name']} (synthetic)" if dataset["synthetic"] else dataset["name"]
