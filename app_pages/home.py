@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app_pages.components import imports, live, shell
+from app_pages.components import imports, live, shell, storage
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from covid_core.runs import store
@@ -75,6 +75,7 @@ def main() -> None:
     _next_step(situation)
     _way(situation)
     _readers()
+    storage.section()
     st.caption(
         f"{shell.RESEARCH_ONLY} Films stay on this machine. A score is what a network answers, not how likely a "
         "disease is."

@@ -5,6 +5,7 @@ CovidCoreError
 ├── ImageError             one file could not be read faithfully
 ├── DataError              a data set, folder or archive cannot be used
 │   └── NotFound           there is no data set, run or study of that id
+├── NoRoom                 the cache's limit or the disk is too small for what has to be kept
 ├── WeightsUnavailable     ImageNet weights are neither cached nor to be had
 ├── RunError               a run or job cannot do what was asked
 │   ├── RunDamaged         the run's files are missing, torn or changed
@@ -31,6 +32,10 @@ class DataError(CovidCoreError):
 
 class NotFound(DataError):
     """There is no data set, run or study of that id in the workspace."""
+
+
+class NoRoom(CovidCoreError):
+    """What a job has to keep does not fit the limit of the cache, or the disk."""
 
 
 class WeightsUnavailable(CovidCoreError):

@@ -1,11 +1,15 @@
 """The Home page: what is there, and the one next step in every situation."""
 
+import os
+import time
+
 import pytest
 from made_runs import all_parts, made_run
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
 from covid_core.runs import jobs, store
+from covid_core.runs.store import Status
 
 PARTS = {"train": 6, "validation": 3, "test": 3}
 
@@ -84,3 +88,80 @@ def test_a_damaged_run_does_not_disturb_it(workspace, dataset):
     run = made_run(workspace, all_parts(PARTS, 1))
     (run.path / "status.json").write_text("{")
     assert next_step(opened()) == "Look at the films"
+
+
+# Storage
+
+
+def buttons(page: AppTest) -> set[str]:
+    return {button.key for button in page.button}
+
+
+def closed_popovers(page: AppTest) -> list[bool]:
+    """Whether each popover is disabled."""
+    return [block.proto.popover.disabled for block in page.get("popover")]
+
+
+def test_an_empty_cache_says_what_it_will_hold_and_offers_nothing_to_clear(workspace):
+    page = opened()
+    assert "Nothing is kept yet." in words(page)
+    assert "up to 10.0 GB" in words(page)
+    assert "clear-cache" not in buttons(page)
+
+
+def test_it_says_what_is_kept_of_which_limit_and_since_when(workspace, dataset, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_CACHE_GB", "0.001")
+    page = opened()
+    assert page.get("progress")[0].proto.text == "196.6 kB of 1.0 MB, kept so that nothing is computed twice"
+    assert "Decoded films: 196.6 kB, last used" in words(page)
+
+
+def test_above_the_limit_it_says_what_will_happen(workspace, dataset, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_CACHE_GB", "0.0001")
+    page = opened()
+    assert page.get("progress")[0].proto.value == 100
+    assert "This is above the limit." in words(page)
+
+
+def test_clearing_asks_with_what_is_lost_then_frees_the_cache_and_nothing_else(workspace, dataset):
+    page = opened()
+    assert "Clear **196.6 kB**? Data sets, runs and models stay. Only time is lost" in words(page)
+    page.button(key="clear-cache").click().run()
+    assert [toast.value for toast in page.toast] == ["196.6 kB freed."]
+    assert list(workspace.pixels.iterdir()) == []
+    assert "12 films in 1 data set" in words(page)
+    assert "Nothing is kept yet." in words(page)
+
+
+def test_while_a_run_is_at_work_the_cache_cannot_be_cleared_and_it_says_why(workspace, dataset):
+    assert closed_popovers(opened()) == [False]
+    run = made_run(workspace, all_parts(PARTS, 1), state=store.QUEUED)
+    lock = run.lock
+    assert lock.try_acquire()
+    run.write_status(Status(store.RUNNING, started=time.time(), updated=time.time()))
+    page = opened()
+    lock.release()
+    assert closed_popovers(page) == [True]
+    assert "A run or an import is at work and may use what is kept here." in words(page)
+
+
+def test_networks_that_no_run_refers_to_can_be_removed(workspace):
+    made_run(workspace, all_parts(PARTS, 1), result={"trunk": "net-1"})
+    for name in ("net-1", "net-2"):
+        (workspace.trunks / f"{name}.tflite").write_bytes(b"network")
+    opened().button(key="clear-trunks").click().run()
+    assert os.listdir(workspace.trunks) == ["net-1.tflite"]
+
+
+def test_an_entry_that_cannot_be_read_does_not_disturb_it(workspace, dataset):
+    (workspace.features / "link.f32").symlink_to("nowhere")
+    (workspace.tables / "folder").mkdir()
+    (workspace.tables / "closed.npz").touch(mode=0)
+    assert "Decoded films: 196.6 kB" in words(opened())
+
+
+def test_a_limit_that_is_no_number_is_told_in_a_sentence(workspace, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_CACHE_GB", "much")
+    page = opened()
+    assert "received: 'much'" in page.error[0].value.replace("\\", "")
+    assert "Not a medical device." in words(page)

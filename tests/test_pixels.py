@@ -1,12 +1,15 @@
 """Decoded films: once per size, in the data set's order, and never of a changed file."""
 
+import os
+
 import numpy as np
 import pytest
 
+from covid_core import cache
 from covid_core.data import pixels
 from covid_core.data.images import png_bytes, read_film, to_square
 from covid_core.data.importing import import_folder
-from covid_core.errors import DataError, Stopped
+from covid_core.errors import DataError, NoRoom, Stopped
 
 
 @pytest.fixture
@@ -69,3 +72,25 @@ def test_a_film_that_was_replaced_is_noticed(workspace, dataset):
     dataset.path_of(0).write_bytes(png_bytes(np.eye(40, dtype=np.uint8) * 255))
     with pytest.raises(DataError, match="a/a-1.png is no longer what it was at import. The file was changed"):
         pixels.open_pixels(workspace, dataset, 32)
+
+
+def test_opening_films_notes_that_they_are_used(workspace, dataset):
+    path = pixels.pixels_path(workspace, dataset.pixels_key, 128)
+    os.utime(path, (0, 0))
+    pixels.open_pixels(workspace, dataset, 128)
+    assert path.stat().st_mtime > 0
+
+
+def test_new_films_push_out_what_was_not_used_for_longest(workspace, dataset, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(5 * 128 * 128 / cache.GB))
+    pixels.open_pixels(workspace, dataset, 32)
+    assert [path.name for path in workspace.pixels.iterdir()] == [f"{dataset.pixels_key[:32]}-32.u8"]
+
+
+def test_films_that_do_not_fit_the_cache_are_refused_before_they_are_decoded(workspace, dataset, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, "0.00001")
+    monkeypatch.setattr(pixels, "read_film", lambda path: pytest.fail("decoded"))
+    with pytest.raises(
+        NoRoom, match="20.5 kB have to be kept for this work, and the cache may take 10.0 kB. Try smaller"
+    ):
+        pixels.open_pixels(workspace, dataset, 64)

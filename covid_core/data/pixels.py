@@ -4,13 +4,14 @@ The file is a plain sequence of films without a header, so import can append to 
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from covid_core import files
+from covid_core import cache, files
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import content_of, read_film, to_square
 from covid_core.errors import DataError, ImageError
@@ -27,14 +28,30 @@ def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Pro
     """All films as a read-only uint8 array of shape (n, size, size), in the order of ``dataset.films``.
 
     Decodes them first where the cache has none of this size; a second process that asks meanwhile decodes too and
-    the last one wins, with the same bytes. Raises DataError when a film of the data set has disappeared or was changed.
+    the last one wins, with the same bytes. Raises DataError when a film of the data set has disappeared or was changed,
+    and NoRoom when all of them do not fit the cache.
     """
     path = pixels_path(workspace, dataset.pixels_key, size)
-    expected = len(dataset.films) * size * size
-    if not path.exists() or path.stat().st_size != expected:
-        with files.published(path) as temporary:
-            _decode_into(temporary, dataset, size, progress)
-    return np.memmap(path, dtype=np.uint8, mode="r", shape=(len(dataset.films), size, size))
+    shape = (len(dataset.films), size, size)
+    kept = _kept(path, shape)
+    if kept is not None:
+        return kept
+    cache.make_room(workspace, math.prod(shape))
+    with files.published(path) as temporary:
+        _decode_into(temporary, dataset, size, progress)
+    return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+
+
+def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """The cache file, noted as used now; nothing where there is none, where it is torn, or gone since one looked."""
+    try:
+        if path.stat().st_size != math.prod(shape):
+            return None
+        films = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+    except FileNotFoundError:
+        return None
+    cache.touch(path)
+    return films
 
 
 def decode_rows(dataset: Dataset, rows: Iterable[int], size: int) -> np.ndarray:
