@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covid_core.data import importing
+from covid_core.data import archives, importing
 from covid_core.data.dataset import list_datasets
 from covid_core.data.images import png_bytes
 from covid_core.errors import DataError, Stopped
@@ -48,7 +48,7 @@ def refuse(path: Path, reason: str) -> str:
     """The archive is refused for that reason, and nothing is written anywhere near it."""
     before = tree(path.parent)
     with pytest.raises(DataError, match=reason) as refusal:
-        importing.extract(path, path.parent / "unpacked")
+        archives.extract(path, path.parent / "unpacked")
     assert tree(path.parent) == before
     assert str(path.parent) not in str(refusal.value)
     return str(refusal.value)
@@ -77,7 +77,7 @@ def test_z3_a_bomb_is_refused_by_its_ratio(tmp_path):
 
 def test_z3_a_small_file_may_be_packed_as_it_likes(tmp_path):
     path = archive(tmp_path / "films.zip", ("a/1.png", b"\0" * 2**19), packing=zipfile.ZIP_DEFLATED)
-    importing.extract(path, tmp_path / "unpacked")
+    archives.extract(path, tmp_path / "unpacked")
     assert (tmp_path / "unpacked/a/1.png").stat().st_size == 2**19
 
 
@@ -92,12 +92,12 @@ def test_z3_members_that_share_their_bytes_are_refused(tmp_path):
 
 
 def test_z3_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(importing, "ARCHIVE_MOST_FILES", 3)
+    monkeypatch.setattr(archives, "MOST_FILES", 3)
     refuse(archive(tmp_path / "films.zip", *((f"a/{i}.png", FILM) for i in range(4))), "holds 4 files; at most 3")
 
 
 def test_z3_too_many_bytes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(importing, "ARCHIVE_MOST_BYTES", len(FILM))
+    monkeypatch.setattr(archives, "MOST_BYTES", len(FILM))
     refuse(archive(tmp_path / "films.zip", ("a/1.png", FILM), ("a/2.png", FILM)), "unpacks to")
 
 
@@ -143,7 +143,7 @@ def test_z6_a_name_that_no_file_can_have_harms_nothing(tmp_path, name):
     path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
     before = tree(tmp_path)
     try:
-        importing.extract(path, tmp_path / "unpacked")
+        archives.extract(path, tmp_path / "unpacked")
         assert tree(tmp_path / "unpacked") == ["a", "a/1.png"]
     except DataError as refusal:
         assert str(tmp_path) not in str(refusal)

@@ -336,15 +336,66 @@ def test_a_film_of_the_right_size_is_left_as_it_is():
     assert images.to_square(RAMP, SIDE) is RAMP
 
 
+def hash_of(square: np.ndarray) -> str:
+    return images.difference_hashes(square[None])[0]
+
+
 def test_the_difference_hash_sees_the_picture_and_not_its_size():
     large = images.to_square(LEANING, 200)
-    assert images.difference_hash(LEANING) == images.difference_hash(large)
-    assert images.difference_hash(LEANING) != images.difference_hash(LEANING[:, ::-1])
+    assert hash_of(LEANING) == hash_of(large)
+    assert hash_of(LEANING) != hash_of(LEANING[:, ::-1])
 
 
 def test_the_difference_hash_of_a_falling_ramp_is_all_zeros():
-    assert images.difference_hash(RAMP[:, ::-1]) == "0" * 16
-    assert images.difference_hash(RAMP) == "f" * 16
+    assert hash_of(RAMP[:, ::-1]) == "0" * 16
+    assert hash_of(RAMP) == "f" * 16
+
+
+def test_noise_in_a_black_margin_leaves_the_difference_hash_alone():
+    noisy = np.where(np.random.default_rng(0).random((SIDE, SIDE)) < 0.2, 1, 0).astype(np.uint8)
+    assert hash_of(noisy) == "0" * 16
+
+
+def test_films_hashed_together_get_the_hashes_that_they_get_alone():
+    films = np.stack([RAMP, LEANING, RAMP[::-1]])
+    assert images.difference_hashes(films) == [hash_of(film) for film in films]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (256, 256), (200, 299), (299, 200), (32, 240), (1500, 1700)])
+@pytest.mark.parametrize("size", [128, 100])
+def test_squares_are_those_of_pillow_to_the_last_grey_level(shape, size):
+    films = list(np.random.default_rng(0).choice(np.array([0, 7, 128, 255], np.uint8), (3, *shape)))
+    expected = [np.asarray(Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS)) for film in films]
+    assert np.array_equal(images.to_squares(films, size), expected)
+    assert np.array_equal(images.to_square(films[0], size), expected[0])
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_the_quick_reader_gives_the_pixels_of_the_full_one(level, monkeypatch):
+    content = png(np.random.default_rng(0).integers(0, 256, (270, 300), dtype=np.uint8), compress_level=level)
+    quick = read_film(content)
+    monkeypatch.setattr(images, "_plain_png", lambda content: None)
+    assert np.array_equal(read_film(content).pixels, quick.pixels)
+    assert (quick.mode, quick.notes) == ("L", ())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(RAMP)[:-30],
+        raw_png(SIDE, SIDE, packed(RAMP) + b"more"),
+        raw_png(SIDE, SIDE, packed(RAMP)[:-1]),
+        raw_png(SIDE, SIDE + 1, packed(RAMP)),
+        raw_png(SIDE, SIDE, b"\x09" + packed(RAMP)[1:]),
+        raw_png(SIDE, SIDE, packed(RAMP), extra=chunk(b"gAMA", struct.pack(">I", 45455))),
+        png(RAMP)[:29] + b"\0\0\0\0" + png(RAMP)[33:],
+        raw_png(SIDE, SIDE, bytes(SIDE * (SIDE + 1) * 1000)),
+        jpeg(RAMP),
+    ],
+    ids=["cut", "too long", "too short", "a row less", "filter", "other chunk", "header checksum", "bomb", "jpeg"],
+)
+def test_the_quick_reader_leaves_all_but_the_plainest_files_to_the_full_one(content):
+    assert images._plain_png(content) is None
 
 
 def test_a_mask_is_true_where_it_is_white(tmp_path):

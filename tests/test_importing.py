@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from made_films import write_films
 
-from covid_core.data import importing
+from covid_core.data import archives, importing, layout
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
 from covid_core.data.images import png_bytes
 from covid_core.data.pixels import pixels_path
@@ -59,7 +59,7 @@ def test_a_class_the_course_left_out_has_to_be_asked_for(workspace, tmp_path):
 
 
 def test_a_survey_counts_without_reading(tmp_path):
-    assert importing.survey(database(tmp_path / "films")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
+    assert layout.survey(database(tmp_path / "films")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
 
 
 def test_class_folders_are_found_below_what_archives_wrap_around_them(workspace, tmp_path):
@@ -245,7 +245,7 @@ def test_an_archive_is_surveyed_by_its_names_alone(tmp_path):
     with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
         for name in ("db/A/images/1.png", "db/A/masks/1.png", "db/B/2.jpg", "__MACOSX/B/._2.jpg", "db/readme.txt"):
             archive.writestr(name, b"")
-    assert importing.survey_archive(tmp_path / "films.zip") == {"A": 1, "B": 1}
+    assert archives.survey_archive(tmp_path / "films.zip") == {"A": 1, "B": 1}
 
 
 def test_deleting_a_data_set_removes_what_was_derived_from_its_films(workspace, film_folder):

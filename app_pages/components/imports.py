@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app_pages.components import shell
+from app_pages.components import shelf, shell
 from covid_core import files
+from covid_core.data import archives, importing, layout, phantom
 from covid_core.data import dataset as data
-from covid_core.data import importing, phantom
 from covid_core.errors import CovidCoreError, DataError
 from covid_core.formatting import count, duration, plural
 from covid_core.runs import jobs, store
@@ -251,7 +251,7 @@ def _path_form() -> None:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
     is_archive = source.suffix.lower() == ".zip"
-    found = importing.survey_archive(source) if is_archive else importing.survey(source)
+    found = archives.survey_archive(source) if is_archive else layout.survey(source)
     classes = _pick_classes(found, str(source))
     name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
@@ -264,7 +264,7 @@ def _pick_classes(found: dict[str, int], key: str) -> list[str]:
     kept = st.multiselect(
         "Classes to keep",
         list(found),
-        default=[label for label in found if label not in importing.OFF_BY_DEFAULT],
+        default=[label for label in found if label not in layout.OFF_BY_DEFAULT],
         format_func=lambda label: f"{label} ({count(found[label])})",
         key=f"import-classes-{key}",
         help="Lung_Opacity is a fourth class of the database that the course study left out.",
@@ -278,7 +278,7 @@ def _upload_form() -> None:
     uploaded = st.file_uploader("Zip file", type="zip", max_upload_size=UPLOAD_LIMIT, key="import-upload")
     if uploaded is None:
         return
-    classes = _pick_classes(importing.survey_archive(uploaded), uploaded.file_id)
+    classes = _pick_classes(archives.survey_archive(uploaded), uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
         _start("import", {**_kept_upload(uploaded), "classes": classes})
@@ -324,14 +324,15 @@ def remove_dataset() -> None:
 
 @st.dialog("Delete this data set?")
 def _confirm_removal(info: Mapping[str, Any]) -> None:
-    workspace, identifier = shell.workspace(), info["id"]
-    waiting = [run for run, _ in jobs.training_queue(workspace) if run.spec.dataset == identifier]
+    identifier = info["id"]
+    seen, _ = shelf.look()
+    waiting = [one.run for one in seen if one.is_active and one.run.spec.dataset == identifier]
     if waiting:
         names = ", ".join(run.name for run in waiting)
         st.warning(f"It is in use: {shell.plain(names)}. Stop that training first.", icon=":material/warning:")
         return
     st.markdown(shell.plain(_what_goes(info)))
-    trained = [run for run in store.list_runs(workspace)[0] if run.spec.dataset == identifier]
+    trained = [one.run for one in seen if one.run.spec.dataset == identifier]
     if trained:
         st.markdown(
             f"{plural(len(trained), 'run')} trained on it stay, with all their figures, but can no longer be resumed "

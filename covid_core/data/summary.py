@@ -23,7 +23,7 @@ from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
 FORMAT = 1  # of the cached file; a change of its content takes the next number
-CHUNK = 256  # films at a time: 4 MB of pixels and 8 MB of squares at 128 px
+CHUNK = 64  # films at a time: 1 MB of pixels and 2 MB of squares at 128 px, which stay in the processor's cache
 GREYS = np.arange(256)
 BORDER_SHARE = 10 / 128  # of the side; as wide as the border that the course study's classifiers were given
 UNKNOWN_SOURCE = "unknown"
