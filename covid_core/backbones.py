@@ -46,6 +46,10 @@ class Backbone:
         """Whether ImageNet weights exist for it."""
         return bool(self.constructor)
 
+    def taps_of(self, choice: str) -> tuple[str, ...]:
+        """Names of the layers that the head pools, for a spec's ``taps``."""
+        return self.taps if choice == "default" and self.taps else (self.last,)
+
     def weights_name(self, size: int) -> str:
         """File name of the ImageNet weights for films of ``size`` pixels; MobileNetV2 has several."""
         return self.weights_file.format(size=size if size in MOBILENET_SIZES else 224)

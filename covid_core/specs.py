@@ -46,18 +46,35 @@ class Spec(BaseModel):
 
 
 class SplitSpec(Spec):
-    """Who goes where. ``films_per_class`` draws a balanced subset before the split, as the course study did."""
+    """Who goes where. ``films_per_class`` draws a balanced subset before the split, as the course study did.
+
+    With ``folds`` above 1 the films are dealt into that many parts, alike in their classes; ``fold`` (from 0) says
+    which of them is tested on, in place of the share ``test``.
+    """
 
     method: Literal["stratified"] = "stratified"
     validation: float = Field(default=0.16, ge=0.02, le=0.6)
     test: float = Field(default=0.16, ge=0.02, le=0.6)
+    folds: int = Field(default=1, ge=1, le=20)
+    fold: int = Field(default=0, ge=0)
     films_per_class: int | None = Field(default=None, ge=3)
     seed: int = Field(default=1987, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "SplitSpec":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold must be below folds, which is {self.folds}")
+        return self
 
     @property
     def train(self) -> float:
         """Share of the training part."""
-        return 1 - self.validation - self.test
+        return 1 - self.validation - self.tested
+
+    @property
+    def tested(self) -> float:
+        """Share of the test part: one fold's where there are folds."""
+        return 1 / self.folds if self.folds > 1 else self.test
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> "SplitSpec":
@@ -86,6 +103,11 @@ class AugmentationSpec(Spec):
         """Whether nothing would change."""
         return self == AugmentationSpec()
 
+    @property
+    def only_flips(self) -> bool:
+        """Whether mirroring is all that may change: a film then has two views in all."""
+        return self == AugmentationSpec(flip=True)
+
 
 class HeadSpec(Spec):
     """What is trained on top of the pooled maps: dense relu layers of ``units``, dropout after each, then softmax.
@@ -109,7 +131,12 @@ class FineTuning(Spec):
 
 
 class TrainingSpec(Spec):
-    """Everything that decides a run. Equal specs on equal data give equal runs, up to the order of float sums."""
+    """Everything that decides a run. Equal specs on equal data give equal runs, up to the order of float sums.
+
+    ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
+    ``views`` is how many augmented copies of each film the head sees in turn (default: one per epoch, as in an ordinary
+    fit). ``test_time_flip`` answers with the mean logits of a film and its mirror image.
+    """
 
     dataset: str
     classes: tuple[str, ...] = Field(min_length=2, max_length=20)
@@ -128,9 +155,11 @@ class TrainingSpec(Spec):
     batch_size: int = Field(default=32, ge=1, le=1024)
     epochs: Epochs = 60
     patience: int = Field(default=10, ge=0, le=1000)
+    keep: Literal["best", "last"] = "best"
     imbalance: Imbalance = "class_weights"
     augmentation: AugmentationSpec = AugmentationSpec()
     views: int | None = Field(default=None, ge=1, le=1000)
+    test_time_flip: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("backbone")
@@ -168,6 +197,8 @@ class TrainingSpec(Spec):
             raise ValueError("taps other than the last layer need mode frozen")
         if self.views is not None and (self.mode != "frozen" or self.augmentation.is_off):
             raise ValueError("views belongs to augmentation with a frozen backbone")
+        if self.test_time_flip and self.mode != "frozen":
+            raise ValueError("test_time_flip needs mode frozen")
         minimum = backbone_named(self.backbone).minimum_size
         if self.image_size < minimum:
             raise ValueError(f"{self.backbone} needs an image_size of at least {minimum}")
@@ -196,6 +227,8 @@ class TrainingSpec(Spec):
             parts.append("weights from a file")
         if not self.augmentation.is_off:
             parts.append("augmentation")
+        if self.test_time_flip:
+            parts.append("mirrored copy at test")
         if self.imbalance != "none":
             parts.append(IMBALANCE_LABELS[self.imbalance].lower())
         return ", ".join(parts)

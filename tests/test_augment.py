@@ -126,3 +126,27 @@ def test_turning_on_one_amount_leaves_what_the_others_draw(films):
     mirrored = augment.view(films, AugmentationSpec(flip=True), seed=3, view=0)
     brighter = augment.view(films, AugmentationSpec(flip=True, brightness=0.02), seed=3, view=0)
     assert np.abs(brighter.astype(int) - mirrored).max() <= np.ceil(0.02 * 255)
+
+
+@pytest.mark.parametrize("amounts", [{}, {"rotation": 10, "brightness": 0.1}], ids=["alone", "with others"])
+def test_which_films_are_mirrored_can_be_asked_without_changing_them(films, amounts):
+    rows = np.array([31, 4, 17, 8, 0])
+    spec = AugmentationSpec(flip=True, **amounts)
+    for view in range(3):
+        turned = augment.mirrored(rows, seed=7, view=view)
+        given = np.where(turned[:, None, None], films[rows][:, :, ::-1], films[rows])
+        reference = augment.view(given, AugmentationSpec(**amounts), seed=7, view=view, rows=rows)
+        assert np.array_equal(augment.view(films[rows], spec, seed=7, view=view, rows=rows), reference)
+
+
+def test_other_films_are_mirrored_in_another_view():
+    rows = np.arange(100)
+    first, again, other = (augment.mirrored(rows, seed=7, view=view) for view in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert 20 < (first != other).sum() < 80
+    assert 35 < first.sum() < 65
+
+
+def test_a_film_is_mirrored_by_its_own_number_whatever_it_is_asked_with():
+    rows = np.array([31, 4, 17])
+    assert augment.mirrored(rows[[2, 0]], seed=7, view=2).tolist() == augment.mirrored(rows, 7, 2)[[2, 0]].tolist()

@@ -14,9 +14,9 @@ from pathlib import Path
 import keras, numpy as np, tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from covid_core.nets import model
+from covid_core.nets import keras_fit, model
 from covid_core.nets.devices import Devices
-from covid_core.nets.fitting import Fit, Stage
+from covid_core.nets.fitting import Fit
 from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.work import silent
 
@@ -35,11 +35,12 @@ with devices.training():
     trained = build()
     before = [weight.copy() for weight in trained.get_weights()]
     fit = Fit(spec, Path(sys.argv[1]) / "checkpoint.npz", rows.append, silent)
-    stage = Stage(
+    stage = keras_fit.Stage(
         name="all", model=trained, inputs=lambda at, epoch: films[at], labels=labels,
-        order=lambda epoch: np.arange(16), validation=(films, labels), learning_rate=0.01, epochs=1,
+        order=lambda epoch: np.arange(16), validation=lambda at: films[at], validation_labels=labels,
+        learning_rate=0.01, epochs=1,
     )
-    fit.run(0, stage)
+    keras_fit.run(fit, 0, stage)
 plain = devices.in_float32(trained, build)
 assert len(rows) == 1
 assert keras.mixed_precision.global_policy().name == "float32"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from covid_core.inference.head import FLATTEN, MEAN, MEAN_MAX, Head
-from covid_core.inference.heatmap import COLOURS, coloured, grad_cam, overlaid
+from covid_core.inference.heatmap import COLOURS, cam, coloured, grad_cam, overlaid, to_unit
 
 
 def spot(row: int, column: int, side: int = 4) -> np.ndarray:
@@ -53,6 +53,19 @@ def test_each_tap_has_its_own_weights():
     heat = grad_cam(head, [spot(0, 0), spot(3, 3)], 0, 4, 4)
     assert heat[3, 3] == 1
     assert heat[0, 0] == 0
+
+
+def test_evidence_before_the_cut_is_linear_in_the_class():
+    """What speaks for one of two opposite classes speaks as much against the other."""
+    head = head_of(MEAN, [2.0, -2.0])
+    for_it, against = (cam(head, [spot(1, 2)], index, 4, 4) for index in (0, 1))
+    assert for_it[1, 2] == 2
+    assert np.array_equal(for_it, -against)
+
+
+def test_a_heat_map_is_the_positive_evidence_as_a_share_of_its_peak():
+    assert to_unit(np.array([[-1.0, 0.0, 2.0, 4.0]])).tolist() == [[0, 0, 0.5, 1]]
+    assert to_unit(np.array([[-1.0, -2.0]])).tolist() == [[0, 0]]
 
 
 def test_colours_run_from_dark_to_bright():

@@ -1,4 +1,4 @@
-"""Networks, built and fitted in this process. Every comparison is with Keras or TensorFlow doing the same thing."""
+"""Networks as they are built. Every comparison is with Keras or TensorFlow doing the same thing."""
 
 from functools import cache
 
@@ -6,16 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_fits import as_arrays, films, spec
 
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
-from covid_core.errors import RunDamaged, RunError, Stopped, WeightsUnavailable
-from covid_core.inference.head import softmax
+from covid_core.errors import WeightsUnavailable
+from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import grad_cam
-from covid_core.inference.lite import LiteTrunk
-from covid_core.nets import export, model, training, trunk
-from covid_core.nets.fitting import Fit, Stage
+from covid_core.nets import export, model
+from covid_core.nets.trunk import relative_difference
 from covid_core.specs import TrainingSpec
-from covid_core.work import silent
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,23 +32,6 @@ MODULES = {
     "vgg16": "vgg16",
     "vgg19": "vgg19",
 }
-
-
-def spec(backbone: str = "mobilenet_v2", **choices) -> TrainingSpec:
-    base = {"dataset": "films", "classes": ("a", "b", "c"), "backbone": backbone, "weights": "random", "taps": "last"}
-    return TrainingSpec(**{**base, "image_size": 32, **choices})
-
-
-def films(count: int, size: int = 32, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, size, size)).astype(np.uint8)
-
-
-def as_arrays(outputs) -> list[np.ndarray]:
-    return [np.asarray(output) for output in (outputs if isinstance(outputs, list | tuple) else [outputs])]
-
-
-def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
-    return float(np.abs(values - reference).max() / np.abs(reference).max())
 
 
 # Trunks
@@ -135,57 +117,6 @@ def test_frozen_part_and_tail_are_the_whole(layers):
     assert np.array_equal(as_arrays(tail(frozen(grey)))[0], as_arrays(built(grey))[0])
 
 
-def test_an_exported_trunk_gives_the_same_maps(tmp_path):
-    built = model.build_trunk(spec(taps="default"), None)
-    export.export_trunk(built, tmp_path / "trunk.tflite")
-    grey = films(3)
-    exported = LiteTrunk(tmp_path / "trunk.tflite").maps(grey)
-    for ours, reference in zip(exported, as_arrays(built(grey[..., None], training=False)), strict=True):
-        assert relative_difference(ours, reference) < 1e-5
-
-
-def test_a_damaged_export_is_refused(tmp_path):
-    (tmp_path / "trunk.tflite").write_bytes(b"film")
-    with pytest.raises(RunDamaged, match="trunk.tflite is missing or damaged"):
-        LiteTrunk(tmp_path / "trunk.tflite")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"seed": 1}, {"image_size": 64}, {"backbone": "vgg16"}],
-    ids=["seed", "size", "backbone"],
-)
-def test_what_a_trunks_numbers_depend_on_is_in_its_key(other):
-    assert trunk.key_of(spec(), None, ("last",)) != trunk.key_of(spec(**other), None, ("last",))
-
-
-def test_other_outputs_and_other_weights_are_another_trunk(tmp_path):
-    (tmp_path / "a").write_bytes(b"a")
-    keys = [(None, ("last",)), (None, ("first",)), (tmp_path / "a", ("last",))]
-    assert len({trunk.key_of(spec(), *key) for key in keys}) == 3
-
-
-def test_what_a_trunks_numbers_do_not_depend_on_is_not_in_its_key():
-    other = spec(epochs=3, head={"units": (8,)}, classes=("a", "b"))
-    assert trunk.key_of(spec(), None, ("last",)) == trunk.key_of(other, None, ("last",))
-
-
-def test_features_are_computed_once_per_film(workspace):
-    asked = []
-
-    def maps(batch: np.ndarray) -> list[np.ndarray]:
-        asked.extend(batch[:, 0, 0].tolist())
-        return [batch[..., None].astype(np.float32)]
-
-    numbered = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    arguments = (numbered.__getitem__, maps, "mean", silent)
-    trunk.cached_features(workspace, "name", len(numbered), np.array([1, 3]), *arguments)
-    table = trunk.cached_features(workspace, "name", len(numbered), np.array([1, 2, 3]), *arguments)
-    assert table[[1, 2, 3]].tolist() == [[1.0], [2.0], [3.0]]
-    assert np.isnan(table[[0, 4, 5], 0]).all()
-    assert sorted(asked) == [1, 1, 1, 2, 3]  # the first of each call tells the width
-
-
 # Heads
 
 
@@ -231,16 +162,6 @@ def test_a_heat_map_is_that_of_a_gradient_tape(backbone, choices):
         assert np.abs(ours - reference / (reference.max() or 1)).max() < 1e-5
 
 
-def test_a_head_that_learned_standard_features_takes_plain_ones_afterwards():
-    head = model.build_head(spec(head={"units": (8,)}), [(2, 2, 5)])
-    rng = np.random.default_rng(0)
-    features = rng.normal(3, 2, (4, 5)).astype(np.float32)
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    before = np.asarray(head((features - mean) / deviation, training=False))
-    model.fold_scale(head, mean, deviation)
-    assert np.allclose(np.asarray(head(features, training=False)), before, atol=1e-5)
-
-
 def test_a_saved_model_is_stock_keras_from_grey_bytes_to_scores(tmp_path):
     chosen, network, head = built("mobilenet_v2", {})
     whole = model.with_scores(model.to_logits(network, head, "mean"))
@@ -253,190 +174,26 @@ def test_a_saved_model_is_stock_keras_from_grey_bytes_to_scores(tmp_path):
     assert np.allclose(scores, softmax(np.asarray(model.to_logits(network, head, "mean")(grey))), atol=1e-6)
 
 
-# Balance
+def test_arrays_put_into_a_keras_head_come_out_again():
+    chosen = spec(head={"units": (6, 4)})
+    rng = np.random.default_rng(0)
+    shapes = [(5, 6), (6, 4), (4, 3)]
+    arrays = [rng.random(shape, np.float32) for shape in (*shapes, (6,), (4,), (3,))]
+    head = Head("mean", tuple(arrays[:3]), tuple(arrays[3:]))
+    again = model.head_arrays(model.keras_head(chosen, head, 5), "mean")
+    assert all(np.array_equal(a, b) for a, b in zip(arrays, (*again.weights, *again.biases), strict=True))
 
 
-IMBALANCED = np.array([0] * 6 + [1] * 3 + [2] * 1)
-
-
-@pytest.mark.parametrize(
-    ("imbalance", "counts"),
-    [("none", [6, 3, 1]), ("class_weights", [6, 3, 1]), ("undersample", [1, 1, 1]), ("oversample", [6, 6, 6])],
-)
-def test_an_epoch_goes_through_the_films_that_the_balance_asks_for(imbalance, counts):
-    order = training._order(spec(imbalance=imbalance), IMBALANCED, 0)
-    assert np.bincount(IMBALANCED[order(0)]).tolist() == counts
-    if imbalance != "undersample":
-        assert set(order(0)) == set(range(10))
-
-
-def test_every_epoch_has_an_order_of_its_own_that_the_seed_fixes():
-    order, again = (training._order(spec(), IMBALANCED, 0) for _ in range(2))
-    assert order(1).tolist() == again(1).tolist() != order(2).tolist()
-
-
-def test_class_weights_are_scikit_learns():
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    weights = training._sample_weights(spec(imbalance="class_weights"), IMBALANCED)
-    assert np.allclose(weights, compute_sample_weight("balanced", IMBALANCED))
-    assert training._sample_weights(spec(imbalance="oversample"), IMBALANCED) is None
-
-
-# Fitting
-
-
-class Kill(BaseException):
-    """The process is gone."""
-
-
-class Training:
-    """A tiny fit on made features that can be stopped, killed and taken up again."""
-
-    def __init__(self, path, poison: int | None = None, workers: int = 1, **choices):
-        self.spec = spec(
-            **{"epochs": 4, "patience": 0, "batch_size": 4, "optimizer": "adam", "head": {"units": ()}, **choices}
-        )
-        self.rows, self.seen = [], []
-        self.fit = Fit(self.spec, path / "checkpoint.npz", self.rows.append, lambda *what: self.watch(*what))
-        self.watch = silent
-        self.poison, self.workers = poison, workers
-        rng = np.random.default_rng(0)
-        self.labels = np.arange(20) % 3
-        self.features = (rng.normal(size=(20, 5)) + self.labels[:, None]).astype(np.float32)
-        self.model = model.build_head(self.spec, [(1, 1, 5)])
-
-    def stage(self) -> Stage:
-        def inputs(rows, epoch):
-            self.seen.append(epoch)
-            return self.features[rows] * (np.nan if epoch == self.poison else 1)
-
-        return Stage(
-            name="head",
-            model=self.model,
-            inputs=inputs,
-            labels=self.labels,
-            order=lambda epoch: np.random.default_rng(epoch).permutation(20),
-            validation=(self.features, self.labels),
-            learning_rate=self.spec.learning_rate,
-            epochs=self.spec.epochs,
-            workers=self.workers,
-        )
-
-    def run(self, stages: int = 1):
-        self.fit.load_checkpoint()
-        for number in range(stages):
-            self.fit.run(number, self.stage())
-        return self
-
-    def raising_at(self, error: BaseException, share: float):
-        def watch(done, message):
-            if done > share:
-                raise error
-
-        self.watch = watch
-        return self
-
-
-def same_weights(a: keras.Model, b: keras.Model) -> bool:
-    return all(np.abs(x - y).max() < 1e-6 for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_epoch_sees_its_own_number(tmp_path, workers):
-    seen = Training(tmp_path, workers=workers).run().seen
-    assert list(dict.fromkeys(seen)) == [0, 1, 2, 3]
-    assert seen == sorted(seen)
-
-
-def test_a_history_row_has_the_epoch_and_its_learning_rate(tmp_path):
-    rows = Training(tmp_path, learning_rate=0.0125).run().rows
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert rows[0]["learning_rate"] == pytest.approx(0.0125)
-    assert rows[-1]["loss"] < rows[0]["loss"]
-
-
-def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
-    done = Training(tmp_path, learning_rate=1.0, optimizer="sgd", epochs=8).run()
-    losses = [row["val_loss"] for row in done.rows]
-    assert done.fit.memory.best_epoch == 1 + int(np.argmin(losses))
-    kept = done.model.evaluate(done.features, done.labels, verbose=0)
-    assert kept[0] == pytest.approx(min(losses), abs=1e-5)
-
-
-def test_patience_ends_a_fit_that_gets_no_better(tmp_path):
-    done = Training(tmp_path, learning_rate=10, optimizer="adam", epochs=50, patience=3).run()
-    assert len(done.rows) == done.fit.memory.best_epoch + 3
-
-
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
-def test_an_interrupted_fit_goes_on_as_if_nothing_had_happened(tmp_path, optimizer):
-    choices = {"optimizer": optimizer, "learning_rate": 0.05, "head": {"units": (8,), "dropout": 0.5}}
-    (tmp_path / "whole").mkdir()
-    whole = Training(tmp_path / "whole", **choices).run()
-    killed = Training(tmp_path, **choices).raising_at(Kill(), 0.6)
-    with pytest.raises(Kill):
-        killed.run()
-    resumed = Training(tmp_path, **choices).run()
-    assert [row["epoch"] for row in killed.rows + resumed.rows] == [1, 2, 3, 4]
-    assert same_weights(resumed.model, whole.model)
-
-
-def test_an_interrupted_second_stage_goes_on_without_the_first(tmp_path):
-    (tmp_path / "whole").mkdir()
-    whole = Training(tmp_path / "whole").run(stages=2)
-    killed = Training(tmp_path)
-    killed.fit.load_checkpoint()
-    killed.fit.run(0, killed.stage())
-    killed.raising_at(Kill(), 1.6)
-    with pytest.raises(Kill):
-        killed.fit.run(1, killed.stage())
-    resumed = Training(tmp_path).run(stages=2)
-    assert len(killed.rows + resumed.rows) == 8
-    assert same_weights(resumed.model, whole.model)
-
-
-def test_a_fit_whose_end_was_not_published_is_not_done_again(tmp_path):
-    done = Training(tmp_path).run()
-    again = Training(tmp_path).run()
-    assert again.rows == []
-    assert same_weights(again.model, done.model)
-
-
-def test_a_stop_keeps_the_best_weights_so_far_and_skips_later_stages(tmp_path):
-    stopped = Training(tmp_path).raising_at(Stopped(), 0.6).run(stages=2)
-    assert stopped.fit.was_stopped
-    assert len(stopped.rows) == 2
-    kept = stopped.model.evaluate(stopped.features, stopped.labels, verbose=0)
-    assert kept[0] == pytest.approx(min(row["val_loss"] for row in stopped.rows), abs=1e-5)
-
-
-def test_a_stop_in_the_first_epoch_changes_nothing(tmp_path):
-    stopped = Training(tmp_path)
-    before = keras.models.clone_model(stopped.model)
-    before.set_weights(stopped.model.get_weights())
-    stopped.raising_at(Stopped(), 0.0).run()
-    assert same_weights(stopped.model, before)
-
-
-def test_a_loss_that_is_not_a_number_names_epoch_and_batch(tmp_path):
-    with pytest.raises(RunError, match="^The loss is not a number at epoch 3, batch 1. Try a lower learning rate.$"):
-        Training(tmp_path, poison=2).run()
-
-
-def test_a_validation_loss_that_is_not_a_number_names_the_epoch(tmp_path):
-    poisoned = Training(tmp_path)
-    stage = poisoned.stage()
-    stage.validation = (stage.validation[0] * np.nan, stage.validation[1])
-    with pytest.raises(RunError, match="^The validation loss is not a number at epoch 1."):
-        poisoned.fit.run(0, stage)
-
-
-@pytest.mark.parametrize("damage", [b"", b"film"], ids=["empty", "text"])
-def test_a_damaged_checkpoint_is_told(tmp_path, damage):
-    (tmp_path / "checkpoint.npz").write_bytes(damage)
-    with pytest.raises(RunDamaged, match="The checkpoint is damaged"):
-        Training(tmp_path).fit.load_checkpoint()
+@pytest.mark.parametrize(("backbone", "choices"), HEADS[1:])
+def test_a_model_of_both_sides_answers_with_the_mean_of_a_film_and_its_mirror_image(backbone, choices):
+    chosen, network, head = built(backbone, choices)
+    pooling = model.pooling_of(chosen)
+    grey = films(3, 64)[..., None]
+    one_side = model.to_logits(network, head, pooling)
+    reference = (np.asarray(one_side(grey)) + np.asarray(one_side(grey[:, :, ::-1]))) / 2
+    both = model.to_mean_logits(network, head, pooling)
+    assert relative_difference(np.asarray(both(grey)), reference) < 1e-5
+    assert both.count_params() == one_side.count_params()
 
 
 def test_every_backbone_here_is_compared_with_its_keras_module():

@@ -62,6 +62,9 @@ def test_a_study_comes_back_from_json_as_it_was():
         ({"fine_tuning": {}}, "fine_tuning belongs to mode fine_tune"),
         ({"mode": "full"}, "taps other than the last layer need mode frozen"),
         ({"views": 3}, "views belongs to augmentation with a frozen backbone"),
+        ({"test_time_flip": True, "mode": "full", "taps": "last"}, "test_time_flip needs mode frozen"),
+        ({"test_time_flip": True, **FINE}, "test_time_flip needs mode frozen"),
+        ({"keep": "first"}, "keep: .*'best' or 'last'"),
         ({"backbone": "inception_v3", "image_size": 64}, "inception_v3 needs an image_size of at least 75"),
     ],
 )
@@ -103,6 +106,7 @@ def test_total_epochs_count_both_stages():
         ({"imbalance": "none"}, "frozen backbone, middle layers"),
         ({"imbalance": "none", "taps": "last", "weights": "random"}, "frozen backbone, random start"),
         ({"backbone": "baseline_cnn"}, "trained from scratch, class weights"),
+        ({"imbalance": "none", "test_time_flip": True}, "frozen backbone, middle layers, mirrored copy at test"),
         (FINE, "last 10 layers fine-tuned at 1e-05, class weights"),
         ({"taps": "last", "weights": "file:/a.h5", "augmentation": {"flip": True}, "imbalance": "oversample"},)
         + ("frozen backbone, weights from a file, augmentation, oversample",),
@@ -115,6 +119,20 @@ def test_the_strategy_tells_what_is_special(choices, words):
 def test_augmentation_is_off_until_an_amount_is_turned_up():
     assert AugmentationSpec().is_off
     assert not AugmentationSpec(brightness=0.1).is_off
+
+
+@pytest.mark.parametrize(
+    ("amounts", "only"),
+    [({"flip": True}, True), ({}, False), ({"rotation": 5}, False), ({"flip": True, "contrast": 0.1}, False)],
+    ids=["flip", "off", "turned", "flip and contrast"],
+)
+def test_augmentation_by_mirroring_alone_is_told_from_others(amounts, only):
+    assert AugmentationSpec(**amounts).only_flips is only
+
+
+def test_the_mirrored_copy_at_test_is_off_until_it_is_asked_for():
+    assert not spec().test_time_flip
+    assert spec(test_time_flip=True, augmentation={"flip": True}).test_time_flip
 
 
 def test_the_training_part_is_what_the_others_leave():

@@ -59,6 +59,12 @@ def baseline(dataset) -> TrainingSpec:
     )
 
 
+def with_patience(spec: TrainingSpec, epochs: int) -> TrainingSpec:
+    """A patience longer than the training changes no number, but makes a run that no other's outcome stands for."""
+    assert epochs > EPOCHS
+    return spec.model_copy(update={"patience": epochs})
+
+
 @pytest.fixture(scope="module")
 def complete(place, baseline) -> Run:
     return ended(place, jobs.submit_training(place, baseline))
@@ -67,7 +73,7 @@ def complete(place, baseline) -> Run:
 @pytest.fixture(scope="module")
 def resumed(place, baseline) -> Run:
     """A run whose process was killed in the middle, and that then went on to its end."""
-    run = jobs.submit_training(place, baseline)
+    run = jobs.submit_training(place, with_patience(baseline, 998))
     wait_for_epochs(run, 3)
     kill(run)
     assert run.status().state == store.INTERRUPTED
@@ -78,7 +84,7 @@ def resumed(place, baseline) -> Run:
 
 @pytest.fixture(scope="module")
 def stopped(place, baseline) -> Run:
-    run = jobs.submit_training(place, baseline)
+    run = jobs.submit_training(place, with_patience(baseline, 999))
     wait_for_epochs(run, 3)
     jobs.stop(run)
     return ended(place, run)

@@ -36,6 +36,15 @@ def view(films: np.ndarray, spec: AugmentationSpec, seed: int, view: int, rows: 
     return changed
 
 
+def mirrored(rows: np.ndarray, seed: int, view: int) -> np.ndarray:
+    """Which films ``view`` mirrors where a spec mirrors at all: bool, one per number in ``rows``."""
+    return np.array([_is_mirrored(np.random.default_rng((seed, view, row)).random(DRAWS)) for row in rows.tolist()])
+
+
+def _is_mirrored(draws: np.ndarray) -> bool:
+    return bool(draws[4] < 0.5)
+
+
 def augmented(films: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
     """One changed copy of each film, each from its own child of ``rng``: uint8 (n, size, size), as given."""
     if spec.is_off:
@@ -50,7 +59,7 @@ def augmented_film(film: np.ndarray, spec: AugmentationSpec, rng: np.random.Gene
     """One film, uint8 (size, size), mirrored, moved by one affine map with black where nothing was, then re-exposed."""
     draws = rng.random(DRAWS)
     rotation, shift_x, shift_y, zoom, _, contrast, brightness = (2 * draws - 1).tolist()  # in [-1, 1)
-    if spec.flip and draws[4] < 0.5:
+    if spec.flip and _is_mirrored(draws):
         film = film[:, ::-1]
     if spec.rotation or spec.shift_x or spec.shift_y or spec.zoom:
         moves = (rotation * spec.rotation, shift_x * spec.shift_x, shift_y * spec.shift_y, 1 + zoom * spec.zoom)

@@ -39,13 +39,23 @@ def grad_cam(head: Head, maps: list[np.ndarray], class_index: int, width: int, h
     Returns:
         float32 (height, width) in [0, 1]; all 0 where nothing speaks for the class.
     """
+    return to_unit(cam(head, maps, class_index, width, height))
+
+
+def cam(head: Head, maps: list[np.ndarray], class_index: int, width: int, height: int) -> np.ndarray:
+    """The map before what speaks against the class is cut off: float32 (height, width), any range. As ``grad_cam``."""
     gradient = head.gradient(head.features(maps), class_index)[0]
     total = np.zeros((height, width), dtype=np.float32)
     start = 0
     for tap in maps:
         channels, start = _channel_weights(gradient, tap[0], start, head.pooling)
         total += resized_map(tap[0] @ channels, width, height)
-    positive = np.maximum(total, 0)
+    return total
+
+
+def to_unit(evidence: np.ndarray) -> np.ndarray:
+    """What speaks for the class, as a share of its highest value."""
+    positive = np.maximum(evidence, 0)
     peak = positive.max()
     return positive / peak if peak > 0 else positive
 

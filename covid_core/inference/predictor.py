@@ -1,5 +1,6 @@
 """A finished run that answers for films, without TensorFlow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from covid_core import files
 from covid_core.data.images import Film, to_square
 from covid_core.errors import RunDamaged
 from covid_core.inference.head import Head, softmax
-from covid_core.inference.heatmap import grad_cam
-from covid_core.inference.lite import LiteTrunk
+from covid_core.inference.heatmap import cam, to_unit
+from covid_core.inference.lite import BATCH, LiteTrunk
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -40,22 +41,32 @@ class Predictor:
     Scores differ by 1e-7 to 6e-6 in the course's runs, by up to 2e-5 where a head is steep; every run records its own.
     """
 
-    def __init__(self, classes: tuple[str, ...], size: int, trunk: LiteTrunk, head: Head):
+    def __init__(self, classes: tuple[str, ...], size: int, trunk: LiteTrunk, head: Head, both_sides: bool = False):
         self.classes = classes
         self.size = size
-        self._trunk = trunk
+        self.maps = trunk.maps
         self._head = head
+        self._both_sides = both_sides
 
     @classmethod
     def open(cls, workspace: Workspace, run: Run) -> "Predictor":
         """Load a finished run. Raises RunDamaged when a file is missing or not the one that the run recorded."""
         if not run.result:
             raise RunDamaged(f"{run.name} has no result yet.")
-        trunk_path = trunk_path_of(workspace, run)
-        for path, recorded in ((run.head_path, "head_sha256"), (trunk_path, "trunk_sha256")):
-            if not path.is_file() or files.sha256_of(path) != run.result.get(recorded):
+        trunk = trunk_path_of(workspace, run)
+        tail = run.trunk_path if "tail_sha256" in run.result else None
+        for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail")):
+            if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
-        return cls(run.classes, run.spec.image_size, LiteTrunk(trunk_path), Head.load(run.head_path))
+        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"))
+
+    @classmethod
+    def of_parts(
+        cls, run: Run, trunk: Path, tail: Path | None, head: Head, outputs: Sequence[int] | None
+    ) -> "Predictor":
+        """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
+        network = LiteTrunk(trunk, tail, outputs)
+        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip)
 
     def predict(self, films: list[Film]) -> list[Prediction]:
         """Scores of each film."""
@@ -66,14 +77,34 @@ class Predictor:
             for film, scores, raw in zip(films, softmax(logits), logits, strict=True)
         ]
 
-    def logits(self, squares: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of uint8 films (n, size, size)."""
-        return self._head.logits(self._head.features(self._trunk.maps(squares)))
+    def explained(self, film: Film, label: str | None, shape: tuple[int, int]) -> tuple[Prediction, np.ndarray]:
+        """Scores and the heat map for ``label`` (by default the predicted class), from one pass.
+
+        The map is Grad-CAM, float32 in [0, 1], brought to ``shape`` (height, width) of the picture that it covers.
+        """
+        sides = self._sides(to_square(film.pixels, self.size)[None])
+        maps = [self.maps(side) for side in sides]
+        logits = self._mean_logits(maps)
+        prediction = Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film))
+        index = self.classes.index(label or prediction.predicted)
+        heat = [cam(self._head, side, index, width=shape[1], height=shape[0]) for side in maps]
+        return prediction, to_unit(heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1])
 
     def heat_map(self, film: Film, label: str, shape: tuple[int, int]) -> np.ndarray:
-        """Grad-CAM for ``label``, float32 in [0, 1], brought to ``shape`` (height, width) of the picture it covers."""
-        maps = self._trunk.maps(to_square(film.pixels, self.size)[None])
-        return grad_cam(self._head, maps, self.classes.index(label), width=shape[1], height=shape[0])
+        """The heat map alone, as ``explained`` gives it."""
+        return self.explained(film, label, shape)[1]
+
+    def logits(self, squares: np.ndarray) -> np.ndarray:
+        """Logits (n, classes) of uint8 films (n, size, size); the mean of both sides' where the spec asks for both."""
+        batches = [squares[start : start + BATCH] for start in range(0, len(squares), BATCH)]
+        return np.concatenate([self._mean_logits([self.maps(side) for side in self._sides(b)]) for b in batches])
+
+    def _sides(self, squares: np.ndarray) -> list[np.ndarray]:
+        return [squares, squares[:, :, ::-1]] if self._both_sides else [squares]
+
+    def _mean_logits(self, sides: list[list[np.ndarray]]) -> np.ndarray:
+        logits = [self._head.logits(self._head.features(maps)) for maps in sides]
+        return logits[0] if len(logits) == 1 else (logits[0] + logits[1]) / 2
 
     def _done(self, film: Film) -> tuple[str, ...]:
         height, width = film.pixels.shape

@@ -1,17 +1,21 @@
 """What a network is trained on: the processor, one GPU with mixed precision, or several GPUs in step."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-import keras
-import tensorflow as tf
+if TYPE_CHECKING:
+    import keras
 
 Built = TypeVar("Built")
 
 FLOAT32 = "float32"
 MIXED = "mixed_float16"  # the half precision that every NVIDIA card since 2017 multiplies faster
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, and a card seen through Windows' Linux
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Devices:
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Build, compile and fit models inside: mirrored over all devices, in this precision."""
+        import keras
+        import tensorflow as tf
+
         before = keras.mixed_precision.global_policy().name
         keras.mixed_precision.set_global_policy(self.policy)
         scope = tf.distribute.MirroredStrategy(self.names).scope() if len(self.names) > 1 else contextlib.nullcontext()
@@ -33,7 +40,7 @@ class Devices:
         finally:
             keras.mixed_precision.set_global_policy(before)
 
-    def in_float32(self, trained: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
+    def in_float32(self, trained: "keras.Model", build: Callable[[], "keras.Model"]) -> "keras.Model":
         """The trained model as it is saved: float32 layers, from ``build``, with the same weights."""
         if self.policy == FLOAT32 and len(self.names) < 2:
             return trained
@@ -47,8 +54,22 @@ class Devices:
         return f"{len(self.names)} GPU" if self.names else "CPU"
 
 
+def may_exist() -> bool:
+    """Whether TensorFlow may find a GPU here; looking costs nothing, unlike starting TensorFlow.
+
+    On Windows it uses none (since 2.11), on a Mac only with Apple's plug-in.
+    """
+    if sys.platform == "darwin":
+        return any(metadata.distributions(name="tensorflow-metal"))
+    return any(Path(driver).exists() for driver in DRIVERS)
+
+
 def found() -> Devices:
     """All GPUs of this machine, with memory taken as needed and mixed precision; else the processor."""
+    if not may_exist():
+        return Devices()
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)

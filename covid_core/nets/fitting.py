@@ -1,44 +1,22 @@
-"""Fit a Keras model in stages that can be watched, stopped and taken up again."""
+"""What every fit keeps, whatever computes it: history, the best weights, and a checkpoint to go on from."""
 
 import io
 import json
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
-import keras
 import numpy as np
 
 from covid_core import files
-from covid_core.errors import RunDamaged, RunError, Stopped
+from covid_core.errors import RunDamaged, RunError
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress
 
-Inputs = Callable[[np.ndarray, int], np.ndarray]
-"""Positions of films in the training part, and the epoch (from 0), to what the model takes."""
-
-
-@dataclass
-class Stage:
-    """One stage of a fit.
-
-    ``inputs`` gives the model's input for positions in ``labels``; ``order`` gives the positions that an epoch goes
-    through. ``validation`` is (inputs, labels). ``sample_weights`` has one number per position.
-    """
-
-    name: str
-    model: keras.Model
-    inputs: Inputs
-    labels: np.ndarray
-    order: Callable[[int], np.ndarray]
-    validation: tuple[np.ndarray, np.ndarray]
-    learning_rate: float
-    epochs: int
-    sample_weights: np.ndarray | None = None
-    workers: int = 1
+Row = dict[str, float | int | str]
+"""One finished epoch, as it stands in the history."""
 
 
 @dataclass
@@ -54,213 +32,95 @@ class Memory:
     best: list[np.ndarray] = field(default_factory=list)
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of one epoch, in an order that depends only on the seed and the epoch, so a resumed fit sees the same."""
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint: the memory, and the arrays of model and optimizer after the memory's last epoch."""
 
-    def __init__(self, stage: Stage, batch_size: int, first_epoch: int):
-        super().__init__(workers=stage.workers, use_multiprocessing=False)
-        self._stage = stage
-        self._size = batch_size
-        self.begin(first_epoch)
-
-    def begin(self, epoch: int) -> None:
-        """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
-        self._epoch = epoch
-        self._order = self._stage.order(epoch)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / self._size)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-        rows = self._order[number * self._size : (number + 1) * self._size]
-        batch = (self._stage.inputs(rows, self._epoch), self._stage.labels[rows])
-        weights = self._stage.sample_weights
-        return batch if weights is None else (*batch, weights[rows])
+    memory: Memory
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
 
 
 class Fit:
-    """Runs the stages of one training and keeps its history, its best weights and its checkpoint."""
+    """The stages of one training: what has been seen of them, and what an interrupted attempt left.
 
-    def __init__(
-        self,
-        spec: TrainingSpec,
-        checkpoint: Path,
-        write_row: Callable[[dict[str, float | int | str]], None],
-        progress: Progress,
-    ):
-        self._spec = spec
-        self._checkpoint = checkpoint
-        self._write_row = write_row
+    ``head_fit.run`` and ``keras_fit.run`` do the work of a stage and tell it here.
+    """
+
+    def __init__(self, spec: TrainingSpec, checkpoint: Path, write_row: Callable[[Row], None], progress: Progress):
+        self.spec = spec
         self.progress = progress
         self.memory = Memory()
         self.was_stopped = False
+        self._checkpoint = checkpoint
+        self._write_row = write_row
+        self._stored: Stored | None = None
 
     def load_checkpoint(self) -> bool:
-        """Take up what an interrupted fit left. Returns whether there was something."""
+        """Take up what an interrupted fit left. Returns whether there was something. Raises RunDamaged."""
         self._stored = _load_checkpoint(self._checkpoint)
         if self._stored is None:
             return False
         self.memory = self._stored.memory
         return True
 
-    def run(self, number: int, stage: Stage) -> None:
-        """Fit one stage, or skip it when the checkpoint is past it. Afterwards the model has its best weights.
+    def skips(self, number: int) -> bool:
+        """Whether a stage is not to be run: the fit was stopped, or the checkpoint is past it."""
+        return self.was_stopped or number < self.memory.stage
 
-        A stop is remembered in ``was_stopped``; later stages are then skipped. Raises RunError when the loss is not a
-        number.
-        """
-        if self.was_stopped or number < self.memory.stage:
-            return
-        stage.model.compile(
-            optimizer=optimizer_of(self._spec, stage.learning_rate),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-        before = stage.model.get_weights()
-        first = self._begin(number, stage)
-        if first >= stage.epochs or self._is_out_of_patience():
-            stage.model.set_weights(self.memory.best)
-            return
-        batches = Batches(stage, self._spec.batch_size, first)
-        watch = _Watch(self, stage, batches, self._spec, self._checkpoint, self._write_row)
-        try:
-            stage.model.fit(
-                batches,
-                initial_epoch=first,
-                epochs=stage.epochs,
-                validation_data=stage.validation,
-                validation_batch_size=max(self._spec.batch_size, 64),
-                callbacks=[watch],
-                shuffle=False,
-                verbose=0,
-            )
-        except Stopped:
-            self.was_stopped = True
-        stage.model.set_weights(self.memory.best or before)  # stopped in its first epoch, a stage changes nothing
-
-    def _begin(self, number: int, stage: Stage) -> int:
-        """The first epoch to run. A new stage starts its own search for the best."""
+    def begin(self, number: int) -> Stored | None:
+        """What an interrupted attempt left of this stage. A new stage starts its own search for the best."""
         if number > self.memory.stage or self._stored is None:
             self.memory = Memory(stage=number, rows=self.memory.rows)
-            return 0
-        for variable, value in zip(_state_of(stage.model), self._stored.weights, strict=True):
-            variable.assign(value)
-        stage.model.optimizer.build(stage.model.trainable_variables)
-        for variable, value in zip(stage.model.optimizer.variables, self._stored.optimizer, strict=True):
-            variable.assign(value)
-        self._stored = None
-        return self.memory.epoch
+            return None
+        stored, self._stored = self._stored, None
+        return stored
 
-    def _is_out_of_patience(self) -> bool:
-        return 0 < self._spec.patience <= self.memory.waited
+    def is_over(self, epochs: int) -> bool:
+        """Whether the running stage has come to its end: all epochs done, or no better for too long."""
+        return self.memory.epoch >= epochs or 0 < self.spec.patience <= self.memory.waited
 
-    _stored: "_Stored | None" = None
+    def tell(self, stage: str, epoch: int, epochs: int, share: float = 0.0) -> None:
+        """Progress: ``share`` of the ``epoch``-th (from 0) of the stage's epochs is done. Raises Stopped."""
+        before = self.spec.epochs if self.memory.stage else 0
+        done = (before + epoch + share) / self.spec.total_epochs
+        self.progress(done, f"{stage}: epoch {min(epoch + 1, epochs)} of {epochs}")
 
+    def close_epoch(self, row: Row, weights: Callable[[], list[np.ndarray]]) -> None:
+        """Note a finished epoch, and keep ``weights()`` if its validation loss is the lowest so far.
 
-class _Watch(keras.callbacks.Callback):
-    """Tells every step, notices a stop and a loss that is not a number, and closes each epoch."""
-
-    def __init__(
-        self,
-        fit: Fit,
-        stage: Stage,
-        batches: Batches,
-        spec: TrainingSpec,
-        checkpoint: Path,
-        write_row: Callable[[dict[str, float | int | str]], None],
-    ):
-        super().__init__()
-        self._fit = fit
-        self._stage = stage
-        self._batches = batches
-        self._spec = spec
-        self._checkpoint = checkpoint
-        self._write_row = write_row
-        self._epoch = 0
-        self._started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._epoch = epoch
-        self._batches.begin(epoch)
-        self._started = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise RunError(
-                f"The loss is not a number at epoch {self._epoch + 1}, batch {batch + 1}. Try a lower learning rate."
-            )
-        steps = self.params["steps"] or 1
-        before = self._spec.epochs if self._fit.memory.stage else 0
-        share = (before + self._epoch + (batch + 1) / steps) / self._spec.total_epochs
-        self._fit.progress(share, f"{self._stage.name}: epoch {self._epoch + 1} of {self._stage.epochs}")
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        memory = self._fit.memory
-        if not math.isfinite(logs["val_loss"]):
-            raise RunError(f"The validation loss is not a number at epoch {epoch + 1}. Try a lower learning rate.")
-        memory.epoch, memory.rows = epoch + 1, memory.rows + 1
-        if logs["val_loss"] < memory.best_loss:
-            memory.best_loss, memory.best_epoch, memory.waited = logs["val_loss"], epoch + 1, 0
-            memory.best = self.model.get_weights()
+        Where the spec keeps the last epoch, every epoch's weights take the place of those before.
+        """
+        check_loss(float(row["val_loss"]), "validation loss", int(row["epoch"]))
+        memory = self.memory
+        memory.epoch, memory.rows = int(row["epoch"]), memory.rows + 1
+        if row["val_loss"] < memory.best_loss:
+            memory.best_loss, memory.waited = float(row["val_loss"]), 0
         else:
             memory.waited += 1
-        self._write_row(self._row(epoch, logs))
-        _save_checkpoint(self._checkpoint, memory, self.model)
-        if 0 < self._spec.patience <= memory.waited:
-            self.model.stop_training = True
+        if memory.waited == 0 or self.spec.keep == "last":
+            memory.best_epoch, memory.best = memory.epoch, weights()
+        self._write_row(row)
 
-    def _row(self, epoch: int, logs: dict) -> dict[str, float | int | str]:
-        return {
-            "stage": self._stage.name,
-            "epoch": epoch + 1,
-            **{name: round(float(logs[name]), 6) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
-            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
-            "seconds": round(time.monotonic() - self._started, 3),
-        }
-
-
-def optimizer_of(spec: TrainingSpec, learning_rate: float) -> keras.optimizers.Optimizer:
-    """The spec's optimizer with Keras's own defaults for everything but the learning rate."""
-    kinds = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "sgd": keras.optimizers.SGD,
-        "rmsprop": keras.optimizers.RMSprop,
-        "adagrad": keras.optimizers.Adagrad,
-        "adadelta": keras.optimizers.Adadelta,
-    }
-    return kinds[spec.optimizer](learning_rate=learning_rate)
+    def save_checkpoint(self, weights: Sequence[np.ndarray], optimizer: Sequence[np.ndarray]) -> None:
+        """Publish all that the fit needs to go on after its last finished epoch, as one file."""
+        counters = {name: value for name, value in vars(self.memory).items() if name != "best"}
+        arrays = {"memory": np.array(json.dumps(counters))}
+        for group, values in (("weights", weights), ("optimizer", optimizer), ("best", self.memory.best)):
+            arrays |= {f"{group}_{i}": value for i, value in enumerate(values)}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        files.write_bytes(self._checkpoint, buffer.getvalue())
 
 
-@dataclass(frozen=True)
-class _Stored:
-    memory: Memory
-    weights: list[np.ndarray]
-    optimizer: list[np.ndarray]
+def check_loss(loss: float, what: str, epoch: int, batch: int | None = None) -> None:
+    """Raise RunError when a loss is not a finite number, with the place (epoch and batch from 1)."""
+    if not math.isfinite(loss):
+        place = f"epoch {epoch}" if batch is None else f"epoch {epoch}, batch {batch}"
+        raise RunError(f"The {what} is not a number at {place}. Try a lower learning rate.")
 
 
-def _state_of(model: keras.Model) -> list[keras.Variable]:
-    """All that a model remembers: weights, and the state of its random generators, which ``get_weights`` leaves out."""
-    return [variable for layer in model.layers for variable in layer.variables]
-
-
-def _save_checkpoint(path: Path, memory: Memory, model: keras.Model) -> None:
-    """One file with weights, optimizer, best weights and counters, published whole."""
-    counters = {name: value for name, value in vars(memory).items() if name != "best"}
-    arrays = {"memory": np.array(json.dumps(counters))}
-    groups = {
-        "weights": [np.asarray(variable) for variable in _state_of(model)],
-        "optimizer": [np.asarray(variable) for variable in model.optimizer.variables],
-        "best": memory.best,
-    }
-    for group, values in groups.items():
-        arrays |= {f"{group}_{i}": value for i, value in enumerate(values)}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    files.write_bytes(path, buffer.getvalue())
-
-
-def _load_checkpoint(path: Path) -> _Stored | None:
+def _load_checkpoint(path: Path) -> Stored | None:
     if not path.exists():
         return None
     try:
@@ -270,6 +130,6 @@ def _load_checkpoint(path: Path) -> _Stored | None:
                 group: [stored[f"{group}_{i}"] for i in range(sum(n.startswith(f"{group}_") for n in stored.files))]
                 for group in ("weights", "optimizer", "best")
             }
-            return _Stored(Memory(**counters, best=groups["best"]), groups["weights"], groups["optimizer"])
+            return Stored(Memory(**counters, best=groups["best"]), groups["weights"], groups["optimizer"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise RunDamaged("The checkpoint is damaged, so the run cannot go on. Start it anew.") from error

@@ -42,8 +42,7 @@ def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
 
 def taps_of(spec: TrainingSpec) -> tuple[str, ...]:
     """Names of the layers that the head pools."""
-    backbone = backbone_named(spec.backbone)
-    return backbone.taps if spec.taps == "default" and backbone.taps else (backbone.last,)
+    return backbone_named(spec.backbone).taps_of(spec.taps)
 
 
 def build_head(spec: TrainingSpec, map_shapes: list[tuple[int, ...]]) -> keras.Model:
@@ -51,10 +50,14 @@ def build_head(spec: TrainingSpec, map_shapes: list[tuple[int, ...]]) -> keras.M
 
     ``map_shapes`` are the trunk's outputs without the batch: (height, width, channels).
     """
-    keras.utils.set_random_seed(spec.seed)
     pooling = pooling_of(spec)
     cells = {FLATTEN: lambda h, w: h * w, MEAN_MAX: lambda h, w: 2}.get(pooling, lambda h, w: 1)
-    features = keras.Input((sum(cells(h, w) * c for h, w, c in map_shapes),), name="features")
+    return _dense_layers(spec, sum(cells(h, w) * c for h, w, c in map_shapes))
+
+
+def _dense_layers(spec: TrainingSpec, width: int) -> keras.Model:
+    keras.utils.set_random_seed(spec.seed)
+    features = keras.Input((width,), name="features")
     x = features
     for number, units in enumerate(spec.head.units):
         x = layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
@@ -85,6 +88,18 @@ def to_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Mode
     return keras.Model(trunk.input, head(pool_layers(trunk.outputs, pooling)), name="classifier")
 
 
+def to_mean_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Model:
+    """As ``to_logits``, but the mean of the logits of a film and of its mirror image."""
+    both = [trunk.input, keras.ops.flip(trunk.input, axis=2)]
+    logits = [head(pool_layers(_outputs(trunk, film), pooling)) for film in both]
+    return keras.Model(trunk.input, layers.Average(name="both_sides")(logits), name="classifier")
+
+
+def _outputs(network: keras.Model, film: keras.KerasTensor) -> list[keras.KerasTensor]:
+    answer = network(film)
+    return answer if isinstance(answer, list) else [answer]
+
+
 def with_scores(classifier: keras.Model) -> keras.Model:
     """The model that is saved: as ``to_logits``, with a softmax after it."""
     return keras.Model(classifier.input, layers.Softmax(name="scores")(classifier.outputs[0]), name="second_look")
@@ -97,11 +112,13 @@ def head_arrays(head: keras.Model, pooling: str) -> Head:
     return Head(pooling, tuple(map(np.asarray, weights)), tuple(map(np.asarray, biases)))
 
 
-def fold_scale(head: keras.Model, mean: np.ndarray, deviation: np.ndarray) -> None:
-    """Let a head trained on ``(features - mean) / deviation`` take plain features: its first layer learns the scale."""
-    first = next(layer for layer in head.layers if isinstance(layer, layers.Dense))
-    weights, biases = first.get_weights()
-    first.set_weights([weights / deviation[:, None], biases - (mean / deviation) @ weights])
+def keras_head(spec: TrainingSpec, head: Head, width: int) -> keras.Model:
+    """The head as a Keras model that takes ``width`` features, with these arrays."""
+    built = _dense_layers(spec, width)
+    dense = [layer for layer in built.layers if isinstance(layer, layers.Dense)]
+    for layer, weights, biases in zip(dense, head.weights, head.biases, strict=True):
+        layer.set_weights([weights, biases])
+    return built
 
 
 def _preprocessed(film: keras.KerasTensor, backbone: Backbone) -> keras.KerasTensor:

@@ -1,22 +1,27 @@
 """What the ways of training share: what is seen, what is kept, and how long each stage takes."""
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
+from covid_core.inference.head import Head
 from covid_core.nets.devices import Devices
 from covid_core.nets.fitting import Fit
+from covid_core.nets.trunk import FrozenTrunk
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass
@@ -49,19 +54,27 @@ class Films:
         return np.flatnonzero(self.split["part"].to_numpy() == name)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """What the three ways of training share."""
+    """What the three ways of training share.
+
+    ``start`` is the file that the trunk starts from, or None for a random start. ``reused`` names what earlier runs had
+    left, which took no time. ``built`` is the Keras trunk, once something needs it: a frozen run whose trunk is known
+    never does.
+    """
 
     workspace: Workspace
     run: Run
     films: Films
+    start: Path | None
     fit: Fit
     clock: Clock
     report: Progress
     report_end: Progress
     devices: Devices
     scratch: list[Path] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    built: "keras.Model | None" = None
 
     @property
     def spec(self) -> TrainingSpec:
@@ -72,14 +85,32 @@ class Plan:
         """What trained, in words: only a training of all layers is spread over several GPUs."""
         return self.devices.label if self.spec.mode == "full" or not self.devices.names else "1 GPU"
 
+    def trunk(self) -> "keras.Model":
+        """The Keras trunk, built when it is first asked for."""
+        if self.built is None:
+            self.start_tensorflow()
+            from covid_core.nets import model
+
+            self.built = self.clock.timed("build", lambda: model.build_trunk(self.spec, self.start))
+        return self.built
+
+    def start_tensorflow(self) -> None:
+        """Import TensorFlow: a stage of its own, because it takes seconds."""
+        self.clock.timed("tensorflow", lambda: importlib.import_module("covid_core.nets.model"))
+
 
 @dataclass(frozen=True)
 class Trained:
-    """What a way of training hands over: the Keras parts, logits of all rows if they are known, and facts."""
+    """What a way of training hands over.
 
-    trunk: keras.Model
-    head: keras.Model
-    shared_trunk: str | None
+    ``frozen`` is the exported part that was not trained, ``tail`` the trained Keras part behind it (or the whole
+    trunk where nothing is frozen). ``logits`` are those of all rows of the run, where they are known already.
+    """
+
+    head: Head
+    frozen: FrozenTrunk | None
+    tail: "keras.Model | None"
+    model: "keras.Model | None"
     logits: np.ndarray | None
     engine: str
     facts: dict[str, Any] = field(default_factory=dict)

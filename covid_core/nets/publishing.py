@@ -2,52 +2,48 @@
 
 import platform
 import time
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from covid_core import files
 from covid_core.errors import RunError
-from covid_core.inference.head import softmax
-from covid_core.inference.lite import LiteTrunk
+from covid_core.inference.head import Head, softmax
+from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.predictor import Predictor
-from covid_core.nets import export, model
+from covid_core.nets import template
 from covid_core.nets.plan import Clock, Films, Plan, Trained
+from covid_core.nets.template import Template
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
+
+if TYPE_CHECKING:
+    import keras
 
 PARITY_FILMS = 16
 PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
 PARITY_LIMIT_GPU = 2e-3  # where the reference itself runs on a GPU, whose sums are less exact
 TIMED_FILMS = 15  # repeats of one film; their median is the run's milliseconds per film
+BY_LOADING, BY_TRUNK = "the saved model, loaded by Keras", "Keras's own features, kept from the trunk's export"
 
 
-def publish(plan: Plan, trained: Trained, start: Path | None) -> None:
-    """Write model, head, trunk and predictions, check that they agree, and the result last."""
-    run, clock = plan.run, plan.clock
-    pooling = model.pooling_of(plan.spec)
-    whole = model.with_scores(model.to_logits(trained.trunk, trained.head, pooling))
-    clock.timed("save", lambda: export.save_model(whole, run.model_path))
-    head = model.head_arrays(trained.head, pooling)
+def publish(plan: Plan, trained: Trained) -> None:
+    """Write model, head and predictions, check that they agree, and the result last."""
+    run, clock, head = plan.run, plan.clock, trained.head
+    sizes = _save(plan, trained)
     head.save(run.head_path)
-    if trained.shared_trunk is None:
-        plan.report_end(0.3, "Exporting the trained network")
-        clock.timed("export", lambda: export.export_trunk(trained.trunk, run.trunk_path))
-        trunk_path = run.trunk_path
-    else:
-        trunk_path = plan.workspace.trunks / f"{trained.shared_trunk}.tflite"
-    predictor = Predictor(run.classes, plan.spec.image_size, LiteTrunk(trunk_path), head)
+    parts = _exported_parts(run, trained)
+    predictor = Predictor.of_parts(run, *parts.values(), head, _outputs_used(trained))
     logits = trained.logits
     if logits is None:
         logits = clock.timed("predict", lambda: predictor.logits(plan.films.pixels[plan.films.rows]))
     predictions = _prediction_table(plan.films.split, run.classes, logits)
     run.write_predictions(predictions)
-    plan.report_end(0.8, "Comparing the saved model with the app's own path")
-    parity = clock.timed("check", lambda: _parity(plan, predictor, logits))
+    plan.report_end(0.6, "Comparing the saved model with the app's own path")
+    parity = clock.timed("check", lambda: _parity(plan, trained, predictor, logits))
     run.write_result(
         {
             "finished": time.time(),
@@ -56,26 +52,84 @@ def publish(plan: Plan, trained: Trained, start: Path | None) -> None:
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,
             "seconds": {**clock.seconds, "fit": _fit_seconds(run, clock)},
-            "weights": _weights_origin(plan.spec, start),
-            "trunk": trained.shared_trunk,
-            "trunk_sha256": files.sha256_of(trunk_path),
+            "weights": _weights_origin(plan.spec, plan.start),
+            "trunk": trained.frozen.key if trained.frozen else None,
+            "trunk_outputs": _outputs_used(trained),
+            **{f"{name}_sha256": files.sha256_of(path) for name, path in parts.items() if path},
             "head_sha256": files.sha256_of(run.head_path),
             "model_sha256": files.sha256_of(run.model_path),
             "parity": parity,
-            "parameters": int(whole.count_params()),
-            "parameters_trained": int(sum(np.prod(v.shape) for v in whole.trainable_variables))
-            if trained.shared_trunk is None
-            else int(trained.head.count_params()),
+            **sizes,
             "model_bytes": run.model_path.stat().st_size,
             "milliseconds_per_film": _milliseconds(predictor, plan.films),
             "engine": trained.engine,
+            "reused": plan.reused,
             "device": plan.device,
-            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "python": platform.python_version()},
+            "versions": _versions(),
             **trained.facts,
         }
     )
     if not plan.fit.was_stopped:  # a stopped run goes on from there
         run.checkpoint_path.unlink(missing_ok=True)
+
+
+def export_own(plan: Plan, network: "keras.Model") -> LiteNetwork:
+    """Export the part of the network that the run trained as its own file."""
+    from covid_core.nets import export
+
+    plan.report_end(0, "Exporting the trained layers")
+    export.export_network(network, plan.run.trunk_path)
+    return LiteNetwork(plan.run.trunk_path)
+
+
+def _save(plan: Plan, trained: Trained) -> dict[str, int]:
+    """Publish the model file. Returns how many parameters it has, and how many were trained."""
+    if trained.model is None:
+        kept = template.find(trained.frozen, plan.spec) or _new_template(plan, trained)
+        plan.clock.timed("save", lambda: template.write_model(kept, trained.head, plan.run.model_path))
+        return {"parameters": kept.parameters, "parameters_trained": _size(trained.head)}
+    from covid_core.nets import export, model
+
+    whole = model.with_scores(trained.model)
+    plan.clock.timed("save", lambda: export.save_model(whole, plan.run.model_path))
+    learned = sum(int(np.prod(variable.shape)) for variable in whole.trainable_variables)
+    return {"parameters": int(whole.count_params()), "parameters_trained": learned}
+
+
+def _new_template(plan: Plan, trained: Trained) -> Template:
+    """Have Keras build and save a model of this shape, with a head whose arrays are all different."""
+    plan.report_end(0.1, "Building the model in Keras, once")
+    network = plan.trunk()
+    from covid_core.nets import export, model
+
+    rng = np.random.default_rng(0)
+    numbers = [rng.random(array.shape, np.float32) for array in (*trained.head.weights, *trained.head.biases)]
+    depth, pooling = len(trained.head.weights), trained.head.pooling
+    sample = Head(pooling, tuple(numbers[:depth]), tuple(numbers[depth:]))
+    join = model.to_mean_logits if plan.spec.test_time_flip else model.to_logits
+    head = model.keras_head(plan.spec, sample, trained.frozen.width(pooling))
+    whole = model.with_scores(join(network, head, pooling))
+    path = template.path_of(trained.frozen, plan.spec)
+    plan.clock.timed("build", lambda: export.save_model(whole, path))
+    return template.keep(path, sample, int(whole.count_params()))
+
+
+def _size(head: Head) -> int:
+    return sum(array.size for array in (*head.weights, *head.biases))
+
+
+def _exported_parts(run: Run, trained: Trained) -> dict[str, Path | None]:
+    """The exported networks that the app runs one after the other."""
+    if trained.frozen is None:
+        return {"trunk": run.trunk_path, "tail": None}
+    return {"trunk": trained.frozen.path, "tail": run.trunk_path if trained.tail is not None else None}
+
+
+def _outputs_used(trained: Trained) -> list[int] | None:
+    """Which outputs of the shared trunk the rest of the model takes; None: its only one."""
+    if trained.frozen is None:
+        return None
+    return [trained.frozen.taps] if trained.tail is not None else list(range(trained.frozen.taps))
 
 
 def _fit_seconds(run: Run, clock: Clock) -> float:
@@ -99,21 +153,45 @@ def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
     return {str(part): float(right[rows].mean()) for part, rows in predictions.groupby("part").indices.items()}
 
 
-def _parity(plan: Plan, predictor: Predictor, logits: np.ndarray) -> dict[str, Any]:
-    """Largest difference of a score between the saved model, the app's path and the table, on some test films.
+def _parity(plan: Plan, trained: Trained, predictor: Predictor, logits: np.ndarray) -> dict[str, Any]:
+    """Largest difference of a score between the saved model, the app's path and the table, on some films.
 
-    Raises RunError when they disagree: no number of such a run could be trusted.
+    Where Keras is up, it loads the saved model and answers for test films. Else the model is a copy that an earlier
+    run on this trunk had checked that way, and Keras's own features of synthetic films, kept since then, are compared
+    with the app's through this run's head. Raises RunError when they disagree: no number of such a run could be
+    trusted.
     """
     chosen = plan.films.part("test")[:PARITY_FILMS]
     films = np.asarray(plan.films.pixels[plan.films.rows[chosen]])
-    saved = export.load_model(plan.run.model_path)
-    reference = np.asarray(saved.predict(films[..., None], verbose=0))
     app = softmax(predictor.logits(films))
-    difference = float(max(np.abs(app - reference).max(), np.abs(softmax(logits[chosen]) - reference).max()))
+    difference = float(np.abs(app - softmax(logits[chosen])).max())
+    if plan.built is None:
+        by, other = BY_TRUNK, _difference_on_probe(trained, predictor)
+    else:
+        from covid_core.nets import export
+
+        saved = export.load_model(plan.run.model_path)
+        by, other = BY_LOADING, float(np.abs(app - np.asarray(saved(films[..., None], training=False))).max())
+    difference = max(difference, other)
     limit = PARITY_LIMIT_GPU if plan.devices.label != "CPU" else PARITY_LIMIT
     if not difference < limit:
         raise RunError(f"The saved model and the app's own path differ by {difference:.2g} in a score.")
-    return {"largest_difference": difference, "films": len(chosen)}
+    return {"largest_difference": difference, "films": len(chosen), "by": by}
+
+
+def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
+    """Largest difference of a score between the head on Keras's own features and on the app's."""
+    films, answers = trained.frozen.probe()
+    maps = predictor.maps(films)
+    pooled = [np.stack([tap.mean(axis=(1, 2)), tap.max(axis=(1, 2))], axis=1) for tap in maps]
+    scores = [softmax(_logits_of_extremes(trained.head, taps)) for taps in (answers, pooled)]
+    return float(np.abs(scores[0] - scores[1]).max())
+
+
+def _logits_of_extremes(head: Head, taps: list[np.ndarray]) -> np.ndarray:
+    """Logits from the mean and the maximum of every channel: taps of shape (n, 2, channels)."""
+    used = slice(None) if head.pooling == "mean_max" else slice(1)
+    return head.logits(np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1))
 
 
 def _milliseconds(predictor: Predictor, films: Films) -> float:
@@ -125,6 +203,11 @@ def _milliseconds(predictor: Predictor, films: Films) -> float:
         predictor.logits(film)
         times.append(time.perf_counter() - begin)
     return round(1000 * float(np.median(times)), 3)
+
+
+def _versions() -> dict[str, str]:
+    installed = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy", "ai-edge-litert")}
+    return {**installed, "python": platform.python_version()}
 
 
 def _weights_origin(spec: TrainingSpec, start: Path | None) -> dict[str, str]:

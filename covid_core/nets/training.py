@@ -2,39 +2,50 @@
 
 Three ways, by mode:
 
-- **frozen**: features of every film from the exported trunk, once (per augmented view); the head is trained on them.
-- **fine_tune**: activations at the boundary, once; the head is trained on the frozen tail's features, then tail and
-  head together. With augmentation the second stage goes through the whole network.
+- **frozen**: features of every film from the exported trunk, once (per augmented view); the head is trained on them,
+  without TensorFlow where the trunk and a model of this shape have been made before.
+- **fine_tune**: activations at the boundary, once; the head is trained on the frozen network's features, then the last
+  layers and the head together. With augmentation the second stage goes through the whole network.
 - **full**: the whole network on films, as in an ordinary Keras fit.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import pandas as pd
 
 from covid_core import weights
 from covid_core.backbones import backbone_named
 from covid_core.data import augment
-from covid_core.data.dataset import KEY_LENGTH, open_dataset
+from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
-from covid_core.nets import devices, model, publishing, trunk
-from covid_core.nets.fitting import Fit, Stage
+from covid_core.inference.head import Head
+from covid_core.inference.lite import LiteNetwork
+from covid_core.nets import devices, features, head_fit, publishing, trunk
+from covid_core.nets.fitting import Fit
+from covid_core.nets.head_fit import HeadStage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, part_of
 from covid_core.workspace import Workspace
 
+if TYPE_CHECKING:
+    import keras
+
+    from covid_core.nets.keras_fit import Stage
+
 SMALLEST_DEVIATION = 1.0  # of the mean deviation; features that vary less are not scaled up, nor their rounding errors
-FIT_FROM = {"frozen": 0.6, "fine_tune": 0.5, "full": 0.05}  # share of a run's time before the fit, as seen on two cores
-FIT_UNTIL = 0.9
-ONE_PASS = "One pass through the frozen network"
+FIT_FROM = {
+    "frozen": 0.85,
+    "fine_tune": 0.5,
+    "full": 0.05,
+}  # share of a run's time before the fit, as seen on two cores
+FIT_UNTIL = {"frozen": 0.95, "fine_tune": 0.9, "full": 0.9}
 HEAD, TAIL, ALL = "head", "last layers", "all layers"
 
 
@@ -44,26 +55,30 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     Returns whether it went to its end; False when the user stopped it and the best weights so far were kept.
     Raises CovidCoreError for what the user can mend, Stopped when there was nothing to keep yet.
     """
-    clock = Clock()
-    films = clock.timed("decode", lambda: _films(workspace, run, part_of(report, 0, 0.05)))
-    backbone = backbone_named(run.spec.backbone)
-    start = clock.timed("weights", lambda: weights.obtain(run.spec, backbone, report))
-    fit_from = FIT_FROM[run.spec.mode]
-    fit = Fit(run.spec, run.checkpoint_path, run.append_history, part_of(report, fit_from, FIT_UNTIL))
-    if fit.load_checkpoint():
-        run.rewrite_history(fit.memory.rows)
+    plan = _plan(workspace, run, report)
+    if plan.fit.load_checkpoint():
+        run.rewrite_history(plan.fit.memory.rows)
     else:
         run.rewrite_history(0)
-    report_end = _deaf(part_of(report, FIT_UNTIL, 1))
-    plan = Plan(workspace, run, films, fit, clock, part_of(report, 0.05, fit_from), report_end, devices.found())
-    trained = {"frozen": _train_frozen, "fine_tune": _train_tail, "full": _train_all}[run.spec.mode](plan, start)
-    if fit.was_stopped and not fit.memory.rows:
+    trained = {"frozen": _train_frozen, "fine_tune": _train_tail, "full": _train_all}[run.spec.mode](plan)
+    if plan.fit.was_stopped and not plan.fit.memory.rows:
         raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
-    report_end(0, "Saving the model")
-    publishing.publish(plan, trained, start)
-    if not fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
+    plan.report_end(0, "Saving the model")
+    publishing.publish(plan, trained)
+    if not plan.fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
         _remove(plan.scratch)
-    return not fit.was_stopped
+    return not plan.fit.was_stopped
+
+
+def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
+    clock, spec = Clock(), run.spec
+    films = clock.timed("decode", lambda: _films(workspace, run, part_of(report, 0, 0.05)))
+    start = clock.timed("weights", lambda: weights.obtain(spec, backbone_named(spec.backbone), report))
+    begin, end = FIT_FROM[spec.mode], FIT_UNTIL[spec.mode]
+    fit = Fit(spec, run.checkpoint_path, run.append_history, part_of(report, begin, end))
+    found = clock.timed("tensorflow", devices.found) if devices.may_exist() else devices.Devices()
+    before, after = part_of(report, 0.05, begin), _deaf(part_of(report, end, 1))
+    return Plan(workspace, run, films, start, fit, clock, before, after, found)
 
 
 def _remove(paths: list[Path]) -> None:
@@ -93,250 +108,156 @@ def _films(workspace: Workspace, run: Run, report: Progress) -> Films:
     return Films(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
 
 
-def _train_frozen(plan: Plan, start: Path | None) -> Trained:
+# Frozen
+
+
+def _train_frozen(plan: Plan) -> Trained:
     """Head only, on features that were computed once."""
-    network = plan.clock.timed("build", lambda: model.build_trunk(plan.spec, start))
-    key = trunk.key_of(plan.spec, start, model.taps_of(plan.spec))
-    plan.report(0.02, "Exporting the frozen network")
-    path = plan.clock.timed("export", lambda: trunk.exported(plan.workspace, key, network))
-    maps, engine = trunk.engine(path, network)
-    pooling = model.pooling_of(plan.spec)
-    features = plan.clock.timed("features", lambda: _features(plan, key, maps, pooling))
-    views = plan.clock.timed("features", lambda: _view_features(plan, key, maps, pooling))
-    head = model.build_head(plan.spec, [shape[1:] for shape in _output_shapes(network)])
-    plan.clock.timed("fit", lambda: _fit_head(plan, head, features, views))
-    logits = model.head_arrays(head, pooling).logits(features)
-    return Trained(network, head, key, logits, engine)
+    frozen = features.frozen_trunk(plan)
+    known = features.of_run(plan, frozen)
+    head = plan.clock.timed("fit", lambda: _fit_head(plan, known))
+    logits = _mean_logits(head, known)
+    return Trained(head, frozen, None, None, logits, known.engine)
 
 
-def _features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> np.ndarray:
-    """Features of the run's films, float32 (films of the run, d)."""
-    progress = _said(part_of(plan.report, 0.1, _share_of_plain(plan)), ONE_PASS)
-    table = trunk.cached_features(
-        plan.workspace,
-        _name(plan, key, pooling),
-        len(plan.films.pixels),
-        plan.films.rows,
-        lambda rows: plan.films.pixels[rows],
-        maps,
-        pooling,
-        progress,
-    )
-    return np.asarray(table[plan.films.rows])
+def _mean_logits(head: Head, known: features.Features) -> np.ndarray:
+    """Logits of all rows; the mean of a film's and its mirror image's where the spec asks for both."""
+    rows = np.arange(len(known.rows))
+    logits = head.logits(known.plain(rows))
+    return (logits + head.logits(known.mirrored(rows))) / 2 if known.at_test_too else logits
 
 
-def _view_features(plan: Plan, key: str, maps: trunk.Maps, pooling: str) -> list[np.ndarray]:
-    """Features of augmented training films, one memory map per view, by row of the data set; none without."""
-    spec = plan.spec
-    if spec.augmentation.is_off:
-        return []
-    count = min(spec.views or spec.epochs, spec.epochs)
-    share = _share_of_plain(plan)
-    step = (1 - share) / count
-    return [
-        _one_view(plan, key, maps, pooling, n, part_of(plan.report, share + n * step, share + (n + 1) * step))
-        for n in range(count)
-    ]
-
-
-def _one_view(plan: Plan, key: str, maps: trunk.Maps, pooling: str, number: int, progress: Progress) -> np.ndarray:
-    """One changed copy of every training film, kept on disk until the run is complete: memory stays small."""
-    spec, films = plan.spec, plan.films
-    change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
-    name = f"{_name(plan, key, pooling)}-view-{change}"
-    plan.scratch.append(trunk.path_of(plan.workspace, name))
-    return trunk.cached_features(
-        plan.workspace,
-        name,
-        len(films.pixels),
-        films.rows[films.part("train")],
-        lambda rows: augment.view(films.pixels[rows], spec.augmentation, spec.seed, number, rows),
-        maps,
-        pooling,
-        _said(progress, f"Augmented view {number + 1}"),
-    )
-
-
-def _name(plan: Plan, key: str, pooling: str) -> str:
-    """Name of cached features: what they were computed from."""
-    return f"{plan.films.dataset.pixels_key[:KEY_LENGTH]}-{key}-{pooling}"
-
-
-def _said(progress: Progress, what: str) -> Progress:
-    return lambda share, message: progress(share, f"{what}: {message}")
-
-
-def _share_of_plain(plan: Plan) -> float:
-    """Share of the features' time that the films without augmentation take."""
-    if plan.spec.augmentation.is_off:
-        return 1.0
-    views = min(plan.spec.views or plan.spec.epochs, plan.spec.epochs)
-    return 1 / (1 + views * len(plan.films.part("train")) / len(plan.films.rows))
-
-
-def _fit_head(plan: Plan, head: keras.Model, features: np.ndarray, views: list[np.ndarray]) -> None:
+def _fit_head(plan: Plan, known: features.Features) -> Head:
     """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
-    width = features.shape[1]
-    mean, deviation = np.zeros(width, np.float32), np.ones(width, np.float32)
-    if plan.spec.head.standardize:
-        train = features[plan.films.part("train")]
-        mean, deviation = train.mean(axis=0), train.std(axis=0)
-        deviation = np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
-    plan.fit.run(0, _head_stage(plan, head, features, views, lambda values: (values - mean) / deviation))
-    if plan.spec.head.standardize:
-        model.fold_scale(head, mean, deviation)
+    train = plan.films.part("train")
+    mean, deviation = _scale(known.plain(train)) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
+    stage = _head_stage(plan, known, lambda values: (values - mean) / deviation)
+    head = head_fit.run(plan.fit, 0, stage, plan.spec.head.pooling)
+    if not plan.spec.head.standardize:
+        return head
+    first = head.weights[0] / deviation[:, None]
+    return Head(head.pooling, (first, *head.weights[1:]), (head.biases[0] - mean @ first, *head.biases[1:]))
 
 
-def _head_stage(
-    plan: Plan,
-    head: keras.Model,
-    features: np.ndarray,
-    views: list[np.ndarray],
-    scaled: Callable[[np.ndarray], np.ndarray],
-) -> Stage:
+def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature over the training films."""
+    deviation = values.std(axis=0)
+    return values.mean(axis=0), np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
+
+
+def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> HeadStage:
     train, validation = plan.films.part("train"), plan.films.part("validation")
-    plain = scaled(features[train])
-    train_rows = plan.films.rows[train]
     labels = plan.films.labels
-
-    def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
-        return scaled(views[epoch % len(views)][train_rows[rows]]) if views else plain[rows]
-
-    return Stage(
+    return HeadStage(
         name=HEAD,
-        model=head,
-        inputs=inputs,
+        inputs=lambda rows, epoch: scaled(known.seen(train[rows], epoch)),
         labels=labels[train],
         order=_order(plan.spec, labels[train], 0),
-        validation=(scaled(features[validation]), labels[validation]),
+        validation=lambda rows: scaled(known.plain(validation[rows])),
+        validation_labels=labels[validation],
         learning_rate=plan.spec.learning_rate,
         epochs=plan.spec.epochs,
         sample_weights=_sample_weights(plan.spec, labels[train]),
     )
 
 
-def _train_tail(plan: Plan, start: Path | None) -> Trained:
+# Fine-tuning
+
+
+def _train_tail(plan: Plan) -> Trained:
     """Head first, then the last layers with it."""
-    spec = plan.spec
-    network = plan.clock.timed("build", lambda: model.build_trunk(spec, start))
-    boundary, layer_count = model.cut_before_last(network, spec.fine_tuning.layers)
-    frozen, tail = model.split_at(network, boundary)
-    key = trunk.key_of(spec, start, (boundary,))
-    plan.report(0.02, "Exporting the frozen network")
-    path = plan.clock.timed("export", lambda: trunk.exported(plan.workspace, key, frozen))
-    maps, engine = trunk.engine(path, frozen)
-    table = plan.clock.timed("features", lambda: _boundary(plan, key, maps))
-    shape = _output_shapes(frozen)[0][1:]
+    plan.start_tensorflow()
+    from covid_core.nets import keras_fit, model
 
-    pooling = model.pooling_of(spec)
-    features = plan.clock.timed("features", lambda: _tail_features(plan, tail, table, shape, pooling))
-    head = model.build_head(spec, [s[1:] for s in _output_shapes(tail)])
-    views = _tail_views(plan, key, maps, tail, pooling)
-    plan.clock.timed("fit", lambda: _fit_head(plan, head, features, views))
+    frozen = features.frozen_trunk(plan)
+    known = features.of_run(plan, frozen, with_boundary=True)
+    head = plan.clock.timed("fit", lambda: _fit_head(plan, known))
+    network = plan.trunk()
+    _, tail = model.split_at(network, frozen.layers[frozen.taps])
+    keras_head = model.keras_head(plan.spec, head, frozen.width(head.pooling))
     _let_learn(network, {layer.name for layer in tail.layers})
-    if spec.augmentation.is_off:
-        classifier = model.to_logits(tail, head, pooling)
-        stage = _array_stage(plan, classifier, table, shape)
+    whole = model.to_logits(network, keras_head, head.pooling)
+    if plan.spec.augmentation.is_off:
+        stage = _boundary_stage(plan, model.to_logits(tail, keras_head, head.pooling), known)
     else:
-        classifier = model.to_logits(network, head, pooling)
-        stage = _pixel_stage(plan, TAIL, classifier, spec.fine_tuning.learning_rate, spec.fine_tuning.epochs, 1)
-    plan.clock.timed("fit", lambda: plan.fit.run(1, stage))
-    trained_features = _tail_features(plan, tail, table, shape, pooling)
-    logits = model.head_arrays(head, pooling).logits(trained_features)
-    facts = {
-        "fine_tuning": {
-            "layers_asked": spec.fine_tuning.layers,
-            "layers_trained": layer_count,
-            "boundary": boundary,
-        }
-    }
-    return Trained(network, head, None, logits, engine, facts)
+        stage = _pixel_stage(plan, TAIL, whole, plan.spec.fine_tuning.learning_rate, plan.spec.fine_tuning.epochs, 1)
+    plan.clock.timed("fit", lambda: keras_fit.run(plan.fit, 1, stage))
+    cut = {"layers_asked": plan.spec.fine_tuning.layers, "layers_trained": frozen.layers_behind}
+    facts = {"fine_tuning": {**cut, "boundary": frozen.layers[frozen.taps]}}
+    trained = model.head_arrays(keras_head, head.pooling)
+    exported = plan.clock.timed("export", lambda: publishing.export_own(plan, tail))
+    logits = plan.clock.timed("predict", lambda: _tail_logits(exported, trained, known))
+    return Trained(trained, frozen, tail, whole, logits, known.engine, facts)
 
 
-def _boundary(plan: Plan, key: str, maps: trunk.Maps) -> np.ndarray:
-    """Activations at the boundary of all films, one row per film of the data set, memory-mapped."""
-    return trunk.cached_features(
-        plan.workspace,
-        _name(plan, key, trunk.RAW),
-        len(plan.films.pixels),
-        plan.films.rows,
-        lambda rows: plan.films.pixels[rows],
-        maps,
-        trunk.RAW,
-        _said(part_of(plan.report, 0.1, 0.9), ONE_PASS),
-    )
+def _tail_logits(tail: LiteNetwork, head: Head, known: features.Features) -> np.ndarray:
+    """Logits of all rows from their boundary activations, as the app will compute them."""
+    batches = np.array_split(np.arange(len(known.rows)), max(1, len(known.rows) // trunk.BATCH))
+    return np.concatenate([head.logits(head.features(tail.run(known.boundary(rows)))) for rows in batches])
 
 
-def _tail_features(
-    plan: Plan, tail: keras.Model, table: np.ndarray, shape: tuple[int, ...], pooling: str
-) -> np.ndarray:
-    """Pooled output of the tail for the run's films, batch by batch from the memory-mapped activations."""
-    parts = []
-    for begin in range(0, len(plan.films.rows), trunk.BATCH):
-        rows = plan.films.rows[begin : begin + trunk.BATCH]
-        answer = tail(table[rows].reshape(len(rows), *shape), training=False)
-        maps = [np.asarray(tap) for tap in (answer if isinstance(answer, list | tuple) else [answer])]
-        parts.append(trunk.pooled(maps, pooling))
-    return np.concatenate(parts)
-
-
-def _tail_views(plan: Plan, key: str, maps: trunk.Maps, tail: keras.Model, pooling: str) -> list[np.ndarray]:
-    """Features of augmented training films for the first stage of a fine-tuning."""
-
-    def through_tail(films: np.ndarray) -> list[np.ndarray]:
-        answer = tail(maps(films)[0], training=False)
-        return [np.asarray(tap) for tap in (answer if isinstance(answer, list | tuple) else [answer])]
-
-    return plan.clock.timed("features", lambda: _view_features(plan, f"{key}-tail", through_tail, pooling))
-
-
-def _array_stage(plan: Plan, classifier: keras.Model, table: np.ndarray, shape: tuple[int, ...]) -> Stage:
+def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Features) -> "Stage":
     """Tail and head on cached activations."""
+    from covid_core.nets.keras_fit import Stage
+
     films, spec = plan.films, plan.spec
     train, validation = films.part("train"), films.part("validation")
-    train_rows = films.rows[train]
     return Stage(
         name=TAIL,
         model=classifier,
-        inputs=lambda rows, _epoch: table[train_rows[rows]].reshape(len(rows), *shape),
+        inputs=lambda rows, _epoch: known.boundary(train[rows]),
         labels=films.labels[train],
         order=_order(spec, films.labels[train], 1),
-        validation=(table[films.rows[validation]].reshape(len(validation), *shape), films.labels[validation]),
+        validation=lambda rows: known.boundary(validation[rows]),
+        validation_labels=films.labels[validation],
         learning_rate=spec.fine_tuning.learning_rate,
         epochs=spec.fine_tuning.epochs,
         sample_weights=_sample_weights(spec, films.labels[train]),
     )
 
 
-def _train_all(plan: Plan, start: Path | None) -> Trained:
+# All layers
+
+
+def _train_all(plan: Plan) -> Trained:
     """Every layer, on films, on all devices."""
-    spec = plan.spec
+    plan.start_tensorflow()
+    from covid_core.nets import keras_fit, model
+
+    spec, pooling = plan.spec, model.pooling_of(plan.spec)
     with plan.devices.training():
-        network, head = plan.clock.timed("build", lambda: _whole(spec, start))
-        _let_learn(network, {layer.name for layer in network.layers}, normalization=start is None)
-        classifier = model.to_logits(network, head, model.pooling_of(spec))
+        network = plan.trunk()
+        head = model.build_head(spec, [tuple(tensor.shape[1:]) for tensor in network.outputs])
+        _let_learn(network, {layer.name for layer in network.layers}, normalization=plan.start is None)
+        classifier = model.to_logits(network, head, pooling)
         stage = _pixel_stage(plan, ALL, classifier, spec.learning_rate, spec.epochs, 0)
-        plan.clock.timed("fit", lambda: plan.fit.run(0, stage))
-    network = plan.devices.in_float32(network, lambda: _whole(spec, None)[0])
-    head = plan.devices.in_float32(head, lambda: _whole(spec, None)[1])
-    return Trained(network, head, None, None, "TensorFlow")
+        plan.clock.timed("fit", lambda: keras_fit.run(plan.fit, 0, stage))
+    network = plan.devices.in_float32(network, lambda: _untrained(spec)[0])
+    head = plan.devices.in_float32(head, lambda: _untrained(spec)[1])
+    classifier = model.to_logits(network, head, pooling)
+    arrays = model.head_arrays(head, pooling)
+    plan.clock.timed("export", lambda: publishing.export_own(plan, network))
+    return Trained(arrays, None, network, classifier, None, "TensorFlow")
 
 
-def _whole(spec: TrainingSpec, start: Path | None) -> tuple[keras.Model, keras.Model]:
-    network = model.build_trunk(spec, start)
-    return network, model.build_head(spec, [shape[1:] for shape in _output_shapes(network)])
+def _untrained(spec: TrainingSpec) -> "tuple[keras.Model, keras.Model]":
+    from covid_core.nets import model
+
+    network = model.build_trunk(spec, None)
+    return network, model.build_head(spec, [tuple(tensor.shape[1:]) for tensor in network.outputs])
 
 
 def _pixel_stage(
-    plan: Plan, name: str, classifier: keras.Model, learning_rate: float, epochs: int, number: int
-) -> Stage:
+    plan: Plan, name: str, classifier: "keras.Model", learning_rate: float, epochs: int, number: int
+) -> "Stage":
     """A stage that goes through the whole network, films augmented anew in every epoch."""
+    from covid_core.nets.keras_fit import Stage
+
     films, spec = plan.films, plan.spec
     train, validation = films.part("train"), films.part("validation")
-    train_rows = films.rows[train]
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
-        chosen = train_rows[rows]
+        chosen = films.rows[train[rows]]
         return augment.view(films.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
 
     return Stage(
@@ -345,18 +266,21 @@ def _pixel_stage(
         inputs=inputs,
         labels=films.labels[train],
         order=_order(spec, films.labels[train], number),
-        validation=(np.asarray(films.pixels[films.rows[validation]])[..., None], films.labels[validation]),
+        validation=lambda rows: films.pixels[films.rows[validation[rows]]][..., None],
+        validation_labels=films.labels[validation],
         learning_rate=learning_rate,
         epochs=epochs,
         sample_weights=_sample_weights(spec, films.labels[train]),
-        workers=min(2, cores()),
+        workers=1 if spec.augmentation.is_off else min(2, cores()),
     )
 
 
-def _let_learn(network: keras.Model, names: set[str], normalization: bool = False) -> None:
+def _let_learn(network: "keras.Model", names: set[str], normalization: bool = False) -> None:
     """Make only the named layers learn. Pretrained batch normalization keeps its statistics (and its scale)."""
+    from keras.layers import BatchNormalization
+
     for layer in network.layers:
-        frozen = isinstance(layer, keras.layers.BatchNormalization) and not normalization
+        frozen = isinstance(layer, BatchNormalization) and not normalization
         layer.trainable = layer.name in names and not frozen
 
 
@@ -382,7 +306,3 @@ def _sample_weights(spec: TrainingSpec, labels: np.ndarray) -> np.ndarray | None
         return None
     counts = np.bincount(labels, minlength=len(spec.classes))
     return (len(labels) / (len(counts) * counts)).astype(np.float32)[labels]
-
-
-def _output_shapes(network: keras.Model) -> list[tuple[int, ...]]:
-    return [tuple(tensor.shape) for tensor in network.outputs]

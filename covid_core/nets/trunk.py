@@ -1,99 +1,192 @@
 """The frozen part of a network, once per film: exported once, run once, kept.
 
-Trunks lie in ``workspace.trunks``, one LiteRT file per (backbone, starting weights, size, taps). Features lie in
-``workspace.features``, one row per film of a data set; a row that is not computed yet is NaN.
+Exported networks lie in ``workspace.trunks``, one group of files per key: ``KEY.tflite``, ``KEY.json`` (its outputs)
+and ``KEY.npz`` (what Keras itself answers for some synthetic films). Features lie in ``workspace.features``, one row
+per film of a data set; a row that is not computed yet is NaN.
 """
 
 import hashlib
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from covid_core import files
+from covid_core import cache, files
 from covid_core.inference.head import pooled
 from covid_core.inference.lite import BATCH, LiteTrunk
-from covid_core.nets import export
 from covid_core.specs import TrainingSpec
-from covid_core.work import Progress
+from covid_core.work import Progress, cores, ordered_map
 from covid_core.workspace import Workspace
 
 Maps = Callable[[np.ndarray], list[np.ndarray]]
-"""uint8 films (n, size, size) to float32 maps, one array (n, height, width, channels) per tap."""
+"""uint8 films (n, size, size) to float32 maps, one array (n, height, width, channels) per output."""
 
 Films = Callable[[np.ndarray], np.ndarray]
 """Positions in a data set to uint8 films (n, size, size), augmented or not."""
 
 RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing pooled
-GPU_BATCH = 256
+FORMAT = "2"  # of the files of a trunk
+LOCK_POLL = 0.3  # seconds between looks at features that another worker computes
+
+
+@dataclass(frozen=True)
+class FrozenTrunk:
+    """An exported frozen network.
+
+    ``layers`` names the layer of each output, ``shapes`` its (height, width, channels). The first ``taps`` outputs are
+    what the head pools; one more, where there is one, is the boundary before the last ``layers_behind`` layers.
+    """
+
+    key: str
+    path: Path
+    layers: tuple[str, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+    taps: int
+    layers_behind: int = 0
+
+    @property
+    def tap_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        return self.shapes[: self.taps]
+
+    def width(self, pooling: str) -> int:
+        """Features per film."""
+        return sum(channels for _, _, channels in self.tap_shapes) * (2 if pooling == "mean_max" else 1)
+
+    def probe(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Synthetic uint8 films (n, size, size), and what Keras itself answers: float32 (n, 2, channels) per tap.
+
+        The two rows hold the mean and the maximum of each channel's map, which is all that a head can pool of it.
+        """
+        with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as stored:
+            return stored["films"], [stored[f"tap_{number}"] for number in range(self.taps)]
 
 
 def key_of(spec: TrainingSpec, weights: Path | None, outputs: tuple[str, ...]) -> str:
     """Name of the trunk with these outputs: everything that its numbers depend on."""
     start = f"random, seed {spec.seed}" if weights is None else files.sha256_of(weights)
-    text = "|".join([spec.backbone, start, str(spec.image_size), *outputs])
+    text = "|".join([FORMAT, spec.backbone, start, str(spec.image_size), *outputs])
     return f"{spec.backbone.replace('_', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-def exported(workspace: Workspace, key: str, trunk: keras.Model) -> Path:
-    """The LiteRT file of that trunk, exported now if it is not there."""
+def find(workspace: Workspace, key: str) -> FrozenTrunk | None:
+    """The exported trunk of that key, if it is there."""
     path = workspace.trunks / f"{key}.tflite"
-    if not path.exists():
-        export.export_trunk(trunk, path)
-    return path
+    if not (path.exists() and path.with_suffix(".npz").exists() and path.with_suffix(".json").exists()):
+        return None
+    facts = files.read_json(path.with_suffix(".json"))
+    shapes = tuple(tuple(shape) for shape in facts["shapes"])
+    return FrozenTrunk(key, path, tuple(facts["layers"]), shapes, facts["taps"], facts["layers_behind"])
 
 
-def engine(path: Path, trunk: keras.Model) -> tuple[Maps, str]:
-    """The fastest way to run a trunk on this machine, and its name: the GPU where there is one, else LiteRT."""
-    if not tf.config.list_physical_devices("GPU"):
-        return LiteTrunk(path).maps, "LiteRT"
+def keep(trunk: FrozenTrunk, films: np.ndarray, answers: Sequence[np.ndarray]) -> None:
+    """Publish what is known of an exported trunk: its outputs, and Keras's own maps for some films."""
+    taps = {f"tap_{number}": _mean_and_max(maps) for number, maps in enumerate(answers[: trunk.taps])}
+    with files.published(trunk.path.with_suffix(".npz")) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, films=films, **taps)
+    facts = asdict(trunk)
+    files.write_json(trunk.path.with_suffix(".json"), {name: facts[name] for name in facts if name != "path"})
+
+
+def _mean_and_max(maps: np.ndarray) -> np.ndarray:
+    return np.stack([maps.mean(axis=(1, 2), dtype=np.float32), maps.max(axis=(1, 2))], axis=1)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to run a trunk: ``batch`` films per call, ``parallel`` calls at once."""
+
+    label: str
+    maps: Maps
+    batch: int
+    parallel: int
+
+
+def lite_engine(trunk: FrozenTrunk) -> Engine:
+    """LiteRT on all cores: one interpreter with one thread per core, which loses less than one with many threads."""
+    local = threading.local()
 
     def maps(films: np.ndarray) -> list[np.ndarray]:
-        answer = trunk.predict(films[..., None], batch_size=GPU_BATCH, verbose=0)
-        return answer if isinstance(answer, list) else [answer]
+        if not hasattr(local, "network"):
+            local.network = LiteTrunk(trunk.path, threads=1)
+        return local.network.maps(films)
 
-    return maps, "TensorFlow on the GPU"
+    return Engine("LiteRT", maps, BATCH, cores())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Features to have: the file's ``name``, how maps become numbers, of which outputs, and how many numbers."""
+
+    name: str
+    pooling: str
+    outputs: tuple[int, ...]
+    width: int
+
+    def values(self, maps: list[np.ndarray]) -> np.ndarray:
+        """float32 (n, width) of the trunk's maps."""
+        chosen = [maps[number] for number in self.outputs]
+        return chosen[0].reshape(len(chosen[0]), -1) if self.pooling == RAW else pooled(chosen, self.pooling)
+
+
+def pooled_features(trunk: FrozenTrunk, pooling: str, name: str) -> Wanted:
+    """What the head learns from: pooled maps of every tap."""
+    return Wanted(name, pooling, tuple(range(trunk.taps)), trunk.width(pooling))
+
+
+def boundary_activations(trunk: FrozenTrunk, name: str) -> Wanted:
+    """Where fine-tuning starts: the map at the boundary, whole. float32, so that they are the saved model's own."""
+    return Wanted(name, RAW, (trunk.taps,), int(np.prod(trunk.shapes[trunk.taps])))
 
 
 def cached_features(
     workspace: Workspace,
-    name: str,
+    wanted: Sequence[Wanted],
     count: int,
     rows: np.ndarray,
     films: Films,
-    maps: Maps,
-    pooling: str,
+    engine: Callable[[], Engine],
     progress: Progress,
-) -> np.memmap:
-    """Features of some films of a data set, computed for those that the cache lacks.
+    by_the_way: Sequence[Wanted] = (),
+) -> list[np.memmap]:
+    """Features of some films of a data set, computed in one pass for those films that the cache lacks.
 
     Args:
         workspace: whose cache.
-        name: what the numbers depend on (pixels, trunk, pooling, view); the file's name.
+        wanted: what to have; names hold all that the numbers depend on (pixels, trunk, pooling, view).
         count: films in the data set.
         rows: positions in the data set that are wanted.
         films: gives the pixels of some positions.
-        maps: runs the trunk.
-        pooling: as ``inference.head.pooled``, or RAW.
-        progress: told the share done.
+        engine: gives what runs the trunk; not asked when nothing is missing.
+        progress: told the share done; a second worker that asks meanwhile waits and says so.
+        by_the_way: kept as well for films that are computed anyway.
 
     Returns:
-        float32 memory map (count, d) of all films; only ``rows`` are sure to be computed.
+        float32 memory maps (count, width) of all films, one per ``wanted``; only ``rows`` are sure to be computed.
     """
-    first = _pooled(maps(films(rows[:1])), pooling)
-    table = _open_table(path_of(workspace, name), count, first.shape[1])
-    missing = rows[np.isnan(table[rows, 0])]
-    for start in range(0, len(missing), BATCH):
-        batch = missing[start : start + BATCH]
-        values = _pooled(maps(films(batch)), pooling)
-        table[batch, 1:] = values[:, 1:]
-        table[batch, 0] = values[:, 0]  # last: a row counts as computed once its first number is there
-        done = min(start + BATCH, len(missing))
-        progress(done / len(missing), f"{done:,} of {len(missing):,} films")
-    table.flush()
-    return table
+    with _alone(workspace, wanted[0].name, progress):
+        tables = [_open_table(path_of(workspace, one.name), count, one.width) for one in wanted]
+        missing = rows[np.any([np.isnan(table[rows, 0]) for table in tables], axis=0)]
+        if len(missing):
+            everything = [*wanted, *by_the_way]
+            paths = [path_of(workspace, one.name) for one in everything]
+            cache.make_room(workspace, sum(one.width for one in everything) * 4 * len(missing), keep=paths)
+            more = [_open_table(path_of(workspace, one.name), count, one.width) for one in by_the_way]
+            _compute(list(zip(everything, [*tables, *more], strict=True)), missing, films, engine(), progress)
+    for one in wanted:
+        cache.touch(path_of(workspace, one.name))
+    return tables
+
+
+def has_all(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) -> bool:
+    """Whether features of all ``rows`` are kept already."""
+    path = path_of(workspace, wanted.name)
+    if not path.exists() or path.stat().st_size != count * wanted.width * 4:
+        return False
+    return not np.isnan(np.memmap(path, dtype=np.float32, mode="r", shape=(count, wanted.width))[rows, 0]).any()
 
 
 def path_of(workspace: Workspace, name: str) -> Path:
@@ -101,8 +194,43 @@ def path_of(workspace: Workspace, name: str) -> Path:
     return workspace.features / f"{name}.f32"
 
 
-def _pooled(maps: list[np.ndarray], pooling: str) -> np.ndarray:
-    return maps[0].reshape(len(maps[0]), -1) if pooling == RAW else pooled(maps, pooling)
+class _alone:
+    """Hold the lock of some features: of two workers that ask at once, one computes and the other waits."""
+
+    def __init__(self, workspace: Workspace, name: str, progress: Progress):
+        self._lock = files.FileLock(workspace.features / f"{name}.lock")
+        self._progress = progress
+
+    def __enter__(self) -> None:
+        while not self._lock.try_acquire():
+            self._progress(0.0, "another run computes the same features, waiting for it")
+            time.sleep(LOCK_POLL)
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
+def _compute(
+    tables: Sequence[tuple[Wanted, np.memmap]], rows: np.ndarray, films: Films, engine: Engine, progress: Progress
+) -> None:
+    """Fill rows of several tables in one pass, batch by batch on all cores."""
+
+    def batch_done(batch: np.ndarray) -> int:
+        maps = engine.maps(films(batch))
+        for wanted, table in tables:
+            values = wanted.values(maps)
+            table[batch, 1:] = values[:, 1:]
+            table[batch, 0] = values[:, 0]  # last: a row counts as computed once its first number is there
+        return len(batch)
+
+    batches = [rows[start : start + engine.batch] for start in range(0, len(rows), engine.batch)]
+    done = 0
+    with ThreadPoolExecutor(engine.parallel) as pool:
+        for count in ordered_map(pool, batch_done, batches, ahead=4 * engine.parallel):
+            done += count
+            progress(done / len(rows), f"{done:,} of {len(rows):,} films")
+    for _, table in tables:
+        table.flush()
 
 
 def _open_table(path: Path, rows: int, columns: int) -> np.memmap:
@@ -114,3 +242,8 @@ def _open_table(path: Path, rows: int, columns: int) -> np.memmap:
             fresh.flush()
             del fresh
     return np.memmap(path, dtype=np.float32, mode="r+", shape=(rows, columns))
+
+
+def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
+    """Largest difference as a share of the reference's largest value."""
+    return float(np.abs(values - reference).max() / max(np.abs(reference).max(), np.finfo(np.float32).tiny))

@@ -1,0 +1,211 @@
+"""What a run's head learns from: features of its films, of their mirror images, and of augmented copies."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from covid_core import cache
+from covid_core.backbones import backbone_named
+from covid_core.data import augment
+from covid_core.data.dataset import KEY_LENGTH
+from covid_core.nets import trunk
+from covid_core.nets.plan import Plan
+from covid_core.nets.trunk import Engine, FrozenTrunk, Wanted
+from covid_core.specs import TrainingSpec
+from covid_core.work import Progress, part_of
+
+ONE_PASS = "One pass through the frozen network"
+USUAL_CUT = 10  # last layers that a fine-tuning usually wants, as the course did
+GPU_BATCH = 256
+SHARE_BY_THE_WAY = 0.1  # of the cache's limit: more is not kept for a fine-tuning that may never come
+
+
+@dataclass
+class Features:
+    """float32 features by the position of a film among the run's films; tables hold all films of the data set.
+
+    ``views`` are augmented copies of the training films, one table each. With ``choose_side`` a view takes the plain
+    or the mirrored table, film by film, as augmentation by mirroring alone would.
+    """
+
+    rows: np.ndarray
+    engine: str
+    table: np.memmap
+    mirror: np.memmap | None = None
+    views: list[np.memmap] = field(default_factory=list)
+    choose_side: Callable[[np.ndarray, int], np.ndarray] | None = None
+    at_test_too: bool = False
+    edge: np.memmap | None = None
+    edge_shape: tuple[int, ...] = ()
+
+    def plain(self, positions: np.ndarray) -> np.ndarray:
+        """Features (n, d) of films as they are."""
+        return np.asarray(self.table[self.rows[positions]])
+
+    def mirrored(self, positions: np.ndarray) -> np.ndarray:
+        """Features (n, d) of their mirror images."""
+        return np.asarray(self.mirror[self.rows[positions]])
+
+    def seen(self, positions: np.ndarray, epoch: int) -> np.ndarray:
+        """Features (n, d) as an epoch of the training sees them."""
+        if self.choose_side is not None:
+            turned = self.choose_side(self.rows[positions], epoch)
+            return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
+        if not self.views:
+            return self.plain(positions)
+        return np.asarray(self.views[epoch % len(self.views)][self.rows[positions]])
+
+    def boundary(self, positions: np.ndarray) -> np.ndarray:
+        """Activations (n, height, width, channels) at the boundary of a fine-tuning."""
+        return np.asarray(self.edge[self.rows[positions]]).reshape(len(positions), *self.edge_shape)
+
+
+def frozen_trunk(plan: Plan) -> FrozenTrunk:
+    """The exported frozen part of the run's network, exported now if it is not there."""
+    spec = plan.spec
+    taps, cut = backbone_named(spec.backbone).taps_of(spec.taps), _cut(spec)
+    key = trunk.key_of(spec, plan.start, (*taps, *([f"before the last {cut}"] if cut else [])))
+    found = trunk.find(plan.workspace, key)
+    if found is not None:
+        plan.reused.append("frozen network")
+        return found
+    plan.report(0.02, "Starting TensorFlow to export the frozen network, once")
+    network = plan.trunk()
+    from covid_core.nets import export
+
+    return plan.clock.timed("export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut))
+
+
+def _cut(spec: TrainingSpec) -> int:
+    """Before how many last layers the activations may be wanted: none where the head does not use the last one."""
+    if spec.fine_tuning is not None:
+        return spec.fine_tuning.layers
+    return USUAL_CUT if spec.taps == "last" else 0
+
+
+def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Features:
+    """All features that the run needs: computed now, in one pass, where the cache lacks them."""
+    return plan.clock.timed("features", lambda: _of_run(plan, frozen, with_boundary))
+
+
+def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
+    spec, rows = plan.spec, plan.films.rows
+    passes = _Passes(plan, frozen)
+    edge = passes.boundary() if frozen.taps < len(frozen.shapes) else None
+    table, *rest = passes.run("", rows, lambda at: plan.films.pixels[at], ONE_PASS, edge, with_boundary)
+    mirror = None
+    if spec.test_time_flip or spec.augmentation.only_flips:
+        mirror, *_ = passes.run("-mirrored", rows, lambda at: plan.films.pixels[at][:, :, ::-1], "Mirrored films")
+    sides = (lambda at, epoch: augment.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
+    return Features(
+        rows=rows,
+        engine=passes.engine().label,
+        table=table,
+        mirror=mirror,
+        views=_views(plan, passes),
+        choose_side=sides,
+        at_test_too=spec.test_time_flip,
+        edge=rest[0] if with_boundary else None,
+        edge_shape=frozen.shapes[-1],
+    )
+
+
+class _Passes:
+    """Passes of one run's films through its trunk, each with its part of the progress."""
+
+    def __init__(self, plan: Plan, frozen: FrozenTrunk):
+        self._plan = plan
+        self._frozen = frozen
+        self._engine: Engine | None = None
+        self._count = 1 + _count_of_views(plan.spec) + (plan.spec.test_time_flip or plan.spec.augmentation.only_flips)
+        self._done = 0
+
+    def engine(self) -> Engine:
+        """The fastest way to run the trunk here: the GPU where there is one, else LiteRT."""
+        if self._engine is None:
+            self._engine = (
+                _gpu_engine(self._plan, self._frozen) if self._plan.devices.names else trunk.lite_engine(self._frozen)
+            )
+        return self._engine
+
+    def boundary(self) -> Wanted:
+        return trunk.boundary_activations(self._frozen, f"{self._name()}-boundary")
+
+    def run(
+        self, what: str, rows: np.ndarray, films: trunk.Films, said: str, edge: Wanted | None = None, must: bool = False
+    ) -> list[np.memmap]:
+        """One pass; the activations at the edge are kept too where they must be or take little room."""
+        plan, pooling = self._plan, self._plan.spec.head.pooling
+        wanted = trunk.pooled_features(self._frozen, pooling, f"{self._name()}-{pooling}{what}")
+        needed = [wanted, edge] if must else [wanted]
+        if not what and all(trunk.has_all(plan.workspace, one, len(plan.films.pixels), rows) for one in needed):
+            plan.reused.append("features")
+        extra = [edge] if edge and not must and _is_small(edge, len(rows)) else []
+        return trunk.cached_features(
+            plan.workspace,
+            needed,
+            len(plan.films.pixels),
+            rows,
+            films,
+            self.engine,
+            self._progress(said),
+            extra,
+        )
+
+    def scratch(self, what: str) -> None:
+        """Remember that the features of that pass are of no use after the run."""
+        name = f"{self._name()}-{self._plan.spec.head.pooling}{what}"
+        self._plan.scratch.append(trunk.path_of(self._plan.workspace, name))
+
+    def _name(self) -> str:
+        return f"{self._plan.films.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"
+
+    def _progress(self, said: str) -> Progress:
+        start = 0.1 + 0.9 * self._done / self._count
+        self._done += 1
+        step = part_of(self._plan.report, start, 0.1 + 0.9 * self._done / self._count)
+        return lambda share, message: step(share, f"{said}: {message}")
+
+
+def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
+    import keras
+
+    network = plan.trunk()
+    outputs = [network.get_layer(name).output for name in frozen.layers]
+    whole = keras.Model(network.input, outputs)
+
+    def maps(films: np.ndarray) -> list[np.ndarray]:
+        answer = whole.predict(films[..., None], batch_size=GPU_BATCH, verbose=0)
+        return answer if isinstance(answer, list) else [answer]
+
+    return Engine("TensorFlow on the GPU", maps, GPU_BATCH, 1)
+
+
+def _is_small(edge: Wanted, rows: int) -> bool:
+    return rows * edge.width * 4 <= SHARE_BY_THE_WAY * cache.limit()
+
+
+def _count_of_views(spec: TrainingSpec) -> int:
+    """Augmented copies to be computed: none where mirrored films are all that is needed."""
+    if spec.augmentation.is_off or spec.augmentation.only_flips:
+        return 0
+    return min(spec.views or spec.epochs, spec.epochs)
+
+
+def _views(plan: Plan, passes: _Passes) -> list[np.memmap]:
+    """Features of augmented training films, one table per view; kept on disk until the run is complete."""
+    spec, films = plan.spec, plan.films
+    train = films.rows[films.part("train")]
+    tables = []
+    for number in range(_count_of_views(spec)):
+        change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
+        passes.scratch(f"-view-{change}")
+        tables += passes.run(
+            f"-view-{change}",
+            train,
+            lambda rows, number=number: augment.view(films.pixels[rows], spec.augmentation, spec.seed, number, rows),
+            f"Augmented view {number + 1}",
+        )
+    return tables

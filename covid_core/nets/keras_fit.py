@@ -1,0 +1,184 @@
+"""A stage of a fit by Keras: for everything whose gradient needs more than the head."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from covid_core.errors import Stopped
+from covid_core.nets.fitting import Fit, Row, Stored, check_loss
+from covid_core.specs import TrainingSpec
+
+Inputs = Callable[[np.ndarray, int], np.ndarray]
+"""Positions of films in the training part, and the epoch (from 0), to what the model takes."""
+
+VALIDATION_BATCH = 64
+
+
+@dataclass
+class Stage:
+    """One stage of a fit.
+
+    ``inputs`` gives the model's input for positions in ``labels``; ``order`` gives the positions that an epoch goes
+    through. ``validation`` gives the input for positions in ``validation_labels``. ``sample_weights`` has one number
+    per position.
+    """
+
+    name: str
+    model: keras.Model
+    inputs: Inputs
+    labels: np.ndarray
+    order: Callable[[int], np.ndarray]
+    validation: Callable[[np.ndarray], np.ndarray]
+    validation_labels: np.ndarray
+    learning_rate: float
+    epochs: int
+    sample_weights: np.ndarray | None = None
+    workers: int = 1
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of one epoch, in an order that depends only on the seed and the epoch, so a resumed fit sees the same."""
+
+    def __init__(self, stage: Stage, batch_size: int, first_epoch: int):
+        super().__init__(workers=stage.workers, use_multiprocessing=False)
+        self._stage = stage
+        self._size = batch_size
+        self.begin(first_epoch)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
+        self._epoch = epoch
+        self._order = self._stage.order(epoch)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self._size)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
+        rows = self._order[number * self._size : (number + 1) * self._size]
+        batch = (self._stage.inputs(rows, self._epoch), self._stage.labels[rows])
+        weights = self._stage.sample_weights
+        return batch if weights is None else (*batch, weights[rows])
+
+
+class Held(keras.utils.PyDataset):
+    """Validation films in their order, a batch at a time, so that they need not fit into memory."""
+
+    def __init__(self, stage: Stage, batch_size: int):
+        super().__init__()
+        self._stage = stage
+        self._size = batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._stage.validation_labels) / self._size)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(len(self._stage.validation_labels))[number * self._size : (number + 1) * self._size]
+        return self._stage.validation(rows), self._stage.validation_labels[rows]
+
+
+def run(fit: Fit, number: int, stage: Stage) -> None:
+    """Fit one stage, or skip it when the checkpoint is past it. Afterwards the model has its best weights.
+
+    A stop is remembered in ``fit.was_stopped``; later stages are then skipped. Raises RunError when the loss is not a
+    number.
+    """
+    if fit.skips(number):
+        return
+    stage.model.compile(
+        optimizer=optimizer_of(fit.spec, stage.learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    before = stage.model.get_weights()
+    stored = fit.begin(number)
+    if stored is not None:
+        _restore(stage.model, stored)
+    if not fit.is_over(stage.epochs):
+        _fit(fit, stage)
+    stage.model.set_weights(fit.memory.best or before)  # stopped in its first epoch, a stage changes nothing
+
+
+def _fit(fit: Fit, stage: Stage) -> None:
+    first = fit.memory.epoch
+    batches = Batches(stage, fit.spec.batch_size, first)
+    try:
+        stage.model.fit(
+            batches,
+            initial_epoch=first,
+            epochs=stage.epochs,
+            validation_data=Held(stage, max(fit.spec.batch_size, VALIDATION_BATCH)),
+            callbacks=[_Watch(fit, stage, batches)],
+            shuffle=False,
+            verbose=0,
+        )
+    except Stopped:
+        fit.was_stopped = True
+
+
+class _Watch(keras.callbacks.Callback):
+    """Tells every step, notices a stop and a loss that is not a number, and closes each epoch."""
+
+    def __init__(self, fit: Fit, stage: Stage, batches: Batches):
+        super().__init__()
+        self._fit = fit
+        self._stage = stage
+        self._batches = batches
+        self._epoch = 0
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+        self._batches.begin(epoch)
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        check_loss(logs["loss"], "loss", self._epoch + 1, batch + 1)
+        self._fit.tell(self._stage.name, self._epoch, self._stage.epochs, (batch + 1) / (self.params["steps"] or 1))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._fit.close_epoch(self._row(epoch, logs), self.model.get_weights)
+        self._fit.save_checkpoint(
+            [np.asarray(variable) for variable in _state_of(self.model)],
+            [np.asarray(variable) for variable in self.model.optimizer.variables],
+        )
+        if self._fit.is_over(self._stage.epochs):
+            self.model.stop_training = True
+
+    def _row(self, epoch: int, logs: dict) -> Row:
+        return {
+            "stage": self._stage.name,
+            "epoch": epoch + 1,
+            **{name: round(float(logs[name]), 6) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+
+
+def optimizer_of(spec: TrainingSpec, learning_rate: float) -> keras.optimizers.Optimizer:
+    """The spec's optimizer with Keras's own defaults for everything but the learning rate."""
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+        "rmsprop": keras.optimizers.RMSprop,
+        "adagrad": keras.optimizers.Adagrad,
+        "adadelta": keras.optimizers.Adadelta,
+    }
+    return kinds[spec.optimizer](learning_rate=learning_rate)
+
+
+def _restore(model: keras.Model, stored: Stored) -> None:
+    for variable, value in zip(_state_of(model), stored.weights, strict=True):
+        variable.assign(value)
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, stored.optimizer, strict=True):
+        variable.assign(value)
+
+
+def _state_of(model: keras.Model) -> list[keras.Variable]:
+    """All that a model remembers: weights, and the state of its random generators, which ``get_weights`` leaves out."""
+    return [variable for layer in model.layers for variable in layer.variables]

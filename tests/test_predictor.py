@@ -1,0 +1,101 @@
+"""A finished run's answers from made maps: one side or both. tests/test_training.py has real networks."""
+
+import numpy as np
+import pytest
+
+from covid_core.data.images import Film
+from covid_core.inference.head import Head, softmax
+from covid_core.inference.heatmap import grad_cam
+from covid_core.inference.lite import BATCH
+from covid_core.inference.predictor import Predictor
+
+SIDE = 6
+HEAD = Head("mean", (np.array([[1.0, -1.0], [2.0, 0.5]], np.float32),), (np.array([0.1, 0.0], np.float32),))
+
+
+class MadeTrunk:
+    """Two channels: the film's left half alone, and the whole film. Notes how many films it is given at once."""
+
+    def __init__(self):
+        self.calls: list[int] = []
+
+    def maps(self, films: np.ndarray) -> list[np.ndarray]:
+        self.calls.append(len(films))
+        grey = films.astype(np.float32) / 255
+        left = grey * (np.arange(SIDE) < SIDE // 2)
+        return [np.stack([left, grey], axis=3)]
+
+
+def predictor(both_sides: bool) -> tuple[Predictor, MadeTrunk]:
+    trunk = MadeTrunk()
+    return Predictor(("a", "b"), SIDE, trunk, HEAD, both_sides), trunk
+
+
+def films(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE)).astype(np.uint8)
+
+
+def one_side(squares: np.ndarray) -> np.ndarray:
+    return HEAD.logits(HEAD.features(MadeTrunk().maps(squares)))
+
+
+def test_logits_of_one_side_are_the_heads():
+    answering, trunk = predictor(both_sides=False)
+    assert np.allclose(answering.logits(films(3)), one_side(films(3)))
+    assert trunk.calls == [3]
+
+
+def test_logits_of_both_sides_are_the_mean_of_a_film_and_its_mirror_image():
+    answering, trunk = predictor(both_sides=True)
+    plain, mirrored = one_side(films(3)), one_side(films(3)[:, :, ::-1])
+    assert not np.allclose(plain, mirrored)
+    assert np.allclose(answering.logits(films(3)), (plain + mirrored) / 2)
+    assert trunk.calls == [3, 3]
+
+
+def test_both_sides_answer_alike_for_a_film_and_its_mirror_image():
+    answering, _ = predictor(both_sides=True)
+    assert np.allclose(answering.logits(films(2)), answering.logits(films(2)[:, :, ::-1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_many_films_go_through_in_batches_and_come_back_in_their_order(both_sides):
+    answering, trunk = predictor(both_sides)
+    many = films(2 * BATCH + 1)
+    alone = np.concatenate([answering.logits(film[None]) for film in many])
+    trunk.calls.clear()
+    assert np.allclose(answering.logits(many), alone, atol=1e-6)
+    assert max(trunk.calls) == BATCH
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_a_heat_map_comes_with_the_scores_of_its_film(both_sides):
+    answering, _ = predictor(both_sides)
+    film = Film(films(1)[0], "L")
+    prediction, heat = answering.explained(film, None, (12, 18))
+    assert np.allclose(prediction.scores, softmax(answering.logits(films(1)))[0])
+    assert heat.shape == (12, 18)
+    assert 0 <= heat.min() <= heat.max() == 1
+
+
+def test_a_heat_map_of_one_side_is_grad_cam():
+    answering, _ = predictor(both_sides=False)
+    _, heat = answering.explained(Film(films(1)[0], "L"), "a", (SIDE, SIDE))
+    assert np.allclose(heat, grad_cam(HEAD, MadeTrunk().maps(films(1)), 0, SIDE, SIDE))
+
+
+def test_a_heat_map_of_both_sides_lies_over_the_film_as_it_is():
+    """The mirror image's map is turned back: a bright spot at the edge stays on its side."""
+    film = np.zeros((SIDE, SIDE), np.uint8)
+    film[2, SIDE - 1] = 255
+    answering, _ = predictor(both_sides=True)
+    heat = answering.heat_map(Film(film, "L"), "a", (SIDE, SIDE))
+    assert np.unravel_index(heat.argmax(), heat.shape) == (2, SIDE - 1)
+    assert heat[2, 0] == pytest.approx(0, abs=1e-6)
+
+
+def test_heat_maps_of_a_film_and_its_mirror_image_mirror_each_other():
+    answering, _ = predictor(both_sides=True)
+    film = films(1)[0]
+    heat, turned = (answering.heat_map(Film(f, "L"), "a", (SIDE, SIDE)) for f in (film, film[:, ::-1].copy()))
+    assert np.allclose(heat, turned[:, ::-1], atol=1e-5)

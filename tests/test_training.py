@@ -1,0 +1,425 @@
+"""Whole trainings in this process on made films: what they share, what they leave, and what the app makes of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_films import write_films
+from made_fits import Kill
+from test_architecture import BLOCK, ROOT
+
+from covid_core.data import augment
+from covid_core.data.dataset import Dataset
+from covid_core.data.images import Film
+from covid_core.data.importing import import_folder
+from covid_core.data.split import make_split
+from covid_core.errors import RunError, Stopped
+from covid_core.inference.head import Head, pooled
+from covid_core.inference.heatmap import cam, to_unit
+from covid_core.inference.lite import LiteTrunk
+from covid_core.inference.predictor import Predictor
+from covid_core.nets import devices, features, publishing, template, training, trunk
+from covid_core.nets.plan import Plan
+from covid_core.runs import store
+from covid_core.runs.store import Run
+from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
+from covid_core.work import silent
+from covid_core.workspace import Workspace
+
+pytestmark = [
+    pytest.mark.slow,
+    # TensorFlow 2.21's variables do not know the copy keyword of NumPy 2 yet; Keras reads them when it saves
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+]
+
+SIDE = 32
+WITHOUT_TENSORFLOW = """
+from pathlib import Path
+
+from covid_core.nets import training
+from covid_core.runs import store
+from covid_core.work import silent
+from covid_core.workspace import Workspace
+
+workspace = Workspace(Path(sys.argv[1]))
+assert training.train(workspace, store.open_run(workspace, sys.argv[2]), silent)
+assert "keras" not in sys.modules and "tensorflow" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def dataset(place, tmp_path_factory) -> Dataset:
+    return import_folder(place, write_films(tmp_path_factory.mktemp("data") / "films", {"a": 12, "b": 10, "c": 8}))
+
+
+def new_run(place: Workspace, dataset: Dataset, **choices) -> Run:
+    """A run that waits to be trained: frozen MobileNetV2 from a random start, on the middle layers."""
+    base = {
+        "backbone": "mobilenet_v2",
+        "weights": "random",
+        "image_size": SIDE,
+        "epochs": 3,
+        "batch_size": 4,
+        "split": SplitSpec(validation=0.2, test=0.2),
+        "head": HeadSpec(units=(8,), pooling="mean_max"),
+    }
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, **{**base, **choices})
+    split = make_split(dataset.films, spec.classes, spec.split)
+    return store.create_run(place, spec, dataset, split)
+
+
+def trained(place: Workspace, dataset: Dataset, **choices) -> Run:
+    run = new_run(place, dataset, **choices)
+    assert training.train(place, run, silent)
+    return store.open_run(place, run.id)
+
+
+TUNED = {
+    "mode": "fine_tune",
+    "taps": "last",
+    "head": HeadSpec(units=(8,)),
+    "fine_tuning": FineTuning(layers=10, learning_rate=1e-3, epochs=2),
+}
+
+
+@pytest.fixture(scope="module")
+def first(place, dataset) -> Run:
+    """The first run on its trunk: it exports it, computes features, and has Keras build the saved model."""
+    return trained(place, dataset)
+
+
+@pytest.fixture(scope="module")
+def second(place, dataset, first) -> Run:
+    """Another head on the same trunk, trained where TensorFlow and Keras cannot be imported."""
+    if devices.may_exist():
+        pytest.skip("with a GPU, TensorFlow computes the features")
+    run = new_run(place, dataset, learning_rate=0.01, imbalance="oversample")
+    code = BLOCK.format(names=["tensorflow", "keras"]) + WITHOUT_TENSORFLOW
+    command = [sys.executable, "-c", code, str(place.root), run.id]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return store.open_run(place, run.id)
+
+
+@pytest.fixture(scope="module")
+def both_sides(place, dataset, first) -> Run:
+    return trained(place, dataset, test_time_flip=True, augmentation=AugmentationSpec(flip=True))
+
+
+@pytest.fixture(scope="module")
+def tuned(place, dataset) -> Run:
+    return trained(place, dataset, **TUNED)
+
+
+def films_of(place: Workspace, run: Run) -> np.ndarray:
+    """uint8 films in the order of the run's predictions."""
+    plan = training._plan(place, run, silent)
+    return np.asarray(plan.films.pixels[plan.films.rows])
+
+
+def logits_of(run: Run) -> np.ndarray:
+    return run.predictions()[[f"logit_{label}" for label in run.classes]].to_numpy()
+
+
+def scores_of(run: Run) -> np.ndarray:
+    return run.predictions()[[f"score_{label}" for label in run.classes]].to_numpy()
+
+
+def scores_by_keras(run: Run, films: np.ndarray) -> np.ndarray:
+    import keras
+
+    saved = keras.models.load_model(run.model_path, compile=False, safe_mode=True)
+    return np.asarray(saved(films[..., None], training=False))
+
+
+# What a run leaves, and what later runs need not do again
+
+
+def test_the_first_run_on_a_trunk_has_keras_load_and_check_the_saved_model(first):
+    assert first.result["parity"]["by"] == publishing.BY_LOADING
+    assert first.result["parity"]["largest_difference"] < 1e-5
+    assert first.result["reused"] == []
+
+
+def test_a_result_has_seconds_of_every_stage(first):
+    seconds = first.result["seconds"]
+    assert {"decode", "weights", "tensorflow", "build", "export", "features", "fit", "save", "check"} <= set(seconds)
+    assert all(value >= 0 for value in seconds.values())
+    assert min(seconds[name] for name in ("build", "export", "features")) > 0
+
+
+def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
+    assert second.history()["epoch"].tolist() == [1, 2, 3]
+    assert "features" in second.result["reused"]
+    assert not {"tensorflow", "build", "export"} & set(second.result["seconds"])
+
+
+def test_what_was_trained_without_tensorflow_is_checked_against_kerass_own_features(second):
+    assert second.result["parity"]["by"] == publishing.BY_TRUNK
+    assert second.result["parity"]["largest_difference"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["first", "second", "both_sides", "tuned"])
+def test_the_saved_model_loaded_by_keras_gives_the_scores_of_the_table(request, place, name):
+    run = request.getfixturevalue(name)
+    scores = scores_by_keras(run, films_of(place, run))
+    assert np.abs(scores - scores_of(run)).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["first", "second", "both_sides", "tuned"])
+def test_the_app_gives_the_logits_of_the_table(request, place, name):
+    run = request.getfixturevalue(name)
+    logits = Predictor.open(place, run).logits(films_of(place, run))
+    assert np.abs(logits - logits_of(run)).max() < 1e-4
+
+
+def test_two_heads_on_one_trunk_are_two_models_of_one_shape(first, second):
+    assert first.result["trunk"] == second.result["trunk"]
+    assert first.result["model_sha256"] != second.result["model_sha256"]
+    for count in ("parameters", "parameters_trained"):
+        assert first.result[count] == second.result[count]
+
+
+def test_the_same_spec_gives_the_same_run(place, dataset, first):
+    again = trained(place, dataset)
+    assert np.array_equal(logits_of(again), logits_of(first))
+
+
+def test_a_run_whose_trunk_answers_otherwise_than_keras_did_is_refused(place, dataset, first, monkeypatch):
+    right = trunk.FrozenTrunk.probe
+    monkeypatch.setattr(trunk.FrozenTrunk, "probe", lambda self: (right(self)[0], [t + 1 for t in right(self)[1]]))
+    run = new_run(place, dataset, learning_rate=0.02)
+    with pytest.raises(RunError, match="The saved model and the app's own path differ by"):
+        training.train(place, run, silent)
+    assert not store.open_run(place, run.id).result
+
+
+def test_features_of_a_known_trunk_are_not_computed_again(place, dataset, first, monkeypatch):
+    def never(_trunk: object) -> trunk.Engine:
+        return trunk.Engine("none", lambda films: pytest.fail("computed again"), 8, 1)
+
+    monkeypatch.setattr(trunk, "lite_engine", never)
+    trained(place, dataset, learning_rate=0.03)
+
+
+# Both sides
+
+
+def sides_of(place: Workspace, run: Run, films: np.ndarray) -> list[list[np.ndarray]]:
+    """Maps of films and of their mirror images."""
+    exported = LiteTrunk(place.trunks / f"{run.result['trunk']}.tflite")
+    return [exported.maps(films), exported.maps(films[:, :, ::-1])]
+
+
+def test_logits_are_the_mean_of_a_film_and_its_mirror_image(place, both_sides):
+    films, head = films_of(place, both_sides), Head.load(both_sides.head_path)
+    plain, mirrored = (head.logits(head.features(maps)) for maps in sides_of(place, both_sides, films))
+    assert np.abs(plain - mirrored).max() > 1e-3
+    assert np.abs((plain + mirrored) / 2 - logits_of(both_sides)).max() < 1e-5
+
+
+def test_a_heat_map_of_both_sides_is_the_sum_with_the_mirrored_one_turned_back(place, both_sides):
+    film, head = films_of(place, both_sides)[0], Head.load(both_sides.head_path)
+    prediction, heat = Predictor.open(place, both_sides).explained(Film(film, "L"), "b", (20, 24))
+    plain, mirrored = (cam(head, maps, 1, 24, 20) for maps in sides_of(place, both_sides, film[None]))
+    assert np.allclose(heat, to_unit(plain + mirrored[:, ::-1]), atol=1e-5)
+    assert np.allclose(prediction.logits, logits_of(both_sides)[0], atol=1e-5)
+
+
+def test_a_model_of_both_sides_has_a_template_of_its_own(first, both_sides, place):
+    frozen = trunk.find(place, first.result["trunk"])
+    one, two = (template.find(frozen, run.spec) for run in (first, both_sides))
+    assert one.path != two.path
+    assert one.parameters == two.parameters
+
+
+def test_augmentation_by_mirroring_alone_shows_the_head_what_the_changed_films_would(place, both_sides):
+    """Two passes, of the films and of their mirror images, hold every view that there is."""
+    plan = training._plan(place, both_sides, silent)
+    frozen = features.frozen_trunk(plan)
+    known = features.of_run(plan, frozen)
+    rows = np.arange(len(plan.films.rows))
+    at = plan.films.rows[rows]
+    exported = LiteTrunk(frozen.path)
+    for epoch in (0, 1, 5):
+        changed = augment.view(plan.films.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at)
+        reference = pooled(exported.maps(changed), "mean_max")
+        assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
+    assert not np.array_equal(known.seen(rows, 0), known.seen(rows, 1))
+    assert not np.array_equal(known.seen(rows, 0), known.plain(rows))
+
+
+# Augmented views
+
+
+VIEWS = {"augmentation": AugmentationSpec(rotation=10, flip=True), "views": 2}
+
+
+def view_files(place: Workspace) -> set[Path]:
+    return set(place.features.glob("*-view-*.f32"))
+
+
+def test_a_head_sees_the_augmented_films_in_turn(place, dataset, first):
+    run = new_run(place, dataset, **VIEWS)
+    plan = training._plan(place, run, silent)
+    frozen = features.frozen_trunk(plan)
+    known = features.of_run(plan, frozen)
+    rows = plan.films.part("train")
+    at = plan.films.rows[rows]
+    for epoch, view in ((0, 0), (1, 1), (2, 0)):
+        changed = augment.view(plan.films.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
+        reference = pooled(LiteTrunk(frozen.path).maps(changed), "mean_max")
+        assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
+    assert set(plan.scratch) == view_files(place)
+
+
+def test_features_of_augmented_films_are_removed_when_the_run_is_complete(place, dataset, first):
+    trained(place, dataset, **VIEWS)
+    assert not view_files(place)
+
+
+# Stopped, killed, resumed
+
+
+class Telling:
+    """Progress that raises ``error`` at the ``at``-th word about a stage."""
+
+    def __init__(self, stage: str, at: int, error: BaseException):
+        self.stage, self.left, self.error = stage, at, error
+
+    def __call__(self, _share: float, message: str) -> None:
+        if message.startswith(self.stage):
+            self.left -= 1
+            if self.left == 0:
+                raise self.error
+
+
+def test_a_stopped_run_keeps_its_best_and_its_views_and_goes_on_from_there(place, dataset, first):
+    choices = {**VIEWS, "epochs": 6, "patience": 0, "seed": first.spec.seed}
+    whole = trained(place, dataset, **choices)
+    run = new_run(place, dataset, **choices)
+    assert not training.train(place, run, Telling("head", 4, Stopped()))
+    stopped = store.open_run(place, run.id)
+    assert stopped.result["stopped"]
+    assert stopped.result["best_epoch"] == 1 + stopped.history()["val_loss"].idxmin()
+    assert len(stopped.history()) == 3
+    assert len(view_files(place)) == 2
+    assert training.train(place, stopped, silent)
+    mended = store.open_run(place, run.id)
+    assert mended.history()["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.array_equal(logits_of(mended), logits_of(whole))
+    assert not view_files(place)
+
+
+def test_a_run_that_is_stopped_before_its_first_epoch_has_nothing_to_keep(place, dataset, first):
+    run = new_run(place, dataset)
+    with pytest.raises(Stopped, match="Stopped before the first epoch was complete"):
+        training.train(place, run, Telling("head", 1, Stopped()))
+    assert not store.open_run(place, run.id).result
+
+
+def test_a_stop_while_the_run_is_saved_comes_too_late(place, dataset, first):
+    run = new_run(place, dataset)
+    assert training.train(place, run, Telling("Saving", 1, Stopped()))
+    assert not store.open_run(place, run.id).result["stopped"]
+
+
+# Fine-tuning
+
+
+def test_a_fine_tuned_run_shares_the_frozen_part_and_has_its_own_tail(place, tuned):
+    assert tuned.result["trunk_outputs"] == [1]
+    assert (place.trunks / f"{tuned.result['trunk']}.tflite").is_file()
+    assert tuned.trunk_path.is_file()
+    assert {"trunk_sha256", "tail_sha256", "head_sha256", "model_sha256"} <= set(tuned.result)
+
+
+def test_the_last_layers_have_learned_and_the_others_have_not(place, tuned):
+    import keras
+
+    from covid_core.nets import model
+
+    before = model.build_trunk(tuned.spec, None)
+    after = keras.models.load_model(tuned.model_path, compile=False)
+    names = [layer.name for layer in before.layers]
+    moved = {
+        name
+        for name in names
+        for a, b in zip(before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True)
+        if not np.array_equal(a, b)
+    }
+    behind = set(names[-tuned.result["fine_tuning"]["layers_trained"] :])
+    assert moved and moved <= behind
+
+
+def test_a_fine_tuning_that_was_killed_goes_on_to_the_same_end(place, dataset, tuned):
+    run = new_run(place, dataset, **TUNED)
+    with pytest.raises(Kill):
+        training.train(place, run, Telling("last layers: epoch 2", 2, Kill()))
+    assert training.train(place, run, silent)
+    mended = store.open_run(place, run.id)
+    assert mended.history()["stage"].tolist() == ["head"] * 3 + ["last layers"] * 2
+    assert mended.history()["val_loss"].equals(tuned.history()["val_loss"])
+    assert np.abs(logits_of(mended) - logits_of(tuned)).max() < 1e-5
+
+
+FROZEN_TOO = {"taps": "last", "head": HeadSpec(units=(8,))}
+
+
+def computed(place: Workspace, dataset: Dataset, with_boundary: bool, **choices) -> tuple[Plan, bool]:
+    """Compute what a run needs, but train nothing. Returns its plan, and whether the boundary is in the cache."""
+    plan = training._plan(place, new_run(place, dataset, **choices), silent)
+    frozen = features.frozen_trunk(plan)
+    features.of_run(plan, frozen, with_boundary)
+    edge = features._Passes(plan, frozen).boundary()
+    return plan, trunk.has_all(place, edge, len(plan.films.pixels), plan.films.rows)
+
+
+def forget(place: Workspace, names: str) -> None:
+    for path in place.features.glob(names):
+        path.unlink()
+
+
+def test_a_frozen_run_on_the_last_layer_shares_the_trunk_of_the_fine_tuned_one(place, dataset, tuned):
+    plan, _ = computed(place, dataset, False, **FROZEN_TOO)
+    assert features.frozen_trunk(plan).key == tuned.result["trunk"]
+    assert plan.built is None
+
+
+def test_a_frozen_run_on_the_last_layer_keeps_what_a_fine_tuning_will_want(place, dataset, tuned):
+    forget(place, "*.f32")
+    assert computed(place, dataset, False, **FROZEN_TOO)[1]
+    plan, _ = computed(place, dataset, True, **TUNED)
+    assert "features" in plan.reused
+
+
+def test_activations_that_would_take_much_of_the_cache_are_not_kept_by_the_way(place, dataset, tuned, monkeypatch):
+    forget(place, "*.f32")
+    monkeypatch.setattr(features, "SHARE_BY_THE_WAY", 0.0)
+    assert not computed(place, dataset, False, **FROZEN_TOO)[1]
+
+
+def test_features_without_the_activations_that_are_needed_too_do_not_count_as_reused(place, dataset, tuned):
+    forget(place, "*-boundary.f32")
+    plan, kept = computed(place, dataset, True, **TUNED)
+    assert kept
+    assert "features" not in plan.reused
+
+
+# All layers
+
+
+def test_a_run_that_trains_all_layers_has_a_trunk_of_its_own(place, dataset):
+    run = trained(place, dataset, backbone="baseline_cnn", head=HeadSpec(units=(8,)), epochs=2)
+    films = films_of(place, run)
+    assert run.trunk_path.is_file()
+    assert run.result["trunk"] is None
+    assert np.abs(scores_by_keras(run, films) - scores_of(run)).max() < 1e-5
+    assert np.abs(Predictor.open(place, run).logits(films) - logits_of(run)).max() < 1e-4

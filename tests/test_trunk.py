@@ -1,0 +1,319 @@
+"""Features of films, once per film: keys, tables, two workers at once. What runs the network is made up here."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from made_fits import spec
+
+from covid_core.errors import Stopped
+from covid_core.files import FileLock
+from covid_core.inference.head import pooled
+from covid_core.nets import trunk
+from covid_core.nets.trunk import RAW, Engine, FrozenTrunk, Wanted
+from covid_core.work import silent
+from covid_core.workspace import Workspace
+
+FILMS, SIDE = 12, 2
+MEANS = Wanted("means", "mean", (0,), 3)
+WHOLE = Wanted("whole", RAW, (1,), SIDE * SIDE * 2)
+NUMBERED = np.arange(FILMS, dtype=np.uint8)[:, None, None] * np.ones((1, SIDE, SIDE), np.uint8)
+
+
+def maps_of(films: np.ndarray) -> list[np.ndarray]:
+    """Two outputs, of three channels and of two: the film times 1, 2, 3 and times 10, 20."""
+    grey = films[..., None].astype(np.float32)
+    return [grey * np.float32([1, 2, 3]), grey * np.float32([10, 20])]
+
+
+class Asking:
+    """Asks for features and notes which films were computed."""
+
+    def __init__(self, workspace: Workspace, parallel: int = 2, batch: int = 2):
+        self.workspace, self.parallel, self.batch = workspace, parallel, batch
+        self.computed: list[int] = []
+        self.engines = 0
+
+    def maps(self, films: np.ndarray) -> list[np.ndarray]:
+        self.computed.extend(films[:, 0, 0].tolist())
+        return maps_of(films)
+
+    def engine(self) -> Engine:
+        self.engines += 1
+        return Engine("made", self.maps, self.batch, self.parallel)
+
+    def ask(self, rows: list[int], wanted=(MEANS,), by_the_way=(), progress=silent) -> list[np.ndarray]:
+        at = np.array(rows)
+        return trunk.cached_features(
+            self.workspace, wanted, FILMS, at, NUMBERED.__getitem__, self.engine, progress, by_the_way
+        )
+
+
+def kept(workspace: Workspace, wanted: Wanted) -> list[int]:
+    """Films whose features are in the cache."""
+    return [row for row in range(FILMS) if trunk.has_all(workspace, wanted, FILMS, np.array([row]))]
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"image_size": 64}, {"backbone": "vgg16"}], ids=["seed", "size", "backbone"]
+)
+def test_what_a_trunks_numbers_depend_on_is_in_its_key(other):
+    assert trunk.key_of(spec(), None, ("last",)) != trunk.key_of(spec(**other), None, ("last",))
+
+
+def test_other_outputs_and_other_weights_are_another_trunk(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    starts = [None, tmp_path / "a", tmp_path / "b"]
+    keys = {trunk.key_of(spec(), start, outputs) for start in starts for outputs in (("last",), ("first", "last"))}
+    assert len(keys) == 6
+
+
+def test_what_a_trunks_numbers_do_not_depend_on_is_not_in_its_key():
+    other = spec(epochs=3, head={"units": (8,)}, classes=("a", "b"))
+    assert trunk.key_of(spec(), None, ("last",)) == trunk.key_of(other, None, ("last",))
+
+
+def test_with_weights_from_a_file_the_seed_and_the_files_name_do_not_matter(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text("same")
+    keys = {trunk.key_of(spec(seed=seed), tmp_path / name, ("last",)) for seed, name in ((0, "a"), (1, "b"))}
+    assert len(keys) == 1
+
+
+# The files of a trunk
+
+
+def made_trunk(workspace: Workspace) -> tuple[FrozenTrunk, np.ndarray, list[np.ndarray]]:
+    shapes = ((2, 2, 3), (2, 2, 2), (2, 2, 4))
+    made = FrozenTrunk("key", workspace.trunks / "key.tflite", ("first", "second", "edge"), shapes, 2, 7)
+    answers = [np.random.default_rng(n).normal(size=(4, *shape)).astype(np.float32) for n, shape in enumerate(shapes)]
+    made.path.write_bytes(b"network")
+    trunk.keep(made, NUMBERED[:4], answers)
+    return made, NUMBERED[:4], answers
+
+
+def test_a_kept_trunk_is_found_as_it_was(workspace):
+    made, _, _ = made_trunk(workspace)
+    assert trunk.find(workspace, "key") == made
+    assert trunk.find(workspace, "other") is None
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".npz", ".json"])
+def test_a_trunk_of_which_a_file_is_missing_is_made_anew(workspace, suffix):
+    made, _, _ = made_trunk(workspace)
+    made.path.with_suffix(suffix).unlink()
+    assert trunk.find(workspace, "key") is None
+
+
+def test_what_keras_answered_is_kept_as_mean_and_maximum_of_every_channel_of_the_taps(workspace):
+    made, films, answers = made_trunk(workspace)
+    probe, taps = made.probe()
+    assert np.array_equal(probe, films)
+    assert len(taps) == 2
+    for tap, answer in zip(taps, answers[:2], strict=True):
+        assert np.allclose(tap[:, 0], pooled([answer], "mean"))
+        assert np.allclose(tap.reshape(4, -1), pooled([answer], "mean_max"))
+
+
+def test_the_width_counts_the_taps_and_not_the_boundary(workspace):
+    made, _, _ = made_trunk(workspace)
+    assert (made.width("mean"), made.width("mean_max")) == (5, 10)
+    assert trunk.pooled_features(made, "mean_max", "name").outputs == (0, 1)
+    edge = trunk.boundary_activations(made, "name")
+    assert (edge.outputs, edge.width) == ((2,), 16)
+
+
+# Features, once per film
+
+
+def test_features_are_the_pooled_maps(workspace):
+    (table,) = Asking(workspace).ask([1, 5])
+    assert table[[1, 5]].tolist() == [[1, 2, 3], [5, 10, 15]]
+
+
+def test_a_film_is_computed_once(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 3])
+    asking.ask([1, 3])
+    assert sorted(asking.computed) == [1, 3]
+
+
+def test_only_missing_films_are_computed_and_others_stay_unknown(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 3])
+    (table,) = asking.ask([1, 2, 3])
+    assert sorted(asking.computed) == [1, 2, 3]
+    assert table[[1, 2, 3], 0].tolist() == [1, 2, 3]
+    assert np.isnan(table[[0, 4, 11], 0]).all()
+
+
+def test_nothing_that_runs_a_network_is_asked_for_when_nothing_is_missing(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 3])
+    asking.ask([3])
+    assert asking.engines == 1
+
+
+def test_whole_maps_are_kept_cell_by_cell(workspace):
+    _, whole = Asking(workspace).ask([4], wanted=(MEANS, WHOLE))
+    assert whole[4].tolist() == maps_of(NUMBERED[4:5])[1].ravel().tolist()
+
+
+def test_a_film_that_lacks_one_of_two_tables_is_computed_for_both(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 2])
+    asking.ask([1, 2, 3], wanted=(MEANS, WHOLE))
+    assert sorted(asking.computed) == [1, 1, 2, 2, 3]
+    assert kept(workspace, WHOLE) == [1, 2, 3]
+
+
+def test_what_is_kept_by_the_way_is_there_for_the_films_that_were_computed(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 2])
+    asking.ask([1, 2, 3], by_the_way=(WHOLE,))
+    assert kept(workspace, WHOLE) == [3]
+    assert sorted(asking.computed) == [1, 2, 3]
+
+
+def test_nothing_is_kept_by_the_way_where_nothing_is_computed(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 2])
+    asking.ask([1, 2], by_the_way=(WHOLE,))
+    assert not trunk.path_of(workspace, "whole").exists()
+
+
+def test_features_kept_by_the_way_are_not_computed_again(workspace):
+    asking = Asking(workspace)
+    asking.ask([1, 2], by_the_way=(WHOLE,))
+    _, whole = asking.ask([1, 2], wanted=(MEANS, WHOLE))
+    assert asking.engines == 1
+    assert whole[2].tolist() == maps_of(NUMBERED[2:3])[1].ravel().tolist()
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_many_cores_come_to_the_same_as_one(tmp_path, batch):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
+    rows = list(range(FILMS))[::-1]
+    one = Asking(Workspace(tmp_path / "one"), parallel=1, batch=1).ask(rows, wanted=(MEANS, WHOLE))
+    many = Asking(Workspace(tmp_path / "many"), parallel=4, batch=batch).ask(rows, wanted=(MEANS, WHOLE))
+    assert all(np.array_equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_progress_ends_with_all_films(workspace):
+    told = []
+    Asking(workspace).ask([0, 1, 2], progress=lambda *what: told.append(what))
+    assert told == [(2 / 3, "2 of 3 films"), (1.0, "3 of 3 films")]
+
+
+def stop(_share: float, _message: str) -> None:
+    raise Stopped("Enough.")
+
+
+def test_a_stop_keeps_what_is_computed_and_the_next_goes_on(workspace):
+    asking = Asking(workspace, parallel=1)
+    with pytest.raises(Stopped):
+        asking.ask(list(range(FILMS)), progress=stop)
+    before = kept(workspace, MEANS)
+    asking.computed.clear()
+    (table,) = asking.ask(list(range(FILMS)))
+    assert {0, 1} <= set(before)
+    assert sorted(asking.computed) == sorted(set(range(FILMS)) - set(before))
+    assert table[:, 0].tolist() == list(range(FILMS))
+
+
+def test_an_error_of_the_network_is_told_and_lets_the_lock_go(workspace):
+    def broken(_films: np.ndarray) -> list[np.ndarray]:
+        raise ValueError("no such layer")
+
+    asking = Asking(workspace)
+    with pytest.raises(ValueError, match="no such layer"):
+        trunk.cached_features(
+            workspace,
+            [MEANS],
+            FILMS,
+            np.arange(3),
+            NUMBERED.__getitem__,
+            lambda: Engine("broken", broken, 2, 2),
+            silent,
+        )
+    asking.ask([0, 1])
+    assert sorted(asking.computed) == [0, 1]
+
+
+def test_a_table_for_another_number_of_films_is_made_anew(workspace):
+    trunk.path_of(workspace, "means").write_bytes(b"\0" * 48)
+    (table,) = Asking(workspace).ask([1])
+    assert table[1].tolist() == [1, 2, 3]
+    assert kept(workspace, MEANS) == [1]
+
+
+# Two workers at once
+
+
+class Gate:
+    """Holds the first worker within its first batch until it is opened."""
+
+    def __init__(self):
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, films: np.ndarray) -> list[np.ndarray]:
+        self.reached.set()
+        assert self.open.wait(20)
+        return maps_of(films)
+
+
+def at_once(workspace: Workspace, gate: Gate, second: Callable[[], None]) -> None:
+    """Run ``second`` while another worker computes all films behind the gate; the gate is open afterwards."""
+    first = Asking(workspace)
+    first.maps = gate
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(first.ask, list(range(FILMS)))
+        try:
+            assert gate.reached.wait(20)
+            second()
+        finally:
+            gate.open.set()
+        done.result(timeout=20)
+
+
+def test_of_two_workers_one_computes_and_the_other_waits_and_says_so(workspace, monkeypatch):
+    monkeypatch.setattr(trunk, "LOCK_POLL", 0.01)
+    gate, other, told, tables = Gate(), Asking(workspace), [], []
+
+    def progress(_share: float, message: str) -> None:
+        told.append(message)
+        gate.open.set()
+
+    at_once(workspace, gate, lambda: tables.extend(other.ask(list(range(FILMS)), progress=progress)))
+    assert set(told) == {"another run computes the same features, waiting for it"}
+    assert other.engines == 0
+    assert tables[0][:, 0].tolist() == list(range(FILMS))
+
+
+def test_a_worker_that_waits_can_be_stopped(workspace, monkeypatch):
+    monkeypatch.setattr(trunk, "LOCK_POLL", 0.01)
+
+    def second() -> None:
+        with pytest.raises(Stopped):
+            Asking(workspace).ask([0], progress=stop)
+
+    at_once(workspace, Gate(), second)
+    assert kept(workspace, MEANS) == list(range(FILMS))
+
+
+def test_other_features_do_not_wait(workspace):
+    other = Wanted("other", "mean", (0,), 3)
+    at_once(workspace, Gate(), lambda: Asking(workspace).ask([0], wanted=(other,), progress=silent))
+    assert kept(workspace, other) == [0]
+
+
+def test_the_lock_is_free_afterwards(workspace):
+    Asking(workspace).ask([0])
+    assert not FileLock(workspace.features / "means.lock").is_held()
