@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from covid_core import presets
+from covid_core import cache, presets
+from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
-from covid_core.formatting import count, duration, interval, share
-from covid_core.runs import jobs, store
+from covid_core.formatting import count, duration, file_size, interval, plural, share
+from covid_core.runs import candidates, jobs, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -108,8 +109,14 @@ def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict
 
 
 def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Start one run."""
-    run = jobs.submit_training(workspace, _training_spec(workspace, options))
+    """Start one run, or one per fold and seed where the settings ask for ``folds`` or ``seeds``."""
+    overrides = presets.parse_assignments(options.set or [])
+    folds, seeds = presets.take_repeats(overrides)
+    spec = _training_spec(workspace, options, overrides)
+    if folds * seeds > 1:
+        study = jobs.submit_study(workspace, presets.repeated(spec, folds, seeds))
+        return _study_answer(workspace, study, wait=options.wait)
+    run = jobs.submit_training(workspace, spec)
     return _run_answer(_waited(workspace, run) if options.wait else run)
 
 
@@ -157,7 +164,14 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     """Everything that a run recorded."""
     run = store.open_run(workspace, options.run)
     history = run.history().to_dict("records")
-    return {**_run_answer(run), "spec": run.spec.model_dump(mode="json"), "result": run.result, "history": history}
+    test = {**_test_of(run), "sensitivity": candidates.sensitivities(run)} if run.result else None
+    return {
+        **_run_answer(run),
+        "test": test,
+        "spec": run.spec.model_dump(mode="json"),
+        "result": run.result,
+        "history": history,
+    }
 
 
 def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -238,6 +252,23 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     return {"run": run.id, "trained_on_synthetic": synthetic, "films": rows, "failed": failed, "text": text}
 
 
+# Storage
+
+
+def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """How much is kept to save time, of which limit; --clear empties it."""
+    if options.kind and not options.clear:
+        raise InvalidChoice("--kind says what --clear removes: give both, or neither.")
+    limit = cache.limit()
+    cleared = storage.clear(workspace, options.kind or cache.KINDS) if options.clear else None
+    kept, unused = cache.entries(workspace), storage.unused_trunks(workspace)
+    kinds = {kind: _kept_answer([entry for entry in kept if entry.kind == kind]) for kind in cache.KINDS}
+    answer = {"limit": limit, "bytes": cache.total(kept), "kinds": kinds, "unused_trunks": _kept_answer(unused)}
+    if cleared is not None:
+        answer |= {"freed": cleared.freed, "in_use": [str(path) for path in cleared.in_use]}
+    return {**answer, "text": "\n".join(_cache_lines(answer))}
+
+
 # Answers
 
 
@@ -270,9 +301,13 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
         "dataset": run.record["dataset"]["id"],
         "split_hash": run.split_hash,
         "weights": run.result.get("weights", {"origin": run.spec.weights}),
-        "test": {"accuracy": run.accuracy("test")} if run.result else None,
+        "test": _test_of(run),
     }
     return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
+
+
+def _test_of(run: store.Run) -> dict[str, float] | None:
+    return {"accuracy": run.accuracy("test")} if run.result else None
 
 
 def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[str, Any]:
@@ -280,7 +315,12 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
     rows = [_run_answer(_waited(workspace, run) if wait else run) for run in runs]
     lines = [f"{study.id}  {study.name}", *(f"  {row['text']}" for row in rows)]
     failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
-    return {"study": study.id, "name": study.name, "runs": rows, "failed": failed, "text": "\n".join(lines)}
+    answer = {"study": study.id, "name": study.name, "runs": rows, "failed": failed}
+    repeats = candidates.repeats([store.open_run(workspace, run.id) for run in runs]) if study.is_repeats else None
+    if repeats is not None:
+        answer["test"] = {"accuracy": repeats.mean, "spread": repeats.spread, "runs": repeats.count}
+        lines.insert(1, f"  {repeats}")
+    return {**answer, "text": "\n".join(lines)}
 
 
 def _waited(workspace: Workspace, run: store.Run) -> store.Run:
@@ -296,8 +336,7 @@ def _waited(workspace: Workspace, run: store.Run) -> store.Run:
     return store.open_run(workspace, run.id)
 
 
-def _training_spec(workspace: Workspace, options: argparse.Namespace) -> TrainingSpec:
-    overrides = presets.parse_assignments(options.set or [])
+def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
     if options.spec:
         spec = parse(TrainingSpec, _text_of(Path(options.spec)))
         return presets.with_overrides(spec, {"dataset": options.dataset, **overrides})
@@ -325,6 +364,24 @@ def _text_of(path: Path) -> str:
 
 def _accuracy_text(row: dict[str, Any]) -> str:
     return f"test accuracy {share(row['test']['accuracy'])}" if row.get("test") else ""
+
+
+def _kept_answer(kept: list[Entry]) -> dict[str, Any]:
+    used = max((entry.used for entry in kept), default=None)
+    return {"bytes": cache.total(kept), "files": len(kept), "used": used}
+
+
+def _cache_lines(answer: dict[str, Any]) -> list[str]:
+    lines = [f"{file_size(answer['freed'])} freed"] if "freed" in answer else []
+    lines += [f"in use, stays: {path}" for path in answer.get("in_use", ())]
+    for kind, kept in answer["kinds"].items():
+        used = f"  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(kept['used']))}" if kept["files"] else ""
+        lines.append(f"{kind:8} {file_size(kept['bytes']):>9}  {plural(kept['files'], 'file')}{used}")
+    lines.append(f"{file_size(answer['bytes'])} of {file_size(answer['limit'])}")
+    unused = answer["unused_trunks"]["bytes"]
+    if unused:
+        lines.append(f"{file_size(unused)} of networks that no run refers to: cache --clear --kind trunks")
+    return lines
 
 
 def _compared_row(row: dict[str, Any]) -> str:
@@ -390,6 +447,14 @@ def _parser() -> argparse.ArgumentParser:
     compare = verb("compare", do_compare)
     compare.add_argument("runs", nargs="*", metavar="RUN")
     compare.add_argument("--study", help="all runs of a study")
+    kept = verb("cache", do_cache)
+    kept.add_argument("--clear", action="store_true", help="remove what can be computed again; runs and data sets stay")
+    kept.add_argument(
+        "--kind",
+        action="append",
+        choices=(*cache.KINDS, storage.TRUNKS),
+        help="what to clear; all but trunks (exported networks that no run refers to) by default",
+    )
     predict = verb("predict", do_predict, "run")
     predict.add_argument("files", nargs="+", metavar="FILE")
     return parser

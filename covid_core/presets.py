@@ -12,6 +12,7 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.downloads import can_be_reached
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size
+from covid_core.runs.store import REPEATS
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, StudySpec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -36,6 +37,9 @@ FULL_EPOCHS = 10  # each is a pass through the whole network and back
 FULL_BATCH = 16
 DEFAULT_BACKBONE = "mobilenet_v2"
 DEFAULT_SIZE = TrainingSpec.model_fields["image_size"].default
+
+MOST_FOLDS = 20
+MOST_REPEATS = 100  # runs of one study
 
 CACHED, DOWNLOADABLE, MISSING = "cached", "downloadable", "missing"
 
@@ -98,6 +102,44 @@ def with_overrides(spec: TrainingSpec, overrides: Mapping[str, Any]) -> Training
             raise
         changed = ", ".join(f"{key}={value}" for key, value in overrides.items())
         raise InvalidChoice(f"{changed}: {error}") from error
+
+
+def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1, name: str = "") -> StudySpec:
+    """The same training on every fold and with several seeds: one run each, which share everything but their heads.
+
+    Args:
+        spec: what is repeated; its own seed is the first.
+        folds: parts that the films are dealt into; each is tested on once. 1 keeps the spec's own split.
+        seeds: how many seeds, counted up from the spec's own.
+        name: of the study.
+
+    Raises InvalidChoice.
+    """
+    if not (1 <= folds <= MOST_FOLDS and seeds >= 1 and folds * seeds <= MOST_REPEATS):
+        raise InvalidChoice(
+            f"folds must be 1 to {MOST_FOLDS} and folds x seeds at most {MOST_REPEATS}, received: {folds} and {seeds}."
+        )
+    title = spec.name or backbone_named(spec.backbone).label
+    runs = []
+    for fold in range(folds):
+        split = spec.split.model_copy(update={"folds": folds, "fold": fold} if folds > 1 else {})
+        for seed in range(spec.seed, spec.seed + seeds):
+            words = ([f"fold {fold + 1} of {folds}"] if folds > 1 else []) + ([f"seed {seed}"] if seeds > 1 else [])
+            changes = {"split": split, "seed": seed, "name": ", ".join([title, *words])[:80]}
+            runs.append(spec.model_copy(update=changes))
+    parts = ([f"{folds} folds"] if folds > 1 else []) + ([f"{seeds} seeds"] if seeds > 1 else [])
+    return parse(StudySpec, {"name": name or f"{title[:50]}, {' x '.join(parts)}", "preset": REPEATS, "runs": runs})
+
+
+def take_repeats(overrides: dict[str, str]) -> tuple[int, int]:
+    """Take ``folds`` and ``seeds``, which make a study of a run, out of the settings. Raises InvalidChoice."""
+    numbers = []
+    for key in ("folds", "seeds"):
+        text = overrides.pop(key, "1")
+        if not text.isdecimal() or int(text) < 1:
+            raise InvalidChoice(f"{key} must be a whole number from 1, received: {text!r}.")
+        numbers.append(int(text))
+    return numbers[0], numbers[1]
 
 
 def parse_assignments(texts: list[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ def home(workspace):
 @pytest.fixture
 def launched(monkeypatch) -> list[str]:
     started = []
-    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder.id))
+    monkeypatch.setattr(jobs, "launch", lambda *folders: started.extend(folder.id for folder in folders))
     return started
 
 
@@ -101,6 +101,38 @@ def test_a_study_queues_its_runs(answer, dataset, launched, monkeypatch, tmp_pat
     assert [row["id"] for row in answer("studies")[1]["studies"]] == [started["study"]]
 
 
+def test_folds_and_seeds_make_a_study(answer, dataset, launched, workspace):
+    settings = ("--set", "folds=3", "--set", "seeds=2", "--set", "epochs=4")
+    code, started = answer("train", dataset, "--backbone", "baseline_cnn", *settings)
+    assert code == 0
+    runs = [store.open_run(workspace, row["run"]) for row in started["runs"]]
+    assert [run.id for run in runs] == launched
+    assert [(run.spec.split.fold, run.spec.seed) for run in runs] == [(n, s) for n in range(3) for s in range(2)]
+    assert {run.spec.epochs for run in runs} == {4}
+    assert "test" not in started
+
+
+def test_finished_repeats_are_answered_with_mean_and_spread(answer, workspace):
+    accuracies = (0.8, 0.9)
+    runs = [made_run(workspace, TABLE) for _ in accuracies]
+    for run, accuracy in zip(runs, accuracies, strict=True):
+        run.write_result({"accuracy": {"test": accuracy}})
+    study = store.Study("study-1", "Study", store.REPEATS, 1.0, tuple(run.id for run in runs))
+    store.write_study(workspace, study)
+    test = answer("resume", "study-1")[1]["test"]
+    assert test["runs"] == 2
+    assert test["accuracy"] == pytest.approx(0.85)
+    assert test["spread"] == pytest.approx(0.0707, abs=1e-4)
+
+
+def test_a_run_is_shown_with_its_sensitivity_per_class(answer, workspace):
+    run = made_run(workspace, TABLE)
+    run.write_result({"accuracy": {"test": 0.5}})
+    shown = answer("show", run.id)[1]["test"]["sensitivity"]
+    assert set(shown) == set(run.classes)
+    assert all(0 <= value <= 1 for value in shown.values())
+
+
 def test_study_presets_are_listed_without_a_data_set(answer):
     code, listed = answer("study", "--list")
     assert code == 0
@@ -164,6 +196,54 @@ def test_all_runs_of_a_study_are_compared(answer, workspace):
     assert len(answer("compare", "--study", "study-1")[1]["groups"][0]["table"]) >= 3
 
 
+def test_the_cache_is_told_per_kind_with_its_limit(answer, dataset, workspace, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_CACHE_GB", "2")
+    code, told = answer("cache")
+    assert code == 0
+    assert (told["limit"], told["bytes"]) == (2_000_000_000, told["kinds"]["pixels"]["bytes"])
+    assert told["kinds"]["pixels"]["files"] == 1
+    assert told["kinds"]["features"] == {"bytes": 0, "files": 0, "used": None}
+
+
+def test_the_cache_is_told_in_words(dataset, workspace, capsys):
+    (workspace.trunks / "net-1.tflite").write_bytes(b"network")
+    assert cli.main(["cache"]) == 0
+    told = capsys.readouterr().out
+    assert "pixels    262.1 kB  1 file  last used 20" in told
+    assert "262.1 kB of 10.0 GB" in told
+    assert "7 B of networks that no run refers to: cache --clear --kind trunks" in told
+
+
+def test_the_cache_is_cleared_and_data_sets_stay(answer, dataset, workspace):
+    code, told = answer("cache", "--clear")
+    assert code == 0
+    assert (told["freed"], told["bytes"], told["in_use"]) == (16 * 128 * 128, 0, [])
+    assert list(workspace.pixels.iterdir()) == []
+    assert [info["id"] for info in list_datasets(workspace)] == [dataset]
+
+
+def test_only_the_kind_that_was_asked_for_is_cleared(answer, dataset, workspace):
+    (workspace.features / "a.f32").write_bytes(b"features")
+    assert answer("cache", "--clear", "--kind", "features")[1]["kinds"]["features"]["files"] == 0
+    assert len(list(workspace.pixels.iterdir())) == 1
+
+
+def test_networks_that_no_run_names_are_cleared_when_asked_for(answer, workspace):
+    made_run(workspace, TABLE, result={"trunk": "net-1"})
+    for name in ("net-1", "net-2"):
+        (workspace.trunks / f"{name}.tflite").write_bytes(b"network")
+    assert answer("cache")[1]["unused_trunks"]["files"] == 1
+    assert answer("cache", "--clear", "--kind", "trunks")[0] == 0
+    assert [path.name for path in workspace.trunks.iterdir()] == ["net-1.tflite"]
+
+
+def test_a_limit_that_is_no_number_is_refused_before_anything_is_cleared(answer, dataset, workspace, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_CACHE_GB", "much")
+    code, told = answer("cache", "--clear")
+    assert (code, "received: 'much'" in told["error"]) == (1, True)
+    assert list(workspace.pixels.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -177,6 +257,7 @@ def test_all_runs_of_a_study_are_compared(answer, workspace):
         (["stop", "nothing-12345"], "There is no run with the id"),
         (["study"], "Say which data set"),
         (["compare"], "Say which runs"),
+        (["cache", "--kind", "pixels"], "--kind says what --clear removes"),
         (["predict", "nothing-12345", "film.png"], "There is no run with the id"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

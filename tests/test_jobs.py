@@ -7,7 +7,7 @@ import time
 import pytest
 from made_runs import all_parts, made_run
 
-from covid_core import weights
+from covid_core import files, weights
 from covid_core.data.dataset import open_dataset
 from covid_core.data.importing import import_folder
 from covid_core.data.split import split_hash
@@ -25,7 +25,15 @@ ENDED_EARLY = (store.INTERRUPTED, store.STOPPED, store.FAILED)
 def launched(monkeypatch) -> list[str]:
     """Ids of the folders whose process would have been started."""
     started = []
-    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder.id))
+    monkeypatch.setattr(jobs, "launch", lambda *folders: started.extend(folder.id for folder in folders))
+    return started
+
+
+@pytest.fixture
+def processes(monkeypatch) -> list[list[str]]:
+    """Names of the runs that each process would have done in turn."""
+    started = []
+    monkeypatch.setattr(jobs, "launch", lambda *folders: started.append([folder.name for folder in folders]))
     return started
 
 
@@ -56,6 +64,14 @@ def at_work(workspace):
         lock.release()
 
 
+def waiting_behind_another(workspace):
+    """A run that this process, which lives, has not come to yet."""
+    run = made_run(workspace, TABLE, state=store.QUEUED)
+    (run.path / "status.json").unlink()
+    run.write_launch(os.getpid(), 1)
+    return run
+
+
 def reporter_of(run) -> worker.Reporter:
     return worker.Reporter(run, attempt=1)
 
@@ -64,7 +80,7 @@ def work(monkeypatch, run, training) -> Status:
     """Do a run's work in this process, with ``training`` in place of the training."""
     monkeypatch.setattr(jobs, "lower_priority", lambda: None)
     monkeypatch.setattr(worker, "_train", lambda workspace, run, reporter: training(reporter))
-    worker.main(run.path, 1)
+    worker.do(run.path, 1)
     return run.status()
 
 
@@ -120,6 +136,15 @@ def test_a_study_starts_its_runs_in_order(workspace, launched, spec):
     assert launched == list(study.runs)
     assert store.open_study(workspace, study.id) == study
     assert [store.open_run(workspace, run).study for run in study.runs] == [study.id] * 2
+
+
+def test_heads_on_frozen_networks_are_trained_in_turn_and_all_else_by_itself(workspace, processes, spec, monkeypatch):
+    monkeypatch.setattr(weights, "check", lambda spec, backbone: None)
+    frozen = spec.model_copy(update={"backbone": "mobilenet_v2", "mode": "frozen"})
+    kinds = {"A": frozen, "B": frozen, "C": spec, "D": spec, "E": frozen}
+    runs = tuple(kind.model_copy(update={"name": name}) for name, kind in kinds.items())
+    jobs.submit_study(workspace, StudySpec(name="Five", runs=runs))
+    assert processes == [["A", "B"], ["C"], ["D"], ["E"]]
 
 
 def test_a_study_with_one_impossible_run_starts_none(workspace, launched, spec):
@@ -282,6 +307,43 @@ def test_a_second_worker_leaves_a_run_alone(monkeypatch, at_work, capfd):
     assert "being done by another process" in capfd.readouterr().err
 
 
+def test_several_runs_are_done_in_turn_and_a_failed_one_takes_no_other_along(workspace, monkeypatch):
+    runs = [made_run(workspace, TABLE, state=store.QUEUED) for _ in range(3)]
+    seen = []
+
+    def train(workspace, run, reporter):
+        seen.append(run.id)
+        if run.id == runs[1].id:
+            raise RunError("No.")
+        return True
+
+    monkeypatch.setattr(jobs, "lower_priority", lambda: None)
+    monkeypatch.setattr(worker, "_train", train)
+    code = worker.main([word for run in runs for word in (str(run.path), "1")])
+    assert code == 1
+    assert seen == [run.id for run in runs]
+    assert [run.status().state for run in runs] == [store.COMPLETED, store.FAILED, store.COMPLETED]
+
+
+def test_a_run_that_was_deleted_while_it_waited_is_passed_over(workspace, monkeypatch, capfd):
+    run = made_run(workspace, TABLE, state=store.QUEUED)
+    files.remove_folder(run.path)
+    assert worker.do(run.path, 1) == 0
+    assert "no run with the id" in capfd.readouterr().err
+
+
+def test_a_waiting_run_is_taken_out_of_the_queue_at_once(workspace, monkeypatch):
+    run = waiting_behind_another(workspace)
+    jobs.stop(run)
+    assert (run.status().state, run.status().reason) == (store.STOPPED, "Taken out of the queue by the user.")
+
+
+def test_a_run_that_was_taken_out_of_the_queue_is_not_trained(workspace, monkeypatch):
+    run = waiting_behind_another(workspace)
+    jobs.stop(run)
+    assert work(monkeypatch, run, lambda reporter: pytest.fail("was trained")).state == store.STOPPED
+
+
 def test_a_stop_is_told_to_the_work_once(at_work):
     """Afterwards the work must be able to report while it saves the best weights."""
     run = at_work(store.RUNNING)
@@ -352,6 +414,6 @@ def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch
 def test_a_study_that_does_not_fit_into_the_queue_leaves_nothing_behind(workspace, launched, spec, monkeypatch):
     monkeypatch.setattr(jobs, "MOST_WAITING", 1)
     study = StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1})))
-    with pytest.raises(JobRefused, match="at most 1 can"):
+    with pytest.raises(JobRefused, match="no more fit into the queue"):
         jobs.submit_study(workspace, study)
     assert launched == os.listdir(workspace.runs) == os.listdir(workspace.studies) == []

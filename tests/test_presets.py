@@ -242,3 +242,46 @@ def test_every_backbone_has_settings_for_every_mode(backbone, mode):
 
 def test_training_every_layer_starts_slowly():
     assert presets.suggested_spec("films", CLASSES, "resnet50", "full").learning_rate < 1e-4
+
+
+# Repeats
+
+
+def frozen() -> TrainingSpec:
+    return TrainingSpec(dataset="films", classes=("a", "b"), seed=3)
+
+
+def test_folds_are_runs_that_differ_in_what_they_test():
+    study = presets.repeated(frozen(), folds=3)
+    assert [run.split.fold for run in study.runs] == [0, 1, 2]
+    assert {run.split.folds for run in study.runs} == {3}
+    assert [run.name for run in study.runs] == [f"MobileNetV2, fold {n} of 3" for n in (1, 2, 3)]
+
+
+def test_seeds_are_counted_up_on_one_split():
+    study = presets.repeated(frozen(), seeds=3)
+    assert [run.seed for run in study.runs] == [3, 4, 5]
+    assert {run.split for run in study.runs} == {frozen().split}
+
+
+def test_folds_and_seeds_together_are_all_pairs():
+    study = presets.repeated(frozen(), folds=2, seeds=2)
+    assert [(run.split.fold, run.seed) for run in study.runs] == [(0, 3), (0, 4), (1, 3), (1, 4)]
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [(21, 1), (0, 1), (1, 0), (20, 6)])
+def test_impossible_repeats_are_refused(folds, seeds):
+    with pytest.raises(InvalidChoice, match="folds must be 1 to 20 and folds x seeds at most 100"):
+        presets.repeated(frozen(), folds, seeds)
+
+
+def test_folds_and_seeds_are_taken_out_of_the_settings():
+    settings = {"folds": "5", "epochs": "3"}
+    assert presets.take_repeats(settings) == (5, 1)
+    assert settings == {"epochs": "3"}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_number_of_folds_that_is_none_is_refused(text):
+    with pytest.raises(InvalidChoice, match="folds must be a whole number from 1"):
+        presets.take_repeats({"folds": text})

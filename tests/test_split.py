@@ -70,7 +70,7 @@ def test_no_part_lacks_a_class_however_small(share):
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_class_with_fewer_films_than_parts_is_refused(count):
-    with pytest.raises(DataError, match=f"The class 'b' has {count} films; a split needs at least three"):
+    with pytest.raises(DataError, match=f"The class 'b' has {count} films; this split needs 3 at least"):
         make_split(films(a=10, b=count), ("a", "b"), SplitSpec())
 
 
@@ -89,3 +89,28 @@ def test_the_hash_of_a_known_split_stays_what_it_was():
 
 def test_the_split_of_a_known_seed_stays_what_it_was():
     assert split_hash(split_of(a=12, b=9)).startswith("e6b4418637641b00")
+
+
+# Folds
+
+
+def test_the_folds_of_a_seed_test_every_film_once():
+    parts = [split_of(SplitSpec(folds=5, fold=fold), a=53, b=31, c=17) for fold in range(5)]
+    times = sum((part["part"] == "test").astype(int) for part in parts)
+    assert times.tolist() == [1] * 101
+
+
+def test_folds_are_equal_in_size_and_classes():
+    for fold in range(5):
+        test = split_of(SplitSpec(folds=5, fold=fold), a=50, b=30, c=20).query("part == 'test'")
+        assert test["label"].value_counts().to_dict() == {"a": 10, "b": 6, "c": 4}
+
+
+def test_a_folds_validation_part_is_drawn_from_what_is_not_tested():
+    split = split_of(SplitSpec(folds=4, fold=2, validation=0.1), a=100, b=100)
+    assert sizes(split) == {"train": 130, "validation": 20, "test": 50}
+
+
+def test_a_class_with_fewer_films_than_folds_is_refused():
+    with pytest.raises(DataError, match="The class 'b' has 4 films; this split needs 5 at least"):
+        split_of(SplitSpec(folds=5), a=50, b=4)

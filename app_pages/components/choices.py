@@ -18,6 +18,7 @@ SAME_NAME = (
     "batch_size",
     "epochs",
     "patience",
+    "keep",
     "imbalance",
     "seed",
     "name",
@@ -77,6 +78,7 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
         "head": {"units": _units(now("units")), "dropout": now("dropout"), "pooling": now("pooling")},
         "augmentation": augmentation,
         "views": now("views") if has_views else None,
+        "test_time_flip": now("test_time_flip") and mode == "frozen",
     }
     return parse(TrainingSpec, fields)
 
@@ -88,6 +90,7 @@ def split_fields() -> dict[str, Any]:
         "test": now("test") / 100,
         "seed": now("split_seed"),
         "films_per_class": now("films_per_class") or None,
+        "folds": now("folds"),
     }
 
 
@@ -124,6 +127,9 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         "rotation": round(spec.augmentation.rotation),
         "flip": spec.augmentation.flip,
         "views": spec.views or 0,
+        "test_time_flip": spec.test_time_flip,
+        "folds": 1,
+        "seeds": 1,
         "validation": round(100 * spec.split.validation),
         "test": round(100 * spec.split.test),
         "split_seed": spec.split.seed,

@@ -1,5 +1,7 @@
 """Studies: several runs queued in one click, seen together, taken up again together."""
 
+import contextlib
+
 import pandas as pd
 import streamlit as st
 
@@ -7,8 +9,9 @@ from app_pages.components import live, shell
 from covid_core import presets, report
 from covid_core.backbones import backbone_named
 from covid_core.data.dataset import Dataset
+from covid_core.errors import JobRefused
 from covid_core.formatting import count, plural, share
-from covid_core.runs import jobs, store
+from covid_core.runs import candidates, jobs, store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
 
@@ -87,7 +90,7 @@ def _offer_random_start(lacking: tuple[str, ...]) -> bool:
 def _plan(spec: StudySpec) -> None:
     split = spec.runs[0].split
     drawn = f", of {count(split.films_per_class)} films of each class" if split.films_per_class else ""
-    shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.test))
+    shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
     st.caption(f"One split for all runs{drawn}: {shares} to train, validate and test; seed {split.seed}.")
     table = report.hyperparameters([run.name for run in spec.runs], spec.runs)
     table["Learning rate"] = table["Learning rate"].map("{:g}".format)
@@ -123,6 +126,9 @@ def _study(study: Study, members: list[live.Seen]) -> None:
             _actions(study, members)
         if members:
             st.progress(finished / len(members))
+            repeats = candidates.repeats(one.run for one in members) if study.is_repeats else None
+            if repeats is not None:
+                st.markdown(f"Mean {repeats}. Folds share training films: the spread is no error of the mean.")
             st.dataframe(_table(members), hide_index=True, width="stretch", alt=f"Runs of the study {study.name}")
 
 
@@ -170,9 +176,9 @@ def _actions(study: Study, members: list[live.Seen]) -> None:
 
 
 def _stop(members: list[live.Seen]) -> None:
-    for one in members:
-        if one.is_active:
-            one.run.request_stop()
+    for one in reversed(members):  # those that wait first, so that none of them begins meanwhile
+        with contextlib.suppress(JobRefused):  # it ended in the meantime
+            jobs.stop(one.run)
 
 
 def _delete(study: Study, members: list[live.Seen]) -> None:

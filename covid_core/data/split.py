@@ -23,7 +23,8 @@ def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -
     Returns:
         Columns image_id, label, group, part, in the order of ``films``. ``group`` is the film itself until patients or
         duplicates are known. The test part has ceil(n * test) films, the validation part round(n * validation), as the
-        course study counted (4,032 films: 2,741 / 645 / 646).
+        course study counted (4,032 films: 2,741 / 645 / 646). With folds the test part is the wanted fold: all folds
+        of a seed together test every film once.
 
     Raises:
         DataError: a class has too few films for every part to hold one of it.
@@ -34,13 +35,17 @@ def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -
         chosen = _balanced(chosen, spec.films_per_class, rng)
     counts = chosen["label"].value_counts()
     for label in classes:
-        if counts.get(label, 0) < len(PARTS):
-            raise DataError(f"The class {label!r} has {counts.get(label, 0)} films; a split needs at least three.")
+        least = max(len(PARTS), spec.folds)
+        if counts.get(label, 0) < least:
+            raise DataError(f"The class {label!r} has {counts.get(label, 0)} films; this split needs {least} at least.")
     total = len(chosen)
-    sizes = {"test": math.ceil(total * spec.test), "validation": round(total * spec.validation)}
-    part = np.full(total, "train", dtype=object)
-    for kept, (name, size) in zip((2, 1), sizes.items(), strict=True):  # films of each class that later parts need
-        part[_draw_stratified(chosen["label"].to_numpy(), part == "train", size, kept, rng)] = name
+    labels, part = chosen["label"].to_numpy(), np.full(total, "train", dtype=object)
+    if spec.folds > 1:
+        part[_dealt(labels, spec.folds, rng) == spec.fold] = "test"
+        rng = np.random.default_rng((spec.seed, spec.fold))
+    else:  # films of each class stay for the later parts
+        part[_draw_stratified(labels, part == "train", math.ceil(total * spec.test), 2, rng)] = "test"
+    part[_draw_stratified(labels, part == "train", round(total * spec.validation), 1, rng)] = "validation"
     return chosen.assign(group=chosen["image_id"], part=part)
 
 
@@ -56,6 +61,14 @@ def _balanced(films: pd.DataFrame, per_class: int, rng: np.random.Generator) -> 
     for _, rows in films.groupby("label", sort=True).groups.items():
         kept.append(rng.permutation(np.asarray(rows))[:per_class])
     return films.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
+
+
+def _dealt(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Fold of each film: every class is shuffled and dealt in turn, going on where the class before it ended."""
+    order = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    fold = np.empty(len(labels), dtype=int)
+    fold[order] = np.arange(len(labels)) % folds
+    return fold
 
 
 def _draw_stratified(

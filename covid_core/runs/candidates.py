@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Assessment, Candidate
+from covid_core.formatting import plural, share
 from covid_core.runs.store import Run
 
 STOPPED_EARLY = "stopped before its end"
@@ -54,6 +56,38 @@ def training_seconds(run: Run) -> float:
     """Seconds of all stages of the run, from decoding to the last check. What was cached before took no time again."""
     seconds = run.result.get("seconds") or {}
     return float(sum(seconds.values())) if seconds else math.nan
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Test accuracy of one training repeated: mean and standard deviation (n - 1) over ``count`` finished runs.
+
+    Folds share training films, so the deviation is a description, not an error of the mean.
+    """
+
+    mean: float
+    spread: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"test accuracy {share(self.mean)}, spread {share(self.spread)} over {plural(self.count, 'run')}"
+
+
+def repeats(runs: Iterable[Run]) -> Repeats | None:
+    """Mean and spread of the runs that have a result; None with fewer than two."""
+    values = [run.accuracy("test") for run in runs if run.result]
+    if len(values) < 2:
+        return None
+    return Repeats(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+
+
+def sensitivities(run: Run) -> dict[str, float]:
+    """Share of each class's test films that the run answers rightly."""
+    table = run.predictions()
+    test = table[table["part"] == "test"]
+    scores = test[[f"score_{label}" for label in run.classes]].to_numpy()
+    right = np.asarray(run.classes)[scores.argmax(axis=1)] == test["label"].to_numpy()
+    return {label: float(right[(test["label"] == label).to_numpy()].mean()) for label in run.classes}
 
 
 def costs(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:

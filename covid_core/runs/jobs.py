@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import covid_core
 from covid_core import files, weights
@@ -21,9 +22,12 @@ from covid_core.runs.store import JobFolder, Run, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
 
-MOST_WAITING = 30  # runs in the queue, each a process of about 120 MB; a study of the course has seven
+Item = TypeVar("Item")
+
+MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
 TRAINING_SLOTS = 1  # a training uses every core that it gets
 DATA_SLOTS = 2  # imports wait for the disk more than for the processor
+OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
 
 
@@ -43,7 +47,7 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
     """Queue all runs of a study. All are checked before the first is made: a study starts whole or not at all."""
     for run_spec in spec.runs:
         check_training(workspace, run_spec)
-    _check_queue(workspace, len(spec.runs))
+    _check_queue(workspace, len(_in_turn(spec.runs)))
     identifier = new_id(spec.name)
     runs: list[Run] = []
     try:
@@ -54,9 +58,25 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
         for run in runs:
             files.remove_folder(run.path)
         raise
-    for run in runs:
-        launch(run)
+    for group in _in_turn(runs, lambda run: run.spec):
+        launch(*group)
     return study
+
+
+def _in_turn(items: Sequence[Item], spec_of: Callable[[Item], TrainingSpec] = lambda spec: spec) -> list[list[Item]]:
+    """Groups of neighbours that one process does in turn.
+
+    Heads on frozen networks take little, and what one has started the next can use. Every other training has a
+    process of its own, so that one which runs out of memory takes no other along.
+    """
+    groups: list[list[Item]] = []
+    for item in items:
+        light = spec_of(item).mode == "frozen"
+        if light and groups and spec_of(groups[-1][0]).mode == "frozen":
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
 
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -69,9 +89,9 @@ def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
 
 
 def _check_queue(workspace: Workspace, more: int) -> None:
-    waiting = len(training_queue(workspace))
-    if waiting + more > MOST_WAITING:
-        raise JobRefused(f"{waiting} runs are waiting already, at most {MOST_WAITING} can. Stop some of them first.")
+    queue = training_queue(workspace)
+    if len({run.process for run, _ in queue}) + more > MOST_WAITING:
+        raise JobRefused(f"{len(queue)} runs are waiting already; no more fit into the queue. Stop some of them first.")
 
 
 def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
@@ -87,27 +107,40 @@ def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> J
     return job
 
 
-def launch(folder: JobFolder) -> None:
-    """Start the process of a published folder, in a session of its own so that it outlives this one."""
-    attempt = folder.next_attempt()
-    with open(folder.log_path, "ab") as log:
+def launch(*folders: JobFolder) -> None:
+    """Start one process for published folders, done in turn, in a session of its own so that it outlives this one."""
+    attempts = [folder.next_attempt() for folder in folders]
+    words = [word for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
+    with open(folders[0].log_path, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "covid_core.runs.worker", str(folder.path), str(attempt)],
+            [sys.executable, "-m", "covid_core.runs.worker", *map(str, words)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_worker_environment(folder),
+            env=_worker_environment(folders[0]),
             **_detached(),
         )
-    folder.write_launch(process.pid, attempt)
+    for folder, attempt in zip(folders, attempts, strict=True):
+        folder.write_launch(process.pid, attempt)
     threading.Thread(target=process.wait, daemon=True).start()  # an end that nobody notes leaves a zombie
 
 
 def stop(folder: JobFolder) -> None:
-    """Ask a job to end at its next step. A training keeps its best weights. Raises JobRefused when it has ended."""
-    if folder.status().is_final:
+    """Ask a job to end at its next step. A training keeps its best weights. Raises JobRefused when it has ended.
+
+    A run that another one's process has not come to yet is taken out of the queue at once.
+    """
+    status = folder.status()
+    if status.is_final:
         raise JobRefused(f"{folder.id} is not running.")
     folder.request_stop()
+    lock = folder.lock
+    if status.state == store.QUEUED and lock.try_acquire():
+        try:
+            now = time.time()
+            folder.write_status(replace(status, state=store.STOPPED, reason=OUT_OF_QUEUE, updated=now, ended=now))
+        finally:
+            lock.release()
 
 
 def resume(run: Run) -> None:
@@ -198,6 +231,7 @@ def _worker_environment(folder: JobFolder) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        "OPENBLAS_NUM_THREADS": "1",  # a head's matrices are small: a second thread costs more than it brings
     }
 
 

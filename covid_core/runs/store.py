@@ -18,6 +18,7 @@ A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, `
 
 import io
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -43,6 +44,7 @@ QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", 
 INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
+REPEATS = "repeats"  # the preset of a study that repeats one training
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
 HISTORY_COLUMNS = (
     "stage",
@@ -143,6 +145,11 @@ class JobFolder:
                 return replace(told, state=INTERRUPTED, reason="Its process ended without a word.")
         return told
 
+    def is_ended(self, attempt: int) -> bool:
+        """Whether that attempt, or a later one, has had its last word."""
+        told = self._told_status()
+        return told is not None and told.is_final and told.attempt >= attempt
+
     def write_status(self, status: Status) -> None:
         files.write_json(self.path / "status.json", asdict(status))
 
@@ -158,6 +165,12 @@ class JobFolder:
     def write_launch(self, pid: int, attempt: int) -> None:
         """Remember the process that was started."""
         files.write_json(self.path / "launch.json", asdict(Launch(pid, _start_time(pid), attempt)))
+
+    @property
+    def process(self) -> int | None:
+        """The process last started for it; one may do several runs in turn."""
+        launch = self._launch()
+        return launch.pid if launch else None
 
     def next_attempt(self) -> int:
         launch = self._launch()
@@ -207,7 +220,8 @@ class JobFolder:
             raise NotFound(f"{self.id} has been deleted.") from error
         if self.lock.is_held() or (launch.is_alive() if launch else age < START_PATIENCE):
             return Status(QUEUED, message="Waiting to start", attempt=attempt)
-        reason = "The process did not start. " + self.log_tail(600).strip()
+        log = self.log_tail(600).strip()
+        reason = f"The process did not start. {log}" if log else "Its process ended before it came to this."
         return Status(FAILED, reason=reason.strip(), attempt=attempt)
 
 
@@ -294,6 +308,13 @@ class Run(JobFolder):
             return pd.read_csv(io.StringIO(whole), names=list(HISTORY_COLUMNS), index_col=False, dtype=HISTORY_TYPES)
         except (OSError, ValueError) as error:
             raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
+
+    def take_over(self, other: "Run") -> None:
+        """Copy the outcome of a run of equal settings on equal films; the result is left to be written last."""
+        for name in ("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet"):
+            if (other.path / name).exists():
+                with files.published(self.path / name) as temporary:
+                    shutil.copyfile(other.path / name, temporary)
 
     def append_history(self, row: Mapping[str, Any]) -> None:
         with open(self.path / "history.csv", "a", encoding="utf-8") as handle:
@@ -428,6 +449,11 @@ class Study:
     preset: str
     created: FiniteFloat
     runs: tuple[str, ...]
+
+    @property
+    def is_repeats(self) -> bool:
+        """Whether its runs are one training on several folds or with several seeds."""
+        return self.preset == REPEATS
 
 
 def write_study(workspace: Workspace, study: Study) -> None:

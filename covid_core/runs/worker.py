@@ -1,18 +1,20 @@
-"""The process that does one job: ``python -m covid_core.runs.worker FOLDER ATTEMPT``.
+"""The process that does one job, or several in turn: ``python -m covid_core.runs.worker FOLDER ATTEMPT ...``.
 
-It takes the folder's lock for its whole life, waits for its turn, and only then imports what is heavy. Whatever
+It holds a folder's lock while it is at that job, waits for its turn, and only then imports what is heavy. Whatever
 happens, its last word is in status.json; a process that could not even say that has let its lock go.
 """
 
+import os
 import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
-from covid_core.runs import jobs, store
+from covid_core.runs import jobs, store, twins
 from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.workspace import Workspace
 
@@ -69,19 +71,46 @@ class Reporter:
         self.write()
 
 
-def main(path: Path, attempt: int) -> int:
+def main(words: Sequence[str], enter: Callable[[Path], None] = lambda path: None) -> int:
+    """Do the jobs in the folders and attempts of the command line, one after the other.
+
+    ``enter`` is told each folder before its job. Returns the exit code: 1 when one failed.
+    """
+    jobs.lower_priority()
+    codes = []
+    for path, attempt in zip(map(Path, words[::2]), map(int, words[1::2]), strict=True):
+        enter(path)
+        codes.append(do(path, attempt))
+    return max(codes)
+
+
+def _log_into(path: Path) -> None:
+    """Send what this process prints from now on, TensorFlow's own words included, to the log of that folder."""
+    if not path.is_dir():  # deleted while it waited
+        return
+    with open(JobFolder(path).log_path, "ab") as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+
+
+def do(path: Path, attempt: int) -> int:
     """Do the job in ``path``, started for it the ``attempt``-th time.
 
     Returns the exit code: 0 done, stopped or not ours; 1 failed.
     """
     workspace = Workspace(path.parent.parent)
-    folder = store.open_run(workspace, path.name) if path.parent.name == "runs" else JobFolder(path)
+    try:
+        folder = store.open_run(workspace, path.name) if path.parent.name == "runs" else JobFolder(path)
+    except CovidCoreError as error:  # deleted, or damaged, while it waited
+        print(error, file=sys.stderr)
+        return 0
     lock = folder.lock
     if not _patiently(lock):
         print(f"{path.name} is being done by another process.", file=sys.stderr)
         return 0
-    jobs.lower_priority()
     try:
+        if folder.is_ended(attempt):  # taken out of the queue while it waited
+            return 0
         return _work(workspace, folder, Reporter(folder, attempt))
     finally:
         lock.release()
@@ -131,13 +160,17 @@ def _patiently(lock: files.FileLock) -> bool:
 def _wait_for_slot(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> files.FileLock:
     while (slot := jobs.take_slot(workspace, folder)) is None:
         if folder.stop_requested():
-            raise Stopped("Taken out of the queue by the user.")
+            raise Stopped(jobs.OUT_OF_QUEUE)
         time.sleep(SLOT_POLL)
     return slot
 
 
 def _train(workspace: Workspace, run: Run, reporter: Reporter) -> bool:
-    reporter(0.0, "Starting TensorFlow")
+    reporter(0.0, "Reading films")
+    twin = None if run.checkpoint_path.exists() else twins.find(workspace, run)
+    if twin is not None:
+        twins.take_over(run, twin)
+        return True
     from covid_core.nets import training
 
     return training.train(workspace, run, reporter)
@@ -173,4 +206,4 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(sys.argv[1:], _log_into))

@@ -1,0 +1,54 @@
+"""Runs that would come out the same: equal settings, equal films, equal versions. The second need not be trained."""
+
+import time
+from importlib import metadata
+
+from covid_core import files
+from covid_core.errors import CovidCoreError
+from covid_core.runs import store
+from covid_core.runs.store import Run
+from covid_core.specs import TrainingSpec
+from covid_core.workspace import Workspace
+
+NAMES = {"name": "", "note": ""}  # of a spec; they decide nothing
+
+
+def find(workspace: Workspace, run: Run) -> Run | None:
+    """A completed run that this one would repeat number by number, whose files are still the ones that it published."""
+    runs, _ = store.list_runs(workspace)
+    wanted = _deciding(run.spec)
+    for other in runs:
+        alike = other.split_hash == run.split_hash and _deciding(other.spec) == wanted
+        if other.id != run.id and alike and _same_films(other, run) and _is_whole(other):
+            return other
+    return None
+
+
+def take_over(run: Run, twin: Run) -> None:
+    """Make the twin's outcome the run's own, saying whose it was. Its seconds stay those of the training."""
+    run.take_over(twin)
+    run.write_result({**twin.result, "finished": time.time(), "taken_over_from": twin.id})
+
+
+def _deciding(spec: TrainingSpec) -> TrainingSpec:
+    return spec.model_copy(update=NAMES)
+
+
+def _same_films(one: Run, other: Run) -> bool:
+    return one.record["dataset"]["version"] == other.record["dataset"]["version"]
+
+
+def _is_whole(run: Run) -> bool:
+    """Whether a run was completed by these versions and none of its files has changed."""
+    try:
+        if run.status().state != store.COMPLETED or not run.result.get("versions"):
+            return False
+        recorded = run.result["versions"]
+        if any(recorded.get(name) != metadata.version(name) for name in ("keras", "tensorflow", "numpy")):
+            return False
+        return all(
+            path.is_file() and files.sha256_of(path) == run.result.get(name)
+            for path, name in ((run.model_path, "model_sha256"), (run.head_path, "head_sha256"))
+        )
+    except CovidCoreError:
+        return False

@@ -1,0 +1,74 @@
+"""A run that would repeat another number by number takes its outcome over."""
+
+from dataclasses import replace
+from importlib import metadata
+
+import pytest
+from made_runs import all_parts, made_run
+
+from covid_core import files
+from covid_core.runs import store, twins
+from covid_core.runs.store import Run
+
+TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
+
+
+@pytest.fixture
+def finished(workspace) -> Run:
+    run = made_run(workspace, TABLE, "First")
+    for path in (run.model_path, run.head_path):
+        path.write_bytes(b"made")
+    sums = {"model_sha256": files.sha256_of(run.model_path), "head_sha256": files.sha256_of(run.head_path)}
+    versions = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
+    run.write_result({**run.result, **sums, "versions": versions})
+    return store.open_run(workspace, run.id)
+
+
+@pytest.fixture
+def waiting(workspace, finished) -> Run:
+    return made_run(workspace, TABLE, "Second", state=store.QUEUED)
+
+
+def test_equal_settings_on_equal_films_have_a_twin_whatever_the_name(workspace, finished, waiting):
+    assert twins.find(workspace, waiting).id == finished.id
+
+
+@pytest.mark.parametrize("change", [{"seed": 9}, {"epochs": 9}, {"backbone": "vgg16"}], ids=str)
+def test_another_setting_has_no_twin(workspace, finished, waiting, change):
+    assert twins.find(workspace, replace(waiting, spec=waiting.spec.model_copy(update=change))) is None
+
+
+def test_another_split_has_no_twin(workspace, finished, waiting):
+    assert twins.find(workspace, replace(waiting, record={**waiting.record, "split_hash": "other"})) is None
+
+
+def test_other_films_have_no_twin(workspace, finished, waiting):
+    dataset = {**waiting.record["dataset"], "version": "other"}
+    assert twins.find(workspace, replace(waiting, record={**waiting.record, "dataset": dataset})) is None
+
+
+@pytest.mark.parametrize("state", [store.STOPPED, store.FAILED])
+def test_a_run_that_did_not_complete_is_no_twin(workspace, finished, waiting, state):
+    finished.write_status(replace(finished.status(), state=state))
+    assert twins.find(workspace, waiting) is None
+
+
+def test_a_run_whose_files_were_changed_is_no_twin(workspace, finished, waiting):
+    finished.head_path.write_bytes(b"changed")
+    assert twins.find(workspace, waiting) is None
+
+
+def test_a_run_of_other_versions_is_no_twin(workspace, finished, waiting):
+    finished.write_result({**finished.result, "versions": {**finished.result["versions"], "keras": "1.0"}})
+    assert twins.find(workspace, waiting) is None
+
+
+def test_an_outcome_that_was_taken_over_says_whose_it_was(workspace, finished, waiting):
+    twins.take_over(waiting, finished)
+    taken = store.open_run(workspace, waiting.id)
+    assert taken.result["taken_over_from"] == finished.id
+    assert taken.result["versions"] == finished.result["versions"]
+    assert taken.result.get("seconds") == finished.result.get("seconds")
+    assert taken.predictions().equals(finished.predictions())
+    assert taken.history().equals(finished.history())
+    assert taken.model_path.read_bytes() == b"made"
