@@ -1,0 +1,130 @@
+"""The parts of the benchmarks that compute and compare; nothing here is timed or trained."""
+
+import importlib
+import json
+import sys
+from itertools import count
+
+import pytest
+from made_films import write_films
+
+from benchmarks import course, fine_tuning, measuring, study
+from benchmarks.peers import keras_course, pytorch_frozen
+from covid_core import presets, weights
+
+SCRIPTS = (
+    "augmentation",
+    "fine_tuning",
+    "floor",
+    "folds",
+    "frozen",
+    "importing",
+    "pages",
+    "prediction",
+    "pytorch",
+    "repeats",
+    "study",
+    "peers.keras_course",
+    "peers.pytorch_frozen",
+)
+KERAS_ANSWER = {
+    "seconds": {"import": 5.0, "decode": 10.0, "total": 400.0},
+    "runs": [
+        {"model": "resnet50", "seconds": {"scale": 1.0, "build": 2.0, "fit": 100.0, "evaluate": 3.0, "save": 1.0}},
+        {"model": "resnet50_last10", "seconds": {"scale": 1.0, "build": 0, "fit": 90.0, "evaluate": 3.0, "save": 1.0}},
+    ],
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_explains_itself(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"benchmarks.{script}").main()
+    assert ended.value.code == 0
+    assert "usage" in capsys.readouterr().out
+
+
+def test_a_result_holds_raw_times_medians_and_their_ratio():
+    answer = measuring.result("x", {"ours": [2.0, 1.0, 9.0], "peer": [10.0, 30.0, 12.0]}, "ours", "peer", films=7)
+    assert answer["seconds"] == {"ours": [2.0, 1.0, 9.0], "peer": [10.0, 30.0, 12.0]}
+    assert answer["median"] == {"ours": 2.0, "peer": 12.0}
+    assert answer["times_faster"] == 6.0
+    assert answer["films"] == 7
+    assert answer["machine"]["cores"] >= 1
+
+
+def test_sides_run_in_turn():
+    clock = count(1)
+    assert measuring.in_turn({"a": lambda: next(clock), "b": lambda: next(clock)}, 3) == {
+        "a": [1, 3, 5],
+        "b": [2, 4, 6],
+    }
+
+
+def test_standard_output_holds_json_lines_only(capsys):
+    measuring.in_turn({"a": lambda: 1.0}, 1)
+    measuring.show({"benchmark": "x"})
+    assert json.loads(capsys.readouterr().out) == {"benchmark": "x"}
+
+
+def test_a_process_that_fails_ends_the_benchmark():
+    with pytest.raises(SystemExit, match="ended with 3"):
+        measuring.seconds_of([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_the_peers_names_are_the_runs_of_the_course():
+    runs = presets.study("course", "films", ("a", "b", "c"), {"a": 40, "b": 40, "c": 40}).runs
+    assert list(course.RUNS.values()) == [run.name for run in runs]
+    assert set(course.RUNS) == set(keras_course.MODELS)
+
+
+def test_both_sides_start_at_random_where_keras_has_no_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert course.weights_of("resnet50_last10") == "random"
+    path = weights.cached_path(course.backbone_named("mobilenet_v2"), presets.COURSE_SIZE)
+    path.parent.mkdir()
+    path.touch()
+    assert course.weights_of("mobilenet_v2_augmented") == "imagenet"
+    assert course.weights_of("baseline") == "random"
+
+
+def test_a_try_takes_the_first_films_of_each_class(tmp_path):
+    write_films(tmp_path / "films" / "a", {"images": 5})
+    write_films(tmp_path / "films", {"b": 3})
+    chosen = course._films(tmp_path / "films", 2, tmp_path / "chosen")
+    assert {path.parent.name for path in chosen.rglob("*.png")} == {"a", "b"}
+    assert len(list(chosen.rglob("*.png"))) == 4
+
+
+def test_the_peers_read_both_layouts_and_leave_the_fourth_class_out(tmp_path):
+    write_films(tmp_path / "a", {"images": 5})
+    write_films(tmp_path, {"b": 3, "Lung_Opacity": 2})
+    films, labels, classes = keras_course.read(tmp_path, 4)
+    assert films.shape == (7, keras_course.SIZE, keras_course.SIZE, 3)
+    assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert classes == ["a", "b"]
+    assert sum(map(len, pytorch_frozen.split(tmp_path, 4).values())) == 7
+
+
+def test_the_peers_split_is_stratified(tmp_path):
+    write_films(tmp_path, {"a": 25, "b": 25})
+    films, labels, _ = keras_course.read(tmp_path, None)
+    parts = keras_course.split(films, labels)
+    listed = pytorch_frozen.split(tmp_path, None)
+    for name, size in {"train": 34, "validation": 8, "test": 8}.items():
+        assert len(parts[name][1]) == len(listed[name]) == size
+        assert parts[name][1].mean() == 0.5
+
+
+def test_fine_tuning_is_counted_with_and_without_the_start_of_a_program():
+    assert fine_tuning.peer_seconds(KERAS_ANSWER) == {"same_program": 94.0, "new_program": 112.0}
+
+
+def test_a_model_by_itself_pays_for_import_and_decoding_but_not_for_the_others():
+    assert study.peer_alone(KERAS_ANSWER, "resnet50") == 122.0
+
+
+def test_the_floor_has_one_pass_per_backbone():
+    needed = study.needed_trunks(["baseline", "resnet50", "resnet50_last10", "mobilenet_v2_augmented"])
+    assert needed == {"resnet50": "resnet50", "mobilenet_v2": "mobilenet_v2_augmented"}
