@@ -103,16 +103,6 @@ def test_a_stop_keeps_the_best_weights_so_far_and_skips_later_stages(training, t
     assert kept == pytest.approx(min(row["val_loss"] for row in stopped.rows), abs=1e-5)
 
 
-def test_a_stopped_fit_goes_on_to_what_it_would_have_come_to(training, tmp_path):
-    choices = {"learning_rate": 0.05, "head": {"units": (8,), "dropout": 0.5}}
-    (tmp_path / "whole").mkdir()
-    whole = training(tmp_path / "whole", **choices).run()
-    stopped = training(tmp_path, **choices).raising_at(Stopped(), 0.6).run()
-    resumed = training(tmp_path, **choices).run()
-    assert [row["epoch"] for row in stopped.rows + resumed.rows] == [1, 2, 3, 4]
-    assert same_weights(resumed, whole, ROUNDING[training])
-
-
 def test_a_stop_in_the_first_epoch_changes_nothing(training, tmp_path):
     stopped = training(tmp_path).raising_at(Stopped(), -1.0).run()
     untouched = training(tmp_path)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from made_fits import HeadTraining, spec
+from made_fits import HeadTraining, same_weights, spec
 
 from covid_core.errors import Stopped
 from covid_core.inference.head import softmax
@@ -28,9 +28,12 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(FILMS, WIDTH)).astype(np.float32), rng.integers(0, CLASSES, FILMS)
 
 
-def loss_in_float64(network: Network, parameters: np.ndarray, weights: np.ndarray | None) -> float:
-    """Mean (weighted) cross-entropy, written down anew."""
+def loss_in_float64(
+    network: Network, parameters: np.ndarray, weights: np.ndarray | None, dropout: float = 0.0
+) -> float:
+    """Mean (weighted) cross-entropy, written down anew; what dropout leaves out is drawn from seed 0."""
     x, labels = batch()
+    rng = np.random.default_rng(0)
     head, values, start = network.head(""), x.astype(np.float64), 0
     for number, (shape, _) in enumerate(zip(head.weights, head.biases, strict=True)):
         end = start + shape.size
@@ -38,24 +41,36 @@ def loss_in_float64(network: Network, parameters: np.ndarray, weights: np.ndarra
         start = end + shape.shape[1]
         if number < len(head.weights) - 1:
             values = np.maximum(values, 0)
+            values = np.where(rng.random(values.shape, np.float32) >= dropout, values / (1 - dropout), 0)
     losses = -np.log(softmax(values)[np.arange(FILMS), labels])
     return float((losses * (1 if weights is None else weights)).mean())
+
+
+def slopes(network: Network, weights: np.ndarray | None, dropout: float = 0.0) -> np.ndarray:
+    """Derivative of the loss by every parameter, by finite differences."""
+    at, step = network.parameters.astype(np.float64), 1e-5
+    up, down = (
+        [loss_in_float64(network, at + moved, weights, dropout) for moved in sign * step * np.eye(len(at))]
+        for sign in (1, -1)
+    )
+    return (np.array(up) - np.array(down)) / (2 * step)
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("weights", [None, np.linspace(0.2, 3, FILMS)], ids=["alike", "weighted"])
 def test_the_gradient_is_that_of_finite_differences(hidden, weights):
     network = network_of(hidden)
-    x, labels = batch()
-    loss, _ = network.learn(x, labels, weights, np.random.default_rng(0))
-    at, step = network.parameters.astype(np.float64), 1e-5
-    moved = [
-        (loss_in_float64(network, at + step * unit, weights) - loss_in_float64(network, at - step * unit, weights))
-        / (2 * step)
-        for unit in np.eye(len(at))
-    ]
-    assert loss == pytest.approx(loss_in_float64(network, at, weights), rel=1e-5)
-    assert np.abs(network.gradient - moved).max() < 1e-5
+    loss, _ = network.learn(*batch(), weights, np.random.default_rng(0))
+    assert loss == pytest.approx(loss_in_float64(network, network.parameters, weights), rel=1e-5)
+    assert np.abs(network.gradient - slopes(network, weights)).max() < 1e-5
+
+
+@pytest.mark.parametrize("hidden", HIDDEN[1:])
+def test_the_gradient_goes_only_through_what_dropout_left(hidden):
+    network = network_of(hidden, dropout=0.4)
+    loss, _ = network.learn(*batch(), None, np.random.default_rng(0))
+    assert loss == pytest.approx(loss_in_float64(network, network.parameters, None, 0.4), rel=1e-5)
+    assert np.abs(network.gradient - slopes(network, None, 0.4)).max() < 1e-5
 
 
 def test_a_start_is_glorots_uniform_one_with_biases_0():
@@ -98,6 +113,14 @@ def test_dropout_draws_by_epoch_and_seed_alone(tmp_path):
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_every_epoch_leaves_out_other_units(tmp_path):
+    """With equal films in one batch and no steps to speak of, only the units left out can change the loss."""
+    still = {"learning_rate": 1e-9, "optimizer": "sgd", "batch_size": 20}
+    fit = HeadTraining(tmp_path, **still, head={"units": (8,), "dropout": 0.5})
+    fit.features[:], fit.labels[:] = 1, 0
+    assert len({row["loss"] for row in fit.run().rows}) == 4
+
+
 def test_a_very_wrong_answer_has_a_finite_loss():
     network = network_of(())
     loss, right = network.learn(np.full((1, WIDTH), 1e4, np.float32), np.zeros(1, int), None, np.random.default_rng(0))
@@ -131,6 +154,16 @@ def test_a_stop_writes_a_checkpoint_even_so(tmp_path):
     again = HeadTraining(tmp_path)
     assert again.fit.load_checkpoint()
     assert again.fit.memory.epoch == len(stopped.rows)
+
+
+def test_a_stopped_fit_goes_on_to_what_it_would_have_come_to(tmp_path):
+    choices = {"learning_rate": 0.05, "head": {"units": (8,), "dropout": 0.5}}
+    (tmp_path / "whole").mkdir()
+    whole = HeadTraining(tmp_path / "whole", **choices).run()
+    stopped = HeadTraining(tmp_path, **choices).raising_at(Stopped(), 0.6).run()
+    resumed = HeadTraining(tmp_path, **choices).run()
+    assert [row["epoch"] for row in stopped.rows + resumed.rows] == [1, 2, 3, 4]
+    assert same_weights(resumed, whole)
 
 
 def test_progress_is_told_before_the_first_epoch_and_after_each(tmp_path):

@@ -13,9 +13,8 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_epoch_sees_its_own_number_however_many_threads_load(tmp_path, workers):
-    seen = KerasTraining(tmp_path, workers=workers).run().seen
+def test_every_epoch_sees_its_own_number_when_several_threads_load(tmp_path):
+    seen = KerasTraining(tmp_path, workers=2).run().seen
     assert list(dict.fromkeys(seen)) == [0, 1, 2, 3]
     assert seen == sorted(seen)
 

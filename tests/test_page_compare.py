@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from made_runs import COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
+from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from app_pages.components import comparing
@@ -22,28 +23,12 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
     return Workspace(tmp_path)
 
 
-def opened(**address: str) -> AppTest:
-    page = AppTest.from_file("../app.py", default_timeout=30).run()
-    page.switch_page("app_pages/compare.py")
-    for name, value in address.items():
-        page.query_params[name] = value
-    page.run()
-    assert not page.exception
-    return page
-
-
-def words(page: AppTest) -> str:
-    return "\n".join(element.value for element in [*page.markdown, *page.info, *page.warning, *page.caption]).replace(
-        "\\", ""
-    )
-
-
 def performance(page: AppTest):
     return page.container(key="table-performance").dataframe[0].value
 
 
 def test_without_runs_it_says_what_to_do(workspace):
-    page = opened()
+    page = opened("compare")
     assert "No finished run yet." in words(page)
     assert [link.label for link in page.get("page_link")] == ["Train a model"]
 
@@ -53,21 +38,21 @@ def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):
     lock = run.lock
     assert lock.try_acquire()
     try:
-        assert "1 run still at work." in words(opened())
+        assert "1 run still at work." in words(opened("compare"))
     finally:
         lock.release()
 
 
 def test_the_answer_comes_first_with_its_figures(workspace):
     course_like_runs(workspace)
-    page = opened()
+    page = opened("compare")
     assert page.title[0].value == "Which model is better, on what, by how much?"
     assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test films." in words(page)
 
 
 def test_the_table_ranks_the_runs_and_ends_with_the_majority_class(workspace):
     course_like_runs(workspace)
-    table = performance(opened())
+    table = performance(opened("compare"))
     assert table["Model"].iat[0] == "MobileNetV2 aug"
     assert table["Remarks"].iat[0] == "best on test; validation's choice"
     assert table["Model"].iat[-1] == "Majority class (COVID)"
@@ -76,7 +61,7 @@ def test_the_table_ranks_the_runs_and_ends_with_the_majority_class(workspace):
 
 def test_the_course_artefact_is_marked_and_not_crowned(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
-    page = opened()
+    page = opened("compare")
     assert "This run does not beat always answering COVID" in words(page)
     assert "ResNet50: predicts one class only, does not beat the majority class." in words(page)
     assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63]
@@ -88,25 +73,25 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
 )
 def test_every_tab_draws_its_charts(workspace, tab, charts):
     course_like_runs(workspace, 2)
-    assert len(opened(view=tab).get("plotly_chart")) == charts
+    assert len(opened("compare", view=tab).get("plotly_chart")) == charts
 
 
 def test_a_curve_that_is_undefined_is_named_with_its_reason(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
-    page = opened(view="ROC and precision-recall")
+    page = opened("compare", view="ROC and precision-recall")
     page.selectbox(key="compare_curve_class").set_value("Viral Pneumonia").run()
     assert "Not drawn, because undefined: ResNet50: no film of this part is Viral Pneumonia." in words(page)
 
 
 def test_only_the_open_tab_is_computed(workspace):
     course_like_runs(workspace, 2)
-    assert not opened(view="Hyper-parameters").get("plotly_chart")
+    assert not opened("compare", view="Hyper-parameters").get("plotly_chart")
 
 
 def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
     made_run(workspace, all_parts(SIZES, 1), "a", seed=1)
     made_run(workspace, all_parts(SIZES, 2), "b", seed=2)
-    page = opened(view="Hyper-parameters")
+    page = opened("compare", view="Hyper-parameters")
     page.toggle(key="compare_differs").set_value(True).run()
     assert list(page.container(key="table-hyperparameters").dataframe[0].value.columns) == [
         "Model",
@@ -117,14 +102,14 @@ def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
 
 def test_the_filter_leaves_matching_runs_and_the_majority_class(workspace):
     course_like_runs(workspace)
-    page = opened()
+    page = opened("compare")
     page.text_input(key="compare_filter").set_value("vgg").run()
     assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)"]
 
 
 def test_a_filter_that_fits_nothing_says_so(workspace):
     course_like_runs(workspace, 2)
-    page = opened()
+    page = opened("compare")
     page.text_input(key="compare_filter").set_value("xyz").run()
     assert not page.exception
     assert "No run has that" in words(page)
@@ -132,26 +117,26 @@ def test_a_filter_that_fits_nothing_says_so(workspace):
 
 def test_the_address_opens_the_runs_that_it_names(workspace):
     runs = course_like_runs(workspace, 3)
-    page = opened(runs=f"{runs[0].id},{runs[2].id},../../etc,nothing")
+    page = opened("compare", runs=f"{runs[0].id},{runs[2].id},../../etc,nothing")
     assert set(page.multiselect[0].value) == {runs[0].id, runs[2].id}
 
 
 def test_the_address_opens_a_study_with_its_runs(workspace):
     runs = course_like_runs(workspace, 3)
     store.write_study(workspace, Study("mine-12345", "Mine", "", 1.0, (runs[0].id, runs[1].id, "gone-12345")))
-    page = opened(study="mine-12345")
+    page = opened("compare", study="mine-12345")
     assert set(page.multiselect[0].value) == {runs[0].id, runs[1].id}
     assert "1 of 3 runs of this study have no result." in words(page)
 
 
 def test_an_unknown_study_in_the_address_is_ignored(workspace):
     course_like_runs(workspace, 2)
-    assert len(opened(study="../x").multiselect[0].value) == 2
+    assert len(opened("compare", study="../x").multiselect[0].value) == 2
 
 
 def test_a_choice_is_written_into_the_address(workspace):
     runs = course_like_runs(workspace, 3)
-    page = opened()
+    page = opened("compare")
     page.multiselect[0].set_value([runs[1].id]).run()
     assert page.query_params["runs"] in (runs[1].id, [runs[1].id])
 
@@ -159,7 +144,7 @@ def test_a_choice_is_written_into_the_address(workspace):
 def test_runs_with_other_test_films_are_not_ranked_together(workspace):
     other = made_run(workspace, all_parts(OTHER_SIZES, 1), "other")
     runs = [made_run(workspace, all_parts(SIZES, skill), f"run {skill}") for skill in (1, 2)]
-    page = opened(runs=",".join(run.id for run in (*runs, other)))
+    page = opened("compare", runs=",".join(run.id for run in (*runs, other)))
     assert "Not comparable: different test films." in words(page)
     assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)"]
     page.selectbox(key="compare_group").set_value(1).run()
@@ -168,12 +153,12 @@ def test_runs_with_other_test_films_are_not_ranked_together(workspace):
 
 def test_a_stopped_run_is_compared_and_marked(workspace):
     made_run(workspace, all_parts(SIZES, 2), "halted", state=store.STOPPED)
-    assert "halted: stopped before its end." in words(opened())
+    assert "halted: stopped before its end." in words(opened("compare"))
 
 
 def test_a_loss_that_is_not_a_number_is_marked(workspace):
     made_run(workspace, all_parts(SIZES, 2), "lost", epochs=history(3).assign(loss=np.nan))
-    assert "lost: loss is not a number." in words(opened())
+    assert "lost: loss is not a number." in words(opened("compare"))
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet"])
@@ -181,34 +166,34 @@ def test_a_broken_run_is_listed_and_the_others_are_compared(workspace, content):
     course_like_runs(workspace, 2)
     broken = made_run(workspace, all_parts(COURSE_SIZES, 1), "broken")
     broken.predictions_path.write_bytes(content)
-    page = opened()
+    page = opened("compare")
     assert "predictions.parquet is missing or damaged" in words(page)
     assert len(performance(page)) == 3
 
 
 def test_a_run_whose_predictions_are_gone_does_not_break_the_page(workspace):
     made_run(workspace, all_parts(SIZES, 1), "gone").predictions_path.unlink()
-    assert "predictions.parquet is missing or damaged" in words(opened())
+    assert "predictions.parquet is missing or damaged" in words(opened("compare"))
 
 
 def test_runs_of_one_name_are_told_apart(workspace):
     made_run(workspace, all_parts(SIZES, 1), "twin")
     made_run(workspace, all_parts(SIZES, 2, seed=1), "twin")
-    models = performance(opened())["Model"]
+    models = performance(opened("compare"))["Model"]
     assert models.is_unique
     assert models.iat[0].startswith("twin (twin-")
 
 
 def test_a_name_with_markdown_and_html_is_shown_letter_by_letter(workspace):
     made_run(workspace, all_parts(SIZES, 3), "**x** <b>$y$</b>")
-    raw = "\n".join(element.value for element in opened().markdown)
+    raw = "\n".join(element.value for element in opened("compare").markdown)
     assert "**x**" not in raw.replace("\\*\\*x\\*\\*", "")
     assert "\\*\\*x\\*\\* \\<b\\>\\$y\\$" in raw
 
 
 def test_nothing_chosen_asks_for_a_choice(workspace):
     course_like_runs(workspace, 2)
-    page = opened()
+    page = opened("compare")
     page.multiselect[0].set_value([]).run()
     assert not page.exception
     assert "Choose the runs to compare." in words(page)
@@ -218,3 +203,32 @@ def test_the_summary_that_leaves_the_page_names_the_films(workspace):
     runs = [made_run(workspace, all_parts(SIZES, 1))]
     runs[0].record["dataset"]["synthetic"] = True
     assert "Films: Made (synthetic)." in comparing.summary_text(Summary("Best."), runs)
+
+
+def test_of_many_runs_the_newest_are_chosen_and_the_page_says_so(workspace):
+    for number in range(14):
+        made_run(workspace, all_parts(SIZES, 1, seed=number), f"run {number:02d}")
+    page = opened("compare")
+    assert len(page.multiselect[0].value) == 12
+    assert "The newest 12 tested on the newest run's films; 14 can be chosen." in words(page)
+    assert len(performance(page)) == 13
+
+
+def test_more_runs_than_lines_can_be_told_apart_are_drawn_page_by_page(workspace):
+    runs = [made_run(workspace, all_parts(SIZES, 1, seed=number), f"run {number:02d}") for number in range(14)]
+    page = opened("compare", runs=",".join(run.id for run in runs), view="ROC and precision-recall")
+    assert len(performance(page)) == 15
+    assert "Runs 1 to 12 of 14, the best first" in words(page)
+
+
+def test_a_run_that_is_trained_anew_is_measured_anew(workspace):
+    run = made_run(workspace, all_parts(SIZES, 0, seed=1), "again")
+    before = performance(opened("compare"))["Test"].iat[0]
+    run.write_predictions(all_parts(SIZES, 9, seed=1))
+    assert performance(opened("compare"))["Test"].iat[0] == 100 > before
+
+
+def test_a_long_table_keeps_every_run(workspace, monkeypatch):
+    monkeypatch.setattr(comparing, "STYLED_ROWS", 2)
+    course_like_runs(workspace, 3)
+    assert len(performance(opened("compare"))) == 4

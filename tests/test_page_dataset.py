@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_data import COUNTS, class_folders, made_database, made_dataset
+from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import dataset as data
@@ -36,21 +37,6 @@ def started(monkeypatch) -> list[JobFolder]:
     return launched
 
 
-def opened(**address: str) -> AppTest:
-    page = AppTest.from_file("../app.py", default_timeout=30).run()
-    page.switch_page("app_pages/dataset.py")
-    for name, value in address.items():
-        page.query_params[name] = value
-    page.run()
-    assert not page.exception
-    return page
-
-
-def words(page: AppTest) -> str:
-    elements = [*page.markdown, *page.info, *page.success, *page.error, *page.caption]
-    return "\n".join(element.value for element in elements).replace("\\", "")
-
-
 def pressed(page: AppTest, key: str) -> AppTest:
     page.button(key=key).click().run()
     assert not page.exception
@@ -67,7 +53,7 @@ def adding(page: AppTest, way: str) -> AppTest:
 
 
 def test_an_empty_workspace_offers_the_ways_to_fill_it(workspace):
-    page = opened()
+    page = opened("dataset")
 
     assert "Nothing yet" in words(page)
     assert button_named(page, "Draw the films")
@@ -76,7 +62,7 @@ def test_an_empty_workspace_offers_the_ways_to_fill_it(workspace):
 def test_the_answer_names_films_classes_imbalance_and_what_could_not_be_read(workspace, tmp_path):
     made_dataset(tmp_path, workspace, broken=["COVID/torn.png"])
 
-    told = words(opened())
+    told = words(opened("dataset"))
 
     assert "14 films in 3 classes; Normal holds 57.1 %, 4.0 times as many as Viral Pneumonia." in told
     assert "1 file could not be read." in told
@@ -86,7 +72,7 @@ def test_the_answer_names_films_classes_imbalance_and_what_could_not_be_read(wor
 def test_every_tab_opens_by_its_address(workspace, tmp_path, tab):
     made_dataset(tmp_path, workspace)
 
-    page = opened(tab=tab)
+    page = opened("dataset", tab=tab)
 
     assert not page.error
     assert [t.label for t in page.tabs] == list(TABS)
@@ -97,7 +83,7 @@ def test_every_tab_opens_by_its_address(workspace, tmp_path, tab):
 def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
     made_dataset(tmp_path, workspace, counts={"COVID": 3})
 
-    page = opened(tab=tab)
+    page = opened("dataset", tab=tab)
 
     assert "there is nothing to tell apart" in words(page)
 
@@ -105,7 +91,7 @@ def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
 def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
     made_dataset(tmp_path, workspace, counts={"*A*": 2, "[B](x)": 3})
 
-    assert r"\[B\]\(x\) holds 60.0 %, 1.5 times as many as \*A\*." in opened().markdown[0].value
+    assert r"\[B\]\(x\) holds 60.0 %, 1.5 times as many as \*A\*." in opened("dataset").markdown[0].value
 
 
 @pytest.mark.parametrize(
@@ -119,7 +105,7 @@ def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
 )
 def test_each_way_out_of_imbalance_is_told_in_figures(workspace, tmp_path, way, said):
     made_dataset(tmp_path, workspace)
-    page = opened()
+    page = opened("dataset")
 
     page.get_by_key("way-out").set_value(way).run()
 
@@ -128,7 +114,7 @@ def test_each_way_out_of_imbalance_is_told_in_figures(workspace, tmp_path, way, 
 
 def test_films_of_one_class_can_be_found_by_name(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
-    page = opened(tab="Films")
+    page = opened("dataset", tab="Films")
 
     page.get_by_key(f"films-view-{dataset.id}").set_value("COVID").run()
     page.text_input(key="films-find").set_value("covid-3").run()
@@ -138,7 +124,7 @@ def test_films_of_one_class_can_be_found_by_name(workspace, tmp_path):
 
 def test_many_films_are_shown_page_by_page(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 35, "Normal": 3})
-    page = opened(tab="Films")
+    page = opened("dataset", tab="Films")
 
     page.get_by_key(f"films-view-{dataset.id}").set_value("COVID").run()
     page.get_by_key(f"films-page-{dataset.id}-COVID-").set_value(2).run()
@@ -151,7 +137,7 @@ def test_the_gallery_decodes_no_file(workspace, tmp_path):
     for path in (tmp_path / "films").rglob("*.png"):
         path.unlink()
 
-    page = opened(tab="Films")
+    page = opened("dataset", tab="Films")
 
     assert not page.error
     assert any(button.label.replace("\\", "") == "COVID-1" for button in page.button)
@@ -160,7 +146,7 @@ def test_the_gallery_decodes_no_file(workspace, tmp_path):
 def test_a_film_opens_by_its_address_with_its_facts(workspace, tmp_path):
     made_database(tmp_path, workspace, sources={"COVID": "https://example.org/covid"})
 
-    told = words(opened(film="COVID/COVID-2.png"))
+    told = words(opened("dataset", film="COVID/COVID-2.png"))
 
     assert "Size: 64 x 64 pixels" in told
     assert "Source: https://example.org/covid" in told
@@ -169,7 +155,7 @@ def test_a_film_opens_by_its_address_with_its_facts(workspace, tmp_path):
 
 def test_a_film_opens_by_its_name_and_steps_to_the_next(workspace, tmp_path):
     made_database(tmp_path, workspace)
-    page = opened(tab="Films")
+    page = opened("dataset", tab="Films")
 
     page = pressed(page, "sample-COVID/COVID-1.png")
     assert page.query_params["film"] == "COVID/COVID-1.png"
@@ -182,13 +168,13 @@ def test_a_film_whose_file_is_gone_says_so(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     (tmp_path / "films/COVID/COVID-2.png").unlink()
 
-    assert "The file cannot be opened" in words(opened(film="COVID/COVID-2.png"))
+    assert "The file cannot be opened" in words(opened("dataset", film="COVID/COVID-2.png"))
 
 
 def test_an_unknown_film_in_the_address_is_forgotten(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 
-    page = opened(film="nonsense")
+    page = opened("dataset", film="nonsense")
 
     assert "film" not in page.query_params
     assert "has no film 'nonsense'" in page.toast[0].value
@@ -199,25 +185,25 @@ def test_missing_films_are_told_where_their_pixels_are_not_kept(workspace, tmp_p
     pixels.pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE).unlink()
     (tmp_path / "films/COVID/COVID-2.png").unlink()
 
-    assert "is no longer what it was at import" in words(opened(tab="Pixels"))
+    assert "is no longer what it was at import" in words(opened("dataset", tab="Pixels"))
 
 
 def test_a_difference_along_the_edge_is_told_in_grey_levels(workspace, tmp_path):
     made_dataset(tmp_path, workspace, levels={"COVID": 160, "Normal": 90, "Viral Pneumonia": 90})
 
-    assert "differ by 70 grey levels along the edge" in words(opened(tab="Pixels"))
+    assert "differ by 70 grey levels along the edge" in words(opened("dataset", tab="Pixels"))
 
 
 def test_few_films_in_a_class_are_named_as_chance(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 
-    assert "A class here has only 2 films" in words(opened(tab="Pixels"))
+    assert "A class here has only 2 films" in words(opened("dataset", tab="Pixels"))
 
 
 def test_sources_that_give_the_class_away_are_told(workspace, tmp_path):
     made_database(tmp_path, workspace, sources={label: f"site of {label}" for label in COUNTS})
 
-    told = words(opened(tab="Sizes and sources"))
+    told = words(opened("dataset", tab="Sizes and sources"))
 
     assert "3 sources; whoever knows only the source and not the film names the class rightly for 100.0 %" in told
 
@@ -225,19 +211,19 @@ def test_sources_that_give_the_class_away_are_told(workspace, tmp_path):
 def test_unknown_sources_are_told_as_unknown(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 
-    assert "No film here has a source on record" in words(opened(tab="Sizes and sources"))
+    assert "No film here has a source on record" in words(opened("dataset", tab="Sizes and sources"))
 
 
 def test_different_proportions_are_pointed_out(workspace, tmp_path):
     made_dataset(tmp_path, workspace, sizes={"COVID": (80, 64)})
 
-    assert "Their proportions differ" in words(opened(tab="Sizes and sources"))
+    assert "Their proportions differ" in words(opened("dataset", tab="Sizes and sources"))
 
 
 def test_files_that_could_not_be_read_are_listed_with_their_reason(workspace, tmp_path):
     made_dataset(tmp_path, workspace, broken=["COVID/torn.png"])
 
-    table = opened(tab="Left out").dataframe[0].value
+    table = opened("dataset", tab="Left out").dataframe[0].value
 
     assert table.to_dict("records") == [
         {"File": "COVID/torn.png", "Reason": "The file is not a readable PNG or JPEG image."}
@@ -247,7 +233,7 @@ def test_files_that_could_not_be_read_are_listed_with_their_reason(workspace, tm
 def test_another_data_set_can_be_chosen_while_a_class_is_open(workspace, tmp_path):
     _, first = made_dataset(tmp_path / "a", workspace, counts={"A": 2, "B": 3})
     made_dataset(tmp_path / "b", workspace)
-    page = opened(tab="Films", dataset=first.id)
+    page = opened("dataset", tab="Films", dataset=first.id)
     page.get_by_key(f"films-view-{first.id}").set_value("A").run()
 
     page.selectbox[0].select_index(0).run()
@@ -260,7 +246,7 @@ def test_another_data_set_can_be_chosen_while_a_class_is_open(workspace, tmp_pat
 
 
 def test_synthetic_films_are_asked_for_as_the_form_says(workspace, started):
-    page = opened()
+    page = opened("dataset")
     page.number_input[0].set_value(60)
     page.number_input[1].set_value(7)
     page.multiselect[0].set_value(["corner-tag"])
@@ -279,7 +265,7 @@ def test_synthetic_films_are_asked_for_as_the_form_says(workspace, started):
 
 def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, tmp_path, started):
     films = class_folders(tmp_path / "mine", {"COVID": 2, "Lung_Opacity": 3, "Normal": 4})
-    page = adding(opened(), "Folder or zip on this machine")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
 
     page.text_input(key="import-path").set_value(str(films)).run()
     assert "6 films of 9." in words(page)
@@ -292,7 +278,7 @@ def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, t
 
 @pytest.mark.parametrize("typed", ["/no/such/folder", "/no/such.zip", "x" * 5000], ids=["folder", "zip", "too long"])
 def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
-    page = adding(opened(), "Folder or zip on this machine")
+    page = adding(opened("dataset"), "Folder or zip on this machine")
 
     page.text_input(key="import-path").set_value(typed).run()
 
@@ -301,7 +287,7 @@ def test_a_path_that_leads_nowhere_is_told_in_a_sentence(workspace, typed):
 
 
 def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, tmp_path, started):
-    page = adding(opened(), "Upload a zip")
+    page = adding(opened("dataset"), "Upload a zip")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("COVID/1.png", "x")
@@ -320,7 +306,7 @@ def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace,
     kept = workspace.uploads / "left.zip"
     kept.write_bytes(b"x")
     job = jobs.submit_job(workspace, "import", {"source": str(kept), "name": "left", "remove_source": True})
-    page = opened()
+    page = opened("dataset")
     assert "Importing left failed. not launched" in words(page).replace("**", "")
 
     pressed(page, f"dismiss-{job.id}")
@@ -330,7 +316,7 @@ def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace,
 
 
 def test_kaggle_is_asked_for_three_classes_unless_the_fourth_is_wanted(workspace, started):
-    page = adding(opened(), "Kaggle")
+    page = adding(opened("dataset"), "Kaggle")
 
     pressed(page, "import-kaggle-go")
     adding(page, "Kaggle").toggle(key="import-kaggle-fourth").set_value(True).run()
@@ -357,7 +343,7 @@ def test_a_running_import_shows_how_far_it_is_and_can_be_stopped(workspace):
     lock = job.lock
     assert lock.try_acquire()
     try:
-        page = opened()
+        page = opened("dataset")
         assert " s so far, about 1 min 00 s left." in words(page)
         pressed(page, f"stop-{job.id}")
     finally:
@@ -371,7 +357,7 @@ def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
     job = running_job(workspace)
     lock = job.lock
     assert lock.try_acquire()
-    page = opened()
+    page = opened("dataset")
     _, new = made_dataset(tmp_path / "new", workspace, counts={"A": 2, "B": 3}, broken=["A/torn.png"])
     (job.path / "result.json").write_text(f'{{"dataset": "{new.id}"}}')
     job.write_status(Status(store.COMPLETED, progress=1.0))
@@ -386,12 +372,12 @@ def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
 def test_an_interrupted_import_is_told_with_its_reason(workspace):
     running_job(workspace)
 
-    assert "Its process ended without a word." in words(opened())
+    assert "Its process ended without a word." in words(opened("dataset"))
 
 
 def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
-    page = opened()
+    page = opened("dataset")
     page.session_state["manage"] = True
     page.run()
 
@@ -406,7 +392,7 @@ def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
 
 def test_a_damaged_data_set_can_be_removed(workspace):
     (workspace.datasets / "half-a-set").mkdir()
-    page = opened()
+    page = opened("dataset")
     page.session_state["manage"] = True
     page.run()
 
@@ -418,6 +404,6 @@ def test_a_damaged_data_set_can_be_removed(workspace):
 
 def test_class_weights_are_shown_to_the_last_digit(workspace, tmp_path):
     made_dataset(tmp_path, workspace, counts={"COVID": 3, "Normal": 10, "Viral Pneumonia": 1})
-    page = opened(tab="Overview")
+    page = opened("dataset", tab="Overview")
     shown = next(frame.value for frame in page.dataframe if "Class weight" in frame.value.columns)
     assert shown["Class weight"].tolist() == [repr(14 / (3 * n)) for n in (3, 10, 1)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from made_runs import all_parts, made_run
+from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core import presets, weights
@@ -25,9 +26,14 @@ def machine(monkeypatch, tmp_path):
     """No network, no cached weights, and no process is started: a launched run waits."""
     monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+    def launch(*folders):
+        for folder in folders:
+            folder.write_launch(os.getpid(), folder.next_attempt())
+
     for module in (presets, weights):
         monkeypatch.setattr(module, "can_be_reached", lambda url: False)
-    monkeypatch.setattr(jobs, "launch", lambda folder: folder.write_launch(os.getpid(), folder.next_attempt()))
+    monkeypatch.setattr(jobs, "launch", launch)
 
 
 @pytest.fixture
@@ -44,20 +50,8 @@ def cached_weights(tmp_path):
         (folder / BACKBONES["mobilenet_v2"].weights_name(size)).touch()
 
 
-def opened(section: str = NEW, **address: str) -> AppTest:
-    page = AppTest.from_file("../app.py", default_timeout=60).run()
-    page.switch_page("app_pages/train.py")
-    page.session_state["train-sections"] = section
-    for name, value in address.items():
-        page.query_params[name] = value
-    page.run()
-    assert not page.exception
-    return page
-
-
-def words(page: AppTest) -> str:
-    kinds = [page.title, page.markdown, page.info, page.warning, page.caption, page.error]
-    return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
+def at(section: str = NEW, **address: str) -> AppTest:
+    return opened("train", {"train-sections": section}, **address)
 
 
 def labels(page: AppTest) -> list[str]:
@@ -94,38 +88,38 @@ def running(workspace: Workspace, **status) -> Run:
 
 
 def test_without_films_it_shows_the_way_to_them(workspace):
-    assert "No data set yet." in words(opened())
+    assert "No data set yet." in words(at())
 
 
 def test_without_runs_it_says_so(workspace, dataset):
-    assert "Nothing has been trained yet." in words(opened())
+    assert "Nothing has been trained yet." in words(at())
 
 
 # A new run
 
 
 def test_one_click_trains_the_default(workspace, dataset, cached_weights):
-    click(opened(), "train")
+    click(at(), "train")
     assert only_run(workspace).spec.backbone == "mobilenet_v2"
 
 
 def test_without_weights_the_default_is_the_baseline_and_the_page_says_why(workspace, dataset):
-    page = opened()
+    page = at()
     assert "Baseline CNN, because the ImageNet weights of MobileNetV2 are neither" in words(page)
 
 
 def test_a_started_run_is_shown_at_once(workspace, dataset):
-    assert "How far is Baseline CNN?" in words(click(opened(), "train"))
+    assert "How far is Baseline CNN?" in words(click(at(), "train"))
 
 
 def test_a_run_without_a_name_is_called_after_its_backbone_and_numbered(workspace, dataset):
     for _ in range(2):
-        click(opened(), "train")
+        click(at(), "train")
     assert {run.name for run in store.list_runs(workspace)[0]} == {"Baseline CNN", "Baseline CNN 2"}
 
 
 def test_fields_end_up_in_the_spec(workspace, dataset):
-    page = opened()
+    page = at()
     page.number_input(key="new_epochs").set_value(3)
     page.number_input(key="new_test").set_value(20)
     page.text_input(key="new_units").set_value("64, 32")
@@ -137,40 +131,66 @@ def test_fields_end_up_in_the_spec(workspace, dataset):
     assert found == (3, 0.2, (64, 32), 0.1, "Small")
 
 
+def test_folds_and_seeds_make_a_study_of_runs(workspace, dataset):
+    page = at()
+    page.number_input(key="new_seeds").set_value(2)
+    page.number_input(key="new_folds").set_value(2).run()
+    assert "A study of 4 runs: 2 folds x 2 seeds" in words(page)
+    assert "Train 4 runs" in labels(page)
+    click(page, "train")
+    specs = [run.spec for run in store.list_runs(workspace)[0]]
+    assert {(spec.split.fold, spec.seed) for spec in specs} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert len(store.list_studies(workspace)) == 1
+
+
+def test_with_folds_the_share_to_test_is_a_folds(workspace, dataset):
+    page = at()
+    page.number_input(key="new_folds").set_value(2).run()
+    assert page.number_input(key="new_test").disabled
+    assert "34 / 16 / 50, 2 folds" in " ".join(expander.label for expander in page.expander)
+
+
+def test_the_last_epoch_can_be_kept(workspace, dataset):
+    page = at()
+    page.selectbox(key="new_keep").select("last").run()
+    click(page, "train")
+    assert only_run(workspace).spec.keep == "last"
+
+
 def test_a_backbone_chosen_after_the_baseline_starts_from_imagenet_and_frozen(workspace, dataset):
-    page = opened()
+    page = at()
     page.radio(key="new_backbone").set_value("resnet50").run()
     assert (page.segmented_control(key="new_weights").value, page.radio(key="new_mode").value) == ("imagenet", "frozen")
 
 
 def test_another_backbone_brings_its_own_settings(workspace, dataset):
-    page = opened()
+    page = at()
     page.radio(key="new_backbone").set_value("resnet50").run()
     assert (page.number_input(key="new_image_size").value, page.number_input(key="new_epochs").value) == (224, 60)
 
 
 def test_fine_tuning_asks_for_its_own_layers_and_rate(workspace, dataset):
-    page = opened()
+    page = at()
     page.radio(key="new_backbone").set_value("resnet50").run()
     page.radio(key="new_mode").set_value("fine_tune").run()
     assert page.number_input(key="new_tuned_layers").value == 10
 
 
 def test_missing_weights_are_told_beside_the_choice(workspace, dataset):
-    page = opened()
+    page = at()
     page.radio(key="new_backbone").set_value("vgg16").run()
     assert "ImageNet weights of VGG16 at 224 px are neither on this machine" in words(page)
 
 
 def test_a_run_that_lacks_its_weights_is_refused(workspace, dataset):
-    page = opened()
+    page = at()
     page.radio(key="new_backbone").set_value("vgg16").run()
     click(page, "train")
     assert "choose a random start" in page.error[0].value.replace("\\", "") and not store.list_runs(workspace)[0]
 
 
 def test_a_random_start_is_taken_when_it_is_chosen(workspace, dataset):
-    page = opened()
+    page = at()
     page.radio(key="new_backbone").set_value("vgg16").run()
     page.segmented_control(key="new_weights").set_value("random").run()
     click(page, "train")
@@ -178,30 +198,30 @@ def test_a_random_start_is_taken_when_it_is_chosen(workspace, dataset):
 
 
 def test_settings_that_break_a_rule_are_told_and_cannot_be_trained(workspace, dataset):
-    page = opened()
+    page = at()
     page.text_input(key="new_units").set_value("many").run()
     assert page.button(key="train").disabled and "whole numbers such as 256" in words(page)
 
 
 def test_a_split_without_films_to_train_on_is_told(workspace, dataset):
-    page = opened()
+    page = at()
     page.number_input(key="new_test").set_value(60)
     page.number_input(key="new_validation").set_value(60).run()
     assert "leave at least 10 % for training" in words(page)
 
 
 def test_the_preview_shows_each_class_as_it_is_and_changed(workspace, dataset):
-    page = opened()
+    page = at()
     page.slider(key="new_rotation").set_value(20).run()
     assert len(page.get("image")) == 2 * 4
 
 
 def test_without_changes_there_is_no_preview(workspace, dataset):
-    assert not opened().get("image")
+    assert not at().get("image")
 
 
 def test_fields_keep_their_values_in_another_section(workspace, dataset):
-    page = opened()
+    page = at()
     page.number_input(key="new_epochs").set_value(3).run()
     for section in (RUNS, NEW):
         page.session_state["train-sections"] = section
@@ -210,7 +230,7 @@ def test_fields_keep_their_values_in_another_section(workspace, dataset):
 
 
 def test_one_class_is_not_enough(workspace, dataset):
-    page = opened()
+    page = at()
     page.pills(key=f"classes-{dataset.id}").set_value(["COVID"]).run()
     assert "Choose at least two classes" in words(page)
 
@@ -219,30 +239,30 @@ def test_one_class_is_not_enough(workspace, dataset):
 
 
 def test_the_course_study_without_weights_names_the_backbones(workspace, dataset):
-    assert "ResNet50, VGG16, DenseNet121, MobileNetV2" in words(opened(STUDIES))
+    assert "ResNet50, VGG16, DenseNet121, MobileNetV2" in words(at(STUDIES))
 
 
 def test_the_course_study_without_weights_is_refused(workspace, dataset):
-    page = click(opened(STUDIES), "queue-study")
+    page = click(at(STUDIES), "queue-study")
     assert "ImageNet weights of ResNet50" in words(page) and not store.list_runs(workspace)[0]
 
 
 def test_the_course_study_may_start_at_random_when_that_is_ticked(workspace, dataset):
-    page = opened(STUDIES)
+    page = at(STUDIES)
     page.checkbox(key="study_random").check().run()
     click(page, "queue-study")
     assert {run.spec.weights for run in store.list_runs(workspace)[0]} == {"random"}
 
 
 def test_the_runs_of_a_study_are_queued_on_one_split(workspace, dataset, cached_weights):
-    page = opened(STUDIES)
+    page = at(STUDIES)
     page.radio(key="study_preset").set_value("quick").run()
     click(page, "queue-study")
     assert len({run.split_hash for run in store.list_runs(workspace)[0]}) == 1
 
 
 def test_settings_for_all_runs_reach_every_run(workspace, dataset, cached_weights):
-    page = opened(STUDIES)
+    page = at(STUDIES)
     page.radio(key="study_preset").set_value("quick").run()
     page.text_area(key="study_settings").set_value("epochs=2\n").run()
     click(page, "queue-study")
@@ -250,19 +270,19 @@ def test_settings_for_all_runs_reach_every_run(workspace, dataset, cached_weight
 
 
 def test_a_setting_that_does_not_exist_is_told(workspace, dataset):
-    page = opened(STUDIES)
+    page = at(STUDIES)
     page.text_area(key="study_settings").set_value("epoch=2").run()
     assert "There is no setting 'epoch'" in words(page)
 
 
 def test_the_plan_says_which_runs_start_at_random(workspace, dataset):
-    page = opened(STUDIES)
+    page = at(STUDIES)
     page.checkbox(key="study_random").check().run()
     assert all("random start" in strategy for strategy in page.dataframe[0].value["Special strategy"][1:])
 
 
 def test_where_the_course_was_left_is_stated(workspace, dataset):
-    assert presets.COURSE_DEVIATIONS[0] in words(opened(STUDIES))
+    assert presets.COURSE_DEVIATIONS[0] in words(at(STUDIES))
 
 
 def made_study(workspace: Workspace, *runs: Run) -> Study:
@@ -273,19 +293,26 @@ def made_study(workspace: Workspace, *runs: Run) -> Study:
 
 def test_a_study_tells_how_its_runs_ended(workspace):
     made_study(workspace, ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED))
-    assert "1 finished, 1 stopped" in words(opened(STUDIES))
+    assert "1 finished, 1 stopped" in words(at(STUDIES))
 
 
 def test_a_study_resumes_the_runs_that_ended_early(workspace):
     runs = ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED)
     study = made_study(workspace, *runs)
-    click(opened(STUDIES), f"resume-{study.id}")
+    click(at(STUDIES), f"resume-{study.id}")
     assert [run.status().state for run in runs] == [store.COMPLETED, store.QUEUED]
+
+
+def test_finished_repeats_tell_their_mean_and_spread(workspace):
+    runs = [ended(workspace, store.COMPLETED, f"Fold {number}") for number in (1, 2)]
+    study = Study("study-1", "Folds", store.REPEATS, 1.0, tuple(run.id for run in runs))
+    store.write_study(workspace, study)
+    assert "Mean test accuracy 83.3 %, spread 0.0 % over 2 runs" in words(at(STUDIES))
 
 
 def test_a_study_can_be_dissolved_and_leaves_its_runs(workspace):
     study = made_study(workspace, ended(workspace, store.COMPLETED))
-    click(opened(STUDIES), f"dissolve-{study.id}")
+    click(at(STUDIES), f"dissolve-{study.id}")
     assert (len(store.list_studies(workspace)), len(store.list_runs(workspace)[0])) == (0, 1)
 
 
@@ -293,20 +320,20 @@ def test_a_study_with_a_deleted_run_says_so(workspace):
     kept, gone = ended(workspace, store.COMPLETED), ended(workspace, store.COMPLETED)
     made_study(workspace, kept, gone)
     jobs.delete(gone)
-    assert "1 finished, 1 deleted or damaged" in words(opened(STUDIES))
+    assert "1 finished, 1 deleted or damaged" in words(at(STUDIES))
 
 
 def test_a_study_resumes_although_one_of_its_runs_was_deleted(workspace):
     gone, stopped = ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED)
     study = made_study(workspace, gone, stopped)
     jobs.delete(gone)
-    click(opened(STUDIES), f"resume-{study.id}")
+    click(at(STUDIES), f"resume-{study.id}")
     assert stopped.status().state == store.QUEUED
 
 
 def test_a_deleted_study_takes_its_runs_along(workspace):
     study = made_study(workspace, ended(workspace, store.COMPLETED))
-    click(opened(STUDIES), f"delete-{study.id}")
+    click(at(STUDIES), f"delete-{study.id}")
     assert not store.list_runs(workspace)[0]
 
 
@@ -319,24 +346,24 @@ def test_a_deleted_study_takes_its_runs_along(workspace):
 )
 def test_the_list_names_the_state_of_a_run(workspace, state, word):
     ended(workspace, state)
-    assert f"-badge[{word}]" in words(opened(RUNS))
+    assert f"-badge[{word}]" in words(at(RUNS))
 
 
 def test_the_list_tells_the_test_accuracy(workspace):
     ended(workspace, store.COMPLETED)
-    assert "83.3 % of test films right" in words(opened(RUNS))
+    assert "83.3 % of test films right" in words(at(RUNS))
 
 
 def test_a_waiting_run_tells_its_place(workspace, dataset):
     for _ in range(2):
-        click(opened(), "train")
-    assert "Waits; 1 run before it" in words(opened(RUNS))
+        click(at(), "train")
+    assert "Waits; 1 run before it" in words(at(RUNS))
 
 
 def test_a_long_queue_is_shown_in_part_and_counted(workspace, dataset):
     for _ in range(6):
-        click(opened(), "train")
-    assert "2 more runs wait; see Runs below." in words(opened())
+        click(at(), "train")
+    assert "2 more runs wait; see Runs below." in words(at())
 
 
 def test_a_run_that_trains_tells_how_far_it_is(workspace):
@@ -344,7 +371,7 @@ def test_a_run_that_trains_tells_how_far_it_is(workspace):
     lock = run.lock
     assert lock.try_acquire()
     try:
-        assert "Mine trains: **62 %, 40 s left**" in words(opened(RUNS))
+        assert "Mine trains: **62 %, 40 s left**" in words(at(RUNS))
     finally:
         lock.release()
 
@@ -353,29 +380,29 @@ def test_a_damaged_run_is_named_and_the_others_stay(workspace):
     ended(workspace, store.COMPLETED, "Whole")
     broken = ended(workspace, store.COMPLETED, "Torn")
     (broken.path / "result.json").write_text("{")
-    page = opened(RUNS)
+    page = at(RUNS)
     assert "result.json is missing or damaged" in words(page) and "**Whole**" in words(page)
 
 
 def test_a_run_name_is_shown_letter_by_letter(workspace):
     ended(workspace, store.COMPLETED, "**loud** [link](http://x)")
-    page = opened(RUNS)
+    page = at(RUNS)
     assert any(r"\*\*loud\*\* \[link\]\(http" in element.value for element in page.markdown)
 
 
 def test_delete_asks_and_says_what_will_be_gone(workspace):
     ended(workspace, store.COMPLETED)
-    assert "its model, its scores for every film" in words(opened(RUNS))
+    assert "its model, its scores for every film" in words(at(RUNS))
 
 
 def test_delete_removes_the_run(workspace):
     run = ended(workspace, store.COMPLETED)
-    click(opened(RUNS), f"delete-{run.id}")
+    click(at(RUNS), f"delete-{run.id}")
     assert not store.list_runs(workspace)[0]
 
 
 def test_stop_asks_the_run_to_stop(workspace, dataset):
-    page = click(opened(), "train")
+    page = click(at(), "train")
     run = only_run(workspace)
     click(page, f"stop-top-{run.id}")
     assert run.stop_requested()
@@ -386,56 +413,68 @@ def test_stop_asks_the_run_to_stop(workspace, dataset):
 
 def test_a_finished_run_tells_what_came_of_it(workspace):
     run = ended(workspace, store.COMPLETED)
-    assert "It answers **83.3 %** of 6 test films rightly" in words(opened(run=run.id))
+    assert "It answers **83.3 %** of 6 test films rightly" in words(at(run=run.id))
 
 
 def test_a_finished_run_leads_to_compare_and_predict(workspace):
     run = ended(workspace, store.COMPLETED)
-    assert {"Compare", "Predict"} <= set(labels(opened(run=run.id)))
+    assert {"Compare", "Predict"} <= set(labels(at(run=run.id)))
 
 
 def test_a_run_shows_its_curves(workspace):
     run = ended(workspace, store.COMPLETED)
-    assert len(opened(run=run.id).get("plotly_chart")) == 2
+    assert len(at(run=run.id).get("plotly_chart")) == 2
 
 
 def test_a_failed_run_tells_its_reason_and_its_log(workspace):
     run = ended(workspace, store.FAILED, reason="The loss is not a number.")
     run.log_path.write_text("last words")
-    page = opened(run=run.id)
+    page = at(run=run.id)
     assert "The loss is not a number." in words(page) and "last words" in page.code[0].value
 
 
 def test_an_interrupted_run_can_be_resumed(workspace):
     run = running(workspace)
-    click(opened(run=run.id), f"resume-{run.id}")
+    click(at(run=run.id), f"resume-{run.id}")
     assert run.status().state == store.QUEUED
 
 
 def test_a_run_that_was_stopped_too_early_says_that_nothing_is_kept(workspace):
     run = ended(workspace, store.FAILED)
     run.write_status(Status(store.STOPPED))
-    assert "Stopped before there was anything to keep." in words(opened(run=run.id))
+    assert "Stopped before there was anything to keep." in words(at(run=run.id))
 
 
 def test_the_run_view_tells_the_origin_of_the_weights_and_the_check(workspace):
     facts = {"weights": {"origin": "random"}, "parity": {"largest_difference": 2e-7, "films": 6}}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=facts)
-    page = opened(run=run.id)
+    page = at(run=run.id)
     assert "Starting weights: random." in words(page) and "differ by 2e-07 at most" in words(page)
 
 
+def test_a_run_that_took_another_ones_outcome_says_so(workspace):
+    result = {"accuracy": {"test": 5 / 6}, "taken_over_from": "first-12345"}
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
+    assert "settings and films are those of first-12345" in words(at(run=run.id))
+
+
+def test_a_run_says_what_it_found_ready(workspace):
+    result = {"accuracy": {"test": 5 / 6}, "reused": ["frozen network", "features"]}
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
+    assert "Kept from earlier runs, so it took no time: frozen network, features." in words(at(run=run.id))
+
+
 def test_an_address_of_a_run_that_is_gone_is_told(workspace):
-    assert "There is no run with the id 'gone'" in words(opened(run="gone"))
+    assert "There is no run with the id 'gone'" in words(at(run="gone"))
 
 
 def test_an_address_of_a_damaged_run_is_told(workspace):
     run = ended(workspace, store.COMPLETED)
     (run.path / "spec.json").write_text("{")
-    assert "spec.json is missing or damaged" in words(opened(run=run.id))
+    assert "spec.json is missing or damaged" in words(at(run=run.id))
 
 
 def test_a_variant_starts_from_the_settings_of_its_run(workspace, dataset):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", epochs=None, learning_rate=0.02)
-    page = click(opened(run=run.id), f"variant-{run.id}")
+    page = click(at(run=run.id), f"variant-{run.id}")
     assert page.number_input(key="new_learning_rate").value == 0.02

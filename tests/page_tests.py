@@ -1,0 +1,36 @@
+"""What the tests of all pages share: a page opened by its address in the whole app, and all its words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).parent.parent / "app.py"
+PATIENCE = 60  # seconds for one run of a page on a busy machine
+
+
+def opened(page: str = "", session: Mapping[str, object] | None = None, **address: str) -> AppTest:
+    """The app on one of its pages ("train"; the first without a name), as somebody who follows an address sees it.
+
+    Args:
+        page: name of its file in app_pages/.
+        session: what the browser session remembers before.
+        address: query parameters.
+    """
+    app = AppTest.from_file(str(APP), default_timeout=PATIENCE)
+    for name, value in (session or {}).items():
+        app.session_state[name] = value
+    app.run()
+    if page:
+        app.switch_page(f"app_pages/{page}.py")
+        for name, value in address.items():
+            app.query_params[name] = value
+        app.run()
+    assert not app.exception
+    return app
+
+
+def words(page: AppTest) -> str:
+    """Everything that the page says outside its widgets and tables, without the backslashes of escaped Markdown."""
+    kinds = [page.title, page.markdown, page.info, page.success, page.warning, page.error, page.caption]
+    return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
