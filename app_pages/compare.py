@@ -1,24 +1,28 @@
 """Which run is better, on what, by how much, how sure, and what does it cost?"""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from app_pages.components import comparing, shell
+from app_pages.components import comparing, shelf, shell
 from covid_core import report
-from covid_core.evaluation import comparison, metrics, wording
+from covid_core.evaluation import comparison, wording
 from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import plural
+from covid_core.formatting import count, plural
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
 
 QUESTION = "Which model is better, on what, by how much?"
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
 REMARKS_WIDTH = 320  # pixels; the longest pair of marks is readable without scrolling
+MOST_OF_A_STUDY = 40  # runs that are chosen with a study; folds times seeds may be more than anybody can look at
 MATRICES = 6  # confusion matrices side by side at once
+LINES = 12  # runs in one figure; more lines cannot be told apart
 
 
 def main() -> None:
@@ -45,24 +49,16 @@ def main() -> None:
 
 def _nothing_to_compare() -> None:
     """What to do while there is no finished run."""
-    states = _states()
-    active = [state for state in states if state in (store.QUEUED, store.RUNNING)]
+    seen, _ = shelf.look()
+    active = [one for one in seen if one.is_active]
     with st.container(border=True):
         if active:
             st.markdown(f"**{plural(len(active), 'run')} still at work.** They can be compared when they are finished.")
             st.page_link("app_pages/train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
             return
-        failed = f" {plural(len(states), 'run')} ended without a result." if states else ""
+        failed = f" {plural(len(seen), 'run')} ended without a result." if seen else ""
         st.markdown(f"**No finished run yet.**{failed} Train a model first; two or more can then be compared here.")
         st.page_link("app_pages/train.py", label="Train a model", icon=":material/arrow_forward:")
-
-
-def _states() -> list[str]:
-    states = []
-    for run in store.list_runs(shell.workspace())[0]:
-        with shell.told():
-            states.append(run.status().state)
-    return states
 
 
 def _pick_runs(usable: list[Run]) -> list[Run]:
@@ -95,7 +91,8 @@ def _pick_study(studies: dict[str, Study]) -> Study | None:
 def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
     ids = [run.id for run in offered]
     names = dict(zip(ids, candidates.unique_names(offered), strict=True))
-    by_default = ids if study else [run.id for run in offered if run.split_hash == offered[0].split_hash][:AT_FIRST]
+    like_newest = [run.id for run in offered if run.split_hash == offered[0].split_hash]
+    by_default = ids[:MOST_OF_A_STUDY] if study else like_newest[:AT_FIRST]
     key = f"compare_runs_{study.id if study else ''}"
     asked = st.query_params.get("runs", "")
     if key not in st.session_state or st.session_state.get("compare_runs_asked") != asked:
@@ -106,6 +103,9 @@ def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
         "Runs", ids, format_func=names.__getitem__, key=key, placeholder="Choose runs", help="Type to search by name."
     )
     _remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
+    if chosen == by_default and len(chosen) < len(ids):
+        which = "of this study" if study else "tested on the newest run's films"
+        st.caption(f"The newest {count(len(chosen))} {which}; {count(len(ids))} can be chosen.")
     return chosen
 
 
@@ -225,27 +225,54 @@ def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
     comparing.show_table(table, "hyperparameters", "Hyper-parameters", best=best, config=config)
 
 
+def _few(order: list[Candidate], at_once: int, key: str) -> slice:
+    """Which runs a figure shows: all, or, where they are too many to be told apart, some of them, the best first."""
+    pages = -(-len(order) // at_once)
+    if pages == 1:
+        return slice(0, len(order))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        page = st.pagination(pages, key=key)
+        last = min(page * at_once, len(order))
+        st.caption(f"Runs {count((page - 1) * at_once + 1)} to {count(last)} of {count(len(order))}, the best first")
+    return slice((page - 1) * at_once, last)
+
+
 def _learning(order: list[Candidate], runs: list[Run]) -> None:
-    histories = [(candidate.name, run.history()) for candidate, run in zip(order, runs, strict=True)]
+    everything = list(zip(order, runs, strict=True))
+    shown = _few(order, LINES, "compare_learning")
+    order, runs = order[shown], runs[shown]
+    version = comparing.version_of(order, runs)
     st.caption("Strong lines: validation. Faint lines: training. A diamond marks the beginning of a new stage.")
     for quantity in ("accuracy", "loss"):
-        figure = figures.learning_curves(histories, quantity)
-        shell.chart(figure, f"curves-{quantity}", alt=f"{quantity.capitalize()} over the epochs of {len(runs)} runs")
-    table = pd.concat([history.assign(run=name) for name, history in histories])
+        draw = functools.partial(_draw_learning, order, runs, quantity)
+        figure = shell.drawn(f"learning {quantity}", version, draw)
+        alt = f"{quantity.capitalize()} over the epochs of {len(runs)} runs"
+        shell.chart(figure, f"curves-{quantity}", alt=alt)
     st.download_button(
-        "Curves as CSV", lambda: report.to_csv(table), "curves.csv", "text/csv", icon=":material/download:"
+        "Curves as CSV", lambda: _curves_file(everything), "curves.csv", "text/csv", icon=":material/download:"
     )
 
 
-def _confusion(order: list[Candidate], _runs: list[Run]) -> None:
+def _draw_learning(order: list[Candidate], runs: list[Run], quantity: str) -> go.Figure:
+    histories = [(candidate.name, run.history()) for candidate, run in zip(order, runs, strict=True)]
+    return figures.learning_curves(histories, quantity)
+
+
+def _curves_file(pairs: list[tuple[Candidate, Run]]) -> str:
+    """The curves of all runs, made when somebody asks for them."""
+    histories = [run.history().assign(run=candidate.name) for candidate, run in pairs]
+    return report.to_csv(pd.concat(histories))
+
+
+def _confusion(order: list[Candidate], runs: list[Run]) -> None:
     st.caption("Rows: what the film is. Columns: what the run called it. Shares are of the row.")
-    pages = -(-len(order) // MATRICES)
-    page = st.pagination(pages, key="compare_matrices") if pages > 1 else 1
+    shown = _few(order, MATRICES, "compare_matrices")
     with st.grid(3, min_column_width=330):
-        for candidate in order[(page - 1) * MATRICES : page * MATRICES]:
+        for candidate, run in zip(order[shown], runs[shown], strict=True):
             with st.container():
                 st.markdown(f"**{shell.plain(candidate.name)}**  \n{wording.in_words(candidate.assessment.test)}")
-                figure = figures.confusion_matrix(candidate.assessment.confusion)
+                counts, version = candidate.assessment.confusion, comparing.version_of([candidate], [run])
+                figure = shell.drawn("confusion", version, functools.partial(figures.confusion_matrix, counts))
                 shell.chart(figure, f"confusion-{candidate.id}", alt=f"Confusion matrix of {candidate.name}")
 
 
@@ -260,8 +287,9 @@ def _per_class(order: list[Candidate], _runs: list[Run]) -> None:
         help="\n\n".join(f"{name}: {comparing.HELP[name]}" for name in comparing.CLASS_SHARES.values()),
     )
     label = comparing.CLASS_SHARES[measure]
-    figure = figures.class_measures(comparing.class_points(order, measure), order[0].assessment.classes, label)
-    shell.chart(figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(order)} runs")
+    drawn = order[_few(order, LINES, "compare_class_page")]
+    figure = figures.class_measures(comparing.class_points(drawn, measure), order[0].assessment.classes, label)
+    shell.chart(figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(drawn)} runs")
     comparing.show_table(comparing.class_view(order), "per-class", "Measures per class on the test films")
     notes = comparing.undefined_notes(order)
     if notes:
@@ -274,26 +302,37 @@ def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
         views = {"Runs": _run_curves, "Classes": _class_curves}
         view = st.segmented_control("Compare", list(views), default="Runs", required=True, key="compare_curves_by")
         curves = views[view](order, runs)
-    roc = [(name, metrics.roc_points(answers, label)) for name, answers, label in curves.given]
-    recall = [(name, metrics.precision_recall_points(answers, label)) for name, answers, label in curves.given]
+    found = [comparing.threshold_curves(run, label) for _, run, label in curves.given]
+    names = [name for name, _, _ in curves.given]
+    roc = [(name, one.roc) for name, one in zip(names, found, strict=True)]
+    recall = [(name, one.recall) for name, one in zip(names, found, strict=True)]
     left, right = st.columns(2)
     with left:
         st.markdown("**ROC**")
-        shell.chart(figures.roc_curves(roc, curves.lines), "roc", alt=f"ROC curves {curves.of}")
+        figure = shell.drawn(f"roc {curves.of}", curves.version, lambda: figures.roc_curves(roc, curves.lines))
+        shell.chart(figure, "roc", alt=f"ROC curves {curves.of}")
     with right:
         st.markdown("**Precision-recall**")
-        figure = figures.precision_recall_curves(recall, curves.lines, curves.guessing)
+        figure = shell.drawn(
+            f"precision-recall {curves.of}",
+            curves.version,
+            lambda: figures.precision_recall_curves(recall, curves.lines, curves.guessing),
+        )
         shell.chart(figure, "precision-recall", alt=f"Precision-recall curves {curves.of}")
-    reasons = [(name, metrics.auroc(answers, label).note) for name, answers, label in curves.given]
-    if any(reason for _, reason in reasons):
-        words = "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
+    reasons = [f"{name}: {one.undefined}" for name, one in zip(names, found, strict=True) if one.undefined]
+    if reasons:
+        words = "; ".join(reasons)
         st.caption(f"Not drawn, because undefined: {shell.plain(words)}.")
 
 
 class _Curves(NamedTuple):
-    """What is drawn: (name, answers, class) and a line for each, in words, and the PPV of guessing for one class."""
+    """What is drawn: (name, run, class) and a line for each, in words, and the PPV of guessing for one class.
 
-    given: list[tuple[str, metrics.Answers, str]]
+    ``version`` changes when one of the runs does.
+    """
+
+    given: list[tuple[str, Run, str]]
+    version: str
     lines: list[dict[str, str]]
     of: str
     guessing: float | None
@@ -302,18 +341,21 @@ class _Curves(NamedTuple):
 def _run_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
     """One class, run by run."""
     label = st.selectbox("Class", order[0].assessment.classes, key="compare_curve_class", width=280)
-    given = [(c.name, comparing.test_answers(run), label) for c, run in zip(order, runs, strict=True)]
-    guessing = metrics.prevalence(given[0][1], label).value
-    return _Curves(given, figures.run_lines(len(given)), f"of {label}, run by run", guessing)
+    shown = _few(order, LINES, "compare_curve_page")
+    given = [(candidate.name, run, label) for candidate, run in zip(order[shown], runs[shown], strict=True)]
+    guessing = comparing.threshold_curves(runs[0], label).guessing
+    version = comparing.version_of(order[shown], runs[shown])
+    return _Curves(given, version, figures.run_lines(len(given)), f"of {label}, run by run", guessing)
 
 
 def _class_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
     """One run, class by class."""
     names = [candidate.name for candidate in order]
     row = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="compare_curve_run", width=320)
-    answers = comparing.test_answers(runs[row])
-    given = [(label, answers, label) for label in answers.classes]
-    return _Curves(given, figures.class_lines(answers.classes), f"of {names[row]}, class by class", None)
+    classes = runs[row].classes
+    given = [(label, runs[row], label) for label in classes]
+    version = comparing.version_of([order[row]], [runs[row]])
+    return _Curves(given, version, figures.class_lines(classes), f"of {names[row]}, class by class", None)
 
 
 def _cost(order: list[Candidate], runs: list[Run]) -> None:

@@ -298,10 +298,10 @@ def _pixels(dataset: Dataset) -> None:
             icon=":material/info:",
         )
     _exposure(pixels)
-    _histograms(pixels)
-    _mean_images(pixels)
+    _histograms(dataset, pixels)
+    _mean_images(dataset, pixels)
     if len(pixels.classes) > 1:
-        _differences(pixels)
+        _differences(dataset, pixels)
 
 
 def _exposure(pixels: PixelSummary) -> None:
@@ -324,7 +324,7 @@ def _exposure(pixels: PixelSummary) -> None:
         shell.table(table.round(1), f"exposure-figures-{chosen.lower()}")
 
 
-def _histograms(pixels: PixelSummary) -> None:
+def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
     st.subheader("Which greys does each class use?")
     shares = summary.histogram_shares(pixels)
     black = ", ".join(f"{shell.plain(c)} {share(row[0])}" for c, row in zip(pixels.classes, shares, strict=True))
@@ -333,26 +333,30 @@ def _histograms(pixels: PixelSummary) -> None:
         f"the right. Pure black is margin or lost exposure, not anatomy: {black}. Spikes and combs come from how an "
         "archive stored its films, and a network reads them like a watermark."
     )
-    shell.chart(figures.intensity_lines(shares, pixels.classes), "grey-levels", alt="Grey-level histogram per class")
+    figure = shell.drawn("greys", dataset.version, lambda: figures.intensity_lines(shares, pixels.classes))
+    shell.chart(figure, "grey-levels", alt="Grey-level histogram per class")
 
 
-def _mean_images(pixels: PixelSummary) -> None:
+def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
     st.subheader("What does the average film of a class look like?")
     st.markdown(
         "Every pixel is the mean over all films of the class. Sharp edges mean that films are framed alike; a blur "
         "means that they are not. What stays visible here, such as a margin, a letter or a raised arm, is common to "
         "the class, and any classifier will find it."
     )
-    shell.chart(figures.class_pictures(pixels.means, pixels.classes, "mean"), "mean-images", alt="Mean film per class")
+    figure = shell.drawn("means", dataset.version, lambda: figures.class_pictures(pixels.means, pixels.classes, "mean"))
+    shell.chart(figure, "mean-images", alt="Mean film per class")
     st.markdown(
         "The standard deviation shows where the films of a class differ from each other: bright is where every film is "
         "different. A dark corner is a corner that looks the same in all films of the class."
     )
-    figure = figures.class_pictures(pixels.deviations, pixels.classes, "deviation")
+    figure = shell.drawn(
+        "deviations", dataset.version, lambda: figures.class_pictures(pixels.deviations, pixels.classes, "deviation")
+    )
     shell.chart(figure, "deviation-images", alt="Standard deviation of the films of each class, pixel by pixel")
 
 
-def _differences(pixels: PixelSummary) -> None:
+def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
     st.subheader("Where do the classes differ?")
     table = summary.difference_table(pixels)
     st.markdown(_differences_in_words(table))
@@ -361,7 +365,9 @@ def _differences(pixels: PixelSummary) -> None:
         "the lungs. Differences in corners, shoulders or along the edge are differences in framing, posture and "
         "exposure, that is, in who took the film, and they can give the class away."
     )
-    figure = figures.difference_pictures(summary.mean_differences(pixels))
+    figure = shell.drawn(
+        "differences", dataset.version, lambda: figures.difference_pictures(summary.mean_differences(pixels))
+    )
     shell.chart(figure, "mean-differences", alt="Differences of the mean films, for every pair of classes")
     with st.expander("Figures"):
         shell.table(table.round(1), "mean-differences-figures")

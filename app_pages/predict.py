@@ -2,14 +2,15 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import films, shell
+from app_pages.components import films, predictors, shell
 from app_pages.components.films import Given
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import LARGEST_FILE, fitted, png_bytes
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, ImageError
 from covid_core.figures.prediction import score_bars
 from covid_core.formatting import plural, share
 from covid_core.inference.heatmap import overlaid
@@ -20,6 +21,7 @@ from covid_core.runs.store import Run
 LONGEST_SHOWN = 900  # pixels; larger films are shrunk for the screen, never for the model
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
+REFUSED_SHOWN = 5  # files that cannot be read, each in a box of its own
 MOST_RUNS = 8  # asked at once: more bars than that nobody reads
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
 NOT_CALIBRATED = (
@@ -38,6 +40,7 @@ def page() -> None:
     st.title("What do the models say of this film?")
     answer = st.container()
     chosen = pick_runs(runs)
+    predictors.warm_up(chosen)
     shell.broken_notice(broken)
     given = pick_films(chosen)
     with answer:
@@ -154,65 +157,94 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
 
 
 def show(runs: list[Run], given: list[Given]) -> None:
-    """Refusals first, then one film in full; several films as a table to choose from."""
-    for film in given:
-        if film.film is None:
-            st.error(f"**{shell.plain(film.name)}**: {shell.plain(film.reason)}", icon=":material/block:")
+    """One film in full; several as a table to choose from. What cannot be read is told before."""
     warn_of(runs)
-    readable = [film for film in given if film.film is not None]
-    if not readable:
-        return
+    films.forget_all_but(runs, given)
     with shell.told():
-        answers = films.predictions(runs, readable)
-        film = readable[0] if len(readable) == 1 else pick_from_table(runs, readable, answers)
+        if len(given) == 1:
+            show_film(runs, given[0])
+            return
+        place = st.empty()
+        answers = films.answers(runs, given, lambda known: place.dataframe(so_far(runs, given, known)))
+        place.empty()
+        say_refused([(film, answers.reasons[film.key]) for film in given if film.key in answers.reasons])
+        readable = [film for film in given if film.key not in answers.reasons]
+        film = pick_from_table(runs, readable, answers.said) if readable else None
         if film:
-            show_film(runs, film, {run.id: answers[run.id][film.key] for run in runs})
+            show_film(runs, film)
 
 
-def pick_from_table(runs: list[Run], given: list[Given], answers: dict[str, dict[str, Prediction]]) -> Given | None:
+def say_refused(refused: list[tuple[Given, str]]) -> None:
+    """Each file that cannot be read, with its reason; many are folded up."""
+    place = st.expander(f"{plural(len(refused), 'file')} could not be read") if len(refused) > REFUSED_SHOWN else st
+    for film, reason in refused:
+        place.error(f"**{shell.plain(film.name)}**: {shell.plain(reason)}", icon=":material/block:")
+
+
+def so_far(runs: list[Run], given: list[Given], known: films.Answers) -> pd.DataFrame:
+    """The table of the films that all runs have seen by now."""
+    seen = [film for film in given if all(film.key in known.said[run.id] for run in runs)]
+    return answer_table(runs, seen, known.said)
+
+
+def pick_from_table(runs: list[Run], given: list[Given], said: films.Said) -> Given | None:
     """All films with what each run says; a row opens the film."""
-    table = answer_table(runs, given, answers)
+    table = answer_table(runs, given, said)
     agreed = int(table["Agreement"].eq("all agree").sum())
-    said = f", {agreed} of them with all runs in agreement" if len(runs) > 1 else ""
-    st.markdown(f"{plural(len(given), 'film')} read{said}. Choose a row to see the film.")
+    agreement = f", {agreed} of them with all runs in agreement" if len(runs) > 1 else ""
+    st.markdown(f"{plural(len(given), 'film')} read{agreement}. Choose a row to see the film and its heat map.")
     selection = shell.table(table, "predictions", on_select="rerun", selection_mode="single-row", key="answers")
     rows = selection.selection.rows
-    return given[rows[0]] if rows and rows[0] < len(given) else given[0]
+    return given[rows[0]] if rows and rows[0] < len(given) else None
 
 
-def answer_table(runs: list[Run], given: list[Given], answers: dict[str, dict[str, Prediction]]) -> pd.DataFrame:
+def answer_table(runs: list[Run], given: list[Given], said: films.Said) -> pd.DataFrame:
     """One row per film: the predicted class and its score for every run."""
+    names = unique_names(runs)
     rows = []
     for film in given:
-        said = [answers[run.id][film.key] for run in runs]
+        of_film = [said[run.id][film.key] for run in runs]
         row = {"File": film.name}
-        for name, prediction in zip(unique_names(runs), said, strict=True):
+        for name, prediction in zip(names, of_film, strict=True):
             row[name] = prediction.predicted
             row[f"{name}, score"] = share(float(prediction.scores.max()))
-        row["Agreement"] = "all agree" if len({p.predicted for p in said}) == 1 else "they differ"
+        row["Agreement"] = "all agree" if len({p.predicted for p in of_film}) == 1 else "they differ"
         rows.append(row)
     table = pd.DataFrame(rows)
-    return table if len(runs) > 1 else table.assign(Agreement="")
+    return table if len(runs) > 1 or table.empty else table.assign(Agreement="")
 
 
-def show_film(runs: list[Run], film: Given, said: dict[str, Prediction]) -> None:
-    """The film, its heat map, its scores."""
+def show_film(runs: list[Run], given: Given) -> None:
+    """The film, its heat map, its scores. The first run's scores and map come from one pass."""
+    try:
+        film = films.opened(given)
+    except ImageError as error:
+        say_refused([(given, str(error))])
+        return
+    shown = fitted(film.pixels, LONGEST_SHOWN)
+    said = {run.id: films.explained(run, given, None, shown.shape)[0] for run in runs[:1]}
+    said |= {run.id: films.prediction(run, given) for run in runs[1:]}
     st.markdown(headline(runs, said))
-    if film.label:
-        st.caption(f"Its data set calls it {shell.plain(film.label)}. {trained_on(runs, film)}")
+    if given.label:
+        st.caption(f"Its data set calls it {shell.plain(given.label)}. {trained_on(runs, given)}")
     picture, heat, scores = st.columns([1, 1, 1.15], gap="medium")
-    shown = fitted(film.film.pixels, LONGEST_SHOWN)
     with picture:
-        st.image(png_bytes(shown), caption=shell.plain(film.name), width="stretch", alt=f"Film {film.name}")
+        st.image(png_bytes(shown), caption=shell.plain(given.name), width="stretch", alt=f"Film {given.name}")
         st.caption("Done to the picture: " + ("; ".join(said[runs[0].id].done) or "nothing") + ".")
     with scores:
         show_scores(runs, said)
     with heat:
-        place = st.container()
-        run, label = pick_explained(runs, said)
-        opacity = st.slider("Opacity", 0, 100, 60, step=5, format="%d %%") / 100
-    with place:
-        values = films.predictor(run).heat_map(film.film, label, shown.shape)
+        show_heat(runs, given, said, shown)
+
+
+@st.fragment
+def show_heat(runs: list[Run], given: Given, said: dict[str, Prediction], shown: np.ndarray) -> None:
+    """The heat map and its choices; only this part runs again when one of them is changed."""
+    place = st.container()
+    run, label = pick_explained(runs, said)
+    opacity = st.slider("Opacity", 0, 100, 60, step=5, format="%d %%") / 100
+    with place, shell.told():
+        _, values = films.explained(run, given, label, shown.shape)
         st.image(
             png_bytes(overlaid(shown, values, opacity)),
             caption=f"Grad-CAM: what speaks for {shell.plain(label)}",

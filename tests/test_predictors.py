@@ -72,7 +72,7 @@ def test_a_model_that_could_not_be_opened_is_tried_again(workspace, monkeypatch)
 
 def test_what_was_not_used_for_longest_goes_first(workspace, opened):
     runs = runs_named(workspace, "a", "b", "c", kilobytes=10)
-    kept = Predictors(most_bytes=25_000)
+    kept = Predictors(most_bytes=2 * predictors.WORKSPACE_BYTES + 25_000)
     for run in (runs[0], runs[1], runs[0], runs[2], runs[0], runs[1]):
         kept.of(run)
     assert opened == ["a", "b", "c", "b"]

@@ -1,10 +1,14 @@
 """What the Compare page loads and how it words its tables. Loaded things are kept until a run's files change."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app_pages.components import shelf
 from covid_core import report
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import metrics
@@ -18,6 +22,10 @@ PERCENT = "%.1f %%"  # as formatting.share writes it, but a number, so that the 
 BEST_ROW = "background-color: rgba(86, 180, 233, 0.22)"  # readable on the dark and on the light background
 QUIET_ROW = "color: #8A8F98"
 UNDEFINED = "–"
+KEPT_CANDIDATES = 1000  # about 10 KB each
+KEPT_CURVES = 256  # about 60 KB each for three classes
+LEAPING, SPREAD = 100, 400  # points of a curve at its beginning and along the rest; it is 400 pixels wide
+STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
 SHARES = {
     "train": "Train",
     "validation": "Validation",
@@ -55,32 +63,63 @@ HELP = {
 def load(runs: Iterable[Run], names: Iterable[str]) -> tuple[list[Candidate], list[BrokenRun]]:
     """The runs as candidates, and those whose files cannot be used, with the reason."""
     loaded, broken = [], []
-    for run, name in zip(runs, names, strict=True):
-        try:
-            loaded.append(_candidate(str(run.path), _stamp(run), name, run))
-        except CovidCoreError as error:
-            broken.append(BrokenRun(name, str(error)))
+    with st.spinner("Measuring the runs", show_time=True):  # shown where it takes time: the first time
+        for run, name in zip(runs, names, strict=True):
+            try:
+                loaded.append(replace(_candidate(str(run.path), shelf.stamp_of(run.path), run), name=name))
+            except CovidCoreError as error:
+                broken.append(BrokenRun(name, str(error)))
     return loaded, broken
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _candidate(path: str, stamp: int, name: str, _run: Run) -> Candidate:
-    return candidates.candidate(_run, name)
+@st.cache_resource(max_entries=KEPT_CANDIDATES, show_spinner=False)
+def _candidate(path: str, stamp: str, _run: Run) -> Candidate:
+    """Shared by all sessions and never changed, so it is not copied: 200 copies took 0.2 s."""
+    return candidates.candidate(_run)
 
 
-def test_answers(run: Run) -> metrics.Answers:
-    """The run's answers on the test part, for curves."""
-    return _answers(str(run.path), _stamp(run), run)
+def version_of(chosen: Sequence[Candidate], runs: Sequence[Run]) -> str:
+    """Changes when another run is chosen, is shown under another name, or has a file written."""
+    return "\n".join(
+        f"{candidate.name}\n{run.path}\n{shelf.stamp_of(run.path)}" for candidate, run in zip(chosen, runs, strict=True)
+    )
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _answers(path: str, stamp: int, _run: Run) -> metrics.Answers:
-    return metrics.answers(_run.predictions(), "test")
+class ThresholdCurves(NamedTuple):
+    """A run and a class over all thresholds, on the test part: points of both curves, the PPV of guessing, and why
+    there are no curves, where there are none."""
+
+    roc: pd.DataFrame
+    recall: pd.DataFrame
+    guessing: float
+    undefined: str
 
 
-def _stamp(run: Run) -> int:
-    """Changes whenever the run's predictions are written again; 0 while there are none."""
-    return run.predictions_path.stat().st_mtime_ns if run.predictions_path.is_file() else 0
+def threshold_curves(run: Run, label: str) -> ThresholdCurves:
+    """The curves of one class."""
+    return _curves(str(run.path), shelf.stamp_of(run.path), run)[label]
+
+
+@st.cache_resource(max_entries=KEPT_CURVES, show_spinner=False)
+def _curves(path: str, stamp: str, _run: Run) -> dict[str, ThresholdCurves]:
+    answers = metrics.answers(_run.predictions(), "test")
+    return {
+        label: ThresholdCurves(
+            _drawn(metrics.roc_points(answers, label)),
+            _drawn(metrics.precision_recall_points(answers, label)),
+            metrics.prevalence(answers, label).value,
+            metrics.auroc(answers, label).note,
+        )
+        for label in answers.classes
+    }
+
+
+def _drawn(points: pd.DataFrame) -> pd.DataFrame:
+    """So many points of a curve that no more could be seen: the first, where it leaps, and others evenly spread."""
+    if len(points) <= 2 * LEAPING + SPREAD:
+        return points
+    spread = np.linspace(LEAPING, len(points) - 1, SPREAD).round().astype(int)
+    return points.iloc[np.concatenate([np.arange(LEAPING), spread])].reset_index(drop=True)
 
 
 def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.DataFrame:
@@ -200,7 +239,7 @@ def show_table(
     pinned = {"Model": st.column_config.TextColumn(pinned=True)}
     with st.container(key=f"table-{name}"):
         st.dataframe(
-            frame.style.apply(_row_style, axis=1, best=best, quiet=quiet),
+            _styled(frame, best, quiet) if (best or quiet) and len(frame) <= STYLED_ROWS else frame,
             hide_index=True,
             width="stretch",
             placeholder=UNDEFINED,
@@ -211,6 +250,10 @@ def show_table(
             _download("CSV", lambda: report.to_csv(frame), f"{name}.csv", "text/csv")
             bold = [i for i, model in enumerate(frame["Model"]) if model == best]
             _download("LaTeX", lambda: report.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
+
+
+def _styled(frame: pd.DataFrame, best: str, quiet: str) -> Any:
+    return frame.style.apply(_row_style, axis=1, best=best, quiet=quiet)
 
 
 def _row_style(row: pd.Series, best: str, quiet: str) -> list[str]:

@@ -2,15 +2,14 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import choices, notices, shell
+from app_pages.components import choices, notices, shelf, shell
+from app_pages.components.shelf import ACTIVE, Seen, look
 from covid_core import report
 from covid_core.backbones import backbone_named
 from covid_core.errors import CovidCoreError
@@ -23,7 +22,6 @@ from covid_core.work import cores
 PAGE = "app_pages/train.py"
 POLL = 2  # seconds
 QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
-ACTIVE = (store.QUEUED, store.RUNNING)
 ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
 LABELS = {
     store.QUEUED: ("Waiting", "gray"),
@@ -36,6 +34,7 @@ LABELS = {
 STAGE_LABELS = {
     "decode": "Decode films",
     "weights": "Fetch weights",
+    "tensorflow": "Start TensorFlow",
     "build": "Build the network",
     "export": "Export the network",
     "features": "Frozen part, once per film",
@@ -45,36 +44,6 @@ STAGE_LABELS = {
     "check": "Check the saved model",
 }
 ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A run, the state in which it was found, and its result, empty until there is one."""
-
-    run: Run
-    status: Status
-    result: dict[str, Any]
-
-    @property
-    def is_active(self) -> bool:
-        return self.status.state in ACTIVE
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of test films that it answers rightly, if it is known."""
-        return self.result.get("accuracy", {}).get("test")
-
-
-def look() -> tuple[list[Seen], list[store.BrokenRun]]:
-    """All runs with their states, newest first, and those that cannot be opened."""
-    runs, broken = store.list_runs(shell.workspace())
-    seen = []
-    for run in runs:
-        try:
-            seen.append(Seen(run, run.status(), run.result))
-        except CovidCoreError as error:
-            broken.append(store.BrokenRun(run.id, str(error)))
-    return seen, broken
 
 
 def device_in_words() -> str:
@@ -121,13 +90,12 @@ def watched(draw: Callable[[], None]) -> None:
 def overview() -> None:
     """The answer of the page, and what trains and waits."""
     seen, _ = look()
-    active = [one for one in seen if one.is_active]
+    queue = shelf.queue_of(seen)
     shell.heading("What do I train next?", in_words(seen))
-    if active:
+    if queue:
         with st.container(border=True, key="active-runs"):
-            queue = jobs.training_queue(shell.workspace())
-            for run, status in queue[:QUEUE_SHOWN]:
-                _active_row(run, status)
+            for one in queue[:QUEUE_SHOWN]:
+                _active_row(one)
             if len(queue) > QUEUE_SHOWN:
                 st.caption(f"{plural(len(queue) - QUEUE_SHOWN, 'more run waits', 'more runs wait')}; see Runs below.")
 
@@ -152,23 +120,23 @@ def _progress_in_words(status: Status) -> str:
     return f"{done}, {duration(status.seconds_left)} left" if status.seconds_left is not None else done
 
 
-def _active_row(run: Run, status: Status) -> None:
+def _active_row(one: Seen) -> None:
+    run = one.run
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}**")
-            _bar(run, status)
+            _bar(one)
         with st.container(horizontal=True, width="content"):
             watch_button(run)
             stop_button(run)
 
 
-def _bar(run: Run, status: Status) -> None:
+def _bar(one: Seen) -> None:
     """How far it is, or its place in the queue."""
-    if status.state == store.RUNNING:
-        st.progress(status.progress, _bar_text(run, status))
+    if one.status.state == store.RUNNING:
+        st.progress(one.status.progress, _bar_text(one.run, one.status))
         return
-    before = jobs.place_in_queue(shell.workspace(), run)
-    st.caption("Starts next" if not before else f"Waits; {plural(before, 'run')} before it")
+    st.caption("Starts next" if not one.place else f"Waits; {plural(one.place, 'run')} before it")
 
 
 def _bar_text(run: Run, status: Status) -> str:
@@ -261,8 +229,7 @@ def _state_in_words(one: Seen) -> str:
     label, colour = LABELS[one.status.state]
     words = f":{colour}-badge[{label}]"
     if one.status.state == store.QUEUED:
-        before = jobs.place_in_queue(shell.workspace(), one.run)
-        return f"{words} " + (f"{plural(before, 'run')} before it" if before else "starts next")
+        return f"{words} " + (f"{plural(one.place, 'run')} before it" if one.place else "starts next")
     return words if one.accuracy is None else f"{words} {share(one.accuracy)} of test films right"
 
 
@@ -282,9 +249,8 @@ def back_button() -> None:
 def _draw_run(identifier: str) -> None:
     back_button()
     try:
-        run = store.open_run(shell.workspace(), identifier)
-        one = Seen(run, run.status(), run.result)
-        history = run.history()
+        one = shelf.named(identifier)
+        run, history = one.run, one.run.history()
         outcome = _outcome(one, len(history))
     except CovidCoreError as error:
         shell.heading("Where is this run?", shell.plain(error))
@@ -293,7 +259,7 @@ def _draw_run(identifier: str) -> None:
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
     if run.record["dataset"]["synthetic"]:
         shell.say_synthetic()
-    _facts(run, status, len(history))
+    _facts(one, len(history))
     _actions(one)
     _curves(history, run.id, status.is_final)
     _settings(run)
@@ -306,8 +272,7 @@ def _outcome(one: Seen, epochs_done: int) -> str:
     """The state of a run in a sentence. Raises RunDamaged."""
     status = one.status
     if status.state == store.QUEUED:
-        before = jobs.place_in_queue(shell.workspace(), one.run)
-        return "It starts next." if not before else f"It waits; {plural(before, 'run')} before it."
+        return "It starts next." if not one.place else f"It waits; {plural(one.place, 'run')} before it."
     if status.state == store.RUNNING:
         return f"It trains: **{_progress_in_words(status)}**."
     if status.state == store.COMPLETED:
@@ -336,18 +301,26 @@ def _stopped_sentence(one: Seen, epochs_done: int) -> str:
 def _accuracy_sentence(one: Seen) -> str:
     if one.accuracy is None:
         return ""
-    labels = one.run.split().query("part == 'test'")["label"]
-    largest = labels.value_counts(normalize=True)
+    films, largest, of_films = _test_part(str(one.run.path), one.stamp, one.run)
     return (
-        f"It answers **{share(one.accuracy)}** of {plural(len(labels), 'test film')} rightly; always answering "
-        f"{shell.plain(largest.index[0])} would reach {share(largest.iloc[0])}. Compare says how sure that is."
+        f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; always answering "
+        f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is."
     )
 
 
-def _facts(run: Run, status: Status, epochs_done: int) -> None:
+@st.cache_data(max_entries=64, show_spinner=False)
+def _test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
+    """Films of the test part, its largest class and that class's share. Raises RunDamaged."""
+    labels = _run.split().query("part == 'test'")["label"]
+    largest = labels.value_counts(normalize=True)
+    return len(labels), str(largest.index[0]), float(largest.iloc[0])
+
+
+def _facts(one: Seen, epochs_done: int) -> None:
     """Bar and figures on top."""
+    run, status = one.run, one.status
     if status.state in ACTIVE:
-        _bar(run, status)
+        _bar(one)
     facts = {
         "Epochs done": f"{count(epochs_done)} of {count(run.spec.total_epochs)}",
         "Time spent": duration(status.elapsed),
@@ -434,11 +407,19 @@ def _provenance(one: Seen) -> list[str]:
         has_frozen_part = one.run.spec.mode != "full" and result.get("engine")
         engine = f", frozen part by {shell.plain(result['engine'])}" if has_frozen_part else ""
         lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
+    if result.get("taken_over_from"):
+        lines.append(
+            f"Not trained again: settings and films are those of {result['taken_over_from']}, whose outcome this is. "
+            "Another seed makes another run."
+        )
+    if result.get("reused"):
+        lines.append(f"Kept from earlier runs, so it took no time: {', '.join(result['reused'])}.")
     parity = result.get("parity")
     if parity:
+        by = f" Compared with: {parity['by']}." if "by" in parity else ""
         lines.append(
             f"Saved model and app agree: scores of {plural(parity['films'], 'test film')} differ by "
-            f"{parity['largest_difference']:.1g} at most."
+            f"{parity['largest_difference']:.1g} at most.{by}"
         )
     tuning = result.get("fine_tuning")
     if tuning:

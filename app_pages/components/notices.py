@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from app_pages.components import shell
-from covid_core.errors import CovidCoreError
+from app_pages.components import shelf, shell
 from covid_core.runs import store
 
 POLL = 4  # seconds
@@ -17,41 +16,33 @@ WORDS = {
 
 def watch() -> None:
     """Poll for ended jobs, but only while there is one that has not ended."""
-    if not _active_jobs():
-        announce()
-        return
-    _poll()
+    seen, _ = shelf.look()
+    if any(one.is_active for one in seen):
+        _poll()
+    else:
+        _tell(seen)
 
 
 @st.fragment(run_every=POLL)
 def _poll() -> None:
-    announce()
-    if not _active_jobs():
+    seen, _ = shelf.look()
+    _tell(seen)
+    if not any(one.is_active for one in seen):
         st.rerun()
 
 
 def announce() -> None:
     """Show a toast for each run that ended since this session last looked."""
+    _tell(shelf.look()[0])
+
+
+def _tell(runs: list[shelf.Seen]) -> None:
     seen: dict[str, str] = st.session_state.setdefault("run_states", {})
     first_look = not seen and "run_states_seen" not in st.session_state
     st.session_state["run_states_seen"] = True
-    for name, identifier, state in _states():
+    for one in runs:
+        identifier, state = one.run.id, one.status.state
         if seen.get(identifier, "" if not first_look else state) != state and state in WORDS:
             words, icon = WORDS[state]
-            st.toast(f"{shell.plain(name)} {words}.", icon=icon)
+            st.toast(f"{shell.plain(one.run.name)} {words}.", icon=icon)
         seen[identifier] = state
-
-
-def _states() -> list[tuple[str, str, str]]:
-    runs, _ = store.list_runs(shell.workspace())
-    states = []
-    for run in runs:
-        try:
-            states.append((run.name, run.id, run.status().state))
-        except CovidCoreError:
-            continue  # a damaged run is named where runs are listed
-    return states
-
-
-def _active_jobs() -> bool:
-    return any(state in (store.QUEUED, store.RUNNING) for _, _, state in _states())

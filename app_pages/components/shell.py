@@ -2,13 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from app_pages.components import shelf
 from covid_core import report
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
@@ -111,15 +112,8 @@ def say_synthetic() -> None:
 
 def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
     """Runs that can be compared and can predict, newest first, and the folders that cannot be opened."""
-    runs, broken = store.list_runs(workspace())
-    usable = []
-    for run in runs:
-        try:
-            if run.status().state in store.USABLE and run.result:
-                usable.append(run)
-        except CovidCoreError as error:
-            broken.append(store.BrokenRun(run.id, str(error)))
-    return usable, broken
+    seen, broken = shelf.look()
+    return [one.run for one in seen if one.is_usable], broken
 
 
 def broken_notice(broken: list[store.BrokenRun]) -> None:
@@ -137,6 +131,17 @@ def table(frame: pd.DataFrame, name: str, **options: Any) -> Any:
         "CSV", lambda: report.to_csv(frame), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"
     )
     return shown
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def drawn(what: str, version: str, _draw: Callable[[], go.Figure]) -> go.Figure:
+    """A figure that is drawn once for all sessions, and never changed: Plotly needs 20 to 100 ms for one.
+
+    Args:
+        what: which figure of the app it is, with every choice that it depends on.
+        version: changes whenever its data do.
+    """
+    return _draw()
 
 
 def chart(figure: go.Figure, name: str, **options: Any) -> Any:

@@ -29,7 +29,7 @@ from covid_core.data.images import data_url, jpeg_bytes
 from covid_core.data.split import PARTS, make_split
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, file_size, plural, share
-from covid_core.runs import jobs, store
+from covid_core.runs import jobs
 from covid_core.specs import (
     IMBALANCE_LABELS,
     MODE_LABELS,
@@ -58,6 +58,7 @@ AMOUNT_LABELS = {
     "flip": "Mirrored",
 }
 LARGEST_AMOUNTS = {"rotation": 45, "shift_x": 30, "shift_y": 30, "zoom": 30, "contrast": 50, "brightness": 50}
+KEEP_LABELS = {"best": "Lowest validation loss", "last": "The last"}
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
 MODE_CAPTIONS = {
     "frozen": "Quick: the network runs once per film, then only the head learns.",
@@ -99,8 +100,10 @@ def _details(name: str, chosen: str, icon: str) -> Iterator[None]:
 
 
 def _split_in_short() -> str:
-    validation, test = now("validation"), now("test")
-    return f"{100 - validation - test} / {validation} / {test}, seed {now('split_seed')}"
+    split = parse(SplitSpec, split_fields())
+    parts = " / ".join(f"{100 * part:.0f}" for part in (split.train, split.validation, split.tested))
+    folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
+    return f"{parts}{folds}, seed {split.seed}"
 
 
 def _backbone_in_short() -> str:
@@ -140,11 +143,15 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
     except CovidCoreError as error:
         spec = None
         st.error(shell.plain(error), icon=":material/error:")
+    runs = now("folds") * now("seeds")
+    if spec and runs > 1:
+        st.caption(_repeats_in_words(spec, runs))
     if spec and (spec.backbone, spec.mode, spec.taps) == (default.backbone, default.mode, default.taps):
         st.caption(shell.plain(presets.default_reason(default)))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", placeholder="Named after its backbone", max_chars=80, width=320, **kept("name"))
-        if st.button("Train", type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
+        label = f"Train {plural(runs, 'run')}" if runs > 1 else "Train"
+        if st.button(label, type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
             _start(spec)
     st.caption(live.device_in_words())
 
@@ -162,8 +169,21 @@ def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
     )
 
 
+def _repeats_in_words(spec: TrainingSpec, runs: int) -> str:
+    cost = (
+        "The frozen network runs once for all of them; each costs a head."
+        if spec.mode == "frozen"
+        else "Each trains from the start."
+    )
+    return f"A study of {plural(runs, 'run')}: {plural(now('folds'), 'fold')} x {plural(now('seeds'), 'seed')}. {cost}"
+
+
 def _start(spec: TrainingSpec) -> None:
     with shell.told():
+        if now("folds") * now("seeds") > 1:
+            wanted = presets.repeated(spec, now("folds"), now("seeds"))
+            study = jobs.submit_study(shell.workspace(), wanted)
+            st.switch_page("app_pages/train.py", query_params={"study": study.id})
         run = jobs.submit_training(shell.workspace(), spec.model_copy(update={"name": _free_name(spec)}))
         live.show(run.id)
 
@@ -171,7 +191,7 @@ def _start(spec: TrainingSpec) -> None:
 def _free_name(spec: TrainingSpec) -> str:
     """The name that was given, or the backbone's, with a number where another run has it already."""
     wanted = spec.name.strip() or backbone_named(spec.backbone).label
-    taken = {run.name for run in store.list_runs(shell.workspace())[0]}
+    taken = {one.run.name for one in live.look()[0]}
     names = [wanted, *(f"{wanted} {number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 
@@ -184,7 +204,14 @@ def _split(dataset: Dataset, classes: tuple[str, ...]) -> None:
         st.number_input(
             "Validation, %", 2, 60, help="Films that decide when to stop and which run is best.", **kept("validation")
         )
-        st.number_input("Test, %", 2, 60, help="Films that are only used to report how good a run is.", **kept("test"))
+        st.number_input(
+            "Test, %",
+            2,
+            60,
+            help="Films that are only used to report how good a run is.",
+            disabled=now("folds") > 1,
+            **kept("test"),
+        )
         st.number_input(
             "Films per class",
             0,
@@ -192,13 +219,17 @@ def _split(dataset: Dataset, classes: tuple[str, ...]) -> None:
             **kept("films_per_class"),
         )
         st.number_input("Seed of the split", 0, 2**32 - 1, help=_SPLIT_SEED_HELP, **kept("split_seed"))
+        st.number_input("Folds", 1, presets.MOST_FOLDS, help=_FOLDS_HELP, **kept("folds"))
     split = parse(SplitSpec, split_fields())
-    st.caption(f"Stratified: every part has the same mix of classes. {share(split.train, 0)} remain for training.")
+    first = " The table is the first fold's." if split.folds > 1 else ""
+    remain = f"{share(split.train, 0)} remain for training."
+    st.caption(f"Stratified: every part has the same mix of classes. {remain}{first}")
     st.dataframe(
         _split_table(dataset, classes, split), hide_index=True, width="stretch", alt="Films per part and class"
     )
 
 
+_FOLDS_HELP = "With 5, five runs test every film once, each run another fifth, in place of the share above."
 _SPLIT_SEED_HELP = "Runs with the same seed, shares and classes are tested on the same films and can be compared."
 
 
@@ -352,10 +383,18 @@ def _learning() -> None:
             "Stop early after",
             0,
             1000,
-            help="Epochs without a lower validation loss; 0 never stops early. The best epoch is kept either way.",
+            help="Epochs without a lower validation loss; 0 never stops early.",
             **kept("patience"),
         )
+        st.selectbox(
+            "Epoch to keep",
+            list(KEEP_LABELS),
+            format_func=KEEP_LABELS.__getitem__,
+            help="Whose weights become the model.",
+            **kept("keep"),
+        )
         st.number_input("Seed", 0, 2**32 - 1, help="Of starting weights, order and augmentation.", **kept("seed"))
+        st.number_input("Seeds", 1, 20, help="With 10, ten runs that differ only by chance.", **kept("seeds"))
     st.text_area("Note", placeholder="Why this run?", max_chars=2000, height=80, **kept("note"))
 
 
@@ -401,6 +440,8 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
             unit = "%d°" if name == "rotation" else "%d %%"
             st.slider(AMOUNT_LABELS[name], 0, most, format=unit, **kept(name))
     st.toggle("Mirror half of the films", help="Moves the heart to the right side of the body.", **kept("flip"))
+    if now("mode") == "frozen":
+        st.toggle("Test both sides", help=_BOTH_SIDES_HELP, **kept("test_time_flip"))
     spec = augmentation_spec()
     if spec.is_off:
         st.caption("Nothing is changed now. Move a slider, and changed films appear here.")
@@ -410,6 +451,7 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
     _preview(dataset, classes, spec)
 
 
+_BOTH_SIDES_HELP = "The model answers with the mean of a film and its mirror image. A prediction takes twice as long."
 _VIEWS_HELP = "0 makes one per epoch. Fewer are quicker: each costs one pass through the frozen network."
 
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 
-from covid_core.data.anatomy import make_film
 from covid_core.errors import InvalidChoice
 
 PLANTS = ("corner-tag", "brightness-shift", "near-duplicates", "swapped-labels")
@@ -62,6 +60,8 @@ def _shift_brightness(pixels: np.ndarray, label: str) -> np.ndarray:
 
 def _copy_slightly_changed(film: PhantomFilm, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and mask as after a second export: cropped by 3 %, turned by a degree, another gamma, coding noise."""
+    from scipy import ndimage  # 0.2 s to import, and pages need only the names of the faults
+
     size, turn = len(film.pixels), rng.uniform(-0.02, 0.02)
     matrix = 0.97 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     middle = np.full(2, (size - 1) / 2)
@@ -146,6 +146,8 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
     Raises:
         InvalidChoice: an argument breaks a rule (a ValueError).
     """
+    from covid_core.data.anatomy import make_film  # imports scipy
+
     _check(images, seed, plant, size)
     if not 0 <= index < images:
         raise InvalidChoice(f"`index` must be between 0 and {images - 1}, received: {index}")
