@@ -3,8 +3,10 @@
 import os
 import time
 
+import page_tests
 import pytest
 from made_runs import all_parts, made_run
+from page_tests import words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
@@ -25,20 +27,11 @@ def dataset(workspace, film_folder):
 
 
 def opened(**session: object) -> AppTest:
-    page = AppTest.from_file("../app.py", default_timeout=60)
-    for name, value in session.items():
-        page.session_state[name] = value
-    page.run()
-    assert not page.exception
-    return page
+    return page_tests.opened(session=session)
 
 
 def next_step(page: AppTest) -> str:
     return next(button.label for button in page.button if button.key in ("next-step", "start-phantom"))
-
-
-def words(page: AppTest) -> str:
-    return "\n".join(element.value for kind in (page.markdown, page.caption) for element in kind).replace("\\", "")
 
 
 def test_with_nothing_loaded_it_offers_synthetic_films(workspace):
