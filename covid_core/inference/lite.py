@@ -9,7 +9,13 @@ import numpy as np
 from covid_core.errors import RunDamaged
 from covid_core.work import cores
 
-BATCH = 8  # films per call; larger batches leave the processor's cache and were 5 to 20 % slower on two cores
+BATCH = 4  # films per call; larger batches leave the processor's cache: MobileNetV2 at 128 px was 10 % slower with 8
+LARGE_FILM, LARGE_BATCH = 192, 2  # px and films per call; at 224 px it was 40 % slower with 8
+
+
+def batch_for(size: int) -> int:
+    """How many films of ``size`` pixels one call takes."""
+    return LARGE_BATCH if size >= LARGE_FILM else BATCH
 
 
 class LiteNetwork:
@@ -70,7 +76,8 @@ class LiteTrunk:
 
     def maps(self, films: np.ndarray) -> list[np.ndarray]:
         """Feature maps of uint8 films (n, size, size): one float32 array (n, height, width, channels) per tap."""
-        parts = [self._maps_of_batch(films[start : start + BATCH]) for start in range(0, len(films), BATCH)]
+        batch = batch_for(films.shape[1])
+        parts = [self._maps_of_batch(films[start : start + batch]) for start in range(0, len(films), batch)]
         return parts[0] if len(parts) == 1 else [np.concatenate(tap) for tap in zip(*parts, strict=True)]
 
     def _maps_of_batch(self, films: np.ndarray) -> list[np.ndarray]:

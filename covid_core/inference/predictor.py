@@ -11,7 +11,7 @@ from covid_core.data.images import Film, to_square
 from covid_core.errors import RunDamaged
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import BATCH, LiteTrunk
+from covid_core.inference.lite import LiteTrunk, batch_for
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -96,7 +96,8 @@ class Predictor:
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of uint8 films (n, size, size); the mean of both sides' where the spec asks for both."""
-        batches = [squares[start : start + BATCH] for start in range(0, len(squares), BATCH)]
+        batch = batch_for(self.size)
+        batches = [squares[start : start + batch] for start in range(0, len(squares), batch)]
         return np.concatenate([self._mean_logits([self.maps(side) for side in self._sides(b)]) for b in batches])
 
     def _sides(self, squares: np.ndarray) -> list[np.ndarray]:

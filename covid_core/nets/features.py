@@ -126,7 +126,9 @@ class _Passes:
         """The fastest way to run the trunk here: the GPU where there is one, else LiteRT."""
         if self._engine is None:
             self._engine = (
-                _gpu_engine(self._plan, self._frozen) if self._plan.devices.names else trunk.lite_engine(self._frozen)
+                _gpu_engine(self._plan, self._frozen)
+                if self._plan.devices.names
+                else trunk.lite_engine(self._frozen, self._plan.spec.image_size)
             )
         return self._engine
 

@@ -25,7 +25,7 @@ from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
-from covid_core.nets import devices, features, head_fit, publishing, trunk
+from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit
 from covid_core.nets.head_fit import HeadStage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
@@ -46,6 +46,7 @@ FIT_FROM = {
     "full": 0.05,
 }  # share of a run's time before the fit, as seen on two cores
 FIT_UNTIL = {"frozen": 0.95, "fine_tune": 0.9, "full": 0.9}
+TAIL_BATCH = 32  # films per call of the last layers, whose maps are small
 HEAD, TAIL, ALL = "head", "last layers", "all layers"
 
 
@@ -192,7 +193,7 @@ def _train_tail(plan: Plan) -> Trained:
 
 def _tail_logits(tail: LiteNetwork, head: Head, known: features.Features) -> np.ndarray:
     """Logits of all rows from their boundary activations, as the app will compute them."""
-    batches = np.array_split(np.arange(len(known.rows)), max(1, len(known.rows) // trunk.BATCH))
+    batches = np.array_split(np.arange(len(known.rows)), max(1, len(known.rows) // TAIL_BATCH))
     return np.concatenate([head.logits(head.features(tail.run(known.boundary(rows)))) for rows in batches])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.inference.head import pooled
-from covid_core.inference.lite import BATCH, LiteTrunk
+from covid_core.inference.lite import LiteTrunk, batch_for
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map
 from covid_core.workspace import Workspace
@@ -105,7 +105,7 @@ class Engine:
     parallel: int
 
 
-def lite_engine(trunk: FrozenTrunk) -> Engine:
+def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
     """LiteRT on all cores: one interpreter with one thread per core, which loses less than one with many threads."""
     local = threading.local()
 
@@ -114,7 +114,7 @@ def lite_engine(trunk: FrozenTrunk) -> Engine:
             local.network = LiteTrunk(trunk.path, threads=1)
         return local.network.maps(films)
 
-    return Engine("LiteRT", maps, BATCH, cores())
+    return Engine("LiteRT", maps, batch_for(size), cores())
 
 
 @dataclass(frozen=True)
