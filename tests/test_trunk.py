@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_fits import spec
 
-from covid_core.errors import Stopped
+from covid_core.errors import RunDamaged, Stopped
 from covid_core.files import FileLock
 from covid_core.inference.head import pooled
 from covid_core.nets import trunk
@@ -119,6 +119,14 @@ def test_what_keras_answered_is_kept_as_mean_and_maximum_of_every_channel_of_the
     for tap, answer in zip(taps, answers[:2], strict=True):
         assert np.allclose(tap[:, 0], pooled([answer], "mean"))
         assert np.allclose(tap.reshape(4, -1), pooled([answer], "mean_max"))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_damaged_file_of_a_trunk_is_named(workspace, suffix):
+    made, _, _ = made_trunk(workspace)
+    made.path.with_suffix(suffix).write_bytes(b"{")
+    with pytest.raises(RunDamaged, match=f"key{suffix}, kept of a frozen network, is damaged. Remove it from"):
+        trunk.find(workspace, "key").probe()
 
 
 def test_the_width_counts_the_taps_and_not_the_boundary(workspace):

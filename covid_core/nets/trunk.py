@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from covid_core import cache, files
+from covid_core.errors import RunDamaged
 from covid_core.inference.head import pooled
 from covid_core.inference.lite import LiteTrunk, batch_for
 from covid_core.specs import TrainingSpec
@@ -61,8 +63,11 @@ class FrozenTrunk:
 
         The two rows hold the mean and the maximum of each channel's map, which is all that a head can pool of it.
         """
-        with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as stored:
-            return stored["films"], [stored[f"tap_{number}"] for number in range(self.taps)]
+        try:
+            with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as stored:
+                return stored["films"], [stored[f"tap_{number}"] for number in range(self.taps)]
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise _damaged(self.path.with_suffix(".npz")) from error
 
 
 def key_of(spec: TrainingSpec, weights: Path | None, outputs: tuple[str, ...]) -> str:
@@ -77,9 +82,18 @@ def find(workspace: Workspace, key: str) -> FrozenTrunk | None:
     path = workspace.trunks / f"{key}.tflite"
     if not (path.exists() and path.with_suffix(".npz").exists() and path.with_suffix(".json").exists()):
         return None
-    facts = files.read_json(path.with_suffix(".json"))
-    shapes = tuple(tuple(shape) for shape in facts["shapes"])
-    return FrozenTrunk(key, path, tuple(facts["layers"]), shapes, facts["taps"], facts["layers_behind"])
+    try:
+        facts = files.read_json(path.with_suffix(".json"))
+        shapes = tuple(tuple(shape) for shape in facts["shapes"])
+        return FrozenTrunk(key, path, tuple(facts["layers"]), shapes, facts["taps"], facts["layers_behind"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path.with_suffix(".json")) from error
+
+
+def _damaged(path: Path) -> RunDamaged:
+    return RunDamaged(
+        f"{path.name}, kept of a frozen network, is damaged. Remove it from {path.parent} and start again."
+    )
 
 
 def keep(trunk: FrozenTrunk, films: np.ndarray, answers: Sequence[np.ndarray]) -> None:

@@ -196,11 +196,6 @@ def training_queue(workspace: Workspace) -> list[tuple[Run, store.Status]]:
     return sorted(waiting, key=lambda pair: pair[1].state != store.RUNNING)
 
 
-def place_in_queue(workspace: Workspace, run: Run) -> int:
-    """How many runs are taken before this one."""
-    return next((place for place, (other, _) in enumerate(training_queue(workspace)) if other.id == run.id), 0)
-
-
 def take_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock | None:
     """A free slot for this job, if it is its turn. The caller holds it as long as it works."""
     is_run = isinstance(folder, Run)
