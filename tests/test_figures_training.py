@@ -27,6 +27,10 @@ def test_validation_is_drawn_as_per_cent_only_where_it_is_a_share(quantity, high
     assert max(figure.data[1].y) == highest
 
 
+def test_the_last_epoch_is_marked_where_it_is_kept():
+    assert training.kept_epoch(history(("head", 0.9), ("head", 0.4), ("head", 0.6)), "last") == 2
+
+
 def test_epochs_of_a_second_stage_are_counted_on():
     figure = training.run_curves(history(("head", 0.9), ("last layers", 0.4)), "loss")
     assert list(figure.data[0].x) == [1, 2]

@@ -261,7 +261,7 @@ def _draw_run(identifier: str) -> None:
         shell.say_synthetic()
     _facts(one, len(history))
     _actions(one)
-    _curves(history, run.id, status.is_final)
+    _curves(history, run, status.is_final)
     _settings(run)
     if status.is_final and one.result:
         _result_details(one)
@@ -363,7 +363,7 @@ def _page_button(label: str, page: str, parameter: str, run: Run, icon: str, kin
         st.switch_page(page, query_params={parameter: run.id})
 
 
-def _curves(history: pd.DataFrame, identifier: str, final: bool) -> None:
+def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
     if history.empty:
         st.caption(
             "No epoch was finished, so there are no curves."
@@ -373,9 +373,9 @@ def _curves(history: pd.DataFrame, identifier: str, final: bool) -> None:
         return
     left, right = st.columns(2)
     with left:
-        shell.chart(figures.run_curves(history, "accuracy"), f"accuracy-{identifier}")
+        shell.chart(figures.run_curves(history, "accuracy", run.spec.keep), f"accuracy-{run.id}")
     with right:
-        shell.chart(figures.run_curves(history, "loss"), f"loss-{identifier}")
+        shell.chart(figures.run_curves(history, "loss", run.spec.keep), f"loss-{run.id}")
 
 
 def _settings(run: Run) -> None:

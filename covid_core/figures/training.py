@@ -10,17 +10,17 @@ HEIGHT = 300
 FEWEST_EPOCHS = 5  # width of the axis while there are fewer, so that the first points do not jump
 
 
-def run_curves(history: pd.DataFrame, quantity: str) -> go.Figure:
+def run_curves(history: pd.DataFrame, quantity: str, keep: str = "best") -> go.Figure:
     """``quantity`` ("accuracy" or "loss") of one run over its epochs, on the training and the validation films.
 
     Args:
         history: columns as ``runs.store.HISTORY_COLUMNS``, one row per finished epoch, in order; epochs of all stages
             are counted on. Not empty.
         quantity: which of the two.
+        keep: which epoch's weights are kept, as the spec says: "best" or "last".
 
     Returns:
-        Two lines; a ring where the kept weights come from (lowest validation loss of the last stage) and an upright
-        line where a new stage begins.
+        Two lines; a ring where the kept weights come from and an upright line where a new stage begins.
     """
     scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
     epochs = list(range(1, len(history) + 1))
@@ -38,21 +38,22 @@ def run_curves(history: pd.DataFrame, quantity: str) -> go.Figure:
             marker={"size": 5},
             hovertemplate="epoch %{x}: %{y:" + unit + "<extra>" + name + "</extra>",
         )
-    _mark_kept(figure, history, scale * history[f"val_{quantity}"])
+    _mark_kept(figure, kept_epoch(history, keep), scale * history[f"val_{quantity}"])
     _mark_stages(figure, history["stage"].astype(str).tolist())
     figure.update_xaxes(title="Epoch", range=[0.5, max(FEWEST_EPOCHS, len(history)) + 0.5], tickformat="d")
     figure.update_yaxes(title=LABELS[quantity], ticksuffix=" %" if quantity == "accuracy" else "")
     return settled(figure, height=HEIGHT)
 
 
-def kept_epoch(history: pd.DataFrame) -> int:
-    """Row of the epoch whose weights are kept: the lowest validation loss of the last stage that has begun."""
+def kept_epoch(history: pd.DataFrame, keep: str = "best") -> int:
+    """Row of the epoch whose weights are kept: the last, or the lowest validation loss of the last stage so far."""
+    if keep == "last":
+        return len(history) - 1
     last_stage = history["stage"] == history["stage"].iloc[-1]
     return int(history["val_loss"].where(last_stage).argmin())
 
 
-def _mark_kept(figure: go.Figure, history: pd.DataFrame, values: pd.Series) -> None:
-    row = kept_epoch(history)
+def _mark_kept(figure: go.Figure, row: int, values: pd.Series) -> None:
     figure.add_scatter(
         x=[row + 1],
         y=[values.iloc[row]],
