@@ -227,6 +227,8 @@ class TrainingSpec(Spec):
             parts.append("weights from a file")
         if not self.augmentation.is_off:
             parts.append("augmentation")
+        if self.keep == "last":
+            parts.append("last epoch kept")
         if self.test_time_flip:
             parts.append("mirrored copy at test")
         if self.imbalance != "none":

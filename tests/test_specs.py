@@ -107,6 +107,7 @@ def test_total_epochs_count_both_stages():
         ({"imbalance": "none", "taps": "last", "weights": "random"}, "frozen backbone, random start"),
         ({"backbone": "baseline_cnn"}, "trained from scratch, class weights"),
         ({"imbalance": "none", "test_time_flip": True}, "frozen backbone, middle layers, mirrored copy at test"),
+        ({"imbalance": "none", "keep": "last"}, "frozen backbone, middle layers, last epoch kept"),
         (FINE, "last 10 layers fine-tuned at 1e-05, class weights"),
         ({"taps": "last", "weights": "file:/a.h5", "augmentation": {"flip": True}, "imbalance": "oversample"},)
         + ("frozen backbone, weights from a file, augmentation, oversample",),
