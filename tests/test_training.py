@@ -202,7 +202,7 @@ def test_a_run_whose_trunk_answers_otherwise_than_keras_did_is_refused(place, da
 
 
 def test_features_of_a_known_trunk_are_not_computed_again(place, dataset, first, monkeypatch):
-    def never(_trunk: object) -> trunk.Engine:
+    def never(frozen, size):
         return trunk.Engine("none", lambda films: pytest.fail("computed again"), 8, 1)
 
     monkeypatch.setattr(trunk, "lite_engine", never)
