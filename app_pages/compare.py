@@ -105,7 +105,8 @@ def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
     _remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
     if chosen == by_default and len(chosen) < len(ids):
         which = "of this study" if study else "tested on the newest run's films"
-        st.caption(f"The newest {count(len(chosen))} {which}; {count(len(ids))} can be chosen.")
+        newest = f"{count(len(chosen))} {which}" if len(chosen) > 1 else "run"
+        st.caption(f"The newest {newest}; {count(len(ids))} can be chosen.")
     return chosen
 
 
