@@ -7,8 +7,7 @@ import numpy as np
 
 from covid_core.inference.head import softmax
 from covid_core.nets import head_fit
-from covid_core.nets.fitting import Fit
-from covid_core.nets.head_fit import HeadStage
+from covid_core.nets.fitting import Fit, Stage
 from covid_core.specs import TrainingSpec
 from covid_core.work import silent
 
@@ -75,7 +74,7 @@ class HeadTraining:
         }
 
     def run_stage(self, number: int) -> None:
-        self.answer = head_fit.run(self.fit, number, HeadStage(**self.stage_fields()), "mean")
+        self.answer = head_fit.run(self.fit, number, Stage(**self.stage_fields()), "mean")
 
     def run(self, stages: int = 1) -> "HeadTraining":
         """Take up what was left and do the stages."""
@@ -117,7 +116,7 @@ class KerasTraining(HeadTraining):
     def run_stage(self, number: int) -> None:
         from covid_core.nets import keras_fit, model
 
-        stage = keras_fit.Stage(model=self.model, workers=self.workers, **self.stage_fields())
+        stage = keras_fit.NetworkStage(model=self.model, workers=self.workers, **self.stage_fields())
         keras_fit.run(self.fit, number, stage)
         self.answer = model.head_arrays(self.model, "mean")
 

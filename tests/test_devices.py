@@ -35,7 +35,7 @@ with devices.training():
     trained = build()
     before = [weight.copy() for weight in trained.get_weights()]
     fit = Fit(spec, Path(sys.argv[1]) / "checkpoint.npz", rows.append, silent)
-    stage = keras_fit.Stage(
+    stage = keras_fit.NetworkStage(
         name="all", model=trained, inputs=lambda at, epoch: films[at], labels=labels,
         order=lambda epoch: np.arange(16), validation=lambda at: films[at], validation_labels=labels,
         learning_rate=0.01, epochs=1,

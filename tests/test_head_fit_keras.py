@@ -9,8 +9,8 @@ import tensorflow as tf
 from made_fits import spec
 
 from covid_core.nets import head_fit, keras_fit, model
-from covid_core.nets.fitting import Fit
-from covid_core.nets.head_fit import HeadStage, Network
+from covid_core.nets.fitting import Fit, Stage
+from covid_core.nets.head_fit import Network
 from covid_core.nets.trunk import relative_difference
 from covid_core.specs import TrainingSpec
 from covid_core.work import silent
@@ -61,7 +61,7 @@ class Problem:
     def by_numpy(self, chosen: TrainingSpec, path: Path) -> float:
         x, y = self.features[self.train], self.labels[self.train]
         held, held_labels = self.features[self.validation], self.labels[self.validation]
-        stage = HeadStage(
+        stage = Stage(
             name="head",
             inputs=lambda rows, _epoch: x[rows],
             labels=y,

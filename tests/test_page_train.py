@@ -464,6 +464,12 @@ def test_a_run_says_what_it_found_ready(workspace):
     assert "Kept from earlier runs, so it took no time: frozen network, features." in words(at(run=run.id))
 
 
+def test_a_run_says_what_it_found_ready_had_taken(workspace):
+    result = {"accuracy": {"test": 5 / 6}, "reused": {"frozen network": 4.0, "features": None}}
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
+    assert "so it took no time: frozen network (4.0 s), features." in words(at(run=run.id))
+
+
 def test_an_address_of_a_run_that_is_gone_is_told(workspace):
     assert "There is no run with the id 'gone'" in words(at(run="gone"))
 

@@ -145,7 +145,7 @@ def scores_by_keras(run: Run, films: np.ndarray) -> np.ndarray:
 def test_the_first_run_on_a_trunk_has_keras_load_and_check_the_saved_model(first):
     assert first.result["parity"]["by"] == publishing.BY_LOADING
     assert first.result["parity"]["largest_difference"] < 1e-5
-    assert first.result["reused"] == []
+    assert first.result["reused"] == {}
 
 
 def test_a_result_has_seconds_of_every_stage(first):
@@ -159,6 +159,12 @@ def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
     assert second.history()["epoch"].tolist() == [1, 2, 3]
     assert "features" in second.result["reused"]
     assert not {"tensorflow", "build", "export"} & set(second.result["seconds"])
+
+
+def test_a_later_run_says_what_the_parts_that_it_found_had_taken(first, second):
+    seconds, reused = first.result["seconds"], second.result["reused"]
+    assert reused["frozen network"] == seconds["export"]
+    assert 0 < reused["features"] <= seconds["features"]
 
 
 def test_what_was_trained_without_tensorflow_is_checked_against_kerass_own_features(second):

@@ -56,6 +56,31 @@ def kept(workspace: Workspace, wanted: Wanted) -> list[int]:
     return [row for row in range(FILMS) if trunk.has_all(workspace, wanted, FILMS, np.array([row]))]
 
 
+# What it took
+
+
+def test_what_computing_features_took_stands_beside_them(tmp_path):
+    workspace = Workspace(tmp_path)
+    Asking(workspace).ask([0, 1, 2])
+    assert trunk.seconds_it_took(trunk.path_of(workspace, MEANS.name), 3) >= 0
+
+
+def test_seconds_of_several_passes_are_told_for_as_many_films_as_are_asked_for(tmp_path):
+    trunk.note_seconds(tmp_path / "features.f32", 3.0, 10)
+    trunk.note_seconds(tmp_path / "features.f32", 1.0, 10)
+    assert trunk.seconds_it_took(tmp_path / "features.f32", 5) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("noted", ["", "{", "{}", '{"seconds": 1, "times": 0}', "[]"])
+def test_seconds_that_nobody_can_read_are_not_a_number(tmp_path, noted):
+    (tmp_path / "features.took").write_text(noted)
+    assert np.isnan(trunk.seconds_it_took(tmp_path / "features.f32"))
+
+
+def test_seconds_of_what_an_earlier_version_kept_are_not_a_number(tmp_path):
+    assert np.isnan(trunk.seconds_it_took(tmp_path / "features.f32"))
+
+
 # Keys
 
 

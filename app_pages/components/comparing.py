@@ -194,6 +194,7 @@ def cost_view(table: pd.DataFrame) -> pd.DataFrame:
         {
             "Model": table["name"],
             "Training time (s)": table["training_seconds"],
+            "Waited (s)": table["waited_seconds"],
             "Fit alone (s)": table["fit_seconds"],
             "Epochs done": table["epochs_done"],
             "Parameters": table["parameters"],
@@ -207,7 +208,12 @@ def cost_view(table: pd.DataFrame) -> pd.DataFrame:
 
 COST_CONFIG = {
     "Training time (s)": st.column_config.NumberColumn(
-        format="%.1f", help="All steps, from decoding the films to the last check. What was cached took no time again."
+        format="%.1f",
+        help="From decoding the films to the last check, as if nothing had been kept of earlier runs, and without "
+        "TensorFlow's start. Empty where an earlier version did not note what the kept parts had taken.",
+    ),
+    "Waited (s)": st.column_config.NumberColumn(
+        format="%.1f", help="What it took as it went: features and networks kept of earlier runs took no time again."
     ),
     "Fit alone (s)": st.column_config.NumberColumn(format="%.1f", help="The epochs alone."),
     "Epochs done": st.column_config.NumberColumn(format="%d"),
@@ -270,14 +276,15 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
     shares = {*SHARES.values(), *CLASS_SHARES.values()}
     words = {
         "Training time (s)": duration,
+        "Waited (s)": duration,
         "Fit alone (s)": duration,
         "Model file (MB)": lambda megabytes: file_size(1e6 * megabytes) if megabytes == megabytes else UNDEFINED,
         "Time per film (ms)": milliseconds,
     }
     by_column = {name: words.get(name) or (_share_of_hundred if name in shares else None) for name in frame.columns}
     changed = {name: frame[name].map(how) for name, how in by_column.items() if how}
-    plain_names = {"Training time (s)": "Training time", "Fit alone (s)": "Fit alone", "Model file (MB)": "Model file"}
-    return frame.assign(**changed).rename(columns={**plain_names, "Time per film (ms)": "Time per film"})
+    without_units = {name: name.partition(" (")[0] for name in words}
+    return frame.assign(**changed).rename(columns=without_units)
 
 
 def _share_of_hundred(value: float) -> str:

@@ -1,7 +1,7 @@
 """Runs as they are now: states in words, the one fragment that polls, and the view of a single run."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -413,7 +413,7 @@ def _provenance(one: Seen) -> list[str]:
             "Another seed makes another run."
         )
     if result.get("reused"):
-        lines.append(f"Kept from earlier runs, so it took no time: {', '.join(result['reused'])}.")
+        lines.append(f"Kept from earlier runs, so it took no time: {_reused_in_words(result['reused'])}.")
     parity = result.get("parity")
     if parity:
         by = f" Compared with: {parity['by']}." if "by" in parity else ""
@@ -425,6 +425,12 @@ def _provenance(one: Seen) -> list[str]:
     if tuning:
         lines.append(f"Layers fine-tuned: {tuning['layers_trained']}, asked for: {tuning['layers_asked']}.")
     return lines
+
+
+def _reused_in_words(reused: Mapping[str, float | None] | Sequence[str]) -> str:
+    """What was kept, with what it had taken where that was noted; earlier versions only list the names."""
+    took = reused if isinstance(reused, Mapping) else dict.fromkeys(reused)
+    return ", ".join(f"{name} ({duration(took[name])})" if took[name] is not None else name for name in took)
 
 
 def _log(run: Run, expanded: bool) -> None:

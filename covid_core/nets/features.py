@@ -69,13 +69,15 @@ def frozen_trunk(plan: Plan) -> FrozenTrunk:
     key = trunk.key_of(spec, plan.start, (*taps, *([f"before the last {cut}"] if cut else [])))
     found = trunk.find(plan.workspace, key)
     if found is not None:
-        plan.reused.append("frozen network")
+        plan.reuse("frozen network", trunk.seconds_it_took(found.path))
         return found
     plan.report(0.02, "Starting TensorFlow to export the frozen network, once")
     network = plan.trunk()
     from covid_core.nets import export
 
-    return plan.clock.timed("export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut))
+    made = plan.clock.timed("export", lambda: export.export_trunk(plan.workspace, key, network, len(taps), cut))
+    trunk.note_seconds(made.path, plan.clock.seconds["export"])
+    return made
 
 
 def _cut(spec: TrainingSpec) -> int:
@@ -142,8 +144,8 @@ class _Passes:
         plan, pooling = self._plan, self._plan.spec.head.pooling
         wanted = trunk.pooled_features(self._frozen, pooling, f"{self._name()}-{pooling}{what}")
         needed = [wanted, edge] if must else [wanted]
-        if not what and all(trunk.has_all(plan.workspace, one, len(plan.films.pixels), rows) for one in needed):
-            plan.reused.append("features")
+        if all(trunk.has_all(plan.workspace, one, len(plan.films.pixels), rows) for one in needed):
+            plan.reuse("features", trunk.seconds_it_took(trunk.path_of(plan.workspace, wanted.name), len(rows)))
         extra = [edge] if edge and not must and _is_small(edge, len(rows)) else []
         return trunk.cached_features(
             plan.workspace,

@@ -18,6 +18,29 @@ from covid_core.work import Progress
 Row = dict[str, float | int | str]
 """One finished epoch, as it stands in the history."""
 
+Inputs = Callable[[np.ndarray, int], np.ndarray]
+"""Positions of films in the training part, and the epoch (from 0), to what is learned from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a fit.
+
+    ``inputs`` gives what positions in ``labels`` are learned from; ``order`` gives the positions that an epoch goes
+    through. ``validation`` gives the same for positions in ``validation_labels``. ``sample_weights`` has one number
+    per position in ``labels``.
+    """
+
+    name: str
+    inputs: Inputs
+    labels: np.ndarray
+    order: Callable[[int], np.ndarray]
+    validation: Callable[[np.ndarray], np.ndarray]
+    validation_labels: np.ndarray
+    learning_rate: float
+    epochs: int
+    sample_weights: np.ndarray | None = None
+
 
 @dataclass
 class Memory:

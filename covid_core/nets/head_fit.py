@@ -7,36 +7,17 @@ logits) and optimizers, epoch by epoch; random numbers are NumPy's, so results e
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from covid_core.errors import Stopped
 from covid_core.inference.head import Head, softmax
-from covid_core.nets.fitting import Fit, Row, check_loss
+from covid_core.nets.fitting import Fit, Row, Stage, check_loss
 from covid_core.nets.optimizers import Optimizer
-
-Inputs = Callable[[np.ndarray, int], np.ndarray]
-"""Positions of films in the training part, and the epoch (from 0), to float32 features (n, d)."""
 
 CHECKPOINT_EVERY = 2.0  # seconds; an epoch takes less than that, and writing it to the disk would take longer
 BLOCK = 1024  # validation films at once
-
-
-@dataclass(frozen=True)
-class HeadStage:
-    """One stage: as ``keras_fit.Stage``, on features. ``validation`` gives features of validation positions."""
-
-    name: str
-    inputs: Inputs
-    labels: np.ndarray
-    order: Callable[[int], np.ndarray]
-    validation: Callable[[np.ndarray], np.ndarray]
-    validation_labels: np.ndarray
-    learning_rate: float
-    epochs: int
-    sample_weights: np.ndarray | None = None
 
 
 class Network:
@@ -109,10 +90,11 @@ def _loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) ->
     return scores, float(losses.mean()), right
 
 
-def run(fit: Fit, number: int, stage: HeadStage, pooling: str) -> Head:
+def run(fit: Fit, number: int, stage: Stage, pooling: str) -> Head:
     """Fit a head, or take up what an interrupted attempt left of it. Returns the head of the best epoch.
 
-    A stop is remembered in ``fit.was_stopped``. Raises RunError when the loss is not a number.
+    The stage gives float32 features (n, d). A stop is remembered in ``fit.was_stopped``. Raises RunError when the loss
+    is not a number.
     """
     width = stage.inputs(np.arange(1), 0).shape[1]
     network = Network((width, *fit.spec.head.units, len(fit.spec.classes)), fit.spec.head.dropout)
@@ -135,7 +117,7 @@ def run(fit: Fit, number: int, stage: HeadStage, pooling: str) -> Head:
     return network.head(pooling)
 
 
-def _fit(fit: Fit, number: int, stage: HeadStage, network: Network, optimizer: Optimizer) -> None:
+def _fit(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optimizer) -> None:
     """All epochs that are left. Progress is told, and a stop noticed, between epochs: each takes a moment."""
     saved = time.monotonic()
     fit.tell(stage.name, fit.memory.epoch, stage.epochs)
@@ -150,7 +132,7 @@ def _fit(fit: Fit, number: int, stage: HeadStage, network: Network, optimizer: O
         fit.tell(stage.name, epoch + 1, stage.epochs)
 
 
-def _epoch(fit: Fit, number: int, stage: HeadStage, network: Network, optimizer: Optimizer, epoch: int) -> Row:
+def _epoch(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optimizer, epoch: int) -> Row:
     rng = np.random.default_rng((fit.spec.seed, number, epoch))  # by epoch, so that a resumed fit draws the same
     total, right, seen = 0.0, 0, 0
     for batch, rows in enumerate(_batches(stage.order(epoch), fit.spec.batch_size), start=1):
@@ -175,7 +157,7 @@ def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (order[start : start + size] for start in range(0, len(order), size))
 
 
-def _validate(stage: HeadStage, network: Network) -> tuple[float, float]:
+def _validate(stage: Stage, network: Network) -> tuple[float, float]:
     """Mean loss and accuracy over the validation part, without dropout and without weights."""
     head, total, right = network.head(""), 0.0, 0
     count = len(stage.validation_labels)

@@ -2,48 +2,30 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from covid_core.errors import Stopped
-from covid_core.nets.fitting import Fit, Row, Stored, check_loss
+from covid_core.nets.fitting import Fit, Row, Stage, Stored, check_loss
 from covid_core.specs import TrainingSpec
-
-Inputs = Callable[[np.ndarray, int], np.ndarray]
-"""Positions of films in the training part, and the epoch (from 0), to what the model takes."""
 
 VALIDATION_BATCH = 64
 
 
-@dataclass
-class Stage:
-    """One stage of a fit.
+@dataclass(frozen=True, kw_only=True)
+class NetworkStage(Stage):
+    """A stage that fits a Keras model, whose input ``inputs`` and ``validation`` give, in ``workers`` threads."""
 
-    ``inputs`` gives the model's input for positions in ``labels``; ``order`` gives the positions that an epoch goes
-    through. ``validation`` gives the input for positions in ``validation_labels``. ``sample_weights`` has one number
-    per position.
-    """
-
-    name: str
     model: keras.Model
-    inputs: Inputs
-    labels: np.ndarray
-    order: Callable[[int], np.ndarray]
-    validation: Callable[[np.ndarray], np.ndarray]
-    validation_labels: np.ndarray
-    learning_rate: float
-    epochs: int
-    sample_weights: np.ndarray | None = None
     workers: int = 1
 
 
 class Batches(keras.utils.PyDataset):
     """Batches of one epoch, in an order that depends only on the seed and the epoch, so a resumed fit sees the same."""
 
-    def __init__(self, stage: Stage, batch_size: int, first_epoch: int):
+    def __init__(self, stage: NetworkStage, batch_size: int, first_epoch: int):
         super().__init__(workers=stage.workers, use_multiprocessing=False)
         self._stage = stage
         self._size = batch_size
@@ -67,7 +49,7 @@ class Batches(keras.utils.PyDataset):
 class Held(keras.utils.PyDataset):
     """Validation films in their order, a batch at a time, so that they need not fit into memory."""
 
-    def __init__(self, stage: Stage, batch_size: int):
+    def __init__(self, stage: NetworkStage, batch_size: int):
         super().__init__()
         self._stage = stage
         self._size = batch_size
@@ -80,7 +62,7 @@ class Held(keras.utils.PyDataset):
         return self._stage.validation(rows), self._stage.validation_labels[rows]
 
 
-def run(fit: Fit, number: int, stage: Stage) -> None:
+def run(fit: Fit, number: int, stage: NetworkStage) -> None:
     """Fit one stage, or skip it when the checkpoint is past it. Afterwards the model has its best weights.
 
     A stop is remembered in ``fit.was_stopped``; later stages are then skipped. Raises RunError when the loss is not a
@@ -102,7 +84,7 @@ def run(fit: Fit, number: int, stage: Stage) -> None:
     stage.model.set_weights(fit.memory.best or before)  # stopped in its first epoch, a stage changes nothing
 
 
-def _fit(fit: Fit, stage: Stage) -> None:
+def _fit(fit: Fit, stage: NetworkStage) -> None:
     first = fit.memory.epoch
     batches = Batches(stage, fit.spec.batch_size, first)
     try:
@@ -122,7 +104,7 @@ def _fit(fit: Fit, stage: Stage) -> None:
 class _Watch(keras.callbacks.Callback):
     """Tells every step, notices a stop and a loss that is not a number, and closes each epoch."""
 
-    def __init__(self, fit: Fit, stage: Stage, batches: Batches):
+    def __init__(self, fit: Fit, stage: NetworkStage, batches: Batches):
         super().__init__()
         self._fit = fit
         self._stage = stage

@@ -59,8 +59,8 @@ class Plan:
     """What the three ways of training share.
 
     ``start`` is the file that the trunk starts from, or None for a random start. ``reused`` names what earlier runs had
-    left, which took no time. ``built`` is the Keras trunk, once something needs it: a frozen run whose trunk is known
-    never does.
+    left, with the seconds that it took them (nan where nobody noted it). ``built`` is the Keras trunk, once something
+    needs it: a frozen run whose trunk is known never does.
     """
 
     workspace: Workspace
@@ -73,7 +73,7 @@ class Plan:
     report_end: Progress
     devices: Devices
     scratch: list[Path] = field(default_factory=list)
-    reused: list[str] = field(default_factory=list)
+    reused: dict[str, float] = field(default_factory=dict)
     built: "keras.Model | None" = None
 
     @property
@@ -84,6 +84,10 @@ class Plan:
     def device(self) -> str:
         """What trained, in words: only a training of all layers is spread over several GPUs."""
         return self.devices.label if self.spec.mode == "full" or not self.devices.names else "1 GPU"
+
+    def reuse(self, name: str, seconds: float) -> None:
+        """Note that something was there already, and what it once took."""
+        self.reused[name] = self.reused.get(name, 0.0) + seconds
 
     def trunk(self) -> "keras.Model":
         """The Keras trunk, built when it is first asked for."""

@@ -1,5 +1,6 @@
 """A trained network becomes the files of a run, and is checked before it counts."""
 
+import math
 import platform
 import time
 from importlib import metadata
@@ -63,7 +64,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "model_bytes": run.model_path.stat().st_size,
             "milliseconds_per_film": _milliseconds(predictor, plan.films),
             "engine": trained.engine,
-            "reused": plan.reused,
+            "reused": {name: None if math.isnan(took) else round(took, 3) for name, took in plan.reused.items()},
             "device": plan.device,
             "versions": _versions(),
             **trained.facts,

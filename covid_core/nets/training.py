@@ -12,7 +12,7 @@ Three ways, by mode:
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,7 @@ from covid_core.errors import DataError, Stopped
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
 from covid_core.nets import devices, features, head_fit, publishing
-from covid_core.nets.fitting import Fit
-from covid_core.nets.head_fit import HeadStage
+from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
@@ -37,7 +36,7 @@ from covid_core.workspace import Workspace
 if TYPE_CHECKING:
     import keras
 
-    from covid_core.nets.keras_fit import Stage
+    from covid_core.nets.keras_fit import NetworkStage
 
 SMALLEST_DEVIATION = 1.0  # of the mean deviation; features that vary less are not scaled up, nor their rounding errors
 FIT_FROM = {
@@ -146,20 +145,28 @@ def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
 
 
-def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> HeadStage:
+def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:
     train, validation = plan.films.part("train"), plan.films.part("validation")
-    labels = plan.films.labels
-    return HeadStage(
+    return Stage(
         name=HEAD,
         inputs=lambda rows, epoch: scaled(known.seen(train[rows], epoch)),
-        labels=labels[train],
-        order=_order(plan.spec, labels[train], 0),
         validation=lambda rows: scaled(known.plain(validation[rows])),
-        validation_labels=labels[validation],
         learning_rate=plan.spec.learning_rate,
         epochs=plan.spec.epochs,
-        sample_weights=_sample_weights(plan.spec, labels[train]),
+        **_labelled(plan, 0),
     )
+
+
+def _labelled(plan: Plan, number: int) -> dict[str, Any]:
+    """What the ``number``-th stage of any kind is to answer, in which order, and what each film counts."""
+    labels = plan.films.labels
+    learned = labels[plan.films.part("train")]
+    return {
+        "labels": learned,
+        "order": _order(plan.spec, learned, number),
+        "validation_labels": labels[plan.films.part("validation")],
+        "sample_weights": _sample_weights(plan.spec, learned),
+    }
 
 
 # Fine-tuning
@@ -197,23 +204,19 @@ def _tail_logits(tail: LiteNetwork, head: Head, known: features.Features) -> np.
     return np.concatenate([head.logits(head.features(tail.run(known.boundary(rows)))) for rows in batches])
 
 
-def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Features) -> "Stage":
+def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Features) -> "NetworkStage":
     """Tail and head on cached activations."""
-    from covid_core.nets.keras_fit import Stage
+    from covid_core.nets.keras_fit import NetworkStage
 
-    films, spec = plan.films, plan.spec
-    train, validation = films.part("train"), films.part("validation")
-    return Stage(
+    train, validation = plan.films.part("train"), plan.films.part("validation")
+    return NetworkStage(
         name=TAIL,
         model=classifier,
         inputs=lambda rows, _epoch: known.boundary(train[rows]),
-        labels=films.labels[train],
-        order=_order(spec, films.labels[train], 1),
         validation=lambda rows: known.boundary(validation[rows]),
-        validation_labels=films.labels[validation],
-        learning_rate=spec.fine_tuning.learning_rate,
-        epochs=spec.fine_tuning.epochs,
-        sample_weights=_sample_weights(spec, films.labels[train]),
+        learning_rate=plan.spec.fine_tuning.learning_rate,
+        epochs=plan.spec.fine_tuning.epochs,
+        **_labelled(plan, 1),
     )
 
 
@@ -250,9 +253,9 @@ def _untrained(spec: TrainingSpec) -> "tuple[keras.Model, keras.Model]":
 
 def _pixel_stage(
     plan: Plan, name: str, classifier: "keras.Model", learning_rate: float, epochs: int, number: int
-) -> "Stage":
+) -> "NetworkStage":
     """A stage that goes through the whole network, films augmented anew in every epoch."""
-    from covid_core.nets.keras_fit import Stage
+    from covid_core.nets.keras_fit import NetworkStage
 
     films, spec = plan.films, plan.spec
     train, validation = films.part("train"), films.part("validation")
@@ -261,17 +264,14 @@ def _pixel_stage(
         chosen = films.rows[train[rows]]
         return augment.view(films.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
 
-    return Stage(
+    return NetworkStage(
         name=name,
         model=classifier,
         inputs=inputs,
-        labels=films.labels[train],
-        order=_order(spec, films.labels[train], number),
         validation=lambda rows: films.pixels[films.rows[validation[rows]]][..., None],
-        validation_labels=films.labels[validation],
         learning_rate=learning_rate,
         epochs=epochs,
-        sample_weights=_sample_weights(spec, films.labels[train]),
+        **_labelled(plan, number),
         workers=1 if spec.augmentation.is_off else min(2, cores()),
     )
 

@@ -2,10 +2,12 @@
 
 Exported networks lie in ``workspace.trunks``, one group of files per key: ``KEY.tflite``, ``KEY.json`` (its outputs)
 and ``KEY.npz`` (what Keras itself answers for some synthetic films). Features lie in ``workspace.features``, one row
-per film of a data set; a row that is not computed yet is NaN.
+per film of a data set; a row that is not computed yet is NaN. Beside both stands what they took (``NAME.took``): a
+run that finds them there can say what it would have cost without.
 """
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +34,7 @@ Films = Callable[[np.ndarray], np.ndarray]
 
 RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing pooled
 FORMAT = "2"  # of the files of a trunk
+TOOK = ".took"  # JSON: seconds, and for how many exports or films
 LOCK_POLL = 0.3  # seconds between looks at features that another worker computes
 
 
@@ -182,6 +185,7 @@ def cached_features(
         float32 memory maps (count, width) of all films, one per ``wanted``; only ``rows`` are sure to be computed.
     """
     with _alone(workspace, wanted[0].name, progress):
+        began = time.monotonic()
         tables = [_open_table(path_of(workspace, one.name), count, one.width) for one in wanted]
         missing = rows[np.any([np.isnan(table[rows, 0]) for table in tables], axis=0)]
         if len(missing):
@@ -190,8 +194,11 @@ def cached_features(
             cache.make_room(workspace, sum(one.width for one in everything) * 4 * len(missing), keep=paths)
             more = [_open_table(path_of(workspace, one.name), count, one.width) for one in by_the_way]
             _compute(list(zip(everything, [*tables, *more], strict=True)), missing, films, engine(), progress)
-    for one in wanted:
-        cache.touch(path_of(workspace, one.name))
+            for path in paths:
+                note_seconds(path, time.monotonic() - began, len(missing))
+    for path in (path_of(workspace, one.name) for one in wanted):
+        cache.touch(path)
+        cache.touch(path.with_suffix(TOOK))
     return tables
 
 
@@ -206,6 +213,28 @@ def has_all(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) 
 def path_of(workspace: Workspace, name: str) -> Path:
     """Where features of that name lie."""
     return workspace.features / f"{name}.f32"
+
+
+def note_seconds(path: Path, seconds: float, times: int = 1) -> None:
+    """Add to what stands beside a kept file: seconds that computing took, so many times (or for so many films)."""
+    before = _noted(path) or {"seconds": 0.0, "times": 0}
+    now = {"seconds": round(before["seconds"] + seconds, 3), "times": before["times"] + times}
+    files.write_json(path.with_suffix(TOOK), now)
+
+
+def seconds_it_took(path: Path, times: int = 1) -> float:
+    """Seconds that computing what is kept took, for once (or for so many films); nan where nobody noted it."""
+    noted = _noted(path)
+    return noted["seconds"] / noted["times"] * times if noted else math.nan
+
+
+def _noted(path: Path) -> dict[str, float] | None:
+    """What was noted; None where an earlier version kept the file, or the note is gone or damaged: it is only told."""
+    try:
+        noted = files.read_json(path.with_suffix(TOOK))
+        return {"seconds": float(noted["seconds"]), "times": int(noted["times"])} if noted["times"] > 0 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class _alone:

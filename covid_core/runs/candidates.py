@@ -13,10 +13,12 @@ from covid_core.evaluation.comparison import Assessment, Candidate
 from covid_core.formatting import plural, share
 from covid_core.runs.store import Run
 
+STARTING = ("tensorflow", "build")  # stages: TensorFlow's start, and networks that Keras builds
 STOPPED_EARLY = "stopped before its end"
 COST_COLUMNS = (
     "name",
     "training_seconds",
+    "waited_seconds",
     "fit_seconds",
     "epochs_done",
     "parameters",
@@ -53,7 +55,20 @@ def loss_is_a_number(history: pd.DataFrame) -> bool:
 
 
 def training_seconds(run: Run) -> float:
-    """Seconds of all stages of the run, from decoding to the last check. What was cached before took no time again."""
+    """Seconds of the run's stages from decoding to the last check, as if nothing had been kept of earlier runs.
+
+    What it found there counts with the seconds that it took the run which made it; nan where these were not noted.
+    STARTING is left out, because only the first of several runs needs it.
+    """
+    seconds, reused = run.result.get("seconds"), run.result.get("reused") or {}
+    if not seconds or not isinstance(reused, dict):  # results of earlier versions name it without its seconds
+        return math.nan
+    own = sum(spent for stage, spent in seconds.items() if stage not in STARTING)
+    return own + sum(_number(spent) for spent in reused.values())
+
+
+def waited_seconds(run: Run) -> float:
+    """Seconds of all stages of the run as it went: what was kept of earlier runs took no time again."""
     seconds = run.result.get("seconds") or {}
     return float(sum(seconds.values())) if seconds else math.nan
 
@@ -101,6 +116,7 @@ def _costs(run: Run) -> dict[str, Any]:
     numbers = ("epochs_done", "parameters", "parameters_trained", "model_bytes", "milliseconds_per_film")
     return {
         "training_seconds": training_seconds(run),
+        "waited_seconds": waited_seconds(run),
         "fit_seconds": _number((result.get("seconds") or {}).get("fit")),
         **{name: _number(result.get(name)) for name in numbers},
         "device": result.get("device", ""),

@@ -1,0 +1,49 @@
+"""What runs took, with and without what they found ready."""
+
+import math
+
+import pytest
+from made_runs import all_parts, made_run
+
+from covid_core.runs import candidates
+from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
+
+PARTS = {"train": 6, "validation": 6, "test": 6}
+STAGES = {"decode": 1.0, "tensorflow": 5.0, "build": 2.0, "features": 10.0, "fit": 3.0}
+
+
+def run_with(workspace: Workspace, **result) -> Run:
+    return made_run(workspace, all_parts(PARTS, 2), result={"seconds": STAGES, **result})
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def test_training_counts_all_stages_but_the_start_of_tensorflow(workspace):
+    run = run_with(workspace, reused={})
+    assert candidates.training_seconds(run) == 14.0
+    assert candidates.waited_seconds(run) == 21.0
+
+
+def test_what_was_kept_of_earlier_runs_counts_with_what_it_had_taken(workspace):
+    run = run_with(workspace, seconds={"decode": 1.0, "fit": 3.0}, reused={"frozen network": 4.0, "features": 10.0})
+    assert candidates.training_seconds(run) == 18.0
+    assert candidates.waited_seconds(run) == 4.0
+
+
+@pytest.mark.parametrize("reused", [["features"], {"features": None}])
+def test_the_cost_of_a_run_is_unknown_where_that_of_its_kept_parts_is(workspace, reused):
+    assert math.isnan(candidates.training_seconds(run_with(workspace, reused=reused)))
+
+
+def test_a_run_without_seconds_has_no_cost(workspace):
+    assert math.isnan(candidates.training_seconds(run_with(workspace, seconds={})))
+    assert math.isnan(candidates.waited_seconds(run_with(workspace, seconds={})))
+
+
+def test_the_table_of_costs_has_both_times(workspace):
+    row = candidates.costs([run_with(workspace, reused={"features": 10.0})], ["Mine"]).iloc[0]
+    assert (row["training_seconds"], row["waited_seconds"]) == (24.0, 21.0)
