@@ -11,14 +11,17 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPLACE_PATIENCE = 1.0  # seconds; readers hold these files open for milliseconds
 
@@ -75,6 +78,16 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Content of a JSON file. Raises OSError or ValueError as ``open`` and ``json`` do."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Content of a Parquet file, by default all columns. Raises OSError or ValueError as pandas does.
+
+    In the calling thread: tables here are small, and Arrow's own threads each keep memory for good.
+    """
+    import pandas as pd  # here, because it takes longer than all else that this module is for
+
+    return pd.read_parquet(path, columns=None if columns is None else list(columns), use_threads=False)
 
 
 @contextlib.contextmanager

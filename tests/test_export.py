@@ -1,5 +1,6 @@
 """Keras to LiteRT: the same answers, in the same order, or no file that counts."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from made_fits import as_arrays, films, spec
 
 from covid_core.errors import RunDamaged, RunError
-from covid_core.inference.lite import BATCH, LiteNetwork, LiteTrunk
+from covid_core.inference.lite import BATCH, LiteNetwork, LiteTrunk, shared_network
 from covid_core.nets import export, model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
 from covid_core.workspace import Workspace
@@ -93,6 +94,29 @@ def test_a_damaged_export_is_refused(tmp_path):
     (tmp_path / "trunk.tflite").write_bytes(b"film")
     with pytest.raises(RunDamaged, match="trunk.tflite is missing or damaged"):
         LiteTrunk(tmp_path / "trunk.tflite")
+
+
+# One network for all who ask
+
+
+def test_all_who_ask_for_a_file_use_one_network(tmp_path):
+    export.export_network(small("second"), tmp_path / "network.tflite")
+    first, second = shared_network(tmp_path / "network.tflite"), shared_network(tmp_path / "network.tflite")
+    assert first is second
+
+
+def test_a_file_that_was_exported_anew_is_opened_anew(tmp_path):
+    path, grey = tmp_path / "network.tflite", films(2, SIDE)[..., None]
+    export.export_network(small("second"), path)
+    before = shared_network(path)
+    export.export_network(small("first"), path)
+    assert shared_network(path).run(grey)[0].shape != before.run(grey)[0].shape
+
+
+def test_a_network_goes_with_the_last_who_uses_it(tmp_path):
+    export.export_network(small("second"), tmp_path / "network.tflite")
+    gone = weakref.ref(shared_network(tmp_path / "network.tflite"))
+    assert gone() is None
 
 
 # A pretrained network

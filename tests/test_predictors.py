@@ -84,3 +84,16 @@ def test_the_last_model_stays_however_large_it_is(workspace, opened):
     kept.of(run)
     kept.of(run)
     assert opened == ["large"]
+
+
+def test_models_on_one_shared_network_count_once(workspace, opened):
+    runs = [
+        made_run(workspace, all_parts(SIZES, 1), name, result={"trunk": trunk})
+        for name, trunk in (("a", "one"), ("b", "one"), ("c", "other"))
+    ]
+    for name in ("one", "other"):
+        (workspace.trunks / f"{name}.tflite").write_bytes(bytes(10_000))
+    kept = Predictors(most_bytes=2 * predictors.WORKSPACE_BYTES + 25_000)
+    for run in (*runs, *runs):
+        kept.of(run)
+    assert opened == ["a", "b", "c"]

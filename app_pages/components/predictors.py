@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -40,7 +41,7 @@ class Predictors:
     def __init__(self, most_bytes: int = MOST_BYTES):
         self._most_bytes = most_bytes
         self._guard = threading.Lock()
-        self._kept: OrderedDict[tuple[str, float], tuple[int, Future[Predictor]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, float], tuple[Path, Future[Predictor]]] = OrderedDict()
         self._opener = ThreadPoolExecutor(1, "open-model")
 
     def of(self, run: Run) -> Predictor:
@@ -58,9 +59,9 @@ class Predictors:
         key = _key(run)
         with self._guard:
             if key not in self._kept:
-                self._kept[key] = _size(run), self._opener.submit(_opened, run)
+                self._kept[key] = trunk_path_of(Workspace.default(), run), self._opener.submit(_opened, run)
             self._kept.move_to_end(key)
-            while len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > self._most_bytes:
+            while len(self._kept) > 1 and _bytes_of(trunk for trunk, _ in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
             return self._kept[key][1]
 
@@ -69,9 +70,9 @@ def _key(run: Run) -> tuple[str, float]:
     return str(run.path), run.result.get("finished", 0.0)
 
 
-def _size(run: Run) -> int:
-    path = trunk_path_of(Workspace.default(), run)
-    return WORKSPACE_BYTES + (path.stat().st_size if path.is_file() else 0)
+def _bytes_of(trunks: Iterable[Path]) -> int:
+    """What open networks take; runs on one network share it."""
+    return sum(WORKSPACE_BYTES + (path.stat().st_size if path.is_file() else 0) for path in set(trunks))
 
 
 def _opened(run: Run) -> Predictor:

@@ -122,7 +122,7 @@ def open_dataset(workspace: Workspace, identifier: str) -> Dataset:
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:
         info = _info_in(folder)
-        films = pd.read_parquet(folder / "manifest.parquet", columns=list(MANIFEST_COLUMNS))
+        films = files.read_table(folder / "manifest.parquet", MANIFEST_COLUMNS)
         return Dataset(identifier, folder, info, films)
     except (OSError, ValueError) as error:
         raise DataError(f"The data set {identifier} is damaged: delete it and import it again.") from error

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -28,7 +30,7 @@ class LiteNetwork:
             self._interpreter = Interpreter(str(path), num_threads=threads or cores())
             (details,) = self._interpreter.get_input_details()
         except (ValueError, RuntimeError) as error:
-            raise RunDamaged(f"The exported network {path.name} is missing or damaged.") from error
+            raise _damaged(path) from error
         self._input = details["index"]
         self._outputs = _output_tensors(self._interpreter)
         self._shape: tuple[int, ...] = ()
@@ -44,6 +46,30 @@ class LiteNetwork:
             self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+_together: WeakValueDictionary[tuple[str, int, int], LiteNetwork] = WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def shared_network(path: Path) -> LiteNetwork:
+    """The network in a file, opened once for all who ask, on all cores; it goes when the last of them lets go of it.
+
+    Runs on one frozen network then hold its weights once. Raises RunDamaged.
+    """
+    with _opening:
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise _damaged(path) from error
+        key = (str(path), found.st_mtime_ns, found.st_size)
+        network = _together.get(key) or LiteNetwork(path)
+        _together[key] = network
+        return network
+
+
+def _damaged(path: Path) -> RunDamaged:
+    return RunDamaged(f"The exported network {path.name} is missing or damaged.")
 
 
 def _output_tensors(interpreter: object) -> list[int]:
@@ -64,14 +90,15 @@ class LiteTrunk:
         path: the exported network that takes films.
         tail: an exported network that takes the last of the chosen outputs, where a part of the trunk was trained.
         outputs: which outputs of the first network are wanted; by default all.
-        threads: processor threads for one call; by default all cores.
+        threads: processor threads for one call, in networks of its own; by default all cores, in shared networks.
     """
 
     def __init__(
         self, path: Path, tail: Path | None = None, outputs: Sequence[int] | None = None, threads: int | None = None
     ):
-        self._network = LiteNetwork(path, threads)
-        self._tail = LiteNetwork(tail, threads) if tail else None
+        opened = partial(LiteNetwork, threads=threads) if threads else shared_network
+        self._network = opened(path)
+        self._tail = opened(tail) if tail else None
         self._wanted = outputs
 
     def maps(self, films: np.ndarray) -> list[np.ndarray]:

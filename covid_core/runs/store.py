@@ -348,7 +348,7 @@ def _read(path: Path) -> Any:
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        return files.read_table(path)
     except (OSError, ValueError) as error:
         raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
