@@ -184,6 +184,15 @@ def test_nobody_is_served_before_those_who_asked_earlier(workspace, at_work):
     jobs.take_slot(workspace, first).release()
 
 
+def test_who_waits_reads_no_runs_while_the_slot_is_taken(workspace, at_work, monkeypatch):
+    slot = jobs.take_slot(workspace, at_work(store.RUNNING, "first"))
+    looked = []
+    monkeypatch.setattr(jobs, "training_queue", looked.append)
+    assert jobs.take_slot(workspace, at_work(store.QUEUED, "second")) is None
+    assert looked == []
+    slot.release()
+
+
 def test_imports_do_not_wait_for_trainings(workspace, at_work):
     slot = jobs.take_slot(workspace, at_work(store.RUNNING))
     imports = [jobs.take_slot(workspace, store.create_job(workspace, "import", {})) for _ in range(3)]

@@ -199,18 +199,21 @@ def training_queue(workspace: Workspace) -> list[tuple[Run, store.Status]]:
 def take_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock | None:
     """A free slot for this job, if it is its turn. The caller holds it as long as it works."""
     is_run = isinstance(folder, Run)
-    if is_run and any(
-        status.state == store.QUEUED and _order(other) < _order(folder)
-        for other, status in training_queue(workspace)
-        if other.id != folder.id
-    ):
+    kind, count = ("training", TRAINING_SLOTS) if is_run else ("data", DATA_SLOTS)
+    slots = [files.FileLock(workspace.slots / f"{kind}-{number}.lock") for number in range(count)]
+    free = [slot for slot in slots if not slot.is_held()]
+    if not free or (is_run and _others_go_first(workspace, folder)):
         return None
-    kind, slots = ("training", TRAINING_SLOTS) if is_run else ("data", DATA_SLOTS)
-    for number in range(slots):
-        slot = files.FileLock(workspace.slots / f"{kind}-{number}.lock")
-        if slot.try_acquire():
-            return slot
-    return None
+    return next((slot for slot in free if slot.try_acquire()), None)
+
+
+def _others_go_first(workspace: Workspace, run: Run) -> bool:
+    """Whether an older run waits. Reads every run: it is asked only when there is a slot to have."""
+    return any(
+        status.state == store.QUEUED and _order(other) < _order(run)
+        for other, status in training_queue(workspace)
+        if other.id != run.id
+    )
 
 
 def _order(run: Run) -> tuple[float, str]:
