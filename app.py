@@ -1,29 +1,7 @@
-"""Second Look: the pages in the order in which data travels. Start: ``streamlit run app.py``."""
-
-from pathlib import Path
+"""Second Look: ``streamlit run app.py`` starts the server. What a visitor sees is ``dashboard.py``."""
 
 import streamlit as st
 
-from app_pages.components import gate, notices, shell
+from app_pages.components import start
 
-# A file of ours: the browser would fetch a Material symbol for the tab from another host.
-ICON = Path(__file__).parent / "app_pages" / "components" / "icon.png"
-
-st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
-
-PAGES = {
-    "": [st.Page("app_pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
-    "Data": [st.Page("app_pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset")],
-    "Models": [
-        st.Page("app_pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
-        st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
-    ],
-    "Films": [st.Page("app_pages/predict.py", title="Predict", icon=":material/search:", url_path="predict")],
-}
-
-gate.refuse_unprotected_exposure()
-page = st.navigation(PAGES)
-shell.sidebar_foot()
-page.run()
-if page.url_path != "train":  # the Train page watches its jobs itself: one polling fragment per page
-    notices.watch()
+app = st.App("dashboard.py", lifespan=start.while_the_browser_loads)

@@ -4,12 +4,12 @@ By default 21,165 films are made (grey noise over a gradient, 256 px, three clas
 are put beside them: records with splits, histories and prediction tables of full size, but without models. ``--data
 FOLDER`` takes real films; ``--keep FOLDER`` leaves the workspace there, and uses it again the next time.
 
-Two things are measured. Every page and tab, run as the server runs it (app.py, then the page) in one process, first
-cold, then warm several times; the browser's drawing is not in it. Then a server of its own, started by the README's
-command: seconds until its health address answers and until Chromium shows the first page, and its memory (RSS) after
-every page has been visited.
+Two things are measured. Every page and tab, run as the server runs it (dashboard.py, then the page) in one process,
+first cold, then warm several times; the browser's drawing is not in it. Then a server of its own, started by the
+README's command: seconds until its health address answers and until Chromium shows the first page, in turn with the
+same for a Streamlit page of one line, and its memory (RSS) after every page has been visited.
 
-Prints one JSON line: seconds per page (cold, warm median, all warm times), the start, memory, and the machine's facts.
+Prints one JSON line: seconds per page (cold, warm median, all warm times), both starts, memory, the machine's facts.
 """
 
 import os
@@ -40,6 +40,7 @@ STUDIES = 5
 EPOCHS = 20
 LIMIT = 0.3  # seconds that a warm page may take
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+ON_FIRST_PAGE = "The way through"
 PATIENCE = 60.0  # seconds for a server to start
 VIEWS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {  # name: page, address, choices of the session
     "home": ("home", {}, {}),
@@ -188,7 +189,7 @@ def timed(view: str, repeats: int) -> dict[str, float | list[float]]:
     from streamlit.testing.v1 import AppTest
 
     page, address, choices = VIEWS[view]
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE * 4)
+    app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE * 4)
     app.run()
     for name, value in choices.items():
         app.session_state[name] = value
@@ -223,41 +224,38 @@ def served(repeats: int) -> dict[str, Any]:
     """Seconds to the first page, several starts, and the memory after all pages were visited in the last of them."""
     from playwright.sync_api import sync_playwright
 
-    health, first, megabytes = [], [], 0
+    seconds: dict[str, list[float]] = {"health": [], "first_page": [], "bare_health": [], "bare_first_page": []}
+    megabytes = 0
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit("No Chromium or Chrome is installed; --only measures without one.")
     arguments = ["--disable-gpu", "--no-first-run", *(["--no-sandbox"] if os.getuid() == 0 else [])]
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        bare = Path(folder) / "bare.py"
+        bare.write_text(f"import streamlit as st\n\nst.write({ON_FIRST_PAGE!r})\n", encoding="utf-8")
         for number in range(repeats):
-            with server() as (process, url, begin), browser.new_context() as context:
-                page = context.new_page()
-                health.append(round(until_healthy(url) - begin, 2))
-                page.goto(url)
-                page.get_by_text("The way through").wait_for(timeout=1000 * PATIENCE)
-                first.append(round(time.perf_counter() - begin, 2))
-                if number == repeats - 1:
-                    megabytes = memory_after_all(page, url, process)
+            for side, script in (("bare_", str(bare)), ("", "app.py")):
+                with server(script) as (process, url, begin), browser.new_context() as context:
+                    page = context.new_page()
+                    seconds[f"{side}health"].append(round(until_healthy(url) - begin, 2))
+                    page.goto(url)
+                    page.get_by_text(ON_FIRST_PAGE).wait_for(timeout=1000 * PATIENCE)
+                    seconds[f"{side}first_page"].append(round(time.perf_counter() - begin, 2))
+                    if not side and number == repeats - 1:
+                        megabytes = memory_after_all(page, url, process)
         browser.close()
-    return {
-        "start": {
-            "health": statistics.median(health),
-            "health_all": health,
-            "first_page": statistics.median(first),
-            "first_page_all": first,
-        },
-        "server_megabytes": megabytes,
-    }
+    medians = {name: round(statistics.median(times), 2) for name, times in seconds.items()}
+    return {"start": {**medians, "all": seconds}, "server_megabytes": megabytes}
 
 
 @contextmanager
-def server() -> Iterator[tuple[psutil.Process, str, float]]:
-    """The README's command on a free port: its process, its address, and when it was started."""
+def server(script: str) -> Iterator[tuple[psutil.Process, str, float]]:
+    """The README's command, for a script, on a free port: its process, its address, and when it was started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    command = [sys.executable, "-m", "streamlit", "run", script]
     quiet = ["--server.headless", "true", "--server.port", str(port)]
     begin = time.perf_counter()
     started = subprocess.Popen([*command, *quiet], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

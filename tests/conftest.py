@@ -24,6 +24,12 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
     return Workspace(tmp_path / "workspace")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workspace:
+    """A workspace for all tests of a module, which can share what takes long to make."""
+    return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
 @pytest.fixture
 def film_folder(tmp_path) -> MadeFolder:
     """Make a folder ``CLASS/*.png`` of small films that differ: counts per class, and their side in pixels."""

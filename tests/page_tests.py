@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-APP = Path(__file__).parent.parent / "app.py"
+APP = Path(__file__).parent.parent / "dashboard.py"
 PATIENCE = 60  # seconds for one run of a page on a busy machine
 
 

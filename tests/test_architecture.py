@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+ENTRY = (ROOT / "app.py", ROOT / "dashboard.py")
 CORE = ROOT / "covid_core"
 PAGES = ROOT / "app_pages"
 RUN_FILES = {
@@ -88,7 +89,7 @@ def test_all_that_pages_import_starts_without_tensorflow_and_keras():
 
 def core_modules_of_pages() -> list[str]:
     existing = {module_name(path) for path in sources(CORE)}
-    named = {name for path in [ROOT / "app.py", *sources(PAGES)] for name, _ in imports(path)}
+    named = {name for path in [*ENTRY, *sources(PAGES)] for name, _ in imports(path)}
     return sorted(named & existing)
 
 
@@ -102,7 +103,7 @@ def test_tensorflow_is_imported_in_nets_only():
 def test_only_the_worker_imports_nets_and_only_inside_a_function():
     found = [
         (name, at)
-        for path in [*outside_nets(), *sources(PAGES), ROOT / "app.py"]
+        for path in [*outside_nets(), *sources(PAGES), *ENTRY]
         for name, at in imports(path)
         if is_below(name, "covid_core.nets")
     ]
@@ -117,7 +118,7 @@ def test_the_core_knows_no_screen():
         (name, at)
         for path in sources(CORE)
         for name, at in imports(path)
-        if is_below(name, "streamlit", "app_pages", "app", "plotly")
+        if is_below(name, "streamlit", "app_pages", "app", "dashboard", "plotly")
         and not (is_drawing(path) and is_below(name, "plotly"))
     ]
     assert not found
@@ -151,7 +152,7 @@ def test_only_images_opens_image_files():
 def test_only_the_store_knows_the_files_of_a_run():
     found = [
         (node.value, place(path, node))
-        for path in [*sources(CORE, PAGES), ROOT / "app.py"]
+        for path in [*sources(CORE, PAGES), *ENTRY]
         if path != CORE / "runs/store.py"
         for node in nodes(path)
         if isinstance(node, ast.Constant) and node.value in RUN_FILES
@@ -162,7 +163,7 @@ def test_only_the_store_knows_the_files_of_a_run():
 def test_no_page_writes_html():
     found = [
         place(path, node)
-        for path in [*sources(PAGES), ROOT / "app.py"]
+        for path in [*sources(PAGES), *ENTRY]
         for node in nodes(path)
         if (isinstance(node, ast.keyword) and node.arg == "unsafe_allow_html")
         or (isinstance(node, ast.Attribute) and node.attr == "html" and isinstance(node.value, ast.Name))
@@ -173,7 +174,7 @@ def test_no_page_writes_html():
 def test_no_error_is_swallowed_unseen():
     found = [
         place(path, node)
-        for path in [*sources(CORE, PAGES), ROOT / "app.py"]
+        for path in [*sources(CORE, PAGES), *ENTRY]
         for node in nodes(path)
         if isinstance(node, ast.ExceptHandler) and (node.type is None or only_passes(node))
     ]
@@ -185,6 +186,6 @@ def only_passes(handler: ast.ExceptHandler) -> bool:
 
 
 def test_the_page_table_lists_every_page():
-    tree = nodes(ROOT / "app.py")
+    tree = nodes(ROOT / "dashboard.py")
     listed = {n.value for n in tree if isinstance(n, ast.Constant) and str(n.value).endswith(".py")}
     assert listed == {f"app_pages/{path.name}" for path in PAGES.glob("*.py")}

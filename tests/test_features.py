@@ -90,7 +90,7 @@ def fitted(chosen: TrainingSpec, features: np.ndarray, labels: np.ndarray, path)
 def test_a_head_that_learned_on_scaled_features_takes_plain_ones(tmp_path, units):
     made = HeadTraining(tmp_path)
     plain = made.features * np.float32([1, 10, 100, 1, 1]) + np.float32([0, 5, -50, 1, 0])
-    mean, deviation = training._scale(plain[:12])
+    mean, deviation = training._scale(plain.__getitem__, np.arange(12))
     choices = {"epochs": 5, "patience": 0, "batch_size": 4, "learning_rate": 0.01}
     scaled_by_hand, scaled_inside = (
         spec(**choices, head={"units": units, "standardize": inside}) for inside in (False, True)
@@ -99,6 +99,29 @@ def test_a_head_that_learned_on_scaled_features_takes_plain_ones(tmp_path, units
     head = fitted(scaled_inside, plain, made.labels, tmp_path)
     assert np.allclose(head.logits(plain), reference.logits((plain - mean) / deviation), atol=1e-4)
     assert [array.dtype for array in (*head.weights, *head.biases)] == [np.float32] * 2 * (1 + len(units))
+
+
+def test_features_of_many_films_are_scaled_as_those_of_few(monkeypatch):
+    values = np.random.default_rng(0).normal(5, 2, (40, 3)).astype(np.float32)
+    at_once = training._scale(values.__getitem__, np.arange(40))
+    monkeypatch.setattr(training, "BLOCK", 7)
+    assert np.allclose(at_once, training._scale(values.__getitem__, np.arange(40)))
+    assert np.allclose(at_once[0], values.mean(axis=0))
+    assert np.allclose(at_once[1], np.maximum(values.std(axis=0), values.std(axis=0).mean()))
+
+
+def test_logits_of_many_films_are_those_of_few(monkeypatch):
+    known = Features(ROWS, "LiteRT", table(0), mirror=table(100), at_test_too=True)
+    at_once = training._mean_logits(HEAD, known)
+    monkeypatch.setattr(training, "BLOCK", 3)
+    assert np.allclose(training._mean_logits(HEAD, known), at_once)
+
+
+def test_a_head_gets_the_columns_of_its_pooling():
+    known = Features(ROWS, "LiteRT", table(0), np.array([1]), mirror=table(100), views=[table(10)])
+    assert known.plain(np.array([0])).tolist() == [[4.5]]
+    assert known.mirrored(np.array([0])).tolist() == [[104.5]]
+    assert known.seen(np.array([0]), 0).tolist() == [[14.5]]
 
 
 def test_scaling_looks_at_training_films_alone(tmp_path, monkeypatch):

@@ -50,11 +50,6 @@ assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture(scope="module")
 def dataset(place, tmp_path_factory) -> Dataset:
     return import_folder(place, write_films(tmp_path_factory.mktemp("data") / "films", {"a": 12, "b": 10, "c": 8}))
 
@@ -165,6 +160,12 @@ def test_a_later_run_says_what_the_parts_that_it_found_had_taken(first, second):
     seconds, reused = first.result["seconds"], second.result["reused"]
     assert reused["frozen network"] == seconds["export"]
     assert 0 < reused["features"] <= seconds["features"]
+
+
+def test_a_head_with_another_pooling_takes_the_same_features(place, dataset, first):
+    run = trained(place, dataset, head=HeadSpec(units=(8,), pooling="mean"))
+    assert {"frozen network", "features"} <= set(run.result["reused"])
+    assert np.abs(scores_by_keras(run, films_of(place, run)) - scores_of(run)).max() < 1e-5
 
 
 def test_what_was_trained_without_tensorflow_is_checked_against_kerass_own_features(second):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,20 @@ def test_seconds_of_what_an_earlier_version_kept_are_not_a_number(tmp_path):
     assert np.isnan(trunk.seconds_it_took(tmp_path / "features.f32"))
 
 
+# Which features a head takes
+
+
+@pytest.mark.parametrize("channels", [(3,), (2, 3), (1, 2, 4)])
+@pytest.mark.parametrize("pooling", ["mean", "mean_max"])
+def test_a_head_takes_from_the_kept_features_what_it_would_pool_itself(channels, pooling):
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(5, SIDE, SIDE, count)).astype(np.float32) for count in channels]
+    shapes = tuple((SIDE, SIDE, count) for count in channels)
+    frozen = FrozenTrunk("key", Path("key.tflite"), ("layer",) * len(shapes), shapes, len(shapes))
+    kept_of_all = trunk.pooled_features(frozen, "name").values(maps)
+    assert np.array_equal(kept_of_all[:, frozen.columns(pooling)], pooled(maps, pooling))
+
+
 # Keys
 
 
@@ -157,7 +172,8 @@ def test_a_damaged_file_of_a_trunk_is_named(workspace, suffix):
 def test_the_width_counts_the_taps_and_not_the_boundary(workspace):
     made, _, _ = made_trunk(workspace)
     assert (made.width("mean"), made.width("mean_max")) == (5, 10)
-    assert trunk.pooled_features(made, "mean_max", "name").outputs == (0, 1)
+    kept_for_heads = trunk.pooled_features(made, "name")
+    assert (kept_for_heads.outputs, kept_for_heads.width) == ((0, 1), 10)
     edge = trunk.boundary_activations(made, "name")
     assert (edge.outputs, edge.width) == ((2,), 16)
 

@@ -32,11 +32,6 @@ RUN_FILES |= {"head.npz", "trunk.tflite", "result.json", "worker.log", "launch.j
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture(scope="module")
 def dataset(place, tmp_path_factory) -> Dataset:
     return import_folder(place, write_films(tmp_path_factory.mktemp("data") / "films", {"a": 16, "b": 14, "c": 10}))
 

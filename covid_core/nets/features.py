@@ -26,13 +26,15 @@ SHARE_BY_THE_WAY = 0.1  # of the cache's limit: more is not kept for a fine-tuni
 class Features:
     """float32 features by the position of a film among the run's films; tables hold all films of the data set.
 
-    ``views`` are augmented copies of the training films, one table each. With ``choose_side`` a view takes the plain
-    or the mirrored table, film by film, as augmentation by mirroring alone would.
+    ``columns`` are those of the tables that the run's pooling takes. ``views`` are augmented copies of the training
+    films, one table each. With ``choose_side`` a view takes the plain or the mirrored table, film by film, as
+    augmentation by mirroring alone would.
     """
 
     rows: np.ndarray
     engine: str
     table: np.memmap
+    columns: slice | np.ndarray = field(default_factory=lambda: slice(None))
     mirror: np.memmap | None = None
     views: list[np.memmap] = field(default_factory=list)
     choose_side: Callable[[np.ndarray, int], np.ndarray] | None = None
@@ -42,11 +44,11 @@ class Features:
 
     def plain(self, positions: np.ndarray) -> np.ndarray:
         """Features (n, d) of films as they are."""
-        return np.asarray(self.table[self.rows[positions]])
+        return self._taken(self.table, positions)
 
     def mirrored(self, positions: np.ndarray) -> np.ndarray:
         """Features (n, d) of their mirror images."""
-        return np.asarray(self.mirror[self.rows[positions]])
+        return self._taken(self.mirror, positions)
 
     def seen(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         """Features (n, d) as an epoch of the training sees them."""
@@ -55,11 +57,14 @@ class Features:
             return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
         if not self.views:
             return self.plain(positions)
-        return np.asarray(self.views[epoch % len(self.views)][self.rows[positions]])
+        return self._taken(self.views[epoch % len(self.views)], positions)
 
     def boundary(self, positions: np.ndarray) -> np.ndarray:
         """Activations (n, height, width, channels) at the boundary of a fine-tuning."""
         return np.asarray(self.edge[self.rows[positions]]).reshape(len(positions), *self.edge_shape)
+
+    def _taken(self, table: np.memmap, positions: np.ndarray) -> np.ndarray:
+        return np.asarray(table[self.rows[positions]])[:, self.columns]
 
 
 def frozen_trunk(plan: Plan) -> FrozenTrunk:
@@ -105,6 +110,7 @@ def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
         rows=rows,
         engine=passes.engine().label,
         table=table,
+        columns=frozen.columns(spec.head.pooling),
         mirror=mirror,
         views=_views(plan, passes),
         choose_side=sides,
@@ -141,8 +147,8 @@ class _Passes:
         self, what: str, rows: np.ndarray, films: trunk.Films, said: str, edge: Wanted | None = None, must: bool = False
     ) -> list[np.memmap]:
         """One pass; the activations at the edge are kept too where they must be or take little room."""
-        plan, pooling = self._plan, self._plan.spec.head.pooling
-        wanted = trunk.pooled_features(self._frozen, pooling, f"{self._name()}-{pooling}{what}")
+        plan = self._plan
+        wanted = trunk.pooled_features(self._frozen, f"{self._name()}-pooled{what}")
         needed = [wanted, edge] if must else [wanted]
         if all(trunk.has_all(plan.workspace, one, len(plan.films.pixels), rows) for one in needed):
             plan.reuse("features", trunk.seconds_it_took(trunk.path_of(plan.workspace, wanted.name), len(rows)))
@@ -160,8 +166,7 @@ class _Passes:
 
     def scratch(self, what: str) -> None:
         """Remember that the features of that pass are of no use after the run."""
-        name = f"{self._name()}-{self._plan.spec.head.pooling}{what}"
-        self._plan.scratch.append(trunk.path_of(self._plan.workspace, name))
+        self._plan.scratch.append(trunk.path_of(self._plan.workspace, f"{self._name()}-pooled{what}"))
 
     def _name(self) -> str:
         return f"{self._plan.films.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"

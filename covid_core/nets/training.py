@@ -10,7 +10,7 @@ Three ways, by mode:
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ FIT_FROM = {
     "full": 0.05,
 }  # share of a run's time before the fit, as seen on two cores
 FIT_UNTIL = {"frozen": 0.95, "fine_tune": 0.9, "full": 0.9}
+BLOCK = 2048  # films; their features take 50 MB at most
 TAIL_BATCH = 32  # films per call of the last layers, whose maps are small
 HEAD, TAIL, ALL = "head", "last layers", "all layers"
 
@@ -122,15 +123,22 @@ def _train_frozen(plan: Plan) -> Trained:
 
 def _mean_logits(head: Head, known: features.Features) -> np.ndarray:
     """Logits of all rows; the mean of a film's and its mirror image's where the spec asks for both."""
-    rows = np.arange(len(known.rows))
-    logits = head.logits(known.plain(rows))
-    return (logits + head.logits(known.mirrored(rows))) / 2 if known.at_test_too else logits
+    blocks = list(_blocks(np.arange(len(known.rows))))
+    logits = np.concatenate([head.logits(known.plain(rows)) for rows in blocks])
+    if not known.at_test_too:
+        return logits
+    return (logits + np.concatenate([head.logits(known.mirrored(rows)) for rows in blocks])) / 2
+
+
+def _blocks(positions: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions, so many at a time that their features fit into memory, however many films there are."""
+    return (positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK))
 
 
 def _fit_head(plan: Plan, known: features.Features) -> Head:
     """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
     train = plan.films.part("train")
-    mean, deviation = _scale(known.plain(train)) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
+    mean, deviation = _scale(known.plain, train) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
     stage = _head_stage(plan, known, lambda values: (values - mean) / deviation)
     head = head_fit.run(plan.fit, 0, stage, plan.spec.head.pooling)
     if not plan.spec.head.standardize:
@@ -139,10 +147,13 @@ def _fit_head(plan: Plan, known: features.Features) -> Head:
     return Head(head.pooling, (first, *head.weights[1:]), (head.biases[0] - mean @ first, *head.biases[1:]))
 
 
-def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature over the training films."""
-    deviation = values.std(axis=0)
-    return values.mean(axis=0), np.maximum(deviation, SMALLEST_DEVIATION * deviation.mean())
+def _scale(features: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature over the training films, float32."""
+    mean = sum(features(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(films)) / len(films)
+    squares = sum(np.square(features(rows) - mean).sum(axis=0) for rows in _blocks(films))
+    deviation = np.sqrt(squares / len(films))
+    smallest = SMALLEST_DEVIATION * deviation.mean()
+    return mean.astype(np.float32), np.maximum(deviation, smallest).astype(np.float32)
 
 
 def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:

@@ -20,7 +20,7 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.errors import RunDamaged
-from covid_core.inference.head import pooled
+from covid_core.inference.head import MEAN_MAX, pooled
 from covid_core.inference.lite import LiteTrunk, batch_for
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map
@@ -59,7 +59,17 @@ class FrozenTrunk:
 
     def width(self, pooling: str) -> int:
         """Features per film."""
-        return sum(channels for _, _, channels in self.tap_shapes) * (2 if pooling == "mean_max" else 1)
+        return sum(channels for _, _, channels in self.tap_shapes) * (2 if pooling == MEAN_MAX else 1)
+
+    def columns(self, pooling: str) -> slice | np.ndarray:
+        """Which of the kept features (means and maxima of a tap's channels, tap after tap) a head takes."""
+        if pooling == MEAN_MAX:
+            return slice(None)
+        channels = [channels for _, _, channels in self.tap_shapes]
+        if len(channels) == 1:
+            return slice(channels[0])
+        starts = 2 * np.cumsum([0, *channels[:-1]])
+        return np.concatenate([np.arange(start, start + n) for start, n in zip(starts, channels, strict=True)])
 
     def probe(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Synthetic uint8 films (n, size, size), and what Keras itself answers: float32 (n, 2, channels) per tap.
@@ -149,9 +159,9 @@ class Wanted:
         return chosen[0].reshape(len(chosen[0]), -1) if self.pooling == RAW else pooled(chosen, self.pooling)
 
 
-def pooled_features(trunk: FrozenTrunk, pooling: str, name: str) -> Wanted:
-    """What the head learns from: pooled maps of every tap."""
-    return Wanted(name, pooling, tuple(range(trunk.taps)), trunk.width(pooling))
+def pooled_features(trunk: FrozenTrunk, name: str) -> Wanted:
+    """What heads learn from: mean and maximum of every tap's maps, whichever of them this head takes."""
+    return Wanted(name, MEAN_MAX, tuple(range(trunk.taps)), trunk.width(MEAN_MAX))
 
 
 def boundary_activations(trunk: FrozenTrunk, name: str) -> Wanted:
@@ -173,7 +183,7 @@ def cached_features(
 
     Args:
         workspace: whose cache.
-        wanted: what to have; names hold all that the numbers depend on (pixels, trunk, pooling, view).
+        wanted: what to have; names hold all that the numbers depend on (pixels, trunk, view).
         count: films in the data set.
         rows: positions in the data set that are wanted.
         films: gives the pixels of some positions.

@@ -1,0 +1,52 @@
+"""What the server does once, when it starts: it opens the browser, and imports what the pages need meanwhile.
+
+Streamlit runs a page when the first browser has connected, and imports nothing of it before. A browser takes about as
+long to load as pandas, so both happen at the same time.
+"""
+
+import importlib
+import pkgutil
+import threading
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import streamlit as st
+
+import app_pages.components
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # addresses to listen at that no browser can open
+TABLES = "pyarrow.dataset"  # pandas loads it with the first table
+
+_importing: threading.Thread | None = None
+
+
+@asynccontextmanager
+async def while_the_browser_loads(_app: st.App) -> AsyncIterator[None]:
+    """Life of the server: it starts to import and to open the browser, and serves while both go on."""
+    global _importing
+    _importing = threading.Thread(target=_import_everything, name="import-pages", daemon=True)
+    _importing.start()
+    if not st.get_option("server.headless"):
+        threading.Thread(target=webbrowser.open, args=(address(),), name="open-browser", daemon=True).start()
+    yield
+
+
+def wait() -> None:
+    """Let the imports finish: two threads that import the same packages at once could see them half-made."""
+    if _importing is not None:
+        _importing.join()
+
+
+def address() -> str:
+    """Where a browser on this machine finds the server."""
+    scheme = "https" if st.get_option("server.sslCertFile") else "http"
+    host = st.get_option("server.address") or ""
+    path = (st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"{scheme}://{'localhost' if host in EVERYWHERE else host}:{st.get_option('server.port')}/{path}"
+
+
+def _import_everything() -> None:
+    for module in pkgutil.iter_modules(app_pages.components.__path__, f"{app_pages.components.__name__}."):
+        importlib.import_module(module.name)
+    importlib.import_module(TABLES)

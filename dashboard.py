@@ -1,0 +1,33 @@
+"""What every visitor sees: the pages, in the order in which data travels. ``app.py`` starts the server for it."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app_pages.components import start
+
+start.wait()  # before anything else is imported
+
+from app_pages.components import gate, notices, shell  # noqa: E402
+
+# A file of ours: the browser would fetch a Material symbol for the tab from another host.
+ICON = Path(__file__).parent / "app_pages" / "components" / "icon.png"
+
+st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
+
+PAGES = {
+    "": [st.Page("app_pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
+    "Data": [st.Page("app_pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset")],
+    "Models": [
+        st.Page("app_pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+    ],
+    "Films": [st.Page("app_pages/predict.py", title="Predict", icon=":material/search:", url_path="predict")],
+}
+
+gate.refuse_unprotected_exposure()
+page = st.navigation(PAGES)
+shell.sidebar_foot()
+page.run()
+if page.url_path != "train":  # the Train page watches its jobs itself: one polling fragment per page
+    notices.watch()
