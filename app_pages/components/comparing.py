@@ -209,8 +209,9 @@ def cost_view(table: pd.DataFrame) -> pd.DataFrame:
 COST_CONFIG = {
     "Training time (s)": st.column_config.NumberColumn(
         format="%.1f",
-        help="From decoding the films to the last check, as if nothing had been kept of earlier runs, and without "
-        "TensorFlow's start. Empty where an earlier version did not note what the kept parts had taken.",
+        help="From decoding the films to the last check, as if no features had been kept of earlier runs; without "
+        "starting TensorFlow and exporting networks, which only the first of several runs needs. Empty where an "
+        "earlier version did not note what the kept features had taken.",
     ),
     "Waited (s)": st.column_config.NumberColumn(
         format="%.1f", help="What it took as it went: features and networks kept of earlier runs took no time again."

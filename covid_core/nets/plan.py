@@ -108,13 +108,13 @@ class Trained:
     """What a way of training hands over.
 
     ``frozen`` is the exported part that was not trained, ``tail`` the trained Keras part behind it (or the whole
-    trunk where nothing is frozen). ``logits`` are those of all rows of the run, where they are known already.
+    trunk where nothing is frozen). ``logits`` are those of all rows of the run, as the app will compute them.
     """
 
     head: Head
     frozen: FrozenTrunk | None
     tail: "keras.Model | None"
     model: "keras.Model | None"
-    logits: np.ndarray | None
+    logits: np.ndarray
     engine: str
     facts: dict[str, Any] = field(default_factory=dict)

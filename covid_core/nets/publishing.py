@@ -38,13 +38,10 @@ def publish(plan: Plan, trained: Trained) -> None:
     head.save(run.head_path)
     parts = _exported_parts(run, trained)
     predictor = Predictor.of_parts(run, *parts.values(), head, _outputs_used(trained))
-    logits = trained.logits
-    if logits is None:
-        logits = clock.timed("predict", lambda: predictor.logits(plan.films.pixels[plan.films.rows]))
-    predictions = _prediction_table(plan.films.split, run.classes, logits)
+    predictions = _prediction_table(plan.films.split, run.classes, trained.logits)
     run.write_predictions(predictions)
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
-    parity = clock.timed("check", lambda: _parity(plan, trained, predictor, logits))
+    parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
     run.write_result(
         {
             "finished": time.time(),
@@ -99,7 +96,7 @@ def _save(plan: Plan, trained: Trained) -> dict[str, int]:
 
 def _new_template(plan: Plan, trained: Trained) -> Template:
     """Have Keras build and save a model of this shape, with a head whose arrays are all different."""
-    plan.report_end(0.1, "Building the model in Keras, once")
+    plan.report_end(0.4, "Building the model in Keras, once")
     network = plan.trunk()
     from covid_core.nets import export, model
 
@@ -154,7 +151,7 @@ def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
     return {str(part): float(right[rows].mean()) for part, rows in predictions.groupby("part").indices.items()}
 
 
-def _parity(plan: Plan, trained: Trained, predictor: Predictor, logits: np.ndarray) -> dict[str, Any]:
+def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any]:
     """Largest difference of a score between the saved model, the app's path and the table, on some films.
 
     Where Keras is up, it loads the saved model and answers for test films. Else the model is a copy that an earlier
@@ -165,7 +162,7 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor, logits: np.ndarr
     chosen = plan.films.part("test")[:PARITY_FILMS]
     films = np.asarray(plan.films.pixels[plan.films.rows[chosen]])
     app = softmax(predictor.logits(films))
-    difference = float(np.abs(app - softmax(logits[chosen])).max())
+    difference = float(np.abs(app - softmax(trained.logits[chosen])).max())
     if plan.built is None:
         by, other = BY_TRUNK, _difference_on_probe(trained, predictor)
     else:

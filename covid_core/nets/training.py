@@ -11,6 +11,7 @@ Three ways, by mode:
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,15 @@ from covid_core.data import augment
 from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
+from covid_core.formatting import plural
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
-from covid_core.nets import devices, features, head_fit, publishing
+from covid_core.nets import devices, features, head_fit, publishing, trunk
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
-from covid_core.work import Progress, cores, part_of
+from covid_core.work import Progress, cores, ordered_map, part_of
 from covid_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -62,13 +64,18 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     else:
         run.rewrite_history(0)
     trained = {"frozen": _train_frozen, "fine_tune": _train_tail, "full": _train_all}[run.spec.mode](plan)
-    if plan.fit.was_stopped and not plan.fit.memory.rows:
-        raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
-    plan.report_end(0, "Saving the model")
+    _check_something_learned(plan)
+    plan.report_end(0.3, "Saving the model")
     publishing.publish(plan, trained)
     if not plan.fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
         _remove(plan.scratch)
     return not plan.fit.was_stopped
+
+
+def _check_something_learned(plan: Plan) -> None:
+    """Raise Stopped where the fit was stopped in its first epoch."""
+    if plan.fit.was_stopped and not plan.fit.memory.rows:
+        raise Stopped("Stopped before the first epoch was complete; there is nothing to keep.")
 
 
 def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
@@ -247,12 +254,30 @@ def _train_all(plan: Plan) -> Trained:
         classifier = model.to_logits(network, head, pooling)
         stage = _pixel_stage(plan, ALL, classifier, spec.learning_rate, spec.epochs, 0)
         plan.clock.timed("fit", lambda: keras_fit.run(plan.fit, 0, stage))
+    _check_something_learned(plan)
     network = plan.devices.in_float32(network, lambda: _untrained(spec)[0])
     head = plan.devices.in_float32(head, lambda: _untrained(spec)[1])
     classifier = model.to_logits(network, head, pooling)
     arrays = model.head_arrays(head, pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, network))
-    return Trained(arrays, None, network, classifier, None, "TensorFlow")
+    logits = plan.clock.timed("predict", lambda: _exported_logits(plan, arrays))
+    return Trained(arrays, None, network, classifier, logits, "TensorFlow")
+
+
+def _exported_logits(plan: Plan, head: Head) -> np.ndarray:
+    """Logits of all rows by the run's own exported network, as the app will compute them."""
+    films, engine = plan.films, trunk.lite_engine(plan.run.trunk_path, plan.spec.image_size)
+    batches = [films.rows[start : start + engine.batch] for start in range(0, len(films.rows), engine.batch)]
+    parts: list[np.ndarray] = []
+
+    def answer(rows: np.ndarray) -> np.ndarray:
+        return head.logits(head.features(engine.maps(films.pixels[rows])))
+
+    with ThreadPoolExecutor(engine.parallel) as pool:
+        for part in ordered_map(pool, answer, batches):
+            parts.append(part)
+            plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(len(films.rows), 'film')}")
+    return np.concatenate(parts)
 
 
 def _untrained(spec: TrainingSpec) -> "tuple[keras.Model, keras.Model]":

@@ -13,7 +13,8 @@ from covid_core.evaluation.comparison import Assessment, Candidate
 from covid_core.formatting import plural, share
 from covid_core.runs.store import Run
 
-STARTING = ("tensorflow", "build")  # stages: TensorFlow's start, and networks that Keras builds
+STARTING = ("tensorflow", "build", "export")  # stages: TensorFlow's start, networks that Keras builds and exports
+LEARNED_FROM = "features"  # what earlier runs may have left of the training itself
 STOPPED_EARLY = "stopped before its end"
 COST_COLUMNS = (
     "name",
@@ -57,14 +58,16 @@ def loss_is_a_number(history: pd.DataFrame) -> bool:
 def training_seconds(run: Run) -> float:
     """Seconds of the run's stages from decoding to the last check, as if nothing had been kept of earlier runs.
 
-    What it found there counts with the seconds that it took the run which made it; nan where these were not noted.
-    STARTING is left out, because only the first of several runs needs it.
+    Features that it found there count with the seconds that they took the run which made them; nan where these were not
+    noted. STARTING is left out, because only the first of several runs needs it.
     """
     seconds, reused = run.result.get("seconds"), run.result.get("reused") or {}
-    if not seconds or not isinstance(reused, dict):  # results of earlier versions name it without its seconds
+    if not seconds:
         return math.nan
     own = sum(spent for stage, spent in seconds.items() if stage not in STARTING)
-    return own + sum(_number(spent) for spent in reused.values())
+    if LEARNED_FROM not in reused:
+        return own
+    return own + _number(reused[LEARNED_FROM] if isinstance(reused, dict) else None)  # earlier versions listed names
 
 
 def waited_seconds(run: Run) -> float:
