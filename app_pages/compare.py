@@ -374,7 +374,7 @@ def _cost(order: list[Candidate], runs: list[Run]) -> None:
     shell.chart(figure, f"accuracy-against-{cost}", alt=f"Test accuracy against {cost} for {len(order)} runs")
     unknown = points.loc[points["cost"].isna(), "name"]
     if len(unknown):
-        st.caption(f"Not drawn, because an earlier version did not note it: {shell.plain(', '.join(unknown))}.")
+        st.caption(f"Not drawn, because it was not noted: {shell.plain(', '.join(unknown))}.")
     comparing.show_table(comparing.cost_view(table), "cost", "What the runs cost", config=comparing.COST_CONFIG)
 
 

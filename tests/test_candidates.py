@@ -22,26 +22,37 @@ def workspace(tmp_path) -> Workspace:
     return Workspace(tmp_path)
 
 
-def test_training_counts_all_stages_but_the_start_of_tensorflow(workspace):
+def test_training_counts_the_features_and_the_fit(workspace):
     run = run_with(workspace, reused={})
-    assert candidates.training_seconds(run) == 14.0
+    assert candidates.training_seconds(run) == 13.0
     assert candidates.waited_seconds(run) == 21.0
 
 
-def test_features_that_were_kept_of_earlier_runs_count_with_what_they_had_taken(workspace):
+def test_features_that_were_there_already_count_with_what_they_had_taken(workspace):
     run = run_with(workspace, seconds={"decode": 1.0, "fit": 3.0}, reused={"frozen network": None, "features": 10.0})
-    assert candidates.training_seconds(run) == 14.0
+    assert candidates.training_seconds(run) == 13.0
     assert candidates.waited_seconds(run) == 4.0
+
+
+def test_features_of_which_a_part_was_there_count_whole(workspace):
+    run = run_with(workspace, seconds={"features": 4.0, "fit": 3.0}, reused={"features": 6.0})
+    assert candidates.training_seconds(run) == 13.0
 
 
 @pytest.mark.parametrize("reused", [["frozen network"], {"frozen network": None}])
 def test_the_cost_of_a_run_does_not_depend_on_who_exported_its_network(workspace, reused):
-    assert candidates.training_seconds(run_with(workspace, reused=reused)) == 14.0
+    assert candidates.training_seconds(run_with(workspace, reused=reused)) == 13.0
 
 
 @pytest.mark.parametrize("reused", [["features"], {"features": None}])
 def test_the_cost_of_a_run_is_unknown_where_that_of_its_features_is(workspace, reused):
     assert math.isnan(candidates.training_seconds(run_with(workspace, reused=reused)))
+
+
+def test_nobody_waited_for_an_outcome_that_was_taken_over(workspace):
+    run = run_with(workspace, taken_over_from="first-12345")
+    assert candidates.training_seconds(run) == 13.0
+    assert math.isnan(candidates.waited_seconds(run))
 
 
 def test_a_run_without_seconds_has_no_cost(workspace):
@@ -51,4 +62,4 @@ def test_a_run_without_seconds_has_no_cost(workspace):
 
 def test_the_table_of_costs_has_both_times(workspace):
     row = candidates.costs([run_with(workspace, reused={"features": 10.0})], ["Mine"]).iloc[0]
-    assert (row["training_seconds"], row["waited_seconds"]) == (24.0, 21.0)
+    assert (row["training_seconds"], row["waited_seconds"]) == (23.0, 21.0)

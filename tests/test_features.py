@@ -118,10 +118,14 @@ def test_logits_of_many_films_are_those_of_few(monkeypatch):
 
 
 def test_a_head_gets_the_columns_of_its_pooling():
-    known = Features(ROWS, "LiteRT", table(0), np.array([1]), mirror=table(100), views=[table(10)])
+    known = Features(ROWS, "LiteRT", table(0), np.array([1]), mirror=table(100))
     assert known.plain(np.array([0])).tolist() == [[4.5]]
     assert known.mirrored(np.array([0])).tolist() == [[104.5]]
-    assert known.seen(np.array([0]), 0).tolist() == [[14.5]]
+
+
+def test_views_have_the_columns_of_the_pooling_alone():
+    known = Features(ROWS, "LiteRT", table(0), np.array([1]), views=[table(10)])
+    assert known.seen(np.array([0]), 0).tolist() == [[14, 14.5]]
 
 
 def test_scaling_looks_at_training_films_alone(tmp_path, monkeypatch):

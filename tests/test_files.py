@@ -1,11 +1,14 @@
 """Files that survive a crash, and locks that a dead process lets go of."""
 
 import math
+import mmap
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
 from covid_core import files
@@ -148,3 +151,25 @@ def test_without_the_system_call_locks_work_by_filelock(tmp_path, monkeypatch):
 def test_the_hash_is_that_of_the_content(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells where a file is mapped.")
+def test_memory_of_a_mapped_file_is_given_back_and_its_content_stays(tmp_path):
+    path = tmp_path / "a mapped file"
+    path.write_bytes(bytes(range(256)) * 4096)
+    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        content = bytes(mapped)
+        assert resident(path) > 0
+        assert files.give_back_mapped(path) >= len(content)
+        assert resident(path) == 0
+        assert bytes(mapped) == content
+
+
+def test_nothing_is_given_back_of_a_file_that_is_not_mapped(tmp_path):
+    (tmp_path / "file").write_bytes(b"film")
+    assert files.give_back_mapped(tmp_path / "file") == 0
+
+
+def resident(path: Path) -> int:
+    """Bytes of the mapped file that are in this process's memory."""
+    return sum(found.rss for found in psutil.Process().memory_maps() if found.path == str(path))

@@ -79,7 +79,7 @@ def test_every_tab_draws_its_charts(workspace, tab, charts):
 def test_a_run_whose_cost_is_unknown_is_named_under_the_chart(workspace):
     made_run(workspace, all_parts(SIZES, 1), "Known")
     made_run(workspace, all_parts(SIZES, 2), "Old", result={"reused": ["features"]})
-    assert "Not drawn, because an earlier version did not note it: Old." in words(opened("compare", view="Cost"))
+    assert "Not drawn, because it was not noted: Old." in words(opened("compare", view="Cost"))
 
 
 def test_a_curve_that_is_undefined_is_named_with_its_reason(workspace):

@@ -461,13 +461,13 @@ def test_a_run_that_took_another_ones_outcome_says_so(workspace):
 def test_a_run_says_what_it_found_ready(workspace):
     result = {"accuracy": {"test": 5 / 6}, "reused": ["frozen network", "features"]}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
-    assert "Kept from earlier runs, so it took no time: frozen network, features." in words(at(run=run.id))
+    assert "It was there already and took no time again: frozen network, features." in words(at(run=run.id))
 
 
 def test_a_run_says_what_it_found_ready_had_taken(workspace):
     result = {"accuracy": {"test": 5 / 6}, "reused": {"frozen network": 4.0, "features": None}}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
-    assert "so it took no time: frozen network (4.0 s), features." in words(at(run=run.id))
+    assert "took no time again: frozen network (4.0 s), features." in words(at(run=run.id))
 
 
 def test_an_address_of_a_run_that_is_gone_is_told(workspace):

@@ -97,3 +97,15 @@ def test_models_on_one_shared_network_count_once(workspace, opened):
     for run in (*runs, *runs):
         kept.of(run)
     assert opened == ["a", "b", "c"]
+
+
+def test_the_trained_layers_of_each_run_on_a_shared_network_count(workspace, opened):
+    (workspace.trunks / "one.tflite").write_bytes(bytes(10_000))
+    result = {"trunk": "one", "tail_sha256": "0"}
+    runs = [made_run(workspace, all_parts(SIZES, 1), name, result=result) for name in ("a", "b")]
+    for run in runs:
+        run.trunk_path.write_bytes(bytes(10_000))
+    kept = Predictors(most_bytes=2 * predictors.WORKSPACE_BYTES + 25_000)
+    for run in (*runs, *runs):
+        kept.of(run)
+    assert opened == ["a", "b", "a", "b"]

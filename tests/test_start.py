@@ -1,9 +1,11 @@
 """The server's start: where a browser finds it, and that one is opened there."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,20 +14,34 @@ import streamlit as st
 
 from app_pages.components import start
 
+IMPORTED = """
+import sys
+from app_pages.components import start
+start._import_everything()
+print(*(name.removeprefix("app_pages.components.") for name in sys.modules))
+"""
 ROOT = Path(__file__).parent.parent
 START_TIME = 60  # seconds on a busy machine
-PLAIN = {"server.sslCertFile": None, "server.address": "127.0.0.1", "server.port": 8501, "server.baseUrlPath": ""}
+PLAIN = {
+    "server.sslCertFile": None,
+    "server.address": "127.0.0.1",
+    "server.baseUrlPath": "",
+    "browser.serverAddress": "localhost",
+    "browser.serverPort": 8501,
+}
 
 
 @pytest.mark.parametrize(
     ("options", "address"),
     [
         ({}, "http://127.0.0.1:8501/"),
-        ({"server.port": 8502, "server.baseUrlPath": "/films/"}, "http://127.0.0.1:8502/films"),
+        ({"browser.serverPort": 8502, "server.baseUrlPath": "/films/"}, "http://127.0.0.1:8502/films"),
+        ({"browser.serverAddress": "films.example", "browser.serverPort": 80}, "http://films.example:80/"),
+        ({"server.address": "::1"}, "http://[::1]:8501/"),
         ({"server.address": "0.0.0.0", "server.sslCertFile": "cert.pem"}, "https://localhost:8501/"),
         ({"server.address": None}, "http://localhost:8501/"),
     ],
-    ids=["as it comes", "port and path", "everywhere, encrypted", "no address"],
+    ids=["as it comes", "port and path", "named", "in six", "everywhere, encrypted", "no address"],
 )
 def test_the_address_is_one_that_a_browser_on_this_machine_can_open(monkeypatch, options, address):
     monkeypatch.setattr(st, "get_option", (PLAIN | options).__getitem__)
@@ -34,6 +50,39 @@ def test_the_address_is_one_that_a_browser_on_this_machine_can_open(monkeypatch,
 
 def test_pages_wait_for_nothing_where_no_server_was_started():
     start.wait()
+
+
+def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
+    go_on, order = threading.Event(), []
+
+    def import_slowly() -> None:
+        go_on.wait(START_TIME)
+        order.append("imported")
+
+    monkeypatch.setattr(start, "_import_everything", import_slowly)
+    monkeypatch.setattr(start, "_importing", None)
+    monkeypatch.setattr(st, "get_option", {"server.headless": True}.__getitem__)
+
+    async def serve() -> None:
+        async with start.while_the_browser_loads(None):
+            threading.Timer(0.2, go_on.set).start()
+            start.wait()
+            order.append("page")
+
+    asyncio.run(serve())
+    assert order == ["imported", "page"]
+
+
+def test_what_is_imported_at_the_start_is_all_that_the_pages_share():
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    components = {path.stem for path in (ROOT / "app_pages" / "components").glob("*.py")} - {"__init__"}
+    assert components | {"pyarrow.dataset"} <= set(done.stdout.split())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
-from covid_core.nets.plan import Plan
+from covid_core.nets.plan import Clock, Plan
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
@@ -154,6 +155,13 @@ def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
     assert second.history()["epoch"].tolist() == [1, 2, 3]
     assert "features" in second.result["reused"]
     assert not {"tensorflow", "build", "export"} & set(second.result["seconds"])
+
+
+def test_seconds_of_a_stage_within_another_count_once():
+    clock = Clock()
+    clock.timed("outer", lambda: (time.sleep(0.05), clock.timed("inner", lambda: time.sleep(0.1))))
+    assert clock.seconds["inner"] >= 0.1
+    assert 0.05 <= clock.seconds["outer"] < 0.1
 
 
 def test_a_later_run_says_what_the_parts_that_it_found_had_taken(first, second):
@@ -386,7 +394,7 @@ def computed(place: Workspace, dataset: Dataset, with_boundary: bool, **choices)
     frozen = features.frozen_trunk(plan)
     features.of_run(plan, frozen, with_boundary)
     edge = features._Passes(plan, frozen).boundary()
-    return plan, trunk.has_all(place, edge, len(plan.films.pixels), plan.films.rows)
+    return plan, bool(trunk.are_kept(place, edge, len(plan.films.pixels), plan.films.rows).all())
 
 
 def forget(place: Workspace, names: str) -> None:
@@ -411,6 +419,16 @@ def test_activations_that_would_take_much_of_the_cache_are_not_kept_by_the_way(p
     forget(place, "*.f32")
     monkeypatch.setattr(features, "SHARE_BY_THE_WAY", 0.0)
     assert not computed(place, dataset, False, **FROZEN_TOO)[1]
+
+
+def test_features_of_some_of_the_films_count_as_found(place, dataset, tuned):
+    forget(place, "*.f32")
+    forget(place, "*.took")
+    few = SplitSpec(validation=0.2, test=0.2, films_per_class=4)
+    computed(place, dataset, False, **FROZEN_TOO, split=few)
+    of_twelve = trunk.seconds_it_took(next(place.features.glob("*-pooled.f32")), 12)
+    plan, _ = computed(place, dataset, False, **FROZEN_TOO)
+    assert plan.reused["features"] == of_twelve > 0
 
 
 def test_features_without_the_activations_that_are_needed_too_do_not_count_as_reused(place, dataset, tuned):

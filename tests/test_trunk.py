@@ -1,5 +1,6 @@
 """Features of films, once per film: keys, tables, two workers at once. What runs the network is made up here."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +55,7 @@ class Asking:
 
 def kept(workspace: Workspace, wanted: Wanted) -> list[int]:
     """Films whose features are in the cache."""
-    return [row for row in range(FILMS) if trunk.has_all(workspace, wanted, FILMS, np.array([row]))]
+    return np.flatnonzero(trunk.are_kept(workspace, wanted, FILMS, np.arange(FILMS))).tolist()
 
 
 # What it took
@@ -64,6 +65,24 @@ def test_what_computing_features_took_stands_beside_them(tmp_path):
     workspace = Workspace(tmp_path)
     Asking(workspace).ask([0, 1, 2])
     assert trunk.seconds_it_took(trunk.path_of(workspace, MEANS.name), 3) >= 0
+
+
+def test_what_a_stopped_pass_took_is_noted_with_the_films_that_it_did(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def stop(share: float, message: str) -> None:
+        if share >= 0.5:
+            raise Stopped("enough")
+
+    with pytest.raises(Stopped):
+        Asking(workspace, parallel=1).ask(list(range(8)), progress=stop)
+    noted = trunk.path_of(workspace, MEANS.name).with_suffix(trunk.TOOK)
+    assert json.loads(noted.read_text())["times"] == 4
+
+
+def test_a_note_that_cannot_be_written_harms_nothing(tmp_path):
+    trunk.note_seconds(tmp_path / "gone" / "features.f32", 1.0)
+    assert np.isnan(trunk.seconds_it_took(tmp_path / "gone" / "features.f32"))
 
 
 def test_seconds_of_several_passes_are_told_for_as_many_films_as_are_asked_for(tmp_path):

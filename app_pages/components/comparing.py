@@ -209,12 +209,13 @@ def cost_view(table: pd.DataFrame) -> pd.DataFrame:
 COST_CONFIG = {
     "Training time (s)": st.column_config.NumberColumn(
         format="%.1f",
-        help="From decoding the films to the last check, as if no features had been kept of earlier runs; without "
-        "starting TensorFlow and exporting networks, which only the first of several runs needs. Empty where an "
-        "earlier version did not note what the kept features had taken.",
+        help="One pass through the frozen part and the epochs. Features that were there already count with what they "
+        "once took; empty where nobody noted it.",
     ),
     "Waited (s)": st.column_config.NumberColumn(
-        format="%.1f", help="What it took as it went: features and networks kept of earlier runs took no time again."
+        format="%.1f",
+        help="What the run took from beginning to end. What was there already took no time again, and the first run "
+        "of a network also starts TensorFlow and exports it. Empty where the outcome is another run's.",
     ),
     "Fit alone (s)": st.column_config.NumberColumn(format="%.1f", help="The epochs alone."),
     "Epochs done": st.column_config.NumberColumn(format="%d"),

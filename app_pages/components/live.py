@@ -413,7 +413,7 @@ def _provenance(one: Seen) -> list[str]:
             "Another seed makes another run."
         )
     if result.get("reused"):
-        lines.append(f"Kept from earlier runs, so it took no time: {_reused_in_words(result['reused'])}.")
+        lines.append(f"It was there already and took no time again: {_reused_in_words(result['reused'])}.")
     parity = result.get("parity")
     if parity:
         by = f" Compared with: {parity['by']}." if "by" in parity else ""

@@ -41,7 +41,7 @@ class Predictors:
     def __init__(self, most_bytes: int = MOST_BYTES):
         self._most_bytes = most_bytes
         self._guard = threading.Lock()
-        self._kept: OrderedDict[tuple[str, float], tuple[Path, Future[Predictor]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, float], tuple[dict[Path, int], Future[Predictor]]] = OrderedDict()
         self._opener = ThreadPoolExecutor(1, "open-model")
 
     def of(self, run: Run) -> Predictor:
@@ -59,20 +59,34 @@ class Predictors:
         key = _key(run)
         with self._guard:
             if key not in self._kept:
-                self._kept[key] = trunk_path_of(Workspace.default(), run), self._opener.submit(_opened, run)
+                self._kept[key] = _sizes(run), self._opener.submit(_opened, run)
             self._kept.move_to_end(key)
-            while len(self._kept) > 1 and _bytes_of(trunk for trunk, _ in self._kept.values()) > self._most_bytes:
+            while len(self._kept) > 1 and self._bytes() > self._most_bytes:
                 self._kept.popitem(last=False)
             return self._kept[key][1]
+
+    def _bytes(self) -> int:
+        """What the open models take; runs on one network share it."""
+        return sum({path: size for sizes, _ in self._kept.values() for path, size in sizes.items()}.values())
 
 
 def _key(run: Run) -> tuple[str, float]:
     return str(run.path), run.result.get("finished", 0.0)
 
 
-def _bytes_of(trunks: Iterable[Path]) -> int:
-    """What open networks take; runs on one network share it."""
-    return sum(WORKSPACE_BYTES + (path.stat().st_size if path.is_file() else 0) for path in set(trunks))
+def _sizes(run: Run) -> dict[Path, int]:
+    """Bytes of each file that the run's model holds open, with what a network needs beside its weights."""
+    tail = [run.trunk_path] if "tail_sha256" in run.result else []
+    networks = {path: WORKSPACE_BYTES + _size(path) for path in (trunk_path_of(Workspace.default(), run), *tail)}
+    return networks | {run.head_path: _size(run.head_path)}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 for one that is gone, which opening it will tell."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _opened(run: Run) -> Predictor:

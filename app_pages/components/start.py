@@ -15,6 +15,7 @@ import streamlit as st
 
 import app_pages.components
 
+LOCAL = "localhost"
 EVERYWHERE = ("0.0.0.0", "::", "")  # addresses to listen at that no browser can open
 TABLES = "pyarrow.dataset"  # pandas loads it with the first table
 
@@ -41,9 +42,11 @@ def wait() -> None:
 def address() -> str:
     """Where a browser on this machine finds the server."""
     scheme = "https" if st.get_option("server.sslCertFile") else "http"
-    host = st.get_option("server.address") or ""
+    named, listening = st.get_option("browser.serverAddress") or LOCAL, st.get_option("server.address") or ""
+    host = named if named != LOCAL or listening in EVERYWHERE else listening
+    host = f"[{host}]" if ":" in host else host
     path = (st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"{scheme}://{'localhost' if host in EVERYWHERE else host}:{st.get_option('server.port')}/{path}"
+    return f"{scheme}://{host}:{st.get_option('browser.serverPort')}/{path}"
 
 
 def _import_everything() -> None:

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.work import cores
 
@@ -31,9 +32,11 @@ class LiteNetwork:
             (details,) = self._interpreter.get_input_details()
         except (ValueError, RuntimeError) as error:
             raise _damaged(path) from error
+        self._path = path
         self._input = details["index"]
         self._outputs = _output_tensors(self._interpreter)
         self._shape: tuple[int, ...] = ()
+        self._is_fresh = True
         self._guard = threading.Lock()
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
@@ -45,6 +48,9 @@ class LiteNetwork:
                 self._shape = batch.shape
             self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
+            if self._is_fresh:  # by now the weights have been copied into the order in which they are used
+                self._is_fresh = False
+                files.give_back_mapped(self._path)
             return [self._interpreter.get_tensor(index) for index in self._outputs]
 
 

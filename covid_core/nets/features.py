@@ -19,6 +19,7 @@ from covid_core.work import Progress, part_of
 ONE_PASS = "One pass through the frozen network"
 USUAL_CUT = 10  # last layers that a fine-tuning usually wants, as the course did
 GPU_BATCH = 256
+ON_GPU = "TensorFlow on the GPU"
 SHARE_BY_THE_WAY = 0.1  # of the cache's limit: more is not kept for a fine-tuning that may never come
 
 
@@ -27,8 +28,8 @@ class Features:
     """float32 features by the position of a film among the run's films; tables hold all films of the data set.
 
     ``columns`` are those of the tables that the run's pooling takes. ``views`` are augmented copies of the training
-    films, one table each. With ``choose_side`` a view takes the plain or the mirrored table, film by film, as
-    augmentation by mirroring alone would.
+    films, one table each, with the run's own pooling alone. With ``choose_side`` a view takes the plain or the mirrored
+    table, film by film, as augmentation by mirroring alone would.
     """
 
     rows: np.ndarray
@@ -57,7 +58,7 @@ class Features:
             return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
         if not self.views:
             return self.plain(positions)
-        return self._taken(self.views[epoch % len(self.views)], positions)
+        return np.asarray(self.views[epoch % len(self.views)][self.rows[positions]])
 
     def boundary(self, positions: np.ndarray) -> np.ndarray:
         """Activations (n, height, width, channels) at the boundary of a fine-tuning."""
@@ -101,14 +102,15 @@ def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
     spec, rows = plan.spec, plan.films.rows
     passes = _Passes(plan, frozen)
     edge = passes.boundary() if frozen.taps < len(frozen.shapes) else None
-    table, *rest = passes.run("", rows, lambda at: plan.films.pixels[at], ONE_PASS, edge, with_boundary)
+    table, *rest = passes.run(passes.kept(), rows, lambda at: plan.films.pixels[at], ONE_PASS, edge, with_boundary)
     mirror = None
     if spec.test_time_flip or spec.augmentation.only_flips:
-        mirror, *_ = passes.run("-mirrored", rows, lambda at: plan.films.pixels[at][:, :, ::-1], "Mirrored films")
+        mirrored = passes.kept("-mirrored")
+        mirror, *_ = passes.run(mirrored, rows, lambda at: plan.films.pixels[at][:, :, ::-1], "Mirrored films")
     sides = (lambda at, epoch: augment.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
     return Features(
         rows=rows,
-        engine=passes.engine().label,
+        engine=passes.label,
         table=table,
         columns=frozen.columns(spec.head.pooling),
         mirror=mirror,
@@ -140,18 +142,43 @@ class _Passes:
             )
         return self._engine
 
+    @property
+    def label(self) -> str:
+        """What runs the trunk, in words."""
+        return ON_GPU if self._plan.devices.names else trunk.LITE
+
+    def kept(self, what: str = "") -> Wanted:
+        """Features that later runs can use too, whichever their pooling."""
+        return trunk.pooled_features(self._frozen, f"{self._name()}-pooled{what}")
+
+    def view(self, change: str) -> Wanted:
+        """Features of augmented films: of no use after the run, so they are of its own pooling and removed then."""
+        pooling = self._plan.spec.head.pooling
+        name = f"{self._name()}-{pooling}-view-{change}"
+        path = trunk.path_of(self._plan.workspace, name)
+        self._plan.scratch += [path, path.with_suffix(trunk.TOOK)]
+        return trunk.pooled_features(self._frozen, name, pooling)
+
     def boundary(self) -> Wanted:
+        """Where a fine-tuning starts."""
         return trunk.boundary_activations(self._frozen, f"{self._name()}-boundary")
 
     def run(
-        self, what: str, rows: np.ndarray, films: trunk.Films, said: str, edge: Wanted | None = None, must: bool = False
+        self,
+        wanted: Wanted,
+        rows: np.ndarray,
+        films: trunk.Films,
+        said: str,
+        edge: Wanted | None = None,
+        must: bool = False,
     ) -> list[np.memmap]:
         """One pass; the activations at the edge are kept too where they must be or take little room."""
         plan = self._plan
-        wanted = trunk.pooled_features(self._frozen, f"{self._name()}-pooled{what}")
         needed = [wanted, edge] if must else [wanted]
-        if all(trunk.has_all(plan.workspace, one, len(plan.films.pixels), rows) for one in needed):
-            plan.reuse("features", trunk.seconds_it_took(trunk.path_of(plan.workspace, wanted.name), len(rows)))
+        there = np.all([trunk.are_kept(plan.workspace, one, len(plan.films.pixels), rows) for one in needed], axis=0)
+        if there.any():
+            path = trunk.path_of(plan.workspace, wanted.name)
+            plan.reuse("features", trunk.seconds_it_took(path, int(there.sum())))
         extra = [edge] if edge and not must and _is_small(edge, len(rows)) else []
         return trunk.cached_features(
             plan.workspace,
@@ -163,10 +190,6 @@ class _Passes:
             self._progress(said),
             extra,
         )
-
-    def scratch(self, what: str) -> None:
-        """Remember that the features of that pass are of no use after the run."""
-        self._plan.scratch.append(trunk.path_of(self._plan.workspace, f"{self._name()}-pooled{what}"))
 
     def _name(self) -> str:
         return f"{self._plan.films.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"
@@ -189,7 +212,7 @@ def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
         answer = whole.predict(films[..., None], batch_size=GPU_BATCH, verbose=0)
         return answer if isinstance(answer, list) else [answer]
 
-    return Engine("TensorFlow on the GPU", maps, GPU_BATCH, 1)
+    return Engine(ON_GPU, maps, GPU_BATCH, 1)
 
 
 def _is_small(edge: Wanted, rows: int) -> bool:
@@ -210,9 +233,8 @@ def _views(plan: Plan, passes: _Passes) -> list[np.memmap]:
     tables = []
     for number in range(_count_of_views(spec)):
         change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
-        passes.scratch(f"-view-{change}")
         tables += passes.run(
-            f"-view-{change}",
+            passes.view(change),
             train,
             lambda rows, number=number: augment.view(films.pixels[rows], spec.augmentation, spec.seed, number, rows),
             f"Augmented view {number + 1}",

@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Clock:
-    """Seconds per stage, in the order in which the stages came."""
+    """Seconds per stage, in the order in which the stages ended. A stage within another does not count in both."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    _within: float = 0.0
 
     def timed(self, name: str, work: Callable[[], Any]) -> Any:
         """Do ``work`` and add its time to ``name``."""
-        start = time.monotonic()
+        start, before, self._within = time.monotonic(), self._within, 0.0
         try:
             return work()
         finally:
-            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - start, 3)
+            spent = time.monotonic() - start
+            self.seconds[name] = round(self.seconds.get(name, 0) + spent - self._within, 3)
+            self._within = before + spent
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ per film of a data set; a row that is not computed yet is NaN. Beside both stand
 run that finds them there can say what it would have cost without.
 """
 
+import contextlib
 import hashlib
 import math
 import threading
@@ -34,6 +35,7 @@ Films = Callable[[np.ndarray], np.ndarray]
 
 RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing pooled
 FORMAT = "2"  # of the files of a trunk
+LITE = "LiteRT"  # an engine
 TOOK = ".took"  # JSON: seconds, and for how many exports or films
 LOCK_POLL = 0.3  # seconds between looks at features that another worker computes
 
@@ -141,7 +143,7 @@ def lite_engine(path: Path, size: int) -> Engine:
             local.network = LiteTrunk(path, threads=1)
         return local.network.maps(films)
 
-    return Engine("LiteRT", maps, batch_for(size), cores())
+    return Engine(LITE, maps, batch_for(size), cores())
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,9 @@ class Wanted:
         return chosen[0].reshape(len(chosen[0]), -1) if self.pooling == RAW else pooled(chosen, self.pooling)
 
 
-def pooled_features(trunk: FrozenTrunk, name: str) -> Wanted:
-    """What heads learn from: mean and maximum of every tap's maps, whichever of them this head takes."""
-    return Wanted(name, MEAN_MAX, tuple(range(trunk.taps)), trunk.width(MEAN_MAX))
+def pooled_features(trunk: FrozenTrunk, name: str, pooling: str = MEAN_MAX) -> Wanted:
+    """What heads learn from: by default mean and maximum of every tap's maps, whichever of them this head takes."""
+    return Wanted(name, pooling, tuple(range(trunk.taps)), trunk.width(pooling))
 
 
 def boundary_activations(trunk: FrozenTrunk, name: str) -> Wanted:
@@ -195,7 +197,6 @@ def cached_features(
         float32 memory maps (count, width) of all films, one per ``wanted``; only ``rows`` are sure to be computed.
     """
     with _alone(workspace, wanted[0].name, progress):
-        began = time.monotonic()
         tables = [_open_table(path_of(workspace, one.name), count, one.width) for one in wanted]
         missing = rows[np.any([np.isnan(table[rows, 0]) for table in tables], axis=0)]
         if len(missing):
@@ -203,21 +204,19 @@ def cached_features(
             paths = [path_of(workspace, one.name) for one in everything]
             cache.make_room(workspace, sum(one.width for one in everything) * 4 * len(missing), keep=paths)
             more = [_open_table(path_of(workspace, one.name), count, one.width) for one in by_the_way]
-            _compute(list(zip(everything, [*tables, *more], strict=True)), missing, films, engine(), progress)
-            for path in paths:
-                note_seconds(path, time.monotonic() - began, len(missing))
-    for path in (path_of(workspace, one.name) for one in wanted):
-        cache.touch(path)
-        cache.touch(path.with_suffix(TOOK))
+            _compute(list(zip(everything, [*tables, *more], strict=True)), missing, films, engine(), progress, paths[0])
+    for one in wanted:
+        cache.touch(path_of(workspace, one.name))
+    cache.touch(path_of(workspace, wanted[0].name).with_suffix(TOOK))
     return tables
 
 
-def has_all(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) -> bool:
-    """Whether features of all ``rows`` are kept already."""
+def are_kept(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) -> np.ndarray:
+    """Of shape (rows,): whether features of each of ``rows`` are there already."""
     path = path_of(workspace, wanted.name)
     if not path.exists() or path.stat().st_size != count * wanted.width * 4:
-        return False
-    return not np.isnan(np.memmap(path, dtype=np.float32, mode="r", shape=(count, wanted.width))[rows, 0]).any()
+        return np.zeros(len(rows), bool)
+    return ~np.isnan(np.memmap(path, dtype=np.float32, mode="r", shape=(count, wanted.width))[rows, 0])
 
 
 def path_of(workspace: Workspace, name: str) -> Path:
@@ -229,7 +228,8 @@ def note_seconds(path: Path, seconds: float, times: int = 1) -> None:
     """Add to what stands beside a kept file: seconds that computing took, so many times (or for so many films)."""
     before = _noted(path) or {"seconds": 0.0, "times": 0}
     now = {"seconds": round(before["seconds"] + seconds, 3), "times": before["times"] + times}
-    files.write_json(path.with_suffix(TOOK), now)
+    with contextlib.suppress(OSError):  # it is only told; what it took long to compute is safe
+        files.write_json(path.with_suffix(TOOK), now)
 
 
 def seconds_it_took(path: Path, times: int = 1) -> float:
@@ -264,9 +264,14 @@ class _alone:
 
 
 def _compute(
-    tables: Sequence[tuple[Wanted, np.memmap]], rows: np.ndarray, films: Films, engine: Engine, progress: Progress
+    tables: Sequence[tuple[Wanted, np.memmap]],
+    rows: np.ndarray,
+    films: Films,
+    engine: Engine,
+    progress: Progress,
+    noted_at: Path,
 ) -> None:
-    """Fill rows of several tables in one pass, batch by batch on all cores."""
+    """Fill rows of several tables in one pass, batch by batch on all cores, and note what it took, stopped or not."""
 
     def batch_done(batch: np.ndarray) -> int:
         maps = engine.maps(films(batch))
@@ -277,11 +282,15 @@ def _compute(
         return len(batch)
 
     batches = [rows[start : start + engine.batch] for start in range(0, len(rows), engine.batch)]
-    done = 0
-    with ThreadPoolExecutor(engine.parallel) as pool:
-        for count in ordered_map(pool, batch_done, batches, ahead=4 * engine.parallel):
-            done += count
-            progress(done / len(rows), f"{done:,} of {len(rows):,} films")
+    done, began = 0, time.monotonic()
+    try:
+        with ThreadPoolExecutor(engine.parallel) as pool:
+            for count in ordered_map(pool, batch_done, batches, ahead=4 * engine.parallel):
+                done += count
+                progress(done / len(rows), f"{done:,} of {len(rows):,} films")
+    finally:
+        if done:
+            note_seconds(noted_at, time.monotonic() - began, done)
     for _, table in tables:
         table.flush()
 

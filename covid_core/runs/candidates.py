@@ -13,8 +13,7 @@ from covid_core.evaluation.comparison import Assessment, Candidate
 from covid_core.formatting import plural, share
 from covid_core.runs.store import Run
 
-STARTING = ("tensorflow", "build", "export")  # stages: TensorFlow's start, networks that Keras builds and exports
-LEARNED_FROM = "features"  # what earlier runs may have left of the training itself
+FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
 STOPPED_EARLY = "stopped before its end"
 COST_COLUMNS = (
     "name",
@@ -56,24 +55,27 @@ def loss_is_a_number(history: pd.DataFrame) -> bool:
 
 
 def training_seconds(run: Run) -> float:
-    """Seconds of the run's stages from decoding to the last check, as if nothing had been kept of earlier runs.
+    """Seconds of computing features and fitting, as if no features had been there already.
 
-    Features that it found there count with the seconds that they took the run which made them; nan where these were not
-    noted. STARTING is left out, because only the first of several runs needs it.
+    Features that the run found count with the seconds that they once took; nan where these were not noted. Starting
+    TensorFlow, exporting, saving and checking are left out: they depend on what ran before, not on what is trained.
     """
     seconds, reused = run.result.get("seconds"), run.result.get("reused") or {}
     if not seconds:
         return math.nan
-    own = sum(spent for stage, spent in seconds.items() if stage not in STARTING)
-    if LEARNED_FROM not in reused:
-        return own
-    return own + _number(reused[LEARNED_FROM] if isinstance(reused, dict) else None)  # earlier versions listed names
+    found = 0.0
+    if FEATURES in reused:
+        found = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names alone
+    return seconds.get(FEATURES, 0.0) + found + seconds.get(FIT, 0.0)
 
 
 def waited_seconds(run: Run) -> float:
-    """Seconds of all stages of the run as it went: what was kept of earlier runs took no time again."""
+    """Seconds of all stages of the run as it went, of its last attempt where it was interrupted.
+
+    nan where the outcome was taken over from another run, whose seconds stand in the result.
+    """
     seconds = run.result.get("seconds") or {}
-    return float(sum(seconds.values())) if seconds else math.nan
+    return math.nan if run.result.get("taken_over_from") or not seconds else float(sum(seconds.values()))
 
 
 @dataclass(frozen=True)
