@@ -278,7 +278,7 @@ VIEWS = {"augmentation": AugmentationSpec(rotation=10, flip=True), "views": 2}
 
 
 def view_files(place: Workspace) -> set[Path]:
-    return set(place.features.glob("*-view-*.f32"))
+    return {path for path in place.features.glob("*-view-*") if path.suffix != ".lock"}
 
 
 def test_a_head_sees_the_augmented_films_in_turn(place, dataset, first):
