@@ -325,7 +325,7 @@ def test_a_stopped_run_keeps_its_best_and_its_views_and_goes_on_from_there(place
     assert stopped.result["stopped"]
     assert stopped.result["best_epoch"] == 1 + stopped.history()["val_loss"].idxmin()
     assert len(stopped.history()) == 3
-    assert len(view_files(place)) == 2
+    assert len(view_files(place)) == 2 * 2  # features, and what they took
     assert training.train(place, stopped, silent)
     mended = store.open_run(place, run.id)
     assert mended.history()["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
