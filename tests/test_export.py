@@ -199,7 +199,7 @@ def test_one_network_serves_several_threads(frozen):
 
 
 def test_the_engine_for_all_cores_gives_the_networks_own_maps(frozen):
-    engine, grey = trunk.lite_engine(frozen.path, 32), films(5)
+    engine, grey = trunk.lite_engine(frozen, 32), films(5)
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(engine.maps, [grey[:2], grey[2:]]))
     for number, reference in enumerate(LiteTrunk(frozen.path).maps(grey)):

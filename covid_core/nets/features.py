@@ -138,7 +138,7 @@ class _Passes:
             self._engine = (
                 _gpu_engine(self._plan, self._frozen)
                 if self._plan.devices.names
-                else trunk.lite_engine(self._frozen.path, self._plan.spec.image_size)
+                else trunk.lite_engine(self._frozen, self._plan.spec.image_size)
             )
         return self._engine
 

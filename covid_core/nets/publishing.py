@@ -13,7 +13,6 @@ import pandas as pd
 from covid_core import files
 from covid_core.errors import RunError
 from covid_core.inference.head import Head, softmax
-from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
 from covid_core.nets.plan import Clock, Films, Plan, Trained
@@ -71,13 +70,12 @@ def publish(plan: Plan, trained: Trained) -> None:
         run.checkpoint_path.unlink(missing_ok=True)
 
 
-def export_own(plan: Plan, network: "keras.Model") -> LiteNetwork:
+def export_own(plan: Plan, network: "keras.Model") -> None:
     """Export the part of the network that the run trained as its own file."""
     from covid_core.nets import export
 
     plan.report_end(0, "Exporting the trained layers")
     export.export_network(network, plan.run.trunk_path)
-    return LiteNetwork(plan.run.trunk_path)
 
 
 def _save(plan: Plan, trained: Trained) -> dict[str, int]:

@@ -10,6 +10,7 @@ Three ways, by mode:
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,8 +27,8 @@ from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
 from covid_core.formatting import plural
 from covid_core.inference.head import Head
-from covid_core.inference.lite import LiteNetwork
-from covid_core.nets import devices, features, head_fit, publishing, trunk
+from covid_core.inference.lite import LiteNetwork, batch_for
+from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.runs.store import Run
@@ -211,15 +212,9 @@ def _train_tail(plan: Plan) -> Trained:
     cut = {"layers_asked": plan.spec.fine_tuning.layers, "layers_trained": frozen.layers_behind}
     facts = {"fine_tuning": {**cut, "boundary": frozen.layers[frozen.taps]}}
     trained = model.head_arrays(keras_head, head.pooling)
-    exported = plan.clock.timed("export", lambda: publishing.export_own(plan, tail))
-    logits = plan.clock.timed("predict", lambda: _tail_logits(exported, trained, known))
+    plan.clock.timed("export", lambda: publishing.export_own(plan, tail))
+    logits = plan.clock.timed("predict", lambda: _exported_logits(plan, trained, known.boundary, TAIL_BATCH))
     return Trained(trained, frozen, tail, whole, logits, known.engine, facts)
-
-
-def _tail_logits(tail: LiteNetwork, head: Head, known: features.Features) -> np.ndarray:
-    """Logits of all rows from their boundary activations, as the app will compute them."""
-    batches = np.array_split(np.arange(len(known.rows)), max(1, len(known.rows) // TAIL_BATCH))
-    return np.concatenate([head.logits(head.features(tail.run(known.boundary(rows)))) for rows in batches])
 
 
 def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Features) -> "NetworkStage":
@@ -260,23 +255,35 @@ def _train_all(plan: Plan) -> Trained:
     classifier = model.to_logits(network, head, pooling)
     arrays = model.head_arrays(head, pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, network))
-    logits = plan.clock.timed("predict", lambda: _exported_logits(plan, arrays))
+    films, batch = plan.films, batch_for(spec.image_size)
+    logits = plan.clock.timed(
+        "predict", lambda: _exported_logits(plan, arrays, lambda at: films.pixels[films.rows[at]][..., None], batch)
+    )
     return Trained(arrays, None, network, classifier, logits, "TensorFlow")
 
 
-def _exported_logits(plan: Plan, head: Head) -> np.ndarray:
-    """Logits of all rows by the run's own exported network, as the app will compute them."""
-    films, engine = plan.films, trunk.lite_engine(plan.run.trunk_path, plan.spec.image_size)
-    batches = [films.rows[start : start + engine.batch] for start in range(0, len(films.rows), engine.batch)]
+def _exported_logits(plan: Plan, head: Head, inputs: Callable[[np.ndarray], np.ndarray], batch: int) -> np.ndarray:
+    """Logits of all rows by the run's own exported network, as the app will compute them.
+
+    Args:
+        plan: of the run.
+        head: what follows the network.
+        inputs: gives what the network takes for positions among the run's films.
+        batch: films per call.
+    """
+    total, local = len(plan.films.rows), threading.local()
+    batches = [np.arange(start, min(start + batch, total)) for start in range(0, total, batch)]
     parts: list[np.ndarray] = []
 
-    def answer(rows: np.ndarray) -> np.ndarray:
-        return head.logits(head.features(engine.maps(films.pixels[rows])))
+    def answer(positions: np.ndarray) -> np.ndarray:
+        if not hasattr(local, "network"):  # as in trunk.lite_engine: one per core loses less than one with many threads
+            local.network = LiteNetwork(plan.run.trunk_path, threads=1)
+        return head.logits(head.features(local.network.run(inputs(positions))))
 
-    with ThreadPoolExecutor(engine.parallel) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for part in ordered_map(pool, answer, batches):
             parts.append(part)
-            plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(len(films.rows), 'film')}")
+            plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(total, 'film')}")
     return np.concatenate(parts)
 
 

@@ -134,13 +134,13 @@ class Engine:
     parallel: int
 
 
-def lite_engine(path: Path, size: int) -> Engine:
+def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
     """LiteRT on all cores: one interpreter with one thread per core, which loses less than one with many threads."""
     local = threading.local()
 
     def maps(films: np.ndarray) -> list[np.ndarray]:
         if not hasattr(local, "network"):
-            local.network = LiteTrunk(path, threads=1)
+            local.network = LiteTrunk(trunk.path, threads=1)
         return local.network.maps(films)
 
     return Engine(LITE, maps, batch_for(size), cores())
