@@ -183,6 +183,20 @@ def test_z7_what_is_no_whole_archive_is_refused(tmp_path, damage):
     refuse(path, "films.zip cannot be unpacked")
 
 
+@pytest.mark.parametrize(
+    "packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["deflate", "bzip2", "lzma"]
+)
+def test_z7_a_member_whose_packed_bytes_are_damaged_is_refused(tmp_path, packing):
+    path = tmp_path / "films.zip"
+    with zipfile.ZipFile(path, "w", packing) as opened:
+        opened.writestr("a/1.png", FILM + bytes(range(256)) * 8)
+    content = bytearray(path.read_bytes())
+    packed = content.index(b"a/1.png") + len("a/1.png")
+    content[packed + 9 : packed + 15] = b"\xff" * 6
+    path.write_bytes(content)
+    refuse(path, "films.zip cannot be unpacked")
+
+
 def test_z7_an_unknown_packing_is_refused(tmp_path):
     path = archive(tmp_path / "films.zip", ("a/1.png", FILM))
     content = bytearray(path.read_bytes())

@@ -1,7 +1,9 @@
 """Zip archives of films, from strangers: what is in them, and unpacking that a hostile one cannot misuse."""
 
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -12,6 +14,15 @@ from covid_core.errors import DataError
 from covid_core.formatting import file_size
 from covid_core.work import Progress, silent
 
+UNREADABLE = (  # what zipfile raises of damaged, protected and unknown archives; NotImplementedError is a RuntimeError
+    zipfile.BadZipFile,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+)
 MOST_FILES = 200_000
 MOST_BYTES = 20 * 10**9
 LARGEST_RATIO = 200  # packed images hardly shrink; a higher ratio over 1 MB is a bomb
@@ -63,7 +74,7 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
                 with opened.open(member) as packed, open(path, "xb") as handle:
                     written += _copy_at_most(packed, handle, member.file_size, member.filename)
                 progress(written / max(total, 1), f"Unpacking: {file_size(written)} of {file_size(total)}")
-    except (zipfile.BadZipFile, RuntimeError, OSError, NotImplementedError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         shutil.rmtree(target, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error  # the text of an OSError names folders of this machine
         raise DataError(f"The archive {archive.name} cannot be unpacked: {reason}.") from error
