@@ -10,7 +10,6 @@ Three ways, by mode:
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +26,7 @@ from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
 from covid_core.formatting import plural
 from covid_core.inference.head import Head
-from covid_core.inference.lite import LiteNetwork, batch_for
+from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
@@ -271,14 +270,12 @@ def _exported_logits(plan: Plan, head: Head, inputs: Callable[[np.ndarray], np.n
         inputs: gives what the network takes for positions among the run's films.
         batch: films per call.
     """
-    total, local = len(plan.films.rows), threading.local()
+    total, run = len(plan.films.rows), one_per_thread(plan.run.trunk_path)
     batches = [np.arange(start, min(start + batch, total)) for start in range(0, total, batch)]
     parts: list[np.ndarray] = []
 
     def answer(positions: np.ndarray) -> np.ndarray:
-        if not hasattr(local, "network"):  # as in trunk.lite_engine: one per core loses less than one with many threads
-            local.network = LiteNetwork(plan.run.trunk_path, threads=1)
-        return head.logits(head.features(local.network.run(inputs(positions))))
+        return head.logits(head.features(run(inputs(positions))))
 
     with ThreadPoolExecutor(cores()) as pool:
         for part in ordered_map(pool, answer, batches):

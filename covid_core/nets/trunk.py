@@ -9,7 +9,6 @@ run that finds them there can say what it would have cost without.
 import contextlib
 import hashlib
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ import numpy as np
 from covid_core import cache, files
 from covid_core.errors import RunDamaged
 from covid_core.inference.head import MEAN_MAX, pooled
-from covid_core.inference.lite import LiteTrunk, batch_for
+from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map
 from covid_core.workspace import Workspace
@@ -135,15 +134,9 @@ class Engine:
 
 
 def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
-    """LiteRT on all cores: one interpreter with one thread per core, which loses less than one with many threads."""
-    local = threading.local()
-
-    def maps(films: np.ndarray) -> list[np.ndarray]:
-        if not hasattr(local, "network"):
-            local.network = LiteTrunk(trunk.path, threads=1)
-        return local.network.maps(films)
-
-    return Engine(LITE, maps, batch_for(size), cores())
+    """LiteRT on all cores."""
+    run = one_per_thread(trunk.path)
+    return Engine(LITE, lambda films: run(np.ascontiguousarray(films)[..., None]), batch_for(size), cores())
 
 
 @dataclass(frozen=True)
