@@ -419,6 +419,17 @@ def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch
     assert "covid_core" in status.reason
 
 
+@pytest.mark.parametrize("told", [None, "glibc.malloc.mmap_max=7"])
+def test_a_worker_keeps_its_memory_unless_the_user_tunes_glibc_otherwise(workspace, monkeypatch, told):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if told:
+        monkeypatch.setenv("GLIBC_TUNABLES", told)
+    folder = store.create_job(workspace, "phantom", {})
+    tunables = jobs._worker_environment(folder)["GLIBC_TUNABLES"].split(":")
+    assert "glibc.malloc.mmap_max=0" in tunables
+    assert tunables[-1] == (told or "glibc.malloc.hugetlb=1")
+
+
 def test_a_study_that_does_not_fit_into_the_queue_leaves_nothing_behind(workspace, launched, spec, monkeypatch):
     monkeypatch.setattr(jobs, "MOST_WAITING", 1)
     study = StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1})))
