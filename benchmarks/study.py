@@ -9,7 +9,8 @@
   network exported (``benchmarks.course``). Of the peer's one process, import, decoding and that model's stages count.
 
 Weights are ImageNet's where Keras has the file already, else random, on both sides. Prints a JSON line for the study,
-with every run's own seconds on both sides, one for the floor, and one per state.
+with every run's own seconds on both sides, one for the floor, and one per state; with ``--no-peer`` the floor's line
+alone, in a third of the time.
 """
 
 import argparse
@@ -31,12 +32,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=course.RUNS, metavar="NAME", default=list(course.RUNS))
     parser.add_argument("--skip", nargs="+", choices=course.RUNS, metavar="NAME", default=[])
     parser.add_argument("--no-floor", action="store_true", help="leave the floor out")
+    parser.add_argument("--no-peer", action="store_true", help="leave the peer out: ours against the floor alone")
     parser.add_argument("--states", action="store_true", help=f"also {', '.join(OTHERS)} by themselves")
     given = parser.parse_args()
+    if given.no_peer and (given.no_floor or given.states):
+        parser.error("--no-peer compares ours with the floor: it goes with neither --no-floor nor --states")
     names = [name for name in course.RUNS if name in given.only and name not in given.skip]
     with course.bench(given) as bench:
         seconds = measuring.in_turn(sides(bench, names, given), given.repeats)
-        measuring.show(study_line(bench, names, seconds))
+        if not given.no_peer:
+            measuring.show(study_line(bench, names, seconds))
         if not given.no_floor:
             measuring.show(floor_line(bench, names, seconds))
         for name in states_of(names, given):
@@ -48,7 +53,8 @@ def main() -> None:
 def sides(bench: course.Bench, names: list[str], given: argparse.Namespace) -> dict[str, Any]:
     """What runs in turn."""
     workspace = bench.workspace("study")
-    chosen: dict[str, Any] = {course.PEER: lambda: bench.keras(names), OURS: lambda: ours(workspace, names)}
+    chosen: dict[str, Any] = {} if given.no_peer else {course.PEER: lambda: bench.keras(names)}
+    chosen[OURS] = lambda: ours(workspace, names)
     if not given.no_floor:
         chosen[FLOOR] = lambda: floor(workspace, names)
     for name in states_of(names, given):
@@ -96,8 +102,8 @@ def floor(workspace: course.Ours, names: list[str]) -> float:
     _, output = measuring.seconds_of([sys.executable, "-m", "benchmarks.floor", *words])
     told = json.loads(output.splitlines()[-1])
     if "baseline" in names:
-        peer = course.peer_run(bench.told[course.PEER][-1], "baseline")["seconds"]["fit"]
-        told["baseline"] = min(peer, runs["baseline"]["stages"]["fit"])
+        peers = [course.peer_run(answer, "baseline") for answer in bench.told[course.PEER][-1:]]
+        told["baseline"] = min([*(peer["seconds"]["fit"] for peer in peers), runs["baseline"]["stages"]["fit"]])
     bench.told[FLOOR].append(told)
     passes = sum(found["seconds"] for found in told["passes"].values())
     return passes + told.get("tail", 0) + told.get("baseline", 0)
@@ -143,7 +149,8 @@ def one_run(bench: course.Bench, names: list[str], name: str) -> dict[str, Any]:
 def floor_line(bench: course.Bench, names: list[str], seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """The JSON object of ours against the floor; ``over_the_floor`` is how many times the floor ours takes."""
     both = {OURS: seconds[OURS], FLOOR: seconds[FLOOR]}
-    line = measuring.result("study_floor", both, FLOOR, OURS, models=names, parts=bench.told[FLOOR])
+    own = [{name: run["stages"] for name, run in zip(names, row["runs"], strict=True)} for row in bench.told[OURS]]
+    line = measuring.result("study_floor", both, FLOOR, OURS, models=names, parts=bench.told[FLOOR], our_stages=own)
     return {"over_the_floor" if key == "times_faster" else key: value for key, value in line.items()}
 
 
