@@ -193,7 +193,7 @@ def in_a_browser(run: Any, paths: list[Path], repeats: int) -> dict[str, Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         for _ in range(repeats):
-            with server() as (_, url, _), browser.new_context() as context:
+            with server("app.py") as (_, url, _), browser.new_context() as context:
                 until_healthy(url)
                 page = context.new_page()
                 page.set_default_timeout(1000 * PATIENCE)
