@@ -8,10 +8,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app_pages.components import comparing, shelf, shell
+from app_pages.components import behind, calibrating, comparing, outside_tests, shelf, shell
 from covid_core import report
-from covid_core.evaluation import comparison, wording
-from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation import comparison, films, wording
+from covid_core.evaluation.assessment import beats_majority
+from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, plural
 from covid_core.runs import candidates, store
@@ -23,6 +24,7 @@ REMARKS_WIDTH = 320  # pixels; the longest pair of marks is readable without scr
 MOST_OF_A_STUDY = 40  # runs that are chosen with a study; folds times seeds may be more than anybody can look at
 MATRICES = 6  # confusion matrices side by side at once
 LINES = 12  # runs in one figure; more lines cannot be told apart
+COLUMNS = 6  # runs side by side in a table of measures
 
 
 def main() -> None:
@@ -37,14 +39,15 @@ def main() -> None:
     names = candidates.unique_names(runs)
     loaded, unreadable = comparing.load(runs, names)
     shell.broken_notice([*broken, *unreadable])
-    group = _pick_group(loaded)
+    group = _pick_group(loaded, runs)
     if not group:
         answer.info("Choose the runs to compare.", icon=":material/arrow_downward:")
         return
-    told = wording.summary(group)
-    answer.markdown(f"**{shell.plain(told.headline)}**")
     by_id = {run.id: run for run in runs}
-    _show(group, [by_id[candidate.id] for candidate in group], told)
+    ranking = comparing.ranking(group, [by_id[candidate.id] for candidate in group])
+    told = wording.summary(ranking)
+    answer.markdown(f"**{shell.plain(told.headline)}**")
+    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told)
 
 
 def _nothing_to_compare() -> None:
@@ -119,11 +122,12 @@ def _remember(name: str, value: str) -> None:
         st.query_params.pop(name, None)
 
 
-def _pick_group(loaded: list[Candidate]) -> list[Candidate]:
+def _pick_group(loaded: list[Candidate], runs: Sequence[Run]) -> list[Candidate]:
     """Runs of one set of test films. Where the choice holds several, they are never ranked together."""
     groups = comparison.grouped(loaded)
     if len(groups) < 2:
         return groups[0] if groups else []
+    films = {run.id: candidates.films_in_words(run) for run in runs}
     st.warning(
         f"Not comparable: different test films. These runs were tested on {len(groups)} different sets of films, so "
         "each set is ranked by itself.",
@@ -132,38 +136,43 @@ def _pick_group(loaded: list[Candidate]) -> list[Candidate]:
     position = st.selectbox(
         "Test films",
         range(len(groups)),
-        format_func=lambda i: f"Set {i + 1}: {_films_of(groups[i])}, {plural(len(groups[i]), 'run')}",
+        format_func=lambda i: f"{films[groups[i][0].id]} ({_size_of(groups[i])})",
         key="compare_group",
+        help="What each set is: data set, share or fold, and the seed of the split.",
     )
     return groups[position]
 
 
-def _films_of(group: list[Candidate]) -> str:
-    return plural(group[0].assessment.test.n, "film")
+def _size_of(group: list[Candidate]) -> str:
+    return f"{plural(group[0].assessment.test.n, 'film')}, {plural(len(group), 'run')}"
 
 
-def _show(group: list[Candidate], runs: list[Run], told: wording.Summary) -> None:
+def _show(ranking: Ranking, runs: list[Run], told: wording.Summary) -> None:
     """Everything about one group of comparable runs, the best first."""
-    order = comparison.ranked(group)
-    position = {candidate.id: i for i, candidate in enumerate(group)}
-    runs = [runs[position[candidate.id]] for candidate in order]
+    order = list(ranking.order)
     _summary(told, runs)
     rows = _performance(order)
     if rows:
-        _details([order[i] for i in rows], [runs[i] for i in rows])
+        _details(ranking, rows, runs)
     else:
         st.info("No run has that in its name or remarks.", icon=":material/filter_alt_off:")
     _next_step(order)
 
 
-def _details(order: list[Candidate], runs: list[Run]) -> None:
-    """Tabs; only the open one is computed."""
+def _details(ranking: Ranking, rows: list[int], runs: list[Run]) -> None:
+    """Tabs; only the open one is computed. ``rows`` are the runs, by position, that the filter leaves."""
+    order, runs = [ranking.order[i] for i in rows], [runs[i] for i in rows]
     tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
+        "Measures": _measures,
+        "Pairs": lambda order, _: _pairs(ranking, rows),
         "Hyper-parameters": _hyperparameters,
         "Curves": _learning,
         "Confusion": _confusion,
         "Per class": _per_class,
         "ROC and precision-recall": _thresholds,
+        "Calibration": calibrating.show,
+        "Films": behind.show,
+        "Outside test": outside_tests.show,
         "Cost": _cost,
     }
     for tab, show in zip(st.tabs(list(tabs), key="view", bind="query-params"), tabs.values(), strict=True):
@@ -198,22 +207,71 @@ def _performance(order: list[Candidate]) -> list[int]:
         "Show only runs with", placeholder="Part of a name or remark", key="compare_filter", width=320
     ).casefold()
     rows = [i for i in range(len(order)) if wanted in f"{view['Model'].iat[i]} {view['Remarks'].iat[i]}".casefold()]
-    best = order[0].name if comparison.beats_majority(order[0].assessment) else ""
-    shown = view.iloc[[*rows, len(order)]]
+    best = order[0].name if beats_majority(order[0].assessment) else ""
+    shown = view.iloc[[*rows, len(order), len(order) + 1]]
     config = {"Remarks": st.column_config.TextColumn(width=REMARKS_WIDTH)} if view["Remarks"].any() else {}
-    majority = str(view["Model"].iat[-1])
-    comparing.show_table(shown, "performance", "Performance", best=best, quiet=majority, config=config)
+    quiet = view["Model"].iloc[-2:].tolist()
+    comparing.show_table(shown, "performance", "Performance", best=best, quiet=quiet, config=config)
     return rows
 
 
 def _remarks(order: list[Candidate]) -> dict[str, list[str]]:
     remarks: dict[str, list[str]] = {}
-    if len(order) > 1 and comparison.beats_majority(order[0].assessment):
+    if len(order) > 1 and beats_majority(order[0].assessment):
         remarks.setdefault(order[0].id, []).append("best on test")
     chosen = comparison.chosen_by_validation(order)
-    if len(order) > 1 and chosen is not None and comparison.beats_majority(chosen.assessment):
+    if len(order) > 1 and chosen is not None and beats_majority(chosen.assessment):
         remarks.setdefault(chosen.id, []).append("validation's choice")
     return remarks
+
+
+def _measures(order: list[Candidate], runs: list[Run]) -> None:
+    """Every measure of the runs with its interval, on one part."""
+    part = _part("compare_measures_part")
+    shown = _few(order, COLUMNS, "compare_measures")
+    table = comparing.measures(order[shown], runs[shown], part)
+    st.caption(comparing.METHODS)
+    comparing.show_table(
+        comparing.measures_view(table), f"measures-{part}", f"Measures on the {part} films", raw=table, pinned="Measure"
+    )
+    comparing.show_notes(order[shown], runs[shown], part)
+
+
+def _part(key: str) -> str:
+    """The part to look at."""
+    return st.segmented_control(
+        "Films",
+        ["test", "validation"],
+        format_func=str.capitalize,
+        default="test",
+        required=True,
+        key=key,
+        help="Report test. Validation has been used to choose the epoch, so it is a little too kind.",
+    )
+
+
+def _pairs(ranking: Ranking, rows: list[int]) -> None:
+    """Who beats whom, and whether that could be chance."""
+    if len(ranking.order) < 2:
+        st.info("Choose two runs or more to compare them film by film.", icon=":material/compare_arrows:")
+        return
+    rows = rows[_few([ranking.order[i] for i in rows], LINES, "compare_pairs")]
+    names = [ranking.order[i].name for i in rows]
+    st.caption(
+        "Row less column, in points of test accuracy. Faint: could be chance (exact McNemar test, Holm's correction "
+        f"for all {plural(ranking.pairs.compared, 'pair')} at 5 %)."
+    )
+    shell.chart(figures.pair_matrix(names, ranking.pairs, rows), "pairs", alt=f"Differences of {len(rows)} runs")
+    table = comparison.pair_table(ranking)
+    shown = table[table["first"].isin(names) & table["second"].isin(names)]
+    comparing.show_table(
+        comparing.pairs_view(shown),
+        "pairs",
+        "Every pair on the same test films",
+        raw=table,
+        pinned="Better",
+        config=comparing.PAIR_CONFIG,
+    )
 
 
 def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
@@ -221,7 +279,7 @@ def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
     table = report.hyperparameters([candidate.name for candidate in order], [run.spec for run in runs])
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
         table = report.only_what_differs(table, keep=("Model", "Special strategy"))
-    best = order[0].name if comparison.beats_majority(order[0].assessment) else ""
+    best = order[0].name if beats_majority(order[0].assessment) else ""
     config = {"Learning rate": st.column_config.NumberColumn(format="%g")}
     comparing.show_table(table, "hyperparameters", "Hyper-parameters", best=best, config=config)
 
@@ -266,36 +324,64 @@ def _curves_file(pairs: list[tuple[Candidate, Run]]) -> str:
 
 
 def _confusion(order: list[Candidate], runs: list[Run]) -> None:
-    st.caption("Rows: what the film is. Columns: what the run called it. Shares are of the row.")
+    st.caption(
+        "Rows: what the film is. Columns: what the run called it. Shares are of the row. A cell opens its films."
+    )
     shown = _few(order, MATRICES, "compare_matrices")
+    picked = None
     with st.grid(3, min_column_width=330):
         for candidate, run in zip(order[shown], runs[shown], strict=True):
             with st.container():
                 st.markdown(f"**{shell.plain(candidate.name)}**  \n{wording.in_words(candidate.assessment.test)}")
-                counts, version = candidate.assessment.confusion, comparing.version_of([candidate], [run])
+                counts, version = candidate.assessment.tested.confusion, comparing.version_of([candidate], [run])
                 figure = shell.drawn("confusion", version, functools.partial(figures.confusion_matrix, counts))
-                shell.chart(figure, f"confusion-{candidate.id}", alt=f"Confusion matrix of {candidate.name}")
+                clicked = shell.chart(
+                    figure,
+                    f"confusion-{candidate.id}",
+                    alt=f"Confusion matrix of {candidate.name}",
+                    on_select="rerun",
+                    selection_mode="points",
+                )
+                if clicked.selection.points:
+                    picked = (candidate, clicked.selection.points[0]["customdata"])
+    if picked is not None:
+        _cell_films(*picked, order, runs)
 
 
-def _per_class(order: list[Candidate], _runs: list[Run]) -> None:
-    measure = st.segmented_control(
-        "Measure",
-        list(comparing.CLASS_SHARES),
-        format_func=comparing.CLASS_SHARES.__getitem__,
-        default="sensitivity",
-        required=True,
-        key="compare_measure",
-        help="\n\n".join(f"{name}: {comparing.HELP[name]}" for name in comparing.CLASS_SHARES.values()),
-    )
+def _cell_films(candidate: Candidate, cell: Sequence[int], order: list[Candidate], runs: list[Run]) -> None:
+    """The films of the cell that was clicked, with what every run says of them."""
+    classes = candidate.assessment.classes
+    label, called = classes[cell[0]], classes[cell[1]]
+    st.subheader(f"{shell.plain(label)} called {shell.plain(called)} by {shell.plain(candidate.name)}")
+    found = behind.answers(order, runs)
+    rows = films.in_cell(found, order.index(candidate), label, called)
+    behind.films_of(found, rows, order, runs, "cell")
+
+
+def _per_class(order: list[Candidate], runs: list[Run]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        measure = st.segmented_control(
+            "Measure",
+            list(comparing.CLASS_SHARES),
+            format_func=comparing.CLASS_SHARES.__getitem__,
+            default="sensitivity",
+            required=True,
+            key="compare_measure",
+            help="\n\n".join(f"{name}: {comparing.HELP[name]}" for name in comparing.CLASS_SHARES.values()),
+        )
+        part = _part("compare_class_part")
     label = comparing.CLASS_SHARES[measure]
-    drawn = order[_few(order, LINES, "compare_class_page")]
-    figure = figures.class_measures(comparing.class_points(drawn, measure), order[0].assessment.classes, label)
-    shell.chart(figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(drawn)} runs")
-    comparing.show_table(comparing.class_view(order), "per-class", "Measures per class on the test films")
-    notes = comparing.undefined_notes(order)
-    if notes:
-        with st.expander("Why some values are undefined", icon=":material/help:"):
-            st.markdown("\n".join(f"- {shell.plain(note)}" for note in notes))
+    shown = _few(order, LINES, "compare_class_page")
+    table = comparing.per_class(order[shown], runs[shown], part)
+    points = comparing.class_points(table, measure, len(order[shown]))
+    figure = figures.class_measures(points, order[0].assessment.classes, label)
+    shell.chart(
+        figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(order[shown])} runs"
+    )
+    comparing.show_table(
+        comparing.class_view(table, measure), f"per-class-{part}", f"Measures per class on the {part} films", raw=table
+    )
+    comparing.show_notes(order[shown], runs[shown], part)
 
 
 def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
@@ -382,7 +468,7 @@ def _next_step(order: list[Candidate]) -> None:
     chosen = comparison.chosen_by_validation(order)
     st.divider()
     with st.container(horizontal=True, vertical_alignment="center"):
-        if chosen is None or not comparison.beats_majority(chosen.assessment):
+        if chosen is None or not beats_majority(chosen.assessment):
             st.markdown("Next: look at the films and labels again, then train another way.")
             st.page_link("app_pages/dataset.py", label="Look at the data set", icon=":material/arrow_forward:")
             st.page_link("app_pages/train.py", label="Train a model", icon=":material/arrow_forward:")

@@ -17,8 +17,10 @@ from covid_core import cache, presets
 from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
-from covid_core.formatting import count, duration, file_size, interval, plural, share
-from covid_core.runs import candidates, jobs, storage, store
+from covid_core.evaluation import assessment, comparison, wording
+from covid_core.evaluation.comparison import Candidate
+from covid_core.formatting import count, duration, file_size, interval, plural, points, share
+from covid_core.runs import candidates, jobs, outside, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -202,24 +204,76 @@ def do_delete(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 
 
 def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """The comparison table of some runs, with intervals and the exact paired test of the best two."""
-    from covid_core.evaluation import comparison, wording
-    from covid_core.runs import candidates
-
+    """All figures of some runs with their intervals, every pair of them tested, and the same in words."""
     named = list(options.runs)
     if options.study:
         named += store.open_study(workspace, options.study).runs
     if not named:
         raise CovidCoreError("Say which runs: compare RUN..., or compare --study STUDY.")
-    loaded = [candidates.candidate(run, run.name) for run in (store.open_run(workspace, name) for name in named)]
-    groups, texts = [], []
-    for group in comparison.grouped(loaded):
-        told = wording.summary(group)
-        table = comparison.performance_table(comparison.ranked(group))
-        groups.append({"table": table.to_dict("records"), "summary": [told.headline, *told.details, *told.warnings]})
-        texts.append("\n".join([*map(_compared_row, table.to_dict("records")), "", *groups[-1]["summary"]]))
+    runs = {run.id: run for run in (store.open_run(workspace, name) for name in dict.fromkeys(named))}
+    names = candidates.unique_names(list(runs.values()))
+    loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
+    groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
     note = "not comparable: different test films"
-    return {"groups": groups, "comparable": len(groups) == 1, "text": f"\n\n--- {note} ---\n\n".join(texts)}
+    text = f"\n\n--- {note} ---\n\n".join(group["text"] for group in groups)
+    return {"groups": groups, "comparable": len(groups) == 1, "text": text}
+
+
+def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
+    """One group of runs that were tested on the same films."""
+    ranking = comparison.ranking(group)
+    told = wording.summary(ranking)
+    table = comparison.performance_table(ranking.order).to_dict("records")
+    sentences = [told.headline, *told.details, *told.warnings]
+    return {
+        "films": candidates.films_in_words(runs[ranking.order[0].id]),
+        "table": table,
+        "pairs": comparison.pair_table(ranking).to_dict("records"),
+        "runs": {candidate.id: _figures(runs[candidate.id]) for candidate in ranking.order},
+        "summary": sentences,
+        "text": "\n".join([*map(_compared_row, table), "", *sentences]),
+    }
+
+
+def _figures(run: store.Run) -> dict[str, Any]:
+    """Every figure of a run on validation and test, and what calibration makes of its scores."""
+    parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
+    return {**parts, "calibration": candidates.calibration(run), "openings": run.openings().to_dict("records")}
+
+
+def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """A finished run on films from elsewhere: a folder with one folder per class, or a data set's id."""
+    from covid_core.data import importing
+
+    run = store.open_run(workspace, options.run)
+    mapping = presets.parse_assignments(options.map or [])
+    known = {info["id"] for info in data.list_datasets(workspace)}
+    if options.films in known:
+        films = data.open_dataset(workspace, options.films)
+    else:
+        films = importing.import_path(workspace, Path(options.films), options.name, options.classes, _progress())
+    answer = outside.as_answer(run, outside.evaluate(workspace, run, films, mapping, _progress()))
+    return {**answer, "text": "\n".join(_outside_lines(answer))}
+
+
+def _outside_lines(answer: dict[str, Any]) -> list[str]:
+    """The drop, class by class."""
+    lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['films'], 'film')}"]
+    if answer["shared"]:
+        films, conflicts = plural(answer["shared"], "film"), count(answer["conflicts"])
+        lines.append(f"left out: {films} that the run's own data set has as well, {conflicts} with another class there")
+    for label, number in answer["unknown"].items():
+        lines.append(f"left out: {plural(number, 'film')} of {label}, which the run does not know")
+    for name, drop in answer["drop"].items():
+        inside, beyond = (
+            part["overall"]["accuracy"] if name == "accuracy" else part["per_class"][name]["sensitivity"]
+            for part in (answer["inside"], answer["outside"])
+        )
+        figures = (interval(one["value"], one["low"], one["high"]) for one in (inside, beyond))
+        what = "accuracy" if name == "accuracy" else f"sensitivity for {name}"
+        difference = points(drop["value"], drop["low"], drop["high"])
+        lines.append(f"{what}: inside {next(figures)}, outside {next(figures)}, drop {difference}")
+    return lines
 
 
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -454,6 +508,12 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         choices=(*cache.KINDS, storage.TRUNKS),
         help="what to clear; all but trunks (exported networks that no run refers to) by default",
+    )
+    evaluate = verb("evaluate", do_evaluate, "run", "films")
+    evaluate.add_argument("--name", default="", help="of the data set that is made of a folder")
+    evaluate.add_argument("--classes", nargs="+", help="class folders to use")
+    evaluate.add_argument(
+        "--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"
     )
     predict = verb("predict", do_predict, "run")
     predict.add_argument("files", nargs="+", metavar="FILE")

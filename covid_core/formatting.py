@@ -13,6 +13,13 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{share(value)} [{100 * low:.1f}, {100 * high:.1f}]" if not math.isnan(value) else "–"
 
 
+def number(value: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A measure that is no share, with its interval where it has one: ``0.312``, ``0.312 [0.278, 0.351]``."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def points(value: float, low: float | None = None, high: float | None = None) -> str:
     """A difference of two shares in percentage points: ``2.1 points``, ``2.1 points [0.4, 3.9]``."""
     bounds = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"

@@ -260,7 +260,7 @@ def _course(shared: dict[str, Any], counts: list[int]) -> tuple[TrainingSpec, ..
     """The seven runs of the course study."""
     per_class = min(COURSE_FILMS_PER_CLASS, *counts)
     common = shared | {
-        "split": {"films_per_class": per_class},
+        "split": {"method": "stratified", "films_per_class": per_class},
         "head": COURSE_HEAD,
         "taps": "last",
         "image_size": COURSE_SIZE,

@@ -14,7 +14,13 @@ Mode = Literal["frozen", "fine_tune", "full"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
 Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
 Pooling = Literal["mean", "mean_max"]
+SplitMethod = Literal["grouped", "stratified", "by_source"]
 
+SPLIT_LABELS: dict[str, str] = {
+    "grouped": "Keep groups together",
+    "stratified": "Film by film",
+    "by_source": "Hold out sources",
+}
 MODE_LABELS: dict[str, str] = {
     "frozen": "Frozen: train the head only",
     "fine_tune": "Fine-tune the last layers",
@@ -46,13 +52,16 @@ class Spec(BaseModel):
 
 
 class SplitSpec(Spec):
-    """Who goes where. ``films_per_class`` draws a balanced subset before the split, as the course study did.
+    """Who goes where. All parts are alike in their classes, as far as groups and sources allow.
 
-    With ``folds`` above 1 the films are dealt into that many parts, alike in their classes; ``fold`` (from 0) says
-    which of them is tested on, in place of the share ``test``.
+    ``method`` "grouped" keeps films of one patient and near duplicates in one part, "stratified" draws film by film,
+    "by_source" keeps groups together as well and tests on the sources ``held_out``. ``films_per_class`` draws a
+    balanced subset before the split, as the course study did. With ``folds`` above 1 the films are dealt into that many
+    parts; ``fold`` (from 0) says which of them is tested on, in place of the share ``test``.
     """
 
-    method: Literal["stratified"] = "stratified"
+    method: SplitMethod = "grouped"
+    held_out: tuple[str, ...] = ()
     validation: float = Field(default=0.16, ge=0.02, le=0.6)
     test: float = Field(default=0.16, ge=0.02, le=0.6)
     folds: int = Field(default=1, ge=1, le=20)
@@ -64,6 +73,16 @@ class SplitSpec(Spec):
     def _fold_exists(self) -> "SplitSpec":
         if self.fold >= self.folds:
             raise ValueError(f"fold must be below folds, which is {self.folds}")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_held_out_by_source(self) -> "SplitSpec":
+        if self.method == "by_source" and not self.held_out:
+            raise ValueError("a split by source needs at least one source to hold out")
+        if self.held_out and self.method != "by_source":
+            raise ValueError("held_out belongs to method by_source")
+        if self.held_out and self.folds > 1:
+            raise ValueError("held-out sources and folds do not go together: choose one")
         return self
 
     @property

@@ -8,9 +8,10 @@ import pytest
 from made_runs import COURSE_SIZES, all_parts, answered, course_artefact
 from scipy import stats
 
-from covid_core.evaluation import comparison
-from covid_core.evaluation.comparison import Candidate, assess
-from covid_core.evaluation.wording import summary
+from covid_core.evaluation import assessment, comparison, resampling
+from covid_core.evaluation.assessment import assess
+from covid_core.evaluation.comparison import Candidate, Paired, ranking
+from covid_core.evaluation.wording import Summary, summary
 
 EXACT = 1e-12
 LABELS = ["A"] * 60 + ["B"] * 40
@@ -18,7 +19,15 @@ LABELS = ["A"] * 60 + ["B"] * 40
 
 def candidate(name: str, table, **known) -> Candidate:
     found = assess(table)
-    return Candidate(name, name, found, tuple(comparison.marks(found)), **known)
+    return Candidate(name, name, found, tuple(assessment.marks(found)), **known)
+
+
+def told_of(*candidates: Candidate) -> Summary:
+    return summary(ranking(candidates))
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
+    return comparison.pairs([assess(first), assess(second)]).of(0, 1)
 
 
 def wrong_at(*films: int):
@@ -27,96 +36,145 @@ def wrong_at(*films: int):
     return pd.concat([answered(LABELS, given, part) for part in ("validation", "test")], ignore_index=True)
 
 
-def test_the_course_artefact_is_89_63_per_cent_and_marked_twice():
-    found = assess(course_artefact())
-    assert f"{100 * found.test.value:.2f}" == "89.63"
-    assert f"{100 * found.validation.value:.2f}" == "89.77"
-    assert comparison.marks(found) == [comparison.ONE_CLASS, comparison.NOT_BETTER]
-
-
 def test_the_course_table_has_the_majority_row_beside_the_run():
     table = comparison.performance_table([candidate("ResNet50", course_artefact())])
-    run, majority = table.to_dict("records")
+    run, majority, chance = table.to_dict("records")
     assert majority["name"] == "Majority class (COVID)"
     assert majority["test"] == run["test"] == 579 / 646
     assert (majority["balanced_accuracy"], majority["macro_auroc"]) == (0.5, 0.5)
     assert majority["macro_f1"] == pytest.approx(0.5 * 2 * 579 / (579 + 646), abs=EXACT)
+    assert (chance["test"], chance["balanced_accuracy"]) == (1 / 3, 1 / 3)
+    assert chance["log_loss"] == pytest.approx(math.log(3), abs=EXACT)
 
 
-def test_two_films_above_the_majority_class_do_not_beat_it():
-    table = course_artefact()
-    normal = table.index[(table["part"] == "test") & (table["label"] == "Normal")][:2]
-    table.loc[normal, ["score_COVID", "score_Normal"]] = [0.15, 0.8]
-    found = assess(table)
-    assert f"{100 * found.test.value:.2f}" == "89.94"
-    assert comparison.marks(found) == [comparison.NOT_BETTER]
-
-
-def test_a_run_well_above_the_majority_class_has_no_marks():
-    assert comparison.marks(assess(all_parts(COURSE_SIZES, skill=3))) == []
-
-
-def test_a_loss_that_is_not_a_number_is_marked_first():
-    assert comparison.marks(assess(course_artefact()), loss_is_a_number=False)[0] == comparison.LOSS_NOT_A_NUMBER
-
-
-def test_scores_that_are_not_numbers_are_marked():
-    table = wrong_at()
-    table.loc[0, "score_A"] = np.nan
-    assert comparison.NO_ANSWER in comparison.marks(assess(table))
-
-
-@pytest.mark.parametrize(
-    ("hits", "total", "chance"), [(0, 5, 0.3), (3, 5, 0.3), (581, 646, 579 / 646), (646, 646, 0.5)]
-)
-def test_one_sided_binomial_agrees_with_scipy(hits, total, chance):
-    expected = stats.binomtest(hits, total, chance, alternative="greater").pvalue
-    assert comparison.at_least_by_chance(hits, total, chance) == pytest.approx(expected, rel=1e-9)
+def test_the_chance_row_is_what_guessing_reaches_in_the_long_run():
+    table = all_parts({"train": 3, "validation": 3, "test": 60_000}, skill=0)
+    table["label"] = table["label"].where(table.index % 5 > 0, "COVID")  # unequal classes
+    chance = comparison.chance_row(assess(table))
+    guessed = assess(table).tested.overall
+    assert chance["test"] == pytest.approx(guessed["accuracy"].value, abs=0.01)
+    assert chance["balanced_accuracy"] == pytest.approx(guessed["balanced_accuracy"].value, abs=0.01)
+    assert chance["macro_f1"] == pytest.approx(guessed["macro_f1"].value, abs=0.01)
+    assert chance["macro_auroc"] == pytest.approx(guessed["macro_auroc"].value, abs=0.01)
 
 
 @pytest.mark.parametrize(("b", "c"), [(12, 9), (9, 12), (0, 5), (1, 1), (40, 10), (300, 250)])
 def test_exact_mcnemar_agrees_with_scipy(b, c):
     expected = stats.binomtest(b, b + c, 0.5).pvalue
-    assert comparison.mcnemar(b, c) == pytest.approx(expected, rel=1e-9)
+    assert comparison.mcnemar(np.array(b), np.array(c)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_runs_that_never_disagree_have_a_p_of_one():
-    assert comparison.mcnemar(0, 0) == 1.0
+    assert comparison.mcnemar(np.array(0), np.array(0)) == 1.0
 
 
 def test_paired_counts_the_films_that_one_run_alone_had_right():
-    found = comparison.paired(assess(wrong_at(0, 1)), assess(wrong_at(1, 2, 3, 4)))
+    found = paired(wrong_at(0, 1), wrong_at(1, 2, 3, 4))
     assert (found.n, found.only_first, found.only_second) == (100, 3, 1)
     assert found.difference == pytest.approx(0.02, abs=EXACT)
     assert found.low < 0 < found.high
     assert found.could_be_chance
 
 
+def test_a_pair_turned_round_has_the_opposite_difference():
+    both = comparison.pairs([assess(wrong_at(0, 1)), assess(wrong_at(*range(10, 30)))])
+    one, other = both.of(0, 1), both.of(1, 0)
+    assert (other.only_first, other.difference, other.p) == (one.only_second, -one.difference, one.p)
+    assert (other.low, other.high) == (-one.high, -one.low)
+
+
+def test_holm_multiplies_the_smallest_by_all_and_never_falls():
+    corrected = comparison.holm(np.array([0.04, 0.01, 0.03, 0.5]))
+    assert corrected == pytest.approx([0.09, 0.04, 0.09, 0.5], abs=EXACT)
+
+
+def test_every_pair_of_a_group_is_corrected_for_all_of_them():
+    found = comparison.pairs([assess(wrong_at(*range(n))) for n in (0, 6, 20)])
+    upper = np.triu_indices(3, 1)
+    assert found.compared == 3
+    assert found.p_holm[upper] == pytest.approx(comparison.holm(found.p[upper]), abs=EXACT)
+    assert np.isnan(np.diagonal(found.p)).all()
+
+
 def test_paired_does_not_depend_on_the_order_of_the_films():
     table = wrong_at(0, 1, 70)
-    found = comparison.paired(assess(table), assess(table.sample(frac=1, random_state=1)))
+    found = paired(table, table.sample(frac=1, random_state=1))
     assert (found.only_first, found.only_second) == (0, 0)
 
 
-def test_paired_interval_of_uncorrelated_runs_adds_the_squares_of_wilsons_half_widths():
-    low, high = comparison.paired_interval(40, 10, 0, 0)  # the first run is always right: no correlation
-    first, second = (stats.binomtest(hits, 50).proportion_ci(method="wilson") for hits in (50, 40))
-    assert low == pytest.approx(0.2 - math.hypot(1 - first.low, second.high - 0.8), abs=EXACT)
-    assert high == pytest.approx(0.2 + math.hypot(first.high - 1, 0.8 - second.low), abs=EXACT)
+def outcomes(rng: np.random.Generator, first: float, second: float, films: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which films two runs get right: hard films are hard for both, as for real models (correlation near 0.4)."""
+    skill = rng.normal(size=films)
+    luck = rng.normal(size=(2, films))
+    level = stats.norm.ppf([first, second])[:, None]
+    return tuple((np.sqrt(0.6) * skill + np.sqrt(0.4) * luck) > -level)
 
 
-def test_paired_interval_holds_the_true_difference_as_often_as_it_says():
+def p_of(right: tuple[np.ndarray, np.ndarray]) -> float:
+    return float(comparison.mcnemar(np.sum(right[0] & ~right[1]), np.sum(~right[0] & right[1])))
+
+
+def test_two_models_of_the_same_skill_are_called_different_in_at_most_one_of_twenty_trials():
     rng = np.random.default_rng(0)
-    cells = rng.multinomial(200, [0.8, 0.1, 0.06, 0.04], size=2000)
-    inside = [low <= 0.04 <= high for low, high in (comparison.paired_interval(*map(int, row)) for row in cells)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+    assert np.mean([p_of(outcomes(rng, 0.9, 0.9, 646)) <= 0.05 for _ in range(1000)]) <= 0.05
+
+
+def test_a_gap_of_five_points_on_1500_films_is_found_in_four_of_five_trials():
+    rng = np.random.default_rng(1)
+    assert np.mean([p_of(outcomes(rng, 0.88, 0.83, 1500)) <= 0.05 for _ in range(300)]) >= 0.8
+
+
+def test_a_false_alarm_among_many_equal_runs_is_as_rare_as_among_two():
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(300):
+        right = rng.random((6, 300)) < 0.85
+        pairs = [p_of((right[i], right[j])) for i in range(6) for j in range(i)]
+        alarms += comparison.holm(np.array(pairs)).min() <= 0.05
+    assert alarms / 300 <= 0.05
+
+
+def test_the_paired_interval_holds_the_true_difference_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(resampling, "REPLICATES", 400)
+    resampling._kept.cache_clear()
+    rng, inside = np.random.default_rng(3), []
+    like = assess(wrong_at())
+    for _ in range(300):
+        right = np.array(outcomes(rng, 0.85, 0.8, 100), np.float32)
+        low, high = comparison._bounds(right, like)
+        inside.append(low[0, 1] <= 0.05 <= high[0, 1])
+    resampling._kept.cache_clear()
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
+
+
+def test_fold_differences_are_tested_with_the_variance_corrected_for_shared_films():
+    values = [0.02, 0.03, 0.01, 0.04, 0.02]
+    found = comparison.over_folds(values, trained=800, tested=200)
+    error = np.std(values, ddof=1) * math.sqrt(1 / 5 + 0.25)
+    assert found.p == pytest.approx(2 * stats.t.sf(np.mean(values) / error, 4), abs=EXACT)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), error)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=EXACT)
+
+
+def test_the_corrected_test_is_more_careful_than_one_that_takes_folds_for_independent():
+    values = [0.02, 0.03, 0.01, 0.04, 0.02]
+    assert comparison.over_folds(values, 800, 200).p > stats.ttest_1samp(values, 0).pvalue
+
+
+def test_folds_that_never_differ_have_a_p_of_one():
+    assert comparison.over_folds([0.0, 0.0, 0.0], 800, 200).p == 1.0
+
+
+def test_one_fold_has_no_spread():
+    with pytest.raises(ValueError, match="two values at least"):
+        comparison.over_folds([0.9], 800, 200)
 
 
 def test_runs_with_other_test_films_are_not_comparable():
     one, other = assess(wrong_at()), assess(wrong_at().assign(image_id=lambda t: "x" + t["image_id"]))
     assert not comparison.comparable(one, other)
     with pytest.raises(ValueError, match="same test films"):
-        comparison.paired(one, other)
+        comparison.pairs([one, other])
 
 
 def test_runs_with_other_labels_on_the_same_films_are_not_comparable():
@@ -145,7 +203,7 @@ def test_an_empty_test_part_is_undefined_and_ranks_last():
     empty = candidate("empty", answered(["A", "B"], ["A", "B"], "train"))
     assert math.isnan(empty.assessment.test.value)
     assert empty.marks == ()
-    assert summary([empty]).headline == "None of these runs has answered a test film."
+    assert told_of(empty).headline == "None of these runs has answered a test film."
 
 
 def test_the_table_of_no_runs_is_empty():
@@ -153,7 +211,7 @@ def test_the_table_of_no_runs_is_empty():
 
 
 def test_summary_says_that_a_small_lead_could_be_chance():
-    told = summary([candidate("B", wrong_at(0, 1)), candidate("A", wrong_at(1, 2, 3))])
+    told = told_of(candidate("B", wrong_at(0, 1)), candidate("A", wrong_at(1, 2, 3)))
     assert told.headline.startswith("B is the best of 2 runs: 98.0 % [93.0, 99.4] of 100 test films.")
     assert "It leads A by 1.0 points [" in told.headline
     assert "could be chance: 2 films that only A" not in told.headline
@@ -161,18 +219,18 @@ def test_summary_says_that_a_small_lead_could_be_chance():
 
 
 def test_summary_says_that_a_large_lead_is_more_than_chance():
-    told = summary([candidate("A", wrong_at(*range(20))), candidate("B", wrong_at())])
+    told = told_of(candidate("A", wrong_at(*range(20))), candidate("B", wrong_at()))
     assert "that is more than chance: 20 films that only B has right against 0" in told.headline
     assert "p < 0.001" in told.headline
 
 
 def test_summary_of_equal_runs_names_both():
-    told = summary([candidate("A", wrong_at(1)), candidate("B", wrong_at(2))])
+    told = told_of(candidate("A", wrong_at(1)), candidate("B", wrong_at(2)))
     assert told.headline.startswith("A and B are level at the top")
 
 
 def test_summary_does_not_crown_a_run_below_the_majority_class():
-    told = summary([candidate("A", course_artefact()), candidate("B", course_artefact())])
+    told = told_of(candidate("A", course_artefact()), candidate("B", course_artefact()))
     assert told.headline.startswith("None of these 2 runs beats always answering COVID")
     assert "A: predicts one class only, does not beat the majority class." in told.warnings
 
@@ -182,18 +240,18 @@ def test_summary_tells_when_validation_would_choose_another_run():
     best_on_test.loc[best_on_test["part"] == "test", ["score_A", "score_B"]] = wrong_at().loc[
         lambda t: t["part"] == "test", ["score_A", "score_B"]
     ]
-    told = summary([candidate("lucky", best_on_test), candidate("chosen", wrong_at(9))])
+    told = told_of(candidate("lucky", best_on_test), candidate("chosen", wrong_at(9)))
     assert any("it picks chosen (99.0 % against 97.0 %)" in sentence for sentence in told.details)
 
 
 def test_summary_names_what_the_best_run_costs():
-    told = summary([candidate("A", wrong_at(0), seconds=130, ms_per_film=3.71)])
+    told = told_of(candidate("A", wrong_at(0), seconds=130, ms_per_film=3.71))
     assert "What it costs: A trained for 2 min 10 s and takes 3.7 ms per film." in told.details
 
 
 def test_summary_warns_when_runs_were_trained_on_different_films():
     runs = [candidate("A", wrong_at(0), split_hash="1"), candidate("B", wrong_at(), split_hash="2")]
-    assert any("trained on different films" in warning for warning in summary(runs).warnings)
+    assert any("trained on different films" in warning for warning in told_of(*runs).warnings)
 
 
 def test_films_of_the_same_names_in_another_data_set_are_other_films():

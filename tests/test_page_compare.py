@@ -7,6 +7,7 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from app_pages.components import comparing
+from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.wording import Summary
 from covid_core.runs import store
 from covid_core.runs.store import Study
@@ -50,13 +51,13 @@ def test_the_answer_comes_first_with_its_figures(workspace):
     assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test films." in words(page)
 
 
-def test_the_table_ranks_the_runs_and_ends_with_the_majority_class(workspace):
+def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(workspace):
     course_like_runs(workspace)
     table = performance(opened("compare"))
     assert table["Model"].iat[0] == "MobileNetV2 aug"
     assert table["Remarks"].iat[0] == "best on test; validation's choice"
-    assert table["Model"].iat[-1] == "Majority class (COVID)"
-    assert table["Test"].iloc[:-1].is_monotonic_decreasing
+    assert table["Model"].tolist()[-2:] == ["Majority class (COVID)", CHANCE]
+    assert table["Test"].iloc[:-2].is_monotonic_decreasing
 
 
 def test_the_course_artefact_is_marked_and_not_crowned(workspace):
@@ -64,16 +65,73 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
     page = opened("compare")
     assert "This run does not beat always answering COVID" in words(page)
     assert "ResNet50: predicts one class only, does not beat the majority class." in words(page)
-    assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63]
+    assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63, 33.33]
 
 
 @pytest.mark.parametrize(
     ("tab", "charts"),
-    [("Curves", 2), ("Confusion", 2), ("Per class", 1), ("ROC and precision-recall", 2), ("Cost", 1)],
+    [
+        ("Curves", 2),
+        ("Confusion", 2),
+        ("Per class", 1),
+        ("ROC and precision-recall", 2),
+        ("Cost", 1),
+        ("Pairs", 1),
+        ("Calibration", 1),
+    ],
 )
 def test_every_tab_draws_its_charts(workspace, tab, charts):
     course_like_runs(workspace, 2)
     assert len(opened("compare", view=tab).get("plotly_chart")) == charts
+
+
+def test_every_measure_has_its_interval_and_the_rows_to_beat(workspace):
+    course_like_runs(workspace, 2)
+    table = opened("compare", view="Measures").container(key="table-measures-test").dataframe[0].value
+    assert len(table) == len(comparing.OVERALL)
+    assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
+    assert table.iloc[:, 1].str.contains(r"\[.*, .*\]").all()
+
+
+def test_measures_of_validation_are_those_of_validation(workspace):
+    run = made_run(workspace, all_parts(OTHER_SIZES, 1))
+    page = opened("compare", view="Measures")
+    page.segmented_control(key="compare_measures_part").set_value("validation").run()
+    shown = page.container(key="table-measures-validation").dataframe[0].value[run.name].iat[0]
+    assert shown.startswith(f"{100 * all_right(run, 'validation'):.1f} %")
+
+
+def all_right(run, part: str) -> float:
+    table = run.predictions().query("part == @part")
+    scores = table[[f"score_{label}" for label in run.classes]].to_numpy()
+    return float((np.asarray(run.classes)[scores.argmax(axis=1)] == table["label"]).mean())
+
+
+def test_one_run_has_no_pairs_and_the_page_says_what_to_do(workspace):
+    made_run(workspace, all_parts(SIZES, 1))
+    assert "Choose two runs or more" in words(opened("compare", view="Pairs"))
+
+
+def test_every_pair_has_its_p_value_corrected_for_all_of_them(workspace):
+    course_like_runs(workspace, 4)
+    table = opened("compare", view="Pairs").container(key="table-pairs").dataframe[0].value
+    assert len(table) == 6
+    assert (table["p (Holm)"] >= table["p (McNemar)"]).all()
+
+
+def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):
+    course_like_runs(workspace, 1)
+    page = opened("compare", view="Calibration")
+    before = page.container(key="table-operating-point").dataframe[0].value.iloc[2]
+    page.slider(key="point_prevalence").set_value(50.0).run()
+    after = page.container(key="table-operating-point").dataframe[0].value.iloc[2]
+    assert before["Sensitivity"] == after["Sensitivity"]
+    assert before["PPV"] != after["PPV"]
+
+
+def test_a_run_without_validation_films_says_why_it_has_no_temperature(workspace):
+    made_run(workspace, all_parts({"train": 30, "validation": 0, "test": 30}, 1))
+    assert "A temperature needs validation films" in words(opened("compare", view="Calibration"))
 
 
 def test_a_run_whose_cost_is_unknown_is_named_under_the_chart(workspace):
@@ -110,7 +168,7 @@ def test_the_filter_leaves_matching_runs_and_the_majority_class(workspace):
     course_like_runs(workspace)
     page = opened("compare")
     page.text_input(key="compare_filter").set_value("vgg").run()
-    assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)"]
+    assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)", CHANCE]
 
 
 def test_a_filter_that_fits_nothing_says_so(workspace):
@@ -152,9 +210,9 @@ def test_runs_with_other_test_films_are_not_ranked_together(workspace):
     runs = [made_run(workspace, all_parts(SIZES, skill), f"run {skill}") for skill in (1, 2)]
     page = opened("compare", runs=",".join(run.id for run in (*runs, other)))
     assert "Not comparable: different test films." in words(page)
-    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)"]
+    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)", CHANCE]
     page.selectbox(key="compare_group").set_value(1).run()
-    assert performance(page)["Model"].tolist() == ["other", "Majority class (COVID)"]
+    assert performance(page)["Model"].tolist() == ["other", "Majority class (COVID)", CHANCE]
 
 
 def test_a_stopped_run_is_compared_and_marked(workspace):
@@ -174,7 +232,7 @@ def test_a_broken_run_is_listed_and_the_others_are_compared(workspace, content):
     broken.predictions_path.write_bytes(content)
     page = opened("compare")
     assert "predictions.parquet is missing or damaged" in words(page)
-    assert len(performance(page)) == 3
+    assert len(performance(page)) == 4
 
 
 def test_a_run_whose_predictions_are_gone_does_not_break_the_page(workspace):
@@ -217,13 +275,13 @@ def test_of_many_runs_the_newest_are_chosen_and_the_page_says_so(workspace):
     page = opened("compare")
     assert len(page.multiselect[0].value) == 12
     assert "The newest 12 tested on the newest run's films; 14 can be chosen." in words(page)
-    assert len(performance(page)) == 13
+    assert len(performance(page)) == 14
 
 
 def test_more_runs_than_lines_can_be_told_apart_are_drawn_page_by_page(workspace):
     runs = [made_run(workspace, all_parts(SIZES, 1, seed=number), f"run {number:02d}") for number in range(14)]
     page = opened("compare", runs=",".join(run.id for run in runs), view="ROC and precision-recall")
-    assert len(performance(page)) == 15
+    assert len(performance(page)) == 16
     assert "Runs 1 to 12 of 14, the best first" in words(page)
 
 
@@ -237,4 +295,4 @@ def test_a_run_that_is_trained_anew_is_measured_anew(workspace):
 def test_a_long_table_keeps_every_run(workspace, monkeypatch):
     monkeypatch.setattr(comparing, "STYLED_ROWS", 2)
     course_like_runs(workspace, 3)
-    assert len(performance(opened("compare"))) == 4
+    assert len(performance(opened("compare"))) == 5

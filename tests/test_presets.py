@@ -66,7 +66,9 @@ def test_all_runs_of_a_study_share_one_split(preset):
 
 
 def test_the_course_splits_as_the_course_did():
-    assert course().runs[0].split == SplitSpec(validation=0.16, test=0.16, seed=1987, films_per_class=1344)
+    assert course().runs[0].split == SplitSpec(
+        method="stratified", validation=0.16, test=0.16, seed=1987, films_per_class=1344
+    )
 
 
 @pytest.mark.parametrize(

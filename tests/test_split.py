@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from covid_core.data.split import PARTS, make_split, split_hash
+from covid_core.data.split import PARTS, make_split, sources_that_stay, split_hash
 from covid_core.errors import DataError
 from covid_core.specs import SplitSpec
 
@@ -114,3 +116,124 @@ def test_a_folds_validation_part_is_drawn_from_what_is_not_tested():
 def test_a_class_with_fewer_films_than_folds_is_refused():
     with pytest.raises(DataError, match="The class 'b' has 4 films; this split needs 5 at least"):
         split_of(SplitSpec(folds=5), a=50, b=4)
+
+
+# Groups
+
+
+def grouped(groups: list[tuple[str, int]]) -> pd.DataFrame:
+    """Films in groups: the class and the number of films of each."""
+    rows = [(f"{g}-{i}", label, f"{g}") for g, (label, size) in enumerate(groups) for i in range(size)]
+    return pd.DataFrame(rows, columns=["image_id", "label", "group"])
+
+
+@some.composite
+def tables(draw) -> pd.DataFrame:
+    """Films of three classes in groups of one to five, some of them across classes, from up to four sources."""
+    films = grouped([(label, draw(some.integers(1, 5))) for label in "abc" for _ in range(draw(some.integers(8, 30)))])
+    rng = np.random.default_rng(draw(some.integers(0, 2**32 - 1)))
+    source = rng.choice(list("wxyz")[: draw(some.integers(2, 4))], len(films))
+    crossing = rng.random(len(films)) < draw(some.sampled_from([0.0, 0.02]))
+    return films.assign(source=source, label=np.where(crossing, rng.choice(list("abc"), len(films)), films["label"]))
+
+
+SEEDS = some.integers(0, 2**32 - 1)
+
+
+def or_refused(films: pd.DataFrame, spec: SplitSpec) -> pd.DataFrame | None:
+    """The split; nothing where it says that these films cannot be split so."""
+    try:
+        return make_split(films, ("a", "b", "c"), spec)
+    except DataError:
+        return None
+
+
+@given(films=tables(), seed=SEEDS, folds=some.sampled_from([1, 2, 5]))
+def test_no_group_crosses_parts(films, seed, folds):
+    split = or_refused(films, SplitSpec(seed=seed, folds=folds))
+    if split is not None:
+        assert split.groupby("group")["part"].nunique().max() == 1
+        assert split["image_id"].tolist() == films["image_id"].tolist()
+
+
+@given(films=tables(), seed=SEEDS, held_out=some.sampled_from([("w",), ("x",), ("w", "x")]))
+def test_no_held_out_source_is_trained_or_validated_on(films, seed, held_out):
+    spec = SplitSpec(method="by_source", held_out=held_out, seed=seed)
+    split = or_refused(films, spec)
+    if split is not None:
+        away = split[split["source"].isin(held_out) & ~split["label"].isin(list(sources_that_stay(split, spec)))]
+        assert set(away["part"]) <= {"test"}
+        assert split.groupby("group")["part"].nunique().max() == 1
+
+
+@given(films=tables(), seed=SEEDS)
+def test_the_folds_of_grouped_films_test_every_film_once(films, seed):
+    splits = [or_refused(films, SplitSpec(seed=seed, folds=3, fold=fold)) for fold in range(3)]
+    if all(split is not None for split in splits):
+        assert (sum((split["part"] == "test").astype(int) for split in splits) == 1).all()
+
+
+def test_grouped_parts_have_nearly_the_sizes_that_were_asked_for():
+    films = grouped([(label, size) for label in "ab" for size in [1, 2, 3] * 100])
+    split = make_split(films, ("a", "b"), SplitSpec(test=0.2, validation=0.1))
+    assert sizes(split) == pytest.approx({"train": 840, "validation": 120, "test": 240}, abs=3)
+
+
+def test_films_without_twins_are_split_as_they_always_were():
+    table = films(a=53, b=31)
+    alone = make_split(table.assign(group=table["image_id"]), ("a", "b"), SplitSpec())
+    assert split_hash(alone) == split_hash(make_split(table, ("a", "b"), SplitSpec(method="stratified")))
+
+
+def test_film_by_film_ignores_groups():
+    films = grouped([(label, 4) for label in "ab" for _ in range(30)])
+    split = make_split(films, ("a", "b"), SplitSpec(method="stratified"))
+    assert (split["group"] == split["image_id"]).all()
+    assert split.assign(group=films["group"]).groupby("group")["part"].nunique().max() > 1
+
+
+def test_a_class_of_too_few_groups_is_refused_with_their_number():
+    films = grouped([("a", 1)] * 30 + [("b", 20), ("b", 20)])
+    with pytest.raises(DataError, match="The films of the class 'b' belong to 2 groups, too few or too unequal"):
+        make_split(films, ("a", "b"), SplitSpec())
+
+
+# Sources
+
+
+def from_sources(**counts: dict[str, int]) -> pd.DataFrame:
+    rows = [
+        (f"{label}/{source}/{i}", label, source)
+        for label, sources in counts.items()
+        for source, films in sources.items()
+        for i in range(films)
+    ]
+    return pd.DataFrame(rows, columns=["image_id", "label", "source"])
+
+
+def test_the_test_part_holds_all_films_of_the_held_out_source_and_no_other_of_these_classes():
+    table = from_sources(a={"one": 50, "two": 20}, b={"one": 40, "two": 10})
+    split = make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("two",)))
+    assert set(split.loc[split["part"] == "test", "source"]) == {"two"}
+    assert sizes(split)["test"] == 30
+
+
+def test_a_class_with_one_source_only_gives_a_share_of_its_films():
+    table = from_sources(a={"one": 50, "two": 20}, b={"two": 100})
+    spec = SplitSpec(method="by_source", held_out=("two",), test=0.2)
+    split = make_split(table, ("a", "b"), spec)
+    assert sources_that_stay(table, spec) == {"b": "two"}
+    assert split.groupby(["label", "part"]).size()[("b", "test")] == 20
+    assert split.groupby(["label", "part"]).size()[("a", "test")] == 20
+
+
+def test_holding_out_all_sources_of_a_class_is_refused():
+    table = from_sources(a={"one": 50, "two": 20}, b={"one": 50, "three": 20})
+    with pytest.raises(DataError, match="All films of the class 'a' come from held-out sources"):
+        make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("one", "two")))
+
+
+def test_a_source_that_no_class_can_do_without_is_refused():
+    table = from_sources(a={"one": 50}, b={"two": 50})
+    with pytest.raises(DataError, match="none of them can be held out"):
+        make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("two",)))

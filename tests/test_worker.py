@@ -15,7 +15,7 @@ from covid_core.data.importing import import_folder
 from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.errors import RunDamaged
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import jobs, store
+from covid_core.runs import jobs, store, worker
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
@@ -200,6 +200,15 @@ def test_a_model_file_that_was_changed_is_not_used(place, complete):
 def test_a_killed_run_resumes_to_its_end(resumed):
     assert resumed.status().state == store.COMPLETED, resumed.log_tail()
     assert {path.name for path in resumed.path.iterdir()} == RUN_FILES | {"launch.lock"}
+
+
+def test_what_a_killed_process_had_half_written_is_removed(tmp_path):
+    workspace = Workspace(tmp_path)
+    job = store.create_job(workspace, "no such kind", {})
+    for name in (".status.json.x1", ".checkpoint.npz.x2", ".launch.json.x3"):
+        (job.path / name).write_bytes(b"half")
+    worker.do(job.path, 1)
+    assert [path.name for path in job.path.glob(".*")] == [".launch.json.x3"]
 
 
 def test_a_resumed_history_has_every_epoch_once(resumed):

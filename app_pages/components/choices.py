@@ -85,12 +85,15 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
 
 def split_fields() -> dict[str, Any]:
     """What the split's fields say, as a SplitSpec takes it."""
+    method = now("split_method")
     return {
+        "method": method,
+        "held_out": now("held_out") if method == "by_source" else (),
         "validation": now("validation") / 100,
         "test": now("test") / 100,
         "seed": now("split_seed"),
         "films_per_class": now("films_per_class") or None,
-        "folds": now("folds"),
+        "folds": now("folds") if method != "by_source" else 1,
     }
 
 
@@ -130,6 +133,8 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         "test_time_flip": spec.test_time_flip,
         "folds": 1,
         "seeds": 1,
+        "split_method": spec.split.method,
+        "held_out": list(spec.split.held_out),
         "validation": round(100 * spec.split.validation),
         "test": round(100 * spec.split.test),
         "split_seed": spec.split.seed,

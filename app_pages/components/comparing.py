@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import shelf
+from app_pages.components import shelf, shell
 from covid_core import report
 from covid_core.errors import CovidCoreError
-from covid_core.evaluation import metrics
-from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation import comparison, metrics
+from covid_core.evaluation.assessment import CLASS_MEASURES, MEASURES, Measured
+from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.wording import Summary
-from covid_core.formatting import duration, file_size, milliseconds, share
+from covid_core.formatting import duration, file_size, interval, milliseconds, number, share
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run
 
@@ -23,6 +24,7 @@ BEST_ROW = "background-color: rgba(86, 180, 233, 0.22)"  # readable on the dark 
 QUIET_ROW = "color: #8A8F98"
 UNDEFINED = "–"
 KEPT_CANDIDATES = 1000  # about 10 KB each
+KEPT_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
 KEPT_CURVES = 256  # about 60 KB each for three classes
 LEAPING, SPREAD = 100, 400  # points of a curve at its beginning and along the rest; it is 400 pixels wide
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
@@ -57,7 +59,35 @@ HELP = {
     "F1": "Harmonic mean of sensitivity and PPV.",
     "AUROC": "How often a film of the class has a higher score than a film of another class.",
     "AUPRC": "Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
+    "Accuracy": "Share of films that are answered rightly.",
+    "Macro specificity": "Mean specificity over the classes.",
+    "Macro PPV": "Mean PPV over the classes that were answered.",
+    "Macro NPV": "Mean NPV over the classes.",
+    "Macro AUPRC": "Mean AUPRC over the classes.",
+    "Matthews correlation": "Correlation of answers and labels: 1 is perfect, 0 is guessing.",
+    "Log loss": "Mean of -ln(score of the true class). 0 is best; equal scores for three classes give 1.10.",
+    "Brier score": "Squared error of the scores, summed over the classes: 0 is best, 2 is worst.",
+    "Calibration error": "How far scores are from the shares that were right (expected calibration error, 15 bins).",
 }
+OVERALL = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_specificity": "Macro specificity",
+    "macro_ppv": "Macro PPV",
+    "macro_npv": "Macro NPV",
+    "macro_f1": "Macro F1",
+    "macro_auroc": "Macro AUROC",
+    "macro_auprc": "Macro AUPRC",
+    "matthews_correlation": "Matthews correlation",
+    "log_loss": "Log loss",
+    "brier_score": "Brier score",
+    "expected_calibration_error": "Calibration error",
+}
+PLAIN_NUMBERS = ("matthews_correlation", "log_loss", "brier_score")  # not shares: three digits instead of per cent
+METHODS = (
+    "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the films of each class "
+    "again 2,000 times (percentile bootstrap; duplicates and films of one patient are drawn together)."
+)
 
 
 def load(runs: Iterable[Run], names: Iterable[str]) -> tuple[list[Candidate], list[BrokenRun]]:
@@ -108,7 +138,7 @@ def _curves(path: str, stamp: str, _run: Run) -> dict[str, ThresholdCurves]:
             _drawn(metrics.roc_points(answers, label)),
             _drawn(metrics.precision_recall_points(answers, label)),
             metrics.prevalence(answers, label).value,
-            metrics.auroc(answers, label).note,
+            metrics.no_curve_because(answers, label),
         )
         for label in answers.classes
     }
@@ -138,28 +168,102 @@ def _bounds(low: float, high: float) -> str:
     return UNDEFINED if pd.isna(low) else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def class_view(loaded: Sequence[Candidate]) -> pd.DataFrame:
-    """Every measure of every class of every run, in per cent, a row per run and class."""
-    rows = []
-    for candidate in loaded:
-        for label, found in candidate.assessment.per_class.items():
-            shares = {CLASS_SHARES[name]: 100 * found[name].value for name in CLASS_SHARES}
-            films = found["sensitivity"].n
-            interval = _bounds(found["sensitivity"].low, found["sensitivity"].high)
-            rows.append({"Model": candidate.name, "Class": label, "Films": films, **shares, "_interval": interval})
-    view = pd.DataFrame(rows)
-    view.insert(4, "95 % interval", view.pop("_interval"))
-    return view
+def figures_of(run: Run, part: str) -> Measured:
+    """Every measure of one part of a run with its interval. The first time takes a tenth of a second."""
+    return _figures(str(run.path), shelf.stamp_of(run.path), part, run)
 
 
-def class_points(loaded: Sequence[Candidate], measure: str) -> pd.DataFrame:
-    """One measure as ``figures.class_measures`` takes it: columns run, label, value, low, high."""
-    rows = [
-        {"run": candidate.name, "label": label, "value": one.value, "low": one.low, "high": one.high}
-        for candidate in loaded
-        for label, one in ((label, found[measure]) for label, found in candidate.assessment.per_class.items())
-    ]
-    return pd.DataFrame(rows, columns=["run", "label", "value", "low", "high"])
+@st.cache_resource(max_entries=KEPT_CANDIDATES, show_spinner="Drawing films again for intervals")
+def _figures(path: str, stamp: str, part: str, _run: Run) -> Measured:
+    return candidates.measured(_run, part)
+
+
+def measures(loaded: Sequence[Candidate], runs: Sequence[Run], part: str) -> pd.DataFrame:
+    """``comparison.measure_table`` of one part."""
+    return comparison.measure_table([one.name for one in loaded], [figures_of(run, part) for run in runs])
+
+
+def per_class(loaded: Sequence[Candidate], runs: Sequence[Run], part: str) -> pd.DataFrame:
+    """``comparison.class_table`` of one part."""
+    return comparison.class_table([one.name for one in loaded], [figures_of(run, part) for run in runs])
+
+
+def measures_view(table: pd.DataFrame) -> pd.DataFrame:
+    """``comparison.measure_table`` turned: a row per measure, a column per run, values with intervals in words."""
+    view = {"Measure": list(OVERALL.values())}
+    for row in table.to_dict("records"):
+        view[row["name"]] = [_worded(name, row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in MEASURES]
+    return pd.DataFrame(view)
+
+
+def _worded(name: str, value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return UNDEFINED
+    if name in PLAIN_NUMBERS:
+        return number(value, low, high)
+    return share(value) if pd.isna(low) else interval(value, low, high)
+
+
+def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """``comparison.class_table`` in per cent, one measure with its interval before the others."""
+    others = [name for name in CLASS_MEASURES if name != measure]
+    bounds = zip(table[f"{measure}_low"], table[f"{measure}_high"], strict=True)
+    return pd.DataFrame(
+        {
+            "Model": table["name"],
+            "Class": table["label"],
+            "Films": table["films"],
+            CLASS_SHARES[measure]: 100 * table[measure],
+            "95 % interval": [_bounds(low, high) for low, high in bounds],
+            **{CLASS_SHARES[name]: 100 * table[name] for name in others},
+        }
+    )
+
+
+def class_points(table: pd.DataFrame, measure: str, runs: int) -> pd.DataFrame:
+    """One measure as ``figures.class_measures`` takes it, of the first ``runs`` models of a class table."""
+    drawn = table[table["name"].isin(table["name"].unique()[:runs])]
+    named = {"name": "run", measure: "value", f"{measure}_low": "low", f"{measure}_high": "high"}
+    return drawn[[*named, "label"]].rename(columns=named)
+
+
+def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
+    """``comparison.pair_table`` as it is shown."""
+    bounds = zip(table["low"], table["high"], strict=True)
+    return pd.DataFrame(
+        {
+            "Better": table["first"],
+            "Other": table["second"],
+            "Difference, points": 100 * table["difference"],
+            "95 % interval": [_bounds(low, high) for low, high in bounds],
+            "Only better right": table["only_first"],
+            "Only other right": table["only_second"],
+            "p (McNemar)": table["p"],
+            "p (Holm)": table["p_holm"],
+        }
+    )
+
+
+PAIR_CONFIG = {
+    "Difference, points": st.column_config.NumberColumn(format="%.1f", help="Of test accuracy, on the same films."),
+    "95 % interval": st.column_config.TextColumn(help="Paired bootstrap: both runs on the same drawn films."),
+    "p (McNemar)": st.column_config.NumberColumn(
+        format="%.3f", help="Exact McNemar test of the films that one run alone had right."
+    ),
+    "p (Holm)": st.column_config.NumberColumn(
+        format="%.3f", help="Corrected for the number of pairs: below 0.05 the difference is more than chance."
+    ),
+}
+
+
+def ranking(group: Sequence[Candidate], runs: Sequence[Run]) -> Ranking:
+    """The group ranked, all pairs compared; kept until a run's files or names change."""
+    return _ranking(version_of(group, runs), group)
+
+
+@st.cache_resource(max_entries=KEPT_RANKINGS, show_spinner="Comparing every pair")
+def _ranking(version: str, _group: Sequence[Candidate]) -> Ranking:
+    return comparison.ranking(_group)
 
 
 def cost_points(loaded: Sequence[Candidate], cost: str) -> pd.DataFrame:
@@ -177,15 +281,24 @@ def cost_points(loaded: Sequence[Candidate], cost: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def undefined_notes(loaded: Sequence[Candidate]) -> list[str]:
-    """Why values of the class table are undefined, each reason once with the runs that it concerns."""
+def show_notes(loaded: Sequence[Candidate], runs: Sequence[Run], part: str) -> None:
+    """Why values are undefined and what means leave out, folded up; nothing where all is defined."""
+    notes = undefined_notes([one.name for one in loaded], [figures_of(run, part) for run in runs])
+    if notes:
+        with st.expander("Why some values are undefined", icon=":material/help:"):
+            st.markdown("\n".join(f"- {shell.plain(note)}" for note in notes))
+
+
+def undefined_notes(names: Sequence[str], figures: Sequence[Measured]) -> list[str]:
+    """Why values are undefined or leave out a class, each reason once with the runs that it concerns."""
     reasons: dict[str, list[str]] = {}
-    for candidate in loaded:
-        for found in candidate.assessment.per_class.values():
-            for name, measure in found.items():
-                if not measure.is_defined:
-                    reasons.setdefault(f"{CLASS_SHARES[name]}: {measure.note}", []).append(candidate.name)
-    return [f"{reason} ({', '.join(dict.fromkeys(names))})" for reason, names in reasons.items()]
+    for name, one in zip(names, figures, strict=True):
+        said = [(OVERALL[key], measure) for key, measure in one.overall.items()]
+        said += [(CLASS_SHARES[key], found) for of in one.per_class.values() for key, found in of.items()]
+        for label, measure in said:
+            if measure.note:
+                reasons.setdefault(f"{label}: {measure.note}", []).append(name)
+    return [f"{reason} ({', '.join(dict.fromkeys(of))})" for reason, of in reasons.items()]
 
 
 def cost_view(table: pd.DataFrame) -> pd.DataFrame:
@@ -230,8 +343,12 @@ COST_CONFIG = {
 
 def share_columns(frame: pd.DataFrame) -> dict[str, object]:
     """Column settings of the columns that hold per cent, with what they mean."""
-    names = [name for name in (*SHARES.values(), *CLASS_SHARES.values()) if name in frame.columns]
+    names = [name for name in (*SHARES.values(), *CLASS_SHARES.values()) if _has_numbers(frame, name)]
     return {name: st.column_config.NumberColumn(format=PERCENT, help=HELP[name]) for name in names}
+
+
+def _has_numbers(frame: pd.DataFrame, name: str) -> bool:
+    return name in frame.columns and pd.api.types.is_numeric_dtype(frame[name])
 
 
 def show_table(
@@ -240,32 +357,38 @@ def show_table(
     caption: str,
     *,
     best: str = "",
-    quiet: str = "",
+    quiet: Sequence[str] = (),
     config: dict[str, object] | None = None,
+    raw: pd.DataFrame | None = None,
+    pinned: str = "Model",
 ) -> None:
-    """A sortable table with its downloads. ``best`` and ``quiet`` name the models whose rows stand out or step back."""
-    pinned = {"Model": st.column_config.TextColumn(pinned=True)}
+    """A sortable table with its downloads.
+
+    ``best`` and ``quiet`` name the models whose rows stand out or step back, ``pinned`` the column that stays in sight;
+    ``raw`` is what the CSV file holds where the table shows words.
+    """
+    held = {pinned: st.column_config.TextColumn(pinned=True)}
     with st.container(key=f"table-{name}"):
         st.dataframe(
             _styled(frame, best, quiet) if (best or quiet) and len(frame) <= STYLED_ROWS else frame,
             hide_index=True,
             width="stretch",
             placeholder=UNDEFINED,
-            column_config={**pinned, **share_columns(frame), **(config or {})},
+            column_config={**held, **share_columns(frame), **(config or {})},
             alt=caption,
         )
         with st.container(horizontal=True):
-            _download("CSV", lambda: report.to_csv(frame), f"{name}.csv", "text/csv")
-            bold = [i for i, model in enumerate(frame["Model"]) if model == best]
+            _download("CSV", lambda: report.to_csv(frame if raw is None else raw), f"{name}.csv", "text/csv")
+            bold = [i for i, model in enumerate(frame[pinned]) if best and model == best]
             _download("LaTeX", lambda: report.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
 
 
-def _styled(frame: pd.DataFrame, best: str, quiet: str) -> Any:
+def _styled(frame: pd.DataFrame, best: str, quiet: Sequence[str]) -> Any:
     return frame.style.apply(_row_style, axis=1, best=best, quiet=quiet)
 
 
-def _row_style(row: pd.Series, best: str, quiet: str) -> list[str]:
-    style = BEST_ROW if best and row["Model"] == best else QUIET_ROW if quiet and row["Model"] == quiet else ""
+def _row_style(row: pd.Series, best: str, quiet: Sequence[str]) -> list[str]:
+    style = BEST_ROW if best and row["Model"] == best else QUIET_ROW if row["Model"] in quiet else ""
     return [style] * len(row)
 
 
@@ -275,7 +398,7 @@ def _download(label: str, content: Callable[[], bytes | str], file: str, kind: s
 
 def worded(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its numbers as people read them, for print."""
-    shares = {*SHARES.values(), *CLASS_SHARES.values()}
+    shares = {name for name in (*SHARES.values(), *CLASS_SHARES.values()) if _has_numbers(frame, name)}
     words = {
         "Training time (s)": duration,
         "Waited (s)": duration,

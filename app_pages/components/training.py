@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import live, shell
+from app_pages.components import live, shell, splitting
 from app_pages.components.choices import (
     PER_CENT,
     augmentation_spec,
@@ -26,9 +26,8 @@ from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data import augment, pixels
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import data_url, jpeg_bytes
-from covid_core.data.split import PARTS, make_split
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import count, file_size, plural, share
+from covid_core.formatting import count, file_size, plural
 from covid_core.runs import jobs
 from covid_core.specs import (
     IMBALANCE_LABELS,
@@ -78,8 +77,8 @@ def new_run(dataset: Dataset, classes: tuple[str, ...]) -> None:
     default = _default(dataset.id, dataset.version)
     fill_missing(default)
     top = st.container(border=True, key="new-run")
-    with _details("Split", _split_in_short(), "call_split"):
-        _split(dataset, classes)
+    with _details("Split", splitting.in_short(), "call_split"):
+        splitting.show(dataset, classes)
     with _details("Backbone and head", _backbone_in_short(), "account_tree"):
         _backbone(dataset, classes)
     with _details("Learning", f"{OPTIMIZER_LABELS[now('optimizer')]} at {now('learning_rate'):g}", "trending_up"):
@@ -97,13 +96,6 @@ def _details(name: str, chosen: str, icon: str) -> Iterator[None]:
     """A part of the form that is folded up, with what is chosen in it."""
     with st.expander(f"{name}: {chosen}", icon=f":material/{icon}:", key=f"part-{icon}"), shell.told():
         yield
-
-
-def _split_in_short() -> str:
-    split = parse(SplitSpec, split_fields())
-    parts = " / ".join(f"{100 * part:.0f}" for part in (split.train, split.validation, split.tested))
-    folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
-    return f"{parts}{folds}, seed {split.seed}"
 
 
 def _backbone_in_short() -> str:
@@ -158,7 +150,7 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
     """The spec as a sentence, with how many films go where."""
-    sizes = _split_table(dataset, spec.classes, spec.split)["Films"]
+    sizes = splitting.part_table(dataset, spec.classes, spec.split)["Films"]
     films = " / ".join(count(size) for size in sizes)
     patience = f", ends after {plural(spec.patience, 'epoch')} without gain" if spec.patience else ""
     return (
@@ -194,57 +186,6 @@ def _free_name(spec: TrainingSpec) -> str:
     taken = {one.run.name for one in live.look()[0]}
     names = [wanted, *(f"{wanted} {number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
-
-
-# Split
-
-
-def _split(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    with st.grid(4, min_column_width=150):
-        st.number_input(
-            "Validation, %", 2, 60, help="Films that decide when to stop and which run is best.", **kept("validation")
-        )
-        st.number_input(
-            "Test, %",
-            2,
-            60,
-            help="Films that are only used to report how good a run is.",
-            disabled=now("folds") > 1,
-            **kept("test"),
-        )
-        st.number_input(
-            "Films per class",
-            0,
-            help="0 takes all. Otherwise so many of each class are drawn first.",
-            **kept("films_per_class"),
-        )
-        st.number_input("Seed of the split", 0, 2**32 - 1, help=_SPLIT_SEED_HELP, **kept("split_seed"))
-        st.number_input("Folds", 1, presets.MOST_FOLDS, help=_FOLDS_HELP, **kept("folds"))
-    split = parse(SplitSpec, split_fields())
-    first = " The table is the first fold's." if split.folds > 1 else ""
-    remain = f"{share(split.train, 0)} remain for training."
-    st.caption(f"Stratified: every part has the same mix of classes. {remain}{first}")
-    st.dataframe(
-        _split_table(dataset, classes, split), hide_index=True, width="stretch", alt="Films per part and class"
-    )
-
-
-_FOLDS_HELP = "With 5, five runs test every film once, each run another fifth, in place of the share above."
-_SPLIT_SEED_HELP = "Runs with the same seed, shares and classes are tested on the same films and can be compared."
-
-
-def _split_table(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.DataFrame:
-    """Rows train, validation, test; columns Part, Films and one per class. Raises DataError for too small a class."""
-    return _cached_split_table(dataset, dataset.version, classes, split.model_dump_json())
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _cached_split_table(_dataset: Dataset, _version: str, classes: tuple[str, ...], split: str) -> pd.DataFrame:
-    made = make_split(_dataset.films, classes, parse(SplitSpec, split))
-    table = pd.crosstab(made["part"], made["label"]).reindex(index=PARTS, columns=list(classes), fill_value=0)
-    table.insert(0, "Films", table.sum(axis=1))
-    table.index = [part.capitalize() for part in PARTS]
-    return table.rename_axis("Part", axis=0).rename_axis(None, axis=1).reset_index()
 
 
 # Backbone
@@ -410,7 +351,9 @@ def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
         **kept("imbalance"),
     )
     counts = (
-        _split_table(dataset, classes, parse(SplitSpec, split_fields())).set_index("Part").loc["Train", list(classes)]
+        splitting.part_table(dataset, classes, parse(SplitSpec, split_fields()))
+        .set_index("Part")
+        .loc["Train", list(classes)]
     )
     st.caption(shell.plain(_effect(now("imbalance"), counts)))
 

@@ -1,7 +1,12 @@
-"""Who is in which part. A split is a table with a hash, stored with every run."""
+"""Who is in which part. A split is a table with a hash, stored with every run.
+
+Films that belong together (one patient, near duplicates) have the same *group*, and a group never crosses parts: a film
+whose twin was trained on is no test. Where every film is its own group, that is an ordinary stratified split.
+"""
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,49 +15,71 @@ from covid_core.errors import DataError
 from covid_core.specs import SplitSpec
 
 PARTS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = PARTS
+COLUMNS = ["image_id", "label", "source", "group", "part"]
 
 
 def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> pd.DataFrame:
     """Assign films of ``classes`` to parts, stratified by label.
 
     Args:
-        films: columns image_id and label, one row per film.
+        films: columns image_id and label, one row per film; ``group`` where films belong together and ``source`` where
+            it is known, else each film is its own group.
         classes: labels to keep.
-        spec: shares, seed, and the size of a balanced subset where one is wanted.
+        spec: method, shares, seed, and the size of a balanced subset where one is wanted.
 
     Returns:
-        Columns image_id, label, group, part, in the order of ``films``. ``group`` is the film itself until patients or
-        duplicates are known. The test part has ceil(n * test) films, the validation part round(n * validation), as the
-        course study counted (4,032 films: 2,741 / 645 / 646). With folds the test part is the wanted fold: all folds
-        of a seed together test every film once.
+        Columns image_id, label, source, group, part, in the order of ``films``. The test part has ceil(n * test) films,
+        the validation part round(n * validation), as the course study counted (4,032 films: 2,741 / 645 / 646); a group
+        that is drawn comes whole, so groups of several films may make a part a little larger. With folds the test part
+        is the wanted fold: all folds of a seed together test every film once. By source, the test part holds the films
+        of the chosen sources, and of each class that has one source only the share ``test``.
 
     Raises:
-        DataError: a class has too few films for every part to hold one of it.
+        DataError: a class has too few films, or too few groups, for every part to hold one of it.
     """
-    chosen = films.loc[films["label"].isin(classes), ["image_id", "label"]].reset_index(drop=True)
+    chosen = _chosen(films, classes, spec)
     rng = np.random.default_rng(spec.seed)
     if spec.films_per_class is not None:
         chosen = _balanced(chosen, spec.films_per_class, rng)
+    least = max(len(PARTS), spec.folds)
     counts = chosen["label"].value_counts()
     for label in classes:
-        least = max(len(PARTS), spec.folds)
         if counts.get(label, 0) < least:
             raise DataError(f"The class {label!r} has {counts.get(label, 0)} films; this split needs {least} at least.")
-    total = len(chosen)
-    labels, part = chosen["label"].to_numpy(), np.full(total, "train", dtype=object)
-    if spec.folds > 1:
-        part[_dealt(labels, spec.folds, rng) == spec.fold] = "test"
+    drawing = _Drawing(chosen)
+    if spec.method == "by_source":
+        _hold_out(drawing, chosen, spec, rng)
+    elif spec.folds > 1:
+        drawing.put(drawing.dealt(spec.folds, rng) == spec.fold, TEST)
         rng = np.random.default_rng((spec.seed, spec.fold))
     else:  # films of each class stay for the later parts
-        part[_draw_stratified(labels, part == "train", math.ceil(total * spec.test), 2, rng)] = "test"
-    part[_draw_stratified(labels, part == "train", round(total * spec.validation), 1, rng)] = "validation"
-    return chosen.assign(group=chosen["image_id"], part=part)
+        drawing.draw(TEST, math.ceil(len(chosen) * spec.test), 2, rng)
+    drawing.draw(VALIDATION, round(len(chosen) * spec.validation), 1, rng)
+    made = chosen.assign(part=drawing.part)[COLUMNS]
+    _check(made, classes, spec)
+    return made
 
 
 def split_hash(split: pd.DataFrame) -> str:
     """Hash over (image_id, label, part): runs with the same hash were tested on the same films."""
     rows = "\n".join("\t".join(row) for row in split[["image_id", "label", "part"]].itertuples(index=False, name=None))
     return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sources_that_stay(films: pd.DataFrame, spec: SplitSpec) -> dict[str, str]:
+    """Classes whose only source is held out: they cannot be without it, so it stays. Label to source."""
+    sources = films.groupby("label")["source"].unique()
+    return {label: of[0] for label, of in sources.items() if len(of) == 1 and of[0] in spec.held_out}
+
+
+def _chosen(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> pd.DataFrame:
+    """The films of the classes with all columns that a split has but the part."""
+    chosen = films.loc[films["label"].isin(classes)].reset_index(drop=True)
+    own = chosen["image_id"]
+    group = chosen["group"] if "group" in chosen and spec.method != "stratified" else own
+    source = chosen["source"] if "source" in chosen else pd.Series("", index=chosen.index)
+    return pd.DataFrame({"image_id": own, "label": chosen["label"], "source": source, "group": group})
 
 
 def _balanced(films: pd.DataFrame, per_class: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -63,27 +90,106 @@ def _balanced(films: pd.DataFrame, per_class: int, rng: np.random.Generator) -> 
     return films.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
 
 
-def _dealt(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Fold of each film: every class is shuffled and dealt in turn, going on where the class before it ended."""
-    order = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
-    fold = np.empty(len(labels), dtype=int)
-    fold[order] = np.arange(len(labels)) % folds
-    return fold
+def _hold_out(drawing: "_Drawing", films: pd.DataFrame, spec: SplitSpec, rng: np.random.Generator) -> None:
+    """The chosen sources into the test part; classes that cannot be without theirs give a share of their films."""
+    stay = sources_that_stay(films, spec)
+    single = films.groupby("label")["source"].nunique()
+    away = films["source"].isin(spec.held_out) & ~films["label"].isin(list(stay))
+    if not away.any():
+        raise DataError("Every class has films of the chosen sources only, so none of them can be held out.")
+    drawing.put(drawing.with_their_groups(away.to_numpy()), TEST)
+    for label in single.index[single == 1]:
+        films_of = (films["label"] == label).to_numpy()
+        tested = int((films_of & (drawing.part == TEST)).sum())
+        wanted = math.ceil(int(films_of.sum()) * spec.test) - tested
+        drawing.draw_of(label, TEST, wanted, 2, rng)
 
 
-def _draw_stratified(
-    labels: np.ndarray, free: np.ndarray, size: int, kept: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Positions of ``size`` free films, every class by its share (largest remainders), at least one of each.
+def _check(split: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> None:
+    """Raise DataError where a part lacks a class."""
+    held = split.groupby("label")["part"].unique()
+    for label in classes:
+        lacking = [part for part in PARTS if part not in held[label]]
+        if lacking and spec.method == "by_source" and lacking[0] == TRAIN:
+            raise DataError(f"All films of the class {label!r} come from held-out sources: none is left to train on.")
+        if lacking and not (lacking == [TEST] and spec.method == "by_source"):
+            groups = split.loc[split["label"] == label, "group"].nunique()
+            raise DataError(
+                f"The films of the class {label!r} belong to {groups} groups, too few or too unequal for every part to "
+                "hold one."
+            )
 
-    ``kept`` films of every class stay free; where that binds, fewer than ``size`` are drawn.
-    """
-    classes, codes = np.unique(labels, return_inverse=True)
-    available = np.bincount(codes[free], minlength=len(classes))
-    exact = np.bincount(codes, minlength=len(classes)) * (size / len(labels))
-    wanted = np.maximum(1, np.floor(exact)).astype(int)
-    for code in np.argsort(wanted - exact, kind="stable")[: max(0, size - wanted.sum())]:
-        wanted[code] += 1
-    wanted = np.minimum(wanted, available - kept)
-    drawn = [rng.permutation(np.flatnonzero(free & (codes == code)))[:n] for code, n in enumerate(wanted)]
-    return np.concatenate(drawn)
+
+class _Drawing:
+    """Films on their way into parts, ``part`` of shape (films,); a group is moved whole."""
+
+    def __init__(self, films: pd.DataFrame):
+        self.part = np.full(len(films), TRAIN, dtype=object)
+        self.labels = films["label"].to_numpy()
+        self._classes, self._codes = np.unique(self.labels, return_inverse=True)
+        _, self._group = np.unique(films["group"].to_numpy(), return_inverse=True)
+        order = np.argsort(self._group, kind="stable")
+        self._members = np.split(order, np.cumsum(np.bincount(self._group))[:-1])
+
+    def put(self, rows: np.ndarray, part: str) -> None:
+        self.part[rows] = part
+
+    def with_their_groups(self, rows: np.ndarray) -> np.ndarray:
+        """Of shape (films,): the films of all groups that have one of ``rows``."""
+        return np.isin(self._group, self._group[rows])
+
+    def dealt(self, folds: int, rng: np.random.Generator) -> np.ndarray:
+        """Fold of each film: every class is shuffled and dealt, each film and its group to the fold that has the
+        fewest of its class, of equal ones to that with the fewest films."""
+        fold = np.full(len(self.labels), -1)
+        of_class = np.zeros((len(self._classes), folds), int)
+        for film in self._shuffled(rng):
+            if fold[film] < 0:
+                counts = of_class[self._codes[film]]
+                target = int(np.lexsort((of_class.sum(axis=0), counts))[0])
+                members = self._members[self._group[film]]
+                fold[members] = target
+                np.add.at(of_class, (self._codes[members], target), 1)
+        return fold
+
+    def _shuffled(self, rng: np.random.Generator) -> Iterator[int]:
+        for label in self._classes:
+            yield from rng.permutation(np.flatnonzero(self.labels == label))
+
+    def draw(self, part: str, size: int, kept: int, rng: np.random.Generator) -> None:
+        """``size`` free films into ``part``, every class by its share (largest remainders), at least one of each.
+
+        ``kept`` films of every class stay free; where that binds, fewer than ``size`` are drawn.
+        """
+        exact = np.bincount(self._codes, minlength=len(self._classes)) * (size / len(self.labels))
+        wanted = np.maximum(1, np.floor(exact)).astype(int)
+        for code in np.argsort(wanted - exact, kind="stable")[: max(0, size - wanted.sum())]:
+            wanted[code] += 1
+        for label, films in zip(self._classes, wanted, strict=True):
+            self.draw_of(label, part, int(films), kept, rng)
+
+    def draw_of(self, label: str, part: str, wanted: int, kept: int, rng: np.random.Generator) -> None:
+        """Free films of one class into ``part``, each with its group, until it has ``wanted`` of the class.
+
+        A group that would overshoot by more than it brings near is passed over, unless the part had none otherwise.
+        """
+        of_class = self.labels == label
+        free = np.flatnonzero(of_class & (self.part == TRAIN))
+        missing = wanted - int((of_class & (self.part == part)).sum())
+        may_go = len(free) - kept
+        passed_over: dict[int, int] = {}
+        for film in rng.permutation(free):
+            if missing <= 0:
+                break
+            brings = int(of_class[self._members[self._group[film]]].sum())
+            if self.part[film] != TRAIN or brings > may_go:
+                continue
+            if brings > 2 * missing:
+                passed_over[film] = brings
+                continue
+            self.part[self._members[self._group[film]]] = part
+            missing -= brings
+            may_go -= brings
+        if passed_over and not (of_class & (self.part == part)).any():
+            smallest = min(passed_over, key=passed_over.__getitem__)
+            self.part[self._members[self._group[smallest]]] = part

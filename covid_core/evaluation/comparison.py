@@ -1,135 +1,22 @@
-"""Several runs side by side: what each is worth, which may be ranked together, and what their difference is worth.
+"""Several runs side by side: which may be ranked together, in which order, and what their differences are worth.
 
-Everything rests on the prediction tables alone, so a new measure works for old runs. ``assess`` looks at one table; all
-other functions compare what it returns, so a page can keep assessments and compare any selection of them at once.
+Everything rests on the runs' assessments, so a page can keep these and compare any selection of them at once.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from covid_core.evaluation import metrics
+from covid_core.evaluation import assessment, resampling
+from covid_core.evaluation.assessment import ALPHA, CLASS_MEASURES, MEASURES, PARTS, Assessment, Measured
 from covid_core.evaluation.metrics import Answers, Measure
 
-PARTS = ("train", "validation", "test")
-ALPHA = 0.05  # level of every test in the app
 MAJORITY = "Majority class"
-
-ONE_CLASS = "predicts one class only"
-NOT_BETTER = "does not beat the majority class"
-LOSS_NOT_A_NUMBER = "loss is not a number"
-NO_ANSWER = "has no answer for some films"
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What one run's prediction table says. All measures but ``accuracy`` are those of the test part.
-
-    ``right`` holds, for each test film in the order of the sorted image ids, whether it was answered rightly.
-    ``majority`` is the share of the largest class of each part. ``p_majority`` is the chance that something that is
-    right as often as the majority class would be right on at least as many films (nan without test films).
-    """
-
-    classes: tuple[str, ...]
-    accuracy: dict[str, Measure]
-    majority: dict[str, Measure]
-    majority_label: str
-    balanced_accuracy: Measure
-    macro_f1: Measure
-    macro_auroc: Measure
-    per_class: dict[str, dict[str, Measure]]
-    confusion: pd.DataFrame
-    right: np.ndarray
-    test_films: str
-    p_majority: float
-    only_answer: str
-    unanswered: int
-
-    @property
-    def test(self) -> Measure:
-        return self.accuracy["test"]
-
-    @property
-    def validation(self) -> Measure:
-        return self.accuracy["validation"]
-
-
-def assess(table: pd.DataFrame, films_of: str = "") -> Assessment:
-    """Measure one prediction table. ``films_of`` names the films that its ids stand for (a data set's version)."""
-    parts = {part: metrics.answers(table, part) for part in PARTS}
-    test = parts["test"]
-    majority = {part: majority_share(given) for part, given in parts.items()}
-    order = np.argsort(test.image_ids)
-    return Assessment(
-        classes=test.classes,
-        accuracy={part: metrics.accuracy(given) for part, given in parts.items()},
-        majority=majority,
-        majority_label=test.classes[int(np.argmax(test.films))] if test.n else "",
-        balanced_accuracy=metrics.balanced_accuracy(test),
-        macro_f1=metrics.macro_f1(test),
-        macro_auroc=metrics.macro_auroc(test),
-        per_class=metrics.per_class(test),
-        confusion=metrics.confusion(test),
-        right=test.right[order],
-        test_films=films_key(table, films_of),
-        p_majority=at_least_by_chance(int(test.right.sum()), test.n, majority["test"].value),
-        only_answer=_only_answer(test),
-        unanswered=int(sum((~given.answered).sum() for given in parts.values())),
-    )
-
-
-def majority_share(given: Answers) -> Measure:
-    """Share of the largest class: what always answering it would reach."""
-    return metrics.wilson(int(given.films.max(initial=0)), given.n)
-
-
-def films_key(table: pd.DataFrame, films_of: str = "") -> str:
-    """Hash over ``films_of`` and (image_id, label) of the test part: equal keys mean the same test films.
-
-    Ids alone do not say so: COVID-1 of one data set is not COVID-1 of another.
-    """
-    films = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
-    rows = "\n".join([films_of, *("\t".join(row) for row in films.itertuples(index=False, name=None))])
-    return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def at_least_by_chance(hits: int, total: int, chance: float) -> float:
-    """P(X >= hits) for X binomial(total, chance): the one-sided exact binomial test. nan where ``total`` is 0.
-
-    Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. ``chance`` is taken as known.
-    """
-    from scipy.special import bdtrc  # 0.4 s to import, and not every page needs it
-
-    if total == 0 or math.isnan(chance):
-        return math.nan
-    return 1.0 if hits == 0 else float(bdtrc(hits - 1, total, chance))
-
-
-def _only_answer(test: Answers) -> str:
-    """The class that every test film was called; empty where there are two or more, or no answers."""
-    called = np.flatnonzero(test.counts.sum(axis=0))
-    return test.classes[called[0]] if len(called) == 1 else ""
-
-
-def marks(given: Assessment, loss_is_a_number: bool = True) -> list[str]:
-    """What a reader must know before believing the run's accuracy."""
-    found = [] if loss_is_a_number else [LOSS_NOT_A_NUMBER]
-    if given.unanswered:
-        found.append(NO_ANSWER)
-    if given.only_answer:
-        found.append(ONE_CLASS)
-    if given.test.is_defined and not beats_majority(given):
-        found.append(NOT_BETTER)
-    return found
-
-
-def beats_majority(given: Assessment) -> bool:
-    """Whether the run is right on more test films than always answering their largest class explains, at ALPHA."""
-    return given.p_majority <= ALPHA
+CHANCE = "Chance (guessing evenly)"
+HAIR = 1e-9  # of a score: decides what is called, and moves no measure by more
 
 
 @dataclass(frozen=True)
@@ -137,7 +24,8 @@ class Paired:
     """Two runs on the same test films. ``difference`` is accuracy of the first minus that of the second.
 
     ``only_first`` films were right in the first run alone, ``only_second`` in the second alone; ``low`` and ``high``
-    bound the difference (95 %), ``p`` is that of the exact McNemar test.
+    bound the difference (95 %, bootstrap of films). ``p`` is that of the exact McNemar test, ``p_holm`` the same after
+    Holm's correction for all pairs that were compared.
     """
 
     n: int
@@ -147,62 +35,132 @@ class Paired:
     low: float
     high: float
     p: float
+    p_holm: float
 
     @property
     def could_be_chance(self) -> bool:
-        return not self.p <= ALPHA
+        return not self.p_holm <= ALPHA
 
 
-def paired(first: Assessment, second: Assessment) -> Paired:
-    """Compare two runs film by film. Raises ValueError when they were not tested on the same films.
+@dataclass(frozen=True)
+class Pairs:
+    """Every run of a group against every other: matrices of shape (runs, runs), row against column, nan in the middle.
+
+    ``compared`` is the number of pairs; the other fields are those of ``Paired``.
+    """
+
+    n: int
+    compared: int
+    only_first: np.ndarray
+    difference: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    p_holm: np.ndarray
+
+    def of(self, first: int, second: int) -> Paired:
+        """The pair of two positions."""
+        at = first, second
+        numbers = (float(matrix[at]) for matrix in (self.difference, self.low, self.high, self.p, self.p_holm))
+        return Paired(self.n, int(self.only_first[at]), int(self.only_first[second, first]), *numbers)
+
+
+def pairs(assessments: Sequence[Assessment]) -> Pairs:
+    """Compare all runs of a group film by film. Raises ValueError when they were not tested on the same films.
 
     p of the exact McNemar test: twice the smaller tail of binomial(b + c, 1/2), b and c the films that one run alone
     had right (McNemar, Psychometrika 12 (1947) 153-157, with the binomial instead of its chi-squared approximation).
     """
-    if not comparable(first, second):
-        raise ValueError("paired() needs two runs with the same test films")
-    a, b = first.right, second.right
-    cells = tuple(int(np.sum(both)) for both in (a & b, a & ~b, ~a & b, ~a & ~b))
-    low, high = paired_interval(*cells)
-    p = mcnemar(cells[1], cells[2])
-    difference = (cells[1] - cells[2]) / len(a) if len(a) else math.nan
-    return Paired(len(a), cells[1], cells[2], difference, low, high, p)
+    if not assessments or any(not comparable(assessments[0], other) for other in assessments[1:]):
+        raise ValueError("pairs() needs runs with the same test films")
+    right = np.array([given.right for given in assessments], np.float32)
+    only_first = np.rint(right @ (1 - right).T).astype(int)
+    n, runs = right.shape[1], len(right)
+    difference = (only_first - only_first.T) / n if n else np.full((runs, runs), math.nan)
+    p = mcnemar(only_first, only_first.T)
+    p_holm = np.full((runs, runs), math.nan)
+    upper = np.triu_indices(runs, 1)
+    p_holm[upper] = holm(p[upper])
+    np.fill_diagonal(p, math.nan)
+    low, high = _bounds(right, assessments[0])
+    return Pairs(n, len(upper[0]), only_first, difference, low, high, p, np.where(np.isnan(p_holm), p_holm.T, p_holm))
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p of the exact McNemar test; 1 where the runs never disagree in being right."""
-    total = only_first + only_second
-    return min(1.0, 2 * at_least_by_chance(max(only_first, only_second), total, 0.5)) if total else 1.0
+def mcnemar(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray:
+    """Two-sided p of the exact McNemar test; 1 where two runs never disagree in being right."""
+    from scipy.special import bdtrc  # 0.4 s to import, and not every page needs it
+
+    total, most = only_first + only_second, np.maximum(only_first, only_second)
+    return np.where(most > 0, np.minimum(1.0, 2 * bdtrc(np.maximum(most - 1, 0), np.maximum(total, 1), 0.5)), 1.0)
 
 
-def paired_interval(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same films; (nan, nan) without films.
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values corrected for their number, so that any false alarm among them is as rare as each claims.
 
-    Wilson's intervals of the two, squared and added, less their correlation: method 10 of Newcombe, Statistics in
-    Medicine 17 (1998) 2635-2650.
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
     """
-    n = both + only_first + only_second + neither
-    if n == 0:
-        return math.nan, math.nan
-    first, second = metrics.wilson(both + only_first, n), metrics.wilson(both + only_second, n)
-    phi = _correlation(both, only_first, only_second, neither)
-    down, up = first.value - first.low, first.high - first.value
-    other_down, other_up = second.value - second.low, second.high - second.value
-    difference = first.value - second.value
-    below = math.sqrt(max(0.0, down**2 - 2 * phi * down * other_up + other_up**2))
-    above = math.sqrt(max(0.0, up**2 - 2 * phi * up * other_down + other_down**2))
-    return difference - below, difference + above
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(1.0, stepped)
+    return corrected
 
 
-def _correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
-    """Newcombe's phi with its continuity correction; 0 where one run is always right or always wrong."""
-    product = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
-    if product == 0:
-        return 0.0
-    excess = both * neither - only_first * only_second
-    half = (both + only_first + only_second + neither) / 2
-    corrected = excess if excess < 0 else max(0.0, excess - half)
-    return corrected / math.sqrt(product)
+def _bounds(right: np.ndarray, like: Assessment) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of all differences: the same drawn films for both runs of a pair (paired bootstrap)."""
+    runs, n = right.shape
+    low, high = np.full((2, runs, runs), math.nan)
+    if not n or runs < 2:
+        return low, high
+    drawn = resampling.replicates(
+        lambda some: {"hits": right @ some.times.astype(np.float32), "films": some.times.sum(axis=0)},
+        like.strata,
+        like.groups,
+    )
+    accuracy = drawn["hits"] / drawn["films"]
+    for i in range(runs - 1):  # a row at a time: all differences of 200 runs would be 160 MB
+        bounds = resampling.interval(accuracy[i] - accuracy[i + 1 :])
+        low[i, i + 1 :], high[i, i + 1 :] = bounds
+        low[i + 1 :, i], high[i + 1 :, i] = -bounds[1], -bounds[0]
+    return low, high
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A mean over repeats of a training, or of the difference of two, with an interval that does not take repeats for
+    independent: ``spread`` is their standard deviation (n - 1), ``p`` that of a mean of 0."""
+
+    mean: float
+    spread: float
+    low: float
+    high: float
+    p: float
+    count: int
+
+
+def over_folds(values: Sequence[float], trained: float, tested: float) -> Repeated:
+    """The corrected resampled t-test over folds or random splits.
+
+    Folds share training films, so their values vary less than those of independent trials would; the variance of the
+    mean is taken as (1/k + tested/trained) times that of the values. Source: Nadeau and Bengio, Machine Learning 52
+    (2003) 239-281.
+
+    Args:
+        values: one accuracy, or one difference of two, per fold.
+        trained: films that each was trained on.
+        tested: films that each was tested on.
+
+    Raises ValueError for fewer than two values.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    if len(values) < 2:
+        raise ValueError("over_folds() needs two values at least")
+    mean, spread, freedom = float(np.mean(values)), float(np.std(values, ddof=1)), len(values) - 1
+    error = spread * math.sqrt(1 / len(values) + tested / trained)
+    half = float(stdtrit(freedom, 0.975)) * error
+    p = float(2 * stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
+    return Repeated(mean, spread, mean - half, mean + half, p, len(values))
 
 
 def comparable(first: Assessment, second: Assessment) -> bool:
@@ -242,6 +200,20 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     )
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates of one group, the best first, and every pair of them in that order."""
+
+    order: tuple[Candidate, ...]
+    pairs: Pairs
+
+
+def ranking(candidates: Sequence[Candidate]) -> Ranking:
+    """Rank candidates of one group and compare all pairs. Raises ValueError for none, and for unlike test films."""
+    order = ranked(candidates)
+    return Ranking(tuple(order), pairs([candidate.assessment for candidate in order]))
+
+
 def chosen_by_validation(candidates: Sequence[Candidate]) -> Candidate | None:
     """The candidate with the highest validation accuracy, which is the one to choose; None where none has any."""
     defined = [c for c in candidates if c.assessment.validation.is_defined]
@@ -252,31 +224,36 @@ def _or_worst(measure: Measure) -> float:
     return measure.value if measure.is_defined else -1.0
 
 
-TABLE_COLUMNS = (
-    "id",
-    "name",
-    "train",
-    "validation",
-    "test",
-    "test_low",
-    "test_high",
-    "films",
+OVERALL = (  # columns of the table beside accuracy
     "balanced_accuracy",
     "macro_f1",
     "macro_auroc",
+    "matthews_correlation",
+    "log_loss",
+    "brier_score",
+    "expected_calibration_error",
+)
+TABLE_COLUMNS = (
+    "id",
+    "name",
+    *PARTS,
+    "test_low",
+    "test_high",
+    "films",
+    *(column for name in OVERALL for column in (name, f"{name}_low", f"{name}_high")),
     "marks",
 )
 
 
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """The course's first table for one group of candidates, the majority-class row last, columns TABLE_COLUMNS.
+    """The course's first table for one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
 
     Shares are in [0, 1], nan where undefined; ``films`` is the number of test films; ``marks`` are joined by "; "; the
-    majority row has an empty ``id``.
+    rows of the majority class and of chance have an empty ``id``.
     """
     rows = [_row(candidate) for candidate in candidates]
     if candidates:
-        rows.append(majority_row(candidates[0].assessment))
+        rows += [majority_row(candidates[0].assessment), chance_row(candidates[0].assessment)]
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
 
 
@@ -289,32 +266,121 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "test_low": given.test.low,
         "test_high": given.test.high,
         "films": given.test.n,
-        "balanced_accuracy": given.balanced_accuracy.value,
-        "macro_f1": given.macro_f1.value,
-        "macro_auroc": given.macro_auroc.value,
+        **_with_bounds({name: given.tested.overall[name] for name in OVERALL}),
         "marks": "; ".join(candidate.marks),
     }
 
 
+def _with_bounds(measures: dict[str, Measure]) -> dict[str, float]:
+    columns = {}
+    for name, measure in measures.items():
+        columns |= {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
+    return columns
+
+
 def majority_row(given: Assessment) -> dict[str, object]:
     """What answering the largest class of each part for every film would reach: the row that a run has to beat."""
-    films = np.array([given.per_class[label]["sensitivity"].n for label in given.classes])
-    constant = Answers(
-        given.classes,
-        np.arange(films.sum()),
-        np.repeat(np.arange(len(films)), films),
-        np.tile(np.eye(len(films))[int(np.argmax(films))], (int(films.sum()), 1)),
-    )
     test = given.majority["test"]
     return {
-        "id": "",
-        "name": f"{MAJORITY} ({given.majority_label})" if given.majority_label else MAJORITY,
+        **_reference_row(f"{MAJORITY} ({given.majority_label})" if test.n else MAJORITY, always_largest(given.tested)),
         **{part: given.majority[part].value for part in PARTS},
         "test_low": test.low,
         "test_high": test.high,
-        "films": test.n,
-        "balanced_accuracy": metrics.balanced_accuracy(constant).value,
-        "macro_f1": metrics.macro_f1(constant).value,
-        "macro_auroc": metrics.macro_auroc(constant).value,
-        "marks": "",
     }
+
+
+def chance_row(given: Assessment) -> dict[str, object]:
+    """What guessing every class equally often would reach in the long run."""
+    reached = guessing(given.tested)
+    guess = 1 / len(given.classes)
+    parts = {part: guess if given.accuracy[part].is_defined else math.nan for part in PARTS}
+    return {**_reference_row(CHANCE, reached), **parts}
+
+
+def _reference_row(name: str, reached: Measured) -> dict[str, object]:
+    values = {name: reached.overall[name].value for name in OVERALL if name in reached.overall}
+    return {"id": "", "name": name, "films": reached.n, **values, "marks": ""}
+
+
+def always_largest(given: Measured) -> Measured:
+    """The figures of answering the largest class for every film of a part. It has no scores: measures of them are left
+    out; as a ranking, all films are tied."""
+    films = np.array(list(given.films.values()))
+    answer = np.eye(len(films))[int(np.argmax(films))]
+    return _without_scores(_made_up(tuple(given.films), films, np.tile(answer, (int(films.sum()), 1))))
+
+
+def guessing(given: Measured) -> Measured:
+    """The figures of calling a film every class equally often whatever it shows, in the long run.
+
+    Each film stands there once per class, called that class by a hair.
+    """
+    films = np.array(list(given.films.values()))
+    classes = len(films)
+    scores = np.full((classes, classes), 1 / classes) + HAIR * (np.eye(classes) - 1 / classes)
+    found = _made_up(tuple(given.films), classes * films, np.tile(scores, (int(films.sum()), 1)))
+    return replace(found, n=given.n, films=given.films)
+
+
+def _made_up(classes: tuple[str, ...], films: np.ndarray, scores: np.ndarray) -> Measured:
+    y_true = np.repeat(np.arange(len(films)), films)
+    return assessment.measured(Answers(classes, np.arange(len(y_true)), y_true, scores), intervals=False)
+
+
+def _without_scores(given: Measured) -> Measured:
+    kept = {name: measure for name, measure in given.overall.items() if name not in assessment.OF_SCORES}
+    return replace(given, overall=kept)
+
+
+def _values(measures: dict[str, Measure]) -> dict[str, float]:
+    return {name: measure.value for name, measure in measures.items()}
+
+
+MEASURE_COLUMNS = ("name", "n", *(column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")))
+
+
+def measure_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
+    """Every overall measure of one part of several runs, columns MEASURE_COLUMNS; the two rows to beat come last."""
+    rows = [{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in zip(names, figures, strict=True)]
+    if figures:
+        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
+            rows.append({"name": name, "n": reached.n, **_values(reached.overall)})
+    return pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
+
+
+CLASS_COLUMNS = (
+    "name",
+    "label",
+    "films",
+    *(column for name in CLASS_MEASURES for column in (name, f"{name}_low", f"{name}_high")),
+)
+
+
+def class_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
+    """Every measure of every class of one part of several runs, columns CLASS_COLUMNS; the rows to beat come last."""
+    rows = [
+        {"name": name, "label": label, "films": one.films[label], **_with_bounds(found)}
+        for name, one in zip(names, figures, strict=True)
+        for label, found in one.per_class.items()
+    ]
+    if figures:
+        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
+            rows += [
+                {"name": name, "label": label, "films": reached.films[label], **_values(found)}
+                for label, found in reached.per_class.items()
+            ]
+    return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
+
+
+PAIR_COLUMNS = ("first", "second", "films", "only_first", "only_second", "difference", "low", "high", "p", "p_holm")
+
+
+def pair_table(ranking: Ranking) -> pd.DataFrame:
+    """Every pair of a ranking, the better one first, columns PAIR_COLUMNS (see ``Paired``)."""
+    names = [candidate.name for candidate in ranking.order]
+    rows = []
+    for i in range(len(names)):
+        for j in range(i + 1, len(names)):
+            found = ranking.pairs.of(i, j)
+            rows.append({"first": names[i], "second": names[j], "films": found.n, **vars(found)})
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))

@@ -1,11 +1,11 @@
-"""Measures of one run's answers on one part of its films, each with its interval and the number of films it rests on.
+"""A run's answers on one part of its films: the arrays, the measures that are shares of films, and the curves.
 
-Undefined is not a number, with the reason in words; it is never 0. Curves and areas are computed here, in a few lines
-of NumPy, and tested against scikit-learn to 1e-12, because importing scikit-learn takes longer than a page may.
+Every measure comes with its interval and the number of films that it rests on. Undefined is not a number, with the
+reason in words; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
+scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted``.
 """
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -179,46 +179,7 @@ def npv(given: Answers, label: str) -> Measure:
     return wilson(called_other - missed, called_other, f"every film was called {label}" if given.n else NO_FILMS)
 
 
-def f1(given: Answers, label: str) -> Measure:
-    """2 TP / (2 TP + FP + FN), the harmonic mean of sensitivity and ppv.
-
-    Source: van Rijsbergen, "Information Retrieval" (1979), chapter 7. No interval; undefined where a class neither
-    occurs nor is answered.
-    """
-    k = given.classes.index(label)
-    total = int(given.films[k] + given.counts[:, k].sum())
-    if total == 0:
-        return Measure(math.nan, note=f"no film is {label} and none was called so")
-    return Measure(2 * int(given.counts[k, k]) / total, n=given.n)
-
-
-def auroc(given: Answers, label: str) -> Measure:
-    """Area under the ROC curve of ``label`` against the rest: how often a film of it has the higher score, ties half.
-
-    (R - P(P + 1)/2) / (P N), R the sum of the mid-ranks of the P films of ``label`` among all P + N.
-    Source: Hanley and McNeil, Radiology 143 (1982) 29-36. No interval.
-    """
-    return _one_against_rest(given, label, _rank_area)
-
-
-def auprc(given: Answers, label: str) -> Measure:
-    """Average precision of ``label`` against the rest: ppv times the step in sensitivity, over all thresholds.
-
-    No interpolation, as in scikit-learn's ``average_precision_score``. The value of an uninformed run is the share of
-    ``label``, not 0.5. No interval.
-    """
-    return _one_against_rest(given, label, _average_precision)
-
-
-def _one_against_rest(given: Answers, label: str, area: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
-    reason = _no_curve_because(given, label)
-    if reason:
-        return Measure(math.nan, n=given.n, note=reason)
-    k = given.classes.index(label)
-    return Measure(area(given.y_true == k, given.y_prob[:, k]), n=given.n)
-
-
-def _no_curve_because(given: Answers, label: str) -> str:
+def no_curve_because(given: Answers, label: str) -> str:
     """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
     films = int(given.films[given.classes.index(label)])
     if given.n == 0:
@@ -228,19 +189,6 @@ def _no_curve_because(given: Answers, label: str) -> str:
     if films == given.n:
         return f"every film of this part is {label}"
     return "" if given.answered.all() else NOT_A_NUMBER
-
-
-def _rank_area(is_label: np.ndarray, score: np.ndarray) -> float:
-    _, position, ties = np.unique(score, return_inverse=True, return_counts=True)
-    mid_rank = (np.cumsum(ties) - (ties - 1) / 2)[position]
-    positives = int(is_label.sum())
-    above = mid_rank[is_label].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * (len(score) - positives)))
-
-
-def _average_precision(is_label: np.ndarray, score: np.ndarray) -> float:
-    hits, called, _ = _by_falling_threshold(is_label, score)
-    return float(np.sum(np.diff(hits, prepend=0) / hits[-1] * (hits / called)))
 
 
 def _by_falling_threshold(is_label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -257,7 +205,7 @@ def roc_points(given: Answers, label: str) -> pd.DataFrame:
     Columns false_positive_rate, sensitivity, threshold (a film is called ``label`` at or above it). Empty where the
     curve is undefined.
     """
-    if _no_curve_because(given, label):
+    if no_curve_because(given, label):
         return pd.DataFrame({"false_positive_rate": [], "sensitivity": [], "threshold": []})
     k = given.classes.index(label)
     hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
@@ -277,52 +225,8 @@ def precision_recall_points(given: Answers, label: str) -> pd.DataFrame:
     Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is called, ppv is undefined,
     so unlike scikit-learn's there is no made-up first point at ppv 1.
     """
-    if _no_curve_because(given, label):
+    if no_curve_because(given, label):
         return pd.DataFrame({"sensitivity": [], "ppv": [], "threshold": []})
     k = given.classes.index(label)
     hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
     return pd.DataFrame({"sensitivity": hits / hits[-1], "ppv": hits / called, "threshold": threshold})
-
-
-CLASS_MEASURES: dict[str, Callable[[Answers, str], Measure]] = {
-    "sensitivity": sensitivity,
-    "specificity": specificity,
-    "ppv": ppv,
-    "npv": npv,
-    "f1": f1,
-    "auroc": auroc,
-    "auprc": auprc,
-}
-
-
-def per_class(given: Answers) -> dict[str, dict[str, Measure]]:
-    """Every measure of CLASS_MEASURES for every class: ``per_class(given)["COVID"]["sensitivity"]``."""
-    return {label: {name: of(given, label) for name, of in CLASS_MEASURES.items()} for label in given.classes}
-
-
-def balanced_accuracy(given: Answers) -> Measure:
-    """Mean sensitivity over the classes that have films in the part. No interval."""
-    return _mean_over_classes(given, sensitivity)
-
-
-def macro_f1(given: Answers) -> Measure:
-    """Mean F1 over the classes that occur or are answered. No interval."""
-    return _mean_over_classes(given, f1)
-
-
-def macro_auroc(given: Answers) -> Measure:
-    """Mean one-against-rest AUROC over the classes for which it is defined. No interval."""
-    return _mean_over_classes(given, auroc)
-
-
-def _mean_over_classes(given: Answers, measure: Callable[[Answers, str], Measure]) -> Measure:
-    values = {label: measure(given, label) for label in given.classes}
-    defined = [found.value for found in values.values() if found.is_defined]
-    if not defined:
-        return Measure(math.nan, n=given.n, note=next((found.note for found in values.values()), NO_FILMS))
-    return Measure(float(np.mean(defined)), n=given.n, note=_left_out(values.items()))
-
-
-def _left_out(values: Iterable[tuple[str, Measure]]) -> str:
-    """Which classes a mean leaves out, and why."""
-    return "; ".join(f"{label} is left out: {found.note}" for label, found in values if not found.is_defined)

@@ -4,14 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from covid_core.evaluation.comparison import (
-    Candidate,
-    Paired,
-    beats_majority,
-    chosen_by_validation,
-    paired,
-    ranked,
-)
+from covid_core.evaluation.assessment import beats_majority
+from covid_core.evaluation.comparison import Candidate, Pairs, Ranking, chosen_by_validation
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import count, duration, interval, milliseconds, plural, points, share
 
@@ -25,13 +19,13 @@ class Summary:
     warnings: tuple[str, ...] = ()
 
 
-def summary(candidates: Sequence[Candidate]) -> Summary:
+def summary(ranking: Ranking) -> Summary:
     """The comparison of one group of candidates in plain English, from the numbers alone."""
-    order = [c for c in ranked(candidates) if c.assessment.test.is_defined]
-    if not order:
+    order = ranking.order
+    if not order[0].assessment.test.is_defined:
         return Summary("None of these runs has answered a test film.")
     details = [_majority_sentence(order), _validation_sentence(order), _cost_sentence(order)]
-    return Summary(_headline(order), tuple(text for text in details if text), tuple(_warnings(candidates)))
+    return Summary(_headline(ranking), tuple(text for text in details if text), tuple(_warnings(order)))
 
 
 def in_words(measure: Measure) -> str:
@@ -46,8 +40,8 @@ def p_in_words(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
 
 
-def _headline(order: Sequence[Candidate]) -> str:
-    best = order[0].assessment
+def _headline(ranking: Ranking) -> str:
+    order, best = ranking.order, ranking.order[0].assessment
     reached = f"{in_words(best.test)} of {plural(best.test.n, 'test film')}"
     if not beats_majority(best):
         who = "This run does not beat" if len(order) == 1 else f"None of these {len(order)} runs beats"
@@ -55,17 +49,21 @@ def _headline(order: Sequence[Candidate]) -> str:
         return f"{who} always answering {best.majority_label}: {name} {reached}."
     if len(order) == 1:
         return f"{order[0].name} answers {reached} rightly."
-    lead = paired(best, order[1].assessment)
-    if lead.only_first == lead.only_second:
-        return f"{order[0].name} and {order[1].name} are level at the top: {reached}. {_lead_in_words(order, lead)}"
-    return f"{order[0].name} is the best of {len(order)} runs: {reached}. {_lead_in_words(order, lead)}"
+    lead = _lead_in_words(order, ranking.pairs)
+    if best.test.value == order[1].assessment.test.value:
+        return f"{order[0].name} and {order[1].name} are level at the top: {reached}. {lead}"
+    return f"{order[0].name} is the best of {len(order)} runs: {reached}. {lead}"
 
 
-def _lead_in_words(order: Sequence[Candidate], lead: Paired) -> str:
+def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> str:
     """By how much the first leads the second, and whether that could be chance."""
+    lead = pairs.of(0, 1)
+    tested = f"exact McNemar {p_in_words(lead.p)}"
+    if pairs.compared > 1:
+        tested += f"; {p_in_words(lead.p_holm)} after Holm's correction for {count(pairs.compared)} pairs"
     evidence = (
         f"{plural(lead.only_first, 'film')} that only {order[0].name} has right against {count(lead.only_second)} "
-        f"that only {order[1].name} has (exact McNemar {p_in_words(lead.p)})"
+        f"that only {order[1].name} has ({tested})"
     )
     if lead.only_first == lead.only_second:
         return f"They differ by {evidence}." if lead.only_first else "They are right on the same films."

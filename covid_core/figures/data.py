@@ -14,6 +14,8 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures.theme import NEUTRAL, class_colours, literal, settled
 from covid_core.formatting import count, plural, share
 
+ACCENT = "#56B4E9"
+PART_SHADES = (0.3, 0.6, 1.0)  # train, validation, test: the part that is reported stands out
 BAR_HEIGHT = 44  # pixels per bar
 GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
 # Black is "no difference", as films lie on black; the two ends are told apart with any kind of colour vision.
@@ -31,6 +33,26 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
     figure = _bars(table["label"], table["films"], [f"{count(r.films)} ({share(r.share)})" for r in table.itertuples()])
     figure.update_xaxes(title="Films", tickformat=",")
     return figure
+
+
+def part_bars(counts: pd.DataFrame) -> go.Figure:
+    """Who is where: a bar per class or source (index, the first MOST_SOURCES), a shade per part (columns)."""
+    shown = counts.head(MOST_SOURCES)
+    names = [literal(str(name)[:LONGEST_SOURCE]) for name in shown.index]
+    figure = go.Figure()
+    for part, opacity in zip(shown.columns, PART_SHADES, strict=True):
+        figure.add_bar(
+            y=names,
+            x=shown[part],
+            name=str(part).capitalize(),
+            orientation="h",
+            marker={"color": ACCENT, "opacity": opacity},
+            hovertemplate="%{y}: %{x:,} films<extra>%{fullData.name}</extra>",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="Films", tickformat=",")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return settled(figure, height=110 + BAR_HEIGHT * len(names))
 
 
 def weight_bars(weights: Mapping[str, float]) -> go.Figure:

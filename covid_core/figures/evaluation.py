@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from covid_core.evaluation.calibration import Bin
+from covid_core.evaluation.comparison import Paired, Pairs
 from covid_core.figures.theme import NEUTRAL, class_colours, literal, run_style, settled
 from covid_core.formatting import count, duration, interval, milliseconds, share
+from covid_core.formatting import points as points_in_words
 
 CELL = "86, 180, 233"  # sky blue; only its strength says how full a cell is
 FAINTEST, STRONGEST = 0.06, 0.92
+WORSE = "230, 159, 0"  # orange: the other end of the same colour-blind-safe palette
+CHANCE_OPACITY = 0.45  # of a difference that could be chance
+PAIR_HEIGHT = 44  # pixels per run of the matrix of pairs
 DARK_TEXT_FROM = 0.65  # from this share on a cell is light enough for black letters on either background
 LONG_NAME = 9  # letters from which an axis label is broken at its spaces
 CELL_HEIGHT = 76  # pixels; two lines of text and room for a finger
@@ -50,9 +56,107 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
     for row, label in enumerate(names):
         for column, answer in enumerate(names):
             figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], answer, label))
+    figure.add_trace(_clickable(names))
     figure.update_xaxes(title="Called", type="category", showgrid=False, tickangle=0)
     figure.update_yaxes(title="Label", type="category", showgrid=False, autorange="reversed")
     return settled(figure, height=110 + CELL_HEIGHT * len(names))
+
+
+def _clickable(names: Sequence[str]) -> go.Scatter:
+    """Unseen squares over the cells of a matrix: a heat map itself tells nobody that it was clicked."""
+    cells = [(answer, label, row, column) for row, label in enumerate(names) for column, answer in enumerate(names)]
+    unseen = {"marker": {"opacity": 0}}
+    return go.Scatter(
+        x=[cell[0] for cell in cells],
+        y=[cell[1] for cell in cells],
+        customdata=[[row, column] for _, _, row, column in cells],
+        mode="markers",
+        marker={"symbol": "square", "size": CELL_HEIGHT - 12, "opacity": 0},
+        selected=unseen,
+        unselected=unseen,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.Figure:
+    """Accuracy of the row's run less that of the column's, in points; faint where it could be chance.
+
+    Args:
+        names: the runs, the best first.
+        pairs: of all runs.
+        rows: position of each name in ``pairs``.
+    """
+    labels = [_broken(literal(name)) for name in names]
+    found = [[pairs.of(i, j) if i != j else None for j in rows] for i in rows]
+    largest = max((abs(one.difference) for line in found for one in line if one), default=0) or 1
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[None if one is None else one.difference / largest for one in line] for line in found],
+            x=labels,
+            y=labels,
+            zmin=-1,
+            zmax=1,
+            colorscale=[[0, f"rgba({WORSE}, 0.8)"], [0.5, "rgba(128, 128, 128, 0.08)"], [1, f"rgba({CELL}, 0.8)"]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hoverongaps=False,
+            hovertext=[
+                [_pair_hover(one, names[r], names[c]) for c, one in enumerate(line)] for r, line in enumerate(found)
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )
+    for row, line in enumerate(found):
+        for column, one in enumerate(line):
+            if one is not None:
+                faint = {"opacity": CHANCE_OPACITY} if one.could_be_chance else {}
+                text = f"{100 * one.difference:+.1f}"
+                figure.add_annotation(x=labels[column], y=labels[row], text=text, showarrow=False, **faint)
+    figure.update_xaxes(type="category", showgrid=False, tickangle=0)
+    figure.update_yaxes(type="category", showgrid=False, autorange="reversed")
+    return settled(figure, height=110 + PAIR_HEIGHT * len(names))
+
+
+def _pair_hover(pair: Paired | None, first: str, second: str) -> str:
+    if pair is None:
+        return ""
+    verdict = "could be chance" if pair.could_be_chance else "more than chance"
+    return (
+        f"{literal(first)} less {literal(second)}: {points_in_words(pair.difference, pair.low, pair.high)}<br>"
+        f"{count(pair.only_first)} films only the first has right, {count(pair.only_second)} only the second<br>"
+        f"McNemar p = {pair.p:.3f}, after Holm {pair.p_holm:.3f}: {verdict}"
+    )
+
+
+def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
+    """Reliability diagrams, one per (name, bins): share answered rightly over the mean score, with its interval."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Calibrated")
+    figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
+    for (name, bins), line in zip(diagrams, lines, strict=True):
+        figure.add_scatter(
+            x=[100 * one.mean_score for one in bins],
+            y=[100 * one.right.value for one in bins],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (one.right.high - one.right.value) for one in bins],
+                "arrayminus": [100 * (one.right.value - one.right.low) for one in bins],
+                "thickness": 1.5,
+                "width": 3,
+            },
+            mode="lines+markers",
+            line={**line, "width": 1.5},
+            marker={"size": [5 + 13 * (one.right.n / max(b.right.n for b in bins)) ** 0.5 for one in bins]},
+            text=[f"{count(one.right.n)} films" for one in bins],
+            name=literal(name),
+            hovertemplate="score %{x:.1f} %, right %{y:.1f} %, %{text}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_xaxes(title="Score of the answer", **SQUARE)
+    figure.update_yaxes(title="Answered rightly", **SQUARE)
+    return _with_legend(figure, height=400, per_row=2)
 
 
 def _broken(name: str) -> str:

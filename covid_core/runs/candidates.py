@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from covid_core.evaluation import comparison
-from covid_core.evaluation.comparison import Assessment, Candidate
-from covid_core.formatting import plural, share
+from covid_core.errors import DataError
+from covid_core.evaluation import assessment, metrics
+from covid_core.evaluation import calibration as calibrating
+from covid_core.evaluation.assessment import Assessment, Measured
+from covid_core.evaluation.comparison import Candidate
+from covid_core.formatting import count, plural, share
 from covid_core.runs.store import Run
 
 FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
@@ -31,13 +34,42 @@ COST_COLUMNS = (
 
 def assess(run: Run) -> Assessment:
     """Measure the run's prediction table. Raises RunDamaged or DataError."""
-    return comparison.assess(run.predictions(), films_of=run.record["dataset"]["version"])
+    return assessment.assess(run.predictions(), run.record["dataset"]["version"], run.groups())
 
 
-def candidate(run: Run, name: str = "", assessment: Assessment | None = None) -> Candidate:
+def measured(run: Run, part: str) -> Measured:
+    """All figures of one part. Raises RunDamaged or DataError."""
+    given = metrics.answers(run.predictions(), part)
+    return assessment.measured(given, assessment.groups_of(given, run.groups()))
+
+
+def calibration(run: Run) -> dict[str, float] | None:
+    """The run's temperature, fitted on validation, and what it makes of the scores on test; None where none can be
+    fitted. See ``calibration.Calibration``."""
+    try:
+        return vars(calibrating.calibrate(run.predictions()))
+    except DataError:
+        return None
+
+
+def films_in_words(run: Run) -> str:
+    """Which films a run was tested on, as far as its record tells: what differs where runs cannot be compared."""
+    split = run.spec.split
+    drawn = f", {count(split.films_per_class)} per class" if split.films_per_class else ""
+    if split.method == "by_source":
+        how = f"held-out {plural(len(split.held_out), 'source')} {', '.join(split.held_out)}"
+    elif split.folds > 1:
+        how = f"fold {split.fold + 1} of {split.folds}"
+    else:
+        how = f"{share(split.test, 0)} of the films"
+    together = "" if split.method == "stratified" else ", groups kept together"
+    return f"{run.record['dataset']['name']}{drawn}: {how}{together}, seed {split.seed}"
+
+
+def candidate(run: Run, name: str = "") -> Candidate:
     """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat."""
-    found = assessment or assess(run)
-    marks = comparison.marks(found, loss_is_a_number(run.history()))
+    found = assess(run)
+    marks = assessment.marks(found, loss_is_a_number(run.history()))
     return Candidate(
         id=run.id,
         name=name or run.name,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import covid_core
 from covid_core import files, weights
 from covid_core.backbones import backbone_named
+from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
 from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound
@@ -101,7 +102,9 @@ def _check_queue(workspace: Workspace, more: int) -> None:
 def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
     """The published folder of a run, without a process."""
     dataset = open_dataset(workspace, spec.dataset)
-    return store.create_run(workspace, spec, dataset, make_split(dataset.films, spec.classes, spec.split), study)
+    grouped = spec.split.method != "stratified"
+    films = duplicates.with_groups(workspace, dataset) if grouped else dataset.films
+    return store.create_run(workspace, spec, dataset, make_split(films, spec.classes, spec.split), study)
 
 
 def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> JobFolder:

@@ -14,9 +14,11 @@ stop.request   jobs    a polite stop
 
 A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, ``model.keras``, ``head.npz``,
 ``trunk.tflite`` where the trunk itself was trained, ``checkpoint.npz`` and, last of all, ``result.json`` (worker).
+Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests) and ``openings.csv`` (every look at test films).
 """
 
 import io
+import json
 import math
 import shutil
 import time
@@ -162,6 +164,12 @@ class JobFolder:
     def stop_requested(self) -> bool:
         return (self.path / "stop.request").exists()
 
+    def sweep(self) -> None:
+        """Remove what a killed worker had half written. Only for who holds the lock: nobody else writes these files."""
+        for path in self.path.glob(".*"):
+            if not path.name.startswith(".launch"):  # written by whoever starts the process, at this very time
+                path.unlink(missing_ok=True)
+
     def write_launch(self, pid: int, attempt: int) -> None:
         """Remember the process that was started."""
         files.write_json(self.path / "launch.json", asdict(Launch(pid, _start_time(pid), attempt)))
@@ -293,6 +301,10 @@ class Run(JobFolder):
             raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
         return split
 
+    def groups(self) -> pd.Series | None:
+        """The group of each film by image id; None where no two films of the split share one."""
+        return self.split().set_index("image_id")["group"] if self.record.get("grouped") else None
+
     def predictions(self) -> pd.DataFrame:
         """Columns image_id, part, label, score_<class> and logit_<class> for every class."""
         return _read_table(self.predictions_path)
@@ -308,6 +320,36 @@ class Run(JobFolder):
             return pd.read_csv(io.StringIO(whole), names=list(HISTORY_COLUMNS), index_col=False, dtype=HISTORY_TYPES)
         except (OSError, ValueError) as error:
             raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
+
+    def note_opening(self, what: str) -> None:
+        """Append to openings.csv that somebody looked at test films: each look makes a later choice less honest."""
+        line = f"{time.time():.0f},{json.dumps(what, ensure_ascii=False)}\n"
+        with open(self.path / "openings.csv", "a", encoding="utf-8") as handle:
+            handle.write(line)
+
+    def openings(self) -> pd.DataFrame:
+        """Every opening of test films, columns time (seconds since 1970) and what; the oldest first."""
+        path = self.path / "openings.csv"
+        lines = (
+            path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        )  # a torn last line is dropped
+        rows = [line.split(",", 1) for line in lines]
+        return pd.DataFrame([(int(at), json.loads(what)) for at, what in rows], columns=["time", "what"])
+
+    def write_evaluation(self, information: Mapping[str, Any], table: pd.DataFrame) -> "Evaluation":
+        """Keep an outside test: what it was, and the answers for its films."""
+        identifier = new_id(information["dataset"]["name"])
+        folder = self.path / "evaluations"
+        folder.mkdir(exist_ok=True)
+        with files.published(folder / f"{identifier}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        files.write_json(folder / f"{identifier}.json", {**information, "schema": SCHEMA})
+        return Evaluation(identifier, folder, dict(information))
+
+    def evaluations(self) -> list["Evaluation"]:
+        """All outside tests of the run, newest first. Raises RunDamaged."""
+        found = [Evaluation(path.stem, path.parent, _read(path)) for path in (self.path / "evaluations").glob("*.json")]
+        return sorted(found, key=lambda one: one.information["created"], reverse=True)
 
     def take_over(self, other: "Run") -> None:
         """Copy the outcome of a run of equal settings on equal films; the result is left to be written last."""
@@ -329,6 +371,20 @@ class Run(JobFolder):
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         with files.published(self.predictions_path) as temporary:
             predictions.to_parquet(temporary, index=False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An outside test of a run. ``information`` says on which films and how classes were matched."""
+
+    id: str
+    folder: Path
+    information: dict[str, Any] = field(repr=False)
+
+    def table(self) -> pd.DataFrame:
+        """A prediction table of the outside films, with own_label; where the run's own data set holds the same picture,
+        also twin (its id), twin_label, twin_part and detail."""
+        return _read_table(self.folder / f"{self.id}.parquet")
 
 
 @dataclass(frozen=True)
@@ -366,6 +422,7 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
             "synthetic": dataset.is_synthetic,
         },
         "split_hash": split_hash(split),
+        "grouped": bool(split["group"].duplicated().any()),
         "study": study,
         "spec": spec.model_dump(mode="json"),
     }

@@ -8,9 +8,10 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
@@ -111,6 +112,7 @@ def do(path: Path, attempt: int) -> int:
     try:
         if folder.is_ended(attempt):  # taken out of the queue while it waited
             return 0
+        folder.sweep()
         return _work(workspace, folder, Reporter(folder, attempt))
     finally:
         lock.release()
@@ -177,32 +179,46 @@ def _train(workspace: Workspace, run: Run, reporter: Reporter) -> bool:
 
 
 def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
-    """Imports: publish a data set and say which."""
+    """A job that is no training: it publishes its result where it belongs, and says where that is."""
+    request = job.request()
+    if request["kind"] == "evaluate":
+        job.write_result(_evaluate(workspace, request, reporter))
+    else:
+        job.write_result({"dataset": _import(workspace, request, reporter)})
+    return True
+
+
+def _evaluate(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> dict[str, str]:
+    """Test a run on another data set. Returns its id and that of the evaluation."""
+    from covid_core.data.dataset import open_dataset
+    from covid_core.runs import outside
+
+    run, films = store.open_run(workspace, request["run"]), open_dataset(workspace, request["dataset"])
+    done = outside.evaluate(workspace, run, films, request["classes"], reporter)
+    return {"run": run.id, "evaluation": done.id}
+
+
+def _import(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
+    """Publish a data set. Returns its id."""
     from covid_core.data import importing
 
     importing.sweep(workspace)
-    request = job.request()
-    name = request.get("name", "")
-    classes = request.get("classes")
+    name, classes = request.get("name", ""), request.get("classes")
     match request["kind"]:
         case "phantom":
-            plant = tuple(request["plant"])
-            dataset = importing.import_phantom(
-                workspace, request["images"], request["seed"], plant, name, progress=reporter
-            )
+            images, seed, plant = request["images"], request["seed"], tuple(request["plant"])
+            return importing.import_phantom(workspace, images, seed, plant, name, progress=reporter).id
         case "kaggle":
-            dataset = importing.import_kaggle(workspace, name, classes, reporter)
+            return importing.import_kaggle(workspace, name, classes, reporter).id
         case "import":
             source = Path(request["source"])
             try:
-                dataset = importing.import_path(workspace, source, name, classes, reporter)
+                return importing.import_path(workspace, source, name, classes, reporter).id
             finally:
                 if request.get("remove_source") and source.parent == workspace.uploads:
                     source.unlink(missing_ok=True)
         case unknown:
             raise CovidCoreError(f"This version does not know the job {unknown!r}.")
-    job.write_result({"dataset": dataset.id})
-    return True
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+"""The Compare page's view of scores as probabilities: reliability, temperature, thresholds, prevalence."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app_pages.components import comparing, shelf, shell
+from covid_core.errors import DataError
+from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
+from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.metrics import Measure
+from covid_core.figures import evaluation as figures
+from covid_core.formatting import interval, number, plural, share
+from covid_core.runs.store import Run
+
+KEPT = 256  # runs; about 5 KB each
+AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
+DEFAULT_AIM = 95  # per cent
+DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
+
+
+def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    """One run's scores, before and after its temperature, and what a threshold makes of them."""
+    names = [candidate.name for candidate in order]
+    position = st.selectbox(
+        "Run", range(len(order)), format_func=names.__getitem__, key="compare_calibrated", width=360
+    )
+    run = runs[position]
+    found = _calibrated(str(run.path), shelf.stamp_of(run.path), run)
+    if isinstance(found, str):
+        st.info(shell.plain(found), icon=":material/help:")
+        return
+    fitted, diagrams = found
+    st.markdown(_in_words(names[position], fitted))
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        version = comparing.version_of([order[position]], [run])
+        figure = shell.drawn("reliability", version, lambda: figures.reliability(diagrams, figures.run_lines(2)))
+        shell.chart(figure, "reliability", alt=f"Reliability of the scores of {names[position]}, before and after")
+    with right:
+        _bins_table(diagrams)
+    _operating_point(run)
+
+
+@st.cache_resource(max_entries=KEPT, show_spinner=False)
+def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]] | str:
+    """The run's calibration and its two diagrams on the test part, or why there are none."""
+    table = _run.predictions()
+    try:
+        fitted = calibration.calibrate(table)
+    except DataError as error:
+        return str(error)
+    tables = {"Scores": table, "Probabilities (calibrated)": calibration.tempered(table, fitted.temperature)}
+    return fitted, [(name, calibration.reliability(metrics.answers(one, "test"))) for name, one in tables.items()]
+
+
+def _in_words(name: str, fitted: Calibration) -> str:
+    verdict = (
+        "its scores are too sure of themselves"
+        if fitted.temperature > 1
+        else "its scores are less sure than they could be"
+    )
+    before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
+    return (
+        f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
+        f"{plural(fitted.films, 'validation film')}: {verdict}. On the test films, dividing the logits by it takes the "
+        f"calibration error from {share(before)} to {share(after)} and the log loss from "
+        f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
+    )
+
+
+def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
+    rows = [
+        {
+            "Scale": name,
+            "Score": f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
+            "Films": one.right.n,
+            "Right": interval(one.right.value, one.right.low, one.right.high),
+        }
+        for name, bins in diagrams
+        for one in bins
+    ]
+    comparing.show_table(pd.DataFrame(rows), "reliability-bins", "Bins of the reliability diagram", pinned="Score")
+
+
+def _operating_point(run: Run) -> None:
+    """A threshold for one class, chosen on validation, its price on test, and what it means at another prevalence."""
+    st.markdown("**Operating point.** Chosen on the validation films, reported on the test films.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        label = st.selectbox("Class", run.classes, key="compare_point_class", width=240)
+        aim = st.segmented_control(
+            "At least this",
+            list(AIMS),
+            format_func=AIMS.__getitem__,
+            default="sensitivity",
+            required=True,
+            key="point_aim",
+        )
+        wanted = st.number_input("Per cent", 50.0, 100.0, float(DEFAULT_AIM), 0.5, key="point_wanted", width=120)
+    try:
+        point = calibration.operating_point(run.predictions(), label, aim, wanted / 100)
+    except DataError as error:
+        st.info(shell.plain(error), icon=":material/help:")
+        return
+    st.caption(f"A film is called {shell.plain(label)} from a score of {point.threshold:.3f}.")
+    films = point.test["sensitivity"].n / max(1, point.test["sensitivity"].n + point.test["specificity"].n)
+    prevalence = st.slider(
+        f"How many of 100 films are {shell.plain(label)} where it is used",
+        0.1,
+        99.9,
+        DEFAULT_PREVALENCE,
+        0.1,
+        format="%.1f",
+        key="point_prevalence",
+        help=f"In this test part it is {share(films)}. PPV and NPV depend on it; sensitivity and specificity do not.",
+    )
+    comparing.show_table(_point_view(point, prevalence / 100), "operating-point", "Operating point", pinned="Films")
+
+
+def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
+    there = calibration.at_prevalence(point.test["sensitivity"], point.test["specificity"], prevalence)
+    rows = {
+        "Validation": point.validation,
+        "Test": point.test,
+        f"Test, at {share(prevalence)} of the class": {**point.test, **there},
+    }
+    names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
+    return pd.DataFrame(
+        [
+            {"Films": films, **{heading: _worded(measures[name]) for name, heading in names.items()}}
+            for films, measures in rows.items()
+        ]
+    )
+
+
+def _worded(measure: Measure) -> str:
+    return interval(measure.value, measure.low, measure.high) if measure.is_defined else comparing.UNDEFINED

@@ -1,0 +1,269 @@
+"""What one run is worth: every measure of a part with its interval, and what a reader must know before believing it.
+
+Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted``,
+``resampling``); all are 95 %.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from covid_core.evaluation import metrics, resampling, weighted
+from covid_core.evaluation.metrics import Answers, Measure
+
+PARTS = ("train", "validation", "test")
+ALPHA = 0.05  # level of every test in the app
+
+ONE_CLASS = "predicts one class only"
+NOT_BETTER = "does not beat the majority class"
+LOSS_NOT_A_NUMBER = "loss is not a number"
+NO_ANSWER = "has no answer for some films"
+PARTS_DISAGREE = "validation and test disagree beyond chance"
+
+SHARES_OF_CLASS: dict[str, Callable[[Answers, str], Measure]] = {
+    "sensitivity": metrics.sensitivity,
+    "specificity": metrics.specificity,
+    "ppv": metrics.ppv,
+    "npv": metrics.npv,
+}
+BOOTSTRAPPED_OF_CLASS = ("f1", "auroc", "auprc")
+CLASS_MEASURES = (*SHARES_OF_CLASS, *BOOTSTRAPPED_OF_CLASS)
+MEANS = {  # over the classes for which the measure of one class is defined
+    "balanced_accuracy": "sensitivity",
+    "macro_specificity": "specificity",
+    "macro_ppv": "ppv",
+    "macro_npv": "npv",
+    "macro_f1": "f1",
+    "macro_auroc": "auroc",
+    "macro_auprc": "auprc",
+}
+OF_SCORES = ("log_loss", "brier_score", "expected_calibration_error")
+MEASURES = ("accuracy", *MEANS, "matthews_correlation", *OF_SCORES)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All figures of one part: films of each class, ``overall`` by MEASURES, ``per_class`` by class and CLASS_MEASURES,
+    and the confusion matrix (rows: labels, columns: answers)."""
+
+    n: int
+    films: dict[str, int]
+    overall: dict[str, Measure]
+    per_class: dict[str, dict[str, Measure]]
+    confusion: pd.DataFrame
+
+
+def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool = True) -> Measured:
+    """Measure one part. ``groups`` of shape (films,) says which films belong together; None: none do.
+
+    Without ``intervals`` nothing is drawn, and only shares have theirs.
+    """
+    of = weighted.measures(given)
+    values = {name: found[..., 0] for name, found in of(resampling.once(given.y_true)).items()}
+    bounds: dict[str, Any] = {}
+    if given.n and intervals:
+        drawn = resampling.replicates(of, given.y_true, groups)
+        bounds = {name: resampling.interval(found) for name, found in drawn.items()}
+    per_class = {
+        label: {
+            **{name: share(given, label) for name, share in SHARES_OF_CLASS.items()},
+            **{name: _of_class(name, given, k, values, bounds) for name in BOOTSTRAPPED_OF_CLASS},
+        }
+        for k, label in enumerate(given.classes)
+    }
+    overall = {"accuracy": metrics.accuracy(given)}
+    for name in MEASURES[1:]:
+        notes = _notes_of_mean(MEANS[name], per_class) if name in MEANS else (_no_score_because(name, given), "")
+        overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
+    films = dict(zip(given.classes, map(int, given.films), strict=True))
+    return Measured(given.n, films, overall, per_class, metrics.confusion(given))
+
+
+def as_answer(given: Measured) -> dict[str, Any]:
+    """All figures of a part as plain dictionaries, for the command line."""
+    return {
+        "films": given.films,
+        "overall": {name: vars(measure) for name, measure in given.overall.items()},
+        "per_class": {
+            label: {name: vars(measure) for name, measure in found.items()} for label, found in given.per_class.items()
+        },
+        "confusion": given.confusion.to_dict("index"),
+    }
+
+
+def _of_class(name: str, given: Answers, k: int, values: dict[str, Any], bounds: dict[str, Any]) -> Measure:
+    label = given.classes[k]
+    reason = f"no film is {label} and none was called so" if name == "f1" else metrics.no_curve_because(given, label)
+    return _measure(values[name][k], bounds[name][:, k] if name in bounds else None, given.n, reason)
+
+
+def _measure(value: float, bounds: np.ndarray | None, films: int, reason: str, left_out: str = "") -> Measure:
+    """``reason`` says why it is undefined where it is, ``left_out`` what a mean goes without where it is defined."""
+    if math.isnan(value):
+        return Measure(math.nan, n=films, note=reason)
+    low, high = (math.nan, math.nan) if bounds is None else map(float, bounds)
+    return Measure(float(value), low, high, films, left_out)
+
+
+def _notes_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple[str, str]:
+    """Why a mean over classes may be undefined, and which classes it leaves out."""
+    undefined = {label: found[name].note for label, found in per_class.items() if not found[name].is_defined}
+    return (
+        next(iter(undefined.values()), metrics.NO_FILMS),
+        "; ".join(f"{label} is left out: {reason}" for label, reason in undefined.items()),
+    )
+
+
+def _no_score_because(name: str, given: Answers) -> str:
+    return metrics.NO_FILMS if not given.n else metrics.NOT_A_NUMBER
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What one run's prediction table says.
+
+    ``tested`` holds the figures of the test part. ``right`` and ``strata`` hold for each of its films, in the order of
+    the image ids, whether it was answered rightly and which class it is of; ``groups`` which films belong together
+    (None: none do). ``majority`` is the share of the largest class of each part. ``p_majority`` is the chance that
+    something that is right as often as the majority class would be right on at least as many films, ``p_parts`` that
+    of accuracies on validation and test at least as unlike as these if both were the same (nan without films).
+    """
+
+    classes: tuple[str, ...]
+    accuracy: dict[str, Measure]
+    majority: dict[str, Measure]
+    majority_label: str
+    tested: Measured
+    right: np.ndarray
+    strata: np.ndarray
+    groups: np.ndarray | None
+    test_films: str
+    p_majority: float
+    p_parts: float
+    only_answer: str
+    unanswered: int
+
+    @property
+    def test(self) -> Measure:
+        return self.accuracy["test"]
+
+    @property
+    def validation(self) -> Measure:
+        return self.accuracy["validation"]
+
+
+def assess(table: pd.DataFrame, films_of: str = "", groups: pd.Series | None = None) -> Assessment:
+    """Measure one prediction table.
+
+    Args:
+        table: see ``covid_core.evaluation``.
+        films_of: names the films that its ids stand for (a data set's version).
+        groups: which films belong together, by image id; None: none do.
+    """
+    table = table.sort_values("image_id", kind="stable")
+    parts = {part: metrics.answers(table, part) for part in PARTS}
+    test, validation = parts["test"], parts["validation"]
+    majority = {part: majority_share(given) for part, given in parts.items()}
+    together = groups_of(test, groups)
+    hits = {part: int(given.right.sum()) for part, given in parts.items()}
+    return Assessment(
+        classes=test.classes,
+        accuracy={part: metrics.accuracy(given) for part, given in parts.items()},
+        majority=majority,
+        majority_label=test.classes[int(np.argmax(test.films))] if test.n else "",
+        tested=measured(test, together),
+        right=test.right,
+        strata=test.y_true,
+        groups=together,
+        test_films=films_key(table, films_of),
+        p_majority=at_least_by_chance(hits["test"], test.n, majority["test"].value),
+        p_parts=unlike_by_chance(hits["validation"], validation.n, hits["test"], test.n),
+        only_answer=_only_answer(test),
+        unanswered=int(sum((~given.answered).sum() for given in parts.values())),
+    )
+
+
+def groups_of(given: Answers, groups: pd.Series | None) -> np.ndarray | None:
+    """The group of each film as a number; None where no two films share one."""
+    if groups is None:
+        return None
+    codes = pd.factorize(groups.reindex(given.image_ids).fillna(pd.Series(given.image_ids, given.image_ids)))[0]
+    return None if len(np.unique(codes)) == len(codes) else codes
+
+
+def majority_share(given: Answers) -> Measure:
+    """Share of the largest class: what always answering it would reach."""
+    return metrics.wilson(int(given.films.max(initial=0)), given.n)
+
+
+def films_key(table: pd.DataFrame, films_of: str = "") -> str:
+    """Hash over ``films_of`` and (image_id, label) of the test part: equal keys mean the same test films.
+
+    Ids alone do not say so: COVID-1 of one data set is not COVID-1 of another.
+    """
+    films = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
+    rows = "\n".join([films_of, *("\t".join(row) for row in films.itertuples(index=False, name=None))])
+    return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def at_least_by_chance(hits: int, total: int, chance: float) -> float:
+    """P(X >= hits) for X binomial(total, chance): the one-sided exact binomial test. nan where ``total`` is 0.
+
+    Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. ``chance`` is taken as known.
+    """
+    from scipy.special import bdtrc  # 0.4 s to import, and not every page needs it
+
+    if total == 0 or math.isnan(chance):
+        return math.nan
+    return 1.0 if hits == 0 else float(bdtrc(hits - 1, total, chance))
+
+
+def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -> float:
+    """Two-sided p of Fisher's exact test that two shares of different films are the same; nan without films.
+
+    All tables with the same margins that are at most as probable as this one are summed (Fisher, "Statistical Methods
+    for Research Workers", 5th edition 1934, section 21.02).
+    """
+    from scipy.special import gammaln
+
+    if not (total and other_total):
+        return math.nan
+    right = hits + other_hits
+    possible = np.arange(max(0, right - other_total), min(right, total) + 1)
+
+    def ways(n: int, k: np.ndarray) -> np.ndarray:
+        return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+    log = ways(total, possible) + ways(other_total, right - possible) - ways(total + other_total, np.array(right))
+    mine = log[hits - possible[0]]
+    return min(1.0, float(np.exp(log[log <= mine + 1e-7]).sum()))  # rounding must not part equal tables
+
+
+def _only_answer(test: Answers) -> str:
+    """The class that every test film was called; empty where there are two or more, or no answers."""
+    called = np.flatnonzero(test.counts.sum(axis=0))
+    return test.classes[called[0]] if len(called) == 1 else ""
+
+
+def marks(given: Assessment, loss_is_a_number: bool = True) -> list[str]:
+    """What a reader must know before believing the run's accuracy."""
+    found = [] if loss_is_a_number else [LOSS_NOT_A_NUMBER]
+    if given.unanswered:
+        found.append(NO_ANSWER)
+    if given.only_answer:
+        found.append(ONE_CLASS)
+    if given.test.is_defined and not beats_majority(given):
+        found.append(NOT_BETTER)
+    if given.p_parts <= ALPHA:
+        found.append(PARTS_DISAGREE)
+    return found
+
+
+def beats_majority(given: Assessment) -> bool:
+    """Whether the run is right on more test films than always answering their largest class explains, at ALPHA."""
+    return given.p_majority <= ALPHA

@@ -1,0 +1,189 @@
+"""How far scores are from being probabilities, the one number that brings them nearer, and thresholds for an aim.
+
+A score of 0.9 is calibrated when nine of ten films with it are what they were called. The reliability diagram shows it
+bin by bin; ``weighted`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun and
+Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number, fitted
+on validation films: the order of the classes, and with it every answer, stays.
+
+Everything is chosen on the validation part and reported on the test part.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from covid_core.errors import DataError
+from covid_core.evaluation import metrics, weighted
+from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.evaluation.resampling import once
+from covid_core.evaluation.weighted import BINS, bin_of
+
+LOGIT_PREFIX = "logit_"
+COLDEST, HOTTEST = 0.05, 20.0  # bounds of a temperature; beyond them a softmax is a step or flat
+PRECISION = 1e-6  # of the logarithm of a temperature
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+Aim = Literal["sensitivity", "specificity"]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Films whose top score lies in (low, high]: their mean score, and the share that was answered rightly."""
+
+    low: float
+    high: float
+    mean_score: float
+    right: Measure
+
+
+def reliability(given: Answers) -> list[Bin]:
+    """The diagram's bins that have films, by the score of the class that was answered; unanswered films are in none."""
+    top = given.y_prob.max(axis=1, initial=0)
+    place = np.where(given.answered, bin_of(top), -1)
+    bins = []
+    for number in np.unique(place[place >= 0]):
+        inside = place == number
+        right = metrics.wilson(int(given.right[inside].sum()), int(inside.sum()))
+        bins.append(Bin(number / BINS, (number + 1) / BINS, float(top[inside].mean()), right))
+    return bins
+
+
+def fitted_temperature(table: pd.DataFrame) -> float:
+    """What the logits of a prediction table have to be divided by so that the log loss of its validation part is least.
+
+    In [COLDEST, HOTTEST]. Raises DataError where there is no validation film, or a logit is not a number.
+    """
+    validation = table[(table["part"] == "validation").to_numpy()]
+    logits = _logits(validation)
+    if not len(validation) or not np.isfinite(logits).all():
+        raise DataError("A temperature needs validation films with finite logits.")
+    return temperature(logits, metrics.answers(validation, "validation").y_true)
+
+
+def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
+    """The same for logits (films, classes) and the position of each film's class.
+
+    The loss is convex in the temperature's inverse, so it has one minimum, and golden-section search finds it.
+    """
+    low, high = math.log(COLDEST), math.log(HOTTEST)
+    inner, outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_inner, at_outer = _loss_at(inner, logits, y_true), _loss_at(outer, logits, y_true)
+    while high - low > PRECISION:
+        if at_inner <= at_outer:
+            high, outer, at_outer = outer, inner, at_inner
+            inner = high - GOLDEN * (high - low)
+            at_inner = _loss_at(inner, logits, y_true)
+        else:
+            low, inner, at_inner = inner, outer, at_outer
+            outer = low + GOLDEN * (high - low)
+            at_outer = _loss_at(outer, logits, y_true)
+    return math.exp((low + high) / 2)
+
+
+def _loss_at(log_temperature: float, logits: np.ndarray, y_true: np.ndarray) -> float:
+    scaled = logits / math.exp(log_temperature)
+    scaled = scaled - scaled.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(y_true)), y_true]).mean())
+
+
+def tempered(table: pd.DataFrame, temperature: float) -> pd.DataFrame:
+    """The prediction table with the scores that the divided logits give; these are probabilities, once fitted."""
+    logits = _logits(table) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores = powers / powers.sum(axis=1, keepdims=True)
+    names = [metrics.SCORE_PREFIX + label for label in metrics.classes_of(table)]
+    return table.assign(**dict(zip(names, scores.T, strict=True)))
+
+
+def _logits(table: pd.DataFrame) -> np.ndarray:
+    return table[[LOGIT_PREFIX + label for label in metrics.classes_of(table)]].to_numpy(dtype=float)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature fitted on ``films`` validation films, and what it makes of the test part: log loss and expected
+    calibration error before and after (nan without test films)."""
+
+    temperature: float
+    films: int
+    log_loss_before: float
+    log_loss_after: float
+    expected_calibration_error_before: float
+    expected_calibration_error_after: float
+
+
+def calibrate(table: pd.DataFrame) -> Calibration:
+    """Fit a temperature on the validation part of a prediction table. Raises DataError where it cannot be done."""
+    fitted = fitted_temperature(table)
+    test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
+    found = [weighted.measures(given)(once(given.y_true)) for given in test]
+    figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
+    return Calibration(fitted, int((table["part"] == "validation").sum()), *figures)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One class called at or above a threshold that was chosen on validation: what it reaches there and on test."""
+
+    label: str
+    threshold: float
+    validation: dict[str, Measure]
+    test: dict[str, Measure]
+
+
+def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) -> OperatingPoint:
+    """The threshold that reaches the aim on validation and costs least of the other measure.
+
+    Args:
+        table: a prediction table.
+        label: the class to call.
+        aim: what must be reached.
+        at_least: how much of it, in [0, 1].
+
+    Raises DataError where validation has no film of the class, or none of another.
+    """
+    validation, test = (metrics.answers(table, part) for part in ("validation", "test"))
+    points = metrics.roc_points(validation, label)
+    if points.empty:
+        reason = metrics.no_curve_because(validation, label)
+        raise DataError(f"No threshold for {label} can be chosen on the validation films: {reason}.")
+    reached = points["sensitivity"] if aim == "sensitivity" else 1 - points["false_positive_rate"]
+    enough = np.flatnonzero(reached.to_numpy() >= at_least)
+    row = enough[0] if aim == "sensitivity" else enough[-1]  # sensitivity rises along the curve, specificity falls
+    threshold = float(points["threshold"].iloc[row])
+    return OperatingPoint(label, threshold, at(validation, label, threshold), at(test, label, threshold))
+
+
+def at(given: Answers, label: str, threshold: float) -> dict[str, Measure]:
+    """Sensitivity, specificity, ppv and npv where a film is called ``label`` at or above a threshold."""
+    is_label = given.y_true == given.classes.index(label)
+    called = given.y_prob[:, given.classes.index(label)] >= threshold
+    hits, alarms = int((called & is_label).sum()), int((called & ~is_label).sum())
+    films, others = int(is_label.sum()), int((~is_label).sum())
+    return {
+        "sensitivity": metrics.wilson(hits, films, f"no film of this part is {label}"),
+        "specificity": metrics.wilson(others - alarms, others, f"every film of this part is {label}"),
+        "ppv": metrics.wilson(hits, hits + alarms, f"no film was called {label}"),
+        "npv": metrics.wilson(others - alarms, given.n - hits - alarms, f"every film was called {label}"),
+    }
+
+
+def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float) -> dict[str, Measure]:
+    """ppv and npv where a share ``prevalence`` of all films is of the class, by Bayes' theorem.
+
+    Bounds take both lower or both upper bounds of sensitivity and specificity, so they are wider than 95 %. Undefined
+    where nothing, or everything, would be called so.
+    """
+
+    def values(found: float, spared: float) -> tuple[float, float]:
+        called, other = found * prevalence, (1 - spared) * (1 - prevalence)
+        missed, right = (1 - found) * prevalence, spared * (1 - prevalence)
+        ppv = called / (called + other) if called + other else math.nan
+        return ppv, right / (right + missed) if right + missed else math.nan
+
+    ends = [values(getattr(sensitivity, end), getattr(specificity, end)) for end in ("value", "low", "high")]
+    n = sensitivity.n + specificity.n
+    return {name: Measure(*(end[i] for end in ends), n=n) for i, name in enumerate(("ppv", "npv"))}

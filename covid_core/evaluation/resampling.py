@@ -1,0 +1,124 @@
+"""Intervals by drawing films again: for every measure that is not a simple share.
+
+The films of a part are drawn again, as many and with replacement, REPLICATES times; the middle 95 % of what a measure
+gives on these draws is its interval (percentile bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap",
+1993, chapter 13). Each class is drawn from by itself, so every draw has the films per class that the part has. Where
+films belong together (duplicates, one patient), whole groups are drawn, because their films are not independent
+(cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+REPLICATES = 2000
+SEED = 0  # the same films are drawn alike for every run, whenever one looks
+OUTSIDE = (2.5, 97.5)  # percentiles that bound an interval
+MOST_UNDEFINED = 0.05  # share of draws in which a measure may be undefined and still get an interval
+BLOCK = 1 << 22  # cells drawn at a time: 8 MB of counts
+LEAST = 400  # draws at a time where films are many: fewer would make each step too small to be worth its call
+KEPT = 32 << 20  # bytes of counts that are kept for the next run on the same films; 8,000 films fit
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Some draws: ``times`` of shape (films, draws) says how often each film was drawn, ``strata`` which class it is.
+
+    ``interchangeable`` films of a class were drawn each by itself, so any order of them is as probable as any other.
+    """
+
+    times: np.ndarray
+    strata: np.ndarray
+    interchangeable: bool
+    _known: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
+
+    def ranked(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How often films were drawn, and how often the first 0, 1, 2, ... of them were.
+
+        ``films`` are the positions of all films of one class, in an order. Where films are interchangeable, the answer
+        for one order is as good a draw as that for another, so each class is added up once for all runs and measures.
+        """
+        if not self.interchangeable:
+            drawn = self.times[films]
+            return drawn, _running(drawn)
+        stratum = int(self.strata[films[0]]) if len(films) else -1
+        if stratum not in self._known:
+            drawn = self.times[self.strata == stratum]
+            self._known[stratum] = drawn, _running(drawn)
+        return self._known[stratum]
+
+
+def once(strata: np.ndarray) -> Draws:
+    """Every film once: what a measure gives on it is its value."""
+    return Draws(np.ones((len(strata), 1), np.uint32), strata, interchangeable=False)
+
+
+def _running(times: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, 2, ... rows. Row by row: ten times as fast as ``numpy.cumsum`` along this axis."""
+    summed = np.zeros((len(times) + 1, times.shape[1]), times.dtype)
+    for row, more in enumerate(times):
+        np.add(summed[row], more, out=summed[row + 1])
+    return summed
+
+
+def replicates(
+    of: Callable[[Draws], dict[str, np.ndarray]], strata: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """What measures are in every draw.
+
+    Args:
+        of: takes some draws, returns arrays whose last axis is these draws.
+        strata: of shape (films,): the class of each film, as integers.
+        groups: of shape (films,): films with equal values are drawn together; None: each film by itself.
+
+    Returns:
+        The arrays of all REPLICATES draws.
+    """
+    found = [of(some) for some in draws(strata, groups)]
+    return {name: np.concatenate([block[name] for block in found], axis=-1) for name in found[0]}
+
+
+def interval(values: np.ndarray) -> np.ndarray:
+    """The middle 95 % over the last axis, of shape (2, ...); nan where a measure is undefined in too many draws."""
+    defined = np.isfinite(values)
+    if defined.all():
+        return np.percentile(values, OUTSIDE, axis=-1)
+    enough = defined.mean(axis=-1) >= 1 - MOST_UNDEFINED
+    kept = np.where(defined | ~enough[..., None], np.where(defined, values, 0), np.nan)
+    return np.where(enough, np.nanpercentile(kept, OUTSIDE, axis=-1), np.nan)
+
+
+def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[Draws]:
+    """REPLICATES draws in blocks. A group belongs to the class of its first film."""
+    units = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int32).tobytes()
+    known = strata.astype(np.int32).tobytes()
+    yield from _kept(known, units) if 2 * REPLICATES * len(strata) <= KEPT else _drawn(known, units)
+
+
+@lru_cache(maxsize=2)
+def _kept(strata: bytes, units: bytes | None) -> list[Draws]:
+    return list(_drawn(strata, units))
+
+
+def _drawn(strata: bytes, units: bytes | None) -> Iterator[Draws]:
+    of_film = np.frombuffer(strata, np.int32)
+    unit_of = np.arange(len(of_film)) if units is None else np.frombuffer(units, np.int32)
+    of_unit = of_film[np.unique(unit_of, return_index=True)[1]]
+    rng = np.random.default_rng(SEED)
+    counts = np.uint16 if len(of_film) < 2**16 else np.uint32  # a film, or all of them, may be drawn that often
+    at_once = max(LEAST, BLOCK // max(1, len(of_film)))
+    for start in range(0, REPLICATES, at_once):
+        count = min(at_once, REPLICATES - start)
+        times = np.zeros((len(of_unit), count), counts)
+        for stratum in np.unique(of_unit):
+            members = np.flatnonzero(of_unit == stratum)
+            times[members] = _times(len(members), count, rng)
+        yield Draws(times if units is None else times[unit_of], of_film, interchangeable=units is None)
+
+
+def _times(units: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of ``units`` is among as many draws with replacement, of shape (units, count)."""
+    chosen = rng.integers(0, units, (units, count)) * count + np.arange(count)
+    return np.bincount(chosen.ravel(), minlength=units * count).reshape(units, count)

@@ -1,0 +1,142 @@
+"""Measures of films that count several times: a weight of 1 each gives a measure's value, drawn weights its interval.
+
+Every measure that is not a simple share is written once, here, for many draws of films at a time. Results are of shape
+(draws,), or (classes, draws) for the measures of one class against the rest, and nan where they are undefined.
+
+Sources:
+
+- f1: van Rijsbergen, "Information Retrieval" (1979), chapter 7.
+- auroc: Hanley and McNeil, Radiology 143 (1982) 29-36.
+- auprc: average precision without interpolation, as scikit-learn's ``average_precision_score``.
+- matthews_correlation: Gorodkin, Computational Biology and Chemistry 28 (2004) 367-374, for several classes.
+- log_loss: mean of -ln(score of the true class), scores clipped at SMALLEST_SCORE.
+- brier_score: Brier, Monthly Weather Review 78 (1950) 1-3: the squared error summed over the classes, in [0, 2].
+- expected_calibration_error: Naeini, Cooper and Hauskrecht, AAAI 2015, on the top score, in BINS bins of equal width as
+  Guo, Pleiss, Sun and Weinberger, ICML 2017.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from covid_core.evaluation.metrics import Answers
+from covid_core.evaluation.resampling import Draws
+
+BINS = 15
+SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn clips; the logarithm of 0 is infinite
+
+
+def measures(given: Answers) -> Callable[[Draws], dict[str, np.ndarray]]:
+    """What every measure of a part is on given draws of its films, which are looked at once, not per call.
+
+    One draw is computed in double precision, many in single: an interval's ends are known to two digits only.
+    """
+    per_film, areas = _per_film(given), [_areas(given, k) for k in range(len(given.classes))]
+
+    def of(draws: Draws) -> dict[str, np.ndarray]:
+        precision = np.float64 if draws.times.shape[1] == 1 else np.float32
+        sums = per_film.astype(precision) @ draws.times.astype(precision)
+        found = _of_sums(sums.astype(np.float64), len(given.classes))
+        found["auroc"], found["auprc"] = np.stack([area(draws, precision) for area in areas], axis=1)
+        return {**found, "macro_auroc": _mean(found["auroc"]), "macro_auprc": _mean(found["auprc"])}
+
+    return of
+
+
+def _per_film(given: Answers) -> np.ndarray:
+    """Of shape (rows, films): what is summed over films. Cells of label and answer (the last answer is none), loss,
+    squared error, and by bin of the top score how far it is above being right."""
+    k = len(given.classes)
+    rows = np.arange(given.n)
+    cells = np.zeros((given.n, k * (k + 1)))
+    cells[rows, given.y_true * (k + 1) + np.where(given.answered, given.y_pred, k)] = 1
+    own = given.y_prob[rows, given.y_true]
+    loss = -np.log(np.clip(own, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
+    squares = np.square(given.y_prob - np.eye(k)[given.y_true]).sum(axis=1)
+    top = given.y_prob.max(axis=1, initial=0)
+    gaps = np.zeros((given.n, BINS))
+    gaps[rows, bin_of(top)] = top - given.right
+    return np.column_stack([cells, loss, squares, gaps]).T
+
+
+def bin_of(top: np.ndarray) -> np.ndarray:
+    """The bin (low, high] of equal width that each score lies in, from 0."""
+    return np.clip(np.ceil(np.nan_to_num(top) * BINS).astype(int) - 1, 0, BINS - 1)
+
+
+def _of_sums(sums: np.ndarray, k: int) -> dict[str, np.ndarray]:
+    """The measures that rest on sums over films."""
+    cells = sums[: k * (k + 1)].reshape(k, k + 1, -1)  # label, answer (the last is none), draw
+    loss, squares, gaps = sums[-BINS - 2], sums[-BINS - 1], sums[-BINS:]
+    total, films, called = cells.sum(axis=(0, 1)), cells.sum(axis=1), cells[:, :k].sum(axis=0)
+    hits, answered = cells[np.arange(k), np.arange(k)], cells[:, :k].sum(axis=1)
+    f1 = _ratio(2 * hits, films + called)
+    return {
+        "balanced_accuracy": _mean(_ratio(hits, films)),
+        "macro_specificity": _mean(_ratio(total - films - called + hits, total - films)),
+        "macro_ppv": _mean(_ratio(hits, called)),
+        "macro_npv": _mean(_ratio(answered.sum(axis=0) - called - answered + hits, answered.sum(axis=0) - called)),
+        "f1": f1,
+        "macro_f1": _mean(f1),
+        "matthews_correlation": _matthews(cells),
+        "log_loss": _ratio(loss, total),
+        "brier_score": _ratio(squares, total),
+        "expected_calibration_error": _ratio(np.abs(gaps).sum(axis=0), total),
+    }
+
+
+def _matthews(cells: np.ndarray) -> np.ndarray:
+    """Correlation of labels and answers; 0 where all labels or all answers are one class, as in scikit-learn."""
+    k = len(cells)
+    total, films, called = cells.sum(axis=(0, 1)), cells.sum(axis=1), cells.sum(axis=0)
+    hits = cells[np.arange(k), np.arange(k)].sum(axis=0)
+    covariance = hits * total - (films * called[:k]).sum(axis=0)
+    spread = (total**2 - (films**2).sum(axis=0)) * (total**2 - (called**2).sum(axis=0))
+    return np.where((total > 0) & (spread <= 0), 0.0, _ratio(covariance, np.sqrt(np.maximum(spread, 0))))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _mean(of_classes: np.ndarray) -> np.ndarray:
+    """Mean over the classes for which the measure is defined."""
+    defined = np.isfinite(of_classes)
+    return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
+
+
+def _areas(given: Answers, k: int) -> Callable[[Draws, type], np.ndarray]:
+    """AUROC and AUPRC of one class against the rest, of shape (2, draws).
+
+    The films of each class are ordered by falling score. For each film of class ``k`` it is counted how many films of
+    ``k``, and of the others, have at least its score: ties count half in AUROC, and all at once in AUPRC.
+    """
+    if not (given.n and given.answered.all()):
+        return lambda draws, precision: np.full((2, draws.times.shape[1]), np.nan)
+    score = -given.y_prob[:, k]
+    ranked = [films[np.argsort(score[films], kind="stable")] for films in _films_of_classes(given)]
+    own = score[ranked[k]]
+    reached = [np.searchsorted(score[films], own, "right") for films in ranked]
+    passed = [np.searchsorted(score[films], own, "left") for films in ranked]
+    rivals = [j for j in range(len(ranked)) if j != k]
+    tied = any((reached[j] != passed[j]).any() for j in rivals)
+
+    def areas(draws: Draws, precision: type) -> np.ndarray:
+        drawn, hits = draws.ranked(ranked[k])
+        alarms = {j: draws.ranked(ranked[j])[1] for j in rivals}
+        false = sum(alarms[j][reached[j]] for j in rivals)
+        above = false.astype(precision)
+        if tied:
+            above = (above + sum(alarms[j][passed[j]] for j in rivals)) / 2
+        positives = hits[-1].astype(np.float64)
+        negatives = sum(alarms[j][-1].astype(np.float64) for j in rivals)
+        drawn, hits = drawn.astype(precision), hits[reached[k]].astype(precision)
+        lost = np.einsum("ij,ij->j", drawn, above)
+        precise = np.einsum("ij,ij->j", drawn, hits / np.maximum(hits + false, 1))
+        return np.stack([_ratio(positives * negatives - lost, positives * negatives), _ratio(precise, positives)])
+
+    return areas
+
+
+def _films_of_classes(given: Answers) -> list[np.ndarray]:
+    return [np.flatnonzero(given.y_true == j) for j in range(len(given.classes))]
