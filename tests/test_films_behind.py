@@ -1,0 +1,71 @@
+"""Which films stand behind a figure."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import scored
+
+from covid_core.evaluation import films
+from covid_core.evaluation.films import FilmAnswers, film_answers
+
+LABELS = ["A", "A", "B", "B", "B"]
+FIRST = [0.9, 0.3, 0.2, 0.6, 0.99]  # scores of A
+SECOND = [0.8, 0.7, 0.4, 0.1, 0.97]
+
+
+def table(of_a: list[float]) -> pd.DataFrame:
+    scores = np.array(of_a)
+    return scored(LABELS, np.stack([scores, 1 - scores], axis=1), ["A", "B"])
+
+
+@pytest.fixture
+def found() -> FilmAnswers:
+    return film_answers({"first": table(FIRST), "second": table(SECOND).sample(frac=1, random_state=1)})
+
+
+def test_answers_of_all_runs_stand_in_the_order_of_the_films(found):
+    assert found.labels.tolist() == LABELS
+    assert found.called.tolist() == [["A", "A"], ["B", "A"], ["B", "B"], ["A", "B"], ["A", "A"]]
+    assert found.own[:, 1] == pytest.approx([0.8, 0.7, 0.6, 0.9, 0.03])
+
+
+def test_a_cell_holds_its_films_the_surest_first(found):
+    assert films.in_cell(found, 0, "B", "A").tolist() == [4, 3]
+
+
+def test_a_bin_holds_its_films_wrong_ones_first(found):
+    assert films.in_bin(found, 0, 14).tolist() == [4]
+
+
+def test_the_films_of_all_bins_are_all_films(found):
+    assert sorted(np.concatenate([films.in_bin(found, 1, number) for number in range(15)])) == [0, 1, 2, 3, 4]
+
+
+def test_films_that_one_run_has_right_and_another_wrong(found):
+    assert films.right_in_one(found, 1, 0).tolist() == [1, 3]
+    assert films.right_in_one(found, 0, 1).tolist() == []
+
+
+def test_the_hardest_film_is_the_one_with_the_lowest_mean_score_of_its_class(found):
+    assert films.hardest(found).tolist() == [4, 1, 3]
+
+
+def test_errors_come_surest_first(found):
+    assert films.confident_errors(found, 0).tolist() == [4, 1, 3]
+
+
+def test_a_label_that_all_runs_deny_is_doubtful(found):
+    assert films.doubtful_labels(found).tolist() == [4]
+
+
+def test_one_run_alone_makes_no_label_doubtful():
+    assert not len(films.doubtful_labels(film_answers({"first": table(FIRST)})))
+
+
+def test_a_film_without_an_answer_is_in_no_cell_and_no_bin():
+    torn = table(FIRST)
+    torn.loc[0, "score_A"] = np.nan
+    found = film_answers({"torn": torn})
+    cells = [films.in_cell(found, 0, label, called) for label in "AB" for called in "AB"]
+    assert 0 not in np.concatenate(cells)
+    assert 0 not in np.concatenate([films.in_bin(found, 0, number) for number in range(15)])

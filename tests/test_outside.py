@@ -1,0 +1,72 @@
+"""A finished run on films from elsewhere."""
+
+import numpy as np
+import pytest
+from made_data import class_folders
+from made_runs import all_parts, made_run
+from scipy import stats
+
+from covid_core.data import importing
+from covid_core.errors import InvalidChoice
+from covid_core.evaluation.metrics import wilson
+from covid_core.runs import outside
+from covid_core.workspace import Workspace
+
+
+@pytest.fixture
+def run(tmp_path):
+    return made_run(Workspace(tmp_path), all_parts({"train": 6, "validation": 6, "test": 6}, 1))
+
+
+def test_classes_are_matched_by_name_in_any_case(run):
+    assert outside.mapped(run, {"covid": 3, "Normal": 2, "Other": 1}, {}) == {"covid": "COVID", "Normal": "Normal"}
+
+
+def test_a_mapping_comes_before_the_name(run):
+    known = outside.mapped(run, {"Normal": 2, "Pneumonia": 1}, {"Pneumonia": "Viral Pneumonia"})
+    assert known == {"Normal": "Normal", "Pneumonia": "Viral Pneumonia"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"None": "COVID"}, "The outside films have no class 'None'"),
+        ({"Other": "None"}, "knows no class 'None'"),
+        ({}, "None of the outside classes"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(run, mapping, message):
+    with pytest.raises(InvalidChoice, match=message):
+        outside.mapped(run, {"Other": 3}, mapping)
+
+
+def test_a_drop_has_the_interval_by_newcombe():
+    """Table II of Newcombe 1998 (Statistics in Medicine 17, 873-890), 56/70 less 48/80, method 10."""
+    found = outside.difference(wilson(56, 70), wilson(48, 80))
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_drop_from_or_to_nothing_is_undefined():
+    assert np.isnan(outside.difference(wilson(5, 9), wilson(0, 0)).value)
+
+
+def test_a_drop_holds_the_true_difference_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    first, second = rng.binomial(80, 0.9, 1000), rng.binomial(120, 0.8, 1000)
+    found = [outside.difference(wilson(a, 80), wilson(b, 120)) for a, b in zip(first, second, strict=True)]
+    inside = sum(one.low <= 0.1 <= one.high for one in found)
+    assert stats.binomtest(inside, 1000, 0.95).pvalue > 0.001
+
+
+def test_the_runs_own_data_set_is_no_outside(tmp_path, run):
+    workspace = Workspace(tmp_path)
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"COVID": 3, "Normal": 3}))
+    run.record["dataset"]["id"] = dataset.id
+    with pytest.raises(InvalidChoice, match="trained on this data set"):
+        outside.evaluate(workspace, run, dataset)
+
+
+def test_every_look_at_test_films_is_noted(run):
+    run.note_opening('outside test: "quoted", with a comma')
+    run.note_opening("again")
+    assert run.openings()["what"].tolist() == ['outside test: "quoted", with a comma', "again"]
