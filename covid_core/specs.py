@@ -274,5 +274,6 @@ def parse(kind: type[SpecType], data: Any) -> SpecType:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
-        received = f", received: {str(first['input'])[:80]!r}" if field else ""
+        whole = isinstance(first["input"], dict)  # a rule about several fields: all of them would be no help
+        received = f", received: {str(first['input'])[:80]!r}" if field and not whole else ""
         raise InvalidChoice(f"{field + ': ' if field else ''}{reason}{received}.") from error

@@ -147,3 +147,9 @@ def test_the_smallest_training_part_is_ten_per_cent():
 def test_fine_tuning_has_limits_of_its_own():
     with pytest.raises(InvalidChoice, match="layers"):
         parse(FineTuning, {"layers": 0})
+
+
+def test_a_rule_about_several_fields_does_not_print_them_all():
+    with pytest.raises(InvalidChoice) as told:
+        parse(TrainingSpec, {"dataset": "d", "classes": ("a", "b"), "split": {"method": "by_source"}})
+    assert str(told.value) == "split: a split by source needs at least one source to hold out."
