@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import comparing, shell
+from app_pages.components import comparing, gallery, shell
 from app_pages.components import films as handed_in
-from covid_core.data import summary
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import fitted, jpeg_bytes, png_bytes
 from covid_core.data.importing import SUMMARY_SIZE
@@ -18,12 +17,11 @@ from covid_core.errors import CovidCoreError
 from covid_core.evaluation import films as behind
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.films import FilmAnswers
-from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, share
 from covid_core.inference.heatmap import overlaid
 from covid_core.runs.store import Run
 
-TILE = 132  # pixels of a thumbnail with its lines
+OPEN = "behind_open"  # in the session: the film whose name was just clicked
 AT_ONCE = 18  # films of a page
 LONGEST_SHOWN = 512  # pixels of a picture in the dialog
 OPACITY = 0.6  # of the hottest place of a heat map
@@ -136,31 +134,18 @@ def _films(run: Run) -> tuple[Dataset, np.ndarray]:
 def _grid(
     found: FilmAnswers, rows: np.ndarray, dataset: Dataset, pixels: np.ndarray, runs: Sequence[Run], key: str
 ) -> None:
-    colours = class_colours(found.classes)
     places = [dataset.row_of(found.image_ids[row]) for row in rows]
-    pictures = summary.thumbnails(pixels, places, [colours[found.labels[row]] for row in rows])
-    grid = st.grid("auto", min_column_width=TILE, gap="small")
-    for row, picture in zip(rows, pictures, strict=True):
-        identifier = found.image_ids[row]
-        name = identifier.rpartition("/")[2].rpartition(".")[0]
-        with grid.cell().container(gap=None):
-            st.image(picture, width="stretch", alt=f"Film {name}, labelled {found.labels[row]}")
-            said = [
-                f"{found.called[row, k] or 'no answer'} {share(found.score[row, k], 0)}"
-                for k in range(min(MOST_RUNS, len(found.runs)))
-            ]
-            st.caption(shell.plain(f"{found.labels[row]}, called: " + "; ".join(dict.fromkeys(said))))
-            st.button(
-                shell.plain(name),
-                key=f"{key}-{identifier}",
-                type="tertiary",
-                width="stretch",
-                wrap=True,
-                on_click=functools.partial(st.session_state.__setitem__, "behind_open", identifier),
-            )
-    opened = st.session_state.pop("behind_open", None)
+    opens = functools.partial(st.session_state.__setitem__, OPEN)
+    gallery.film_grid(dataset, places, pixels, key, [_in_short(found, row) for row in rows], opens)
+    opened = st.session_state.pop(OPEN, None)
     if opened is not None:
         _dialog(found, int(np.flatnonzero(found.image_ids == opened)[0]), dataset, runs)
+
+
+def _in_short(found: FilmAnswers, row: int) -> str:
+    runs = range(min(MOST_RUNS, len(found.runs)))
+    said = [f"{found.called[row, k] or 'no answer'} {share(found.score[row, k], 0)}" for k in runs]
+    return f"{found.labels[row]}, called: " + "; ".join(dict.fromkeys(said))
 
 
 @st.dialog("What the runs see", width="large", icon=":material/radiology:")

@@ -1,6 +1,6 @@
 """Films as pictures: thumbnails in a grid, and one film large with its facts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import streamlit as st
@@ -13,10 +13,18 @@ from covid_core.figures.theme import class_colours
 from covid_core.formatting import file_size
 
 TILE = 104  # pixels; three in a row at 390 px
+WIDE_TILE = 132  # pixels of a tile with a line of text
 FILM = "film"  # query parameter: the film that is open
 
 
-def film_grid(dataset: Dataset, rows: Iterable[int], pixels: np.ndarray, key: str) -> None:
+def film_grid(
+    dataset: Dataset,
+    rows: Iterable[int],
+    pixels: np.ndarray,
+    key: str,
+    captions: Sequence[str] = (),
+    opens: Callable[[str], None] | None = None,
+) -> None:
     """Thumbnails of some films with their names; a name opens the film.
 
     Args:
@@ -24,24 +32,28 @@ def film_grid(dataset: Dataset, rows: Iterable[int], pixels: np.ndarray, key: st
         rows: positions in ``dataset.films`` and in ``pixels``.
         pixels: all decoded films, uint8 (n, size, size).
         key: tells several grids of a page apart.
+        captions: a line under each film; none by default.
+        opens: told the image id of a film whose name was clicked; ``open_film`` by default.
     """
     rows = list(rows)
     colours = class_colours(dataset.classes)
     labels = dataset.films["label"].to_numpy()
     pictures = summary.thumbnails(pixels, rows, [colours[labels[row]] for row in rows])
-    grid = st.grid("auto", min_column_width=TILE, gap="small")
-    for row, picture in zip(rows, pictures, strict=True):
+    grid = st.grid("auto", min_column_width=WIDE_TILE if captions else TILE, gap="small")
+    for row, picture, caption in zip(rows, pictures, captions or [""] * len(rows), strict=True):
         identifier = dataset.films["image_id"].iat[row]
         name = identifier.rpartition("/")[2].rpartition(".")[0]
         with grid.cell().container(gap=None):
             st.image(picture, width="stretch", alt=f"Film {name}, labelled {labels[row]}")
+            if caption:
+                st.caption(shell.plain(caption))
             st.button(
                 shell.plain(name),
                 key=f"{key}-{identifier}",
                 type="tertiary",
                 width="stretch",
                 wrap=True,
-                on_click=open_film,
+                on_click=opens or open_film,
                 args=(identifier,),
             )
 
