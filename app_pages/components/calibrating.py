@@ -10,7 +10,7 @@ from covid_core.errors import DataError
 from covid_core.evaluation import calibration, metrics
 from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
 from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.metrics import Measure
+from covid_core.evaluation.wording import in_words
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import interval, number, plural, share
 from covid_core.runs.store import Run
@@ -129,11 +129,7 @@ def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
     names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
     return pd.DataFrame(
         [
-            {"Films": films, **{heading: _worded(measures[name]) for name, heading in names.items()}}
+            {"Films": films, **{heading: in_words(measures[name]) for name, heading in names.items()}}
             for films, measures in rows.items()
         ]
     )
-
-
-def _worded(measure: Measure) -> str:
-    return interval(measure.value, measure.low, measure.high) if measure.is_defined else comparing.UNDEFINED

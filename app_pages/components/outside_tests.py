@@ -9,8 +9,8 @@ from app_pages.components import comparing, shelf, shell
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import count, interval, plural, points
+from covid_core.evaluation.wording import in_words
+from covid_core.formatting import count, plural, points
 from covid_core.runs import jobs, outside, store
 from covid_core.runs.outside import Outside
 from covid_core.runs.store import Evaluation, JobFolder, Run
@@ -152,8 +152,8 @@ def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
     drop = found.drops["accuracy"]
     return (
         f"On {plural(beyond.n, 'film')} of {evaluation.information['dataset']['name']}, {run.name} answers "
-        f"{_worded(beyond)} rightly, against {_worded(inside)} of {plural(inside.n, 'test film')} of the same classes "
-        f"inside: a drop of {points(drop.value, drop.low, drop.high)}."
+        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test film')} of the same "
+        f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
     )
 
 
@@ -172,9 +172,9 @@ def _drop_table(found: Outside) -> pd.DataFrame:
         rows.append(
             {
                 "Figure": "Accuracy" if name == "accuracy" else f"Sensitivity, {name}",
-                "Inside": _worded(inside),
+                "Inside": in_words(inside),
                 "Inside films": inside.n,
-                "Outside": _worded(beyond),
+                "Outside": in_words(beyond),
                 "Outside films": beyond.n,
                 "Drop": points(drop.value, drop.low, drop.high),
             }
@@ -194,7 +194,3 @@ def _shared_table(shared: pd.DataFrame) -> pd.DataFrame:
             "Agreement of detail": shared["detail"].round(3),
         }
     )
-
-
-def _worded(measure: Measure) -> str:
-    return interval(measure.value, measure.low, measure.high)
