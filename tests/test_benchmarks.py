@@ -19,6 +19,7 @@ SCRIPTS = (
     "folds",
     "frozen",
     "importing",
+    "outside",
     "pages",
     "prediction",
     "pytorch",
