@@ -1,6 +1,6 @@
 """Small data sets made from nothing, for tests: PNG class folders in either layout, imported into a workspace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +48,13 @@ def class_folders(
     return root
 
 
-def database_folders(root: Path, counts: Mapping[str, int] = COUNTS, sources: Mapping[str, str] | None = None) -> Path:
+def database_folders(
+    root: Path, counts: Mapping[str, int] = COUNTS, sources: Mapping[str, str | Sequence[str]] | None = None
+) -> Path:
     """The layout of the COVID-19 Radiography Database below ``root``: images, lung masks, and sources per class.
 
-    ``sources`` names the source of all films of a class; a class without one has no table.
+    ``sources`` names the source of all films of a class, or several from which they come in turn; a class without one
+    has no table.
     """
     for label, films in counts.items():
         for place in ("images", "masks"):
@@ -73,9 +76,11 @@ def lung_mask(side: int = SIDE) -> np.ndarray:
     return mask
 
 
-def _metadata(label: str, films: int, source: str) -> pd.DataFrame:
+def _metadata(label: str, films: int, sources: str | Sequence[str]) -> pd.DataFrame:
     names = [f"{label}-{number}" for number in range(1, films + 1)]
-    return pd.DataFrame({"FILE NAME": names, "FORMAT": "PNG", "SIZE": "299*299", "URL": source})
+    given = [sources] if isinstance(sources, str) else list(sources)
+    in_turn = [given[number % len(given)] for number in range(films)]
+    return pd.DataFrame({"FILE NAME": names, "FORMAT": "PNG", "SIZE": "299*299", "URL": in_turn})
 
 
 def made_dataset(folder: Path, workspace: Workspace | None = None, **options: object) -> tuple[Workspace, Dataset]:

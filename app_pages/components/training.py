@@ -350,11 +350,11 @@ def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
         captions=list(IMBALANCE_CAPTIONS.values()),
         **kept("imbalance"),
     )
-    counts = (
-        splitting.part_table(dataset, classes, parse(SplitSpec, split_fields()))
-        .set_index("Part")
-        .loc["Train", list(classes)]
-    )
+    try:
+        parts = splitting.part_table(dataset, classes, parse(SplitSpec, split_fields()))
+    except CovidCoreError:  # no split can be made; the split's own fields and the button say why
+        return
+    counts = parts.set_index("Part").loc["Train", list(classes)]
     st.caption(shell.plain(_effect(now("imbalance"), counts)))
 
 

@@ -1,0 +1,101 @@
+"""The split's part of the Train page: who is where in pictures and words, sources held out, splits that cannot be."""
+
+import os
+
+import pytest
+from made_data import database_folders
+from page_tests import opened, words
+from streamlit.testing.v1 import AppTest
+
+from covid_core import presets, weights
+from covid_core.data import importing
+from covid_core.data.dataset import Dataset
+from covid_core.runs import jobs, store
+
+FILMS = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
+SOURCES = {"COVID": ("one", "two", "two"), "Normal": ("one", "two", "two"), "Viral Pneumonia": "three"}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    """No network, no cached weights, and no process is started: a launched run waits."""
+    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for module in (presets, weights):
+        monkeypatch.setattr(module, "can_be_reached", lambda url: False)
+    monkeypatch.setattr(jobs, "launch", lambda *runs: [run.write_launch(os.getpid(), 1) for run in runs])
+
+
+@pytest.fixture
+def dataset(workspace, tmp_path) -> Dataset:
+    return importing.import_folder(workspace, database_folders(tmp_path / "films", FILMS, SOURCES), "Films")
+
+
+def train_page(**fields: object) -> AppTest:
+    """The form of a new run with some of its fields chosen already."""
+    return opened("train", {f"new_{name}": value for name, value in fields.items()})
+
+
+def parts(page: AppTest) -> dict[str, list[int]]:
+    """Films of each class, by part, as the split's table shows them."""
+    table = next(one.value for one in page.dataframe if "Part" in one.value.columns)
+    return {row["Part"]: [row[label] for label in FILMS] for row in table.to_dict("records")}
+
+
+def test_every_film_is_in_one_part_of_the_table(dataset):
+    shown = parts(train_page())
+    assert list(shown) == ["Train", "Validation", "Test"]
+    assert [sum(column) for column in zip(*shown.values(), strict=True)] == list(FILMS.values())
+
+
+def test_parts_are_drawn_by_class_and_by_source(dataset):
+    drawn = train_page().get("plotly_chart")
+    assert len([chart for chart in drawn if "split-" in chart.proto.id]) == 2
+
+
+def test_a_grouped_split_says_that_it_shows_nothing_about_other_sources(dataset):
+    assert "new films of the same sources, not on others" in words(train_page())
+
+
+def test_a_film_by_film_split_says_that_copies_are_not_looked_for(dataset):
+    assert "the test figure may be too good" in words(train_page(split_method="stratified"))
+
+
+def test_without_a_source_it_asks_for_one_and_nothing_can_be_trained(dataset):
+    page = train_page(split_method="by_source")
+    assert "Choose at least one source to hold out." in words(page)
+    assert page.button(key="train").disabled
+
+
+def test_sources_are_offered_with_their_films(dataset):
+    page = train_page(split_method="by_source")
+    assert page.multiselect(key="new_held_out").options == ["two (16 films)", "three (12 films)", "one (8 films)"]
+
+
+def test_a_held_out_source_is_tested_on_and_in_no_other_part(dataset, workspace):
+    page = train_page(split_method="by_source", held_out=["two"])
+    assert parts(page)["Test"][:2] == [8, 8]
+    page.button(key="train").click().run()
+    (run,) = store.list_runs(workspace)[0]
+    assert set(run.split().query("source == 'two'")["part"]) == {"test"}
+
+
+def test_a_class_of_one_source_is_named_where_that_source_is_held_out(dataset):
+    told = words(train_page(split_method="by_source", held_out=["two", "three"]))
+    assert "Viral Pneumonia come from one source only" in told
+    assert "says nothing about other sources" in told
+
+
+def test_a_split_that_cannot_be_is_refused_at_the_button_and_beside_its_fields(dataset):
+    page = train_page(split_method="by_source", held_out=["one", "two"])
+    refusals = [one.value.replace("\\", "") for one in page.error]
+    assert len(refusals) == 2
+    assert all("All films of the class 'COVID' come from held-out sources" in text for text in refusals)
+    assert page.button(key="train").disabled
+
+
+def test_films_of_no_known_source_are_called_unknown(workspace, tmp_path):
+    folder = database_folders(tmp_path / "films", FILMS, {"COVID": "one", "Normal": "one"})
+    importing.import_folder(workspace, folder, "Films")
+    page = train_page(split_method="by_source")
+    assert any(option.startswith("unknown (12") for option in page.multiselect(key="new_held_out").options)
