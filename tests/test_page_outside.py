@@ -1,4 +1,4 @@
-"""Compare's outside tests: none yet, nothing to test on, the form and its job, and the drop beside the inside figure."""
+"""Compare's outside tests: none yet, nothing to test on, the form and its job, the drop beside the inside figure."""
 
 import os
 import time
