@@ -1,0 +1,126 @@
+"""A trained run on films from elsewhere, from the job and the command line to the figures. Trains one tiny network."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covid_core.data import importing
+from covid_core.data.images import png_bytes
+from covid_core.data.phantom import film_at
+from covid_core.runs import jobs, store
+from covid_core.runs.store import Run
+from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+COPIED = 3
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    """Two folders of phantom films: ``inside``, and ``outside`` with other films and some of the same.
+
+    Of the same ones one is called COVID inside and Normal outside. ``Other`` is a class that the run does not know.
+    """
+    root = tmp_path_factory.mktemp("films")
+    drawn = iter(range(60))
+    for place, classes in (("inside", {"COVID": 12, "Normal": 12}), ("outside", {"covid": 5, "Normal": 5, "Other": 4})):
+        for label, count in classes.items():
+            folder = root / place / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{place}-{label}-{number}.png").write_bytes(png_bytes(film_at(next(drawn), 60).pixels))
+    for number in range(COPIED):
+        label = "Normal" if number == 0 else "covid"
+        shutil.copy(root / f"inside/COVID/inside-COVID-{number}.png", root / f"outside/{label}/copy-{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(place, films) -> Run:
+    dataset = importing.import_folder(place, films / "inside", "Inside")
+    spec = TrainingSpec(
+        dataset=dataset.id,
+        classes=dataset.classes,
+        name="Tiny",
+        backbone="baseline_cnn",
+        head=HeadSpec(units=(8,)),
+        image_size=32,
+        epochs=1,
+    )
+    run = jobs.submit_training(place, spec)
+    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    return store.open_run(place, run.id)
+
+
+@pytest.fixture(scope="module")
+def job(place, films, run) -> store.JobFolder:
+    """The job that the Compare page starts."""
+    dataset = importing.import_folder(place, films / "outside", "Outside")
+    classes = {"covid": "COVID", "Normal": "Normal"}
+    job = jobs.submit_job(place, "evaluate", {"run": run.id, "dataset": dataset.id, "classes": classes})
+    assert jobs.wait(job).state == store.COMPLETED, job.log_tail()
+    return store.open_job(place, job.id)
+
+
+def test_the_job_keeps_the_outside_test_with_the_run_and_names_it(run, job):
+    assert job.result["run"] == run.id
+    assert job.result["evaluation"] in [one.id for one in run.evaluations()]
+
+
+def test_films_of_both_data_sets_are_found_with_their_labels(run, job):
+    (evaluation,) = [one for one in run.evaluations() if one.id == job.result["evaluation"]]
+    shared = evaluation.table().dropna(subset="twin").set_index("twin")
+    assert sorted(shared.index) == [f"COVID/inside-COVID-{number}.png" for number in range(COPIED)]
+    assert shared.loc["COVID/inside-COVID-0.png", ["label", "twin_label"]].tolist() == ["Normal", "COVID"]
+    assert (evaluation.information["shared"], evaluation.information["conflicts"]) == (COPIED, 1)
+
+
+def test_the_opening_of_the_outside_films_is_noted(run, job):
+    assert "outside test: Outside" in run.openings()["what"].tolist()
+
+
+@pytest.fixture(scope="module")
+def told(place, films, run) -> dict[str, Any]:
+    """What ``evaluate RUN FOLDER --json`` answers."""
+    return _answer(place, run.id, str(films / "outside"), "--name", "Again")
+
+
+def _answer(place: Workspace, *words: str) -> dict[str, Any]:
+    """Standard output of the verb's own process, which must be one JSON object."""
+    command = [sys.executable, "-m", "covid_core", "evaluate", *words, "--json"]
+    environment = {**os.environ, "COVID_CORE_HOME": str(place.root)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_the_command_line_tells_the_drop_class_by_class_with_intervals(told):
+    assert list(told["drop"]) == ["accuracy", "COVID", "Normal"]
+    for name, drop in told["drop"].items():
+        inside, beyond = (
+            told[side]["overall"]["accuracy"] if name == "accuracy" else told[side]["per_class"][name]["sensitivity"]
+            for side in ("inside", "outside")
+        )
+        assert drop["value"] == pytest.approx(inside["value"] - beyond["value"])
+        assert drop["low"] <= drop["value"] <= drop["high"]
+
+
+def test_figures_leave_out_shared_films_and_unknown_classes(told):
+    assert (told["shared"], told["unknown"]) == (COPIED, {"Other": 4})
+    assert told["films"] == 10
+    assert {one["twin"] for one in told["shared_films"]} == {
+        f"COVID/inside-COVID-{number}.png" for number in range(COPIED)
+    }
+    assert sum(told["called"]["Other"].values()) == 4
+
+
+def test_a_mapping_counts_a_class_of_another_name(place, run, told):
+    again = _answer(place, run.id, told["dataset"]["id"], "--map", "Other=Normal")
+    assert (again["films"], again["unknown"]) == (14, {})
