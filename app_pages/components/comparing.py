@@ -90,6 +90,15 @@ METHODS = (
 )
 
 
+def remember(name: str, value: str) -> None:
+    """Write a choice into the address, so that the address opens the same view again."""
+    st.session_state[f"compare_{name}_asked"] = value
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+
+
 def load(runs: Iterable[Run], names: Iterable[str]) -> tuple[list[Candidate], list[BrokenRun]]:
     """The runs as candidates, and those whose files cannot be used, with the reason."""
     loaded, broken = [], []
@@ -156,7 +165,7 @@ def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.D
     """``comparison.performance_table`` as it is shown: per cent, the interval in words, remarks beside the marks."""
     view = pd.DataFrame({"Model": table["name"], **{SHARES[name]: 100 * table[name] for name in SHARES}})
     bounds = zip(table["test_low"], table["test_high"], strict=True)
-    view.insert(4, "95 % interval", [_bounds(low, high) for low, high in bounds])
+    view.insert(4, "95 % interval", [bounds_in_words(low, high) for low, high in bounds])
     words = zip(table["id"], table["marks"], strict=True)
     notes = ["; ".join([*remarks.get(run, []), *([marks] if marks else [])]) for run, marks in words]
     view.insert(5, "Remarks", notes)
@@ -164,7 +173,8 @@ def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.D
     return view
 
 
-def _bounds(low: float, high: float) -> str:
+def bounds_in_words(low: float, high: float) -> str:
+    """The interval of a share as it stands in a table."""
     return UNDEFINED if pd.isna(low) else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
@@ -214,7 +224,7 @@ def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
             "Class": table["label"],
             "Films": table["films"],
             CLASS_SHARES[measure]: 100 * table[measure],
-            "95 % interval": [_bounds(low, high) for low, high in bounds],
+            "95 % interval": [bounds_in_words(low, high) for low, high in bounds],
             **{CLASS_SHARES[name]: 100 * table[name] for name in others},
         }
     )
@@ -235,7 +245,7 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
             "Better": table["first"],
             "Other": table["second"],
             "Difference, points": 100 * table["difference"],
-            "95 % interval": [_bounds(low, high) for low, high in bounds],
+            "95 % interval": [bounds_in_words(low, high) for low, high in bounds],
             "Only better right": table["only_first"],
             "Only other right": table["only_second"],
             "p (McNemar)": table["p"],

@@ -331,7 +331,7 @@ def _mean_accuracy(study: Repeats) -> float:
 
 
 SPREAD_COLUMNS = ("study", "measure", "mean", "spread", "lowest", "highest", "count")
-RUN_COLUMNS = ("study", "run", "fold", "seed", "measure", "value")
+RUN_COLUMNS = ("study", "run", "fold", "seed", "films", "measure", "value")
 STUDY_COLUMNS = (
     "study",
     "made_of",
@@ -389,10 +389,13 @@ def spread_table(given: Comparison) -> pd.DataFrame:
 
 
 def run_table(given: Comparison, measure: str) -> pd.DataFrame:
-    """One row per run with its value of a measure, columns RUN_COLUMNS; studies that lack the measure are left out."""
+    """One row per run with its value of a measure, columns RUN_COLUMNS; studies that lack the measure are left out.
+
+    Runs with equal ``films`` were tested on the same ones.
+    """
     rows = [
-        {"study": study.name, "run": run.name, "fold": run.fold, "seed": run.seed, "measure": measure}
-        | {"value": value(run, measure)}
+        {"study": study.name, "run": run.name, "fold": run.fold, "seed": run.seed}
+        | {"films": run.assessment.test_films, "measure": measure, "value": value(run, measure)}
         for study in given.studies
         if measure in measures(study)
         for run in study.runs

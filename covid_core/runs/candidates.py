@@ -10,6 +10,7 @@ import pandas as pd
 from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation import calibration as calibrating
+from covid_core.evaluation import repeats as repeated
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Repeat, Repeats
@@ -121,15 +122,21 @@ def repeat(run: Run) -> Repeat:
     return Repeat(run.id, run.name, run.spec.split.fold, run.spec.seed, found)
 
 
-def repeats(study: Study, runs: Iterable[Run], read: Callable[[Run], Repeat] = repeat) -> Repeats:
-    """The finished runs of a study of repeats; its remarks name those that are left out.
+def repeats(
+    studies: Sequence[tuple[Study, Sequence[Run]]], read: Callable[[Run], Repeat] = repeat
+) -> repeated.Comparison:
+    """Studies of repeats side by side.
 
     Args:
-        study: says which runs were planned.
-        runs: those of them that can be opened.
-        read: measures one, or remembers what it measured.
+        studies: each with those of its runs that can be opened; what is left out of them stands in the remarks.
+        read: measures one run, or remembers what it measured.
     """
-    runs = list(runs)
+    names = unique_names([study for study, _ in studies])
+    given = zip(studies, names, strict=True)
+    return repeated.compare([_repeats(study, name, runs, read) for (study, runs), name in given])
+
+
+def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run], Repeat]) -> Repeats:
     found, remarks = [], []
     for run in runs:
         if not run.result:
@@ -146,7 +153,7 @@ def repeats(study: Study, runs: Iterable[Run], read: Callable[[Run], Repeat] = r
         remarks.append(f"{plural(len(study.runs) - len(runs), 'run')} deleted or damaged")
     folds = max((run.spec.split.folds for run in runs), default=1)
     films = films_in_words(runs[0], of_study=True) if runs else ""
-    return Repeats(study.id, study.name, folds, films, tuple(found), len(study.runs), tuple(remarks))
+    return Repeats(study.id, name, folds, films, tuple(found), len(study.runs), tuple(remarks))
 
 
 def sensitivities(run: Run) -> dict[str, float]:
