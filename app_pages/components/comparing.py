@@ -165,7 +165,7 @@ def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.D
     """``comparison.performance_table`` as it is shown: per cent, the interval in words, remarks beside the marks."""
     view = pd.DataFrame({"Model": table["name"], **{SHARES[name]: 100 * table[name] for name in SHARES}})
     bounds = zip(table["test_low"], table["test_high"], strict=True)
-    view.insert(4, "95 % interval", [bounds_in_words(low, high) for low, high in bounds])
+    view.insert(4, "95 % interval", [_bounds(low, high) for low, high in bounds])
     words = zip(table["id"], table["marks"], strict=True)
     notes = ["; ".join([*remarks.get(run, []), *([marks] if marks else [])]) for run, marks in words]
     view.insert(5, "Remarks", notes)
@@ -173,8 +173,7 @@ def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.D
     return view
 
 
-def bounds_in_words(low: float, high: float) -> str:
-    """The interval of a share as it stands in a table."""
+def _bounds(low: float, high: float) -> str:
     return UNDEFINED if pd.isna(low) else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
@@ -224,7 +223,7 @@ def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
             "Class": table["label"],
             "Films": table["films"],
             CLASS_SHARES[measure]: 100 * table[measure],
-            "95 % interval": [bounds_in_words(low, high) for low, high in bounds],
+            "95 % interval": [_bounds(low, high) for low, high in bounds],
             **{CLASS_SHARES[name]: 100 * table[name] for name in others},
         }
     )
@@ -245,7 +244,7 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
             "Better": table["first"],
             "Other": table["second"],
             "Difference, points": 100 * table["difference"],
-            "95 % interval": [bounds_in_words(low, high) for low, high in bounds],
+            "95 % interval": [_bounds(low, high) for low, high in bounds],
             "Only better right": table["only_first"],
             "Only other right": table["only_second"],
             "p (McNemar)": table["p"],

@@ -31,13 +31,6 @@ PAIRS_SAID = (
     "First less second, in points of test accuracy, over the runs of equal fold, seed and test films. "
     "Holm's correction is for all pairs that can be tested."
 )
-PAIR_CONFIG = {
-    "Difference, points": st.column_config.NumberColumn(format="%.1f"),
-    "p": st.column_config.NumberColumn(format="%.3f", help="Two-sided, of no difference."),
-    "p (Holm)": st.column_config.NumberColumn(
-        format="%.3f", help="Corrected for the number of pairs: below 0.05 the difference is more than chance."
-    ),
-}
 
 
 def compared(studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
@@ -134,9 +127,7 @@ def _figure(given: Comparison) -> None:
     spreads = [found[measure] for study, found in of if study.runs and measure in found]
     label = repeats_wording.measure_in_words(measure)
     figure = figures.repeated_runs(runs, spreads, label, _majority(given) if measure == "accuracy" else None)
-    st.caption(
-        "A point is a run, a diamond the mean, its bar the spread. Thin lines join runs of equal fold, seed and test films."
-    )
+    st.caption("A point is a run, a diamond the mean, its bar the spread. Thin lines join runs of one fold and seed.")
     shell.chart(figure, "repeats", alt=f"{label} of {len(runs)} runs of {len(given.studies)} studies")
 
 
@@ -156,9 +147,7 @@ def _tables(given: Comparison) -> None:
         st.markdown("**Every pair of studies**")
         st.caption(PAIRS_SAID)
         pairs = repeats.pair_table(given)
-        comparing.show_table(
-            pairs_view(pairs), "repeats-pairs", "Every pair of studies", raw=pairs, pinned="First", config=PAIR_CONFIG
-        )
+        comparing.show_table(pairs_view(pairs), "repeats-pairs", "Every pair of studies", raw=pairs, pinned="First")
     with st.expander("Every measure", icon=":material/table_rows:"):
         spreads = repeats.spread_table(given)
         comparing.show_table(
@@ -180,7 +169,7 @@ def studies_view(table: pd.DataFrame) -> pd.DataFrame:
             "Pooled": [_pooled_in_words(row) for row in rows],
             "Films pooled": [comparing.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_films"]],
             "Above majority": [points(row["above_majority"], *_known(row, "above")) for row in rows],
-            "p (above majority)": [p_in_words(row["p_above"]) for row in rows],
+            "p (above majority)": table["p_above"].map(_p),
         }
     )
 
@@ -203,15 +192,23 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
         {
             "First": table["first"],
             "Second": table["second"],
-            "Runs of each": table["runs"],
-            "Difference, points": 100 * table["difference"],
-            "95 % interval": [comparing.bounds_in_words(row["low"], row["high"]) for row in rows],
-            "p": table["p"],
-            "p (Holm)": table["p_holm"],
+            "Difference": [_difference(row) for row in rows],
             "Verdict": [row["reason"] or repeats_wording.verdict(row["p_holm"]) for row in rows],
-            "Method": [repeats.TESTS[row["varied"]] if not pd.isna(row["p"]) else comparing.UNDEFINED for row in rows],
+            "p": table["p"].map(_p),
+            "p (Holm)": table["p_holm"].map(_p),
+            "Runs of each": table["runs"],
+            "Method": [comparing.UNDEFINED if pd.isna(row["p"]) else repeats.TESTS[row["varied"]] for row in rows],
         }
     )
+
+
+def _difference(row: dict[str, Any]) -> str:
+    known = () if pd.isna(row["low"]) else (row["low"], row["high"])
+    return points(row["difference"], *known)
+
+
+def _p(p: float) -> str:
+    return comparing.UNDEFINED if pd.isna(p) else p_in_words(p)
 
 
 def spreads_view(table: pd.DataFrame) -> pd.DataFrame:

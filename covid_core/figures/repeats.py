@@ -11,8 +11,8 @@ from covid_core.formatting import points, share
 
 ROW = 64  # pixels per study
 WRAP = 22  # letters of a name in a row of the axis
-ABOVE = 0.22  # rows between the points of a study and the mark of its mean
-LARGEST_GAP = 0.12  # rows between seeds of one fold, which would else hide each other
+ABOVE = 0.28  # rows between the points of a study and the mark of its mean
+LARGEST_GAP = 0.06  # rows between seeds of one fold, which would else hide each other
 
 
 def repeated_runs(
@@ -54,7 +54,7 @@ def repeated_runs(
 def _placed(runs: pd.DataFrame, row: int) -> pd.DataFrame:
     """The runs with their height: seeds a little apart, so that equal ones are seen."""
     order = runs["seed"].rank(method="dense") - 1
-    gap = min(LARGEST_GAP, 0.3 / max(1.0, order.max() or 1.0)) if len(runs) else 0
+    gap = min(LARGEST_GAP, 0.2 / max(1.0, order.max() or 1.0)) if len(runs) else 0
     return runs.assign(height=row + gap * (order - order.mean()))
 
 
