@@ -76,6 +76,12 @@ def test_the_degrees_of_freedom_follow_the_seeds_where_they_vary_most():
     assert over_seeds(gains).p == pytest.approx(stats.ttest_1samp([0.0, 0.1, 0.2], 0).pvalue, abs=EXACT)
 
 
+def test_seeds_that_hardly_vary_bring_no_more_degrees_of_freedom_than_films():
+    one = np.array([1, 0, 0, 1, -1, 0, 1, 0.0])
+    gains = np.stack([one, one + 1e-6, one - 1e-6])  # many more by the formula
+    assert over_seeds(gains).p == pytest.approx(stats.ttest_1samp(one, 0).pvalue, abs=1e-6)
+
+
 def test_seeds_that_never_differ_have_a_p_of_one():
     assert over_seeds(np.zeros((3, 20))).p == 1.0
 

@@ -58,6 +58,13 @@ def test_seeds_on_one_split_are_ranked_below_and_the_split_is_said_not_to_vary(w
     assert len(table(page, "performance")) == 3 + 2
 
 
+def test_a_pair_that_cannot_be_tested_says_why(workspace):
+    made_repeats(workspace, "Three", 2), made_repeats(workspace, "Two", 1, folds=2)
+    row = table(opened("compare", view="Repeats"), "repeats-pairs").iloc[0]
+    assert (row["Verdict"], row["Difference"]) == ("not tested", "–")
+    assert row["Why not"] == "other folds: 3 folds (Three) against 2 folds (Two)"
+
+
 def test_other_runs_of_unlike_films_are_shown_the_way_to_the_repeats(workspace):
     study = made_repeats(workspace, "Good", 2)
     page = opened("compare", runs=",".join(study.runs))
@@ -157,7 +164,7 @@ def test_studies_of_one_name_are_told_apart(workspace):
 def test_a_name_with_markdown_is_shown_letter_by_letter(workspace):
     study = made_repeats(workspace, "**x**", 2)
     raw = "\n".join(element.value for element in opened("compare", study=study.id).markdown)
-    assert "\\*\\*x\\*\\*: test accuracy" in raw
+    assert "\\*\\*x\\*\\*\\: test accuracy" in raw
 
 
 def test_a_run_that_is_trained_anew_is_measured_anew(workspace):

@@ -193,11 +193,12 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
             "First": table["first"],
             "Second": table["second"],
             "Difference": [_difference(row) for row in rows],
-            "Verdict": [row["reason"] or repeats_wording.verdict(row["p_holm"]) for row in rows],
+            "Verdict": [repeats_wording.verdict(row["p_holm"]) for row in rows],
             "p": table["p"].map(_p),
             "p (Holm)": table["p_holm"].map(_p),
             "Runs of each": table["runs"],
             "Method": [comparing.UNDEFINED if pd.isna(row["p"]) else repeats.TESTS[row["varied"]] for row in rows],
+            "Why not": table["reason"],
         }
     )
 

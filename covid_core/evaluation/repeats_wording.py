@@ -61,7 +61,9 @@ def study_line(study: Repeats, accuracy: Spread, found: tuple[Pooled, ...]) -> s
 
 
 def verdict(p_holm: float) -> str:
-    """Of a pair that was tested: whether its difference could be chance."""
+    """Whether the difference of a pair could be chance; nan: it was not tested."""
+    if math.isnan(p_holm):
+        return "not tested"
     return "more than chance" if p_holm <= ALPHA else "could be chance"
 
 
