@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_runs import answered, fold_table
 
-from covid_core.evaluation import repeats
+from covid_core.evaluation import repeats, resampling
 from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.dependent import over_folds, over_seeds
@@ -94,10 +94,14 @@ def test_each_seed_with_all_folds_is_pooled_by_itself():
 def test_where_films_belong_together_groups_are_drawn_again():
     films = [f"fold-{fold}-test-{i:05d}" for fold in range(3) for i in range(10)]
     groups = pd.Series([f"{name[:6]} {int(name[-1]) // 5}" for name in films], index=films)
-    plain, grouped = (repeats.pooled(of_folds("a", 5, 0, 5, groups=given))[0] for given in (None, groups))
+    plain, grouped = (repeats.pooled(of_folds("a", 3, 0, 5, groups=given))[0] for given in (None, groups))
     assert grouped.method == "bootstrap of groups"
     assert grouped.accuracy.value == plain.accuracy.value
-    assert grouped.accuracy.high - grouped.accuracy.low > plain.accuracy.high - plain.accuracy.low
+    right = np.array([i >= wrong for wrong in (3, 0, 5) for i in range(10)])
+    strata, units = np.array([label == "B" for label in 3 * LABELS]).astype(int), np.arange(30) // 5  # across folds too
+    drawn = resampling.replicates(lambda some: {"a": right @ some.times / some.times.sum(axis=0)}, strata, units)
+    assert (grouped.accuracy.low, grouped.accuracy.high) == pytest.approx(tuple(resampling.interval(drawn["a"])))
+    assert grouped.accuracy.low < plain.accuracy.low
 
 
 def test_a_study_is_tested_against_the_majority_class_of_its_own_test_films():
@@ -242,6 +246,14 @@ def test_all_pairs_that_can_be_tested_are_corrected_together():
     assert [one.p_holm for one in tested] == pytest.approx(list(holm(np.array([one.found.p for one in tested]))))
 
 
+def test_a_pair_without_p_does_not_spoil_the_correction_of_the_others():
+    given = repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 1, 2, 1), of_folds("c", 3, 2, 3)])
+    corrected = [given.pairs[at].p_holm for at in ((0, 1), (0, 2), (1, 2))]
+    assert math.isnan(corrected[0])
+    assert corrected[1:] == pytest.approx(list(holm(np.array([given.pairs[at].found.p for at in ((0, 2), (1, 2))]))))
+    assert given.compared == 2
+
+
 def test_studies_stand_by_their_mean_and_those_without_runs_last():
     given = repeats.compare([study("empty", {}), of_folds("low", 3, 3), of_folds("high", 1, 2)])
     assert [one.name for one in given.studies] == ["high", "low", "empty"]
@@ -346,3 +358,36 @@ def test_a_study_half_done_is_compared_over_what_both_have_and_says_so():
 def test_a_run_without_training_films_is_no_ground_for_a_test():
     bare = {(fold, 0): fold_table(fold, 1).query("part == 'test'") for fold in (0, 1)}
     assert repeats.above_majority(study("a", bare, folds=2)).reason == "a run has no films to train or test on"
+
+
+def test_who_is_ahead_is_read_off_the_runs_that_both_have():
+    told = summary(repeats.compare([of_folds("a", 3, 2, 0, 0), of_folds("b", 2, 2, folds=4)]))
+    assert told.headline.startswith("b is ahead of a by 5.0 points [")
+    assert "by -" not in told.headline
+
+
+def test_folds_that_all_differ_by_the_same_are_told_without_a_verdict():
+    told = summary(repeats.compare([of_folds("a", 0, 1, 2), of_folds("b", 1, 2, 3)]))
+    assert told.headline == (
+        "a is ahead of b by 10.0 points over 3 folds: all folds differ by exactly the same, "
+        "so no spread tells what chance does."
+    )
+
+
+def test_several_pairs_are_told_with_the_correction_for_all_of_them():
+    three = [of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3), of_folds("c", 5, 5, 4)]
+    assert "after Holm's correction for 3 pairs" in summary(repeats.compare(three)).headline
+    assert "Holm" not in summary(repeats.compare(three[:2])).headline
+
+
+def test_folds_that_are_all_alike_are_not_tested_against_the_majority_class():
+    told = summary(repeats.compare([of_folds("a", 1, 1, 1)]))
+    assert "It is 30.0 points above always answering the largest class; all folds differ by exactly" in told.headline
+
+
+def test_one_finished_fold_is_not_tested_against_the_majority_class():
+    told = summary(repeats.compare([of_folds("a", 1, folds=3)]))
+    assert told.headline == (
+        "a: test accuracy 90.0 % over 1 fold. Against always answering the largest class nothing can be tested: "
+        "only one fold is finished, and a spread needs two."
+    )
