@@ -7,8 +7,9 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from app_pages.components import behind, calibrating, comparing, outside_tests, shelf, shell
+from app_pages.components import behind, calibrating, comparing, outside_tests, repeating, shelf, shell
 from covid_core import report
 from covid_core.evaluation import comparison, films, wording
 from covid_core.evaluation.assessment import beats_majority
@@ -35,11 +36,16 @@ def main() -> None:
         _nothing_to_compare()
         shell.broken_notice(broken)
         return
-    runs = _pick_runs(usable)
+    study = _pick_study({study.id: study for study in store.list_studies(shell.workspace())})
+    repeated = study if study and study.is_repeats else None
+    if repeated:
+        _repeats_first(answer, repeated)
+        answer = st.container()
+    runs = _pick_runs(usable, study)
     names = candidates.unique_names(runs)
     loaded, unreadable = comparing.load(runs, names)
     shell.broken_notice([*broken, *unreadable])
-    group = _pick_group(loaded, runs)
+    group = _pick_group(loaded, runs, repeated)
     if not group:
         answer.info("Choose the runs to compare.", icon=":material/arrow_downward:")
         return
@@ -47,7 +53,15 @@ def main() -> None:
     ranking = comparing.ranking(group, [by_id[candidate.id] for candidate in group])
     told = wording.summary(ranking)
     answer.markdown(f"**{shell.plain(told.headline)}**")
-    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told)
+    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told, repeated)
+
+
+def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
+    """A study of repeats is one training: what its runs say together stands before any single one of them."""
+    with shell.told():
+        repeating.show(answer, study)
+    st.subheader("Single runs")
+    st.caption("One run is one fold or one seed: good for looking at films and curves, not for saying which is better.")
 
 
 def _nothing_to_compare() -> None:
@@ -64,10 +78,8 @@ def _nothing_to_compare() -> None:
         st.page_link("app_pages/train.py", label="Train a model", icon=":material/arrow_forward:")
 
 
-def _pick_runs(usable: list[Run]) -> list[Run]:
+def _pick_runs(usable: list[Run], study: Study | None) -> list[Run]:
     """The runs to compare: from the address, from the study, or those that were tested like the newest."""
-    studies = {study.id: study for study in store.list_studies(shell.workspace())}
-    study = _pick_study(studies)
     offered = [run for run in usable if study is None or run.id in study.runs]
     chosen = _pick_ids(offered, study)
     if study and len(offered) < len(study.runs):
@@ -87,7 +99,7 @@ def _pick_study(studies: dict[str, Study]) -> Study | None:
         st.session_state[key] = asked if asked in studies else ""
     names = {"": "All runs", **{study.id: study.name for study in studies.values()}}
     chosen = st.selectbox("Study", list(names), format_func=names.__getitem__, key=key, width=280)
-    _remember("study", chosen)
+    comparing.remember("study", chosen)
     return studies.get(chosen)
 
 
@@ -105,7 +117,7 @@ def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
     chosen = st.multiselect(
         "Runs", ids, format_func=names.__getitem__, key=key, placeholder="Choose runs", help="Type to search by name."
     )
-    _remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
+    comparing.remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
     if chosen == by_default and len(chosen) < len(ids):
         which = "of this study" if study else "tested on the newest run's films"
         newest = f"{count(len(chosen))} {which}" if len(chosen) > 1 else "run"
@@ -113,26 +125,23 @@ def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
     return chosen
 
 
-def _remember(name: str, value: str) -> None:
-    """Write a choice into the address, so that the address opens the same view again."""
-    st.session_state[f"compare_{name}_asked"] = value
-    if value:
-        st.query_params[name] = value
-    else:
-        st.query_params.pop(name, None)
+def _pick_group(loaded: list[Candidate], runs: Sequence[Run], repeated: Study | None) -> list[Candidate]:
+    """Runs of one set of test films. Where the choice holds several, they are never ranked together.
 
-
-def _pick_group(loaded: list[Candidate], runs: Sequence[Run]) -> list[Candidate]:
-    """Runs of one set of test films. Where the choice holds several, they are never ranked together."""
+    ``repeated`` is the study of repeats that the page is about: its folds have shown together above.
+    """
     groups = comparison.grouped(loaded)
     if len(groups) < 2:
         return groups[0] if groups else []
     films = {run.id: candidates.films_in_words(run) for run in runs}
-    st.warning(
-        f"Not comparable: different test films. These runs were tested on {len(groups)} different sets of films, so "
-        "each set is ranked by itself.",
-        icon=":material/warning:",
-    )
+    if repeated:
+        st.caption(f"Each of the {len(groups)} folds has test films of its own, so one is shown at a time.")
+    else:
+        st.warning(
+            f"Not comparable: different test films. These runs were tested on {len(groups)} different sets of films, "
+            "so each set is ranked by itself. Folds and seeds are compared in the tab Repeats.",
+            icon=":material/warning:",
+        )
     position = st.selectbox(
         "Test films",
         range(len(groups)),
@@ -147,19 +156,19 @@ def _size_of(group: list[Candidate]) -> str:
     return f"{plural(group[0].assessment.test.n, 'film')}, {plural(len(group), 'run')}"
 
 
-def _show(ranking: Ranking, runs: list[Run], told: wording.Summary) -> None:
+def _show(ranking: Ranking, runs: list[Run], told: wording.Summary, repeated: Study | None) -> None:
     """Everything about one group of comparable runs, the best first."""
     order = list(ranking.order)
     _summary(told, runs)
     rows = _performance(order)
     if rows:
-        _details(ranking, rows, runs)
+        _details(ranking, rows, runs, repeated)
     else:
         st.info("No run has that in its name or remarks.", icon=":material/filter_alt_off:")
     _next_step(order)
 
 
-def _details(ranking: Ranking, rows: list[int], runs: list[Run]) -> None:
+def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study | None) -> None:
     """Tabs; only the open one is computed. ``rows`` are the runs, by position, that the filter leaves."""
     order, runs = [ranking.order[i] for i in rows], [runs[i] for i in rows]
     tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
@@ -175,6 +184,8 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run]) -> None:
         "Outside test": outside_tests.show,
         "Cost": _cost,
     }
+    if not repeated:  # else they stand above
+        tabs["Repeats"] = lambda _order, _runs: repeating.show(st.container())
     for tab, show in zip(st.tabs(list(tabs), key="view", bind="query-params"), tabs.values(), strict=True):
         if tab.open:
             with tab, shell.told():

@@ -17,7 +17,7 @@ from covid_core import cache, presets
 from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
-from covid_core.evaluation import assessment, comparison, wording
+from covid_core.evaluation import assessment, comparison, repeats, repeats_wording, wording
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
 from covid_core.runs import candidates, jobs, outside, storage, store
@@ -204,19 +204,39 @@ def do_delete(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 
 
 def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """All figures of some runs with their intervals, every pair of them tested, and the same in words."""
-    named = list(options.runs)
-    if options.study:
-        named += store.open_study(workspace, options.study).runs
-    if not named:
-        raise CovidCoreError("Say which runs: compare RUN..., or compare --study STUDY.")
-    runs = {run.id: run for run in (store.open_run(workspace, name) for name in dict.fromkeys(named))}
+    """All figures of some runs with their intervals, every pair tested, in words too; studies of repeats together."""
+    studies = [store.open_study(workspace, name) for name in dict.fromkeys(options.study or [])]
+    runs = {run.id: run for run in (store.open_run(workspace, name) for name in dict.fromkeys(options.runs))}
+    members = {study.id: _runs_of(workspace, study) for study in studies}
+    runs |= {run.id: run for of_study in members.values() for run in of_study if run.result}
+    if not runs:
+        lacking = f"No finished run in {' and '.join(study.name for study in studies)}." if studies else ""
+        raise CovidCoreError(lacking or "Say which runs: compare RUN..., or compare --study STUDY.")
     names = candidates.unique_names(list(runs.values()))
     loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
     groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
     note = "not comparable: different test films"
     text = f"\n\n--- {note} ---\n\n".join(group["text"] for group in groups)
-    return {"groups": groups, "comparable": len(groups) == 1, "text": text}
+    answer = {"groups": groups, "comparable": len(groups) == 1, "text": text}
+    repeated = [(study, members[study.id]) for study in studies if study.is_repeats]
+    if repeated:
+        answer["repeats"] = _repeats_answer(repeated)
+        answer["text"] = f"{answer['repeats']['text']}\n\n--- run by run ---\n\n{text}"
+    return answer
+
+
+def _runs_of(workspace: Workspace, study: store.Study) -> list[store.Run]:
+    """The runs of a study that can be opened, in its order."""
+    found = {run.id: run for run in store.list_runs(workspace)[0]}
+    return [found[name] for name in study.runs if name in found]
+
+
+def _repeats_answer(studies: Sequence[tuple[store.Study, Sequence[store.Run]]]) -> dict[str, Any]:
+    """Studies of repeats side by side: mean, spread, pooled figure, and every pair tested."""
+    given = candidates.repeats(studies)
+    told = repeats_wording.summary(given)
+    sentences = [told.headline, *told.details, *told.warnings]
+    return {**repeats.as_answer(given), "summary": sentences, "text": "\n".join(sentences)}
 
 
 def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
@@ -370,10 +390,14 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
     lines = [f"{study.id}  {study.name}", *(f"  {row['text']}" for row in rows)]
     failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
     answer = {"study": study.id, "name": study.name, "runs": rows, "failed": failed}
-    repeats = candidates.repeats([store.open_run(workspace, run.id) for run in runs]) if study.is_repeats else None
-    if repeats is not None:
-        answer["test"] = {"accuracy": repeats.mean, "spread": repeats.spread, "runs": repeats.count}
-        lines.insert(1, f"  {repeats}")
+    if study.is_repeats:
+        given = candidates.repeats([(study, _runs_of(workspace, study))])
+        accuracy, together = given.spreads[0]["accuracy"], given.pooled[0]
+        if accuracy.count > 1:
+            told = repeats.as_answer(given)["studies"][0]
+            answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
+            answer["test"] |= {name: told[name] for name in ("measures", "pooled", "above_majority")}
+            lines.insert(1, f"  {repeats_wording.study_line(given.studies[0], accuracy, together)}")
     return {**answer, "text": "\n".join(lines)}
 
 
@@ -500,7 +524,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_verbs(verb)
     compare = verb("compare", do_compare)
     compare.add_argument("runs", nargs="*", metavar="RUN")
-    compare.add_argument("--study", help="all runs of a study")
+    compare.add_argument(
+        "--study", action="append", help="all runs of a study; of folds or seeds also what they say together"
+    )
     kept = verb("cache", do_cache)
     kept.add_argument("--clear", action="store_true", help="remove what can be computed again; runs and data sets stay")
     kept.add_argument(

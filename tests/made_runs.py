@@ -1,5 +1,6 @@
 """Prediction tables and finished runs made from nothing, for tests. Nothing here trains."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -156,3 +157,33 @@ def course_like_runs(workspace: Workspace, count: int = 7, study: str = "") -> l
         )
         for i in range(count)
     ]
+
+
+def fold_table(fold: int, skill: float, seed: int = 0, films: int = 30) -> pd.DataFrame:
+    """A prediction table whose test films are those of one fold; the same for every skill and seed."""
+    table = all_parts({"train": 4 * films, "validation": 12, "test": films}, skill, seed=100 * seed + fold)
+    return table.assign(image_id=f"fold-{fold}-" + table["image_id"])
+
+
+def made_repeats(
+    workspace: Workspace,
+    name: str,
+    skill: float,
+    folds: int = 3,
+    seeds: Sequence[int] = (0,),
+    ended: int | None = None,
+    split: Mapping[str, Any] | None = None,
+) -> store.Study:
+    """A study of repeats, as ``presets.repeated`` makes one, of which the first ``ended`` runs have finished."""
+    keys = [(fold, seed) for fold in range(folds) for seed in seeds]
+    runs = []
+    for position, (fold, seed) in enumerate(keys):
+        dealt = {"folds": folds, "fold": fold} if folds > 1 else {}
+        state = store.COMPLETED if ended is None or position < ended else store.FAILED
+        title = f"{name}, fold {fold + 1}, seed {seed}"
+        spec = {"split": {**dealt, **(split or {})}, "seed": seed}
+        runs.append(made_run(workspace, fold_table(fold, skill, seed), title, state=state, **spec))
+    identifier = re.sub(r"\W+", "-", name).strip("-").lower()
+    study = store.Study(f"{identifier}-1", name, store.REPEATS, time.time(), tuple(run.id for run in runs))
+    store.write_study(workspace, study)
+    return study

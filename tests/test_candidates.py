@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from made_runs import all_parts, made_run
+from made_runs import all_parts, made_repeats, made_run
 
-from covid_core.runs import candidates
+from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -63,3 +63,32 @@ def test_a_run_without_seconds_has_no_cost(workspace):
 def test_the_table_of_costs_has_both_times(workspace):
     row = candidates.costs([run_with(workspace, reused={"features": 10.0})], ["Mine"]).iloc[0]
     assert (row["training_seconds"], row["waited_seconds"]) == (23.0, 21.0)
+
+
+def members(workspace: Workspace, study: store.Study) -> list[Run]:
+    return [store.open_run(workspace, run) for run in study.runs]
+
+
+def test_a_study_of_repeats_knows_its_folds_seeds_and_films(workspace):
+    study = made_repeats(workspace, "Mine", 2, folds=3, seeds=(4, 5), split={"method": "stratified", "seed": 7})
+    (found,) = candidates.repeats([(study, members(workspace, study))]).studies
+    assert (found.folds, found.seeds, found.planned, found.remarks) == (3, (4, 5), 6, ())
+    assert found.made_of == "3 folds x 2 seeds"
+    assert found.films == "Made: 3 folds, seed 7"
+
+
+def test_a_run_is_measured_once_where_somebody_remembers_it(workspace):
+    study = made_repeats(workspace, "Mine", 2)
+    runs = members(workspace, study)
+    known = {run.id: candidates.repeat(run) for run in runs}
+    for run in runs:
+        run.predictions_path.unlink()
+    (found,) = candidates.repeats([(study, runs)], lambda run: known[run.id]).studies
+    assert found.runs == tuple(known.values())
+
+
+def test_studies_of_repeats_of_one_name_are_told_apart(workspace):
+    first = made_repeats(workspace, "Mine", 2)
+    other = store.Study("other-1", "Mine", store.REPEATS, 1.0, first.runs)
+    found = candidates.repeats([(study, members(workspace, study)) for study in (first, other)])
+    assert {study.name for study in found.studies} == {"Mine (mine-1)", "Mine (other-1)"}

@@ -1,9 +1,11 @@
 """The same verbs without a browser: answers, exit codes, and errors in one sentence. Nothing here trains."""
 
 import json
+import statistics
 
+import pandas as pd
 import pytest
-from made_runs import all_parts, course_like_runs, history, made_run
+from made_runs import all_parts, course_like_runs, history, made_repeats, made_run
 
 from covid_core import cli, weights
 from covid_core.data.dataset import list_datasets
@@ -112,17 +114,21 @@ def test_folds_and_seeds_make_a_study(answer, dataset, launched, workspace):
     assert "test" not in started
 
 
-def test_finished_repeats_are_answered_with_mean_and_spread(answer, workspace):
-    accuracies = (0.8, 0.9)
-    runs = [made_run(workspace, TABLE) for _ in accuracies]
-    for run, accuracy in zip(runs, accuracies, strict=True):
-        run.write_result({"accuracy": {"test": accuracy}})
-    study = store.Study("study-1", "Study", store.REPEATS, 1.0, tuple(run.id for run in runs))
-    store.write_study(workspace, study)
-    test = answer("resume", "study-1")[1]["test"]
-    assert test["runs"] == 2
-    assert test["accuracy"] == pytest.approx(0.85)
-    assert test["spread"] == pytest.approx(0.0707, abs=1e-4)
+def test_finished_repeats_are_answered_with_mean_spread_and_pooled_figure(answer, workspace):
+    study = made_repeats(workspace, "Folds", 1)
+    test = answer("resume", study.id)[1]["test"]
+    tables = [store.open_run(workspace, run).predictions().query("part == 'test'") for run in study.runs]
+    reached = [share_right(table) for table in tables]
+    assert test["runs"] == 3
+    assert test["accuracy"] == pytest.approx(statistics.fmean(reached))
+    assert test["spread"] == pytest.approx(statistics.stdev(reached))
+    assert test["pooled"][0]["accuracy"]["value"] == pytest.approx(share_right(pd.concat(tables)))
+    assert test["measures"]["accuracy"]["highest"] == pytest.approx(max(reached))
+
+
+def share_right(table: pd.DataFrame) -> float:
+    scores = table.filter(like="score_")
+    return float((scores.idxmax(axis=1).str.removeprefix("score_") == table["label"]).mean())
 
 
 def test_a_run_is_shown_with_its_sensitivity_per_class(answer, workspace):
@@ -194,6 +200,47 @@ def test_all_runs_of_a_study_are_compared(answer, workspace):
     runs = course_like_runs(workspace, 3)
     store.write_study(workspace, store.Study("study-1", "Study", "", 1.0, tuple(run.id for run in runs)))
     assert len(answer("compare", "--study", "study-1")[1]["groups"][0]["table"]) >= 3
+
+
+def test_studies_of_folds_are_compared_with_each_other_and_run_by_run(answer, workspace):
+    studies = [made_repeats(workspace, name, skill) for name, skill in (("Good", 3), ("Poor", 0.5))]
+    code, compared = answer("compare", "--study", studies[0].id, "--study", studies[1].id)
+    assert code == 0
+    assert [one["name"] for one in compared["repeats"]["studies"]] == ["Good", "Poor"]
+    (pair,) = compared["repeats"]["pairs"]
+    assert (pair["test"], pair["runs"]) == ("corrected resampled t-test", 3)
+    assert pair["p"] < 0.05 and pair["mean"] > 0
+    assert compared["repeats"]["summary"][0].startswith("Good is ahead of Poor by")
+    assert len(compared["groups"]) == 3
+
+
+def test_the_comparison_of_studies_is_printed(workspace, capsys):
+    studies = [made_repeats(workspace, name, skill) for name, skill in (("Good", 3), ("Poor", 0.5))]
+    assert cli.main(["compare", "--study", studies[0].id, "--study", studies[1].id]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Good is ahead of Poor by")
+    assert "--- run by run ---" in printed
+
+
+def test_a_study_of_which_a_run_was_deleted_or_failed_is_compared_without_it(answer, workspace):
+    study = made_repeats(workspace, "Good", 2, folds=4, ended=3)
+    jobs.delete(store.open_run(workspace, study.runs[0]))
+    code, compared = answer("compare", "--study", study.id)
+    assert code == 0
+    one = compared["repeats"]["studies"][0]
+    assert (len(one["runs"]), one["planned"], one["pooled"]) == (2, 4, [])
+    assert one["remarks"] == ["Good, fold 4, seed 0 has no result", "1 run deleted or damaged"]
+
+
+def test_a_study_without_a_finished_run_cannot_be_compared(answer, workspace):
+    study = made_repeats(workspace, "Good", 2, ended=0)
+    assert answer("compare", "--study", study.id) == (1, {"error": "No finished run in Good."})
+
+
+def test_a_study_of_unlike_trainings_has_no_repeats(answer, workspace):
+    runs = course_like_runs(workspace, 2)
+    store.write_study(workspace, store.Study("study-1", "Study", "", 1.0, tuple(run.id for run in runs)))
+    assert "repeats" not in answer("compare", "--study", "study-1")[1]
 
 
 def test_the_cache_is_told_per_kind_with_its_limit(answer, dataset, workspace, monkeypatch):

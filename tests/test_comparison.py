@@ -147,29 +147,6 @@ def test_the_paired_interval_holds_the_true_difference_as_often_as_it_says(monke
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
 
 
-def test_fold_differences_are_tested_with_the_variance_corrected_for_shared_films():
-    values = [0.02, 0.03, 0.01, 0.04, 0.02]
-    found = comparison.over_folds(values, trained=800, tested=200)
-    error = np.std(values, ddof=1) * math.sqrt(1 / 5 + 0.25)
-    assert found.p == pytest.approx(2 * stats.t.sf(np.mean(values) / error, 4), abs=EXACT)
-    low, high = stats.t.interval(0.95, 4, np.mean(values), error)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=EXACT)
-
-
-def test_the_corrected_test_is_more_careful_than_one_that_takes_folds_for_independent():
-    values = [0.02, 0.03, 0.01, 0.04, 0.02]
-    assert comparison.over_folds(values, 800, 200).p > stats.ttest_1samp(values, 0).pvalue
-
-
-def test_folds_that_never_differ_have_a_p_of_one():
-    assert comparison.over_folds([0.0, 0.0, 0.0], 800, 200).p == 1.0
-
-
-def test_one_fold_has_no_spread():
-    with pytest.raises(ValueError, match="two values at least"):
-        comparison.over_folds([0.9], 800, 200)
-
-
 def test_runs_with_other_test_films_are_not_comparable():
     one, other = assess(wrong_at()), assess(wrong_at().assign(image_id=lambda t: "x" + t["image_id"]))
     assert not comparison.comparable(one, other)

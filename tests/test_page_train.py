@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from made_runs import all_parts, made_run
+from made_runs import all_parts, made_repeats, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -303,11 +303,22 @@ def test_a_study_resumes_the_runs_that_ended_early(workspace):
     assert [run.status().state for run in runs] == [store.COMPLETED, store.QUEUED]
 
 
-def test_finished_repeats_tell_their_mean_and_spread(workspace):
-    runs = [ended(workspace, store.COMPLETED, f"Fold {number}") for number in (1, 2)]
-    study = Study("study-1", "Folds", store.REPEATS, 1.0, tuple(run.id for run in runs))
-    store.write_study(workspace, study)
-    assert "Mean test accuracy 83.3 %, spread 0.0 % over 2 runs" in words(at(STUDIES))
+def test_finished_repeats_tell_their_mean_spread_and_pooled_figure(workspace):
+    made_repeats(workspace, "Folds", 9)
+    told = words(at(STUDIES))
+    assert "Test accuracy 100.0 % on average, spread 0.0 points, 100.0 % to 100.0 % over 3 folds" in told
+    assert "all folds together 100.0 % [95.9, 100.0] of 90 films" in told
+
+
+def test_repeats_of_which_one_has_ended_tell_no_mean_yet(workspace):
+    made_repeats(workspace, "Folds", 9, ended=1)
+    assert "on average" not in words(at(STUDIES))
+
+
+def test_a_damaged_run_among_repeats_does_not_break_the_page(workspace):
+    study = made_repeats(workspace, "Folds", 9)
+    store.open_run(workspace, study.runs[0]).predictions_path.write_bytes(b"?")
+    assert "over 2 folds" in words(at(STUDIES))
 
 
 def test_a_study_can_be_dissolved_and_leaves_its_runs(workspace):

@@ -90,6 +90,15 @@ METHODS = (
 )
 
 
+def remember(name: str, value: str) -> None:
+    """Write a choice into the address, so that the address opens the same view again."""
+    st.session_state[f"compare_{name}_asked"] = value
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+
+
 def load(runs: Iterable[Run], names: Iterable[str]) -> tuple[list[Candidate], list[BrokenRun]]:
     """The runs as candidates, and those whose files cannot be used, with the reason."""
     loaded, broken = [], []

@@ -5,13 +5,14 @@ import contextlib
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import live, shell
+from app_pages.components import live, repeating, shell
 from covid_core import presets, report
 from covid_core.backbones import backbone_named
 from covid_core.data.dataset import Dataset
 from covid_core.errors import JobRefused
+from covid_core.evaluation import repeats_wording
 from covid_core.formatting import count, plural, share
-from covid_core.runs import candidates, jobs, store
+from covid_core.runs import jobs, store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
 
@@ -126,10 +127,18 @@ def _study(study: Study, members: list[live.Seen]) -> None:
             _actions(study, members)
         if members:
             st.progress(finished / len(members))
-            repeats = candidates.repeats(one.run for one in members) if study.is_repeats else None
-            if repeats is not None:
-                st.markdown(f"Mean {repeats}. Folds share training films: the spread is no error of the mean.")
+            if study.is_repeats:
+                with shell.told():
+                    _repeats(study, members)
             st.dataframe(_table(members), hide_index=True, width="stretch", alt=f"Runs of the study {study.name}")
+
+
+def _repeats(study: Study, members: list[live.Seen]) -> None:
+    """Mean, spread and the pooled figure, from two finished runs on."""
+    given = repeating.compared([(study, [one.run for one in members])])
+    if given.spreads and given.spreads[0]["accuracy"].count > 1:
+        line = repeats_wording.study_line(given.studies[0], given.spreads[0]["accuracy"], given.pooled[0])
+        st.markdown(f"{line[0].upper()}{line[1:]}. Runs share films: the spread is no error of the mean.")
 
 
 def _in_words(study: Study, members: list[live.Seen]) -> str:

@@ -157,13 +157,16 @@ class Assessment:
         return self.accuracy["validation"]
 
 
-def assess(table: pd.DataFrame, films_of: str = "", groups: pd.Series | None = None) -> Assessment:
+def assess(
+    table: pd.DataFrame, films_of: str = "", groups: pd.Series | None = None, intervals: bool = True
+) -> Assessment:
     """Measure one prediction table.
 
     Args:
         table: see ``covid_core.evaluation``.
         films_of: names the films that its ids stand for (a data set's version).
         groups: which films belong together, by image id; None: none do.
+        intervals: whether films are drawn again for the measures of ``tested`` that are no shares, which takes long.
     """
     table = table.sort_values("image_id", kind="stable")
     parts = {part: metrics.answers(table, part) for part in PARTS}
@@ -176,7 +179,7 @@ def assess(table: pd.DataFrame, films_of: str = "", groups: pd.Series | None = N
         accuracy={part: metrics.accuracy(given) for part, given in parts.items()},
         majority=majority,
         majority_label=test.classes[int(np.argmax(test.films))] if test.n else "",
-        tested=measured(test, together),
+        tested=measured(test, together, intervals),
         right=test.right,
         strata=test.y_true,
         groups=together,

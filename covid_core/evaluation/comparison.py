@@ -125,44 +125,6 @@ def _bounds(right: np.ndarray, like: Assessment) -> tuple[np.ndarray, np.ndarray
     return low, high
 
 
-@dataclass(frozen=True)
-class Repeated:
-    """A mean over repeats of a training, or of the difference of two, with an interval that does not take repeats for
-    independent: ``spread`` is their standard deviation (n - 1), ``p`` that of a mean of 0."""
-
-    mean: float
-    spread: float
-    low: float
-    high: float
-    p: float
-    count: int
-
-
-def over_folds(values: Sequence[float], trained: float, tested: float) -> Repeated:
-    """The corrected resampled t-test over folds or random splits.
-
-    Folds share training films, so their values vary less than those of independent trials would; the variance of the
-    mean is taken as (1/k + tested/trained) times that of the values. Source: Nadeau and Bengio, Machine Learning 52
-    (2003) 239-281.
-
-    Args:
-        values: one accuracy, or one difference of two, per fold.
-        trained: films that each was trained on.
-        tested: films that each was tested on.
-
-    Raises ValueError for fewer than two values.
-    """
-    from scipy.special import stdtr, stdtrit
-
-    if len(values) < 2:
-        raise ValueError("over_folds() needs two values at least")
-    mean, spread, freedom = float(np.mean(values)), float(np.std(values, ddof=1)), len(values) - 1
-    error = spread * math.sqrt(1 / len(values) + tested / trained)
-    half = float(stdtrit(freedom, 0.975)) * error
-    p = float(2 * stdtr(freedom, -abs(mean) / error)) if error else float(mean == 0)
-    return Repeated(mean, spread, mean - half, mean + half, p, len(values))
-
-
 def comparable(first: Assessment, second: Assessment) -> bool:
     """Whether two runs were tested on the same films with the same labels, and may be ranked together."""
     return first.test_films == second.test_films

@@ -1,20 +1,21 @@
 """From run folders to a comparison: what a run's record adds to what its prediction table says."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from covid_core.errors import DataError
+from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation import calibration as calibrating
+from covid_core.evaluation import repeats as repeated
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.repeats import Repeat, Repeats
 from covid_core.formatting import count, plural, share
-from covid_core.runs.store import Run
+from covid_core.runs.store import Run, Study
 
 FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
 STOPPED_EARLY = "stopped before its end"
@@ -52,12 +53,17 @@ def calibration(run: Run) -> dict[str, float] | None:
         return None
 
 
-def films_in_words(run: Run) -> str:
-    """Which films a run was tested on, as far as its record tells: what differs where runs cannot be compared."""
+def films_in_words(run: Run, of_study: bool = False) -> str:
+    """Which films a run was tested on, as far as its record tells: what differs where runs cannot be compared.
+
+    ``of_study``: which films all folds of its study were tested on.
+    """
     split = run.spec.split
     drawn = f", {count(split.films_per_class)} per class" if split.films_per_class else ""
     if split.method == "by_source":
         how = f"held-out {plural(len(split.held_out), 'source')} {', '.join(split.held_out)}"
+    elif split.folds > 1 and of_study:
+        how = f"{split.folds} folds"
     elif split.folds > 1:
         how = f"fold {split.fold + 1} of {split.folds}"
     else:
@@ -110,27 +116,44 @@ def waited_seconds(run: Run) -> float:
     return math.nan if run.result.get("taken_over_from") or not seconds else float(sum(seconds.values()))
 
 
-@dataclass(frozen=True)
-class Repeats:
-    """Test accuracy of one training repeated: mean and standard deviation (n - 1) over ``count`` finished runs.
+def repeat(run: Run) -> Repeat:
+    """A finished run of a study of repeats, measured without intervals. Raises RunDamaged or DataError."""
+    found = assessment.assess(run.predictions(), run.record["dataset"]["version"], run.groups(), intervals=False)
+    return Repeat(run.id, run.name, run.spec.split.fold, run.spec.seed, found)
 
-    Folds share training films, so the deviation is a description, not an error of the mean.
+
+def repeats(
+    studies: Sequence[tuple[Study, Sequence[Run]]], read: Callable[[Run], Repeat] = repeat
+) -> repeated.Comparison:
+    """Studies of repeats side by side.
+
+    Args:
+        studies: each with those of its runs that can be opened; what is left out of them stands in the remarks.
+        read: measures one run, or remembers what it measured.
     """
-
-    mean: float
-    spread: float
-    count: int
-
-    def __str__(self) -> str:
-        return f"test accuracy {share(self.mean)}, spread {share(self.spread)} over {plural(self.count, 'run')}"
+    names = unique_names([study for study, _ in studies])
+    given = zip(studies, names, strict=True)
+    return repeated.compare([_repeats(study, name, runs, read) for (study, runs), name in given])
 
 
-def repeats(runs: Iterable[Run]) -> Repeats | None:
-    """Mean and spread of the runs that have a result; None with fewer than two."""
-    values = [run.accuracy("test") for run in runs if run.result]
-    if len(values) < 2:
-        return None
-    return Repeats(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run], Repeat]) -> Repeats:
+    found, remarks = [], []
+    for run in runs:
+        if not run.result:
+            remarks.append(f"{run.name} has no result")
+            continue
+        try:
+            found.append(read(run))
+        except CovidCoreError as error:
+            remarks.append(f"{run.name} is left out: {error}".rstrip("."))
+            continue
+        if run.result.get("stopped"):
+            remarks.append(f"{run.name}: {STOPPED_EARLY}")
+    if len(runs) < len(study.runs):
+        remarks.append(f"{plural(len(study.runs) - len(runs), 'run')} deleted or damaged")
+    folds = max((run.spec.split.folds for run in runs), default=1)
+    films = films_in_words(runs[0], of_study=True) if runs else ""
+    return Repeats(study.id, name, folds, films, tuple(found), len(study.runs), tuple(remarks))
 
 
 def sensitivities(run: Run) -> dict[str, float]:
@@ -164,7 +187,7 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def unique_names(runs: Sequence[Run]) -> list[str]:
-    """The runs' names, with the id added where several share one."""
+def unique_names(runs: Sequence[Run | Study]) -> list[str]:
+    """The names of runs or studies, with the id added where several share one."""
     names = [run.name for run in runs]
     return [f"{run.name} ({run.id})" if names.count(run.name) > 1 else run.name for run in runs]

@@ -1,0 +1,464 @@
+"""One training repeated over folds or with several seeds: what the runs say together, and how two studies differ.
+
+Repeats are no independent trials, and which kind they are decides what may be said:
+
+- *Folds* are tested on different films, but their training films overlap. A mean over folds is tested with the
+  corrected resampled t-test (``dependent.over_folds``); where a fold has several seeds, its value is their mean,
+  because the seeds of a fold share all their films.
+- *Seeds on one split* share training films and test films, so that correction has no meaning for them. They are to the
+  test films what several readers are to the cases of a reading study, and are tested in the same way
+  (``dependent.over_seeds``). The split itself was not varied: other training films might say otherwise, and nothing
+  here can tell.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from covid_core.evaluation import metrics, resampling
+from covid_core.evaluation.assessment import ALPHA, Assessment
+from covid_core.evaluation.comparison import holm
+from covid_core.evaluation.dependent import Repeated, over_folds, over_seeds
+from covid_core.evaluation.metrics import Measure
+from covid_core.formatting import plural
+
+FOLDS, SEEDS = "folds", "seeds"
+TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and films"}
+OVERALL = ("accuracy", "balanced_accuracy", "macro_auroc")  # measures that are summed up, beside each sensitivity
+SENSITIVITY = "sensitivity "  # before the class, in names of measures
+
+
+# One study
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A run of a study of repeats. ``fold`` counts from 0; ``assessment`` needs no intervals."""
+
+    id: str
+    name: str
+    fold: int
+    seed: int
+    assessment: Assessment = field(repr=False)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.fold, self.seed
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The finished runs of a study of repeats, of ``planned`` in all.
+
+    ``folds`` is 1 where all runs share one split. ``films`` says in words which films the study is about, ``remarks``
+    what is to be known of its runs: which are left out, and why.
+    """
+
+    id: str
+    name: str
+    folds: int
+    films: str
+    runs: tuple[Repeat, ...]
+    planned: int
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def varied(self) -> str:
+        """What makes its runs differ and is tested over: FOLDS or SEEDS."""
+        return FOLDS if self.folds > 1 else SEEDS
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({run.seed for run in self.runs}))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.runs[0].assessment.classes if self.runs else ()
+
+    @property
+    def made_of(self) -> str:
+        """``5 folds``, ``3 seeds``, ``5 folds x 2 seeds``."""
+        folds = [plural(len({run.fold for run in self.runs}), "fold")] if self.folds > 1 else []
+        seeds = [plural(len(self.seeds), "seed")] if self.folds == 1 or len(self.seeds) > 1 else []
+        return " x ".join(folds + seeds)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A measure over the runs of a study: mean, standard deviation (n - 1; nan for one run), lowest and highest value.
+
+    ``count`` runs are in it: those for which it is defined.
+    """
+
+    mean: float
+    spread: float
+    lowest: float
+    highest: float
+    count: int
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Sum up the values that are numbers."""
+    known = np.array([value for value in values if not math.isnan(value)])
+    if not len(known):
+        return Spread(math.nan, math.nan, math.nan, math.nan, 0)
+    deviation = float(known.std(ddof=1)) if len(known) > 1 else math.nan
+    return Spread(float(known.mean()), deviation, float(known.min()), float(known.max()), len(known))
+
+
+def value(run: Repeat, measure: str) -> float:
+    """A measure of one run on its test films, by the names of ``measures``; nan where it is undefined."""
+    tested = run.assessment.tested
+    if measure.startswith(SENSITIVITY):
+        return tested.per_class[measure.removeprefix(SENSITIVITY)]["sensitivity"].value
+    return tested.overall[measure].value
+
+
+def measures(study: Repeats) -> tuple[str, ...]:
+    """Names of the measures that are summed up for a study."""
+    return *OVERALL, *(SENSITIVITY + label for label in study.classes)
+
+
+def spreads(study: Repeats) -> dict[str, Spread]:
+    """Every measure over the runs of a study."""
+    return {name: spread(value(run, name) for run in study.runs) for name in measures(study)}
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """All folds of one seed together: every film is tested once, by the model that was not trained on it.
+
+    Accuracy with a Wilson interval or, where films belong together, one by drawing groups again (``method``), and the
+    sensitivity of each class. Scores of different models are no common scale, so no measure of scores is pooled.
+    """
+
+    seed: int
+    accuracy: Measure
+    sensitivity: dict[str, Measure]
+    method: str
+
+
+def pooled(study: Repeats) -> tuple[Pooled, ...]:
+    """The pooled figure of every seed of which all folds are there; none for seeds on one split."""
+    found = []
+    for seed in study.seeds if study.folds > 1 else ():
+        runs = {run.fold: run.assessment for run in study.runs if run.seed == seed}
+        if set(runs) == set(range(study.folds)):
+            found.append(_pooled(seed, [runs[fold] for fold in range(study.folds)]))
+    return tuple(found)
+
+
+def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
+    right = np.concatenate([one.right for one in folds])
+    strata = np.concatenate([one.strata for one in folds])
+    accuracy, method = metrics.wilson(int(right.sum()), len(right)), "Wilson"
+    groups = _pooled_groups(folds)
+    if groups is not None:
+        drawn = resampling.replicates(
+            lambda some: {"accuracy": right.astype(float) @ some.times / some.times.sum(axis=0)}, strata, groups
+        )
+        low, high = map(float, resampling.interval(drawn["accuracy"]))
+        accuracy, method = replace(accuracy, low=low, high=high), "bootstrap of groups"
+    sensitivity = {
+        label: metrics.wilson(int(right[strata == k].sum()), int((strata == k).sum()), f"no film is {label}")
+        for k, label in enumerate(folds[0].classes)
+    }
+    return Pooled(seed, accuracy, sensitivity, method)
+
+
+def _pooled_groups(folds: Sequence[Assessment]) -> np.ndarray | None:
+    """Numbers of the groups over all folds, which no group crosses; None where no two films share one."""
+    if all(one.groups is None for one in folds):
+        return None
+    found, used = [], 0
+    for one in folds:
+        own = np.arange(len(one.right)) if one.groups is None else one.groups
+        found.append(own + used)
+        used += len(own)
+    return np.concatenate(found)
+
+
+# Tests
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Whether a mean over repeats is more than chance.
+
+    ``varied`` is FOLDS or SEEDS, which decides the test (TESTS). ``found`` is None where nothing can be tested, for
+    ``reason``; a reason beside a result says why it has no p. ``runs`` counts the runs of each study that are in it,
+    ``p_holm`` is corrected for all pairs that were compared.
+    """
+
+    varied: str
+    found: Repeated | None
+    reason: str = ""
+    runs: int = 0
+    p_holm: float = math.nan
+
+    @property
+    def could_be_chance(self) -> bool:
+        """Of a pair: after Holm's correction."""
+        return not self.p_holm <= ALPHA
+
+    @property
+    def is_above(self) -> bool:
+        """Of one study against the majority class: one-sided."""
+        return self.found is not None and self.found.p_above <= ALPHA
+
+
+def above_majority(study: Repeats) -> Tested:
+    """By how much a study's accuracy is above always answering the largest class of the test films, run by run.
+
+    Which class is the largest is read off the test films themselves, so the figure to beat is as high as can be.
+    """
+    gains = {run.key: run.assessment.right.astype(float) - _is_largest(run.assessment) for run in study.runs}
+    return _tested(study, {run.key: run.assessment for run in study.runs}, gains)
+
+
+def _is_largest(given: Assessment) -> np.ndarray:
+    return given.strata == (given.classes.index(given.majority_label) if given.majority_label else -1)
+
+
+def difference(first: Repeats, second: Repeats) -> Tested:
+    """Accuracy of the first study less that of the second, over the runs of equal fold, seed and test films."""
+    mine, others = ({run.key: run.assessment for run in study.runs} for study in (first, second))
+    common = [key for key in mine if key in others and mine[key].test_films == others[key].test_films]
+    if not common or first.folds != second.folds:
+        return Tested(first.varied, None, _unlike(first, second))
+    gains = {key: mine[key].right.astype(float) - others[key].right for key in common}
+    smaller = {key: min(mine[key], others[key], key=_trained) for key in common}
+    return _tested(first, smaller, gains, "in both studies")
+
+
+def _trained(given: Assessment) -> int:
+    return given.accuracy["train"].n
+
+
+def _tested(
+    study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[tuple[int, int], np.ndarray], where: str = ""
+) -> Tested:
+    """The test that fits what the study varied. ``gains`` holds (films,) per fold and seed."""
+    keys, varied = sorted(gains), study.varied
+    repeats = {key[0 if varied == FOLDS else 1] for key in keys}
+    if len(repeats) < 2:
+        number = f"only one {varied[:-1]}" if repeats else f"no {varied[:-1]}"
+        words = " ".join([f"{number} is finished", *([where] if where else [])])
+        return Tested(varied, None, f"{words}, and a spread needs two", len(keys))
+    if any(not len(gains[key]) or not _trained(of[key]) for key in keys):
+        return Tested(varied, None, "a run has no films to train or test on", len(keys))
+    if varied == FOLDS:
+        values = [np.mean([gains[key].mean() for key in keys if key[0] == fold]) for fold in sorted(repeats)]
+        trained = np.mean([_trained(of[key]) for key in keys])
+        found = over_folds(values, float(trained), float(np.mean([len(gains[key]) for key in keys])))
+    else:
+        groups = of[keys[0]].groups
+        if len(gains[keys[0]] if groups is None else np.unique(groups)) < 2:
+            return Tested(varied, None, "there is one test film only", len(keys))
+        found = over_seeds(np.stack([gains[key] for key in keys]), groups)
+    reason = f"all {varied} differ by exactly the same, so no spread tells what chance does"
+    return Tested(varied, found, reason if math.isnan(found.p) else "", len(keys))
+
+
+def _unlike(first: Repeats, second: Repeats) -> str:
+    """Why no run of one study has its like in the other, naming what differs."""
+    empty = [study.name for study in (first, second) if not study.runs]
+    if empty:
+        return f"no finished run in {' and '.join(empty)}"
+    if set(first.classes) != set(second.classes):
+        return _other("classes", first, second, ", ".join(first.classes), ", ".join(second.classes))
+    if first.folds != second.folds:
+        return _other("folds", first, second, _dealt(first.folds), _dealt(second.folds))
+    if first.films != second.films:
+        return _other("test films", first, second, first.films, second.films)
+    if not set(first.seeds) & set(second.seeds):
+        return _other("seeds of training", first, second, *(", ".join(map(str, one.seeds)) for one in (first, second)))
+    if {run.key for run in first.runs} & {run.key for run in second.runs}:
+        return "other test films: the films or labels of the data set were changed in between"
+    return "no fold and seed is finished in both studies"
+
+
+def _other(what: str, first: Repeats, second: Repeats, mine: str, other: str) -> str:
+    return f"other {what}: {mine} ({first.name}) against {other} ({second.name})"
+
+
+def _dealt(folds: int) -> str:
+    return plural(folds, "fold") if folds > 1 else "one split for all seeds"
+
+
+# Several studies
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Studies of repeats side by side, the highest mean accuracy first, and every pair of them by positions."""
+
+    studies: tuple[Repeats, ...]
+    spreads: tuple[dict[str, Spread], ...]
+    pooled: tuple[tuple[Pooled, ...], ...]
+    majority: tuple[Tested, ...]
+    pairs: dict[tuple[int, int], Tested]
+
+    @property
+    def compared(self) -> int:
+        """Pairs that could be tested: Holm's correction is for so many."""
+        return sum(not math.isnan(pair.p_holm) for pair in self.pairs.values())
+
+
+def compare(studies: Sequence[Repeats]) -> Comparison:
+    """Sum up every study and test every pair, with Holm's correction for all pairs that can be tested."""
+    order = sorted(studies, key=lambda study: (-_mean_accuracy(study), study.name))
+    pairs = {at: difference(order[at[0]], order[at[1]]) for at in combinations(range(len(order)), 2)}
+    tested = [at for at, pair in pairs.items() if pair.found is not None and not math.isnan(pair.found.p)]
+    corrected = holm(np.array([pairs[at].found.p for at in tested]))
+    pairs |= {at: replace(pairs[at], p_holm=float(p)) for at, p in zip(tested, corrected, strict=True)}
+    return Comparison(
+        tuple(order),
+        tuple(map(spreads, order)),
+        tuple(map(pooled, order)),
+        tuple(map(above_majority, order)),
+        pairs,
+    )
+
+
+def _mean_accuracy(study: Repeats) -> float:
+    mean = spread(value(run, "accuracy") for run in study.runs).mean
+    return -1.0 if math.isnan(mean) else mean
+
+
+SPREAD_COLUMNS = ("study", "measure", "mean", "spread", "lowest", "highest", "count")
+RUN_COLUMNS = ("study", "run", "fold", "seed", "films", "measure", "value")
+STUDY_COLUMNS = (
+    "study",
+    "made_of",
+    "runs",
+    "planned",
+    *SPREAD_COLUMNS[2:6],
+    "pooled",
+    "pooled_low",
+    "pooled_high",
+    "pooled_films",
+    "above_majority",
+    "above_low",
+    "above_high",
+    "p_above",
+)
+PAIR_COLUMNS = ("first", "second", "runs", "varied", "difference", "low", "high", "spread", "p", "p_holm", "reason")
+
+
+def study_table(given: Comparison) -> pd.DataFrame:
+    """One row per study, columns STUDY_COLUMNS: accuracy over its runs, all folds together, against the majority class.
+
+    ``pooled`` is the mean over seeds; it has bounds where there is one seed. nan where something is undefined.
+    """
+    rows = []
+    for study, found, together, above in zip(given.studies, given.spreads, given.pooled, given.majority, strict=True):
+        accuracy = vars(found["accuracy"])
+        row = {"study": study.name, "made_of": study.made_of, "runs": len(study.runs), "planned": study.planned}
+        rows.append({**row, **accuracy, **_pooled_columns(together), **_above_columns(above)})
+    return pd.DataFrame(rows, columns=list(STUDY_COLUMNS))
+
+
+def _pooled_columns(together: Sequence[Pooled]) -> dict[str, float]:
+    if not together:
+        return {}
+    one = together[0].accuracy
+    bounds = {"pooled_low": one.low, "pooled_high": one.high} if len(together) == 1 else {}
+    return {"pooled": float(np.mean([each.accuracy.value for each in together])), "pooled_films": one.n, **bounds}
+
+
+def _above_columns(above: Tested) -> dict[str, float]:
+    if above.found is None:
+        return {}
+    found = above.found
+    return {"above_majority": found.mean, "above_low": found.low, "above_high": found.high, "p_above": found.p_above}
+
+
+def spread_table(given: Comparison) -> pd.DataFrame:
+    """One row per study and measure, columns SPREAD_COLUMNS."""
+    rows = [
+        {"study": study.name, "measure": name, **vars(one)}
+        for study, found in zip(given.studies, given.spreads, strict=True)
+        for name, one in found.items()
+    ]
+    return pd.DataFrame(rows, columns=list(SPREAD_COLUMNS))
+
+
+def run_table(given: Comparison, measure: str) -> pd.DataFrame:
+    """One row per run with its value of a measure, columns RUN_COLUMNS; studies that lack the measure are left out.
+
+    Runs with equal ``films`` were tested on the same ones.
+    """
+    rows = [
+        {"study": study.name, "run": run.name, "fold": run.fold, "seed": run.seed}
+        | {"films": run.assessment.test_films, "measure": measure, "value": value(run, measure)}
+        for study in given.studies
+        if measure in measures(study)
+        for run in study.runs
+    ]
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+
+
+def pair_table(given: Comparison) -> pd.DataFrame:
+    """One row per pair of studies, the one with the higher mean first, columns PAIR_COLUMNS."""
+    rows = []
+    for (i, j), pair in given.pairs.items():
+        row = {"first": given.studies[i].name, "second": given.studies[j].name, "runs": pair.runs}
+        row |= {"varied": pair.varied, "reason": pair.reason, "p_holm": pair.p_holm}
+        if pair.found is not None:
+            found = pair.found
+            row |= {"difference": found.mean, "low": found.low, "high": found.high}
+            row |= {"spread": found.spread, "p": found.p}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+
+
+def as_answer(given: Comparison) -> dict[str, object]:
+    """All of it as plain dictionaries, for the command line."""
+    studies = []
+    for study, found, together, above in zip(given.studies, given.spreads, given.pooled, given.majority, strict=True):
+        studies.append(
+            {
+                "study": study.id,
+                "name": study.name,
+                "films": study.films,
+                "varied": study.varied,
+                "folds": study.folds,
+                "seeds": study.seeds,
+                "planned": study.planned,
+                "remarks": study.remarks,
+                "runs": [_run_answer(study, run) for run in study.runs],
+                "measures": {name: vars(one) for name, one in found.items()},
+                "pooled": [_pooled_answer(one) for one in together],
+                "above_majority": _tested_answer(above) | _one_sided(above),
+            }
+        )
+    pairs = [
+        {"first": given.studies[i].id, "second": given.studies[j].id, "p_holm": pair.p_holm, **_tested_answer(pair)}
+        for (i, j), pair in given.pairs.items()
+    ]
+    return {"studies": studies, "pairs": pairs}
+
+
+def _run_answer(study: Repeats, run: Repeat) -> dict[str, object]:
+    figures = {name: value(run, name) for name in measures(study)}
+    sizes = {"trained": _trained(run.assessment), "tested": run.assessment.test.n}
+    return {"run": run.id, "name": run.name, "fold": run.fold, "seed": run.seed, **sizes, "measures": figures}
+
+
+def _pooled_answer(one: Pooled) -> dict[str, object]:
+    sensitivity = {label: vars(found) for label, found in one.sensitivity.items()}
+    return {"seed": one.seed, "accuracy": vars(one.accuracy), "method": one.method, "sensitivity": sensitivity}
+
+
+def _tested_answer(tested: Tested) -> dict[str, object]:
+    found = {} if tested.found is None else vars(tested.found)
+    return {"test": TESTS[tested.varied], "runs": tested.runs, "reason": tested.reason, **found}
+
+
+def _one_sided(tested: Tested) -> dict[str, float]:
+    return {} if tested.found is None else {"p_above": tested.found.p_above}
