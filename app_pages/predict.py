@@ -1,4 +1,4 @@
-"""This film: score per class, where the model looked, and what was done to the picture."""
+"""This film: probability or score per class, where the model looked, and what was done to the picture."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import films, predictors, shell
+from app_pages.components import films, predictors, scales, shell
 from app_pages.components.films import Given
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import LARGEST_FILE, fitted, png_bytes
@@ -24,10 +24,6 @@ CHOSEN = "predict_runs"
 REFUSED_SHOWN = 5  # files that cannot be read, each in a box of its own
 MOST_RUNS = 8  # asked at once: more bars than that nobody reads
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
-NOT_CALIBRATED = (
-    "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
-    "disease: it is not calibrated, and it is high for pictures that are no chest film at all."
-)
 
 
 def page() -> None:
@@ -90,7 +86,7 @@ def validations_choice(runs: list[Run]) -> Run:
     """The run with the highest validation accuracy among those on the newest run's data set and split."""
     newest = runs[0]
     rivals = [run for run in runs if same_films(run, newest)]
-    return max(rivals, key=lambda run: (not math.isnan(run.accuracy("validation")), run.accuracy("validation")))
+    return max(rivals, key=lambda run: (not math.isnan(run.selection_accuracy), run.selection_accuracy))
 
 
 def same_films(one: Run, other: Run) -> bool:
@@ -199,7 +195,7 @@ def pick_from_table(runs: list[Run], given: list[Given], said: films.Said) -> Gi
 
 
 def answer_table(runs: list[Run], given: list[Given], said: films.Said) -> pd.DataFrame:
-    """One row per film: the predicted class and its score for every run."""
+    """One row per film: the predicted class and its numbers for every run."""
     names = unique_names(runs)
     rows = []
     for film in given:
@@ -207,6 +203,8 @@ def answer_table(runs: list[Run], given: list[Given], said: films.Said) -> pd.Da
         row = {"File": film.name}
         for name, prediction in zip(names, of_film, strict=True):
             row[name] = prediction.predicted
+            if prediction.is_calibrated:
+                row[f"{name}, probability"] = share(float(prediction.probabilities.max()))
             row[f"{name}, score"] = share(float(prediction.scores.max()))
         row["Agreement"] = "all agree" if len({p.predicted for p in of_film}) == 1 else "they differ"
         rows.append(row)
@@ -266,25 +264,23 @@ def trained_on(runs: list[Run], film: Given) -> str:
 def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
     """The answer in a sentence."""
     if len(runs) == 1:
-        prediction = said[runs[0].id]
-        top = share(float(prediction.scores.max()))
-        return f"**{shell.plain(prediction.predicted)}** has the highest score: {top}. A score, not a probability."
+        return scales.headline(said[runs[0].id])
     predicted = {said[run.id].predicted for run in runs}
     if len(predicted) == 1:
         all_of_them = "Both" if len(runs) == 2 else f"All {len(runs)}"
-        return f"{all_of_them} runs give **{shell.plain(predicted.pop())}** the highest score."
+        return f"{all_of_them} runs say **{shell.plain(predicted.pop())}**."
     names = map(shell.plain, unique_names(runs))
     parts = [f"{name} says {shell.plain(said[run.id].predicted)}" for name, run in zip(names, runs, strict=True)]
     return "The runs differ: " + ", ".join(parts) + "."
 
 
 def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
-    """Scores per class, for every run."""
-    names = unique_names(runs)
+    """Probabilities or scores per class for every run, and which of the two they are."""
+    given = {name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)}
     classes = list(dict.fromkeys(label for run in runs for label in run.classes))
-    scores = {name: said[run.id].as_dict() for name, run in zip(names, runs, strict=True)}
-    shell.chart(score_bars(scores, classes), "scores")
-    st.caption(NOT_CALIBRATED)
+    bars = {scales.labelled(name, one): one.by_class(one.best_known) for name, one in given.items()}
+    shell.chart(score_bars(bars, classes), "scores")
+    scales.explain(runs, given)
 
 
 def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, str]:

@@ -215,9 +215,10 @@ def ranking(candidates: Sequence[Candidate]) -> Ranking:
 
 
 def chosen_by_validation(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate with the highest validation accuracy, which is the one to choose; None where none has any."""
-    defined = [c for c in candidates if c.assessment.validation.is_defined]
-    return max(defined, key=lambda c: c.assessment.validation.value, default=None)
+    """The candidate with the highest accuracy on the validation films that choose, which is the one to choose; None
+    where none has any."""
+    defined = [c for c in candidates if c.assessment.selection.is_defined]
+    return max(defined, key=lambda c: c.assessment.selection.value, default=None)
 
 
 def _or_worst(measure: Measure) -> float:

@@ -89,9 +89,10 @@ def _validation_sentence(order: Sequence[Candidate]) -> str:
     if chosen is None or len(order) == 1 or not beats_majority(order[0].assessment):
         return ""
     found = chosen.assessment
+    by = f" on the {count(found.selection.n)} films that choose" if found.selection.n < found.validation.n else ""
     if chosen.id == order[0].id:
-        return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(found.validation)})."
-    against = f"{share(found.validation.value)} against {share(order[0].assessment.validation.value)}"
+        return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(found.selection)}{by})."
+    against = f"{share(found.selection.value)} against {share(order[0].assessment.selection.value)}{by}"
     return (
         f"Choose by validation, not by test: it picks {chosen.name} ({against}), "
         f"and the test part then reports {in_words(found.test)}."
