@@ -83,10 +83,15 @@ def pick_runs(runs: list[Run]) -> list[Run]:
 
 
 def validations_choice(runs: list[Run]) -> Run:
-    """The run with the highest validation accuracy among those on the newest run's data set and split."""
+    """The run with the highest validation accuracy among those on the newest run's data set and split.
+
+    Of halved validation films the half that chooses counts, unless not all of these runs halved them.
+    """
     newest = runs[0]
     rivals = [run for run in runs if same_films(run, newest)]
-    return max(rivals, key=lambda run: (not math.isnan(run.selection_accuracy), run.selection_accuracy))
+    alike = len({run.is_halved for run in rivals}) == 1
+    found = [run.selection_accuracy if alike else run.accuracy("validation") for run in rivals]
+    return rivals[max(range(len(rivals)), key=lambda i: (not math.isnan(found[i]), found[i]))]
 
 
 def same_films(one: Run, other: Run) -> bool:
@@ -190,6 +195,7 @@ def pick_from_table(runs: list[Run], given: list[Given], said: films.Said) -> Gi
     agreement = f", {agreed} of them with all runs in agreement" if len(runs) > 1 else ""
     st.markdown(f"{plural(len(given), 'film')} read{agreement}. Choose a row to see the film and its heat map.")
     selection = shell.table(table, "predictions", on_select="rerun", selection_mode="single-row", key="answers")
+    scales.explain(runs, {name: said[run.id][given[0].key] for name, run in zip(unique_names(runs), runs, strict=True)})
     rows = selection.selection.rows
     return given[rows[0]] if rows and rows[0] < len(given) else None
 
@@ -279,8 +285,9 @@ def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
     given = {name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)}
     classes = list(dict.fromkeys(label for run in runs for label in run.classes))
     bars = {scales.labelled(name, one): one.by_class(one.best_known) for name, one in given.items()}
-    shell.chart(score_bars(bars, classes), "scores")
+    shell.chart(score_bars(bars, classes), "scores", alt=f"Every class of this film: {'; '.join(bars)}")
     scales.explain(runs, given)
+    scales.show_numbers(given)
 
 
 def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, str]:

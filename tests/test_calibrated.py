@@ -161,6 +161,17 @@ def test_the_choice_between_runs_is_by_the_half_that_chooses(workspace):
     assert comparison.chosen_by_validation(runs).id == runs[0].id
 
 
+def test_a_run_from_before_is_chosen_against_a_halved_one_on_all_validation_films(workspace):
+    """Better in the half that chooses, worse in all: an old run is known on all films only."""
+    better, worse = sharpened(CALIBRATION, -1), all_parts(COURSE_SIZES, skill=1.5, seed=1)
+    runs = [
+        candidates.candidate(made_run(workspace, better, halved=True)),
+        candidates.candidate(made_run(workspace, worse)),
+    ]
+    assert comparison.chosen_by_validation(runs).id == runs[1].id
+    assert [found.n for found in comparison.to_choose_by(runs)] == [645, 645]
+
+
 def test_selection_accuracy_of_a_run_from_before_is_that_of_all_validation_films(workspace):
     run = made_run(workspace, SMALL, result={"accuracy": {"validation": 0.75}})
     assert run.selection_accuracy == 0.75

@@ -28,7 +28,9 @@ def headline(prediction: Prediction) -> str:
         return f"**{label}** has the highest score: {score}. A score, not a probability."
     probability = share(float(prediction.probabilities.max()))
     films = plural(prediction.calibration.films, "validation film")
-    return f"**{label}** has the highest probability: {probability}, calibrated on {films}. Its score was {score}."
+    return (
+        f"**{label}** has the highest probability: {probability}, calibrated on {films}. Uncalibrated score: {score}."
+    )
 
 
 def labelled(name: str, prediction: Prediction) -> str:
@@ -37,7 +39,7 @@ def labelled(name: str, prediction: Prediction) -> str:
 
 
 def explain(runs: Sequence[Run], given: Mapping[str, Prediction]) -> None:
-    """What the numbers of each run mean, under their chart; ``given`` are the runs' predictions by name, in order."""
+    """What the numbers of each run mean; ``given`` has a prediction of every run by its name, in order."""
     scored = [f"{_of(name, given)}{one.calibration.note}" for name, one in given.items() if not one.is_calibrated]
     fitted = [
         f"{_of(name, given)}{_fitted(run, one)}"
@@ -51,9 +53,16 @@ def explain(runs: Sequence[Run], given: Mapping[str, Prediction]) -> None:
         )
     if scored:
         st.caption(f"{NOT_CALIBRATED} {shell.plain(' '.join(scored))}")
-    if fitted:
+
+
+def show_numbers(given: Mapping[str, Prediction]) -> None:
+    """Probability and uncalibrated score of every class, folded up; nothing where there are scores only."""
+    if any(one.is_calibrated for one in given.values()):
+        table = _numbers(given)
+        if len(given) == 1:
+            table = table.drop(columns="Run")
         with st.expander("Scores before calibration", icon=":material/table:"):
-            shell.table(_numbers(given), "scores-and-probabilities", alt="Probability and score of every class")
+            shell.table(table, "scores-and-probabilities", alt="Probability and score of every class")
 
 
 def _of(name: str, given: Mapping[str, Prediction]) -> str:
