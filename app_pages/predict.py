@@ -239,6 +239,7 @@ def show_film(runs: list[Run], given: Given) -> None:
         show_scores(runs, said)
     with heat:
         show_heat(runs, given, said, shown)
+    scales.show_numbers({name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)})
 
 
 @st.fragment
@@ -284,10 +285,11 @@ def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
     """Probabilities or scores per class for every run, and which of the two they are."""
     given = {name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)}
     classes = list(dict.fromkeys(label for run in runs for label in run.classes))
-    bars = {scales.labelled(name, one): one.by_class(one.best_known) for name, one in given.items()}
-    shell.chart(score_bars(bars, classes), "scores", alt=f"Every class of this film: {'; '.join(bars)}")
+    bars = {name: one.by_class(one.best_known) for name, one in given.items()}
+    called = {name: scales.scale_of(one) for name, one in given.items()}
+    alt = "; ".join(f"{scale} of every class by {name}" for name, scale in called.items())
+    shell.chart(score_bars(bars, classes, called), "scores", alt=alt)
     scales.explain(runs, given)
-    scales.show_numbers(given)
 
 
 def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, str]:

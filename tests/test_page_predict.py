@@ -1,6 +1,7 @@
 """The Predict page: empty, with unreadable films, with a broken run, and with a run that was really trained."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -180,8 +181,8 @@ def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace,
     assert "Warm: Temperature 2.00" in told
     assert f"Cold: {UNFIT['note']}" in told
     figure = page.get("plotly_chart")[0].proto.spec
-    assert "Warm, probability" in figure
-    assert "Cold, score" in figure
+    drawn = {name for bar in json.loads(figure)["data"] for name in bar["y"]}
+    assert drawn == {"Warm<br>probability", "Cold<br>score"}
     shown = page.expander[0].dataframe[0].value
     assert shown["Probability"].tolist()[3:] == ["not calibrated"] * 3
 

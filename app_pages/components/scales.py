@@ -33,9 +33,9 @@ def headline(prediction: Prediction) -> str:
     )
 
 
-def labelled(name: str, prediction: Prediction) -> str:
-    """A run's name with what its numbers are."""
-    return f"{name}, {'probability' if prediction.is_calibrated else 'score'}"
+def scale_of(prediction: Prediction) -> str:
+    """What a run's numbers are, in a word."""
+    return "probability" if prediction.is_calibrated else "score"
 
 
 def explain(runs: Sequence[Run], given: Mapping[str, Prediction]) -> None:
