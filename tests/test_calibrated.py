@@ -125,6 +125,8 @@ def test_the_films_are_told_with_what_else_they_chose(workspace):
 
     assert words(TABLE, halved=True) == "322 validation films, which chose nothing else"
     assert words(TABLE).endswith("645 validation films, which also chose the epoch: they were not halved")
+    assert "which also chose between runs" in words(SMALL, keep="last", patience=0)
+    assert "which also chose the epoch" in words(SMALL, keep="last", patience=3)
     assert words(SMALL) == "90 validation films, which also chose the epoch: validation has fewer than 200 films"
 
 

@@ -75,7 +75,8 @@ def films_in_words(run: Run, found: Calibration) -> str:
     if run.is_halved:
         return f"{films}, which chose nothing else"
     why = f"validation has fewer than {HALVED_FROM} films" if found.films < HALVED_FROM else "they were not halved"
-    return f"{films}, which also chose the epoch: {why}"
+    fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
+    return f"{films}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
 
 
 def as_answer(run: Run) -> dict[str, Any]:
