@@ -312,7 +312,10 @@ def _learning(order: list[Candidate], runs: list[Run]) -> None:
     shown = _few(order, LINES, "compare_learning")
     order, runs = order[shown], runs[shown]
     version = comparing.version_of(order, runs)
-    st.caption("Strong lines: validation. Faint lines: training. A diamond marks the beginning of a new stage.")
+    st.caption(
+        "Strong lines: validation (the half that chooses the epoch, where it is halved). Faint lines: training. "
+        "A diamond marks the beginning of a new stage."
+    )
     for quantity in ("accuracy", "loss"):
         draw = functools.partial(_draw_learning, order, runs, quantity)
         figure = shell.drawn(f"learning {quantity}", version, draw)

@@ -1,4 +1,4 @@
-"""This film: score per class, where the model looked, and what was done to the picture."""
+"""This film: probability or score per class, where the model looked, and what was done to the picture."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import films, predictors, shell
+from app_pages.components import films, predictors, scales, shell
 from app_pages.components.films import Given
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import LARGEST_FILE, fitted, png_bytes
@@ -24,10 +24,6 @@ CHOSEN = "predict_runs"
 REFUSED_SHOWN = 5  # files that cannot be read, each in a box of its own
 MOST_RUNS = 8  # asked at once: more bars than that nobody reads
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
-NOT_CALIBRATED = (
-    "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
-    "disease: it is not calibrated, and it is high for pictures that are no chest film at all."
-)
 
 
 def page() -> None:
@@ -87,10 +83,15 @@ def pick_runs(runs: list[Run]) -> list[Run]:
 
 
 def validations_choice(runs: list[Run]) -> Run:
-    """The run with the highest validation accuracy among those on the newest run's data set and split."""
+    """The run with the highest validation accuracy among those on the newest run's data set and split.
+
+    Of halved validation films the half that chooses counts, unless not all of these runs halved them.
+    """
     newest = runs[0]
     rivals = [run for run in runs if same_films(run, newest)]
-    return max(rivals, key=lambda run: (not math.isnan(run.accuracy("validation")), run.accuracy("validation")))
+    alike = len({run.is_halved for run in rivals}) == 1
+    found = [run.selection_accuracy if alike else run.accuracy("validation") for run in rivals]
+    return rivals[max(range(len(rivals)), key=lambda i: (not math.isnan(found[i]), found[i]))]
 
 
 def same_films(one: Run, other: Run) -> bool:
@@ -194,12 +195,13 @@ def pick_from_table(runs: list[Run], given: list[Given], said: films.Said) -> Gi
     agreement = f", {agreed} of them with all runs in agreement" if len(runs) > 1 else ""
     st.markdown(f"{plural(len(given), 'film')} read{agreement}. Choose a row to see the film and its heat map.")
     selection = shell.table(table, "predictions", on_select="rerun", selection_mode="single-row", key="answers")
+    scales.explain(runs, {name: said[run.id][given[0].key] for name, run in zip(unique_names(runs), runs, strict=True)})
     rows = selection.selection.rows
     return given[rows[0]] if rows and rows[0] < len(given) else None
 
 
 def answer_table(runs: list[Run], given: list[Given], said: films.Said) -> pd.DataFrame:
-    """One row per film: the predicted class and its score for every run."""
+    """One row per film: the predicted class and its numbers for every run."""
     names = unique_names(runs)
     rows = []
     for film in given:
@@ -207,6 +209,8 @@ def answer_table(runs: list[Run], given: list[Given], said: films.Said) -> pd.Da
         row = {"File": film.name}
         for name, prediction in zip(names, of_film, strict=True):
             row[name] = prediction.predicted
+            if prediction.is_calibrated:
+                row[f"{name}, probability"] = share(float(prediction.probabilities.max()))
             row[f"{name}, score"] = share(float(prediction.scores.max()))
         row["Agreement"] = "all agree" if len({p.predicted for p in of_film}) == 1 else "they differ"
         rows.append(row)
@@ -235,6 +239,7 @@ def show_film(runs: list[Run], given: Given) -> None:
         show_scores(runs, said)
     with heat:
         show_heat(runs, given, said, shown)
+    scales.show_numbers({name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)})
 
 
 @st.fragment
@@ -266,25 +271,25 @@ def trained_on(runs: list[Run], film: Given) -> str:
 def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
     """The answer in a sentence."""
     if len(runs) == 1:
-        prediction = said[runs[0].id]
-        top = share(float(prediction.scores.max()))
-        return f"**{shell.plain(prediction.predicted)}** has the highest score: {top}. A score, not a probability."
+        return scales.headline(said[runs[0].id])
     predicted = {said[run.id].predicted for run in runs}
     if len(predicted) == 1:
         all_of_them = "Both" if len(runs) == 2 else f"All {len(runs)}"
-        return f"{all_of_them} runs give **{shell.plain(predicted.pop())}** the highest score."
+        return f"{all_of_them} runs say **{shell.plain(predicted.pop())}**."
     names = map(shell.plain, unique_names(runs))
     parts = [f"{name} says {shell.plain(said[run.id].predicted)}" for name, run in zip(names, runs, strict=True)]
     return "The runs differ: " + ", ".join(parts) + "."
 
 
 def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
-    """Scores per class, for every run."""
-    names = unique_names(runs)
+    """Probabilities or scores per class for every run, and which of the two they are."""
+    given = {name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)}
     classes = list(dict.fromkeys(label for run in runs for label in run.classes))
-    scores = {name: said[run.id].as_dict() for name, run in zip(names, runs, strict=True)}
-    shell.chart(score_bars(scores, classes), "scores")
-    st.caption(NOT_CALIBRATED)
+    bars = {name: one.by_class(one.best_known) for name, one in given.items()}
+    called = {name: scales.scale_of(one) for name, one in given.items()}
+    alt = "; ".join(f"{scale} of every class by {name}" for name, scale in called.items())
+    shell.chart(score_bars(bars, classes, called), "scores", alt=alt)
+    scales.explain(runs, given)
 
 
 def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, str]:

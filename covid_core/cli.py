@@ -18,9 +18,10 @@ from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
 from covid_core.evaluation import assessment, comparison, repeats, repeats_wording, wording
+from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
-from covid_core.runs import candidates, jobs, outside, storage, store
+from covid_core.runs import calibrated, candidates, jobs, outside, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -258,7 +259,7 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 def _figures(run: store.Run) -> dict[str, Any]:
     """Every figure of a run on validation and test, and what calibration makes of its scores."""
     parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
-    return {**parts, "calibration": candidates.calibration(run), "openings": run.openings().to_dict("records")}
+    return {**parts, "calibration": calibrated.as_answer(run), "openings": run.openings().to_dict("records")}
 
 
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -297,7 +298,8 @@ def _outside_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Scores for films. A file that cannot be read faithfully gets its reason, and no score."""
+    """What a run says of films: calibrated probabilities where it has them, and scores. A file that cannot be read
+    faithfully gets its reason, and neither."""
     from covid_core.data.images import read_film
     from covid_core.inference.predictor import Predictor
 
@@ -314,16 +316,24 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
             {
                 "file": name,
                 "predicted": prediction.predicted,
-                "scores": prediction.as_dict(),
-                "logits": dict(zip(prediction.classes, map(float, prediction.logits), strict=True)),
+                "probabilities": prediction.by_class(prediction.probabilities) if prediction.is_calibrated else None,
+                "scores": prediction.by_class(prediction.scores),
+                "logits": prediction.by_class(prediction.logits),
                 "done": prediction.done,
             }
         )
     synthetic = run.record["dataset"]["synthetic"]
-    text = "\n".join(_predicted_row(row) for row in rows)
-    text += "\nTrained on synthetic films: this says nothing about a real one." if synthetic else ""
-    failed = any("error" in row for row in rows)
-    return {"run": run.id, "trained_on_synthetic": synthetic, "films": rows, "failed": failed, "text": text}
+    lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
+    if synthetic:
+        lines.append("Trained on synthetic films: this says nothing about a real one.")
+    return {
+        "run": run.id,
+        "trained_on_synthetic": synthetic,
+        "calibration": calibrated.as_answer(run),
+        "films": rows,
+        "failed": any("error" in row for row in rows),
+        "text": "\n".join(lines),
+    }
 
 
 # Storage
@@ -473,8 +483,20 @@ def _compared_row(row: dict[str, Any]) -> str:
 def _predicted_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
-    scores = ", ".join(f"{label} {score:.3f}" for label, score in row["scores"].items())
-    return f"{row['file']}: {row['predicted']} (scores: {scores})"
+    told = [
+        f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}"
+        for scale in ("probabilities", "scores")
+        if row[scale]
+    ]
+    return f"{row['file']}: {row['predicted']} ({'; '.join(told)})"
+
+
+def _scale_in_words(run: store.Run, found: Calibration) -> str:
+    """What the numbers of a prediction are."""
+    if not found.is_defined:
+        return f"Scores are not probabilities: this run is not calibrated. {found.note}"
+    films = calibrated.films_in_words(run, found)
+    return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {films}."
 
 
 def _lines(answer: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
+from covid_core.data.split import halves
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status
 from covid_core.specs import TrainingSpec
@@ -95,18 +96,22 @@ def made_run(
     epochs: pd.DataFrame | None = None,
     study: str = "",
     result: Mapping[str, Any] | None = None,
+    halved: bool = False,
     **spec: Any,
 ) -> Run:
     """A run folder with every file that a comparison reads, as if it had been trained to ``state``.
 
-    ``spec`` are fields of TrainingSpec; ``result`` replaces or adds entries of result.json. A run that is not completed
-    or stopped gets no history, predictions or result.
+    ``halved`` has a validation part of 200 films or more halved, as new runs have it; without, it is a run from before
+    that. ``spec`` are fields of TrainingSpec; ``result`` replaces or adds entries of result.json. A run that is not
+    completed or stopped gets no history, predictions or result.
     """
     classes = tuple(column.removeprefix("score_") for column in table.columns if column.startswith("score_"))
     films = table[["image_id", "label"]].assign(sha256="")
     chosen = TrainingSpec(dataset="made", classes=classes, name=name, **{"epochs": 5, **spec})
     dataset = Dataset("made", workspace.datasets / "made", {"name": "Made", "kind": "folder"}, films)
     split = table[["image_id", "label", "part"]].assign(group=table["image_id"])
+    if halved:
+        split["half"] = halves(split, seed=0)
     run = store.create_run(workspace, chosen, dataset, split, study)
     run.write_launch(pid=1, attempt=1)
     if state in store.USABLE:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import answered, scored
+from made_runs import all_parts, answered, scored
 from scipy import optimize
 from sklearn.metrics import log_loss
 
@@ -71,6 +71,20 @@ def test_calibration_says_what_the_temperature_brings_on_test():
 def test_without_validation_films_there_is_no_temperature():
     with pytest.raises(DataError, match="validation films"):
         calibration.fitted_temperature(honest(0, 20, "test"))
+
+
+@pytest.mark.parametrize("skill", [50.0, -50.0], ids=["all right", "all wrong"])
+def test_no_temperature_where_the_loss_is_least_beyond_the_bounds(skill):
+    """Films that are all answered rightly would become certain, those that are all wrong a coin."""
+    found = calibration.calibrate(all_parts({"train": 3, "validation": 30, "test": 30}, skill))
+    assert not found.is_defined
+    assert found.note.startswith("No temperature fits the 30 validation films")
+
+
+def test_a_calibration_without_test_films_has_a_temperature_and_no_figures():
+    found = calibration.calibrate(honest(0, 300, "validation", 2.0))
+    assert found.is_defined
+    assert math.isnan(found.log_loss_after)
 
 
 def test_bins_hold_every_film_once_with_the_share_that_was_right():

@@ -3,13 +3,17 @@
 import json
 import statistics
 
+import numpy as np
 import pandas as pd
 import pytest
-from made_runs import all_parts, course_like_runs, history, made_repeats, made_run
+from made_runs import COURSE_SIZES, all_parts, course_like_runs, history, made_repeats, made_run
 
 from covid_core import cli, weights
 from covid_core.data.dataset import list_datasets
-from covid_core.runs import jobs, store
+from covid_core.data.images import png_bytes
+from covid_core.inference.head import Head, softmax
+from covid_core.inference.predictor import Predictor
+from covid_core.runs import calibrated, jobs, store
 
 TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 
@@ -194,6 +198,65 @@ def test_runs_are_compared_best_first(answer, workspace):
     assert compared["comparable"]
     shares = [row["test"] for row in compared["groups"][0]["table"]]
     assert shares == sorted(shares, reverse=True)
+
+
+def test_a_comparison_tells_the_temperature_of_every_run_and_its_films(answer, workspace):
+    run = made_run(workspace, all_parts(COURSE_SIZES, 2), halved=True)
+    unfit = made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1))
+    groups = answer("compare", run.id, unfit.id)[1]["groups"]
+    told = {name: figures["calibration"] for group in groups for name, figures in group["runs"].items()}
+    assert told[run.id]["temperature"] > 0
+    assert (told[run.id]["films"], told[run.id]["chose_nothing_else"]) == (322, True)
+    assert told[unfit.id]["temperature"] is None
+    assert told[unfit.id]["note"] == "A temperature needs validation films with finite logits."
+
+
+@pytest.fixture
+def film(tmp_path) -> str:
+    path = tmp_path / "film.png"
+    path.write_bytes(png_bytes(np.arange(64 * 64).reshape(64, 64).astype(np.uint8)))
+    return str(path)
+
+
+def answering_at_once(monkeypatch) -> None:
+    """Predictors whose network always finds the same, with the calibration of their run."""
+    head = Head("mean", (np.array([[3.0, 1.0, 0.0]], np.float32),), (np.zeros(3, np.float32),))
+
+    class Trunk:
+        def maps(self, films: np.ndarray) -> list[np.ndarray]:
+            return [np.ones((len(films), 1, 1, 1), np.float32)]
+
+    def opened(_workspace, run) -> Predictor:
+        return Predictor(run.classes, 32, Trunk(), head, calibration=calibrated.of(run))
+
+    monkeypatch.setattr(Predictor, "open", opened)
+
+
+def test_a_calibrated_run_predicts_probabilities_and_scores(answer, workspace, monkeypatch, film, capsys):
+    answering_at_once(monkeypatch)
+    run = made_run(workspace, all_parts(COURSE_SIZES, 2), halved=True)
+    told = answer("predict", run.id, film)[1]
+    temperature = told["calibration"]["temperature"]
+    (row,) = told["films"]
+    assert list(row["scores"].values()) == pytest.approx(softmax(np.array([[3.0, 1, 0]]))[0])
+    assert list(row["probabilities"].values()) == pytest.approx(softmax(np.array([[3.0, 1, 0]]) / temperature)[0])
+    assert (told["calibration"]["films"], told["calibration"]["chose_nothing_else"]) == (322, True)
+    cli.main(["predict", run.id, film])
+    printed = capsys.readouterr().out
+    assert "COVID (probabilities: COVID " in printed
+    assert f"at temperature {temperature:.2f}, calibrated on 322 validation films, which chose nothing else" in printed
+
+
+def test_a_run_without_a_temperature_predicts_scores_and_says_so(answer, workspace, monkeypatch, film, capsys):
+    answering_at_once(monkeypatch)
+    run = made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1))
+    told = answer("predict", run.id, film)[1]
+    assert told["films"][0]["probabilities"] is None
+    assert told["calibration"]["temperature"] is None
+    cli.main(["predict", run.id, film])
+    printed = capsys.readouterr().out
+    assert "COVID (scores: COVID 0.84" in printed
+    assert "Scores are not probabilities: this run is not calibrated. A temperature needs" in printed
 
 
 def test_all_runs_of_a_study_are_compared(answer, workspace):

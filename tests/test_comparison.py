@@ -212,6 +212,15 @@ def test_summary_does_not_crown_a_run_below_the_majority_class():
     assert "A: predicts one class only, does not beat the majority class." in told.warnings
 
 
+def test_summary_says_how_many_films_chose_where_validation_is_halved():
+    table = wrong_at(0)
+    halved = [
+        Candidate(name, name, assess(one, choosing=one[~one["image_id"].isin(table["image_id"].iloc[50:100])]))
+        for name, one in (("First", table), ("Second", wrong_at(0, 1, 2, 3)))
+    ]
+    assert "on the 50 films that choose" in " ".join(told_of(*halved).details)
+
+
 def test_summary_tells_when_validation_would_choose_another_run():
     best_on_test = wrong_at(0, 1, 2)
     best_on_test.loc[best_on_test["part"] == "test", ["score_A", "score_B"]] = wrong_at().loc[

@@ -75,8 +75,8 @@ def test_mirrored_films_in_training_alone_do_not_change_the_answer():
 
 def plan_of(chosen: TrainingSpec, labels: np.ndarray, path) -> SimpleNamespace:
     """As much of a plan as the head's stage asks for: the first twelve films train, the others validate."""
-    parts = {"train": np.arange(12), "validation": np.arange(12, len(labels))}
-    films = SimpleNamespace(part=parts.__getitem__, labels=labels)
+    validation = np.arange(12, len(labels))
+    films = SimpleNamespace(part={"train": np.arange(12)}.__getitem__, selection=lambda: validation, labels=labels)
     fit = Fit(chosen, path / "checkpoint.npz", lambda row: None, silent)
     return SimpleNamespace(spec=chosen, films=films, fit=fit)
 

@@ -7,9 +7,10 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from app_pages.components import comparing
+from covid_core.evaluation import calibration
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.wording import Summary
-from covid_core.runs import store
+from covid_core.runs import calibrated, store
 from covid_core.runs.store import Study
 from covid_core.workspace import Workspace
 
@@ -132,6 +133,31 @@ def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):
 def test_a_run_without_validation_films_says_why_it_has_no_temperature(workspace):
     made_run(workspace, all_parts({"train": 30, "validation": 0, "test": 30}, 1))
     assert "A temperature needs validation films" in words(opened("compare", view="Calibration"))
+
+
+def test_the_calibration_tab_says_on_which_films_the_temperature_was_fitted(workspace):
+    table = all_parts(COURSE_SIZES, 2)
+    made_run(workspace, table, halved=True)
+    told = words(opened("compare", view="Calibration"))
+    assert "fitted on 322 validation films, which chose nothing else" in told
+    assert "Chosen on the validation films that calibrate" in told
+
+
+def test_the_calibration_tab_of_a_run_from_before_says_that_its_films_did_both(workspace):
+    made_run(workspace, all_parts(SIZES, 1))
+    told = words(opened("compare", view="Calibration"))
+    assert "validation films, which also chose the epoch: validation has fewer than 200 films" in told
+
+
+def test_the_calibration_tab_shows_the_temperature_that_the_run_kept(workspace):
+    kept = calibrated.as_record(calibration.calibrate(all_parts(COURSE_SIZES, 2)))
+    made_run(workspace, all_parts(COURSE_SIZES, 2), result={"calibration": {**kept, "temperature": 3.21}})
+    assert "temperature 3.21" in words(opened("compare", view="Calibration"))
+
+
+def test_a_damaged_calibration_is_one_sentence_in_its_tab(workspace):
+    made_run(workspace, all_parts(COURSE_SIZES, 2), "Torn", result={"calibration": {"temperature": "warm"}})
+    assert "Torn: the calibration in its result is damaged." in words(opened("compare", view="Calibration"))
 
 
 def test_a_run_whose_cost_is_unknown_is_named_under_the_chart(workspace):

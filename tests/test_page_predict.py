@@ -1,6 +1,7 @@
 """The Predict page: empty, with unreadable films, with a broken run, and with a run that was really trained."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -12,12 +13,24 @@ from streamlit.testing.v1 import AppTest
 from app_pages.components import predictors
 from covid_core.data import importing
 from covid_core.data.images import Film, png_bytes, read_film
+from covid_core.formatting import share
 from covid_core.inference.predictor import Prediction, Predictor
-from covid_core.runs import jobs, store
+from covid_core.runs import calibrated, jobs, store
 from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
+UNDEFINED = dict.fromkeys(
+    (
+        "temperature",
+        "log_loss_before",
+        "log_loss_after",
+        "expected_calibration_error_before",
+        "expected_calibration_error_after",
+    )
+)
+UNFIT = {**UNDEFINED, "films": 6, "note": "No temperature fits these films."}
+WARM = {**UNDEFINED, "temperature": 2.0, "films": 322, "note": ""}
 
 
 def noise(seed: int = 0, side: int = 64) -> bytes:
@@ -96,6 +109,7 @@ class Quick:
 
     def __init__(self, run: store.Run):
         self.run = run
+        self.calibration = calibrated.of(run)
         self.asked: list[int] = []
         self.explained_films = 0
 
@@ -109,15 +123,86 @@ class Quick:
 
     def _answer(self) -> Prediction:
         scores = np.array([0.7, 0.2, 0.1])
-        return Prediction(self.run.classes, scores, np.log(scores), ())
+        return Prediction(self.run.classes, scores, np.log(scores), (), self.calibration)
 
 
 @pytest.fixture
 def quick(workspace, monkeypatch) -> Quick:
     """A finished run whose predictor answers at once."""
-    made = Quick(made_run(workspace, all_parts(SIZES, 1)))
+    made = Quick(made_run(workspace, all_parts(SIZES, 1), result={"calibration": UNFIT}))
     monkeypatch.setattr(predictors, "_opened", lambda run: made)
     return made
+
+
+@pytest.fixture
+def quick_runs(monkeypatch) -> None:
+    """Predictors of all runs answer at once, each with its own calibration."""
+    monkeypatch.setattr(predictors, "_opened", Quick)
+
+
+def warm_run(workspace: Workspace, name: str = "Warm", **made) -> store.Run:
+    """A run whose temperature of 2 takes scores of 70, 20 and 10 % to probabilities of 52.3, 27.9 and 19.8 %."""
+    return made_run(workspace, all_parts(SIZES, 1), name, result={"calibration": WARM}, **made)
+
+
+def test_a_calibrated_run_answers_with_a_probability_and_its_score_beside_it(workspace, quick_runs):
+    warm_run(workspace)
+    page = upload(opened("predict"), ("film.png", noise()))
+    told = words(page)
+    assert "**COVID** has the highest probability: 52.3 %, calibrated on 322 validation films." in told
+    assert "Uncalibrated score: 70.0 %." in told
+    assert "Temperature 2.00, fitted on 322 validation films" in told
+    assert "it is not calibrated" not in told
+    shown = page.expander[0].dataframe[0].value
+    assert shown["Probability"].tolist() == ["52.3 %", "27.9 %", "19.8 %"]
+    assert shown["Score"].tolist() == ["70.0 %", "20.0 %", "10.0 %"]
+
+
+def test_a_run_that_is_not_calibrated_shows_scores_and_says_why(quick):
+    told = words(upload(opened("predict"), ("film.png", noise())))
+    assert "A score, not a probability." in told
+    assert "it is not calibrated" in told
+    assert UNFIT["note"] in told
+    assert "Temperature" not in told
+
+
+def test_a_run_from_before_is_calibrated_by_its_predictions(workspace, quick_runs):
+    made_run(workspace, all_parts({"train": 30, "validation": 90, "test": 30}, 1))
+    told = words(upload(opened("predict"), ("film.png", noise())))
+    assert "has the highest probability" in told
+    assert "90 validation films, which also chose the epoch: validation has fewer than 200 films" in told
+
+
+def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace, quick_runs):
+    runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
+    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
+    told = words(page)
+    assert "Both runs say **COVID**." in told
+    assert "Warm: Temperature 2.00" in told
+    assert f"Cold: {UNFIT['note']}" in told
+    figure = page.get("plotly_chart")[0].proto.spec
+    drawn = {name for bar in json.loads(figure)["data"] for name in bar["y"]}
+    assert drawn == {"Warm<br>probability", "Cold<br>score"}
+    shown = page.expander[0].dataframe[0].value
+    assert shown["Probability"].tolist()[3:] == ["not calibrated"] * 3
+
+
+def test_a_table_of_films_names_what_each_column_is(workspace, quick_runs):
+    runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
+    page = opened("predict", run=",".join(run.id for run in runs))
+    shown = upload(page, ("a.png", noise(1)), ("b.png", noise(2))).dataframe[0].value
+    columns = ["File", "Warm", "Warm, probability", "Warm, score", "Cold", "Cold, score", "Agreement"]
+    assert shown.columns.tolist() == columns
+    assert shown["Warm, probability"].tolist() == ["52.3 %"] * 2
+    assert "Warm: Temperature 2.00" in words(page)
+    assert f"Cold: {UNFIT['note']}" in words(page)
+
+
+def test_the_page_asks_first_the_run_that_the_films_for_choosing_prefer(workspace):
+    one = made_run(workspace, all_parts(SIZES, 1), "One", result={"selection_accuracy": 0.9, "accuracy": {}})
+    accuracy = {"accuracy": {"validation": 0.95}, "selection_accuracy": 0.8}
+    made_run(workspace, all_parts(SIZES, 1), "Two", result=accuracy)
+    assert opened("predict").multiselect[0].value == [one.id]
 
 
 def test_two_hundred_uploads_are_a_batch_and_a_broken_one_among_them_loses_nothing(quick):
@@ -200,7 +285,8 @@ def test_an_uploaded_film_gets_the_scores_that_the_predictor_gives(with_trained)
     predictor = Predictor.open(Workspace.default(), with_trained)
     (expected,) = predictor.predict([read_film(content)])
     page = upload(opened("predict"), ("film.png", content))
-    assert f"**{expected.predicted}** has the highest score" in words(page)
+    assert f"**{expected.predicted}** has the highest" in words(page)
+    assert share(float(expected.best_known.max())) in words(page)
     assert len(page.image) >= 2
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from covid_core.data.images import Film
+from covid_core.evaluation.calibration import Calibration
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import grad_cam
 from covid_core.inference.lite import BATCH
@@ -26,9 +27,9 @@ class MadeTrunk:
         return [np.stack([left, grey], axis=3)]
 
 
-def predictor(both_sides: bool) -> tuple[Predictor, MadeTrunk]:
+def predictor(both_sides: bool, **more) -> tuple[Predictor, MadeTrunk]:
     trunk = MadeTrunk()
-    return Predictor(("a", "b"), SIDE, trunk, HEAD, both_sides), trunk
+    return Predictor(("a", "b"), SIDE, trunk, HEAD, both_sides, **more), trunk
 
 
 def films(count: int) -> np.ndarray:
@@ -99,3 +100,44 @@ def test_heat_maps_of_a_film_and_its_mirror_image_mirror_each_other():
     film = films(1)[0]
     heat, turned = (answering.heat_map(Film(f, "L"), "a", (SIDE, SIDE)) for f in (film, film[:, ::-1].copy()))
     assert np.allclose(heat, turned[:, ::-1], atol=1e-5)
+
+
+WARM = Calibration(temperature=2.5, films=300)
+
+
+def test_probabilities_are_the_softmax_of_the_logits_divided_by_the_temperature():
+    answering, _ = predictor(both_sides=False, calibration=WARM)
+    (prediction,) = answering.predict([Film(films(1)[0], "L")])
+    assert np.allclose(prediction.probabilities, softmax(one_side(films(1)) / 2.5)[0])
+    assert np.allclose(prediction.scores, softmax(one_side(films(1)))[0])
+    assert prediction.best_known is not prediction.scores
+    assert prediction.by_class(prediction.probabilities)["b"] == pytest.approx(prediction.probabilities[1])
+
+
+def test_without_a_temperature_there_are_scores_only():
+    answering, _ = predictor(both_sides=False)
+    (prediction,) = answering.predict([Film(films(1)[0], "L")])
+    assert prediction.probabilities is None
+    assert prediction.best_known is prediction.scores
+    assert prediction.calibration.note == "No temperature has been fitted."
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 19.0])
+def test_a_temperature_changes_no_answer(temperature):
+    answering, _ = predictor(both_sides=False, calibration=Calibration(temperature=temperature, films=300))
+    for prediction in answering.predict([Film(film, "L") for film in films(20)]):
+        assert prediction.predicted == prediction.classes[int(prediction.probabilities.argmax())]
+
+
+def test_a_temperature_changes_no_heat_map():
+    film = Film(films(1)[0], "L")
+    maps = [predictor(True, calibration=one)[0].explained(film, "a", (12, 18))[1] for one in (WARM, Calibration())]
+    assert np.array_equal(*maps)
+
+
+def test_explained_scores_are_calibrated_as_predicted_ones():
+    answering, _ = predictor(both_sides=True, calibration=WARM)
+    film = Film(films(1)[0], "L")
+    assert np.allclose(
+        answering.explained(film, None, (6, 6))[0].probabilities, answering.predict([film])[0].probabilities
+    )

@@ -3,10 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from covid_core.data.split import PARTS, make_split, sources_that_stay, split_hash
+from covid_core.data.split import (
+    CALIBRATION,
+    HALVED_FROM,
+    HALVES,
+    PARTS,
+    SELECTION,
+    halves,
+    make_split,
+    sources_that_stay,
+    split_hash,
+    validation_for,
+)
 from covid_core.errors import DataError
 from covid_core.specs import SplitSpec
 
@@ -237,3 +248,66 @@ def test_a_source_that_no_class_can_do_without_is_refused():
     table = from_sources(a={"one": 50}, b={"two": 50})
     with pytest.raises(DataError, match="none of them can be held out"):
         make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("two",)))
+
+
+# Halves of the validation part
+
+
+def validation_of(films: pd.DataFrame) -> pd.DataFrame:
+    """A split of nothing but validation films."""
+    return films.assign(part="validation", group=films.get("group", films["image_id"]))
+
+
+def test_a_large_validation_part_is_halved_class_by_class():
+    split = split_of(a=2001, b=801, c=203)
+    counts = pd.crosstab(split["label"], split["half"])
+    assert (counts["selection"] - counts["calibration"]).abs().max() <= 1
+    assert (split["half"] != "").equals(split["part"] == "validation")
+
+
+@pytest.mark.parametrize(("films_of_a", "halved"), [(HALVED_FROM - 51, False), (HALVED_FROM - 50, True)])
+def test_fewer_than_200_validation_films_stay_together(films_of_a, halved):
+    half = halves(validation_of(films(a=films_of_a, b=50)), seed=0)
+    assert (half != "").all() if halved else (half == "").all()
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(SEEDS, some.lists(some.integers(1, 5), min_size=150, max_size=250))
+def test_no_group_crosses_the_halves(seed, group_sizes):
+    split = validation_of(grouped([("abc"[number % 3], size) for number, size in enumerate(group_sizes)]))
+    half = halves(split, seed)
+    assert split.groupby("group")["image_id"].size().sum() == len(split)
+    assert pd.Series(half).groupby(split["group"].to_numpy()).nunique().max() == 1
+    if len(split) >= HALVED_FROM:
+        assert pd.crosstab(split["label"], half).diff(axis=1).iloc[:, 1].abs().max() <= 5
+
+
+def test_the_halves_depend_on_the_seed_alone():
+    split = validation_of(films(a=150, b=150))
+    assert (halves(split, 1) == halves(split, 1)).all()
+    assert (halves(split, 1) != halves(split, 2)).any()
+
+
+def test_halving_moves_no_film_to_another_part():
+    """The hash that earlier versions wrote holds for the halved split too."""
+    split = split_of(a=1344, b=1344, c=1344)
+    assert set(split["half"]) == {"", *HALVES}
+    assert split_hash(split) == split_hash(split.drop(columns="half"))
+
+
+def test_validation_stays_whole_where_a_half_would_lack_a_class():
+    assert (halves(validation_of(films(a=300, b=1)), seed=0) == "").all()
+
+
+@pytest.mark.parametrize("column", [True, False], ids=["not halved", "from before halves"])
+def test_films_that_are_not_halved_serve_for_both(column):
+    split = split_of(a=50, b=50) if column else split_of(a=50, b=50).drop(columns="half")
+    for half in HALVES:
+        assert (validation_for(split, half) == (split["part"] == "validation")).all()
+
+
+def test_each_half_serves_for_one_thing():
+    split = split_of(a=1000, b=1000)
+    choose, calibrate = validation_for(split, SELECTION), validation_for(split, CALIBRATION)
+    assert not (choose & calibrate).any()
+    assert ((choose | calibrate) == (split["part"] == "validation")).all()

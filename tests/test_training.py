@@ -11,19 +11,20 @@ from made_films import write_films
 from made_fits import Kill
 from test_architecture import BLOCK, ROOT
 
-from covid_core.data import augment
+from covid_core.data import augment, split
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film
 from covid_core.data.importing import import_folder
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
+from covid_core.evaluation import calibration
 from covid_core.inference.head import Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan
-from covid_core.runs import store
+from covid_core.runs import calibrated, store
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
 from covid_core.work import silent
@@ -67,8 +68,7 @@ def new_run(place: Workspace, dataset: Dataset, **choices) -> Run:
         "head": HeadSpec(units=(8,), pooling="mean_max"),
     }
     spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, **{**base, **choices})
-    split = make_split(dataset.films, spec.classes, spec.split)
-    return store.create_run(place, spec, dataset, split)
+    return store.create_run(place, spec, dataset, make_split(dataset.films, spec.classes, spec.split))
 
 
 def trained(place: Workspace, dataset: Dataset, **choices) -> Run:
@@ -222,6 +222,46 @@ def test_features_of_a_known_trunk_are_not_computed_again(place, dataset, first,
 
     monkeypatch.setattr(trunk, "lite_engine", never)
     trained(place, dataset, learning_rate=0.03)
+
+
+# Validation films that choose, and those that calibrate
+
+
+@pytest.fixture(scope="module")
+def halved(place, dataset, first) -> Run:
+    """A run whose validation part of six films was halved as if it were large."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(split, "HALVED_FROM", 6)
+        return trained(place, dataset, learning_rate=0.05, epochs=6, patience=0)
+
+
+def test_the_epoch_is_chosen_by_one_half_of_the_validation_films(halved):
+    table = halved.predictions()
+    chose = split.validation_for(halved.split(), split.SELECTION)
+    labels = [halved.classes.index(label) for label in table["label"][chose]]
+    loss = -np.log(scores_of(halved)[chose, labels]).mean()
+    assert chose.sum() == 3
+    assert halved.history()["val_loss"].min() == pytest.approx(loss, abs=1e-4)
+    answers = scores_of(halved)[chose].argmax(axis=1)
+    assert halved.result["selection_accuracy"] == (answers == labels).mean()
+
+
+def test_a_run_keeps_the_temperature_of_the_other_half(halved):
+    films = split.validation_for(halved.split(), split.CALIBRATION)
+    alone = halved.predictions()[films | (halved.split()["part"] == "test").to_numpy()]
+    np.testing.assert_equal(vars(calibrated.of(halved)), vars(calibration.calibrate(alone)))
+    assert halved.result["calibration"]["films"] == 3
+
+
+def test_a_small_validation_part_does_both(first):
+    assert not first.is_halved
+    assert first.result["calibration"]["films"] == 6
+    assert first.result["selection_accuracy"] == first.accuracy("validation")
+
+
+def test_the_app_applies_the_temperature_that_the_run_keeps(place, halved):
+    answering = Predictor.open(place, halved)
+    np.testing.assert_equal(vars(answering.calibration), vars(calibrated.of(halved)))
 
 
 # Both sides

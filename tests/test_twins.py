@@ -42,6 +42,10 @@ def test_another_split_has_no_twin(workspace, finished, waiting):
     assert twins.find(workspace, replace(waiting, record={**waiting.record, "split_hash": "other"})) is None
 
 
+def test_a_run_whose_validation_films_did_other_things_is_no_twin(workspace, finished, waiting):
+    assert twins.find(workspace, replace(waiting, record={**waiting.record, "halved": True})) is None
+
+
 def test_other_films_have_no_twin(workspace, finished, waiting):
     dataset = {**waiting.record["dataset"], "version": "other"}
     assert twins.find(workspace, replace(waiting, record={**waiting.record, "dataset": dataset})) is None

@@ -12,7 +12,8 @@ from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.wording import in_words
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import interval, number, plural, share
+from covid_core.formatting import interval, number, share
+from covid_core.runs import calibrated
 from covid_core.runs.store import Run
 
 KEPT = 256  # runs; about 5 KB each
@@ -28,12 +29,11 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
         "Run", range(len(order)), format_func=names.__getitem__, key="compare_calibrated", width=360
     )
     run = runs[position]
-    found = _calibrated(str(run.path), shelf.stamp_of(run.path), run)
-    if isinstance(found, str):
-        st.info(shell.plain(found), icon=":material/help:")
+    fitted, diagrams = _calibrated(str(run.path), shelf.stamp_of(run.path), run)
+    if not fitted.is_defined:
+        st.info(shell.plain(fitted.note), icon=":material/help:")
         return
-    fitted, diagrams = found
-    st.markdown(_in_words(names[position], fitted))
+    st.markdown(_in_words(names[position], run, fitted))
     left, right = st.columns([3, 2], gap="large")
     with left:
         version = comparing.version_of([order[position]], [run])
@@ -45,18 +45,16 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
 
 
 @st.cache_resource(max_entries=KEPT, show_spinner=False)
-def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]] | str:
-    """The run's calibration and its two diagrams on the test part, or why there are none."""
-    table = _run.predictions()
-    try:
-        fitted = calibration.calibrate(table)
-    except DataError as error:
-        return str(error)
+def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
+    """The run's calibration and its two diagrams on the test part; none without a temperature."""
+    table, fitted = _run.predictions(), calibrated.of(_run)
+    if not fitted.is_defined:
+        return fitted, []
     tables = {"Scores": table, "Probabilities (calibrated)": calibration.tempered(table, fitted.temperature)}
     return fitted, [(name, calibration.reliability(metrics.answers(one, "test"))) for name, one in tables.items()]
 
 
-def _in_words(name: str, fitted: Calibration) -> str:
+def _in_words(name: str, run: Run, fitted: Calibration) -> str:
     verdict = (
         "its scores are too sure of themselves"
         if fitted.temperature > 1
@@ -65,8 +63,8 @@ def _in_words(name: str, fitted: Calibration) -> str:
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{plural(fitted.films, 'validation film')}: {verdict}. On the test films, dividing the logits by it takes the "
-        f"calibration error from {share(before)} to {share(after)} and the log loss from "
+        f"{calibrated.films_in_words(run, fitted)}. In words, {verdict}. On the test films, dividing the logits by it "
+        f"takes the calibration error from {share(before)} to {share(after)} and the log loss from "
         f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
     )
 
@@ -87,7 +85,8 @@ def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
 
 def _operating_point(run: Run) -> None:
     """A threshold for one class, chosen on validation, its price on test, and what it means at another prevalence."""
-    st.markdown("**Operating point.** Chosen on the validation films, reported on the test films.")
+    which = "validation films that calibrate" if run.is_halved else "validation films"
+    st.markdown(f"**Operating point.** Chosen on the {which}, reported on the test films.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox("Class", run.classes, key="compare_point_class", width=240)
         aim = st.segmented_control(
@@ -100,7 +99,7 @@ def _operating_point(run: Run) -> None:
         )
         wanted = st.number_input("Per cent", 50.0, 100.0, float(DEFAULT_AIM), 0.5, key="point_wanted", width=120)
     try:
-        point = calibration.operating_point(run.predictions(), label, aim, wanted / 100)
+        point = calibration.operating_point(calibrated.table(run), label, aim, wanted / 100)
     except DataError as error:
         st.info(shell.plain(error), icon=":material/help:")
         return

@@ -47,7 +47,8 @@ CLASS_SHARES = {
 }
 HELP = {
     "Train": "Share of training films that are answered rightly. High here and low on test means learned by heart.",
-    "Validation": "Share of validation films that are answered rightly. This is the number to choose by.",
+    "Validation": "Share of validation films that are answered rightly. Choose by it, not by test: where they are "
+    "200 or more, a half of them chooses and the other calibrates.",
     "Test": "Share of test films that are answered rightly. This is the number to report.",
     "Balanced accuracy": "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
     "Macro F1": "Mean over the classes of the harmonic mean of sensitivity and PPV.",

@@ -9,10 +9,10 @@ from app_pages.components.choices import kept, now, split_fields
 from covid_core import presets
 from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
-from covid_core.data.split import PARTS, make_split, sources_that_stay
+from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, sources_that_stay, validation_for
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures import data as figures
-from covid_core.formatting import plural, share
+from covid_core.formatting import count, plural, share
 from covid_core.specs import SPLIT_LABELS, SplitSpec, parse
 
 KEPT_SPLITS = 8  # each of 21,165 films takes 6 MB
@@ -161,8 +161,20 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
             _picture(made.assign(source=sources), "source", names, "Films per part and source")
     table = _counted(made, "label", list(classes))
     remain = f"{share(float(table['Films'].iloc[0] / table['Films'].sum()), 0)} of the films remain for training."
-    st.caption(remain)
+    st.caption(f"{remain} {_halves_in_words(made)}")
     st.dataframe(table, hide_index=True, width="stretch", alt="Films per part and class")
+
+
+def _halves_in_words(made: pd.DataFrame) -> str:
+    """What the validation films are for."""
+    choose, calibrate = (int(validation_for(made, half).sum()) for half in HALVES)
+    if (made["half"] != "").any():
+        return (
+            f"Validation is halved: {plural(choose, 'film')} choose the epoch and the run, {count(calibrate)} others "
+            "turn scores into probabilities."
+        )
+    why = f"fewer than {HALVED_FROM} are not halved" if choose < HALVED_FROM else "a half of them would lack a class"
+    return f"All {plural(choose, 'validation film')} choose the epoch and calibrate as well: {why}."
 
 
 def _picture(made: pd.DataFrame, by: str, names: list[str], title: str) -> None:

@@ -16,6 +16,8 @@ from covid_core.specs import SplitSpec
 
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = PARTS
+SELECTION, CALIBRATION = HALVES = ("selection", "calibration")
+HALVED_FROM = 200  # validation films; the halves of fewer would be too small to choose by and to calibrate on
 COLUMNS = ["image_id", "label", "source", "group", "part"]
 
 
@@ -29,7 +31,8 @@ def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -
         spec: method, shares, seed, and the size of a balanced subset where one is wanted.
 
     Returns:
-        Columns image_id, label, source, group, part, in the order of ``films``. The test part has ceil(n * test) films,
+        Columns image_id, label, source, group, part, half, in the order of ``films``; half is that of the validation
+        part (see ``halves``). The test part has ceil(n * test) films,
         the validation part round(n * validation), as the course study counted (4,032 films: 2,741 / 645 / 646); a group
         that is drawn comes whole, so groups of several films may make a part a little larger. With folds the test part
         is the wanted fold: all folds of a seed together test every film once. By source, the test part holds the films
@@ -58,7 +61,37 @@ def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -
     drawing.draw(VALIDATION, round(len(chosen) * spec.validation), 1, rng)
     made = chosen.assign(part=drawing.part)[COLUMNS]
     _check(made, classes, spec)
-    return made
+    return made.assign(half=halves(made, spec.seed))
+
+
+def halves(split: pd.DataFrame, seed: int) -> np.ndarray:
+    """Who of the validation part chooses and who calibrates, so that neither judges what it has made itself.
+
+    Args:
+        split: columns label, group, part.
+        seed: of the split.
+
+    Returns:
+        Of shape (films,): "selection" (early stopping, the best epoch, the choice between runs) or "calibration"
+        (temperature and thresholds) for validation films, stratified by label, groups whole; empty for all others, and
+        for all where the part has fewer than HALVED_FROM films or a half would lack a class: it then serves for both.
+    """
+    validation = (split["part"] == VALIDATION).to_numpy()
+    half = np.full(len(split), "", dtype=object)
+    if validation.sum() < HALVED_FROM:
+        return half
+    films = split[validation]
+    dealt = _Drawing(films).dealt(len(HALVES), np.random.default_rng((seed, 0, 1)))  # a stream that no part is drawn by
+    if films.groupby(dealt)["label"].nunique().tolist() == [films["label"].nunique()] * len(HALVES):
+        half[validation] = np.array(HALVES, dtype=object)[dealt]
+    return half
+
+
+def validation_for(split: pd.DataFrame, half: str) -> np.ndarray:
+    """Of shape (films,): whether a film is of the validation part and serves for ``half``: a split that is not halved,
+    or was made before halves were known, has all of them serve for both."""
+    halved = split["half"] if "half" in split else pd.Series("", index=split.index)
+    return ((split["part"] == VALIDATION) & halved.isin(["", half])).to_numpy()
 
 
 def split_hash(split: pd.DataFrame) -> str:

@@ -127,7 +127,8 @@ def _no_score_because(name: str, given: Answers) -> str:
 class Assessment:
     """What one run's prediction table says.
 
-    ``tested`` holds the figures of the test part. ``right`` and ``strata`` hold for each of its films, in the order of
+    ``selection`` is the accuracy on the validation films that may choose between runs, ``tested`` holds the figures of
+    the test part. ``right`` and ``strata`` hold for each of its films, in the order of
     the image ids, whether it was answered rightly and which class it is of; ``groups`` which films belong together
     (None: none do). ``majority`` is the share of the largest class of each part. ``p_majority`` is the chance that
     something that is right as often as the majority class would be right on at least as many films, ``p_parts`` that
@@ -136,6 +137,7 @@ class Assessment:
 
     classes: tuple[str, ...]
     accuracy: dict[str, Measure]
+    selection: Measure
     majority: dict[str, Measure]
     majority_label: str
     tested: Measured
@@ -158,7 +160,11 @@ class Assessment:
 
 
 def assess(
-    table: pd.DataFrame, films_of: str = "", groups: pd.Series | None = None, intervals: bool = True
+    table: pd.DataFrame,
+    films_of: str = "",
+    groups: pd.Series | None = None,
+    intervals: bool = True,
+    choosing: pd.DataFrame | None = None,
 ) -> Assessment:
     """Measure one prediction table.
 
@@ -167,7 +173,9 @@ def assess(
         films_of: names the films that its ids stand for (a data set's version).
         groups: which films belong together, by image id; None: none do.
         intervals: whether films are drawn again for the measures of ``tested`` that are no shares, which takes long.
+        choosing: the table with those validation films alone that may choose between runs; None: all may.
     """
+    may_choose = metrics.answers(table if choosing is None else choosing, "validation")
     table = table.sort_values("image_id", kind="stable")
     parts = {part: metrics.answers(table, part) for part in PARTS}
     test, validation = parts["test"], parts["validation"]
@@ -177,6 +185,7 @@ def assess(
     return Assessment(
         classes=test.classes,
         accuracy={part: metrics.accuracy(given) for part, given in parts.items()},
+        selection=metrics.accuracy(may_choose),
         majority=majority,
         majority_label=test.classes[int(np.argmax(test.films))] if test.n else "",
         tested=measured(test, together, intervals),

@@ -5,7 +5,7 @@ bin by bin; ``weighted`` sums it up as the expected calibration error. Temperatu
 Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number, fitted
 on validation films: the order of the classes, and with it every answer, stays.
 
-Everything is chosen on the validation part and reported on the test part.
+Everything is chosen on the validation films that the caller hands over, and reported on the test part.
 """
 
 import math
@@ -20,10 +20,12 @@ from covid_core.evaluation import metrics, weighted
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.evaluation.resampling import once
 from covid_core.evaluation.weighted import BINS, bin_of
+from covid_core.formatting import plural
 
 LOGIT_PREFIX = "logit_"
 COLDEST, HOTTEST = 0.05, 20.0  # bounds of a temperature; beyond them a softmax is a step or flat
 PRECISION = 1e-6  # of the logarithm of a temperature
+AT_BOUND = 1e-4  # so near a bound, the loss is least beyond it: no temperature has been found
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 Aim = Literal["sensitivity", "specificity"]
@@ -54,13 +56,20 @@ def reliability(given: Answers) -> list[Bin]:
 def fitted_temperature(table: pd.DataFrame) -> float:
     """What the logits of a prediction table have to be divided by so that the log loss of its validation part is least.
 
-    In [COLDEST, HOTTEST]. Raises DataError where there is no validation film, or a logit is not a number.
+    Between COLDEST and HOTTEST. Raises DataError where there is no validation film, a logit is not a number, or the
+    loss is least beyond these bounds.
     """
     validation = table[(table["part"] == "validation").to_numpy()]
     logits = _logits(validation)
     if not len(validation) or not np.isfinite(logits).all():
         raise DataError("A temperature needs validation films with finite logits.")
-    return temperature(logits, metrics.answers(validation, "validation").y_true)
+    found = temperature(logits, metrics.answers(validation, "validation").y_true)
+    if not COLDEST * (1 + AT_BOUND) < found < HOTTEST * (1 - AT_BOUND):
+        raise DataError(
+            f"No temperature fits the {plural(len(validation), 'validation film')}: either all are answered rightly, "
+            "or their scores say nothing of their classes."
+        )
+    return found
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -105,23 +114,33 @@ def _logits(table: pd.DataFrame) -> np.ndarray:
 @dataclass(frozen=True)
 class Calibration:
     """A temperature fitted on ``films`` validation films, and what it makes of the test part: log loss and expected
-    calibration error before and after (nan without test films)."""
+    calibration error before and after (nan without test films). Where no temperature could be fitted all numbers are
+    nan, and ``note`` says why."""
 
-    temperature: float
-    films: int
-    log_loss_before: float
-    log_loss_after: float
-    expected_calibration_error_before: float
-    expected_calibration_error_after: float
+    temperature: float = math.nan
+    films: int = 0
+    log_loss_before: float = math.nan
+    log_loss_after: float = math.nan
+    expected_calibration_error_before: float = math.nan
+    expected_calibration_error_after: float = math.nan
+    note: str = ""
+
+    @property
+    def is_defined(self) -> bool:
+        return not math.isnan(self.temperature)
 
 
 def calibrate(table: pd.DataFrame) -> Calibration:
-    """Fit a temperature on the validation part of a prediction table. Raises DataError where it cannot be done."""
-    fitted = fitted_temperature(table)
+    """Fit a temperature on all validation films of a prediction table, and report it on its test films."""
+    films = int((table["part"] == "validation").sum())
+    try:
+        fitted = fitted_temperature(table)
+    except DataError as error:
+        return Calibration(films=films, note=str(error))
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
     found = [weighted.measures(given)(once(given.y_true)) for given in test]
     figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
-    return Calibration(fitted, int((table["part"] == "validation").sum()), *figures)
+    return Calibration(fitted, films, *figures)
 
 
 @dataclass(frozen=True)

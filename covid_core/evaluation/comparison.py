@@ -177,9 +177,22 @@ def ranking(candidates: Sequence[Candidate]) -> Ranking:
 
 
 def chosen_by_validation(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate with the highest validation accuracy, which is the one to choose; None where none has any."""
-    defined = [c for c in candidates if c.assessment.validation.is_defined]
-    return max(defined, key=lambda c: c.assessment.validation.value, default=None)
+    """The candidate with the highest accuracy on validation films (see ``to_choose_by``), which is the one to choose;
+    None where none has any."""
+    known = [(c, found) for c, found in zip(candidates, to_choose_by(candidates), strict=True) if found.is_defined]
+    return max(known, key=lambda pair: pair[1].value, default=(None, None))[0]
+
+
+def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
+    """Accuracy of each candidate on the validation films that may choose between runs.
+
+    Where some halved their validation part and others did not, all validation films choose: a choice needs the same
+    films for all.
+    """
+    selection = [c.assessment.selection for c in candidates]
+    if len({found.n for found in selection}) < 2:
+        return selection
+    return [c.assessment.validation for c in candidates]
 
 
 def _or_worst(measure: Measure) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from covid_core.evaluation.assessment import beats_majority
-from covid_core.evaluation.comparison import Candidate, Pairs, Ranking, chosen_by_validation
+from covid_core.evaluation.comparison import Candidate, Pairs, Ranking, chosen_by_validation, to_choose_by
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import count, duration, interval, milliseconds, plural, points, share
 
@@ -88,10 +88,12 @@ def _validation_sentence(order: Sequence[Candidate]) -> str:
     chosen = chosen_by_validation(order)
     if chosen is None or len(order) == 1 or not beats_majority(order[0].assessment):
         return ""
-    found = chosen.assessment
+    found, accuracies = chosen.assessment, to_choose_by(order)
+    of_chosen = accuracies[order.index(chosen)]
+    by = f" on the {count(of_chosen.n)} films that choose" if of_chosen.n < found.validation.n else ""
     if chosen.id == order[0].id:
-        return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(found.validation)})."
-    against = f"{share(found.validation.value)} against {share(order[0].assessment.validation.value)}"
+        return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(of_chosen)}{by})."
+    against = f"{share(of_chosen.value)} against {share(accuracies[0].value)}{by}"
     return (
         f"Choose by validation, not by test: it picks {chosen.name} ({against}), "
         f"and the test part then reports {in_words(found.test)}."

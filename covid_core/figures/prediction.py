@@ -10,14 +10,16 @@ from covid_core.formatting import share
 ROW_HEIGHT = 46  # pixels per bar, so that one run and eight runs read alike
 
 
-def score_bars(scores: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> go.Figure:
-    """Scores of one film as stacked bars, one per run; the parts of a bar add up to 100 %.
+def score_bars(
+    scores: Mapping[str, Mapping[str, float]], classes: Sequence[str], scales: Mapping[str, str]
+) -> go.Figure:
+    """Scores or probabilities of one film as stacked bars, one per run; the parts of a bar add up to 100 %.
 
-    ``scores`` maps a run's name to its score per class.
+    ``scores`` maps a run's name to its number per class, ``scales`` to what these are; it stands under the name.
     """
     figure = go.Figure()
     names = list(scores)[::-1]  # Plotly draws the first category at the bottom
-    shown = [literal(name) for name in names]
+    shown = [f"{literal(name)}<br>{scales[name]}" for name in names]
     for label, colour in class_colours(classes).items():
         values = [scores[name].get(label, 0.0) for name in names]
         figure.add_bar(

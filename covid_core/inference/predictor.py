@@ -9,30 +9,54 @@ import numpy as np
 from covid_core import files
 from covid_core.data.images import Film, to_square
 from covid_core.errors import RunDamaged
+from covid_core.evaluation.calibration import Calibration
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk, batch_for
+from covid_core.runs import calibrated
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
+
+UNCALIBRATED = Calibration(note="No temperature has been fitted.")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says of one film. ``scores`` are softmax outputs, not probabilities: they are not calibrated."""
+    """What a run says of one film. ``scores`` are softmax outputs, not probabilities: they are not calibrated.
+
+    ``calibration`` is the run's; where it is defined there are ``probabilities`` too.
+    """
 
     classes: tuple[str, ...]
     scores: np.ndarray
     logits: np.ndarray
     done: tuple[str, ...]
+    calibration: Calibration
 
     @property
     def predicted(self) -> str:
-        """The class with the highest score."""
+        """The class with the highest score, which has the highest probability too."""
         return self.classes[int(self.scores.argmax())]
 
-    def as_dict(self) -> dict[str, float]:
-        """Score per class."""
-        return {label: float(score) for label, score in zip(self.classes, self.scores, strict=True)}
+    @property
+    def is_calibrated(self) -> bool:
+        return self.calibration.is_defined
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """The softmax of the logits divided by the run's temperature; None where it has none."""
+        if not self.is_calibrated:
+            return None
+        return softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0]
+
+    @property
+    def best_known(self) -> np.ndarray:
+        """Probabilities where there are some, else scores: whoever shows them says which."""
+        return self.probabilities if self.is_calibrated else self.scores
+
+    def by_class(self, values: np.ndarray) -> dict[str, float]:
+        """Scores, probabilities or logits by the name of their class."""
+        return dict(zip(self.classes, map(float, values), strict=True))
 
 
 class Predictor:
@@ -41,9 +65,18 @@ class Predictor:
     Scores differ by 1e-7 to 6e-6 in the course's runs, by up to 2e-5 where a head is steep; every run records its own.
     """
 
-    def __init__(self, classes: tuple[str, ...], size: int, trunk: LiteTrunk, head: Head, both_sides: bool = False):
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        size: int,
+        trunk: LiteTrunk,
+        head: Head,
+        both_sides: bool = False,
+        calibration: Calibration = UNCALIBRATED,
+    ):
         self.classes = classes
         self.size = size
+        self.calibration = calibration
         self.maps = trunk.maps
         self._head = head
         self._both_sides = both_sides
@@ -58,22 +91,29 @@ class Predictor:
         for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail")):
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
-        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"))
+        outputs, calibration = run.result.get("trunk_outputs"), calibrated.of(run)
+        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration)
 
     @classmethod
     def of_parts(
-        cls, run: Run, trunk: Path, tail: Path | None, head: Head, outputs: Sequence[int] | None
+        cls,
+        run: Run,
+        trunk: Path,
+        tail: Path | None,
+        head: Head,
+        outputs: Sequence[int] | None,
+        calibration: Calibration = UNCALIBRATED,
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
         network = LiteTrunk(trunk, tail, outputs)
-        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip)
+        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip, calibration)
 
     def predict(self, films: list[Film]) -> list[Prediction]:
-        """Scores of each film."""
+        """Scores of each film, and probabilities where the run is calibrated."""
         squares = np.stack([to_square(film.pixels, self.size) for film in films])
         logits = self.logits(squares)
         return [
-            Prediction(self.classes, scores, raw, self._done(film))
+            Prediction(self.classes, scores, raw, self._done(film), self.calibration)
             for film, scores, raw in zip(films, softmax(logits), logits, strict=True)
         ]
 
@@ -85,7 +125,7 @@ class Predictor:
         sides = self._sides(to_square(film.pixels, self.size)[None])
         maps = [self.maps(side) for side in sides]
         logits = self._mean_logits(maps)
-        prediction = Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film))
+        prediction = Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film), self.calibration)
         index = self.classes.index(label or prediction.predicted)
         heat = [cam(self._head, side, index, width=shape[1], height=shape[0]) for side in maps]
         return prediction, to_unit(heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1])

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
+from covid_core.data.split import SELECTION, validation_for
 from covid_core.inference.head import Head
 from covid_core.nets.devices import Devices
 from covid_core.nets.fitting import Fit
@@ -55,6 +56,10 @@ class Films:
     def part(self, name: str) -> np.ndarray:
         """Positions within ``rows`` of one part."""
         return np.flatnonzero(self.split["part"].to_numpy() == name)
+
+    def selection(self) -> np.ndarray:
+        """Positions within ``rows`` of the validation films that choose the epoch: half of them where they are many."""
+        return np.flatnonzero(validation_for(self.split, SELECTION))
 
 
 @dataclass

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
+from covid_core.data.split import SELECTION
 from covid_core.errors import RunError
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.nets.template import Template
+from covid_core.runs import calibrated
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 
@@ -39,12 +41,15 @@ def publish(plan: Plan, trained: Trained) -> None:
     predictor = Predictor.of_parts(run, *parts.values(), head, _outputs_used(trained))
     predictions = _prediction_table(plan.films.split, run.classes, trained.logits)
     run.write_predictions(predictions)
+    choosing = calibrated.serving(predictions, plan.films.split, SELECTION)
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
     run.write_result(
         {
             "finished": time.time(),
             "accuracy": _accuracies(predictions, run.classes),
+            "selection_accuracy": _accuracies(choosing, run.classes)["validation"],
+            "calibration": calibrated.as_record(calibrated.fitted(predictions, plan.films.split)),
             "best_epoch": plan.fit.memory.best_epoch,
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,

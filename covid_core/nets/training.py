@@ -164,7 +164,7 @@ def _scale(features: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> t
 
 
 def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:
-    train, validation = plan.films.part("train"), plan.films.part("validation")
+    train, validation = plan.films.part("train"), plan.films.selection()
     return Stage(
         name=HEAD,
         inputs=lambda rows, epoch: scaled(known.seen(train[rows], epoch)),
@@ -182,7 +182,7 @@ def _labelled(plan: Plan, number: int) -> dict[str, Any]:
     return {
         "labels": learned,
         "order": _order(plan.spec, learned, number),
-        "validation_labels": labels[plan.films.part("validation")],
+        "validation_labels": labels[plan.films.selection()],
         "sample_weights": _sample_weights(plan.spec, learned),
     }
 
@@ -220,7 +220,7 @@ def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Featu
     """Tail and head on cached activations."""
     from covid_core.nets.keras_fit import NetworkStage
 
-    train, validation = plan.films.part("train"), plan.films.part("validation")
+    train, validation = plan.films.part("train"), plan.films.selection()
     return NetworkStage(
         name=TAIL,
         model=classifier,
@@ -298,7 +298,7 @@ def _pixel_stage(
     from covid_core.nets.keras_fit import NetworkStage
 
     films, spec = plan.films, plan.spec
-    train, validation = films.part("train"), films.part("validation")
+    train, validation = films.part("train"), films.selection()
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
         chosen = films.rows[train[rows]]

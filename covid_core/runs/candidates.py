@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from covid_core.errors import CovidCoreError, DataError
+from covid_core.data.split import SELECTION
+from covid_core.errors import CovidCoreError
 from covid_core.evaluation import assessment, metrics
-from covid_core.evaluation import calibration as calibrating
 from covid_core.evaluation import repeats as repeated
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Repeat, Repeats
 from covid_core.formatting import count, plural, share
+from covid_core.runs import calibrated
 from covid_core.runs.store import Run, Study
 
 FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
@@ -35,22 +36,15 @@ COST_COLUMNS = (
 
 def assess(run: Run) -> Assessment:
     """Measure the run's prediction table. Raises RunDamaged or DataError."""
-    return assessment.assess(run.predictions(), run.record["dataset"]["version"], run.groups())
+    table = run.predictions()
+    choosing = calibrated.serving(table, run.split(), SELECTION) if run.is_halved else None
+    return assessment.assess(table, run.record["dataset"]["version"], run.groups(), choosing=choosing)
 
 
 def measured(run: Run, part: str) -> Measured:
     """All figures of one part. Raises RunDamaged or DataError."""
     given = metrics.answers(run.predictions(), part)
     return assessment.measured(given, assessment.groups_of(given, run.groups()))
-
-
-def calibration(run: Run) -> dict[str, float] | None:
-    """The run's temperature, fitted on validation, and what it makes of the scores on test; None where none can be
-    fitted. See ``calibration.Calibration``."""
-    try:
-        return vars(calibrating.calibrate(run.predictions()))
-    except DataError:
-        return None
 
 
 def films_in_words(run: Run, of_study: bool = False) -> str:

@@ -261,6 +261,11 @@ class Run(JobFolder):
         return self.record["split_hash"]
 
     @property
+    def is_halved(self) -> bool:
+        """Whether one half of its validation films chose the epoch and the other calibrates; else all did both."""
+        return bool(self.record.get("halved"))
+
+    @property
     def study(self) -> str:
         """Id of the study it belongs to, or nothing."""
         return self.record.get("study", "")
@@ -272,6 +277,11 @@ class Run(JobFolder):
     def accuracy(self, part: str) -> float:
         """Share of a part's films that are answered rightly, as the worker counted it; nan where unknown."""
         return self.result.get("accuracy", {}).get(part, math.nan)
+
+    @property
+    def selection_accuracy(self) -> float:
+        """The same for the validation films that may choose between runs; nan where unknown."""
+        return self.result.get("selection_accuracy", self.accuracy("validation"))
 
     @property
     def model_path(self) -> Path:
@@ -295,7 +305,10 @@ class Run(JobFolder):
         return self.path / "predictions.parquet"
 
     def split(self) -> pd.DataFrame:
-        """Columns image_id, label, group, part. Raises RunDamaged when it is not the one that the run recorded."""
+        """Columns image_id, label, group, part, and half where the run is halved (see ``data.split.halves``).
+
+        Raises RunDamaged when it is not the one that the run recorded.
+        """
         split = _read_table(self.path / "split.parquet")
         if split_hash(split) != self.split_hash:
             raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
@@ -423,6 +436,7 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
         },
         "split_hash": split_hash(split),
         "grouped": bool(split["group"].duplicated().any()),
+        "halved": "half" in split and bool((split["half"] != "").any()),
         "study": study,
         "spec": spec.model_dump(mode="json"),
     }

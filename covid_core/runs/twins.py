@@ -18,7 +18,8 @@ def find(workspace: Workspace, run: Run) -> Run | None:
     runs, _ = store.list_runs(workspace)
     wanted = _deciding(run.spec)
     for other in runs:
-        alike = other.split_hash == run.split_hash and _deciding(other.spec) == wanted
+        alike = other.split_hash == run.split_hash and other.is_halved == run.is_halved
+        alike = alike and _deciding(other.spec) == wanted
         if other.id != run.id and alike and _same_films(other, run) and _is_whole(other):
             return other
     return None

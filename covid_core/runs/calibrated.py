@@ -1,0 +1,84 @@
+"""A run's temperature: what its worker stored or, for a run from before that, what its predictions give.
+
+Where the validation part is halved, only the half that did not choose the epoch has a say in it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from covid_core.data.split import CALIBRATION, HALVED_FROM, validation_for
+from covid_core.errors import RunDamaged
+from covid_core.evaluation import calibration
+from covid_core.evaluation.calibration import COLDEST, HOTTEST, Calibration
+from covid_core.formatting import plural
+from covid_core.runs.store import Run
+
+
+def of(run: Run) -> Calibration:
+    """The run's calibration; undefined, with the reason, where it has none.
+
+    Raises RunDamaged where the stored one cannot be believed.
+    """
+    stored = run.result.get("calibration")
+    if stored is not None:
+        return _read(run, stored)
+    try:
+        return calibration.calibrate(table(run))
+    except RunDamaged as error:  # the run may still answer; what it says is then a score
+        return Calibration(note=str(error))
+
+
+def table(run: Run) -> pd.DataFrame:
+    """The run's predictions; of its validation films only those that calibrate. Raises RunDamaged."""
+    predictions = run.predictions()
+    return serving(predictions, run.split(), CALIBRATION) if run.is_halved else predictions
+
+
+def serving(predictions: pd.DataFrame, split: pd.DataFrame, half: str) -> pd.DataFrame:
+    """A prediction table without the validation films that do not serve for that half (see ``data.split.halves``)."""
+    kept = split.loc[validation_for(split, half), "image_id"]
+    return predictions[((predictions["part"] != "validation") | predictions["image_id"].isin(kept)).to_numpy()]
+
+
+def fitted(predictions: pd.DataFrame, split: pd.DataFrame) -> Calibration:
+    """The calibration of a run that is just being published."""
+    return calibration.calibrate(serving(predictions, split, CALIBRATION))
+
+
+def as_record(found: Calibration) -> dict[str, Any]:
+    """A calibration for JSON, which has no nan: undefined numbers are None."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in vars(found).items()
+    }
+
+
+def _read(run: Run, stored: Mapping[str, Any]) -> Calibration:
+    damaged = RunDamaged(f"{run.name}: the calibration in its result is damaged.")
+    try:
+        found = Calibration(**{name: math.nan if value is None else value for name, value in stored.items()})
+    except (AttributeError, TypeError) as error:
+        raise damaged from error
+    numbers = [value for name, value in vars(found).items() if name != "note"]
+    if not all(isinstance(value, int | float) for value in numbers):
+        raise damaged
+    if found.is_defined and not COLDEST < found.temperature < HOTTEST:
+        raise damaged
+    return found
+
+
+def films_in_words(run: Run, found: Calibration) -> str:
+    """Which films a temperature was fitted on, and what else they did: ``322 validation films, which chose ...``."""
+    films = plural(found.films, "validation film")
+    if run.is_halved:
+        return f"{films}, which chose nothing else"
+    why = f"validation has fewer than {HALVED_FROM} films" if found.films < HALVED_FROM else "they were not halved"
+    fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
+    return f"{films}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
+
+
+def as_answer(run: Run) -> dict[str, Any]:
+    """What the command line tells of a run's calibration. Raises RunDamaged."""
+    return {**vars(of(run)), "chose_nothing_else": run.is_halved}

@@ -1,0 +1,36 @@
+"""What the Train page says of the halves of the validation part."""
+
+import pandas as pd
+import pytest
+
+from app_pages.components import splitting
+from covid_core.data.split import make_split
+from covid_core.specs import SplitSpec
+
+
+def told(**counts: int) -> str:
+    rows = [(f"{label}-{i}", label) for label, films in counts.items() for i in range(films)]
+    films = pd.DataFrame(rows, columns=["image_id", "label"])
+    return splitting._halves_in_words(make_split(films, tuple(counts), SplitSpec()))
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        (
+            {"a": 500, "b": 500, "c": 500},
+            "Validation is halved: 120 films choose the epoch and the run, 120 others turn scores into probabilities.",
+        ),
+        (
+            {"a": 100, "b": 100, "c": 100},
+            "All 48 validation films choose the epoch and calibrate as well: fewer than 200 are not halved.",
+        ),
+        (
+            {"a": 1500, "b": 5},
+            "All 241 validation films choose the epoch and calibrate as well: a half of them would lack a class.",
+        ),
+    ],
+    ids=["many", "few", "a small class"],
+)
+def test_the_split_says_which_validation_films_choose_and_which_calibrate(counts, words):
+    assert told(**counts) == words
