@@ -7,7 +7,7 @@ from made_runs import all_parts, course_like_runs, history, made_run
 
 from covid_core import cli, weights
 from covid_core.data.dataset import list_datasets
-from covid_core.runs import jobs, store
+from covid_core.runs import jobs, looks, store
 
 TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 
@@ -188,6 +188,23 @@ def test_runs_are_compared_best_first(answer, workspace):
     assert compared["comparable"]
     shares = [row["test"] for row in compared["groups"][0]["table"]]
     assert shares == sorted(shares, reverse=True)
+
+
+def test_a_comparison_is_noted_once_a_day_as_a_look_at_the_test_films_and_tells_of_it(answer, workspace):
+    runs = course_like_runs(workspace, 2)
+    for _ in range(2):
+        (group,) = answer("compare", *(run.id for run in runs))[1]["groups"]
+    assert [(look["what"], look["runs"]) for look in group["looks"]] == [(looks.FIGURES, 2)]
+    assert [one["what"] for one in group["runs"][runs[0].id]["openings"]] == [looks.FIGURES]
+    assert group["looks_not_noted"] == []
+
+
+def test_a_look_that_cannot_be_noted_is_told_and_the_runs_are_compared(answer, workspace, monkeypatch):
+    run = made_run(workspace, TABLE)
+    monkeypatch.setattr(store, "OPENINGS", "no such folder/openings.csv")
+    code, compared = answer("compare", run.id)
+    assert code == 0
+    assert compared["groups"][0]["looks_not_noted"] == [run.id]
 
 
 def test_all_runs_of_a_study_are_compared(answer, workspace):
