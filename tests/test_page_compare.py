@@ -4,11 +4,12 @@ import re
 
 import numpy as np
 import pytest
-from made_runs import COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
+from made_runs import CLASSES, COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components import behind, clicks, comparing
+from app_pages.components import behind, clicks, comparing, shell
+from covid_core.data import importing
 from covid_core.evaluation import films
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.wording import Summary
@@ -450,6 +451,35 @@ def test_films_of_a_data_set_that_is_gone_are_still_listed(pair):
     page = opened("compare", view="Films")
     assert "The films cannot be shown" in words(page)
     assert len(page.dataframe[-1].value) == films_told(page)[0]
+
+
+@pytest.fixture
+def shown_pair(workspace, film_folder, monkeypatch) -> list[Run]:
+    """Two runs without models, of films that are there."""
+    dataset = importing.import_folder(workspace, film_folder({label: 12 for label in CLASSES}))
+    monkeypatch.setattr(shell, "open_dataset", lambda identifier: dataset)  # made runs name one that is nowhere
+    by_class = [dataset.films.query("label == @label")["image_id"] for label in CLASSES]
+    ids = [image_id for turn in zip(*by_class, strict=True) for image_id in turn]  # labels in turn, as in the tables
+    tables = [all_parts({"train": 12, "validation": 12, "test": 12}, skill, seed=skill) for skill in (1, 3)]
+    return [made_run(workspace, one.assign(image_id=ids), f"run {k}") for k, one in enumerate(tables)]
+
+
+def test_thumbnails_tell_label_and_answers_the_best_run_first(shown_pair):
+    best = shown_pair[1]
+    page = opened("compare", view="Films", films=behind.KINDS[behind.CELL])
+    assert "Under each film: its label and what the runs said, the best first." in words(page)
+    tiles = re.findall(r"^COVID, called: (.*); (.*)$", words(page), re.MULTILINE)
+    assert len(tiles) == films_told(page)[0]
+    assert all(by_best.startswith("COVID") for by_best, _ in tiles)
+    assert films_told(page) == [((labels(best) == "COVID") & (called(best) == "COVID")).sum()]
+
+
+def test_of_more_runs_than_fit_a_tile_the_dialog_tells_in_turn(shown_pair, monkeypatch):
+    monkeypatch.setattr(behind, "MOST_RUNS", 1)
+    film = shown_pair[0].predictions().query("part == 'test'")["image_id"].iat[0]
+    page = opened("compare", {behind.OPEN: film}, view="Films", films=behind.KINDS[behind.CELL])
+    assert any(caption.value.endswith("; \\.\\.\\.") for caption in page.caption)
+    assert "1 of 2 runs at once, the best first" in words(page)
 
 
 def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pair):

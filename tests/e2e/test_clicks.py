@@ -22,6 +22,7 @@ SKILLS = {"First": 2.0, "Second": 0.8}
 TRAINING_TIME = 240  # seconds
 SETTLED = 300  # milliseconds that a chart needs to lie still
 BINS = 15
+CHOSEN = "[...document.querySelectorAll('.js-plotly-plot')].filter(g => g._fullData[1].selectedpoints?.length).length"
 MARKS = """
 ([chart, trace]) => {
     const graph = document.querySelectorAll('.js-plotly-plot')[chart];
@@ -115,6 +116,7 @@ def test_a_click_on_a_confusion_cell_opens_its_films(page: Page, app: App, runs:
         click(page, chart, 1, cell, beside=(-35, 25))  # the whole cell answers, not its middle alone
         expect_films(page, f"{label} called {called} by {name}", number)
         expect(page.get_by_alt_text(re.compile("^Film .*labelled"))).to_have_count(number)
+    page.wait_for_function(f"{CHOSEN} === 1")  # the cell of the first matrix is let go
 
 
 @pytest.mark.parametrize("scale", [0, 1], ids=["scores", "calibrated"])
