@@ -9,14 +9,25 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app_pages.components import behind, calibrating, comparing, outside_tests, repeating, shelf, shell
+from app_pages.components import (
+    behind,
+    calibrating,
+    clicks,
+    comparing,
+    looking,
+    outside_tests,
+    repeating,
+    scoring,
+    shelf,
+    shell,
+)
 from covid_core import report
 from covid_core.evaluation import comparison, films, wording
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, plural
-from covid_core.runs import candidates, store
+from covid_core.runs import candidates, looks, store
 from covid_core.runs.store import Run, Study
 
 QUESTION = "Which model is better, on what, by how much?"
@@ -50,10 +61,13 @@ def main() -> None:
         answer.info("Choose the runs to compare.", icon=":material/arrow_downward:")
         return
     by_id = {run.id: run for run in runs}
+    looking.note([by_id[candidate.id] for candidate in group], looks.FIGURES)
     ranking = comparing.ranking(group, [by_id[candidate.id] for candidate in group])
     told = wording.summary(ranking)
     answer.markdown(f"**{shell.plain(told.headline)}**")
-    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told, repeated)
+    splits = {candidate.split_hash for candidate in group}
+    on_these_films = [run for run in usable if run.split_hash in splits]
+    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told, on_these_films, repeated)
 
 
 def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
@@ -156,10 +170,13 @@ def _size_of(group: list[Candidate]) -> str:
     return f"{plural(group[0].assessment.test.n, 'film')}, {plural(len(group), 'run')}"
 
 
-def _show(ranking: Ranking, runs: list[Run], told: wording.Summary, repeated: Study | None) -> None:
-    """Everything about one group of comparable runs, the best first."""
+def _show(
+    ranking: Ranking, runs: list[Run], told: wording.Summary, on_these_films: list[Run], repeated: Study | None
+) -> None:
+    """Everything about one group of comparable runs, the best first; others may have been tested on these films too."""
     order = list(ranking.order)
     _summary(told, runs)
+    looking.show(on_these_films)
     rows = _performance(order)
     if rows:
         _details(ranking, rows, runs, repeated)
@@ -173,12 +190,13 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
     order, runs = [ranking.order[i] for i in rows], [runs[i] for i in rows]
     tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
         "Measures": _measures,
-        "Pairs": lambda order, _: _pairs(ranking, rows),
+        "Pairs": lambda order, runs: _pairs(ranking, rows, order, runs),
         "Hyper-parameters": _hyperparameters,
         "Curves": _learning,
         "Confusion": _confusion,
         "Per class": _per_class,
         "ROC and precision-recall": _thresholds,
+        "Scores": scoring.show,
         "Calibration": calibrating.show,
         "Films": behind.show,
         "Outside test": outside_tests.show,
@@ -261,7 +279,7 @@ def _part(key: str) -> str:
     )
 
 
-def _pairs(ranking: Ranking, rows: list[int]) -> None:
+def _pairs(ranking: Ranking, rows: list[int], order: list[Candidate], runs: list[Run]) -> None:
     """Who beats whom, and whether that could be chance."""
     if len(ranking.order) < 2:
         st.info("Choose two runs or more to compare them film by film.", icon=":material/compare_arrows:")
@@ -270,9 +288,14 @@ def _pairs(ranking: Ranking, rows: list[int]) -> None:
     names = [ranking.order[i].name for i in rows]
     st.caption(
         "Row less column, in points of test accuracy. Faint: could be chance (exact McNemar test, Holm's correction "
-        f"for all {plural(ranking.pairs.compared, 'pair')} at 5 %)."
+        f"for all {plural(ranking.pairs.compared, 'pair')} at 5 %). A cell opens the films that one has right and the "
+        "other wrong."
     )
-    shell.chart(figures.pair_matrix(names, ranking.pairs, rows), "pairs", alt=f"Differences of {len(rows)} runs")
+    drawn = [ranking.order[i].id for i in rows]
+    clicks.chart(
+        figures.pair_matrix(names, ranking.pairs, rows), "pairs", "pair", drawn, f"Differences of {len(rows)} runs"
+    )
+    _pair_films(order, runs)
     table = comparison.pair_table(ranking)
     shown = table[table["first"].isin(names) & table["second"].isin(names)]
     comparing.show_table(
@@ -283,6 +306,18 @@ def _pairs(ranking: Ranking, rows: list[int]) -> None:
         pinned="Better",
         config=comparing.PAIR_CONFIG,
     )
+
+
+def _pair_films(order: list[Candidate], runs: list[Run]) -> None:
+    """The films of the pair that was clicked: those that one run has right and the other wrong, both ways round."""
+    ids, cell = clicks.picked("pair") or ((), ())
+    places = [behind.position_of(order, ids[place]) for place in cell]
+    if not places or None in places:
+        return
+    found = behind.answers(order, runs)
+    for right, wrong in (places, places[::-1]):
+        st.subheader(f"{shell.plain(order[right].name)} right, {shell.plain(order[wrong].name)} wrong")
+        behind.films_of(found, films.right_in_one(found, right, wrong), runs, f"pair-{right}-{wrong}", behind.SHORT)
 
 
 def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
@@ -342,34 +377,27 @@ def _confusion(order: list[Candidate], runs: list[Run]) -> None:
         "Rows: what the film is. Columns: what the run called it. Shares are of the row. A cell opens its films."
     )
     shown = _few(order, MATRICES, "compare_matrices")
-    picked = None
     with st.grid(3, min_column_width=330):
         for candidate, run in zip(order[shown], runs[shown], strict=True):
             with st.container():
                 st.markdown(f"**{shell.plain(candidate.name)}**  \n{wording.in_words(candidate.assessment.test)}")
                 counts, version = candidate.assessment.tested.confusion, comparing.version_of([candidate], [run])
                 figure = shell.drawn("confusion", version, functools.partial(figures.confusion_matrix, counts))
-                clicked = shell.chart(
-                    figure,
-                    f"confusion-{candidate.id}",
-                    alt=f"Confusion matrix of {candidate.name}",
-                    on_select="rerun",
-                    selection_mode="points",
-                )
-                if clicked.selection.points:
-                    picked = (candidate, clicked.selection.points[0]["customdata"])
-    if picked is not None:
-        _cell_films(*picked, order, runs)
+                name = f"confusion-{candidate.id}"
+                clicks.chart(figure, name, "cell", candidate.id, f"Confusion matrix of {candidate.name}")
+    _cell_films(order, runs)
 
 
-def _cell_films(candidate: Candidate, cell: Sequence[int], order: list[Candidate], runs: list[Run]) -> None:
+def _cell_films(order: list[Candidate], runs: list[Run]) -> None:
     """The films of the cell that was clicked, with what every run says of them."""
-    classes = candidate.assessment.classes
-    label, called = classes[cell[0]], classes[cell[1]]
-    st.subheader(f"{shell.plain(label)} called {shell.plain(called)} by {shell.plain(candidate.name)}")
+    identifier, cell = clicks.picked("cell") or ("", ())
+    position = behind.position_of(order, identifier)
+    if position is None:
+        return
+    label, called = (order[position].assessment.classes[place] for place in cell)
+    st.subheader(f"{shell.plain(label)} called {shell.plain(called)} by {shell.plain(order[position].name)}")
     found = behind.answers(order, runs)
-    rows = films.in_cell(found, order.index(candidate), label, called)
-    behind.films_of(found, rows, order, runs, "cell")
+    behind.films_of(found, films.in_cell(found, position, label, called), runs, "cell")
 
 
 def _per_class(order: list[Candidate], runs: list[Run]) -> None:

@@ -21,7 +21,7 @@ from covid_core.evaluation import assessment, comparison, repeats, repeats_wordi
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
-from covid_core.runs import calibrated, candidates, jobs, outside, storage, store
+from covid_core.runs import calibrated, candidates, jobs, looks, outside, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -244,6 +244,9 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     """One group of runs that were tested on the same films."""
     ranking = comparison.ranking(group)
     told = wording.summary(ranking)
+    not_noted = [run.id for run in looks.note([runs[candidate.id] for candidate in group], looks.FIGURES)]
+    if not_noted:
+        print(f"this look could not be noted: {', '.join(not_noted)}", file=sys.stderr)
     table = comparison.performance_table(ranking.order).to_dict("records")
     sentences = [told.headline, *told.details, *told.warnings]
     return {
@@ -251,6 +254,8 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
         "table": table,
         "pairs": comparison.pair_table(ranking).to_dict("records"),
         "runs": {candidate.id: _figures(runs[candidate.id]) for candidate in ranking.order},
+        "looks": looks.of(runs[candidate.id] for candidate in group).to_dict("records"),
+        "looks_not_noted": not_noted,
         "summary": sentences,
         "text": "\n".join([*map(_compared_row, table), "", *sentences]),
     }
@@ -259,7 +264,7 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 def _figures(run: store.Run) -> dict[str, Any]:
     """Every figure of a run on validation and test, and what calibration makes of its scores."""
     parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
-    return {**parts, "calibration": calibrated.as_answer(run), "openings": run.openings().to_dict("records")}
+    return {**parts, "calibration": calibrated.as_answer(run), "openings": [vars(one) for one in run.openings()]}
 
 
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:

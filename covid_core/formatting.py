@@ -1,6 +1,7 @@
 """One way to write each kind of number, used by every page, report and command."""
 
 import math
+from datetime import datetime
 
 
 def share(value: float, digits: int = 1) -> str:
@@ -56,6 +57,14 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(seconds: float) -> str:
+    """A time since 1970 as a date and a time of day on this machine; the year only where it is not this one."""
+    if math.isnan(seconds):
+        return "–"
+    then = datetime.fromtimestamp(seconds)
+    return f"{then:%d %b, %H:%M}" if then.year == datetime.now().year else f"{then:%d %b %Y, %H:%M}"
 
 
 def file_size(n_bytes: float) -> str:

@@ -13,7 +13,7 @@ from covid_core.data.dataset import list_datasets
 from covid_core.data.images import png_bytes
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import calibrated, jobs, store
+from covid_core.runs import calibrated, jobs, looks, store
 
 TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 
@@ -257,6 +257,23 @@ def test_a_run_without_a_temperature_predicts_scores_and_says_so(answer, workspa
     printed = capsys.readouterr().out
     assert "COVID (scores: COVID 0.84" in printed
     assert "Scores are not probabilities: this run is not calibrated. A temperature needs" in printed
+
+
+def test_a_comparison_is_noted_once_a_day_as_a_look_at_the_test_films_and_tells_of_it(answer, workspace):
+    runs = course_like_runs(workspace, 2)
+    for _ in range(2):
+        (group,) = answer("compare", *(run.id for run in runs))[1]["groups"]
+    assert [(look["what"], look["runs"]) for look in group["looks"]] == [(looks.FIGURES, 2)]
+    assert [one["what"] for one in group["runs"][runs[0].id]["openings"]] == [looks.FIGURES]
+    assert group["looks_not_noted"] == []
+
+
+def test_a_look_that_cannot_be_noted_is_told_and_the_runs_are_compared(answer, workspace, monkeypatch):
+    run = made_run(workspace, TABLE)
+    monkeypatch.setattr(store, "OPENINGS", "no such folder/openings.csv")
+    code, compared = answer("compare", run.id)
+    assert code == 0
+    assert compared["groups"][0]["looks_not_noted"] == [run.id]
 
 
 def test_all_runs_of_a_study_are_compared(answer, workspace):

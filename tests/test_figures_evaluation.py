@@ -5,12 +5,15 @@ import pandas as pd
 import pytest
 from made_runs import COURSE_SIZES, all_parts, history
 
-from covid_core.evaluation import metrics
+from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation.assessment import assess
+from covid_core.evaluation.comparison import Candidate, ranking
 from covid_core.figures import evaluation as figures
 from covid_core.figures.theme import RUN_COLOURS, class_colours
 
 COUNTS = pd.DataFrame([[8, 2], [1, 3]], index=["A", "B"], columns=["A", "B"])
 GIVEN = metrics.answers(all_parts(COURSE_SIZES, skill=1.5), "test")
+BARS = pd.DataFrame({"COVID": [0, 3, 90, 0], "Normal": [40, 0, 1, 0]})
 COSTS = pd.DataFrame(
     {"name": ["slow", "quick"], "cost": [130.0, 2.0], "value": [0.9, 0.8], "low": [0.85, 0.7], "high": [0.93, 0.86]}
 )
@@ -24,6 +27,56 @@ def test_confusion_cells_show_the_count_and_its_share_of_the_row():
 def test_a_class_without_films_has_counts_but_no_shares():
     texts = [note.text for note in figures.confusion_matrix(COUNTS.mul([1, 0], axis=0)).layout.annotations]
     assert texts[2:] == ["0<br>–", "0<br>–"]
+
+
+def test_every_confusion_cell_can_be_clicked_and_says_which_it_is():
+    marks = figures.confusion_matrix(COUNTS).data[1]
+    assert [list(cell) for cell in marks.customdata] == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert list(zip(marks.y, marks.x, strict=True)) == [("A", "A"), ("A", "B"), ("B", "A"), ("B", "B")]
+    assert marks.hovertext[1] == "2 films of A were called B (20.0 %)"
+    assert marks.hoverinfo != "skip"  # a mark that hovering skips tells nobody that it was clicked
+
+
+def test_every_pair_can_be_clicked_and_no_run_is_paired_with_itself():
+    tables = {name: all_parts({"train": 9, "validation": 9, "test": 30}, skill) for skill, name in enumerate("abc")}
+    order = [Candidate(name, name, assess(table, "1"), (), "s") for name, table in tables.items()]
+    found = ranking(order)
+    figure = figures.pair_matrix(["first", "third"], found.pairs, [0, 2])
+    assert [list(cell) for cell in figure.data[1].customdata] == [[0, 1], [1, 0]]
+    assert figure.data[1].hovertext[0].startswith("first less third")
+    assert list(figure.layout.yaxis.range) == [1.5, -0.5]
+
+
+def test_a_point_of_the_reliability_diagram_says_its_scale_and_its_bin():
+    bins = calibration.reliability(GIVEN)
+    figure = figures.reliability([("Scores", bins), ("After", bins[1:])], figures.run_lines(2))
+    assert [list(mark) for mark in figure.data[2].customdata] == [[1, one.number] for one in bins[1:]]
+    assert [one.number for one in bins] == sorted({int(one.low * 15 + 0.5) for one in bins})
+
+
+def test_a_score_histogram_has_a_row_per_label_in_its_colour():
+    figure = figures.score_histogram(BARS, "COVID")
+    drawn, unseen = figure.data[0], figure.data[3]
+    assert list(drawn.y) == [0, 3, 90, 0]
+    assert drawn.marker.color == class_colours(["COVID"])["COVID"]
+    assert [list(mark) for mark in unseen.customdata] == [[1, 0], [1, 2]]
+    assert unseen.hovertext[1] == "1 film of Normal: score of COVID 50 to 75 %"
+    assert unseen.x == (12.5, 62.5)
+
+
+def test_one_film_beside_many_can_be_clicked():
+    unseen = figures.score_histogram(BARS, "COVID").data[1]
+    assert len(set(unseen.y)) == 1
+    assert unseen.y[0] >= 90
+
+
+def test_the_numbers_of_a_score_histogram_stand_over_its_bars():
+    texts = [note.text for note in figures.score_histogram(BARS, "COVID").layout.annotations]
+    assert texts == ["3", "90", "<b>COVID</b>, 93 films", "40", "1", "<b>Normal</b>, 41 films"]
+
+
+def test_a_score_histogram_without_films_can_be_drawn():
+    assert figures.score_histogram(BARS * 0, "COVID").data[1].y == ()
 
 
 def test_roc_curve_runs_from_corner_to_corner_in_per_cent():

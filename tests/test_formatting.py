@@ -1,6 +1,7 @@
 """One way to write each kind of number."""
 
 import math
+from datetime import datetime
 
 import pytest
 
@@ -77,3 +78,10 @@ def test_a_short_time_turns_to_seconds_from_a_second_on(value, text):
 )
 def test_a_file_size_is_below_a_thousand_of_its_unit(n_bytes, text):
     assert formatting.file_size(n_bytes) == text
+
+
+def test_a_moment_tells_its_year_where_it_is_not_this_one():
+    now = datetime.now()
+    assert formatting.moment(now.timestamp()) == f"{now:%d %b, %H:%M}"
+    assert formatting.moment(datetime(2001, 2, 3, 4, 5).timestamp()) == "03 Feb 2001, 04:05"
+    assert formatting.moment(math.nan) == "–"

@@ -69,4 +69,4 @@ def test_the_runs_own_data_set_is_no_outside(tmp_path, run):
 def test_every_look_at_test_films_is_noted(run):
     run.note_opening('outside test: "quoted", with a comma')
     run.note_opening("again")
-    assert run.openings()["what"].tolist() == ['outside test: "quoted", with a comma', "again"]
+    assert [one.what for one in run.openings()] == ['outside test: "quoted", with a comma', "again"]

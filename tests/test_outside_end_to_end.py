@@ -84,7 +84,7 @@ def test_films_of_both_data_sets_are_found_with_their_labels(run, job):
 
 
 def test_the_opening_of_the_outside_films_is_noted(run, job):
-    assert "outside test: Outside" in run.openings()["what"].tolist()
+    assert "outside test: Outside" in [one.what for one in run.openings()]
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,20 @@
 """The Compare page: empty, with runs, with a broken one, by address."""
 
+import re
+
 import numpy as np
 import pytest
-from made_runs import COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
+from made_runs import CLASSES, COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components import comparing
-from covid_core.evaluation import calibration
+from app_pages.components import behind, clicks, comparing, shell
+from covid_core.data import importing
+from covid_core.evaluation import calibration, films
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.wording import Summary
-from covid_core.runs import calibrated, store
-from covid_core.runs.store import Study
+from covid_core.runs import calibrated, looks, store
+from covid_core.runs.store import Run, Study
 from covid_core.workspace import Workspace
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
@@ -78,6 +81,7 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
         ("ROC and precision-recall", 2),
         ("Cost", 1),
         ("Pairs", 1),
+        ("Scores", 1),
         ("Calibration", 1),
     ],
 )
@@ -322,3 +326,218 @@ def test_a_long_table_keeps_every_run(workspace, monkeypatch):
     monkeypatch.setattr(comparing, "STYLED_ROWS", 2)
     course_like_runs(workspace, 3)
     assert len(performance(opened("compare"))) == 5
+
+
+@pytest.fixture
+def pair(workspace) -> list[Run]:
+    """Two runs on the same test films; the second is the better one."""
+    return [made_run(workspace, all_parts(SIZES, skill, seed=seed), f"run {seed}") for seed, skill in enumerate((1, 3))]
+
+
+def right(run: Run) -> np.ndarray:
+    test = run.predictions().query("part == 'test'")
+    return called(run) == test["label"].to_numpy()
+
+
+def called(run: Run) -> np.ndarray:
+    test = run.predictions().query("part == 'test'")
+    return np.asarray(run.classes)[test[[f"score_{label}" for label in run.classes]].to_numpy().argmax(axis=1)]
+
+
+def labels(run: Run) -> np.ndarray:
+    return run.predictions().query("part == 'test'")["label"].to_numpy()
+
+
+def films_told(page: AppTest) -> list[int]:
+    """The numbers of films in the headings of the page's lists of films."""
+    return [int(number) for number in re.findall(r"^\*\*(\d+) films?\*\*$", words(page), re.MULTILINE)]
+
+
+def headings(page: AppTest) -> list[str]:
+    return [heading.value.replace("\\", "") for heading in page.subheader]
+
+
+def clicked(place: str, of: object, mark: list[int]) -> dict[str, object]:
+    """A session in which a mark of a chart was clicked."""
+    return {clicks.key_of(place): ("a chart", of, mark)}
+
+
+def test_nothing_is_listed_before_a_click(pair):
+    for tab in ("Confusion", "Pairs", "Scores", "Calibration"):
+        assert films_told(opened("compare", view=tab)) == []
+
+
+def test_a_clicked_cell_lists_its_films(pair):
+    worse = pair[0]
+    page = opened("compare", clicked("cell", worse.id, [0, 1]), view="Confusion")
+    assert "COVID called Normal by run 0" in headings(page)
+    assert films_told(page) == [((labels(worse) == "COVID") & (called(worse) == "Normal")).sum()]
+
+
+def test_an_empty_cell_says_that_no_film_is_like_that(workspace):
+    run = made_run(workspace, all_parts(SIZES, 40))
+    page = opened("compare", clicked("cell", run.id, [0, 1]), view="Confusion")
+    assert "No film is like that." in words(page)
+
+
+@pytest.mark.parametrize(("tab", "place"), [("Confusion", "cell"), ("Calibration", "bin")])
+def test_a_click_on_a_run_that_is_not_shown_any_more_lists_nothing(pair, tab, place):
+    assert films_told(opened("compare", clicked(place, "gone", [0, 1]), view=tab)) == []
+
+
+def test_a_clicked_pair_lists_what_either_has_right_alone(pair):
+    better, worse = pair[1], pair[0]
+    page = opened("compare", clicked("pair", [better.id, worse.id], [0, 1]), view="Pairs")
+    assert films_told(page) == [(right(better) & ~right(worse)).sum(), (right(worse) & ~right(better)).sum()]
+    assert "run 1 right, run 0 wrong" in headings(page)
+    assert "run 0 right, run 1 wrong" in headings(page)
+
+
+def test_a_clicked_pair_of_which_one_run_is_gone_lists_nothing(pair):
+    assert films_told(opened("compare", clicked("pair", ["gone", pair[0].id], [0, 1]), view="Pairs")) == []
+
+
+@pytest.mark.parametrize(("scale", "name"), [(0, "Scores"), (1, "Probabilities (calibrated)")])
+def test_a_clicked_bin_lists_as_many_films_as_its_scale_counts(pair, scale, name):
+    page = opened("compare", view="Calibration")
+    table = page.container(key="table-reliability-bins").dataframe[0].value
+    rows = table[table["Scale"] == name]
+    for score, counted in zip(rows["Score"], rows["Films"], strict=True):
+        number = films.bins_in_words().index(score)
+        shown = opened("compare", clicked("bin", pair[1].id, [scale, number]), view="Calibration")
+        assert films_told(shown) == [counted]
+
+
+def test_a_clicked_bar_lists_its_films(pair):
+    run = pair[1]
+    page = opened("compare", clicked("bar", (run.id, "COVID"), [1, 0]), view="Scores")
+    scores = run.predictions().query("part == 'test'")["score_COVID"].to_numpy()
+    assert films_told(page) == [((labels(run) == "Normal") & (scores < 0.1)).sum()]
+    assert "Normal: score of COVID 0 to 10 %" in headings(page)
+
+
+def test_a_bar_of_another_class_than_the_one_shown_lists_nothing(pair):
+    assert films_told(opened("compare", clicked("bar", (pair[1].id, "Normal"), [1, 0]), view="Scores")) == []
+
+
+def test_scores_that_are_not_numbers_are_counted_under_the_histogram(workspace):
+    table = all_parts(SIZES, 1)
+    table.loc[table.index[-2:], "score_COVID"] = np.nan
+    made_run(workspace, table)
+    assert "In no bar, because the score is not a number: 2." in words(opened("compare", view="Scores"))
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (
+            {
+                "films": behind.KINDS[behind.CELL],
+                "films_run": "run 0",
+                "films_label": "Normal",
+                "films_called": "COVID",
+            },
+            lambda worse, _: (labels(worse) == "Normal") & (called(worse) == "COVID"),
+        ),
+        (
+            {"films": behind.KINDS[behind.PAIR], "films_right": "run 0", "films_wrong": "run 1"},
+            lambda worse, better: right(worse) & ~right(better),
+        ),
+        ({"films": behind.KINDS[behind.SURE], "films_run": "run 0"}, lambda worse, _: ~right(worse)),
+        (
+            {"films": behind.KINDS[behind.BAR], "films_label": "Normal", "films_bar": "0 to 10 %"},
+            lambda _, better: (
+                (labels(better) == "Normal")
+                & (better.predictions().query("part == 'test'")["score_COVID"].to_numpy() < 0.1)
+            ),
+        ),
+        ({"films": "no such kind"}, lambda worse, better: ~(right(worse) & right(better))),
+    ],
+    ids=["cell", "pair", "errors", "bar", "unknown"],
+)
+def test_an_address_opens_the_films_that_it_names(pair, address, expected):
+    assert films_told(opened("compare", view="Films", **address)) == [expected(*pair).sum()]
+
+
+def test_an_address_opens_a_bin_of_the_calibrated_scores(pair):
+    table = opened("compare", view="Calibration").container(key="table-reliability-bins").dataframe[0].value
+    one = table[table["Scale"] == behind.CALIBRATED].iloc[0]
+    address = {"films": behind.KINDS[behind.BIN], "films_scale": behind.CALIBRATED, "films_bin": one["Score"]}
+    assert films_told(opened("compare", view="Films", **address)) == [one["Films"]]
+
+
+def test_calibrated_bins_of_a_run_without_a_temperature_say_so(workspace):
+    made_run(workspace, all_parts({"train": 30, "validation": 0, "test": 30}, 1))
+    address = {"films": behind.KINDS[behind.BIN], "films_scale": behind.CALIBRATED}
+    assert "has no temperature. A temperature needs" in words(opened("compare", view="Films", **address))
+
+
+def test_films_of_a_data_set_that_is_gone_are_still_listed(pair):
+    page = opened("compare", view="Films")
+    assert "The films cannot be shown" in words(page)
+    assert len(page.dataframe[-1].value) == films_told(page)[0]
+
+
+@pytest.fixture
+def shown_pair(workspace, film_folder, monkeypatch) -> list[Run]:
+    """Two runs without models, of films that are there."""
+    dataset = importing.import_folder(workspace, film_folder({label: 12 for label in CLASSES}))
+    monkeypatch.setattr(shell, "open_dataset", lambda identifier: dataset)  # made runs name one that is nowhere
+    by_class = [dataset.films.query("label == @label")["image_id"] for label in CLASSES]
+    ids = [image_id for turn in zip(*by_class, strict=True) for image_id in turn]  # labels in turn, as in the tables
+    tables = [all_parts({"train": 12, "validation": 12, "test": 12}, skill, seed=skill) for skill in (1, 3)]
+    return [made_run(workspace, one.assign(image_id=ids), f"run {k}") for k, one in enumerate(tables)]
+
+
+def test_thumbnails_tell_label_and_answers_the_best_run_first(shown_pair):
+    best = shown_pair[1]
+    page = opened("compare", view="Films", films=behind.KINDS[behind.CELL])
+    assert "Under each film: its label and what the runs said, the best first." in words(page)
+    tiles = re.findall(r"^COVID, called: (.*); (.*)$", words(page), re.MULTILINE)
+    assert len(tiles) == films_told(page)[0]
+    assert all(by_best.startswith("COVID") for by_best, _ in tiles)
+    assert films_told(page) == [((labels(best) == "COVID") & (called(best) == "COVID")).sum()]
+
+
+def test_of_more_runs_than_fit_a_tile_the_dialog_tells_in_turn(shown_pair, monkeypatch):
+    monkeypatch.setattr(behind, "MOST_RUNS", 1)
+    film = shown_pair[0].predictions().query("part == 'test'")["image_id"].iat[0]
+    page = opened("compare", {behind.OPEN: film}, view="Films", films=behind.KINDS[behind.CELL])
+    assert any(caption.value.endswith("; \\.\\.\\.") for caption in page.caption)
+    assert "1 of 2 runs at once, the best first" in words(page)
+
+
+def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pair):
+    page = opened("compare")
+    page.run()
+    opened("compare")
+    assert [[one.what for one in run.openings()] for run in pair] == [[looks.FIGURES]] * 2
+    assert "These test films were looked at once" in page.expander[0].label
+
+
+def test_a_look_at_single_films_is_noted_too(pair):
+    page = opened("compare", view="Films")
+    assert [one.what for one in pair[0].openings()] == [looks.FIGURES, looks.FILMS]
+    page.run()
+    assert "These test films were looked at 2 times since" in page.expander[0].label
+    assert page.expander[0].dataframe[0].value["Runs"].tolist() == [2, 2]
+
+
+def test_looks_at_these_films_through_other_runs_count(pair):
+    pair[0].note_opening("outside test: elsewhere")
+    page = opened("compare", runs=pair[1].id)
+    assert set(page.expander[0].dataframe[0].value["What"]) == {"outside test: elsewhere", looks.FIGURES}
+
+
+def test_a_run_folder_that_cannot_be_written_is_named_and_compared(pair, monkeypatch):
+    monkeypatch.setattr(store, "OPENINGS", "no such folder/openings.csv")
+    page = opened("compare")
+    assert "This look could not be noted, because the run's folder cannot be written: run 1, run 0." in words(page)
+    assert len(performance(page)) == 4
+
+
+def test_looks_that_cannot_be_read_hide_nothing_else(pair):
+    (pair[0].path / store.OPENINGS).mkdir()
+    page = opened("compare")
+    assert "The looks at run 0 cannot be read" in words(page)
+    assert len(performance(page)) == 4

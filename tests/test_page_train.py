@@ -13,7 +13,7 @@ from covid_core import presets, weights
 from covid_core.backbones import BACKBONES
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.runs import jobs, store
+from covid_core.runs import jobs, looks, store
 from covid_core.runs.store import Run, Status, Study
 from covid_core.workspace import Workspace
 
@@ -425,6 +425,27 @@ def test_stop_asks_the_run_to_stop(workspace, dataset):
 def test_a_finished_run_tells_what_came_of_it(workspace):
     run = ended(workspace, store.COMPLETED)
     assert "It answers **83.3 %** of 6 test films rightly" in words(at(run=run.id))
+
+
+def test_a_finished_run_tells_who_looked_at_its_test_films(workspace):
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine")
+    assert "No look at these test films has been noted yet" in [
+        one.label for one in opened("train", run=run.id).expander
+    ]
+    run.note_look(looks.FIGURES)
+    (told,) = [one for one in opened("train", run=run.id).expander if "looked at once" in one.label]
+    assert told.dataframe[0].value["What"].tolist() == [looks.FIGURES]
+
+
+def test_a_run_without_a_result_has_no_test_films_to_look_at(workspace):
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", state=store.FAILED)
+    assert not [one for one in opened("train", run=run.id).expander if "test films" in one.label]
+
+
+def test_looking_at_a_run_is_no_look_at_its_test_films(workspace):
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine")
+    opened("train", run=run.id)
+    assert run.openings() == []
 
 
 def test_a_finished_run_leads_to_compare_and_predict(workspace):

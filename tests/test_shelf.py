@@ -40,6 +40,15 @@ def test_a_finished_run_is_opened_once(workspace, opened):
     assert opened == [run.id]
 
 
+def test_a_look_at_its_test_films_is_no_reason_to_open_a_run_again(workspace, opened):
+    run = made_run(workspace, all_parts(SIZES, 1))
+    shelf.look()
+    opened.clear()
+    run.note_look("figures compared")
+    shelf.look()
+    assert opened == []
+
+
 def test_runs_come_newest_first(workspace):
     for name in ("old", "new"):
         made_run(workspace, all_parts(SIZES, 1), name)

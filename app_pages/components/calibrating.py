@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import comparing, shelf, shell
+from app_pages.components import behind, clicks, comparing, shelf, shell
 from covid_core.errors import DataError
-from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation import calibration, films, metrics
 from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.wording import in_words
@@ -16,6 +16,7 @@ from covid_core.formatting import interval, number, share
 from covid_core.runs import calibrated
 from covid_core.runs.store import Run
 
+BIN = "bin"  # what is clicked here
 KEPT = 256  # runs; about 5 KB each
 AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 DEFAULT_AIM = 95  # per cent
@@ -38,9 +39,12 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     with left:
         version = comparing.version_of([order[position]], [run])
         figure = shell.drawn("reliability", version, lambda: figures.reliability(diagrams, figures.run_lines(2)))
-        shell.chart(figure, "reliability", alt=f"Reliability of the scores of {names[position]}, before and after")
+        alt = f"Reliability of the scores of {names[position]}, before and after"
+        clicks.chart(figure, f"reliability-{run.id}", BIN, run.id, alt)
+        st.caption("A point opens its films below.")
     with right:
         _bins_table(diagrams)
+    _bin_films(position, fitted, order, runs)
     _operating_point(run)
 
 
@@ -50,8 +54,21 @@ def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tup
     table, fitted = _run.predictions(), calibrated.of(_run)
     if not fitted.is_defined:
         return fitted, []
-    tables = {"Scores": table, "Probabilities (calibrated)": calibration.tempered(table, fitted.temperature)}
+    tables = {behind.SCORES: table, behind.CALIBRATED: calibration.tempered(table, fitted.temperature)}
     return fitted, [(name, calibration.reliability(metrics.answers(one, "test"))) for name, one in tables.items()]
+
+
+def _bin_films(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    """The films of the bin that was clicked, on the scale of its curve."""
+    clicked = clicks.picked(BIN)
+    if clicked is None or clicked[0] != runs[position].id:
+        return
+    scale, number = clicked[1]
+    found = behind.answers(order, runs)
+    if scale:
+        found = behind.on_calibrated_scale(found, position, runs[position], fitted.temperature)
+    st.subheader(f"{shell.plain(found.runs[position])}: {films.bins_in_words()[number]}")
+    behind.films_of(found, films.in_bin(found, position, number), runs, BIN)
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:

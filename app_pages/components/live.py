@@ -2,19 +2,18 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import choices, notices, shelf, shell
+from app_pages.components import choices, looking, notices, shelf, shell
 from app_pages.components.shelf import ACTIVE, Seen, look
 from covid_core import report
 from covid_core.backbones import backbone_named
 from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
-from covid_core.formatting import count, duration, file_size, plural, share
+from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.runs import jobs, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
@@ -51,12 +50,6 @@ def device_in_words() -> str:
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         return "This machine has an NVIDIA GPU; each run says what it used."
     return f"No NVIDIA GPU here: runs train on {plural(cores(), 'processor core')}."
-
-
-def moment(seconds: float) -> str:
-    """A time since 1970 as a date and a time of day on this server; the year only where it is not this one."""
-    then = datetime.fromtimestamp(seconds)
-    return f"{then:%d %b, %H:%M}" if then.year == datetime.now().year else f"{then:%d %b %Y, %H:%M}"
 
 
 # The fragment
@@ -265,6 +258,7 @@ def _draw_run(identifier: str) -> None:
     _settings(run)
     if status.is_final and one.result:
         _result_details(one)
+        looking.show_of_run(run)
     _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
 

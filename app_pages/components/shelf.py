@@ -63,10 +63,13 @@ def look() -> tuple[list[Seen], list[BrokenRun]]:
 
 
 def stamp_of(folder: Path) -> str:
-    """Name, time of change in ns, size and inode of each file of a folder. Raises NotFound when it was removed."""
+    """Name, time of change in ns, size and inode of each file of a folder but the notes of who looked at it.
+
+    Raises NotFound when it was removed.
+    """
     try:
         with os.scandir(folder) as entries:
-            return "\n".join(sorted(map(_stamp_of_file, entries)))
+            return "\n".join(sorted(_stamp_of_file(entry) for entry in entries if entry.name != store.OPENINGS))
     except FileNotFoundError as error:
         raise NotFound(f"{folder.name} has been deleted.") from error
 

@@ -150,9 +150,8 @@ def chart(figure: go.Figure, name: str, **options: Any) -> Any:
         figure,
         width="stretch",
         theme="streamlit",
-        key=f"chart-{name}",
         config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}},
-        **options,
+        **{"key": f"chart-{name}", **options},
     )
     st.download_button(
         "HTML",

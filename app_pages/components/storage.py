@@ -5,10 +5,9 @@ from collections.abc import Collection
 import streamlit as st
 
 from app_pages.components import shell
-from app_pages.components.live import moment
 from covid_core import cache
 from covid_core.cache import Cleared, Entry
-from covid_core.formatting import file_size, plural
+from covid_core.formatting import file_size, moment, plural
 from covid_core.runs import storage
 
 LABELS = {

@@ -40,6 +40,11 @@ class Bin:
     mean_score: float
     right: Measure
 
+    @property
+    def number(self) -> int:
+        """Its place among all bins, as ``weighted.bin_of`` counts them."""
+        return round(self.low * BINS)
+
 
 def reliability(given: Answers) -> list[Bin]:
     """The diagram's bins that have films, by the score of the class that was answered; unanswered films are in none."""

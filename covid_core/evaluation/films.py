@@ -1,7 +1,7 @@
 """Which films stand behind a figure: of a cell, a bin, a difference; the hardest ones, and labels that look wrong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from covid_core.evaluation import metrics
 from covid_core.evaluation.weighted import BINS, bin_of
 
 DOUBTED = 0.05  # mean score of its own class below which a label is worth a second look
+BARS = 10  # of a score histogram: wide enough for a finger on a phone
 DOUBTERS = 2  # runs that must agree on another class: one alone may simply be wrong
 
 
@@ -18,7 +19,8 @@ class FilmAnswers:
     """What several runs say of the same films, in the order of the image ids.
 
     ``image_ids`` and ``labels`` are of shape (films,); ``called`` (class names), ``score`` (of what was called) and
-    ``own`` (score of the label) of shape (films, runs). A film without an answer is called nothing and scored nan.
+    ``own`` (score of the label) of shape (films, runs), ``scores`` of all classes of shape (films, runs, classes). A
+    film without an answer is called nothing and scored nan.
     """
 
     runs: tuple[str, ...]
@@ -28,6 +30,7 @@ class FilmAnswers:
     called: np.ndarray
     score: np.ndarray
     own: np.ndarray
+    scores: np.ndarray
 
     @property
     def right(self) -> np.ndarray:
@@ -49,7 +52,20 @@ def film_answers(tables: Mapping[str, pd.DataFrame], part: str = "test") -> Film
         np.stack([metrics.predicted_labels(one) for one in given], axis=1),
         np.stack(top, axis=1),
         np.stack([one.y_prob[rows, one.y_true] for one in given], axis=1),
+        np.stack([one.y_prob for one in given], axis=1),
     )
+
+
+def on_scale(films: FilmAnswers, run: int, scaled: FilmAnswers, name: str) -> FilmAnswers:
+    """The same with one run's scores on another scale, such as calibrated ones, and with ``name`` for that run.
+
+    ``scaled`` holds that run alone, on the same films and with the same answers.
+    """
+    changed = {}
+    for field in ("score", "own", "scores"):
+        changed[field] = getattr(films, field).copy()
+        changed[field][:, run] = getattr(scaled, field)[:, 0]
+    return replace(films, runs=(*films.runs[:run], name, *films.runs[run + 1 :]), **changed)
 
 
 def in_cell(films: FilmAnswers, run: int, label: str, called: str) -> np.ndarray:
@@ -66,6 +82,37 @@ def in_bin(films: FilmAnswers, run: int, number: int) -> np.ndarray:
 def bins_in_words() -> list[str]:
     """The reliability diagram's bins: ``0 to 7 %``."""
     return [f"{100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %" for number in range(BINS)]
+
+
+def bar_of(scores: np.ndarray) -> np.ndarray:
+    """The bar [low, high) of the score histogram that each score lies in, from 0; the last one holds its upper end."""
+    return np.clip((np.nan_to_num(scores) * BARS).astype(int), 0, BARS - 1)
+
+
+def bars_in_words() -> list[str]:
+    """The score histogram's bars: ``0 to 10 %``."""
+    return [f"{100 * bar / BARS:.0f} to {100 * (bar + 1) / BARS:.0f} %" for bar in range(BARS)]
+
+
+def score_counts(films: FilmAnswers, run: int, scored: str) -> pd.DataFrame:
+    """Films by the score that a run gives the class ``scored``: a row per bar from 0, a column per label.
+
+    Films without a finite score are in no bar.
+    """
+    counts = {}
+    scores = films.scores[:, run, films.classes.index(scored)]
+    for label in films.classes:
+        chosen = (films.labels == label) & np.isfinite(scores)
+        counts[label] = np.bincount(bar_of(scores[chosen]), minlength=BARS)
+    return pd.DataFrame(counts)
+
+
+def in_bar(films: FilmAnswers, run: int, scored: str, label: str, bar: int) -> np.ndarray:
+    """Positions of the films of one label in a bar of the score histogram of the class ``scored``, wrong answers
+    first."""
+    scores = films.scores[:, run, films.classes.index(scored)]
+    inside = (films.labels == label) & np.isfinite(scores) & (bar_of(scores) == bar)
+    return _by(films, inside, films.right[:, run])
 
 
 def right_in_one(films: FilmAnswers, right: int, wrong: int) -> np.ndarray:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import Bin
 from covid_core.evaluation.comparison import Paired, Pairs
 from covid_core.figures.theme import NEUTRAL, class_colours, literal, run_style, settled
-from covid_core.formatting import count, duration, interval, milliseconds, share
+from covid_core.formatting import count, duration, interval, milliseconds, plural, share
 from covid_core.formatting import points as points_in_words
 
 CELL = "86, 180, 233"  # sky blue; only its strength says how full a cell is
@@ -22,7 +23,13 @@ CHANCE_OPACITY = 0.45  # of a difference that could be chance
 PAIR_HEIGHT = 44  # pixels per run of the matrix of pairs
 DARK_TEXT_FROM = 0.65  # from this share on a cell is light enough for black letters on either background
 LONG_NAME = 9  # letters from which an axis label is broken at its spaces
+SILENT = {"hoverinfo": "skip", "showlegend": False, "unselected": {"marker": {"opacity": 1}}}
+CHOSEN = {"marker": {"opacity": 0.3}}  # of a mark that is clicked and else unseen
+UNSEEN = {"marker": {"opacity": 0}}
 CELL_HEIGHT = 76  # pixels; two lines of text and room for a finger
+BAR_ROW = 120  # pixels per label of a score histogram
+BAR_GAP = 0.22  # of it above the bars, for its name
+BAR_ROOM = 1.3  # height of its axis in highest bars: the numbers stand above them
 ROW_HEIGHT = 46  # pixels per run of a dot plot
 LEGEND_ROW = 20  # pixels
 COST_TICKS = {  # round times on the logarithmic axis of the cost
@@ -33,7 +40,10 @@ SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
-    """Counts (rows: label, columns: answer) with each cell's share of its row; a class without films has no shares."""
+    """Counts (rows: label, columns: answer) with each cell's share of its row; a class without films has no shares.
+
+    The marks' customdata is [row, column], positions of the classes.
+    """
     films = counts.sum(axis=1)
     shares = counts.div(films.where(films > 0), axis=0)
     names = [_broken(literal(label)) for label in counts.columns]
@@ -48,39 +58,45 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
             showscale=False,
             xgap=2,
             ygap=2,
-            hoverongaps=False,
-            hovertext=[[_cell_hover(counts, shares, r, c) for c in range(len(names))] for r in range(len(names))],
-            hovertemplate="%{hovertext}<extra></extra>",
+            hoverinfo="skip",
         )
     )
     for row, label in enumerate(names):
         for column, answer in enumerate(names):
             figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], answer, label))
-    figure.add_trace(_clickable(names))
-    figure.update_xaxes(title="Called", type="category", showgrid=False, tickangle=0)
-    figure.update_yaxes(title="Label", type="category", showgrid=False, autorange="reversed")
+    cells = {(r, c): _cell_hover(counts, shares, r, c) for r in range(len(names)) for c in range(len(names))}
+    _make_clickable(figure, names, cells, CELL_HEIGHT)
+    figure.update_xaxes(title="Called")
+    figure.update_yaxes(title="Label")
     return settled(figure, height=110 + CELL_HEIGHT * len(names))
 
 
-def _clickable(names: Sequence[str]) -> go.Scatter:
-    """Unseen squares over the cells of a matrix: a heat map itself tells nobody that it was clicked."""
-    cells = [(answer, label, row, column) for row, label in enumerate(names) for column, answer in enumerate(names)]
-    unseen = {"marker": {"opacity": 0}}
-    return go.Scatter(
-        x=[cell[0] for cell in cells],
-        y=[cell[1] for cell in cells],
-        customdata=[[row, column] for _, _, row, column in cells],
+def _make_clickable(figure: go.Figure, names: Sequence[str], cells: Mapping[tuple[int, int], str], height: int) -> None:
+    """Lay squares over the cells (row, column) of a matrix, with what hovering says: a heat map itself tells nobody
+    that it was clicked. Only a chosen one is seen; the whole cell answers, not its middle alone.
+    """
+    figure.add_scatter(
+        x=[names[column] for _, column in cells],
+        y=[names[row] for row, _ in cells],
+        customdata=[list(cell) for cell in cells],
         mode="markers",
-        marker={"symbol": "square", "size": CELL_HEIGHT - 12, "opacity": 0},
-        selected=unseen,
-        unselected=unseen,
-        hoverinfo="skip",
+        marker={"symbol": "square", "size": height - 12, "color": NEUTRAL, "opacity": 0},
+        selected=CHOSEN,
+        unselected=UNSEEN,
+        hovertext=list(cells.values()),
+        hovertemplate="%{hovertext}<extra></extra>",
         showlegend=False,
     )
+    ends = [-0.5, len(names) - 0.5]  # markers would ask for a margin
+    figure.update_xaxes(type="category", showgrid=False, tickangle=0, range=ends)
+    figure.update_yaxes(type="category", showgrid=False, range=ends[::-1])
+    figure.update_layout(hovermode="closest", hoverdistance=-1)
 
 
 def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.Figure:
     """Accuracy of the row's run less that of the column's, in points; faint where it could be chance.
+
+    The marks' customdata is [row, column], positions in ``names``.
 
     Args:
         names: the runs, the best first.
@@ -101,27 +117,22 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
             showscale=False,
             xgap=2,
             ygap=2,
-            hoverongaps=False,
-            hovertext=[
-                [_pair_hover(one, names[r], names[c]) for c, one in enumerate(line)] for r, line in enumerate(found)
-            ],
-            hovertemplate="%{hovertext}<extra></extra>",
+            hoverinfo="skip",
         )
     )
+    cells = {}
     for row, line in enumerate(found):
         for column, one in enumerate(line):
             if one is not None:
+                cells[row, column] = _pair_hover(one, names[row], names[column])
                 faint = {"opacity": CHANCE_OPACITY} if one.could_be_chance else {}
                 text = f"{100 * one.difference:+.1f}"
                 figure.add_annotation(x=labels[column], y=labels[row], text=text, showarrow=False, **faint)
-    figure.update_xaxes(type="category", showgrid=False, tickangle=0)
-    figure.update_yaxes(type="category", showgrid=False, autorange="reversed")
+    _make_clickable(figure, labels, cells, PAIR_HEIGHT)
     return settled(figure, height=110 + PAIR_HEIGHT * len(names))
 
 
-def _pair_hover(pair: Paired | None, first: str, second: str) -> str:
-    if pair is None:
-        return ""
+def _pair_hover(pair: Paired, first: str, second: str) -> str:
     verdict = "could be chance" if pair.could_be_chance else "more than chance"
     return (
         f"{literal(first)} less {literal(second)}: {points_in_words(pair.difference, pair.low, pair.high)}<br>"
@@ -131,11 +142,14 @@ def _pair_hover(pair: Paired | None, first: str, second: str) -> str:
 
 
 def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
-    """Reliability diagrams, one per (name, bins): share answered rightly over the mean score, with its interval."""
+    """Reliability diagrams, one per (name, bins): share answered rightly over the mean score, with its interval.
+
+    The marks' customdata is [position of the diagram, number of the bin].
+    """
     figure = go.Figure()
     figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Calibrated")
     figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
-    for (name, bins), line in zip(diagrams, lines, strict=True):
+    for place, ((name, bins), line) in enumerate(zip(diagrams, lines, strict=True)):
         figure.add_scatter(
             x=[100 * one.mean_score for one in bins],
             y=[100 * one.right.value for one in bins],
@@ -150,13 +164,67 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
             mode="lines+markers",
             line={**line, "width": 1.5},
             marker={"size": [5 + 13 * (one.right.n / max(b.right.n for b in bins)) ** 0.5 for one in bins]},
-            text=[f"{count(one.right.n)} films" for one in bins],
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 0.5}},
+            customdata=[[place, one.number] for one in bins],
+            text=[plural(one.right.n, "film") for one in bins],
             name=literal(name),
             hovertemplate="score %{x:.1f} %, right %{y:.1f} %, %{text}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title="Score of the answer", **SQUARE)
     figure.update_yaxes(title="Answered rightly", **SQUARE)
+    figure.update_layout(hovermode="closest")
     return _with_legend(figure, height=400, per_row=2)
+
+
+def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
+    """How many films of each label (columns) lie in each bar of the score (rows) of the class ``scored``.
+
+    One row of bars per label with an axis of its own, so that rare films are seen beside frequent ones. An unseen bar
+    of full height lies before each: one film among hundreds can be clicked too. Its customdata is [position of the
+    label, number of the bar].
+    """
+    colours = class_colours(counts.columns)
+    rows = len(counts.columns)
+    figure = make_subplots(rows=rows, shared_xaxes=True, vertical_spacing=BAR_GAP / rows)
+    width = 100 / len(counts)
+    for place, label in enumerate(counts.columns):
+        films, at = counts[label], {"row": place + 1, "col": 1}
+        top = max(1, films.max()) * BAR_ROOM
+        middles = [width * (bar + 0.5) for bar in range(len(films))]
+        figure.add_bar(x=middles, y=films, marker={"color": colours[label], "line": {"width": 0}}, **SILENT, **at)
+        figure.add_trace(_unseen_bars(films, top, place, scored), **at)
+        for middle, number in zip(middles, films, strict=True):
+            if number:
+                figure.add_annotation(text=count(number), x=middle, y=number, yshift=9, showarrow=False, **at)
+        words = f"<b>{literal(label)}</b>, {plural(int(films.sum()), 'film')}"
+        figure.add_annotation(text=words, x=0, y=top, yshift=8, xanchor="left", showarrow=False, **at)
+        figure.update_yaxes(range=[0, top], showticklabels=False, showgrid=False, **at)
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=False, zeroline=False)
+    figure.update_xaxes(title=f"Score of {literal(scored)}", row=rows, col=1)
+    figure.update_layout(barmode="overlay", bargap=0.06, hovermode="closest")
+    return settled(figure, height=60 + BAR_ROW * rows)
+
+
+def _unseen_bars(films: pd.Series, top: float, place: int, scored: str) -> go.Bar:
+    """A bar of height ``top`` before each bar that has films, with what hovering says."""
+    bars = [bar for bar, number in enumerate(films) if number]
+    width = 100 / len(films)
+    return go.Bar(
+        x=[width * (bar + 0.5) for bar in bars],
+        y=[top] * len(bars),
+        customdata=[[place, bar] for bar in bars],
+        marker={"color": NEUTRAL, "opacity": 0, "line": {"width": 0}},
+        selected=CHOSEN,
+        unselected=UNSEEN,
+        hovertext=[
+            f"{plural(int(films.iloc[bar]), 'film')} of {literal(films.name)}: score of {literal(scored)} "
+            f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
+            for bar in bars
+        ],
+        hovertemplate="%{hovertext}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def _broken(name: str) -> str:

@@ -24,6 +24,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,7 +37,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from covid_core import files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
-from covid_core.errors import CovidCoreError, InvalidChoice, NotFound, RunDamaged
+from covid_core.errors import CovidCoreError, InvalidChoice, NotFound, RunDamaged, RunError
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
@@ -46,6 +47,8 @@ QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", 
 INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
+OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
+UNREADABLE = "a line that cannot be read"
 REPEATS = "repeats"  # the preset of a study that repeats one training
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
 HISTORY_COLUMNS = (
@@ -335,19 +338,38 @@ class Run(JobFolder):
             raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
 
     def note_opening(self, what: str) -> None:
-        """Append to openings.csv that somebody looked at test films: each look makes a later choice less honest."""
-        line = f"{time.time():.0f},{json.dumps(what, ensure_ascii=False)}\n"
-        with open(self.path / "openings.csv", "a", encoding="utf-8") as handle:
-            handle.write(line)
+        """Append to openings.csv that somebody looked at test films: each look makes a later choice less honest.
 
-    def openings(self) -> pd.DataFrame:
-        """Every opening of test films, columns time (seconds since 1970) and what; the oldest first."""
-        path = self.path / "openings.csv"
-        lines = (
-            path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-        )  # a torn last line is dropped
-        rows = [line.split(",", 1) for line in lines]
-        return pd.DataFrame([(int(at), json.loads(what)) for at, what in rows], columns=["time", "what"])
+        One write of a whole line at the file's end, so two processes do not mix theirs. Raises RunError where the
+        folder cannot be written.
+        """
+        line = f"{time.time():.0f},{json.dumps(what, ensure_ascii=False)}\n"
+        try:
+            with open(self.path / OPENINGS, "ab", buffering=0) as handle:
+                handle.write(line.encode())
+        except OSError as error:
+            raise RunError(f"A look at {self.name} cannot be noted: {error.strerror or error}.") from error
+
+    def note_look(self, what: str) -> None:
+        """``note_opening``, once per calendar day: a page that is drawn again is no other look.
+
+        Two processes that look for the first time in the same moment may both note it. Raises RunError.
+        """
+        today = date.today()
+        if not any(one.what == what and one.day == today for one in self.openings()):
+            self.note_opening(what)
+
+    def openings(self) -> list["Opening"]:
+        """Every opening of test films, as noted, the oldest first. A line that cannot be read counts as one.
+
+        Raises RunDamaged.
+        """
+        path = self.path / OPENINGS
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        except OSError as error:
+            raise RunDamaged(f"The looks at {self.name} cannot be read: {error.strerror or error}.") from error
+        return [Opening.of_line(line) for line in text.split("\n") if line]
 
     def write_evaluation(self, information: Mapping[str, Any], table: pd.DataFrame) -> "Evaluation":
         """Keep an outside test: what it was, and the answers for its films."""
@@ -384,6 +406,28 @@ class Run(JobFolder):
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         with files.published(self.predictions_path) as temporary:
             predictions.to_parquet(temporary, index=False)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A look at a run's test films: when, in seconds since 1970 (nan where that cannot be read), and at what."""
+
+    time: float
+    what: str
+
+    @classmethod
+    def of_line(cls, line: str) -> "Opening":
+        """From a line of openings.csv; one that was torn is still a look."""
+        at, _, what = line.partition(",")
+        try:
+            return cls(int(at), str(json.loads(what)))
+        except ValueError:
+            return cls(math.nan, UNREADABLE)
+
+    @property
+    def day(self) -> date | None:
+        """The calendar day on this machine; None where the time is unknown."""
+        return None if math.isnan(self.time) else date.fromtimestamp(self.time)
 
 
 @dataclass(frozen=True)
