@@ -19,6 +19,7 @@ from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
 from covid_core.evaluation import assessment, comparison, wording
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.labels import LabelCheck
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
 from covid_core.runs import candidates, jobs, outside, storage, store
 from covid_core.specs import TrainingSpec, parse
@@ -167,9 +168,15 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     run = store.open_run(workspace, options.run)
     history = run.history().to_dict("records")
     test = {**_test_of(run), "sensitivity": candidates.sensitivities(run)} if run.result else None
+    told, labels = _run_answer(run), candidates.label_check(run)
+    marks = candidates.candidate(run).marks if run.result else ()
+    lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, [labels.in_words])]
     return {
-        **_run_answer(run),
+        **told,
+        "text": "\n".join(lines),
         "test": test,
+        "marks": marks,
+        "labels": _labels_answer(labels),
         "spec": run.spec.model_dump(mode="json"),
         "result": run.result,
         "history": history,
@@ -238,7 +245,12 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 def _figures(run: store.Run) -> dict[str, Any]:
     """Every figure of a run on validation and test, and what calibration makes of its scores."""
     parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
-    return {**parts, "calibration": candidates.calibration(run), "openings": run.openings().to_dict("records")}
+    return {
+        **parts,
+        "labels": _labels_answer(candidates.label_check(run)),
+        "calibration": candidates.calibration(run),
+        "openings": run.openings().to_dict("records"),
+    }
 
 
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -358,6 +370,10 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
         "test": _test_of(run),
     }
     return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
+
+
+def _labels_answer(labels: LabelCheck) -> dict[str, Any]:
+    return {**vars(labels), "in_words": labels.in_words}
 
 
 def _test_of(run: store.Run) -> dict[str, float] | None:

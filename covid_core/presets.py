@@ -25,7 +25,7 @@ COURSE_AUGMENTATION = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zo
 
 COURSE_DEVIATIONS = (
     "Labels belong to their films. The course trained on labels that were cut off in class order and did not match "
-    "the images, so its accuracies cannot be compared with these.",
+    "the images, so its accuracies cannot be compared with these. The setting labels=shifted makes that mistake again.",
     "Each backbone gets films in the range of greys that it was trained on, instead of 0 to 1 for all of them.",
     "Films are read straight from their files at 128 px, instead of being shrunk to 192 px and then to 128 px.",
     "Of several epochs, the one with the lowest validation loss is kept; the course kept the last.",

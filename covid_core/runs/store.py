@@ -295,7 +295,8 @@ class Run(JobFolder):
         return self.path / "predictions.parquet"
 
     def split(self) -> pd.DataFrame:
-        """Columns image_id, label, group, part. Raises RunDamaged when it is not the one that the run recorded."""
+        """Columns image_id, label, group, part; of later versions also source and folder_label, the class of the film's
+        folder. Raises RunDamaged when it is not the one that the run recorded."""
         split = _read_table(self.path / "split.parquet")
         if split_hash(split) != self.split_hash:
             raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
@@ -420,6 +421,7 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
             "name": dataset.name,
             "version": dataset.version,
             "synthetic": dataset.is_synthetic,
+            "counts": dataset.counts,
         },
         "split_hash": split_hash(split),
         "grouped": bool(split["group"].duplicated().any()),
@@ -442,6 +444,7 @@ class _DatasetRecord(BaseModel):
     name: str
     version: str
     synthetic: bool
+    counts: dict[str, int] | None = None  # films per class; earlier versions did not keep it
 
 
 class _Record(BaseModel):
