@@ -409,7 +409,7 @@ def _waited(workspace: Workspace, run: store.Run) -> store.Run:
 def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
     if options.spec:
         spec = parse(TrainingSpec, _text_of(Path(options.spec)))
-        return presets.with_overrides(spec, {"dataset": options.dataset, **overrides})
+        return _with_settings(workspace, options, spec, {"dataset": options.dataset, **overrides})
     spec = presets.default_spec(options.dataset, workspace)
     if options.backbone:
         given = {"dataset": spec.dataset, "classes": spec.classes}
@@ -422,7 +422,14 @@ def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides:
         overrides["name"] = options.name
     if options.classes:
         overrides["classes"] = list(options.classes)
-    return presets.with_overrides(spec, overrides)
+    return _with_settings(workspace, options, spec, overrides)
+
+
+def _with_settings(
+    workspace: Workspace, options: argparse.Namespace, spec: TrainingSpec, overrides: dict[str, Any]
+) -> TrainingSpec:
+    counts = data.open_dataset(workspace, options.dataset).counts
+    return presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
 
 
 def _text_of(path: Path) -> str:

@@ -225,7 +225,9 @@ class TrainingSpec(Spec):
         if self.test_time_flip and self.mode != "frozen":
             raise ValueError("test_time_flip needs mode frozen")
         if self.labels == "shifted" and self.split.films_per_class is None:
-            raise ValueError("shifted labels need split.films_per_class: a list that is not cut is not shifted")
+            raise ValueError(
+                "shifted labels need split.films_per_class, as the course had 1344: a list that is not cut is right"
+            )
         minimum = backbone_named(self.backbone).minimum_size
         if self.image_size < minimum:
             raise ValueError(f"{self.backbone} needs an image_size of at least {minimum}")

@@ -17,6 +17,7 @@ from covid_core.formatting import count, plural, share
 WRONG_LABELS = "labels are not those of the films' folders"
 
 STRETCHES = 20  # of the list, equally long: places that a label may go with
+LEAST_IN_STRETCH = 20  # films; labels go with shorter ones by chance
 MOST_MOVED = 0.1  # of the list; labels moved by more agree in what is left of the overlap too easily
 LEAST_WRONG = 2  # films; a single one at the edge of a class is moved and mislabelled alike
 
@@ -26,10 +27,10 @@ class LabelCheck:
     """What the labels of ``films`` films are: ``wrong`` of them are not the class of the film's folder.
 
     ``by_folder`` and ``by_place`` say how closely the label goes with the folder and with the place in the list in
-    class order (Cramér's V from 0 to 1, nan where all films have one label, or lie in one folder). Labels in class
-    order go with both; where they are wrong and go with the place, they are those of other films. ``unused`` are
-    classes that have films and no label. ``cause`` says in a sentence whose labels these are, where an explanation fits
-    every film; else it is empty.
+    class order (Cramér's V from 0 to 1, nan where all films have one label, or are too few). Labels in class order go
+    with both; where they are wrong and go with the place, they are those of other films. ``unused`` are classes that
+    have films and no label. ``cause`` says in a sentence whose labels these are, where an explanation fits every film;
+    else it is empty.
     """
 
     films: int = 0
@@ -51,7 +52,7 @@ class LabelCheck:
         sentences = [f"{self.cause}: {how_many}" if self.cause else how_many]
         if self.unused:
             sentences.append(f"None has the label {' or '.join(self.unused)}")
-        if self.by_place > self.by_folder:
+        if self.cause and self.by_place > self.by_folder:
             sentences.append(
                 f"The label goes with the place in the list (Cramér's V {self.by_place:.2f}) more than with the folder "
                 f"({self.by_folder:.2f})"
@@ -75,7 +76,8 @@ def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, i
     wrong = int((labels != folders).sum())
     in_class_order = np.argsort(folders, kind="stable")
     place = np.empty(len(labels), int)
-    place[in_class_order] = np.arange(len(labels)) * STRETCHES // max(1, len(labels))
+    stretches = min(STRETCHES, len(labels) // LEAST_IN_STRETCH)
+    place[in_class_order] = np.arange(len(labels)) * stretches // max(1, len(labels))
     return LabelCheck(
         films=len(labels),
         wrong=wrong,
