@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from made_runs import COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
+from made_runs import (
+    COURSE_SIZES,
+    all_parts,
+    course_artefact,
+    course_like_runs,
+    history,
+    made_run,
+    run_on_shifted_labels,
+)
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -296,3 +304,22 @@ def test_a_long_table_keeps_every_run(workspace, monkeypatch):
     monkeypatch.setattr(comparing, "STYLED_ROWS", 2)
     course_like_runs(workspace, 3)
     assert len(performance(opened("compare"))) == 5
+
+
+def test_shifted_labels_are_marked_in_the_table_and_explained_above_it(workspace):
+    run_on_shifted_labels(workspace, "Replayed")
+    page = opened("compare")
+    assert performance(page)["Remarks"].iat[0].startswith("labels are not those of the films' folders; predicts one")
+    assert "The labels are those of the first 4,032 of 15,153 films in class order" in words(page)
+    assert performance(page)["Test"].round(2).iat[0] == 89.63
+
+
+TABS = ["Measures", "Pairs", "Hyper-parameters", "Curves", "Confusion", "Per class", "ROC and precision-recall"]
+
+
+@pytest.mark.parametrize("tab", [*TABS, "Calibration", "Films", "Outside test", "Cost"])
+def test_every_tab_bears_a_class_without_films(workspace, tab):
+    for name in ("one", "two"):
+        run_on_shifted_labels(workspace, name, drawn=150)
+    page = opened("compare", view=tab)
+    assert not page.exception and not page.error
