@@ -103,7 +103,8 @@ def same_films(one: Run, other: Run) -> bool:
 def run_label(run: Run, name: str) -> str:
     """Name, data set and test accuracy: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
-    return f"{name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}"
+    mistake = ", labels of other films" if run.spec.labels == "shifted" else ""
+    return f"{name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}{mistake}"
 
 
 def warn_of(runs: list[Run]) -> None:

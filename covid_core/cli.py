@@ -20,6 +20,7 @@ from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunErro
 from covid_core.evaluation import assessment, comparison, repeats, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.labels import LabelCheck
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
 from covid_core.runs import calibrated, candidates, jobs, looks, outside, storage, store
 from covid_core.specs import TrainingSpec, parse
@@ -168,9 +169,15 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     run = store.open_run(workspace, options.run)
     history = run.history().to_dict("records")
     test = {**_test_of(run), "sensitivity": candidates.sensitivities(run)} if run.result else None
+    told, labels = _run_answer(run), candidates.label_check(run)
+    marks = candidates.candidate(run).marks if run.result else ()
+    lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, [labels.in_words])]
     return {
-        **_run_answer(run),
+        **told,
+        "text": "\n".join(lines),
         "test": test,
+        "marks": marks,
+        "labels": _labels_answer(labels),
         "spec": run.spec.model_dump(mode="json"),
         "result": run.result,
         "history": history,
@@ -264,7 +271,12 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 def _figures(run: store.Run) -> dict[str, Any]:
     """Every figure of a run on validation and test, and what calibration makes of its scores."""
     parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
-    return {**parts, "calibration": calibrated.as_answer(run), "openings": [vars(one) for one in run.openings()]}
+    return {
+        **parts,
+        "labels": _labels_answer(candidates.label_check(run)),
+        "calibration": calibrated.as_answer(run),
+        "openings": [vars(one) for one in run.openings()],
+    }
 
 
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -395,6 +407,10 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
     return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
 
 
+def _labels_answer(labels: LabelCheck) -> dict[str, Any]:
+    return {**vars(labels), "in_words": labels.in_words}
+
+
 def _test_of(run: store.Run) -> dict[str, float] | None:
     return {"accuracy": run.accuracy("test")} if run.result else None
 
@@ -432,7 +448,7 @@ def _waited(workspace: Workspace, run: store.Run) -> store.Run:
 def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
     if options.spec:
         spec = parse(TrainingSpec, _text_of(Path(options.spec)))
-        return presets.with_overrides(spec, {"dataset": options.dataset, **overrides})
+        return _with_settings(workspace, options, spec, {"dataset": options.dataset, **overrides})
     spec = presets.default_spec(options.dataset, workspace)
     if options.backbone:
         given = {"dataset": spec.dataset, "classes": spec.classes}
@@ -445,7 +461,14 @@ def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides:
         overrides["name"] = options.name
     if options.classes:
         overrides["classes"] = list(options.classes)
-    return presets.with_overrides(spec, overrides)
+    return _with_settings(workspace, options, spec, overrides)
+
+
+def _with_settings(
+    workspace: Workspace, options: argparse.Namespace, spec: TrainingSpec, overrides: dict[str, Any]
+) -> TrainingSpec:
+    counts = data.open_dataset(workspace, options.dataset).counts
+    return presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
 
 
 def _text_of(path: Path) -> str:

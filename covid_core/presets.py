@@ -25,7 +25,7 @@ COURSE_AUGMENTATION = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zo
 
 COURSE_DEVIATIONS = (
     "Labels belong to their films. The course trained on labels that were cut off in class order and did not match "
-    "the images, so its accuracies cannot be compared with these.",
+    "the images, so its accuracies cannot be compared with these. The setting labels=shifted makes that mistake again.",
     "Each backbone gets films in the range of greys that it was trained on, instead of 0 to 1 for all of them.",
     "Films are read straight from their files at 128 px, instead of being shrunk to 192 px and then to 128 px.",
     "Of several epochs, the one with the lowest validation loss is kept; the course kept the last.",
@@ -83,7 +83,7 @@ def study(
     chosen = STUDY_PRESETS[preset]
     runs = chosen.build({"dataset": dataset, "classes": tuple(classes)}, [counts[label] for label in classes])
     if overrides:
-        runs = tuple(with_overrides(run, overrides) for run in runs)
+        runs = tuple(with_overrides(run, with_subset(overrides, run, counts)) for run in runs)
     return parse(StudySpec, {"name": name or chosen.label, "preset": preset, "runs": runs})
 
 
@@ -102,6 +102,17 @@ def with_overrides(spec: TrainingSpec, overrides: Mapping[str, Any]) -> Training
             raise
         changed = ", ".join(f"{key}={value}" for key, value in overrides.items())
         raise InvalidChoice(f"{changed}: {error}") from error
+
+
+def with_subset(overrides: Mapping[str, Any], spec: TrainingSpec, counts: Mapping[str, int]) -> Mapping[str, Any]:
+    """The settings, with the course's balanced subset where they ask for shifted labels and no subset is named.
+
+    Without a subset there is nothing to shift. ``counts`` are the films per class of the data set.
+    """
+    if overrides.get("labels") != "shifted" or spec.split.films_per_class is not None:
+        return overrides
+    chosen = [films for label, films in counts.items() if label in spec.classes]
+    return {"split.films_per_class": min([COURSE_FILMS_PER_CLASS, *chosen]), **overrides}
 
 
 def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1, name: str = "") -> StudySpec:

@@ -15,6 +15,7 @@ Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"]
 Imbalance = Literal["none", "class_weights", "undersample", "oversample"]
 Pooling = Literal["mean", "mean_max"]
 SplitMethod = Literal["grouped", "stratified", "by_source"]
+Labels = Literal["folder", "shifted"]
 
 SPLIT_LABELS: dict[str, str] = {
     "grouped": "Keep groups together",
@@ -155,6 +156,10 @@ class TrainingSpec(Spec):
     ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
     ``views`` is how many augmented copies of each film the head sees in turn (default: one per epoch, as in an ordinary
     fit). ``test_time_flip`` answers with the mean logits of a film and its mirror image.
+
+    ``labels`` are those of the films' folders, or "shifted": a mistake made on purpose, that of the course study (see
+    ``data.mislabel``). It stands here and not in the split because it decides what is learned, not who goes where; the
+    split table holds both labels, and the split is stratified by those that are learned, as the course's was.
     """
 
     dataset: str
@@ -162,6 +167,7 @@ class TrainingSpec(Spec):
     name: str = Field(default="", max_length=80)
     note: str = Field(default="", max_length=2000)
     split: SplitSpec = SplitSpec()
+    labels: Labels = "folder"
     backbone: str = "mobilenet_v2"
     weights: str = "imagenet"
     mode: Mode = "frozen"
@@ -218,6 +224,10 @@ class TrainingSpec(Spec):
             raise ValueError("views belongs to augmentation with a frozen backbone")
         if self.test_time_flip and self.mode != "frozen":
             raise ValueError("test_time_flip needs mode frozen")
+        if self.labels == "shifted" and self.split.films_per_class is None:
+            raise ValueError(
+                "shifted labels need split.films_per_class, as the course had 1344: a list that is not cut is right"
+            )
         minimum = backbone_named(self.backbone).minimum_size
         if self.image_size < minimum:
             raise ValueError(f"{self.backbone} needs an image_size of at least {minimum}")
@@ -252,6 +262,8 @@ class TrainingSpec(Spec):
             parts.append("mirrored copy at test")
         if self.imbalance != "none":
             parts.append(IMBALANCE_LABELS[self.imbalance].lower())
+        if self.labels == "shifted":
+            parts.append("labels of other films")
         return ", ".join(parts)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
-from covid_core.data.split import halves
+from covid_core.data.phantom import DATABASE_COUNTS
+from covid_core.data.split import halves, make_split
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status
-from covid_core.specs import TrainingSpec
+from covid_core.specs import SplitSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
@@ -97,19 +98,22 @@ def made_run(
     study: str = "",
     result: Mapping[str, Any] | None = None,
     halved: bool = False,
+    films: pd.DataFrame | None = None,
+    parts: pd.DataFrame | None = None,
     **spec: Any,
 ) -> Run:
     """A run folder with every file that a comparison reads, as if it had been trained to ``state``.
 
     ``halved`` has a validation part of 200 films or more halved, as new runs have it; without, it is a run from before
-    that. ``spec`` are fields of TrainingSpec; ``result`` replaces or adds entries of result.json. A run that is not
-    completed or stopped gets no history, predictions or result.
+    that. ``films`` (image_id, label) are those of the data set and ``parts`` is the split, where these are more than
+    the table tells. ``spec`` are fields of TrainingSpec; ``result`` replaces or adds entries of result.json. A run that
+    is not completed or stopped gets no history, predictions or result.
     """
     classes = tuple(column.removeprefix("score_") for column in table.columns if column.startswith("score_"))
-    films = table[["image_id", "label"]].assign(sha256="")
+    films = (table if films is None else films)[["image_id", "label"]].assign(sha256="")
     chosen = TrainingSpec(dataset="made", classes=classes, name=name, **{"epochs": 5, **spec})
     dataset = Dataset("made", workspace.datasets / "made", {"name": "Made", "kind": "folder"}, films)
-    split = table[["image_id", "label", "part"]].assign(group=table["image_id"])
+    split = table[["image_id", "label", "part"]].assign(group=table["image_id"]) if parts is None else parts
     if halved:
         split["half"] = halves(split, seed=0)
     run = store.create_run(workspace, chosen, dataset, split, study)
@@ -121,6 +125,19 @@ def made_run(
     now = time.time()
     run.write_status(replace(Status(state), started=now - seconds, updated=now, ended=now, progress=1.0))
     return store.open_run(workspace, run.id)
+
+
+def run_on_shifted_labels(workspace: Workspace, name: str = "", drawn: int = 1344, **options: Any) -> Run:
+    """The course's mistake at its full size, as a run that has learned to answer the first class."""
+    films = pd.DataFrame(
+        [(f"{label}-{i:05d}", label) for label, count in DATABASE_COUNTS.items() for i in range(count)],
+        columns=["image_id", "label"],
+    )
+    split = SplitSpec(method="stratified", films_per_class=drawn)
+    parts = make_split(films, CLASSES, split, "shifted")
+    table = scored(parts["label"], np.tile([0.8, 0.15, 0.05], (len(parts), 1)), CLASSES)
+    table = table.assign(image_id=parts["image_id"], part=parts["part"])
+    return made_run(workspace, table, name, films=films, parts=parts, labels="shifted", split=split, **options)
 
 
 def _finish(run: Run, table: pd.DataFrame, epochs: pd.DataFrame) -> None:

@@ -3,8 +3,11 @@
 import math
 
 import pytest
-from made_runs import all_parts, made_repeats, made_run
+from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on_shifted_labels
 
+from covid_core.evaluation import comparison
+from covid_core.evaluation.assessment import NOT_BETTER, ONE_CLASS
+from covid_core.evaluation.labels import WRONG_LABELS
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -92,3 +95,47 @@ def test_studies_of_repeats_of_one_name_are_told_apart(workspace):
     other = store.Study("other-1", "Mine", store.REPEATS, 1.0, first.runs)
     found = candidates.repeats([(study, members(workspace, study)) for study in (first, other)])
     assert {study.name for study in found.studies} == {"Mine (mine-1)", "Mine (other-1)"}
+
+
+# Labels
+
+
+def test_a_run_on_shifted_labels_is_marked_and_explained(workspace):
+    found = candidates.candidate(run_on_shifted_labels(workspace))
+    assert found.assessment.test.value == 579 / 646
+    assert found.marks == (WRONG_LABELS, ONE_CLASS, NOT_BETTER)
+    assert found.explained.startswith("The labels are those of the first 4,032 of 15,153 films in class order")
+
+
+def test_a_run_of_an_earlier_version_has_no_labels_to_check(workspace):
+    run = made_run(workspace, course_artefact())
+    del run.record["dataset"]["counts"]
+    assert "folder_label" not in run.split()
+    found = candidates.candidate(run)
+    assert (found.marks, found.explained) == ((ONE_CLASS, NOT_BETTER), "")
+
+
+def test_without_the_counts_of_the_data_set_shifted_labels_are_found_all_the_same(workspace):
+    run = run_on_shifted_labels(workspace)
+    del run.record["dataset"]["counts"]
+    assert candidates.label_check(run).cause.startswith("In class order the labels lie in 2 whole blocks")
+
+
+def test_runs_on_shifted_and_right_labels_of_the_same_films_are_never_ranked_together(workspace):
+    shifted = run_on_shifted_labels(workspace)
+    parts = shifted.split().assign(label=lambda split: split["folder_label"])
+    table = shifted.predictions().assign(label=parts["label"])
+    right = made_run(workspace, table, parts=parts)
+    loaded = [candidates.candidate(run) for run in (shifted, right)]
+    assert len(comparison.grouped(loaded)) == 2
+    assert WRONG_LABELS not in loaded[1].marks
+    assert [", with labels of other films" in candidates.films_in_words(run) for run in (shifted, right)] == [
+        True,
+        False,
+    ]
+
+
+def test_the_sensitivity_for_a_class_without_test_films_is_undefined(workspace):
+    found = candidates.sensitivities(run_on_shifted_labels(workspace))
+    assert (found["COVID"], found["Normal"]) == (1, 0)
+    assert math.isnan(found["Viral Pneumonia"])

@@ -6,7 +6,15 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import COURSE_SIZES, all_parts, course_like_runs, history, made_repeats, made_run
+from made_runs import (
+    COURSE_SIZES,
+    all_parts,
+    course_like_runs,
+    history,
+    made_repeats,
+    made_run,
+    run_on_shifted_labels,
+)
 
 from covid_core import cli, weights
 from covid_core.data.dataset import list_datasets
@@ -428,3 +436,80 @@ def test_logs_never_mix_with_the_answer(capsys):
     told = capsys.readouterr()
     assert json.loads(told.out)["films"] == 45
     assert "%" in told.err
+
+
+# Labels of other films
+
+MARKS = "labels are not those of the films' folders; predicts one class only; does not beat the majority class"
+REASON = "The labels are those of the first 4,032 of 15,153 films in class order, not of the films that were trained on"
+
+
+@pytest.fixture
+def uneven(film_folder, capsys) -> str:
+    cli.main(["import", str(film_folder({"a": 18, "b": 30, "c": 10}))])
+    return capsys.readouterr().out.split()[0]
+
+
+@pytest.mark.parametrize(
+    "verb", [["train", "--backbone", "baseline_cnn"], ["study", "--preset", "course"], ["study", "--preset", "quick"]]
+)
+def test_the_mistake_is_replayed_with_one_setting(answer, uneven, launched, workspace, monkeypatch, tmp_path, verb):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "can_be_reached", lambda url: True)
+    code, _ = answer(verb[0], uneven, *verb[1:], "--set", "labels=shifted")
+    assert code == 0
+    runs, _ = store.list_runs(workspace)
+    assert {run.id for run in runs} == set(launched)
+    for run in runs:
+        assert run.spec.split.films_per_class == 10
+        assert run.split()["label"].value_counts().to_dict() == {"a": 18, "b": 12}
+
+
+def test_a_subset_that_was_asked_for_is_the_one_that_is_shifted(answer, uneven, launched, workspace):
+    settings = ("--set", "labels=shifted", "--set", "split.films_per_class=8")
+    _, started = answer("train", uneven, "--backbone", "baseline_cnn", *settings)
+    assert store.open_run(workspace, started["run"]).split()["label"].value_counts().to_dict() == {"a": 18, "b": 6}
+
+
+def test_a_shift_that_shifts_nothing_is_refused(answer, dataset, launched):
+    code, told = answer("train", dataset, "--backbone", "baseline_cnn", "--set", "labels=shifted")
+    assert code == 1
+    assert told["error"].startswith("The first 16 labels of the list are those of the films that were drawn")
+    assert launched == []
+
+
+def test_compare_marks_shifted_labels_and_names_the_reason(answer, workspace, capsys):
+    run = run_on_shifted_labels(workspace, "Replayed")
+    _, told = answer("compare", run.id)
+    (group,) = told["groups"]
+    assert group["table"][0]["marks"] == MARKS
+    assert group["summary"][-1].startswith(REASON)
+    labels = group["runs"][run.id]["labels"]
+    assert (labels["films"], labels["wrong"], labels["unused"]) == (4032, 2688, ["Viral Pneumonia"])
+    assert cli.main(["compare", run.id]) == 0
+    printed = capsys.readouterr().out
+    assert f"test 89.6 % [87.0, 91.8]  ({MARKS})" in printed
+    assert REASON in printed
+
+
+def test_show_tells_the_marks_and_the_reason(answer, workspace, capsys):
+    run = run_on_shifted_labels(workspace)
+    _, told = answer("show", run.id)
+    assert "; ".join(told["marks"]) == MARKS
+    assert told["labels"]["in_words"].startswith(REASON)
+    cli.main(["show", run.id])
+    printed = capsys.readouterr().out
+    assert MARKS in printed and REASON in printed
+
+
+def test_show_tells_of_wrong_labels_while_the_run_trains(answer, workspace):
+    run = run_on_shifted_labels(workspace, state=store.FAILED)
+    _, told = answer("show", run.id)
+    assert told["marks"] == []
+    assert told["labels"]["in_words"].startswith(REASON)
+
+
+def test_show_says_nothing_of_right_labels(answer, workspace):
+    run = made_run(workspace, TABLE, parts=TABLE.assign(group=TABLE["image_id"], folder_label=TABLE["label"]))
+    labels = answer("show", run.id)[1]["labels"]
+    assert (labels["films"], labels["wrong"], labels["in_words"]) == (24, 0, "")

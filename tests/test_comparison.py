@@ -242,3 +242,10 @@ def test_summary_warns_when_runs_were_trained_on_different_films():
 
 def test_films_of_the_same_names_in_another_data_set_are_other_films():
     assert not comparison.comparable(assess(wrong_at(0), films_of="one"), assess(wrong_at(0), films_of="other"))
+
+
+def test_summary_explains_a_mark_once_and_names_the_runs_where_these_are_not_all():
+    tables = [wrong_at(*range(7 + k)) for k in range(3)]
+    explained = [candidate(name, table, explained="Why.") for name, table in zip("xy", tables[:2], strict=True)]
+    assert told_of(*explained).warnings[-1] == "Why."
+    assert told_of(*explained, candidate("z", tables[2])).warnings[-1] == "x, y: Why."

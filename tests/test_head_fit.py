@@ -191,6 +191,13 @@ def test_an_epoch_goes_through_the_films_that_the_balance_asks_for(imbalance, co
         assert set(order(0)) == set(range(10))
 
 
+@pytest.mark.parametrize(("imbalance", "counts"), [("undersample", [3, 0, 3]), ("oversample", [6, 0, 6])])
+def test_a_class_without_films_takes_no_part_in_the_balance(imbalance, counts):
+    labels = np.array([0] * 6 + [2] * 3)
+    order = training._order(spec(imbalance=imbalance), labels, 0)
+    assert np.bincount(labels[order(0)]).tolist() == counts
+
+
 def test_every_epoch_has_an_order_of_its_own_that_the_seed_fixes():
     order, again = (training._order(spec(), IMBALANCED, 0) for _ in range(2))
     assert order(1).tolist() == again(1).tolist() != order(2).tolist()
@@ -201,6 +208,9 @@ def test_class_weights_are_scikit_learns():
 
     weights = training._sample_weights(spec(imbalance="class_weights"), IMBALANCED)
     assert np.allclose(weights, compute_sample_weight("balanced", IMBALANCED))
+    without_one = IMBALANCED[IMBALANCED != 1]
+    weights = training._sample_weights(spec(imbalance="class_weights"), without_one)
+    assert np.allclose(weights, compute_sample_weight("balanced", without_one))
     assert training._sample_weights(spec(imbalance="oversample"), IMBALANCED) is None
 
 

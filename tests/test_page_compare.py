@@ -4,7 +4,16 @@ import re
 
 import numpy as np
 import pytest
-from made_runs import CLASSES, COURSE_SIZES, all_parts, course_artefact, course_like_runs, history, made_run
+from made_runs import (
+    CLASSES,
+    COURSE_SIZES,
+    all_parts,
+    course_artefact,
+    course_like_runs,
+    history,
+    made_run,
+    run_on_shifted_labels,
+)
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -541,3 +550,22 @@ def test_looks_that_cannot_be_read_hide_nothing_else(pair):
     page = opened("compare")
     assert "The looks at run 0 cannot be read" in words(page)
     assert len(performance(page)) == 4
+
+
+def test_shifted_labels_are_marked_in_the_table_and_explained_above_it(workspace):
+    run_on_shifted_labels(workspace, "Replayed")
+    page = opened("compare")
+    assert performance(page)["Remarks"].iat[0].startswith("labels are not those of the films' folders; predicts one")
+    assert "The labels are those of the first 4,032 of 15,153 films in class order" in words(page)
+    assert performance(page)["Test"].round(2).iat[0] == 89.63
+
+
+TABS = ["Measures", "Pairs", "Hyper-parameters", "Curves", "Confusion", "Per class", "ROC and precision-recall"]
+
+
+@pytest.mark.parametrize("tab", [*TABS, "Calibration", "Films", "Outside test", "Cost"])
+def test_every_tab_bears_a_class_without_films(workspace, tab):
+    for name in ("one", "two"):
+        run_on_shifted_labels(workspace, name, drawn=150)
+    page = opened("compare", view=tab)
+    assert not page.exception and not page.error

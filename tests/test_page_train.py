@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from made_runs import all_parts, made_repeats, made_run
+from made_runs import all_parts, made_repeats, made_run, run_on_shifted_labels
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -516,3 +516,78 @@ def test_a_variant_starts_from_the_settings_of_its_run(workspace, dataset):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", epochs=None, learning_rate=0.02)
     page = click(at(run=run.id), f"variant-{run.id}")
     assert page.number_input(key="new_learning_rate").value == 0.02
+
+
+# Labels of other films
+
+ON_PURPOSE = "It is a mistake made on purpose"
+
+
+@pytest.mark.parametrize("state", [store.COMPLETED, store.FAILED])
+def test_a_run_on_shifted_labels_says_so_and_why(workspace, state):
+    run = run_on_shifted_labels(workspace, state=state)
+    assert "The labels are those of the first 4,032 of 15,153 films in class order" in words(at(run=run.id))
+
+
+def test_a_run_on_right_labels_does_not_speak_of_them(workspace):
+    assert "labels" not in words(at(run=ended(workspace, store.COMPLETED).id))
+
+
+def test_the_form_offers_no_wrong_labels(workspace, dataset):
+    page = at()
+    assert ON_PURPOSE not in words(page)
+    assert "right-labels" not in [button.key for button in page.button]
+
+
+@pytest.fixture
+def uneven(workspace, film_folder) -> Dataset:
+    return importing.import_folder(workspace, film_folder({"COVID": 18, "Normal": 30, "Viral": 10}), "Uneven")
+
+
+def variant_on_shifted_labels(workspace: Workspace, dataset: Dataset, **choices) -> AppTest:
+    run = made_run(
+        workspace,
+        all_parts(PARTS, 2, classes=dataset.classes),
+        labels="shifted",
+        split={"films_per_class": 10},
+        backbone="baseline_cnn",
+        **choices,
+    )
+    return click(at(run=run.id), f"variant-{run.id}")
+
+
+def newest(workspace: Workspace) -> Run:
+    return store.list_runs(workspace)[0][0]
+
+
+@pytest.mark.parametrize("imbalance", ["none", "class_weights", "undersample", "oversample"])
+def test_a_variant_of_a_run_on_shifted_labels_keeps_them_and_says_so(workspace, uneven, imbalance):
+    page = variant_on_shifted_labels(workspace, uneven, imbalance=imbalance)
+    assert ON_PURPOSE in words(page)
+    click(page, "train")
+    assert newest(workspace).spec.labels == "shifted"
+    assert newest(workspace).split()["label"].value_counts().to_dict() == {"COVID": 18, "Normal": 12}
+
+
+def test_one_click_takes_the_right_labels_again(workspace, uneven):
+    page = click(variant_on_shifted_labels(workspace, uneven), "right-labels")
+    assert ON_PURPOSE not in words(page)
+    click(page, "train")
+    assert newest(workspace).spec.labels == "folder"
+
+
+def test_shifted_labels_without_a_subset_are_refused_in_the_form(workspace, uneven):
+    page = variant_on_shifted_labels(workspace, uneven)
+    page.number_input(key="new_films_per_class").set_value(0).run()
+    assert not page.exception
+    assert "shifted labels need split.films_per_class" in words(page)
+
+
+def test_a_study_on_shifted_labels_says_that_it_is_a_mistake_on_purpose(workspace, uneven, cached_weights):
+    page = at(STUDIES)
+    page.radio(key="study_preset").set_value("quick").run()
+    assert ON_PURPOSE not in words(page)
+    page.text_area(key="study_settings").set_value("labels=shifted").run()
+    assert ON_PURPOSE in words(page)
+    click(page, "queue-study")
+    assert {run.spec.labels for run in store.list_runs(workspace)[0]} == {"shifted"}

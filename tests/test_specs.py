@@ -31,6 +31,12 @@ def test_a_spec_comes_back_from_json_as_it_was(choices):
     assert parse(TrainingSpec, original.model_dump(mode="json")) == original
 
 
+def test_a_spec_of_an_earlier_version_takes_the_labels_of_the_folders():
+    fields = spec().model_dump(mode="json")
+    del fields["labels"]
+    assert parse(TrainingSpec, fields).labels == "folder"
+
+
 def test_a_study_comes_back_from_json_as_it_was():
     study = StudySpec(name="Two", runs=(spec(), spec(seed=1)))
     assert parse(StudySpec, study.model_dump_json()) == study
@@ -65,6 +71,8 @@ def test_a_study_comes_back_from_json_as_it_was():
         ({"test_time_flip": True, "mode": "full", "taps": "last"}, "test_time_flip needs mode frozen"),
         ({"test_time_flip": True, **FINE}, "test_time_flip needs mode frozen"),
         ({"keep": "first"}, "keep: .*'best' or 'last'"),
+        ({"labels": "right"}, "labels: .*'folder' or 'shifted'"),
+        ({"labels": "shifted"}, "shifted labels need split.films_per_class"),
         ({"backbone": "inception_v3", "image_size": 64}, "inception_v3 needs an image_size of at least 75"),
     ],
 )
@@ -109,6 +117,8 @@ def test_total_epochs_count_both_stages():
         ({"imbalance": "none", "test_time_flip": True}, "frozen backbone, middle layers, mirrored copy at test"),
         ({"imbalance": "none", "keep": "last"}, "frozen backbone, middle layers, last epoch kept"),
         (FINE, "last 10 layers fine-tuned at 1e-05, class weights"),
+        ({"imbalance": "none", "taps": "last", "labels": "shifted", "split": {"films_per_class": 9}},)
+        + ("frozen backbone, labels of other films",),
         ({"taps": "last", "weights": "file:/a.h5", "augmentation": {"flip": True}, "imbalance": "oversample"},)
         + ("frozen backbone, weights from a file, augmentation, oversample",),
     ],

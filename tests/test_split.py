@@ -104,6 +104,41 @@ def test_the_split_of_a_known_seed_stays_what_it_was():
     assert split_hash(split_of(a=12, b=9)).startswith("e6b4418637641b00")
 
 
+# Labels
+
+
+def shifted(per_class: int, **counts: int) -> pd.DataFrame:
+    """The split of the course's label mistake."""
+    return make_split(films(**counts), tuple(counts), SplitSpec(films_per_class=per_class), "shifted")
+
+
+def test_the_courses_mistake_has_its_counts():
+    split = shifted(1344, COVID=3616, Normal=10192, Viral=1345)
+    assert sizes(split) == {"train": 2741, "validation": 645, "test": 646}
+    assert split["label"].value_counts().to_dict() == {"COVID": 3616, "Normal": 416}
+    assert split["folder_label"].value_counts().to_dict() == {"COVID": 1344, "Normal": 1344, "Viral": 1344}
+    assert (split[split["part"] == "test"]["label"] == "COVID").sum() == 579
+
+
+def test_shifted_labels_stand_beside_the_films_that_right_ones_would_have_been_drawn_for():
+    right = split_of(SplitSpec(films_per_class=20), a=90, b=40, c=25)
+    wrong = shifted(20, a=30, b=40, c=25)
+    assert right["folder_label"].equals(right["label"])
+    assert wrong["folder_label"].equals(right["label"])
+    assert wrong["label"].tolist() == ["a"] * 30 + ["b"] * 30
+
+
+def test_a_class_that_the_cut_leaves_too_few_labels_is_refused_and_one_without_any_is_not():
+    assert set(shifted(20, a=57, b=40, c=25)["label"]) == {"a", "b"}
+    with pytest.raises(DataError, match="The class 'b' has 2 films"):
+        shifted(20, a=58, b=40, c=25)
+
+
+def test_shifted_labels_are_another_split_than_right_ones():
+    right = split_of(SplitSpec(films_per_class=20), a=90, b=40, c=25)
+    assert split_hash(right) != split_hash(shifted(20, a=90, b=40, c=25))
+
+
 # Folds
 
 

@@ -376,3 +376,14 @@ def test_many_runs_are_listed_quickly(workspace, run):
     runs, _ = store.list_runs(workspace)
     assert len([run.status() for run in runs]) == 301
     assert psutil.Process().cpu_times().user - begin < 1
+
+
+def test_counts_that_are_no_numbers_are_damage(workspace, run):
+    record = {**run.record, "dataset": {**run.record["dataset"], "counts": {"COVID": "many"}}}
+    rewrite(run, "spec.json", json.dumps(record))
+    with pytest.raises(RunDamaged):
+        store.open_run(workspace, run.id)
+
+
+def test_a_run_keeps_how_many_films_of_each_class_its_data_set_has(run):
+    assert run.record["dataset"]["counts"] == {"COVID": 8, "Normal": 8, "Viral Pneumonia": 8}

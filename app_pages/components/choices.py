@@ -23,6 +23,7 @@ SAME_NAME = (
     "seed",
     "name",
     "note",
+    "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
 )
 PER_CENT = ("shift_x", "shift_y", "zoom", "contrast", "brightness")  # shares in the spec, per cent in the fields
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
@@ -60,6 +61,11 @@ def fill_suggested(spec: TrainingSpec) -> None:
     values = _values(spec)
     for name in SUGGESTED:
         st.session_state[key_of(name)] = values[name]
+
+
+def use_right_labels() -> None:
+    """Learn the labels of the films' folders again. In a callback."""
+    st.session_state[key_of("labels")] = "folder"
 
 
 def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:

@@ -14,7 +14,7 @@ from covid_core.backbones import backbone_named
 from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
-from covid_core.runs import jobs, store
+from covid_core.runs import candidates, jobs, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
 
@@ -244,7 +244,7 @@ def _draw_run(identifier: str) -> None:
     try:
         one = shelf.named(identifier)
         run, history = one.run, one.run.history()
-        outcome = _outcome(one, len(history))
+        outcome, wrong_labels = _outcome(one, len(history)), _wrong_labels(str(run.path), one.stamp, run)
     except CovidCoreError as error:
         shell.heading("Where is this run?", shell.plain(error))
         return
@@ -252,6 +252,8 @@ def _draw_run(identifier: str) -> None:
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
     if run.record["dataset"]["synthetic"]:
         shell.say_synthetic()
+    if wrong_labels:
+        st.warning(shell.plain(wrong_labels), icon=":material/warning:")
     _facts(one, len(history))
     _actions(one)
     _curves(history, run, status.is_final)
@@ -308,6 +310,12 @@ def _test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
     labels = _run.split().query("part == 'test'")["label"]
     largest = labels.value_counts(normalize=True)
     return len(labels), str(largest.index[0]), float(largest.iloc[0])
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
+    """What is wrong with the labels that the run learns, in words; empty where nothing is. Raises RunDamaged."""
+    return candidates.label_check(_run).in_words
 
 
 def _facts(one: Seen, epochs_done: int) -> None:

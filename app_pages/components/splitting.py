@@ -13,7 +13,7 @@ from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, source
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
-from covid_core.specs import SPLIT_LABELS, SplitSpec, parse
+from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 
 KEPT_SPLITS = 8  # each of 21,165 films takes 6 MB
 SEED_HELP = "Runs with the same seed, shares and classes are tested on the same films and can be compared."
@@ -104,15 +104,15 @@ def _pick_sources(dataset: Dataset, classes: tuple[str, ...]) -> None:
 
 
 def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.DataFrame:
-    return _cached(dataset, dataset.version, classes, split.model_dump_json())
+    return _cached(dataset, dataset.version, classes, split.model_dump_json(), now("labels"))
 
 
 @st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Looking for films that belong together")
-def _cached(_dataset: Dataset, _version: str, classes: tuple[str, ...], split: str) -> pd.DataFrame:
+def _cached(_dataset: Dataset, _version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
     films = duplicates.with_groups(shell.workspace(), _dataset) if grouped else _dataset.films
-    return make_split(films, classes, spec)
+    return make_split(films, classes, spec, labels)
 
 
 def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:

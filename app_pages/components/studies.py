@@ -8,6 +8,7 @@ import streamlit as st
 from app_pages.components import live, repeating, shell
 from covid_core import presets, report
 from covid_core.backbones import backbone_named
+from covid_core.data import mislabel
 from covid_core.data.dataset import Dataset
 from covid_core.errors import JobRefused
 from covid_core.evaluation import repeats_wording
@@ -93,6 +94,8 @@ def _plan(spec: StudySpec) -> None:
     drawn = f", of {count(split.films_per_class)} films of each class" if split.films_per_class else ""
     shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
     st.caption(f"One split for all runs{drawn}: {shares} to train, validate and test; seed {split.seed}.")
+    if any(run.labels == "shifted" for run in spec.runs):
+        st.warning(mislabel.ON_PURPOSE, icon=":material/warning:")
     table = report.hyperparameters([run.name for run in spec.runs], spec.runs)
     table["Learning rate"] = table["Learning rate"].map("{:g}".format)
     st.dataframe(

@@ -20,10 +20,11 @@ from app_pages.components.choices import (
     now,
     spec_of,
     split_fields,
+    use_right_labels,
 )
 from covid_core import presets, weights
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
-from covid_core.data import augment, pixels
+from covid_core.data import augment, mislabel, pixels
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import data_url, jpeg_bytes
 from covid_core.errors import CovidCoreError
@@ -129,6 +130,8 @@ def _weights_state(backbone: Backbone, size: int) -> str:
 
 
 def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) -> None:
+    if now("labels") == "shifted":
+        _say_that_labels_are_shifted()
     try:
         spec = spec_of(dataset.id, classes)
         st.markdown(_in_words(spec, dataset))
@@ -146,6 +149,12 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
         if st.button(label, type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
             _start(spec)
     st.caption(live.device_in_words())
+
+
+def _say_that_labels_are_shifted() -> None:
+    """The way out of a mistake that came with the settings of a run."""
+    st.warning(mislabel.ON_PURPOSE, icon=":material/warning:")
+    st.button("Use the labels of the films' folders", key="right-labels", on_click=use_right_labels)
 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
@@ -361,6 +370,7 @@ def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
 def _effect(imbalance: str, counts: pd.Series) -> str:
     """What the choice does to these films. Class weights are n / (k * n_c)."""
     if imbalance == "class_weights":
+        counts = counts[counts > 0]  # with labels of other films a class may have none
         weights_of = counts.sum() / (len(counts) * counts)
         return "Weight of one film: " + ", ".join(f"{label} {value:.2f}" for label, value in weights_of.items()) + "."
     per_epoch = {

@@ -135,13 +135,15 @@ class Candidate:
     """A run in a comparison: its assessment and what only its record knows.
 
     ``seconds`` is the training time, ``ms_per_film`` that of one prediction (nan where unknown). ``marks`` may hold
-    more than ``marks()`` finds, for instance that the run was stopped.
+    more than ``marks()`` finds, for instance that the run was stopped; ``explained`` says in a sentence or more what is
+    behind a mark, where that is known.
     """
 
     id: str
     name: str
     assessment: Assessment = field(repr=False)
     marks: tuple[str, ...] = ()
+    explained: str = ""
     split_hash: str = ""
     seconds: float = math.nan
     ms_per_film: float = math.nan

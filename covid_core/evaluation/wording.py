@@ -119,6 +119,16 @@ def _cost(candidate: Candidate) -> str:
 
 def _warnings(candidates: Sequence[Candidate]) -> list[str]:
     found = [f"{c.name}: {', '.join(c.marks)}." for c in candidates if c.marks]
+    found += _explanations(candidates)
     if len({c.split_hash for c in candidates}) > 1:
         found.append("The test films are the same, but some of these runs were trained on different films.")
     return found
+
+
+def _explanations(candidates: Sequence[Candidate]) -> list[str]:
+    """What is behind the marks, each explanation once, with the runs that it is about where these are not all."""
+    about: dict[str, list[str]] = {}
+    for candidate in candidates:
+        if candidate.explained:
+            about.setdefault(candidate.explained, []).append(candidate.name)
+    return [text if len(names) == len(candidates) else f"{', '.join(names)}: {text}" for text, names in about.items()]

@@ -326,8 +326,11 @@ def _let_learn(network: "keras.Model", names: set[str], normalization: bool = Fa
 
 
 def _order(spec: TrainingSpec, labels: np.ndarray, stage: int) -> Callable[[int], np.ndarray]:
-    """Positions that an epoch goes through: all of them, or balanced by leaving out or by repeating."""
-    by_class = [np.flatnonzero(labels == code) for code in range(len(spec.classes))]
+    """Positions that an epoch goes through: all of them, or balanced by leaving out or by repeating.
+
+    A class without films takes no part in the balance: there is nothing of it to repeat.
+    """
+    by_class = [np.flatnonzero(labels == code) for code in np.unique(labels)]
     sizes = [len(positions) for positions in by_class]
 
     def order(epoch: int) -> np.ndarray:
@@ -342,8 +345,11 @@ def _order(spec: TrainingSpec, labels: np.ndarray, stage: int) -> Callable[[int]
 
 
 def _sample_weights(spec: TrainingSpec, labels: np.ndarray) -> np.ndarray | None:
-    """Balanced class weights n / (k * n_c) per film, as scikit-learn defines them; None without."""
+    """Balanced class weights n / (k * n_c) per film, as scikit-learn defines them; None without.
+
+    k counts the classes that have films.
+    """
     if spec.imbalance != "class_weights":
         return None
-    counts = np.bincount(labels, minlength=len(spec.classes))
-    return (len(labels) / (len(counts) * counts)).astype(np.float32)[labels]
+    _, of_class, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (len(labels) / (len(counts) * counts)).astype(np.float32)[of_class]

@@ -10,9 +10,11 @@ import pandas as pd
 from covid_core.data.split import SELECTION
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import assessment, metrics
+from covid_core.evaluation import labels as labelling
 from covid_core.evaluation import repeats as repeated
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.labels import LabelCheck
 from covid_core.evaluation.repeats import Repeat, Repeats
 from covid_core.formatting import count, plural, share
 from covid_core.runs import calibrated
@@ -63,18 +65,29 @@ def films_in_words(run: Run, of_study: bool = False) -> str:
     else:
         how = f"{share(split.test, 0)} of the films"
     together = "" if split.method == "stratified" else ", groups kept together"
-    return f"{run.record['dataset']['name']}{drawn}: {how}{together}, seed {split.seed}"
+    labels = ", with labels of other films" if run.spec.labels == "shifted" else ""
+    return f"{run.record['dataset']['name']}{drawn}: {how}{together}, seed {split.seed}{labels}"
+
+
+def label_check(run: Run) -> LabelCheck:
+    """Whether the labels that the run learned are those of its films. Raises RunDamaged."""
+    return labelling.check(run.split(), run.classes, run.record["dataset"].get("counts"))
 
 
 def candidate(run: Run, name: str = "") -> Candidate:
     """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat."""
-    found = assess(run)
+    found, labels = assess(run), label_check(run)
     marks = assessment.marks(found, loss_is_a_number(run.history()))
     return Candidate(
         id=run.id,
         name=name or run.name,
         assessment=found,
-        marks=(*marks, *([STOPPED_EARLY] if run.result.get("stopped") else [])),
+        marks=(
+            *([labelling.WRONG_LABELS] if labels.wrong else []),
+            *marks,
+            *([STOPPED_EARLY] if run.result.get("stopped") else []),
+        ),
+        explained=labels.in_words,
         split_hash=run.split_hash,
         seconds=training_seconds(run),
         ms_per_film=_number(run.result.get("milliseconds_per_film")),
@@ -151,12 +164,13 @@ def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run],
 
 
 def sensitivities(run: Run) -> dict[str, float]:
-    """Share of each class's test films that the run answers rightly."""
+    """Share of each class's test films that the run answers rightly; nan for a class that has none."""
     table = run.predictions()
     test = table[table["part"] == "test"]
     scores = test[[f"score_{label}" for label in run.classes]].to_numpy()
     right = np.asarray(run.classes)[scores.argmax(axis=1)] == test["label"].to_numpy()
-    return {label: float(right[(test["label"] == label).to_numpy()].mean()) for label in run.classes}
+    of_class = {label: right[(test["label"] == label).to_numpy()] for label in run.classes}
+    return {label: float(hits.mean()) if len(hits) else math.nan for label, hits in of_class.items()}
 
 
 def costs(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:

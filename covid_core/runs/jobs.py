@@ -104,7 +104,7 @@ def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
     dataset = open_dataset(workspace, spec.dataset)
     grouped = spec.split.method != "stratified"
     films = duplicates.with_groups(workspace, dataset) if grouped else dataset.films
-    return store.create_run(workspace, spec, dataset, make_split(films, spec.classes, spec.split), study)
+    return store.create_run(workspace, spec, dataset, make_split(films, spec.classes, spec.split, spec.labels), study)
 
 
 def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> JobFolder:

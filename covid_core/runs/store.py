@@ -308,7 +308,8 @@ class Run(JobFolder):
         return self.path / "predictions.parquet"
 
     def split(self) -> pd.DataFrame:
-        """Columns image_id, label, group, part, and half where the run is halved (see ``data.split.halves``).
+        """Columns image_id, label, group, part, and half where the run is halved (see ``data.split.halves``); of later
+        versions also source and folder_label, the class of the film's folder.
 
         Raises RunDamaged when it is not the one that the run recorded.
         """
@@ -477,6 +478,7 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
             "name": dataset.name,
             "version": dataset.version,
             "synthetic": dataset.is_synthetic,
+            "counts": dataset.counts,
         },
         "split_hash": split_hash(split),
         "grouped": bool(split["group"].duplicated().any()),
@@ -500,6 +502,7 @@ class _DatasetRecord(BaseModel):
     name: str
     version: str
     synthetic: bool
+    counts: dict[str, int] | None = None  # films per class; earlier versions did not keep it
 
 
 class _Record(BaseModel):
