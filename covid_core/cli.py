@@ -229,15 +229,16 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
         "films": candidates.films_in_words(runs[ranking.order[0].id]),
         "table": table,
         "pairs": comparison.pair_table(ranking).to_dict("records"),
-        "runs": {candidate.id: _figures(runs[candidate.id]) for candidate in ranking.order},
+        "runs": {candidate.id: _figures(runs[candidate.id], candidate) for candidate in ranking.order},
         "summary": sentences,
         "text": "\n".join([*map(_compared_row, table), "", *sentences]),
     }
 
 
-def _figures(run: store.Run) -> dict[str, Any]:
+def _figures(run: store.Run, candidate: comparison.Candidate) -> dict[str, Any]:
     """Every figure of a run on validation and test, and what calibration makes of its scores."""
-    parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
+    figures = {"validation": candidates.measured(run, "validation"), "test": candidate.assessment.tested}
+    parts = {part: assessment.as_answer(found) for part, found in figures.items()}
     return {**parts, "calibration": candidates.calibration(run), "openings": run.openings().to_dict("records")}
 
 

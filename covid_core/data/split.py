@@ -4,7 +4,6 @@ Films that belong together (one patient, near duplicates) have the same *group*,
 whose twin was trained on is no test. Where every film is its own group, that is an ordinary stratified split.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.errors import DataError
+from covid_core.hashing import hash_of
 from covid_core.specs import SplitSpec
 
 PARTS = ("train", "validation", "test")
@@ -63,8 +63,7 @@ def make_split(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -
 
 def split_hash(split: pd.DataFrame) -> str:
     """Hash over (image_id, label, part): runs with the same hash were tested on the same films."""
-    rows = "\n".join("\t".join(row) for row in split[["image_id", "label", "part"]].itertuples(index=False, name=None))
-    return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
+    return hash_of(split[["image_id", "label", "part"]])
 
 
 def sources_that_stay(films: pd.DataFrame, spec: SplitSpec) -> dict[str, str]:

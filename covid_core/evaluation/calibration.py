@@ -119,7 +119,7 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     """Fit a temperature on the validation part of a prediction table. Raises DataError where it cannot be done."""
     fitted = fitted_temperature(table)
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    found = [weighted.measures(given)(once(given.y_true)) for given in test]
+    found = [weighted.measures(given, areas=False)(once(given.y_true)) for given in test]
     figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
     return Calibration(fitted, int((table["part"] == "validation").sum()), *figures)
 

@@ -56,8 +56,11 @@ def once(strata: np.ndarray) -> Draws:
 
 
 def _running(times: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, 2, ... rows. Row by row: ten times as fast as ``numpy.cumsum`` along this axis."""
+    """Sums of the first 0, 1, 2, ... rows. Row by row, many draws are ten times as fast as by ``numpy.cumsum``."""
     summed = np.zeros((len(times) + 1, times.shape[1]), times.dtype)
+    if times.shape[1] == 1:
+        np.cumsum(times, axis=0, dtype=times.dtype, out=summed[1:])
+        return summed
     for row, more in enumerate(times):
         np.add(summed[row], more, out=summed[row + 1])
     return summed

@@ -32,14 +32,14 @@ COST_COLUMNS = (
 )
 
 
-def assess(run: Run) -> Assessment:
-    """Measure the run's prediction table. Raises RunDamaged or DataError."""
-    return assessment.assess(run.predictions(), run.record["dataset"]["version"], run.groups())
+def assess(run: Run, intervals: bool = True) -> Assessment:
+    """Measure the run's prediction table; ``intervals`` as of ``assessment.assess``. Raises RunDamaged or DataError."""
+    return assessment.assess(run.predictions(), run.record["dataset"]["version"], run.groups(), intervals)
 
 
 def measured(run: Run, part: str) -> Measured:
-    """All figures of one part. Raises RunDamaged or DataError."""
-    given = metrics.answers(run.predictions(), part)
+    """All figures of one part, as ``assess`` has them of the test part. Raises RunDamaged or DataError."""
+    given = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), part)
     return assessment.measured(given, assessment.groups_of(given, run.groups()))
 
 
@@ -66,9 +66,10 @@ def films_in_words(run: Run) -> str:
     return f"{run.record['dataset']['name']}{drawn}: {how}{together}, seed {split.seed}"
 
 
-def candidate(run: Run, name: str = "") -> Candidate:
-    """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat."""
-    found = assess(run)
+def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
+    """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat;
+    ``intervals`` as of ``assess``."""
+    found = assess(run, intervals)
     marks = assessment.marks(found, loss_is_a_number(run.history()))
     return Candidate(
         id=run.id,
