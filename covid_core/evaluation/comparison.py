@@ -113,7 +113,7 @@ def _bounds(right: np.ndarray, like: Assessment) -> tuple[np.ndarray, np.ndarray
     if not n or runs < 2:
         return low, high
     drawn = resampling.replicates(
-        lambda some: {"hits": right @ some.times.astype(np.float32), "films": some.times.sum(axis=0)},
+        lambda times: {"hits": right @ times.astype(np.float32), "films": times.sum(axis=0)},
         like.strata,
         like.groups,
     )
