@@ -77,3 +77,19 @@ def test_a_short_time_turns_to_seconds_from_a_second_on(value, text):
 )
 def test_a_file_size_is_below_a_thousand_of_its_unit(n_bytes, text):
     assert formatting.file_size(n_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "alone", "in_words"),
+    [
+        (0.0, "< 0.001", "p < 0.001"),
+        (0.000999, "< 0.001", "p < 0.001"),
+        (0.001, "0.001", "p = 0.001"),
+        (0.0344, "0.034", "p = 0.034"),
+        (0.42, "0.42", "p = 0.42"),
+        (1.0, "1.00", "p = 1.00"),
+        (math.nan, "–", "p = –"),
+    ],
+)
+def test_a_p_value_is_never_written_as_zero(p, alone, in_words):
+    assert (formatting.p_value(p), formatting.p_in_words(p)) == (alone, in_words)
