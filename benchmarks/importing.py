@@ -13,7 +13,6 @@ and to make all tables of its page, cold (first opening after the import) and fr
 """
 
 import gc
-import json
 import multiprocessing
 import shutil
 import statistics
@@ -60,7 +59,7 @@ def compared(source: Path, scratch: Path, repeats: int) -> dict[str, Any]:
     seconds = measuring.in_turn(sides, repeats if _read_once(source) < ONCE_FROM else 1)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     peer = min((THREADS, PROCESSES), key=medians.__getitem__)
-    page = {name: in_fresh_process(page_tables, source, scratch) for name in ("cold", "cached")}
+    page = {name: measuring.in_fresh_process(page_tables, source, scratch) for name in ("cold", "cached")}
     shutil.rmtree(scratch / "workspace")
     return measuring.result(
         "importing",
@@ -84,7 +83,7 @@ def _side(work: Callable[..., Any], source: Path, scratch: Path, facts: list[dic
     def run() -> float:
         if work is import_all:
             shutil.rmtree(scratch / "workspace", ignore_errors=True)
-        facts.append(in_fresh_process(work, source, scratch))
+        facts.append(measuring.in_fresh_process(work, source, scratch))
         return facts[-1]["seconds"]
 
     return run
@@ -97,21 +96,6 @@ def _read_once(source: Path) -> int:
 
 def _films_in(source: Path) -> list[Path]:
     return sorted(source.rglob("*.png"))
-
-
-def in_fresh_process(work: Callable[[Path, Path], dict[str, Any]], source: Path, scratch: Path) -> dict[str, Any]:
-    """What ``work`` measured of itself, in a process that has done nothing else."""
-    context = multiprocessing.get_context("spawn")
-    answers = context.SimpleQueue()
-    process = context.Process(target=_answer, args=(work, source, scratch, answers))
-    process.start()
-    answer = json.loads(answers.get())
-    process.join()
-    return answer
-
-
-def _answer(work: Callable[[Path, Path], dict[str, Any]], source: Path, scratch: Path, answers: Any) -> None:
-    answers.put(json.dumps(work(source, scratch)))
 
 
 def _timed(work: Callable[[], Any]) -> dict[str, Any]:

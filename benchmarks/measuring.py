@@ -6,6 +6,7 @@ goes to standard error.
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ def in_turn(sides: Mapping[str, Callable[[], float]], repeats: int) -> dict[str,
     for repeat in range(repeats):
         for side, run in sides.items():
             seconds[side].append(round(run(), 3))
-            print(f"{side}, {repeat + 1} of {repeats}: {seconds[side][-1]} s", file=sys.stderr, flush=True)
+            tell(f"{side}, {repeat + 1} of {repeats}: {seconds[side][-1]} s")
     return seconds
 
 
@@ -56,6 +58,11 @@ def result(
     }
 
 
+def tell(line: str) -> None:
+    """How far a benchmark is, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def show(answer: Mapping[str, Any]) -> None:
     """One JSON line on standard output."""
     print(json.dumps(answer), flush=True)
@@ -71,6 +78,13 @@ def seconds_of(command: Sequence[str], environment: Mapping[str, str] | None = N
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stdout[-2000:]}")
     return seconds, done.stdout
+
+
+def in_fresh_process(work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """What ``work`` measured of itself, in a process that has done nothing else; ends the benchmark if it fails."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(work, *given).result()
 
 
 def command_line(*words: str, home: Path) -> tuple[float, dict[str, Any]]:

@@ -260,7 +260,7 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
         "films": candidates.films_in_words(runs[ranking.order[0].id]),
         "table": table,
         "pairs": comparison.pair_table(ranking).to_dict("records"),
-        "runs": {candidate.id: _figures(runs[candidate.id]) for candidate in ranking.order},
+        "runs": {candidate.id: _figures(runs[candidate.id], candidate) for candidate in ranking.order},
         "looks": looks.of(runs[candidate.id] for candidate in group).to_dict("records"),
         "looks_not_noted": not_noted,
         "summary": sentences,
@@ -268,11 +268,11 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     }
 
 
-def _figures(run: store.Run) -> dict[str, Any]:
+def _figures(run: store.Run, candidate: comparison.Candidate) -> dict[str, Any]:
     """Every figure of a run on validation and test, and what calibration makes of its scores."""
-    parts = {part: assessment.as_answer(candidates.measured(run, part)) for part in ("validation", "test")}
+    figures = {"validation": candidates.measured(run, "validation"), "test": candidate.assessment.tested}
     return {
-        **parts,
+        **{part: assessment.as_answer(found) for part, found in figures.items()},
         "labels": _labels_answer(candidates.label_check(run)),
         "calibration": calibrated.as_answer(run),
         "openings": [vars(one) for one in run.openings()],

@@ -27,6 +27,19 @@ def points(value: float, low: float | None = None, high: float | None = None) ->
     return "–" if math.isnan(value) else f"{100 * value:.1f} points{bounds}"
 
 
+def p_value(p: float) -> str:
+    """A p value by itself, for a table: ``0.42``, ``0.034``, ``< 0.001``; undefined is a dash."""
+    if math.isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
+
+
+def p_in_words(p: float) -> str:
+    """A p value in a sentence: ``p = 0.034``, ``p < 0.001``."""
+    written = p_value(p)
+    return f"p {written}" if written.startswith("<") else f"p = {written}"
+
+
 def milliseconds(value: float | None) -> str:
     """A short time: ``3.7 ms``; from a second on as ``duration`` writes it."""
     if value is None or math.isnan(value) or value >= 999.5:

@@ -169,6 +169,16 @@ def test_the_same_films_give_the_same_interval_in_any_order():
     assert one.tested.overall == other.tested.overall
 
 
+def test_a_mean_of_areas_is_drawn_on_the_same_films_as_each_of_them(all_draws):
+    """Of two classes, both areas are one and the same on every draw, so their mean has the same interval."""
+    table = all_parts({"train": 3, "validation": 3, "test": 200}, skill=1.0, classes=("A", "B"))
+    found = measured(metrics.answers(table, "test"))
+    one, other = (found.per_class[label]["auroc"] for label in "AB")
+    mean = found.overall["macro_auroc"]
+    assert (mean.low, mean.high) == pytest.approx((one.low, one.high), abs=1e-6)
+    assert (mean.low, mean.high) == pytest.approx((other.low, other.high), abs=1e-6)
+
+
 def test_films_that_come_in_fives_have_intervals_wider_by_the_root_of_five(all_draws):
     """Five copies of each film tell as much as one: drawn as groups, they must not look like five times as many."""
     once = all_parts({"train": 3, "validation": 3, "test": 300}, skill=1.0)

@@ -5,15 +5,19 @@ import json
 import sys
 from itertools import count
 
+import numpy as np
 import pytest
 from made_films import write_films
+from made_runs import COURSE_SIZES, all_parts
 
-from benchmarks import course, fine_tuning, measuring, study
-from benchmarks.peers import keras_course, pytorch_frozen
+from benchmarks import comparison, course, fine_tuning, measuring, study
+from benchmarks.peers import bootstrap, keras_course, pytorch_frozen
 from covid_core import presets, weights
+from covid_core.evaluation import assessment, metrics, resampling
 
 SCRIPTS = (
     "augmentation",
+    "comparison",
     "fine_tuning",
     "floor",
     "folds",
@@ -129,3 +133,52 @@ def test_a_model_by_itself_pays_for_import_and_decoding_but_not_for_the_others()
 def test_the_floor_has_one_pass_per_backbone():
     needed = study.needed_trunks(["baseline", "resnet50", "resnet50_last10", "mobilenet_v2_augmented"])
     assert needed == {"resnet50": "resnet50", "mobilenet_v2": "mobilenet_v2_augmented"}
+
+
+@pytest.mark.parametrize("in_pairs", [False, True])
+def test_the_comparison_has_every_figure_of_every_run_and_every_pair(in_pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(resampling, "REPLICATES", 20)
+    comparison.fill(tmp_path, runs=3, films=60, in_pairs=in_pairs)
+    runs = comparison._runs(tmp_path)
+    found = comparison.every_figure(runs)
+    assert len(found["test"]) == len(found["validation"]) == len(found["calibration"]) == 3
+    assert len(found["pairs"]) == 3
+    assert {run.record["grouped"] for run in runs} == {in_pairs}
+    assert comparison.facts(tmp_path) == {"runs": 3, "validation_films": 12, "test_films": 60}
+
+
+def test_films_in_pairs_are_of_one_class_and_one_part(tmp_path):
+    comparison.fill(tmp_path, runs=1, films=60, in_pairs=True)
+    split = comparison._runs(tmp_path)[0].split()
+    together = split.groupby("group")
+    assert set(together.size()) == {2}
+    assert (together[["label", "part"]].nunique() == 1).all(axis=None)
+
+
+def test_the_peer_of_the_comparison_has_the_same_figures():
+    given = metrics.answers(all_parts(COURSE_SIZES, skill=1.0), "test")
+    ours, theirs = assessment.measured(given, intervals=False), bootstrap.figures(given.y_true, given.y_prob)
+    of_classes = {name: theirs.pop(name) for name in assessment.BOOTSTRAPPED_OF_CLASS}
+    assert {"accuracy", *theirs} == set(assessment.MEASURES)
+    assert {name: ours.overall[name].value for name in theirs} == pytest.approx(theirs, abs=1e-12)
+    for k, label in enumerate(given.classes):
+        found = {name: ours.per_class[label][name].value for name in of_classes}
+        assert found == pytest.approx({name: values[k] for name, values in of_classes.items()}, abs=1e-12)
+
+
+def test_the_peer_of_the_comparison_has_nearly_the_same_intervals():
+    """Both draw films at random, so their ends differ by chance: by a small part of their width."""
+    given = metrics.answers(all_parts({"train": 3, "validation": 3, "test": 200}, skill=1.0), "test")
+    ours = assessment.measured(given).overall
+    theirs = bootstrap.intervals(given.y_true, given.y_prob, replicates=300)
+    for name in ("balanced_accuracy", "macro_auroc", "matthews_correlation", "log_loss", "expected_calibration_error"):
+        low, high = theirs[name]
+        assert np.allclose([ours[name].low, ours[name].high], [low, high], atol=0.2 * (high - low))
+
+
+def test_the_peer_of_the_comparison_tests_a_pair_as_we_do():
+    right = np.arange(100) % 10 > 0
+    other = np.arange(100) % 5 > 0
+    found = bootstrap.pair(right, other, np.zeros(100, int), replicates=100)
+    assert found["p"] == pytest.approx(2 * 0.5**10)
+    assert found["interval"][0] < 0.1 < found["interval"][1]

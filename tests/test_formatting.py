@@ -85,3 +85,19 @@ def test_a_moment_tells_its_year_where_it_is_not_this_one():
     assert formatting.moment(now.timestamp()) == f"{now:%d %b, %H:%M}"
     assert formatting.moment(datetime(2001, 2, 3, 4, 5).timestamp()) == "03 Feb 2001, 04:05"
     assert formatting.moment(math.nan) == "–"
+
+
+@pytest.mark.parametrize(
+    ("p", "alone", "in_words"),
+    [
+        (0.0, "< 0.001", "p < 0.001"),
+        (0.000999, "< 0.001", "p < 0.001"),
+        (0.001, "0.001", "p = 0.001"),
+        (0.0344, "0.034", "p = 0.034"),
+        (0.42, "0.42", "p = 0.42"),
+        (1.0, "1.00", "p = 1.00"),
+        (math.nan, "–", "p = –"),
+    ],
+)
+def test_a_p_value_is_never_written_as_zero(p, alone, in_words):
+    assert (formatting.p_value(p), formatting.p_in_words(p)) == (alone, in_words)

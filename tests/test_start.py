@@ -17,7 +17,7 @@ from app_pages.components import start
 IMPORTED = """
 import sys
 from app_pages.components import start
-start._import_everything()
+start.import_everything()
 print(*(name.removeprefix("app_pages.components.") for name in sys.modules))
 """
 ROOT = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
         go_on.wait(START_TIME)
         order.append("imported")
 
-    monkeypatch.setattr(start, "_import_everything", import_slowly)
+    monkeypatch.setattr(start, "import_everything", import_slowly)
     monkeypatch.setattr(start, "_importing", None)
     monkeypatch.setattr(st, "get_option", {"server.headless": True}.__getitem__)
 

@@ -114,8 +114,11 @@ def load(runs: Iterable[Run], names: Iterable[str]) -> tuple[list[Candidate], li
 
 @st.cache_resource(max_entries=KEPT_CANDIDATES, show_spinner=False)
 def _candidate(path: str, stamp: str, _run: Run) -> Candidate:
-    """Shared by all sessions and never changed, so it is not copied: 200 copies took 0.2 s."""
-    return candidates.candidate(_run)
+    """Shared by all sessions and never changed, so it is not copied: 200 copies took 0.2 s.
+
+    Measures get their intervals when they are looked at (``figures_of``): 200 runs would take seconds.
+    """
+    return candidates.candidate(_run, intervals=False)
 
 
 def version_of(chosen: Sequence[Candidate], runs: Sequence[Run]) -> str:

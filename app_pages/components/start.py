@@ -26,7 +26,7 @@ _importing: threading.Thread | None = None
 async def while_the_browser_loads(_app: st.App) -> AsyncIterator[None]:
     """Life of the server: it starts to import and to open the browser, and serves while both go on."""
     global _importing
-    _importing = threading.Thread(target=_import_everything, name="import-pages", daemon=True)
+    _importing = threading.Thread(target=import_everything, name="import-pages", daemon=True)
     _importing.start()
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=(address(),), name="open-browser", daemon=True).start()
@@ -49,7 +49,8 @@ def address() -> str:
     return f"{scheme}://{host}:{st.get_option('browser.serverPort')}/{path}"
 
 
-def _import_everything() -> None:
+def import_everything() -> None:
+    """All that pages need, so that none of them waits for it."""
     for module in pkgutil.iter_modules(app_pages.components.__path__, f"{app_pages.components.__name__}."):
         importlib.import_module(module.name)
     importlib.import_module(TABLES)

@@ -5,7 +5,6 @@ out), and ``files/`` where the films came from an archive or were made here.
 """
 
 import contextlib
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import BaseModel, FiniteFloat
 
 from covid_core import files
 from covid_core.errors import DataError
+from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
 KEY_LENGTH = 16  # digits of a hash at the start of a cached file's name: enough never to meet another
@@ -93,12 +93,12 @@ class Dataset:
     @cached_property
     def version(self) -> str:
         """Hash over (image_id, sha256, label): a run pins it, so a changed data set is noticed."""
-        return _digest(self.films[["image_id", "sha256", "label"]])
+        return hash_of(self.films[["image_id", "sha256", "label"]])
 
     @cached_property
     def pixels_key(self) -> str:
         """Hash over (image_id, sha256): what decoded pixels depend on. Labels may change without decoding again."""
-        return _digest(self.films[["image_id", "sha256"]])
+        return hash_of(self.films[["image_id", "sha256"]])
 
     def path_of(self, row: int) -> Path:
         """Path of the film in row ``row`` of ``films``."""
@@ -110,11 +110,6 @@ class Dataset:
         if not len(rows):
             raise DataError(f"The data set {self.name!r} has no film {image_id!r}.")
         return int(rows[0])
-
-
-def _digest(table: pd.DataFrame) -> str:
-    rows = "\n".join("\t".join(row) for row in table.itertuples(index=False, name=None))
-    return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def open_dataset(workspace: Workspace, identifier: str) -> Dataset:

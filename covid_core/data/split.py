@@ -4,7 +4,6 @@ Films that belong together (one patient, near duplicates) have the same *group*,
 whose twin was trained on is no test. Where every film is its own group, that is an ordinary stratified split.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from covid_core.data import mislabel
 from covid_core.errors import DataError
+from covid_core.hashing import hash_of
 from covid_core.specs import Labels, SplitSpec
 
 PARTS = ("train", "validation", "test")
@@ -105,9 +105,7 @@ def validation_for(split: pd.DataFrame, half: str) -> np.ndarray:
 
 def split_hash(split: pd.DataFrame) -> str:
     """Hash over (image_id, label, part): runs with the same hash were tested on the same films."""
-    columns = (split[name].tolist() for name in ("image_id", "label", "part"))  # as lists: five times as fast as rows
-    rows = "\n".join(map("\t".join, zip(*columns, strict=True)))
-    return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
+    return hash_of(split[["image_id", "label", "part"]])
 
 
 def sources_that_stay(films: pd.DataFrame, spec: SplitSpec) -> dict[str, str]:

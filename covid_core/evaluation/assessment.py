@@ -4,7 +4,6 @@ Shares of films have Wilson intervals (``metrics``), all other measures bootstra
 ``resampling``); all are 95 %.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pandas as pd
 
 from covid_core.evaluation import metrics, resampling, weighted
 from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.hashing import hash_of
 
 PARTS = ("train", "validation", "test")
 ALPHA = 0.05  # level of every test in the app
@@ -172,7 +172,7 @@ def assess(
         table: see ``covid_core.evaluation``.
         films_of: names the films that its ids stand for (a data set's version).
         groups: which films belong together, by image id; None: none do.
-        intervals: whether films are drawn again for the measures of ``tested`` that are no shares, which takes long.
+        intervals: without them nothing is drawn, and of the measures in ``tested`` only shares have theirs.
         choosing: the table with those validation films alone that may choose between runs; None: all may.
     """
     may_choose = metrics.answers(table if choosing is None else choosing, "validation")
@@ -219,8 +219,7 @@ def films_key(table: pd.DataFrame, films_of: str = "") -> str:
     Ids alone do not say so: COVID-1 of one data set is not COVID-1 of another.
     """
     films = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
-    rows = "\n".join([films_of, *("\t".join(row) for row in films.itertuples(index=False, name=None))])
-    return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()
+    return hash_of(films, films_of)
 
 
 def at_least_by_chance(hits: int, total: int, chance: float) -> float:

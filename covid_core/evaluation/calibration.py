@@ -143,7 +143,7 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     except DataError as error:
         return Calibration(films=films, note=str(error))
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    found = [weighted.measures(given)(once(given.y_true)) for given in test]
+    found = [weighted.measures(given, areas=False)(once(given.y_true)) for given in test]
     figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
     return Calibration(fitted, films, *figures)
 

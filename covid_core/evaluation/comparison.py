@@ -113,7 +113,7 @@ def _bounds(right: np.ndarray, like: Assessment) -> tuple[np.ndarray, np.ndarray
     if not n or runs < 2:
         return low, high
     drawn = resampling.replicates(
-        lambda some: {"hits": right @ some.times.astype(np.float32), "films": some.times.sum(axis=0)},
+        lambda times: {"hits": right @ times.astype(np.float32), "films": times.sum(axis=0)},
         like.strata,
         like.groups,
     )
@@ -354,10 +354,15 @@ PAIR_COLUMNS = ("first", "second", "films", "only_first", "only_second", "differ
 
 def pair_table(ranking: Ranking) -> pd.DataFrame:
     """Every pair of a ranking, the better one first, columns PAIR_COLUMNS (see ``Paired``)."""
-    names = [candidate.name for candidate in ranking.order]
-    rows = []
-    for i in range(len(names)):
-        for j in range(i + 1, len(names)):
-            found = ranking.pairs.of(i, j)
-            rows.append({"first": names[i], "second": names[j], "films": found.n, **vars(found)})
-    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+    names = np.array([candidate.name for candidate in ranking.order], dtype=object)
+    found = ranking.pairs
+    first, second = np.triu_indices(len(names), 1)
+    columns = {
+        "first": names[first],
+        "second": names[second],
+        "films": found.n,
+        "only_first": found.only_first[first, second],
+        "only_second": found.only_first[second, first],
+        **{name: getattr(found, name)[first, second] for name in ("difference", "low", "high", "p", "p_holm")},
+    }
+    return pd.DataFrame(columns, columns=list(PAIR_COLUMNS))

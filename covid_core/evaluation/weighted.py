@@ -16,47 +16,62 @@ Sources:
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from covid_core.evaluation.metrics import Answers
-from covid_core.evaluation.resampling import Draws
+from covid_core.evaluation.resampling import running
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 BINS = 15
+AT_ONCE = 1 << 17  # cells of an area's sums at a time, so that they stay in the processor's cache
 SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn clips; the logarithm of 0 is infinite
 
 
-def measures(given: Answers) -> Callable[[Draws], dict[str, np.ndarray]]:
+def measures(given: Answers, areas: bool = True) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """What every measure of a part is on given draws of its films, which are looked at once, not per call.
 
-    One draw is computed in double precision, many in single: an interval's ends are known to two digits only.
+    Without ``areas``, those that rest on sums alone: AUROC and AUPRC take most of the time. One draw is computed in
+    double precision, many in single: an interval's ends are known to two digits only.
     """
-    per_film, areas = _per_film(given), [_areas(given, k) for k in range(len(given.classes))]
+    per_film = _per_film(given)
+    area_of = [_areas(given, k) for k in range(len(given.classes))] if areas else []
 
-    def of(draws: Draws) -> dict[str, np.ndarray]:
-        precision = np.float64 if draws.times.shape[1] == 1 else np.float32
-        sums = per_film.astype(precision) @ draws.times.astype(precision)
+    def of(times: np.ndarray) -> dict[str, np.ndarray]:
+        precision = np.float64 if times.shape[1] == 1 else np.float32
+        sums = per_film.astype(precision) @ times.astype(precision)
         found = _of_sums(sums.astype(np.float64), len(given.classes))
-        found["auroc"], found["auprc"] = np.stack([area(draws, precision) for area in areas], axis=1)
+        if not areas:
+            return found
+        found["auroc"], found["auprc"] = np.stack([area(times, precision) for area in area_of], axis=1)
         return {**found, "macro_auroc": _mean(found["auroc"]), "macro_auprc": _mean(found["auprc"])}
 
     return of
 
 
-def _per_film(given: Answers) -> np.ndarray:
+def _per_film(given: Answers) -> "csr_array":
     """Of shape (rows, films): what is summed over films. Cells of label and answer (the last answer is none), loss,
-    squared error, and by bin of the top score how far it is above being right."""
-    k = len(given.classes)
-    rows = np.arange(given.n)
-    cells = np.zeros((given.n, k * (k + 1)))
-    cells[rows, given.y_true * (k + 1) + np.where(given.answered, given.y_pred, k)] = 1
-    own = given.y_prob[rows, given.y_true]
+    squared error, and by bin of the top score how far it is above being right.
+
+    Four values per film and the rest nothing: the sum of these alone is twice as fast as a product of full matrices,
+    and does not wait for a processor core that a training keeps busy.
+    """
+    from scipy.sparse import csr_array  # 0.1 s to import, and not every page needs it
+
+    k, films = len(given.classes), np.arange(given.n)
+    own = given.y_prob[films, given.y_true]
     loss = -np.log(np.clip(own, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
     squares = np.square(given.y_prob - np.eye(k)[given.y_true]).sum(axis=1)
     top = given.y_prob.max(axis=1, initial=0)
-    gaps = np.zeros((given.n, BINS))
-    gaps[rows, bin_of(top)] = top - given.right
-    return np.column_stack([cells, loss, squares, gaps]).T
+    cell = given.y_true * (k + 1) + np.where(given.answered, given.y_pred, k)
+    cells = k * (k + 1)
+    rows = [cell, np.full(given.n, cells), np.full(given.n, cells + 1), cells + 2 + bin_of(top)]
+    values = [np.ones(given.n), loss, squares, top - given.right]
+    at = np.concatenate(rows), np.tile(films, len(rows))
+    return csr_array((np.concatenate(values), at), shape=(cells + 2 + BINS, given.n))
 
 
 def bin_of(top: np.ndarray) -> np.ndarray:
@@ -105,38 +120,38 @@ def _mean(of_classes: np.ndarray) -> np.ndarray:
     return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
 
 
-def _areas(given: Answers, k: int) -> Callable[[Draws, type], np.ndarray]:
+def _areas(given: Answers, k: int) -> Callable[[np.ndarray, type], np.ndarray]:
     """AUROC and AUPRC of one class against the rest, of shape (2, draws).
 
-    The films of each class are ordered by falling score. For each film of class ``k`` it is counted how many films of
-    ``k``, and of the others, have at least its score: ties count half in AUROC, and all at once in AUPRC.
+    Films are ordered by falling score. For each film of class ``k`` it is counted how many films of ``k``, and of the
+    others, have at least its score: ties count half in AUROC, and all at once in AUPRC. All classes are measured on the
+    same draws of the same films, since their mean is a measure as well.
     """
     if not (given.n and given.answered.all()):
-        return lambda draws, precision: np.full((2, draws.times.shape[1]), np.nan)
+        return lambda times, precision: np.full((2, times.shape[1]), np.nan)
     score = -given.y_prob[:, k]
-    ranked = [films[np.argsort(score[films], kind="stable")] for films in _films_of_classes(given)]
-    own = score[ranked[k]]
-    reached = [np.searchsorted(score[films], own, "right") for films in ranked]
-    passed = [np.searchsorted(score[films], own, "left") for films in ranked]
-    rivals = [j for j in range(len(ranked)) if j != k]
-    tied = any((reached[j] != passed[j]).any() for j in rivals)
+    own, others = (films[np.argsort(score[films], kind="stable")] for films in _class_and_rest(given, k))
+    found, alarms = (np.searchsorted(score[films], score[own], "right") for films in (own, others))
+    passed = np.searchsorted(score[others], score[own], "left")
+    tied = (alarms != passed).any()
 
-    def areas(draws: Draws, precision: type) -> np.ndarray:
-        drawn, hits = draws.ranked(ranked[k])
-        alarms = {j: draws.ranked(ranked[j])[1] for j in rivals}
-        false = sum(alarms[j][reached[j]] for j in rivals)
-        above = false.astype(precision)
-        if tied:
-            above = (above + sum(alarms[j][passed[j]] for j in rivals)) / 2
-        positives = hits[-1].astype(np.float64)
-        negatives = sum(alarms[j][-1].astype(np.float64) for j in rivals)
-        drawn, hits = drawn.astype(precision), hits[reached[k]].astype(precision)
-        lost = np.einsum("ij,ij->j", drawn, above)
-        precise = np.einsum("ij,ij->j", drawn, hits / np.maximum(hits + false, 1))
+    def areas(times: np.ndarray, precision: type) -> np.ndarray:
+        hits, false = running(times, own), running(times, others)
+        lost, precise = np.zeros((2, times.shape[1]))
+        step = max(1, AT_ONCE // times.shape[1])
+        for some in (slice(start, start + step) for start in range(0, len(own), step)):
+            drawn, called = times[own[some]].astype(precision), hits[found[some]].astype(precision)
+            above = wrong = false[alarms[some]].astype(precision)
+            if tied:
+                above = (wrong + false[passed[some]]) / 2
+            lost += np.einsum("ij,ij->j", drawn, above)
+            called /= np.maximum(called + wrong, 1)
+            precise += np.einsum("ij,ij->j", drawn, called)
+        positives, negatives = hits[-1].astype(np.float64), false[-1].astype(np.float64)
         return np.stack([_ratio(positives * negatives - lost, positives * negatives), _ratio(precise, positives)])
 
     return areas
 
 
-def _films_of_classes(given: Answers) -> list[np.ndarray]:
-    return [np.flatnonzero(given.y_true == j) for j in range(len(given.classes))]
+def _class_and_rest(given: Answers, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.flatnonzero(given.y_true == k), np.flatnonzero(given.y_true != k)

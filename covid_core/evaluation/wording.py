@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Pairs, Ranking, chosen_by_validation, to_choose_by
 from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import count, duration, interval, milliseconds, plural, points, share
+from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, points, share
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,6 @@ def in_words(measure: Measure) -> str:
     if measure.has_interval:
         return interval(measure.value, measure.low, measure.high)
     return share(measure.value)
-
-
-def p_in_words(p: float) -> str:
-    """A p value: ``p = 0.034``, ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
 
 
 def _headline(ranking: Ranking) -> str:

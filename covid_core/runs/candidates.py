@@ -36,16 +36,16 @@ COST_COLUMNS = (
 )
 
 
-def assess(run: Run) -> Assessment:
-    """Measure the run's prediction table. Raises RunDamaged or DataError."""
+def assess(run: Run, intervals: bool = True) -> Assessment:
+    """Measure the run's prediction table; ``intervals`` as of ``assessment.assess``. Raises RunDamaged or DataError."""
     table = run.predictions()
     choosing = calibrated.serving(table, run.split(), SELECTION) if run.is_halved else None
-    return assessment.assess(table, run.record["dataset"]["version"], run.groups(), choosing=choosing)
+    return assessment.assess(table, run.record["dataset"]["version"], run.groups(), intervals, choosing)
 
 
 def measured(run: Run, part: str) -> Measured:
-    """All figures of one part. Raises RunDamaged or DataError."""
-    given = metrics.answers(run.predictions(), part)
+    """All figures of one part, as ``assess`` has them of the test part. Raises RunDamaged or DataError."""
+    given = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), part)
     return assessment.measured(given, assessment.groups_of(given, run.groups()))
 
 
@@ -74,9 +74,10 @@ def label_check(run: Run) -> LabelCheck:
     return labelling.check(run.split(), run.classes, run.record["dataset"].get("counts"))
 
 
-def candidate(run: Run, name: str = "") -> Candidate:
-    """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat."""
-    found, labels = assess(run), label_check(run)
+def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
+    """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat;
+    ``intervals`` as of ``assess``."""
+    found, labels = assess(run, intervals), label_check(run)
     marks = assessment.marks(found, loss_is_a_number(run.history()))
     return Candidate(
         id=run.id,
