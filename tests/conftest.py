@@ -3,12 +3,16 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 from made_films import write_films
 
 from covid_core.workspace import Workspace
 
 MadeFolder = Callable[..., Path]
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one takes longer, and nothing is wrong
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,6 +7,7 @@ from made_data import class_folders
 from scipy import ndimage
 
 from covid_core.data import duplicates, importing
+from covid_core.errors import NoRoom
 from covid_core.workspace import Workspace
 
 SIDE = 128
@@ -104,6 +105,80 @@ def test_groups_of_a_data_set_are_kept_and_named_after_their_first_film(tmp_path
         path.unlink()
     assert duplicates.with_groups(workspace, dataset)["group"].tolist() == found.tolist()
     assert not list(workspace.pixels.iterdir())
+
+
+def test_import_has_the_groups_ready(tmp_path, monkeypatch):
+    workspace = Workspace(tmp_path / "workspace")
+    root = class_folders(tmp_path / "films", {"A": 4, "B": 4})
+    (root / "B" / "B-9.png").write_bytes((root / "A" / "A-2.png").read_bytes())
+    dataset = importing.import_folder(workspace, root)
+    monkeypatch.delattr(duplicates, "pairs")  # whoever looks for them again fails
+    assert duplicates.with_groups(workspace, dataset)["group"].duplicated().sum() == 1
+    assert set(dataset.info["seconds"]) == {"films", "groups"}
+
+
+def test_a_data_set_without_groups_gets_them_when_they_are_asked_for(tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"A": 3, "B": 3}))
+    before = duplicates.with_groups(workspace, dataset)
+    (kept,) = workspace.tables.glob("*groups*")
+    kept.unlink()
+    pd.testing.assert_frame_equal(duplicates.with_groups(workspace, dataset), before)
+    assert kept.exists()
+
+
+def test_an_import_that_has_no_room_for_groups_is_an_import_all_the_same(tmp_path, monkeypatch):
+    def no_room(*_given):
+        raise NoRoom("full")
+
+    monkeypatch.setattr(duplicates, "keep", no_room)
+    workspace = Workspace(tmp_path / "workspace")
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"A": 3, "B": 3}))
+    assert len(dataset.films) == 6
+
+
+def test_progress_of_the_search_never_falls_and_ends_at_one(monkeypatch):
+    monkeypatch.setattr(duplicates, "BLOCK", 2)
+    told: list[float] = []
+    duplicates.pairs(pictures(7), progress=lambda share, _message: told.append(share))
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_of_very_many_copies_enough_pairs_are_kept_to_hold_them_together(monkeypatch):
+    monkeypatch.setattr(duplicates, "MOST", 10)
+    noise = np.random.default_rng(1).normal(0, 3, (12, SIDE, SIDE))
+    films = np.clip(np.repeat(pictures(2), 6, axis=0) + noise, 0, 255).astype(np.uint8)
+    some = duplicates.pairs(films)
+    monkeypatch.setattr(duplicates, "MOST", 1000)
+    every = duplicates.pairs(films)
+    assert (len(some), len(every)) == (18, 30)
+    table = pd.DataFrame({"sha256": "", "patient_id": ""}, index=range(12))
+    assert duplicates.groups(table, some).tolist() == duplicates.groups(table, every).tolist() == [0] * 6 + [6] * 6
+    for film in range(12):  # the one that it is most alike is among those kept
+        best = every[(every[["first", "second"]] == film).any(axis=1)].iloc[0]
+        assert ((some["first"] == best["first"]) & (some["second"] == best["second"])).any()
+
+
+def test_the_blur_is_that_of_scipy():
+    films = pictures(3)[:, : duplicates.FINE, : duplicates.FINE].astype(np.float32)
+    expected = ndimage.gaussian_filter(films, (0, duplicates.BLUR, duplicates.BLUR))
+    np.testing.assert_allclose(duplicates._blurred(films), expected, atol=1e-3)
+
+
+def test_no_pair_of_alike_films_is_lost_by_the_sketch():
+    """Films that share a part of their detail: around the threshold, the sketch must let all through that count."""
+    rng = np.random.default_rng(2)
+    common, other = rng.normal(size=(2, 300, SIDE, SIDE))
+    share = np.sqrt(rng.uniform(0.8, 1, 300))[:, None, None]
+    one = np.clip(128 + 40 * common, 0, 255).astype(np.uint8)
+    two = np.clip(128 + 40 * (share * common + np.sqrt(1 - share**2) * other), 0, 255).astype(np.uint8)
+    detail = duplicates.details(one) @ duplicates.details(two).T
+    coarse = duplicates.miniatures(one, duplicates.SIDE) @ duplicates.miniatures(two, duplicates.SIDE).T
+    expected = np.argwhere((detail >= duplicates.SAME_DETAIL) & (coarse >= duplicates.ALIKE))
+    found = duplicates.pairs(one, two).sort_values("first")
+    assert 20 < len(expected) < 280
+    assert found[["first", "second"]].to_numpy().tolist() == expected.tolist()
 
 
 def test_groups_whose_file_is_torn_are_computed_again(tmp_path):

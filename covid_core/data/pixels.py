@@ -18,6 +18,8 @@ from covid_core.errors import DataError, ImageError
 from covid_core.work import Progress, cores, ordered_map, silent
 from covid_core.workspace import Workspace
 
+SUMMARY_SIZE = 128  # pixels; decoded at import, for the overview and the course study alike
+
 
 def pixels_path(workspace: Workspace, pixels_key: str, size: int) -> Path:
     """Where the decoded films of that key and size lie, whether or not they exist yet."""
