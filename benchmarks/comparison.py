@@ -151,7 +151,7 @@ def cold(home: Path) -> Times:
 def every_figure(runs: list[Any]) -> dict[str, Any]:
     """What the comparison has to say, from the runs' files."""
     from covid_core.evaluation import comparison
-    from covid_core.runs import candidates
+    from covid_core.runs import calibrated, candidates
 
     loaded = [candidates.candidate(run) for run in runs]
     ranking = comparison.ranking(loaded)
@@ -160,7 +160,7 @@ def every_figure(runs: list[Any]) -> dict[str, Any]:
         "validation": {run.id: candidates.measured(run, "validation") for run in runs},
         "table": comparison.performance_table(ranking.order),
         "pairs": comparison.pair_table(ranking),
-        "calibration": {run.id: candidates.calibration(run) for run in runs},
+        "calibration": {run.id: calibrated.as_answer(run) for run in runs},
     }
 
 

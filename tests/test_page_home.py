@@ -10,6 +10,7 @@ from page_tests import words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
+from covid_core.formatting import file_size
 from covid_core.runs import jobs, store
 from covid_core.runs.store import Status
 
@@ -102,10 +103,15 @@ def test_an_empty_cache_says_what_it_will_hold_and_offers_nothing_to_clear(works
     assert "clear-cache" not in buttons(page)
 
 
+def kept(workspace) -> str:
+    """The size of decoded films and of the groups that they form, in words."""
+    return file_size(sum(path.stat().st_size for at in (workspace.pixels, workspace.tables) for path in at.iterdir()))
+
+
 def test_it_says_what_is_kept_of_which_limit_and_since_when(workspace, dataset, monkeypatch):
     monkeypatch.setenv("COVID_CORE_CACHE_GB", "0.001")
     page = opened()
-    assert page.get("progress")[0].proto.text == "196.6 kB of 1.0 MB, kept so that nothing is computed twice"
+    assert page.get("progress")[0].proto.text == f"{kept(workspace)} of 1.0 MB, kept so that nothing is computed twice"
     assert "Decoded films: 196.6 kB, last used" in words(page)
 
 
@@ -117,10 +123,11 @@ def test_above_the_limit_it_says_what_will_happen(workspace, dataset, monkeypatc
 
 
 def test_clearing_asks_with_what_is_lost_then_frees_the_cache_and_nothing_else(workspace, dataset):
+    whole = kept(workspace)
     page = opened()
-    assert "Clear **196.6 kB**? Data sets, runs and models stay. Only time is lost" in words(page)
+    assert f"Clear **{whole}**? Data sets, runs and models stay. Only time is lost" in words(page)
     page.button(key="clear-cache").click().run()
-    assert [toast.value for toast in page.toast] == ["196.6 kB freed."]
+    assert [toast.value for toast in page.toast] == [f"{whole} freed."]
     assert list(workspace.pixels.iterdir()) == []
     assert "12 films in 1 data set" in words(page)
     assert "Nothing is kept yet." in words(page)

@@ -159,7 +159,7 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
     groups = _pooled_groups(folds)
     if groups is not None:
         drawn = resampling.replicates(
-            lambda some: {"accuracy": right.astype(float) @ some.times / some.times.sum(axis=0)}, strata, groups
+            lambda times: {"accuracy": right.astype(float) @ times / times.sum(axis=0)}, strata, groups
         )
         low, high = map(float, resampling.interval(drawn["accuracy"]))
         accuracy, method = replace(accuracy, low=low, high=high), "bootstrap of groups"
