@@ -99,7 +99,7 @@ def test_where_films_belong_together_groups_are_drawn_again():
     assert grouped.accuracy.value == plain.accuracy.value
     right = np.array([i >= wrong for wrong in (3, 0, 5) for i in range(10)])
     strata, units = np.array([label == "B" for label in 3 * LABELS]).astype(int), np.arange(30) // 5  # across folds too
-    drawn = resampling.replicates(lambda some: {"a": right @ some.times / some.times.sum(axis=0)}, strata, units)
+    drawn = resampling.replicates(lambda times: {"a": right @ times / times.sum(axis=0)}, strata, units)
     assert (grouped.accuracy.low, grouped.accuracy.high) == pytest.approx(tuple(resampling.interval(drawn["a"])))
     assert grouped.accuracy.low < plain.accuracy.low
 

@@ -57,6 +57,8 @@ def runs(app: App) -> dict[str, Run]:
         time.sleep(0.2)
     for seed, (run, skill) in enumerate(zip(started, SKILLS.values(), strict=True)):
         run.write_predictions(with_skill(run.predictions(), skill, seed))
+        ended = store.open_run(workspace, run.id)  # its temperature was that of its own scores
+        run.write_result({name: value for name, value in ended.result.items() if name != "calibration"})
     return {run.name: store.open_run(workspace, run.id) for run in started}
 
 
@@ -208,6 +210,7 @@ def choose(page: Page, label: str, value: str) -> None:
     expect(page.get_by_role("option").first).to_be_visible()
     page.keyboard.type(value)
     expect(page.get_by_role("option").first).to_have_text(value)
+    page.wait_for_timeout(SETTLED)  # the first of the list becomes the one that Enter takes
     page.keyboard.press("Enter")
     expect(page.get_by_role("combobox", name=label, exact=True)).to_have_value(value)
     page.wait_for_timeout(SETTLED)
