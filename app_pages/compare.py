@@ -186,24 +186,26 @@ def _show(
 
 
 def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study | None) -> None:
-    """Tabs; only the open one is computed. ``rows`` are the runs, by position, that the filter leaves."""
+    """Tabs, what one asks first before the rest; only the open one is computed.
+
+    ``rows`` are the runs, by position, that the filter leaves.
+    """
     order, runs = [ranking.order[i] for i in rows], [runs[i] for i in rows]
     tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
         "Measures": _measures,
-        "Pairs": lambda order, runs: _pairs(ranking, rows, order, runs),
-        "Hyper-parameters": _hyperparameters,
-        "Curves": _learning,
-        "Confusion": _confusion,
         "Per class": _per_class,
-        "ROC and precision-recall": _thresholds,
-        "Scores": scoring.show,
-        "Calibration": calibrating.show,
+        "Pairs": lambda order, runs: _pairs(ranking, rows, order, runs),
+        "Confusion": _confusion,
         "Films": behind.show,
+        "Calibration": calibrating.show,
         "Outside test": outside_tests.show,
+        **({} if repeated else {"Repeats": lambda _order, _runs: repeating.show(st.container())}),  # else above
+        "Scores": scoring.show,
+        "ROC and precision-recall": _thresholds,
+        "Curves": _learning,
+        "Hyper-parameters": _hyperparameters,
         "Cost": _cost,
     }
-    if not repeated:  # else they stand above
-        tabs["Repeats"] = lambda _order, _runs: repeating.show(st.container())
     for tab, show in zip(st.tabs(list(tabs), key="view", bind="query-params"), tabs.values(), strict=True):
         if tab.open:
             with tab, shell.told():

@@ -10,8 +10,10 @@ def share(value: float, digits: int = 1) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A share with its confidence interval: ``90.4 % [87.8, 92.5]``."""
-    return f"{share(value)} [{100 * low:.1f}, {100 * high:.1f}]" if not math.isnan(value) else "–"
+    """A share with its confidence interval where it has one: ``90.4 % [87.8, 92.5]``, ``33.3 %``."""
+    if math.isnan(value) or math.isnan(low):
+        return share(value)
+    return f"{share(value)} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def number(value: float, low: float = math.nan, high: float = math.nan) -> str:

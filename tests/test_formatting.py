@@ -20,6 +20,10 @@ def test_an_interval_stands_in_brackets():
     assert formatting.interval(0.904, 0.878, 0.9251) == "90.4 % [87.8, 92.5]"
 
 
+def test_a_share_without_bounds_stands_alone():
+    assert formatting.interval(1 / 3, math.nan, math.nan) == "33.3 %"
+
+
 def test_an_undefined_share_has_no_interval():
     assert formatting.interval(math.nan, math.nan, math.nan) == "–"
 

@@ -27,6 +27,7 @@ KEPT_CANDIDATES = 1000  # about 10 KB each
 KEPT_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
 KEPT_CURVES = 256  # about 60 KB each for three classes
 LEAPING, SPREAD = 100, 400  # points of a curve at its beginning and along the rest; it is 400 pixels wide
+WHOLE_ROWS = 16  # of a table that is seen whole; a longer one scrolls
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
 SHARES = {
     "train": "Train",
@@ -214,7 +215,7 @@ def _worded(name: str, value: float, low: float, high: float) -> str:
         return UNDEFINED
     if name in PLAIN_NUMBERS:
         return number(value, low, high)
-    return share(value) if pd.isna(low) else interval(value, low, high)
+    return interval(value, low, high)
 
 
 def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -386,6 +387,7 @@ def show_table(
             _styled(frame, best, quiet) if (best or quiet) and len(frame) <= STYLED_ROWS else frame,
             hide_index=True,
             width="stretch",
+            height="content" if len(frame) <= WHOLE_ROWS else "auto",
             placeholder=UNDEFINED,
             column_config={**held, **share_columns(frame), **(config or {})},
             alt=caption,
