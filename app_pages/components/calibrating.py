@@ -89,10 +89,10 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
 def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
     rows = [
         {
-            "Scale": name,
             "Score": f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
             "Films": one.right.n,
             "Right": interval(one.right.value, one.right.low, one.right.high),
+            "Scale": name,
         }
         for name, bins in diagrams
         for one in bins
