@@ -261,7 +261,8 @@ def _measures(order: list[Candidate], runs: list[Run]) -> None:
     part = _part("compare_measures_part")
     shown = _few(order, COLUMNS, "compare_measures")
     table = comparing.measures(order[shown], runs[shown], part)
-    st.caption(comparing.METHODS)
+    films = plural(int(table["n"].iloc[0]), f"{part} film")
+    st.caption(f"On {films}. {comparing.METHODS}", help=comparing.measures_help())
     comparing.show_table(
         comparing.measures_view(table), f"measures-{part}", f"Measures on the {part} films", raw=table, pinned="Measure"
     )
@@ -411,7 +412,7 @@ def _per_class(order: list[Candidate], runs: list[Run]) -> None:
             default="sensitivity",
             required=True,
             key="compare_measure",
-            help="\n\n".join(f"{name}: {comparing.HELP[name]}" for name in comparing.CLASS_SHARES.values()),
+            help="\n\n".join(f"{name}: {comparing.explained(name)}" for name in comparing.CLASS_SHARES.values()),
         )
         part = _part("compare_class_part")
     label = comparing.CLASS_SHARES[measure]

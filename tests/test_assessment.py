@@ -9,7 +9,7 @@ from made_runs import CLASSES, COURSE_SIZES, all_parts, answered, course_artefac
 from scipy import stats
 from sklearn import metrics as sk
 
-from covid_core.evaluation import assessment, metrics, resampling
+from covid_core.evaluation import assessment, metrics, resampling, weighted
 from covid_core.evaluation.assessment import assess, measured
 from covid_core.evaluation.metrics import Answers
 
@@ -84,6 +84,24 @@ def test_overall_measures_agree_with_scikit_learn():
     }
     found = values(given)
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=EXACT)
+
+
+def test_every_measure_has_an_interval_around_it_and_its_films():
+    given = drawn()
+    found = measured(given)
+    assert tuple(found.overall) == assessment.MEASURES
+    assert all(tuple(of_class) == assessment.CLASS_MEASURES for of_class in found.per_class.values())
+    for measure in [*found.overall.values(), *(found.per_class["COVID"][name] for name in ("f1", "auroc", "auprc"))]:
+        assert measure.low < measure.value < measure.high
+        assert measure.n == given.n
+    for name in assessment.SHARES_OF_CLASS:
+        assert 0 < found.per_class["COVID"][name].n < given.n  # of the films that it is a share of
+
+
+def test_every_bootstrapped_measure_has_its_definition_in_the_docstring():
+    alone = {*assessment.MEASURES, *assessment.BOOTSTRAPPED_OF_CLASS} - {"accuracy", *assessment.MEANS}
+    assert not [name for name in alone if f"- {name}:" not in weighted.__doc__]
+    assert "macro measures: unweighted means" in weighted.__doc__
 
 
 def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_films():

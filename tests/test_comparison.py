@@ -1,6 +1,8 @@
 """Several prediction tables side by side: marks, ranking, paired tests, the table and its summary in words."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,6 +38,9 @@ def wrong_at(*films: int):
     return pd.concat([answered(LABELS, given, part) for part in ("validation", "test")], ignore_index=True)
 
 
+SOME_RUN = assess(wrong_at())
+
+
 def test_the_course_table_has_the_majority_row_beside_the_run():
     table = comparison.performance_table([candidate("ResNet50", course_artefact())])
     run, majority, chance = table.to_dict("records")
@@ -50,8 +55,8 @@ def test_the_course_table_has_the_majority_row_beside_the_run():
 def test_the_chance_row_is_what_guessing_reaches_in_the_long_run():
     table = all_parts({"train": 3, "validation": 3, "test": 60_000}, skill=0)
     table["label"] = table["label"].where(table.index % 5 > 0, "COVID")  # unequal classes
-    chance = comparison.chance_row(assess(table))
-    guessed = assess(table).tested.overall
+    found = assess(table, intervals=False)
+    chance, guessed = comparison.chance_row(found), found.tested.overall
     assert chance["test"] == pytest.approx(guessed["accuracy"].value, abs=0.01)
     assert chance["balanced_accuracy"] == pytest.approx(guessed["balanced_accuracy"].value, abs=0.01)
     assert chance["macro_f1"] == pytest.approx(guessed["macro_f1"].value, abs=0.01)
@@ -102,47 +107,88 @@ def test_paired_does_not_depend_on_the_order_of_the_films():
     assert (found.only_first, found.only_second) == (0, 0)
 
 
-def outcomes(rng: np.random.Generator, first: float, second: float, films: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which films two runs get right: hard films are hard for both, as for real models (correlation near 0.4)."""
-    skill = rng.normal(size=films)
-    luck = rng.normal(size=(2, films))
-    level = stats.norm.ppf([first, second])[:, None]
-    return tuple((np.sqrt(0.6) * skill + np.sqrt(0.4) * luck) > -level)
+def outcomes(rng: np.random.Generator, shares: list[float], films: int) -> np.ndarray:
+    """Which films runs get right, of shape (runs, films): hard films are hard for all, as for real models (correlation
+    near 0.4)."""
+    hardness, luck = rng.normal(size=films), rng.normal(size=(len(shares), films))
+    return np.sqrt(0.6) * hardness + np.sqrt(0.4) * luck > -stats.norm.ppf(shares)[:, None]
 
 
-def p_of(right: tuple[np.ndarray, np.ndarray]) -> float:
-    return float(comparison.mcnemar(np.sum(right[0] & ~right[1]), np.sum(~right[0] & right[1])))
+def compared(right: np.ndarray, groups: np.ndarray | None = None) -> comparison.Pairs:
+    """What the page says of runs that got these films right, all of one class."""
+    strata = np.zeros(right.shape[1], int)
+    return comparison.pairs([replace(SOME_RUN, right=row, strata=strata, groups=groups) for row in right])
 
 
-def test_two_models_of_the_same_skill_are_called_different_in_at_most_one_of_twenty_trials():
+def called_different(found: comparison.Pairs) -> bool:
+    """Whether any pair is said to differ by more than chance."""
+    runs = range(len(found.p))
+    return any(not found.of(i, j).could_be_chance for i in runs for j in runs if i < j)
+
+
+def any_below(p: np.ndarray) -> bool:
+    return bool(np.nanmin(p[np.triu_indices(len(p), 1)]) <= 0.05)
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Where only p values are looked at."""
+    monkeypatch.setattr(resampling, "REPLICATES", 20)
+    resampling._kept.cache_clear()
+    yield
+    resampling._kept.cache_clear()
+
+
+def test_two_models_of_the_same_skill_are_called_different_in_at_most_one_of_twenty_trials(few_draws):
     rng = np.random.default_rng(0)
-    assert np.mean([p_of(outcomes(rng, 0.9, 0.9, 646)) <= 0.05 for _ in range(1000)]) <= 0.05
+    found = [compared(outcomes(rng, [0.9, 0.9], 646)) for _ in range(1000)]
+    assert 0.02 <= np.mean([called_different(one) for one in found]) <= 0.05
+    assert np.mean([one.p[0, 1] / 2 <= 0.05 for one in found]) > 0.07  # a one-sided p would not pass this trial
 
 
-def test_a_gap_of_five_points_on_1500_films_is_found_in_four_of_five_trials():
+def test_a_gap_of_five_points_on_1500_films_is_found_in_four_of_five_trials(few_draws):
     rng = np.random.default_rng(1)
-    assert np.mean([p_of(outcomes(rng, 0.88, 0.83, 1500)) <= 0.05 for _ in range(300)]) >= 0.8
+    assert np.mean([called_different(compared(outcomes(rng, [0.88, 0.83], 1500))) for _ in range(300)]) >= 0.8
 
 
-def test_a_false_alarm_among_many_equal_runs_is_as_rare_as_among_two():
+def test_a_false_alarm_among_many_equal_runs_is_as_rare_as_among_two(few_draws):
     rng = np.random.default_rng(2)
-    alarms = 0
-    for _ in range(300):
-        right = rng.random((6, 300)) < 0.85
-        pairs = [p_of((right[i], right[j])) for i in range(6) for j in range(i)]
-        alarms += comparison.holm(np.array(pairs)).min() <= 0.05
-    assert alarms / 300 <= 0.05
+    found = [compared(outcomes(rng, [0.85] * 6, 300)) for _ in range(300)]
+    assert np.mean([called_different(one) for one in found]) <= 0.05
+    assert np.mean([any_below(one.p) for one in found]) > 0.15  # without Holm's correction it would be many
+
+
+def test_two_equal_models_on_films_that_come_in_fives_are_called_different_no_more_often(few_draws):
+    """Five copies of a film are right or wrong together: as five films, they would be five times the evidence."""
+    rng, groups = np.random.default_rng(3), np.repeat(np.arange(120), 5)
+    trials = [np.repeat(outcomes(rng, [0.85, 0.85], 120), 5, axis=1) for _ in range(500)]
+    assert np.mean([called_different(compared(right, groups)) for right in trials]) <= 0.05
+    assert np.mean([called_different(compared(right)) for right in trials]) > 0.2
+
+
+def test_films_that_stand_by_themselves_have_the_p_of_the_exact_mcnemar_test():
+    right = outcomes(np.random.default_rng(4), [0.9, 0.8, 0.85, 0.85], 200)
+    alone, grouped = compared(right), compared(right, np.arange(200))
+    np.testing.assert_allclose(grouped.p, alone.p, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_p_of_groups_counts_the_ways_to_turn_them_round(seed):
+    rng = np.random.default_rng(seed)
+    groups = np.sort(rng.integers(0, 9, 25))
+    right = rng.random((2, 25)) < [[0.8], [0.5]]
+    leads = np.array([right[0][groups == g].sum() - right[1][groups == g].sum() for g in range(9)])
+    ways = [abs(np.dot(signs, leads)) >= abs(leads.sum()) for signs in itertools.product((1, -1), repeat=9)]
+    assert comparison.mcnemar_of_groups(right, groups)[0, 1] == pytest.approx(np.mean(ways), rel=1e-12)
 
 
 def test_the_paired_interval_holds_the_true_difference_as_often_as_it_says(monkeypatch):
     monkeypatch.setattr(resampling, "REPLICATES", 400)
     resampling._kept.cache_clear()
     rng, inside = np.random.default_rng(3), []
-    like = assess(wrong_at())
     for _ in range(300):
-        right = np.array(outcomes(rng, 0.85, 0.8, 100), np.float32)
-        low, high = comparison._bounds(right, like)
-        inside.append(low[0, 1] <= 0.05 <= high[0, 1])
+        found = compared(outcomes(rng, [0.85, 0.8], 100)).of(0, 1)
+        inside.append(found.low <= 0.05 <= found.high)
     resampling._kept.cache_clear()
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
 
@@ -199,6 +245,33 @@ def test_summary_says_that_a_large_lead_is_more_than_chance():
     told = told_of(candidate("A", wrong_at(*range(20))), candidate("B", wrong_at()))
     assert "that is more than chance: 20 films that only B has right against 0" in told.headline
     assert "p < 0.001" in told.headline
+
+
+def test_summary_says_why_an_interval_may_leave_zero_out_where_the_test_finds_nothing():
+    headline = told_of(candidate("A", wrong_at(*range(5))), candidate("B", wrong_at())).headline
+    assert "could be chance: 5 films" in headline
+    assert "exact McNemar p = 0.062" in headline
+    assert headline.endswith(" the exact test is the stricter of the two, and it decides.")
+
+
+def test_summary_says_why_an_interval_may_leave_zero_out_where_the_correction_takes_the_finding_back():
+    runs = [candidate("A", wrong_at()), candidate("B", wrong_at(*range(6))), candidate("C", wrong_at(*range(10, 16)))]
+    headline = told_of(*runs).headline
+    assert "exact McNemar p = 0.031; p = 0.094 after Holm's correction for 3 pairs" in headline
+    assert headline.endswith("but it is for this pair alone; the test allows for 3 pairs.")
+
+
+def test_summary_says_why_an_interval_may_reach_zero_where_the_test_finds_something():
+    order = [candidate("A", wrong_at()), candidate("B", wrong_at(*range(20)))]
+    found = ranking(order)
+    near = replace(found, pairs=replace(found.pairs, low=found.pairs.low - found.pairs.low[0, 1]))
+    assert "The interval reaches 0 all the same" in summary(near).headline
+
+
+@pytest.mark.parametrize("errors", [1, 20])
+def test_summary_explains_nothing_where_interval_and_test_agree(errors):
+    headline = told_of(candidate("A", wrong_at(*range(errors))), candidate("B", wrong_at())).headline
+    assert "The interval" not in headline
 
 
 def test_summary_of_equal_runs_names_both():

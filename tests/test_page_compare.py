@@ -3,6 +3,8 @@
 import re
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from made_runs import (
     CLASSES,
@@ -22,6 +24,7 @@ from covid_core.data import importing
 from covid_core.evaluation import calibration, films
 from covid_core.evaluation.comparison import CHANCE
 from covid_core.evaluation.wording import Summary
+from covid_core.formatting import p_value
 from covid_core.runs import calibrated, looks, store
 from covid_core.runs.store import Run, Study
 from covid_core.workspace import Workspace
@@ -131,6 +134,33 @@ def test_every_pair_has_its_p_value_corrected_for_all_of_them(workspace):
     table = opened("compare", view="Pairs").container(key="table-pairs").dataframe[0].value
     assert len(table) == 6
     assert (table["p (Holm)"] >= table["p (McNemar)"]).all()
+
+
+def test_a_small_p_is_written_as_small_and_not_as_zero_and_stays_a_number_to_sort_by(workspace):
+    course_like_runs(workspace, 4)
+    shown = opened("compare", view="Pairs").container(key="table-pairs").dataframe[0]
+    assert (shown.value["p (Holm)"] < 0.001).any()
+    words = pa.ipc.open_stream(shown.proto.arrow_data.styler.display_values).read_pandas()
+    for name, place in (("p (McNemar)", -2), ("p (Holm)", -1)):
+        assert words.iloc[:, place].tolist() == [p_value(p) for p in shown.value[name]]
+        assert "< 0.001" in words.iloc[:, place].tolist()
+
+
+def test_a_printed_table_of_pairs_has_its_p_values_in_words():
+    printed = comparing.worded(pd.DataFrame({"Better": ["A"], "p (McNemar)": [1e-9], "p (Holm)": [0.04]}))
+    assert printed.to_dict("records") == [{"Better": "A", "p (McNemar)": "< 0.001", "p (Holm)": "0.040"}]
+
+
+def test_every_measure_says_what_it_is_and_where_its_interval_comes_from(workspace):
+    course_like_runs(workspace, 2)
+    caption = opened("compare", view="Measures").caption
+    (told,) = [one for one in caption if "In brackets: 95 % interval" in one.value]
+    assert told.value.startswith("On 646 test films.")
+    for name in comparing.OVERALL.values():
+        assert f"**{name}.**" in told.proto.help
+    shares = {"Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"}
+    for name in (*comparing.OVERALL.values(), *comparing.CLASS_SHARES.values()):
+        assert comparing.explained(name).count("95 % interval: " + ("Wilson" if name in shares else "stratified")) == 1
 
 
 def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):

@@ -15,7 +15,7 @@ from covid_core.evaluation import comparison, metrics
 from covid_core.evaluation.assessment import CLASS_MEASURES, MEASURES, Measured
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.wording import Summary
-from covid_core.formatting import duration, file_size, interval, milliseconds, number, share
+from covid_core.formatting import duration, file_size, interval, milliseconds, number, p_value, share
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run
 
@@ -86,10 +86,40 @@ OVERALL = {
     "expected_calibration_error": "Calibration error",
 }
 PLAIN_NUMBERS = ("matthews_correlation", "log_loss", "brier_score")  # not shares: three digits instead of per cent
+WILSON = "Wilson's score method (Wilson 1927)"
+BOOTSTRAP = "stratified bootstrap, 2,000 draws (Efron and Tibshirani 1993)"
+MEANS_OF_CLASSES = "unweighted mean over the classes (Sokolova and Lapalme 2009)"
+SOURCES = {  # how each measure is defined beyond what HELP says, and how its interval is found
+    **dict.fromkeys(("Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"), ("share of films", WILSON)),
+    **dict.fromkeys(
+        ("Balanced accuracy", "Macro specificity", "Macro PPV", "Macro NPV", "Macro F1", "Macro AUROC", "Macro AUPRC"),
+        (MEANS_OF_CLASSES, BOOTSTRAP),
+    ),
+    "F1": ("van Rijsbergen 1979", BOOTSTRAP),
+    "AUROC": ("area under the ROC curve (Hanley and McNeil 1982)", BOOTSTRAP),
+    "AUPRC": ("average precision, without interpolation", BOOTSTRAP),
+    "Matthews correlation": ("for several classes (Gorodkin 2004)", BOOTSTRAP),
+    "Log loss": ("cross-entropy, natural logarithm", BOOTSTRAP),
+    "Brier score": ("Brier 1950", BOOTSTRAP),
+    "Calibration error": ("Naeini, Cooper and Hauskrecht 2015; Guo and others 2017", BOOTSTRAP),
+}
 METHODS = (
     "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the films of each class "
     "again 2,000 times (percentile bootstrap; duplicates and films of one patient are drawn together)."
 )
+
+
+def explained(heading: str) -> str:
+    """What a measure is, where it comes from, and how its interval is found, for a tooltip."""
+    if heading not in SOURCES:
+        return HELP[heading]
+    definition, interval_by = SOURCES[heading]
+    return f"{HELP[heading]} Definition: {definition}. 95 % interval: {interval_by}."
+
+
+def measures_help() -> str:
+    """``explained`` for every overall measure."""
+    return "\n\n".join(f"**{name}.** {explained(name)}" for name in OVERALL.values())
 
 
 def remember(name: str, value: str) -> None:
@@ -262,12 +292,14 @@ PAIR_CONFIG = {
     "Difference, points": st.column_config.NumberColumn(format="%.1f", help="Of test accuracy, on the same films."),
     "95 % interval": st.column_config.TextColumn(help="Paired bootstrap: both runs on the same drawn films."),
     "p (McNemar)": st.column_config.NumberColumn(
-        format="%.3f", help="Exact McNemar test of the films that one run alone had right."
+        help="Exact McNemar test (1947) of the films that one run alone had right. Films that belong together, as "
+        "copies or films of one patient, change sides together."
     ),
     "p (Holm)": st.column_config.NumberColumn(
-        format="%.3f", help="Corrected for the number of pairs: below 0.05 the difference is more than chance."
+        help="Corrected for the number of pairs (Holm 1979): up to 0.05 the difference is more than chance."
     ),
 }
+P_COLUMNS = ("p (McNemar)", "p (Holm)")
 
 
 def ranking(group: Sequence[Candidate], runs: Sequence[Run]) -> Ranking:
@@ -358,7 +390,7 @@ COST_CONFIG = {
 def share_columns(frame: pd.DataFrame) -> dict[str, object]:
     """Column settings of the columns that hold per cent, with what they mean."""
     names = [name for name in (*SHARES.values(), *CLASS_SHARES.values()) if _has_numbers(frame, name)]
-    return {name: st.column_config.NumberColumn(format=PERCENT, help=HELP[name]) for name in names}
+    return {name: st.column_config.NumberColumn(format=PERCENT, help=explained(name)) for name in names}
 
 
 def _has_numbers(frame: pd.DataFrame, name: str) -> bool:
@@ -384,7 +416,7 @@ def show_table(
     held = {pinned: st.column_config.TextColumn(pinned=True)}
     with st.container(key=f"table-{name}"):
         st.dataframe(
-            _styled(frame, best, quiet) if (best or quiet) and len(frame) <= STYLED_ROWS else frame,
+            _styled(frame, best, quiet),
             hide_index=True,
             width="stretch",
             height="content" if len(frame) <= WHOLE_ROWS else "auto",
@@ -399,7 +431,14 @@ def show_table(
 
 
 def _styled(frame: pd.DataFrame, best: str, quiet: Sequence[str]) -> Any:
-    return frame.style.apply(_row_style, axis=1, best=best, quiet=quiet)
+    """The frame with what it looks like, where that differs from plain: rows in colour, p values in words. These stay
+    numbers beneath, so that the column sorts."""
+    values = [name for name in P_COLUMNS if name in frame.columns]
+    coloured = (best or quiet) and len(frame) <= STYLED_ROWS
+    if not (values or coloured):
+        return frame
+    style = frame.style.format(p_value, subset=values) if values else frame.style
+    return style.apply(_row_style, axis=1, best=best, quiet=quiet) if coloured else style
 
 
 def _row_style(row: pd.Series, best: str, quiet: Sequence[str]) -> list[str]:
@@ -421,9 +460,10 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
         "Model file (MB)": lambda megabytes: file_size(1e6 * megabytes) if megabytes == megabytes else UNDEFINED,
         "Time per film (ms)": milliseconds,
     }
+    without_units = {name: name.partition(" (")[0] for name in words}
+    words |= dict.fromkeys(P_COLUMNS, p_value)
     by_column = {name: words.get(name) or (_share_of_hundred if name in shares else None) for name in frame.columns}
     changed = {name: frame[name].map(how) for name, how in by_column.items() if how}
-    without_units = {name: name.partition(" (")[0] for name in words}
     return frame.assign(**changed).rename(columns=without_units)
 
 

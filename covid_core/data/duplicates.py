@@ -33,6 +33,7 @@ SKETCH, SEED = 192, 0
 LIKELY = 0.78  # correlation of sketches from which a pair is looked at in full
 BLANK = 1e-3  # length below which a film has no picture
 BLOCK = 1024  # films against as many at a time: 4 MB of correlations, and 16 MB of detail on each side
+PIECE = 256  # films that are sketched at a time: 4 MB of detail
 PIECEMEAL, TOGETHER = 32, 512  # a pair by itself costs so many times its share of a product; pairs at a time: 16 MB
 MOST = 4096  # pairs of two blocks that are kept as they are; of more, those that hold their films together
 FORMAT = 1  # of the cached groups; a change of what they hold takes the next number
@@ -111,10 +112,10 @@ def _sketches(pixels: np.ndarray, progress: Progress) -> np.ndarray:
     directions = np.random.default_rng(SEED).normal(size=(SKETCH, FINE, FINE)).astype(np.float32)
     directions = (directions - _blurred(directions)).reshape(SKETCH, -1)
     rows = np.empty((len(pixels), SKETCH), np.float32)
-    for start in range(0, len(pixels), BLOCK):
-        grey = _shrunk(pixels[start : start + BLOCK], FINE)
-        rows[start : start + BLOCK] = (grey - grey.mean(axis=1, keepdims=True)) @ directions.T
-        done = min(start + BLOCK, len(pixels))
+    for start in range(0, len(pixels), PIECE):
+        grey = _shrunk(pixels[start : start + PIECE], FINE)
+        rows[start : start + PIECE] = (grey - grey.mean(axis=1, keepdims=True)) @ directions.T
+        done = min(start + PIECE, len(pixels))
         progress(done / len(pixels), f"Looking at the detail of films: {done:,} of {len(pixels):,}")
     return _of_length_one(rows)
 

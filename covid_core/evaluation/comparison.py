@@ -24,8 +24,8 @@ class Paired:
     """Two runs on the same test films. ``difference`` is accuracy of the first minus that of the second.
 
     ``only_first`` films were right in the first run alone, ``only_second`` in the second alone; ``low`` and ``high``
-    bound the difference (95 %, bootstrap of films). ``p`` is that of the exact McNemar test, ``p_holm`` the same after
-    Holm's correction for all pairs that were compared.
+    bound the difference (95 %, bootstrap of films). ``p`` is that of the exact McNemar test (see ``pairs``),
+    ``p_holm`` the same after Holm's correction for all pairs that were compared.
     """
 
     n: int
@@ -40,6 +40,10 @@ class Paired:
     @property
     def could_be_chance(self) -> bool:
         return not self.p_holm <= ALPHA
+
+    @property
+    def interval_holds_zero(self) -> bool:
+        return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def pairs(assessments: Sequence[Assessment]) -> Pairs:
 
     p of the exact McNemar test: twice the smaller tail of binomial(b + c, 1/2), b and c the films that one run alone
     had right (McNemar, Psychometrika 12 (1947) 153-157, with the binomial instead of its chi-squared approximation).
+    Where films belong together, that of ``mcnemar_of_groups``.
     """
     if not assessments or any(not comparable(assessments[0], other) for other in assessments[1:]):
         raise ValueError("pairs() needs runs with the same test films")
@@ -77,7 +82,8 @@ def pairs(assessments: Sequence[Assessment]) -> Pairs:
     only_first = np.rint(right @ (1 - right).T).astype(int)
     n, runs = right.shape[1], len(right)
     difference = (only_first - only_first.T) / n if n else np.full((runs, runs), math.nan)
-    p = mcnemar(only_first, only_first.T)
+    groups = assessments[0].groups
+    p = mcnemar(only_first, only_first.T) if groups is None else mcnemar_of_groups(right, groups)
     p_holm = np.full((runs, runs), math.nan)
     upper = np.triu_indices(runs, 1)
     p_holm[upper] = holm(p[upper])
@@ -92,6 +98,48 @@ def mcnemar(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray:
 
     total, most = only_first + only_second, np.maximum(only_first, only_second)
     return np.where(most > 0, np.minimum(1.0, 2 * bdtrc(np.maximum(most - 1, 0), np.maximum(total, 1), 0.5)), 1.0)
+
+
+def mcnemar_of_groups(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Two-sided p of every pair where films come in groups, which are not independent within: copies, one patient.
+
+    If two runs are equally good, every group could as well have come out the other way round, as a whole. p is the
+    share of all ways to turn groups round that leave the two at least as far apart (randomization test: Fisher, "The
+    Design of Experiments", 1935, section 21). Of films that stand by themselves it is the exact McNemar test.
+
+    Args:
+        right: of shape (runs, films), which films each run has right.
+        groups: of shape (films,), numbers from 0: films with equal ones belong together.
+
+    Returns:
+        Of shape (runs, runs); 1 where two runs never disagree.
+    """
+    sums = np.array([np.bincount(groups, weights=row) for row in right]).astype(int)
+    p = np.ones((len(right), len(right)))
+    for i in range(len(right) - 1):
+        leads = sums[i] - sums[i + 1 :]  # by how many films of each group the first is ahead
+        apart, sizes = np.abs(leads.sum(axis=1)), np.abs(leads)
+        ones = (sizes == 1).sum(axis=1)
+        p[i, i + 1 :] = mcnemar((ones + apart) // 2, (ones - apart) // 2)
+        for row in np.flatnonzero(sizes.max(axis=1, initial=0) > 1):
+            p[i, i + 1 + row] = _turned_round(np.bincount(sizes[row]), int(apart[row]))
+    return np.minimum(p, p.T)
+
+
+def _turned_round(groups: np.ndarray, apart: int) -> float:
+    """Chance that leads of which each is turned round or not add up to ``apart`` at least, to either side; ``groups``
+    counts them by size (0, 1, 2, ...)."""
+    from scipy.special import gammaln
+
+    chances = np.ones(1)  # of the sum of the leads that stay, from 0
+    for size, count in enumerate(groups):
+        if size and count:
+            spread = np.zeros(size * count + 1)
+            stay = np.arange(count + 1)
+            ways = gammaln(count + 1) - gammaln(stay + 1) - gammaln(count - stay + 1)
+            spread[::size] = np.exp(ways - count * math.log(2))
+            chances = np.convolve(chances, spread)
+    return min(1.0, 2 * float(chances[(len(chances) + apart) // 2 :].sum())) if apart else 1.0
 
 
 def holm(p: np.ndarray) -> np.ndarray:

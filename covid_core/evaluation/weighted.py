@@ -5,6 +5,8 @@ Every measure that is not a simple share is written once, here, for many draws o
 
 Sources:
 
+- balanced_accuracy and the macro measures: unweighted means over the classes (Sokolova and Lapalme, Information
+  Processing and Management 45 (2009) 427-437).
 - f1: van Rijsbergen, "Information Retrieval" (1979), chapter 7.
 - auroc: Hanley and McNeil, Radiology 143 (1982) 29-36.
 - auprc: average precision without interpolation, as scikit-learn's ``average_precision_score``.

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from covid_core.evaluation.assessment import beats_majority
-from covid_core.evaluation.comparison import Candidate, Pairs, Ranking, chosen_by_validation, to_choose_by
+from covid_core.evaluation.assessment import ALPHA, beats_majority
+from covid_core.evaluation.comparison import Candidate, Paired, Pairs, Ranking, chosen_by_validation, to_choose_by
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, points, share
 
@@ -64,7 +64,20 @@ def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> str:
         return f"They differ by {evidence}." if lead.only_first else "They are right on the same films."
     verdict = "the difference could be chance" if lead.could_be_chance else "that is more than chance"
     by = points(lead.difference, lead.low, lead.high)
-    return f"It leads {order[1].name} by {by}; {verdict}: {evidence}."
+    return f"It leads {order[1].name} by {by}; {verdict}: {evidence}.{_at_odds(lead, pairs.compared)}"
+
+
+def _at_odds(lead: Paired, compared: int) -> str:
+    """Why interval and test may say different things, where they do; the test decides."""
+    if lead.could_be_chance == lead.interval_holds_zero:
+        return ""
+    if lead.interval_holds_zero:
+        return " The interval reaches 0 all the same: near the border the two can part, and the test decides."
+    if lead.p <= ALPHA:
+        return (
+            f" The interval leaves 0 out, but it is for this pair alone; the test allows for {count(compared)} pairs."
+        )
+    return " The interval leaves 0 out all the same: the exact test is the stricter of the two, and it decides."
 
 
 def _majority_sentence(order: Sequence[Candidate]) -> str:
