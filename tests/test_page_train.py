@@ -296,6 +296,15 @@ def test_a_study_tells_how_its_runs_ended(workspace):
     assert "1 finished, 1 stopped" in words(at(STUDIES))
 
 
+def test_a_study_shows_beside_each_accuracy_what_the_largest_class_reaches(workspace):
+    run = ended(workspace, store.COMPLETED)
+    waiting = made_run(workspace, all_parts(PARTS, 2), "Other", state=store.FAILED)
+    made_study(workspace, run, waiting)
+    table = next(one.value for one in at(STUDIES).dataframe if "Progress" in one.value.columns)
+    assert table["Test accuracy"].tolist() == ["83.3 %", "–"]
+    assert table["Always the largest class"].tolist() == ["33.3 % (COVID)", "–"]
+
+
 def test_a_study_resumes_the_runs_that_ended_early(workspace):
     runs = ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED)
     study = made_study(workspace, *runs)

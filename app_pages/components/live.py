@@ -297,15 +297,15 @@ def _stopped_sentence(one: Seen, epochs_done: int) -> str:
 def _accuracy_sentence(one: Seen) -> str:
     if one.accuracy is None:
         return ""
-    films, largest, of_films = _test_part(str(one.run.path), one.stamp, one.run)
+    films, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
     return (
         f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; always answering "
         f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is."
     )
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
+@st.cache_data(max_entries=512, show_spinner=False)
+def test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
     """Films of the test part, its largest class and that class's share. Raises RunDamaged."""
     labels = _run.split().query("part == 'test'")["label"]
     largest = labels.value_counts(normalize=True)
