@@ -299,7 +299,7 @@ PAIR_CONFIG = {
         help="Corrected for the number of pairs (Holm 1979): up to 0.05 the difference is more than chance."
     ),
 }
-P_COLUMNS = ("p (McNemar)", "p (Holm)")
+P_COLUMNS = ("p", "p (McNemar)", "p (Holm)", "p (above majority)")
 
 
 def ranking(group: Sequence[Candidate], runs: Sequence[Run]) -> Ranking:

@@ -11,7 +11,6 @@ from streamlit.delta_generator import DeltaGenerator
 from app_pages.components import comparing, shelf, shell
 from covid_core.evaluation import repeats, repeats_wording
 from covid_core.evaluation.repeats import Comparison, Repeat
-from covid_core.evaluation.wording import p_in_words
 from covid_core.figures import repeats as figures
 from covid_core.formatting import count, interval, points, share
 from covid_core.runs import candidates, store
@@ -169,7 +168,7 @@ def studies_view(table: pd.DataFrame) -> pd.DataFrame:
             "Pooled": [_pooled_in_words(row) for row in rows],
             "Films pooled": [comparing.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_films"]],
             "Above majority": [points(row["above_majority"], *_known(row, "above")) for row in rows],
-            "p (above majority)": table["p_above"].map(_p),
+            "p (above majority)": table["p_above"],
         }
     )
 
@@ -194,8 +193,8 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
             "Second": table["second"],
             "Difference": [_difference(row) for row in rows],
             "Verdict": [repeats_wording.verdict(row["p_holm"]) for row in rows],
-            "p": table["p"].map(_p),
-            "p (Holm)": table["p_holm"].map(_p),
+            "p": table["p"],
+            "p (Holm)": table["p_holm"],
             "Runs of each": table["runs"],
             "Method": [comparing.UNDEFINED if pd.isna(row["p"]) else repeats.TESTS[row["varied"]] for row in rows],
             "Why not": table["reason"],
@@ -206,10 +205,6 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
 def _difference(row: dict[str, Any]) -> str:
     known = () if pd.isna(row["low"]) else (row["low"], row["high"])
     return points(row["difference"], *known)
-
-
-def _p(p: float) -> str:
-    return comparing.UNDEFINED if pd.isna(p) else p_in_words(p)
 
 
 def spreads_view(table: pd.DataFrame) -> pd.DataFrame:
