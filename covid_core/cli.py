@@ -17,12 +17,11 @@ from covid_core import cache, presets
 from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
-from covid_core.evaluation import assessment, comparison, repeats, repeats_wording, wording
+from covid_core.evaluation import comparison, repeats, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.labels import LabelCheck
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
-from covid_core.runs import calibrated, candidates, jobs, looks, outside, storage, store
+from covid_core.runs import answers, calibrated, candidates, jobs, looks, outside, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -177,7 +176,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "text": "\n".join(lines),
         "test": test,
         "marks": marks,
-        "labels": _labels_answer(labels),
+        "labels": answers.of_labels(labels),
         "spec": run.spec.model_dump(mode="json"),
         "result": run.result,
         "history": history,
@@ -260,22 +259,12 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
         "films": candidates.films_in_words(runs[ranking.order[0].id]),
         "table": table,
         "pairs": comparison.pair_table(ranking).to_dict("records"),
-        "runs": {candidate.id: _figures(runs[candidate.id], candidate) for candidate in ranking.order},
+        "runs": {candidate.id: answers.of_run(runs[candidate.id], candidate) for candidate in ranking.order},
+        "test_films": answers.of_films([runs[candidate.id] for candidate in ranking.order]),
         "looks": looks.of(runs[candidate.id] for candidate in group).to_dict("records"),
         "looks_not_noted": not_noted,
         "summary": sentences,
         "text": "\n".join([*map(_compared_row, table), "", *sentences]),
-    }
-
-
-def _figures(run: store.Run, candidate: comparison.Candidate) -> dict[str, Any]:
-    """Every figure of a run on validation and test, and what calibration makes of its scores."""
-    figures = {"validation": candidates.measured(run, "validation"), "test": candidate.assessment.tested}
-    return {
-        **{part: assessment.as_answer(found) for part, found in figures.items()},
-        "labels": _labels_answer(candidates.label_check(run)),
-        "calibration": calibrated.as_answer(run),
-        "openings": [vars(one) for one in run.openings()],
     }
 
 
@@ -405,10 +394,6 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
         "test": _test_of(run),
     }
     return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
-
-
-def _labels_answer(labels: LabelCheck) -> dict[str, Any]:
-    return {**vars(labels), "in_words": labels.in_words}
 
 
 def _test_of(run: store.Run) -> dict[str, float] | None:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app_pages.components import behind, clicks, comparing, shelf, shell
 from covid_core.errors import DataError
-from covid_core.evaluation import calibration, films, metrics
+from covid_core.evaluation import calibration, films
 from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.wording import in_words
@@ -19,7 +19,6 @@ from covid_core.runs.store import Run
 BIN = "bin"  # what is clicked here
 KEPT = 256  # runs; about 5 KB each
 AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
-DEFAULT_AIM = 95  # per cent
 DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
 
@@ -51,11 +50,8 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
 @st.cache_resource(max_entries=KEPT, show_spinner=False)
 def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     """The run's calibration and its two diagrams on the test part; none without a temperature."""
-    table, fitted = _run.predictions(), calibrated.of(_run)
-    if not fitted.is_defined:
-        return fitted, []
-    tables = {behind.SCORES: table, behind.CALIBRATED: calibration.tempered(table, fitted.temperature)}
-    return fitted, [(name, calibration.reliability(metrics.answers(one, "test"))) for name, one in tables.items()]
+    named = {calibrated.SCORES: behind.SCORES, calibrated.PROBABILITIES: behind.CALIBRATED}
+    return calibrated.of(_run), [(named[scale], bins) for scale, bins in calibrated.diagrams(_run).items()]
 
 
 def _bin_films(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
@@ -114,7 +110,9 @@ def _operating_point(run: Run) -> None:
             required=True,
             key="point_aim",
         )
-        wanted = st.number_input("Per cent", 50.0, 100.0, float(DEFAULT_AIM), 0.5, key="point_wanted", width=120)
+        wanted = st.number_input(
+            "Per cent", 50.0, 100.0, 100 * calibration.USUAL_AIM, 0.5, key="point_wanted", width=120
+        )
     try:
         point = calibration.operating_point(calibrated.table(run), label, aim, wanted / 100)
     except DataError as error:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -26,7 +25,6 @@ UNDEFINED = "–"
 KEPT_CANDIDATES = 1000  # about 10 KB each
 KEPT_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
 KEPT_CURVES = 256  # about 60 KB each for three classes
-LEAPING, SPREAD = 100, 400  # points of a curve at its beginning and along the rest; it is 400 pixels wide
 WHOLE_ROWS = 16  # of a table that is seen whole; a longer one scrolls
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
 SHARES = {
@@ -179,21 +177,13 @@ def _curves(path: str, stamp: str, _run: Run) -> dict[str, ThresholdCurves]:
     answers = metrics.answers(_run.predictions(), "test")
     return {
         label: ThresholdCurves(
-            _drawn(metrics.roc_points(answers, label)),
-            _drawn(metrics.precision_recall_points(answers, label)),
+            metrics.thinned(metrics.roc_points(answers, label)),
+            metrics.thinned(metrics.precision_recall_points(answers, label)),
             metrics.prevalence(answers, label).value,
             metrics.no_curve_because(answers, label),
         )
         for label in answers.classes
     }
-
-
-def _drawn(points: pd.DataFrame) -> pd.DataFrame:
-    """So many points of a curve that no more could be seen: the first, where it leaps, and others evenly spread."""
-    if len(points) <= 2 * LEAPING + SPREAD:
-        return points
-    spread = np.linspace(LEAPING, len(points) - 1, SPREAD).round().astype(int)
-    return points.iloc[np.concatenate([np.arange(LEAPING), spread])].reset_index(drop=True)
 
 
 def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.DataFrame:

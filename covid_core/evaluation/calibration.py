@@ -10,7 +10,7 @@ Everything is chosen on the validation films that the caller hands over, and rep
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ AT_BOUND = 1e-4  # so near a bound, the loss is least beyond it: no temperature 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 Aim = Literal["sensitivity", "specificity"]
+AIMS: tuple[Aim, ...] = get_args(Aim)
+USUAL_AIM = 0.95  # of sensitivity or specificity, where nobody has said what is wanted
 
 
 @dataclass(frozen=True)

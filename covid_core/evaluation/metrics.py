@@ -17,6 +17,7 @@ from covid_core.errors import DataError
 SCORE_PREFIX = "score_"
 CONFIDENCE = 0.95  # of every interval in the app
 Z = 1.959963984540054  # two-sided normal quantile of CONFIDENCE
+LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
 NO_FILMS = "there are no films in this part"
 NOT_A_NUMBER = "some scores are not numbers"
 
@@ -230,3 +231,11 @@ def precision_recall_points(given: Answers, label: str) -> pd.DataFrame:
     k = given.classes.index(label)
     hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
     return pd.DataFrame({"sensitivity": hits / hits[-1], "ppv": hits / called, "threshold": threshold})
+
+
+def thinned(points: pd.DataFrame) -> pd.DataFrame:
+    """So many points of a curve that no more could be seen: the first, where it leaps, and others evenly spread."""
+    if len(points) <= 2 * LEAPING + SPREAD:
+        return points
+    spread = np.linspace(LEAPING, len(points) - 1, SPREAD).round().astype(int)
+    return points.iloc[np.concatenate([np.arange(LEAPING), spread])].reset_index(drop=True)

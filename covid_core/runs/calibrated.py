@@ -11,10 +11,12 @@ import pandas as pd
 
 from covid_core.data.split import CALIBRATION, HALVED_FROM, validation_for
 from covid_core.errors import RunDamaged
-from covid_core.evaluation import calibration
-from covid_core.evaluation.calibration import COLDEST, HOTTEST, Calibration
+from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation.calibration import COLDEST, HOTTEST, Bin, Calibration
 from covid_core.formatting import plural
 from covid_core.runs.store import Run
+
+SCORES, PROBABILITIES = "scores", "probabilities"  # the two scales of a run
 
 
 def of(run: Run) -> Calibration:
@@ -35,6 +37,19 @@ def table(run: Run) -> pd.DataFrame:
     """The run's predictions; of its validation films only those that calibrate. Raises RunDamaged."""
     predictions = run.predictions()
     return serving(predictions, run.split(), CALIBRATION) if run.is_halved else predictions
+
+
+def diagrams(run: Run) -> dict[str, list[Bin]]:
+    """The reliability of the run's scores and of its probabilities on the test part; none without a temperature.
+
+    Raises RunDamaged.
+    """
+    known = of(run)
+    if not known.is_defined:
+        return {}
+    scores = run.predictions()
+    tables = {SCORES: scores, PROBABILITIES: calibration.tempered(scores, known.temperature)}
+    return {name: calibration.reliability(metrics.answers(one, "test")) for name, one in tables.items()}
 
 
 def serving(predictions: pd.DataFrame, split: pd.DataFrame, half: str) -> pd.DataFrame:
