@@ -17,7 +17,7 @@ from covid_core import cache, presets
 from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
-from covid_core.evaluation import comparison, repeats, repeats_wording, wording
+from covid_core.evaluation import comparison, repeats_tables, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, duration, file_size, interval, plural, points, share
@@ -243,7 +243,7 @@ def _repeats_answer(studies: Sequence[tuple[store.Study, Sequence[store.Run]]]) 
     given = candidates.repeats(studies)
     told = repeats_wording.summary(given)
     sentences = [told.headline, *told.details, *told.warnings]
-    return {**repeats.as_answer(given), "summary": sentences, "text": "\n".join(sentences)}
+    return {**repeats_tables.as_answer(given), "summary": sentences, "text": "\n".join(sentences)}
 
 
 def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
@@ -410,7 +410,7 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
         given = candidates.repeats([(study, _runs_of(workspace, study))])
         accuracy, together = given.spreads[0]["accuracy"], given.pooled[0]
         if accuracy.count > 1:
-            told = repeats.as_answer(given)["studies"][0]
+            told = repeats_tables.as_answer(given)["studies"][0]
             answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
             answer["test"] |= {name: told[name] for name in ("measures", "pooled", "above_majority")}
             lines.insert(1, f"  {repeats_wording.study_line(given.studies[0], accuracy, together)}")

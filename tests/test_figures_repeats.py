@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from covid_core.evaluation.repeats import RUN_COLUMNS, Spread
+from covid_core.evaluation.repeats import Spread
+from covid_core.evaluation.repeats_tables import RUN_COLUMNS
 from covid_core.figures.repeats import repeated_runs
 
 ROWS = [

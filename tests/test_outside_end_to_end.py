@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trained_runs import tiny_run
 
 from covid_core.data import importing
 from covid_core.data.images import png_bytes
 from covid_core.data.phantom import film_at
 from covid_core.runs import jobs, store
 from covid_core.runs.store import Run
-from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -46,18 +46,7 @@ def films(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(place, films) -> Run:
     dataset = importing.import_folder(place, films / "inside", "Inside")
-    spec = TrainingSpec(
-        dataset=dataset.id,
-        classes=dataset.classes,
-        name="Tiny",
-        backbone="baseline_cnn",
-        head=HeadSpec(units=(8,)),
-        image_size=32,
-        epochs=1,
-    )
-    run = jobs.submit_training(place, spec)
-    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
-    return store.open_run(place, run.id)
+    return tiny_run(place, dataset)
 
 
 @pytest.fixture(scope="module")

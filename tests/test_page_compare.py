@@ -60,6 +60,21 @@ def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):
         lock.release()
 
 
+def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
+    made_run(workspace, all_parts(SIZES, 1))
+    shown = [tab.label for tab in opened("compare").tabs]
+    assert shown[:8] == [
+        "Measures",
+        "Per class",
+        "Pairs",
+        "Confusion",
+        "Films",
+        "Calibration",
+        "Outside test",
+        "Repeats",
+    ]
+
+
 def test_the_answer_comes_first_with_its_figures(workspace):
     course_like_runs(workspace)
     page = opened("compare")

@@ -9,14 +9,14 @@ from made_runs import all_parts, made_run
 from page_tests import opened, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from trained_runs import tiny_run
 
 from app_pages.components import predictors
 from covid_core.data import importing
 from covid_core.data.images import Film, png_bytes, read_film
 from covid_core.formatting import share
 from covid_core.inference.predictor import Prediction, Predictor
-from covid_core.runs import calibrated, jobs, store
-from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.runs import calibrated, store
 from covid_core.workspace import Workspace
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
@@ -258,18 +258,7 @@ def trained(tmp_path_factory) -> tuple[Workspace, store.Run]:
     """A run of the baseline CNN that a worker really trained, on very few synthetic films."""
     workspace = Workspace(tmp_path_factory.mktemp("trained"))
     dataset = importing.import_phantom(workspace, images=40)
-    spec = TrainingSpec(
-        dataset=dataset.id,
-        classes=dataset.classes,
-        name="Tiny",
-        backbone="baseline_cnn",
-        head=HeadSpec(units=(8,)),
-        image_size=32,
-        epochs=1,
-    )
-    run = jobs.submit_training(workspace, spec)
-    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
-    return workspace, store.open_run(workspace, run.id)
+    return workspace, tiny_run(workspace, dataset)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_runs import answered, fold_table
 
-from covid_core.evaluation import repeats, resampling
+from covid_core.evaluation import repeats, repeats_tables, resampling
 from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.dependent import over_folds, over_seeds
@@ -264,18 +264,18 @@ def test_studies_stand_by_their_mean_and_those_without_runs_last():
 
 def test_the_tables_have_a_row_for_each_study_measure_run_and_pair():
     given = repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3), study("empty", {})])
-    of_study = repeats.study_table(given)
+    of_study = repeats_tables.study_table(given)
     assert of_study["pooled"].round(3).tolist()[:2] == [0.967, 0.733]
     assert of_study["above_majority"].round(3).tolist()[:2] == [0.367, 0.133]
-    assert len(repeats.spread_table(given)) == 2 * 5 + 3
-    assert repeats.run_table(given, "sensitivity B")["value"].tolist() == [1.0] * 6
-    pairs = repeats.pair_table(given)
+    assert len(repeats_tables.spread_table(given)) == 2 * 5 + 3
+    assert repeats_tables.run_table(given, "sensitivity B")["value"].tolist() == [1.0] * 6
+    pairs = repeats_tables.pair_table(given)
     assert pairs["difference"].round(3).tolist()[0] == 0.233
     assert pairs["reason"].tolist()[1:] == ["no finished run in empty"] * 2
 
 
 def test_the_answer_for_the_command_line_holds_studies_and_pairs():
-    answer = repeats.as_answer(repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3)]))
+    answer = repeats_tables.as_answer(repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3)]))
     one = answer["studies"][0]
     assert (one["runs"][0]["trained"], one["runs"][0]["tested"]) == (40, 10)
     assert one["pooled"][0]["accuracy"]["n"] == 30

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app_pages.components import comparing, shelf, shell
-from covid_core.evaluation import repeats, repeats_wording
+from covid_core.evaluation import repeats, repeats_tables, repeats_wording
 from covid_core.evaluation.repeats import Comparison, Repeat
 from covid_core.figures import repeats as figures
 from covid_core.formatting import count, interval, points, share
@@ -121,7 +121,7 @@ def _figure(given: Comparison) -> None:
     measure = st.selectbox(
         "Measure", names, format_func=repeats_wording.measure_in_words, key="compare_repeats_measure", width=280
     )
-    runs = repeats.run_table(given, measure)
+    runs = repeats_tables.run_table(given, measure)
     of = zip(given.studies, given.spreads, strict=True)
     spreads = [found[measure] for study, found in of if study.runs and measure in found]
     label = repeats_wording.measure_in_words(measure)
@@ -140,22 +140,22 @@ def _majority(given: Comparison) -> float | None:
 
 def _tables(given: Comparison) -> None:
     st.caption(METHODS)
-    table = repeats.study_table(given)
+    table = repeats_tables.study_table(given)
     comparing.show_table(studies_view(table), "repeats", "Studies of repeats", raw=table, pinned="Study")
     if given.pairs:
         st.markdown("**Every pair of studies**")
         st.caption(PAIRS_SAID)
-        pairs = repeats.pair_table(given)
+        pairs = repeats_tables.pair_table(given)
         comparing.show_table(pairs_view(pairs), "repeats-pairs", "Every pair of studies", raw=pairs, pinned="First")
     with st.expander("Every measure", icon=":material/table_rows:"):
-        spreads = repeats.spread_table(given)
+        spreads = repeats_tables.spread_table(given)
         comparing.show_table(
             spreads_view(spreads), "repeats-measures", "Every measure over the runs", raw=spreads, pinned="Study"
         )
 
 
 def studies_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``repeats.study_table`` as it is shown."""
+    """``repeats_tables.study_table`` as it is shown."""
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
@@ -185,7 +185,7 @@ def _known(row: dict[str, Any], name: str) -> tuple[float, ...]:
 
 
 def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``repeats.pair_table`` as it is shown: what is more than chance, or why nothing can be said."""
+    """``repeats_tables.pair_table`` as it is shown: what is more than chance, or why nothing can be said."""
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
@@ -208,7 +208,7 @@ def _difference(row: dict[str, Any]) -> str:
 
 
 def spreads_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``repeats.spread_table`` as it is shown."""
+    """``repeats_tables.spread_table`` as it is shown."""
     return pd.DataFrame(
         {
             "Study": table["study"],

@@ -23,7 +23,7 @@ def repeated_runs(
     Thin lines join runs of equal fold, seed and test films in neighbouring studies.
 
     Args:
-        runs: ``repeats.run_table`` of one measure, a share in [0, 1].
+        runs: ``repeats_tables.run_table`` of one measure, a share in [0, 1].
         spreads: of the studies, in the order in which they first stand in ``runs``.
         label: of the measure.
         majority: mean share of the largest class, drawn as a line.

@@ -1,0 +1,23 @@
+"""A run that a worker really trains, as small as can be, for tests that need a network's files."""
+
+from covid_core.data.dataset import Dataset
+from covid_core.runs import jobs, store
+from covid_core.runs.store import Run
+from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+
+def tiny_run(workspace: Workspace, dataset: Dataset) -> Run:
+    """A baseline CNN on films of 32 pixels, after one epoch on all classes of the data set."""
+    spec = TrainingSpec(
+        dataset=dataset.id,
+        classes=dataset.classes,
+        name="Tiny",
+        backbone="baseline_cnn",
+        head=HeadSpec(units=(8,)),
+        image_size=32,
+        epochs=1,
+    )
+    run = jobs.submit_training(workspace, spec)
+    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    return store.open_run(workspace, run.id)
