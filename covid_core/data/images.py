@@ -49,13 +49,19 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)  # depths that detectors deliver inside 16-bit 
 class Film:
     """A film as it was read.
 
-    ``pixels``: uint8 of shape (height, width), black is 0. ``mode`` is the kind of pixel in the file ("L", "RGB" ...),
-    ``notes`` says in words what was changed on the way to grey.
+    ``pixels``: uint8 of shape (height, width), black is 0: all that a model sees. ``mode`` is the kind of pixel in the
+    file ("L", "RGB" ...), ``notes`` says in words what was changed on the way to grey. ``warnings`` are reasons to
+    doubt any answer (a lateral view, a hand, a name burned in), each one sentence. ``deep`` holds the greys before they
+    were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the (centre,
+    width) of it that became ``pixels``.
     """
 
     pixels: np.ndarray
     mode: str
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    deep: np.ndarray | None = None
+    window: tuple[float, float] | None = None
 
 
 def read_film(source: Path | bytes) -> Film:

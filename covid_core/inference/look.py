@@ -1,0 +1,51 @@
+"""What one run says of one film, and the reasons for and against believing it.
+
+The checks come in the order in which they are made; the first that fails is why there is no answer. A check that could
+not be made is told as such, never as passed.
+"""
+
+from dataclasses import dataclass
+
+from covid_core.inference.predictor import Prediction
+
+READABLE = "readable"
+CHEST_FILM = "frontal chest film"
+LIKE_TRAINING = "like the training films"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question that is asked before an answer is given.
+
+    ``passed`` is None where the question could not be asked. ``figure`` is what was measured and ``limit`` what it is
+    held against, both nan where nothing was. ``text`` says all of it in one sentence.
+    """
+
+    name: str
+    passed: bool | None
+    figure: float
+    limit: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training film that looks like the film to the network. ``distance`` is 0 for the same picture."""
+
+    image_id: str
+    label: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A prediction with the checks that were made before it and the training films that look most like it."""
+
+    prediction: Prediction
+    checks: tuple[Check, ...]
+    neighbours: tuple[Neighbour, ...] = ()
+
+    @property
+    def refused_by(self) -> Check | None:
+        """The first check that failed: why the run does not answer."""
+        return next((check for check in self.checks if check.passed is False), None)
