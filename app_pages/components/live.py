@@ -223,7 +223,9 @@ def _state_in_words(one: Seen) -> str:
     words = f":{colour}-badge[{label}]"
     if one.status.state == store.QUEUED:
         return f"{words} " + (f"{plural(one.place, 'run')} before it" if one.place else "starts next")
-    return words if one.accuracy is None else f"{words} {share(one.accuracy)} of test films right"
+    if one.accuracy is None:
+        return words
+    return f"{words} {share(one.accuracy)} of test films right; largest class {shell.plain(majority_in_words(one))}"
 
 
 # One run
@@ -302,6 +304,15 @@ def _accuracy_sentence(one: Seen) -> str:
         f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; always answering "
         f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is."
     )
+
+
+def majority_in_words(one: Seen) -> str:
+    """What always answering the largest class of the run's own test films reaches: folds have different ones."""
+    try:
+        _, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
+    except CovidCoreError:  # the run's own page says what is damaged
+        return "–"
+    return f"{share(of_films)} ({largest})"
 
 
 @st.cache_data(max_entries=512, show_spinner=False)

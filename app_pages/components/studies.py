@@ -10,7 +10,7 @@ from covid_core import presets, report
 from covid_core.backbones import backbone_named
 from covid_core.data import mislabel
 from covid_core.data.dataset import Dataset
-from covid_core.errors import CovidCoreError, JobRefused
+from covid_core.errors import JobRefused
 from covid_core.evaluation import repeats_wording
 from covid_core.formatting import count, plural, share
 from covid_core.runs import jobs, store
@@ -164,20 +164,11 @@ def _table(members: list[live.Seen]) -> pd.DataFrame:
                 "State": live.LABELS[one.status.state][0],
                 "Progress": share(one.status.progress, 0),
                 "Test accuracy": share(accuracy) if accuracy is not None else "–",
-                MAJORITY: _majority(one) if accuracy is not None else "–",
+                MAJORITY: live.majority_in_words(one) if accuracy is not None else "–",
                 "Strategy": one.run.spec.strategy,
             }
         )
     return pd.DataFrame(rows)
-
-
-def _majority(one: live.Seen) -> str:
-    """What always answering the largest class of the run's own test films reaches: folds have different ones."""
-    try:
-        _, largest, of_films = live.test_part(str(one.run.path), one.stamp, one.run)
-    except CovidCoreError:  # the run's own page says what is damaged
-        return "–"
-    return f"{share(of_films)} ({largest})"
 
 
 def _actions(study: Study, members: list[live.Seen]) -> None:
