@@ -437,10 +437,10 @@ class Viewer {
 
   typed(event) {
     if (!this.memory || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key.length === 1) event.stopPropagation(); // r and c are Streamlit's own: run again, empty the cache
     if (event.key === "Escape" && !this.help.hidden) this.showHelp(false);
     else if (!this.keys(event)) return;
     event.preventDefault();
-    event.stopPropagation(); // r and c are Streamlit's keys as well: run the page again, empty its cache
   }
 
   // Whether the key meant something here.

@@ -23,6 +23,7 @@ PIXELS = """canvas => {
 OUTSIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SETTLED = 150  # milliseconds in which a change reaches the canvas
 RESENT = 10_000  # bytes that a rerun may send; a film takes several hundred thousand
+READBACK = "willReadFrequently"  # Chromium's advice to those who read canvases, as only this test does
 NARROW = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 Opener = Callable[..., Page]
@@ -59,7 +60,7 @@ def opened(browser: Browser, app: App) -> Iterator[Opener]:
     yield open_page
     for context in contexts:
         context.close()
-    assert not complaints
+    assert not [text for text in complaints if READBACK not in text]
     assert not [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:"))]
 
 
@@ -198,7 +199,7 @@ def test_every_key_does_what_the_help_says_and_none_runs_the_page(opened):
         page.wait_for_timeout(SETTLED)
         assert (status(page)[2] > zoom) == more
     zoomed = pixels(page)
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
     assert (pixels(page) != zoomed).any()
     page.keyboard.press("0")
     assert status(page)[2] == fit
@@ -222,8 +223,9 @@ def test_every_key_does_what_the_help_says_and_none_runs_the_page(opened):
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Keys and mouse")).to_be_hidden()
     expect(stage(page)).to_be_focused()
-    page.keyboard.press("c")  # means nothing here, but must not surprise: Streamlit empties its cache with it
+    page.keyboard.press("c")  # of no use here; on the page itself Streamlit asks with it to empty its cache
     page.wait_for_timeout(1000)
+    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_text("Runs: 1")).to_be_visible()
 
 
@@ -322,8 +324,7 @@ def test_what_raises_and_what_lowers_a_score_have_two_colours(opened):
 
 
 def choose(page: Page, name: str) -> None:
-    page.get_by_test_id("stSelectbox").click()
-    page.get_by_role("option", name=name, exact=True).click()
+    page.get_by_test_id("stRadio").get_by_text(name, exact=True).click()
 
 
 def test_the_view_outlives_reruns_of_the_page_for_the_same_film_and_another_film_starts_anew(opened):
@@ -370,7 +371,7 @@ def test_a_film_is_sent_once(opened):
 def test_a_pixel_that_is_twice_as_high_as_wide_is_drawn_so(opened):
     page = opened("wide")
     shown = pixels(page)
-    lit = shown.max(axis=2) > 0
+    lit = shown[:-60].max(axis=2) > 0  # the scale bar lies below
     height, width = np.ptp(np.flatnonzero(lit.any(axis=1))) + 1, np.ptp(np.flatnonzero(lit.any(axis=0))) + 1
     assert width / height == pytest.approx(256 / 80, rel=0.02)
 
