@@ -229,6 +229,21 @@ def test_every_key_does_what_the_help_says_and_none_runs_the_page(opened):
     expect(page.get_by_text("Runs: 1")).to_be_visible()
 
 
+def test_on_the_full_screen_the_film_fills_it_and_comes_back(opened):
+    page = opened("phantom")
+    pixels(page)
+    before = stage(page).bounding_box()["height"]
+    stage(page).focus()
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement")
+    page.wait_for_timeout(SETTLED)
+    assert before < stage(page).bounding_box()["height"] < 900
+    page.keyboard.press("f")
+    page.wait_for_function("!document.fullscreenElement")
+    page.wait_for_timeout(SETTLED)
+    assert stage(page).bounding_box()["height"] == before
+
+
 def test_a_window_change_is_read_out_once_it_rests(opened):
     page = opened("ramp")
     pixels(page)

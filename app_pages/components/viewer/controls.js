@@ -10,6 +10,7 @@ const ICONS = {
   reset: { line: "M4.5 12a7.5 7.5 0 1 0 2.4-5.5M4.5 4v4h4" },
   heat: { line: "M12 3c.8 4.2 5.5 5.8 5.5 11a5.5 5.5 0 0 1-11 0c0-2.2 1-3.7 2.2-4.8.2 1.7.8 2.6 1.8 3C10.3 9 10.6 5.8 12 3z" },
   lungs: { line: "M12 3.5v7M9.5 8C6.5 8 4 13 4 17.5c0 2.3 1.6 2.8 3.2 2.2 2-.7 2.8-1.2 2.8-3.2V8.5zM14.5 8c3 0 5.5 5 5.5 9.5 0 2.3-1.6 2.8-3.2 2.2-2-.7-2.8-1.2-2.8-3.2V8.5z" },
+  full: { line: "M13.5 4H20v6.5M20 4l-6.5 6.5M10.5 20H4v-6.5M4 20l6.5-6.5" },
   link: { line: "M10 14.5a4 4 0 0 0 5.7 0l3.1-3.1a4 4 0 0 0-5.7-5.7l-1 1M14 9.5a4 4 0 0 0-5.7 0l-3.1 3.1a4 4 0 0 0 5.7 5.7l1-1" },
 };
 const KEYS = [
@@ -28,6 +29,7 @@ const KEYS = [
   ["h", "heat map on or off"],
   ["[  ]", "heat map fainter or stronger"],
   ["l", "lungs on or off"],
+  ["f", "full screen, and back"],
   ["?", "these keys; Escape leaves them"],
 ];
 
@@ -84,6 +86,7 @@ function toolbar(act) {
     heat: button("heat", { label: "Heat map", word: "Heat map", key: "h", press: act.heat, toggles: true }),
     lungs: button("lungs", { label: "Lungs", word: "Lungs", key: "l", press: act.lungs, toggles: true }),
     link: button("link", { label: "Zoom and position together", word: "Together", press: act.link, toggles: true }),
+    full: button("full", { label: "Full screen", key: "f", press: act.full }),
     help: button("help", { label: "Keys and mouse", key: "?", word: "?", press: act.help }),
   };
   const slider = element("input", {
@@ -93,12 +96,12 @@ function toolbar(act) {
   const opacity = element("output", { class: "figure" });
   const heat = group("Heat map", buttons.heat, element("label", { class: "slider" }, slider, opacity));
   const row = element(
-    "div", { class: "toolbar", role: "toolbar", "aria-label": "Film viewer" },
+    "div", { class: "toolbar", role: "group", "aria-label": "Controls" },
     group("Tool", buttons.window, buttons.pan),
     group("Zoom", buttons.out, buttons.in, buttons.fit, buttons.one),
     group("Greys", buttons.invert, buttons.reset),
     heat, buttons.lungs, buttons.link,
-    element("span", { class: "gap" }), buttons.help,
+    element("span", { class: "gap" }), buttons.full, buttons.help,
   );
   return { row, buttons, heat, slider, opacity };
 }
@@ -121,6 +124,6 @@ function legend() {
 }
 
 function gradientOf(signed) {
-  const colours = signed ? [...LOWERS].reverse().concat([[60, 60, 60]], RAISES) : INFERNO;
+  const colours = signed ? [...LOWERS].reverse().concat([[128, 128, 128]], RAISES) : INFERNO;
   return `linear-gradient(to right, ${colours.map((colour) => `rgb(${colour.join(" ")})`).join(", ")})`;
 }

@@ -8,7 +8,7 @@ const INFERNO = [
 // Orange raises, blue lowers: a pair that stays apart for all common kinds of colour blindness (Okabe and Ito 2008).
 const RAISES = [[213, 94, 0], [230, 159, 0], [255, 214, 102]];
 const LOWERS = [[0, 114, 178], [86, 180, 233], [178, 222, 255]];
-const OUTLINE = "#7ee0ff";
+const OUTLINE = "#a8f0c0"; // mint: in no map's colours
 const BAR_LENGTHS = [200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]; // millimetres
 const HEAT_DETAIL = 1024; // pixels of the map's longer side after smoothing
 const SMOOTH_BELOW = 4; // screen pixels per film pixel; from there on single pixels are seen as they are

@@ -79,6 +79,7 @@ function slotOf(id) {
 function hold(holder, message) {
   const slot = slotOf(message.header.id);
   if (slot.holders.size === 0) slot.settle(filmOf(message));
+  slot.film.catch((error) => console.debug("Film viewer:", error)); // told to the user by the viewer that asks for it
   slot.holders.add(holder);
 }
 

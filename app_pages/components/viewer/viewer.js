@@ -8,12 +8,29 @@ const ACROSS_HEIGHT = 300; // CSS pixels of a drag that move the centre by one w
 const QUIET = 600; // milliseconds without change until it is read out
 const REMEMBERED = 24; // viewers whose view outlives their place on the page
 
+const HINTS = {
+  mouse: {
+    window:
+      "Drag sets the window: to the right wider, down darker. Shift-drag moves the zoomed film, the wheel zooms. " +
+      "Press ? for all keys.",
+    pan:
+      "Drag moves the zoomed film, the wheel zooms. Shift-drag or the right button sets the window: to the right " +
+      "wider, down darker. Press ? for all keys.",
+  },
+  finger: {
+    window: "A finger sets the window: to the right wider, down darker. Two fingers zoom and move the film.",
+    pan: "Two fingers zoom, one moves the zoomed film, a double tap shows the whole film.",
+  },
+};
+
 const viewers = new WeakMap(); // by the element that Streamlit gives
 const remembered = new Map(); // by the viewer's key: outlives reruns, and the element where the page rebuilds it
 
 const numbers = (value, digits = 0) =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const limited = (value, low, high) => Math.min(high, Math.max(low, value));
+
+const coarse = () => matchMedia("(pointer: coarse)").matches;
 
 // Screen pixels of a CSS length: the browser's own count, unless it is that of another screen (an emulated one).
 const pixels = (length, counted) => {
@@ -22,9 +39,9 @@ const pixels = (length, counted) => {
 };
 
 function memoryOf(key, opacity) {
-  const coarse = matchMedia("(pointer: coarse)").matches; // a finger that only scrolls by must not change greys
   const memory = remembered.get(key) ?? {
-    tool: coarse ? "pan" : "window", heat: true, lungs: true, linked: true, opacity, inverted: false, panes: [],
+    tool: coarse() ? "pan" : "window", // a finger that only scrolls by must not change greys
+    heat: true, lungs: true, linked: true, opacity, inverted: false, panes: [],
   };
   remembered.delete(key);
   remembered.set(key, memory); // last used, last dropped
@@ -355,6 +372,7 @@ class Viewer {
         set("linked", !this.memory.linked);
         if (this.memory.linked) here().move(here().state.view);
       },
+      full: () => this.fullScreen(),
       help: () => this.showHelp(this.help.hidden),
     };
   }
@@ -409,10 +427,8 @@ class Viewer {
       key.high.textContent = header.heat.signed ? "raises" : "much";
     }
     this.films.dataset.tool = memory.tool;
-    this.hint.textContent =
-      memory.tool === "window"
-        ? "Drag sets the window: to the right wider, down darker. Shift-drag moves the film, the wheel zooms. Press ? for all keys."
-        : "Drag moves the zoomed film. Shift-drag or the right button sets the window: to the right wider, down darker. Press ? for all keys.";
+    bar.buttons.full.hidden = !document.fullscreenEnabled;
+    this.hint.textContent = HINTS[coarse() ? "finger" : "mouse"][memory.tool];
     this.panes.forEach((pane, i) => {
       const over = i === 0 && pressed.heat ? `. Over it: ${header.heat.alt}` : "";
       pane.canvas.setAttribute("aria-label", pane.given.alt + over);
@@ -426,6 +442,16 @@ class Viewer {
       this.live.textContent =
         `Window centre ${numbers(centre)}, width ${numbers(width)}. Zoom ${numbers(this.active.percent)} %.`;
     }, QUIET);
+  }
+
+  async fullScreen() {
+    if (!document.fullscreenEnabled) return;
+    try {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else await this.root.requestFullscreen();
+    } catch (error) {
+      this.live.textContent = `The browser gives no full screen: ${error.message}`;
+    }
   }
 
   showHelp(shown) {
@@ -458,7 +484,7 @@ class Viewer {
     }
     const does = {
       "+": () => act.zoom(STEP), "=": () => act.zoom(STEP), "-": () => act.zoom(1 / STEP), "0": act.fit, "1": act.one,
-      i: act.invert, r: act.reset, h: act.heat, l: act.lungs, "?": act.help,
+      i: act.invert, r: act.reset, h: act.heat, l: act.lungs, f: act.full, "?": act.help,
       "[": () => act.opacity(this.memory.opacity - 0.05), "]": () => act.opacity(this.memory.opacity + 0.05),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     does?.();
