@@ -16,10 +16,14 @@ START_TIME = 60  # seconds that a busy machine may take to start the server
 
 
 class App:
-    """A running server that can be killed and started again on the same port and workspace."""
+    """A running server that can be killed and started again on the same port and workspace.
 
-    def __init__(self, home: Path):
+    ``script``: what it serves, the app by default; from the repository's root.
+    """
+
+    def __init__(self, home: Path, script: str = "app.py"):
         self.home = home
+        self.script = script
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -34,7 +38,7 @@ class App:
         environment = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+                [sys.executable, "-m", "streamlit", "run", self.script, "--server.headless", "true"]
                 + ["--server.port", str(self.port)],
                 cwd=ROOT,
                 env=environment,

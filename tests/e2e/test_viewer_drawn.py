@@ -1,0 +1,468 @@
+"""The film viewer in a real browser: what a hand, a key or a finger does is seen in the canvas's own pixels."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import viewer_films
+from app_server import App
+from playwright.sync_api import Browser, CDPSession, Locator, Page, expect
+
+from covid_core.data.images import resized_map
+from covid_core.inference.heatmap import overlaid
+
+PIXELS = """canvas => {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    let text = "";
+    for (let i = 0; i < data.length; i += 4) text += String.fromCharCode(data[i], data[i + 1], data[i + 2]);
+    return [width, height, btoa(text)];
+}"""
+OUTSIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SETTLED = 150  # milliseconds in which a change reaches the canvas
+RESENT = 10_000  # bytes that a rerun may send; a film takes several hundred thousand
+READBACK = "willReadFrequently"  # Chromium's advice to those who read canvases, as only this test does
+NARROW = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    running = App(tmp_path_factory.mktemp("viewer"), "tests/e2e/viewer_page.py")
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def opened(browser: Browser, app: App) -> Iterator[Opener]:
+    """Open the page with a film. At the end nothing may be on any page's console or asked of another host."""
+    contexts, complaints, elsewhere = [], [], []
+
+    def open_page(query: str, script: str = "", theme: str = "dark", **context: object) -> Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: elsewhere.append(r.url) if f":{app.port}/" not in r.url else None)
+        if script:
+            page.add_init_script(script)
+        page.goto(f"{app.url}/?film={query}&embed_options={theme}_theme")
+        expect(page.locator(".viewer")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Runs: 1")).to_be_visible()
+        return page
+
+    open_page.complaints = complaints
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not [text for text in complaints if READBACK not in text]
+    assert not [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:"))]
+
+
+def pixels(page: Page, pane: int = 0) -> np.ndarray:
+    """What a canvas shows: uint8 (height, width, 3), once it shows anything."""
+    expect(page.locator(".status .figure").nth(3 * pane)).to_have_text(re.compile("C "))
+    page.wait_for_timeout(SETTLED)
+    width, height, text = page.locator(".viewer canvas").nth(pane).evaluate(PIXELS)
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 3)
+
+
+def greys(page: Page, pane: int = 0) -> np.ndarray:
+    """The same where everything is grey: uint8 (height, width)."""
+    shown = pixels(page, pane)
+    assert np.ptp(shown.astype(int), axis=2).max() == 0
+    return shown[..., 0]
+
+
+def film_at_one(page: Page, side: int) -> np.ndarray:
+    """A square film of ``side`` pixels with one of the screen for each, cut out of its canvas."""
+    page.get_by_role("button", name="One film pixel per screen pixel").click()
+    shown = pixels(page)
+    top, left = ((size - side + 1) // 2 for size in shown.shape[:2])
+    return shown[top : top + side, left : left + side]
+
+
+def stage(page: Page, pane: int = 0) -> Locator:
+    return page.locator(".stage").nth(pane)
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def drag(page: Page, across: float, down: float, button: str = "left", pane: int = 0) -> None:
+    """From a place that leaves room for it, in several steps, as a hand does."""
+    box = stage(page, pane).bounding_box()
+    x = box["x"] + (box["width"] * 0.95 if across < 0 else box["width"] * 0.05)
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down(button=button)
+    page.mouse.move(x + across, y + down, steps=8)
+    page.mouse.up(button=button)
+
+
+def status(page: Page, pane: int = 0) -> tuple[float, float, float]:
+    """Centre, width, and zoom in per cent, as they are shown."""
+    texts = page.locator(".status").nth(pane).inner_text().replace(",", "")
+    found = re.search(r"C ([\d.]+)\s+W ([\d.]+)\s+([\d.]+) %", texts)
+    return tuple(map(float, found.groups()))
+
+
+def windowed(film: np.ndarray, centre: float, width: float) -> np.ndarray:
+    """The screen's grey of each value, by the formula."""
+    return np.rint(255 * np.clip((film - (centre - width / 2)) / width, 0, 1)).astype(int)
+
+
+def test_sixteen_bits_are_seen_by_the_formula_and_a_narrow_window_parts_neighbouring_levels(opened):
+    page = opened("ramp")
+    ramp = viewer_films.ramp().pixels
+    shown = film_at_one(page, 256)[..., 0]
+    assert len(np.unique(shown)) >= 250
+    np.testing.assert_allclose(shown, windowed(ramp.astype(float), 32767.5, 65535), atol=1)  # .5 rounds either way
+    assert len(np.unique(shown[127:129])) <= 3  # 512 levels
+    drag(page, across=-810, down=0)
+    assert status(page)[1] == 128  # a 512th
+    narrow = film_at_one(page, 256)[..., 0]
+    np.testing.assert_allclose(narrow, windowed(ramp.astype(float), 32767.5, 65535 / 512), atol=1)
+    inside = narrow[127, 192:].astype(int)  # 64 levels below the centre
+    assert (np.diff(inside) >= 1).all()
+
+
+def test_a_window_drag_changes_pixels_reset_restores_them_and_the_page_never_runs_again(opened):
+    page = opened("ramp")
+    before = greys(page)
+    drag(page, across=-120, down=0)
+    narrower = greys(page)
+    assert (before != narrower).mean() > 0.2
+    drag(page, across=0, down=60)
+    assert greys(page).mean() < narrower.mean()  # a higher centre is darker
+    press(page, "Reset the window")
+    np.testing.assert_array_equal(greys(page), before)
+    press(page, "Drag moves the film")
+    drag(page, across=-120, down=0, button="right")
+    np.testing.assert_array_equal(greys(page), narrower)
+    page.wait_for_timeout(1000)
+    expect(page.get_by_text("Runs: 1")).to_be_visible()
+
+
+def test_invert_inverts(opened):
+    page = opened("ramp")
+    before = film_at_one(page, 256).astype(int)
+    press(page, "Invert")
+    expect(page.get_by_role("button", name="Invert", exact=True)).to_have_attribute("aria-pressed", "true")
+    np.testing.assert_allclose(film_at_one(page, 256), 255 - before, atol=1)
+    assert pixels(page)[0, 0].max() == 0  # beside the film it stays dark
+
+
+def test_the_wheel_zooms_around_the_pointer_and_a_double_click_shows_the_whole_film(opened):
+    page = opened("large")
+    box = stage(page).bounding_box()
+    before = greys(page)
+    page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.3)
+    place = probe(page)
+    page.mouse.wheel(0, -900)
+    page.wait_for_timeout(SETTLED)
+    assert status(page)[2] > 90
+    np.testing.assert_allclose(probe(page)[:2], place[:2], atol=8)  # a screen pixel is 8 of this film's at first
+    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    np.testing.assert_array_equal(greys(page), before)
+
+
+def probe(page: Page) -> tuple[float, float, float]:
+    """Position and grey value under the pointer."""
+    page.wait_for_timeout(SETTLED)
+    found = re.search(r"x ([\d,]+)\s+y ([\d,]+)\s+grey ([\d,]+)", page.locator(".probe").first.inner_text())
+    return tuple(float(text.replace(",", "")) for text in found.groups())
+
+
+def test_the_value_under_the_pointer_is_the_films(opened):
+    page = opened("ramp")
+    box = stage(page).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2 + 50, box["y"] + 77)
+    x, y, value = probe(page)
+    assert value == 256 * y + x
+
+
+def test_every_key_does_what_the_help_says_and_none_runs_the_page(opened):
+    page = opened("phantom")
+    first = pixels(page)
+    stage(page).focus()
+    fit = status(page)[2]
+    for key, more in (("+", True), ("+", True), ("-", False)):
+        zoom = status(page)[2]
+        page.keyboard.press(key)
+        page.wait_for_timeout(SETTLED)
+        assert (status(page)[2] > zoom) == more
+    zoomed = pixels(page)
+    page.keyboard.press("ArrowDown")
+    assert (pixels(page) != zoomed).any()
+    page.keyboard.press("0")
+    assert status(page)[2] == fit
+    for key in ("i", "h", "l"):
+        page.keyboard.press(key)
+        assert (pixels(page) != first).any(), key
+        page.keyboard.press(key)
+        np.testing.assert_array_equal(pixels(page), first)
+    page.keyboard.press("]")
+    expect(page.locator(".slider output")).to_have_text("65 %")
+    page.keyboard.press("[")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Shift+ArrowDown")
+    page.wait_for_timeout(SETTLED)
+    centre, width, _ = status(page)
+    assert centre > 2048 and width < 4096
+    page.keyboard.press("r")
+    np.testing.assert_array_equal(pixels(page), first)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys and mouse")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys and mouse")).to_be_hidden()
+    expect(stage(page)).to_be_focused()
+    page.keyboard.press("c")  # of no use here; on the page itself Streamlit asks with it to empty its cache
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_text("Runs: 1")).to_be_visible()
+
+
+def test_on_the_full_screen_the_film_fills_it_and_comes_back(opened):
+    page = opened("phantom")
+    pixels(page)
+    before = stage(page).bounding_box()["height"]
+    stage(page).focus()
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement")
+    page.wait_for_timeout(SETTLED)
+    assert before < stage(page).bounding_box()["height"] < 900
+    page.keyboard.press("f")
+    page.wait_for_function("!document.fullscreenElement")
+    page.wait_for_timeout(SETTLED)
+    assert stage(page).bounding_box()["height"] == before
+
+
+def test_a_window_change_is_read_out_once_it_rests(opened):
+    page = opened("ramp")
+    pixels(page)
+    drag(page, across=-90, down=0)
+    expect(page.locator(".viewer [role=status]")).to_have_text(re.compile(r"Window centre 32,768, width 32,768\. Zoom"))
+
+
+def fingers(page: Page) -> Callable[[str, list[tuple[float, float]]], None]:
+    session: CDPSession = page.context.new_cdp_session(page)
+
+    def touch(kind: str, points: list[tuple[float, float]]) -> None:
+        given = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": given})
+
+    return touch
+
+
+def test_one_finger_moves_a_zoomed_film_and_two_zoom_it(opened):
+    page = opened("phantom", **NARROW)
+    pixels(page)
+    stage(page).scroll_into_view_if_needed()
+    box = stage(page).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = fingers(page)
+    fit = status(page)[2]
+    touch("touchStart", [(x - 30, y), (x + 30, y)])
+    for apart in (50, 70, 90):
+        touch("touchMove", [(x - apart, y), (x + apart, y)])
+    touch("touchEnd", [])
+    page.wait_for_timeout(SETTLED)
+    assert 2.5 * fit < status(page)[2] < 3.5 * fit
+    before, window = pixels(page), status(page)
+    touch("touchStart", [(x, y)])
+    for moved in (20, 40, 60):
+        touch("touchMove", [(x - moved, y)])
+    touch("touchEnd", [])
+    after = pixels(page)
+    assert (before != after).mean() > 0.2
+    assert status(page) == window  # the window is another tool's
+    press(page, "Drag changes the window")
+    touch("touchStart", [(x, y)])
+    touch("touchMove", [(x - 60, y)])
+    touch("touchEnd", [])
+    page.wait_for_timeout(SETTLED)
+    assert status(page)[1] < window[1]
+
+
+def test_films_side_by_side_zoom_together_until_they_are_parted_and_have_windows_of_their_own(opened):
+    page = opened("beside")
+    pixels(page, 1)
+    fit = [status(page, pane)[2] for pane in (0, 1)]
+    box = stage(page, 0).bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.wheel(0, -500)
+    page.wait_for_timeout(SETTLED)
+    growth = [status(page, pane)[2] / fit[pane] for pane in (0, 1)]
+    assert growth[0] > 1.5 and growth[1] == pytest.approx(growth[0], rel=0.03)
+    drag(page, across=-90, down=0, pane=1)
+    page.wait_for_timeout(SETTLED)
+    assert status(page, 0)[1] == 4096 and status(page, 1)[1] == 2048
+    press(page, "Zoom and position together")
+    zoom = status(page, 0)[2]
+    stage(page, 1).focus()
+    page.keyboard.press("0")
+    page.wait_for_timeout(SETTLED)
+    assert status(page, 1)[2] == fit[1] and status(page, 0)[2] == zoom
+
+
+def test_heat_is_laid_over_the_film_as_the_core_does_it(opened):
+    page = opened("phantom")
+    pixels(page)
+    press(page, "Lungs")
+    shown = film_at_one(page, 512)
+    film, _ = viewer_films.twelve_bits(1, 512, "")
+    grey = windowed(film.pixels.astype(float), *viewer_films.WINDOW).astype(np.uint8)
+    heat = resized_map(viewer_films.OVERLAYS["Upper left"].heat, 512, 512)
+    expected = overlaid(grey, heat, 0.6).astype(int)
+    bar = np.s_[440:, :260]  # of 10 cm, in the lower left
+    expected[bar] = shown[bar]
+    np.testing.assert_allclose(shown, expected, atol=4)  # 256 steps of heat, colour and cover each
+    press(page, "Heat map")
+    assert np.ptp(film_at_one(page, 512)[:440].astype(int), axis=2).max() == 0
+
+
+def test_what_raises_and_what_lowers_a_score_have_two_colours(opened):
+    page = opened("phantom")
+    choose(page, "Both ways")
+    expect(page.get_by_text("What moves the score for COVID")).to_be_visible()
+    press(page, "Lungs")
+    shown = film_at_one(page, 512).astype(int)
+    raises, lowers = shown[205, 154], shown[333, 358]
+    assert raises[0] > raises[2] + 40 and lowers[2] > lowers[0] + 40
+
+
+def choose(page: Page, name: str) -> None:
+    page.get_by_test_id("stRadio").get_by_text(name, exact=True).click()
+
+
+def test_the_view_outlives_reruns_of_the_page_for_the_same_film_and_another_film_starts_anew(opened):
+    page = opened("phantom")
+    pixels(page)
+    stage(page).focus()
+    page.keyboard.press("+")
+    page.keyboard.press("i")
+    drag(page, across=-90, down=0)
+    page.wait_for_timeout(SETTLED)
+    before, view = pixels(page), status(page)
+    press(page, "Run again")
+    expect(page.get_by_text("Runs: 2")).to_be_visible()
+    np.testing.assert_array_equal(pixels(page), before)
+    choose(page, "Lower right")
+    expect(page.get_by_text("what speaks for Normal")).to_be_visible()
+    assert status(page) == view
+    page.get_by_text("Another film").click()
+    expect(page.get_by_text("Runs: 4")).to_be_visible()
+    pixels(page)
+    assert status(page)[:2] == (2048, 4096)
+    expect(page.get_by_role("button", name="Invert", exact=True)).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_film_is_sent_once(opened):
+    page = opened("beside&size=1024")
+    pixels(page, 1)
+    received: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
+    page.reload()
+    pixels(page, 1)
+    assert sum(received) > 500_000
+    received.clear()
+    press(page, "Run again")
+    expect(page.get_by_text("Runs: 2")).to_be_visible()
+    page.wait_for_timeout(500)
+    assert 0 < sum(received) < RESENT
+    received.clear()
+    choose(page, "Lower right")
+    expect(page.get_by_text("what speaks for Normal")).to_be_visible()
+    assert sum(received) < 100_000  # the map, and the viewer's own source
+
+
+def test_a_pixel_that_is_twice_as_high_as_wide_is_drawn_so(opened):
+    page = opened("wide")
+    shown = pixels(page)
+    lit = shown[:-60].max(axis=2) > 0  # the scale bar lies below
+    height, width = np.ptp(np.flatnonzero(lit.any(axis=1))) + 1, np.ptp(np.flatnonzero(lit.any(axis=0))) + 1
+    assert width / height == pytest.approx(256 / 80, rel=0.02)
+
+
+def test_titles_are_text_and_pictures_have_words(opened):
+    page = opened("wide")
+    expect(page.locator(".title").first).to_have_text("<b>Wide</b>")
+    expect(page.get_by_role("img", name="256 grey levels from left to right")).to_be_visible()
+
+
+def test_a_large_film_says_that_it_was_shrunk(opened):
+    page = opened("large")
+    expect(page.get_by_text("Shrunk for the screen from 3,072 × 4,096 pixels")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_films_lie_on_black_and_controls_are_read_in_both_themes(opened, theme):
+    page = opened("phantom", theme=theme)
+    assert pixels(page)[5, 5].max() == 0
+    assert page.locator(".table").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(0, 0, 0)"
+    bar = page.locator(".toolbar").evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+    text, ground = (np.array(re.findall(r"\d+", colour)[:3], float) for colour in bar)
+    assert (ground.mean() > 128) == (theme == "light")
+    assert contrast(text, ground) > 7
+    stage(page).focus()
+    page.keyboard.press("0")  # a key: its focus is shown
+    ring = stage(page).evaluate("e => getComputedStyle(e, '::after').borderTopWidth")
+    assert ring == "2px"
+
+
+def contrast(one: np.ndarray, other: np.ndarray) -> float:
+    """WCAG 2's contrast of two colours."""
+
+    def luminance(colour: np.ndarray) -> float:
+        share = colour / 255
+        linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_on_a_phone_films_stand_one_above_the_other_and_nothing_lies_beside_the_screen(opened):
+    page = opened("beside", **NARROW)
+    pixels(page, 1)
+    assert page.evaluate(OUTSIDE) <= 0
+    first, second = (stage(page, pane).bounding_box() for pane in (0, 1))
+    assert second["y"] > first["y"] + first["height"] and second["x"] == first["x"]
+    for button in page.locator(".toolbar button:visible").all():
+        box = button.bounding_box()
+        assert min(box["width"], box["height"]) >= 44 and box["x"] + box["width"] <= 390
+
+
+def test_where_the_browser_cannot_unpack_a_film_a_sentence_says_so_and_the_page_works(opened):
+    page = opened("ramp", script="delete window.DecompressionStream;")
+    expect(page.get_by_role("alert").filter(has_text="The film cannot be drawn in this browser")).to_be_visible()
+    press(page, "Run again")
+    expect(page.get_by_text("Runs: 2")).to_be_visible()
+    assert any("Film viewer" in text for text in opened.complaints)
+    opened.complaints.clear()
+
+
+def test_a_drag_step_takes_a_fraction_of_a_second_on_a_film_of_2048_pixels(opened):
+    timed = """
+        const real = window.requestAnimationFrame;
+        window.steps = [];
+        window.requestAnimationFrame = draw => real(now => {
+            const start = performance.now();
+            draw(now);
+            window.steps.push(performance.now() - start);
+        });
+    """
+    page = opened("phantom&size=2048", script=timed)
+    pixels(page)
+    page.evaluate("steps.length = 0")
+    drag(page, across=-200, down=60)
+    page.wait_for_timeout(SETTLED)
+    steps = page.evaluate("steps.filter(step => step > 0.2)")
+    assert np.median(steps) < 50  # 3 ms on a quiet machine

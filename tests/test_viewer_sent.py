@@ -1,0 +1,200 @@
+"""What the film viewer sends to the browser: no grey level lost, the same bytes every time, words letter by letter."""
+
+import re
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app_pages.components import viewer
+from app_pages.components.viewer import packing
+from app_pages.components.viewer.packing import Overlay, Picture
+from covid_core.errors import InvalidChoice
+from covid_core.inference import heatmap
+
+NOISE = np.random.default_rng(0)
+
+
+def picture(pixels: np.ndarray, **more: object) -> Picture:
+    return Picture(pixels, "Film", "A film", **more)
+
+
+def header_of(panes: list[Picture], overlay: Overlay | None = None, lungs: np.ndarray | None = None) -> dict:
+    return packing.unpacked(packing.view_message("key", panes, overlay, lungs, 560, 0.6))[0]
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        NOISE.integers(0, 256, (37, 53)).astype(np.uint8),
+        NOISE.integers(0, 65536, (53, 37)).astype(np.uint16),
+        np.arange(65536, dtype=np.uint16).reshape(256, 256),
+        np.tile(np.array([0, 65535], np.uint16), (4, 5)),
+        np.array([[255]], np.uint8),
+    ],
+    ids=["8 bits", "16 bits", "every level", "largest steps", "one pixel"],
+)
+def test_the_browser_gets_every_grey_level(pixels):
+    received = packing.unpacked_film(packing.film_message(picture(pixels)))
+    assert received.dtype == pixels.dtype
+    np.testing.assert_array_equal(received, pixels)
+
+
+def test_a_view_of_an_array_arrives_as_it_is_seen():
+    pixels = NOISE.integers(0, 65536, (40, 60)).astype(np.uint16)[::-1, ::2]
+    np.testing.assert_array_equal(packing.unpacked_film(packing.film_message(picture(pixels))), pixels)
+
+
+def test_a_large_film_is_shrunk_by_area_and_keeps_its_depth():
+    fourths = NOISE.integers(0, 65536, (2048, 1500)).astype(np.uint16)
+    large = picture(np.kron(fourths, np.ones((2, 2), np.uint16)))
+    received = packing.unpacked_film(packing.film_message(large))
+    np.testing.assert_array_equal(received, fourths)
+    pane = header_of([large])["panes"][0]
+    assert pane["size"] == [4096, 3000]
+    assert "3,000 × 4,096" in pane["note"]
+
+
+def test_pixels_that_a_shrunk_one_covers_in_part_count_by_that_part():
+    rows = np.array([[0], [3], [6]], np.uint16)
+    np.testing.assert_array_equal(packing.shrunk(rows, 2), [[1], [5]])  # (0 + 3 / 2) / 1.5 and (3 / 2 + 6) / 1.5
+
+
+def test_a_film_that_fits_is_not_touched():
+    pixels = NOISE.integers(0, 256, (2048, 30)).astype(np.uint8)
+    assert packing.shrunk(pixels, packing.LONGEST_SIDE) is pixels
+    assert not header_of([picture(pixels)])["panes"][0]["note"]
+
+
+def test_the_same_film_is_the_same_bytes_and_another_is_not():
+    pixels = NOISE.integers(0, 200, (30, 30)).astype(np.uint8)
+    other = pixels.copy()
+    other[-1, -1] += 1
+    message = packing.film_message(picture(pixels))
+    assert message == packing.film_message(picture(pixels.copy()))
+    names = {picture(one).identity for one in (pixels, other, pixels.astype(np.uint16), pixels.reshape(15, 60))}
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (lambda: Picture(np.zeros((4, 4), np.uint8), "Film", " "), "`alt`"),
+        (lambda: Overlay(np.zeros((4, 4)), "Map", ""), "`alt`"),
+        (lambda: picture(np.zeros((4, 4), np.float32)), "`pixels`"),
+        (lambda: picture(np.zeros((4, 4, 3), np.uint8)), "`pixels`"),
+        (lambda: picture(np.zeros((4, 4), np.uint8), window=(128, 0)), "`window`"),
+        (lambda: picture(np.zeros((4, 4), np.uint8), spacing=(0.1, float("nan"))), "`spacing`"),
+        (lambda: Overlay(np.full((4, 4), 1.5), "Map", "A map"), "`heat`"),
+        (lambda: Overlay(np.full((4, 4), np.nan), "Map", "A map"), "`heat`"),
+        (lambda: Overlay(np.full((4, 4), -0.5), "Map", "A map", signed=False), "`heat`"),
+    ],
+    ids=["no alt", "no alt of a map", "float", "colour", "no width", "no spacing", "above 1", "nan", "not signed"],
+)
+def test_what_cannot_be_shown_is_refused_by_name(make, said):
+    with pytest.raises(InvalidChoice, match=said):
+        make()
+
+
+@pytest.mark.parametrize("pixels, window", [(np.uint8, [127.5, 255]), (np.uint16, [32767.5, 65535])])
+def test_without_a_window_all_levels_are_seen(pixels, window):
+    assert header_of([picture(np.zeros((4, 4), pixels))])["panes"][0]["window"] == window
+
+
+def test_words_travel_letter_by_letter():
+    named = Picture(np.zeros((4, 4), np.uint8), "<img src=x> *Ünal* 片", "A <b>film</b>")
+    pane = header_of([named])["panes"][0]
+    assert (pane["title"], pane["alt"]) == (named.title, named.alt)
+
+
+def test_a_heat_map_is_sent_small_and_in_256_steps():
+    heat = np.linspace(0, 1, 512 * 300, dtype=np.float32).reshape(512, 300)
+    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], Overlay(heat, "M", "m"), None, 560, 1)
+    header, values = packing.unpacked(message)
+    assert (header["heat"]["height"], header["heat"]["width"], header["heat"]["signed"]) == (128, 75, False)
+    sent = np.frombuffer(values, np.uint8).reshape(128, 75) / 255
+    expected = heat.reshape(128, 4, 75, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(sent, expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_a_signed_map_keeps_its_sign_and_its_zero():
+    overlay = Overlay(np.array([[-1, -0.5, 0, 1]], np.float32), "Map", "A map")
+    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], overlay, None, 560, 1)
+    header, values = packing.unpacked(message)
+    assert header["heat"]["signed"]
+    assert list(values) == [1, 64, 128, 255]
+
+
+def test_lungs_are_sent_small_with_their_edges_between_the_pixels():
+    lungs = np.zeros((1024, 1024), bool)
+    lungs[:, 1:] = True
+    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], None, lungs, 560, 1)
+    header, values = packing.unpacked(message)
+    sent = np.frombuffer(values, np.uint8).reshape(header["lungs"]["height"], header["lungs"]["width"])
+    assert sent.shape == (512, 512)
+    assert (sent[:, 0] == 128).all() and (sent[:, 1:] == 255).all()
+
+
+def script() -> str:
+    return "\n".join((viewer.HERE / name).read_text(encoding="utf-8") for name in viewer.SCRIPTS)
+
+
+def test_the_browser_colours_heat_as_the_core_does():
+    listed = re.search(r"const INFERNO = \[(.*?)\];", script(), re.DOTALL)[1]
+    found = [[int(part) for part in triple.split(",")] for triple in re.findall(r"\[(.*?)\]", listed)]
+    np.testing.assert_array_equal(found, heatmap.COLOURS)
+
+
+def test_the_viewer_asks_for_no_rerun_sets_no_html_and_knows_no_other_host():
+    source = script()
+    for word in ("setStateValue", "setTriggerValue", "innerHTML", "insertAdjacentHTML", "fetch(", "import "):
+        assert word not in source
+    assert set(re.findall(r"https?://[^\"]*", source)) == {"http://www.w3.org/2000/svg"}
+
+
+def two_films() -> None:
+    import numpy as np
+    import streamlit as st
+
+    from app_pages.components import viewer
+    from app_pages.components.viewer import Picture
+
+    level = st.number_input("Level", 0, 255, 10)
+    film = Picture(np.full((40, 40), level, np.uint8), "Film", "A film")
+    viewer.show(film, beside=Picture(np.zeros((40, 40), np.uint8), "Other", "Another"), key="one")
+
+
+def test_a_page_keeps_only_the_films_that_it_shows():
+    page = AppTest.from_function(two_films).run()
+    assert not page.exception
+    first = page.session_state[viewer.PACKED]["one"]
+    page.run()
+    again = page.session_state[viewer.PACKED]["one"]
+    assert len(again) == 2 and all(again[name] is first[name] for name in first)
+    page.number_input[0].set_value(11).run()
+    assert not page.exception
+    changed = page.session_state[viewer.PACKED]["one"]
+    assert len(changed) == 2 and len(set(changed) - set(first)) == 1
+
+
+def test_the_same_film_twice_travels_once():
+    def same_twice() -> None:
+        import numpy as np
+
+        from app_pages.components import viewer
+        from app_pages.components.viewer import Picture
+
+        film = Picture(np.zeros((40, 40), np.uint8), "Film", "A film")
+        viewer.show(film, beside=film, key="one")
+
+    page = AppTest.from_function(same_twice).run()
+    assert not page.exception
+    assert len(page.session_state[viewer.PACKED]["one"]) == 1
+
+
+@pytest.mark.parametrize(
+    "choice", [{"opacity": 1.2}, {"height": 10}, {"lungs": np.zeros(4)}], ids=lambda c: next(iter(c))
+)
+def test_choices_out_of_range_are_refused(choice):
+    with pytest.raises(InvalidChoice):
+        viewer.show(picture(np.zeros((4, 4), np.uint8)), key="key", **choice)
