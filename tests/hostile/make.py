@@ -200,7 +200,7 @@ def dicom(
         elements[tag] = element(tag, kind, content, order, syntax == IMPLICIT)
     if pixels is not None and "PixelData" not in tags and 0x7FE00010 not in (raw or {}):
         body = encapsulated(frames) if frames is not None else stored(pixels, order)
-        is_long = values["BitsAllocated"] > 8 and frames is None
+        is_long = pixels.dtype.itemsize > 1 and frames is None
         elements[0x7FE00010] = element(
             0x7FE00010, "OW" if is_long else "OB", body, order, syntax == IMPLICIT, undefined=frames is not None
         )
@@ -314,6 +314,29 @@ def rle_frame(segments: list[bytes]) -> bytes:
     for segment in segments[:-1]:
         offsets.append(offsets[-1] + len(segment))
     return struct.pack("<16I", len(segments), *offsets, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+def lossless_jpeg(pixels: np.ndarray, bits: int) -> bytes:
+    """Pixels in lossless JPEG: process 14, selection value 1 (ITU-T T.81, H.1), every category a code of five bits."""
+    values = pixels.astype(np.int64)
+    predicted = np.concatenate([values[:, :1], values[:, :-1]], axis=1)
+    predicted[1:, 0] = values[:-1, 0]
+    predicted[0, 0] = 2 ** (bits - 1)
+    code = "".join(_difference(int(one)) for one in (values - predicted).ravel())
+    code += "1" * (-len(code) % 8)
+    body = int(code, 2).to_bytes(len(code) // 8).replace(b"\xff", b"\xff\0")
+    height, width = pixels.shape
+    frame = struct.pack(">HBHHBBBB", 11, bits, height, width, 1, 1, 0x11, 0)
+    codes = struct.pack(">HB16B", 19 + 17, 0, 0, 0, 0, 0, 17, *[0] * 11) + bytes(range(17))
+    scan = struct.pack(">HBBBBBB", 8, 1, 1, 0, 1, 0, 0)
+    return b"\xff\xd8\xff\xc3" + frame + b"\xff\xc4" + codes + b"\xff\xda" + scan + body + b"\xff\xd9"
+
+
+def _difference(value: int) -> str:
+    """Category of a difference in five bits, then its own bits: those of value - 1 where it is negative."""
+    category = abs(value).bit_length()
+    own = (value if value >= 0 else value - 1) & (2**category - 1)
+    return f"{category:05b}" + (f"{own:0{category}b}" if 0 < category < 16 else "")
 
 
 def rle_bomb() -> bytes:
