@@ -18,5 +18,5 @@ The order in which data travels is the order of the packages::
 
 Rules that hold the house (tests/test_architecture.py keeps them): the core knows no Streamlit; TensorFlow is
 imported only in ``nets``, and ``nets`` only in worker processes; ``evaluation`` sees arrays and tables only; only
-``runs.store`` knows the files of a run; only ``data.images`` opens image files.
+``runs.store`` knows the files of a run; only ``data.decoding`` and ``data.dicom`` open image files.
 """

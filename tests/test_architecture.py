@@ -139,14 +139,38 @@ def test_evaluation_stands_on_the_ground_floor():
     assert not found
 
 
-def test_only_images_opens_image_files():
-    found = [
-        (name, at)
+def importers(name: str) -> set[str]:
+    """The files of core and pages that import a package."""
+    return {
+        path.relative_to(ROOT).as_posix()
         for path in sources(CORE, PAGES)
-        for name, at in imports(path)
-        if is_below(name, "PIL") and path != CORE / "data/images.py"
-    ]
-    assert not found
+        for imported, _ in imports(path)
+        if is_below(imported, name)
+    }
+
+
+def test_only_images_and_decoding_know_pillow_and_only_dicom_knows_pydicom():
+    assert importers("PIL") == {"covid_core/data/images.py", "covid_core/data/decoding.py"}
+    assert importers("pydicom") == {"covid_core/data/dicom.py"}
+
+
+def test_only_decoding_opens_pictures():
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in sources(CORE, PAGES)
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute) and node.attr in ("open", "frombytes") and is_named(node.value, "Image")
+    }
+    assert found == {"covid_core/data/decoding.py"}
+
+
+def test_pydicom_is_imported_when_a_dicom_file_is_read_and_not_before():
+    code = "import sys, covid_core.data.images, covid_core.data.sandbox; sys.exit('pydicom' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+
+
+def is_named(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def test_only_the_store_knows_the_files_of_a_run():

@@ -1,93 +1,88 @@
-"""One image file to grey pixels, and back. Nothing else in the package opens image files.
+"""One image file to grey pixels, and back.
 
-``read_film`` and ``to_square`` are the whole preprocessing outside the model, the same for training and prediction.
+``read_film`` and ``to_square`` are the whole preprocessing outside the model, the same for training and prediction. How
+files are opened stands in ``data.decoding`` (pictures) and ``data.dicom``.
 """
 
 import base64
 import io
 import os
-import re
 import stat
 import struct
-import warnings
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from covid_core.data import resampling
+from covid_core.data import decoding, resampling
+from covid_core.data.film import Film
 from covid_core.errors import ImageError
 
-FORMATS = ("PNG", "JPEG")
+PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
+PICTURES = frozenset({PNG, JPEG})  # what data sets are made of; decoded by code that no file was seen to hold up
+KINDS = frozenset({PNG, JPEG, TIFF, DICOM})
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 LARGEST_FILE = 32 * 2**20  # bytes; a 16-bit film of 16 megapixels fits
-SMALLEST_SIDE = 32  # pixels; below it no lung field is left to see
-MOST_PIXELS = 64_000_000
-LARGEST_ASPECT = 8
-COLOUR_SPREAD = 12  # grey levels between channels, mean over the film; scanned grey films stay far below it
-EXIF_ORIENTATION = 0x0112
-TURNS = {  # what makes a film upright again, by its EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+STARTS = {
+    PNG: (b"\x89PNG\r\n\x1a\n",),
+    JPEG: (b"\xff\xd8\xff",),
+    TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
-PLAIN_PNG = re.compile(rb"\x89PNG\r\n\x1a\n\0\0\0\rIHDR.{8}\x08\0\0\0\0", re.DOTALL)  # 8-bit grey, not interlaced
-PNG_HEADER = 33  # bytes up to the first chunk after it
-STORED_MOST = 65535  # bytes in a block of a zlib stream that is not packed
-BIT_DEPTHS = (8, 10, 12, 14, 16)  # depths that detectors deliver inside 16-bit files
+DICOM_MARK_AT = 128
+FIRST_TYPES = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")  # of elements that DICOM files begin with
+SHORT_VALUE = 128  # bytes; longer than any of them where no type is stored
 
 
-@dataclass(frozen=True)
-class Film:
-    """A film as it was read.
+def read_film(source: Path | bytes, window: int = 0, kinds: Collection[str] = KINDS) -> Film:
+    """Read a film faithfully, or raise ImageError with the reason in one sentence.
 
-    ``pixels``: uint8 of shape (height, width), black is 0: all that a model sees. ``mode`` is the kind of pixel in the
-    file ("L", "RGB" ...), ``notes`` says in words what was changed on the way to grey. ``warnings`` are reasons to
-    doubt any answer (a lateral view, a hand, a name burned in), each one sentence. ``deep`` holds the greys before they
-    were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the (centre,
-    width) of it that became ``pixels``.
+    The file is decoded in this process; what strangers hand in goes through ``data.sandbox``, which can be stopped.
+
+    Args:
+        source: a file, or its bytes; its content decides what it is, never its name.
+        window: the place of the window to show it in among those that it offers, ``FULL_RANGE`` for the full one. The
+            first by default, which is the one that the file asks for.
+        kinds: the kinds of file that are read; others are refused as if they were unknown.
     """
-
-    pixels: np.ndarray
-    mode: str
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    deep: np.ndarray | None = None
-    window: tuple[float, float] | None = None
-
-
-def read_film(source: Path | bytes) -> Film:
-    """Read a PNG or JPEG file faithfully, or raise ImageError with the reason in one sentence."""
     content = source if isinstance(source, bytes) else content_of(source)
     if len(content) > LARGEST_FILE:
         raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
     if not content:
         raise ImageError("The file is empty.")
-    if content[128:132] == b"DICM":
-        raise ImageError("DICOM files are not read yet. Export the film as PNG with your viewer and try that.")
-    pixels = _plain_png(content)
-    if pixels is not None:
-        return Film(_with_content(pixels), "L")
-    notes: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of sizes that the header check refuses, and of damaged EXIF
-        image = _decoded(content)
-        pixels = _grey(_upright(image, notes), notes)
-    return Film(_with_content(pixels), image.mode, tuple(notes))
+    kind = kind_of(content)
+    if kind not in kinds:
+        raise ImageError(f"The file is not a readable {', '.join(sorted(kinds)[:-1])} or {max(kinds)} image.")
+    if kind != DICOM:
+        return decoding.read(content, window)
+    from covid_core.data import dicom  # takes a second to import, which films that are pictures need not pay
+
+    return dicom.read(content, window)
 
 
-def _with_content(pixels: np.ndarray) -> np.ndarray:
-    if pixels.min() == pixels.max():
-        raise ImageError("The film has no image content: all its pixels are equal.")
-    return pixels
+def kind_of(content: bytes) -> str:
+    """What a file is by its first bytes: one of KINDS, or nothing. Never by its name.
+
+    A DICOM file may begin with anything, also with the first bytes of a picture or a program, before its own mark. One
+    without the mark has to begin with an element that files begin with.
+    """
+    if content[DICOM_MARK_AT : DICOM_MARK_AT + 4] == b"DICM":
+        return DICOM
+    for kind, starts in STARTS.items():
+        if content.startswith(starts):
+            return kind
+    return DICOM if _begins_as_bare_dicom(content) else ""
+
+
+def _begins_as_bare_dicom(content: bytes) -> bool:
+    """Is the first element one of group 0002 or 0008, with a type or a length that fits into the file?"""
+    if len(content) < 8:
+        return False
+    group, element, length = struct.unpack("<HHI", content[:8])
+    if group in (0x0200, 0x0800):  # stored with the higher byte first, which has a type always
+        return content[4:6] in FIRST_TYPES and element & 0xFF == 0
+    return group in (0x0002, 0x0008) and element < 0x100 and (content[4:6] in FIRST_TYPES or length <= SHORT_VALUE)
 
 
 def content_of(path: Path | str) -> bytes:
@@ -184,134 +179,6 @@ def affine(pixels: np.ndarray, matrix: tuple[float, ...]) -> np.ndarray:
     return np.asarray(
         Image.fromarray(pixels).transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     )
-
-
-def _plain_png(content: bytes) -> np.ndarray | None:
-    """Pixels of the plainest of PNG files: 8-bit grey, not interlaced, nothing in it but the picture. Else None.
-
-    Pillow unpacks such a file row by row. Unpacking all rows at once and having Pillow undo their filters only takes
-    an eighth off the time. Whatever is unusual or broken is left to the full reader, which says what is wrong.
-    """
-    packed = _packed_rows(content) if PLAIN_PNG.match(content) else None
-    if packed is None:
-        return None
-    width, height = struct.unpack(">II", content[16:24])
-    if _size_refused(width, height):
-        return None
-    unpacker, size = zlib.decompressobj(), height * (width + 1)
-    try:
-        rows = unpacker.decompress(packed, size + 1)  # one byte more than there may be: a bomb stops here
-        if len(rows) != size or not unpacker.eof or unpacker.unused_data:
-            return None
-        stored = _stored_stream(rows, packed[-4:])
-        return np.asarray(Image.frombytes("L", (width, height), stored, "zip", "L", 0))
-    except (zlib.error, ValueError):
-        return None
-
-
-def _packed_rows(content: bytes) -> bytes | None:
-    """The zlib stream of a PNG file that has only IDAT chunks between its header and its end. Else None."""
-    parts, at = [], PNG_HEADER
-    while (kind := content[at + 4 : at + 8]) == b"IDAT":
-        length = int.from_bytes(content[at : at + 4])
-        parts.append(content[at + 8 : at + 8 + length])
-        at += 12 + length
-    if kind != b"IEND" or zlib.crc32(content[12:29]) != int.from_bytes(content[29:33]):
-        return None
-    return b"".join(parts)
-
-
-def _stored_stream(rows: bytes, checksum: bytes) -> bytes:
-    """Rows as a zlib stream that holds them as they are, in blocks of STORED_MOST bytes."""
-    view, parts = memoryview(rows), [b"\x78\x01"]
-    for start in range(0, len(rows), STORED_MOST):
-        block = view[start : start + STORED_MOST]
-        is_last = start + STORED_MOST >= len(rows)
-        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
-    return b"".join([*parts, checksum])
-
-
-def _decoded(content: bytes) -> Image.Image:
-    """The first and only frame, checked by its header before its pixels are unpacked."""
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        _check_header(image)
-        image.load()
-    except UnidentifiedImageError as error:
-        raise ImageError("The file is not a readable PNG or JPEG image.") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.") from error
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise ImageError("The image is damaged or cut off.") from error
-    return image
-
-
-def _check_header(image: Image.Image) -> None:
-    refused = _size_refused(*image.size)
-    if refused:
-        raise ImageError(refused)
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError("The file holds several pictures; save the one that is meant as a file of its own.")
-
-
-def _size_refused(width: int, height: int) -> str:
-    """Why a picture of that size is no film; nothing when it may be one."""
-    if min(width, height) < SMALLEST_SIDE:
-        return f"The film is too small: {width} x {height} pixels, at least {SMALLEST_SIDE} are needed."
-    if width * height > MOST_PIXELS:
-        return f"The film has more than {MOST_PIXELS // 10**6} million pixels."
-    if max(width, height) > LARGEST_ASPECT * min(width, height):
-        return f"The film is a strip of {width} x {height} pixels."
-    return ""
-
-
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    try:
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # Pillow's EXIF reader answers damaged data with half a dozen kinds of error
-        notes.append("its EXIF data are damaged and were left unread")
-        return image
-    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
-    if turn is None:
-        return image
-    notes.append("turned as its EXIF orientation says")
-    return image.transpose(turn)
-
-
-def _grey(image: Image.Image, notes: list[str]) -> np.ndarray:
-    """Grey pixels as uint8 of shape (height, width), whatever the file held."""
-    if image.mode.startswith("I"):
-        return _scaled_to_8_bits(np.asarray(image).astype(np.int64), notes)
-    if image.mode == "CMYK":
-        raise ImageError("The file holds printing colours (CMYK); save it as grey or RGB.")
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
-    if "A" in image.mode or "transparency" in image.info:
-        image = _flattened(image, notes)
-    return _colours_to_grey(np.asarray(image.convert("RGB")), notes)
-
-
-def _scaled_to_8_bits(values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Scale by the bit depth in use. ``Image.convert`` would clip instead: 17 of 256 levels of a ramp survive it."""
-    depth = next((bits for bits in BIT_DEPTHS if values.max() < 2**bits), None)
-    if depth is None or values.min() < 0:
-        raise ImageError("The film has more than 16 bits per pixel.")
-    notes.append(f"read as {depth}-bit greys, by its brightest pixel, and scaled to 8 bits")
-    return np.round(values * (255 / (2**depth - 1))).astype(np.uint8)
-
-
-def _flattened(image: Image.Image, notes: list[str]) -> Image.Image:
-    rgba = image.convert("RGBA")
-    if rgba.getchannel("A").getextrema() != (255, 255):
-        notes.append("transparent parts laid on black")
-    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, rgba)
-
-
-def _colours_to_grey(rgb: np.ndarray, notes: list[str]) -> np.ndarray:
-    if np.ptp(rgb, axis=2).mean() > COLOUR_SPREAD:
-        notes.append("a colour picture, turned to grey; X-ray films are grey")
-    return np.asarray(Image.fromarray(rgb).convert("L"))
 
 
 def resized_map(values: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,0 +1,417 @@
+"""The process for strangers' files: it reads what the server's own process reads, and outlives or dies of the rest."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from hostile import make
+
+from covid_core.data import decoder, images, sandbox
+from covid_core.data.film import Film, WindowChoice
+from covid_core.data.sandbox import Sandbox
+from covid_core.errors import ImageError
+
+ROOT = Path(__file__).parents[2]
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory and /proc are Linux's")
+GOOD = make.png(make.LEANING)
+SERVER = """
+import sys, time
+from covid_core.data.sandbox import Sandbox
+made = Sandbox()
+made.warm_up()
+made.read_film(bytes.fromhex(sys.stdin.readline()))
+print(*made.processes(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def one():
+    """A sandbox of a single decoder, which has read a film."""
+    made = Sandbox(decoders=1, seconds=1.5)
+    made.read_film(GOOD)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def usual():
+    made = Sandbox()
+    yield made
+    made.close()
+
+
+def read_all(given: Sandbox, contents: list[bytes]) -> list[str]:
+    """What becomes of files: nothing for a film, the sentence for another."""
+    said = []
+    for content in contents:
+        try:
+            given.read_film(content)
+            said.append("")
+        except ImageError as refusal:
+            said.append(str(refusal))
+    return said
+
+
+def seconds_to_refuse(given: Sandbox, content: bytes, reason: str) -> float:
+    begin = time.perf_counter()
+    with pytest.raises(ImageError, match=reason):
+        given.read_film(content)
+    return time.perf_counter() - begin
+
+
+def stopped_while_reading(given: Sandbox, signals: int, content: bytes) -> None:
+    """Send a signal to the only decoder as soon as it has begun to work."""
+    (process,) = map(psutil.Process, given.processes())
+    before = process.cpu_times().user
+
+    def strike() -> None:
+        while process.cpu_times().user == before:
+            time.sleep(0.002)
+        process.send_signal(signals)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    try:
+        given.read_film(content)
+    finally:
+        striker.join()
+
+
+def large() -> bytes:
+    """A film of 60 megapixels that takes a decoder about a second."""
+    rows = np.zeros((7500, 8001), np.uint8)
+    rows[:, 4000:] = 200
+    return make.raw_png(8000, 7500, rows.tobytes(), extra=make.chunk(b"gAMA", bytes(4)))
+
+
+def pixels_alike(one: object, other: object) -> bool:
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD,
+        make.png(make.film(12)),
+        make.png(make.colour_photo()),
+        make.dicom(make.film(12), **make.bits_of(12), WindowCenter=[1500, 900], WindowWidth=[900, 80], Modality="CT"),
+        make.dicom(make.film(8), ViewPosition="LL", BurnedInAnnotation="YES"),
+    ],
+    ids=["plain", "deep", "colours", "dicom", "doubtful"],
+)
+def test_a_film_is_the_same_as_from_the_servers_own_process(usual, content):
+    read, expected = usual.read_film(content), images.read_film(content)
+    for one in fields(Film):
+        assert pixels_alike(getattr(read, one.name), getattr(expected, one.name)), one.name
+    assert all(isinstance(choice, WindowChoice) for choice in read.windows)
+
+
+def test_another_window_can_be_asked_for(usual):
+    content = make.dicom(make.film(12), WindowCenter=[1500, 900], WindowWidth=[900, 80])
+    for window in (1, -1):
+        assert np.array_equal(usual.read_film(content, window).pixels, images.read_film(content, window).pixels)
+
+
+def test_a_decoder_that_hangs_is_ended_and_the_next_film_is_read(one):
+    """D10b: a process that does not go on, as in an endless loop; only stopped, so that no file has to do it."""
+    (before,) = one.processes()
+    os.kill(before, signal.SIGSTOP)
+    assert 1.4 < seconds_to_refuse(one, GOOD, "took longer than 1.5 seconds to read") < 3
+    assert not psutil.pid_exists(before)
+    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+
+
+def test_a_new_decoder_is_started_at_once(one):
+    (before,) = one.processes()
+    os.kill(before, signal.SIGSTOP)
+    seconds_to_refuse(one, GOOD, "took longer")
+    (after,) = one.processes()
+    assert after != before
+    assert psutil.Process(after).is_running()
+
+
+def test_a_film_that_takes_too_long_is_refused_in_time():
+    """D10b: work that a decoder really does, and too little time for it."""
+    hasty = Sandbox(decoders=1, seconds=0.1)
+    try:
+        hasty.read_film(GOOD)
+        assert seconds_to_refuse(hasty, large(), "took longer than 0.1 seconds") < 3
+        assert np.array_equal(hasty.read_film(GOOD).pixels, make.LEANING)
+    finally:
+        hasty.close()
+
+
+def test_the_default_limit_answers_within_five_seconds():
+    assert sandbox.SECONDS < 5
+
+
+def test_a_decoder_that_crashes_over_a_file_costs_one_sentence(one):
+    with pytest.raises(ImageError, match="made its reader break off"):
+        stopped_while_reading(one, signal.SIGSEGV, large())
+    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+
+
+def test_a_decoder_that_the_system_ended_had_too_much_memory(one):
+    with pytest.raises(ImageError, match="too much memory"):
+        stopped_while_reading(one, signal.SIGKILL, large())
+    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+
+
+def test_a_decoder_that_died_idle_costs_nothing(one):
+    (before,) = one.processes()
+    os.kill(before, signal.SIGKILL)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+
+
+@LINUX
+@pytest.mark.parametrize("bomb", [make.deflate_bomb, make.rle_bomb], ids=["D10-deflate", "D10-rle"])
+def test_a_bomb_is_refused_in_little_memory(bomb):
+    """D10: 300 kB to 5 MB that unpack to 300 MB."""
+    content = bomb()
+    assert len(content) < 6_000_000
+    made = Sandbox(decoders=1)
+    try:
+        made.read_film(GOOD)
+        (process,) = map(psutil.Process, made.processes())
+        before = process.memory_info().rss
+        seconds = seconds_to_refuse(made, content, "million pixels|too much memory|damaged|no image content")
+        peak = highest_memory(process.pid) if process.is_running() else 0
+        assert seconds < 5
+        assert peak - before < 512 * 2**20
+        assert np.array_equal(made.read_film(GOOD).pixels, make.LEANING)
+    finally:
+        made.close()
+
+
+def highest_memory(process: int) -> int:
+    """Bytes that a process has held at most."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@LINUX
+def test_a_film_over_the_limit_of_memory_is_refused_in_a_sentence():
+    small = Sandbox(decoders=1, megabytes=24)
+    try:
+        assert "too much memory" in read_all(small, [large()])[0]
+        assert np.array_equal(small.read_film(GOOD).pixels, make.LEANING)
+    finally:
+        small.close()
+
+
+@LINUX
+def test_the_largest_film_fits_the_limit_of_memory(usual):
+    """16 megapixels of 16 bits, stored plainly: as large as a file may be."""
+    deep = np.tile(np.arange(4096, dtype=np.uint16), (4090, 1))
+    for content in (make.dicom(deep, WindowCenter=2000, WindowWidth=900), make.png(deep, compress_level=0)):
+        film = usual.read_film(content)
+        assert film.pixels.shape == (4090, 4096)
+
+
+def test_more_threads_than_decoders_take_turns(usual):
+    shifted = [np.roll(make.LEANING, shift, axis=1) for shift in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        films = list(pool.map(usual.read_film, map(make.png, shifted)))
+    assert all(np.array_equal(film.pixels, pixels) for film, pixels in zip(films, shifted, strict=True))
+    assert len(usual.processes()) <= sandbox.DECODERS
+
+
+def test_a_film_is_read_beside_one_that_hangs():
+    made = Sandbox(decoders=2, seconds=3)
+    try:
+        made.warm_up()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(made.read_film, [GOOD] * 8))
+        hung = made.processes()[-1]
+        os.kill(hung, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(read_all, made, [GOOD])
+            time.sleep(0.3)  # until it has the decoder that hangs, the one that worked last
+            begin = time.perf_counter()
+            made.read_film(GOOD)
+            assert time.perf_counter() - begin < 1.5
+            assert "took longer" in waiting.result()[0]
+    finally:
+        made.close()
+
+
+def test_a_file_over_the_limit_reaches_no_decoder(usual, monkeypatch):
+    monkeypatch.setattr(sandbox, "LARGEST_FILE", 2**20)
+    with pytest.raises(ImageError, match="larger than 1 MiB"):
+        usual.read_film(bytes(2**20 + 1))
+
+
+@LINUX
+def test_decoders_end_with_a_server_that_was_killed():
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    server.stdin.write(GOOD.hex() + "\n")
+    server.stdin.flush()
+    decoders = [psutil.Process(int(pid)) for pid in server.stdout.readline().split()]
+    assert len(decoders) == 2
+    server.kill()
+    server.wait()
+    server.stdin.close()
+    server.stdout.close()
+    _, alive = psutil.wait_procs(decoders, timeout=10)
+    assert not alive
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such alarm")
+def test_a_decoder_without_a_server_ends_itself_over_a_film_that_hangs():
+    alone = subprocess.Popen(
+        [sys.executable, "-m", "covid_core.data.decoder", "0.1", "512"],
+        cwd=ROOT,
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with alone:
+        assert decoder.receive(alone.stdout, len(decoder.READY)) == decoder.READY
+        decoder.send_request(alone.stdin, large(), 0)
+        assert alone.wait(10) == -signal.SIGALRM
+
+
+@LINUX
+def test_a_decoder_inherits_nothing_that_is_open(tmp_path):
+    with open(tmp_path / "secret", "w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        made = Sandbox(decoders=1)
+        try:
+            made.read_film(GOOD)
+            folder = Path(f"/proc/{made.processes()[0]}/fd")
+            open_files = [os.readlink(handle) for handle in folder.iterdir()]
+        finally:
+            made.close()
+    assert not [name for name in open_files if "secret" in name or name.startswith("socket")]
+    assert {name.partition(":")[0] for name in open_files} <= {"pipe", "/dev/null"}
+
+
+@LINUX
+def test_a_decoder_knows_neither_streamlit_nor_tensorflow_nor_tables(usual):
+    usual.read_film(make.dicom(make.film(12)))
+    maps = Path(f"/proc/{usual.processes()[0]}/maps").read_text(encoding="utf-8")
+    assert "pydicom" in maps or "gdcm" in maps or "numpy" in maps
+    assert not [name for name in ("tensorflow", "pyarrow", "pandas", "litert", "tornado") if name in maps]
+    code = "import sys; import covid_core.data.decoder, covid_core.data.decoding, covid_core.data.dicom; "
+    code += "sys.exit(bool({'streamlit', 'tensorflow', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+
+
+def test_what_decoders_print_reaches_no_log(usual, capfd, caplog):
+    """Native decoders write to standard output and error by themselves, past Python."""
+    frame = b"\xff\x4f\xff\x51" + bytes(range(200))
+    with pytest.raises(ImageError):
+        usual.read_film(make.dicom(make.film(12), "1.2.840.10008.1.2.4.90", frames=[frame], PatientName="CANARY"))
+    said = capfd.readouterr()
+    assert (said.out, said.err, caplog.text) == ("", "", "")
+
+
+def test_an_error_that_nobody_foresaw_is_told_by_its_place_and_never_by_its_text():
+    def broken(_content: bytes, _window: int) -> Film:
+        raise RuntimeError("CANARY")
+
+    answer = io.BytesIO()
+    decoder._answer(answer, broken, b"", 0)
+    answer.seek(0)
+    film, error, failed_at = decoder.receive_answer(answer)
+    assert film is None
+    assert error == decoder.UNEXPECTED
+    assert failed_at.startswith("RuntimeError in test_sandbox.py, line ")
+    assert b"CANARY" not in answer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\xff\xff\xff\xff",
+        decoder.ANSWER.pack(2) + b"{}",
+        decoder.ANSWER.pack(3) + b"{x}",
+        decoder.ANSWER.pack(37) + b'{"error": "", "shape": [99999, 99999]}'[:37],
+        decoder.ANSWER.pack(30) + b'{"error": "", "shape": [8, 8]}',
+    ],
+    ids=["nothing", "length", "empty", "no-json", "shape", "no-pixels"],
+)
+def test_an_answer_that_no_healthy_decoder_gives_is_not_believed(answer):
+    with pytest.raises(decoder.Broken):
+        decoder.receive_answer(io.BytesIO(answer))
+
+
+def test_decoders_are_closed_and_can_be_used_again():
+    made = Sandbox(decoders=2)
+    made.warm_up()
+    processes = [psutil.Process(pid) for pid in made.processes()]
+    assert len(processes) == 2
+    made.close()
+    assert not [process for process in processes if process.is_running()]
+    assert made.processes() == []
+    assert np.array_equal(made.read_film(GOOD).pixels, make.LEANING)
+    made.close()
+
+
+def test_the_whole_program_shares_one_sandbox():
+    assert sandbox.default() is sandbox.default()
+    sandbox.warm_up()
+    assert np.array_equal(sandbox.read_film(GOOD).pixels, make.LEANING)
+    sandbox.default().close()
+
+
+def test_mutated_files_are_read_or_refused_and_nothing_else(usual):
+    """A small turn of the fuzz; the long one is marked slow."""
+    fuzz(usual, 300, seed=1)
+
+
+@pytest.mark.slow
+def test_thousands_of_mutated_files_are_read_or_refused_and_nothing_else(usual):
+    fuzz(usual, 6000, seed=2)
+
+
+def fuzz(given: Sandbox, files: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    seeds = fuzz_seeds()
+    for number in range(files):
+        content = make.mutated(seeds[number % len(seeds)], rng)
+        begin = time.perf_counter()
+        try:
+            given.read_film(content)
+        except ImageError as refusal:
+            assert str(refusal).endswith(".")
+            assert "CANARY" not in str(refusal)
+        assert time.perf_counter() - begin < 5
+
+
+def fuzz_seeds() -> list[bytes]:
+    small = make.film(12, 40)
+    tags = {**make.bits_of(12), "PatientName": "CANARY", "WindowCenter": 1500, "WindowWidth": 1800}
+    eight = make.film(8, 40)
+    return [
+        make.with_orientation(make.LEANING, 6),
+        make.interlaced_png(make.LEANING),
+        make.png(small),
+        make.jpeg(make.LEANING),
+        make.tiff(small),
+        make.encoded(make.LEANING, "TIFF", compression="tiff_lzw"),
+        make.encoded(make.LEANING, "TIFF", compression="tiff_adobe_deflate"),
+        make.dicom(small, **tags),
+        make.dicom(small, make.IMPLICIT, **tags),
+        make.dicom(small, make.BIG_ENDIAN, **tags),
+        make.dicom(small, make.DEFLATED, **tags),
+        make.dicom(small, make.RLE, frames=[make.rle(small)], **tags),
+        make.dicom(eight, make.JPEG_BASELINE, frames=[make.jpeg(eight)], PatientName="CANARY"),
+        make.dicom(small, "1.2.840.10008.1.2.4.70", frames=[make.lossless_jpeg(small, 12)], **tags),
+        make.dicom(small, "1.2.840.10008.1.2.4.90", frames=[make.encoded(small, "JPEG2000")], **tags),
+    ]
