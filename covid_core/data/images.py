@@ -51,9 +51,10 @@ class Film:
 
     ``pixels``: uint8 of shape (height, width), black is 0: all that a model sees. ``mode`` is the kind of pixel in the
     file ("L", "RGB" ...), ``notes`` says in words what was changed on the way to grey. ``warnings`` are reasons to
-    doubt any answer (a lateral view, a hand, a name burned in), each one sentence. ``deep`` holds the greys before they
-    were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the (centre,
-    width) of it that became ``pixels``.
+    doubt any answer (a lateral view, a hand, a name burned in), each one sentence; ``not_chest`` are those of them that
+    say it is no frontal chest film (a lateral view, a hand, a CT): no run answers for it. ``deep`` holds the greys
+    before they were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the
+    (centre, width) of it that became ``pixels``.
     """
 
     pixels: np.ndarray
@@ -62,6 +63,7 @@ class Film:
     warnings: tuple[str, ...] = ()
     deep: np.ndarray | None = None
     window: tuple[float, float] | None = None
+    not_chest: tuple[str, ...] = ()
 
 
 def read_film(source: Path | bytes) -> Film:
