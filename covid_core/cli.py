@@ -342,6 +342,15 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     }
 
 
+def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Make what a run needs to judge new films by, where an earlier version trained it; no training."""
+    run = store.open_run(workspace, options.run)
+    job = jobs.submit_reference(workspace, run)
+    status = jobs.wait(job) if options.wait else job.status()
+    text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
+    return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
+
+
 # Storage
 
 
@@ -619,4 +628,5 @@ def _add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("runs", do_runs)
     for name, work in (("show", do_show), ("stop", do_stop), ("delete", do_delete)):
         verb(name, work, "run")
+    verb("reference", do_reference, "run").add_argument("--wait", action="store_true", help="until it ends")
     verb("resume", do_resume, "run").add_argument("--wait", action="store_true")

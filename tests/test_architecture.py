@@ -17,6 +17,7 @@ RUN_FILES = {
     "result.json",
     "model.keras",
     "head.npz",
+    "reference.npz",
     "split.parquet",
     "spec.json",
     "launch.json",

@@ -59,6 +59,8 @@ def send_answer(handle: BinaryIO, film: Film | None, error: str = "", failed_at:
             "window": film.window,
             "windows": film.windows,
             "chosen": film.chosen,
+            "not_chest": film.not_chest,
+            "spacing": film.spacing,
         }
     told = json.dumps(about).encode()
     send(handle, ANSWER.pack(len(told)) + told)
@@ -94,10 +96,16 @@ def _film(about: dict, pixels: np.ndarray, deep: np.ndarray | None) -> Film:
         tuple(map(str, about["notes"])),
         tuple(map(str, about["warnings"])),
         deep,
-        None if about["window"] is None else (float(about["window"][0]), float(about["window"][1])),
+        _pair(about["window"]),
         tuple(WindowChoice(str(name), float(centre), float(width)) for name, centre, width in about["windows"]),
         int(about["chosen"]),
+        tuple(map(str, about["not_chest"])),
+        _pair(about["spacing"]),
     )
+
+
+def _pair(told: list | None) -> tuple[float, float] | None:
+    return None if told is None else (float(told[0]), float(told[1]))
 
 
 def send(handle: BinaryIO, content: bytes | memoryview) -> None:

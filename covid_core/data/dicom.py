@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom import Dataset, dcmread
@@ -103,6 +103,7 @@ UNPACKED_MOST = 2 * MOST_PIXELS + LEVELS  # bytes of a deflated file
 MOST_BITS = 16
 LARGEST_VALUE = 2.0**31  # after rescaling; no X-ray film comes near it, a damaged number does
 SLOPES = (1e-6, 1e6)  # of rescaling, apart from the sign
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # of the film, or else at the detector
 SQUARE_WITHIN = 0.01  # of pixels: larger differences between height and width change the proportions of a chest
 LINEAR, LINEAR_EXACT, SIGMOID = "LINEAR", "LINEAR_EXACT", "SIGMOID"
 
@@ -236,11 +237,14 @@ def read(content: bytes, window: int = 0) -> Film:
         photometric = _checked(header)
         pixels = _decoded(header)
         notes: list[str] = []
-        doubts = tuple(_doubts(header))
+        unfit = tuple(_unfit(header))
+        doubts = unfit + tuple(_doubts(header))
         if photometric not in GREYS:
             grey = _colours(header, photometric, pixels, notes)
-            return Film(with_content(grey), photometric, tuple(notes), doubts)
-        return _grey_film(header, photometric, pixels, window, notes, doubts)
+            film = Film(with_content(grey), photometric, tuple(notes), doubts)
+        else:
+            film = _grey_film(header, photometric, pixels, window, notes, doubts)
+        return replace(film, not_chest=unfit, spacing=_spacing(header))
 
 
 def load_decoders() -> None:
@@ -589,11 +593,15 @@ def _through_palette(header: Dataset, places: np.ndarray) -> np.ndarray:
 # Reasons to doubt ----------------------------------------------------------------------------------------------------
 
 
-def _doubts(header: Dataset) -> Iterator[str]:
-    """What in the tags speaks against a frontal chest film, a sentence each. A tag that is missing says nothing."""
+def _unfit(header: Dataset) -> Iterator[str]:
+    """What in the tags says that it is no frontal chest film, a sentence each. A tag that is missing says nothing."""
     yield from _doubts_of_modality(_word(header, "Modality"))
     yield from _doubts_of_part(_word(header, "BodyPartExamined"))
     yield from _doubts_of_view(header)
+
+
+def _doubts(header: Dataset) -> Iterator[str]:
+    """What else in the tags is to be known before an answer is believed, a sentence each."""
     if _word(header, "BurnedInAnnotation") not in ("", "NO"):
         yield "The file says that text is burned into the picture; it may name the patient."
     ratio = _height_by_width(header)
@@ -639,10 +647,21 @@ def _has_lateral_code(header: Dataset) -> bool:
 
 def _height_by_width(header: Dataset) -> float:
     """How high a pixel is by its width; 1 where nothing usable says so."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        with _told(DAMAGED):
-            value = header.get(keyword)
-            sides = [float(side) for side in value] if isinstance(value, MultiValue) and len(value) == 2 else []
-        if len(sides) == 2 and all(math.isfinite(side) and side > 0 for side in sides):
+    for keyword in (*SPACINGS, "PixelAspectRatio"):
+        sides = _sides(header, keyword)
+        if sides is not None:
             return sides[0] / sides[1]
     return 1.0
+
+
+def _spacing(header: Dataset) -> tuple[float, float] | None:
+    """Height and width of a pixel in millimetres; None where nothing usable says so."""
+    return next(filter(None, (_sides(header, keyword) for keyword in SPACINGS)), None)
+
+
+def _sides(header: Dataset, keyword: str) -> tuple[float, float] | None:
+    """Two positive numbers; None where there are none."""
+    with _told(DAMAGED):
+        value = header.get(keyword)
+        sides = tuple(float(side) for side in value) if isinstance(value, MultiValue) and len(value) == 2 else ()
+    return sides if sides and all(math.isfinite(side) and side > 0 for side in sides) else None

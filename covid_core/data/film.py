@@ -36,7 +36,9 @@ class Film:
 
     ``pixels``: uint8 of shape (height, width), black is 0: all that a model sees. ``mode`` is the kind of pixel in the
     file ("L", "RGB", "MONOCHROME2" ...), ``notes`` says in words what was changed on the way to grey. ``warnings`` are
-    reasons to doubt any answer (a lateral view, a hand, a name burned in), each one sentence. ``deep`` holds the greys
+    reasons to doubt any answer (a lateral view, a hand, a name burned in), each one sentence; ``not_chest`` are those
+    of them that say it is no frontal chest film: no run answers for it. ``spacing`` is a pixel's height and width in
+    millimetres, where the file tells it. ``deep`` holds the greys
     before they were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the
     (centre, width) of it that became ``pixels``, as ``shown`` does it.
 
@@ -54,6 +56,8 @@ class Film:
     window: tuple[float, float] | None = None
     windows: tuple[WindowChoice, ...] = ()
     chosen: int = 0
+    not_chest: tuple[str, ...] = ()
+    spacing: tuple[float, float] | None = None
 
 
 def with_depth(

@@ -4,9 +4,15 @@ The checks come in the order in which they are made; the first that fails is why
 not be made is told as such, never as passed.
 """
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from covid_core.inference.predictor import Prediction
+from covid_core.data.images import Film
+from covid_core.errors import ImageError
+
+if TYPE_CHECKING:
+    from covid_core.inference.predictor import Prediction
 
 READABLE = "readable"
 CHEST_FILM = "frontal chest film"
@@ -30,7 +36,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training film that looks like the film to the network. ``distance`` is 0 for the same picture."""
+    """A training film that looks like the film to the network. ``distance`` is 0 for the same picture, and 1 is usual
+    for a film of the same kind (see ``inference.neighbours``)."""
 
     image_id: str
     label: str
@@ -41,7 +48,7 @@ class Neighbour:
 class Look:
     """A prediction with the checks that were made before it and the training films that look most like it."""
 
-    prediction: Prediction
+    prediction: "Prediction"
     checks: tuple[Check, ...]
     neighbours: tuple[Neighbour, ...] = ()
 
@@ -49,3 +56,21 @@ class Look:
     def refused_by(self) -> Check | None:
         """The first check that failed: why the run does not answer."""
         return next((check for check in self.checks if check.passed is False), None)
+
+
+def readable(error: ImageError | None = None) -> Check:
+    """The first check, made by whoever reads the file: faithfully, or not, with the reason."""
+    text = str(error) if error else "The file was read faithfully."
+    return Check(READABLE, error is None, math.nan, math.nan, text)
+
+
+def unasked(name: str, reason: str) -> Check:
+    """A check that could not be made. ``reason`` completes the sentence and has no full stop."""
+    return Check(name, None, math.nan, math.nan, f"This could not be checked: {reason}.")
+
+
+def told_by_file(film: Film) -> Check | None:
+    """The failed check of a film whose own file says that it is no frontal chest film; None where it says nothing."""
+    if not film.not_chest:
+        return None
+    return Check(CHEST_FILM, False, math.nan, math.nan, " ".join(film.not_chest))

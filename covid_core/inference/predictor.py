@@ -10,14 +10,18 @@ from covid_core import files
 from covid_core.data.images import Film, to_square
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
-from covid_core.inference.head import Head, softmax
+from covid_core.inference import look
+from covid_core.inference.head import MEAN, Head, pooled, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk, batch_for
+from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Look
+from covid_core.inference.reference import Reference
 from covid_core.runs import calibrated
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
+NO_REFERENCE = "the run keeps no reference of its training films; it can be made from the data set at any time"
 
 
 @dataclass(frozen=True)
@@ -73,26 +77,33 @@ class Predictor:
         head: Head,
         both_sides: bool = False,
         calibration: Calibration = UNCALIBRATED,
+        reference: Reference | None = None,
     ):
         self.classes = classes
         self.size = size
         self.calibration = calibration
+        self.reference = reference
         self.maps = trunk.maps
         self._head = head
         self._both_sides = both_sides
 
     @classmethod
-    def open(cls, workspace: Workspace, run: Run) -> "Predictor":
-        """Load a finished run. Raises RunDamaged when a file is missing or not the one that the run recorded."""
+    def open(cls, workspace: Workspace, run: Run, with_reference: bool = True) -> "Predictor":
+        """Load a finished run, by default with its reference where it has one; only ``look`` needs it.
+
+        Raises RunDamaged when a file is missing or not the one that the run recorded.
+        """
         if not run.result:
             raise RunDamaged(f"{run.name} has no result yet.")
         trunk = trunk_path_of(workspace, run)
         tail = run.trunk_path if "tail_sha256" in run.result else None
-        for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail")):
+        kept = run.reference_path if with_reference and run.has_reference else None
+        for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail"), (kept, "reference")):
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
         outputs, calibration = run.result.get("trunk_outputs"), calibrated.of(run)
-        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration)
+        reference = Reference.load(kept) if kept else None
+        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration, reference)
 
     @classmethod
     def of_parts(
@@ -103,10 +114,11 @@ class Predictor:
         head: Head,
         outputs: Sequence[int] | None,
         calibration: Calibration = UNCALIBRATED,
+        reference: Reference | None = None,
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
         network = LiteTrunk(trunk, tail, outputs)
-        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip, calibration)
+        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip, calibration, reference)
 
     def predict(self, films: list[Film]) -> list[Prediction]:
         """Scores of each film, and probabilities where the run is calibrated."""
@@ -115,6 +127,27 @@ class Predictor:
         return [
             Prediction(self.classes, scores, raw, self._done(film), self.calibration)
             for film, scores, raw in zip(films, softmax(logits), logits, strict=True)
+        ]
+
+    def look(self, films: list[Film]) -> list[Look]:
+        """What ``predict`` says of each film, the checks of its content in their order, and the training films nearest
+        to it, from the same single pass. Whether a film was readable is the caller's to add (``look.readable``)."""
+        squares = np.stack([to_square(film.pixels, self.size) for film in films])
+        logits, features = self._logits_and_features(squares)
+        if self.reference is None:
+            checks = [(look.unasked(CHEST_FILM, NO_REFERENCE), look.unasked(LIKE_TRAINING, NO_REFERENCE))] * len(films)
+            nearest = [()] * len(films)
+        else:
+            checks, nearest = self.reference.checks(squares, features), self.reference.neighbours(features)
+        return [
+            Look(
+                Prediction(self.classes, scores, raw, self._done(film), self.calibration),
+                (look.told_by_file(film) or chest, like),
+                near,
+            )
+            for film, scores, raw, (chest, like), near in zip(
+                films, softmax(logits), logits, checks, nearest, strict=True
+            )
         ]
 
     def explained(self, film: Film, label: str | None, shape: tuple[int, int]) -> tuple[Prediction, np.ndarray]:
@@ -139,6 +172,18 @@ class Predictor:
         batch = batch_for(self.size)
         batches = [squares[start : start + batch] for start in range(0, len(squares), batch)]
         return np.concatenate([self._mean_logits([self.maps(side) for side in self._sides(b)]) for b in batches])
+
+    def features(self, squares: np.ndarray) -> np.ndarray:
+        """Means (n, d) of the maps of uint8 films (n, size, size), by which the reference knows films."""
+        return self._logits_and_features(squares)[1]
+
+    def _logits_and_features(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As ``logits``, and the means of the films' own maps, not of their mirror images'."""
+        batch, found = batch_for(self.size), []
+        for start in range(0, len(squares), batch):
+            maps = [self.maps(side) for side in self._sides(squares[start : start + batch])]
+            found.append((self._mean_logits(maps), pooled(maps[0], MEAN)))
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
 
     def _sides(self, squares: np.ndarray) -> list[np.ndarray]:
         return [squares, squares[:, :, ::-1]] if self._both_sides else [squares]

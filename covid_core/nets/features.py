@@ -10,6 +10,7 @@ from covid_core import cache
 from covid_core.backbones import backbone_named
 from covid_core.data import augment
 from covid_core.data.dataset import KEY_LENGTH
+from covid_core.inference.head import MEAN
 from covid_core.nets import trunk
 from covid_core.nets.plan import Plan
 from covid_core.nets.trunk import Engine, FrozenTrunk, Wanted
@@ -27,15 +28,16 @@ SHARE_BY_THE_WAY = 0.1  # of the cache's limit: more is not kept for a fine-tuni
 class Features:
     """float32 features by the position of a film among the run's films; tables hold all films of the data set.
 
-    ``columns`` are those of the tables that the run's pooling takes. ``views`` are augmented copies of the training
-    films, one table each, with the run's own pooling alone. With ``choose_side`` a view takes the plain or the mirrored
-    table, film by film, as augmentation by mirroring alone would.
+    ``columns`` are those of the tables that the run's pooling takes, ``mean_columns`` the means alone. ``views`` are
+    augmented copies of the training films, one table each, with the run's own pooling alone. With ``choose_side`` a
+    view takes the plain or the mirrored table, film by film, as augmentation by mirroring alone would.
     """
 
     rows: np.ndarray
     engine: str
     table: np.memmap
     columns: slice | np.ndarray = field(default_factory=lambda: slice(None))
+    mean_columns: slice | np.ndarray = field(default_factory=lambda: slice(None))
     mirror: np.memmap | None = None
     views: list[np.memmap] = field(default_factory=list)
     choose_side: Callable[[np.ndarray, int], np.ndarray] | None = None
@@ -46,6 +48,10 @@ class Features:
     def plain(self, positions: np.ndarray) -> np.ndarray:
         """Features (n, d) of films as they are."""
         return self._taken(self.table, positions)
+
+    def means(self, positions: np.ndarray) -> np.ndarray:
+        """Means (n, d) of the maps of films as they are, whatever the run's pooling."""
+        return np.asarray(self.table[self.rows[positions]])[:, self.mean_columns]
 
     def mirrored(self, positions: np.ndarray) -> np.ndarray:
         """Features (n, d) of their mirror images."""
@@ -113,6 +119,7 @@ def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
         engine=passes.label,
         table=table,
         columns=frozen.columns(spec.head.pooling),
+        mean_columns=frozen.columns(MEAN),
         mirror=mirror,
         views=_views(plan, passes),
         choose_side=sides,

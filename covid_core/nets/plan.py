@@ -116,7 +116,8 @@ class Trained:
     """What a way of training hands over.
 
     ``frozen`` is the exported part that was not trained, ``tail`` the trained Keras part behind it (or the whole
-    trunk where nothing is frozen). ``logits`` are those of all rows of the run, as the app will compute them.
+    trunk where nothing is frozen). ``logits`` are those of all rows of the run, as the app will compute them, and
+    ``features`` gives the means (n, d) of the maps that the head pools, for positions among the rows.
     """
 
     head: Head
@@ -124,5 +125,6 @@ class Trained:
     tail: "keras.Model | None"
     model: "keras.Model | None"
     logits: np.ndarray
+    features: Callable[[np.ndarray], np.ndarray]
     engine: str
     facts: dict[str, Any] = field(default_factory=dict)

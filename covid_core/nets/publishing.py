@@ -15,10 +15,11 @@ from covid_core.data.split import SELECTION
 from covid_core.errors import RunError
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
+from covid_core.inference.reference import Reference
 from covid_core.nets import template
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.nets.template import Template
-from covid_core.runs import calibrated
+from covid_core.runs import calibrated, references
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 
@@ -42,6 +43,8 @@ def publish(plan: Plan, trained: Trained) -> None:
     predictions = _prediction_table(plan.films.split, run.classes, trained.logits)
     run.write_predictions(predictions)
     choosing = calibrated.serving(predictions, plan.films.split, SELECTION)
+    plan.report_end(0.5, "Keeping what new films are judged by")
+    clock.timed("reference", lambda: _reference(plan, trained).save(run.reference_path))
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
     run.write_result(
@@ -60,6 +63,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             **{f"{name}_sha256": files.sha256_of(path) for name, path in parts.items() if path},
             "head_sha256": files.sha256_of(run.head_path),
             "model_sha256": files.sha256_of(run.model_path),
+            "reference_sha256": files.sha256_of(run.reference_path),
             "parity": parity,
             **sizes,
             "model_bytes": run.model_path.stat().st_size,
@@ -124,6 +128,12 @@ def _exported_parts(run: Run, trained: Trained) -> dict[str, Path | None]:
     if trained.frozen is None:
         return {"trunk": run.trunk_path, "tail": None}
     return {"trunk": trained.frozen.path, "tail": run.trunk_path if trained.tail is not None else None}
+
+
+def _reference(plan: Plan, trained: Trained) -> Reference:
+    """What new films are judged by, from the run's own films."""
+    films = plan.films
+    return references.fitted(films.split, lambda at: films.pixels[films.rows[at]], trained.features)
 
 
 def _outputs_used(trained: Trained) -> list[int] | None:

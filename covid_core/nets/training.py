@@ -25,7 +25,7 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, Stopped
 from covid_core.formatting import plural
-from covid_core.inference.head import Head
+from covid_core.inference.head import MEAN, Head, pooled
 from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
@@ -125,7 +125,7 @@ def _train_frozen(plan: Plan) -> Trained:
     known = features.of_run(plan, frozen)
     head = plan.clock.timed("fit", lambda: _fit_head(plan, known))
     logits = _mean_logits(head, known)
-    return Trained(head, frozen, None, None, logits, known.engine)
+    return Trained(head, frozen, None, None, logits, known.means, known.engine)
 
 
 def _mean_logits(head: Head, known: features.Features) -> np.ndarray:
@@ -212,8 +212,8 @@ def _train_tail(plan: Plan) -> Trained:
     facts = {"fine_tuning": {**cut, "boundary": frozen.layers[frozen.taps]}}
     trained = model.head_arrays(keras_head, head.pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, tail))
-    logits = plan.clock.timed("predict", lambda: _exported_logits(plan, trained, known.boundary, TAIL_BATCH))
-    return Trained(trained, frozen, tail, whole, logits, known.engine, facts)
+    logits, means = plan.clock.timed("predict", lambda: _exported_answers(plan, trained, known.boundary, TAIL_BATCH))
+    return Trained(trained, frozen, tail, whole, logits, means.__getitem__, known.engine, facts)
 
 
 def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Features) -> "NetworkStage":
@@ -255,14 +255,16 @@ def _train_all(plan: Plan) -> Trained:
     arrays = model.head_arrays(head, pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, network))
     films, batch = plan.films, batch_for(spec.image_size)
-    logits = plan.clock.timed(
-        "predict", lambda: _exported_logits(plan, arrays, lambda at: films.pixels[films.rows[at]][..., None], batch)
+    logits, means = plan.clock.timed(
+        "predict", lambda: _exported_answers(plan, arrays, lambda at: films.pixels[films.rows[at]][..., None], batch)
     )
-    return Trained(arrays, None, network, classifier, logits, "TensorFlow")
+    return Trained(arrays, None, network, classifier, logits, means.__getitem__, "TensorFlow")
 
 
-def _exported_logits(plan: Plan, head: Head, inputs: Callable[[np.ndarray], np.ndarray], batch: int) -> np.ndarray:
-    """Logits of all rows by the run's own exported network, as the app will compute them.
+def _exported_answers(
+    plan: Plan, head: Head, inputs: Callable[[np.ndarray], np.ndarray], batch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of all rows by the run's own exported network, as the app will compute them, and the means of its maps.
 
     Args:
         plan: of the run.
@@ -272,16 +274,17 @@ def _exported_logits(plan: Plan, head: Head, inputs: Callable[[np.ndarray], np.n
     """
     total, run = len(plan.films.rows), one_per_thread(plan.run.trunk_path)
     batches = [np.arange(start, min(start + batch, total)) for start in range(0, total, batch)]
-    parts: list[np.ndarray] = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def answer(positions: np.ndarray) -> np.ndarray:
-        return head.logits(head.features(run(inputs(positions))))
+    def answer(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        maps = run(inputs(positions))
+        return head.logits(head.features(maps)), pooled(maps, MEAN)
 
     with ThreadPoolExecutor(cores()) as pool:
         for part in ordered_map(pool, answer, batches):
             parts.append(part)
             plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(total, 'film')}")
-    return np.concatenate(parts)
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _untrained(spec: TrainingSpec) -> "tuple[keras.Model, keras.Model]":

@@ -28,6 +28,7 @@ Item = TypeVar("Item")
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
 TRAINING_SLOTS = 1  # a training uses every core that it gets
 DATA_SLOTS = 2  # imports wait for the disk more than for the processor
+REFERENCE = "reference"  # kind of the job that makes a finished run's reference
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
 
@@ -112,6 +113,14 @@ def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> J
     job = store.create_job(workspace, kind, request)
     launch(job)
     return job
+
+
+def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
+    """Start making the reference of a run that has none, or making it again. Raises JobRefused, NotFound, DataError."""
+    if not run.result or run.status().state not in store.USABLE:
+        raise JobRefused(f"{run.name} is not finished; its reference is made when it is.")
+    open_dataset(workspace, run.record["dataset"]["id"])
+    return submit_job(workspace, REFERENCE, {"run": run.id})
 
 
 def launch(*folders: JobFolder) -> None:

@@ -13,7 +13,9 @@ stop.request   jobs    a polite stop
 =============  ======  =====================================================================
 
 A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, ``model.keras``, ``head.npz``,
-``trunk.tflite`` where the trunk itself was trained, ``checkpoint.npz`` and, last of all, ``result.json`` (worker).
+``trunk.tflite`` where the trunk itself was trained, ``reference.npz``, ``checkpoint.npz`` and, last of all,
+``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
+result.
 Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests) and ``openings.csv`` (every look at test films).
 """
 
@@ -50,6 +52,7 @@ USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compare
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
 UNREADABLE = "a line that cannot be read"
 REPEATS = "repeats"  # the preset of a study that repeats one training
+OUTCOME = ("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz")
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
 HISTORY_COLUMNS = (
     "stage",
@@ -300,6 +303,16 @@ class Run(JobFolder):
         return self.path / "trunk.tflite"
 
     @property
+    def reference_path(self) -> Path:
+        """What is kept of the training films to judge a new film by, where ``has_reference``."""
+        return self.path / "reference.npz"
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether its result tells of a reference; runs of earlier versions have none until one is made."""
+        return "reference_sha256" in self.result
+
+    @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.npz"
 
@@ -389,7 +402,7 @@ class Run(JobFolder):
 
     def take_over(self, other: "Run") -> None:
         """Copy the outcome of a run of equal settings on equal films; the result is left to be written last."""
-        for name in ("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet"):
+        for name in OUTCOME:
             if (other.path / name).exists():
                 with files.published(self.path / name) as temporary:
                     shutil.copyfile(other.path / name, temporary)

@@ -183,6 +183,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
     request = job.request()
     if request["kind"] == "evaluate":
         job.write_result(_evaluate(workspace, request, reporter))
+    elif request["kind"] == jobs.REFERENCE:
+        job.write_result({"run": _reference(workspace, request, reporter)})
     else:
         job.write_result({"dataset": _import(workspace, request, reporter)})
     return True
@@ -196,6 +198,14 @@ def _evaluate(workspace: Workspace, request: Mapping[str, Any], reporter: Report
     run, films = store.open_run(workspace, request["run"]), open_dataset(workspace, request["dataset"])
     done = outside.evaluate(workspace, run, films, request["classes"], reporter)
     return {"run": run.id, "evaluation": done.id}
+
+
+def _reference(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
+    """Give a finished run the reference that it lacks. Returns its id."""
+    from covid_core.runs import references
+
+    references.make(workspace, store.open_run(workspace, request["run"]), reporter)
+    return request["run"]
 
 
 def _import(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:

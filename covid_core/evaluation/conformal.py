@@ -1,0 +1,239 @@
+"""Sets of classes that hold the right one as often as one asks for: split conformal prediction.
+
+Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005), chapters 2 and 4; Angelopoulos and Bates,
+"A Gentle Introduction to Conformal Prediction" (2021). How unlike a class c a film is, is told by its score for c:
+-log of the softmax of its logits, which orders films as 1 - score does and keeps apart scores that round to 1. Class c
+is in the set of a film where the film is no more unlike c than the ceil((n + 1) * coverage)-th smallest of the n
+calibration films of class c. With calibration films and film drawn alike, the set then holds the right class for a
+share ``coverage`` of films at least, and at most 1 / (n + 1) more where no two films tie.
+
+*Each class has a limit of its own* (class-conditional, or Mondrian; the least ambiguous sets of Sadinle, Lei and
+Wasserman, JASA 114 (2019), section 2.3). One limit for all would give smaller sets on average, paid for by the rare
+class: with 9 % viral pneumonia, 90 % of all films can be covered while every film of it is missed. And it holds when
+classes become rarer or commoner than they were in training, as they do in another hospital. The price: each class
+needs ``least`` films of its own. Where one has fewer, all classes share one limit, the promise holds on average over
+all films only, and ``PredictionSet.note`` says so. Where all films together are too few, no class is ruled out.
+
+*A set may be empty.* A run that is right on 97 % of films can cover no more than 90 % of them only by giving none of
+the classes now and then: the film is then more unlike every class than 90 % of that class's own films. That is an
+answer of its own, "none of the classes at 90 %", never hidden behind the likeliest class, which would make every
+coverage below the accuracy a lie; ``PredictionSet.note`` says from which coverage on the likeliest class would be in.
+
+The logits are taken as they are, not divided by the temperature: that was fitted on the same films, and one number that
+knows them is one too many for the promise. The ground floor: this module sees arrays and prediction tables only.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from covid_core.errors import DataError, InvalidChoice
+from covid_core.evaluation import metrics
+from covid_core.evaluation.metrics import Measure
+from covid_core.formatting import count, plural, share
+
+USUAL_COVERAGE = 0.9
+LOWEST, HIGHEST = 0.7, 0.99  # below, most sets of a good run are empty; above, 100 films of each class are too few
+LOGIT_PREFIX = "logit_"
+ROUNDING = 1e-9  # (n + 1) * coverage may exceed a whole number by float rounding alone
+
+
+def rank(films: int, coverage: float) -> int:
+    """Which of ``films`` ascending values is the limit: ceil((films + 1) * coverage), counted from 1.
+
+    More than ``films`` where they are too few for the coverage.
+    """
+    return math.ceil((films + 1) * coverage - ROUNDING)
+
+
+def least(coverage: float) -> int:
+    """The fewest films that support a coverage: 9 for 90 %, 19 for 95 %, 99 for 99 %."""
+    return math.ceil(coverage / (1 - coverage) - ROUNDING)
+
+
+def quantile(values: np.ndarray, coverage: float) -> float:
+    """The limit that a further value, drawn like ``values``, keeps with a probability of at least ``coverage``.
+
+    Infinite where ``values`` are fewer than ``least(coverage)``.
+    """
+    place = rank(len(values), coverage)
+    return math.inf if place > len(values) else float(np.sort(values)[max(place, 1) - 1])
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """Classes that a film may be, the likeliest first; all others are ruled out at this ``coverage``.
+
+    ``everything`` are all classes of the run, ``films`` how many films set the limits. ``note`` is a sentence or more
+    where there is something to beware of: an empty set, or a promise that does not hold within each class.
+    """
+
+    classes: tuple[str, ...]
+    everything: tuple[str, ...]
+    coverage: float
+    films: int
+    note: str = ""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one class is left."""
+        return len(self.classes) == 1
+
+    @property
+    def in_words(self) -> str:
+        """``COVID or Viral Pneumonia, not Normal``."""
+        if not self.classes:
+            return f"none of the classes at {share(self.coverage, 0)}: unusual for {_either(self.everything)}"
+        if len(self.classes) == len(self.everything):
+            return f"{_either(self.classes)}: no class can be ruled out"
+        return f"{_either(self.classes)}, not {_either([c for c in self.everything if c not in self.classes])}"
+
+
+def _either(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+@dataclass(frozen=True)
+class Sets:
+    """How unlike their own class the calibration films are: ascending values for each of ``classes``, by position."""
+
+    classes: tuple[str, ...]
+    unlike: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, part: str = "validation") -> "Sets":
+        """From the films of one part of a prediction table, all of which have set nothing else.
+
+        Raises DataError where a logit is missing or not a number.
+        """
+        given = metrics.answers(table, part)
+        unlike = _unlike(_logits(table, part, given.classes))
+        own = unlike[np.arange(given.n), given.y_true]
+        return cls(given.classes, tuple(np.sort(own[given.y_true == k]) for k in range(len(given.classes))))
+
+    @property
+    def films(self) -> int:
+        """Calibration films of all classes."""
+        return sum(map(len, self.unlike))
+
+    def is_by_class(self, coverage: float) -> bool:
+        """Whether every class has films enough for a limit of its own."""
+        return min(map(len, self.unlike)) >= least(coverage)
+
+    def set_of(self, logits: np.ndarray, coverage: float = USUAL_COVERAGE) -> PredictionSet:
+        """The set of one film from its logits, of shape (classes,). Raises InvalidChoice."""
+        inside = self.inside(logits[None], coverage)[0]
+        order = np.argsort(-logits, kind="stable")
+        chosen = tuple(self.classes[k] for k in order if inside[k])
+        notes = [self._note_of_few(coverage), "" if chosen else self._note_of_none(logits, coverage)]
+        return PredictionSet(chosen, self.classes, coverage, self.films, " ".join(filter(None, notes)))
+
+    def inside(self, logits: np.ndarray, coverage: float) -> np.ndarray:
+        """Of shape (films, classes): whether each class is in each film's set. Raises InvalidChoice."""
+        limits = np.array([quantile(values, coverage) for values in self._compared(coverage)])
+        return _unlike(logits) <= limits
+
+    def p_values(self, logits: np.ndarray, coverage: float = USUAL_COVERAGE) -> np.ndarray:
+        """Of shape (films, classes): the share of the films that set a class's limit at this coverage, the film itself
+        counted with them, that are at least as unlike their own class as the film is unlike that class.
+
+        A class is in a set exactly where the coverage is above 1 less it. Raises InvalidChoice.
+        """
+        unlike = _unlike(logits)
+        columns = [
+            (len(values) - np.searchsorted(values, unlike[:, k], side="left") + 1) / (len(values) + 1)
+            for k, values in enumerate(self._compared(coverage))
+        ]
+        return np.stack(columns, axis=1)
+
+    def too_few(self, coverage: float) -> dict[str, int]:
+        """Classes with too few films for a limit of their own, and how many they have."""
+        found = zip(self.classes, map(len, self.unlike), strict=True)
+        return {label: films for label, films in found if films < least(coverage)}
+
+    def _compared(self, coverage: float) -> tuple[np.ndarray, ...]:
+        """For each class, the ascending values that set its limit: those of its own films, or of all."""
+        if not LOWEST <= coverage <= HIGHEST:
+            limits = f"{share(LOWEST, 0)} to {share(HIGHEST, 0)}"
+            raise InvalidChoice(f"The coverage must be {limits}, received: {coverage}.")
+        if self.is_by_class(coverage):
+            return self.unlike
+        return (np.sort(np.concatenate(self.unlike)),) * len(self.classes)
+
+    def _note_of_few(self, coverage: float) -> str:
+        """What the promise is, where it does not hold within each class."""
+        few, needed, wanted = self.too_few(coverage), plural(least(coverage), "film"), share(coverage, 0)
+        if not few:
+            return ""
+        if self.films < least(coverage):
+            have = count(self.films)
+            return f"At least {needed} are needed for {wanted}, and there are {have}: no class can be ruled out."
+        have = ", ".join(f"{label} has {count(films)}" for label, films in few.items())
+        return (
+            f"{wanted} holds over all films together, not within each class: at least {needed} of a class are needed "
+            f"for that, and {have}."
+        )
+
+    def _note_of_none(self, logits: np.ndarray, coverage: float) -> str:
+        """From which coverage on a set that is empty would have a class."""
+        p = self.p_values(logits[None], coverage)[0]
+        best = int(p.argmax())
+        label, whose = self.classes[best], "its own" if self.is_by_class(coverage) else "all"
+        return (
+            f"Of all classes {label} fits best, but less well than {share(1 - p[best])} of {whose} films fit theirs; "
+            "above that coverage it would be in the set."
+        )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What sets at a ``coverage`` came to on the films of a part.
+
+    ``covered`` is the share of films whose set holds their class, ``of_class`` the same within each class; ``single``
+    and ``empty`` the shares of films with one and with no class. ``mean_size`` is nan without films.
+    """
+
+    coverage: float
+    covered: Measure
+    of_class: Mapping[str, Measure]
+    mean_size: float
+    single: Measure
+    empty: Measure
+
+
+def evaluated(sets: Sets, table: pd.DataFrame, coverage: float = USUAL_COVERAGE, part: str = "test") -> Evaluated:
+    """The sets of all films of a part. Raises InvalidChoice, DataError."""
+    given = metrics.answers(table, part)
+    inside = sets.inside(_logits(table, part, given.classes), coverage)
+    hit, sizes = inside[np.arange(given.n), given.y_true], inside.sum(axis=1)
+    of_class = {
+        label: metrics.wilson(int(hit[given.y_true == k].sum()), int((given.y_true == k).sum()))
+        for k, label in enumerate(given.classes)
+    }
+    return Evaluated(
+        coverage,
+        metrics.wilson(int(hit.sum()), given.n),
+        of_class,
+        float(sizes.mean()) if given.n else math.nan,
+        metrics.wilson(int((sizes == 1).sum()), given.n),
+        metrics.wilson(int((sizes == 0).sum()), given.n),
+    )
+
+
+def _logits(table: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndarray:
+    columns = [LOGIT_PREFIX + label for label in classes]
+    if not set(columns) <= set(table.columns):
+        raise DataError("Prediction sets need the logits of every class, and the predictions have none.")
+    logits = table.loc[(table["part"] == part).to_numpy(), columns].to_numpy(dtype=float)
+    if not np.isfinite(logits).all():
+        raise DataError("Prediction sets need finite logits.")
+    return logits
+
+
+def _unlike(logits: np.ndarray) -> np.ndarray:
+    """-log softmax, of shape (films, classes)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
