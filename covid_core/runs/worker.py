@@ -15,7 +15,7 @@ from typing import Any
 
 from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
-from covid_core.runs import jobs, store, twins
+from covid_core.runs import jobs, segmenters, store, twins
 from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.workspace import Workspace
 
@@ -183,6 +183,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
     request = job.request()
     if request["kind"] == "evaluate":
         job.write_result(_evaluate(workspace, request, reporter))
+    elif request["kind"] == segmenters.KIND:
+        job.write_result({"segmenter": _segment(workspace, request, reporter)})
     else:
         job.write_result({"dataset": _import(workspace, request, reporter)})
     return True
@@ -196,6 +198,14 @@ def _evaluate(workspace: Workspace, request: Mapping[str, Any], reporter: Report
     run, films = store.open_run(workspace, request["run"]), open_dataset(workspace, request["dataset"])
     done = outside.evaluate(workspace, run, films, request["classes"], reporter)
     return {"run": run.id, "evaluation": done.id}
+
+
+def _segment(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
+    """Train a lung segmenter on a data set's masks. Returns its id."""
+    reporter(0.0, "Reading films")
+    from covid_core.nets import segmenting
+
+    return segmenting.train(workspace, request["dataset"], request["seed"], reporter)
 
 
 def _import(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
