@@ -26,12 +26,17 @@ GREYS = np.linspace(0, 1, 256)
 def changed(film: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One changed copy of a film, uint8 (size, size), and of its mask, bool (size, size)."""
     places = _places(len(film), rng)
-    empty = float(rng.choice((0, 0, 0, 255, rng.integers(256))))
+    empty = _empty(rng)
     film = ndimage.map_coordinates(film.astype(np.float32), places, order=1, mode="constant", cval=empty)
     mask = ndimage.map_coordinates(mask.astype(np.float32), places, order=1, mode="constant", cval=0.0) > 0.5
     film = _looking_otherwise(film / 255, rng)
     film, mask = _framed(film, mask, rng)
     return np.round(255 * np.clip(film, 0, 1)).astype(np.uint8), mask
+
+
+def _empty(rng: np.random.Generator) -> float:
+    """The grey of what lies outside of the film: mostly black."""
+    return float(rng.choice((0, 0, 0, 255, rng.integers(256))))
 
 
 def _places(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -52,8 +57,8 @@ def _looking_otherwise(film: np.ndarray, rng: np.random.Generator) -> np.ndarray
     """A film of greys in [0, 1] as another machine might have shown it."""
     size = len(film)
     film = np.interp(film, GREYS, _curve(rng))
-    if rng.random() < 0.5:
-        film = film + rng.uniform(0, 0.12) * _smooth(size, rng)
+    if rng.random() < 0.7:
+        film = film + rng.uniform(0, 0.2) * _smooth(size, rng)
     if rng.random() < 0.5:
         film = film + _spots(size, rng)
     if rng.random() < 0.4:
@@ -79,7 +84,7 @@ def _spots(size: int, rng: np.random.Generator) -> np.ndarray:
     spots = np.zeros((size, size))
     for _ in range(rng.integers(1, 5)):
         (row, column), (tall, wide) = rng.random(2), rng.uniform(0.04, 0.22, 2)
-        height = rng.uniform(-0.15, 0.35)
+        height = rng.uniform(-0.3, 0.35)
         spots += height * np.exp(-(((line - row) / tall) ** 2))[:, None] * np.exp(-(((line - column) / wide) ** 2))
     return spots
 

@@ -20,8 +20,8 @@ from covid_core.work import Progress
 
 CHANNELS = (16, 32, 48, 64)  # per level, from half of the film's resolution down
 BATCH = 16
-SEEN = 8000  # films in all epochs together: more of them need fewer epochs, so the time stays about the same
-FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 6, 24, 6
+SEEN = 12000  # films in all epochs together: more of them need fewer epochs, so the time stays about the same
+FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 8, 30, 6
 LEARNING_RATE = 3e-3  # at the start; falls to nothing along a cosine
 CALL = 32  # films per call where nothing is learned
 
