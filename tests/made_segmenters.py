@@ -35,6 +35,7 @@ def made_segmenter(
             "dice": {"value": 0.95, "low": 0.94, "high": 0.96, "n": 16},
             "iou": {"value": 0.9, "low": 0.89, "high": 0.92, "n": 16},
             "worst_dice": 0.9,
+            "same_for_all_dice": 0.8,
             "refused": {"value": 0.0, "low": 0.0, "high": 0.2, "n": 16},
             "seconds": 61.0,
             "milliseconds_per_film": 2.0,

@@ -24,7 +24,8 @@ POLL = 1.0  # seconds
 OWN = "segment_jobs"  # session: trainings to tell of when they end
 DICE_HELP = (
     "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
-    "films that the segmenter had not seen, with a 95 % interval."
+    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: {same} is what one and the same "
+    "outline for all of these films reaches."
 )
 
 
@@ -152,7 +153,8 @@ def _show_serving(one: Segmenter) -> None:
     with st.container(border=True, key="serving-segmenter"):
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=150):
-            st.metric("Dice, test films", number(one.dice.value, one.dice.low, one.dice.high), help=DICE_HELP)
+            help_text = DICE_HELP.format(same=number(one.record["same_for_all_dice"]))
+            st.metric("Dice, test films", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
             worst = "95 % of the test films agree at least as well with their masks."
             st.metric("Dice, worst 5 %", number(one.record["worst_dice"]), help=worst)
             refused = "Test films whose outline does not look like a pair of lungs, so that none is given."
@@ -163,8 +165,8 @@ def _show_serving(one: Segmenter) -> None:
         st.caption(
             f"Trained {moment(one.record['created'])} in {duration(one.record['seconds'])} on films of "
             f"{shell.plain(one.dataset['name'])} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record['milliseconds_per_film'])}. Compared at {one.record['size']} x "
-            f"{one.record['size']} pixels."
+            f"{milliseconds(one.record['milliseconds_per_film'])}. One and the same outline for all test films would "
+            f"have a Dice of {number(one.record['same_for_all_dice'])}."
         )
         _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
 

@@ -66,6 +66,7 @@ class _Record(BaseModel):
     dice: _MeasureRecord
     iou: _MeasureRecord
     worst_dice: FiniteFloat
+    same_for_all_dice: FiniteFloat
     refused: _MeasureRecord
     seconds: FiniteFloat
     milliseconds_per_film: FiniteFloat
