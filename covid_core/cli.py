@@ -20,8 +20,8 @@ from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunErro
 from covid_core.evaluation import comparison, repeats_tables, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
-from covid_core.formatting import count, duration, file_size, interval, plural, points, share
-from covid_core.runs import answers, calibrated, candidates, jobs, looks, outside, storage, store
+from covid_core.formatting import count, duration, file_size, interval, number, plural, points, share
+from covid_core.runs import answers, calibrated, candidates, jobs, looks, outside, segmenters, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -184,7 +184,11 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
 
 
 def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Ask a run to stop; it keeps its best weights."""
+    """Ask a run to stop, which keeps its best weights, or another job, which keeps nothing."""
+    if any(job.id == options.run for job in store.list_jobs(workspace)):
+        job = store.open_job(workspace, options.run)
+        jobs.stop(job)
+        return {"job": job.id, "state": jobs.wait(job).state}
     run = store.open_run(workspace, options.run)
     jobs.stop(run)
     return _run_answer(_waited(workspace, run))
@@ -289,8 +293,8 @@ def _outside_lines(answer: dict[str, Any]) -> list[str]:
     if answer["shared"]:
         films, conflicts = plural(answer["shared"], "film"), count(answer["conflicts"])
         lines.append(f"left out: {films} that the run's own data set has as well, {conflicts} with another class there")
-    for label, number in answer["unknown"].items():
-        lines.append(f"left out: {plural(number, 'film')} of {label}, which the run does not know")
+    for label, unknown in answer["unknown"].items():
+        lines.append(f"left out: {plural(unknown, 'film')} of {label}, which the run does not know")
     for name, drop in answer["drop"].items():
         inside, beyond = (
             part["overall"]["accuracy"] if name == "accuracy" else part["per_class"][name]["sensitivity"]
@@ -349,6 +353,49 @@ def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     status = jobs.wait(job) if options.wait else job.status()
     text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
     return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
+
+
+# Lungs
+
+
+def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Learn to outline lungs from a data set's masks."""
+    job = segmenters.submit(workspace, options.dataset, options.seed)
+    status = _followed(job, "segmenter") if options.wait else job.status()
+    answer = {"job": job.id, "dataset": options.dataset, "state": status.state, "reason": status.reason}
+    if status.state != store.COMPLETED:
+        return {**answer, "text": f"{job.id}  {status.state} {status.reason}".rstrip()}
+    made = segmenters.open_segmenter(workspace, job.result["segmenter"])
+    return {**answer, **_segmenter_answer(made), "text": f"{made.id}  {made.in_words}"}
+
+
+def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
+    found, broken = segmenters.list_segmenters(workspace)
+    learning = [job for job in segmenters.segment_jobs(workspace) if not job.status.is_final]
+    lines = [f"{one.id}  {_dice_text(one)}  {one.dataset['name']}" for one in found]
+    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
+    lines += [f"{job.folder.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
+    return {
+        "segmenters": [_segmenter_answer(one) for one in found],
+        "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
+        "jobs": [{"job": job.folder.id, "dataset": job.request["dataset"], **vars(job.status)} for job in learning],
+        "text": "\n".join(lines) or "No segmenter yet: try segment DATASET, on a data set with lung masks.",
+    }
+
+
+def do_delete_segmenter(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove a segmenter."""
+    segmenters.delete_segmenter(workspace, options.segmenter)
+    return {"segmenter": options.segmenter, "deleted": True}
+
+
+def _segmenter_answer(one: segmenters.Segmenter) -> dict[str, Any]:
+    return {"segmenter": one.id, **one.record}
+
+
+def _dice_text(one: segmenters.Segmenter) -> str:
+    return f"Dice {number(one.dice.value, one.dice.low, one.dice.high)} on {plural(one.dice.n, 'test film')}"
 
 
 # Storage
@@ -428,15 +475,21 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
 
 def _waited(workspace: Workspace, run: store.Run) -> store.Run:
     """Follow a run on stderr until it ends, then read it anew."""
+    _followed(run, run.name)
+    return store.open_run(workspace, run.id)
+
+
+def _followed(job: store.JobFolder, name: str) -> store.Status:
+    """Follow a job on stderr until it ends. Returns how."""
     shown = ""
-    while not (status := run.status()).is_final:
-        line = f"{run.name}: {status.state} {share(status.progress, 0)}, {status.message}"
+    while not (status := job.status()).is_final:
+        line = f"{name}: {status.state} {share(status.progress, 0)}, {status.message}"
         left = f", {duration(status.seconds_left)} left" if status.seconds_left else ""
         if line != shown:
             print(line + left, file=sys.stderr)
             shown = line
         time.sleep(REDRAW)
-    return store.open_run(workspace, run.id)
+    return status
 
 
 def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
@@ -566,6 +619,11 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_data_verbs(verb)
     _add_training_verbs(verb)
+    segment = verb("segment", do_segment, "dataset")
+    segment.add_argument("--seed", type=int, default=0)
+    segment.add_argument("--wait", action="store_true", help="follow until it ends")
+    verb("segmenters", do_segmenters)
+    verb("delete-segmenter", do_delete_segmenter, "segmenter")
     compare = verb("compare", do_compare)
     compare.add_argument("runs", nargs="*", metavar="RUN")
     compare.add_argument(

@@ -52,6 +52,11 @@ class Workspace:
         return self._folder("trunks")
 
     @property
+    def segmenters(self) -> Path:
+        """Trained networks that outline lungs."""
+        return self._folder("segmenters")
+
+    @property
     def pixels(self) -> Path:
         return self._folder("cache/pixels")
 

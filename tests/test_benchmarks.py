@@ -23,6 +23,7 @@ SCRIPTS = (
     "folds",
     "frozen",
     "importing",
+    "lungs",
     "outside",
     "pages",
     "prediction",

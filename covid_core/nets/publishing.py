@@ -71,7 +71,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "engine": trained.engine,
             "reused": {name: None if math.isnan(took) else round(took, 3) for name, took in plan.reused.items()},
             "device": plan.device,
-            "versions": _versions(),
+            "versions": versions(),
             **trained.facts,
         }
     )
@@ -216,7 +216,8 @@ def _milliseconds(predictor: Predictor, films: Films) -> float:
     return round(1000 * float(np.median(times)), 3)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what a trained network depends on."""
     installed = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy", "ai-edge-litert")}
     return {**installed, "python": platform.python_version()}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
-from covid_core.runs import jobs, store, twins
+from covid_core.runs import jobs, segmenters, store, twins
 from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.workspace import Workspace
 
@@ -185,6 +185,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
         job.write_result(_evaluate(workspace, request, reporter))
     elif request["kind"] == jobs.REFERENCE:
         job.write_result({"run": _reference(workspace, request, reporter)})
+    elif request["kind"] == segmenters.KIND:
+        job.write_result({"segmenter": _segment(workspace, request, reporter)})
     else:
         job.write_result({"dataset": _import(workspace, request, reporter)})
     return True
@@ -206,6 +208,14 @@ def _reference(workspace: Workspace, request: Mapping[str, Any], reporter: Repor
 
     references.make(workspace, store.open_run(workspace, request["run"]), reporter)
     return request["run"]
+
+
+def _segment(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
+    """Train a lung segmenter on a data set's masks. Returns its id."""
+    reporter(0.0, "Reading films")
+    from covid_core.nets import segmenting
+
+    return segmenting.train(workspace, request["dataset"], request["seed"], reporter)
 
 
 def _import(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:

@@ -1,0 +1,97 @@
+"""Lung masks: which data sets have them, and films with their masks as squares to learn from.
+
+A mask is a black and white picture of its film, white where the lungs are. It may have fewer pixels than the film, but
+the film's proportions, and is squashed to a square as the film is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from covid_core.data import dataset as data
+from covid_core.data.dataset import Dataset
+from covid_core.data.images import read_mask, resized_map, to_square
+from covid_core.errors import DataError, ImageError
+from covid_core.work import Progress, silent
+from covid_core.workspace import Workspace
+
+SAME_ASPECT = 0.02  # relative difference of a mask's proportions from its film's that rounding to pixels can explain
+
+
+@dataclass(frozen=True)
+class MaskedDataset:
+    """A data set that has lung masks: ``masks`` of its ``films`` have one."""
+
+    id: str
+    name: str
+    films: int
+    masks: int
+    synthetic: bool
+
+
+def datasets_with_masks(workspace: Workspace) -> list[MaskedDataset]:
+    """The readable data sets in which at least one film has a lung mask, newest first."""
+    found = []
+    for info in data.list_datasets(workspace):
+        if info.get("damaged"):
+            continue
+        try:
+            dataset = data.open_dataset(workspace, info["id"])
+        except DataError:
+            continue  # the Data set page tells of it; it has no masks that could be read
+        masks = int(has_mask(dataset).sum())
+        if masks:
+            found.append(MaskedDataset(dataset.id, dataset.name, len(dataset.films), masks, dataset.is_synthetic))
+    return found
+
+
+def has_mask(dataset: Dataset) -> np.ndarray:
+    """Of shape (films,): whether the film has a lung mask."""
+    return (dataset.films["mask_path"] != "").to_numpy()
+
+
+def mask_of(dataset: Dataset, image_id: str) -> np.ndarray | None:
+    """The data set's own mask of a film, bool (height, width) at the film's size; None where it has none.
+
+    Raises DataError when there is no such film, or its mask cannot be used.
+    """
+    row = dataset.row_of(image_id)
+    if not dataset.films["mask_path"].iat[row]:
+        return None
+    try:
+        mask = _mask_in(dataset, row)
+    except ImageError as error:
+        raise DataError(f"The lung mask of {image_id} cannot be used. {error}") from error
+    height, width = int(dataset.films["height"].iat[row]), int(dataset.films["width"].iat[row])
+    return mask if mask.shape == (height, width) else resized_map(mask, width, height) > 0.5
+
+
+def squares(
+    dataset: Dataset, rows: Iterable[int], size: int, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of some films as bool (n, size, size), and whether each could be used, bool (n,); one that could not is
+    empty."""
+    rows = list(rows)
+    masks, usable = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
+    for place, row in enumerate(rows):
+        try:
+            white = _mask_in(dataset, int(row)).astype(np.uint8) * 255
+        except ImageError:
+            continue  # counted by whoever asked
+        masks[place], usable[place] = to_square(white, size) > 127, True
+        if place % 50 == 0:
+            progress(place / len(rows), f"Reading lung masks: {place:,} of {len(rows):,}")
+    return masks, usable
+
+
+def _mask_in(dataset: Dataset, row: int) -> np.ndarray:
+    """The mask as its file has it. Raises ImageError."""
+    film = dataset.films.iloc[row]
+    mask = read_mask(dataset.root / film["mask_path"])
+    height, width = mask.shape
+    if abs(width * film["height"] / (height * film["width"]) - 1) > SAME_ASPECT:
+        raise ImageError(
+            f"It has {width} x {height} pixels and the film {film['width']} x {film['height']}: other proportions."
+        )
+    return mask

@@ -1,0 +1,46 @@
+"""How well outlines agree with masks: Dice and intersection over union of each film, and their means with intervals."""
+
+import math
+
+import numpy as np
+
+from covid_core.evaluation import resampling
+from covid_core.evaluation.metrics import NO_FILMS, Measure
+
+
+def dice(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """2 |A ∩ B| / (|A| + |B|) of each film: float (n,); 1 where both are empty.
+
+    Source: Dice, "Measures of the amount of ecologic association between species", Ecology 26 (1945) 297-302.
+
+    Args:
+        found: bool (n, height, width).
+        masks: the same, to compare with.
+    """
+    common, both = _sizes(found, masks)
+    return np.divide(2 * common, both, out=np.ones(len(found)), where=both > 0)
+
+
+def iou(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """|A ∩ B| / |A ∪ B| of each film, the Jaccard index: float (n,); 1 where both are empty."""
+    common, both = _sizes(found, masks)
+    return np.divide(common, both - common, out=np.ones(len(found)), where=both > 0)
+
+
+def _sizes(found: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    common = np.count_nonzero(found & masks, axis=(1, 2))
+    return common, np.count_nonzero(found, axis=(1, 2)) + np.count_nonzero(masks, axis=(1, 2))
+
+
+def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Measure:
+    """The mean over films, with its 95 % bootstrap interval; films of one group are drawn together.
+
+    Undefined where there are no films.
+    """
+    if not len(values):
+        return Measure(math.nan, note=NO_FILMS)
+    drawn = resampling.replicates(
+        lambda times: {"mean": values @ times / times.sum(axis=0)}, np.zeros(len(values), int), groups
+    )
+    low, high = resampling.interval(drawn["mean"])
+    return Measure(float(values.mean()), float(low), float(high), len(values))

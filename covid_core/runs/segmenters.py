@@ -1,0 +1,242 @@
+"""Trained lung segmenters: their files, which one serves for a film, and the job that makes one.
+
+``segmenters/ID/`` is published whole, by the job that trained it, and never changed:
+
+===============  =========================================================================================
+lungs.tflite     the network: films, uint8 (n, size, size, 1), to a score per pixel, float32 (n, size, size)
+segmenter.json   on which films it was trained and tested, how well it agreed with their masks, what an outline must
+                 look like to be given, the network's hash, versions
+===============  =========================================================================================
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, Field, FiniteFloat
+
+from covid_core import files
+from covid_core.data import masks
+from covid_core.data.dataset import open_dataset
+from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged
+from covid_core.evaluation.metrics import Measure
+from covid_core.formatting import number, plural
+from covid_core.runs import jobs, store
+from covid_core.runs.store import JobFolder, Status
+from covid_core.work import cores
+from covid_core.workspace import Workspace, folder_of, list_folders, new_id
+
+KIND = "segment"  # of its job
+SCHEMA = 1
+NETWORK, RECORD = "lungs.tflite", "segmenter.json"
+LEAST_FILMS = 20  # with masks; fewer leave three films or less to test on
+MOST_FILMS = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
+START_SECONDS, FIT_SECONDS = 15.0, 75.0  # TensorFlow's start and figures; the fit on two cores, as measured
+NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
+NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
+
+
+class _DatasetRecord(BaseModel):
+    id: str
+    name: str
+    version: str
+    synthetic: bool
+
+
+class _MeasureRecord(BaseModel):
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    n: int
+
+
+class _Record(BaseModel):
+    """What every segmenter.json of this version holds."""
+
+    created: FiniteFloat
+    dataset: _DatasetRecord
+    films: dict[str, int]
+    left_out: int
+    size: int = Field(ge=16)
+    threshold: float = Field(gt=0, lt=1)
+    limits: dict[str, tuple[FiniteFloat, FiniteFloat]]
+    dice: _MeasureRecord
+    iou: _MeasureRecord
+    worst_dice: FiniteFloat
+    same_for_all_dice: FiniteFloat
+    refused: _MeasureRecord
+    seconds: FiniteFloat
+    milliseconds_per_film: FiniteFloat
+    network_sha256: str
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained segmenter as its folder tells it."""
+
+    path: Path
+    record: dict[str, Any] = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def network_path(self) -> Path:
+        return self.path / NETWORK
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """Id, name, version and synthetic of the data set whose masks it learned."""
+        return self.record["dataset"]
+
+    @property
+    def is_synthetic(self) -> bool:
+        return self.dataset["synthetic"]
+
+    @property
+    def dice(self) -> Measure:
+        """Mean Dice of its outlines on test films that it had not seen, whether or not it would give the outline."""
+        return self._measure("dice")
+
+    @property
+    def iou(self) -> Measure:
+        return self._measure("iou")
+
+    @property
+    def refused(self) -> Measure:
+        """Share of the test films for which it gives no outline."""
+        return self._measure("refused")
+
+    def _measure(self, name: str) -> Measure:
+        return Measure(**{key: self.record[name][key] for key in ("value", "low", "high", "n")})
+
+    @property
+    def in_words(self) -> str:
+        """Whose outline it is, and how far to trust it."""
+        kind = "synthetic " if self.is_synthetic else ""
+        told = (
+            f"Outline by a segmenter trained on {plural(self.record['films']['train'], f'{kind}film')} of "
+            f"{self.dataset['name']}; its Dice on {plural(self.dice.n, 'test film')} there is "
+            f"{number(self.dice.value, self.dice.low, self.dice.high)}."
+        )
+        doubt = "Of a real film it may be wrong" if self.is_synthetic else "Of a film from elsewhere it may be wrong"
+        return f"{told} {doubt}: look at it before you rely on it."
+
+
+def open_segmenter(workspace: Workspace, identifier: str) -> Segmenter:
+    """The segmenter of that id. Raises NotFound or RunDamaged."""
+    return _segmenter_in(folder_of(workspace.segmenters, identifier, "segmenter"))
+
+
+def _segmenter_in(folder: Path) -> Segmenter:
+    try:
+        record = files.read_json(folder / RECORD)
+        if isinstance(record, dict) and record.get("schema") != SCHEMA:
+            raise RunDamaged(
+                f"The segmenter {folder.name} was written by another version (schema {record.get('schema')!r})."
+            )
+        _Record.model_validate(record)
+    except (OSError, ValueError) as error:
+        raise RunDamaged(f"The segmenter {folder.name} is damaged: delete it and train another.") from error
+    if not (folder / NETWORK).is_file():
+        raise RunDamaged(f"The segmenter {folder.name} lacks its network: delete it and train another.")
+    return Segmenter(folder, record)
+
+
+def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.BrokenRun]]:
+    """All segmenters, newest first, and the folders that cannot be opened as one."""
+    found, broken = [], []
+    for folder in list_folders(workspace.segmenters):
+        try:
+            found.append(_segmenter_in(folder))
+        except RunDamaged as error:
+            broken.append(store.BrokenRun(folder.name, str(error)))
+    return sorted(found, key=lambda one: one.record["created"], reverse=True), broken
+
+
+def delete_segmenter(workspace: Workspace, identifier: str) -> None:
+    """Remove a segmenter, damaged or not. Raises NotFound."""
+    files.remove_folder(folder_of(workspace.segmenters, identifier, "segmenter"))
+
+
+def serving(workspace: Workspace, dataset: str = "") -> Segmenter | None:
+    """Which segmenter outlines lungs: the newest that learned from the data set of that id (the run's), else the newest
+    that learned from real films, else the newest; None where there is none."""
+    found, _ = list_segmenters(workspace)
+    own = [one for one in found if one.dataset["id"] == dataset]
+    real = [one for one in found if not one.is_synthetic]
+    return next(iter([*own, *real, *found]), None)
+
+
+def fresh_id(dataset: str) -> str:
+    """A new segmenter's id, from the name of its data set."""
+    return new_id(f"lungs {dataset}")
+
+
+@contextlib.contextmanager
+def published(workspace: Workspace, identifier: str) -> Iterator[Path]:
+    """Give a staging folder for a new segmenter; it is published when the block ends without an error, by then with
+    ``lungs.tflite`` and what ``write_record`` wrote."""
+    with files.published_folder(workspace.segmenters / identifier) as staging:
+        yield staging
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write segmenter.json into a staging folder that has its network."""
+    sha256 = files.sha256_of(folder / NETWORK)
+    full = {"schema": SCHEMA, "created": time.time(), **record, "network_sha256": sha256}
+    _Record.model_validate(full)
+    files.write_json(folder / RECORD, full)
+
+
+# The job
+
+
+class SegmentJob(NamedTuple):
+    """A training of a segmenter as it was found: its folder, what it was asked to do, and how far it is."""
+
+    folder: JobFolder
+    request: dict[str, Any]
+    status: Status
+
+
+def submit(workspace: Workspace, dataset: str, seed: int = 0) -> JobFolder:
+    """Start the training of a segmenter on a data set's masks; it does not wait for trainings of runs.
+
+    Raises NotFound, DataError where there are too few masks, JobRefused where that data set's is being trained.
+    """
+    opened = open_dataset(workspace, dataset)
+    check(opened.name, int(masks.has_mask(opened).sum()))
+    if any(job.request["dataset"] == dataset and not job.status.is_final for job in segment_jobs(workspace)):
+        raise JobRefused(f"A segmenter is being trained on {opened.name} already. Wait for it, or stop it.")
+    return jobs.submit_job(workspace, KIND, {"dataset": dataset, "seed": seed, "name": opened.name})
+
+
+def check(name: str, count: int) -> None:
+    """Raise DataError where a data set has too few masks to learn from and to test on."""
+    if not count:
+        raise DataError(f"{name} has no lung masks, so no segmenter can be trained on it.")
+    if count < LEAST_FILMS:
+        raise DataError(f"{name} has {plural(count, 'lung mask')}; at least {LEAST_FILMS} are needed.")
+
+
+def segment_jobs(workspace: Workspace) -> list[SegmentJob]:
+    """Trainings of segmenters in the order of their start; folders that cannot be read are left out."""
+    found = []
+    for job in store.list_jobs(workspace):
+        try:
+            request = job.request()
+            if request["kind"] == KIND:
+                found.append(SegmentJob(job, request, job.status()))
+        except CovidCoreError:
+            continue  # removed at this moment, or not a whole job: nothing could be told of it
+    return sorted(found, key=lambda one: one.request["created"])
+
+
+def expected_seconds() -> float:
+    """About how long a training takes here. It sees about as many films whatever their number (``nets.segmenter``)."""
+    return START_SECONDS + FIT_SECONDS * 2 / cores()

@@ -1,0 +1,151 @@
+"""Outlines from score maps, what is no pair of lungs, and whose outline is given. No network runs here."""
+
+import numpy as np
+import pytest
+from made_data import lung_mask, made_database, made_dataset
+from made_segmenters import LIMITS, made_segmenter
+
+from covid_core.data.images import Film
+from covid_core.errors import RunDamaged, RunError
+from covid_core.inference import lungs
+from covid_core.inference.lungs import Lungs, Shape
+
+SIZE = 64
+
+
+class Told:
+    """A network that always answers the same score map."""
+
+    def __init__(self, scores: np.ndarray):
+        self._scores = scores.astype(np.float32)
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        return [np.repeat(self._scores[None], len(batch), axis=0)]
+
+
+def two_lungs() -> np.ndarray:
+    return np.where(lung_mask(SIZE) > 0, 0.99, 0.01)
+
+
+def outline_of(scores: np.ndarray, shape: tuple[int, int] = (SIZE, SIZE)) -> lungs.LungOutline:
+    film = Film(np.arange(np.prod(shape), dtype=np.uint8).reshape(shape), "L")
+    return Lungs(Told(scores), SIZE, 0.5, LIMITS, "By a made segmenter.").outline(film)
+
+
+def without(scores: np.ndarray, *places: tuple[slice, slice]) -> np.ndarray:
+    changed = scores.copy()
+    for place in places:
+        changed[place] = 0.01
+    return changed
+
+
+LEFT, RIGHT = (slice(None), slice(0, SIZE // 2)), (slice(None), slice(SIZE // 2, None))
+
+
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (200, 150), (40, 48)], ids=str)
+def test_an_outline_has_the_films_size_and_tells_whose_it_is(shape):
+    found = outline_of(two_lungs(), shape)
+    assert found.mask.shape == shape
+    assert found.mask.dtype == bool
+    assert found.area_share == pytest.approx((lung_mask(SIZE) > 0).mean(), abs=0.03)
+    assert found.notes == ("By a made segmenter.",)
+
+
+def test_specks_and_a_third_patch_are_no_lungs():
+    scores = two_lungs()
+    scores[0:4, 30:34] = 0.99
+    assert (outline_of(scores).mask == (lung_mask(SIZE) > 0)).all()
+
+
+def test_holes_are_filled():
+    scores = without(two_lungs(), (slice(20, 26), slice(12, 18)))
+    assert (outline_of(scores).mask == (lung_mask(SIZE) > 0)).all()
+
+
+def test_a_thin_bridge_between_the_lungs_is_cut():
+    scores = two_lungs()
+    scores[30, :] = 0.99
+    assert outline_of(scores).is_known
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        (np.full((SIZE, SIZE), 0.01), "nothing in it looks like a lung"),
+        (np.full((SIZE, SIZE), 0.99), "covers 99.9 % of it, and lungs cover 10 % to 60 %"),
+        (without(two_lungs(), LEFT, (slice(0, 10), slice(None))), "only one side looks like a lung"),
+        (two_lungs().T, "does not lie side by side"),
+        (np.where(two_lungs() > 0.5, 0.7, 0.01), "unsure of too much"),
+        (np.where(np.indices((SIZE, SIZE))[1] % 32 < 16, 0.99, 0.01), "cut off by the film's border"),
+    ],
+    ids=["nothing", "everything", "one lung", "lying", "unsure", "cut"],
+)
+def test_what_is_no_pair_of_lungs_gets_a_reason_and_no_mask(scores, reason):
+    found = outline_of(scores)
+    assert found.mask is None
+    assert np.isnan(found.area_share)
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("No lungs were found in this film: ")
+    assert reason in found.notes[0]
+
+
+def test_a_ragged_outline_is_refused():
+    teeth = np.indices((SIZE, SIZE))[0] % 8 < 4
+    scores = np.where((lung_mask(SIZE) > 0) & (teeth | (np.indices((SIZE, SIZE))[1] % 32 < 14)), 0.99, 0.01)
+    assert "no clear edge" in outline_of(scores).notes[0]
+
+
+def test_the_figures_of_two_squares_by_hand():
+    mask = np.zeros((20, 20), bool)
+    mask[5:15, 1:9] = mask[5:15, 11:19] = True
+    scores = np.where(mask, 0.95, 0.5)
+    shape = lungs.shape_of(mask, scores)
+    assert shape.area == 160 / 400
+    assert shape.balance == 1
+    assert shape.tilt == 0
+    assert shape.ragged == pytest.approx(64 / (2 * np.sqrt(2 * np.pi * 160)))
+    assert shape.unsure == 240 / 160
+    assert shape.cut == 0
+    mask[:, :] = False
+    assert lungs.shape_of(mask, scores) is None
+
+
+def test_limits_are_those_of_validation_outlines_with_a_margin():
+    shapes = [Shape(area, balance, 4.0, 1.2, 0.2, 0.0) for area, balance in ((0.25, 0.8), (0.40, 0.9))] * 50
+    found = lungs.limits_of(shapes)
+    assert found["area"] == pytest.approx((0.25 / 1.5, 0.6))
+    assert found["balance"] == pytest.approx((0.64, 1.0))
+    assert found["tilt"] == pytest.approx((0, 5))
+    assert found["unsure"] == pytest.approx((0, 0.3))
+
+
+def test_without_outlines_there_are_no_limits():
+    with pytest.raises(RunError, match="found no lungs"):
+        lungs.limits_of([])
+
+
+# Whose outline
+
+
+def test_without_a_segmenter_nobody_serves(workspace):
+    assert lungs.serving(workspace) is None
+
+
+def test_a_network_that_was_changed_is_not_used(workspace):
+    made = made_segmenter(workspace)
+    made.network_path.write_bytes(b"another network")
+    with pytest.raises(RunDamaged, match=r"lungs\.tflite is missing or was changed"):
+        lungs.serving(workspace)
+
+
+def test_a_film_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
+    _, dataset = made_database(tmp_path, workspace)
+    found = lungs.mask_of(workspace, dataset.id, dataset.films["image_id"].iat[0])
+    assert found.is_known
+    assert found.notes == (lungs.OWN_MASK,)
+    assert found.area_share == found.mask.mean()
+
+
+def test_a_film_of_a_data_set_without_masks_has_none(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
+    assert lungs.mask_of(workspace, dataset.id, dataset.films["image_id"].iat[0]) is None

@@ -1,0 +1,131 @@
+"""The files of segmenters, which one serves, and the start of their job. No process is started here."""
+
+import pytest
+from made_data import made_database, made_dataset
+from made_segmenters import made_segmenter
+
+from covid_core import files
+from covid_core.errors import DataError, JobRefused, NotFound, RunDamaged
+from covid_core.runs import jobs, segmenters, store
+from covid_core.runs.store import Status
+
+ENOUGH = {"COVID": 10, "Normal": 12}
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[str]:
+    started = []
+    monkeypatch.setattr(jobs, "launch", lambda *folders: started.extend(folder.id for folder in folders))
+    return started
+
+
+@pytest.fixture
+def database(workspace, tmp_path):
+    return made_database(tmp_path, workspace, counts=ENOUGH)[1]
+
+
+def test_a_workspace_of_an_earlier_version_has_no_segmenters(workspace):
+    workspace.root.mkdir()
+    assert segmenters.list_segmenters(workspace) == ([], [])
+    assert segmenters.serving(workspace) is None
+
+
+def test_a_segmenter_tells_where_it_learned_and_how_far_to_trust_it(workspace):
+    real = made_segmenter(workspace).in_words
+    assert "trained on 68 films of The films; its Dice on 16 test films there is 0.950 [0.940, 0.960]" in real
+    assert "Of a film from elsewhere it may be wrong" in real
+    drawn = made_segmenter(workspace, synthetic=True).in_words
+    assert "68 synthetic films" in drawn
+    assert "Of a real film it may be wrong" in drawn
+
+
+def test_the_newest_is_listed_first(workspace):
+    old, new = made_segmenter(workspace, "old", age=60), made_segmenter(workspace, "new")
+    found, broken = segmenters.list_segmenters(workspace)
+    assert [one.id for one in found] == [new.id, old.id]
+    assert not broken
+
+
+def test_the_runs_own_data_set_goes_before_real_films_and_these_before_the_newest(workspace):
+    own = made_segmenter(workspace, "own", synthetic=True, age=30)
+    real = made_segmenter(workspace, "real", age=20)
+    made_segmenter(workspace, "drawn", synthetic=True, age=10)
+    assert segmenters.serving(workspace, "own").id == own.id
+    assert segmenters.serving(workspace, "another").id == real.id
+    segmenters.delete_segmenter(workspace, real.id)
+    assert segmenters.serving(workspace, "another").dataset["id"] == "drawn"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        (segmenters.RECORD, b"{", "is damaged"),
+        (segmenters.RECORD, b'{"schema": 1}', "is damaged"),
+        (segmenters.RECORD, b"[]", "is damaged"),
+        (segmenters.RECORD, b'{"schema": 99}', "another version"),
+        (segmenters.RECORD, None, "is damaged"),
+        (segmenters.NETWORK, None, "lacks its network"),
+    ],
+    ids=["torn", "empty", "a list", "another version", "no record", "no network"],
+)
+def test_a_damaged_one_is_told_hides_no_other_and_can_be_deleted(workspace, file, content, words):
+    whole, broken = made_segmenter(workspace, "whole", age=60), made_segmenter(workspace, "broken")
+    path = broken.path / file
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(RunDamaged, match=words):
+        segmenters.open_segmenter(workspace, broken.id)
+    found, damaged = segmenters.list_segmenters(workspace)
+    assert [one.id for one in found] == [whole.id]
+    assert [entry.id for entry in damaged] == [broken.id]
+    assert segmenters.serving(workspace).id == whole.id
+    segmenters.delete_segmenter(workspace, broken.id)
+    assert segmenters.list_segmenters(workspace)[1] == []
+
+
+def test_what_fails_in_the_making_leaves_nothing(workspace):
+    with pytest.raises(ValueError, match="dice"), segmenters.published(workspace, "lungs-x-1") as folder:
+        (folder / segmenters.NETWORK).write_bytes(b"a network")
+        segmenters.write_record(folder, {"size": 128})
+    assert list(workspace.segmenters.iterdir()) == []
+
+
+def test_one_that_is_not_there_cannot_be_deleted(workspace):
+    with pytest.raises(NotFound, match="no segmenter with the id"):
+        segmenters.delete_segmenter(workspace, "nothing")
+
+
+def test_a_job_is_started_on_a_data_set_with_masks(workspace, database, launched):
+    job = segmenters.submit(workspace, database.id, seed=3)
+    assert launched == [job.id]
+    (found,) = segmenters.segment_jobs(workspace)
+    assert found.request.items() >= {"kind": "segment", "dataset": database.id, "seed": 3}.items()
+
+
+def test_the_same_data_set_is_not_learned_twice_at_a_time(workspace, database, launched):
+    job = segmenters.submit(workspace, database.id)
+    with pytest.raises(JobRefused, match="is being trained on Made database already"):
+        segmenters.submit(workspace, database.id)
+    job.write_status(Status(store.STOPPED))
+    segmenters.submit(workspace, database.id)
+    assert len(launched) == 2
+
+
+def test_a_data_set_without_masks_is_refused(workspace, tmp_path, launched):
+    _, dataset = made_dataset(tmp_path, workspace)
+    with pytest.raises(DataError, match="Made films has no lung masks"):
+        segmenters.submit(workspace, dataset.id)
+    assert not launched
+
+
+def test_too_few_masks_are_refused(workspace, tmp_path, launched):
+    _, dataset = made_database(tmp_path, workspace, counts={"COVID": 5, "Normal": 6})
+    with pytest.raises(DataError, match="has 11 lung masks; at least 20 are needed"):
+        segmenters.submit(workspace, dataset.id)
+    assert not launched
+
+
+def test_other_jobs_and_torn_ones_are_no_trainings_of_segmenters(workspace, database, launched):
+    store.create_job(workspace, "phantom", {"images": 30})
+    torn = store.create_job(workspace, "segment", {"dataset": "x"})
+    files.write_bytes(torn.path / "request.json", b"{")
+    assert segmenters.segment_jobs(workspace) == []
