@@ -122,17 +122,46 @@ class Predictor:
 
         The map is Grad-CAM, float32 in [0, 1], brought to ``shape`` (height, width) of the picture that it covers.
         """
-        sides = self._sides(to_square(film.pixels, self.size)[None])
-        maps = [self.maps(side) for side in sides]
-        logits = self._mean_logits(maps)
-        prediction = Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film), self.calibration)
-        index = self.classes.index(label or prediction.predicted)
-        heat = [cam(self._head, side, index, width=shape[1], height=shape[0]) for side in maps]
-        return prediction, to_unit(heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1])
+        prediction, sides = self._seen(film)
+        return prediction, to_unit(self._evidence(sides, self.classes.index(label or prediction.predicted), shape))
+
+    def maps_for(
+        self, film: Film, labels: Sequence[str], shape: tuple[int, int]
+    ) -> tuple[Prediction, dict[str, np.ndarray]]:
+        """Scores and the heat maps for several classes, from one pass; each as ``explained`` gives it."""
+        prediction, sides = self._seen(film)
+        return prediction, {
+            label: to_unit(self._evidence(sides, self.classes.index(label), shape)) for label in labels
+        }
 
     def heat_map(self, film: Film, label: str, shape: tuple[int, int]) -> np.ndarray:
         """The heat map alone, as ``explained`` gives it."""
         return self.explained(film, label, shape)[1]
+
+    @property
+    def knows_usual(self) -> bool:
+        """Whether heat maps show what differs from the usual training film; those of older runs show all there is."""
+        return bool(self._head.usual)
+
+    def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Mean maps of uint8 films (n, size, size), as ``Head.usual`` has them."""
+        sides = [[tap.mean(axis=0, dtype=np.float64) for tap in self.maps(side)] for side in self._sides(squares)]
+        return tuple(np.stack(tap).astype(np.float32) for tap in zip(*sides, strict=True))
+
+    def _seen(self, film: Film) -> tuple[Prediction, list[list[np.ndarray]]]:
+        """What the run says of a film, and the maps of its sides, one film each."""
+        sides = [self.maps(side) for side in self._sides(to_square(film.pixels, self.size)[None])]
+        logits = self._mean_logits(sides)
+        return Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film), self.calibration), sides
+
+    def _evidence(self, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
+        """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the film."""
+        height, width = shape
+        heat = [
+            cam(self._head, maps, index, width, height, [tap[number] for tap in self._head.usual])
+            for number, maps in enumerate(sides)
+        ]
+        return heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1]
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of uint8 films (n, size, size); the mean of both sides' where the spec asks for both."""
