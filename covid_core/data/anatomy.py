@@ -40,8 +40,8 @@ INTERSTITIAL = (0.22, 0.78)
 MOST_FILLED = 0.95  # of the air along a ray, by all that is not air together
 
 # A lesion fades into the lung, so where it ends is a convention: where it takes a quarter of the air that it takes at
-# its worst place, after a blur has filled the meshes of a net and joined the specks of a patch. At a half, the milder of
-# two patches that are plain to see would not count.
+# its worst place, after a blur has filled the meshes of a net and joined the specks of a patch. At a half, the milder
+# of two patches that are plain to see would not count.
 LESION_EDGE = 0.25
 LESION_BLUR = 4.0  # pixels of a 256 px film
 
