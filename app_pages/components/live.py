@@ -40,6 +40,7 @@ STAGE_LABELS = {
     "fit": "Learn",
     "save": "Save the model",
     "predict": "Score all films",
+    "usual film": "Look at some films for the heat maps",
     "check": "Check the saved model",
 }
 ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}

@@ -37,6 +37,13 @@ VESSEL_GENERATIONS = ((0.36, 1.5, 64, 4), (0.08, 0.6, 36, 3), (0.036, 0.0, 20, 0
 # linear classifier on ImageNet features is right for about 90 % of 600 films, one on grey levels for 67 to 74 %.
 GROUND_GLASS = (0.25, 0.80)
 INTERSTITIAL = (0.22, 0.78)
+MOST_FILLED = 0.95  # of the air along a ray, by all that is not air together
+
+# A lesion fades into the lung, so where it ends is a convention: where it takes a quarter of the air that it takes at
+# its worst place, after a blur has filled the meshes of a net and joined the specks of a patch. At a half, the milder
+# of two patches that are plain to see would not count.
+LESION_EDGE = 0.25
+LESION_BLUR = 4.0  # pixels of a 256 px film
 
 Field = np.ndarray  # float32 (rows, columns)
 
@@ -413,6 +420,12 @@ def _interstitial(body: Body, rng: np.random.Generator) -> Field:
 LESIONS = {"COVID": _ground_glass, "Viral Pneumonia": _interstitial}
 
 
+def _extent(replaced: Field) -> np.ndarray:
+    """Where a lesion is, bool, from the air that it takes away along each ray."""
+    smooth = ndimage.gaussian_filter(replaced, LESION_BLUR * len(replaced) / 256, truncate=3.0)
+    return smooth > LESION_EDGE * smooth.max()
+
+
 # From attenuation to film
 
 
@@ -452,14 +465,21 @@ def _collimate(pixels: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -
     mask[outside] = 0
 
 
-def make_film(label: str, rng: np.random.Generator, size: int = 256) -> tuple[np.ndarray, np.ndarray, str]:
+@dataclass(frozen=True)
+class Drawing:
+    """A film as it was drawn, and what is where on it."""
+
+    pixels: np.ndarray  # uint8 (size, size)
+    lung_mask: np.ndarray  # uint8 (size, size), 0 or 255
+    lesion: np.ndarray  # bool (size, size), inside the lungs' mask; nowhere on a healthy film
+    site: str
+
+
+def make_film(label: str, rng: np.random.Generator, size: int = 256) -> Drawing:
     """Draw one film.
 
     The lesions have a random stream of their own, so that films of two classes from equal generators show the same
     patient, position and noise.
-
-    Returns:
-        pixels, uint8 (size, size); lung mask, uint8 (size, size), 0 or 255; the site's name.
 
     Raises:
         InvalidChoice: `label` is no class of the phantom (a ValueError).
@@ -474,12 +494,15 @@ def make_film(label: str, rng: np.random.Generator, size: int = 256) -> tuple[np
     filled = _shadows(body, anatomy_rng) + _vessels(body, anatomy_rng)
     air *= AIR
     healthy = float(np.mean((solid - air)[seen]))  # the exposure must not know the disease
+    lesion = np.zeros((size, size), bool)
     if label in LESIONS:
-        filled += LESIONS[label](body, lesion_rng)
-    air *= 1.0 - np.minimum(filled, 0.95)
+        ailing = filled + LESIONS[label](body, lesion_rng)
+        lesion = _extent(seen * air * (np.minimum(ailing, MOST_FILLED) - np.minimum(filled, MOST_FILLED)))
+        filled = ailing
+    air *= 1.0 - np.minimum(filled, MOST_FILLED)
     solid -= air
     grey = _display(_detect(np.maximum(solid, 0.0), site, film_rng), healthy, site, film_rng)
     pixels, mask = np.clip(grey, 0, 255).astype(np.uint8), seen.astype(np.uint8) * np.uint8(255)
     if film_rng.random() < site.border_chance:
         _collimate(pixels, mask, film_rng)
-    return pixels, mask, site.name
+    return Drawing(pixels, mask, lesion & (mask > 0), site.name)

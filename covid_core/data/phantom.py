@@ -35,6 +35,7 @@ class PhantomFilm:
     source: str  # a synthetic site, "Phantom site A"
     pixels: np.ndarray  # uint8 (size, size)
     lung_mask: np.ndarray  # uint8 (size, size), 0 or 255
+    lesion: np.ndarray  # bool (size, size): where the disease was drawn; nowhere on a healthy film
     plants: tuple[str, ...]  # the faults planted in this film
 
 
@@ -58,8 +59,8 @@ def _shift_brightness(pixels: np.ndarray, label: str) -> np.ndarray:
     return np.clip(pixels.astype(np.int16) + BRIGHTNESS_SHIFT[label], 0, 255).astype(np.uint8)
 
 
-def _copy_slightly_changed(film: PhantomFilm, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and mask as after a second export: cropped by 3 %, turned by a degree, another gamma, coding noise."""
+def _copy_slightly_changed(film: PhantomFilm, rng: np.random.Generator) -> PhantomFilm:
+    """The film as after a second export: cropped by 3 %, turned by a degree, another gamma, coding noise."""
     from scipy import ndimage  # 0.2 s to import, and pages need only the names of the faults
 
     size, turn = len(film.pixels), rng.uniform(-0.02, 0.02)
@@ -70,7 +71,11 @@ def _copy_slightly_changed(film: PhantomFilm, rng: np.random.Generator) -> tuple
     grey = 255.0 * (grey / 255.0) ** rng.uniform(0.9, 1.1)
     blocks = rng.normal(0, 1.0, (-(-size // 8), -(-size // 8))).repeat(8, 0).repeat(8, 1)  # JPEG codes 8 x 8 pixels
     pixels = np.clip(grey + blocks[:size, :size], 0, 255).astype(np.uint8)
-    return pixels, ndimage.affine_transform(film.lung_mask, matrix, offset, order=0, mode="nearest")
+    mask, lesion = (
+        ndimage.affine_transform(where, matrix, offset, order=0, mode="nearest")
+        for where in (film.lung_mask, film.lesion)
+    )
+    return replace(film, pixels=pixels, lung_mask=mask, lesion=lesion)
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,10 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
     name = f"{label}-{plan.numbers[index]}"
     if index in plan.copy_of:
         original = film_at(plan.copy_of[index], images, seed, plant, size)
-        pixels, mask = _copy_slightly_changed(original, np.random.default_rng((seed, index)))
-        plants = (*original.plants, "near-duplicates")
-        return replace(original, name=name, pixels=pixels, lung_mask=mask, plants=plants)
-    pixels, mask, source = make_film(true_label, np.random.default_rng((seed, index)), size)
+        copied = _copy_slightly_changed(original, np.random.default_rng((seed, index)))
+        return replace(copied, name=name, plants=(*original.plants, "near-duplicates"))
+    drawn = make_film(true_label, np.random.default_rng((seed, index)), size)
+    pixels = drawn.pixels
     plants = ["swapped-labels"] if label != true_label else []
     if "brightness-shift" in plant:
         pixels = _shift_brightness(pixels, true_label)
@@ -167,7 +172,7 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
     if "corner-tag" in plant:
         pixels = _burn_tag(pixels, true_label)
         plants.append("corner-tag")
-    return PhantomFilm(name, label, true_label, source, pixels, mask, tuple(plants))
+    return PhantomFilm(name, label, true_label, drawn.site, pixels, drawn.lung_mask, drawn.lesion, tuple(plants))
 
 
 def generate(images: int = 600, seed: int = 0, plant: Collection[str] = (), size: int = 256) -> Iterator[PhantomFilm]:

@@ -1,6 +1,6 @@
 """The small part of a model in NumPy: pooled maps to logits, and the gradient back to the maps in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,11 +18,23 @@ class Head:
 
     ``weights[i]`` has shape (inputs, outputs), ``biases[i]`` (outputs,), both float32. ``pooling`` says how maps
     become features: their mean, mean and maximum side by side, or all cells in a row.
+
+    ``usual`` are the mean maps of some training films, which a heat map compares a film's with: one array (sides,
+    height, width, channels) per tap, where the second side is that of mirror images; empty in runs from before there
+    were any. Nothing that the head answers depends on them.
     """
 
     pooling: str
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
+    usual: tuple[np.ndarray, ...] = ()
+
+    @property
+    def centred(self) -> "Head":
+        """The same scores from logits that are given as their difference from the mean of all classes' logits."""
+        weights, biases = self.weights[-1], self.biases[-1]
+        last = weights - weights.mean(axis=1, keepdims=True), biases - biases.mean()
+        return replace(self, weights=(*self.weights[:-1], last[0]), biases=(*self.biases[:-1], last[1]))
 
     def features(self, maps: list[np.ndarray]) -> np.ndarray:
         """Features (n, d) of maps (n, height, width, channels), tap after tap."""
@@ -44,6 +56,7 @@ class Head:
         """Publish the arrays as an npz file."""
         arrays = {f"weights_{i}": array for i, array in enumerate(self.weights)}
         arrays |= {f"biases_{i}": array for i, array in enumerate(self.biases)}
+        arrays |= {f"usual_{i}": array for i, array in enumerate(self.usual)}
         with files.published(path) as temporary, open(temporary, "wb") as handle:
             np.savez(handle, pooling=np.array(self.pooling), **arrays)
 
@@ -53,9 +66,11 @@ class Head:
         try:
             with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 count = sum(name.startswith("weights_") for name in stored.files)
+                taps = sum(name.startswith("usual_") for name in stored.files)
                 weights = tuple(stored[f"weights_{i}"] for i in range(count))
                 biases = tuple(stored[f"biases_{i}"] for i in range(count))
-                return cls(str(stored["pooling"]), weights, biases)
+                usual = tuple(stored[f"usual_{i}"] for i in range(taps))
+                return cls(str(stored["pooling"]), weights, biases, usual)
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 

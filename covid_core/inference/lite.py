@@ -22,13 +22,17 @@ def batch_for(size: int) -> int:
 
 
 class LiteNetwork:
-    """One exported network in one interpreter, which serves one thread at a time: calls wait for each other."""
+    """One exported network in one interpreter, which serves one thread at a time: calls wait for each other.
 
-    def __init__(self, path: Path, threads: int | None = None):
+    ``content`` are the network's bytes where they are not those of the file.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None, content: bytes | None = None):
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._interpreter = Interpreter(str(path), num_threads=threads or cores())
+            source = {"model_path": str(path)} if content is None else {"model_content": content}
+            self._interpreter = Interpreter(**source, num_threads=threads or cores())
             (details,) = self._interpreter.get_input_details()
         except (ValueError, RuntimeError) as error:
             raise _damaged(path) from error
@@ -112,12 +116,18 @@ class LiteTrunk:
         tail: an exported network that takes the last of the chosen outputs, where a part of the trunk was trained.
         outputs: which outputs of the first network are wanted; by default all.
         threads: processor threads for one call, in networks of its own; by default all cores, in shared networks.
+        opened: what opens a file as a network, where it is to be another one than the file holds.
     """
 
     def __init__(
-        self, path: Path, tail: Path | None = None, outputs: Sequence[int] | None = None, threads: int | None = None
+        self,
+        path: Path,
+        tail: Path | None = None,
+        outputs: Sequence[int] | None = None,
+        threads: int | None = None,
+        opened: Callable[[Path], LiteNetwork] | None = None,
     ):
-        opened = partial(LiteNetwork, threads=threads) if threads else shared_network
+        opened = opened or (partial(LiteNetwork, threads=threads) if threads else shared_network)
         self._network = opened(path)
         self._tail = opened(tail) if tail else None
         self._wanted = outputs

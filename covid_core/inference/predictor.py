@@ -1,7 +1,7 @@
 """A finished run that answers for films, without TensorFlow."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,14 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.inference import look
 from covid_core.inference.head import MEAN, Head, pooled, softmax
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import LiteTrunk, batch_for
+from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for
 from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Look
 from covid_core.inference.reference import Reference
 from covid_core.runs import calibrated
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
+HeadChange = Callable[[Head], Head]
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
 NO_REFERENCE = "the run keeps no reference of its training films; it can be made from the data set at any time"
 
@@ -88,8 +89,16 @@ class Predictor:
         self._both_sides = both_sides
 
     @classmethod
-    def open(cls, workspace: Workspace, run: Run, with_reference: bool = True) -> "Predictor":
+    def open(
+        cls,
+        workspace: Workspace,
+        run: Run,
+        with_reference: bool = True,
+        opened: Callable[[Path], LiteNetwork] | None = None,
+    ) -> "Predictor":
         """Load a finished run, by default with its reference where it has one; only ``look`` needs it.
+
+        ``opened`` opens its exported networks where they are not to be run as they are (see ``LiteTrunk``).
 
         Raises RunDamaged when a file is missing or not the one that the run recorded.
         """
@@ -103,7 +112,7 @@ class Predictor:
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
         outputs, calibration = run.result.get("trunk_outputs"), calibrated.of(run)
         reference = Reference.load(kept) if kept else None
-        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration, reference)
+        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration, reference, opened)
 
     @classmethod
     def of_parts(
@@ -115,9 +124,10 @@ class Predictor:
         outputs: Sequence[int] | None,
         calibration: Calibration = UNCALIBRATED,
         reference: Reference | None = None,
+        opened: Callable[[Path], LiteNetwork] | None = None,
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
-        network = LiteTrunk(trunk, tail, outputs)
+        network = LiteTrunk(trunk, tail, outputs, opened=opened)
         return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip, calibration, reference)
 
     def predict(self, films: list[Film]) -> list[Prediction]:
@@ -155,17 +165,61 @@ class Predictor:
 
         The map is Grad-CAM, float32 in [0, 1], brought to ``shape`` (height, width) of the picture that it covers.
         """
-        sides = self._sides(to_square(film.pixels, self.size)[None])
-        maps = [self.maps(side) for side in sides]
-        logits = self._mean_logits(maps)
-        prediction = Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film), self.calibration)
-        index = self.classes.index(label or prediction.predicted)
-        heat = [cam(self._head, side, index, width=shape[1], height=shape[0]) for side in maps]
-        return prediction, to_unit(heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1])
+        prediction, sides = self._seen(film)
+        return prediction, to_unit(
+            _evidence(self._head, sides, self.classes.index(label or prediction.predicted), shape)
+        )
+
+    def maps_for(
+        self, film: Film, labels: Sequence[str], shape: tuple[int, int]
+    ) -> tuple[Prediction, dict[str, np.ndarray]]:
+        """Scores and the heat maps for several classes, from one pass; each as ``explained`` gives it."""
+        prediction, sides = self._seen(film)
+        return prediction, {
+            label: to_unit(_evidence(self._head, sides, self.classes.index(label), shape)) for label in labels
+        }
 
     def heat_map(self, film: Film, label: str, shape: tuple[int, int]) -> np.ndarray:
         """The heat map alone, as ``explained`` gives it."""
         return self.explained(film, label, shape)[1]
+
+    @property
+    def knows_usual(self) -> bool:
+        """Whether heat maps show what differs from the usual training film; those of older runs show all there is."""
+        return bool(self._head.usual)
+
+    def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Mean maps of uint8 films (n, size, size), as ``Head.usual`` has them."""
+        return _means([self.maps(side) for side in self._sides(squares)])
+
+    def evidence(
+        self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange] = ()
+    ) -> list[np.ndarray]:
+        """Heat maps of films against the mean of these films, before the cut at 0, from one pass.
+
+        Args:
+            squares: uint8 (n, size, size).
+            classes: position of the class that each film's map is for.
+            shape: height and width of the maps.
+            changes: what to do to the head before maps are made; none: the head as it is.
+
+        Returns:
+            For each change float32 (n, *shape), above 0 where something speaks for the class.
+        """
+        sides = [self.maps(side) for side in self._sides(squares)]
+        usual = _means(sides)
+        heads = [replace(change(self._head), usual=usual) for change in changes] or [replace(self._head, usual=usual)]
+        films = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
+        return [
+            np.stack([_evidence(head, film, index, shape) for film, index in zip(films, classes, strict=True)])
+            for head in heads
+        ]
+
+    def _seen(self, film: Film) -> tuple[Prediction, list[list[np.ndarray]]]:
+        """What the run says of a film, and the maps of its sides, one film each."""
+        sides = [self.maps(side) for side in self._sides(to_square(film.pixels, self.size)[None])]
+        logits = self._mean_logits(sides)
+        return Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film), self.calibration), sides
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of uint8 films (n, size, size); the mean of both sides' where the spec asks for both."""
@@ -196,6 +250,21 @@ class Predictor:
         height, width = film.pixels.shape
         resized = f"{width} x {height} pixels squashed to {self.size} x {self.size}"
         return (*film.notes, resized) if (height, width) != (self.size, self.size) else film.notes
+
+
+def _evidence(head: Head, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
+    """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the film."""
+    height, width = shape
+    heat = [
+        cam(head, maps, index, width, height, [tap[number] for tap in head.usual]) for number, maps in enumerate(sides)
+    ]
+    return heat[0] if len(heat) == 1 else heat[0] + heat[1][:, ::-1]
+
+
+def _means(sides: list[list[np.ndarray]]) -> tuple[np.ndarray, ...]:
+    """Mean maps over films: one array (sides, height, width, channels) per tap."""
+    means = [[tap.mean(axis=0, dtype=np.float64).astype(np.float32) for tap in maps] for maps in sides]
+    return tuple(np.stack(tap) for tap in zip(*means, strict=True))
 
 
 def trunk_path_of(workspace: Workspace, run: Run) -> Path:

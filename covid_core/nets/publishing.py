@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,17 +30,19 @@ if TYPE_CHECKING:
 PARITY_FILMS = 16
 PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
 PARITY_LIMIT_GPU = 2e-3  # where the reference itself runs on a GPU, whose sums are less exact
+USUAL_FILMS = 32  # training films whose mean maps are what a heat map compares with
 TIMED_FILMS = 15  # repeats of one film; their median is the run's milliseconds per film
 BY_LOADING, BY_TRUNK = "the saved model, loaded by Keras", "Keras's own features, kept from the trunk's export"
 
 
 def publish(plan: Plan, trained: Trained) -> None:
     """Write model, head and predictions, check that they agree, and the result last."""
-    run, clock, head = plan.run, plan.clock, trained.head
+    run, clock = plan.run, plan.clock
     sizes = _save(plan, trained)
-    head.save(run.head_path)
     parts = _exported_parts(run, trained)
-    predictor = Predictor.of_parts(run, *parts.values(), head, _outputs_used(trained))
+    predictor = Predictor.of_parts(run, *parts.values(), trained.head, _outputs_used(trained))
+    usual = clock.timed("usual film", lambda: predictor.mean_maps(_some(plan.films, "train", USUAL_FILMS)))
+    replace(trained.head, usual=usual).save(run.head_path)
     predictions = _prediction_table(plan.films.split, run.classes, trained.logits)
     run.write_predictions(predictions)
     choosing = calibrated.serving(predictions, plan.films.split, SELECTION)
@@ -203,6 +206,13 @@ def _logits_of_extremes(head: Head, taps: list[np.ndarray]) -> np.ndarray:
     """Logits from the mean and the maximum of every channel: taps of shape (n, 2, channels)."""
     used = slice(None) if head.pooling == "mean_max" else slice(1)
     return head.logits(np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1))
+
+
+def _some(films: Films, part: str, count: int) -> np.ndarray:
+    """Up to ``count`` films of a part, spread over it: uint8 (n, size, size)."""
+    chosen = films.part(part)
+    chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, count).round().astype(int))]
+    return np.asarray(films.pixels[films.rows[chosen]])
 
 
 def _milliseconds(predictor: Predictor, films: Films) -> float:

@@ -16,7 +16,8 @@ A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, `
 ``trunk.tflite`` where the trunk itself was trained, ``reference.npz``, ``checkpoint.npz`` and, last of all,
 ``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
 result.
-Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests) and ``openings.csv`` (every look at test films).
+Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests), ``audits/NAME.json`` (checks of the model) and
+``openings.csv`` (every look at test films).
 """
 
 import io
@@ -399,6 +400,23 @@ class Run(JobFolder):
         """All outside tests of the run, newest first. Raises RunDamaged."""
         found = [Evaluation(path.stem, path.parent, _read(path)) for path in (self.path / "evaluations").glob("*.json")]
         return sorted(found, key=lambda one: one.information["created"], reverse=True)
+
+    def write_audit(self, name: str, record: Mapping[str, Any]) -> None:
+        """Keep what a check of the run found. Raises RunError where the folder cannot be written."""
+        folder = self.path / "audits"
+        try:
+            folder.mkdir(exist_ok=True)
+            files.write_json(folder / f"{name}.json", {**record, "schema": SCHEMA})
+        except OSError as error:
+            raise RunError(f"A check of {self.name} cannot be kept: {error.strerror or error}.") from error
+
+    def audit(self, name: str) -> dict[str, Any] | None:
+        """What a check of that name found; None where it was not made. Raises RunDamaged."""
+        path = self.path / "audits" / f"{name}.json"
+        record = _read(path) if path.exists() else None
+        if record is not None and not isinstance(record, dict):
+            raise RunDamaged(f"{self.name}: {path.name} is damaged.")
+        return record
 
     def take_over(self, other: "Run") -> None:
         """Copy the outcome of a run of equal settings on equal films; the result is left to be written last."""

@@ -1,0 +1,140 @@
+"""Do heat maps depend on what was learned? Maps of a network against those of the same network with shuffled weights.
+
+After Adebayo et al. 2018, "Sanity Checks for Saliency Maps". Two figures say how alike two maps are:
+
+- the size of the rank correlation (Spearman) of all their places, before what speaks against the class is cut off. Its
+  sign is left out, as in the paper's comparison of absolute maps: a map that shows the same places the other way round
+  shows the film and no lesson either;
+- the structural similarity (SSIM: Wang et al. 2004, Gaussian window of 1.5 places, K1 = 0.01, K2 = 0.03) of the maps as
+  they are drawn, from 0 to 1. It is told and decides nothing: it depends on how much of a map is cut off.
+
+What maps of known kinds give (4 shuffles of 16 films): one that is the film's edges, or the same blob on every film, is
+like itself with 1.00. Twelve good runs, MobileNetV2 and baseline CNN at 64 to 224 pixels on made films, gave 0.04 to
+0.15 with the whole network shuffled and 0.04 to 0.26 with the head alone. The coarser a map, the more it is like
+another by chance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+DEPENDS, MEANINGLESS, UNKNOWN = "depends on the weights", "means nothing", "cannot say"
+
+# Of the size of the rank correlation; its square is the part of the ranks' variance that is there without the weights.
+SAME_FROM = 0.70  # half of it: the map is more the film's or the network's build than what was learned
+OTHER_BELOW = 0.50  # a quarter; good runs stay below 0.3, so what lies between the two is strange and told as neither
+LEAST_DEFINED = 0.5  # share of pairs of maps that have to be comparable: a map that is the same everywhere has no ranks
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike maps before and after a shuffle are, in the mean of the pairs that can be compared; nan without any."""
+
+    correlation: float
+    structure: float
+    defined: float
+
+    @property
+    def is_defined(self) -> bool:
+        return self.defined >= LEAST_DEFINED
+
+
+@dataclass(frozen=True)
+class MapCheck:
+    """The weight-randomisation check of one run.
+
+    ``whole`` is the likeness when all kernels of the network are shuffled, ``head`` when only those of the head are.
+    ``why`` is the reason where the check could not be made at all.
+    """
+
+    whole: Likeness
+    head: Likeness
+    films: int
+    shuffles: int
+    why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """DEPENDS, MEANINGLESS or UNKNOWN, by the higher of the two correlations."""
+        if self.why or not (self.whole.is_defined and self.head.is_defined):
+            return UNKNOWN
+        if self.correlation >= SAME_FROM:
+            return MEANINGLESS
+        return DEPENDS if self.correlation < OTHER_BELOW else UNKNOWN
+
+    @property
+    def correlation(self) -> float:
+        """The higher of the two correlations."""
+        return max(self.whole.correlation, self.head.correlation)
+
+    @property
+    def in_words(self) -> str:
+        """The verdict and its figures in one sentence."""
+        if self.why:
+            return f"Whether the heat map shows what was learned cannot be said: {self.why}."
+        if not (self.whole.is_defined and self.head.is_defined):
+            return "Whether the heat map shows what was learned cannot be said: most maps are the same everywhere."
+        figures = (
+            f"with all weights in random order it is like itself with {self.whole.correlation:.2f}, with those of the "
+            f"head alone with {self.head.correlation:.2f}, where 1 is the same map and 0 another one"
+        )
+        match self.verdict:
+            case "depends on the weights":
+                return f"The heat map depends on what was learned: {figures}."
+            case "means nothing":
+                return f"The heat map means nothing, for it hardly depends on what was learned: {figures}."
+            case _:
+                return f"Whether the heat map shows what was learned cannot be said: {figures}."
+
+
+def unknown(why: str) -> MapCheck:
+    """A check that could not be made."""
+    nothing = Likeness(np.nan, np.nan, 0.0)
+    return MapCheck(nothing, nothing, 0, 0, why)
+
+
+def likeness(maps: np.ndarray, shuffled: Sequence[np.ndarray]) -> Likeness:
+    """How alike maps (films, height, width) are to those of each shuffle, film by film; all before the cut at 0."""
+    pairs = [(one, other) for others in shuffled for one, other in zip(maps, others, strict=True)]
+    comparable = [(one, other) for one, other in pairs if _varies(one) and _varies(other)]
+    if not comparable:
+        return Likeness(np.nan, np.nan, 0.0)
+    return Likeness(
+        float(np.mean([abs(rank_correlation(one, other)) for one, other in comparable])),
+        float(np.mean([structural_similarity(_drawn(one), _drawn(other)) for one, other in comparable])),
+        len(comparable) / len(pairs),
+    )
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's correlation of two maps' places, ties with their mean rank."""
+    from scipy import stats
+
+    ranks = [stats.rankdata(values.ravel()) for values in (one, other)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def structural_similarity(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean SSIM of two maps in [0, 1], 1 for the same map."""
+    from scipy import ndimage
+
+    def blurred(values: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(values, 1.5, truncate=3.5)
+
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    means = blurred(one), blurred(other)
+    variance = blurred(one * one) - means[0] ** 2 + blurred(other * other) - means[1] ** 2
+    together = blurred(one * other) - means[0] * means[1]
+    light = (2 * means[0] * means[1] + 0.01**2) / (means[0] ** 2 + means[1] ** 2 + 0.01**2)
+    return float((light * (2 * together + 0.03**2) / (variance + 0.03**2)).mean())
+
+
+def _varies(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and values.min() < values.max())
+
+
+def _drawn(values: np.ndarray) -> np.ndarray:
+    """What is drawn of a map: what speaks for the class, as a share of its highest value."""
+    positive = np.maximum(values, 0)
+    return positive / max(float(positive.max()), np.finfo(np.float32).tiny)
