@@ -18,6 +18,7 @@ from covid_core.evaluation import assessment, metrics, resampling
 SCRIPTS = (
     "augmentation",
     "comparison",
+    "dicom",
     "fine_tuning",
     "floor",
     "folds",

@@ -54,7 +54,7 @@ def test_without_runs_it_says_what_to_do(workspace):
 def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     page = upload(opened("predict"), ("letter.png", b"Dear colleague"))
-    assert "letter.png: The file is not a readable PNG or JPEG image." in words(page).replace("**", "")
+    assert "letter.png: The file is not a readable PNG, JPEG, TIFF or DICOM image." in words(page).replace("**", "")
     assert not page.image
 
 
@@ -210,7 +210,7 @@ def test_two_hundred_uploads_are_a_batch_and_a_broken_one_among_them_loses_nothi
     page = upload(opened("predict"), *films[:99], ("broken.png", b"no picture"), *films[99:])
     assert list(page.dataframe[0].value["File"]) == [name for name, _ in films]
     assert len(page.error) == 1
-    assert "broken.png: The file is not a readable PNG or JPEG image." in words(page).replace("**", "")
+    assert "broken.png: The file is not a readable PNG, JPEG, TIFF or DICOM image." in words(page).replace("**", "")
     assert "199 films read." in words(page)
     assert max(quick.asked) == 16
     assert "CSV" in [button.label for button in page.get("download_button")]

@@ -124,7 +124,8 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
         stored = _stored_kind(image)
         image.load()
     except UnidentifiedImageError as error:
-        raise ImageError("The file is not a readable PNG, JPEG or TIFF image.") from error
+        kind = "TIFF" if content[:2] in (b"II", b"MM") else "PNG or JPEG"
+        raise ImageError(f"The file is not a readable {kind} image.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.") from error
     except MemoryError as error:

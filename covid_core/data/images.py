@@ -9,7 +9,7 @@ import io
 import os
 import stat
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from covid_core.data.film import Film
 from covid_core.errors import ImageError
 
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
-PICTURES = frozenset({PNG, JPEG})  # what data sets are made of; decoded by code that no file was seen to hold up
-KINDS = frozenset({PNG, JPEG, TIFF, DICOM})
+PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
+KINDS = (PNG, JPEG, TIFF, DICOM)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 LARGEST_FILE = 32 * 2**20  # bytes; a 16-bit film of 16 megapixels fits
 STARTS = {
@@ -35,7 +35,7 @@ FIRST_TYPES = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")  # of ele
 SHORT_VALUE = 128  # bytes; longer than any of them where no type is stored
 
 
-def read_film(source: Path | bytes, window: int = 0, kinds: Collection[str] = KINDS) -> Film:
+def read_film(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KINDS) -> Film:
     """Read a film faithfully, or raise ImageError with the reason in one sentence.
 
     The file is decoded in this process; what strangers hand in goes through ``data.sandbox``, which can be stopped.
@@ -53,7 +53,7 @@ def read_film(source: Path | bytes, window: int = 0, kinds: Collection[str] = KI
         raise ImageError("The file is empty.")
     kind = kind_of(content)
     if kind not in kinds:
-        raise ImageError(f"The file is not a readable {', '.join(sorted(kinds)[:-1])} or {max(kinds)} image.")
+        raise ImageError(f"The file is not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
     if kind != DICOM:
         return decoding.read(content, window)
     from covid_core.data import dicom  # takes a second to import, which films that are pictures need not pay
@@ -137,7 +137,7 @@ def _ninths(size: int) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """Lung mask as bool of shape (height, width), from a black and white picture."""
-    return read_film(path).pixels > 127
+    return read_film(path, kinds=PICTURES).pixels > 127
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:

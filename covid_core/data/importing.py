@@ -22,7 +22,15 @@ from covid_core import files
 from covid_core.data import duplicates, phantom
 from covid_core.data.archives import extract
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.images import Film, content_of, difference_hashes, png_bytes, read_film, to_squares
+from covid_core.data.images import (
+    PICTURES,
+    Film,
+    content_of,
+    difference_hashes,
+    png_bytes,
+    read_film,
+    to_squares,
+)
 from covid_core.data.layout import Candidate, as_text, layout_of, opening
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
@@ -296,7 +304,7 @@ def _read(root: Path, candidate: Candidate) -> _Read:
         return _Read(candidate, None, reason="Its name is not valid text (UTF-8); rename the file.")
     try:
         content = content_of(f"{root}/{candidate.path}")
-        return _Read(candidate, read_film(content), hashlib.sha256(content).hexdigest())
+        return _Read(candidate, read_film(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
     except ImageError as error:
         return _Read(candidate, None, reason=str(error))
 

@@ -106,7 +106,7 @@ def test_a_bad_upload_is_refused_in_one_sentence(page: Page, app: App, tmp_path:
     letter.write_text("Dear colleague")
     page.goto(f"{app.url}/predict")
     page.locator("input[type=file]").set_input_files(letter)
-    expect(page.get_by_text("The file is not a readable PNG or JPEG image.", exact=False)).to_be_visible()
+    expect(page.get_by_text("The file is not a readable PNG, JPEG, TIFF or DICOM image.", exact=False)).to_be_visible()
 
 
 def test_a_reload_in_mid_training_shows_it_still_training(page: Page, app: App, long_run: store.Run):

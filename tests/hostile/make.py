@@ -383,3 +383,27 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
         else:
             changed[at:at] = changed[at : at + length * 4]
     return bytes(changed[: int(rng.integers(1, len(changed) + 1))] if rng.random() < 0.1 else changed)
+
+
+def fuzz_seeds() -> list[bytes]:
+    """One file of every kind that is read, each of 40 or 64 pixels a side, to be mutated."""
+    small = film(12, 40)
+    tags = {**bits_of(12), "PatientName": "CANARY", "WindowCenter": 1500, "WindowWidth": 1800}
+    eight = film(8, 40)
+    return [
+        with_orientation(LEANING, 6),
+        interlaced_png(LEANING),
+        png(small),
+        jpeg(LEANING),
+        tiff(small),
+        encoded(LEANING, "TIFF", compression="tiff_lzw"),
+        encoded(LEANING, "TIFF", compression="tiff_adobe_deflate"),
+        dicom(small, **tags),
+        dicom(small, IMPLICIT, **tags),
+        dicom(small, BIG_ENDIAN, **tags),
+        dicom(small, DEFLATED, **tags),
+        dicom(small, RLE, frames=[rle(small)], **tags),
+        dicom(eight, JPEG_BASELINE, frames=[jpeg(eight)], PatientName="CANARY"),
+        dicom(small, "1.2.840.10008.1.2.4.70", frames=[lossless_jpeg(small, 12)], **tags),
+        dicom(small, "1.2.840.10008.1.2.4.90", frames=[encoded(small, "JPEG2000")], **tags),
+    ]

@@ -340,9 +340,9 @@ def test_two_hundred_files_at_once_are_all_read_and_their_memory_returns(sandbox
 
 def test_a_data_sets_reader_takes_pictures_only():
     """A DICOM file that is called film.png does not reach a decoder in the process of an import."""
-    with pytest.raises(ImageError, match="not a readable JPEG or PNG image"):
+    with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
         read_film(make.dicom(make.film()), kinds=images.PICTURES)
-    with pytest.raises(ImageError, match="not a readable JPEG or PNG image"):
+    with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
         read_film(tiff(LEANING), kinds=images.PICTURES)
 
 

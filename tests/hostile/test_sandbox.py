@@ -382,7 +382,7 @@ def test_thousands_of_mutated_files_are_read_or_refused_and_nothing_else(usual):
 
 def fuzz(given: Sandbox, files: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    seeds = fuzz_seeds()
+    seeds = make.fuzz_seeds()
     for number in range(files):
         content = make.mutated(seeds[number % len(seeds)], rng)
         begin = time.perf_counter()
@@ -392,26 +392,3 @@ def fuzz(given: Sandbox, files: int, seed: int) -> None:
             assert str(refusal).endswith(".")
             assert "CANARY" not in str(refusal)
         assert time.perf_counter() - begin < 5
-
-
-def fuzz_seeds() -> list[bytes]:
-    small = make.film(12, 40)
-    tags = {**make.bits_of(12), "PatientName": "CANARY", "WindowCenter": 1500, "WindowWidth": 1800}
-    eight = make.film(8, 40)
-    return [
-        make.with_orientation(make.LEANING, 6),
-        make.interlaced_png(make.LEANING),
-        make.png(small),
-        make.jpeg(make.LEANING),
-        make.tiff(small),
-        make.encoded(make.LEANING, "TIFF", compression="tiff_lzw"),
-        make.encoded(make.LEANING, "TIFF", compression="tiff_adobe_deflate"),
-        make.dicom(small, **tags),
-        make.dicom(small, make.IMPLICIT, **tags),
-        make.dicom(small, make.BIG_ENDIAN, **tags),
-        make.dicom(small, make.DEFLATED, **tags),
-        make.dicom(small, make.RLE, frames=[make.rle(small)], **tags),
-        make.dicom(eight, make.JPEG_BASELINE, frames=[make.jpeg(eight)], PatientName="CANARY"),
-        make.dicom(small, "1.2.840.10008.1.2.4.70", frames=[make.lossless_jpeg(small, 12)], **tags),
-        make.dicom(small, "1.2.840.10008.1.2.4.90", frames=[make.encoded(small, "JPEG2000")], **tags),
-    ]
