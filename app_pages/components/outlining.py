@@ -24,8 +24,8 @@ POLL = 1.0  # seconds
 OWN = "segment_jobs"  # session: trainings to tell of when they end
 DICE_HELP = (
     "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
-    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: {same} is what one and the same "
-    "outline for all of these films reaches."
+    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
+    "all of these films reaches {same}."
 )
 
 
