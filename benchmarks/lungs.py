@@ -1,4 +1,4 @@
-"""The lung segmenter on synthetic films: how well, how long, and what it does to real ones: ``python -m benchmarks.lungs``.
+"""The lung segmenter of synthetic films: how good, how long, and what of real ones: ``python -m benchmarks.lungs``.
 
 A data set of synthetic films is drawn (``--films 600``), and a segmenter trained on it by the job that the app starts,
 once for each of ``--seeds 0 1 2``; each seed has its own split. Prints one JSON line per seed: Dice and intersection

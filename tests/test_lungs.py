@@ -5,10 +5,11 @@ import pytest
 from made_data import lung_mask, made_database, made_dataset
 from made_segmenters import LIMITS, made_segmenter
 
-from covid_core.data.images import Film
+from covid_core.data.images import Film, read_film
 from covid_core.errors import RunDamaged, RunError
 from covid_core.inference import lungs
 from covid_core.inference.lungs import Lungs, Shape
+from covid_core.runs import segmenters
 
 SIZE = 64
 
@@ -144,6 +145,21 @@ def test_a_film_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
     assert found.is_known
     assert found.notes == (lungs.OWN_MASK,)
     assert found.area_share == found.mask.mean()
+
+
+def test_the_data_sets_own_mask_goes_before_an_outline(workspace, tmp_path):
+    _, dataset = made_database(tmp_path, workspace)
+    film, opened = read_film(dataset.path_of(0)), Lungs(Told(two_lungs()), SIZE, 0.5, LIMITS, "By a made segmenter.")
+    image_id = dataset.films["image_id"].iat[0]
+    assert lungs.known(workspace, film, dataset.id, image_id, opened).notes == (lungs.OWN_MASK,)
+    assert lungs.known(workspace, film, dataset.id, opened=opened).notes == ("By a made segmenter.",)
+
+
+def test_with_neither_mask_nor_segmenter_it_says_so(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
+    found = lungs.known(workspace, read_film(dataset.path_of(0)), dataset.id, dataset.films["image_id"].iat[0])
+    assert not found.is_known
+    assert found.notes == (segmenters.NOT_TRAINED,)
 
 
 def test_a_film_of_a_data_set_without_masks_has_none(workspace, tmp_path):

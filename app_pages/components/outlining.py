@@ -24,8 +24,8 @@ POLL = 1.0  # seconds
 OWN = "segment_jobs"  # session: trainings to tell of when they end
 DICE_HELP = (
     "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
-    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: {same} is what one and the same "
-    "outline for all of these films reaches."
+    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
+    "all of these films reaches {same}."
 )
 
 
@@ -152,7 +152,7 @@ def _show_serving(one: Segmenter) -> None:
     """The segmenter in use, with its figures."""
     with st.container(border=True, key="serving-segmenter"):
         st.markdown(shell.plain(one.in_words))
-        with st.grid(3, min_column_width=150):
+        with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record["same_for_all_dice"]))
             st.metric("Dice, test films", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
             worst = "95 % of the test films agree at least as well with their masks."
@@ -236,7 +236,8 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     kind = "synthetic film" if chosen.synthetic else "film"
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{duration(segmenters.expected_seconds())} on {plural(cores(), 'processor core')}, and may be stopped."
+        f"{duration(segmenters.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, and "
+        "may be stopped."
     )
 
 

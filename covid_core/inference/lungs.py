@@ -143,6 +143,27 @@ def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | 
     return None if mask is None else LungOutline(mask, float(mask.mean()), (OWN_MASK,))
 
 
+def known(
+    workspace: Workspace, film: Film, dataset: str = "", image_id: str = "", opened: Lungs | None = None
+) -> LungOutline:
+    """The lungs of a film as far as they can be known, always with whose outline it is, or why there is none.
+
+    Args:
+        workspace: of the segmenters.
+        film: as it was read.
+        dataset: id of the run's data set, which decides which segmenter serves.
+        image_id: of the film, where it is one of that data set: its own mask then goes first.
+        opened: the segmenter that serves, where it is open already.
+
+    Raises RunDamaged, NotFound, DataError.
+    """
+    own = mask_of(workspace, dataset, image_id) if image_id else None
+    if own is not None:
+        return own
+    opened = opened or serving(workspace, dataset)
+    return opened.outline(film) if opened else LungOutline(None, math.nan, (segmenters.NOT_TRAINED,))
+
+
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
     """The score maps of films, uint8 (n, s, s), as float32 of the same shape."""
     parts = [np.ascontiguousarray(squares[start : start + CALL])[..., None] for start in range(0, len(squares), CALL)]
