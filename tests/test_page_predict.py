@@ -58,12 +58,6 @@ def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
     assert not page.image
 
 
-def test_a_dicom_file_is_refused_with_what_to_try(workspace):
-    made_run(workspace, all_parts(SIZES, 1))
-    page = upload(opened("predict"), ("IM0001", bytes(128) + b"DICM" + bytes(64)))
-    assert "Export the film as PNG" in words(page)
-
-
 def test_a_name_with_markdown_is_shown_letter_by_letter(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     page = upload(opened("predict"), ("![x](http://evil.test/p.png)", b"no picture"))

@@ -25,13 +25,17 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.tag import Tag
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
 )
 
 from covid_core.data.film import (
@@ -97,6 +101,13 @@ KEYWORDS = [
     "BurnedInAnnotation",
 ]
 TAGS = [Tag(tag_for_keyword(keyword)) for keyword in KEYWORDS]
+STURDIEST = {  # of several decoders: damaged files crash gdcm, the first choice of pydicom, about once in a hundred
+    JPEGBaseline8Bit: "pillow",
+    JPEG2000: "pylibjpeg",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+}
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = "PALETTE COLOR"
 UNPACKED_MOST = 2 * MOST_PIXELS + LEVELS  # bytes of a deflated file
@@ -378,7 +389,7 @@ def _decoded(header: Dataset) -> np.ndarray:
             if decoder.is_encapsulated:
                 raise ImageError(CONTRADICTS_BITS)
             return _from_high_bits(header, decoder, low_bits)
-        pixels, _ = decoder.as_array(header, index=0)
+        pixels, _ = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
         return pixels
 
 
