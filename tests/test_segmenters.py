@@ -1,10 +1,14 @@
 """The files of segmenters, which one serves, and the start of their job. No process is started here."""
 
+import os
+import time
+
 import pytest
 from made_data import made_database, made_dataset
 from made_segmenters import made_segmenter
 
 from covid_core import files
+from covid_core.data import importing
 from covid_core.errors import DataError, JobRefused, NotFound, RunDamaged
 from covid_core.runs import jobs, segmenters, store
 from covid_core.runs.store import Status
@@ -87,6 +91,26 @@ def test_what_fails_in_the_making_leaves_nothing(workspace):
         (folder / segmenters.NETWORK).write_bytes(b"a network")
         segmenters.write_record(folder, {"size": 128})
     assert list(workspace.segmenters.iterdir()) == []
+
+
+def test_a_limit_of_an_outline_that_is_missing_is_damage(workspace):
+    """Without it, an outline that is no pair of lungs would be given unseen."""
+    made = made_segmenter(workspace)
+    record = files.read_json(made.path / segmenters.RECORD)
+    del record["limits"]["unsure"]
+    files.write_json(made.path / segmenters.RECORD, record)
+    with pytest.raises(RunDamaged, match="is damaged"):
+        segmenters.open_segmenter(workspace, made.id)
+
+
+def test_what_a_killed_training_left_is_swept_after_a_day(workspace):
+    old, new = workspace.segmenters / ".lungs-x-1.2.tmp", workspace.segmenters / ".lungs-y-1.2.tmp"
+    for folder in (old, new):
+        folder.mkdir()
+    yesterday = time.time() - importing.LEFTOVER_AGE - 60
+    os.utime(old, (yesterday, yesterday))
+    importing.sweep(workspace)
+    assert [path.name for path in workspace.segmenters.iterdir()] == [new.name]
 
 
 def test_one_that_is_not_there_cannot_be_deleted(workspace):

@@ -66,14 +66,18 @@ class _Examined:
 
 
 def sweep(workspace: Workspace) -> None:
-    """Remove what imports that were killed left behind: unpacked archives, drawn films, half-written pixels.
+    """Remove what killed imports and trainings of segmenters left behind: archives, drawn films, half-written files.
 
     Only what nothing has touched for a day goes; a running import touches its folder all the time.
     """
     oldest = time.time() - LEFTOVER_AGE
     leftovers = [
         *workspace.uploads.iterdir(),
-        *(path for folder in (workspace.datasets, workspace.pixels) for path in folder.glob(".*")),
+        *(
+            path
+            for folder in (workspace.datasets, workspace.segmenters, workspace.pixels)
+            for path in folder.glob(".*")
+        ),
     ]
     for path in leftovers:
         if path.stat().st_mtime < oldest:

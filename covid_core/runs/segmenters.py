@@ -53,6 +53,17 @@ class _MeasureRecord(BaseModel):
     n: int
 
 
+class _LimitsRecord(BaseModel):
+    """Lowest and highest value of each figure of an outline (``inference.lungs.Shape``) at which it is given."""
+
+    area: tuple[FiniteFloat, FiniteFloat]
+    balance: tuple[FiniteFloat, FiniteFloat]
+    tilt: tuple[FiniteFloat, FiniteFloat]
+    ragged: tuple[FiniteFloat, FiniteFloat]
+    unsure: tuple[FiniteFloat, FiniteFloat]
+    cut: tuple[FiniteFloat, FiniteFloat]
+
+
 class _Record(BaseModel):
     """What every segmenter.json of this version holds."""
 
@@ -62,7 +73,7 @@ class _Record(BaseModel):
     left_out: int
     size: int = Field(ge=16)
     threshold: float = Field(gt=0, lt=1)
-    limits: dict[str, tuple[FiniteFloat, FiniteFloat]]
+    limits: _LimitsRecord
     dice: _MeasureRecord
     iou: _MeasureRecord
     worst_dice: FiniteFloat
