@@ -1,6 +1,6 @@
 """A finished run that answers for films, without TensorFlow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -193,27 +193,25 @@ class Predictor:
         return _means([self.maps(side) for side in self._sides(squares)])
 
     def evidence(
-        self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange] = ()
-    ) -> list[np.ndarray]:
+        self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange]
+    ) -> Iterator[np.ndarray]:
         """Heat maps of films against the mean of these films, before the cut at 0, from one pass.
 
         Args:
             squares: uint8 (n, size, size).
             classes: position of the class that each film's map is for.
             shape: height and width of the maps.
-            changes: what to do to the head before maps are made; none: the head as it is.
+            changes: what to do to the head before maps are made.
 
-        Returns:
+        Yields:
             For each change float32 (n, *shape), above 0 where something speaks for the class.
         """
         sides = [self.maps(side) for side in self._sides(squares)]
         usual = _means(sides)
-        heads = [replace(change(self._head), usual=usual) for change in changes] or [replace(self._head, usual=usual)]
         films = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
-        return [
-            np.stack([_evidence(head, film, index, shape) for film, index in zip(films, classes, strict=True)])
-            for head in heads
-        ]
+        for change in changes:  # one head at a time: a flattening one can be 200 MB
+            head = replace(change(self._head), usual=usual)
+            yield np.stack([_evidence(head, film, index, shape) for film, index in zip(films, classes, strict=True)])
 
     def _seen(self, film: Film) -> tuple[Prediction, list[list[np.ndarray]]]:
         """What the run says of a film, and the maps of its sides, one film each."""
