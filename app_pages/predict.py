@@ -2,26 +2,34 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import films, predictors, scales, shell
+from app_pages.components import (
+    answering,
+    asking,
+    films,
+    outlining,
+    predictors,
+    referring,
+    reporting,
+    scales,
+    seeing,
+    shell,
+    worklists,
+)
 from app_pages.components.films import Given
+from covid_core.data import sandbox
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import LARGEST_FILE, fitted, png_bytes
+from covid_core.data.images import LARGEST_FILE, Film
 from covid_core.errors import CovidCoreError, ImageError
-from covid_core.figures.prediction import score_bars
-from covid_core.formatting import plural, share
-from covid_core.inference.heatmap import overlaid
-from covid_core.inference.predictor import Prediction
+from covid_core.formatting import share
+from covid_core.inference import worklist
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 
-LONGEST_SHOWN = 900  # pixels; larger films are shrunk for the screen, never for the model
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
-REFUSED_SHOWN = 5  # files that cannot be read, each in a box of its own
 MOST_RUNS = 8  # asked at once: more bars than that nobody reads
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
 
@@ -35,8 +43,13 @@ def page() -> None:
         return
     st.title("What do the models say of this film?")
     answer = st.container()
-    chosen = pick_runs(runs)
+    asked, covered = st.columns([3, 1], gap="medium")
+    with asked:
+        chosen = pick_runs(runs)
+    with covered:
+        coverage = answering.pick_coverage()
     predictors.warm_up(chosen)
+    sandbox.warm_up()
     shell.broken_notice(broken)
     given = pick_films(chosen)
     with answer:
@@ -45,7 +58,10 @@ def page() -> None:
         elif not given:
             st.markdown("Drop a film below, or try one of the examples: the model has not been trained on them.")
         else:
-            show(chosen, given)
+            show(chosen, given, coverage)
+    if chosen:
+        with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
+            outlining.show(chosen[0].record["dataset"]["id"])
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
 
 
@@ -121,9 +137,10 @@ def warn_of(runs: list[Run]) -> None:
 def pick_films(runs: list[Run]) -> list[Given]:
     """Uploads, or an example; an upload goes first."""
     files = st.file_uploader(
-        "Films (PNG or JPEG)",
+        "Films (DICOM, PNG, JPEG or TIFF, whatever their names)",
         accept_multiple_files=True,
-        help="Several at once are fine. They are read in this session's memory and are not kept.",
+        help="Several at once are fine. They are read in this session's memory and are not kept. Of a DICOM file only "
+        "what the reading needs is looked at, and nothing personal.",
         key="uploads",
         max_upload_size=LARGEST_FILE // 2**20,
     )
@@ -158,107 +175,71 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
                     st.query_params["film"] = name
 
 
-def show(runs: list[Run], given: list[Given]) -> None:
-    """One film in full; several as a table to choose from. What cannot be read is told before."""
+def show(runs: list[Run], given: list[Given], coverage: float) -> None:
+    """One film in full; several as a work-list to choose from."""
     warn_of(runs)
-    films.forget_all_but(runs, given)
+    referring.offer(runs)
+    asking.forget_all_but(runs, given)
     with shell.told():
         if len(given) == 1:
-            show_film(runs, given[0])
+            show_film(runs, given[0], coverage)
             return
         place = st.empty()
-        answers = films.answers(runs, given, lambda known: place.dataframe(so_far(runs, given, known)))
+        answers = asking.answers(runs, given, lambda known: place.dataframe(so_far(runs, given, known, coverage)))
         place.empty()
-        say_refused([(film, answers.reasons[film.key]) for film in given if film.key in answers.reasons])
-        readable = [film for film in given if film.key not in answers.reasons]
-        film = pick_from_table(runs, readable, answers.said) if readable else None
+        film = worklists.pick(given, [asking.entry(runs, one, answers, coverage) for one in given])
         if film:
-            show_film(runs, film)
+            show_film(runs, film, coverage)
 
 
-def say_refused(refused: list[tuple[Given, str]]) -> None:
-    """Each file that cannot be read, with its reason; many are folded up."""
-    place = st.expander(f"{plural(len(refused), 'file')} could not be read") if len(refused) > REFUSED_SHOWN else st
-    for film, reason in refused:
-        place.error(f"**{shell.plain(film.name)}**: {shell.plain(reason)}", icon=":material/block:")
-
-
-def so_far(runs: list[Run], given: list[Given], known: films.Answers) -> pd.DataFrame:
-    """The table of the films that all runs have seen by now."""
+def so_far(runs: list[Run], given: list[Given], known: asking.Answers, coverage: float) -> pd.DataFrame:
+    """The work-list of the films that all runs have seen by now."""
     seen = [film for film in given if all(film.key in known.said[run.id] for run in runs)]
-    return answer_table(runs, seen, known.said)
+    entries = worklist.ordered(asking.entry(runs, film, known, coverage) for film in seen)
+    return worklists.table(entries, [None] * len(entries)).drop(columns="Film", errors="ignore")
 
 
-def pick_from_table(runs: list[Run], given: list[Given], said: films.Said) -> Given | None:
-    """All films with what each run says; a row opens the film."""
-    table = answer_table(runs, given, said)
-    agreed = int(table["Agreement"].eq("all agree").sum())
-    agreement = f", {agreed} of them with all runs in agreement" if len(runs) > 1 else ""
-    st.markdown(f"{plural(len(given), 'film')} read{agreement}. Choose a row to see the film and its heat map.")
-    selection = shell.table(table, "predictions", on_select="rerun", selection_mode="single-row", key="answers")
-    scales.explain(runs, {name: said[run.id][given[0].key] for name, run in zip(unique_names(runs), runs, strict=True)})
-    rows = selection.selection.rows
-    return given[rows[0]] if rows and rows[0] < len(given) else None
-
-
-def answer_table(runs: list[Run], given: list[Given], said: films.Said) -> pd.DataFrame:
-    """One row per film: the predicted class and its numbers for every run."""
-    names = unique_names(runs)
-    rows = []
-    for film in given:
-        of_film = [said[run.id][film.key] for run in runs]
-        row = {"File": film.name}
-        for name, prediction in zip(names, of_film, strict=True):
-            row[name] = prediction.predicted
-            if prediction.is_calibrated:
-                row[f"{name}, probability"] = share(float(prediction.probabilities.max()))
-            row[f"{name}, score"] = share(float(prediction.scores.max()))
-        row["Agreement"] = "all agree" if len({p.predicted for p in of_film}) == 1 else "they differ"
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    return table if len(runs) > 1 or table.empty else table.assign(Agreement="")
-
-
-def show_film(runs: list[Run], given: Given) -> None:
-    """The film, its heat map, its scores. The first run's scores and map come from one pass."""
+def show_film(runs: list[Run], given: Given, coverage: float) -> None:
+    """The answer, the film in its viewer, the scores, and the reasons."""
     try:
         film = films.opened(given)
     except ImageError as error:
-        say_refused([(given, str(error))])
+        answering.unread(given.name, str(error))
         return
-    shown = fitted(film.pixels, LONGEST_SHOWN)
-    said = {run.id: films.explained(run, given, None, shown.shape)[0] for run in runs[:1]}
-    said |= {run.id: films.prediction(run, given) for run in runs[1:]}
-    st.markdown(headline(runs, said))
+    opinions = asking.opinions(runs, given, coverage)
+    shown = answering.headline(opinions, film, given.key)
     if given.label:
         st.caption(f"Its data set calls it {shell.plain(given.label)}. {trained_on(runs, given)}")
-    picture, heat, scores = st.columns([1, 1, 1.15], gap="medium")
+    pick_window(given, film)
+    picture, answer = st.columns([1.4, 1], gap="medium")
     with picture:
-        st.image(png_bytes(shown), caption=shell.plain(given.name), width="stretch", alt=f"Film {given.name}")
-        st.caption("Done to the picture: " + ("; ".join(said[runs[0].id].done) or "nothing") + ".")
-    with scores:
-        show_scores(runs, said)
-    with heat:
-        show_heat(runs, given, said, shown)
-    scales.show_numbers({name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)})
+        seeing.show(runs, opinions, given, film, shown)
+    with answer:
+        if shown:
+            answering.numbers(runs, opinions)
+        answering.checks(opinions, film)
+        if len(runs) > 1:
+            answering.agreement(opinions, shown)
+    seeing.similar(runs[0], opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
+    if shown:
+        scales.show_numbers({opinion.run: opinion.look.prediction for opinion in opinions})
+    reporting.button(runs, opinions, given, film, shown)
 
 
-@st.fragment
-def show_heat(runs: list[Run], given: Given, said: dict[str, Prediction], shown: np.ndarray) -> None:
-    """The heat map and its choices; only this part runs again when one of them is changed."""
-    place = st.container()
-    run, label = pick_explained(runs, said)
-    opacity = st.slider("Opacity", 0, 100, 60, step=5, format="%d %%") / 100
-    with place, shell.told():
-        _, values = films.explained(run, given, label, shown.shape)
-        st.image(
-            png_bytes(overlaid(shown, values, opacity)),
-            caption=f"Grad-CAM: what speaks for {shell.plain(label)}",
-            width="stretch",
-            alt=f"Heat map over the film: where {run.name} finds what speaks for {label}",
-        )
-        if not values.any():
-            st.caption("Nothing in this film speaks for that class, so the map is empty.")
+def pick_window(given: Given, film: Film) -> None:
+    """Through which of the windows that the file holds the film is read. The models see the same."""
+    if len(film.windows) < 2:
+        return
+    st.selectbox(
+        "Read through",
+        range(len(film.windows)),
+        index=film.chosen,
+        format_func=lambda place: film.windows[place].name,
+        key=f"window-{given.key}",
+        on_change=films.choose_window,
+        args=(given, f"window-{given.key}"),
+        help="The window that becomes the picture which the models see. Dragging in the viewer changes the view alone.",
+    )
 
 
 def trained_on(runs: list[Run], film: Given) -> str:
@@ -267,42 +248,6 @@ def trained_on(runs: list[Run], film: Given) -> str:
     related = [run for run in runs if run.record["dataset"]["version"] == version]
     names = [shell.plain(run.name) for run in related if films.part_of(run, film.name) == "train"]
     return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
-
-
-def headline(runs: list[Run], said: dict[str, Prediction]) -> str:
-    """The answer in a sentence."""
-    if len(runs) == 1:
-        return scales.headline(said[runs[0].id])
-    predicted = {said[run.id].predicted for run in runs}
-    if len(predicted) == 1:
-        all_of_them = "Both" if len(runs) == 2 else f"All {len(runs)}"
-        return f"{all_of_them} runs say **{shell.plain(predicted.pop())}**."
-    names = map(shell.plain, unique_names(runs))
-    parts = [f"{name} says {shell.plain(said[run.id].predicted)}" for name, run in zip(names, runs, strict=True)]
-    return "The runs differ: " + ", ".join(parts) + "."
-
-
-def show_scores(runs: list[Run], said: dict[str, Prediction]) -> None:
-    """Probabilities or scores per class for every run, and which of the two they are."""
-    given = {name: said[run.id] for name, run in zip(unique_names(runs), runs, strict=True)}
-    classes = list(dict.fromkeys(label for run in runs for label in run.classes))
-    bars = {name: one.by_class(one.best_known) for name, one in given.items()}
-    called = {name: scales.scale_of(one) for name, one in given.items()}
-    alt = "; ".join(f"{scale} of every class by {name}" for name, scale in called.items())
-    shell.chart(score_bars(bars, classes, called), "scores", alt=alt)
-    scales.explain(runs, given)
-
-
-def pick_explained(runs: list[Run], said: dict[str, Prediction]) -> tuple[Run, str]:
-    """Whose heat map, and for which class."""
-    by_id = {run.id: run for run in runs}
-    name = runs[0].id
-    if len(runs) > 1:
-        names = dict(zip(by_id, unique_names(runs), strict=True))
-        name = st.selectbox("Heat map of", list(by_id), format_func=names.__getitem__)
-    run = by_id[name]
-    predicted = run.classes.index(said[run.id].predicted)
-    return run, st.selectbox("Heat map for the class", run.classes, index=predicted)
 
 
 page()

@@ -16,7 +16,7 @@ from typing import Any
 from covid_core import cache, presets
 from covid_core.cache import Entry
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError, ImageError, InvalidChoice, RunError
+from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.evaluation import comparison, repeats_tables, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
@@ -308,30 +308,17 @@ def _outside_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What a run says of films: calibrated probabilities where it has them, and scores. A file that cannot be read
-    faithfully gets its reason, and neither."""
-    from covid_core.data.images import read_film
+    """What a run says of films, what needs a look first on top: the checks, the classes that stay possible, calibrated
+    probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
+    reason, and no numbers."""
+    from covid_core.inference import answers
     from covid_core.inference.predictor import Predictor
 
     run = store.open_run(workspace, options.run)
     predictor = Predictor.open(workspace, run)
-    rows = []
-    for name in options.files:
-        try:
-            (prediction,) = predictor.predict([read_film(Path(name))])
-        except ImageError as error:
-            rows.append({"file": name, "error": str(error)})
-            continue
-        rows.append(
-            {
-                "file": name,
-                "predicted": prediction.predicted,
-                "probabilities": prediction.by_class(prediction.probabilities) if prediction.is_calibrated else None,
-                "scores": prediction.by_class(prediction.scores),
-                "logits": prediction.by_class(prediction.logits),
-                "done": prediction.done,
-            }
-        )
+    reports = Path(options.report) if options.report else None
+    asked = answers.Asked(options.coverage, options.window, options.anyway, reports)
+    rows = answers.of_files(run, predictor, options.files, asked)
     synthetic = run.record["dataset"]["synthetic"]
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:
@@ -339,6 +326,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     return {
         "run": run.id,
         "trained_on_synthetic": synthetic,
+        "coverage": options.coverage,
         "calibration": calibrated.as_answer(run),
         "films": rows,
         "failed": any("error" in row for row in rows),
@@ -558,12 +546,11 @@ def _compared_row(row: dict[str, Any]) -> str:
 def _predicted_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
-    told = [
-        f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}"
-        for scale in ("probabilities", "scores")
-        if row[scale]
-    ]
-    return f"{row['file']}: {row['predicted']} ({'; '.join(told)})"
+    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip(), *row["warnings"]]
+    for scale in ("probabilities", "scores"):
+        if row[scale]:
+            told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
+    return "\n    ".join(told)
 
 
 def _scale_in_words(run: store.Run, found: Calibration) -> str:
@@ -645,6 +632,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict = verb("predict", do_predict, "run")
     predict.add_argument("files", nargs="+", metavar="FILE")
+    predict.add_argument(
+        "--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"
+    )
+    predict.add_argument("--window", type=int, default=0, help="which of the windows of a film to read it through")
+    predict.add_argument("--anyway", action="store_true", help="numbers of a film that failed a check, too")
+    predict.add_argument("--report", metavar="FOLDER", help="write a page per film there, with nothing personal in it")
     return parser
 
 

@@ -9,6 +9,13 @@ def share(value: float, digits: int = 1) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
+def probability(value: float) -> str:
+    """A probability or score: ``62.1 %``. It never reads as certain: ``over 99.9 %``, ``under 0.1 %``."""
+    if value > 0.9995:
+        return "over 99.9 %"
+    return "under 0.1 %" if value < 0.0005 else share(value)
+
+
 def interval(value: float, low: float, high: float) -> str:
     """A share with its confidence interval where it has one: ``90.4 % [87.8, 92.5]``, ``33.3 %``."""
     if math.isnan(value) or math.isnan(low):

@@ -56,6 +56,12 @@ def opened(dataset: str = "") -> Lungs | None:
     return _opened(str(found.path), shelf.stamp_of(found.path), found) if found else None
 
 
+def in_use(dataset: str = "") -> str:
+    """The id of the segmenter that outlines lungs for a run of that data set; nothing where there is none."""
+    found = segmenters.serving(shell.workspace(), dataset)
+    return found.id if found else ""
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _opened(path: str, stamp: str, _segmenter: Segmenter) -> Lungs:
     return Lungs.open(_segmenter)

@@ -41,7 +41,7 @@ class Predictors:
     def __init__(self, most_bytes: int = MOST_BYTES):
         self._most_bytes = most_bytes
         self._guard = threading.Lock()
-        self._kept: OrderedDict[tuple[str, float], tuple[dict[Path, int], Future[Predictor]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[dict[Path, int], Future[Predictor]]] = OrderedDict()
         self._opener = ThreadPoolExecutor(1, "open-model")
 
     def of(self, run: Run) -> Predictor:
@@ -70,8 +70,13 @@ class Predictors:
         return sum({path: size for sizes, _ in self._kept.values() for path, size in sizes.items()}.values())
 
 
-def _key(run: Run) -> tuple[str, float]:
-    return str(run.path), run.result.get("finished", 0.0)
+def _key(run: Run) -> tuple[str, str]:
+    return str(run.path), mark(run)
+
+
+def mark(run: Run) -> str:
+    """The state of a run in which it answers: another one when it was resumed, or was given a reference."""
+    return f"{run.result.get('finished', 0.0)} {run.result.get('reference_sha256', '')}"
 
 
 def _sizes(run: Run) -> dict[Path, int]:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app_pages.components import shell
-from covid_core.formatting import plural, share
+from covid_core.formatting import probability
 from covid_core.inference.predictor import Prediction
 from covid_core.runs import calibrated
 from covid_core.runs.store import Run
@@ -19,23 +19,6 @@ WHERE_IT_HOLDS = (
     "That holds for films like those, in that mix of classes: not for another hospital's, and not for pictures that "
     "are no chest film at all, for which it is high as well."
 )
-
-
-def headline(prediction: Prediction) -> str:
-    """What one run says of a film, in a sentence or two."""
-    label, score = shell.plain(prediction.predicted), share(float(prediction.scores.max()))
-    if not prediction.is_calibrated:
-        return f"**{label}** has the highest score: {score}. A score, not a probability."
-    probability = share(float(prediction.probabilities.max()))
-    films = plural(prediction.calibration.films, "validation film")
-    return (
-        f"**{label}** has the highest probability: {probability}, calibrated on {films}. Uncalibrated score: {score}."
-    )
-
-
-def scale_of(prediction: Prediction) -> str:
-    """What a run's numbers are, in a word."""
-    return "probability" if prediction.is_calibrated else "score"
 
 
 def explain(runs: Sequence[Run], given: Mapping[str, Prediction]) -> None:
@@ -79,8 +62,10 @@ def _numbers(given: Mapping[str, Prediction]) -> pd.DataFrame:
         {
             "Run": name,
             "Class": label,
-            "Probability": share(one.by_class(one.probabilities)[label]) if one.is_calibrated else "not calibrated",
-            "Score": share(score),
+            "Probability": probability(one.by_class(one.probabilities)[label])
+            if one.is_calibrated
+            else "not calibrated",
+            "Score": probability(score),
         }
         for name, one in given.items()
         for label, score in one.by_class(one.scores).items()

@@ -124,11 +124,15 @@ def broken_notice(broken: list[store.BrokenRun]) -> None:
                 st.markdown(f"{plain(entry.id)}: {plain(entry.reason)}")
 
 
-def table(frame: pd.DataFrame, name: str, **options: Any) -> Any:
-    """A table with its download. ``name`` is the file's name without suffix and the key."""
+def table(frame: pd.DataFrame, name: str, downloaded: pd.DataFrame | None = None, **options: Any) -> Any:
+    """A table with its download. ``name`` is the file's name without suffix and the key.
+
+    ``downloaded`` is what the file holds, where that is not the table itself.
+    """
     shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
+    content = frame if downloaded is None else downloaded
     st.download_button(
-        "CSV", lambda: report.to_csv(frame), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"
+        "CSV", lambda: report.to_csv(content), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"
     )
     return shown
 

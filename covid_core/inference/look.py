@@ -57,6 +57,11 @@ class Look:
         """The first check that failed: why the run does not answer."""
         return next((check for check in self.checks if check.passed is False), None)
 
+    @property
+    def unasked(self) -> Check | None:
+        """The first check that could not be made."""
+        return next((check for check in self.checks if check.passed is None), None)
+
 
 def readable(error: ImageError | None = None) -> Check:
     """The first check, made by whoever reads the file: faithfully, or not, with the reason."""

@@ -123,6 +123,19 @@ def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
     return submit_job(workspace, REFERENCE, {"run": run.id})
 
 
+def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
+    """Jobs that make, or have made, a run's reference, with the run's id, oldest first."""
+    found = []
+    for job in store.list_jobs(workspace):
+        try:
+            request = job.request()
+        except CovidCoreError:  # damaged, or removed at this moment
+            continue
+        if request.get("kind") == REFERENCE:
+            found.append((float(request["created"]), job, str(request["run"])))
+    return [(job, run) for _, job, run in sorted(found, key=lambda one: one[0])]
+
+
 def launch(*folders: JobFolder) -> None:
     """Start one process for published folders, done in turn, in a session of its own so that it outlives this one."""
     attempts = [folder.next_attempt() for folder in folders]

@@ -47,8 +47,11 @@ def _is_whole(run: Run) -> bool:
         recorded = run.result["versions"]
         if any(recorded.get(name) != metadata.version(name) for name in ("keras", "tensorflow", "numpy")):
             return False
-        kept = [(run.model_path, "model_sha256"), (run.head_path, "head_sha256")]
-        kept += [(run.reference_path, "reference_sha256")] if run.has_reference else []
+        kept = [
+            (run.model_path, "model_sha256"),
+            (run.head_path, "head_sha256"),
+            (run.reference_path, "reference_sha256"),  # a run of an earlier version has none, and is not repeated
+        ]
         return all(path.is_file() and files.sha256_of(path) == run.result.get(name) for path, name in kept)
     except CovidCoreError:
         return False

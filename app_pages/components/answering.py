@@ -1,0 +1,147 @@
+"""The answer to one film: what the runs say, at which coverage, after which checks, and what they refuse to say."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app_pages.components import asking, scales, shell
+from covid_core.data.images import Film
+from covid_core.figures.prediction import score_bars
+from covid_core.formatting import probability
+from covid_core.inference import wording
+from covid_core.inference.look import Check
+from covid_core.inference.worklist import Opinion
+from covid_core.runs.store import Run
+
+COVERAGE = "coverage"  # query parameter, in per cent
+USUAL, LEAST, MOST = 90, 70, 99  # per cent
+ANYWAY = "predict_anyway"  # session: keys of films whose scores are shown although a check failed
+ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
+
+
+def pick_coverage() -> float:
+    """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
+    asked = st.query_params.get(COVERAGE, "")
+    default = int(asked) if asked.isdecimal() and LEAST <= int(asked) <= MOST else USUAL
+    chosen = st.slider(
+        "Coverage",
+        LEAST,
+        MOST,
+        default,
+        format="%d %%",
+        help="Of films like the validation films, so many get a set of classes that holds the true one. The more, the "
+        "more often several classes stay possible.",
+    )
+    if chosen != USUAL or asked:
+        st.query_params[COVERAGE] = str(chosen)
+    return chosen / 100
+
+
+def is_shown_anyway(key: str) -> bool:
+    """Whether the user asked for the scores of a film that failed a check."""
+    return key in st.session_state.get(ANYWAY, set())
+
+
+def _show_anyway(key: str) -> None:
+    st.session_state.setdefault(ANYWAY, set()).add(key)
+
+
+def _hide_again(key: str) -> None:
+    st.session_state.get(ANYWAY, set()).discard(key)
+
+
+def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
+    """The answer in a few words, the figures under it, and what to beware of. Returns whether scores may be shown."""
+    refused = any(opinion.look.refused_by for opinion in opinions)
+    anyway = is_shown_anyway(key)
+    told = wording.said(opinions, anyway)
+    st.markdown(f"### {shell.plain(told.answer)}")
+    if told.figures:
+        st.markdown(shell.plain(told.figures))
+    for warning in film.warnings:
+        st.warning(shell.plain(warning), icon=":material/warning:")
+    if refused and anyway:
+        failed = next(opinion.look.refused_by for opinion in opinions if opinion.look.refused_by)
+        st.warning(
+            f"Shown although a check failed: {shell.plain(failed.text)} These numbers mean nothing unless you know "
+            "better.",
+            icon=":material/visibility:",
+        )
+        st.button("Hide the scores again", on_click=_hide_again, args=(key,), icon=":material/visibility_off:")
+    elif refused:
+        st.button(
+            "Show the scores anyway",
+            on_click=_show_anyway,
+            args=(key,),
+            icon=":material/visibility:",
+            help="The runs were not made for such a picture; their scores can be high and mean nothing.",
+        )
+    return anyway or not refused
+
+
+def checks(opinions: Sequence[Opinion], film: Film) -> None:
+    """What was asked before the answer, in its order, each with its figure."""
+    with st.container(border=True):
+        st.markdown("**Before the answer**")
+        read = "; ".join(film.notes)
+        st.markdown(f"{ICONS[True]} The film was read faithfully{shell.plain(f': {read}' if read else '')}.")
+        for opinion in opinions:
+            name = f"{opinion.run}: " if len(opinions) > 1 else ""
+            for check in opinion.look.checks:
+                st.markdown(f"{ICONS[check.passed]} {shell.plain(name + _text_of(check))}")
+
+
+def _text_of(check: Check) -> str:
+    """The check's sentence; of one that could not be made, what it would have asked too."""
+    return check.text if check.passed is not None else f"{check.name.capitalize()}? {check.text}"
+
+
+def numbers(runs: Sequence[Run], opinions: Sequence[Opinion]) -> None:
+    """Probabilities or scores per class for every run, and which of the two they are."""
+    given = {opinion.run: opinion.look.prediction for opinion in opinions}
+    classes = list(dict.fromkeys(label for run in runs for label in run.classes))
+    bars = {name: one.by_class(one.best_known) for name, one in given.items()}
+    called = {name: wording.scale_of(one) for name, one in given.items()}
+    alt = "; ".join(f"{scale} of every class by {name}" for name, scale in called.items())
+    shell.chart(score_bars(bars, classes, called), "scores", alt=alt)
+    for run, opinion in zip(runs, opinions, strict=True):
+        who = f"{opinion.run}: " if len(opinions) > 1 else ""
+        st.caption(shell.plain(who + asking.sets_in_words(run, opinion)))
+    scales.explain(runs, given)
+
+
+def agreement(opinions: Sequence[Opinion], shown: bool) -> None:
+    """All runs side by side."""
+    st.markdown("**Run by run**")
+    shell.table(table(opinions, shown), "runs-on-this-film")
+
+
+def table(opinions: Sequence[Opinion], shown: bool) -> pd.DataFrame:
+    """One row per run: its answer, its probability or score, what it refused."""
+    return pd.DataFrame(
+        [
+            {
+                "Run": opinion.run,
+                "Answer": answer_of(opinion, shown),
+                "Highest": _highest(opinion) if shown or not opinion.look.refused_by else "–",
+                "Failed check": opinion.look.refused_by.name if opinion.look.refused_by else "none",
+            }
+            for opinion in opinions
+        ]
+    )
+
+
+def answer_of(opinion: Opinion, anyway: bool = False) -> str:
+    """A run's answer for a cell: classes that stay possible, or that it does not answer."""
+    if opinion.look.refused_by and not anyway:
+        return "no answer"
+    if opinion.answer is None:
+        return opinion.look.prediction.predicted
+    return " or ".join(opinion.answer.classes) or "none of the classes"
+
+
+def _highest(opinion: Opinion) -> str:
+    prediction = opinion.look.prediction
+    value = probability(float(prediction.best_known.max()))
+    return f"{prediction.predicted}, {wording.scale_of(prediction)} {value}"

@@ -1,0 +1,40 @@
+"""The report of one film, to take along."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app_pages.components import asking
+from app_pages.components.films import Given
+from covid_core import film_report
+from covid_core.data.images import Film
+from covid_core.film_report import Map
+from covid_core.inference import heatmap
+from covid_core.inference.worklist import Opinion
+from covid_core.runs.store import Run
+
+
+def button(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, shown: bool) -> None:
+    """Download the report; it is made when it is asked for."""
+    mark = film_report.mark_of(film)
+    st.download_button(
+        "Report of this film",
+        lambda: _made(runs, opinions, given, film, shown),
+        f"second-look-{mark}.html",
+        "text/html",
+        icon=":material/lab_profile:",
+        help="One page with the film, the heat maps, the answers, the checks and the limits. It holds no file name and "
+        "no tag of the file.",
+    )
+
+
+def _made(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, shown: bool) -> bytes:
+    maps = []
+    for run, opinion in zip(runs, opinions, strict=True):
+        if shown:
+            label = opinion.look.prediction.predicted
+            heat = asking.heat(run, given, label, film_report.shape_of(film))
+            outline = asking.lungs(run, given)
+            notes = [heatmap.share_inside(heat, outline.mask).in_words] if outline.mask is not None else []
+            maps.append(Map(opinion.run, label, heat, " ".join([*notes, asking.map_check(run).in_words])))
+    return film_report.to_html(film, runs, opinions, maps, shown).encode()

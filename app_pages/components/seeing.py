@@ -1,0 +1,152 @@
+"""Why: the film in its viewer, where a run looked, what moves its score, and which training films look alike."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app_pages.components import asking, films, shell
+from app_pages.components.films import Given
+from app_pages.components.viewer import Overlay, Picture
+from app_pages.components.viewer import show as show_viewer
+from covid_core.data.images import Film
+from covid_core.evaluation.map_check import MEANINGLESS, MapCheck
+from covid_core.formatting import probability
+from covid_core.inference import heatmap
+from covid_core.inference.look import Neighbour
+from covid_core.inference.lungs import LungOutline
+from covid_core.inference.worklist import Opinion
+from covid_core.runs.store import Run
+
+LONGEST_MAP = 256  # pixels of a heat map for the viewer, which enlarges it; the network's own is far smaller
+NOTHING, WHERE, WHAT_MOVES = "Nothing", "Where it looked", "What moves the score"
+ALONE = "Nothing"
+VIEWER = {"key": "viewer", "height": 620}  # pixels
+SIMILAR_TILE = 132  # pixels
+
+
+@st.fragment
+def show(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, answered: bool) -> None:
+    """The viewer with its choices; only this part runs again when one of them is changed.
+
+    ``answered``: whether scores may be shown. Without them there is no map of what raised them.
+    """
+    view, choices, reasons = st.container(), st.container(), st.container()
+    with choices:
+        run, opinion, label, kind = _pick_map(runs, opinions) if answered else (runs[0], opinions[0], "", NOTHING)
+        beside = _pick_beside(run, opinion.look.neighbours)
+    with view, shell.told():
+        outline = asking.lungs(run, given)
+        overlay, told, check = None, "", None
+        if kind == WHERE:
+            overlay, told, check = _where(run, given, label, film, outline)
+        elif kind == WHAT_MOVES:
+            overlay, told = _what_moves(run, given, label, film)
+        show_viewer(_picture(given, film), overlay=overlay, lungs=outline.mask, beside=beside, **VIEWER)
+        with reasons:
+            if check is not None and check.verdict == MEANINGLESS:
+                st.warning(shell.plain(check.in_words), icon=":material/warning:")
+            st.markdown(shell.plain(told))
+            done = "; ".join(opinion.look.prediction.done) or "nothing"
+            read = (*outline.notes, check.in_words if check else "", f"Done to the picture: {done}.")
+            st.caption(shell.plain(" ".join(filter(None, read))))
+
+
+def _picture(given: Given, film: Film) -> Picture:
+    """The film for the viewer, with all the depth that it has."""
+    pixels = film.pixels if film.deep is None else film.deep
+    return Picture(pixels, given.name, f"Film {given.name}", film.window, film.spacing)
+
+
+def _pick_map(runs: Sequence[Run], opinions: Sequence[Opinion]) -> tuple[Run, Opinion, str, str]:
+    """Whose map, for which class, of which kind."""
+    columns = st.columns(3 if len(runs) > 1 else 2)
+    number = 0
+    if len(runs) > 1:
+        number = columns[0].selectbox("Map of", range(len(runs)), format_func=lambda i: opinions[i].run)
+    run, opinion = runs[number], opinions[number]
+    predicted = run.classes.index(opinion.look.prediction.predicted)
+    label = columns[-2].selectbox("For the class", run.classes, index=predicted)
+    kind = columns[-1].selectbox(
+        "Map",
+        [WHERE, WHAT_MOVES, NOTHING],
+        help="Where it looked: Grad-CAM, from the network's own last maps. What moves the score: a grey patch covers "
+        "one place after the other, and the change of the number is drawn there; it takes a few seconds.",
+    )
+    return run, opinion, label, kind
+
+
+def _where(
+    run: Run, given: Given, label: str, film: Film, outline: LungOutline
+) -> tuple[Overlay | None, str, MapCheck]:
+    """Grad-CAM, what share of it lies inside the lungs, and whether the map means anything at all."""
+    check = asking.map_check(run)
+    heat = asking.heat(run, given, label, _map_shape(film))
+    if not heat.any():
+        return None, f"Nothing in this film speaks for {label}, so the map is empty.", check
+    alt = f"Heat map over the film: where {run.name} finds what speaks for {label}"
+    inside = heatmap.share_inside(heat, outline.mask).in_words if outline.mask is not None else ""
+    return Overlay(heat, f"What speaks for {label}", alt), inside, check
+
+
+def _what_moves(run: Run, given: Given, label: str, film: Film) -> tuple[Overlay, str]:
+    """The occlusion map, computed now where it is not known, with progress."""
+    bar = st.progress(0.0, "Covering places of the film")
+    found = asking.occlusion(run, given, label, bar.progress)
+    bar.empty()
+    _, _, least = found.most
+    told = (
+        f"{label} has {probability(found.answer)}; with the place covered that speaks most for it, "
+        f"{probability(least)}. Each place is covered by the grey around it, one after the other. Two colours: what "
+        "speaks for the class, and what against it."
+    )
+    alt = f"Map over the film: where covering it changes what {run.name} says of {label}"
+    return Overlay(found.map(_map_shape(film)), f"What moves {label}", alt), told
+
+
+def _map_shape(film: Film) -> tuple[int, int]:
+    """Height and width of a heat map of the film's proportions."""
+    height, width = film.pixels.shape
+    scale = min(1.0, LONGEST_MAP / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _pick_beside(run: Run, neighbours: Sequence[Neighbour]) -> Picture | None:
+    """A similar training film next to the film, if one is wanted and still there."""
+    if not neighbours:
+        return None
+    names = {ALONE: ALONE} | {
+        one.image_id: f"{number}. {one.label}, distance {one.distance:.2f}" for number, one in enumerate(neighbours, 1)
+    }
+    chosen = st.selectbox("Beside it, a similar training film", list(names), format_func=names.__getitem__)
+    if chosen == ALONE:
+        return None
+    with shell.told():
+        similar = films.from_dataset(shell.open_dataset(run.record["dataset"]["id"]), chosen)
+        label = similar.label
+        return Picture(
+            similar.read().pixels, title=f"{chosen}, labelled {label}", alt=f"Training film labelled {label}"
+        )
+    return None
+
+
+def similar(run: Run, neighbours: Sequence[Neighbour], name: str = "") -> None:
+    """The training films that look most like the film to the run, with labels and distances."""
+    if not neighbours:
+        return
+    st.markdown(f"**Most similar training films{shell.plain(f' of {name}') if name else ''}**")
+    with shell.told():
+        dataset = shell.open_dataset(run.record["dataset"]["id"])
+        if dataset.version != run.record["dataset"]["version"]:
+            st.caption("The data set has changed since the run; its films are not shown.")
+            return
+        pictures = films.thumbnails(dataset, tuple(one.image_id for one in neighbours))
+        grid = st.grid("auto", min_column_width=SIMILAR_TILE, gap="small")
+        for one in neighbours:
+            picture, label = pictures[one.image_id]
+            with grid.cell().container(gap=None):
+                st.image(picture, width="stretch", alt=f"Training film labelled {label}")
+                st.caption(shell.plain(f"{label}, distance {one.distance:.2f}"))
+        st.caption(
+            "Similar to the network, which need not be similar to a physician. A film that is close to none of its "
+            "training films is refused."
+        )

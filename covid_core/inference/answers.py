@@ -1,0 +1,101 @@
+"""What a run says of files, as plain values for the command line: everything that the Predict page says of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from covid_core import files, film_report
+from covid_core.data import sandbox
+from covid_core.data.images import Film, content_of
+from covid_core.errors import ImageError, RunDamaged
+from covid_core.evaluation.conformal import Sets
+from covid_core.inference import wording
+from covid_core.inference.look import Check
+from covid_core.inference.predictor import Predictor
+from covid_core.inference.worklist import Entry, Opinion, ordered
+from covid_core.runs import prediction_sets
+from covid_core.runs.store import Run
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How films are to be answered: at which ``coverage``, read through which of their windows, and whether numbers
+    are told of a film that failed a check, too. Reports are written into ``reports``, where that is given."""
+
+    coverage: float
+    window: int = 0
+    anyway: bool = False
+    reports: Path | None = None
+
+
+def of_files(run: Run, predictor: Predictor, paths: Sequence[str], asked: Asked) -> list[dict[str, Any]]:
+    """One answer per file, what needs a look first on top. Raises InvalidChoice for a coverage that cannot be had."""
+    sets = _sets(run)
+    found = [_entry(run, predictor, sets, path, asked) for path in paths]
+    places = {id(entry): answer for entry, answer in found}
+    return [places[id(entry)] for entry in ordered(entry for entry, _ in found)]
+
+
+def _sets(run: Run) -> Sets | None:
+    """What prediction sets are made from; None for a run whose predictions do not tell it."""
+    try:
+        return prediction_sets.of(run)
+    except RunDamaged:
+        return None
+
+
+def _entry(run: Run, predictor: Predictor, sets: Sets | None, path: str, asked: Asked) -> tuple[Entry, dict[str, Any]]:
+    try:
+        film = sandbox.read_film(content_of(path), asked.window)
+    except ImageError as error:
+        return Entry(path, reason=str(error)), {"file": path, "error": str(error)}
+    (look,) = predictor.look([film])
+    opinion = Opinion(run.name, look, sets.set_of(look.prediction.logits, asked.coverage) if sets else None)
+    answer = {
+        "file": path,
+        **of_opinion(opinion, asked.anyway),
+        "warnings": film.warnings,
+        "done": look.prediction.done,
+    }
+    if asked.reports is not None:
+        answer["report"] = str(_report(run, predictor, film, opinion, asked))
+    return Entry(path, "", film.warnings, (opinion,)), answer
+
+
+def of_opinion(opinion: Opinion, anyway: bool = False) -> dict[str, Any]:
+    """A run's answer, its checks, and its numbers, which are None where a check failed."""
+    look, prediction = opinion.look, opinion.look.prediction
+    told = wording.said([opinion], anyway)
+    hidden = look.refused_by is not None and not anyway
+    calibrated = prediction.is_calibrated and not hidden
+    return {
+        "answer": told.answer,
+        "figures": told.figures,
+        "refused_by": look.refused_by.name if look.refused_by else None,
+        "checks": [_check(check) for check in look.checks],
+        "predicted": None if hidden else prediction.predicted,
+        "possible": None if hidden or opinion.answer is None else list(opinion.answer.classes),
+        "probabilities": prediction.by_class(prediction.probabilities) if calibrated else None,
+        "scores": None if hidden else prediction.by_class(prediction.scores),
+        "logits": None if hidden else prediction.by_class(prediction.logits),
+        "similar": [vars(one) for one in look.neighbours],
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {**vars(check), "outcome": film_report.outcome(check)}
+
+
+def _report(run: Run, predictor: Predictor, film: Film, opinion: Opinion, asked: Asked) -> Path:
+    """Write the film's report; it is called after the film's hash."""
+    maps, shown = [], asked.anyway or opinion.look.refused_by is None
+    if shown:
+        label = opinion.look.prediction.predicted
+        heat = predictor.heat_map(film, label, film_report.shape_of(film))
+        maps.append(film_report.Map(run.name, label, heat))
+    page = film_report.to_html(film, [run], [opinion], maps, asked.anyway)
+    asked.reports.mkdir(parents=True, exist_ok=True)
+    path = asked.reports / f"second-look-{film_report.mark_of(film)}.html"
+    files.write_bytes(path, page.encode())
+    return path

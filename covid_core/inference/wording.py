@@ -1,0 +1,63 @@
+"""What runs say of a film, in plain English: the same sentences on the page, in the report and on the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from covid_core.formatting import plural, probability
+from covid_core.inference.predictor import Prediction
+from covid_core.inference.worklist import Opinion
+
+SCORE, PROBABILITY = "score", "probability"
+NO_ANSWER = "I do not know."
+
+
+@dataclass(frozen=True)
+class Said:
+    """``answer`` in a few words, ``figures`` that it rests on in a sentence or two."""
+
+    answer: str
+    figures: str = ""
+
+
+def scale_of(prediction: Prediction) -> str:
+    """What a run's numbers are, in a word."""
+    return PROBABILITY if prediction.is_calibrated else SCORE
+
+
+def said(opinions: Sequence[Opinion], anyway: bool = False) -> Said:
+    """What one run or several say of a film. ``anyway``: of a film that failed a check, too."""
+    refused = [] if anyway else [opinion for opinion in opinions if opinion.look.refused_by]
+    if len(opinions) == 1:
+        return Said(NO_ANSWER, refused[0].look.refused_by.text) if refused else _of_one(opinions[0])
+    if len(refused) == len(opinions):
+        none = "Neither run answers." if len(opinions) == 2 else f"None of the {len(opinions)} runs answers."
+        return Said(none, refused[0].look.refused_by.text)
+    answering = [opinion for opinion in opinions if opinion not in refused]
+    told = _of_several(answering, len(opinions))
+    if not refused:
+        return told
+    silent = " and ".join(opinion.run for opinion in refused)
+    verb = "does" if len(refused) == 1 else "do"
+    return Said(f"{told.answer} {silent} {verb} not answer.", refused[0].look.refused_by.text)
+
+
+def _of_several(opinions: Sequence[Opinion], asked: int) -> Said:
+    predicted = [opinion.look.prediction.predicted for opinion in opinions]
+    if len(set(predicted)) == 1 and len(opinions) == asked:
+        everyone = "Both runs" if asked == 2 else f"All {asked} runs"
+        return Said(f"{everyone} say {predicted[0]}.")
+    parts = ", ".join(f"{opinion.run} says {label}" for opinion, label in zip(opinions, predicted, strict=True))
+    return Said(f"The runs differ: {parts}." if len(set(predicted)) > 1 else f"{parts}.")
+
+
+def _of_one(opinion: Opinion) -> Said:
+    prediction = opinion.look.prediction
+    highest, score = (probability(float(values.max())) for values in (prediction.best_known, prediction.scores))
+    top = f"{prediction.predicted} has the highest {scale_of(prediction)}: {highest}"
+    if not prediction.is_calibrated:
+        return Said(f"{top}.", "A score, not a probability.")
+    films = plural(prediction.calibration.films, "validation film")
+    if opinion.answer is None:
+        return Said(f"{top}.", f"Calibrated on {films}. Uncalibrated score: {score}.")
+    figures = f"{top}, calibrated on {films}. Uncalibrated score: {score}."
+    return Said(opinion.says, " ".join(filter(None, (figures, opinion.answer.note))))

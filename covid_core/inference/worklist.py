@@ -1,0 +1,115 @@
+"""Which of many films needs a look first, and why.
+
+First what no run could answer for, then what runs or classes disagree on, then what was called anything but normal, the
+surest first; last what was called normal, the least sure first. Within one urgency the order is stable.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from covid_core.evaluation.conformal import PredictionSet
+from covid_core.inference.look import Look
+
+NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters
+
+
+class Urgency(IntEnum):
+    """Why a film stands where it stands in the list; lower is more urgent."""
+
+    UNREAD = 0
+    REFUSED = 1
+    DIFFER = 2
+    OPEN = 3
+    UNCHECKED = 4
+    DOUBTED = 5
+    FINDING = 6
+    NORMAL = 7
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one run says of one film: the look, and the classes that it does not exclude at the coverage asked for.
+
+    ``answer`` is None where the run's predictions do not tell them.
+    """
+
+    run: str
+    look: Look
+    answer: PredictionSet | None
+
+    @property
+    def says(self) -> str:
+        """The classes that stay possible, or else the likeliest one, as a sentence."""
+        text = self.answer.in_words if self.answer else self.look.prediction.predicted
+        return f"{text[:1].upper()}{text[1:]}."
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run leaves open which class it is: several are left, or none fits."""
+        return self.answer is not None and not self.answer.is_single
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One film of a work-list. ``reason`` says why it could not be read; then there are no opinions."""
+
+    name: str
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The class with the highest score of each run."""
+        return tuple(opinion.look.prediction.predicted for opinion in self.opinions)
+
+    @property
+    def urgency(self) -> Urgency:
+        if self.reason or not self.opinions:
+            return Urgency.UNREAD
+        if any(opinion.look.refused_by for opinion in self.opinions):
+            return Urgency.REFUSED
+        if len(set(self.predicted)) > 1:
+            return Urgency.DIFFER
+        if any(opinion.is_open for opinion in self.opinions):
+            return Urgency.OPEN
+        if any(opinion.look.unasked for opinion in self.opinions):
+            return Urgency.UNCHECKED
+        if self.warnings:
+            return Urgency.DOUBTED
+        return Urgency.NORMAL if self.predicted[0].lower() in NORMAL_NAMES else Urgency.FINDING
+
+    @property
+    def surest(self) -> float:
+        """The mean of the runs' highest probabilities (scores, where a run has no probabilities)."""
+        return sum(float(one.look.prediction.best_known.max()) for one in self.opinions) / max(len(self.opinions), 1)
+
+    @property
+    def why(self) -> str:
+        """Why it stands there, in a few words."""
+        match self.urgency:
+            case Urgency.UNREAD:
+                return self.reason
+            case Urgency.REFUSED:
+                refused = next(opinion.look.refused_by for opinion in self.opinions if opinion.look.refused_by)
+                return refused.text
+            case Urgency.DIFFER:
+                return "The runs differ."
+            case Urgency.OPEN:
+                return next(one.says for one in self.opinions if one.is_open)
+            case Urgency.UNCHECKED:
+                return next(opinion.look.unasked for opinion in self.opinions if opinion.look.unasked).text
+            case Urgency.DOUBTED:
+                return " ".join(self.warnings)
+        return ""
+
+
+def ordered(entries: Iterable[Entry]) -> list[Entry]:
+    """The work-list: what needs a look first stands first."""
+    return sorted(entries, key=_place)
+
+
+def _place(entry: Entry) -> tuple[Urgency, float]:
+    urgency = entry.urgency
+    return urgency, -entry.surest if urgency == Urgency.FINDING else entry.surest
