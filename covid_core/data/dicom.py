@@ -385,8 +385,10 @@ def _decoded(header: Dataset) -> np.ndarray:
             if decoder.is_encapsulated:
                 raise ImageError(CONTRADICTS_BITS)
             return _from_high_bits(header, decoder, low_bits)
-        pixels, _ = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
-        return pixels
+        pixels, found = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
+    if pixels.ndim == 3 and found["photometric_interpretation"] != "RGB":
+        raise ImageError("The film's colours are stored in a way that is not supported; export it in grey.")
+    return pixels
 
 
 def _compression(syntax: str) -> str:
@@ -651,9 +653,15 @@ def _has_lateral_code(header: Dataset) -> bool:
 def _height_by_width(header: Dataset) -> float:
     """How high a pixel is by its width; 1 where nothing usable says so."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        with _told(DAMAGED):
-            value = header.get(keyword)
-            sides = [float(side) for side in value] if isinstance(value, MultiValue) and len(value) == 2 else []
+        sides = _two_numbers(header, keyword)
         if len(sides) == 2 and all(math.isfinite(side) and side > 0 for side in sides):
             return sides[0] / sides[1]
     return 1.0
+
+
+def _two_numbers(header: Dataset, keyword: str) -> list[float]:
+    try:
+        value = header.get(keyword)
+        return [float(side) for side in value] if isinstance(value, MultiValue) and len(value) == 2 else []
+    except Exception:  # what is written there says nothing about the pixels, which are read all the same
+        return []

@@ -108,7 +108,9 @@ def full_range(brightest: int, most: int = 16) -> WindowChoice:
 def chosen_place(window: int, offered: int) -> int:
     """``window`` as a place among so many, counted from the end where negative. Raises ImageError for no such."""
     if not -offered <= window < offered:
-        raise ImageError(f"The film offers {offered} windows; there is none at place {window}.")
+        raise ImageError(
+            f"There is none at place {window} of the film's windows; places begin at 0, and it has {offered}."
+        )
     return window % offered
 
 
