@@ -123,6 +123,12 @@ def test_another_window_can_be_asked_for(usual):
         assert np.array_equal(usual.read_film(content, window).pixels, images.read_film(content, window).pixels)
 
 
+def test_a_window_that_only_another_reading_can_show_is_no_number(usual):
+    table = {"LUTDescriptor": [4096, 0, 12], "LUTData": np.arange(4096, dtype="<u2").tobytes()}
+    content = make.dicom(make.film(12), VOILUTSequence=[table], WindowCenter=900, WindowWidth=80)
+    assert [np.isnan(choice.width) for choice in usual.read_film(content).windows] == [False, True, True]
+
+
 def test_a_decoder_that_hangs_is_ended_and_the_next_film_is_read(one):
     """D10b: a process that does not go on, as in an endless loop; only stopped, so that no file has to do it."""
     (before,) = one.processes()
