@@ -315,7 +315,7 @@ def _inflated(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     unpacked = unpacker.decompress(packed, UNPACKED_MOST)
     if unpacker.unconsumed_tail:
-        raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.")
+        raise ImageError(f"The DICOM file unpacks to more than {UNPACKED_MOST // 10**6} MB.")
     if not unpacker.eof:
         raise ImageError(DAMAGED)
     return unpacked

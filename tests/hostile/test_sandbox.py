@@ -192,7 +192,9 @@ def test_a_bomb_is_refused_in_little_memory(bomb):
         made.read_film(GOOD)
         (process,) = map(psutil.Process, made.processes())
         before = process.memory_info().rss
-        seconds = seconds_to_refuse(made, content, "million pixels|too much memory|damaged|no image content")
+        seconds = seconds_to_refuse(
+            made, content, "unpacks to more than 128 MB|too much memory|damaged|no image content"
+        )
         peak = highest_memory(process.pid) if process.is_running() else 0
         assert seconds < 5
         assert peak - before < 512 * 2**20
