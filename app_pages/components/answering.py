@@ -51,6 +51,12 @@ def _hide_again(key: str) -> None:
     st.session_state.get(ANYWAY, set()).discard(key)
 
 
+def unread(name: str, reason: str) -> None:
+    """A film that was not read faithfully: the reason, and no scores for it."""
+    st.markdown(f"### {wording.NO_ANSWER}")
+    st.error(f"**{shell.plain(name)}**: {shell.plain(reason)}", icon=":material/block:")
+
+
 def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
     """The answer in a few words, the figures under it, and what to beware of. Returns whether scores may be shown."""
     refused = any(opinion.look.refused_by for opinion in opinions)

@@ -100,7 +100,7 @@ def _what_moves(run: Run, given: Given, label: str, film: Film) -> tuple[Overlay
         "speaks for the class, and what against it."
     )
     alt = f"Map over the film: where covering it changes what {run.name} says of {label}"
-    return Overlay(found.map(_map_shape(film)), f"What moves {label}", alt), told
+    return Overlay(found.map(_map_shape(film)), f"What moves {label}", alt, signed=True), told
 
 
 def _map_shape(film: Film) -> tuple[int, int]:

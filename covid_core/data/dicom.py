@@ -39,6 +39,7 @@ from pydicom.uid import (
 )
 
 from covid_core.data.film import (
+    FULL_RANGE,
     LEVELS,
     MOST_PIXELS,
     TOO_MUCH_MEMORY,
@@ -318,7 +319,7 @@ def _inflated(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     unpacked = unpacker.decompress(packed, UNPACKED_MOST)
     if unpacker.unconsumed_tail:
-        raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.")
+        raise ImageError(f"The DICOM file unpacks to more than {UNPACKED_MOST // 10**6} MB.")
     if not unpacker.eof:
         raise ImageError(DAMAGED)
     return unpacked
@@ -389,8 +390,10 @@ def _decoded(header: Dataset) -> np.ndarray:
             if decoder.is_encapsulated:
                 raise ImageError(CONTRADICTS_BITS)
             return _from_high_bits(header, decoder, low_bits)
-        pixels, _ = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
-        return pixels
+        pixels, found = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
+    if pixels.ndim == 3 and found["photometric_interpretation"] != "RGB":
+        raise ImageError("The film's colours are stored in a way that is not supported; export it in grey.")
+    return pixels
 
 
 def _compression(syntax: str) -> str:
@@ -437,8 +440,10 @@ def _grey_film(
     if photometric == "MONOCHROME1":
         notes.append("stored as a negative (MONOCHROME1), so that dark and bright were exchanged")
     deep, shift = _levelled(stored, is_turned)
-    whole = _whole_range(stored, deep)
-    choices = (*(_choice(one, whole, stored, is_turned, shift) for one in offered), whole)
+    choices = (
+        *(_choice(one, chosen, stored, is_turned, shift) for one in offered),
+        _whole_range(chosen, stored, deep),
+    )
     film = with_depth(deep, photometric, choices, place, warnings=doubts)
     notes.append(f"shown in its {choices[film.chosen].name}" if chosen else f"shown over its {choices[-1].name}")
     if len(choices) == 1 and stored.top < 256 and stored.is_counted:
@@ -452,6 +457,8 @@ def _modality(header: Dataset, pixels: np.ndarray) -> _Stored:
     bits = int(header.BitsStored)
     is_signed = bool(header.get("PixelRepresentation"))
     bottom, top = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
+    if pixels.min() < bottom or pixels.max() > top:
+        raise ImageError(CONTRADICTS_BITS)
     stored = _Stored(pixels, bottom, top)
     if header.get("ModalityLUTSequence"):
         with _told(INVALID_MODALITY_LUT):
@@ -495,7 +502,8 @@ def _entries(header: Dataset, item: Dataset, values: np.ndarray) -> tuple[np.nda
     table = np.asarray(data, np.int64)
     if len(table) != entries or not 1 <= bits <= MOST_BITS or table.min() < 0 or table.max() >= 2**bits:
         raise ImageError("The film's look-up table is invalid, so its greys cannot be trusted; export it again.")
-    return table[np.clip(values - first, 0, entries - 1)].astype(np.uint16), bits
+    used = int(full_range(int(table.max()), bits).width).bit_length()  # many say 16 bits of tables that hold 12
+    return table[np.clip(values - first, 0, entries - 1)].astype(np.uint16), used
 
 
 def _offered(header: Dataset, window: int, notes: list[str]) -> list[_Window]:
@@ -503,7 +511,7 @@ def _offered(header: Dataset, window: int, notes: list[str]) -> list[_Window]:
     try:
         return _curves(header) + _windows(header)
     except ImageError:
-        if window != -1:
+        if window != FULL_RANGE:
             raise
         notes.append("the stored window is invalid and was left out")
         return []
@@ -562,17 +570,25 @@ def _levelled(stored: _Stored, is_turned: bool) -> tuple[np.ndarray, int]:
     return turn(*values, out=np.empty(stored.values.shape, np.uint16), dtype=np.int64, casting="unsafe"), shift
 
 
-def _whole_range(stored: _Stored, deep: np.ndarray) -> WindowChoice:
+def _whole_range(chosen: _Window | None, stored: _Stored, deep: np.ndarray) -> WindowChoice:
+    """What is shown where no stored window is. After a curve it needs another reading, so that it is not a number."""
     if stored.is_counted:
-        return full_range(int(deep.max()), int(stored.top).bit_length())
-    width = int(deep.max())
-    return WindowChoice("range from the darkest to the brightest pixel", width / 2, float(width))
+        whole = full_range(int(deep.max()), int(stored.top).bit_length())
+    else:
+        width = int(deep.max())
+        whole = WindowChoice("range from the darkest to the brightest pixel", width / 2, float(width))
+    if chosen is not None and chosen.is_curve:
+        return WindowChoice("full range", math.nan, math.nan)
+    return whole
 
 
-def _choice(one: _Window, whole: WindowChoice, stored: _Stored, is_turned: bool, shift: int) -> WindowChoice:
-    """A stored window in the greys of ``Film.deep``. A curve that was chosen is in them, so it is the whole range."""
-    if one.is_curve:
-        return whole._replace(name=one.name)
+def _choice(one: _Window, chosen: _Window | None, stored: _Stored, is_turned: bool, shift: int) -> WindowChoice:
+    """A stored window in the greys of ``Film.deep``: the chosen curve as all that it gives, which is in them already;
+    not a number where only another reading can show it."""
+    if one.is_curve and one is chosen:
+        return WindowChoice(one.name, stored.top / 2, float(stored.top))
+    if one.is_curve or (chosen is not None and chosen.is_curve):
+        return WindowChoice(one.name, math.nan, math.nan)
     # PS3.3 C.11.2.1.2: LINEAR runs from centre - 0.5 - (width - 1) / 2 to centre - 0.5 + (width - 1) / 2
     centre, width = (one.centre - 0.5, one.width - 1) if one.function == LINEAR else (one.centre, one.width)
     value = (centre - stored.intercept) / stored.slope
@@ -672,7 +688,9 @@ def _spacing(header: Dataset) -> tuple[float, float] | None:
 
 def _sides(header: Dataset, keyword: str) -> tuple[float, float] | None:
     """Two positive numbers; None where there are none."""
-    with _told(DAMAGED):
+    try:
         value = header.get(keyword)
         sides = tuple(float(side) for side in value) if isinstance(value, MultiValue) and len(value) == 2 else ()
+    except Exception:  # what is written there says nothing about the pixels, which are read all the same
+        return None
     return sides if sides and all(math.isfinite(side) and side > 0 for side in sides) else None

@@ -45,7 +45,8 @@ class Film:
     ``windows`` are the choices that the file offers, the full range last, and ``chosen`` is the place of the one that
     was used; reading the file again with another place shows the film so. Both are empty for an 8-bit picture.
     A stored curve (a VOI LUT, a sigmoid) has been applied to ``deep`` already where it was chosen, so that its window
-    is all of what the curve gives.
+    is all of what the curve gives. Centre and width are nan of a choice that ``deep`` cannot show, a curve that was not
+    chosen or anything else than the one that was: it takes another reading.
     """
 
     pixels: np.ndarray
@@ -112,7 +113,9 @@ def full_range(brightest: int, most: int = 16) -> WindowChoice:
 def chosen_place(window: int, offered: int) -> int:
     """``window`` as a place among so many, counted from the end where negative. Raises ImageError for no such."""
     if not -offered <= window < offered:
-        raise ImageError(f"The film offers {offered} windows; there is none at place {window}.")
+        raise ImageError(
+            f"There is none at place {window} of the film's windows; places begin at 0, and it has {offered}."
+        )
     return window % offered
 
 

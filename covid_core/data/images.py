@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from covid_core.data import decoding, resampling
-from covid_core.data.film import Film
+from covid_core.data.film import Film, chosen_place
 from covid_core.errors import ImageError
 
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
@@ -54,11 +54,15 @@ def read_film(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KIND
     kind = kind_of(content)
     if kind not in kinds:
         raise ImageError(f"The file is not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
-    if kind != DICOM:
-        return decoding.read(content, window)
-    from covid_core.data import dicom  # takes a second to import, which films that are pictures need not pay
+    if kind == DICOM:
+        from covid_core.data import dicom  # takes a second to import, which films that are pictures need not pay
 
-    return dicom.read(content, window)
+        film = dicom.read(content, window)
+    else:
+        film = decoding.read(content, window)
+    if window and not film.windows:
+        chosen_place(window, 1)
+    return film
 
 
 def kind_of(content: bytes) -> str:

@@ -10,6 +10,7 @@ process; there the number of pixels, of a file's bytes and of a deflated file's 
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import subprocess
@@ -201,8 +202,9 @@ def _widen(process: subprocess.Popen) -> None:
         return
     import fcntl
 
-    for handle in (process.stdin, process.stdout):
-        fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, decoder.PIPE_SIZE)
+    with contextlib.suppress(OSError):  # this user has as much memory in pipes as the system allows: slower, no more
+        for handle in (process.stdin, process.stdout):
+            fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, decoder.PIPE_SIZE)
 
 
 _default: Sandbox | None = None

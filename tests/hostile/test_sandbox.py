@@ -123,6 +123,12 @@ def test_another_window_can_be_asked_for(usual):
         assert np.array_equal(usual.read_film(content, window).pixels, images.read_film(content, window).pixels)
 
 
+def test_a_window_that_only_another_reading_can_show_is_no_number(usual):
+    table = {"LUTDescriptor": [4096, 0, 12], "LUTData": np.arange(4096, dtype="<u2").tobytes()}
+    content = make.dicom(make.film(12), VOILUTSequence=[table], WindowCenter=900, WindowWidth=80)
+    assert [np.isnan(choice.width) for choice in usual.read_film(content).windows] == [False, True, True]
+
+
 def test_a_decoder_that_hangs_is_ended_and_the_next_film_is_read(one):
     """D10b: a process that does not go on, as in an endless loop; only stopped, so that no file has to do it."""
     (before,) = one.processes()
@@ -186,7 +192,9 @@ def test_a_bomb_is_refused_in_little_memory(bomb):
         made.read_film(GOOD)
         (process,) = map(psutil.Process, made.processes())
         before = process.memory_info().rss
-        seconds = seconds_to_refuse(made, content, "million pixels|too much memory|damaged|no image content")
+        seconds = seconds_to_refuse(
+            made, content, "unpacks to more than 128 MB|too much memory|damaged|no image content"
+        )
         peak = highest_memory(process.pid) if process.is_running() else 0
         assert seconds < 5
         assert peak - before < 512 * 2**20

@@ -1,0 +1,98 @@
+"""The report of one film: everything in one page, and nothing that names anybody."""
+
+import re
+
+import numpy as np
+import pytest
+from made_looks import CLASSES, REFUSED, opinion
+from made_runs import all_parts, made_run
+
+from covid_core import film_report
+from covid_core.data.images import Film
+from covid_core.film_report import Map
+
+SIZES = {"train": 12, "validation": 6, "test": 6}
+
+
+@pytest.fixture
+def run(workspace):
+    return made_run(workspace, all_parts(SIZES, 1), "One <b>")
+
+
+def film(**more) -> Film:
+    return Film(np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8), "L", **more)
+
+
+def page(run, said=None, **more) -> str:
+    heat = np.zeros((60, 80), np.float32)
+    heat[20:30, 20:40] = 1
+    chosen = {"maps": [Map("One", "COVID", heat, "Half of it lies inside.")], "anyway": False} | more
+    given = film(warnings=("A name may be burned in.",), notes=("inverted",))
+    return film_report.to_html(given, [run], [said or opinion()], **chosen)
+
+
+def test_it_loads_nothing_and_runs_nothing(run):
+    text = page(run)
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
+    assert "<script" not in text
+    assert "default-src 'none'" in text
+
+
+HELD = (
+    "COVID, not Normal or Viral Pneumonia.",
+    "62.9 %",
+    "It looks like a frontal chest film.",
+    "Half of it lies inside.",
+    "COVID (distance 0.71)",
+    "A name may be burned in.",
+    "Not a medical device",
+    "What this cannot tell",
+    "of its 6 test films rightly",
+)
+
+
+@pytest.mark.parametrize("words", HELD)
+def test_it_holds_answer_probabilities_checks_neighbours_and_limits(run, words):
+    assert words in page(run)
+
+
+def test_it_holds_the_film_and_its_map(run):
+    assert page(run).count('<img src="data:image/') == 2
+
+
+def test_every_picture_has_an_alternative_text(run):
+    assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page(run)))
+
+
+def test_names_are_shown_letter_by_letter(run):
+    assert "One <b>" not in page(run, opinion("One <b>"))
+    assert "One &lt;b&gt;" in page(run, opinion("One <b>"))
+
+
+def test_no_film_of_another_patient_and_no_id_of_one_is_in_it(run):
+    assert "a.png" not in page(run)
+
+
+def test_a_film_that_failed_a_check_has_the_reason_and_no_numbers(run):
+    text = page(run, opinion(checks=REFUSED), maps=[])
+    assert "I do not know. It does not look like a frontal chest film." in text
+    assert "62.9 %" not in text and "84.4 %" not in text
+
+
+def test_who_asked_for_the_numbers_anyway_finds_them(run):
+    assert "62.9 %" in page(run, opinion(checks=REFUSED), anyway=True)
+
+
+def test_a_film_is_called_after_its_pixels_alone():
+    assert film_report.mark_of(film()) == film_report.mark_of(film(notes=("read otherwise",)))
+    assert re.fullmatch(r"[0-9a-f]{8}", film_report.mark_of(film()))
+
+
+def test_a_run_whose_predictions_are_gone_says_so(run):
+    run.predictions_path.unlink()
+    assert "What it reaches cannot be told" in page(run)
+
+
+def test_the_card_says_what_the_largest_class_alone_would_reach(run):
+    assert "always answering the largest class" in film_report.card_line(run)
+    assert set(CLASSES) <= set(run.classes)

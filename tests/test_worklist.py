@@ -1,0 +1,66 @@
+"""What needs a look first stands first, with the reason."""
+
+import pytest
+from made_looks import REFUSED, UNASKED, opinion
+
+from covid_core.inference.worklist import Entry, Urgency, ordered
+
+COVID, NORMAL, BETWEEN = (5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (2.0, 1.0, 0.0)
+
+
+def entry(name: str, *opinions, **more) -> Entry:
+    return Entry(name, opinions=opinions, **more)
+
+
+UNREAD = Entry("unread", reason="The image is damaged or cut off.")
+FLOWER = entry("flower", opinion(checks=REFUSED))
+DIFFER = entry("differ", opinion("One", COVID), opinion("Two", NORMAL, possible=("Normal",)))
+OPEN = entry("open", opinion(possible=("COVID", "Normal")))
+NONE = entry("none", opinion(possible=()))
+UNCHECKED = entry("unchecked", opinion(checks=UNASKED))
+DOUBTED = entry("doubted", opinion(), warnings=("A name may be burned in.",))
+FINDING = entry("finding", opinion(logits=COVID))
+HEALTHY = entry("healthy", opinion(logits=NORMAL, possible=("Normal",)))
+
+
+@pytest.mark.parametrize(
+    ("film", "urgency", "why"),
+    [
+        (UNREAD, Urgency.UNREAD, "The image is damaged or cut off."),
+        (FLOWER, Urgency.REFUSED, "It does not look like a frontal chest film."),
+        (DIFFER, Urgency.DIFFER, "The runs differ."),
+        (OPEN, Urgency.OPEN, "COVID or Normal, not Viral Pneumonia."),
+        (NONE, Urgency.OPEN, "None of the classes at 90 %: unusual for COVID, Normal or Viral Pneumonia."),
+        (UNCHECKED, Urgency.UNCHECKED, "This could not be checked: no reference."),
+        (DOUBTED, Urgency.DOUBTED, "A name may be burned in."),
+        (FINDING, Urgency.FINDING, ""),
+        (HEALTHY, Urgency.NORMAL, ""),
+    ],
+    ids=lambda value: value.name if isinstance(value, Entry) else "",
+)
+def test_each_film_has_the_most_urgent_reason_that_holds(film, urgency, why):
+    assert (film.urgency, film.why) == (urgency, why)
+
+
+def test_the_list_goes_from_unread_to_surely_normal():
+    wanted = [UNREAD, FLOWER, DIFFER, OPEN, UNCHECKED, DOUBTED, FINDING, HEALTHY]
+    assert ordered(wanted[::-1]) == wanted
+
+
+def test_of_findings_the_surest_stands_first_and_of_normal_films_the_least_sure():
+    sure, unsure = entry("sure", opinion(logits=COVID)), entry("unsure", opinion(logits=BETWEEN))
+    well = [entry(name, opinion(logits=(0.0, height, 0.0))) for name, height in (("well", 9.0), ("hardly", 1.0))]
+    assert [film.name for film in ordered([unsure, *well, sure])] == ["sure", "unsure", "hardly", "well"]
+
+
+@pytest.mark.parametrize("name", ["Normal", "normal", "No Finding", "healthy"])
+def test_the_class_of_healthy_films_is_known_by_its_usual_names(name):
+    from made_looks import PASSED, prediction
+
+    from covid_core.evaluation.conformal import PredictionSet
+    from covid_core.inference.look import Look
+    from covid_core.inference.worklist import Opinion
+
+    found = prediction((0.0, 3.0), classes=("COVID", name))
+    said = Opinion("One", Look(found, PASSED), PredictionSet((name,), ("COVID", name), 0.9, 99))
+    assert entry("film", said).urgency == Urgency.NORMAL
