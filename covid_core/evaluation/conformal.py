@@ -234,7 +234,7 @@ def _logits(table: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndarra
 
 
 def _unlike(logits: np.ndarray) -> np.ndarray:
-    """-log softmax, of shape (films, classes), as log(1 + the other classes' part by its own): exact where it is tiny."""
+    """-log softmax, of shape (films, classes), log(1 + the other classes' part by its own), exact near 0."""
     logits = logits.astype(np.float64)
     columns = [
         np.logaddexp(0, np.logaddexp.reduce(np.delete(logits, k, axis=1), axis=1) - logits[:, k])
