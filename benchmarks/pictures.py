@@ -43,7 +43,7 @@ META_TYPES = {"MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_FLO
 SIDE = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """Grey pixels, uint8 (height, width), where they come from, and the SHA-256 of the file (of the pixels, if drawn).
 
@@ -115,7 +115,7 @@ def _pixels(path: Path, content: bytes) -> list[tuple[str, np.ndarray]]:
         return [("", read_film(content).pixels)]
     except ImageError:  # a kind of file that the app does not read, or several pictures: the first, as PNG
         converted = io.BytesIO()
-        Image.open(io.BytesIO(content)).convert("RGBA").save(converted, "PNG")
+        Image.open(io.BytesIO(content)).convert("RGBA").save(converted, "PNG", compress_level=1)
         return [("", read_film(converted.getvalue()).pixels)]
 
 
