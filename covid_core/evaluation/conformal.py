@@ -234,6 +234,10 @@ def _logits(table: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndarra
 
 
 def _unlike(logits: np.ndarray) -> np.ndarray:
-    """-log softmax, of shape (films, classes)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
+    """-log softmax, of shape (films, classes), log(1 + the other classes' part by its own), exact near 0."""
+    logits = logits.astype(np.float64)
+    columns = [
+        np.logaddexp(0, np.logaddexp.reduce(np.delete(logits, k, axis=1), axis=1) - logits[:, k])
+        for k in range(logits.shape[1])
+    ]
+    return np.stack(columns, axis=1)

@@ -25,6 +25,7 @@ BY = 5  # neighbours that have to be near
 SHARE = 0.01  # of good films refused here, see ``gate.SHARE``; the distances of all else are far above the limit
 BLOCK = 2048  # films; their features take 20 MB at most
 FARTHEST = 60_000.0  # float16, in which coordinates are kept, ends at 65,504
+ROUNDING = 1e-6  # of the features' size: what varies by less than float32 can tell does not vary
 SPARE = 8  # more candidates than are wanted, of which exact distances choose
 
 Features = Callable[[np.ndarray], np.ndarray]
@@ -58,7 +59,8 @@ class Space:
         width = max(1, min(WIDTH, len(mean) // 2, len(training) - 1))
         variances, directions = linalg.eigh(spread, subset_by_index=[len(mean) - width, len(mean) - 1])
         variances = np.maximum(variances[::-1], 0)
-        lengths = np.sqrt(np.maximum(variances + variances.mean(), np.finfo(np.float32).tiny))
+        least = ROUNDING * (1 + float(np.linalg.norm(mean)))
+        lengths = np.maximum(np.sqrt(variances + variances.mean()), least)
         plain = cls(
             mean.astype(np.float32),
             (directions[:, ::-1] / lengths).astype(np.float32),
@@ -66,7 +68,7 @@ class Space:
             np.zeros(2, np.float32),
         )
         strays = np.concatenate([plain._split(block)[1] for block in _blocks(features, training)])
-        deviation = max(float(strays.std()), 1e-6 * float(np.sqrt(np.trace(spread))), np.finfo(np.float32).tiny)
+        deviation = max(float(strays.std()), least)
         return replace(plain, stray=np.array([strays.mean(), deviation], np.float32))
 
     def coordinates(self, features: np.ndarray) -> np.ndarray:
@@ -80,8 +82,8 @@ class Space:
         """Of shape (n, k) and (n,): what lies along the directions, and the length of what does not."""
         centred = features - self.mean
         along = centred @ self.directions
-        beyond = np.square(centred).sum(axis=1) - np.square(along * self.lengths).sum(axis=1)
-        return along, np.sqrt(np.maximum(beyond, 0))
+        beyond = centred - (along * self.lengths**2) @ self.directions.T  # the directions are divided by their lengths
+        return along, np.sqrt(np.square(beyond).sum(axis=1))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""Does a picture look like a frontal chest film? On phantom films, as they are, changed, and on pictures drawn here."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from covid_core.data.phantom import generate
+from covid_core.evaluation import conformal
+from covid_core.inference import gate
+from covid_core.inference.gate import DOWN, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, UPRIGHT, Gate, Limit
+
+SIDE = 64
+TURNS = {LEFT: 1, DOWN: 2, RIGHT: 3}
+
+
+@pytest.fixture(scope="module")
+def films() -> np.ndarray:
+    """uint8 (300, 64, 64): the first 180 to learn from, 60 to set the limit, 60 that were never seen."""
+    return np.stack([film.pixels for film in generate(300, seed=4, size=SIDE)])[
+        np.random.default_rng(1).permutation(300)
+    ]
+
+
+@pytest.fixture(scope="module")
+def fitted(films) -> Gate:
+    return Gate.fit(lambda at: films[:180][at], 180, films[180:240])
+
+
+def changed(films: np.ndarray, reading: str) -> np.ndarray:
+    return 255 - films if reading == INVERTED else np.ascontiguousarray(np.rot90(films, TURNS[reading], axes=(1, 2)))
+
+
+def photograph_like(number: int) -> np.ndarray:
+    """Light from above, a horizon, a few things with edges, and texture."""
+    rng = np.random.default_rng(number)
+    rows = np.linspace(220, 120, SIDE)[:, None] * np.ones((1, SIDE))
+    rows[rng.integers(20, 50) :] = 80
+    for _ in range(rng.integers(2, 6)):
+        top, left, side = rng.integers(5, 40), rng.integers(0, 48), rng.integers(6, 20)
+        rows[top : top + side, left : left + side] = rng.integers(0, 256)
+    return np.clip(rows + 15 * ndimage.gaussian_filter(rng.normal(size=rows.shape), 1), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("reading", list(TURNS) + [INVERTED])
+def test_histograms_of_changed_films_need_no_pixels(films, reading):
+    of_pixels = gate.histograms(changed(films[:20], reading))
+    assert np.allclose(gate.changed(gate.histograms(films[:20]), reading), of_pixels, atol=0.01)
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_what_was_changed_can_be_undone(films, reading):
+    found = gate.histograms(films[:5])
+    assert np.array_equal(gate.undone(gate.changed(found, reading), reading), found)
+
+
+def test_brightness_and_contrast_do_not_count(films):
+    plain, faint = (gate.histograms(some) for some in (films[:10], (60 + films[:10] * 0.5).astype(np.uint8)))
+    assert np.abs(plain - faint).max() < 0.05
+
+
+def test_films_that_were_never_seen_pass(films, fitted):
+    verdicts = fitted.verdicts(films[240:])
+    assert np.mean([one.passed for one in verdicts]) >= 0.9
+
+
+@pytest.mark.parametrize("reading", list(TURNS) + [INVERTED])
+def test_turned_and_inverted_films_are_refused_and_it_is_said_how_they_lie(films, fitted, reading):
+    verdicts = fitted.verdicts(changed(films[240:], reading))
+    assert not any(one.passed for one in verdicts)
+    assert np.mean([one.reading == reading for one in verdicts]) >= 0.9
+
+
+def test_photograph_like_pictures_and_noise_are_refused(fitted):
+    noise = np.random.default_rng(0).integers(0, 256, (10, SIDE, SIDE)).astype(np.uint8)
+    pictures = np.concatenate([np.stack([photograph_like(number) for number in range(30)]), noise])
+    assert not any(one.passed for one in fitted.verdicts(pictures))
+
+
+def test_a_mirrored_film_is_no_reason_to_refuse(films, fitted):
+    verdicts = fitted.verdicts(np.ascontiguousarray(films[240:, :, ::-1]))
+    assert np.mean([one.passed for one in verdicts]) >= 0.85
+
+
+def test_a_slightly_tilted_film_is_no_reason_to_refuse(films, fitted):
+    tilted = np.stack([ndimage.rotate(film, 6, reshape=False, order=1, mode="nearest") for film in films[240:]])
+    assert np.mean([one.passed for one in fitted.verdicts(tilted)]) >= 0.85
+
+
+def test_the_limit_is_what_the_validation_films_reach(films, fitted):
+    leads = fitted.leads(gate.histograms(films[180:240]))
+    below = int((leads < fitted.limit.value).sum())
+    assert below == 60 - conformal.rank(60, 1 - SHARE)
+    assert fitted.limit.value in leads
+    assert fitted.limit.films == 60
+
+
+def test_a_film_is_judged_alike_alone_and_among_others(films, fitted):
+    among = fitted.verdicts(films[240:250])
+    assert [fitted.verdicts(film[None])[0].lead for film in films[240:250]] == pytest.approx(
+        [one.lead for one in among], abs=1e-5
+    )
+
+
+def test_a_film_without_contrast_is_refused_and_no_error(fitted):
+    flat = np.full((1, SIDE, SIDE), 90, np.uint8)
+    flat[0, 0, 0] = 91
+    assert fitted.verdicts(flat)[0].passed is False
+
+
+def test_with_too_few_validation_films_there_is_no_verdict(films):
+    few = Gate.fit(lambda at: films[:50][at], 50, films[180 : 180 + LEAST - 1])
+    assert few.verdicts(films[:1])[0].passed is None
+    assert few.verdicts(films[:1])[0].reading == ""
+
+
+@pytest.mark.parametrize(
+    ("films", "refused", "value", "kept", "who"),
+    [
+        (18, 0.02, math.nan, math.nan, None),
+        (19, 0.02, 18, 19 / 20, "all 19 validation films"),
+        (49, 0.02, 48, 0.98, "all 49 validation films"),
+        (99, 0.02, 97, 0.98, "98 % of 99 validation films"),
+        (321, 0.02, 315, 0.98, "98 % of 321 validation films"),
+        (98, 0.01, 97, 98 / 99, "all 98 validation films"),
+        (1000, 0.01, 990, 0.99, "99 % of 1,000 validation films"),
+    ],
+)
+def test_a_limit_refuses_no_more_than_its_share_of_good_films(films, refused, value, kept, who):
+    limit = Limit.above(np.random.default_rng(0).permutation(films).astype(float), refused)
+    assert (limit.value, limit.kept) == pytest.approx((value, kept), nan_ok=True)
+    assert limit.films == films
+    if who:
+        assert limit.who == who
+
+
+def test_further_films_are_refused_at_the_rate_that_was_promised():
+    rng = np.random.default_rng(2)
+    refused = [np.mean(rng.normal(size=200) > Limit.above(rng.normal(size=321), 0.02).value) for _ in range(300)]
+    assert 0.014 < np.mean(refused) <= 0.02
+
+
+def test_every_reading_has_words():
+    assert set(gate.IN_WORDS) == set(READINGS) - {UPRIGHT}

@@ -1,0 +1,305 @@
+"""What a run keeps to judge new films by: kept and read, told in sentences, missing, damaged, and made by real runs."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_runs import all_parts, made_run
+from scipy import ndimage
+from trained_runs import tiny_run
+
+from covid_core import cli
+from covid_core.data import importing
+from covid_core.data.images import Film
+from covid_core.data.phantom import generate
+from covid_core.data.pixels import open_pixels
+from covid_core.data.split import CALIBRATION, validation_for
+from covid_core.errors import ImageError, JobRefused, RunDamaged
+from covid_core.inference import look
+from covid_core.inference.gate import SHARE
+from covid_core.inference.head import Head, pooled, softmax
+from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, READABLE, Check
+from covid_core.inference.predictor import NO_REFERENCE, Predictor
+from covid_core.inference.reference import SHOWN, Reference
+from covid_core.runs import jobs, references, store
+
+SIDE = 64
+FILMS = 220
+HEAD = Head("mean", (np.array([[1.0, -1.0]] * 16, np.float32),), (np.zeros(2, np.float32),))
+
+
+class MadeTrunk:
+    """Sixteen channels: the film's greys in each of 4 x 4 cells."""
+
+    def maps(self, films: np.ndarray) -> list[np.ndarray]:
+        cells = films.reshape(len(films), 4, SIDE // 4, 4, SIDE // 4).mean(axis=(2, 4)) / 64
+        return [np.broadcast_to(cells.reshape(len(films), 1, 1, 16), (len(films), 2, 2, 16)).astype(np.float32)]
+
+
+@pytest.fixture(scope="module")
+def films() -> np.ndarray:
+    made = np.stack([film.pixels for film in generate(FILMS, seed=2, size=SIDE)])
+    return made[np.random.default_rng(0).permutation(FILMS)]
+
+
+@pytest.fixture(scope="module")
+def reference(films) -> Reference:
+    table = all_parts({"train": 120, "validation": 60, "test": 40}, skill=1)
+    means = pooled(MadeTrunk().maps(films), "mean")
+    return references.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
+
+
+def predictor(reference: Reference | None, both_sides: bool = False) -> Predictor:
+    return Predictor(("a", "b"), SIDE, MadeTrunk(), HEAD, both_sides, reference=reference)
+
+
+def film_of(pixels: np.ndarray, **more) -> Film:
+    return Film(np.ascontiguousarray(pixels), "L", **more)
+
+
+def names(found: look.Look) -> list[str]:
+    return [check.name for check in found.checks]
+
+
+def test_a_look_says_what_predict_says(films, reference):
+    for both_sides in (False, True):
+        answering = predictor(reference, both_sides)
+        given = [film_of(film) for film in films[180:190]]
+        for found, plain in zip(answering.look(given), answering.predict(given), strict=True):
+            assert np.array_equal(found.prediction.scores, plain.scores)
+            assert np.array_equal(found.prediction.logits, plain.logits)
+            assert found.prediction.done == plain.done
+
+
+def test_films_that_were_never_seen_are_answered(films, reference):
+    looks = predictor(reference).look([film_of(film) for film in films[180:]])
+    assert np.mean([found.refused_by is None for found in looks]) >= 0.85
+    (good, *_) = (found for found in looks if found.refused_by is None)
+    assert names(good) == [CHEST_FILM, LIKE_TRAINING]
+    assert good.checks[0].text.startswith("It looks like a frontal chest film: read upright it is ")
+    assert good.checks[1].text.startswith(
+        "It is not unlike the training films: its distance to the nearest of them is "
+    )
+    assert "validation films" in good.checks[0].text
+    assert good.checks[0].figure >= good.checks[0].limit
+    assert good.checks[1].figure <= good.checks[1].limit
+
+
+def test_a_turned_film_is_refused_and_the_sentence_says_how_it_lies(films, reference):
+    turned = predictor(reference).look([film_of(np.rot90(film)) for film in films[180:]])
+    assert all(found.refused_by.name == CHEST_FILM for found in turned)
+    told = [found.checks[0].text for found in turned]
+    assert np.mean(["that is turned by 90 degrees to the left: " in text for text in told]) >= 0.85
+    (inverted,) = predictor(reference).look([film_of(255 - films[180])])
+    assert "that is inverted, black for white: " in inverted.checks[0].text
+    assert inverted.checks[0].figure < inverted.checks[0].limit
+
+
+def test_a_film_unlike_the_training_films_is_refused(films, reference):
+    """Far too bright and flat: it still looks like a chest film, but not to the network."""
+    (found,) = predictor(reference).look([film_of(150 + films[180] // 3)])
+    assert found.checks[0].passed
+    assert found.refused_by.name == LIKE_TRAINING
+    assert found.refused_by.text.startswith("It is unlike the training films: ")
+    assert found.refused_by.figure > found.refused_by.limit
+
+
+def test_neighbours_are_the_nearest_training_films_and_a_film_is_its_own(films, reference):
+    (found,) = predictor(reference).look([film_of(films[7])])
+    assert len(found.neighbours) == SHOWN
+    assert (found.neighbours[0].image_id, found.neighbours[0].label) == ("train-00007", "Normal")
+    distances = [near.distance for near in found.neighbours]
+    assert distances[0] < 0.01
+    assert distances == sorted(distances)
+    space, among = reference.neighbourhood.space, reference.neighbourhood.training
+    own = space.coordinates(pooled(MadeTrunk().maps(films[7:8]), "mean"))
+    brute = np.argsort(np.linalg.norm(among.coordinates - own, axis=1), kind="stable")[:SHOWN]
+    assert [near.image_id for near in found.neighbours] == [f"train-{k:05d}" for k in brute]
+
+
+def test_a_mirror_image_answered_with_its_film_does_not_change_whom_it_resembles(films, reference):
+    plain, both = (predictor(reference, sides).look([film_of(films[185])])[0] for sides in (False, True))
+    assert plain.neighbours == both.neighbours
+    assert plain.checks == both.checks
+
+
+def test_a_film_whose_file_says_that_it_is_no_frontal_chest_film_is_refused(films, reference):
+    said = "The file says that it is a lateral view; the runs know frontal films only."
+    for known in (reference, None):
+        (found,) = predictor(known).look([film_of(films[180], warnings=(said,), not_chest=(said,))])
+        assert found.refused_by == Check(
+            CHEST_FILM, False, pytest.approx(math.nan, nan_ok=True), found.refused_by.limit, said
+        )
+    (found,) = predictor(reference).look([film_of(films[180], warnings=("A name is burned in.",))])
+    assert found.checks[0].passed
+
+
+def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were_not_made(films):
+    (found,) = predictor(None).look([film_of(films[180])])
+    assert found.refused_by is None
+    assert found.neighbours == ()
+    assert [check.passed for check in found.checks] == [None, None]
+    assert all(check.text == f"This could not be checked: {NO_REFERENCE}." for check in found.checks)
+    assert np.allclose(found.prediction.scores, softmax(found.prediction.logits[None])[0])
+
+
+def test_a_run_with_too_few_validation_films_says_that_it_sets_no_limit(films):
+    table = all_parts({"train": 120, "validation": 12, "test": 40}, skill=1)
+    means = pooled(MadeTrunk().maps(films), "mean")
+    few = references.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
+    (found,) = predictor(few).look([film_of(films[180])])
+    assert [check.passed for check in found.checks] == [None, None]
+    assert "the run has 12 validation films to set a limit by, and at least 19 are needed" in found.checks[1].text
+    assert len(found.neighbours) == SHOWN
+
+
+def test_the_first_check_is_whether_the_file_could_be_read():
+    assert look.readable().passed
+    refused = look.readable(ImageError("The image is damaged or cut off."))
+    assert (refused.name, refused.passed, refused.text) == (READABLE, False, "The image is damaged or cut off.")
+
+
+def test_a_reference_is_read_as_it_was_kept(tmp_path, films, reference):
+    reference.save(tmp_path / "reference.npz")
+    kept = Reference.load(tmp_path / "reference.npz")
+    given = [film_of(film) for film in films[180:200]]
+    assert predictor(kept).look(given)[3].checks == predictor(reference).look(given)[3].checks
+    assert predictor(kept).look(given)[3].neighbours == predictor(reference).look(given)[3].neighbours
+
+
+def test_the_reference_of_a_large_data_set_is_small(tmp_path, reference):
+    """10,304 training films, of the 15,153 of the radiography database, told by 64 directions."""
+    among = reference.neighbourhood.training
+    rng = np.random.default_rng(0)
+    many = replace(
+        among,
+        image_ids=np.array([f"Viral Pneumonia/images/Viral Pneumonia-{k}.png" for k in range(10_304)], dtype=object),
+        labels=np.array(["Viral Pneumonia"] * 10_304, dtype=object),
+        coordinates=rng.normal(size=(10_304, 65)).astype(np.float32),
+    )
+    space = replace(reference.neighbourhood.space, directions=rng.normal(size=(960, 64)).astype(np.float32))
+    kept = replace(reference, neighbourhood=replace(reference.neighbourhood, training=many, space=space))
+    kept.save(tmp_path / "reference.npz")
+    assert (tmp_path / "reference.npz").stat().st_size < 2_500_000
+
+
+def cut_off(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def one_byte_other(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut_off, one_byte_other, lambda content: b"", lambda content: b"PK no archive"])
+def test_a_damaged_reference_is_a_sentence(tmp_path, reference, damage):
+    path = tmp_path / "a-run" / "reference.npz"
+    path.parent.mkdir()
+    reference.save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RunDamaged, match=r"a-run: reference\.npz is missing or damaged\."):
+        Reference.load(path)
+
+
+def test_no_reference_is_made_of_a_run_that_is_not_finished(workspace):
+    run = made_run(workspace, all_parts({"train": 12, "validation": 6, "test": 6}, skill=1), state=store.FAILED)
+    with pytest.raises(JobRefused, match="is not finished"):
+        jobs.submit_reference(workspace, run)
+    assert store.list_jobs(workspace) == []
+
+
+# A real run
+
+
+def photograph_like(number: int) -> np.ndarray:
+    rng = np.random.default_rng(number)
+    rows = np.linspace(220, 120, 96)[:, None] * np.ones((1, 96))
+    rows[rng.integers(30, 70) :] = 80
+    for _ in range(4):
+        top, left, side = rng.integers(5, 60), rng.integers(0, 70), rng.integers(8, 26)
+        rows[top : top + side, left : left + side] = rng.integers(0, 256)
+    return np.clip(rows + 15 * ndimage.gaussian_filter(rng.normal(size=rows.shape), 1), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    dataset = importing.import_phantom(place, 200, seed=3)
+    return place, dataset, tiny_run(place, dataset)
+
+
+def looks_at(place, run, films) -> list[look.Look]:
+    return Predictor.open(place, run).look([film_of(film) for film in films])
+
+
+@pytest.mark.slow
+def test_a_finished_run_answers_for_its_test_films_and_refuses_what_is_none(trained):
+    place, dataset, run = trained
+    assert run.has_reference
+    pixels = open_pixels(place, dataset, run.spec.image_size)
+    rows = dataset.films.set_index("image_id").index
+    test = np.asarray(pixels[rows.get_indexer(run.split().query("part == 'test'")["image_id"])])
+    refused = {
+        "as they are": [one.refused_by for one in looks_at(place, run, test)],
+        "turned": [one.refused_by for one in looks_at(place, run, np.rot90(test, 2, axes=(1, 2)))],
+        "inverted": [one.refused_by for one in looks_at(place, run, 255 - test)],
+        "photographs": [one.refused_by for one in looks_at(place, run, map(photograph_like, range(20)))],
+    }
+    shares = {name: np.mean([check is not None for check in checks]) for name, checks in refused.items()}
+    assert shares["as they are"] <= 0.2
+    assert shares["turned"] >= 0.9
+    assert shares["inverted"] >= 0.9
+    assert shares["photographs"] >= 0.9
+
+
+@pytest.mark.slow
+def test_the_limits_of_a_run_are_those_of_its_calibrating_films(trained):
+    place, dataset, run = trained
+    split = run.split()
+    calibrating = split[validation_for(split, CALIBRATION)]["image_id"]
+    answering = Predictor.open(place, run)
+    found = looks_at(place, run, open_pixels(place, dataset, 32)[dataset.films["image_id"].isin(calibrating)])
+    assert answering.reference.gate.limit.films == len(calibrating)
+    assert np.mean([one.checks[0].passed is False for one in found]) <= max(SHARE, 1 / len(calibrating))
+
+
+@pytest.mark.slow
+def test_a_training_film_of_a_run_is_its_own_nearest(trained):
+    place, dataset, run = trained
+    first = run.split().query("part == 'train'").iloc[0]
+    film = open_pixels(place, dataset, run.spec.image_size)[dataset.row_of(first["image_id"])]
+    nearest = looks_at(place, run, [film])[0].neighbours[0]
+    assert (nearest.image_id, nearest.label) == (first["image_id"], first["label"])
+    assert nearest.distance < 0.01
+
+
+@pytest.mark.slow
+def test_a_run_from_before_gets_its_reference_by_a_job_and_the_same_one(trained, monkeypatch, capsys):
+    place, dataset, run = trained
+    published = Reference.load(run.reference_path)
+    run.reference_path.unlink()
+    run.write_result({name: value for name, value in run.result.items() if name != "reference_sha256"})
+    old = store.open_run(place, run.id)
+    film = open_pixels(place, dataset, 32)[0]
+    assert [check.passed for check in looks_at(place, old, [film])[0].checks] == [None, None]
+    monkeypatch.setenv("COVID_CORE_HOME", str(place.root))
+    assert cli.main(["reference", run.id, "--wait"]) == 0
+    assert "completed" in capsys.readouterr().out
+    made = Reference.load(store.open_run(place, run.id).reference_path)
+    assert made.gate.limit == published.gate.limit
+    assert np.allclose(
+        made.neighbourhood.training.coordinates, published.neighbourhood.training.coordinates, atol=0.02
+    ), "the published one came from the same exported network"
+
+
+@pytest.mark.slow
+def test_a_reference_that_was_changed_after_training_is_refused(trained):
+    place, _, run = trained
+    content = run.reference_path.read_bytes()
+    try:
+        run.reference_path.write_bytes(content + b" ")
+        with pytest.raises(RunDamaged, match=r"reference\.npz is missing or was changed"):
+            Predictor.open(place, store.open_run(place, run.id))
+    finally:
+        run.reference_path.write_bytes(content)
