@@ -34,7 +34,7 @@ SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
 LEAST_FILMS = 20  # with masks; fewer leave three films or less to test on
 MOST_FILMS = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
-START_SECONDS, FIT_SECONDS = 15.0, 75.0  # TensorFlow's start and figures; the fit on two cores, as measured
+START_SECONDS, FIT_SECONDS = 15.0, 75.0  # TensorFlow's start and figures; the fit on two cores, 115 s of processor
 NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
 NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
 
