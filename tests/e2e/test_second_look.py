@@ -1,0 +1,210 @@
+"""A radiologist's films in a browser: a DICOM file, a 16-bit film, a photograph and a broken file, handed in together."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_server import App
+from PIL import Image
+from playwright.sync_api import Page, expect
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+from covid_core.data import importing
+from covid_core.data.images import png_bytes
+from covid_core.data.phantom import film_at
+from covid_core.runs import jobs, store
+from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+FILMS = 240
+SECRET = "Canary^Patient"
+ROW = 56  # pixels of a row of the work-list
+HEAD = 35
+CANVAS = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) sum += data[i];
+    return sum;
+}"""
+
+
+@pytest.fixture(scope="module")
+def run(app: App) -> store.Run:
+    """A run that has validation films enough to tell films from other pictures."""
+    workspace = Workspace(app.home / "workspace")
+    dataset = importing.import_phantom(workspace, images=FILMS, seed=1, name="Films")
+    spec = TrainingSpec(
+        dataset=dataset.id,
+        classes=("COVID", "Normal", "Viral Pneumonia"),
+        name="Small CNN",
+        backbone="baseline_cnn",
+        head=HeadSpec(units=(16,)),
+        image_size=64,
+        epochs=3,
+    )
+    made = jobs.submit_training(workspace, spec)
+    assert jobs.wait(made).state == store.COMPLETED, made.log_tail()
+    return store.open_run(workspace, made.id)
+
+
+def phantom(index: int) -> np.ndarray:
+    """A film that is in no data set here."""
+    return film_at(index, images=60, seed=77).pixels
+
+
+def as_dicom(pixels: np.ndarray) -> bytes:
+    """12 bits, stored as a negative, with a patient's name that must show up nowhere."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    file = FileDataset("film", {}, file_meta=meta, preamble=bytes(128))
+    file.PatientName, file.Modality, file.ViewPosition, file.BurnedInAnnotation = SECRET, "DX", "PA", "NO"
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME1"
+    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 12, 11, 0
+    file.PixelSpacing = [0.2, 0.2]
+    file.PixelData = (4095 - np.round(pixels * (4095 / 255)).astype(np.uint16)).tobytes()
+    buffer = io.BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def as_16_bit_png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def photograph() -> bytes:
+    """A landscape with a sun: bright sky, a dark hill, colours."""
+    y, x = np.mgrid[0:240, 0:320] / 240
+    hill = y > 0.6 + 0.15 * np.sin(5 * x)
+    sun = (x - 1) ** 2 + (y - 0.25) ** 2 < 0.01
+    colours = np.where(hill[..., None], (40, 90, 30), np.stack([120 + 60 * y, 160 + 40 * y, 240 - 20 * y], axis=-1))
+    colours = np.where(sun[..., None], (255, 240, 180), colours)
+    buffer = io.BytesIO()
+    Image.fromarray(colours.astype(np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def given(*names: str) -> list[dict]:
+    content = {
+        "IM0001": as_dicom(phantom(3)),
+        "sixteen.png": as_16_bit_png(phantom(5)),
+        "photo.jpg": photograph(),
+        "broken.png": png_bytes(phantom(7))[:3000],
+    }
+    return [{"name": name, "mimeType": "", "buffer": content[name]} for name in names or content]
+
+
+def handed_in(page: Page, app: App, run: store.Run, *names: str) -> None:
+    page.goto(f"{app.url}/predict?run={run.id}")
+    page.locator("input[type=file]").set_input_files(given(*names))
+
+
+def row(page: Page, name: str) -> int:
+    """The place of a file in the work-list, from the text that screen readers get."""
+    cells = page.locator("[data-testid=stDataFrame] table [role=gridcell]", has_text=re.compile(f"^{re.escape(name)}$"))
+    return int(cells.first.locator("xpath=..").get_attribute("aria-rowindex")) - 2
+
+
+def chosen(page: Page, name: str) -> None:
+    """Click the box before a file in the work-list."""
+    box = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+    page.mouse.click(box["x"] + 15, box["y"] + HEAD + ROW * (row(page, name) + 0.5))
+
+
+def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run)
+    expect(page.get_by_text("4 films")).to_be_visible()
+    expect(page.get_by_text("1 could not be read, 1 without an answer", exact=False)).to_be_visible()
+    cells = page.locator("[data-testid=stDataFrame] table")
+    for words in ("The image is damaged or cut off.", "It does not look like a frontal chest film", "no answer"):
+        expect(cells.get_by_text(words, exact=False).first).to_be_attached()
+    assert [row(page, "broken.png"), row(page, "photo.jpg")] == [0, 1]
+    assert {row(page, "IM0001"), row(page, "sixteen.png")} == {2, 3}
+
+
+def test_a_photograph_is_refused_with_the_check_that_failed_and_no_score(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run)
+    expect(page.get_by_text("4 films")).to_be_visible()
+    chosen(page, "photo.jpg")
+    expect(page.get_by_role("heading", name="I do not know.")).to_be_visible()
+    expect(page.locator(".viewer")).to_be_visible()
+    assert page.get_by_text("has the highest").count() == 0
+    page.get_by_role("button", name="Show the scores anyway").click()
+    expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    expect(page.get_by_text("Shown although a check failed", exact=False)).to_be_visible()
+
+
+def test_a_broken_file_never_gets_scores(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run, "broken.png")
+    expect(page.get_by_role("heading", name="I do not know.")).to_be_visible()
+    expect(page.get_by_text("The image is damaged or cut off.")).to_be_visible()
+    assert page.get_by_role("button", name="Show the scores anyway").count() == 0
+
+
+@pytest.mark.parametrize("name", ["IM0001", "sixteen.png"])
+def test_a_film_with_depth_is_answered_and_explained(page: Page, app: App, run: store.Run, name: str):
+    handed_in(page, app, run, name)
+    expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    expect(page.locator(".viewer")).to_be_visible()
+    expect(page.get_by_text("Most similar training films")).to_be_visible()
+    expect(page.get_by_text("It looks like a frontal chest film", exact=False)).to_be_visible()
+    negative = page.get_by_text("stored as a negative", exact=False)
+    assert negative.count() > 0 if name == "IM0001" else negative.count() == 0
+
+
+def test_dragging_the_window_changes_the_picture_and_never_the_prediction(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run, "IM0001")
+    said = page.get_by_text("has the highest", exact=False).first
+    expect(said).to_be_visible()
+    canvas = page.locator(".viewer canvas").first
+    expect(canvas).to_be_visible()
+    page.wait_for_timeout(1500)
+    before, words = canvas.evaluate(CANVAS), said.inner_text()
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 120, y + 60, steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    assert canvas.evaluate(CANVAS) != before
+    assert said.inner_text() == words
+
+
+def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app: App, run: store.Run, tmp_path: Path):
+    handed_in(page, app, run, "IM0001")
+    expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report of this film").click()
+    report = tmp_path / "report.html"
+    download.value.save_as(report)
+    text = report.read_text(encoding="utf-8")
+    assert "A second look at film" in text
+    family = SECRET.partition("^")[0]
+    for place in (text, page.content(), app.log.read_text(encoding="utf-8")):
+        assert family not in place
+    assert "IM0001" not in text
+
+
+def test_covering_the_film_place_by_place_shows_what_moves_the_score(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run, "sixteen.png")
+    expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    page.get_by_role("combobox", name=re.compile("Map")).last.click()
+    page.get_by_role("option", name="What moves the score").click()
+    expect(page.get_by_text("with the place covered that speaks most for it", exact=False)).to_be_visible()
+
+
+def test_a_similar_training_film_stands_beside_the_film(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run, "sixteen.png")
+    expect(page.get_by_text("Most similar training films")).to_be_visible()
+    page.get_by_role("combobox", name=re.compile("Beside it")).click()
+    page.get_by_role("option").nth(1).click()
+    expect(page.get_by_text("labelled", exact=False).first).to_be_visible()
