@@ -1,5 +1,7 @@
 """The small part of a model in NumPy, checked by hand and by finite differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,21 @@ def test_a_saved_head_comes_back(tmp_path):
     loaded = Head.load(tmp_path / "head.npz")
     assert loaded.pooling == MEAN_MAX
     assert all(np.array_equal(a, b) for a, b in zip(head.weights + head.biases, loaded.weights + loaded.biases))  # noqa: B905
+
+
+def test_a_saved_head_keeps_the_usual_maps_and_an_older_one_has_none(tmp_path):
+    usual = (np.ones((1, 2, 2, 5), np.float32),)
+    replace(head_of(5, 3), usual=usual).save(tmp_path / "new.npz")
+    head_of(5, 3).save(tmp_path / "old.npz")
+    assert np.array_equal(Head.load(tmp_path / "new.npz").usual[0], usual[0])
+    assert Head.load(tmp_path / "old.npz").usual == ()
+
+
+def test_centred_logits_add_up_to_nothing_and_give_the_same_scores():
+    head, features = head_of(5, 4, 3), np.random.default_rng(1).normal(size=(2, 5))
+    centred = head.centred.logits(features)
+    assert np.allclose(centred.sum(axis=1), 0, atol=1e-6)
+    assert np.allclose(softmax(centred), softmax(head.logits(features)), atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", ["gone", "torn", "text", "empty", "pickle"])

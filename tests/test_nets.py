@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from made_fits import as_arrays, films, spec
+from scipy import ndimage
 
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.errors import WeightsUnavailable
 from covid_core.inference.head import Head, softmax
-from covid_core.inference.heatmap import grad_cam
+from covid_core.inference.heatmap import SMOOTHING, grad_cam
 from covid_core.nets import export, model
 from covid_core.nets.trunk import relative_difference
 from covid_core.specs import TrainingSpec
@@ -147,18 +148,26 @@ def test_the_head_in_numpy_gives_kerass_logits(backbone, choices):
 
 @pytest.mark.parametrize(("backbone", "choices"), HEADS[:3])
 def test_a_heat_map_is_that_of_a_gradient_tape(backbone, choices):
+    """Of the class's logit less the mean of all; with a weight per channel or, of flattened maps, per cell."""
     chosen, network, head = built(backbone, choices)
     pooling = model.pooling_of(chosen)
     maps = tf.convert_to_tensor(as_arrays(network(films(1, 64)[..., None], training=False))[0])
+    usual = as_arrays(network(films(1, 64, seed=1)[..., None], training=False))[0]
     after = keras.Model(inputs := keras.Input(maps.shape[1:]), head(model.pool_layers([inputs], pooling)))
     for index in range(3):
         with tf.GradientTape() as tape:
             tape.watch(maps)
-            logit = after(maps, training=False)[0, index]
-        weights = tf.reduce_sum(tape.gradient(logit, maps), axis=(1, 2))
-        reference = np.maximum(np.asarray(tf.einsum("bhwc,bc->bhw", maps, weights))[0], 0)
+            logits = after(maps, training=False)[0]
+            contrast = logits[index] - tf.reduce_mean(logits)
+        gradient = tape.gradient(contrast, maps)
+        weights = gradient if pooling == "flatten" else tf.reduce_sum(gradient, axis=(1, 2), keepdims=True)
+        reference = np.asarray(tf.reduce_sum((maps - usual) * weights, axis=3))[0]
         height, width = reference.shape
-        ours = grad_cam(model.head_arrays(head, pooling), [np.asarray(maps)], index, width, height)
+        if pooling == "flatten":
+            reference = ndimage.gaussian_filter(reference, SMOOTHING * width, mode="nearest")
+        reference = np.maximum(reference, 0)
+        arrays = model.head_arrays(head, pooling)
+        ours = grad_cam(arrays, [np.asarray(maps)], index, width, height, [usual[0]])
         assert np.abs(ours - reference / (reference.max() or 1)).max() < 1e-5
 
 

@@ -77,12 +77,43 @@ def test_lungs_cover_a_plausible_part_of_every_film_and_are_darker_than_what_lie
 def test_a_disease_shows_inside_the_lungs_only(label: str):
     inside, outside = [], []
     for seed in range(8):
-        ill, mask, _ = make_film(label, np.random.default_rng(seed), SIZE)
-        healthy, _, _ = make_film("Normal", np.random.default_rng(seed), SIZE)
-        difference = np.abs(ill.astype(float) - healthy)
-        inside.append(difference[mask > 0].mean())
-        outside.append(difference[mask == 0].mean())
+        ill, healthy = (make_film(one, np.random.default_rng(seed), SIZE) for one in (label, "Normal"))
+        difference = np.abs(ill.pixels.astype(float) - healthy.pixels)
+        inside.append(difference[ill.lung_mask > 0].mean())
+        outside.append(difference[ill.lung_mask == 0].mean())
     assert np.mean(inside) > 4 * np.mean(outside)
+
+
+@pytest.mark.parametrize("label", ["COVID", "Viral Pneumonia"])
+def test_a_lesion_is_marked_where_the_film_differs_most_from_a_healthy_one(label: str):
+    for seed in range(8):
+        ill, healthy = (make_film(one, np.random.default_rng(seed), SIZE) for one in (label, "Normal"))
+        difference = np.abs(ill.pixels.astype(float) - healthy.pixels)
+        assert 0.01 < ill.lesion.mean() < 0.35
+        assert not (ill.lesion & (ill.lung_mask == 0)).any()
+        assert difference[ill.lesion].mean() > 2 * difference[~ill.lesion & (ill.lung_mask > 0)].mean()
+
+
+def test_healthy_films_have_no_lesion_whatever_their_label_says():
+    for film in films(60, plant=("swapped-labels",)):
+        assert film.lesion.any() == (film.true_label != "Normal")
+
+
+def test_the_lesion_of_a_near_duplicate_moves_with_its_film():
+    copies = [film for film in films(60, plant=("near-duplicates",)) if film.plants and film.label != "Normal"]
+    assert copies
+    for film in copies:
+        assert film.lesion.dtype == bool
+        assert (film.lesion & (film.lung_mask > 0)).sum() > 0.9 * film.lesion.sum() > 0
+
+
+def test_films_of_a_seed_are_the_same_in_every_version():
+    """Runs and figures made on them stay comparable: mean greys of four strips, and pixels of lung, of three films."""
+    drawn = [film_at(number, 60, 3, PLANTS, SIZE) for number in range(0, 60, 20)]
+    strips = [[float(strip.mean()) for strip in np.split(film.pixels, 4)] for film in drawn]
+    known = [[90.1, 101.8, 160.9, 208.0], [72.4, 81.6, 115.2, 156.0], [65.6, 81.2, 115.4, 145.7]]
+    assert np.allclose(strips, known, atol=0.06)
+    assert np.allclose([(film.lung_mask > 0).sum() for film in drawn], [1757, 1246, 1252], atol=2)
 
 
 def test_sites_do_not_follow_the_class():
@@ -139,8 +170,8 @@ def test_swapped_labels_exchange_four_per_cent_and_keep_the_counts():
 
 def test_a_swapped_film_shows_its_true_class():
     film, i = next((film, i) for i, film in enumerate(generate(12, 0, ("swapped-labels",), SIZE)) if film.plants)
-    drawn, _, _ = make_film(film.true_label, np.random.default_rng((0, i)), SIZE)
-    assert np.array_equal(film.pixels, drawn)
+    drawn = make_film(film.true_label, np.random.default_rng((0, i)), SIZE)
+    assert np.array_equal(film.pixels, drawn.pixels)
 
 
 @pytest.mark.parametrize(

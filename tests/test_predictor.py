@@ -1,12 +1,14 @@
 """A finished run's answers from made maps: one side or both. tests/test_training.py has real networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from covid_core.data.images import Film
 from covid_core.evaluation.calibration import Calibration
 from covid_core.inference.head import Head, softmax
-from covid_core.inference.heatmap import grad_cam
+from covid_core.inference.heatmap import grad_cam, to_unit
 from covid_core.inference.lite import BATCH
 from covid_core.inference.predictor import Predictor
 
@@ -100,6 +102,41 @@ def test_heat_maps_of_a_film_and_its_mirror_image_mirror_each_other():
     film = films(1)[0]
     heat, turned = (answering.heat_map(Film(f, "L"), "a", (SIDE, SIDE)) for f in (film, film[:, ::-1].copy()))
     assert np.allclose(heat, turned[:, ::-1], atol=1e-5)
+
+
+def test_maps_for_several_classes_are_those_of_each_from_one_pass():
+    answering, trunk = predictor(both_sides=True)
+    film = Film(films(1)[0], "L")
+    trunk.calls.clear()
+    prediction, maps = answering.maps_for(film, ("b", "a"), (12, 18))
+    assert trunk.calls == [1, 1]
+    assert list(maps) == ["b", "a"]
+    assert all(np.array_equal(maps[label], answering.heat_map(film, label, (12, 18))) for label in maps)
+    assert np.array_equal(prediction.logits, answering.explained(film, None, (12, 18))[0].logits)
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_the_mean_of_some_films_is_against_itself_nothing_special(both_sides):
+    """Evidence against the mean of the films adds up to nothing over these films."""
+    answering, _ = predictor(both_sides)
+    (evidence,) = answering.evidence(films(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
+    assert evidence.shape == (5, SIDE, SIDE)
+    assert np.abs(evidence).max() > 0.1
+    assert np.allclose(evidence.sum(axis=0), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_a_run_that_knows_the_usual_film_shows_what_differs_from_it(both_sides):
+    usual = predictor(both_sides)[0].mean_maps(films(5))
+    assert usual[0].shape == (1 + both_sides, SIDE, SIDE, 2)
+    trunk = MadeTrunk()
+    answering = Predictor(("a", "b"), SIDE, trunk, replace(HEAD, usual=usual), both_sides)
+    film = films(5)[0]
+    (evidence,) = answering.evidence(films(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
+    assert np.allclose(answering.heat_map(Film(film, "L"), "a", (SIDE, SIDE)), to_unit(evidence[0]), atol=1e-5)
+    assert answering.knows_usual and not answering.without_usual().knows_usual
+    plain = predictor(both_sides)[0].heat_map(Film(film, "L"), "a", (SIDE, SIDE))
+    assert np.array_equal(answering.without_usual().heat_map(Film(film, "L"), "a", (SIDE, SIDE)), plain)
 
 
 WARM = Calibration(temperature=2.5, films=300)

@@ -283,7 +283,8 @@ def test_logits_are_the_mean_of_a_film_and_its_mirror_image(place, both_sides):
 def test_a_heat_map_of_both_sides_is_the_sum_with_the_mirrored_one_turned_back(place, both_sides):
     film, head = films_of(place, both_sides)[0], Head.load(both_sides.head_path)
     prediction, heat = Predictor.open(place, both_sides).explained(Film(film, "L"), "b", (20, 24))
-    plain, mirrored = (cam(head, maps, 1, 24, 20) for maps in sides_of(place, both_sides, film[None]))
+    sides = sides_of(place, both_sides, film[None])
+    plain, mirrored = (cam(head, maps, 1, 24, 20, [t[n] for t in head.usual]) for n, maps in enumerate(sides))
     assert np.allclose(heat, to_unit(plain + mirrored[:, ::-1]), atol=1e-5)
     assert np.allclose(prediction.logits, logits_of(both_sides)[0], atol=1e-5)
 

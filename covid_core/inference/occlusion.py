@@ -1,7 +1,7 @@
-"""What moves the score: a part of the film is covered, place by place, and the run asked again (Zeiler and Fergus 2014).
+"""What moves the score: each place of the film is covered in turn, and the run asked again (Zeiler and Fergus 2014).
 
-What it can tell: how far this run's answer hangs on what is to be seen at a place, through the whole network and without
-a gradient; it knows nothing of how the network is built, so it is a second witness for a heat map.
+What it can tell: how far this run's answer hangs on what is to be seen at a place, through the whole network and
+without a gradient; it knows nothing of how the network is built, so it is a second witness for a heat map.
 
 What it cannot tell: what would be seen there in a healthy film. A covered place is itself something new, though the
 cover is as quiet as can be: the film's own grey in the wider surroundings, faded in, so that no box, no edge and no
@@ -41,14 +41,14 @@ class Occlusion:
     covered: np.ndarray
 
     def map(self, shape: tuple[int, int]) -> np.ndarray:
-        """The change brought to ``shape`` (height, width) of a picture: float32 in [-1, 1], as a share of the largest."""
+        """The change as a share of the largest, brought to ``shape`` (height, width): float32 in [-1, 1]."""
         largest = np.abs(self.change).max()
         change = self.change / largest if largest > 0 else self.change
         return resized_map(change, shape[1], shape[0])
 
     @property
     def most(self) -> tuple[float, float, float]:
-        """The place whose cover lowers the answer most: its x and y, from 0 to 1 of the picture, and the answer then."""
+        """The place that speaks most for the class: its x and y, from 0 to 1 of the picture, and the answer without."""
         row, column = np.unravel_index(self.change.argmax(), self.change.shape)
         return (column + 0.5) / GRID, (row + 0.5) / GRID, float(self.covered[row, column])
 

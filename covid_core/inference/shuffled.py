@@ -10,6 +10,7 @@ where they lie and nothing is written anew. TensorFlow is not needed, and a froz
 are all treated alike.
 """
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from covid_core.errors import RunDamaged
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
 
+IDENTIFIER = b"TFL3"  # what every such file has at its fifth byte
 KERNEL_AXES = 2  # axes longer than 1 that a kernel has at least; biases and the constants of preprocessing have one
 
 
@@ -35,13 +37,16 @@ def shuffled_content(path: Path, rng: np.random.Generator) -> bytes:
     """The bytes of an exported network with the weights of each kernel shuffled. Raises RunDamaged."""
     from ai_edge_litert import schema_py_generated as schema  # 0.1 s, and only this needs it
 
+    damaged = RunDamaged(f"The exported network {path.name} is missing or damaged.")
     try:
         content = bytearray(path.read_bytes())
+        if content[4:8] != IDENTIFIER:
+            raise damaged
         model = schema.Model.GetRootAs(content, 0)
         graphs = [model.Subgraphs(number) for number in range(model.SubgraphsLength())]
         tensors = [graph.Tensors(number) for graph in graphs for number in range(graph.TensorsLength())]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunDamaged(f"The exported network {path.name} is missing or damaged.") from error
+    except (OSError, ValueError, TypeError, struct.error) as error:
+        raise damaged from error
     kernels = {
         tensor.Buffer() for tensor in tensors if tensor.Type() == schema.TensorType.FLOAT32 and _is_kernel(tensor)
     }

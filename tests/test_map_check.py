@@ -1,0 +1,94 @@
+"""How alike maps are, and what is concluded from it, on maps whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from covid_core.evaluation import map_check
+from covid_core.evaluation.map_check import (
+    DEPENDS,
+    MEANINGLESS,
+    OTHER_BELOW,
+    SAME_FROM,
+    UNKNOWN,
+    Likeness,
+    MapCheck,
+    likeness,
+    rank_correlation,
+    structural_similarity,
+)
+
+FILMS, SIDE = 6, 12
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(FILMS, SIDE, SIDE))
+
+
+def check_of(whole: float, head: float = 0.1, defined: float = 1.0) -> MapCheck:
+    return MapCheck(Likeness(whole, 0.1, defined), Likeness(head, 0.1, 1.0), films=16, shuffles=4)
+
+
+def test_rank_correlation_is_spearmans_with_ties():
+    one, other = np.round(noise(0)[0]), np.round(noise(0)[0] + noise(1)[0])
+    assert rank_correlation(one, other) == pytest.approx(stats.spearmanr(one.ravel(), other.ravel()).statistic)
+
+
+def test_a_map_is_as_similar_to_itself_as_can_be_and_less_to_another():
+    one, other = (np.maximum(noise(seed)[0], 0) for seed in (0, 1))
+    assert structural_similarity(one, one) == pytest.approx(1)
+    assert structural_similarity(one, other) < 0.3
+    assert structural_similarity(one, other) == pytest.approx(structural_similarity(other, one))
+
+
+def test_maps_that_weights_do_not_change_are_found_to_mean_nothing():
+    """A blob in the middle of every film, or the film's own edges: whatever the weights, the same map."""
+    edges = noise(0)
+    found = likeness(edges, [edges, edges.copy()])
+    assert found == Likeness(pytest.approx(1), pytest.approx(1), 1.0)
+    assert MapCheck(found, found, FILMS, 2).verdict == MEANINGLESS
+
+
+def test_a_map_that_only_changes_its_sign_shows_the_film_too():
+    edges = noise(0)
+    assert likeness(edges, [-edges]).correlation == pytest.approx(1)
+
+
+def test_maps_that_have_nothing_in_common_depend_on_the_weights():
+    found = likeness(noise(0), [noise(1), noise(2)])
+    assert found.correlation < 0.2
+    assert MapCheck(found, found, FILMS, 2).verdict == DEPENDS
+
+
+@pytest.mark.parametrize(
+    ("correlation", "verdict"),
+    [(0.0, DEPENDS), (OTHER_BELOW - 0.01, DEPENDS), (OTHER_BELOW, UNKNOWN), (SAME_FROM, MEANINGLESS), (1, MEANINGLESS)],
+)
+def test_the_verdict_follows_the_higher_of_the_two_correlations(correlation, verdict):
+    for check in (check_of(correlation, 0.1), check_of(0.0, correlation)):
+        assert check.verdict == verdict
+
+
+def test_maps_that_are_the_same_everywhere_are_not_compared():
+    flat = np.zeros((FILMS, SIDE, SIDE))
+    broken = np.where(np.arange(FILMS)[:, None, None] < 2, noise(1), np.nan)
+    assert likeness(noise(0), [flat]).defined == 0
+    assert likeness(noise(0), [broken]).defined == pytest.approx(2 / 6)
+    assert np.isnan(likeness(noise(0), [flat]).correlation)
+    assert MapCheck(likeness(noise(0), [flat]), likeness(noise(0), [noise(1)]), FILMS, 1).verdict == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (check_of(0.08, 0.15), "The heat map depends on what was learned: with all weights in random order"),
+        (check_of(0.95), "The heat map means nothing, for it hardly depends on what was learned"),
+        (check_of(0.6), "cannot be said: with all weights"),
+        (check_of(np.nan, defined=0.1), "cannot be said: most maps are the same everywhere."),
+        (map_check.unknown("the films are gone"), "cannot be said: the films are gone."),
+    ],
+    ids=["depends", "means nothing", "between", "empty", "no films"],
+)
+def test_the_verdict_is_told_in_one_sentence(check, words):
+    assert words in check.in_words
+    assert check.in_words.endswith(".") and ". " not in check.in_words
