@@ -170,13 +170,16 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     test = {**_test_of(run), "sensitivity": candidates.sensitivities(run)} if run.result else None
     told, labels = _run_answer(run), candidates.label_check(run)
     marks = candidates.candidate(run).marks if run.result else ()
-    lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, [labels.in_words])]
+    sets = answers.of_sets(run) if run.result else None
+    said = (labels.in_words, sets and (sets.get("in_words") or sets["note"]))
+    lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, said)]
     return {
         **told,
         "text": "\n".join(lines),
         "test": test,
         "marks": marks,
         "labels": answers.of_labels(labels),
+        "prediction_sets": sets,
         "spec": run.spec.model_dump(mode="json"),
         "result": run.result,
         "history": history,

@@ -120,3 +120,16 @@ def test_films_without_an_answer_are_called_nothing(workspace):
     run = made_run(workspace, table)
     row = next(one for one in answers.of_films([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1])
     assert row[f"called_{run.id}"] == ""
+
+
+def test_prediction_sets_are_told_with_their_coverage_on_the_test_part(runs):
+    found = told(runs[0])["prediction_sets"]
+    assert found["coverage"] == 0.9
+    assert found["covered"]["n"] == 60
+    assert set(found["of_class"]) == set(runs[0].classes)
+
+
+def test_a_run_without_logits_tells_why_it_has_no_sets(workspace):
+    table = all_parts(SIZES, 1)
+    old = made_run(workspace, table.drop(columns=[name for name in table if name.startswith("logit_")]))
+    assert "need the logits" in answers.of_sets(old)["note"]

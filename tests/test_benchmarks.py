@@ -10,7 +10,7 @@ import pytest
 from made_films import write_films
 from made_runs import COURSE_SIZES, all_parts
 
-from benchmarks import comparison, course, fine_tuning, measuring, study
+from benchmarks import comparison, course, fine_tuning, measuring, pictures, study
 from benchmarks.peers import bootstrap, keras_course, pytorch_frozen
 from covid_core import presets, weights
 from covid_core.evaluation import assessment, metrics, resampling
@@ -18,6 +18,7 @@ from covid_core.evaluation import assessment, metrics, resampling
 SCRIPTS = (
     "augmentation",
     "comparison",
+    "coverage",
     "dicom",
     "fine_tuning",
     "floor",
@@ -29,6 +30,7 @@ SCRIPTS = (
     "pages",
     "prediction",
     "pytorch",
+    "refusals",
     "repeats",
     "study",
     "peers.keras_course",
@@ -184,3 +186,10 @@ def test_the_peer_of_the_comparison_tests_a_pair_as_we_do():
     found = bootstrap.pair(right, other, np.zeros(100, int), replicates=100)
     assert found["p"] == pytest.approx(2 * 0.5**10)
     assert found["interval"][0] < 0.1 < found["interval"][1]
+
+
+def test_drawn_pictures_are_the_same_every_time_and_all_different():
+    drawn, again = pictures.drawn(), pictures.drawn()
+    assert [one.sha256 for one in drawn] == [one.sha256 for one in again]
+    assert len({one.sha256 for one in drawn}) == len({one.name for one in drawn}) == len(drawn)
+    assert 0.2 < np.mean([one.reserved for one in drawn]) < 0.5

@@ -171,8 +171,8 @@ def test_films_that_chose_the_epoch_set_no_limit(workspace):
 
 def test_a_run_tells_what_its_sets_come_to(workspace):
     told = prediction_sets.as_answer(made_run(workspace, all_parts(SIZES, skill=2)), 0.9)
-    assert told["text"].startswith("Sets at 90 % hold the right class of ")
-    assert "of the 3,000 test films" in told["text"]
+    assert told["in_words"].startswith("Sets at 90 % hold the right class of ")
+    assert "of the 3,000 test films" in told["in_words"]
     assert set(told["of_class"]) == set(CLASSES)
     assert told["within_each_class"]
 

@@ -16,9 +16,10 @@ TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 @pytest.fixture
 def finished(workspace) -> Run:
     run = made_run(workspace, TABLE, "First")
-    for path in (run.model_path, run.head_path):
+    made = {"model": run.model_path, "head": run.head_path, "reference": run.reference_path}
+    for path in made.values():
         path.write_bytes(b"made")
-    sums = {"model_sha256": files.sha256_of(run.model_path), "head_sha256": files.sha256_of(run.head_path)}
+    sums = {f"{name}_sha256": files.sha256_of(path) for name, path in made.items()}
     versions = {name: metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
     run.write_result({**run.result, **sums, "versions": versions})
     return store.open_run(workspace, run.id)
@@ -57,9 +58,17 @@ def test_a_run_that_did_not_complete_is_no_twin(workspace, finished, waiting, st
     assert twins.find(workspace, waiting) is None
 
 
-def test_a_run_whose_files_were_changed_is_no_twin(workspace, finished, waiting):
-    finished.head_path.write_bytes(b"changed")
+@pytest.mark.parametrize("name", ["head_path", "reference_path"])
+def test_a_run_whose_files_were_changed_is_no_twin(workspace, finished, waiting, name):
+    getattr(finished, name).write_bytes(b"changed")
     assert twins.find(workspace, waiting) is None
+
+
+def test_a_run_from_before_references_is_a_twin_without_one(workspace, finished, waiting):
+    finished.reference_path.unlink()
+    finished.write_result({key: value for key, value in finished.result.items() if key != "reference_sha256"})
+    twins.take_over(waiting, twins.find(workspace, waiting))
+    assert not store.open_run(workspace, waiting.id).has_reference
 
 
 def test_a_run_of_other_versions_is_no_twin(workspace, finished, waiting):
@@ -75,4 +84,4 @@ def test_an_outcome_that_was_taken_over_says_whose_it_was(workspace, finished, w
     assert taken.result.get("seconds") == finished.result.get("seconds")
     assert taken.predictions().equals(finished.predictions())
     assert taken.history().equals(finished.history())
-    assert taken.model_path.read_bytes() == b"made"
+    assert taken.model_path.read_bytes() == taken.reference_path.read_bytes() == b"made"

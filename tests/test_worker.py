@@ -28,7 +28,7 @@ pytestmark = [
 
 EPOCHS = 30  # enough that a process can be caught in the middle
 RUN_FILES = {"spec.json", "split.parquet", "status.json", "history.csv", "predictions.parquet", "model.keras"}
-RUN_FILES |= {"head.npz", "trunk.tflite", "result.json", "worker.log", "launch.json", "lock"}
+RUN_FILES |= {"head.npz", "reference.npz", "trunk.tflite", "result.json", "worker.log", "launch.json", "lock"}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Bin
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.films import FilmAnswers
 from covid_core.evaluation.labels import LabelCheck
-from covid_core.runs import calibrated, candidates, outside
+from covid_core.runs import calibrated, candidates, outside, prediction_sets
 from covid_core.runs.store import Evaluation, Run
 
 
@@ -25,6 +25,7 @@ def of_run(run: Run, candidate: Candidate) -> dict[str, Any]:
         "labels": of_labels(candidates.label_check(run)),
         "calibration": calibrated.as_answer(run),
         "reliability": {name: [_bin(one) for one in bins] for name, bins in calibrated.diagrams(run).items()},
+        "prediction_sets": of_sets(run),
         "operating_points": _operating_points(run),
         "curves": _curves(run),
         "outside": [_outside(run, one) for one in run.evaluations()],
@@ -46,6 +47,14 @@ def _outside(run: Run, evaluation: Evaluation) -> dict[str, Any]:
 def of_labels(labels: LabelCheck) -> dict[str, Any]:
     """What the check of a run's labels found."""
     return {**vars(labels), "in_words": labels.in_words}
+
+
+def of_sets(run: Run) -> dict[str, Any]:
+    """What the run's prediction sets come to at the usual coverage, or why it has none: its other figures stand."""
+    try:
+        return prediction_sets.as_answer(run)
+    except RunDamaged as error:
+        return {"note": str(error)}
 
 
 def _bin(one: Bin) -> dict[str, Any]:

@@ -55,5 +55,5 @@ def as_answer(run: Run, coverage: float = conformal.USUAL_COVERAGE) -> dict[str,
         "mean_size": found.mean_size,
         "single": vars(found.single),
         "empty": vars(found.empty),
-        "text": in_words(found),
+        "in_words": in_words(found),
     }

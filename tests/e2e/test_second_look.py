@@ -1,4 +1,4 @@
-"""A radiologist's films in a browser: a DICOM file, a 16-bit film, a photograph and a broken file, handed in together."""
+"""A radiologist's films in a browser: a DICOM file, a 16-bit film, a photograph and a broken file together."""
 
 import io
 import re
