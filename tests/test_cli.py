@@ -252,7 +252,8 @@ def test_a_calibrated_run_predicts_probabilities_and_scores(answer, workspace, m
     assert (told["calibration"]["films"], told["calibration"]["chose_nothing_else"]) == (322, True)
     cli.main(["predict", run.id, film])
     printed = capsys.readouterr().out
-    assert "COVID (probabilities: COVID " in printed
+    assert "film.png: COVID, not Normal or Viral Pneumonia." in printed
+    assert "probabilities: COVID 0.98" in printed
     assert f"at temperature {temperature:.2f}, calibrated on 322 validation films, which chose nothing else" in printed
 
 
@@ -264,7 +265,7 @@ def test_a_run_without_a_temperature_predicts_scores_and_says_so(answer, workspa
     assert told["calibration"]["temperature"] is None
     cli.main(["predict", run.id, film])
     printed = capsys.readouterr().out
-    assert "COVID (scores: COVID 0.84" in printed
+    assert "scores: COVID 0.844" in printed
     assert "Scores are not probabilities: this run is not calibrated. A temperature needs" in printed
 
 

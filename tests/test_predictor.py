@@ -104,15 +104,15 @@ def test_heat_maps_of_a_film_and_its_mirror_image_mirror_each_other():
     assert np.allclose(heat, turned[:, ::-1], atol=1e-5)
 
 
-def test_maps_for_several_classes_are_those_of_each_from_one_pass():
+def test_the_answer_and_maps_for_all_classes_come_from_one_pass():
     answering, trunk = predictor(both_sides=True)
     film = Film(films(1)[0], "L")
     trunk.calls.clear()
-    prediction, maps = answering.maps_for(film, ("b", "a"), (12, 18))
+    seen = answering.seen(film)
+    maps = {label: seen.heat(label, (12, 18)) for label in ("b", "a")}
     assert trunk.calls == [1, 1]
-    assert list(maps) == ["b", "a"]
     assert all(np.array_equal(maps[label], answering.heat_map(film, label, (12, 18))) for label in maps)
-    assert np.array_equal(prediction.logits, answering.explained(film, None, (12, 18))[0].logits)
+    assert np.array_equal(seen.look.prediction.logits, answering.look([film])[0].prediction.logits)
 
 
 @pytest.mark.parametrize("both_sides", [False, True])

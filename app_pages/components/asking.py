@@ -19,6 +19,7 @@ from covid_core.formatting import count, duration
 from covid_core.inference.look import Look
 from covid_core.inference.lungs import LungOutline, known
 from covid_core.inference.occlusion import Occlusion, occluded
+from covid_core.inference.predictor import Seen
 from covid_core.inference.worklist import Entry, Opinion
 from covid_core.runs import prediction_sets, sanity
 from covid_core.runs.candidates import unique_names
@@ -30,7 +31,7 @@ AT_ONCE = 16  # films per batch: progress moves, and memory stays small
 PIXELS_AT_ONCE = 50_000_000  # of all films of a batch; large films come in smaller batches
 TOLD_FROM = 8  # films from which on their progress is worth a bar
 SHOWN_EVERY = 1.0  # seconds between two tables of what is known so far
-MAPS_KEPT = 8  # heat maps, each up to 260 kB
+MADE_KEPT = 16  # maps and outlines, up to a few megabytes each
 
 Said = dict[str, dict[str, Look]]
 """What each run (by id) says of each film (by key)."""
@@ -47,9 +48,7 @@ class Answers:
 
 def opinions(runs: Sequence[Run], given: Given, coverage: float) -> list[Opinion]:
     """What each run says of one film, at that coverage. Raises ImageError or RunDamaged."""
-    _look_at(runs, [(given, films.opened(given))])
-    looks = kept("looks")
-    return _opinions(runs, [looks[_mark(run), given.key] for run in runs], coverage)
+    return _opinions(runs, [_seen(run, given).look for run in runs], coverage)
 
 
 def entry(runs: Sequence[Run], given: Given, answers: Answers, coverage: float) -> Entry:
@@ -97,25 +96,32 @@ def _sets_in_words(path: str, stamp: str, coverage: float, _run: Run) -> str:
 
 
 def heat(run: Run, given: Given, label: str, shape: tuple[int, int]) -> np.ndarray:
-    """Grad-CAM of one film for a class, float32 in [0, 1] of that shape. Raises ImageError or RunDamaged."""
-    return _map(
-        run, given, ("heat", label, shape), lambda: predictors.of(run).heat_map(films.opened(given), label, shape)
-    )
+    """Grad-CAM of one film for a class (without a name: the predicted one), float32 in [0, 1] of that shape.
+
+    Raises ImageError or RunDamaged.
+    """
+    seen = _seen(run, given)
+    return seen.heat(label or seen.look.prediction.predicted, shape)
+
+
+def _seen(run: Run, given: Given) -> Seen:
+    """What a run saw in a film, from one pass; the last few are kept."""
+    return _kept_of(run, given, "seen", lambda: predictors.of(run).seen(films.opened(given)))
 
 
 def occlusion(run: Run, given: Given, label: str, progress: Progress) -> Occlusion:
     """What covering each place of a film does to the answer. Raises ImageError or RunDamaged."""
     film = films.opened(given)
-    return _map(run, given, ("occlusion", label), lambda: occluded(predictors.of(run), film, label, progress))
+    return _kept_of(run, given, f"occlusion {label}", lambda: occluded(predictors.of(run), film, label, progress))
 
 
 def lungs(run: Run, given: Given) -> LungOutline:
     """The lungs of a film: its data set's mask, or an outline by a segmenter. Raises ImageError or RunDamaged."""
     dataset, name = (given.dataset.id, given.name) if given.dataset else (run.record["dataset"]["id"], "")
-    return _map(
+    return _kept_of(
         run,
         given,
-        ("lungs", outlining.in_use(dataset)),
+        f"lungs {outlining.in_use(dataset)}",
         lambda: known(Workspace.default(), films.opened(given), dataset, name, outlining.opened(dataset)),
     )
 
@@ -130,12 +136,12 @@ def _map_check(path: str, head: str, _run: Run) -> MapCheck:
     return sanity.of(Workspace.default(), _run)
 
 
-def _map(run: Run, given: Given, what: tuple, make: Callable[[], Any]) -> Any:
-    """A map that is made once while it is on the page; the last few are kept."""
-    key, maps = (_mark(run), given.key, what), kept("maps")
-    if key not in maps:
-        keep("maps", dict([*maps.items(), (key, make())][-MAPS_KEPT:]))
-    return kept("maps")[key]
+def _kept_of(run: Run, given: Given, what: str, make: Callable[[], Any]) -> Any:
+    """What is made once of a film that is on the page; the last few are kept."""
+    key, made = (_mark(run), given.key, what), kept("made")
+    if key not in made:
+        keep("made", dict([*made.items(), (key, make())][-MADE_KEPT:]))
+    return kept("made")[key]
 
 
 def answers(runs: Sequence[Run], given: Sequence[Given], show: Callable[[Answers], None]) -> Answers:
@@ -228,5 +234,5 @@ def forget_all_but(runs: Sequence[Run], given: Sequence[Given]) -> None:
     keys, marks = {film.key for film in given}, {_mark(run) for run in runs}
     for kind in ("reasons", "open", "warnings", "miniatures"):
         keep(kind, {key: value for key, value in kept(kind).items() if key in keys})
-    for kind in ("looks", "maps"):
+    for kind in ("looks", "made"):
         keep(kind, {pair: value for pair, value in kept(kind).items() if pair[0] in marks and pair[1] in keys})

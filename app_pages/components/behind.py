@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import comparing, gallery, looking, shell
+from app_pages.components import asking, comparing, gallery, looking, shell
 from app_pages.components import films as handed_in
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import fitted, jpeg_bytes, png_bytes
@@ -214,7 +214,7 @@ def _dialog(found: FilmAnswers, row: int, dataset: Dataset, runs: Sequence[Run])
             st.caption("The film")
         for k in range(len(runs))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
             with grid.cell().container(), shell.told():
-                _, heat = handed_in.explained(runs[k], given, found.called[row, k] or None, shown.shape)
+                heat = asking.heat(runs[k], given, found.called[row, k], shown.shape)
                 picture = jpeg_bytes(overlaid(shown, heat, OPACITY))
                 st.image(picture, width="stretch", alt=f"Heat map of {found.runs[k]} over {identifier}")
                 st.caption(shell.plain(_said(found, row, k)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,20 @@ class Prediction:
     def by_class(self, values: np.ndarray) -> dict[str, float]:
         """Scores, probabilities or logits by the name of their class."""
         return dict(zip(self.classes, map(float, values), strict=True))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One film after its pass through the network: what the run says of it, and what heat maps are made from."""
+
+    look: Look
+    _head: Head = field(repr=False)
+    _sides: list[list[np.ndarray]] = field(repr=False)
+
+    def heat(self, label: str, shape: tuple[int, int]) -> np.ndarray:
+        """Grad-CAM for a class, float32 in [0, 1], of ``shape`` (height, width) of the picture that it covers."""
+        index = self.look.prediction.classes.index(label)
+        return to_unit(_evidence(self._head, self._sides, index, shape))
 
 
 class Predictor:
@@ -144,7 +158,16 @@ class Predictor:
         """What ``predict`` says of each film, the checks of its content in their order, and the training films nearest
         to it, from the same single pass. Whether a film was readable is the caller's to add (``look.readable``)."""
         squares = np.stack([to_square(film.pixels, self.size) for film in films])
-        logits, features = self._logits_and_features(squares)
+        return self._looks(films, squares, *self._logits_and_features(squares))
+
+    def seen(self, film: Film) -> "Seen":
+        """The same of one film, with all that its heat maps are made from: still one pass."""
+        square = to_square(film.pixels, self.size)[None]
+        sides = [self.maps(side) for side in self._sides(square)]
+        (found,) = self._looks([film], square, self._mean_logits(sides), pooled(sides[0], MEAN))
+        return Seen(found, self._head, sides)
+
+    def _looks(self, films: list[Film], squares: np.ndarray, logits: np.ndarray, features: np.ndarray) -> list[Look]:
         if self.reference is None:
             checks = [(look.unasked(CHEST_FILM, NO_REFERENCE), look.unasked(LIKE_TRAINING, NO_REFERENCE))] * len(films)
             nearest = [()] * len(films)
@@ -162,27 +185,13 @@ class Predictor:
         ]
 
     def explained(self, film: Film, label: str | None, shape: tuple[int, int]) -> tuple[Prediction, np.ndarray]:
-        """Scores and the heat map for ``label`` (by default the predicted class), from one pass.
-
-        The map is Grad-CAM, float32 in [0, 1], brought to ``shape`` (height, width) of the picture that it covers.
-        """
-        prediction, sides = self._seen(film)
-        return prediction, to_unit(
-            _evidence(self._head, sides, self.classes.index(label or prediction.predicted), shape)
-        )
-
-    def maps_for(
-        self, film: Film, labels: Sequence[str], shape: tuple[int, int]
-    ) -> tuple[Prediction, dict[str, np.ndarray]]:
-        """Scores and the heat maps for several classes, from one pass; each as ``explained`` gives it."""
-        prediction, sides = self._seen(film)
-        return prediction, {
-            label: to_unit(_evidence(self._head, sides, self.classes.index(label), shape)) for label in labels
-        }
+        """Scores and the heat map for ``label`` (by default the predicted class), from one pass."""
+        found = self.seen(film)
+        return found.look.prediction, found.heat(label or found.look.prediction.predicted, shape)
 
     def heat_map(self, film: Film, label: str, shape: tuple[int, int]) -> np.ndarray:
-        """The heat map alone, as ``explained`` gives it."""
-        return self.explained(film, label, shape)[1]
+        """The heat map alone, as ``Seen.heat`` gives it."""
+        return self.seen(film).heat(label, shape)
 
     @property
     def knows_usual(self) -> bool:
@@ -219,12 +228,6 @@ class Predictor:
         for change in changes:  # one head at a time: a flattening one can be 200 MB
             head = replace(change(self._head), usual=usual)
             yield np.stack([_evidence(head, film, index, shape) for film, index in zip(films, classes, strict=True)])
-
-    def _seen(self, film: Film) -> tuple[Prediction, list[list[np.ndarray]]]:
-        """What the run says of a film, and the maps of its sides, one film each."""
-        sides = [self.maps(side) for side in self._sides(to_square(film.pixels, self.size)[None])]
-        logits = self._mean_logits(sides)
-        return Prediction(self.classes, softmax(logits)[0], logits[0], self._done(film), self.calibration), sides
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of uint8 films (n, size, size); the mean of both sides' where the spec asks for both."""

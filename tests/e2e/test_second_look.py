@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from app_server import App
+from made_dicom import PATIENT, as_dicom
 from PIL import Image
 from playwright.sync_api import Page, expect
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from covid_core.data import importing
 from covid_core.data.images import png_bytes
@@ -20,7 +19,6 @@ from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 FILMS = 240
-SECRET = "Canary^Patient"
 ROW = 56  # pixels of a row of the work-list
 HEAD = 35
 CANVAS = """canvas => {
@@ -53,24 +51,6 @@ def run(app: App) -> store.Run:
 def phantom(index: int) -> np.ndarray:
     """A film that is in no data set here."""
     return film_at(index, images=60, seed=77).pixels
-
-
-def as_dicom(pixels: np.ndarray) -> bytes:
-    """12 bits, stored as a negative, with a patient's name that must show up nowhere."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    file = FileDataset("film", {}, file_meta=meta, preamble=bytes(128))
-    file.PatientName, file.Modality, file.ViewPosition, file.BurnedInAnnotation = SECRET, "DX", "PA", "NO"
-    file.Rows, file.Columns = pixels.shape
-    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME1"
-    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 12, 11, 0
-    file.PixelSpacing = [0.2, 0.2]
-    file.PixelData = (4095 - np.round(pixels * (4095 / 255)).astype(np.uint16)).tobytes()
-    buffer = io.BytesIO()
-    file.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def as_16_bit_png(pixels: np.ndarray) -> bytes:
@@ -188,7 +168,7 @@ def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app
     download.value.save_as(report)
     text = report.read_text(encoding="utf-8")
     assert "A second look at film" in text
-    family = SECRET.partition("^")[0]
+    family = PATIENT.partition("^")[0]
     for place in (text, page.content(), app.log.read_text(encoding="utf-8")):
         assert family not in place
     assert "IM0001" not in text
