@@ -14,6 +14,7 @@ film. That one is looked at, not the very nearest, so that a single odd film in 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -100,15 +101,19 @@ class Training:
         count = min(count, len(self.coordinates))
         candidates = min(count + SPARE, len(self.coordinates))
         positions, distances = [], []
-        squares = np.square(self.coordinates).sum(axis=1)
         for one in coordinates:
-            about = squares - 2 * (self.coordinates @ one)  # quick, but inexact where films are close
+            about = self._squares - 2 * (self.coordinates @ one)  # quick, but inexact where films are close
             some = np.sort(np.argpartition(about, candidates - 1)[:candidates])
             exact = np.sqrt(np.square(self.coordinates[some] - one).sum(axis=1))
             order = np.argsort(exact, kind="stable")[:count]
             positions.append(some[order])
             distances.append(exact[order])
         return np.array(positions), np.array(distances)
+
+    @cached_property
+    def _squares(self) -> np.ndarray:
+        """Squared lengths (n,), which every search needs."""
+        return np.square(self.coordinates).sum(axis=1)
 
     def distances(self, coordinates: np.ndarray) -> np.ndarray:
         """Of shape (films,): the distance to the BY-th nearest training film."""
