@@ -22,7 +22,8 @@ from benchmarks.measuring import machine, options, show, tell
 
 IMAGES = 3000  # to train on, with validation and test parts
 FRESH = 600  # of another seed: 143 of COVID, 53 of viral pneumonia
-TRAINING_SEED, FRESH_SEED = 7, 1
+TRAINING_SEED = 7
+FRESH_SEED = 2  # the films of seed 1 chose how heat maps are made; these have chosen nothing
 CASES: dict[str, dict[str, Any]] = {
     "MobileNetV2, 224 px, one layer": {"backbone": "mobilenet_v2", "image_size": 224, "head": {"units": ()}},
     "MobileNetV2, 224 px": {"backbone": "mobilenet_v2", "image_size": 224},
@@ -32,7 +33,14 @@ CASES: dict[str, dict[str, Any]] = {
         "head": {"pooling": "mean_max"},
     },
     "MobileNetV2, 128 px": {"backbone": "mobilenet_v2", "image_size": 128},
-    "Baseline CNN, 96 px": {"backbone": "baseline_cnn", "image_size": 96, "epochs": 12, "head": {"units": (64,)}},
+    "Baseline CNN, 64 px, one layer": {
+        "backbone": "baseline_cnn",
+        "image_size": 64,
+        "head": {"units": ()},
+        "learning_rate": 4e-4,
+        "epochs": 30,
+        "patience": 0,
+    },
 }
 
 
@@ -68,7 +76,11 @@ def of_case(name: str, fields: dict[str, Any], images: int) -> dict[str, Any]:
         "images": images,
         "test_accuracy": round(run.accuracy("test"), 3),
         **played(workspace, run),
-        "check": {"verdict": check.verdict, "whole": round(check.whole.correlation, 3), "head": check.head.correlation},
+        "check": {
+            "verdict": check.verdict,
+            "whole": round(check.whole.correlation, 3),
+            "head": round(check.head.correlation, 3),
+        },
     }
 
 

@@ -9,14 +9,18 @@ from trained_runs import tiny_run
 
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
+from covid_core.data.images import Film
+from covid_core.data.phantom import film_at
 from covid_core.errors import RunDamaged, Stopped
+from covid_core.evaluation import pointing
 from covid_core.evaluation.map_check import DEPENDS, UNKNOWN
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.predictor import Predictor, trunk_path_of
 from covid_core.inference.shuffled import shuffled_content, shuffled_head, shuffled_network
-from covid_core.runs import sanity, store
+from covid_core.runs import jobs, sanity, store
 from covid_core.runs.store import Run
+from covid_core.specs import HeadSpec, TrainingSpec
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +152,33 @@ def test_a_published_run_knows_the_mean_maps_of_its_training_films(place, run):
     assert usual.shape == (1, 6, 6, 64)
     assert usual.any()
     assert Predictor.open(place, run).knows_usual
+
+
+# Lesions that are known
+
+
+def test_the_map_of_a_trained_run_points_at_lesions_it_has_not_seen(place):
+    """By chance 17 % of the points would hit; benchmarks/pointing.py has the figures of well trained networks."""
+    films = importing.import_phantom(place, 800, 7, (), "To learn from")
+    spec = TrainingSpec(
+        dataset=films.id,
+        classes=films.classes,
+        backbone="baseline_cnn",
+        image_size=64,
+        head=HeadSpec(units=()),
+        epochs=16,
+        learning_rate=5e-4,
+        patience=0,
+    )
+    learned = jobs.submit_training(place, spec)
+    assert jobs.wait(learned).state == store.COMPLETED, learned.log_tail()
+    predictor = Predictor.open(place, store.open_run(place, learned.id))
+    points = []
+    for number in range(60):  # the films of COVID come first
+        film = film_at(number, 600, seed=2)
+        prediction, heat = predictor.explained(Film(film.pixels, "L"), None, film.pixels.shape)
+        if prediction.predicted == film.label:
+            points.append(pointing.point(heat, film.lesion))
+    game = pointing.played(points)
+    assert game.films > 15
+    assert game.hits > 0.4 > 2 * game.chance
