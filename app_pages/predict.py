@@ -220,7 +220,7 @@ def show_film(runs: list[Run], given: Given, coverage: float) -> None:
         answering.checks(opinions, film)
         if len(runs) > 1:
             answering.agreement(opinions, shown)
-    seeing.similar(runs[0], opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
+    seeing.similar(runs[0], given, opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
     if shown:
         scales.show_numbers({opinion.run: opinion.look.prediction for opinion in opinions})
     reporting.button(runs, opinions, given, film, shown)

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from covid_core.data.images import SMALLEST_SIDE, read_film
+from covid_core.data.film import SMALLEST_SIDE
+from covid_core.data.images import read_film
 from covid_core.data.phantom import film_at
 from covid_core.errors import ImageError
 

@@ -125,6 +125,7 @@ class Quick:
         self.calibration = calibrated.of(run)
         self.asked: list[int] = []
         self.maps: list[str] = []
+        self.knows_usual = True
 
     def look(self, films: list[Film]) -> list[Look]:
         self.asked.append(len(films))

@@ -126,6 +126,11 @@ def lungs(run: Run, given: Given) -> LungOutline:
     )
 
 
+def knows_usual(run: Run) -> bool:
+    """Whether the run's heat maps show what differs from the usual training film. Raises RunDamaged."""
+    return predictors.of(run).knows_usual
+
+
 def map_check(run: Run) -> MapCheck:
     """Whether the run's heat maps mean anything; made once per run, and kept with it. Raises RunDamaged."""
     return _map_check(str(run.path), str(run.result.get("head_sha256")), run)

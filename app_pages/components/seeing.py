@@ -18,10 +18,14 @@ from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
 
 LONGEST_MAP = 256  # pixels of a heat map for the viewer, which enlarges it; the network's own is far smaller
+OLD_MAP = (
+    "An earlier version trained this run, so its map also shows what every film has, not only what is unusual in this "
+    "one."
+)
 NOTHING, WHERE, WHAT_MOVES = "Nothing", "Where it looked", "What moves the score"
 ALONE = "Nothing"
 VIEWER = {"key": "viewer", "height": 620}  # pixels
-SIMILAR_TILE = 132  # pixels
+SIMILAR_TILE = 104  # pixels; three in a row at 390 px, six where there is room
 
 
 @st.fragment
@@ -33,7 +37,7 @@ def show(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: F
     view, choices, reasons = st.container(), st.container(), st.container()
     with choices:
         run, opinion, label, kind = _pick_map(runs, opinions) if answered else (runs[0], opinions[0], "", NOTHING)
-        beside = _pick_beside(run, opinion.look.neighbours)
+        beside = _pick_beside(runs[0], given, opinions[0].look.neighbours)
     with view, shell.told():
         outline = asking.lungs(run, given)
         overlay, told, check = None, "", None
@@ -47,7 +51,8 @@ def show(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: F
                 st.warning(shell.plain(check.in_words), icon=":material/warning:")
             st.markdown(shell.plain(told))
             done = "; ".join(opinion.look.prediction.done) or "nothing"
-            read = (*outline.notes, check.in_words if check else "", f"Done to the picture: {done}.")
+            old = OLD_MAP if check is not None and not asking.knows_usual(run) else ""
+            read = (*outline.notes, check.in_words if check else "", old, f"Done to the picture: {done}.")
             st.caption(shell.plain(" ".join(filter(None, read))))
 
 
@@ -110,14 +115,17 @@ def _map_shape(film: Film) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _pick_beside(run: Run, neighbours: Sequence[Neighbour]) -> Picture | None:
+def _pick_beside(run: Run, given: Given, neighbours: Sequence[Neighbour]) -> Picture | None:
     """A similar training film next to the film, if one is wanted and still there."""
     if not neighbours:
         return None
     names = {ALONE: ALONE} | {
         one.image_id: f"{number}. {one.label}, distance {one.distance:.2f}" for number, one in enumerate(neighbours, 1)
     }
-    chosen = st.selectbox("Beside it, a similar training film", list(names), format_func=names.__getitem__)
+    key = _beside_key(given)
+    if st.session_state.get(key) not in names:  # another run's neighbours
+        st.session_state[key] = ALONE
+    chosen = st.selectbox("Beside it, a similar training film", list(names), format_func=names.__getitem__, key=key)
     if chosen == ALONE:
         return None
     with shell.told():
@@ -129,8 +137,16 @@ def _pick_beside(run: Run, neighbours: Sequence[Neighbour]) -> Picture | None:
     return None
 
 
-def similar(run: Run, neighbours: Sequence[Neighbour], name: str = "") -> None:
-    """The training films that look most like the film to the run, with labels and distances."""
+def _beside_key(given: Given) -> str:
+    return f"beside-{given.key}"
+
+
+def _put_beside(given: Given, image_id: str) -> None:
+    st.session_state[_beside_key(given)] = image_id
+
+
+def similar(run: Run, given: Given, neighbours: Sequence[Neighbour], name: str = "") -> None:
+    """The training films that look most like the film to the run, with labels and distances, to put beside it."""
     if not neighbours:
         return
     st.markdown(f"**Most similar training films{shell.plain(f' of {name}') if name else ''}**")
@@ -146,6 +162,13 @@ def similar(run: Run, neighbours: Sequence[Neighbour], name: str = "") -> None:
             with grid.cell().container(gap=None):
                 st.image(picture, width="stretch", alt=f"Training film labelled {label}")
                 st.caption(shell.plain(f"{label}, distance {one.distance:.2f}"))
+                st.button(
+                    "Show beside",
+                    key=f"beside-{run.id}-{one.image_id}",
+                    type="tertiary",
+                    on_click=_put_beside,
+                    args=(given, one.image_id),
+                )
         st.caption(
             "Similar to the network, which need not be similar to a physician. A film that is close to none of its "
             "training films is refused."
