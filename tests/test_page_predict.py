@@ -213,7 +213,7 @@ def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace,
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
     told = words(page)
-    assert "Both runs say COVID." in told
+    assert "Both runs find COVID likeliest." in told
     assert "Warm: Temperature 2.00" in told
     assert f"Cold: {UNFIT['note']}" in told
     figure = page.get("plotly_chart")[0].proto.spec

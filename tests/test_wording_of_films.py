@@ -11,7 +11,8 @@ def test_a_calibrated_run_names_the_classes_that_stay_possible_and_the_figures()
     told = said([opinion(possible=("COVID", "Viral Pneumonia"))])
     assert told.answer == "COVID or Viral Pneumonia, not Normal."
     assert told.figures == (
-        "COVID has the highest probability: 62.9 %, calibrated on 322 validation films. Uncalibrated score: 84.4 %."
+        "At 90 % coverage. COVID has the highest probability: 62.9 %, calibrated on 322 validation films. "
+        "Uncalibrated score: 84.4 %."
     )
 
 
@@ -40,8 +41,16 @@ def test_who_wants_the_answer_anyway_gets_it():
 
 
 def test_runs_that_agree_say_so_together():
-    assert said([opinion("One"), opinion("Two")]).answer == "Both runs say COVID."
+    both = said([opinion("One"), opinion("Two", calibrated=False)])
+    assert both.answer == "Both runs say COVID."
+    assert both.figures == "One: probability 62.9 %. Two: score 84.4 %."
     assert said([opinion(name) for name in "abc"]).answer == "All 3 runs say COVID."
+
+
+def test_runs_that_agree_and_leave_something_open_say_what():
+    told = said([opinion("One"), opinion("Two", possible=("COVID", "Normal"))])
+    assert told.answer == "Both runs find COVID likeliest."
+    assert told.figures.endswith("Two: probability 62.9 %; COVID or Normal, not Viral Pneumonia.")
 
 
 def test_runs_that_differ_are_named():

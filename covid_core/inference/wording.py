@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from covid_core.formatting import plural, probability
+from covid_core.formatting import plural, probability, share
 from covid_core.inference.predictor import Prediction
 from covid_core.inference.worklist import Opinion
 
@@ -45,19 +45,32 @@ def _of_several(opinions: Sequence[Opinion], asked: int) -> Said:
     predicted = [opinion.look.prediction.predicted for opinion in opinions]
     if len(set(predicted)) == 1 and len(opinions) == asked:
         everyone = "Both runs" if asked == 2 else f"All {asked} runs"
-        return Said(f"{everyone} say {predicted[0]}.")
+        verb = "find" if any(opinion.is_open for opinion in opinions) else "say"
+        likeliest = " likeliest" if verb == "find" else ""
+        return Said(f"{everyone} {verb} {predicted[0]}{likeliest}.", " ".join(map(_figures_of, opinions)))
     parts = ", ".join(f"{opinion.run} says {label}" for opinion, label in zip(opinions, predicted, strict=True))
     return Said(f"The runs differ: {parts}." if len(set(predicted)) > 1 else f"{parts}.")
 
 
+def _figures_of(opinion: Opinion) -> str:
+    """One of several runs: its number, and what it leaves open."""
+    figure = f"{opinion.run}: {scale_of(opinion.look.prediction)} {_top(opinion.look.prediction)}"
+    return f"{figure}; {opinion.answer.in_words}." if opinion.is_open else f"{figure}."
+
+
 def _of_one(opinion: Opinion) -> Said:
     prediction = opinion.look.prediction
-    highest, score = (probability(float(values.max())) for values in (prediction.best_known, prediction.scores))
-    top = f"{prediction.predicted} has the highest {scale_of(prediction)}: {highest}"
+    score = probability(float(prediction.scores.max()))
+    top = f"{prediction.predicted} has the highest {scale_of(prediction)}: {_top(prediction)}"
     if not prediction.is_calibrated:
         return Said(f"{top}.", "A score, not a probability.")
     films = plural(prediction.calibration.films, "validation film")
     if opinion.answer is None:
         return Said(f"{top}.", f"Calibrated on {films}. Uncalibrated score: {score}.")
-    figures = f"{top}, calibrated on {films}. Uncalibrated score: {score}."
+    coverage = f"At {share(opinion.answer.coverage, 0)} coverage."
+    figures = f"{coverage} {top}, calibrated on {films}. Uncalibrated score: {score}."
     return Said(opinion.says, " ".join(filter(None, (figures, opinion.answer.note))))
+
+
+def _top(prediction: Prediction) -> str:
+    return probability(float(prediction.best_known.max()))
