@@ -2,7 +2,7 @@
 
 from made_looks import REFUSED, opinion
 
-from covid_core.inference.wording import said
+from covid_core.inference.wording import although, said
 
 NORMAL = {"logits": (0.0, 3.0, 1.0), "possible": ("Normal",)}
 
@@ -63,3 +63,20 @@ def test_when_no_run_answers_it_is_said_with_the_reason():
 
 def test_what_is_nearly_certain_never_reads_as_certain():
     assert "over 99.9 %" in said([opinion(logits=(60.0, 0.0, 0.0))]).figures
+
+
+def test_runs_whose_likeliest_class_is_the_same_agree_only_on_the_same_set():
+    told = said([opinion("One"), opinion("Two", possible=("COVID", "Normal"))])
+    assert told.answer == "One says COVID, Two says COVID or Normal."
+
+
+def test_what_is_left_counts_and_not_the_likeliest_class():
+    ruled_out = opinion("Two", logits=(0.0, 3.0, 1.0), possible=("COVID",))
+    assert said([opinion("One"), ruled_out]).answer == "Both runs say COVID."
+
+
+def test_beside_numbers_in_spite_of_a_refusal_stands_the_refusal():
+    assert although([opinion(), opinion(checks=REFUSED)]) == (
+        "Shown although a check failed: It does not look like a frontal chest film."
+    )
+    assert although([opinion()]) == ""

@@ -41,13 +41,19 @@ def said(opinions: Sequence[Opinion], anyway: bool = False) -> Said:
     return Said(f"{told.answer} {silent} {verb} not answer.", refused[0].look.refused_by.text)
 
 
+def although(opinions: Sequence[Opinion]) -> str:
+    """What has to stand beside numbers that are shown although a check failed; nothing where none did."""
+    failed = next((opinion.look.refused_by for opinion in opinions if opinion.look.refused_by), None)
+    return f"Shown although a check failed: {failed.text}" if failed else ""
+
+
 def _of_several(opinions: Sequence[Opinion], asked: int) -> Said:
-    predicted = [opinion.look.prediction.predicted for opinion in opinions]
-    if len(set(predicted)) == 1 and len(opinions) == asked:
+    told = [opinion.in_short for opinion in opinions]
+    if len(set(told)) == 1 and len(opinions) == asked:
         everyone = "Both runs" if asked == 2 else f"All {asked} runs"
-        return Said(f"{everyone} say {predicted[0]}.")
-    parts = ", ".join(f"{opinion.run} says {label}" for opinion, label in zip(opinions, predicted, strict=True))
-    return Said(f"The runs differ: {parts}." if len(set(predicted)) > 1 else f"{parts}.")
+        return Said(f"{everyone} say {told[0]}.")
+    parts = ", ".join(f"{opinion.run} says {classes}" for opinion, classes in zip(opinions, told, strict=True))
+    return Said(f"The runs differ: {parts}." if len({one.called for one in opinions}) > 1 else f"{parts}.")
 
 
 def _of_one(opinion: Opinion) -> Said:
