@@ -549,7 +549,8 @@ def _compared_row(row: dict[str, Any]) -> str:
 def _predicted_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
-    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip(), *row["warnings"]]
+    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
+    told += [*filter(None, [row["although"]]), *row["warnings"]]
     for scale in ("probabilities", "scores"):
         if row[scale]:
             told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")

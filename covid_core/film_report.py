@@ -73,7 +73,7 @@ def to_html(
         "mark": mark_of(film),
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
         "answer": " ".join(text for text in (told.answer, told.figures) if text),
-        "warnings": film.warnings,
+        "warnings": [*filter(None, [wording.although(opinions) if anyway else ""]), *film.warnings],
         "pictures": [_picture(png_bytes(shown), "The film as it was read", "Film"), *(_drawn(shown, m) for m in maps)],
         "done": "; ".join(done) or "nothing",
         "runs": [_run(run, opinion, anyway, len(runs) > 1) for run, opinion in zip(runs, opinions, strict=True)],

@@ -79,8 +79,11 @@ def test_a_film_that_failed_a_check_has_the_reason_and_no_numbers(run):
     assert "62.9 %" not in text and "84.4 %" not in text
 
 
-def test_who_asked_for_the_numbers_anyway_finds_them(run):
-    assert "62.9 %" in page(run, opinion(checks=REFUSED), anyway=True)
+def test_who_asked_for_the_numbers_anyway_finds_them_with_the_check_that_failed(run):
+    text = page(run, opinion(checks=REFUSED), anyway=True)
+    assert "62.9 %" in text
+    assert "Shown although a check failed: It does not look like a frontal chest film." in text
+    assert "although" not in page(run, anyway=True)
 
 
 def test_a_film_is_called_after_its_pixels_alone():

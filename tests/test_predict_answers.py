@@ -78,6 +78,23 @@ def test_who_asks_for_numbers_anyway_gets_them_with_the_failed_check(asked, file
     (row,) = asked(files["hand"], "--anyway")["films"]
     assert row["refused_by"] == "frontal chest film"
     assert row["scores"]["COVID"] > 0.8
+    assert row["although"].startswith("Shown although a check failed: The file says that it shows a hand")
+
+
+def test_the_failed_check_stands_beside_the_numbers_on_the_terminal_too(run, files, capsys):
+    cli.main(["predict", run.id, files["hand"], "--anyway"])
+    assert "Shown although a check failed: The file says that it shows a hand" in capsys.readouterr().out
+
+
+def test_every_check_is_told_in_words(asked, files):
+    (row,) = asked(files["hand"])["films"]
+    assert [check["in_words"] for check in row["checks"]][0] == row["figures"]
+    assert all(check["in_words"] for check in row["checks"])
+
+
+def test_reports_that_cannot_be_written_are_refused_in_a_sentence(run, files, capsys):
+    assert cli.main(["predict", run.id, files["film.png"], "--report", files["letter.png"]]) == 1
+    assert "No report can be written into" in capsys.readouterr().err
 
 
 def test_a_file_that_was_not_read_has_no_numbers_anyway(asked, files):

@@ -8,7 +8,7 @@ from typing import Any
 from covid_core import files, film_report
 from covid_core.data import sandbox
 from covid_core.data.images import Film, content_of
-from covid_core.errors import ImageError, RunDamaged
+from covid_core.errors import ImageError, InvalidChoice, RunDamaged
 from covid_core.evaluation.conformal import Sets
 from covid_core.inference import wording
 from covid_core.inference.look import Check
@@ -72,6 +72,7 @@ def of_opinion(opinion: Opinion, anyway: bool = False) -> dict[str, Any]:
     return {
         "answer": told.answer,
         "figures": told.figures,
+        "although": (wording.although([opinion]) if anyway else "") or None,
         "refused_by": look.refused_by.name if look.refused_by else None,
         "checks": [_check(check) for check in look.checks],
         "predicted": None if hidden else prediction.predicted,
@@ -84,18 +85,22 @@ def of_opinion(opinion: Opinion, anyway: bool = False) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    return {**vars(check), "outcome": film_report.outcome(check)}
+    told = {"in_words" if name == "text" else name: value for name, value in vars(check).items()}
+    return {**told, "outcome": film_report.outcome(check)}
 
 
 def _report(run: Run, predictor: Predictor, film: Film, opinion: Opinion, asked: Asked) -> Path:
     """Write the film's report; it is called after the film's hash."""
     maps, shown = [], asked.anyway or opinion.look.refused_by is None
     if shown:
-        label = opinion.look.prediction.predicted
+        label = opinion.called
         heat = predictor.heat_map(film, label, film_report.shape_of(film))
         maps.append(film_report.Map(run.name, label, heat))
     page = film_report.to_html(film, [run], [opinion], maps, asked.anyway)
-    asked.reports.mkdir(parents=True, exist_ok=True)
     path = asked.reports / f"second-look-{film_report.mark_of(film)}.html"
-    files.write_bytes(path, page.encode())
+    try:
+        asked.reports.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, page.encode())
+    except OSError as error:
+        raise InvalidChoice(f"No report can be written into {asked.reports}: {error.strerror or error}.") from error
     return path
