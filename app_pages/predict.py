@@ -52,6 +52,7 @@ def page() -> None:
     sandbox.warm_up()
     shell.broken_notice(broken)
     given = pick_films(chosen)
+    forget_all_but(chosen, given)
     with answer:
         if not chosen:
             st.markdown("Choose at least one run.")
@@ -63,6 +64,14 @@ def page() -> None:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
             outlining.show(chosen[0].record["dataset"]["id"])
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
+
+
+def forget_all_but(runs: list[Run], given: list[Given]) -> None:
+    """A film that was taken off the page leaves the session, too, with all that was said of it."""
+    asking.forget_all_but(runs, given)
+    answering.forget_all_but(film.key for film in given)
+    if not given:
+        seeing.forget()
 
 
 def empty() -> None:
@@ -171,7 +180,9 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
         for name, (picture, label) in films.thumbnails(dataset, tuple(names)).items():
             with st.container(width=THUMBNAIL + 8):
                 st.image(picture, width=THUMBNAIL, alt=f"Example film {name}, {label}")
-                if st.button(shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {name}"):
+                if st.button(
+                    shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {shell.plain(name)}"
+                ):
                     st.query_params["film"] = name
 
 
@@ -179,7 +190,6 @@ def show(runs: list[Run], given: list[Given], coverage: float) -> None:
     """One film in full; several as a work-list to choose from."""
     warn_of(runs)
     referring.offer(runs)
-    asking.forget_all_but(runs, given)
     with shell.told():
         if len(given) == 1:
             show_film(runs, given[0], coverage)
@@ -205,6 +215,8 @@ def show_film(runs: list[Run], given: Given, coverage: float) -> None:
         film = films.opened(given)
     except ImageError as error:
         answering.unread(given.name, str(error))
+        if films.is_read_otherwise(given):
+            st.button("Read it through its first window", on_click=films.first_window, args=(given,))
         return
     opinions = asking.opinions(runs, given, coverage)
     shown = answering.headline(opinions, film, given.key)
@@ -244,10 +256,15 @@ def pick_window(given: Given, film: Film) -> None:
 
 def trained_on(runs: list[Run], film: Given) -> str:
     """Which of the runs have seen the film in training: their answer about it is learned by heart."""
-    version = runs[0].record["dataset"]["version"]  # of the film, too
-    related = [run for run in runs if run.record["dataset"]["version"] == version]
+    related = [run for run in runs if is_of(run, film.dataset)]
     names = [shell.plain(run.name) for run in related if films.part_of(run, film.name) == "train"]
     return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
+
+
+def is_of(run: Run, dataset: Dataset) -> bool:
+    """Whether the run was made on that data set, as it is or as it was, or on another import of the same films."""
+    known = run.record["dataset"]
+    return known["id"] == dataset.id or known["version"] == dataset.version
 
 
 page()

@@ -1,10 +1,12 @@
 """The Predict page: empty, with unreadable films, with a broken run, and with a run that was really trained."""
 
+import hashlib
 import io
 import json
 
 import numpy as np
 import pytest
+from made_dicom import as_dicom
 from made_looks import PASSED, REFUSED
 from made_runs import all_parts, made_run
 from page_tests import opened, words
@@ -12,9 +14,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from trained_runs import tiny_run
 
-from app_pages.components import predictors
+from app_pages.components import outlining, predictors
 from covid_core.data import importing
 from covid_core.data.images import Film, png_bytes, read_film
+from covid_core.errors import RunDamaged
 from covid_core.formatting import probability
 from covid_core.inference.look import Look
 from covid_core.inference.predictor import Prediction, Predictor
@@ -213,7 +216,7 @@ def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace,
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
     told = words(page)
-    assert "Both runs say COVID." in told
+    assert "Both runs say COVID or Normal or Viral Pneumonia." in told
     assert "Warm: Temperature 2.00" in told
     assert f"Cold: {UNFIT['note']}" in told
     figure = page.get("plotly_chart")[0].proto.spec
@@ -342,6 +345,77 @@ def test_what_such_sets_are_worth_is_said_with_its_interval(workspace, quick_run
 def test_a_coverage_that_cannot_be_had_is_not_taken_from_the_address(workspace, quick_runs):
     warm_run(workspace)
     assert select(opened("predict", coverage="100"), "Coverage", kind="slider").value == 90
+
+
+def test_every_change_of_the_coverage_counts(workspace, quick_runs):
+    warm_run(workspace)
+    page = opened("predict")
+    for coverage in (80, 75, 71):
+        select(page, "Coverage", page.slider).set_value(coverage).run()
+        assert select(page, "Coverage", page.slider).value == coverage
+        assert page.query_params["coverage"] == str(coverage)
+
+
+def test_a_film_that_was_taken_off_the_page_leaves_the_session(quick):
+    page = upload(opened("predict"), ("flower.png", foreign()))
+    button(page, "Show the scores anyway").click().run()
+    page.file_uploader[0].set_value([]).run()
+    assert not page.exception
+    assert not any(page.session_state["predict_kept"].values())
+    assert not page.session_state["viewer_packed"] and not page.session_state["predict_anyway"]
+
+
+def test_a_window_that_shows_nothing_can_be_left_again(quick):
+    film = as_dicom(read_film(noise()).pixels, WindowCenter=[2000, 100000], WindowWidth=[4000, 10])
+    page = upload(opened("predict"), ("IM0001", film))
+    select(page, "Read through").set_value(1).run()
+    assert "leaves a single grey" in words(page)
+    button(page, "Read it through its first window").click().run()
+    assert "leaves a single grey" not in words(page)
+    assert select(page, "Read through").value == 0
+
+
+def test_a_film_of_black_and_white_alone_is_shown_too(quick):
+    film = as_dicom(read_film(noise()).pixels, WindowCenter=2000, WindowWidth=1)
+    assert not upload(opened("predict"), ("IM0001", film)).error
+
+
+def test_the_film_that_was_chosen_stays_open_when_the_order_changes(quick):
+    chosen = hashlib.sha256(noise(1)).hexdigest()
+    page = opened("predict", session={"predict_opened": chosen})
+    upload(page, ("film.png", noise()), ("other.png", noise(1)))
+    for added in ((), (("flower.png", foreign()),)):
+        upload(page, ("film.png", noise()), ("other.png", noise(1)), *added)
+        assert list(page.session_state["predict_kept"]["open"]) == [f"{chosen}-0"]
+    assert page.dataframe[0].value["File"].iat[0] == "flower.png"
+
+
+def test_runs_that_are_called_like_a_column_hide_no_file_name(workspace, quick_runs):
+    runs = [warm_run(workspace, name) for name in ("File", "Film")]
+    page = opened("predict", run=",".join(run.id for run in runs))
+    shown = upload(page, ("a.png", noise(1)), ("b.png", noise(2))).dataframe[0].value
+    assert set(shown["File"]) == {"a.png", "b.png"}
+    assert {"File (run)", "Film (run)"} <= set(shown.columns)
+
+
+def test_a_segmenter_that_is_damaged_takes_nothing_but_the_outline(quick, monkeypatch):
+    def damaged(_dataset: str) -> None:
+        raise RunDamaged("The segmenter lungs-12345: lungs.tflite is missing or was changed after training.")
+
+    monkeypatch.setattr(outlining, "opened", damaged)
+    page = upload(opened("predict"), ("film.png", noise()))
+    assert "lungs.tflite is missing or was changed after training." in words(page)
+    assert not page.error and list(page.session_state["viewer_packed"]["viewer"])
+
+
+def test_scores_that_were_asked_for_are_not_shown_for_another_refusal(quick):
+    page = upload(opened("predict"), ("flower.png", foreign()))
+    button(page, "Show the scores anyway").click().run()
+    ((key, refused),) = page.session_state["predict_anyway"]
+    assert REFUSED[0].text in refused
+    page.session_state["predict_anyway"] = {(key, "Shown although a check failed: another one.")}
+    page.run()
+    assert "### I do not know." in words(page)
 
 
 def test_the_report_of_a_film_can_be_downloaded(quick):

@@ -1,6 +1,6 @@
 """The answer to one film: what the runs say, at which coverage, after which checks, and what they refuse to say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -15,20 +15,22 @@ from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
 
 COVERAGE = "coverage"  # query parameter, in per cent
+SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
-ANYWAY = "predict_anyway"  # session: keys of films whose scores are shown although a check failed
+ANYWAY = "predict_anyway"  # session: films (their keys) and refusals in spite of which scores are shown
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
 
 
 def pick_coverage() -> float:
     """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
     asked = st.query_params.get(COVERAGE, "")
-    default = int(asked) if asked.isdecimal() and LEAST <= int(asked) <= MOST else USUAL
+    if SLIDER not in st.session_state:
+        st.session_state[SLIDER] = int(asked) if asked.isdecimal() and LEAST <= int(asked) <= MOST else USUAL
     chosen = st.slider(
         "Coverage",
         LEAST,
         MOST,
-        default,
+        key=SLIDER,
         format="%d %%",
         help="Of films like the validation films, so many get a set of classes that holds the true one. The more, the "
         "more often several classes stay possible.",
@@ -38,17 +40,18 @@ def pick_coverage() -> float:
     return chosen / 100
 
 
-def is_shown_anyway(key: str) -> bool:
-    """Whether the user asked for the scores of a film that failed a check."""
-    return key in st.session_state.get(ANYWAY, set())
+def forget_all_but(keys: Iterable[str]) -> None:
+    """Of other films nobody has asked for anything."""
+    if ANYWAY in st.session_state:
+        st.session_state[ANYWAY] = {one for one in st.session_state[ANYWAY] if one[0] in set(keys)}
 
 
-def _show_anyway(key: str) -> None:
-    st.session_state.setdefault(ANYWAY, set()).add(key)
+def _show_anyway(asked: tuple[str, str]) -> None:
+    st.session_state.setdefault(ANYWAY, set()).add(asked)
 
 
-def _hide_again(key: str) -> None:
-    st.session_state.get(ANYWAY, set()).discard(key)
+def _hide_again(asked: tuple[str, str]) -> None:
+    st.session_state.get(ANYWAY, set()).discard(asked)
 
 
 def unread(name: str, reason: str) -> None:
@@ -59,8 +62,9 @@ def unread(name: str, reason: str) -> None:
 
 def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
     """The answer in a few words, the figures under it, and what to beware of. Returns whether scores may be shown."""
-    refused = any(opinion.look.refused_by for opinion in opinions)
-    anyway = is_shown_anyway(key)
+    refused = wording.although(opinions)
+    asked = key, refused  # whoever has read one refusal has not read another run's
+    anyway = bool(refused) and asked in st.session_state.get(ANYWAY, set())
     told = wording.said(opinions, anyway)
     st.markdown(f"### {shell.plain(told.answer)}")
     if told.figures:
@@ -68,18 +72,15 @@ def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
     for warning in film.warnings:
         st.warning(shell.plain(warning), icon=":material/warning:")
     if refused and anyway:
-        failed = next(opinion.look.refused_by for opinion in opinions if opinion.look.refused_by)
         st.warning(
-            f"Shown although a check failed: {shell.plain(failed.text)} These numbers mean nothing unless you know "
-            "better.",
-            icon=":material/visibility:",
+            f"{shell.plain(refused)} These numbers mean nothing unless you know better.", icon=":material/visibility:"
         )
-        st.button("Hide the scores again", on_click=_hide_again, args=(key,), icon=":material/visibility_off:")
+        st.button("Hide the scores again", on_click=_hide_again, args=(asked,), icon=":material/visibility_off:")
     elif refused:
         st.button(
             "Show the scores anyway",
             on_click=_show_anyway,
-            args=(key,),
+            args=(asked,),
             icon=":material/visibility:",
             help="The runs were not made for such a picture; their scores can be high and mean nothing.",
         )
@@ -142,9 +143,7 @@ def answer_of(opinion: Opinion, anyway: bool = False) -> str:
     """A run's answer for a cell: classes that stay possible, or that it does not answer."""
     if opinion.look.refused_by and not anyway:
         return "no answer"
-    if opinion.answer is None:
-        return opinion.look.prediction.predicted
-    return " or ".join(opinion.answer.classes) or "none of the classes"
+    return opinion.in_short
 
 
 def _highest(opinion: Opinion) -> str:

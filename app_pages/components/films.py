@@ -57,7 +57,22 @@ def _read_upload(file: object, window: int) -> Film:
 
 def choose_window(given: Given, widget: str) -> None:
     """Read an upload through another of the windows that its file holds: the one chosen in that widget."""
-    st.session_state.setdefault(WINDOWS, {})[given.key.rpartition("-")[0]] = st.session_state[widget]
+    st.session_state.setdefault(WINDOWS, {})[file_of(given)] = st.session_state[widget]
+
+
+def first_window(given: Given) -> None:
+    """Read an upload as its file asks for."""
+    st.session_state.get(WINDOWS, {}).pop(file_of(given), None)
+
+
+def is_read_otherwise(given: Given) -> bool:
+    """Whether another window than the first was chosen for an upload."""
+    return st.session_state.get(WINDOWS, {}).get(file_of(given), 0) != 0
+
+
+def file_of(given: Given) -> str:
+    """The hash of an upload's bytes, whatever window it is read through."""
+    return given.key.rpartition("-")[0]
 
 
 def from_dataset(dataset: Dataset, image_id: str) -> Given:

@@ -32,7 +32,7 @@ def _made(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: 
     maps = []
     for run, opinion in zip(runs, opinions, strict=True):
         if shown:
-            label = opinion.look.prediction.predicted
+            label = opinion.called
             heat = asking.heat(run, given, label, film_report.shape_of(film))
             outline = asking.lungs(run, given)
             notes = [heatmap.share_inside(heat, outline.mask).in_words] if outline.mask is not None else []

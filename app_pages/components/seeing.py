@@ -6,9 +6,11 @@ import streamlit as st
 
 from app_pages.components import asking, films, shell
 from app_pages.components.films import Given
-from app_pages.components.viewer import Overlay, Picture
+from app_pages.components.viewer import Overlay, Picture, forget_films
 from app_pages.components.viewer import show as show_viewer
+from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film
+from covid_core.errors import CovidCoreError
 from covid_core.evaluation.map_check import MEANINGLESS, MapCheck
 from covid_core.formatting import probability
 from covid_core.inference import heatmap
@@ -56,10 +58,16 @@ def show(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: F
             st.caption(shell.plain(" ".join(filter(None, read))))
 
 
+def forget() -> None:
+    """Let go of the films that were sent to the viewer."""
+    forget_films(VIEWER["key"])
+
+
 def _picture(given: Given, film: Film) -> Picture:
     """The film for the viewer, with all the depth that it has."""
     pixels = film.pixels if film.deep is None else film.deep
-    return Picture(pixels, given.name, f"Film {given.name}", film.window, film.spacing)
+    window = film.window and (film.window[0], max(1.0, film.window[1]))  # one of no width parts two greys, as 1 does
+    return Picture(pixels, given.name, f"Film {given.name}", window, film.spacing)
 
 
 def _pick_map(runs: Sequence[Run], opinions: Sequence[Opinion]) -> tuple[Run, Opinion, str, str]:
@@ -69,7 +77,7 @@ def _pick_map(runs: Sequence[Run], opinions: Sequence[Opinion]) -> tuple[Run, Op
     if len(runs) > 1:
         number = columns[0].selectbox("Map of", range(len(runs)), format_func=lambda i: opinions[i].run)
     run, opinion = runs[number], opinions[number]
-    predicted = run.classes.index(opinion.look.prediction.predicted)
+    predicted = run.classes.index(opinion.called)
     label = columns[-2].selectbox("For the class", run.classes, index=predicted)
     kind = columns[-1].selectbox(
         "Map",
@@ -145,16 +153,28 @@ def _put_beside(given: Given, image_id: str) -> None:
     st.session_state[_beside_key(given)] = image_id
 
 
+def _films_of(run: Run) -> tuple[Dataset | None, str]:
+    """The data set that the run learned from, or why its films cannot be shown."""
+    try:
+        dataset = shell.open_dataset(run.record["dataset"]["id"])
+    except CovidCoreError:
+        return None, "The run's data set is not here any more, so the films themselves are not shown."
+    if dataset.version != run.record["dataset"]["version"]:
+        return None, "The data set has changed since the run, so the films themselves are not shown."
+    return dataset, ""
+
+
 def similar(run: Run, given: Given, neighbours: Sequence[Neighbour], name: str = "") -> None:
     """The training films that look most like the film to the run, with labels and distances, to put beside it."""
     if not neighbours:
         return
     st.markdown(f"**Most similar training films{shell.plain(f' of {name}') if name else ''}**")
+    dataset, lacking = _films_of(run)
+    if dataset is None:
+        told = "; ".join(f"{one.label}, distance {one.distance:.2f}" for one in neighbours)
+        st.caption(shell.plain(f"{told}. {lacking}"))
+        return
     with shell.told():
-        dataset = shell.open_dataset(run.record["dataset"]["id"])
-        if dataset.version != run.record["dataset"]["version"]:
-            st.caption("The data set has changed since the run; its films are not shown.")
-            return
         pictures = films.thumbnails(dataset, tuple(one.image_id for one in neighbours))
         grid = st.grid("auto", min_column_width=SIMILAR_TILE, gap="small")
         for one in neighbours:
