@@ -3,23 +3,25 @@
 import hashlib
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from made_dicom import as_dicom
-from made_looks import PASSED, REFUSED
+from made_looks import NEAR, PASSED, REFUSED
 from made_runs import all_parts, made_run
 from page_tests import opened, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from trained_runs import tiny_run
 
-from app_pages.components import outlining, predictors
+from app_pages.components import asking, outlining, predictors
 from covid_core.data import importing
 from covid_core.data.images import Film, png_bytes, read_film
 from covid_core.errors import RunDamaged
 from covid_core.formatting import probability
 from covid_core.inference.look import Look
+from covid_core.inference.lungs import LungOutline
 from covid_core.inference.predictor import Prediction, Predictor
 from covid_core.runs import calibrated, store
 from covid_core.workspace import Workspace
@@ -132,7 +134,7 @@ class Quick:
 
     def look(self, films: list[Film]) -> list[Look]:
         self.asked.append(len(films))
-        return [Look(self._answer(), REFUSED if is_bright_on_the_left(film) else PASSED) for film in films]
+        return [Look(self._answer(), REFUSED if is_bright_on_the_left(film) else PASSED, NEAR) for film in films]
 
     def seen(self, film: Film) -> "QuickSeen":
         return QuickSeen(self.look([film])[0], self.maps)
@@ -418,6 +420,20 @@ def test_scores_that_were_asked_for_are_not_shown_for_another_refusal(quick):
     assert "### I do not know." in words(page)
 
 
+def test_similar_films_are_told_though_their_data_set_is_gone(quick):
+    told = words(upload(opened("predict"), ("film.png", noise())))
+    assert "COVID, distance 0.71. The run's data set is not here any more" in told
+
+
+def test_the_outline_of_a_large_film_is_kept_small():
+    mask = np.zeros((4000, 3000), bool)
+    mask[1000:3000, 500:2500] = True
+    small = asking._small(LungOutline(mask, float(mask.mean()), ("Whose it is.",)))
+    assert max(small.mask.shape) <= asking.LONGEST_MASK
+    assert small.mask.mean() == pytest.approx(small.area_share, abs=0.002)
+    assert small.notes == ("Whose it is.",)
+
+
 def test_the_report_of_a_film_can_be_downloaded(quick):
     page = upload(opened("predict"), ("film.png", noise()))
     assert "Report of this film" in [one.label for one in page.get("download_button")]
@@ -469,14 +485,30 @@ def test_an_example_in_the_address_opens_with_its_label(with_trained):
 
 
 @pytest.mark.slow
+def test_a_run_that_learned_the_example_is_named_though_the_run_beside_it_knows_an_older_data_set(
+    trained, tmp_path, monkeypatch
+):
+    workspace, run = trained
+    home = tmp_path / "copy"
+    shutil.copytree(workspace.root, home)
+    monkeypatch.setenv("COVID_CORE_HOME", str(home))
+    shutil.copytree(home / "runs" / run.id, home / "runs" / "elder-12345")
+    path = home / "runs" / "elder-12345" / "spec.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["dataset"]["version"] = "another"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    learned = run.split().query("part == 'train'")["image_id"].iat[0]
+    told = words(opened("predict", run=f"elder-12345,{run.id}", film=learned))
+    assert f"Used for training by {run.name}, {run.name}." in told
+
+
+@pytest.mark.slow
 def test_an_example_that_does_not_exist_is_told(with_trained):
     assert "has no film" in words(opened("predict", film="../../etc/passwd"))
 
 
 @pytest.mark.slow
 def test_a_model_file_that_was_changed_gives_no_score(trained, tmp_path, monkeypatch):
-    import shutil
-
     workspace, run = trained
     shutil.copytree(workspace.root, tmp_path / "copy")
     monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "copy"))

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ AT_ONCE = 16  # films per batch: progress moves, and memory stays small
 PIXELS_AT_ONCE = 50_000_000  # of all films of a batch; large films come in smaller batches
 TOLD_FROM = 8  # films from which on their progress is worth a bar
 SHOWN_EVERY = 1.0  # seconds between two tables of what is known so far
+LONGEST_MASK = 1024  # places of an outline that is kept; twice as many as the viewer is sent
 MADE_KEPT = 16  # maps and outlines, up to a few megabytes each
 
 Said = dict[str, dict[str, Look]]
@@ -128,10 +129,18 @@ def lungs(run: Run, given: Given) -> LungOutline:
             run,
             given,
             f"lungs {outlining.in_use(dataset)}",
-            lambda: known(Workspace.default(), film, dataset, name, outlining.opened(dataset)),
+            lambda: _small(known(Workspace.default(), film, dataset, name, outlining.opened(dataset))),
         )
     except CovidCoreError as error:
         return LungOutline(None, math.nan, (str(error),))
+
+
+def _small(outline: LungOutline) -> LungOutline:
+    """The outline with few enough places to be kept: one at the size of a large film takes 64 MB."""
+    if outline.mask is None:
+        return outline
+    step = math.ceil(max(outline.mask.shape) / LONGEST_MASK)
+    return replace(outline, mask=outline.mask[::step, ::step].copy())
 
 
 def knows_usual(run: Run) -> bool:
