@@ -20,8 +20,8 @@ def offer(runs: Sequence[Run]) -> None:
         return
     names = shell.plain(" and ".join(run.name for run in lacking.values()))
     st.warning(
-        f"{names} cannot tell a chest film from any other picture: an earlier version trained it, and kept nothing to "
-        "judge films by.",
+        f"{names} cannot tell a chest film from any other picture: an earlier version trained "
+        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge films by.",
         icon=":material/rule:",
     )
     listed = _jobs_of(lacking)

@@ -132,6 +132,19 @@ def test_a_photograph_is_refused_with_the_check_that_failed_and_no_score(page: P
     expect(page.get_by_text("Shown although a check failed", exact=False)).to_be_visible()
 
 
+def test_a_chosen_film_stays_open_when_others_come_before_it(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run, "IM0001", "sixteen.png")
+    expect(page.get_by_text("2 films")).to_be_visible()
+    chosen(page, "sixteen.png")
+    opened = page.locator(".viewer").get_by_text("sixteen.png").first
+    expect(opened).to_be_attached()
+    page.locator("input[type=file]").set_input_files(given("photo.jpg", "broken.png"))
+    expect(page.get_by_text("4 films")).to_be_visible()
+    page.wait_for_timeout(3000)
+    assert row(page, "sixteen.png") >= 2
+    expect(opened).to_be_attached()
+
+
 def test_a_broken_file_never_gets_scores(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "broken.png")
     expect(page.get_by_role("heading", name="I do not know.")).to_be_visible()
