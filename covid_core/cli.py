@@ -321,7 +321,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     predictor = Predictor.open(workspace, run)
     reports = Path(options.report) if options.report else None
     asked = answers.Asked(options.coverage, options.window, options.anyway, reports)
-    rows = answers.of_files(run, predictor, options.files, asked)
+    rows = answers.of_files(workspace, run, predictor, options.files, asked)
     synthetic = run.record["dataset"]["synthetic"]
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:

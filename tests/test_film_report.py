@@ -9,6 +9,7 @@ from made_runs import all_parts, made_run
 
 from covid_core import film_report
 from covid_core.data.images import Film
+from covid_core.evaluation.map_check import unknown
 from covid_core.film_report import Map
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
@@ -54,6 +55,15 @@ HELD = (
 @pytest.mark.parametrize("words", HELD)
 def test_it_holds_answer_probabilities_checks_neighbours_and_limits(run, words):
     assert words in page(run)
+
+
+def test_a_map_is_told_with_its_share_inside_the_lungs_where_these_are_known():
+    heat, lungs = np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)
+    heat[0, 0], lungs[:2] = 1, True
+    check = unknown("it was not made")
+    assert film_report.note_of(heat, None, check) == check.in_words
+    told = "100 % of the heat lies inside the lungs, which fill 50 % of the picture: 2.0 times chance."
+    assert film_report.note_of(heat, lungs, check) == f"{told} {check.in_words}"
 
 
 def test_it_holds_the_film_and_its_map(run):

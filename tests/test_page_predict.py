@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from made_data import made_dataset
 from made_dicom import as_dicom
 from made_looks import NEAR, PASSED, REFUSED
 from made_runs import all_parts, made_run
@@ -15,10 +16,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from trained_runs import tiny_run
 
-from app_pages.components import asking, outlining, predictors
+from app_pages.components import asking, films, outlining, predictors
 from covid_core.data import importing
 from covid_core.data.images import Film, png_bytes, read_film
-from covid_core.errors import RunDamaged
+from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.inference.look import Look
 from covid_core.inference.lungs import LungOutline
@@ -423,6 +424,14 @@ def test_scores_that_were_asked_for_are_not_shown_for_another_refusal(quick):
 def test_similar_films_are_told_though_their_data_set_is_gone(quick):
     told = words(upload(opened("predict"), ("film.png", noise())))
     assert "COVID, distance 0.71. The run's data set is not here any more" in told
+
+
+def test_a_film_of_a_data_set_is_read_as_a_picture_or_not_at_all(tmp_path):
+    """What else may lie in its place by now is a stranger's file, and those are not decoded in the server's process."""
+    workspace, dataset = made_dataset(tmp_path)
+    dataset.path_of(0).write_bytes(as_dicom(read_film(noise()).pixels))
+    with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
+        films.from_dataset(dataset, dataset.films["image_id"].iat[0]).read()
 
 
 def test_the_outline_of_a_large_film_is_kept_small():

@@ -132,5 +132,11 @@ def test_each_film_gets_a_report_that_names_neither_file_nor_patient(asked, file
     assert "IM0001" not in rows[0]["report"]
 
 
+def test_a_report_says_whether_its_heat_map_means_anything(asked, files, tmp_path):
+    rows = asked(files["film.png"], "--report", str(tmp_path))["films"]
+    text = Path(rows[0]["report"]).read_text(encoding="utf-8")
+    assert "Whether the heat map shows what was learned cannot be said: the films that it needs cannot be read" in text
+
+
 def test_no_tag_of_the_patient_is_in_the_answer(asked, files):
     assert PATIENT.partition("^")[0] not in json.dumps(asked(files["IM0001"]))

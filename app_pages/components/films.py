@@ -13,7 +13,7 @@ import streamlit as st
 
 from covid_core.data import sandbox
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import Film, data_url, jpeg_bytes, read_film, thumbnail
+from covid_core.data.images import PICTURES, Film, data_url, jpeg_bytes, read_film, thumbnail
 from covid_core.runs.store import Run
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
@@ -80,7 +80,7 @@ def from_dataset(dataset: Dataset, image_id: str) -> Given:
     row = dataset.row_of(image_id)
     path = dataset.path_of(row)
     label = dataset.films["label"].iat[row]
-    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_film(path), label, dataset)
+    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_film(path, kinds=PICTURES), label, dataset)
 
 
 def opened(given: Given) -> Film:
@@ -121,7 +121,7 @@ def _thumbnails(version: str, image_ids: tuple[str, ...], _dataset: Dataset) -> 
     found = {}
     for image_id in image_ids:
         row = _dataset.row_of(image_id)
-        pixels = read_film(_dataset.path_of(row)).pixels
+        pixels = read_film(_dataset.path_of(row), kinds=PICTURES).pixels
         found[image_id] = jpeg_bytes(thumbnail(pixels, THUMBNAIL_SIDE)), _dataset.films["label"].iat[row]
     return found
 

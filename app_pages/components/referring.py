@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app_pages.components import shell
-from covid_core import files
 from covid_core.formatting import duration
 from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Run, Status
@@ -49,7 +48,7 @@ def _offer_one(run: Run, job: JobFolder | None, status: Status | None) -> None:
 def _submit(run: Run, ended: JobFolder | None) -> None:
     with shell.told():
         if ended is not None:
-            files.remove_folder(ended.path)
+            jobs.dismiss(ended)
         jobs.submit_reference(shell.workspace(), run)
 
 

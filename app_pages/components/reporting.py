@@ -9,7 +9,6 @@ from app_pages.components.films import Given
 from covid_core import film_report
 from covid_core.data.images import Film
 from covid_core.film_report import Map
-from covid_core.inference import heatmap
 from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
 
@@ -34,7 +33,6 @@ def _made(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: 
         if shown:
             label = opinion.called
             heat = asking.heat(run, given, label, film_report.shape_of(film))
-            outline = asking.lungs(run, given)
-            notes = [heatmap.share_inside(heat, outline.mask).in_words] if outline.mask is not None else []
-            maps.append(Map(opinion.run, label, heat, " ".join([*notes, asking.map_check(run).in_words])))
+            note = film_report.note_of(heat, asking.lungs(run, given).mask, asking.map_check(run))
+            maps.append(Map(opinion.run, label, heat, note))
     return film_report.to_html(film, runs, opinions, maps, shown).encode()
