@@ -550,11 +550,20 @@ def _predicted_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
     told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
-    told += [*filter(None, [row["although"]]), *row["warnings"]]
+    told += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
     for scale in ("probabilities", "scores"):
         if row[scale]:
             told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
     return "\n    ".join(told)
+
+
+def _not_checked(row: dict[str, Any]) -> list[str]:
+    """What could not be asked before the answer, a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for check in row["checks"]:
+        if check["passed"] is None:
+            reasons.setdefault(check["in_words"], []).append(check["name"])
+    return [f"{' and '.join(names).capitalize()}? {reason}" for reason, names in reasons.items()]
 
 
 def _scale_in_words(run: store.Run, found: Calibration) -> str:

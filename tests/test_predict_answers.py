@@ -114,6 +114,13 @@ def test_checks_that_could_not_be_made_are_told_as_such(asked, files):
     assert {check["outcome"] for check in row["checks"]} == {"Not checked"}
 
 
+def test_on_the_terminal_an_answer_without_checks_says_so_once(run, files, capsys):
+    cli.main(["predict", run.id, files["film.png"]])
+    printed = capsys.readouterr().out
+    assert "Frontal chest film and like the training films? This could not be checked: the run keeps no" in printed
+    assert printed.count("could not be checked") == 1
+
+
 def test_more_coverage_keeps_more_classes(asked, files):
     few, many = (asked(files["film.png"], "--coverage", share)["films"][0]["possible"] for share in ("0.7", "0.99"))
     assert set(few) <= set(many)
