@@ -201,6 +201,7 @@ def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app
 def test_covering_the_film_place_by_place_shows_what_moves_the_score(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "sixteen.png")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    expect(page.get_by_role("button", name="Report of this film")).to_be_visible()  # the page has come to its end
     choose(page, "Map", "What moves the score")
     expect(page.get_by_text("with the place covered that speaks most for it", exact=False)).to_be_visible()
 
