@@ -11,7 +11,7 @@ from app_pages.components.viewer import show as show_viewer
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film
 from covid_core.errors import CovidCoreError
-from covid_core.evaluation.map_check import MEANINGLESS
+from covid_core.evaluation.map_check import MEANINGLESS, MapCheck
 from covid_core.formatting import probability
 from covid_core.inference import heatmap
 from covid_core.inference.look import Neighbour
@@ -42,14 +42,13 @@ def show(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: F
         beside = _pick_beside(runs[0], given, opinions[0].look.neighbours)
     with view, shell.told():
         outline = asking.lungs(run, given)
-        overlay, told = None, ""
+        overlay, told, check = None, "", None
         if kind == WHERE:
-            overlay, told = _where(run, given, label, film, outline)
+            overlay, told, check = _where(run, given, label, film, outline)
         elif kind == WHAT_MOVES:
             overlay, told = _what_moves(run, given, label, film)
         show_viewer(_picture(given, film), overlay=overlay, lungs=outline.mask, beside=beside, **VIEWER)
         with reasons:
-            check = asking.map_check(run) if kind == WHERE else None  # once per run it takes seconds: the film stands
             if check is not None and check.verdict == MEANINGLESS:
                 st.warning(shell.plain(check.in_words), icon=":material/warning:")
             st.markdown(shell.plain(told))
@@ -89,14 +88,17 @@ def _pick_map(runs: Sequence[Run], opinions: Sequence[Opinion]) -> tuple[Run, Op
     return run, opinion, label, kind
 
 
-def _where(run: Run, given: Given, label: str, film: Film, outline: LungOutline) -> tuple[Overlay | None, str]:
-    """Grad-CAM, and what share of it lies inside the lungs."""
+def _where(
+    run: Run, given: Given, label: str, film: Film, outline: LungOutline
+) -> tuple[Overlay | None, str, MapCheck]:
+    """Grad-CAM, what share of it lies inside the lungs, and whether the map means anything at all."""
+    check = asking.map_check(run)
     heat = asking.heat(run, given, label, _map_shape(film))
     if not heat.any():
-        return None, f"Nothing in this film speaks for {label}, so the map is empty."
+        return None, f"Nothing in this film speaks for {label}, so the map is empty.", check
     alt = f"Heat map over the film: where {run.name} finds what speaks for {label}"
     inside = heatmap.share_inside(heat, outline.mask).in_words if outline.mask is not None else ""
-    return Overlay(heat, f"What speaks for {label}", alt), inside
+    return Overlay(heat, f"What speaks for {label}", alt), inside, check
 
 
 def _what_moves(run: Run, given: Given, label: str, film: Film) -> tuple[Overlay, str]:
