@@ -21,6 +21,7 @@ from app_pages.components import (
 from app_pages.components.films import Given
 from covid_core.data import sandbox
 from covid_core.data.dataset import Dataset
+from covid_core.data.film import INVALID_WINDOW
 from covid_core.data.images import LARGEST_FILE, Film
 from covid_core.errors import CovidCoreError, ImageError
 from covid_core.formatting import share
@@ -52,6 +53,7 @@ def page() -> None:
     sandbox.warm_up()
     shell.broken_notice(broken)
     given = pick_films(chosen)
+    forget_all_but(chosen, given)
     with answer:
         if not chosen:
             st.markdown("Choose at least one run.")
@@ -63,6 +65,14 @@ def page() -> None:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
             outlining.show(chosen[0].record["dataset"]["id"])
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
+
+
+def forget_all_but(runs: list[Run], given: list[Given]) -> None:
+    """A film that was taken off the page leaves the session, too, with all that was said of it."""
+    asking.forget_all_but(runs, given)
+    answering.forget_all_but(film.key for film in given)
+    if not given:
+        seeing.forget()
 
 
 def empty() -> None:
@@ -171,7 +181,9 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
         for name, (picture, label) in films.thumbnails(dataset, tuple(names)).items():
             with st.container(width=THUMBNAIL + 8):
                 st.image(picture, width=THUMBNAIL, alt=f"Example film {name}, {label}")
-                if st.button(shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {name}"):
+                if st.button(
+                    shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {shell.plain(name)}"
+                ):
                     st.query_params["film"] = name
 
 
@@ -179,10 +191,12 @@ def show(runs: list[Run], given: list[Given], coverage: float) -> None:
     """One film in full; several as a work-list to choose from."""
     warn_of(runs)
     referring.offer(runs)
-    asking.forget_all_but(runs, given)
+    runs = answerable(runs)
     with shell.told():
         if len(given) == 1:
             show_film(runs, given[0], coverage)
+            return
+        if not runs:
             return
         place = st.empty()
         answers = asking.answers(runs, given, lambda known: place.dataframe(so_far(runs, given, known, coverage)))
@@ -190,6 +204,16 @@ def show(runs: list[Run], given: list[Given], coverage: float) -> None:
         film = worklists.pick(given, [asking.entry(runs, one, answers, coverage) for one in given])
         if film:
             show_film(runs, film, coverage)
+
+
+def answerable(runs: list[Run]) -> list[Run]:
+    """The runs whose models can be opened; of the others it is said why not."""
+    found = []
+    for run in runs:
+        with shell.told():
+            predictors.of(run)
+            found.append(run)
+    return found
 
 
 def so_far(runs: list[Run], given: list[Given], known: asking.Answers, coverage: float) -> pd.DataFrame:
@@ -205,25 +229,32 @@ def show_film(runs: list[Run], given: Given, coverage: float) -> None:
         film = films.opened(given)
     except ImageError as error:
         answering.unread(given.name, str(error))
+        if films.is_read_otherwise(given):
+            st.button("Read it through its first window", on_click=films.first_window, args=(given,))
+        elif str(error) == INVALID_WINDOW:
+            st.button("Read it over its full range", on_click=films.full_range, args=(given,))
+        return
+    if not runs:
         return
     opinions = asking.opinions(runs, given, coverage)
-    shown = answering.headline(opinions, film, given.key)
+    anyway = answering.headline(opinions, film, given.key)
+    heard = [pair for pair in zip(runs, opinions, strict=True) if anyway or not pair[1].look.refused_by]
     if given.label:
         st.caption(f"Its data set calls it {shell.plain(given.label)}. {trained_on(runs, given)}")
     pick_window(given, film)
     picture, answer = st.columns([1.4, 1], gap="medium")
     with picture:
-        seeing.show(runs, opinions, given, film, shown)
+        seeing.show(heard or [(runs[0], opinions[0])], given, film, answered=bool(heard))
     with answer:
-        if shown:
-            answering.numbers(runs, opinions)
+        if heard:
+            answering.numbers(heard)
         answering.checks(opinions, film)
         if len(runs) > 1:
-            answering.agreement(opinions, shown)
+            answering.agreement(opinions, anyway)
     seeing.similar(runs[0], given, opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
-    if shown:
-        scales.show_numbers({opinion.run: opinion.look.prediction for opinion in opinions})
-    reporting.button(runs, opinions, given, film, shown)
+    if heard:
+        scales.show_numbers({opinion.run: opinion.look.prediction for _, opinion in heard})
+    reporting.button(runs, opinions, given, film, anyway)
 
 
 def pick_window(given: Given, film: Film) -> None:
@@ -244,10 +275,15 @@ def pick_window(given: Given, film: Film) -> None:
 
 def trained_on(runs: list[Run], film: Given) -> str:
     """Which of the runs have seen the film in training: their answer about it is learned by heart."""
-    version = runs[0].record["dataset"]["version"]  # of the film, too
-    related = [run for run in runs if run.record["dataset"]["version"] == version]
+    related = [run for run in runs if is_of(run, film.dataset)]
     names = [shell.plain(run.name) for run in related if films.part_of(run, film.name) == "train"]
     return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
+
+
+def is_of(run: Run, dataset: Dataset) -> bool:
+    """Whether the run was made on that data set, as it is or as it was, or on another import of the same films."""
+    known = run.record["dataset"]
+    return known["id"] == dataset.id or known["version"] == dataset.version
 
 
 page()

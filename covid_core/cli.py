@@ -321,7 +321,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     predictor = Predictor.open(workspace, run)
     reports = Path(options.report) if options.report else None
     asked = answers.Asked(options.coverage, options.window, options.anyway, reports)
-    rows = answers.of_files(run, predictor, options.files, asked)
+    rows = answers.of_files(workspace, run, predictor, options.files, asked)
     synthetic = run.record["dataset"]["synthetic"]
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:
@@ -549,11 +549,21 @@ def _compared_row(row: dict[str, Any]) -> str:
 def _predicted_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: {row['error']}"
-    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip(), *row["warnings"]]
+    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
+    told += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
     for scale in ("probabilities", "scores"):
         if row[scale]:
             told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
     return "\n    ".join(told)
+
+
+def _not_checked(row: dict[str, Any]) -> list[str]:
+    """What could not be asked before the answer, a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for check in row["checks"]:
+        if check["passed"] is None:
+            reasons.setdefault(check["in_words"], []).append(check["name"])
+    return [f"{' and '.join(names).capitalize()}? {reason}" for reason, names in reasons.items()]
 
 
 def _scale_in_words(run: store.Run, found: Calibration) -> str:

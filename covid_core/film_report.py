@@ -18,11 +18,12 @@ from covid_core.backbones import BACKBONES
 from covid_core.data.images import Film, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import metrics
+from covid_core.evaluation.map_check import MapCheck
 from covid_core.evaluation.wording import in_words
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, probability, share
 from covid_core.inference import wording
-from covid_core.inference.heatmap import overlaid
+from covid_core.inference.heatmap import overlaid, share_inside
 from covid_core.inference.look import Check
 from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
@@ -73,13 +74,22 @@ def to_html(
         "mark": mark_of(film),
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
         "answer": " ".join(text for text in (told.answer, told.figures) if text),
-        "warnings": film.warnings,
+        "warnings": [*filter(None, [wording.although(opinions) if anyway else ""]), *film.warnings],
         "pictures": [_picture(png_bytes(shown), "The film as it was read", "Film"), *(_drawn(shown, m) for m in maps)],
         "done": "; ".join(done) or "nothing",
         "runs": [_run(run, opinion, anyway, len(runs) > 1) for run, opinion in zip(runs, opinions, strict=True)],
         "limits": LIMITS,
     }
     return _template().render(report=report)
+
+
+def note_of(heat: np.ndarray, lungs: np.ndarray | None, check: MapCheck) -> str:
+    """What is to be known of a heat map: its share inside the lungs where they are known, and if it means anything.
+
+    ``heat`` and ``lungs`` as ``heatmap.share_inside`` takes them.
+    """
+    inside = share_inside(heat, lungs).in_words if lungs is not None else ""
+    return " ".join(filter(None, [inside, check.in_words]))
 
 
 def mark_of(film: Film) -> str:

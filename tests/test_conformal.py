@@ -181,3 +181,11 @@ def test_a_run_without_logits_says_that_it_has_no_sets(workspace):
     table = all_parts(SIZES, skill=2).drop(columns=[f"logit_{label}" for label in CLASSES])
     with pytest.raises(RunDamaged, match="need the logits"):
         prediction_sets.of(made_run(workspace, table, "Old"))
+
+
+def test_a_likeliest_class_that_is_ruled_out_is_explained():
+    """Films of one class are all very like it, those of the other hardly: between the two the other one is left."""
+    sharp, vague = np.linspace(0.001, 0.1, 50), np.linspace(0.5, 2.0, 50)
+    told = Sets(("COVID", "Normal"), (vague, sharp)).set_of(np.array([0.0, 0.5]), 0.9)
+    assert told.classes == ("COVID",)
+    assert told.note == "Normal is ruled out all the same: 98.0 % of its own films fit it better."

@@ -9,6 +9,7 @@ from made_runs import all_parts, made_run
 
 from covid_core import film_report
 from covid_core.data.images import Film
+from covid_core.evaluation.map_check import unknown
 from covid_core.film_report import Map
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
@@ -56,6 +57,15 @@ def test_it_holds_answer_probabilities_checks_neighbours_and_limits(run, words):
     assert words in page(run)
 
 
+def test_a_map_is_told_with_its_share_inside_the_lungs_where_these_are_known():
+    heat, lungs = np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)
+    heat[0, 0], lungs[:2] = 1, True
+    check = unknown("it was not made")
+    assert film_report.note_of(heat, None, check) == check.in_words
+    told = "100 % of the heat lies inside the lungs, which fill 50 % of the picture: 2.0 times chance."
+    assert film_report.note_of(heat, lungs, check) == f"{told} {check.in_words}"
+
+
 def test_it_holds_the_film_and_its_map(run):
     assert page(run).count('<img src="data:image/') == 2
 
@@ -79,8 +89,11 @@ def test_a_film_that_failed_a_check_has_the_reason_and_no_numbers(run):
     assert "62.9 %" not in text and "84.4 %" not in text
 
 
-def test_who_asked_for_the_numbers_anyway_finds_them(run):
-    assert "62.9 %" in page(run, opinion(checks=REFUSED), anyway=True)
+def test_who_asked_for_the_numbers_anyway_finds_them_with_the_check_that_failed(run):
+    text = page(run, opinion(checks=REFUSED), anyway=True)
+    assert "62.9 %" in text
+    assert "Shown although a check failed: It does not look like a frontal chest film." in text
+    assert "although" not in page(run, anyway=True)
 
 
 def test_a_film_is_called_after_its_pixels_alone():

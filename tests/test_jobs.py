@@ -436,3 +436,11 @@ def test_a_study_that_does_not_fit_into_the_queue_leaves_nothing_behind(workspac
     with pytest.raises(JobRefused, match="no more fit into the queue"):
         jobs.submit_study(workspace, study)
     assert launched == os.listdir(workspace.runs) == os.listdir(workspace.studies) == []
+
+
+def test_a_job_that_two_people_dismiss_is_gone_once(workspace):
+    folder = workspace.jobs / "ended-12345"
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        jobs.dismiss(store.JobFolder(folder))
+    assert not folder.exists()

@@ -1,22 +1,28 @@
 """The Predict page: empty, with unreadable films, with a broken run, and with a run that was really trained."""
 
+import hashlib
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
-from made_looks import PASSED, REFUSED
+from made_data import made_dataset
+from made_dicom import as_dicom
+from made_looks import NEAR, PASSED, REFUSED
 from made_runs import all_parts, made_run
 from page_tests import opened, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from trained_runs import tiny_run
 
-from app_pages.components import predictors
+from app_pages.components import asking, films, outlining, predictors
 from covid_core.data import importing
 from covid_core.data.images import Film, png_bytes, read_film
+from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.inference.look import Look
+from covid_core.inference.lungs import LungOutline
 from covid_core.inference.predictor import Prediction, Predictor
 from covid_core.runs import calibrated, store
 from covid_core.workspace import Workspace
@@ -129,7 +135,7 @@ class Quick:
 
     def look(self, films: list[Film]) -> list[Look]:
         self.asked.append(len(films))
-        return [Look(self._answer(), REFUSED if is_bright_on_the_left(film) else PASSED) for film in films]
+        return [Look(self._answer(), REFUSED if is_bright_on_the_left(film) else PASSED, NEAR) for film in films]
 
     def seen(self, film: Film) -> "QuickSeen":
         return QuickSeen(self.look([film])[0], self.maps)
@@ -185,7 +191,7 @@ def test_a_calibrated_run_answers_with_a_probability_and_its_score_beside_it(wor
     warm_run(workspace)
     page = upload(opened("predict"), ("film.png", noise()))
     told = words(page)
-    assert "COVID has the highest probability: 52.3 %, calibrated on 322 validation films." in told
+    assert "COVID has the highest probability: 52.3 %. Calibrated on 322 validation films." in told
     assert "Uncalibrated score: 70.0 %." in told
     assert "Temperature 2.00, fitted on 322 validation films" in told
     assert "it is not calibrated" not in told
@@ -213,7 +219,7 @@ def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace,
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
     told = words(page)
-    assert "Both runs find COVID likeliest." in told
+    assert "Both runs say COVID or Normal or Viral Pneumonia." in told
     assert "Warm: Temperature 2.00" in told
     assert f"Cold: {UNFIT['note']}" in told
     figure = page.get("plotly_chart")[0].proto.spec
@@ -344,6 +350,99 @@ def test_a_coverage_that_cannot_be_had_is_not_taken_from_the_address(workspace, 
     assert select(opened("predict", coverage="100"), "Coverage", kind="slider").value == 90
 
 
+def test_every_change_of_the_coverage_counts(workspace, quick_runs):
+    warm_run(workspace)
+    page = opened("predict")
+    for coverage in (80, 75, 71):
+        select(page, "Coverage", page.slider).set_value(coverage).run()
+        assert select(page, "Coverage", page.slider).value == coverage
+        assert page.query_params["coverage"] == str(coverage)
+
+
+def test_a_film_that_was_taken_off_the_page_leaves_the_session(quick):
+    page = upload(opened("predict"), ("flower.png", foreign()))
+    button(page, "Show the scores anyway").click().run()
+    page.file_uploader[0].set_value([]).run()
+    assert not page.exception
+    assert not any(page.session_state["predict_kept"].values())
+    assert not page.session_state["viewer_packed"] and not page.session_state["predict_anyway"]
+
+
+def test_a_window_that_shows_nothing_can_be_left_again(quick):
+    film = as_dicom(read_film(noise()).pixels, WindowCenter=[2000, 100000], WindowWidth=[4000, 10])
+    page = upload(opened("predict"), ("IM0001", film))
+    select(page, "Read through").set_value(1).run()
+    assert "leaves a single grey" in words(page)
+    button(page, "Read it through its first window").click().run()
+    assert "leaves a single grey" not in words(page)
+    assert select(page, "Read through").value == 0
+
+
+def test_a_film_of_black_and_white_alone_is_shown_too(quick):
+    film = as_dicom(read_film(noise()).pixels, WindowCenter=2000, WindowWidth=1)
+    assert not upload(opened("predict"), ("IM0001", film)).error
+
+
+def test_the_film_that_was_chosen_stays_open_when_the_order_changes(quick):
+    chosen = hashlib.sha256(noise(1)).hexdigest()
+    page = opened("predict", session={"predict_opened": chosen})
+    upload(page, ("film.png", noise()), ("other.png", noise(1)))
+    for added in ((), (("flower.png", foreign()),)):
+        upload(page, ("film.png", noise()), ("other.png", noise(1)), *added)
+        assert list(page.session_state["predict_kept"]["open"]) == [f"{chosen}-0"]
+    assert page.dataframe[0].value["File"].iat[0] == "flower.png"
+
+
+def test_runs_that_are_called_like_a_column_hide_no_file_name(workspace, quick_runs):
+    runs = [warm_run(workspace, name) for name in ("File", "Film")]
+    page = opened("predict", run=",".join(run.id for run in runs))
+    shown = upload(page, ("a.png", noise(1)), ("b.png", noise(2))).dataframe[0].value
+    assert set(shown["File"]) == {"a.png", "b.png"}
+    assert {"File (run)", "Film (run)"} <= set(shown.columns)
+
+
+def test_a_segmenter_that_is_damaged_takes_nothing_but_the_outline(quick, monkeypatch):
+    def damaged(_dataset: str) -> None:
+        raise RunDamaged("The segmenter lungs-12345: lungs.tflite is missing or was changed after training.")
+
+    monkeypatch.setattr(outlining, "opened", damaged)
+    page = upload(opened("predict"), ("film.png", noise()))
+    assert "lungs.tflite is missing or was changed after training." in words(page)
+    assert not page.error and list(page.session_state["viewer_packed"]["viewer"])
+
+
+def test_scores_that_were_asked_for_are_not_shown_for_another_refusal(quick):
+    page = upload(opened("predict"), ("flower.png", foreign()))
+    button(page, "Show the scores anyway").click().run()
+    ((key, refused),) = page.session_state["predict_anyway"]
+    assert REFUSED[0].text in refused
+    page.session_state["predict_anyway"] = {(key, "Shown although a check failed: another one.")}
+    page.run()
+    assert "### I do not know." in words(page)
+
+
+def test_similar_films_are_told_though_their_data_set_is_gone(quick):
+    told = words(upload(opened("predict"), ("film.png", noise())))
+    assert "COVID, distance 0.71. The run's data set is not here any more" in told
+
+
+def test_a_film_of_a_data_set_is_read_as_a_picture_or_not_at_all(tmp_path):
+    """What else may lie in its place by now is a stranger's file, and those are not decoded in the server's process."""
+    workspace, dataset = made_dataset(tmp_path)
+    dataset.path_of(0).write_bytes(as_dicom(read_film(noise()).pixels))
+    with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
+        films.from_dataset(dataset, dataset.films["image_id"].iat[0]).read()
+
+
+def test_the_outline_of_a_large_film_is_kept_small():
+    mask = np.zeros((4000, 3000), bool)
+    mask[1000:3000, 500:2500] = True
+    small = asking._small(LungOutline(mask, float(mask.mean()), ("Whose it is.",)))
+    assert max(small.mask.shape) <= asking.LONGEST_MASK
+    assert small.mask.mean() == pytest.approx(small.area_share, abs=0.002)
+    assert small.notes == ("Whose it is.",)
+
+
 def test_the_report_of_a_film_can_be_downloaded(quick):
     page = upload(opened("predict"), ("film.png", noise()))
     assert "Report of this film" in [one.label for one in page.get("download_button")]
@@ -395,14 +494,30 @@ def test_an_example_in_the_address_opens_with_its_label(with_trained):
 
 
 @pytest.mark.slow
+def test_a_run_that_learned_the_example_is_named_though_the_run_beside_it_knows_an_older_data_set(
+    trained, tmp_path, monkeypatch
+):
+    workspace, run = trained
+    home = tmp_path / "copy"
+    shutil.copytree(workspace.root, home)
+    monkeypatch.setenv("COVID_CORE_HOME", str(home))
+    shutil.copytree(home / "runs" / run.id, home / "runs" / "elder-12345")
+    path = home / "runs" / "elder-12345" / "spec.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["dataset"]["version"] = "another"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    learned = run.split().query("part == 'train'")["image_id"].iat[0]
+    told = words(opened("predict", run=f"elder-12345,{run.id}", film=learned))
+    assert f"Used for training by {run.name}, {run.name}." in told
+
+
+@pytest.mark.slow
 def test_an_example_that_does_not_exist_is_told(with_trained):
     assert "has no film" in words(opened("predict", film="../../etc/passwd"))
 
 
 @pytest.mark.slow
 def test_a_model_file_that_was_changed_gives_no_score(trained, tmp_path, monkeypatch):
-    import shutil
-
     workspace, run = trained
     shutil.copytree(workspace.root, tmp_path / "copy")
     monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "copy"))
@@ -419,3 +534,45 @@ def test_a_16_bit_film_is_scaled_and_said_so(with_trained):
     buffer = io.BytesIO()
     Image.fromarray(ramp).save(buffer, "PNG")
     assert "full range, 16 bits" in words(upload(opened("predict"), ("ramp.png", buffer.getvalue())))
+
+
+# Several runs
+
+
+class Deaf(Quick):
+    """A predictor that refuses every film."""
+
+    def look(self, films: list[Film]) -> list[Look]:
+        return [Look(self._answer(), REFUSED) for _ in films]
+
+
+def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, monkeypatch):
+    runs = [warm_run(workspace, "Hears"), warm_run(workspace, "Deaf")]
+    monkeypatch.setattr(predictors, "_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
+    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
+    assert "Deaf does not answer." in words(page)
+    drawn = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
+    assert {name for bar in drawn for name in bar["y"]} == {"Hears<br>probability"}
+    table = next(one.value for one in page.dataframe if "Failed check" in one.value)
+    assert table["Answer"].tolist()[1] == "no answer"
+    assert table["Highest"].tolist()[1] == "–"
+
+
+def test_a_run_whose_model_is_damaged_keeps_no_other_from_answering(workspace, monkeypatch):
+    runs = [warm_run(workspace, "Whole"), made_run(workspace, all_parts(SIZES, 1), "Hollow")]
+    really = predictors._opened
+    monkeypatch.setattr(predictors, "_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
+    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
+    assert "Hollow: head.npz is missing or was changed after training." in words(page)
+    assert "COVID has the highest probability: 52.3 %" in words(page)
+
+
+def test_a_film_whose_stored_window_is_invalid_can_be_read_over_its_full_range(quick):
+    film = as_dicom(
+        np.random.default_rng(5).integers(0, 255, (64, 64)).astype(np.uint8), WindowCenter=9, WindowWidth=-5
+    )
+    page = upload(opened("predict"), ("IM0001", film))
+    assert "The film's stored window is invalid" in words(page)
+    button(page, "Read it over its full range").click().run()
+    assert not page.exception
+    assert "COVID has the highest score" in words(page)

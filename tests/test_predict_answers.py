@@ -78,6 +78,23 @@ def test_who_asks_for_numbers_anyway_gets_them_with_the_failed_check(asked, file
     (row,) = asked(files["hand"], "--anyway")["films"]
     assert row["refused_by"] == "frontal chest film"
     assert row["scores"]["COVID"] > 0.8
+    assert row["although"].startswith("Shown although a check failed: The file says that it shows a hand")
+
+
+def test_the_failed_check_stands_beside_the_numbers_on_the_terminal_too(run, files, capsys):
+    cli.main(["predict", run.id, files["hand"], "--anyway"])
+    assert "Shown although a check failed: The file says that it shows a hand" in capsys.readouterr().out
+
+
+def test_every_check_is_told_in_words(asked, files):
+    (row,) = asked(files["hand"])["films"]
+    assert [check["in_words"] for check in row["checks"]][0] == row["figures"]
+    assert all(check["in_words"] for check in row["checks"])
+
+
+def test_reports_that_cannot_be_written_are_refused_in_a_sentence(run, files, capsys):
+    assert cli.main(["predict", run.id, files["film.png"], "--report", files["letter.png"]]) == 1
+    assert "No report can be written into" in capsys.readouterr().err
 
 
 def test_a_file_that_was_not_read_has_no_numbers_anyway(asked, files):
@@ -97,6 +114,13 @@ def test_checks_that_could_not_be_made_are_told_as_such(asked, files):
     assert {check["outcome"] for check in row["checks"]} == {"Not checked"}
 
 
+def test_on_the_terminal_an_answer_without_checks_says_so_once(run, files, capsys):
+    cli.main(["predict", run.id, files["film.png"]])
+    printed = capsys.readouterr().out
+    assert "Frontal chest film and like the training films? This could not be checked: the run keeps no" in printed
+    assert printed.count("could not be checked") == 1
+
+
 def test_more_coverage_keeps_more_classes(asked, files):
     few, many = (asked(files["film.png"], "--coverage", share)["films"][0]["possible"] for share in ("0.7", "0.99"))
     assert set(few) <= set(many)
@@ -113,6 +137,12 @@ def test_each_film_gets_a_report_that_names_neither_file_nor_patient(asked, file
     assert "COVID, not Normal or Viral Pneumonia." in text
     assert PATIENT.partition("^")[0] not in text and "IM0001" not in text
     assert "IM0001" not in rows[0]["report"]
+
+
+def test_a_report_says_whether_its_heat_map_means_anything(asked, files, tmp_path):
+    rows = asked(files["film.png"], "--report", str(tmp_path))["films"]
+    text = Path(rows[0]["report"]).read_text(encoding="utf-8")
+    assert "Whether the heat map shows what was learned cannot be said: the films that it needs cannot be read" in text
 
 
 def test_no_tag_of_the_patient_is_in_the_answer(asked, files):

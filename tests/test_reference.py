@@ -15,11 +15,11 @@ from covid_core.data.images import Film
 from covid_core.data.phantom import generate
 from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, validation_for
-from covid_core.errors import ImageError, JobRefused, RunDamaged
+from covid_core.errors import JobRefused, RunDamaged
 from covid_core.inference import look
 from covid_core.inference.gate import SHARE
 from covid_core.inference.head import Head, pooled, softmax
-from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, READABLE, Check
+from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Check
 from covid_core.inference.predictor import NO_REFERENCE, Predictor
 from covid_core.inference.reference import SHOWN, Reference
 from covid_core.runs import jobs, references, store
@@ -152,12 +152,6 @@ def test_a_run_with_too_few_validation_films_says_that_it_sets_no_limit(films):
     assert [check.passed for check in found.checks] == [None, None]
     assert "the run has 12 validation films to set a limit by, and at least 19 are needed" in found.checks[1].text
     assert len(found.neighbours) == SHOWN
-
-
-def test_the_first_check_is_whether_the_file_could_be_read():
-    assert look.readable().passed
-    refused = look.readable(ImageError("The image is damaged or cut off."))
-    assert (refused.name, refused.passed, refused.text) == (READABLE, False, "The image is damaged or cut off.")
 
 
 def test_a_reference_is_read_as_it_was_kept(tmp_path, films, reference):

@@ -2,7 +2,7 @@
 
 from made_looks import REFUSED, opinion
 
-from covid_core.inference.wording import said
+from covid_core.inference.wording import although, said
 
 NORMAL = {"logits": (0.0, 3.0, 1.0), "possible": ("Normal",)}
 
@@ -11,7 +11,7 @@ def test_a_calibrated_run_names_the_classes_that_stay_possible_and_the_figures()
     told = said([opinion(possible=("COVID", "Viral Pneumonia"))])
     assert told.answer == "COVID or Viral Pneumonia, not Normal."
     assert told.figures == (
-        "At 90 % coverage. COVID has the highest probability: 62.9 %, calibrated on 322 validation films. "
+        "At 90 % coverage. COVID has the highest probability: 62.9 %. Calibrated on 322 validation films. "
         "Uncalibrated score: 84.4 %."
     )
 
@@ -22,8 +22,8 @@ def test_a_note_on_the_set_follows_the_figures():
 
 def test_a_run_that_is_not_calibrated_says_that_its_score_is_no_probability():
     told = said([opinion(calibrated=False)])
-    assert told.answer == "COVID has the highest score: 84.4 %."
-    assert told.figures == "A score, not a probability."
+    assert told.answer == "COVID, not Normal or Viral Pneumonia."
+    assert told.figures == "At 90 % coverage. COVID has the highest score: 84.4 %. A score, not a probability."
 
 
 def test_without_a_set_the_likeliest_class_is_told():
@@ -43,14 +43,8 @@ def test_who_wants_the_answer_anyway_gets_it():
 def test_runs_that_agree_say_so_together():
     both = said([opinion("One"), opinion("Two", calibrated=False)])
     assert both.answer == "Both runs say COVID."
-    assert both.figures == "One: probability 62.9 %. Two: score 84.4 %."
+    assert both.figures == "One: COVID, probability 62.9 %. Two: COVID, score 84.4 %."
     assert said([opinion(name) for name in "abc"]).answer == "All 3 runs say COVID."
-
-
-def test_runs_that_agree_and_leave_something_open_say_what():
-    told = said([opinion("One"), opinion("Two", possible=("COVID", "Normal"))])
-    assert told.answer == "Both runs find COVID likeliest."
-    assert told.figures.endswith("Two: probability 62.9 %; COVID or Normal, not Viral Pneumonia.")
 
 
 def test_runs_that_differ_are_named():
@@ -72,3 +66,20 @@ def test_when_no_run_answers_it_is_said_with_the_reason():
 
 def test_what_is_nearly_certain_never_reads_as_certain():
     assert "over 99.9 %" in said([opinion(logits=(60.0, 0.0, 0.0))]).figures
+
+
+def test_runs_whose_likeliest_class_is_the_same_agree_only_on_the_same_set():
+    told = said([opinion("One"), opinion("Two", possible=("COVID", "Normal"))])
+    assert told.answer == "One says COVID, Two says COVID or Normal."
+
+
+def test_what_is_left_counts_and_not_the_likeliest_class():
+    ruled_out = opinion("Two", logits=(0.0, 3.0, 1.0), possible=("COVID",))
+    assert said([opinion("One"), ruled_out]).answer == "Both runs say COVID."
+
+
+def test_beside_numbers_in_spite_of_a_refusal_stands_the_refusal():
+    assert although([opinion(), opinion(checks=REFUSED)]) == (
+        "Shown although a check failed: It does not look like a frontal chest film."
+    )
+    assert although([opinion()]) == ""

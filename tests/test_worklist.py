@@ -64,3 +64,16 @@ def test_the_class_of_healthy_films_is_known_by_its_usual_names(name):
     found = prediction((0.0, 3.0), classes=("COVID", name))
     said = Opinion("One", Look(found, PASSED), PredictionSet((name,), ("COVID", name), 0.9, 99))
     assert entry("film", said).urgency == Urgency.NORMAL
+
+
+def test_a_film_that_may_be_one_thing_only_counts_as_that_and_not_as_its_likeliest_class():
+    """Each class has a limit of its own, so that the likeliest one may be ruled out."""
+    film = entry("film", opinion(logits=BETWEEN[1::-1] + (0.0,), possible=("COVID",)))
+    assert film.opinions[0].look.prediction.predicted == "Normal"
+    assert film.urgency == Urgency.FINDING
+    assert film.surest == pytest.approx(film.opinions[0].look.prediction.probabilities[0])
+
+
+def test_runs_that_leave_different_classes_differ_though_the_likeliest_is_the_same():
+    film = entry("film", opinion("One", NORMAL, possible=("Normal",)), opinion("Two", NORMAL, possible=("COVID",)))
+    assert film.urgency == Urgency.DIFFER

@@ -1,6 +1,6 @@
 """The answer to one film: what the runs say, at which coverage, after which checks, and what they refuse to say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -15,20 +15,22 @@ from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
 
 COVERAGE = "coverage"  # query parameter, in per cent
+SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
-ANYWAY = "predict_anyway"  # session: keys of films whose scores are shown although a check failed
+ANYWAY = "predict_anyway"  # session: films (their keys) and refusals in spite of which scores are shown
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
 
 
 def pick_coverage() -> float:
     """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
     asked = st.query_params.get(COVERAGE, "")
-    default = int(asked) if asked.isdecimal() and LEAST <= int(asked) <= MOST else USUAL
+    if SLIDER not in st.session_state:
+        st.session_state[SLIDER] = int(asked) if asked.isdecimal() and LEAST <= int(asked) <= MOST else USUAL
     chosen = st.slider(
         "Coverage",
         LEAST,
         MOST,
-        default,
+        key=SLIDER,
         format="%d %%",
         help="Of films like the validation films, so many get a set of classes that holds the true one. The more, the "
         "more often several classes stay possible.",
@@ -38,17 +40,18 @@ def pick_coverage() -> float:
     return chosen / 100
 
 
-def is_shown_anyway(key: str) -> bool:
-    """Whether the user asked for the scores of a film that failed a check."""
-    return key in st.session_state.get(ANYWAY, set())
+def forget_all_but(keys: Iterable[str]) -> None:
+    """Of other films nobody has asked for anything."""
+    if ANYWAY in st.session_state:
+        st.session_state[ANYWAY] = {one for one in st.session_state[ANYWAY] if one[0] in set(keys)}
 
 
-def _show_anyway(key: str) -> None:
-    st.session_state.setdefault(ANYWAY, set()).add(key)
+def _show_anyway(asked: tuple[str, str]) -> None:
+    st.session_state.setdefault(ANYWAY, set()).add(asked)
 
 
-def _hide_again(key: str) -> None:
-    st.session_state.get(ANYWAY, set()).discard(key)
+def _hide_again(asked: tuple[str, str]) -> None:
+    st.session_state.get(ANYWAY, set()).discard(asked)
 
 
 def unread(name: str, reason: str) -> None:
@@ -58,9 +61,13 @@ def unread(name: str, reason: str) -> None:
 
 
 def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
-    """The answer in a few words, the figures under it, and what to beware of. Returns whether scores may be shown."""
-    refused = any(opinion.look.refused_by for opinion in opinions)
-    anyway = is_shown_anyway(key)
+    """The answer in a few words, the figures under it, and what to beware of.
+
+    Returns whether the numbers of runs that refuse the film are to be shown, too.
+    """
+    refused = wording.although(opinions)
+    asked = key, refused  # whoever has read one refusal has not read another run's
+    anyway = bool(refused) and asked in st.session_state.get(ANYWAY, set())
     told = wording.said(opinions, anyway)
     st.markdown(f"### {shell.plain(told.answer)}")
     if told.figures:
@@ -68,22 +75,19 @@ def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
     for warning in film.warnings:
         st.warning(shell.plain(warning), icon=":material/warning:")
     if refused and anyway:
-        failed = next(opinion.look.refused_by for opinion in opinions if opinion.look.refused_by)
         st.warning(
-            f"Shown although a check failed: {shell.plain(failed.text)} These numbers mean nothing unless you know "
-            "better.",
-            icon=":material/visibility:",
+            f"{shell.plain(refused)} These numbers mean nothing unless you know better.", icon=":material/visibility:"
         )
-        st.button("Hide the scores again", on_click=_hide_again, args=(key,), icon=":material/visibility_off:")
+        st.button("Hide the scores again", on_click=_hide_again, args=(asked,), icon=":material/visibility_off:")
     elif refused:
         st.button(
             "Show the scores anyway",
             on_click=_show_anyway,
-            args=(key,),
+            args=(asked,),
             icon=":material/visibility:",
             help="The runs were not made for such a picture; their scores can be high and mean nothing.",
         )
-    return anyway or not refused
+    return anyway
 
 
 def checks(opinions: Sequence[Opinion], film: Film) -> None:
@@ -103,34 +107,34 @@ def _text_of(check: Check) -> str:
     return check.text if check.passed is not None else f"{check.name.capitalize()}? {check.text}"
 
 
-def numbers(runs: Sequence[Run], opinions: Sequence[Opinion]) -> None:
-    """Probabilities or scores per class for every run, and which of the two they are."""
-    given = {opinion.run: opinion.look.prediction for opinion in opinions}
-    classes = list(dict.fromkeys(label for run in runs for label in run.classes))
+def numbers(heard: Sequence[tuple[Run, Opinion]]) -> None:
+    """Probabilities or scores per class for every run that answers, and which of the two they are."""
+    given = {opinion.run: opinion.look.prediction for _, opinion in heard}
+    classes = list(dict.fromkeys(label for run, _ in heard for label in run.classes))
     bars = {name: one.by_class(one.best_known) for name, one in given.items()}
     called = {name: wording.scale_of(one) for name, one in given.items()}
     alt = "; ".join(f"{scale} of every class by {name}" for name, scale in called.items())
     shell.chart(score_bars(bars, classes, called), "scores", alt=alt)
-    for run, opinion in zip(runs, opinions, strict=True):
-        who = f"{opinion.run}: " if len(opinions) > 1 else ""
+    for run, opinion in heard:
+        who = f"{opinion.run}: " if len(heard) > 1 else ""
         st.caption(shell.plain(who + asking.sets_in_words(run, opinion)))
-    scales.explain(runs, given)
+    scales.explain([run for run, _ in heard], given)
 
 
-def agreement(opinions: Sequence[Opinion], shown: bool) -> None:
+def agreement(opinions: Sequence[Opinion], anyway: bool) -> None:
     """All runs side by side."""
     st.markdown("**Run by run**")
-    shell.table(table(opinions, shown), "runs-on-this-film")
+    shell.table(table(opinions, anyway), "runs-on-this-film")
 
 
-def table(opinions: Sequence[Opinion], shown: bool) -> pd.DataFrame:
+def table(opinions: Sequence[Opinion], anyway: bool) -> pd.DataFrame:
     """One row per run: its answer, its probability or score, what it refused."""
     return pd.DataFrame(
         [
             {
                 "Run": opinion.run,
-                "Answer": answer_of(opinion, shown),
-                "Highest": _highest(opinion) if shown or not opinion.look.refused_by else "–",
+                "Answer": answer_of(opinion, anyway),
+                "Highest": _highest(opinion) if anyway or not opinion.look.refused_by else "–",
                 "Failed check": opinion.look.refused_by.name if opinion.look.refused_by else "none",
             }
             for opinion in opinions
@@ -142,9 +146,7 @@ def answer_of(opinion: Opinion, anyway: bool = False) -> str:
     """A run's answer for a cell: classes that stay possible, or that it does not answer."""
     if opinion.look.refused_by and not anyway:
         return "no answer"
-    if opinion.answer is None:
-        return opinion.look.prediction.predicted
-    return " or ".join(opinion.answer.classes) or "none of the classes"
+    return opinion.in_short
 
 
 def _highest(opinion: Opinion) -> str:

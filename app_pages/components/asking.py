@@ -1,9 +1,10 @@
 """What runs say of films that a user handed in, kept in this session as long as the films are on the page."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from app_pages.components.films import Given, keep, kept
 from covid_core.data.images import Film
 from covid_core.errors import CovidCoreError, RunDamaged
 from covid_core.evaluation.conformal import Sets
-from covid_core.evaluation.map_check import MapCheck
+from covid_core.evaluation.map_check import MapCheck, unknown
 from covid_core.formatting import count, duration
 from covid_core.inference.look import Look
 from covid_core.inference.lungs import LungOutline, known
@@ -31,6 +32,7 @@ AT_ONCE = 16  # films per batch: progress moves, and memory stays small
 PIXELS_AT_ONCE = 50_000_000  # of all films of a batch; large films come in smaller batches
 TOLD_FROM = 8  # films from which on their progress is worth a bar
 SHOWN_EVERY = 1.0  # seconds between two tables of what is known so far
+LONGEST_MASK = 1024  # places of an outline that is kept; twice as many as the viewer is sent
 MADE_KEPT = 16  # maps and outlines, up to a few megabytes each
 
 Said = dict[str, dict[str, Look]]
@@ -116,14 +118,29 @@ def occlusion(run: Run, given: Given, label: str, progress: Progress) -> Occlusi
 
 
 def lungs(run: Run, given: Given) -> LungOutline:
-    """The lungs of a film: its data set's mask, or an outline by a segmenter. Raises ImageError or RunDamaged."""
+    """The lungs of a film: its data set's mask, or an outline by a segmenter, or why neither can be had.
+
+    A damaged mask or segmenter takes nothing else from the film. Raises ImageError.
+    """
+    film = films.opened(given)
     dataset, name = (given.dataset.id, given.name) if given.dataset else (run.record["dataset"]["id"], "")
-    return _kept_of(
-        run,
-        given,
-        f"lungs {outlining.in_use(dataset)}",
-        lambda: known(Workspace.default(), films.opened(given), dataset, name, outlining.opened(dataset)),
-    )
+    try:
+        return _kept_of(
+            run,
+            given,
+            f"lungs {outlining.in_use(dataset)}",
+            lambda: _small(known(Workspace.default(), film, dataset, name, outlining.opened(dataset))),
+        )
+    except CovidCoreError as error:
+        return LungOutline(None, math.nan, (str(error),))
+
+
+def _small(outline: LungOutline) -> LungOutline:
+    """The outline with few enough places to be kept: one at the size of a large film takes 64 MB."""
+    if outline.mask is None:
+        return outline
+    step = math.ceil(max(outline.mask.shape) / LONGEST_MASK)
+    return replace(outline, mask=outline.mask[::step, ::step].copy())
 
 
 def knows_usual(run: Run) -> bool:
@@ -132,8 +149,11 @@ def knows_usual(run: Run) -> bool:
 
 
 def map_check(run: Run) -> MapCheck:
-    """Whether the run's heat maps mean anything; made once per run, and kept with it. Raises RunDamaged."""
-    return _map_check(str(run.path), str(run.result.get("head_sha256")), run)
+    """Whether the run's heat maps mean anything, or why that cannot be said; made once per run, and kept with it."""
+    try:
+        return _map_check(str(run.path), str(run.result.get("head_sha256")), run)
+    except CovidCoreError as error:
+        return unknown(str(error).rstrip("."))
 
 
 @st.cache_data(max_entries=64, show_spinner="Checking that the heat map depends on the weights, once per run")

@@ -13,7 +13,8 @@ import streamlit as st
 
 from covid_core.data import sandbox
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import Film, data_url, jpeg_bytes, read_film, thumbnail
+from covid_core.data.film import FULL_RANGE
+from covid_core.data.images import PICTURES, Film, data_url, jpeg_bytes, read_film, thumbnail
 from covid_core.runs.store import Run
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
@@ -57,7 +58,27 @@ def _read_upload(file: object, window: int) -> Film:
 
 def choose_window(given: Given, widget: str) -> None:
     """Read an upload through another of the windows that its file holds: the one chosen in that widget."""
-    st.session_state.setdefault(WINDOWS, {})[given.key.rpartition("-")[0]] = st.session_state[widget]
+    st.session_state.setdefault(WINDOWS, {})[file_of(given)] = st.session_state[widget]
+
+
+def first_window(given: Given) -> None:
+    """Read an upload as its file asks for."""
+    st.session_state.get(WINDOWS, {}).pop(file_of(given), None)
+
+
+def full_range(given: Given) -> None:
+    """Read an upload over all the greys that it has, whatever window its file asks for."""
+    st.session_state.setdefault(WINDOWS, {})[file_of(given)] = FULL_RANGE
+
+
+def is_read_otherwise(given: Given) -> bool:
+    """Whether another window than the first was chosen for an upload."""
+    return st.session_state.get(WINDOWS, {}).get(file_of(given), 0) != 0
+
+
+def file_of(given: Given) -> str:
+    """The hash of an upload's bytes, whatever window it is read through."""
+    return given.key.rpartition("-")[0]
 
 
 def from_dataset(dataset: Dataset, image_id: str) -> Given:
@@ -65,7 +86,7 @@ def from_dataset(dataset: Dataset, image_id: str) -> Given:
     row = dataset.row_of(image_id)
     path = dataset.path_of(row)
     label = dataset.films["label"].iat[row]
-    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_film(path), label, dataset)
+    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_film(path, kinds=PICTURES), label, dataset)
 
 
 def opened(given: Given) -> Film:
@@ -106,7 +127,7 @@ def _thumbnails(version: str, image_ids: tuple[str, ...], _dataset: Dataset) -> 
     found = {}
     for image_id in image_ids:
         row = _dataset.row_of(image_id)
-        pixels = read_film(_dataset.path_of(row)).pixels
+        pixels = read_film(_dataset.path_of(row), kinds=PICTURES).pixels
         found[image_id] = jpeg_bytes(thumbnail(pixels, THUMBNAIL_SIDE)), _dataset.films["label"].iat[row]
     return found
 

@@ -202,7 +202,7 @@ def _dismiss(job: ImportJob) -> None:
     source = Path(job.request.get("source", ""))
     if job.request.get("remove_source") and source.parent == shell.workspace().uploads:
         source.unlink(missing_ok=True)
-    files.remove_folder(job.folder.path)
+    jobs.dismiss(job.folder)
 
 
 def _start(kind: str, request: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app_pages.components import shelf, shell
-from covid_core import files
 from covid_core.data import dataset as data
 from covid_core.data import masks
 from covid_core.data.masks import MaskedDataset
@@ -133,7 +132,7 @@ def _show_ended(listed: Sequence[SegmentJob]) -> None:
             reason = shell.plain(job.status.reason or "It ended without a reason.")
             st.error(f"Learning from **{name}** failed. {reason}", icon=":material/error:")
         key = f"dismiss-{job.folder.id}"
-        st.button("Dismiss", key=key, icon=":material/close:", on_click=files.remove_folder, args=(job.folder.path,))
+        st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job.folder,))
 
 
 # What has learned

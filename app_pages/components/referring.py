@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app_pages.components import shell
-from covid_core import files
 from covid_core.formatting import duration
 from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Run, Status
@@ -20,8 +19,8 @@ def offer(runs: Sequence[Run]) -> None:
         return
     names = shell.plain(" and ".join(run.name for run in lacking.values()))
     st.warning(
-        f"{names} cannot tell a chest film from any other picture: an earlier version trained it, and kept nothing to "
-        "judge films by.",
+        f"{names} cannot tell a chest film from any other picture: an earlier version trained "
+        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge films by.",
         icon=":material/rule:",
     )
     listed = _jobs_of(lacking)
@@ -49,7 +48,7 @@ def _offer_one(run: Run, job: JobFolder | None, status: Status | None) -> None:
 def _submit(run: Run, ended: JobFolder | None) -> None:
     with shell.told():
         if ended is not None:
-            files.remove_folder(ended.path)
+            jobs.dismiss(ended)
         jobs.submit_reference(shell.workspace(), run)
 
 

@@ -9,17 +9,16 @@ from app_pages.components.films import Given
 from covid_core import film_report
 from covid_core.data.images import Film
 from covid_core.film_report import Map
-from covid_core.inference import heatmap
 from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
 
 
-def button(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, shown: bool) -> None:
+def button(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, anyway: bool) -> None:
     """Download the report; it is made when it is asked for."""
     mark = film_report.mark_of(film)
     st.download_button(
         "Report of this film",
-        lambda: _made(runs, opinions, given, film, shown),
+        lambda: _made(runs, opinions, given, film, anyway),
         f"second-look-{mark}.html",
         "text/html",
         icon=":material/lab_profile:",
@@ -28,13 +27,12 @@ def button(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film:
     )
 
 
-def _made(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, shown: bool) -> bytes:
+def _made(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, anyway: bool) -> bytes:
     maps = []
     for run, opinion in zip(runs, opinions, strict=True):
-        if shown:
-            label = opinion.look.prediction.predicted
+        if anyway or not opinion.look.refused_by:
+            label = opinion.called
             heat = asking.heat(run, given, label, film_report.shape_of(film))
-            outline = asking.lungs(run, given)
-            notes = [heatmap.share_inside(heat, outline.mask).in_words] if outline.mask is not None else []
-            maps.append(Map(opinion.run, label, heat, " ".join([*notes, asking.map_check(run).in_words])))
-    return film_report.to_html(film, runs, opinions, maps, shown).encode()
+            note = film_report.note_of(heat, asking.lungs(run, given).mask, asking.map_check(run))
+            maps.append(Map(opinion.run, label, heat, note))
+    return film_report.to_html(film, runs, opinions, maps, anyway).encode()

@@ -6,10 +6,12 @@ import streamlit as st
 
 from app_pages.components import asking, films, shell
 from app_pages.components.films import Given
-from app_pages.components.viewer import Overlay, Picture
+from app_pages.components.viewer import Overlay, Picture, forget_films
 from app_pages.components.viewer import show as show_viewer
+from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film
-from covid_core.evaluation.map_check import MEANINGLESS, MapCheck
+from covid_core.errors import CovidCoreError
+from covid_core.evaluation.map_check import MEANINGLESS
 from covid_core.formatting import probability
 from covid_core.inference import heatmap
 from covid_core.inference.look import Neighbour
@@ -29,47 +31,68 @@ SIMILAR_TILE = 104  # pixels; three in a row at 390 px, six where there is room
 
 
 @st.fragment
-def show(runs: Sequence[Run], opinions: Sequence[Opinion], given: Given, film: Film, answered: bool) -> None:
+def show(heard: Sequence[tuple[Run, Opinion]], given: Given, film: Film, answered: bool) -> None:
     """The viewer with its choices; only this part runs again when one of them is changed.
 
-    ``answered``: whether scores may be shown. Without them there is no map of what raised them.
+    Args:
+        heard: runs with what they say, at least one.
+        given: the film that was handed in.
+        film: as it was read.
+        answered: whether scores may be shown. Without them there is no map of what raised them.
     """
     view, choices, reasons = st.container(), st.container(), st.container()
+    run, opinion = heard[0]
+    label, kind = "", NOTHING
     with choices:
-        run, opinion, label, kind = _pick_map(runs, opinions) if answered else (runs[0], opinions[0], "", NOTHING)
-        beside = _pick_beside(runs[0], given, opinions[0].look.neighbours)
+        if answered:
+            run, opinion, label, kind = _pick_map(heard)
+        beside = _pick_beside(heard[0][0], given, heard[0][1].look.neighbours)
     with view, shell.told():
         outline = asking.lungs(run, given)
-        overlay, told, check = None, "", None
+        overlay, told = None, ""
         if kind == WHERE:
-            overlay, told, check = _where(run, given, label, film, outline)
+            overlay, told = _where(run, given, label, film, outline)
         elif kind == WHAT_MOVES:
             overlay, told = _what_moves(run, given, label, film)
         show_viewer(_picture(given, film), overlay=overlay, lungs=outline.mask, beside=beside, **VIEWER)
+        done = "; ".join(opinion.look.prediction.done) or "nothing"
         with reasons:
-            if check is not None and check.verdict == MEANINGLESS:
-                st.warning(shell.plain(check.in_words), icon=":material/warning:")
             st.markdown(shell.plain(told))
-            done = "; ".join(opinion.look.prediction.done) or "nothing"
-            old = OLD_MAP if check is not None and not asking.knows_usual(run) else ""
-            read = (*outline.notes, check.in_words if check else "", old, f"Done to the picture: {done}.")
-            st.caption(shell.plain(" ".join(filter(None, read))))
+            st.caption(shell.plain(" ".join((*outline.notes, f"Done to the picture: {done}."))))
+            if kind == WHERE:
+                _check_map(run)
+
+
+def _check_map(run: Run) -> None:
+    """Whether the run's heat maps mean anything at all; below the film, since the first time it takes long."""
+    check = asking.map_check(run)
+    if check.verdict == MEANINGLESS:
+        st.warning(shell.plain(check.in_words), icon=":material/warning:")
+        return
+    old = "" if asking.knows_usual(run) else OLD_MAP
+    st.caption(shell.plain(" ".join(filter(None, (check.in_words, old)))))
+
+
+def forget() -> None:
+    """Let go of the films that were sent to the viewer."""
+    forget_films(VIEWER["key"])
 
 
 def _picture(given: Given, film: Film) -> Picture:
     """The film for the viewer, with all the depth that it has."""
     pixels = film.pixels if film.deep is None else film.deep
-    return Picture(pixels, given.name, f"Film {given.name}", film.window, film.spacing)
+    window = film.window and (film.window[0], max(1.0, film.window[1]))  # one of no width parts two greys, as 1 does
+    return Picture(pixels, given.name, f"Film {given.name}", window, film.spacing)
 
 
-def _pick_map(runs: Sequence[Run], opinions: Sequence[Opinion]) -> tuple[Run, Opinion, str, str]:
+def _pick_map(heard: Sequence[tuple[Run, Opinion]]) -> tuple[Run, Opinion, str, str]:
     """Whose map, for which class, of which kind."""
-    columns = st.columns(3 if len(runs) > 1 else 2)
+    columns = st.columns(3 if len(heard) > 1 else 2)
     number = 0
-    if len(runs) > 1:
-        number = columns[0].selectbox("Map of", range(len(runs)), format_func=lambda i: opinions[i].run)
-    run, opinion = runs[number], opinions[number]
-    predicted = run.classes.index(opinion.look.prediction.predicted)
+    if len(heard) > 1:
+        number = columns[0].selectbox("Map of", range(len(heard)), format_func=lambda place: heard[place][1].run)
+    run, opinion = heard[number]
+    predicted = run.classes.index(opinion.called)
     label = columns[-2].selectbox("For the class", run.classes, index=predicted)
     kind = columns[-1].selectbox(
         "Map",
@@ -80,17 +103,14 @@ def _pick_map(runs: Sequence[Run], opinions: Sequence[Opinion]) -> tuple[Run, Op
     return run, opinion, label, kind
 
 
-def _where(
-    run: Run, given: Given, label: str, film: Film, outline: LungOutline
-) -> tuple[Overlay | None, str, MapCheck]:
-    """Grad-CAM, what share of it lies inside the lungs, and whether the map means anything at all."""
-    check = asking.map_check(run)
+def _where(run: Run, given: Given, label: str, film: Film, outline: LungOutline) -> tuple[Overlay | None, str]:
+    """Grad-CAM, and what share of it lies inside the lungs."""
     heat = asking.heat(run, given, label, _map_shape(film))
     if not heat.any():
-        return None, f"Nothing in this film speaks for {label}, so the map is empty.", check
+        return None, f"Nothing in this film speaks for {label}, so the map is empty."
     alt = f"Heat map over the film: where {run.name} finds what speaks for {label}"
     inside = heatmap.share_inside(heat, outline.mask).in_words if outline.mask is not None else ""
-    return Overlay(heat, f"What speaks for {label}", alt), inside, check
+    return Overlay(heat, f"What speaks for {label}", alt), inside
 
 
 def _what_moves(run: Run, given: Given, label: str, film: Film) -> tuple[Overlay, str]:
@@ -145,16 +165,28 @@ def _put_beside(given: Given, image_id: str) -> None:
     st.session_state[_beside_key(given)] = image_id
 
 
+def _films_of(run: Run) -> tuple[Dataset | None, str]:
+    """The data set that the run learned from, or why its films cannot be shown."""
+    try:
+        dataset = shell.open_dataset(run.record["dataset"]["id"])
+    except CovidCoreError:
+        return None, "The run's data set is not here any more, so the films themselves are not shown."
+    if dataset.version != run.record["dataset"]["version"]:
+        return None, "The data set has changed since the run, so the films themselves are not shown."
+    return dataset, ""
+
+
 def similar(run: Run, given: Given, neighbours: Sequence[Neighbour], name: str = "") -> None:
     """The training films that look most like the film to the run, with labels and distances, to put beside it."""
     if not neighbours:
         return
     st.markdown(f"**Most similar training films{shell.plain(f' of {name}') if name else ''}**")
+    dataset, lacking = _films_of(run)
+    if dataset is None:
+        told = "; ".join(f"{one.label}, distance {one.distance:.2f}" for one in neighbours)
+        st.caption(shell.plain(f"{told}. {lacking}"))
+        return
     with shell.told():
-        dataset = shell.open_dataset(run.record["dataset"]["id"])
-        if dataset.version != run.record["dataset"]["version"]:
-            st.caption("The data set has changed since the run; its films are not shown.")
-            return
         pictures = films.thumbnails(dataset, tuple(one.image_id for one in neighbours))
         grid = st.grid("auto", min_column_width=SIMILAR_TILE, gap="small")
         for one in neighbours:

@@ -11,6 +11,8 @@ from covid_core.formatting import plural, probability
 from covid_core.inference import wording, worklist
 from covid_core.inference.worklist import Entry, Urgency
 
+FIXED = ("First", "Film", "File", "Why here")  # columns that no run's name may take
+OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
 ROW_HEIGHT = 56  # pixels: a film of that size shows what it is
 GROUPS = {
     Urgency.UNREAD: "could not be read",
@@ -31,13 +33,16 @@ def pick(given: Sequence[Given], entries: Sequence[Entry]) -> Given | None:
     films_in_order = [by_entry[id(entry)] for entry in order]
     st.markdown(f"**{plural(len(given), 'film')}**, what needs a look first on top: {summary(order)}.")
     frame = table(order, [films.miniature(film) for film in films_in_order])
+    names = [films.file_of(film) for film in films_in_order]
+    opened = st.session_state.get(OPENED)
     selection = shell.table(
         frame,
         "work-list",
         downloaded=frame.drop(columns="Film"),
         on_select="rerun",
         selection_mode="single-row",
-        key="answers",
+        key=f"answers-{hash(tuple(names))}",  # a choice is a row, and another order has another film in it
+        selection_default={"selection": {"rows": [names.index(opened)] if opened in names else []}},
         row_height=ROW_HEIGHT,
         column_config={
             "First": st.column_config.NumberColumn(width=45),
@@ -47,7 +52,8 @@ def pick(given: Sequence[Given], entries: Sequence[Entry]) -> Given | None:
     )
     st.caption("Choose a row to see the film, the reasons and the scores.")
     rows = selection.selection.rows
-    return films_in_order[rows[0]] if rows and rows[0] < len(order) else None
+    st.session_state[OPENED] = names[rows[0]] if rows else None
+    return films_in_order[rows[0]] if rows else None
 
 
 def summary(entries: Sequence[Entry]) -> str:
@@ -64,10 +70,11 @@ def table(entries: Sequence[Entry], pictures: Sequence[str | None]) -> pd.DataFr
         for opinion in entry.opinions:
             prediction, several = opinion.look.prediction, len(entry.opinions) > 1
             scale = wording.scale_of(prediction)
-            row[opinion.run if several else "Answer"] = answering.answer_of(opinion)
+            column = opinion.run if opinion.run not in FIXED else f"{opinion.run} (run)"
+            row[column if several else "Answer"] = answering.answer_of(opinion)
             if not opinion.look.refused_by:
                 name = f"{opinion.run}, {scale}" if several else scale.capitalize()
-                row[name] = probability(float(prediction.best_known.max()))
+                row[name] = probability(opinion.height)
         rows.append(row)
     return pd.DataFrame(rows)
 

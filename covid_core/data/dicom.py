@@ -40,6 +40,7 @@ from pydicom.uid import (
 
 from covid_core.data.film import (
     FULL_RANGE,
+    INVALID_WINDOW,
     LEVELS,
     MOST_PIXELS,
     TOO_MUCH_MEMORY,
@@ -125,7 +126,6 @@ CONTRADICTS_BITS = "The DICOM file contradicts itself about the bits of a pixel.
 INVALID_RESCALE = "The film's rescale values are invalid, so its greys cannot be trusted; export it again."
 INVALID_MODALITY_LUT = "The film's modality table is invalid, so its greys cannot be trusted; export it again."
 INVALID_PALETTE = "The film's palette is invalid or unusual, so its greys cannot be trusted; export it in grey."
-INVALID_WINDOW = "The film's stored window is invalid; export it again."
 SEVERAL_FRAMES = "The DICOM file holds {frames} pictures; export the one that is meant as a file of its own."
 # One of several frames is never chosen for the user: nothing says which one is meant, and of a cine loop or a
 # tomosynthesis none is a chest film.

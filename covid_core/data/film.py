@@ -19,6 +19,7 @@ LEVELS = 2**16  # greys that Film.deep can hold
 PIXELS_AT_ONCE = 2**20  # looked up in a table in one go: NumPy makes eight bytes of every index
 LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 1/65536, as Pillow has it
 FULL_RANGE = -1  # the window that every film with depth offers last
+INVALID_WINDOW = "The film's stored window is invalid; read it over its full range, or export it again."
 TOO_MUCH_MEMORY = "The film needs too much memory to be read; export it smaller or uncompressed and try that."
 
 

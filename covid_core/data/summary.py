@@ -15,7 +15,7 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import jpeg_bytes, png_bytes, read_film, read_mask, resized_map, thumbnail
+from covid_core.data.images import PICTURES, jpeg_bytes, png_bytes, read_film, read_mask, resized_map, thumbnail
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import ImageError
@@ -299,7 +299,7 @@ def film_view(dataset: Dataset, row: int, with_mask: bool = False) -> FilmView:
     Its proportions are kept, on a black square of at most LARGEST_VIEW pixels.
     """
     path = dataset.path_of(row)
-    film = read_film(path)
+    film = read_film(path, kinds=PICTURES)
     side = min(LARGEST_VIEW, max(film.pixels.shape))
     picture = thumbnail(film.pixels, side)
     if with_mask:

@@ -128,7 +128,9 @@ class Sets:
         inside = self.inside(logits[None], coverage)[0]
         order = np.argsort(-logits, kind="stable")
         chosen = tuple(self.classes[k] for k in order if inside[k])
-        notes = [self._note_of_few(coverage), "" if chosen else self._note_of_none(logits, coverage)]
+        notes = [self._note_of_few(coverage)]
+        if not inside[order[0]]:
+            notes.append(self._note_of_ruled_out(logits, coverage) if chosen else self._note_of_none(logits, coverage))
         return PredictionSet(chosen, self.classes, coverage, self.films, " ".join(filter(None, notes)))
 
     def inside(self, logits: np.ndarray, coverage: float) -> np.ndarray:
@@ -176,6 +178,12 @@ class Sets:
             f"{wanted} holds over all films together, not within each class: at least {needed} of a class are needed "
             f"for that, and {have}."
         )
+
+    def _note_of_ruled_out(self, logits: np.ndarray, coverage: float) -> str:
+        """Why the likeliest class is not in a set that holds others: each has a limit of its own."""
+        best = int(logits.argmax())
+        better = share(1 - self.p_values(logits[None], coverage)[0, best])
+        return f"{self.classes[best]} is ruled out all the same: {better} of its own films fit it better."
 
     def _note_of_none(self, logits: np.ndarray, coverage: float) -> str:
         """From which coverage on a set that is empty would have a class."""

@@ -8,14 +8,15 @@ from typing import Any
 from covid_core import files, film_report
 from covid_core.data import sandbox
 from covid_core.data.images import Film, content_of
-from covid_core.errors import ImageError, RunDamaged
+from covid_core.errors import ImageError, InvalidChoice, RunDamaged
 from covid_core.evaluation.conformal import Sets
-from covid_core.inference import wording
+from covid_core.inference import lungs, wording
 from covid_core.inference.look import Check
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.worklist import Entry, Opinion, ordered
-from covid_core.runs import prediction_sets
+from covid_core.runs import prediction_sets, sanity
 from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,12 @@ class Asked:
     reports: Path | None = None
 
 
-def of_files(run: Run, predictor: Predictor, paths: Sequence[str], asked: Asked) -> list[dict[str, Any]]:
+def of_files(
+    workspace: Workspace, run: Run, predictor: Predictor, paths: Sequence[str], asked: Asked
+) -> list[dict[str, Any]]:
     """One answer per file, what needs a look first on top. Raises InvalidChoice for a coverage that cannot be had."""
     sets = _sets(run)
-    found = [_entry(run, predictor, sets, path, asked) for path in paths]
+    found = [_entry(workspace, run, predictor, sets, path, asked) for path in paths]
     places = {id(entry): answer for entry, answer in found}
     return [places[id(entry)] for entry in ordered(entry for entry, _ in found)]
 
@@ -45,7 +48,9 @@ def _sets(run: Run) -> Sets | None:
         return None
 
 
-def _entry(run: Run, predictor: Predictor, sets: Sets | None, path: str, asked: Asked) -> tuple[Entry, dict[str, Any]]:
+def _entry(
+    workspace: Workspace, run: Run, predictor: Predictor, sets: Sets | None, path: str, asked: Asked
+) -> tuple[Entry, dict[str, Any]]:
     try:
         film = sandbox.read_film(content_of(path), asked.window)
     except ImageError as error:
@@ -59,7 +64,7 @@ def _entry(run: Run, predictor: Predictor, sets: Sets | None, path: str, asked: 
         "done": look.prediction.done,
     }
     if asked.reports is not None:
-        answer["report"] = str(_report(run, predictor, film, opinion, asked))
+        answer["report"] = str(_report(workspace, run, predictor, film, opinion, asked))
     return Entry(path, "", film.warnings, (opinion,)), answer
 
 
@@ -72,6 +77,7 @@ def of_opinion(opinion: Opinion, anyway: bool = False) -> dict[str, Any]:
     return {
         "answer": told.answer,
         "figures": told.figures,
+        "although": (wording.although([opinion]) if anyway else "") or None,
         "refused_by": look.refused_by.name if look.refused_by else None,
         "checks": [_check(check) for check in look.checks],
         "predicted": None if hidden else prediction.predicted,
@@ -84,18 +90,24 @@ def of_opinion(opinion: Opinion, anyway: bool = False) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    return {**vars(check), "outcome": film_report.outcome(check)}
+    told = {"in_words" if name == "text" else name: value for name, value in vars(check).items()}
+    return {**told, "outcome": film_report.outcome(check)}
 
 
-def _report(run: Run, predictor: Predictor, film: Film, opinion: Opinion, asked: Asked) -> Path:
+def _report(workspace: Workspace, run: Run, predictor: Predictor, film: Film, opinion: Opinion, asked: Asked) -> Path:
     """Write the film's report; it is called after the film's hash."""
     maps, shown = [], asked.anyway or opinion.look.refused_by is None
     if shown:
-        label = opinion.look.prediction.predicted
+        label = opinion.called
         heat = predictor.heat_map(film, label, film_report.shape_of(film))
-        maps.append(film_report.Map(run.name, label, heat))
+        outline = lungs.known(workspace, film, run.record["dataset"]["id"])
+        note = film_report.note_of(heat, outline.mask, sanity.of(workspace, run))
+        maps.append(film_report.Map(run.name, label, heat, note))
     page = film_report.to_html(film, [run], [opinion], maps, asked.anyway)
-    asked.reports.mkdir(parents=True, exist_ok=True)
     path = asked.reports / f"second-look-{film_report.mark_of(film)}.html"
-    files.write_bytes(path, page.encode())
+    try:
+        asked.reports.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, page.encode())
+    except OSError as error:
+        raise InvalidChoice(f"No report can be written into {asked.reports}: {error.strerror or error}.") from error
     return path

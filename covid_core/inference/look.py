@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from covid_core.data.images import Film
-from covid_core.errors import ImageError
 
 if TYPE_CHECKING:
     from covid_core.inference.predictor import Prediction
 
-READABLE = "readable"
 CHEST_FILM = "frontal chest film"
 LIKE_TRAINING = "like the training films"
 
@@ -61,12 +59,6 @@ class Look:
     def unasked(self) -> Check | None:
         """The first check that could not be made."""
         return next((check for check in self.checks if check.passed is None), None)
-
-
-def readable(error: ImageError | None = None) -> Check:
-    """The first check, made by whoever reads the file: faithfully, or not, with the reason."""
-    text = str(error) if error else "The file was read faithfully."
-    return Check(READABLE, error is None, math.nan, math.nan, text)
 
 
 def unasked(name: str, reason: str) -> Check:

@@ -156,7 +156,7 @@ class Predictor:
 
     def look(self, films: list[Film]) -> list[Look]:
         """What ``predict`` says of each film, the checks of its content in their order, and the training films nearest
-        to it, from the same single pass. Whether a film was readable is the caller's to add (``look.readable``)."""
+        to it, from the same single pass. That a film was read faithfully is known before: else there is none."""
         squares = np.stack([to_square(film.pixels, self.size) for film in films])
         return self._looks(films, squares, *self._logits_and_features(squares))
 

@@ -41,35 +41,39 @@ def said(opinions: Sequence[Opinion], anyway: bool = False) -> Said:
     return Said(f"{told.answer} {silent} {verb} not answer.", refused[0].look.refused_by.text)
 
 
+def although(opinions: Sequence[Opinion]) -> str:
+    """What has to stand beside numbers that are shown although a check failed; nothing where none did."""
+    failed = next((opinion.look.refused_by for opinion in opinions if opinion.look.refused_by), None)
+    return f"Shown although a check failed: {failed.text}" if failed else ""
+
+
 def _of_several(opinions: Sequence[Opinion], asked: int) -> Said:
-    predicted = [opinion.look.prediction.predicted for opinion in opinions]
-    if len(set(predicted)) == 1 and len(opinions) == asked:
+    told = [opinion.in_short for opinion in opinions]
+    if len(set(told)) == 1 and len(opinions) == asked:
         everyone = "Both runs" if asked == 2 else f"All {asked} runs"
-        verb = "find" if any(opinion.is_open for opinion in opinions) else "say"
-        likeliest = " likeliest" if verb == "find" else ""
-        return Said(f"{everyone} {verb} {predicted[0]}{likeliest}.", " ".join(map(_figures_of, opinions)))
-    parts = ", ".join(f"{opinion.run} says {label}" for opinion, label in zip(opinions, predicted, strict=True))
-    return Said(f"The runs differ: {parts}." if len(set(predicted)) > 1 else f"{parts}.")
+        return Said(f"{everyone} say {told[0]}.", " ".join(map(_figures_of, opinions)))
+    parts = ", ".join(f"{opinion.run} says {classes}" for opinion, classes in zip(opinions, told, strict=True))
+    return Said(f"The runs differ: {parts}." if len({one.called for one in opinions}) > 1 else f"{parts}.")
 
 
 def _figures_of(opinion: Opinion) -> str:
-    """One of several runs: its number, and what it leaves open."""
-    figure = f"{opinion.run}: {scale_of(opinion.look.prediction)} {_top(opinion.look.prediction)}"
-    return f"{figure}; {opinion.answer.in_words}." if opinion.is_open else f"{figure}."
+    """One of several runs: its likeliest class and that one's number."""
+    prediction = opinion.look.prediction
+    return f"{opinion.run}: {prediction.predicted}, {scale_of(prediction)} {_top(prediction)}."
 
 
 def _of_one(opinion: Opinion) -> Said:
     prediction = opinion.look.prediction
     score = probability(float(prediction.scores.max()))
     top = f"{prediction.predicted} has the highest {scale_of(prediction)}: {_top(prediction)}"
-    if not prediction.is_calibrated:
-        return Said(f"{top}.", "A score, not a probability.")
     films = plural(prediction.calibration.films, "validation film")
+    scale = f"Calibrated on {films}. Uncalibrated score: {score}."
+    if not prediction.is_calibrated:
+        scale = "A score, not a probability."
     if opinion.answer is None:
-        return Said(f"{top}.", f"Calibrated on {films}. Uncalibrated score: {score}.")
+        return Said(f"{top}.", scale)
     coverage = f"At {share(opinion.answer.coverage, 0)} coverage."
-    figures = f"{coverage} {top}, calibrated on {films}. Uncalibrated score: {score}."
-    return Said(opinion.says, " ".join(filter(None, (figures, opinion.answer.note))))
+    return Said(opinion.says, " ".join(filter(None, (coverage, f"{top}.", scale, opinion.answer.note))))
 
 
 def _top(prediction: Prediction) -> str:

@@ -45,6 +45,30 @@ class Opinion:
         return f"{text[:1].upper()}{text[1:]}."
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that stay possible, the likeliest first; without a set the likeliest one alone."""
+        return (self.look.prediction.predicted,) if self.answer is None else self.answer.classes
+
+    @property
+    def in_short(self) -> str:
+        """The same for a cell or a list of runs."""
+        return " or ".join(self.classes) or "none of the classes"
+
+    @property
+    def called(self) -> str:
+        """The class that the film is taken for: of those that stay possible the likeliest, of all where none does.
+
+        A class can be the likeliest and ruled out all the same, for each has a limit of its own (see ``conformal``).
+        """
+        return self.classes[0] if self.classes else self.look.prediction.predicted
+
+    @property
+    def height(self) -> float:
+        """The probability of ``called``, or its score where the run has no probabilities."""
+        prediction = self.look.prediction
+        return prediction.by_class(prediction.best_known)[self.called]
+
+    @property
     def is_open(self) -> bool:
         """Whether the run leaves open which class it is: several are left, or none fits."""
         return self.answer is not None and not self.answer.is_single
@@ -60,9 +84,9 @@ class Entry:
     opinions: tuple[Opinion, ...] = ()
 
     @property
-    def predicted(self) -> tuple[str, ...]:
-        """The class with the highest score of each run."""
-        return tuple(opinion.look.prediction.predicted for opinion in self.opinions)
+    def called(self) -> tuple[str, ...]:
+        """What each run takes it for."""
+        return tuple(opinion.called for opinion in self.opinions)
 
     @property
     def urgency(self) -> Urgency:
@@ -70,7 +94,7 @@ class Entry:
             return Urgency.UNREAD
         if any(opinion.look.refused_by for opinion in self.opinions):
             return Urgency.REFUSED
-        if len(set(self.predicted)) > 1:
+        if len(set(self.called)) > 1:
             return Urgency.DIFFER
         if any(opinion.is_open for opinion in self.opinions):
             return Urgency.OPEN
@@ -78,12 +102,12 @@ class Entry:
             return Urgency.UNCHECKED
         if self.warnings:
             return Urgency.DOUBTED
-        return Urgency.NORMAL if self.predicted[0].lower() in NORMAL_NAMES else Urgency.FINDING
+        return Urgency.NORMAL if self.called[0].lower() in NORMAL_NAMES else Urgency.FINDING
 
     @property
     def surest(self) -> float:
-        """The mean of the runs' highest probabilities (scores, where a run has no probabilities)."""
-        return sum(float(one.look.prediction.best_known.max()) for one in self.opinions) / max(len(self.opinions), 1)
+        """The mean probability of what the runs take it for (the score, where a run has no probabilities)."""
+        return sum(one.height for one in self.opinions) / max(len(self.opinions), 1)
 
     @property
     def why(self) -> str:

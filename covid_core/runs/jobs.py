@@ -136,6 +136,12 @@ def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
     return [(job, run) for _, job, run in sorted(found, key=lambda one: one[0])]
 
 
+def dismiss(job: JobFolder) -> None:
+    """Remove what is left of a job that has ended, unless somebody else has done so."""
+    with contextlib.suppress(FileNotFoundError):
+        files.remove_folder(job.path)
+
+
 def launch(*folders: JobFolder) -> None:
     """Start one process for published folders, done in turn, in a session of its own so that it outlives this one."""
     attempts = [folder.next_attempt() for folder in folders]

@@ -132,6 +132,19 @@ def test_a_photograph_is_refused_with_the_check_that_failed_and_no_score(page: P
     expect(page.get_by_text("Shown although a check failed", exact=False)).to_be_visible()
 
 
+def test_a_chosen_film_stays_open_when_others_come_before_it(page: Page, app: App, run: store.Run):
+    handed_in(page, app, run, "IM0001", "sixteen.png")
+    expect(page.get_by_text("2 films")).to_be_visible()
+    chosen(page, "sixteen.png")
+    opened = page.locator(".viewer").get_by_text("sixteen.png").first
+    expect(opened).to_be_attached()
+    page.locator("input[type=file]").set_input_files(given("photo.jpg", "broken.png"))
+    expect(page.get_by_text("4 films")).to_be_visible()
+    page.wait_for_timeout(3000)
+    assert row(page, "sixteen.png") >= 2
+    expect(opened).to_be_attached()
+
+
 def test_a_broken_file_never_gets_scores(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "broken.png")
     expect(page.get_by_role("heading", name="I do not know.")).to_be_visible()
@@ -188,6 +201,7 @@ def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app
 def test_covering_the_film_place_by_place_shows_what_moves_the_score(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "sixteen.png")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    expect(page.get_by_role("button", name="Report of this film")).to_be_visible()  # the page has come to its end
     choose(page, "Map", "What moves the score")
     expect(page.get_by_text("with the place covered that speaks most for it", exact=False)).to_be_visible()
 

@@ -13,7 +13,7 @@ import streamlit as st
 from app_pages.components.viewer.packing import Overlay, Picture, film_message, view_message
 from covid_core.errors import InvalidChoice
 
-__all__ = ["Overlay", "Picture", "show"]
+__all__ = ["Overlay", "Picture", "forget_films", "show"]
 
 HERE = Path(__file__).parent
 SCRIPTS = ("pixels.js", "drawing.js", "controls.js", "viewer.js")  # one module in four parts
@@ -58,6 +58,11 @@ def show(
         for position, message in enumerate(_film_messages(key, panes)):
             _mount(key=f"{key}-film-{position}", data=message)
         _mount(key=key, data=view_message(key, panes, overlay, lungs, height, opacity))
+
+
+def forget_films(key: str) -> None:
+    """Let go of what was packed for the viewer of that name, when it is not shown any more."""
+    st.session_state.get(PACKED, {}).pop(key, None)
 
 
 def _film_messages(key: str, panes: list[Picture]) -> list[bytes]:
