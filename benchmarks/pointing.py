@@ -9,7 +9,7 @@ that the run calls rightly, the highest point of its heat map for that class has
 The game measures the map only where the network reads the lesions: how many of the films that it called rightly it
 calls otherwise once they are drawn without their lesion is told beside the hits. With the plant "clear-lesions" the
 same diseases are plain to see; the films to learn from and the fresh ones both have it. On usual films the baseline CNN
-misses four ill films in ten, and weighs the edges of domes and heart.
+calls four ill films in ten wrongly.
 
 MobileNetV2 starts from ImageNet weights, which have to be cached (KERAS_HOME). Prints one JSON line per run, which says
 what was planted ("none": the usual films) and the run's seed; ``--repeats 3`` trains each case from seeds 0, 1 and 2.
