@@ -99,6 +99,7 @@ def test_maps_of_a_trained_run_depend_on_its_weights(place, run):
     assert found.verdict == DEPENDS
     assert (found.films, found.shuffles) == (10, sanity.SHUFFLES)  # 60 films: 10 for validation
     assert found.whole.defined == found.head.defined == 1
+    assert found.whole.correlation != found.head.correlation  # another network, not only another head
 
 
 def test_a_check_is_made_once_and_kept_with_the_run(place, run):
@@ -136,9 +137,19 @@ def test_without_the_films_the_check_says_so_and_is_not_kept(place, run, phantom
     assert sanity.known(run) is None
 
 
+def test_a_check_of_an_earlier_version_is_made_again(place, run):
+    made = sanity.of(place, run)
+    record = run.audit(sanity.AUDIT)
+    del record["version"]
+    run.write_audit(sanity.AUDIT, record)
+    assert sanity.known(run) is None
+    assert sanity.of(place, run) == made
+
+
 @pytest.mark.parametrize("damage", ["torn", "no figures"])
 def test_a_damaged_check_is_refused(run, damage):
-    run.write_audit(sanity.AUDIT, {"head_sha256": run.result["head_sha256"], "whole": {}})
+    found = {"version": sanity.VERSION, "head_sha256": run.result["head_sha256"], "whole": {}}
+    run.write_audit(sanity.AUDIT, found)
     if damage == "torn":
         (run.path / "audits" / f"{sanity.AUDIT}.json").write_bytes(b"{")
     with pytest.raises(RunDamaged):
