@@ -65,6 +65,12 @@ def test_a_demo_makes_a_data_set_that_can_be_summarised(answer):
     assert sum(told["counts"].values()) == 6
 
 
+def test_what_is_planted_in_a_demo_stands_in_its_name(answer):
+    code, made = answer("demo", "--images", "6", "--plant", "clear-lesions", "--plant", "corner-tag")
+    assert code == 0
+    assert made["name"] == "Phantom films, clear-lesions, corner-tag"
+
+
 def test_a_folder_is_imported_with_what_was_left_out(answer, film_folder):
     root = film_folder({"a": 2, "b": 2})
     (root / "a/broken.png").write_bytes(b"?")

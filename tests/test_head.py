@@ -49,6 +49,31 @@ def test_the_gradient_is_that_of_finite_differences(sizes):
         assert np.allclose(head.gradient(features, index), np.stack(moved, axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("sizes", [(5, 3), (5, 6, 4, 3)], ids=["no layer", "two"])
+def test_the_gradient_of_the_log_odds_is_that_of_finite_differences(sizes):
+    head = head_of(*sizes)
+    features = np.random.default_rng(1).normal(size=(2, 5))
+    step = 1e-6
+
+    def log_odds(at: np.ndarray, index: int) -> np.ndarray:
+        scores = softmax(head.logits(at))[:, index]
+        return np.log(scores / (1 - scores))
+
+    for index in range(3):
+        moved = [
+            (log_odds(features + step * unit, index) - log_odds(features - step * unit, index)) / (2 * step)
+            for unit in np.eye(5)
+        ]
+        assert np.allclose(head.log_odds_gradient(features, index), np.stack(moved, axis=1), atol=1e-5)
+
+
+def test_a_certain_answer_has_log_odds_that_can_be_explained():
+    """Scores of 1 and 0 have no logarithm of their odds; their gradient comes from the logits."""
+    weights = np.array([[3.0, 1.0, 2.0]], np.float32)
+    head = Head(FLATTEN, (weights,), (np.array([0.0, 0.0, -5000.0], np.float32),))
+    assert head.log_odds_gradient(np.full((1, 1), 1000, np.float32), 0).tolist() == [[2.0]]
+
+
 def test_a_saved_head_comes_back(tmp_path):
     head = head_of(5, 4, 3, pooling=MEAN_MAX)
     head.save(tmp_path / "head.npz")

@@ -87,6 +87,16 @@ def test_maps_of_all_classes_add_up_to_nothing():
     assert np.allclose(sum(cam(head, maps, index, 4, 4) for index in range(3)), 0, atol=1e-6)
 
 
+def test_a_flattened_map_does_not_hold_against_a_class_what_nobody_thought_of():
+    """The third class is out of the question, so the place that speaks against it says little of the first."""
+    weights = np.zeros((16, 3), np.float32)
+    weights[5], weights[10] = (1, -1, 0), (0, 0, -9)
+    maps = [spot(1, 1) + spot(2, 2)]
+    with_three = cam(Head(FLATTEN, (weights,), (np.zeros(3, np.float32),)), maps, 0, 4, 4)
+    with_two = cam(Head(FLATTEN, (weights[:, :2],), (np.zeros(2, np.float32),)), maps, 0, 4, 4)
+    assert np.allclose(with_three, with_two, atol=0.01)
+
+
 def test_what_the_usual_film_has_too_is_cold():
     """A corner that lights up on every film says nothing of this one."""
     head = head_of(MEAN, [1.0, -1.0])
@@ -103,13 +113,14 @@ def test_less_than_usual_of_what_speaks_against_a_class_speaks_for_it():
 
 
 def test_evidence_against_the_usual_film_adds_up_to_the_difference_of_the_logits():
-    """Exactly so for heads of one layer on means or on flattened maps (linear SHAP)."""
+    """Exactly so for heads of one layer and two classes, on means or on flattened maps (linear SHAP). Of flattened maps
+    it is the class's logit less the other's, of means the logit less the mean of both: half as much."""
     rng = np.random.default_rng(1)
     film, usual = rng.random((1, 4, 4, 3)), rng.random((1, 4, 4, 3))
-    for pooling, width, cells in ((MEAN, 3, 16), (FLATTEN, 48, 1)):
+    for pooling, width, cells, times in ((MEAN, 3, 16, 1), (FLATTEN, 48, 1, 2)):
         head = Head(pooling, (rng.normal(size=(width, 2)),), (rng.normal(size=2),)).centred
         logits = head.logits(head.features([film])) - head.logits(head.features([usual]))
-        assert cam(head, [film], 0, 4, 4, [usual[0]]).sum() / cells == pytest.approx(logits[0, 0], abs=1e-5)
+        assert cam(head, [film], 0, 4, 4, [usual[0]]).sum() / cells == pytest.approx(times * logits[0, 0], abs=1e-5)
 
 
 def test_a_flattening_head_knows_where_each_weight_belongs():

@@ -148,7 +148,7 @@ def test_the_head_in_numpy_gives_kerass_logits(backbone, choices):
 
 @pytest.mark.parametrize(("backbone", "choices"), HEADS[:3])
 def test_a_heat_map_is_that_of_a_gradient_tape(backbone, choices):
-    """Of the class's logit less the mean of all; with a weight per channel or, of flattened maps, per cell."""
+    """Of the class's logit less the mean of all, a weight per channel; of flattened maps its log-odds, one per cell."""
     chosen, network, head = built(backbone, choices)
     pooling = model.pooling_of(chosen)
     maps = tf.convert_to_tensor(as_arrays(network(films(1, 64)[..., None], training=False))[0])
@@ -158,7 +158,10 @@ def test_a_heat_map_is_that_of_a_gradient_tape(backbone, choices):
         with tf.GradientTape() as tape:
             tape.watch(maps)
             logits = after(maps, training=False)[0]
-            contrast = logits[index] - tf.reduce_mean(logits)
+            score = tf.nn.softmax(logits)[index]
+            contrast = (
+                tf.math.log(score / (1 - score)) if pooling == "flatten" else logits[index] - tf.reduce_mean(logits)
+            )
         gradient = tape.gradient(contrast, maps)
         weights = gradient if pooling == "flatten" else tf.reduce_sum(gradient, axis=(1, 2), keepdims=True)
         reference = np.asarray(tf.reduce_sum((maps - usual) * weights, axis=3))[0]

@@ -10,9 +10,11 @@ from made_data import COUNTS, class_folders, made_database, made_dataset
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
+from app_pages.components.imports import PLANT_WORDS
 from covid_core.data import dataset as data
 from covid_core.data import pixels
 from covid_core.data.importing import SUMMARY_SIZE
+from covid_core.data.phantom import PLANTS
 from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Status
 
@@ -243,6 +245,11 @@ def test_another_data_set_can_be_chosen_while_a_class_is_open(workspace, tmp_pat
 
 
 # Adding data sets
+
+
+def test_everything_that_can_be_planted_is_offered_in_words(workspace):
+    (planted,) = opened("dataset").multiselect
+    assert planted.options == [PLANT_WORDS[name] for name in PLANTS]
 
 
 def test_synthetic_films_are_asked_for_as_the_form_says(workspace, started):

@@ -46,11 +46,20 @@ class Head:
 
     def gradient(self, features: np.ndarray, class_index: int) -> np.ndarray:
         """Derivative of one class's logit with respect to the features, shape (n, d)."""
+        of_logits = np.zeros((len(features), len(self.biases[-1])), np.float32)
+        of_logits[:, class_index] = 1
+        return self._back(self._forward(features), of_logits)
+
+    def log_odds_gradient(self, features: np.ndarray, class_index: int) -> np.ndarray:
+        """Derivative of log(p / (1 - p)) with respect to the features, where p is one class's score; shape (n, d).
+
+        It is the gradient of the class's logit less those of its rivals, each weighted by its share of their scores.
+        """
         layers = self._forward(features)
-        flow = np.repeat(self.weights[-1][:, class_index][None], len(features), axis=0)
-        for weights, activation in zip(self.weights[-2::-1], layers[-2::-1], strict=True):
-            flow = (flow * (activation > 0)) @ weights.T
-        return flow
+        rivals = np.delete(np.arange(layers[-1].shape[1]), class_index)
+        of_logits = np.ones_like(layers[-1])
+        of_logits[:, rivals] = -softmax(layers[-1][:, rivals])
+        return self._back(layers, of_logits)
 
     def save(self, path: Path) -> None:
         """Publish the arrays as an npz file."""
@@ -73,6 +82,13 @@ class Head:
                 return cls(str(stored["pooling"]), weights, biases, usual)
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
+
+    def _back(self, layers: list[np.ndarray], of_logits: np.ndarray) -> np.ndarray:
+        """Gradient (n, d) of a sum of logits with these weights (n, classes), from the outputs of all layers."""
+        flow = of_logits @ self.weights[-1].T
+        for weights, activation in zip(self.weights[-2::-1], layers[-2::-1], strict=True):
+            flow = (flow * (activation > 0)) @ weights.T
+        return flow
 
     def _forward(self, features: np.ndarray) -> list[np.ndarray]:
         """Output of every dense layer, relu applied to all but the last."""

@@ -8,12 +8,21 @@ Four choices go beyond the paper. They were made in the pointing game, on made f
 of hits that decide are those on films that had no part in the choice (``benchmarks/pointing.py``):
 
 - *Which logit*: the class's less the mean of all classes'. Scores depend on differences of logits alone, so what speaks
-  for every class alike speaks for none.
+  for every class alike speaks for none. Where maps are flattened, it is less the mean of the other classes', each
+  weighted by its share of the scores that are left to them: the gradient of the class's log-odds, log(p / (1 - p)). A
+  network that knows places sees for itself where another disease would be and is not. Against all classes alike that
+  counts even on films on which nothing else suggests it: clear hila, where viral pneumonia would be, spoke for COVID.
+  Ten baseline CNNs hit 68 to 94 % with equal weights and 70 to 94 % with these, none fewer, 3.4 points more in the
+  mean. Four MobileNetV2s, which pool, hit 0 to 2 points fewer with them on the films of the choice: there equal weights
+  stay. With two classes both are the same map.
 - *Against what*: the activations less their mean over training films, cell by cell (``Head.usual``). For a head of one
-  layer that is the Shapley value of each activation (linear SHAP: Lundberg and Lee 2017); plain ``gradient .
+  layer that is the Shapley value of each activation (linear SHAP: Lundberg and Lee 2017; with log-odds of more than two
+  classes, of their line through this film); plain ``gradient .
   activation`` also shows what every film has. The zeros with which convolutions pad a film light up its corners, and
   many a map for viral pneumonia was highest there. MobileNetV2s hit 68 to 80 % without this choice and 84 to 96 % with
-  it. A run from before the mean was kept has maps without it.
+  it. A run from before the mean was kept has maps without it. The usual film is nobody's own: against the same film
+  drawn without its lesion, which only made films have, the same ten baseline CNNs would hit 96 to 100 %. What they miss
+  are places where this body differs from the usual one, mostly the angles between dome, heart and ribs.
 - *Which cells*: after mean or maximum pooling each channel has one weight, the sum of its gradient over the cells, as
   in the paper. After flattening each cell has its own (HiResCAM: Draelos and Carin 2020), which adds up to the logit
   exactly if the head has one layer; averaged over the cells, what the head learned of places is lost (65 % of hits
@@ -86,9 +95,9 @@ def cam(
 ) -> np.ndarray:
     """The map before what speaks against the class is cut off: float32 (height, width), any range. As ``grad_cam``.
 
-    The maps of all classes add up to 0 everywhere.
+    The maps of all classes add up to 0 everywhere, unless the head flattens.
     """
-    gradient = head.centred.gradient(head.features(maps), class_index)[0]
+    gradient = _gradient(head, head.features(maps), class_index)
     total = np.zeros((height, width), dtype=np.float32)
     start = 0
     for number, tap in enumerate(maps):
@@ -211,6 +220,13 @@ def to_unit(evidence: np.ndarray) -> np.ndarray:
     positive = np.maximum(evidence, 0)
     peak = positive.max()
     return positive / peak if peak > 0 else positive
+
+
+def _gradient(head: Head, features: np.ndarray, class_index: int) -> np.ndarray:
+    """What a map is made from, shape (d,): the logit that the module's first choice names, by feature."""
+    if head.pooling == FLATTEN:
+        return head.log_odds_gradient(features, class_index)[0]
+    return head.centred.gradient(features, class_index)[0]
 
 
 def _weights(gradient: np.ndarray, tap: np.ndarray, start: int, pooling: str) -> tuple[np.ndarray, int]:

@@ -108,6 +108,7 @@ class Predictor:
         cls,
         workspace: Workspace,
         run: Run,
+        *,
         with_reference: bool = True,
         opened: Callable[[Path], LiteNetwork] | None = None,
     ) -> "Predictor":

@@ -30,6 +30,7 @@ FILMS = 16
 SHUFFLES = 4
 SIDE = 28  # places along a side at which maps are compared: the last maps have 4 to 30
 AUDIT = "heat-map"
+VERSION = 2  # of maps and check; one kept by another version, or without any, is made again
 
 
 def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
@@ -48,14 +49,16 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     if len(films) < 2:
         return map_check.unknown("the run has fewer than two validation films")
     made = checked(workspace, run, films, progress)
-    run.write_audit(AUDIT, {"head_sha256": run.result["head_sha256"], **_as_record(made)})
+    run.write_audit(AUDIT, {"version": VERSION, "head_sha256": run.result["head_sha256"], **_as_record(made)})
     return made
 
 
 def known(run: Run) -> MapCheck | None:
-    """The check that is kept with the run; None where none was made of this head. Raises RunDamaged."""
+    """The check that is kept with the run; None where none was made of this head and as now. Raises RunDamaged."""
     record = run.audit(AUDIT)
-    if record is None or record.get("head_sha256") != run.result.get("head_sha256"):
+    if record is None:
+        return None
+    if (record.get("version"), record.get("head_sha256")) != (VERSION, run.result.get("head_sha256")):
         return None
     try:
         parts = {name: _read(record[name]) for name in ("whole", "head")}
@@ -76,7 +79,7 @@ def checked(workspace: Workspace, run: Run, films: np.ndarray, progress: Progres
         progress((1 + number) / (1 + SHUFFLES), f"Heat maps of shuffled weights: {number + 1} of {SHUFFLES}")
         heads.append(next(of_own))
         opened = partial(shuffled_network, rng=np.random.default_rng(number))
-        wholes += Predictor.open(workspace, run, opened).evidence(films, classes, shape, [shuffle])
+        wholes += Predictor.open(workspace, run, opened=opened).evidence(films, classes, shape, [shuffle])
     progress(1.0, "Comparing the maps")
     return MapCheck(map_check.likeness(own, wholes), map_check.likeness(own, heads), len(films), SHUFFLES)
 
