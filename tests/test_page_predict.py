@@ -83,7 +83,7 @@ def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
 def test_a_name_with_markdown_is_shown_letter_by_letter(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     page = upload(opened("predict"), ("![x](http://evil.test/p.png)", b"no picture"))
-    assert r"\!\[x\]\(http\:" in page.error[0].value
+    assert r"\!\[x\]\(http\:" in page.error[-1].value
 
 
 def test_a_run_without_its_model_is_told_in_a_sentence(workspace):
