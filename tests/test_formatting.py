@@ -16,6 +16,14 @@ def test_a_share_is_per_cent_with_one_decimal(value, text):
     assert formatting.share(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.6289, "62.9 %"), (0.99996, "over 99.9 %"), (1, "over 99.9 %"), (0.0001, "under 0.1 %"), (math.nan, "–")],
+)
+def test_a_probability_never_reads_as_certain(value, text):
+    assert formatting.probability(value) == text
+
+
 def test_an_interval_stands_in_brackets():
     assert formatting.interval(0.904, 0.878, 0.9251) == "90.4 % [87.8, 92.5]"
 

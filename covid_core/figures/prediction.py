@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from covid_core.figures.theme import class_colours, literal, settled
-from covid_core.formatting import share
+from covid_core.formatting import probability
 
 ROW_HEIGHT = 46  # pixels per bar, so that one run and eight runs read alike
 
@@ -28,7 +28,7 @@ def score_bars(
             orientation="h",
             name=literal(label),
             marker_color=colour,
-            text=[share(value) if value > 0.16 else "" for value in values],
+            text=[probability(value) if value > 0.16 else "" for value in values],
             textposition="inside",
             textangle=0,
             insidetextanchor="middle",
