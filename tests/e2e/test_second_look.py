@@ -102,11 +102,13 @@ def choose(page: Page, label: str, option: str) -> None:
     """Take an option of a select box by the keyboard, as its first letters find it."""
     box = page.get_by_role("combobox", name=re.compile(label)).last
     for _ in range(10):  # the page may be drawn anew meanwhile, which closes the list
-        box.fill(option)
-        page.wait_for_timeout(1000)
+        box.click()
+        box.press("Control+A")
+        page.keyboard.type(option)
+        page.wait_for_timeout(500)
         if page.get_by_role("option", name=re.compile(option)).count():
             break
-    box.press("Enter")
+    page.keyboard.press("Enter")
 
 
 def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, app: App, run: store.Run):
