@@ -40,13 +40,13 @@ LEAST_IN_CLASS = 2 * shortcuts.FOLDS  # films; a fold of fewer would have one of
 LEAST_OF_SOURCE = 20  # films of one source within one class
 SEED = 0
 SIDE, BORDER = 64, 5  # pixels: the frame of the course study's classifier, 5 of 64 on each side
+STRIP = 8  # pixels of 64: the width of the four borders of the six numbers; the study does not tell its own
 BINS = 32  # of the histogram, 8 grey levels each
 THUMBNAIL = 16
 MARGIN = 2  # pixels of 128 by which lungs are widened before they are blacked out: an outline is not that exact
 
-FILE = Probe(
-    "file", "Facts of the file", "width, height, size in bytes, kind of pixel and of file; no picture", NO_LUNGS
-)
+FILE = Probe("file", "Size and kind of the file", "width, height, kind of pixel and of file; no picture", NO_LUNGS)
+BYTES = Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS)
 BORDER_PIXELS = Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS)
 OUTSIDE = Probe(
     "outside", "Pixels outside the lungs", "the film with the lungs blacked out; their outline stays", NO_LUNGS
@@ -57,7 +57,7 @@ OUTLINES = Probe("outline", "The outline of the lungs", "where the lungs are, wi
 THUMB = Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole film", COARSE)
 LUNGS_ONLY = Probe("lungs", "The lungs alone", "the film with all but the lungs blacked out", LUNGS)
 FULL = Probe("full", "The full picture", "the whole film at 64 x 64 pixels", EVERYTHING)
-PROBES = (FILE, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL)
+PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL)
 NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
 OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
 NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
@@ -108,7 +108,9 @@ class Shown:
         """What a probe learns from: float32 (n, d)."""
         match probe:
             case _ if probe == FILE:
-                return file_facts(self.dataset, self.rows)
+                return file_facts(self.dataset.films.iloc[self.rows])
+            case _ if probe == BYTES:
+                return file_bytes(self.dataset, self.rows)
             case _ if probe == SIX:
                 return six_numbers(self.squares)
             case _ if probe == HISTOGRAM:
@@ -152,7 +154,7 @@ def _frame() -> np.ndarray:
 
 def six_numbers(squares: np.ndarray) -> np.ndarray:
     """Mean, standard deviation, means of the upper, lower, left and right border: float32 (n, 6), of (n, 64, 64)."""
-    parts = (squares[:, :BORDER], squares[:, -BORDER:], squares[:, :, :BORDER], squares[:, :, -BORDER:])
+    parts = (squares[:, :STRIP], squares[:, -STRIP:], squares[:, :, :STRIP], squares[:, :, -STRIP:])
     means = [part.mean(axis=(1, 2)) for part in (squares, *parts)]
     return np.stack([means[0], squares.std(axis=(1, 2)), *means[1:]], axis=1)
 
@@ -172,25 +174,29 @@ def widened(lungs: np.ndarray) -> np.ndarray:
     return ndimage.maximum_filter(lungs, size=(1, reach, reach))
 
 
-def file_facts(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """What is known of a film without opening it: float32 (n, d).
+def file_facts(films: pd.DataFrame) -> np.ndarray:
+    """What the manifest tells of films: float32 (n, d).
 
-    Width, height, their ratio, the file's bytes and bytes per pixel (all but the ratio as logarithms), and a column for
-    each kind of pixel and each suffix that occurs. Raises DataError where a file is gone.
+    Logarithms of width and height, their ratio, and a column for each kind of pixel and each suffix that occurs.
+    """
+    width, height = films["width"].to_numpy(float), films["height"].to_numpy(float)
+    suffix = films["path"].map(lambda path: Path(path).suffix.lower())
+    numbers = np.stack([np.log(width), np.log(height), width / height], axis=1)
+    return np.concatenate([numbers, _columns(films["mode"]), _columns(suffix)], axis=1).astype(np.float32)
+
+
+def file_bytes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Logarithms of the bytes of each film's file and of its bytes per pixel: float32 (n, 2).
+
+    Raises DataError where a file is gone.
     """
     films = dataset.films.iloc[rows]
-    width, height = films["width"].to_numpy(float), films["height"].to_numpy(float)
     try:
-        size = np.array([dataset.path_of(int(row)).stat().st_size for row in rows], float)
+        size = np.array([max(1, dataset.path_of(int(row)).stat().st_size) for row in rows], float)
     except OSError as error:
         raise DataError(f"A film's file is gone: {Path(error.filename).name}.") from error
-    size = np.maximum(1, size)
-    numbers = np.stack(
-        [np.log(width), np.log(height), width / height, np.log(size), np.log(size / (width * height))], 1
-    )
-    suffix = films["path"].map(lambda path: Path(path).suffix.lower())
-    kinds = [_columns(films["mode"]), _columns(suffix)]
-    return np.concatenate([numbers, *kinds], axis=1).astype(np.float32)
+    area = films["width"].to_numpy(float) * films["height"].to_numpy(float)
+    return np.stack([np.log(size), np.log(size / area)], axis=1).astype(np.float32)
 
 
 def _columns(values: pd.Series) -> np.ndarray:
@@ -219,7 +225,7 @@ def seen(probe: Probe, film: np.ndarray, lungs: np.ndarray | None = None) -> np.
         return _seen_with_mask(probe, film, lungs)
     square = shrunk(film[None], SIDE)
     match probe:
-        case _ if probe == FILE:
+        case _ if probe in (FILE, BYTES):
             return np.zeros_like(film)
         case _ if probe == SIX:
             return _drawn_six(six_numbers(square)[0])
@@ -251,8 +257,8 @@ def _drawn_six(numbers: np.ndarray) -> np.ndarray:
     mean, deviation, top, bottom, left, right = numbers
     picture = np.empty((SIDE, SIDE), np.float32)
     picture[:, : SIDE // 2], picture[:, SIDE // 2 :] = mean - deviation, mean + deviation
-    picture[:, :BORDER], picture[:, -BORDER:] = left, right
-    picture[:BORDER], picture[-BORDER:] = top, bottom
+    picture[:, :STRIP], picture[:, -STRIP:] = left, right
+    picture[:STRIP], picture[-STRIP:] = top, bottom
     return _enlarged(np.clip(picture, 0, 255))
 
 
@@ -266,7 +272,7 @@ def ladder(
     probes: Sequence[Probe] = PROBES,
     progress: Progress = silent,
 ) -> Ladder:
-    """Climb the ladder of a data set: from facts of the file to the full picture.
+    """Climb the ladder of a data set: from size and kind of its files to the full picture.
 
     Of more than MOST_FILMS films so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
     left out. ``note`` of what is returned says both. ``find_lungs`` finds the lungs of films; ``own_lungs`` by default.
