@@ -18,10 +18,10 @@ from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.data.phantom import PLANTS
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
-from covid_core.evaluation import comparison, repeats_tables, repeats_wording, wording
+from covid_core.evaluation import comparison, repeats_tables, repeats_wording, shortcuts, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
-from covid_core.formatting import count, duration, file_size, interval, number, plural, points, share
+from covid_core.formatting import count, duration, file_size, interval, number, p_in_words, plural, points, share
 from covid_core.runs import answers, calibrated, candidates, jobs, looks, outside, segmenters, storage, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
@@ -101,6 +101,27 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
         "sizes": sizes.to_dict("records"),
         "sources": {str(name): row for name, row in sources.to_dict("index").items()},
     }
+
+
+def do_ladder(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Does anything but the lungs give the class away? What classifiers reach that see only some of each film."""
+    from covid_core.data import probes
+    from covid_core.inference import lungs
+
+    opened = data.open_dataset(workspace, options.dataset)
+    climbed = probes.ladder(workspace, opened, lungs.of_films, progress=_progress())
+    of_sources = probes.sources(workspace, opened)
+    said = shortcuts.verdict(climbed)
+    lines = [*map(_rung_row, climbed.rungs), "", said.headline, *said.details, *of_sources.in_words]
+    text = "\n".join([*lines, *filter(None, [climbed.note])])
+    return {"dataset": opened.id, "version": opened.version, **probes.as_answer(climbed, of_sources), "text": text}
+
+
+def _rung_row(rung: shortcuts.Rung) -> str:
+    """A probe with what it reached, or why it could not be run."""
+    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
+    largest = f"largest class {share(rung.majority)}, {p_in_words(rung.p)}"
+    return f"{rung.probe.name:28} {f'{reached}  {largest}' if rung.was_run else f'not run: {rung.reason}'}"
 
 
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -669,6 +690,7 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     demo.add_argument("--name", default="")
     verb("datasets", do_datasets)
     verb("summary", do_summary, "dataset")
+    verb("ladder", do_ladder, "dataset")
     verb("delete-dataset", do_delete_dataset, "dataset")
 
 

@@ -529,3 +529,14 @@ def test_show_says_nothing_of_right_labels(answer, workspace):
     run = made_run(workspace, TABLE, parts=TABLE.assign(group=TABLE["image_id"], folder_label=TABLE["label"]))
     labels = answer("show", run.id)[1]["labels"]
     assert (labels["films"], labels["wrong"], labels["in_words"]) == (24, 0, "")
+
+
+def test_a_ladder_says_what_gives_the_class_away(answer, film_folder):
+    _, made = answer("import", str(film_folder({"a": 20, "b": 20})), "--name", "Films")
+    code, told = answer("ladder", made["dataset"])
+    assert code == 0
+    rungs = {rung["key"]: rung for rung in told["rungs"]}
+    assert rungs["border"]["accuracy"]["value"] > 0.9  # one class has a bright corner
+    assert (told["verdict"]["level"], told["verdict"]["by"]) == ("much is not the lungs", "border")
+    assert not rungs["outside"]["run"]
+    assert told["sources"]["known"] == 0

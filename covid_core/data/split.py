@@ -96,6 +96,11 @@ def halves(split: pd.DataFrame, seed: int) -> np.ndarray:
     return half
 
 
+def folds_of(films: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
+    """Fold of each film, int (films,), from 0: stratified by ``label``, films of one ``group`` in one fold."""
+    return _Drawing(films).dealt(folds, np.random.default_rng(seed))
+
+
 def validation_for(split: pd.DataFrame, half: str) -> np.ndarray:
     """Of shape (films,): whether a film is of the validation part and serves for ``half``: a split that is not halved,
     or was made before halves were known, has all of them serve for both."""

@@ -13,13 +13,16 @@ from scipy import ndimage
 
 from covid_core import files
 from covid_core.data import masks
-from covid_core.data.dataset import open_dataset
+from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.images import Film, resized_map, to_square
+from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.data.probes import KnownLungs, own_lungs
 from covid_core.errors import RunDamaged, RunError
 from covid_core.formatting import share
 from covid_core.inference.lite import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
+from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
 SURE = 0.9  # score from which a pixel counts as surely lung; below one less this, as surely none
@@ -162,6 +165,28 @@ def known(
         return own
     opened = opened or serving(workspace, dataset)
     return opened.outline(film) if opened else LungOutline(None, math.nan, (segmenters.NOT_TRAINED,))
+
+
+def of_films(workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent) -> KnownLungs:
+    """The lungs of many films of a data set as squares of SUMMARY_SIZE: its own masks where it has any, else outlines
+    by the segmenter that serves. The two are never mixed: which films have a mask may go with their class.
+
+    Raises RunDamaged, DataError.
+    """
+    own = own_lungs(workspace, dataset, rows, progress)
+    opened = None if own.known.any() else serving(workspace, dataset.id)
+    if opened is None:
+        return own
+    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE)
+    found, known = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool), np.zeros(len(rows), bool)
+    for place, row in enumerate(rows):
+        outline = opened.outline(Film(np.asarray(pixels[row]), "L"))
+        if outline.is_known:
+            found[place], known[place] = outline.mask, True
+        if place % 50 == 0:
+            progress(place / len(rows), f"Outlining lungs: {place:,} of {len(rows):,}")
+    reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no film here."
+    return KnownLungs(found, known, f"outlines by a segmenter: {opened.origin.rstrip('.')}", reason)
 
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""Figures of what gives the class away: a ladder of probes against the largest class and the full picture.
+
+Every function takes finished numbers of ``evaluation.shortcuts``.
+"""
+
+import plotly.graph_objects as go
+
+from covid_core.evaluation.shortcuts import NO_LUNGS, Ladder, Rung
+from covid_core.figures.theme import NEUTRAL, literal, settled
+from covid_core.formatting import interval, p_in_words, plural, share
+
+WITHOUT_LUNGS, WITH_LUNGS = "#D55E00", "#56B4E9"  # told apart with any kind of colour vision
+BAR_HEIGHT = 46  # pixels per probe, its name above the bar
+
+
+def ladder_bars(ladder: Ladder) -> go.Figure:
+    """One bar per probe that was run, the first on top: accuracy with its 95 % interval, from 0 to 100 %.
+
+    Dotted: the share of the largest class; dashed: the full picture, where it was run. Probes that show no lung have a
+    colour of their own.
+    """
+    run = [rung for rung in ladder.rungs if rung.was_run]
+    figure = go.Figure()
+    parts = (("shows no lung", WITHOUT_LUNGS, True), ("shows the lungs, or their greys", WITH_LUNGS, False))
+    for name, colour, blind in parts:
+        places = [place for place, rung in enumerate(run) if (rung.probe.holds == NO_LUNGS) == blind]
+        if places:
+            _add_bars(figure, places, [run[place] for place in places], name, colour)
+    for place, rung in enumerate(run):  # above its bar, since names are as wide as a phone
+        above = {"x": 0, "y": place - 0.2, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        figure.add_annotation(text=f"{literal(rung.probe.name)} <b>{share(rung.accuracy.value)}</b>", **above)
+    if run:
+        _add_line(figure, run[-1].majority, "dot", "largest class")
+    if ladder.full is not None:
+        _add_line(figure, ladder.full.accuracy.value, "dash", "full picture")
+    figure.update_xaxes(title="Films called rightly", tickformat=".0%", range=[0, 1])
+    figure.update_yaxes(visible=False, range=[len(run) - 0.5, -0.75])
+    return settled(figure, height=150 + BAR_HEIGHT * len(run))
+
+
+def _add_bars(figure: go.Figure, places: list[int], rungs: list[Rung], name: str, colour: str) -> None:
+    values = [rung.accuracy for rung in rungs]
+    figure.add_bar(
+        y=places,
+        x=[value.value for value in values],
+        width=0.38,
+        error_x={
+            "type": "data",
+            "array": [value.high - value.value for value in values],
+            "arrayminus": [value.value - value.low for value in values],
+            "color": NEUTRAL,
+        },
+        name=name,
+        orientation="h",
+        marker={"color": colour},
+        hovertext=[_told(rung) for rung in rungs],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _told(rung: Rung) -> str:
+    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
+    return f"{literal(rung.probe.name)}: {reached} of {plural(rung.films, 'film')}, {p_in_words(rung.p)}"
+
+
+def _add_line(figure: go.Figure, at: float, dash: str, name: str) -> None:
+    """A line over the whole height, named in the legend."""
+    figure.add_vline(at, line={"color": NEUTRAL, "dash": dash, "width": 1.5})
+    line = {"color": NEUTRAL, "dash": dash, "width": 1.5}
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=f"{name} {share(at)}")
+
+
+def ladder_in_words(ladder: Ladder) -> str:
+    """Alternative text of ``ladder_bars``: every figure in it."""
+    run = [rung for rung in ladder.rungs if rung.was_run]
+    told = [f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run]
+    largest = f"; always the largest class {share(run[-1].majority)}" if run else ""
+    return f"Films called rightly by what the classifier sees: {', '.join(told)}{largest}."

@@ -1,0 +1,35 @@
+"""The figure of a ladder: what it draws, and that it says so in words."""
+
+from covid_core.evaluation.metrics import wilson
+from covid_core.evaluation.shortcuts import EVERYTHING, NO_LUNGS, Ladder, Probe, Rung
+from covid_core.figures import audit
+
+BORDER = Rung(Probe("border", "Border <pixels>", "", NO_LUNGS), 1000, wilson(700, 1000), 0.5, 0.0)
+MISSING = Rung(Probe("outside", "Pixels outside", "", NO_LUNGS), reason="There are no masks.")
+FULL = Rung(Probe("full", "The full picture", "", EVERYTHING), 1000, wilson(900, 1000), 0.5, 0.0)
+LADDER = Ladder(("a", "b"), 1000, (BORDER, MISSING, FULL))
+
+
+def test_every_probe_that_was_run_is_a_bar_with_its_interval():
+    blind, seeing = audit.ladder_bars(LADDER).data[:2]
+    assert (list(blind.x), list(seeing.x)) == ([0.7], [0.9])
+    assert blind.x[0] + blind.error_x.array[0] == BORDER.accuracy.high
+    assert blind.x[0] - blind.error_x.arrayminus[0] == BORDER.accuracy.low
+
+
+def test_the_largest_class_and_the_full_picture_are_lines():
+    assert [line.x0 for line in audit.ladder_bars(LADDER).layout.shapes] == [0.5, 0.9]
+
+
+def test_names_are_drawn_letter_by_letter():
+    assert "Border &lt;pixels&gt;" in audit.ladder_bars(LADDER).layout.annotations[0].text
+
+
+def test_a_ladder_without_the_full_picture_has_no_line_for_it():
+    assert len(audit.ladder_bars(Ladder(("a", "b"), 1000, (BORDER,))).layout.shapes) == 1
+
+
+def test_the_alternative_text_holds_every_figure():
+    words = audit.ladder_in_words(LADDER)
+    assert all(text in words for text in ("70.0 % [67.1, 72.8]", "90.0 %", "largest class 50.0 %"))
+    assert "outside" not in words

@@ -1,0 +1,183 @@
+"""What probes are shown, and ladders of whole data sets: planted faults are found, clean films raise nothing."""
+
+import numpy as np
+import pytest
+from made_data import class_folders, lung_mask, made_database, made_dataset
+
+from covid_core.data import importing, probes
+from covid_core.data.dataset import open_dataset
+from covid_core.errors import DataError
+from covid_core.evaluation import shortcuts
+from covid_core.workspace import Workspace
+
+FILM = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
+LUNGS = lung_mask(128) > 0
+FEW = {"COVID": 30, "Normal": 40}
+
+
+def by_key(ladder):
+    return {rung.probe.key: rung for rung in ladder.rungs}
+
+
+def phantom(place: Workspace, *plant: str, images: int = 240):
+    dataset = importing.import_phantom(place, images, seed=3, plant=plant)
+    return probes.ladder(place, dataset)
+
+
+# What is left of a film
+
+
+def test_the_border_is_all_that_its_probe_sees():
+    picture = probes.seen(probes.BORDER_PIXELS, FILM)
+    assert not picture[10:-10, 10:-10].any()
+    assert picture[:10].all() and picture[:, -10:].all()
+
+
+def test_no_pixel_of_the_lungs_is_left_outside_of_them():
+    picture = probes.seen(probes.OUTSIDE, FILM, LUNGS)
+    assert not picture[LUNGS].any()
+    assert picture[:10].all()
+
+
+def test_nothing_but_the_lungs_is_left_of_them():
+    picture = probes.seen(probes.LUNGS_ONLY, FILM, LUNGS)
+    assert not picture[~LUNGS].any()
+    assert picture[LUNGS].all()
+
+
+def test_an_outline_is_the_same_for_every_film():
+    pictures = [probes.seen(probes.OUTLINES, film, LUNGS) for film in (FILM, 255 - FILM)]
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_a_histogram_does_not_tell_where_a_grey_was():
+    shuffled = np.random.default_rng(1).permutation(FILM.ravel()).reshape(FILM.shape)
+    np.testing.assert_array_equal(*(probes.seen(probes.HISTOGRAM, film) for film in (FILM, shuffled)))
+    np.testing.assert_array_equal(*(probes.histogram(film[None]) for film in (FILM, shuffled)))
+
+
+def test_six_numbers_are_those_of_the_film():
+    film = np.full((1, 64, 64), 50.0, np.float32)
+    film[:, :8] = 90
+    told = probes.six_numbers(film)[0]
+    assert told == pytest.approx([55, film.std(), 90, 50, 55, 55])
+
+
+def test_a_thumbnail_has_256_pixels():
+    picture = probes.seen(probes.THUMB, FILM)
+    assert len(np.unique(picture[::8, ::8])) == len(np.unique(picture)) <= 256
+    np.testing.assert_array_equal(picture, picture[::8, ::8].repeat(8, 0).repeat(8, 1))
+
+
+def test_nothing_is_left_for_the_facts_of_a_file():
+    assert not probes.seen(probes.FILE, FILM).any()
+
+
+def test_a_probe_that_needs_a_mask_asks_for_it():
+    with pytest.raises(ValueError, match="mask"):
+        probes.seen(probes.OUTSIDE, FILM)
+
+
+# Whole data sets
+
+
+def test_clean_phantom_films_give_nothing_away(place):
+    said = shortcuts.verdict(phantom(place, images=300))
+    assert said.level in (shortcuts.NOTHING_FOUND, shortcuts.CANNOT_SAY)
+
+
+def test_a_tag_in_the_corner_is_found_outside_the_lungs(place):
+    ladder = phantom(place, "corner-tag")
+    rungs = by_key(ladder)
+    said = shortcuts.verdict(ladder)
+    assert said.level == shortcuts.MUCH_IS_NOT
+    assert said.by in ("border", "outside")
+    assert rungs["outside"].accuracy.low > rungs["outside"].majority
+    assert rungs["outside"].accuracy.value > rungs["lungs"].accuracy.value
+
+
+def test_a_shift_of_brightness_is_found_in_six_numbers_and_in_the_border(place):
+    ladder = phantom(place, "brightness-shift")
+    rungs = by_key(ladder)
+    assert shortcuts.verdict(ladder).level == shortcuts.MUCH_IS_NOT
+    assert min(rungs[key].accuracy.low for key in ("six", "border", "histogram")) > rungs["six"].majority
+
+
+def test_a_size_that_goes_with_the_class_is_found_in_the_facts_of_the_files(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts=FEW, sizes={"COVID": (80, 64)})
+    rungs = by_key(probes.ladder(workspace, dataset))
+    assert rungs["file"].accuracy.value == 1
+
+
+def test_probes_that_need_masks_say_that_there_are_none(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts=FEW)
+    ladder = probes.ladder(workspace, dataset)
+    assert {rung.probe for rung in ladder.rungs if not rung.was_run} == set(probes.NEED_MASKS)
+    assert {rung.reason for rung in ladder.rungs if not rung.was_run} == {probes.NO_MASKS}
+
+
+def test_files_that_are_gone_cost_their_probe_only(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts=FEW)
+    dataset.path_of(3).unlink()
+    rungs = by_key(probes.ladder(workspace, dataset))
+    assert "gone" in rungs["bytes"].reason
+    assert rungs["border"].was_run
+
+
+def test_a_class_of_few_films_is_left_out_and_named(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={**FEW, "Rare": 4})
+    ladder = probes.ladder(workspace, dataset)
+    assert ladder.classes == ("COVID", "Normal")
+    assert "Rare" in ladder.note
+
+
+def test_one_class_makes_no_ladder(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 30, "Rare": 4})
+    with pytest.raises(DataError, match="two classes"):
+        probes.ladder(workspace, dataset)
+
+
+def test_of_many_films_some_are_drawn_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(probes, "MOST_FILMS", 35)
+    workspace, dataset = made_dataset(tmp_path, counts=FEW)
+    ladder = probes.ladder(workspace, dataset)
+    assert ladder.films == 35
+    assert "35 of 70 films" in ladder.note
+
+
+def test_films_that_belong_together_are_in_one_fold(tmp_path):
+    """Each film twice under different names, with labels at random: only twins across folds could tell the class."""
+    films = class_folders(tmp_path / "films", {"COVID": 30, "Normal": 30})
+    for path in sorted(films.rglob("*.png")):
+        path.with_name(f"copy-{path.name}").write_bytes(path.read_bytes())
+    workspace = Workspace(tmp_path)
+    rungs = by_key(probes.ladder(workspace, importing.import_folder(workspace, films)))
+    assert rungs["full"].p > 0.001
+
+
+# Sources
+
+
+def test_a_source_that_is_the_class_has_a_full_association(tmp_path):
+    workspace, dataset = made_database(tmp_path, counts=FEW, sources={"COVID": "Here", "Normal": "There"})
+    found = probes.sources(workspace, dataset)
+    assert found.association == pytest.approx(1)
+    assert (found.known, found.unknown, found.names) == (70, 0, 2)
+    assert not found.ladders
+    assert "Cramér's V 1.000" in found.in_words[0]
+    assert "No class has two sources" in found.in_words[-1]
+
+
+def test_sources_within_a_class_that_look_alike_are_not_told_apart(tmp_path):
+    sources = {"Normal": ["Here", "There"]}
+    workspace, dataset = made_database(tmp_path, counts={"COVID": 20, "Normal": 60}, sources=sources)
+    found = probes.sources(workspace, dataset)
+    assert list(found.ladders) == ["Normal"]
+    assert all(rung.p > 0.01 for rung in found.ladders["Normal"].rungs)
+
+
+def test_unknown_sources_are_said_to_be_unknown(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts=FEW)
+    found = probes.sources(workspace, open_dataset(workspace, dataset.id))
+    assert np.isnan(found.association)
+    assert "No film has a known source" in found.in_words[0]
