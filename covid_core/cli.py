@@ -110,7 +110,7 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     opened, progress = data.open_dataset(workspace, options.dataset), _progress()
     other = data.open_dataset(workspace, options.against) if options.against else None
     found = audit.audit(workspace, opened, part_of(progress, 0, 0.7))
-    pairs = copies.within(workspace, opened, progress=part_of(progress, 0.7, 0.85))
+    pairs = copies.within(workspace, opened, None, options.thorough, part_of(progress, 0.7, 0.85))
     answer = {
         "dataset": opened.id,
         "version": opened.version,
@@ -122,7 +122,7 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     }
     lines = [f"{opened.name}: {plural(len(opened.films), 'film')}", *audit.in_words(found), _copies_line(pairs)]
     if other is not None:
-        shared = copies.between(workspace, opened, other, part_of(progress, 0.85, 1))
+        shared = copies.between(workspace, opened, other, options.thorough, part_of(progress, 0.85, 1))
         answer["against"] = {
             "dataset": other.id,
             "version": other.version,
@@ -698,6 +698,7 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("summary", do_summary, "dataset")
     audited = verb("audit", do_audit, "dataset")
     audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
+    audited.add_argument("--thorough", action="store_true", help="find cropped, turned and mirrored copies, too")
     verb("delete-dataset", do_delete_dataset, "dataset")
 
 

@@ -381,7 +381,8 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
     (see ``inference.gate``), by finding; all unknown with fewer than READABLE films.
 
     Each half of the films is read by what was learned from the other half, three times: then without the films
-    that read wrong or hardly. A set of which most are inverted or turned alike speaks for them; nothing here can know better.
+    that read wrong or hardly. A set of which most are inverted or turned alike speaks for them; nothing here can know
+    better.
     """
     films = len(squares)
     if films < READABLE:

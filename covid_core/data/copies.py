@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from covid_core.data import duplicates
+from covid_core.data import alignment, duplicates
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
 EXACT, NEAR = "exact", "near"
-COLUMNS = ("first", "second", "kind", "detail", "first_label", "second_label", "conflict", "first_part", "second_part")
+COLUMNS = ("first", "second", "kind", "detail", "mirrored", "first_label", "second_label", "conflict")
+PARTS = ("first_part", "second_part")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,11 @@ class Shared:
 
 
 def within(
-    workspace: Workspace, dataset: Dataset, parts: pd.Series | None = None, progress: Progress = silent
+    workspace: Workspace,
+    dataset: Dataset,
+    parts: pd.Series | None = None,
+    thorough: bool = False,
+    progress: Progress = silent,
 ) -> pd.DataFrame:
     """Pairs of films of one data set that show the same picture.
 
@@ -42,25 +47,42 @@ def within(
         workspace: with the data set's pixels.
         dataset: whose films are compared.
         parts: the part of a split that each image id is in; None where there is no split.
+        thorough: also those that were cropped, turned a little or mirrored, which takes some ten times as long.
         progress: told the share done.
 
     Returns:
         One row per pair, the most alike first: image ids ``first`` and ``second``; ``kind`` (EXACT: equal bytes, else
-        NEAR); ``detail``, the correlation of fine detail; the classes; ``conflict``, whether they differ; and the
-        parts, empty where unknown.
+        NEAR); ``detail``, the correlation of fine detail; ``mirrored``; the classes; ``conflict``, whether they
+        differ; and the parts, empty where unknown.
     """
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
-    found = duplicates.pairs(pixels, progress=part_of(progress, 0.5, 1))
+    found = pairs(pixels, None, thorough, part_of(progress, 0.5, 1))
     return named(found, dataset.films, dataset.films, parts)
 
 
-def between(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress = silent) -> Shared:
+def between(
+    workspace: Workspace, dataset: Dataset, other: Dataset, thorough: bool = False, progress: Progress = silent
+) -> Shared:
     """Films that two data sets share, and where their classes disagree by name (in any case of letters)."""
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.3))
     others = open_pixels(workspace, other, SUMMARY_SIZE, part_of(progress, 0.3, 0.6))
-    found = duplicates.pairs(pixels, others, part_of(progress, 0.6, 1))
-    pairs = named(found, dataset.films, other.films)
-    return Shared(pairs, pairs["first"].nunique(), pairs["second"].nunique(), pairs[pairs["conflict"]])
+    found = pairs(pixels, others, thorough, part_of(progress, 0.6, 1))
+    shared = named(found, dataset.films, other.films)
+    return Shared(shared, shared["first"].nunique(), shared["second"].nunique(), shared[shared["conflict"]])
+
+
+def pairs(
+    pixels: np.ndarray, others: np.ndarray | None = None, thorough: bool = False, progress: Progress = silent
+) -> pd.DataFrame:
+    """Pairs of one picture among films, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, and
+    with ``thorough`` those that are the same once aligned. Columns first, second (positions), detail, mirrored."""
+    plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.1 if thorough else 1)).assign(mirrored=False)
+    if not thorough:
+        return plain
+    aligned = alignment.near(pixels, others, part_of(progress, 0.1, 1))
+    found = pd.concat([aligned[aligned["detail"] >= alignment.SAME], plain])
+    found = found.drop_duplicates(["first", "second"])
+    return found.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 
 
 def named(
@@ -75,6 +97,7 @@ def named(
             "second": two["image_id"].to_numpy(),
             "kind": np.where(one["sha256"].to_numpy() == two["sha256"].to_numpy(), EXACT, NEAR),
             "detail": found["detail"].to_numpy(),
+            "mirrored": found["mirrored"].to_numpy(),
             "first_label": labels[0],
             "second_label": labels[1],
             "conflict": [a.casefold() != b.casefold() for a, b in zip(*labels, strict=True)],
@@ -82,7 +105,7 @@ def named(
     )
     known = {} if parts is None else parts.to_dict()
     table["first_part"], table["second_part"] = (table[side].map(known).fillna("") for side in ("first", "second"))
-    return table[list(COLUMNS)]
+    return table[[*COLUMNS, *PARTS]]
 
 
 def across_parts(pairs: pd.DataFrame) -> pd.DataFrame:
