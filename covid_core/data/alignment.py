@@ -1,4 +1,4 @@
-"""Pairs of films laid over each other: a copy that was cropped, turned a little, mirrored or re-exposed is a copy still.
+"""Pairs of films laid over each other: a copy that was cropped, turned a little, mirrored or re-exposed stays a copy.
 
 Films are first looked at coarsely: greys at COARSE pixels, less what is broad, by the local contrast of what is left,
 so that exposure drops out. Each film, as it is and cropped by CROP on every side, plain and mirrored, is asked for the

@@ -104,7 +104,8 @@ def named(
         }
     )
     known = {} if parts is None else parts.to_dict()
-    table["first_part"], table["second_part"] = (table[side].map(known).fillna("") for side in ("first", "second"))
+    for side, part in zip(("first", "second"), PARTS, strict=True):
+        table[part] = [known.get(name, "") for name in table[side]]
     return table[[*COLUMNS, *PARTS]]
 
 
