@@ -124,6 +124,46 @@ def _rung_row(rung: shortcuts.Rung) -> str:
     return f"{rung.probe.name:28} {f'{reached}  {largest}' if rung.was_run else f'not run: {rung.reason}'}"
 
 
+def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """What is wrong with the films of a data set, which are there twice, and which another data set has as well."""
+    from covid_core.data import audit, copies
+    from covid_core.work import part_of
+
+    opened, progress = data.open_dataset(workspace, options.dataset), _progress()
+    other = data.open_dataset(workspace, options.against) if options.against else None
+    found = audit.audit(workspace, opened, part_of(progress, 0, 0.7))
+    pairs = copies.within(workspace, opened, None, options.thorough, part_of(progress, 0.7, 0.85))
+    answer = {
+        "dataset": opened.id,
+        "version": opened.version,
+        "films": len(opened.films),
+        "summary": found.summary.to_dict("records"),
+        "findings": found.findings.to_dict("records"),
+        "copies": pairs.to_dict("records"),
+        "conflicts": int(pairs["conflict"].sum()),
+    }
+    lines = [f"{opened.name}: {plural(len(opened.films), 'film')}", *audit.in_words(found), _copies_line(pairs)]
+    if other is not None:
+        shared = copies.between(workspace, opened, other, options.thorough, part_of(progress, 0.85, 1))
+        answer["against"] = {
+            "dataset": other.id,
+            "version": other.version,
+            "films": shared.films,
+            "others": shared.others,
+            "pairs": shared.pairs.to_dict("records"),
+            "conflicts": len(shared.conflicts),
+        }
+        shares, disagree = plural(shared.films, "film"), plural(len(shared.conflicts), "pair")
+        lines.append(f"shared with {other.name}: {shares}; {disagree} with another class there")
+    return {**answer, "text": "\n".join(lines)}
+
+
+def _copies_line(pairs: Any) -> str:
+    exact, conflicts = int((pairs["kind"] == "exact").sum()), int(pairs["conflict"].sum())
+    told = f"{plural(len(pairs), 'pair')}, {count(exact)} of equal files, {count(conflicts)} of two classes"
+    return f"the same picture: {told}"
+
+
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Remove a data set; films that were only referred to stay."""
     data.delete_dataset(workspace, options.dataset)
@@ -691,6 +731,9 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("datasets", do_datasets)
     verb("summary", do_summary, "dataset")
     verb("ladder", do_ladder, "dataset")
+    audited = verb("audit", do_audit, "dataset")
+    audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
+    audited.add_argument("--thorough", action="store_true", help="find cropped, turned and mirrored copies, too")
     verb("delete-dataset", do_delete_dataset, "dataset")
 
 

@@ -18,6 +18,7 @@ from covid_core.evaluation import assessment, metrics, resampling
 SCRIPTS = (
     "augmentation",
     "comparison",
+    "copies",
     "coverage",
     "dicom",
     "fine_tuning",

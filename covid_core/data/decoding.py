@@ -62,6 +62,15 @@ def read(content: bytes, window: int = 0) -> Film:
     return Film(with_content(pixels), image.mode, tuple(notes))
 
 
+def colour_spread(content: bytes) -> float:
+    """Grey levels between the strongest and the weakest of red, green and blue, mean over the film, 0 to 255.
+
+    Of the bytes of a picture that ``read`` has taken. Raises ImageError where they are none.
+    """
+    image, _ = _decoded(content)
+    return float(np.ptp(np.asarray(image.convert("RGB")), axis=2).mean())
+
+
 def load_decoders() -> None:
     """Import what reads the formats, so that the first film does not wait for it."""
     for name in (*PLUGINS.values(), "MpoImagePlugin"):

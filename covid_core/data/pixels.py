@@ -13,6 +13,7 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.data.dataset import Dataset
+from covid_core.data.film import Film
 from covid_core.data.images import content_of, read_film, to_square
 from covid_core.errors import DataError, ImageError
 from covid_core.work import Progress, cores, ordered_map, silent
@@ -72,12 +73,17 @@ def _decode_into(path: Path, dataset: Dataset, size: int, progress: Progress) ->
 
 
 def _square_of(dataset: Dataset, row: int, size: int) -> np.ndarray:
+    return to_square(film_of(dataset, row)[0].pixels, size)
+
+
+def film_of(dataset: Dataset, row: int) -> tuple[Film, bytes]:
+    """The film in that row as its file holds it, and the file. Raises DataError when it is gone or was changed."""
     path = dataset.path_of(row)
     try:
         content = content_of(path)
         if hashlib.sha256(content).hexdigest() != dataset.films["sha256"].iat[row]:
             raise ImageError("The file was changed.")
-        return to_square(read_film(content).pixels, size)
+        return read_film(content), content
     except ImageError as error:
         raise DataError(
             f"{dataset.films['image_id'].iat[row]} is no longer what it was at import. {error} "

@@ -1,0 +1,109 @@
+"""Are planted copies found among films that look alike?
+
+``python -m benchmarks.copies`` draws 2,000 phantom films, makes copies of 100 of them in each way (cropped by 3 %, JPEG
+of quality 60, gamma 0.8 and 1.25, turned by 2 degrees either way, resized, mirrored), and looks for each copy among all
+films, as ``audit --thorough`` does. To reach: 95 % of the copies of each kind, and at most 20 pairs among the 2,000
+films themselves, of which none is a copy. Prints one JSON line.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import numpy as np
+from scipy import ndimage
+
+from benchmarks import measuring
+from covid_core.data import copies
+from covid_core.data.images import jpeg_bytes, read_film, to_square, to_squares
+from covid_core.data.phantom import film_at
+from covid_core.data.pixels import SUMMARY_SIZE
+from covid_core.work import cores
+
+EDGE = 0.03  # of the side
+
+
+def cropped(film: np.ndarray) -> np.ndarray:
+    """Without 3 % on every side."""
+    edge = round(EDGE * len(film))
+    return np.ascontiguousarray(film[edge:-edge, edge:-edge])
+
+
+def cropped_at_a_corner(film: np.ndarray) -> np.ndarray:
+    """Without 3 % of its height and width, below and on the right."""
+    edge = round(EDGE * len(film))
+    return np.ascontiguousarray(film[:-edge, :-edge])
+
+
+def coded(film: np.ndarray) -> np.ndarray:
+    return read_film(jpeg_bytes(film, 60)).pixels
+
+
+def exposed(film: np.ndarray, gamma: float) -> np.ndarray:
+    return np.round(255 * (film / 255) ** gamma).astype(np.uint8)
+
+
+def turned(film: np.ndarray, degrees: float) -> np.ndarray:
+    return ndimage.rotate(film, degrees, reshape=False, order=1, mode="nearest")
+
+
+def resized(film: np.ndarray) -> np.ndarray:
+    return to_square(to_square(film, 150), 300)
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "cropped 3 % on every side": cropped,
+    "cropped 3 % at a corner": cropped_at_a_corner,
+    "JPEG 60": coded,
+    "gamma 0.8": partial(exposed, gamma=0.8),
+    "gamma 1.25": partial(exposed, gamma=1.25),
+    "turned by 2 degrees": partial(turned, degrees=2),
+    "turned by -2 degrees": partial(turned, degrees=-2),
+    "resized": resized,
+    "mirrored": lambda film: np.ascontiguousarray(film[:, ::-1]),
+}
+
+
+def drawn(index: int, films: int) -> np.ndarray:
+    return film_at(index, films, seed=21).pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--films", type=int, default=2000)
+    parser.add_argument("--copies", type=int, default=100, help="of each kind")
+    parser.add_argument("--quick", action="store_true", help="without aligning, as audit does without --thorough")
+    given = parser.parse_args()
+    with ProcessPoolExecutor(cores()) as pool:
+        films = list(pool.map(partial(drawn, films=given.films), range(given.films), chunksize=20))
+    squares = to_squares(films, SUMMARY_SIZE)
+    chosen = np.random.default_rng(0).permutation(given.films)[: given.copies]
+    begin = time.perf_counter()
+    false = copies.pairs(squares, None, not given.quick)
+    seconds = time.perf_counter() - begin
+    measuring.tell(f"{len(false)} pairs among {given.films} films, {seconds:.0f} s")
+    recall = {}
+    for name, change in CHANGES.items():
+        changed = np.stack([to_square(change(films[row]), SUMMARY_SIZE) for row in chosen])
+        found = copies.pairs(changed, squares, not given.quick)
+        right = found[chosen[found["first"]] == found["second"]]
+        recall[name] = right["first"].nunique() / len(chosen)
+        measuring.tell(f"{name}: {recall[name]:.3f} found, {len(found) - len(right)} wrong pairs")
+    measuring.show(
+        {
+            "benchmark": "copies",
+            "films": given.films,
+            "copies": given.copies,
+            "thorough": not given.quick,
+            "recall": recall,
+            "false_pairs": len(false),
+            "seconds": round(seconds, 1),
+            "machine": measuring.machine(),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Copies as the audit tells them: what each pair means, cropped and mirrored ones, shared films of two data sets."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from covid_core.cli import main
+from covid_core.data import copies, importing
+from covid_core.data.images import jpeg_bytes, png_bytes, read_film, to_square
+from covid_core.data.phantom import film_at
+
+FILMS = 60
+
+
+@pytest.fixture(scope="module")
+def films() -> list[np.ndarray]:
+    return [film_at(index, FILMS, seed=3, size=256).pixels for index in range(FILMS)]
+
+
+def squares(films):
+    return np.stack([to_square(np.ascontiguousarray(film), 128) for film in films])
+
+
+CHANGES = {
+    "cropped": lambda film: film[8:-8, 8:-8],
+    "turned": lambda film: ndimage.rotate(film, 2, reshape=False, order=1, mode="nearest"),
+    "mirrored": lambda film: film[:, ::-1],
+    "brighter": lambda film: np.round(255 * (film / 255) ** 0.8).astype(np.uint8),
+    "coded": lambda film: read_film(jpeg_bytes(film, 60)).pixels,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("copy_first", [True, False], ids=["copies first", "films first"])
+def test_changed_copies_are_found_and_nothing_else(films, change, copy_first):
+    changed, plain = squares([change(film) for film in films[:10]]), squares(films)
+    given = (changed, plain) if copy_first else (plain, changed)
+    found = copies.pairs(*given, thorough=True)
+    assert (found["first"] == found["second"]).all()
+    assert found["first"].nunique() >= 9
+
+
+def folder_of(root, films):
+    for place, film in films.items():
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes(png_bytes(film))
+    return root
+
+
+def test_pairs_tell_equal_files_conflicts_and_parts(films, workspace, tmp_path):
+    given = {"A/1.png": films[0], "A/2.png": films[0], "B/3.png": to_square(films[0], 200), "B/4.png": films[1]}
+    dataset = importing.import_folder(workspace, folder_of(tmp_path / "films", given))
+    parts = pd.Series({"A/1.png": "training", "A/2.png": "test", "B/4.png": "test"})
+    found = copies.within(workspace, dataset, parts).set_index(["first", "second"])
+    assert set(found.index) == {("A/1.png", "A/2.png"), ("A/1.png", "B/3.png"), ("A/2.png", "B/3.png")}
+    assert found["kind"].to_dict()["A/1.png", "A/2.png"] == copies.EXACT
+    assert found["conflict"].sum() == 2
+    assert len(copies.across_parts(found.reset_index())) == 1
+
+
+def test_two_data_sets_share_films_whose_classes_disagree(films, workspace, tmp_path, capsys):
+    one = importing.import_folder(workspace, folder_of(tmp_path / "one", {"A/1.png": films[0], "B/2.png": films[1]}))
+    given = {"a/7.png": films[0], "A2/8.png": films[1], "A2/9.png": films[2]}
+    other = importing.import_folder(workspace, folder_of(tmp_path / "other", given))
+    shared = copies.between(workspace, one, other)
+    assert (shared.films, shared.others) == (2, 2)
+    assert shared.conflicts[["first", "second"]].to_numpy().tolist() == [["B/2.png", "A2/8.png"]]
+    assert main(["audit", one.id, "--against", other.id]) == 0
+    assert "2 films; 1 pair with another class there" in capsys.readouterr().out
+
+
+def test_a_difference_is_grey_where_only_the_exposure_differs(films):
+    film = films[0]
+    assert np.abs(copies.difference(film, (40 + film * 0.5).astype(np.uint8)).astype(int) - 128).max() <= 4
+    changed = film.copy()
+    changed[100:120, 100:120] = 255
+    shown = copies.difference(changed, film).astype(int)
+    assert shown[100:120, 100:120].mean() > 160
+    assert np.abs(shown[:50] - 128).mean() < 10
