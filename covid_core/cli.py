@@ -16,6 +16,7 @@ from typing import Any
 from covid_core import cache, presets
 from covid_core.cache import Entry
 from covid_core.data import dataset as data
+from covid_core.data.phantom import PLANTS
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.evaluation import comparison, repeats_tables, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
@@ -652,7 +653,9 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     demo = verb("demo", do_demo)
     demo.add_argument("--images", type=int, default=600)
     demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument("--plant", action="append", help="plant a fault: corner-tag, brightness-shift, ...")
+    demo.add_argument(
+        "--plant", action="append", metavar="NAME", choices=PLANTS, help=f"{', '.join(PLANTS)}; may be repeated"
+    )
     demo.add_argument("--name", default="")
     verb("datasets", do_datasets)
     verb("summary", do_summary, "dataset")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from covid_core.data.anatomy import PHANTOM_CLASSES, make_film
-from covid_core.data.phantom import BRIGHTNESS_SHIFT, PLANTS, PhantomFilm, class_counts, film_at, generate
+from covid_core.data.phantom import BRIGHTNESS_SHIFT, FAULTS, PLANTS, PhantomFilm, class_counts, film_at, generate
 
 SIZE = 64
 
@@ -73,21 +73,23 @@ def test_lungs_cover_a_plausible_part_of_every_film_and_are_darker_than_what_lie
         assert film.pixels[lungs].mean() < between.mean() - 20
 
 
+@pytest.mark.parametrize("clear", [False, True], ids=["usual lesions", "clear lesions"])
 @pytest.mark.parametrize("label", ["COVID", "Viral Pneumonia"])
-def test_a_disease_shows_inside_the_lungs_only(label: str):
+def test_a_disease_shows_inside_the_lungs_only(label: str, clear: bool):
     inside, outside = [], []
     for seed in range(8):
-        ill, healthy = (make_film(one, np.random.default_rng(seed), SIZE) for one in (label, "Normal"))
+        ill, healthy = (make_film(one, np.random.default_rng(seed), SIZE, clear) for one in (label, "Normal"))
         difference = np.abs(ill.pixels.astype(float) - healthy.pixels)
         inside.append(difference[ill.lung_mask > 0].mean())
         outside.append(difference[ill.lung_mask == 0].mean())
     assert np.mean(inside) > 4 * np.mean(outside)
 
 
+@pytest.mark.parametrize("clear", [False, True], ids=["usual lesions", "clear lesions"])
 @pytest.mark.parametrize("label", ["COVID", "Viral Pneumonia"])
-def test_a_lesion_is_marked_where_the_film_differs_most_from_a_healthy_one(label: str):
+def test_a_lesion_is_marked_where_the_film_differs_most_from_a_healthy_one(label: str, clear: bool):
     for seed in range(8):
-        ill, healthy = (make_film(one, np.random.default_rng(seed), SIZE) for one in (label, "Normal"))
+        ill, healthy = (make_film(one, np.random.default_rng(seed), SIZE, clear) for one in (label, "Normal"))
         difference = np.abs(ill.pixels.astype(float) - healthy.pixels)
         assert 0.01 < ill.lesion.mean() < 0.35
         assert not (ill.lesion & (ill.lung_mask == 0)).any()
@@ -109,7 +111,7 @@ def test_the_lesion_of_a_near_duplicate_moves_with_its_film():
 
 def test_films_of_a_seed_are_the_same_in_every_version():
     """Runs and figures made on them stay comparable: mean greys of four strips, and pixels of lung, of three films."""
-    drawn = [film_at(number, 60, 3, PLANTS, SIZE) for number in range(0, 60, 20)]
+    drawn = [film_at(number, 60, 3, FAULTS, SIZE) for number in range(0, 60, 20)]
     strips = [[float(strip.mean()) for strip in np.split(film.pixels, 4)] for film in drawn]
     known = [[90.1, 101.8, 160.9, 208.0], [72.4, 81.6, 115.2, 156.0], [65.6, 81.2, 115.4, 145.7]]
     assert np.allclose(strips, known, atol=0.06)
@@ -144,6 +146,32 @@ def test_a_brightness_shift_moves_all_grey_levels_of_a_class_alike():
         expected = np.clip(plain.pixels.astype(int) + BRIGHTNESS_SHIFT[plain.label], 0, 255)
         assert np.array_equal(shifted.pixels, expected)
         assert shifted.plants == ("brightness-shift",)
+
+
+def test_clear_lesions_lie_where_the_usual_ones_do_and_leave_healthy_films_alone():
+    for plain, clear in zip(films(60), films(60, plant=("clear-lesions",)), strict=True):
+        assert (plain.label, plain.source) == (clear.label, clear.source)
+        assert np.array_equal(plain.lung_mask, clear.lung_mask)
+        if plain.label == "Normal":
+            assert np.array_equal(plain.pixels, clear.pixels) and clear.plants == ()
+        else:
+            together = (plain.lesion & clear.lesion).sum() / (plain.lesion | clear.lesion).sum()
+            assert together > 0.5 and clear.plants == ("clear-lesions",)
+
+
+@pytest.mark.parametrize(("label", "times"), [("COVID", 1.5), ("Viral Pneumonia", 2.5)])
+def test_clear_lesions_are_plain_on_every_film(label: str, times: float):
+    """Brighter than the same lung without them by 15 grey levels or more, and by far more than usual lesions are."""
+    usual, clear = [], []
+    for seed in range(16):
+        healthy = make_film("Normal", np.random.default_rng(seed), SIZE)
+        for found, ill in (
+            (usual, make_film(label, np.random.default_rng(seed), SIZE)),
+            (clear, make_film(label, np.random.default_rng(seed), SIZE, clear=True)),
+        ):
+            found.append((ill.pixels.astype(float) - healthy.pixels)[ill.lesion].mean())
+    assert min(clear) > 15
+    assert np.mean(clear) > times * np.mean(usual)
 
 
 def test_near_duplicates_resemble_one_earlier_film_of_their_class_and_leave_the_others_alone():

@@ -29,6 +29,7 @@ PLANT_WORDS = {
     "brightness-shift": "COVID films brighter, viral pneumonia films darker",
     "near-duplicates": "5 % near-duplicates",
     "swapped-labels": "4 % swapped labels",
+    "clear-lesions": "Clear lesions: the same diseases, plain to see (no fault)",
 }
 
 
@@ -218,7 +219,8 @@ def _start(kind: str, request: Mapping[str, Any]) -> None:
 def _phantom_form() -> None:
     st.markdown(
         "Films drawn by a program, with lung masks: something to try everything on without a download. "
-        "Plant a fault, and see whether you, and your model, notice it."
+        "Plant a fault, and see whether you, and your model, notice it; or plant clear lesions, which a small network "
+        "too can read, and see whether its heat maps point at them."
     )
     with st.form("import-phantom", border=False):
         left, right = st.columns(2)
@@ -232,7 +234,10 @@ def _phantom_form() -> None:
         )
         seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same films.")
         plant = st.multiselect(
-            "Planted faults", phantom.PLANTS, format_func=lambda name: PLANT_WORDS.get(name, name), placeholder="None"
+            "Planted on purpose",
+            phantom.PLANTS,
+            format_func=lambda name: PLANT_WORDS.get(name, name),
+            placeholder="None",
         )
         name = st.text_input("Name", placeholder="Phantom films", max_chars=80)
         if st.form_submit_button("Draw the films", type="primary", icon=":material/draw:"):

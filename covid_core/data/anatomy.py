@@ -37,6 +37,10 @@ VESSEL_GENERATIONS = ((0.36, 1.5, 64, 4), (0.08, 0.6, 36, 3), (0.036, 0.0, 20, 0
 # linear classifier on ImageNet features is right for about 90 % of 600 films, one on grey levels for 67 to 74 %.
 GROUND_GLASS = (0.25, 0.80)
 INTERSTITIAL = (0.22, 0.78)
+# The same where lesions are to be plain on every film: brighter than the healthy lung by about 47 and 32 grey levels of
+# 256 in the median of films, against 25 and 10 as usual.
+CLEAR_GROUND_GLASS = (0.9, 1.1)
+CLEAR_INTERSTITIAL = (1.4, 1.8)
 MOST_FILLED = 0.95  # of the air along a ray, by all that is not air together
 
 # A lesion fades into the lung, so where it ends is a convention: where it takes a quarter of the air that it takes at
@@ -393,7 +397,7 @@ def _shadows(body: Body, rng: np.random.Generator) -> Field:
     return _double(total + 0.02 * _grain(body.v.shape[0], 0.6, rng), body.size)
 
 
-def _ground_glass(body: Body, rng: np.random.Generator) -> Field:
+def _ground_glass(body: Body, strength: tuple[float, float], rng: np.random.Generator) -> Field:
     """COVID: mottled patches on both sides, at the lungs' rim and towards their bases."""
     clear = np.ones_like(body.v)
     for k in range(rng.integers(4, 10)):
@@ -404,20 +408,22 @@ def _ground_glass(body: Body, rng: np.random.Generator) -> Field:
     mottle = 0.8 + 0.26 * _grain(clear.shape[0], 3.0 * body.size / 256, rng)
     fine = 0.18 * _grain(body.size, 1.8 * body.size / 256, rng)
     patches = _double(1.0 - clear, body.size)
-    return rng.uniform(*GROUND_GLASS) * patches * (_double(mottle, body.size) + fine)
+    return rng.uniform(*strength) * patches * (_double(mottle, body.size) + fine)
 
 
-def _interstitial(body: Body, rng: np.random.Generator) -> Field:
+def _interstitial(body: Body, strength: tuple[float, float], rng: np.random.Generator) -> Field:
     """Viral pneumonia: a fine net (where smooth noise crosses zero) over both lungs, densest around the hila."""
     scale = body.size / 256
     noise = rng.standard_normal((body.size, body.size), dtype=np.float32)
     band = ndimage.gaussian_filter(noise, 1.5 * scale) - ndimage.gaussian_filter(noise, 3.0 * scale)
     net = np.exp(-((band / (0.35 * band.std())) ** 2))
     hila = _double(0.35 + 0.65 * _bell(body.across, 0.28, 0.30) * _bell(body.v, 0.0, 0.45), body.size)
-    return rng.uniform(*INTERSTITIAL) * hila * (0.15 + 0.35 * net)
+    return rng.uniform(*strength) * hila * (0.15 + 0.35 * net)
 
 
 LESIONS = {"COVID": _ground_glass, "Viral Pneumonia": _interstitial}
+USUAL = {"COVID": GROUND_GLASS, "Viral Pneumonia": INTERSTITIAL}
+CLEAR = {"COVID": CLEAR_GROUND_GLASS, "Viral Pneumonia": CLEAR_INTERSTITIAL}
 
 
 def _extent(replaced: Field) -> np.ndarray:
@@ -475,8 +481,8 @@ class Drawing:
     site: str
 
 
-def make_film(label: str, rng: np.random.Generator, size: int = 256) -> Drawing:
-    """Draw one film.
+def make_film(label: str, rng: np.random.Generator, size: int = 256, clear: bool = False) -> Drawing:
+    """Draw one film, with lesions from hardly visible to plain, or `clear` ones only.
 
     The lesions have a random stream of their own, so that films of two classes from equal generators show the same
     patient, position and noise.
@@ -496,7 +502,7 @@ def make_film(label: str, rng: np.random.Generator, size: int = 256) -> Drawing:
     healthy = float(np.mean((solid - air)[seen]))  # the exposure must not know the disease
     lesion = np.zeros((size, size), bool)
     if label in LESIONS:
-        ailing = filled + LESIONS[label](body, lesion_rng)
+        ailing = filled + LESIONS[label](body, (CLEAR if clear else USUAL)[label], lesion_rng)
         lesion = _extent(seen * air * (np.minimum(ailing, MOST_FILLED) - np.minimum(filled, MOST_FILLED)))
         filled = ailing
     air *= 1.0 - np.minimum(filled, MOST_FILLED)

@@ -1,4 +1,8 @@
-"""Sets of synthetic films: classes as uneven as in the real database, and faults planted on purpose.
+"""Sets of synthetic films: classes as uneven as in the real database, and what is planted on purpose.
+
+Faults are planted to be found. Clear lesions are no fault: they are the disease as usual, in the same places and
+stronger, so that a small network too reads the lungs and nothing else. Whether its heat maps point at what it reads
+can be measured on those films alone; on the usual ones a network may be right by other signs.
 
 A film of a set depends only on (index, images, seed, plant, size), so films can be made in any order and in parallel.
 """
@@ -11,7 +15,9 @@ import numpy as np
 
 from covid_core.errors import InvalidChoice
 
-PLANTS = ("corner-tag", "brightness-shift", "near-duplicates", "swapped-labels")
+FAULTS = ("corner-tag", "brightness-shift", "near-duplicates", "swapped-labels")
+CLEAR_LESIONS = "clear-lesions"  # `anatomy.CLEAR` says how strong they are
+PLANTS = (*FAULTS, CLEAR_LESIONS)
 
 DATABASE_COUNTS = {"COVID": 3616, "Normal": 10192, "Viral Pneumonia": 1345}  # COVID-19 Radiography Database
 MIN_IMAGES, MIN_SIZE = 3, 64
@@ -36,7 +42,7 @@ class PhantomFilm:
     pixels: np.ndarray  # uint8 (size, size)
     lung_mask: np.ndarray  # uint8 (size, size), 0 or 255
     lesion: np.ndarray  # bool (size, size): where the disease was drawn; nowhere on a healthy film
-    plants: tuple[str, ...]  # the faults planted in this film
+    plants: tuple[str, ...]  # what was planted in this film; clear lesions in ill ones alone
 
 
 # Planted faults
@@ -151,7 +157,7 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
     Raises:
         InvalidChoice: an argument breaks a rule (a ValueError).
     """
-    from covid_core.data.anatomy import make_film  # imports scipy
+    from covid_core.data.anatomy import LESIONS, make_film  # imports scipy
 
     _check(images, seed, plant, size)
     if not 0 <= index < images:
@@ -163,9 +169,11 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
         original = film_at(plan.copy_of[index], images, seed, plant, size)
         copied = _copy_slightly_changed(original, np.random.default_rng((seed, index)))
         return replace(copied, name=name, plants=(*original.plants, "near-duplicates"))
-    drawn = make_film(true_label, np.random.default_rng((seed, index)), size)
+    drawn = make_film(true_label, np.random.default_rng((seed, index)), size, CLEAR_LESIONS in plant)
     pixels = drawn.pixels
     plants = ["swapped-labels"] if label != true_label else []
+    if CLEAR_LESIONS in plant and true_label in LESIONS:
+        plants.append(CLEAR_LESIONS)
     if "brightness-shift" in plant:
         pixels = _shift_brightness(pixels, true_label)
         plants.append("brightness-shift")
@@ -181,7 +189,7 @@ def generate(images: int = 600, seed: int = 0, plant: Collection[str] = (), size
     Args:
         images: how many, 3 or more; `class_counts` tells how many of each class.
         seed: 0 or more.
-        plant: faults to plant, names from `PLANTS`.
+        plant: what to plant, names from `PLANTS`.
         size: rows and columns of a film, 64 or more.
 
     Raises:
