@@ -22,7 +22,7 @@ CORNER = (0.20, 0.25)  # height and width of a corner in which hospitals put the
 MARK_WIDTH = 0.06  # strokes of letters and wires are thinner
 MARK_STEP = 70  # grey levels by which a burned-in mark is brighter than its surroundings; ribs stay below 50
 BLUR = 1 / 32  # standard deviation of the low pass: what is left has details of about a twelfth of the side
-RELAXED = 12  # sweeps after each step of the pyramid
+RELAXED = 4  # sweeps after each step of the pyramid; steps of more would be no smoother to the eye
 
 
 def filled(films: np.ndarray, covered: np.ndarray) -> np.ndarray:
