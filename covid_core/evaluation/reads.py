@@ -30,6 +30,10 @@ films of lungs alone kept between 4 and 63 % of the skill, so that figure cannot
    LUNGS_FROM: most answers follow the lungs, and fewer than one in five the frame.
 6. "cannot say" otherwise: too few films, or something between.
 
+How wide a band around the lungs goes with them (``data.covered.MARGIN``) moves the figures: on 4,014 real films, with
+outlines by a segmenter of synthetic films, a MobileNetV2's frame effect was 0.75 at 2 % of the side, 0.64 at 5 % and
+0.43 [0.35, 0.50] at 8 %. The verdict was the same.
+
 What the rule does not see: signs of disease outside the masks (heart size, fluid behind the diaphragm) count as frame;
 a cue inside the lungs that is no disease (brightness of the source, coding) counts as lungs.
 """
