@@ -22,7 +22,18 @@ from covid_core.evaluation import comparison, repeats_tables, repeats_wording, s
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, duration, file_size, interval, number, p_in_words, plural, points, share
-from covid_core.runs import answers, calibrated, candidates, jobs, looks, outside, segmenters, storage, store
+from covid_core.runs import (
+    answers,
+    calibrated,
+    candidates,
+    jobs,
+    looks,
+    model_audits,
+    outside,
+    segmenters,
+    storage,
+    store,
+)
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -233,7 +244,12 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     told, labels = _run_answer(run), candidates.label_check(run)
     marks = candidates.candidate(run).marks if run.result else ()
     sets = answers.of_sets(run) if run.result else None
-    said = (labels.in_words, sets and (sets.get("in_words") or sets["note"]))
+    audit = answers.of_audit(run) if run.result else None
+    said = (
+        labels.in_words,
+        sets and (sets.get("in_words") or sets["note"]),
+        audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
+    )
     lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, said)]
     return {
         **told,
@@ -242,6 +258,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "marks": marks,
         "labels": answers.of_labels(labels),
         "prediction_sets": sets,
+        "audit": audit,
         "spec": run.spec.model_dump(mode="json"),
         "result": run.result,
         "history": history,
@@ -406,6 +423,18 @@ def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     status = jobs.wait(job) if options.wait else job.status()
     text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
     return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
+
+
+def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """What a finished run's model reads, in one verdict: its test films with parts covered, and with others' lungs."""
+    run = store.open_run(workspace, options.run)
+    job = jobs.submit_audit(workspace, run)
+    status = _followed(job, "audit") if options.wait else job.status()
+    answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
+    found = model_audits.known(run) if status.state == store.COMPLETED else None
+    if found is None:
+        return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
+    return {**answer, "audit": found, "text": "\n".join([run.id, *model_audits.in_lines(found)])}
 
 
 # Lungs
@@ -761,4 +790,5 @@ def _add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     for name, work in (("show", do_show), ("stop", do_stop), ("delete", do_delete)):
         verb(name, work, "run")
     verb("reference", do_reference, "run").add_argument("--wait", action="store_true", help="until it ends")
+    verb("audit-run", do_audit_run, "run").add_argument("--wait", action="store_true", help="follow until it ends")
     verb("resume", do_resume, "run").add_argument("--wait", action="store_true")

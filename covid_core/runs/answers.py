@@ -12,7 +12,7 @@ from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Bin
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.films import FilmAnswers
 from covid_core.evaluation.labels import LabelCheck
-from covid_core.runs import calibrated, candidates, outside, prediction_sets
+from covid_core.runs import calibrated, candidates, model_audits, outside, prediction_sets
 from covid_core.runs.store import Evaluation, Run
 
 
@@ -26,6 +26,7 @@ def of_run(run: Run, candidate: Candidate) -> dict[str, Any]:
         "calibration": calibrated.as_answer(run),
         "reliability": {name: [_bin(one) for one in bins] for name, bins in calibrated.diagrams(run).items()},
         "prediction_sets": of_sets(run),
+        "audit": of_audit(run),
         "operating_points": _operating_points(run),
         "curves": _curves(run),
         "outside": [_outside(run, one) for one in run.evaluations()],
@@ -55,6 +56,14 @@ def of_sets(run: Run) -> dict[str, Any]:
         return prediction_sets.as_answer(run)
     except RunDamaged as error:
         return {"note": str(error)}
+
+
+def of_audit(run: Run) -> dict[str, Any] | None:
+    """What the audit of the run's model says, where one was made; of a damaged one why not: other figures stand."""
+    try:
+        return model_audits.as_answer(run)
+    except RunDamaged as error:
+        return {"verdict": None, "in_words": str(error)}
 
 
 def _bin(one: Bin) -> dict[str, Any]:

@@ -29,6 +29,7 @@ MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of th
 TRAINING_SLOTS = 1  # a training uses every core that it gets
 DATA_SLOTS = 2  # imports wait for the disk more than for the processor
 REFERENCE = "reference"  # kind of the job that makes a finished run's reference
+AUDIT = "audit-run"  # kind of the job that audits a finished run's model
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
 
@@ -123,15 +124,34 @@ def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
     return submit_job(workspace, REFERENCE, {"run": run.id})
 
 
+def submit_audit(workspace: Workspace, run: Run) -> JobFolder:
+    """Start the audit of a finished run's model, or make it again. Raises JobRefused, NotFound, DataError."""
+    if not run.result or run.status().state not in store.USABLE:
+        raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
+    if any(of == run.id and not job.status().is_final for job, of in audit_jobs(workspace)):
+        raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
+    open_dataset(workspace, run.record["dataset"]["id"])
+    return submit_job(workspace, AUDIT, {"run": run.id})
+
+
 def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
     """Jobs that make, or have made, a run's reference, with the run's id, oldest first."""
+    return _jobs_of_runs(workspace, REFERENCE)
+
+
+def audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
+    """Jobs that audit, or have audited, a run's model, with the run's id, oldest first."""
+    return _jobs_of_runs(workspace, AUDIT)
+
+
+def _jobs_of_runs(workspace: Workspace, kind: str) -> list[tuple[JobFolder, str]]:
     found = []
     for job in store.list_jobs(workspace):
         try:
             request = job.request()
         except CovidCoreError:  # damaged, or removed at this moment
             continue
-        if request.get("kind") == REFERENCE:
+        if request.get("kind") == kind:
             found.append((float(request["created"]), job, str(request["run"])))
     return [(job, run) for _, job, run in sorted(found, key=lambda one: one[0])]
 

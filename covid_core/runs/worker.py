@@ -185,6 +185,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
         job.write_result(_evaluate(workspace, request, reporter))
     elif request["kind"] == jobs.REFERENCE:
         job.write_result({"run": _reference(workspace, request, reporter)})
+    elif request["kind"] == jobs.AUDIT:
+        job.write_result(_audit(workspace, request, reporter))
     elif request["kind"] == segmenters.KIND:
         job.write_result({"segmenter": _segment(workspace, request, reporter)})
     else:
@@ -208,6 +210,14 @@ def _reference(workspace: Workspace, request: Mapping[str, Any], reporter: Repor
 
     references.make(workspace, store.open_run(workspace, request["run"]), reporter)
     return request["run"]
+
+
+def _audit(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> dict[str, str]:
+    """Audit a finished run's model. Returns its id and the verdict."""
+    from covid_core.runs import model_audits
+
+    run = store.open_run(workspace, request["run"])
+    return {"run": run.id, "verdict": model_audits.make(workspace, run, reporter)["verdict"]}
 
 
 def _segment(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:

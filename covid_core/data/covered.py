@@ -1,0 +1,164 @@
+"""Films with parts covered, to see what a model needs: the lungs, everything else, the border, the middle, fine detail,
+tags.
+
+What is covered is filled from around it: smoothly, from the nearest pixels that stay (a pyramid of means, as in
+Gortler et al. 1996, "The Lumigraph", section 3.4, then relaxed). Black, or the film's mean, would draw the outline of
+what was cut out: an edge that no film has, which a network answers to, and whose shape still tells the lungs' size. A
+smooth fill leaves grey levels that the film has and nothing to see. It is still no film: a network may answer oddly to
+it, so figures on covered films say what is lost, and a few points more or less mean nothing.
+
+All films are squares, uint8 (n, size, size), and all masks bool of the same shape. Lengths are shares of the side.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+MARGIN = 0.02  # that the lungs are widened by before they are covered: masks are drawn by hand, and resized
+RING = 0.15  # width of the border: letters and markers lie there, and little of the lungs
+CORNER = (0.20, 0.25)  # height and width of a corner in which hospitals put their letters
+MARK_WIDTH = 0.06  # strokes of letters and wires are thinner
+MARK_STEP = 70  # grey levels by which a burned-in mark is brighter than its surroundings; ribs stay below 50
+BLUR = 1 / 32  # standard deviation of the low pass: what is left has details of about a twelfth of the side
+RELAXED = 4  # sweeps after each step of the pyramid; steps of more would be no smoother to the eye
+
+
+def filled(films: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """The films with what is covered filled from what stays; a film of which nothing stays is grey all over."""
+    smooth = pulled(np.where(covered, 0, films).astype(np.float32), (~covered).astype(np.float32))
+    return np.where(covered, np.clip(np.rint(smooth), 0, 255), films).astype(np.uint8)
+
+
+def pulled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values where they are known, else smooth ones from around: from coarse to fine, relaxed at each size."""
+    side = values.shape[1]
+    if side <= 2:
+        count = known.sum(axis=(1, 2), keepdims=True)
+        mean = (values * known).sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1)
+        return np.where(known > 0, values, np.where(count > 0, mean, 128))
+    odd = ((0, 0), (0, side % 2), (0, side % 2))
+    total, count = _fours(np.pad(values * known, odd)), _fours(np.pad(known, odd))
+    coarse = pulled(total / np.maximum(count, 1), (count > 0).astype(np.float32))
+    guess = coarse.repeat(2, 1).repeat(2, 2)[:, :side, :side]
+    here = known > 0
+    found = np.where(here, values, guess)
+    for _ in range(RELAXED):
+        found = np.where(here, values, ndimage.uniform_filter(found, (0, 3, 3), mode="nearest"))
+    return found
+
+
+def _fours(values: np.ndarray) -> np.ndarray:
+    """Sums over squares of two by two pixels."""
+    return values[:, ::2, ::2] + values[:, 1::2, ::2] + values[:, ::2, 1::2] + values[:, 1::2, 1::2]
+
+
+def widened(lungs: np.ndarray) -> np.ndarray:
+    """Lung masks with MARGIN around them."""
+    reach = max(1, round(MARGIN * lungs.shape[1]))
+    return ndimage.maximum_filter(lungs, (0, 2 * reach + 1, 2 * reach + 1))
+
+
+def ring(size: int) -> np.ndarray:
+    """The border of a film, bool (size, size)."""
+    width = round(RING * size)
+    found = np.ones((size, size), bool)
+    found[width : size - width, width : size - width] = False
+    return found
+
+
+def tags(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Where tags are or may be: the four corners, and thin marks much brighter than what is around them. Lungs are left
+    alone, so far as they are known: an empty mask protects nothing."""
+    size = films.shape[1]
+    height, width = (round(share * size) for share in CORNER)
+    found = np.zeros(films.shape, bool)
+    for rows in (slice(None, height), slice(size - height, None)):
+        for columns in (slice(None, width), slice(size - width, None)):
+            found[:, rows, columns] = True
+    wide = max(3, round(MARK_WIDTH * size))
+    raised = films.astype(np.int16) - ndimage.grey_opening(films, (1, wide, wide)) > MARK_STEP
+    found |= ndimage.maximum_filter(raised, (0, 3, 3))
+    return found & ~widened(lungs)
+
+
+Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A way to cover films: its name, what it destroys in words, and whether it needs lung masks."""
+
+    name: str
+    destroys: str
+    needs_lungs: bool
+    of: Change
+
+
+AS_THEY_ARE = "as they are"
+WITHOUT_LUNGS, LUNGS_ONLY = "without the lungs", "lungs only"
+BORDER_ONLY, CENTRE_ONLY = "border only", "centre only"
+LOW_PASS, WITHOUT_TAGS = "low-pass", "tags covered"
+
+
+def _without_lungs(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    return filled(films, widened(lungs))
+
+
+def _lungs_only(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    return filled(films, ~lungs)
+
+
+def _border_only(films: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
+    return filled(films, np.broadcast_to(~ring(films.shape[1]), films.shape))
+
+
+def _centre_only(films: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
+    return filled(films, np.broadcast_to(ring(films.shape[1]), films.shape))
+
+
+def _low_pass(films: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
+    spread = BLUR * films.shape[1]
+    return np.rint(ndimage.gaussian_filter(films.astype(np.float32), (0, spread, spread), mode="nearest")).astype(
+        np.uint8
+    )
+
+
+def _without_tags(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    return filled(films, tags(films, lungs))
+
+
+COVERS = (
+    Cover(
+        WITHOUT_LUNGS,
+        "all that the lungs show, and a narrow band around them; their place remains as a smooth patch",
+        True,
+        _without_lungs,
+    ),
+    Cover(
+        LUNGS_ONLY,
+        "all but the lungs: heart, spine, chest wall, tags, borders; the outline of the lungs remains faintly",
+        True,
+        _lungs_only,
+    ),
+    Cover(
+        BORDER_ONLY,
+        "all but the outermost 15 % of every side, and so most of the lungs, but not all of their flanks",
+        False,
+        _border_only,
+    ),
+    Cover(
+        CENTRE_ONLY,
+        "the outermost 15 % of every side: borders, most tags, the flanks of wide lungs",
+        False,
+        _centre_only,
+    ),
+    Cover(LOW_PASS, "fine detail: vessels, ribs' edges, letters; brightness and large shapes remain", False, _low_pass),
+    Cover(
+        WITHOUT_TAGS,
+        "the four corners, and thin bright marks elsewhere; never inside known lungs",
+        False,
+        _without_tags,
+    ),
+)

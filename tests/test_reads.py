@@ -1,0 +1,112 @@
+"""The rule of the verdict and the figures that it rests on, with models that are known to read one thing."""
+
+import math
+
+import numpy as np
+import pytest
+
+from covid_core.evaluation import reads
+from covid_core.evaluation.metrics import Measure
+from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN, Conflict, Effects
+
+LABELS = np.repeat(np.arange(3), (30, 12, 6)).astype(np.int32)
+SEEN = Measure(0.9, 0.85, 0.95)  # balanced accuracy of films as they are
+
+
+def answers(of_frame: float, seed: int = 0) -> Conflict:
+    """Answers that follow the frame in that share of the composites, and else the lungs."""
+    rng = np.random.default_rng(seed)
+    frames, lungs = reads.pairs(LABELS, 3, 150, rng)
+    follows = np.where(rng.random(len(frames)) < of_frame, LABELS[frames], LABELS[lungs])
+    return Conflict(LABELS, frames, lungs, follows, 3)
+
+
+def effects(lungs: tuple, frame: tuple, within: float = 0.9) -> Effects:
+    return Effects(Measure(*lungs), Measure(*frame), Measure(within))
+
+
+def test_every_combination_of_classes_has_its_pairs_and_no_film_meets_itself():
+    frames, lungs = reads.pairs(LABELS, 3, 20, np.random.default_rng(0))
+    assert (frames != lungs).all()
+    cells = np.bincount(LABELS[frames] * 3 + LABELS[lungs], minlength=9)
+    assert cells.tolist() == [20] * 9
+
+
+@pytest.mark.parametrize(("of_frame", "lungs", "frame"), [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0)], ids=["lungs", "frame"])
+def test_a_model_that_reads_one_thing_has_one_effect(of_frame, lungs, frame):
+    found = reads.effects(answers(of_frame))
+    assert (found.lungs.value, found.frame.value, found.within.value) == (lungs, frame, 1.0)
+
+
+def test_a_model_that_reads_both_is_measured_as_it_is_and_its_interval_says_so():
+    found = reads.effects(answers(0.3))
+    assert found.frame.low < 0.3 < found.frame.high and found.lungs.low < 0.7 < found.lungs.high
+
+
+def test_a_model_that_always_answers_the_same_reads_nothing():
+    given = answers(0.0)
+    always = Conflict(given.labels, given.frames, given.lungs, np.zeros_like(given.answered), 3)
+    found = reads.effects(always)
+    assert (found.lungs.value, found.frame.value) == (0.0, 0.0)
+    assert reads.verdict(found, Measure(1 / 3, 1 / 3, 1 / 3), 3).verdict == UNKNOWN
+
+
+def test_films_that_belong_together_widen_the_interval():
+    given = answers(0.3)
+    alone = reads.effects(given).frame
+    together = reads.effects(given, np.arange(len(LABELS)) // 3).frame
+    assert together.value == alone.value
+    assert together.high - together.low != alone.high - alone.low
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (effects((0.9, 0.85, 0.95), (0.0, -0.03, 0.04)), LUNGS),
+        (effects((0.2, 0.1, 0.3), (0.6, 0.5, 0.7)), FRAME),
+        (effects((0.6, 0.55, 0.7), (0.3, 0.2, 0.4)), FRAME),
+        (effects((0.9, 0.85, 0.95), (0.1, 0.05, 0.25)), UNKNOWN),
+        (effects((0.4, 0.3, 0.49), (0.0, -0.03, 0.04)), UNKNOWN),
+        (effects((0.9, 0.85, 0.95), (0.0, -0.03, 0.04), within=0.5), UNKNOWN),
+        (effects((0.9, math.nan, math.nan), (0.0, math.nan, math.nan)), UNKNOWN),
+    ],
+    ids=["lungs", "frame", "both", "too wide", "little of either", "composing decides", "no interval"],
+)
+def test_the_rule(found, verdict):
+    assert reads.verdict(found, SEEN, 3).verdict == verdict
+
+
+def test_a_model_that_reads_both_is_told_so():
+    told = reads.verdict(effects((0.6, 0.55, 0.7), (0.3, 0.2, 0.4)), SEEN, 3)
+    assert "30.0 % [20.0, 40.0]" in told.in_words and "reads the lungs as well" in told.in_words
+
+
+def test_without_masks_it_cannot_be_said():
+    told = reads.verdict(None, SEEN, 3)
+    assert told.verdict == UNKNOWN and "without lung masks" in told.in_words
+
+
+def test_balanced_accuracy_counts_classes_alike():
+    found = reads.balanced(LABELS, np.zeros_like(LABELS), 3)
+    assert found.value == pytest.approx(1 / 3) and found.low == pytest.approx(1 / 3)
+
+
+def test_the_worst_subgroup_comes_first_with_a_corrected_p_value():
+    right = np.ones(120, bool)
+    right[:20] = False
+    by = {"source": np.repeat(np.array(["A", "B", "C"], object), 40), "none": np.full(120, "", object)}
+    found = reads.subgroups(right, by)
+    assert [one.name for one in found][0] == "A" and len(found) == 3
+    assert found[0].accuracy.value == 0.5 and found[0].others.value == 1.0
+    assert found[0].is_worse and not found[1].is_worse
+
+
+def test_a_subgroup_of_few_films_is_not_looked_at():
+    right, sources = np.ones(60, bool), np.array(["A"] * 19 + ["B"] * 41, object)
+    assert reads.subgroups(right, {"source": sources}) == []
+
+
+def test_thirds_are_named_lowest_first_and_equal_films_have_none():
+    names = ("low", "middle", "high")
+    assert reads.thirds(np.arange(9), names).tolist() == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3
+    assert set(reads.thirds(np.full(9, 5), names)) == {""}
