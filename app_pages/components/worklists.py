@@ -18,7 +18,7 @@ GROUPS = {
     Urgency.UNREAD: "could not be read",
     Urgency.REFUSED: "without an answer",
     Urgency.DIFFER: "on which the runs differ",
-    Urgency.OPEN: "with more than one possible class",
+    Urgency.OPEN: "whose class stays open",
     Urgency.UNCHECKED: "that could not be checked",
     Urgency.DOUBTED: "with a warning",
     Urgency.FINDING: "called something else than normal",
