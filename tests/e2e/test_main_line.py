@@ -96,8 +96,8 @@ def test_an_uploaded_film_gets_scores_and_a_heat_map(page: Page, app: App, tmp_p
     film.write_bytes(png_bytes(film_at(3, images=12, seed=9).pixels))
     page.goto(f"{app.url}/predict")
     page.locator("input[type=file]").set_input_files(film)
-    expect(page.get_by_text("has the highest", exact=False)).to_be_visible()
-    expect(page.get_by_alt_text(re.compile("Heat map over the film"))).to_be_visible()
+    expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Heat map over the film"))).to_be_visible()
     expect(page.get_by_text("Not a medical device", exact=False).first).to_be_visible()
 
 
