@@ -1,9 +1,9 @@
 """What needs a look first stands first, with the reason."""
 
 import pytest
-from made_looks import REFUSED, UNASKED, opinion
+from made_looks import PASSED, REFUSED, UNASKED, opinion
 
-from covid_core.inference.worklist import Entry, Urgency, ordered
+from covid_core.inference.worklist import Entry, Urgency, heeding, ordered
 
 COVID, NORMAL, BETWEEN = (5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (2.0, 1.0, 0.0)
 
@@ -77,3 +77,17 @@ def test_a_film_that_may_be_one_thing_only_counts_as_that_and_not_as_its_likelie
 def test_runs_that_leave_different_classes_differ_though_the_likeliest_is_the_same():
     film = entry("film", opinion("One", NORMAL, possible=("Normal",)), opinion("Two", NORMAL, possible=("COVID",)))
     assert film.urgency == Urgency.DIFFER
+
+
+def test_a_run_that_could_not_check_heeds_one_that_found_no_chest_film():
+    """A run of an earlier version called a flower COVID beside one that refused it."""
+    old, new = heeding([opinion("Old", checks=UNASKED), opinion("New", checks=REFUSED)])
+    assert old.look.refused_by.text == "New has checked it: it does not look like a frontal chest film."
+    assert new.look.refused_by == REFUSED[0]
+
+
+@pytest.mark.parametrize("checks", [PASSED, UNASKED], ids=["passed", "unasked"])
+def test_a_run_that_checked_for_itself_or_with_nobody_who_refuses_stays_as_it_is(checks):
+    beside = REFUSED if checks is PASSED else PASSED
+    first, _ = heeding([opinion("One", checks=checks), opinion("Two", checks=beside)])
+    assert first.look.checks == tuple(checks)

@@ -21,7 +21,7 @@ from covid_core.inference.look import Look
 from covid_core.inference.lungs import LungOutline, known
 from covid_core.inference.occlusion import Occlusion, occluded
 from covid_core.inference.predictor import Seen
-from covid_core.inference.worklist import Entry, Opinion
+from covid_core.inference.worklist import Entry, Opinion, heeding
 from covid_core.runs import prediction_sets, sanity
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
@@ -67,7 +67,7 @@ def _opinions(runs: Sequence[Run], looks: Sequence[Look], coverage: float) -> li
         sets = sets_of(run)
         answer = sets.set_of(look.prediction.logits, coverage) if sets else None
         found.append(Opinion(name, look, answer))
-    return found
+    return heeding(found)
 
 
 def sets_of(run: Run) -> Sets | None:

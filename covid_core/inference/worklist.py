@@ -5,11 +5,11 @@ surest first; last what was called normal, the least sure first. Within one urge
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from covid_core.evaluation.conformal import PredictionSet
-from covid_core.inference.look import Look
+from covid_core.inference.look import CHEST_FILM, Check, Look
 
 NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters
 
@@ -127,6 +127,31 @@ class Entry:
             case Urgency.DOUBTED:
                 return " ".join(self.warnings)
         return ""
+
+
+def heeding(opinions: Iterable[Opinion]) -> list[Opinion]:
+    """The opinions, where a run that could not check the picture heeds one that found it to be no chest film.
+
+    That is said of the picture, not of the run: who has not looked for it cannot answer all the same.
+    """
+    given = list(opinions)
+    refusing = next((one for one in given if _is_no_chest(one.look.refused_by)), None)
+    if refusing is None:
+        return given
+    found = refusing.look.refused_by
+    told = replace(found, text=f"{refusing.run} has checked it: {found.text[:1].lower()}{found.text[1:]}")
+    return [_heeding(one, told) for one in given]
+
+
+def _is_no_chest(check: Check | None) -> bool:
+    return check is not None and check.name == CHEST_FILM
+
+
+def _heeding(opinion: Opinion, told: Check) -> Opinion:
+    checks = tuple(
+        told if check.name == CHEST_FILM and check.passed is None else check for check in opinion.look.checks
+    )
+    return replace(opinion, look=replace(opinion.look, checks=checks))
 
 
 def ordered(entries: Iterable[Entry]) -> list[Entry]:
