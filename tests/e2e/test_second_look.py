@@ -10,12 +10,13 @@ from app_server import App
 from made_dicom import PATIENT, as_dicom
 from PIL import Image
 from playwright.sync_api import Page, expect
+from trained_runs import tiny_run
 
 from covid_core.data import importing
 from covid_core.data.images import png_bytes
 from covid_core.data.phantom import film_at
-from covid_core.runs import jobs, store
-from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.runs import store
+from covid_core.specs import HeadSpec
 from covid_core.workspace import Workspace
 
 FILMS = 240
@@ -34,18 +35,7 @@ def run(app: App) -> store.Run:
     """A run that has validation films enough to tell films from other pictures."""
     workspace = Workspace(app.home / "workspace")
     dataset = importing.import_phantom(workspace, images=FILMS, seed=1, name="Films")
-    spec = TrainingSpec(
-        dataset=dataset.id,
-        classes=("COVID", "Normal", "Viral Pneumonia"),
-        name="Small CNN",
-        backbone="baseline_cnn",
-        head=HeadSpec(units=(16,)),
-        image_size=64,
-        epochs=3,
-    )
-    made = jobs.submit_training(workspace, spec)
-    assert jobs.wait(made).state == store.COMPLETED, made.log_tail()
-    return store.open_run(workspace, made.id)
+    return tiny_run(workspace, dataset, name="Small CNN", head=HeadSpec(units=(16,)), image_size=64, epochs=3)
 
 
 def phantom(index: int) -> np.ndarray:
