@@ -235,6 +235,12 @@ def audit(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -
     return judged(scores, dataset.left_out)
 
 
+def known(workspace: Workspace, dataset: Dataset) -> Audit | None:
+    """What ``audit`` says, where its films have been measured already and that is kept."""
+    scores = _kept(_path(workspace, dataset), dataset)
+    return None if scores is None else judged(scores, dataset.left_out)
+
+
 def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Audit:
     """What the scores of films say by RULES, with the files that could not be read (columns path, reason)."""
     limits = {rule.finding: rule.limit(scores[rule.finding].to_numpy(float)) for rule in RULES}
@@ -292,7 +298,7 @@ def in_words(found: Audit) -> list[str]:
 
 def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
     """``Audit.scores``; measured once per version of the data set and kept."""
-    path = workspace.tables / f"{dataset.version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
+    path = _path(workspace, dataset)
     kept = _kept(path, dataset)
     if kept is not None:
         return kept
@@ -302,6 +308,10 @@ def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = sil
         with files.published(path) as temporary:
             measured.to_parquet(temporary, index=False)
     return measured
+
+
+def _path(workspace: Workspace, dataset: Dataset) -> Path:
+    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
 
 
 def _kept(path: Path, dataset: Dataset) -> pd.DataFrame | None:

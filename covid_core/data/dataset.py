@@ -153,7 +153,7 @@ def delete_dataset(workspace: Workspace, identifier: str) -> None:
         dataset = open_dataset(workspace, identifier)
         for cache, key in ((workspace.pixels, dataset.pixels_key), (workspace.features, dataset.pixels_key)):
             _remove_all(cache, key[:KEY_LENGTH])
-        _remove_all(workspace.tables, dataset.version[:KEY_LENGTH])
+        _remove_all(workspace.tables, f"*{dataset.version[:KEY_LENGTH]}")  # also where another set was compared with it
     files.remove_folder(folder)
 
 
