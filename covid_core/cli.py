@@ -36,6 +36,7 @@ from covid_core.runs import (
     store,
 )
 from covid_core.specs import TrainingSpec, parse
+from covid_core.verbs import decisions
 from covid_core.workspace import Workspace
 
 REDRAW = 0.5  # seconds between progress lines
@@ -715,6 +716,7 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("summary", do_summary, "dataset")
     audited = verb("audit", do_audit, "dataset")
     audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
+    decisions.add(verb)
     verb("delete-dataset", do_delete_dataset, "dataset")
 
 
