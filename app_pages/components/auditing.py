@@ -15,7 +15,7 @@ import streamlit as st
 from app_pages.components import shell
 from covid_core.data import audit_tables, decisions
 from covid_core.data import dataset as data
-from covid_core.data.dataset import Dataset
+from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import duration, plural
 from covid_core.runs import data_audits, jobs, store
@@ -84,16 +84,30 @@ class AuditJob(NamedTuple):
 
 def latest(dataset: Dataset) -> Audited:
     """The data set with its audit; where this version has none, with that of the last version that has one."""
-    with st.spinner("Opening the audit", show_time=False):
-        found = data_audits.known(shell.workspace(), dataset)
-        if found is not None or not dataset.decisions:
-            return Audited(dataset, found)
-        for version, number in reversed(dataset.versions.items()):
-            if version != dataset.version:
-                found = data_audits.known(shell.workspace(), dataset.at(version))
-                if found is not None:
-                    return Audited(dataset, found, False, len(dataset.decisions) - number)
+    found = _known(dataset)
+    if found is not None or not dataset.decisions:
+        return Audited(dataset, found)
+    for version, number in sorted(dataset.versions.items(), key=lambda one: -one[1]):
+        found = None if version == dataset.version else _known(dataset.at(version))
+        if found is not None:
+            return Audited(dataset, found, False, len(dataset.decisions) - number)
     return Audited(dataset, None)
+
+
+def _known(dataset: Dataset) -> Found | None:
+    """The audit that is kept of a version, read again only when one of its files is another one."""
+    found = shell.workspace().tables.glob(f"{dataset.version[:KEY_LENGTH]}-*")
+    kept = []
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):  # the cache made room at this moment
+            status = path.stat()
+            kept.append(f"{path.name} {status.st_ino} {status.st_size}")
+    return _read(str(shell.workspace().root), dataset.id, dataset.version, "\n".join(sorted(kept)), dataset)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the audit")
+def _read(root: str, identifier: str, version: str, stamp: str, _dataset: Dataset) -> Found | None:
+    return data_audits.known(shell.workspace(), _dataset)
 
 
 # Jobs

@@ -18,7 +18,9 @@ from covid_core.formatting import count, plural
 
 AUTHOR = "decision_author"  # session: who decides; asked once
 LAST = "decisions_last"  # session: numbers of the decisions that were made last, with what was done in words
-TRIED = "decision-note"
+NAME, NOTE, CLASS = "decision-author", "decision-note", "decision-class"  # widgets
+TOLD = "decision-told"  # session: what was done, until a toast has said it
+REFUSED = "decision-refused"  # session: why the last one was not made
 UNCHANGED = "No file is changed. The data set gets a new version; runs that exist keep theirs."
 
 
@@ -65,13 +67,9 @@ def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
     films = plural(len(names), "film")
     wanted = tuple(Decision(RELABEL, name) for name in names)
     told = f"{_named(names)} given the class below from now on. {UNCHANGED}"
-    return Wish(
-        wanted,
-        f"Change the class of {films}?",
-        told,
-        f"{films} {_have(names)} another class.",
-        dataset.imported.classes,
-    )
+    present = set(dataset.films.loc[dataset.films["image_id"].isin(names), "label"])
+    others = tuple(label for label in dataset.imported.classes if present != {label})
+    return Wish(wanted, f"Change the class of {films}?", told, f"{films} {_have(names)} another class.", others)
 
 
 def grouping(groups: Sequence[Sequence[str]]) -> Wish:
@@ -104,66 +102,100 @@ def ask(dataset: Dataset, wish: Wish) -> None:
     """Say what will be done, ask who decides, and do it."""
     st.markdown(f"**{shell.plain(wish.title)}**")
     st.markdown(shell.plain(wish.told))
-    wanted = wish.wanted
     if wish.classes:
-        label = st.selectbox("New class", wish.classes, key="decision-class")
-        wanted = tuple(replace(one, after=label) for one in wanted if _label(dataset, one.image_id) != label)
-        if len(wanted) < len(wish.wanted):
-            same = len(wish.wanted) - len(wanted)
+        st.selectbox("New class", wish.classes, key=CLASS)
+        same = len(wish.wanted) - len(_settled(dataset, wish))
+        if same:
             st.caption(f"{plural(same, 'film has', 'films have')} that class already.")
-    author = ask_author()
-    note = st.text_input("Why (not needed)", max_chars=decisions.LONGEST_NOTE, key=TRIED)
-    if st.button("Do it", type="primary", icon=":material/check:", key="decision-go", disabled=not wanted):
-        try:
-            _do(dataset, [replace(one, note=note.strip()) for one in wanted], author, wish.done)
-        except CovidCoreError as error:
-            st.error(shell.plain(error), icon=":material/error:")
-        else:
-            st.rerun()
+    ask_author()
+    st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
+    ready = bool(_settled(dataset, wish))
+    confirm = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
+    if st.button("Do it", type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
+        st.rerun()
 
 
-def ask_author() -> str:
+def ask_author() -> None:
     """The field for who decides; asked once, and kept in the session."""
-    return st.text_input(
+    st.text_input(
         "Your name",
         value=st.session_state.get(AUTHOR, ""),
         max_chars=decisions.LONGEST_AUTHOR,
-        key="decision-author",
+        key=NAME,
         help="Kept with each decision, so that others can ask why.",
     )
 
 
-def _label(dataset: Dataset, name: str) -> str:
-    return str(dataset.films["label"].iat[dataset.row_of(name)])
+def _settled(dataset: Dataset, wish: Wish) -> list[Decision]:
+    """The decisions with the chosen class, without films that have it already."""
+    if not wish.classes:
+        return list(wish.wanted)
+    label = st.session_state.get(CLASS) or wish.classes[0]
+    labels = dict(zip(dataset.films["image_id"], dataset.films["label"], strict=True))
+    return [replace(one, after=label) for one in wish.wanted if labels.get(one.image_id) != label]
 
 
-def _do(dataset: Dataset, wanted: Sequence[Decision], author: str, done: str) -> None:
-    """Write decisions, and remember how to undo them. Raises InvalidChoice or DataError."""
-    changed = data.decide(shell.workspace(), dataset.id, wanted, author)
+def _do(dataset: Dataset, wish: Wish) -> None:
+    """Write decisions, and remember how to undo them. In a callback: what refuses them is told by the next page."""
+    author, note = st.session_state.get(NAME, ""), st.session_state.get(NOTE, "").strip()
+    wanted = [replace(one, note=note) for one in _settled(dataset, wish)]
+    try:
+        changed = data.decide(shell.workspace(), dataset.id, wanted, author)
+    except CovidCoreError as error:
+        st.session_state[REFUSED] = str(error)
+        return
     st.session_state[AUTHOR] = author
-    numbers = [one.number for one in changed.decisions[-len(wanted) :]]
-    st.session_state[LAST] = (dataset.id, numbers, done)
-    st.toast(f"{shell.plain(done)} Undo it above, or on the tab Decisions.", icon=":material/check_circle:")
+    st.session_state[LAST] = (dataset.id, [one.number for one in changed.decisions[-len(wanted) :]], wish.done)
+    st.session_state[TOLD] = f"{wish.done} Undo it above, or on the tab Decisions."
 
 
-def take_back(dataset: str, numbers: Sequence[int], author: str) -> None:
-    """Take decisions back. In a callback."""
-    with shell.told():
+def _tell_refusal() -> bool:
+    """Say why the last decision was refused, once. Returns whether it was."""
+    reason = st.session_state.pop(REFUSED, "")
+    if reason:
+        st.error(shell.plain(reason), icon=":material/error:")
+    return bool(reason)
+
+
+@st.dialog("Take back?", icon=":material/undo:")
+def ask_to_take_back(dataset: Dataset, numbers: Sequence[int]) -> None:
+    """Take decisions back, once somebody has said who wants it."""
+    what = plural(len(numbers), "decision")
+    st.markdown(
+        f"{what} will no longer be in force, as if nobody had decided. The table keeps a line of who took it back."
+    )
+    ask_author()
+    confirm = {"key": "take-back-go", "on_click": take_back, "args": (dataset.id, list(numbers))}
+    if st.button("Take back", type="primary", icon=":material/undo:", **confirm) and not _tell_refusal():
+        st.rerun()
+
+
+def take_back(dataset: str, numbers: Sequence[int]) -> None:
+    """Take decisions back, in the name that was given last. In a callback."""
+    author = st.session_state.get(NAME) or st.session_state.get(AUTHOR, "")
+    try:
         data.take_back(shell.workspace(), dataset, numbers, author)
-        st.session_state[AUTHOR] = author
-        st.session_state.pop(LAST, None)
-        st.toast(f"{plural(len(numbers), 'decision')} taken back.", icon=":material/undo:")
+    except CovidCoreError as error:
+        st.session_state[REFUSED] = str(error)
+        return
+    st.session_state[AUTHOR] = author
+    st.session_state.pop(LAST, None)
+    st.session_state[TOLD] = f"{plural(len(numbers), 'decision')} taken back."
 
 
 def last_one(dataset: Dataset) -> None:
     """What was just decided about this data set, with the button that undoes it."""
+    _tell_refusal()
+    told = st.session_state.pop(TOLD, "")
+    if told:
+        st.toast(shell.plain(told), icon=":material/check_circle:")
     of, numbers, done = st.session_state.get(LAST) or ("", [], "")
     in_force = {one.number for one in decisions.in_force(dataset.decisions)}
     if of != dataset.id or not in_force.issuperset(numbers):
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="decided-last"):
         st.markdown(f":material/check_circle: {shell.plain(done)}", width="content")
-        arguments = (dataset.id, numbers, st.session_state.get(AUTHOR, ""))
+        arguments = (dataset.id, numbers)
         st.button("Undo", icon=":material/undo:", key="decision-undo", on_click=take_back, args=arguments)
         st.button("Keep it", icon=":material/close:", key="decision-kept", on_click=st.session_state.pop, args=(LAST,))
 
