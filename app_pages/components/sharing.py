@@ -8,7 +8,7 @@ from covid_core.data import audit_tables
 from covid_core.data import dataset as data
 from covid_core.data.copies import Shared
 from covid_core.data.dataset import Dataset
-from covid_core.formatting import count, plural
+from covid_core.formatting import plural
 from covid_core.runs import data_audits
 
 ALL, CONFLICTS = "All shared films", "Classes differ"
@@ -25,7 +25,7 @@ def show(audited: Audited, at_work: bool) -> None:
         return
     found = data_audits.shared(shell.workspace(), dataset, other)
     if found is None:
-        told = auditing.about_both(dataset, other)
+        told = auditing.about_both(audited, other)
         st.markdown(f"**Not compared yet.** It takes about {told}; the page stays usable meanwhile.")
         st.button(
             f"Compare with {shell.plain(other.name)}",
@@ -64,10 +64,10 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
         st.markdown(f"**{names} share no film.**")
         return
     conflicts = len(found.conflicts)
-    disagree = f"; of {plural(conflicts, 'pair')} the classes differ" if conflicts else "; their classes agree"
+    disagree = f"the classes of {plural(conflicts, 'pair')} differ" if conflicts else "their classes agree"
     st.markdown(
-        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} and {count(found.others)} of "
-        f"{shell.plain(other.name)} show the same {plural(len(found.pairs), 'pair')} of pictures{disagree}.**"
+        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} {'is' if found.films == 1 else 'are'} in "
+        f"{shell.plain(other.name)} as well, in {plural(len(found.pairs), 'pair')}; {disagree}.**"
     )
     table = audit_tables.class_crosstab(found.pairs)
     shell.table(
