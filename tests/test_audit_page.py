@@ -80,6 +80,11 @@ def choose_all(page: AppTest, scope: str = "page") -> AppTest:
     return page
 
 
+def here_findings(dataset: Dataset) -> list[str]:
+    """Names of the kinds of findings that its audit has."""
+    return list(data_audits.known(Workspace.default(), dataset).audit.findings["finding"].unique())
+
+
 def table(page: AppTest, column: str) -> pd.DataFrame:
     """The first table that has a column of that name."""
     return next(frame.value for frame in page.dataframe if column in frame.value)
@@ -168,8 +173,12 @@ def test_unreadable_files_are_listed_with_their_reason(here):
 
 
 def test_findings_of_one_kind_are_shown_with_their_sentences(here):
+    kinds = [name for name in here_findings(here()) if name not in ("unreadable", "odd size")]
     page = audit_page(finding="odd size")
     assert "Its shorter side has 64 pixels (limit 128)" in words(page)
+    other = audit_page(finding=kinds[-1])
+    assert "Its shorter side" not in words(other)
+    assert other.query_params["finding"] == [kinds[-1]] or len(kinds) == 1
 
 
 def test_an_address_with_a_finding_that_is_not_there_shows_another(here):
@@ -327,7 +336,7 @@ def test_shared_films_are_shown_side_by_side_conflicts_first(here, workspace, tm
     job.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
     page = audit_page("Another data set", dataset=own.id, against=other.id)
     told = words(page)
-    assert "the classes differ" in told and "Their classes differ" in told
+    assert "; the classes of" in told and "Their classes differ" in told
     assert table(page, "Class in Made films")["Normal"].sum() >= 1
 
 

@@ -252,8 +252,9 @@ def is_outdated(audited: Audited) -> None:
         return
     row = st.container(border=True, key="audit-outdated")
     row.markdown(
-        f":material/history: **This audit is of the data set before {plural(audited.changes, 'decision')}.** Films "
-        "that were left out since are hidden below; limits, shares of the ladder and sources still count them."
+        f":material/history: **This audit is of the data set before {plural(audited.changes, 'decision')}.** Below, "
+        "films that were left out since are hidden and classes are those of now; limits, the ladder and sources are as "
+        "they were."
     )
     with row:
         offer(audited.dataset, "Audit the films that are left", "audit-again", primary=False)

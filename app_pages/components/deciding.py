@@ -28,10 +28,12 @@ UNCHANGED = "No file is changed. The data set gets a new version; runs that exis
 class Wish:
     """What is to be done, before it is asked for: decisions, and in words what they come to.
 
-    ``classes`` are offered where the films are to get another class.
+    ``verb`` is on the button; ``done`` tells it afterwards, with {label} for a new class. ``classes`` are offered where
+    the films are to get another one.
     """
 
     wanted: tuple[Decision, ...]
+    verb: str
     title: str
     told: str
     done: str
@@ -43,14 +45,14 @@ def dismissal(names: Sequence[str], finding: str) -> Wish:
     films = plural(len(names), "film")
     wanted = tuple(Decision(DISMISS, name, finding=finding) for name in names)
     told = f"“{finding}” of {films} is put aside as looked at. The films stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss this finding?", told, f"“{finding}” of {films} is dismissed.")
+    return Wish(wanted, "Dismiss", "Dismiss this finding?", told, f"“{finding}” of {films} is dismissed.")
 
 
 def pair_dismissal(first: str, second: str) -> Wish:
     """To say that two films are not one picture."""
     wanted = (Decision(DISMISS, first, after=second, finding=audit_tables.SAME_PICTURE),)
     told = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
+    return Wish(wanted, "Dismiss", "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
 
 
 def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
@@ -59,7 +61,7 @@ def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
     left = count(len(dataset.films) - len(names))
     told = f"{_named(names)} out of {dataset.name} from now on; {left} stay. {UNCHANGED}"
     wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
-    return Wish(wanted, f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
+    return Wish(wanted, "Leave out", f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
 
 
 def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
@@ -69,7 +71,9 @@ def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
     told = f"{_named(names)} given the class below from now on. {UNCHANGED}"
     present = set(dataset.films.loc[dataset.films["image_id"].isin(names), "label"])
     others = tuple(label for label in dataset.imported.classes if present != {label})
-    return Wish(wanted, f"Change the class of {films}?", told, f"{films} {_have(names)} another class.", others)
+    return Wish(
+        wanted, "Change class", f"Change the class of {films}?", told, f"{films} {_are(names)} {{label}} now.", others
+    )
 
 
 def grouping(groups: Sequence[Sequence[str]]) -> Wish:
@@ -78,7 +82,7 @@ def grouping(groups: Sequence[Sequence[str]]) -> Wish:
     films = plural(len({one.image_id for one in wanted}), "film")
     in_groups = f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
     told = f"{films}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
-    return Wish(wanted, f"Keep {films} together?", told, f"{films}{in_groups} are kept together.")
+    return Wish(wanted, "Keep together", f"Keep {films} together?", told, f"{films}{in_groups} are kept together.")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -88,10 +92,6 @@ def _named(names: Sequence[str]) -> str:
 
 def _are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
-
-
-def _have(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"
 
 
 # Asked once
@@ -111,7 +111,7 @@ def ask(dataset: Dataset, wish: Wish) -> None:
     st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
     ready = bool(_settled(dataset, wish))
     confirm = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
-    if st.button("Do it", type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
+    if st.button(wish.verb, type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
         st.rerun()
 
 
@@ -145,8 +145,9 @@ def _do(dataset: Dataset, wish: Wish) -> None:
         st.session_state[REFUSED] = str(error)
         return
     st.session_state[AUTHOR] = author
-    st.session_state[LAST] = (dataset.id, [one.number for one in changed.decisions[-len(wanted) :]], wish.done)
-    st.session_state[TOLD] = f"{wish.done} Undo it above, or on the tab Decisions."
+    done = wish.done.replace("{label}", wanted[0].after)
+    st.session_state[LAST] = (dataset.id, [one.number for one in changed.decisions[-len(wanted) :]], done)
+    st.session_state[TOLD] = f"{done} Undo it above, or on the tab Decisions."
 
 
 def _tell_refusal() -> bool:

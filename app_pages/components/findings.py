@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import deciding, gallery, shell
+from app_pages.components import addressed, deciding, gallery, shell
 from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables
 from covid_core.data.audit import BY_NAME, UNREADABLE
@@ -94,17 +94,7 @@ def _films(audited: Audited) -> None:
         return
     kinds = list(of_films["finding"].unique())
     kinds.sort(key=lambda name: -counts.get(name, 0))
-    kind = st.pills(
-        "Finding",
-        kinds,
-        required=True,
-        default=kinds[0],
-        format_func=lambda name: f"{name} ({count(counts.get(name, 0))})",
-        key="finding",
-        bind="query-params",
-    )
-    if kind not in kinds:  # an address of another data set
-        kind = kinds[0]
+    kind = addressed.pills("Finding", {name: f"{name} ({count(counts.get(name, 0))})" for name in kinds}, "finding")
     rows = of_films[of_films["finding"] == kind]
     put_aside = int(rows["dismissed"].sum())
     if put_aside and not st.toggle(f"Show {plural(put_aside, 'dismissed film')}, too", key=f"dismissed-{kind}"):

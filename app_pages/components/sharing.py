@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app_pages.components import auditing, deciding, pairing, shell
+from app_pages.components import addressed, auditing, deciding, pairing, shell
 from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables
 from covid_core.data import dataset as data
@@ -47,12 +47,7 @@ def _pick_other(dataset: Dataset) -> Dataset | None:
         st.info("There is no other data set yet.", icon=":material/info:")
         st.page_link("app_pages/dataset.py", label="Add a data set", icon=":material/arrow_forward:")
         return None
-    wanted = st.query_params.get("against", "")
-    key = f"against-{dataset.id}"
-    if wanted in others and st.session_state.get(f"{key}-asked") != wanted:
-        st.session_state[key] = wanted
-    chosen = st.selectbox("Other data set", list(others), format_func=others.__getitem__, key=key, width=360)
-    st.session_state[f"{key}-asked"] = st.query_params["against"] = chosen
+    chosen = addressed.selectbox("Other data set", others, "against")
     with shell.told():
         return shell.open_dataset(chosen)
     return None
