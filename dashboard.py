@@ -17,7 +17,10 @@ st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
 
 PAGES = {
     "": [st.Page("app_pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
-    "Data": [st.Page("app_pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset")],
+    "Data": [
+        st.Page("app_pages/dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset"),
+        st.Page("app_pages/audit.py", title="Audit", icon=":material/fact_check:", url_path="audit"),
+    ],
     "Models": [
         st.Page("app_pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
         st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),

@@ -24,6 +24,7 @@ def film_grid(
     key: str,
     captions: Sequence[str] = (),
     opens: Callable[[str], None] | None = None,
+    below: Callable[[str], None] | None = None,
 ) -> None:
     """Thumbnails of some films with their names; a name opens the film.
 
@@ -34,6 +35,7 @@ def film_grid(
         key: tells several grids of a page apart.
         captions: a line under each film; none by default.
         opens: told the image id of a film whose name was clicked; ``open_film`` by default.
+        below: draws more under the film of an image id.
     """
     rows = list(rows)
     colours = class_colours(dataset.classes)
@@ -56,6 +58,8 @@ def film_grid(
                 on_click=opens or open_film,
                 args=(identifier,),
             )
+            if below is not None:
+                below(identifier)
 
 
 def open_film(identifier: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -379,10 +378,3 @@ def _source_ladder(workspace: Workspace, dataset: Dataset, films: pd.DataFrame) 
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE)[rows])
     shown = Shown(dataset, rows, pixels, KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool)))
     return Ladder(names, len(chosen), _climbed(shown, chosen, "source", names, OF_SOURCES, silent), note)
-
-
-def as_answer(climbed: Ladder, of_sources: Sources) -> dict[str, Any]:
-    """Both as plain dictionaries, for the command line."""
-    told = {name: getattr(of_sources, name) for name in ("known", "unknown", "names", "association", "reason")}
-    within = {label: shortcuts.as_answer(one)["rungs"] for label, one in of_sources.ladders.items()}
-    return {**shortcuts.as_answer(climbed), "sources": {**told, "within": within, "in_words": of_sources.in_words}}

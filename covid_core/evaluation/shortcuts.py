@@ -353,3 +353,10 @@ def _told_apart(rung: Rung) -> str:
     reached = f"{_figure(rung)} of {plural(rung.films, 'film')}, where the largest source has {share(rung.majority)}"
     how = "more" if rung.p <= ALPHA else "no more"
     return f"from {_lower(rung.probe.name)} the source is told in {reached}: {how} than chance explains."
+
+
+def sources_as_answer(given: Sources) -> dict[str, Any]:
+    """Sources as plain dictionaries, for the command line."""
+    told = {name: getattr(given, name) for name in ("known", "unknown", "names", "association", "reason")}
+    within = {label: as_answer(ladder)["rungs"] for label, ladder in given.ladders.items()}
+    return {**told, "within": within, "in_words": given.in_words}

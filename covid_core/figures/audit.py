@@ -1,16 +1,21 @@
-"""Figures of what gives the class away: a ladder of probes against the largest class and the full picture.
+"""Figures of what gives the class away: a ladder of probes against the largest class and the full picture, and findings
+that go with the class.
 
-Every function takes finished numbers of ``evaluation.shortcuts``.
+Every function takes finished numbers of ``evaluation.shortcuts`` or ``data.audit_tables``.
 """
 
+import math
+
+import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.evaluation.shortcuts import NO_LUNGS, Ladder, Rung
-from covid_core.figures.theme import NEUTRAL, literal, settled
-from covid_core.formatting import interval, p_in_words, plural, share
+from covid_core.figures.theme import NEUTRAL, class_colours, literal, settled
+from covid_core.formatting import count, interval, p_in_words, plural, share
 
 WITHOUT_LUNGS, WITH_LUNGS = "#D55E00", "#56B4E9"  # told apart with any kind of colour vision
 BAR_HEIGHT = 46  # pixels per probe, its name above the bar
+GROUP = 0.62  # of a finding's height that its bars take; the rest is for its name
 
 
 def ladder_bars(ladder: Ladder) -> go.Figure:
@@ -76,3 +81,49 @@ def ladder_in_words(ladder: Ladder) -> str:
     told = [f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run]
     largest = f"; always the largest class {share(run[-1].majority)}" if run else ""
     return f"Films called rightly by what the classifier sees: {', '.join(told)}{largest}."
+
+
+def finding_bars(table: pd.DataFrame) -> go.Figure:
+    """Share of each class's films that have a finding, from ``audit_tables.findings_by_class``: a group per finding.
+
+    Bars far apart within a group are a finding that goes with the class. The name above each group tells its Cramér's
+    V.
+    """
+    findings = list(table["finding"].unique())
+    colours = class_colours(sorted(table["label"].unique()))
+    figure = go.Figure()
+    for number, (label, colour) in enumerate(colours.items()):
+        rows = table[table["label"] == label].set_index("finding").loc[findings]
+        thick = GROUP / len(colours)
+        figure.add_bar(
+            y=[place + (number + 0.5) * thick - GROUP / 2 + 0.1 for place in range(len(findings))],
+            x=rows["share"],
+            width=0.9 * thick,
+            name=literal(label),
+            orientation="h",
+            marker={"color": colour},
+            hovertext=[_found_in_words(finding, row) for finding, row in rows.iterrows()],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    for place, finding in enumerate(findings):  # above its bars, since names are as wide as a phone
+        strength = table.loc[table["finding"] == finding, "association"].iat[0]
+        told = "" if math.isnan(strength) else f"  Cramér's V {strength:.2f}"
+        above = {"x": 0, "y": place - GROUP / 2 + 0.08, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        figure.add_annotation(text=f"<b>{literal(finding)}</b>{told}", **above)
+    figure.update_xaxes(title="Films of the class with the finding", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
+    height = 130 + len(findings) * (26 + 14 * len(colours))
+    return settled(figure, height=height).update_layout(legend={"traceorder": "normal"})
+
+
+def _found_in_words(finding: str, row: pd.Series) -> str:
+    return f"{literal(finding)}: {count(row['found'])} of {count(row['films'])} films of the class"
+
+
+def findings_in_words(table: pd.DataFrame) -> str:
+    """Alternative text of ``finding_bars``: every figure in it."""
+    told = []
+    for finding, rows in table.groupby("finding", sort=False):
+        shares = ", ".join(f"{row.label} {share(row.share)}" for row in rows.itertuples())
+        told.append(f"{finding}: {shares}")
+    return f"Share of each class's films with a finding. {'; '.join(told)}."

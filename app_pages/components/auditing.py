@@ -1,0 +1,242 @@
+"""The audit that a data set has: the one that is kept, the one that is being made, and the button that starts one.
+
+A page calls ``panel`` once, at its top level: while an audit is at work, one fragment polls.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from app_pages.components import shell
+from covid_core.data import audit_tables, decisions
+from covid_core.data import dataset as data
+from covid_core.data.dataset import Dataset
+from covid_core.errors import CovidCoreError
+from covid_core.formatting import duration, plural
+from covid_core.runs import data_audits, jobs, store
+from covid_core.runs.data_audits import Found
+from covid_core.runs.store import JobFolder, Status
+
+POLL = 1.0  # seconds
+OWN = "audit_jobs"  # session: audits to tell of when they end
+SECONDS_PER_FILM = 0.03  # on two cores, measured on 600 to 1,124 films
+WHAT_IT_DOES = (
+    "It measures every film (exposure, sharpness, borders, letters, orientation and more), looks for films that show "
+    "the same picture, and asks what classifiers reach that see only some of each film, such as its border. Nothing is "
+    "changed; what it finds is kept."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """A data set as it is now, with the audit that there is of it.
+
+    ``found`` is None where there is none. ``is_current`` says whether it is of this version of the data set;
+    ``changes`` counts the decisions that its films have seen since, where it is not.
+    """
+
+    dataset: Dataset
+    found: Found | None
+    is_current: bool = True
+    changes: int = 0
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Present class of every film that is in use."""
+        return dict(zip(self.dataset.films["image_id"], self.dataset.films["label"], strict=True))
+
+    @cached_property
+    def dismissed(self) -> frozenset[tuple[str, str, str]]:
+        """What somebody dismissed: image id, finding, and the other film of a pair or nothing."""
+        return decisions.dismissed(self.dataset.decisions)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """Findings of files that could not be read, and of films in use; with a column dismissed."""
+        table = self.found.audit.findings
+        known = table["image_id"].isin(self.labels) | (table["finding"] == data_audits.audit.UNREADABLE)
+        kept = table[known]
+        gone = [(row.image_id, row.finding, "") in self.dismissed for row in kept.itertuples()]
+        return kept.assign(dismissed=pd.array(gone, dtype=bool))
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Pairs whose films are both in use, with their present classes; with a column dismissed."""
+        table = self.found.pairs
+        kept = table[table["first"].isin(self.labels) & table["second"].isin(self.labels)]
+        kept = audit_tables.with_labels(kept, self.labels, self.labels)
+        gone = [(row.first, audit_tables.SAME_PICTURE, row.second) in self.dismissed for row in kept.itertuples()]
+        return kept.assign(dismissed=pd.array(gone, dtype=bool))
+
+
+class AuditJob(NamedTuple):
+    """An audit as it was found: its folder, what it was asked to do, and how far it is."""
+
+    folder: JobFolder
+    request: Mapping[str, Any]
+    status: Status
+
+
+def latest(dataset: Dataset) -> Audited:
+    """The data set with its audit; where this version has none, with that of the last version that has one."""
+    with st.spinner("Opening the audit", show_time=False):
+        found = data_audits.known(shell.workspace(), dataset)
+        if found is not None or not dataset.decisions:
+            return Audited(dataset, found)
+        for version, number in reversed(dataset.versions.items()):
+            if version != dataset.version:
+                found = data_audits.known(shell.workspace(), dataset.at(version))
+                if found is not None:
+                    return Audited(dataset, found, False, len(dataset.decisions) - number)
+    return Audited(dataset, None)
+
+
+# Jobs
+
+
+def panel(dataset: Dataset) -> bool:
+    """Audits of a data set that are at work, or ended without a result. Returns whether one is at work."""
+    listed = _jobs_of(dataset)
+    active = _active(listed)
+    _tell_finished(listed, active)
+    if active:
+        _watch(dataset, active)
+    else:
+        for job in listed:
+            _show_ended(job)
+    return bool(active)
+
+
+def offer(dataset: Dataset, label: str = "Audit the films", key: str = "audit-start", primary: bool = True) -> None:
+    """The button that starts an audit."""
+    kind = "primary" if primary else "secondary"
+    icon = ":material/fact_check:"
+    st.button(label, type=kind, icon=icon, key=key, on_click=start, args=(dataset.id,))
+
+
+def start(identifier: str, against: str = "") -> None:
+    """Start the audit of a data set, or the comparison with another one. In a callback."""
+    with shell.told():
+        job = jobs.submit_data_audit(shell.workspace(), identifier, against or None)
+        st.session_state.setdefault(OWN, []).append(job.id)
+
+
+def about(dataset: Dataset) -> str:
+    """How long an audit takes, in words."""
+    return duration(max(5.0, SECONDS_PER_FILM * len(dataset.films)))
+
+
+def about_both(dataset: Dataset, other: Dataset) -> str:
+    """How long it takes to compare two data sets, in words."""
+    return duration(max(5.0, SECONDS_PER_FILM / 2 * (len(dataset.films) + len(other.films))))
+
+
+def _jobs_of(dataset: Dataset) -> list[AuditJob]:
+    """Audits of this data set, in the order of their start; folders that cannot be read are left out."""
+    found = []
+    for folder, request in jobs.data_audit_jobs(shell.workspace()):
+        if request["dataset"] == dataset.id:
+            with contextlib.suppress(CovidCoreError, OSError):  # dismissed in another window at this moment
+                found.append(AuditJob(folder, request, folder.status()))
+    return found
+
+
+def _active(listed: Sequence[AuditJob]) -> frozenset[str]:
+    return frozenset(job.folder.id for job in listed if not job.status.is_final)
+
+
+def _tell_finished(listed: Sequence[AuditJob], active: frozenset[str]) -> None:
+    """Say once that an audit has ended that this session has seen."""
+    own: list[str] = st.session_state.setdefault(OWN, [])
+    own.extend(active - set(own))
+    for job in listed:
+        if job.folder.id in own and job.status.state == store.COMPLETED:
+            own.remove(job.folder.id)
+            st.toast(f"{_title(job)}: done, after {duration(job.status.elapsed)}.", icon=":material/check_circle:")
+
+
+@st.fragment(run_every=POLL)
+def _watch(dataset: Dataset, active: frozenset[str]) -> None:
+    """Progress; when an audit starts or ends, the whole page takes notice."""
+    listed = _jobs_of(dataset)
+    for job in listed:
+        if not job.status.is_final:
+            _show_running(job)
+    if _active(listed) != active:
+        st.rerun()
+
+
+def _show_running(job: AuditJob) -> None:
+    with st.container(border=True):
+        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        row.markdown(f"**{_title(job)}**", width="content")
+        stopping = job.folder.stop_requested()
+        row.button(
+            "Stopping" if stopping else "Stop",
+            key=f"stop-{job.folder.id}",
+            icon=":material/stop_circle:",
+            help="What has been measured until then is kept.",
+            disabled=stopping,
+            on_click=_stop,
+            args=(job.folder,),
+        )
+        st.progress(min(max(job.status.progress, 0.0), 1.0), text=shell.plain(job.status.message or "Starting"))
+        elapsed, left = job.status.elapsed, job.status.seconds_left
+        more = "" if left is None else f", about {duration(left)} left"
+        st.caption("Not started yet." if elapsed is None else f"{duration(elapsed)} so far{more}.")
+
+
+def _stop(folder: JobFolder) -> None:
+    with shell.told():
+        jobs.stop(folder)
+
+
+def _show_ended(job: AuditJob) -> None:
+    """An audit without a result, until it is tried again or dismissed."""
+    if not job.status.is_final or job.status.state == store.COMPLETED:
+        return
+    if job.status.state == store.STOPPED:
+        st.info(f"**{_title(job)}** was stopped.", icon=":material/stop_circle:")
+    else:
+        reason = shell.plain(job.status.reason or "It ended without a reason.")
+        st.error(f"**{_title(job)}** failed. {reason}", icon=":material/error:")
+    with st.container(horizontal=True):
+        st.button(
+            "Try again", key=f"again-{job.folder.id}", icon=":material/refresh:", on_click=_try_again, args=(job,)
+        )
+        key = f"dismiss-{job.folder.id}"
+        st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job.folder,))
+
+
+def _try_again(job: AuditJob) -> None:
+    jobs.dismiss(job.folder)
+    start(job.request["dataset"], job.request.get("against") or "")
+
+
+def _title(job: AuditJob) -> str:
+    other = job.request.get("against")
+    if not other:
+        return "Auditing the films"
+    names = {info["id"]: info["name"] for info in data.list_datasets(shell.workspace())}
+    return f"Looking for films that are in {shell.plain(names.get(other, other))} as well"
+
+
+# In words
+
+
+def is_outdated(audited: Audited) -> None:
+    """Say that films or classes have changed since the audit, with the button that makes it anew."""
+    if audited.is_current:
+        return
+    row = st.container(border=True, key="audit-outdated")
+    row.markdown(
+        f":material/history: **This audit is of the data set before {plural(audited.changes, 'decision')}.** Films "
+        "that were left out since are hidden below; limits, shares of the ladder and sources still count them."
+    )
+    with row:
+        offer(audited.dataset, "Audit the films that are left", "audit-again", primary=False)

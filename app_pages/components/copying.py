@@ -1,0 +1,122 @@
+"""The Audit page's view of films that are there twice: copies, label conflicts, copies across a split."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from app_pages.components import deciding, pairing, shelf, shell
+from app_pages.components.auditing import Audited
+from covid_core.data import audit_tables, duplicates
+from covid_core.data.audit_tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
+from covid_core.data.dataset import Dataset
+from covid_core.data.split import make_split
+from covid_core.formatting import count, plural
+from covid_core.runs import candidates
+from covid_core.specs import SPLIT_LABELS, SplitSpec
+
+KINDS = {
+    ALL: "All",
+    CONFLICT: "Two classes",
+    ACROSS: "Across parts",
+    EQUAL: "Equal files",
+    ALIKE: "Near copies",
+}
+WAYS = ("grouped", "stratified")
+
+
+def show(audited: Audited) -> None:
+    pairs = audited.pairs[~audited.pairs["dismissed"]]
+    st.markdown(
+        "Two files with the same picture are one film: they count twice, and where one is trained on and the other is "
+        "tested on, the test knows its answers. Where their classes differ, one label is wrong."
+    )
+    put_aside = int(audited.pairs["dismissed"].sum())
+    if put_aside:
+        st.caption(f"{plural(put_aside, 'pair')} dismissed; the tab Decisions takes that back.")
+    if not len(pairs):
+        st.info("No two films show the same picture.", icon=":material/check:")
+        return
+    pairs = audit_tables.with_parts(pairs, _pick_split(audited.dataset))
+    st.markdown(f"**{_in_words(pairs)}**")
+    listed = {kind: audit_tables.of_kind(pairs, kind) for kind in KINDS}
+    kind = st.pills(
+        "Which pairs",
+        list(KINDS),
+        required=True,
+        default=ALL,
+        format_func=lambda one: f"{KINDS[one]} ({count(len(listed[one]))})",
+        key="pairs",
+        bind="query-params",
+    )
+    chosen = listed[kind].sort_values("conflict", ascending=False, kind="stable")
+    if not len(chosen):
+        st.info("No pair is like that.", icon=":material/check:")
+        return
+    _group_all(audited.dataset, chosen)
+    sides = pairing.Sides(audited.dataset, audited.dataset)
+    pairing.show(chosen, sides, "copies", lambda row: _actions(audited.dataset, row))
+
+
+def _in_words(pairs: pd.DataFrame) -> str:
+    told = [f"{plural(len(pairs), 'pair')} of films with the same picture"]
+    conflicts, crossing = (len(audit_tables.of_kind(pairs, kind)) for kind in (CONFLICT, ACROSS))
+    told.append(f"{count(conflicts)} under two classes" if conflicts else "all under one class each")
+    if (pairs["first_part"] != "").any():
+        told.append(f"{count(crossing)} in two parts of the split" if crossing else "none in two parts of the split")
+    return f"{', '.join(told)}."
+
+
+def _pick_split(dataset: Dataset) -> Mapping[str, str]:
+    """The part of every film by the split that is chosen: that of a run, or one that a new run would get."""
+    runs = {
+        one.run.id: one.run
+        for one in shelf.look()[0]
+        if one.is_usable and one.run.record["dataset"]["id"] == dataset.id
+    }
+    names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
+    words = {way: f"A new run, {SPLIT_LABELS[way].lower()}" for way in WAYS}
+    words |= {identifier: f"The run {name}" for identifier, name in names.items()}
+    chosen = st.selectbox(
+        "Split",
+        [*WAYS, *names],
+        format_func=words.__getitem__,
+        key=f"copies-split-{dataset.id}",
+        width=360,
+        help="Whose training, validation and test parts copies are looked for across.",
+    )
+    with shell.told():
+        split = runs[chosen].split() if chosen in runs else _new_split(dataset, dataset.version, chosen)
+        return dict(zip(split["image_id"], split["part"], strict=True))
+    return {}
+
+
+@st.cache_data(max_entries=8, show_spinner="Dealing the films")
+def _new_split(_dataset: Dataset, _version: str, method: str) -> pd.DataFrame:
+    films = duplicates.with_groups(shell.workspace(), _dataset) if method == "grouped" else _dataset.films
+    return make_split(films, _dataset.classes, SplitSpec(method=method))
+
+
+def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
+    """Keep all listed pairs together in every split."""
+    groups = list(zip(pairs["first"], pairs["second"], strict=True))
+    label = f"Keep {'this pair' if len(groups) == 1 else f'all {count(len(groups))} pairs'} together"
+    help_text = "Then every split that keeps groups together puts both films of a pair into one part."
+    if st.button(label, icon=":material/link:", key="group-all", help=help_text):
+        deciding.ask(dataset, deciding.grouping(groups))
+
+
+def _actions(dataset: Dataset, row: pd.Series) -> None:
+    """What can be done about one pair."""
+    made = (
+        ("Keep together", ":material/link:", lambda: deciding.grouping([(row["first"], row["second"])])),
+        ("Leave out the first", ":material/block:", lambda: deciding.leaving_out([row["first"]], dataset)),
+        ("Leave out the second", ":material/block:", lambda: deciding.leaving_out([row["second"]], dataset)),
+        ("Change the first's class", ":material/label:", lambda: deciding.relabelling([row["first"]], dataset)),
+        ("Change the second's class", ":material/label:", lambda: deciding.relabelling([row["second"]], dataset)),
+        ("Dismiss", ":material/visibility_off:", lambda: deciding.pair_dismissal(row["first"], row["second"])),
+    )
+    with st.container(horizontal=True):
+        for label, icon, wish in made:
+            if st.button(label, icon=icon, key=f"pair-{label}"):
+                deciding.ask(dataset, wish())

@@ -1,0 +1,93 @@
+"""The Audit page's comparison with another data set: which films both have, and where their classes disagree."""
+
+import streamlit as st
+
+from app_pages.components import auditing, deciding, pairing, shell
+from app_pages.components.auditing import Audited
+from covid_core.data import audit_tables
+from covid_core.data import dataset as data
+from covid_core.data.copies import Shared
+from covid_core.data.dataset import Dataset
+from covid_core.formatting import count, plural
+from covid_core.runs import data_audits
+
+ALL, CONFLICTS = "All shared films", "Classes differ"
+
+
+def show(audited: Audited, at_work: bool) -> None:
+    dataset = audited.dataset
+    st.markdown(
+        "Films travel from one collection to the next. What is trained on in one and tested on in another is no "
+        "outside test; and where two collections label the same film differently, one of them is wrong."
+    )
+    other = _pick_other(dataset)
+    if other is None:
+        return
+    found = data_audits.shared(shell.workspace(), dataset, other)
+    if found is None:
+        told = auditing.about_both(dataset, other)
+        st.markdown(f"**Not compared yet.** It takes about {told}; the page stays usable meanwhile.")
+        st.button(
+            f"Compare with {shell.plain(other.name)}",
+            type="primary",
+            icon=":material/compare:",
+            key="against-start",
+            disabled=at_work,
+            on_click=auditing.start,
+            args=(dataset.id, other.id),
+        )
+        return
+    _show_shared(dataset, other, found)
+
+
+def _pick_other(dataset: Dataset) -> Dataset | None:
+    listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    others = {info["id"]: info["name"] for info in listed if info["id"] != dataset.id}
+    if not others:
+        st.info("There is no other data set yet.", icon=":material/info:")
+        st.page_link("app_pages/dataset.py", label="Add a data set", icon=":material/arrow_forward:")
+        return None
+    wanted = st.query_params.get("against", "")
+    key = f"against-{dataset.id}"
+    if wanted in others and st.session_state.get(f"{key}-asked") != wanted:
+        st.session_state[key] = wanted
+    chosen = st.selectbox("Other data set", list(others), format_func=others.__getitem__, key=key, width=360)
+    st.session_state[f"{key}-asked"] = st.query_params["against"] = chosen
+    with shell.told():
+        return shell.open_dataset(chosen)
+    return None
+
+
+def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
+    names = f"{shell.plain(dataset.name)} and {shell.plain(other.name)}"
+    if not len(found.pairs):
+        st.markdown(f"**{names} share no film.**")
+        return
+    conflicts = len(found.conflicts)
+    disagree = f"; of {plural(conflicts, 'pair')} the classes differ" if conflicts else "; their classes agree"
+    st.markdown(
+        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} and {count(found.others)} of "
+        f"{shell.plain(other.name)} show the same {plural(len(found.pairs), 'pair')} of pictures{disagree}.**"
+    )
+    table = audit_tables.class_crosstab(found.pairs)
+    shell.table(
+        table.reset_index().rename(columns={"here": f"Class in {dataset.name}"}),
+        "shared-classes",
+        alt=f"Shared films by their class in {dataset.name} (rows) and in {other.name} (columns)",
+    )
+    st.caption(f"Rows: the class in {shell.plain(dataset.name)}; columns: in {shell.plain(other.name)}.")
+    which = st.segmented_control(
+        "Which pairs", [ALL, CONFLICTS], required=True, default=ALL, key="shared-which", disabled=not conflicts
+    )
+    pairs = found.conflicts if which == CONFLICTS and conflicts else found.pairs
+    pairs = pairs.sort_values("conflict", ascending=False, kind="stable")
+
+    def actions(row) -> None:
+        names = [row["first"]]
+        with st.container(horizontal=True):
+            if st.button(f"Leave out of {shell.plain(dataset.name)}", icon=":material/block:", key="shared-out"):
+                deciding.ask(dataset, deciding.leaving_out(names, dataset))
+            if st.button("Change its class here", icon=":material/label:", key="shared-label"):
+                deciding.ask(dataset, deciding.relabelling(names, dataset))
+
+    pairing.show(pairs, pairing.Sides(dataset, other), "shared", actions)

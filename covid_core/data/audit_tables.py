@@ -1,0 +1,102 @@
+"""Tables that an audit is read by: findings against classes, pairs against a split, classes against classes.
+
+Counting only; what is found, and by which limit, stands in ``audit`` and ``copies``.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from covid_core.data.copies import NEAR, PARTS, across_parts
+from covid_core.evaluation.labels import cramers_v
+from covid_core.formatting import share
+
+ALL, EQUAL, ALIKE, CONFLICT, ACROSS = "all", "equal", "alike", "conflict", "across"
+SAME_PICTURE = "same picture"  # finding of a pair, as it is dismissed
+WEAK = 0.1  # Cramér's V; below it finding and class hardly go together (Cohen 1988, w for one degree of freedom)
+
+
+def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """How often each finding is in each class, those that go most with the class first.
+
+    Args:
+        findings: columns image_id and finding; files that are no film of ``labels`` are left out.
+        labels: class of every film by its id.
+
+    Returns:
+        Columns finding, label, found, films (of that class), share (of them), association: Cramér's V of having the
+        finding and of the class over all films, the same in every row of a finding (nan with a single class).
+    """
+    films = pd.Series(labels, dtype=object)
+    classes, sizes = np.unique(films.to_numpy(str), return_counts=True)
+    known = findings[findings["image_id"].isin(films.index)]
+    parts = []
+    for finding, of_kind in known.groupby("finding", sort=False):
+        has = films.index.isin(of_kind["image_id"])
+        found = np.array([int(has[(films == label).to_numpy()].sum()) for label in classes])
+        association = cramers_v(has.astype(int), pd.factorize(films)[0])
+        table = pd.DataFrame({"finding": finding, "label": classes, "found": found, "films": sizes})
+        parts.append(table.assign(share=found / sizes, association=association))
+    if not parts:
+        return pd.DataFrame(columns=["finding", "label", "found", "films", "share", "association"])
+    parts.sort(key=lambda part: -np.nan_to_num(part["association"].iat[0], nan=-1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def association_in_words(table: pd.DataFrame) -> str:
+    """The finding that goes most with the class, with its figures; says so where none does, empty without findings."""
+    if table.empty:
+        return ""
+    first = table[table["finding"] == table["finding"].iat[0]].sort_values("share", ascending=False)
+    strength = first["association"].iat[0]
+    if math.isnan(strength):
+        alone = table["label"].nunique() < 2
+        reason = "there is a single class" if alone else f"every film has “{first['finding'].iat[0]}”"
+        return f"No finding can go with the class: {reason}."
+    most, least = first.iloc[0], first.iloc[-1]
+    figures = (
+        f"“{most['finding']}” is found in {share(most['share'])} of the {most['label']} films and in "
+        f"{share(least['share'])} of the {least['label']} films (Cramér's V {strength:.2f}; 0 not at all, 1 fully)"
+    )
+    if strength < WEAK:
+        return f"No finding goes with the class; the closest: {figures}."
+    return f"A finding that goes with the class can give it away: {figures}."
+
+
+def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:
+    """Pairs of films with the part of a split that each film is in by ``parts``; empty where it is in none."""
+    sides = zip(PARTS, ("first", "second"), strict=True)
+    return pairs.assign(**{part: pairs[side].map(lambda name: parts.get(name, "")) for part, side in sides})
+
+
+def of_kind(pairs: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Pairs that are ALL, of EQUAL files, merely ALIKE, of two classes (CONFLICT), or ACROSS parts of a split."""
+    if kind == ACROSS:
+        return across_parts(pairs)
+    if kind == CONFLICT:
+        return pairs[pairs["conflict"]]
+    if kind == ALL:
+        return pairs
+    return pairs[(pairs["kind"] == NEAR) == (kind == ALIKE)]
+
+
+def without(table: pd.DataFrame, columns: Sequence[str], rows: set[tuple[str, ...]]) -> pd.DataFrame:
+    """A table less the rows whose values in some columns are among ``rows``."""
+    if not rows:
+        return table
+    keys = zip(*(table[name] for name in columns), strict=True)
+    return table[[key not in rows for key in keys]]
+
+
+def class_crosstab(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of two data sets by the class here (index) and the class there (columns)."""
+    return pd.crosstab(pairs["first_label"], pairs["second_label"]).rename_axis(index="here", columns=None)
+
+
+def with_labels(pairs: pd.DataFrame, labels: Mapping[str, str], others: Mapping[str, str]) -> pd.DataFrame:
+    """Pairs with the classes that their films have by ``labels`` (the first) and ``others`` (the second)."""
+    first, second = (pairs[side].map(of).astype(str) for side, of in (("first", labels), ("second", others)))
+    conflict = first.str.casefold() != second.str.casefold()
+    return pairs.assign(first_label=first, second_label=second, conflict=conflict)
