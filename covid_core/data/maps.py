@@ -42,6 +42,7 @@ COLUMNS = (
     "tsne_y",
     "outlier_score",
     "is_outlier",
+    "given",
     "given_score",
     "other",
     "other_score",
@@ -68,15 +69,17 @@ class _Facts(BaseModel):
 class Map:
     """Where each film lies, and what stands out.
 
-    ``films``: one row per film in the data set's order, with COLUMNS. Scores are no probabilities: ``outlier_score`` in
-    robust deviations, ``given_score`` and ``other_score`` of a cross-validated classifier (nan, and ``other`` empty,
-    for films that it could not be asked about). ``facts``: features (in words), pca_share (of all variance, along the
+    ``films``: one row per film in the data set's order, with COLUMNS, its present ``label``, and ``row``, its position
+    in the data set's films. Scores are no probabilities: ``outlier_score`` in robust deviations, ``given_score`` and
+    ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for films that it could not be asked
+    about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this version. ``facts``: features (in words), pca_share (of all variance, along the
     two directions shown), accuracy of that classifier over ``judged`` films (None: it could not be asked, ``reason``
     says why), neighbours, made (seconds since 1970), seconds.
     """
 
     films: pd.DataFrame
     facts: dict[str, Any]
+    is_current: bool = True
 
     @property
     def features(self) -> str:
@@ -90,16 +93,20 @@ class Map:
 
     @cached_property
     def outliers(self) -> pd.DataFrame:
-        """Films far from all others, the farthest first: row (in ``films``), image_id, outlier_score."""
+        """Films far from all others, the farthest first: row, image_id, label, outlier_score."""
         found = self.films[self.films["is_outlier"]].sort_values("outlier_score", ascending=False, kind="stable")
-        return found[["image_id", "outlier_score"]].reset_index(names="row")
+        return found[["row", "image_id", "label", "outlier_score"]].reset_index(drop=True)
 
     @cached_property
     def suspicious(self) -> pd.DataFrame:
-        """Films whose label is disputed, the lowest score of the given label first: rank (from 1), row (in ``films``),
-        image_id, label, given_score, other, other_score."""
-        found = self.films[self.films["is_suspicious"]].sort_values("given_score", kind="stable")
-        told = found[["image_id", "label", "given_score", "other", "other_score"]].reset_index(names="row")
+        """Films whose label is disputed, the lowest score of the given label first.
+
+        Columns rank (from 1), row, image_id, label, given_score, other, other_score. A label that was changed since the
+        map was made is not among them.
+        """
+        disputed = self.films["is_suspicious"] & (self.films["given"] == self.films["label"])  # nobody has changed it
+        found = self.films[disputed].sort_values("given_score", kind="stable")
+        told = found[["row", "image_id", "label", "given_score", "other", "other_score"]].reset_index(drop=True)
         told.insert(0, "rank", np.arange(1, len(told) + 1))
         return told
 
@@ -124,7 +131,9 @@ def _classes_in_words(shown: Map) -> str:
     told = f"{nearest}, {_figure(by_class)} are of its class, over {plural(by_class.films, 'film')}"
     by_source = shown.purity("source")
     if by_source.films:
-        told += f"; {_figure(by_source)} are of its source, over {plural(by_source.films, 'film')} whose source is known"
+        told += (
+            f"; {_figure(by_source)} are of its source, over {plural(by_source.films, 'film')} whose source is known"
+        )
     return f"{told}."
 
 
@@ -174,7 +183,25 @@ def known(workspace: Workspace, dataset: Dataset) -> Map | None:
         return None
     cache.touch(path)
     kept.attrs = {}
-    return Map(kept.assign(label=dataset.films["label"].to_numpy()), facts)
+    return Map(_placed(kept, dataset), facts)
+
+
+def latest(workspace: Workspace, dataset: Dataset) -> Map | None:
+    """The map of this version of the data set, or else of its last version that has one, for the films still in use."""
+    found = known(workspace, dataset)
+    if found is not None:
+        return found
+    for version in reversed(dataset.versions):
+        earlier = None if version == dataset.version else known(workspace, dataset.at(version))
+        if earlier is not None:
+            return Map(_placed(earlier.films[list(COLUMNS)], dataset), earlier.facts, is_current=False)
+    return None
+
+
+def _placed(films: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """The films that are in use, with their present class and their position."""
+    present = dataset.films[["image_id", "label"]].reset_index(names="row")
+    return films.merge(present, on="image_id", how="inner", validate="one_to_one")
 
 
 def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Map:
@@ -194,14 +221,16 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent) ->
             films.to_parquet(temporary, index=False)
         films.attrs = {}
     progress(1, "The map is made")
-    return Map(films.assign(label=dataset.films["label"].to_numpy()), facts)
+    return Map(_placed(films, dataset), facts)
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
     return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{FORMAT}.parquet"
 
 
-def drawn(features: np.ndarray, films: pd.DataFrame, progress: Progress = silent) -> tuple[pd.DataFrame, dict[str, Any]]:
+def drawn(
+    features: np.ndarray, films: pd.DataFrame, progress: Progress = silent
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Map.films without labels, and what of Map.facts follows from the features.
 
     Args:
@@ -226,6 +255,7 @@ def drawn(features: np.ndarray, films: pd.DataFrame, progress: Progress = silent
             "tsne_y": places[:, 1],
             "outlier_score": far,
             "is_outlier": far > FAR,
+            "given": films["label"].to_numpy(),
         }
     )
     judged, accuracy, asked, reason = _judged(wide, films, np.asarray(classes), part_of(progress, 0.85, 0.95))
@@ -285,7 +315,9 @@ def _neighbours(coordinates: np.ndarray, films: pd.DataFrame) -> dict[str, tuple
             among, sources[known_source], groups[known_source], labels[known_source]
         ),
     }
-    return {name: tuple(None if value != value else value for value in vars(one).values()) for name, one in told.items()}
+    return {
+        name: tuple(None if value != value else value for value in vars(one).values()) for name, one in told.items()
+    }
 
 
 # What films are told by

@@ -7,8 +7,8 @@ little is not seen.
 
 **t-SNE** (``tsne``; van der Maaten and Hinton 2008, JMLR 9, 2579-2605) keeps neighbours together instead: islands mean
 something, distances between them and their sizes do not. It starts from the first two components and learns at n / 12,
-as Kobak and Berens (2019, Nature Communications 10, 5416) advise, so that the picture follows from the data and not from
-chance. Repulsion of all films by all is interpolated on a grid and convolved there (Linderman et al. 2019, Nature
+as Kobak and Berens (2019, Nature Communications 10, 5416) advise, so that the picture follows from the data and not
+from chance. Repulsion of all films by all is interpolated on a grid and convolved there (Linderman et al. 2019, Nature
 Methods 16, 243-245): its time grows with the number of films, not with its square, so no film has to be left out.
 """
 
@@ -62,7 +62,9 @@ def principal(
     progress(PASSES / (PASSES + 1), "Finding the directions in which films differ")
     left = np.linalg.qr(found)[0]
     turned, lengths, right = np.linalg.svd(table.transposed_times(left).T, full_matrices=False)
-    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])  # which way is up is no matter of chance
+    signs = np.sign(
+        right[np.arange(len(right)), np.abs(right).argmax(axis=1)]
+    )  # which way is up is no matter of chance
     coordinates = ((left @ turned) * (lengths * signs))[:, :width].astype(np.float32)
     squares = table.squares()
     whole = max(float(squares.sum()), np.finfo(np.float32).tiny)

@@ -1,8 +1,8 @@
-"""Which films stand out: those unlike all others, those whose label a classifier disputes; and who their neighbours are.
+"""Which films stand out: those unlike all others, those whose label is disputed; and who the neighbours of films are.
 
 **Outliers** (``outlying``): the distance of a film to its BY-th nearest other (Ramaswamy, Rastogi and Shim 2000, SIGMOD
-Record 29, 427-438), as a logarithm, in robust deviations (1.4826 times the median absolute deviation) from the median of
-its class. The BY-th and not the very nearest, so that a film which is there a few times is still one of a kind.
+Record 29, 427-438), as a logarithm, in robust deviations (1.4826 times the median absolute deviation) from the median
+of its class. The BY-th and not the very nearest, so that a film which is there a few times is still one of a kind.
 
 **Suspicious labels** (``scored`` and ``suspected``): every film gets a score per class from a classifier that learned
 from the other folds. A label is suspicious by the rule of confident learning (Northcutt, Jiang and Chuang 2021, Journal
@@ -43,7 +43,9 @@ BY_CLASS = 10  # nearest films that are looked at
 # Outliers
 
 
-def outlying(coordinates: np.ndarray, codes: np.ndarray, progress: Progress = lambda share, message: None) -> np.ndarray:
+def outlying(
+    coordinates: np.ndarray, codes: np.ndarray, progress: Progress = lambda share, message: None
+) -> np.ndarray:
     """How far each film lies from all others, in robust deviations from what is usual in its class; see FAR.
 
     Args:
@@ -146,10 +148,7 @@ def suspected(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.nda
     """
     films = np.arange(len(codes))
     usual = np.array(
-        [
-            scores[codes == code, code].mean() if (codes == code).any() else math.inf
-            for code in range(scores.shape[1])
-        ]
+        [scores[codes == code, code].mean() if (codes == code).any() else math.inf for code in range(scores.shape[1])]
     )
     confident = np.where(scores >= usual, scores, -1.0)
     best = confident.argmax(axis=1)
@@ -165,8 +164,8 @@ def suspected(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.nda
 class Purity:
     """How many of a film's nearest are like it.
 
-    ``share`` of the BY_CLASS nearest with its interval (``low``, ``high``: groups of films drawn again), over ``films``;
-    ``chance`` is what it would be if neighbours were drawn at random from the films that were looked among.
+    ``share`` of the BY_CLASS nearest, with its interval (``low``, ``high``: groups of films drawn again), over
+    ``films``; ``chance`` is what it would be if neighbours were drawn at random from the films that were looked among.
     """
 
     share: float
@@ -179,16 +178,14 @@ class Purity:
 UNKNOWN = Purity(math.nan, math.nan, math.nan, math.nan, 0)
 
 
-def purity(
-    coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, within: np.ndarray | None = None
-) -> Purity:
+def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, within: np.ndarray | None = None) -> Purity:
     """Share of each film's nearest others that have its code.
 
     Args:
         coordinates: of shape (films, d).
         codes: what is asked for (class, or source), of shape (films,).
-        groups: of shape (films,): a film's neighbours are looked for outside of its own group, since copies say nothing,
-            and groups are drawn together for the interval.
+        groups: of shape (films,): a film's neighbours are looked for outside of its own group, since copies say
+            nothing, and groups are drawn together for the interval.
         within: of shape (films,): neighbours are looked for among films of the same value only (of one source, of one
             class), and values whose films all have one code are left out: there nothing is to be told.
 
