@@ -30,6 +30,7 @@ TRAINING_SLOTS = 1  # a training uses every core that it gets
 DATA_SLOTS = 2  # imports wait for the disk more than for the processor
 REFERENCE = "reference"  # kind of the job that makes a finished run's reference
 DATA_AUDIT = "audit"  # kind of the job that audits a data set
+MAP = "map"  # kind of the job that makes the map of a data set
 AUDIT = "audit-run"  # kind of the job that audits a finished run's model
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
@@ -153,6 +154,19 @@ def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = 
 def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any]]]:
     """Jobs that audit, or have audited, a data set, with what was asked (dataset, against: ids), oldest first."""
     return _jobs_of_kind(workspace, DATA_AUDIT)
+
+
+def submit_map(workspace: Workspace, dataset: str) -> JobFolder:
+    """Start making the map of a data set, or making it again. Raises JobRefused, NotFound, DataError."""
+    opened = open_dataset(workspace, dataset)
+    if any(of == dataset and not job.status().is_final for job, of in map_jobs(workspace)):
+        raise JobRefused(f"The map of {opened.name} is being made already. Wait for it, or stop it.")
+    return submit_job(workspace, MAP, {"dataset": dataset})
+
+
+def map_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
+    """Jobs that make, or have made, the map of a data set, with its id, oldest first."""
+    return [(job, str(request["dataset"])) for job, request in _jobs_of_kind(workspace, MAP)]
 
 
 def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:

@@ -187,6 +187,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
         job.write_result({"run": _reference(workspace, request, reporter)})
     elif request["kind"] == jobs.DATA_AUDIT:
         job.write_result(_audit_data(workspace, request, reporter))
+    elif request["kind"] == jobs.MAP:
+        job.write_result({"dataset": _map(workspace, request, reporter)})
     elif request["kind"] == jobs.AUDIT:
         job.write_result(_audit(workspace, request, reporter))
     elif request["kind"] == segmenters.KIND:
@@ -230,6 +232,15 @@ def _audit_data(workspace: Workspace, request: Mapping[str, Any], reporter: Repo
     dataset, against = open_dataset(workspace, request["dataset"]), request["against"]
     data_audits.make(workspace, dataset, against and open_dataset(workspace, against), reporter)
     return {"dataset": dataset.id, "against": against}
+
+
+def _map(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
+    """Make the map of a data set. Returns its id."""
+    from covid_core.data import maps
+    from covid_core.data.dataset import open_dataset
+
+    maps.make(workspace, open_dataset(workspace, request["dataset"]), reporter)
+    return request["dataset"]
 
 
 def _segment(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:
