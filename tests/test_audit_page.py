@@ -14,18 +14,17 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import dataset as data
-from covid_core.data import importing
+from covid_core.data import duplicates, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
 from covid_core.data.split import make_split
 from covid_core.runs import data_audits, jobs, store
 from covid_core.runs.store import Status
-from covid_core.specs import TrainingSpec
+from covid_core.specs import SplitSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
-TABS = ("Findings", "Copies", "Does it give the class away?", "Another data set", "Decisions")
+TABS = ("Findings", "Copies", "Does it give the class away?", "Another data set", "Map", "Decisions")
 COUNTS = {"COVID": 12, "Normal": 14}
-TWICE = "Normal/again.png|COVID/COVID-1.png"
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +278,12 @@ def test_the_name_is_asked_once(here):
     assert page.text_input(key="decision-author").value == "Grace"
 
 
+def test_what_stays_of_each_class_is_told_before_films_are_left_out(here):
+    page = press(audit_page("Copies"), "pair-Leave out the first")
+    assert "What stays: COVID 11, Normal 15. No file is changed." in words(page)
+    assert not here().decisions
+
+
 def test_all_films_cannot_be_left_out(here):
     page = choose_all(audit_page(finding="odd size"), "kind")
     decide(page, "finding-Leave out")
@@ -308,13 +313,32 @@ def test_a_pair_is_opened_by_its_address_and_left_for_the_list(here):
     pair = here().films["image_id"].iat[0]
     page = audit_page("Copies", pair=f"{pair}|nobody")
     assert "Pair 1 of 1" in words(page)
+    assert [
+        button.label for button in page.button if button.label in ("Previous", "Next") and not button.disabled
+    ] == []
     assert "Their classes differ: one label is wrong." in words(page)
     assert "pair" not in page.query_params
 
 
-def test_a_pair_in_two_parts_of_a_split_is_counted(here):
-    page = audit_page("Copies")
-    assert "none in two parts of the split" in words(page)
+@pytest.mark.parametrize("method", ["grouped", "stratified"])
+def test_a_pair_in_two_parts_of_a_split_is_counted(here, method):
+    dataset = here()
+    films = duplicates.with_groups(Workspace.default(), dataset) if method == "grouped" else dataset.films
+    for seed in range(1987, 2010):  # one by which the two films fall apart, where any split parts them
+        split = make_split(films, dataset.classes, SplitSpec(method=method, seed=seed))
+        part = split.set_index("image_id")["part"]
+        apart = part["COVID/COVID-1.png"] != part["Normal/again.png"]
+        if apart:
+            break
+    assert apart == (method == "stratified")
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn")
+    run = store.create_run(Workspace.default(), spec, dataset, split)
+    run.write_launch(pid=1, attempt=1)
+    run.write_result({"accuracy": {"test": 0.5}})
+    run.write_status(Status(store.COMPLETED, progress=1, started=1, updated=2, ended=2))
+    told = words(audit_page("Copies", split=run.id))
+    assert ("1 in two parts of the split" if apart else "none in two parts of the split") in told
+    assert ("What crosses the split" in told) == apart
 
 
 def test_without_another_data_set_there_is_nothing_to_compare_with(here):

@@ -39,6 +39,12 @@ def show(audited: Audited) -> None:
         return
     pairs = audit_tables.with_parts(pairs, _pick_split(audited.dataset))
     st.markdown(f"**{_in_words(pairs)}**")
+    if len(audit_tables.of_kind(pairs, ACROSS)):
+        st.markdown(
+            "What crosses the split was tested on after a copy of it was trained on, or would be. A split that keeps "
+            "groups together knows plain copies by itself; cropped, turned and mirrored ones it learns from your "
+            "decision below."
+        )
     listed = {kind: audit_tables.of_kind(pairs, kind) for kind in KINDS}
     words = {one: f"{KINDS[one]} ({count(len(listed[one]))})" for one in KINDS}
     kind = addressed.pills("Which pairs", words, "pairs")

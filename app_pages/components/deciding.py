@@ -58,8 +58,9 @@ def pair_dismissal(first: str, second: str) -> Wish:
 def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
     """To take films out of the data set."""
     films = plural(len(names), "film")
-    left = count(len(dataset.films) - len(names))
-    told = f"{_named(names)} out of {dataset.name} from now on; {left} stay. {UNCHANGED}"
+    labels = dataset.films.loc[~dataset.films["image_id"].isin(names), "label"].value_counts()
+    left = ", ".join(f"{label} {count(labels.get(label, 0))}" for label in dataset.classes)
+    told = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
     wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
     return Wish(wanted, "Leave out", f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
 

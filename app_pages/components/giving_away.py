@@ -38,7 +38,7 @@ def show(audited: Audited) -> None:
 
 def _verdict(ladder: Ladder) -> None:
     said = shortcuts.verdict(ladder)
-    st.markdown(f"**Verdict: {said.level}.** The figures stand above; besides them:")
+    st.markdown(f"**Verdict: {said.level}.**" + (" The figures stand above; besides them:" if said.details else ""))
     st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in said.details))
     with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
         st.markdown(

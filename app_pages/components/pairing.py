@@ -92,7 +92,7 @@ def _open(name: str) -> None:
 
 def _pictures(row: pd.Series, sides: Sides) -> None:
     """First film, second film, difference; a line under each."""
-    with st.grid(3, min_column_width=220, gap="small") as grid:
+    with st.grid(3, min_column_width=140, gap="small") as grid:
         for side in ("first", "second"):
             dataset, name = sides.of(side), row[side]
             at = dataset.row_of(name)
