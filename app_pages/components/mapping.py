@@ -28,7 +28,7 @@ from covid_core.runs.store import JobFolder, Status
 POLL = 1.0  # seconds
 OWN = "map_jobs"  # session: maps to tell of when they end
 CHOSEN = "map_chosen"  # session: data set, its version, and the rows that are chosen
-PER_PAGE = 24
+PER_PAGE, PER_LIST = 24, 12  # films of a choice, and of a list
 MOST_GROUPS = 7  # colours that people keep apart, beside a grey for the rest
 TSNE, PCA = "Neighbours (t-SNE)", "Differences (PCA)"
 CLASS, SOURCE, FINDING, LABELS, OUTLIERS = "Class", "Source", "Finding", "Suspicious labels", "Outliers"
@@ -361,19 +361,20 @@ def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) ->
                     deciding.ask(dataset, wish())
             key = "map-chosen-none"
             st.button("Clear the choice", icon=":material/close:", key=key, on_click=_choose, args=(dataset, []))
-        _paged(dataset, list(chosen), pixels, "map-chosen-page", [""] * len(chosen))
+        _paged(dataset, list(chosen), pixels, "map-chosen-page", PER_PAGE)
 
 
-def _paged(dataset: Dataset, rows: list[int], pixels: np.ndarray, key: str, captions: Sequence[str]) -> None:
+def _paged(
+    dataset: Dataset, rows: list[int], pixels: np.ndarray, key: str, each: int, captions: Sequence[str] = ()
+) -> None:
     """Films with their pictures, page by page."""
-    pages = -(-len(rows) // PER_PAGE)
+    pages = -(-len(rows) // each)
     page = st.pagination(pages, key=f"{key}-{dataset.version[:8]}-{len(rows)}") if pages > 1 else 1
-    first = (page - 1) * PER_PAGE
-    some = slice(first, first + PER_PAGE)
+    first = (page - 1) * each
+    some = slice(first, first + each)
     if pages > 1:
         st.caption(f"{count(first + 1)} to {count(first + len(rows[some]))} of {plural(len(rows), 'film')}")
-    told = list(captions[some])
-    gallery.film_grid(dataset, rows[some], pixels, key, told if any(told) else ())
+    gallery.film_grid(dataset, rows[some], pixels, key, captions[some])
 
 
 # What stands out
@@ -448,7 +449,7 @@ def _listed(
 ) -> None:
     """A list of films: pictures, the table with its download, and what can be done about the rows that are marked."""
     name = finding.replace(" ", "-")
-    _paged(dataset, table["row"].tolist(), pixels, f"map-{name}", captions)
+    _paged(dataset, table["row"].tolist(), pixels, f"map-{name}", PER_LIST, captions)
     with st.expander("As a table, and what can be done", icon=":material/table:"):
         scores = shown.drop(columns="row").round(3)
         event = shell.table(

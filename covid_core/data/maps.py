@@ -61,6 +61,7 @@ class _Facts(BaseModel):
     judged: int
     reason: str
     neighbours: dict[str, tuple[float | None, float | None, float | None, float | None, int]]
+    sources: int
     made: float
     seconds: float
 
@@ -72,9 +73,10 @@ class Map:
     ``films``: one row per film in the data set's order, with COLUMNS, its present ``label``, and ``row``, its position
     in the data set's films. Scores are no probabilities: ``outlier_score`` in robust deviations, ``given_score`` and
     ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for films that it could not be asked
-    about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this version. ``facts``: features (in words), pca_share (of all variance, along the
-    two directions shown), accuracy of that classifier over ``judged`` films (None: it could not be asked, ``reason``
-    says why), neighbours, made (seconds since 1970), seconds.
+    about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this version.
+    ``facts``: features (in words), pca_share (of all variance, along the two directions shown), accuracy of that
+    classifier over ``judged`` films (None: it could not be asked, ``reason`` says why), neighbours, sources (films
+    whose source is known), made (seconds since 1970), seconds.
     """
 
     films: pd.DataFrame
@@ -140,10 +142,12 @@ def _classes_in_words(shown: Map) -> str:
 def _held_fixed_in_words(shown: Map) -> str:
     """Disease or source? What is left of the one when the other is the same for all."""
     within, across = shown.purity("class within source"), shown.purity("source within class")
+    if not shown.facts["sources"]:
+        return "Whether these neighbours share a disease or a source cannot be told: no film has a known source."
     if not within.films and not across.films:
         return (
-            "Whether these islands are diseases or sources cannot be told: no source that is known holds two classes, "
-            "and no class two known sources."
+            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, and "
+            "no class two known sources."
         )
     told = []
     if within.films:
@@ -267,6 +271,7 @@ def drawn(
         "judged": asked,
         "reason": reason,
         "neighbours": neighbours,
+        "sources": int((films["source"] != "").sum()),
     }
     return table.assign(**judged)[list(COLUMNS)], facts
 

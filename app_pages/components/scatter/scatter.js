@@ -202,7 +202,8 @@ class FilmMap {
     context.clearRect(0, 0, width, height);
     const scale = this.scale;
     const crowded = this.header.films > 6000 ? 2 : this.header.films > 1500 ? 2.6 : 3.4;
-    const radius = crowded * limited(Math.sqrt(this.memory.zoom), 1, 3);
+    const narrow = width < 600 ? 0.75 : 1;
+    const radius = crowded * narrow * limited(Math.sqrt(this.memory.zoom), 1, 3);
     const dots = this.header.groups.map((group) => this.dot(group.colour, radius, ratio));
     const half = radius + 1;
     const all = !this.chosen.size;

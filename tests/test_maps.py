@@ -1,0 +1,194 @@
+"""The map of a data set: made, kept, found again, and made by a job; from the films, or from a network's answers."""
+
+import numpy as np
+import pytest
+from made_data import made_database, made_dataset
+
+from covid_core.data import dataset as data
+from covid_core.data import importing, maps
+from covid_core.data.dataset import KEY_LENGTH
+from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.errors import DataError, JobRefused, Stopped
+from covid_core.evaluation import embedding
+from covid_core.runs import jobs, store
+
+NETWORK = "mobilenet-v2-0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """Where films come to lie does not matter here."""
+    monkeypatch.setattr(embedding, "TOGETHER", 5)
+    monkeypatch.setattr(embedding, "APART", 5)
+
+
+@pytest.fixture
+def films(workspace, tmp_path):
+    """Three classes, of which two differ in brightness."""
+    levels = {"COVID": 60, "Normal": 140, "Viral Pneumonia": 140}
+    counts = {"COVID": 20, "Normal": 20, "Viral Pneumonia": 12}
+    return made_dataset(tmp_path, workspace, counts=counts, levels=levels)[1]
+
+
+def keep_features(workspace, dataset, values: np.ndarray, network: str = NETWORK) -> None:
+    """What a training leaves in the cache."""
+    values.astype(np.float32).tofile(workspace.features / f"{dataset.pixels_key[:KEY_LENGTH]}-{network}-pooled.f32")
+
+
+def features(dataset, width: int = 6) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(len(dataset.films), width))
+
+
+def test_a_map_has_a_place_for_every_film_and_is_kept(workspace, films):
+    assert maps.known(workspace, films) is None
+    made = maps.make(workspace, films)
+    assert made.films["image_id"].tolist() == films.films["image_id"].tolist()
+    assert np.isfinite(made.films[["pca_x", "pca_y", "tsne_x", "tsne_y"]].to_numpy()).all()
+    assert made.features == maps.PLAIN
+    kept = maps.known(workspace, films)
+    assert kept.films.equals(made.films)
+    assert kept.facts == made.facts
+    assert kept.is_current
+
+
+def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace, films):
+    first, second = maps.make(workspace, films).in_words
+    assert first.startswith("Of the 10 films nearest to a film, ")
+    assert first.endswith("are of its class, over 52 films.")
+    assert second.endswith("no film has a known source.")
+
+
+def test_with_sources_it_says_what_is_left_when_one_is_held_fixed(workspace, tmp_path):
+    sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
+    _, films = made_database(tmp_path, workspace, counts={"COVID": 30, "Normal": 30}, sources=sources)
+    made = maps.make(workspace, films)
+    assert "of its source, over 60 films whose source is known" in made.in_words[0]
+    assert made.in_words[1].startswith("Among films of one source, ")
+    assert made.purity("class within source").films == 45  # all of the first source; the second holds one class
+    assert made.purity("source within class").films == 30
+
+
+@pytest.mark.parametrize("harm", ["torn", "gone", "other"])
+def test_a_map_that_is_torn_or_missing_is_none(workspace, films, harm):
+    maps.make(workspace, films)
+    (path,) = workspace.tables.glob("*-map-*.parquet")
+    if harm == "torn":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif harm == "gone":
+        path.unlink()
+    else:
+        films.films["image_id"].to_frame().to_parquet(path)
+    assert maps.known(workspace, films) is None
+
+
+def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, films):
+    maps.make(workspace, films)
+    out, other = films.films["image_id"].iloc[[0, 5]]
+    changed = data.decide(
+        workspace, films.id, [Decision(LEAVE_OUT, out), Decision(RELABEL, other, after="Normal")], "A. Reader"
+    )
+    assert maps.known(workspace, changed) is None
+    found = maps.latest(workspace, changed)
+    assert not found.is_current
+    assert found.films["image_id"].tolist() == changed.films["image_id"].tolist()
+    assert found.films["row"].tolist() == list(range(51))
+    assert found.films["label"].tolist() == changed.films["label"].tolist()
+
+
+def test_a_label_that_was_changed_is_not_disputed_any_more(workspace, films):
+    made = maps.make(workspace, films)
+    assert len(made.suspicious)
+    first = made.suspicious.iloc[0]
+    changed = data.decide(
+        workspace, films.id, [Decision(RELABEL, first["image_id"], after=first["other"])], "A. Reader"
+    )
+    assert first["image_id"] not in maps.latest(workspace, changed).suspicious["image_id"].tolist()
+
+
+def test_disputed_labels_come_with_the_lowest_score_first(workspace, films):
+    table = maps.make(workspace, films).suspicious
+    assert table["given_score"].is_monotonic_increasing
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+    assert (table["label"] != table["other"]).all()
+    assert films.films["image_id"].iloc[table["row"]].tolist() == table["image_id"].tolist()
+
+
+def test_a_class_of_few_films_is_not_asked_about(workspace, tmp_path):
+    _, films = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
+    made = maps.make(workspace, films)
+    assert made.facts["judged"] == 24
+    assert made.facts["reason"] == "Not asked about: Viral Pneumonia, of which there are fewer than 10."
+    assert made.films["given_score"].isna().sum() == 3
+
+
+def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
+    _, films = made_dataset(tmp_path, workspace, counts={"Normal": 20})
+    made = maps.make(workspace, films)
+    assert made.facts["accuracy"] is None
+    assert made.facts["reason"].startswith("Labels can be asked about where two classes have 10 films")
+    assert maps.known(workspace, films) is not None
+
+
+def test_too_few_films_are_refused(workspace, tmp_path):
+    _, films = made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 5})
+    with pytest.raises(DataError, match="A map needs 10 films at least; Made films has 9"):
+        maps.make(workspace, films)
+
+
+def test_a_network_that_has_answered_for_all_films_is_preferred(workspace, films):
+    keep_features(workspace, films, features(films))
+    wide = features(films, 8)
+    keep_features(workspace, films, wide, "densenet121-fedcba987654321001234567")
+    table, told_by = maps.best_features(workspace, films)
+    assert np.array_equal(table, wide.astype(np.float32))
+    assert told_by == "what the frozen network DenseNet121 answers, 8 numbers per film, kept by a training"
+
+
+def test_a_network_that_has_not_seen_all_films_is_not_taken(workspace, films):
+    lacking = features(films)
+    lacking[7, 0] = np.nan
+    keep_features(workspace, films, lacking)
+    assert maps.best_features(workspace, films)[1] == maps.PLAIN
+
+
+def test_the_features_of_films_that_stay_are_found_after_others_were_left_out(workspace, films):
+    values = features(films)
+    keep_features(workspace, films, values)
+    name = films.films["image_id"].iat[3]
+    changed = data.decide(workspace, films.id, [Decision(LEAVE_OUT, name)], "A. Reader")
+    table, told_by = maps.best_features(workspace, changed)
+    assert "MobileNetV2" in told_by
+    assert np.array_equal(table, np.delete(values, 3, axis=0).astype(np.float32))
+
+
+def test_it_stops_when_it_is_told_to_and_keeps_nothing(workspace, films):
+    def stop(share: float, _message: str) -> None:
+        if share > 0.5:
+            raise Stopped("Stopped by the user.")
+
+    with pytest.raises(Stopped):
+        maps.make(workspace, films, stop)
+    assert maps.known(workspace, films) is None
+
+
+def test_progress_never_goes_back(workspace, films):
+    told = []
+    maps.make(workspace, films, lambda share, message: told.append(share))
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_deleting_a_data_set_removes_its_map(workspace, films):
+    maps.make(workspace, films)
+    data.delete_dataset(workspace, films.id)
+    assert not list(workspace.tables.glob("*-map-*"))
+
+
+def test_a_job_makes_the_map(workspace):
+    films = importing.import_phantom(workspace, images=12, seed=1)
+    job = jobs.submit_map(workspace, films.id)
+    with pytest.raises(JobRefused, match="is being made already"):
+        jobs.submit_map(workspace, films.id)
+    assert jobs.wait(job).state == store.COMPLETED
+    assert [(one.id, of) for one, of in jobs.map_jobs(workspace)] == [(job.id, films.id)]
+    assert maps.known(workspace, films) is not None
