@@ -146,8 +146,8 @@ def _held_fixed_in_words(shown: Map) -> str:
         return "Whether these neighbours share a disease or a source cannot be told: no film has a known source."
     if not within.films and not across.films:
         return (
-            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, and "
-            "no class two known sources."
+            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, "
+            "and no class two known sources."
         )
     told = []
     if within.films:
