@@ -12,6 +12,7 @@ from app_pages.components import (
     findings,
     gallery,
     giving_away,
+    mapping,
     sharing,
     shell,
 )
@@ -100,6 +101,7 @@ def _show_tabs(audited: Audited, at_work: bool) -> None:
         COPIES: lambda: _of_audit(audited, at_work, copying.show),
         LADDER: lambda: _of_audit(audited, at_work, giving_away.show),
         AGAINST: lambda: sharing.show(audited, at_work),
+        MAP: lambda: mapping.tab(audited.dataset),
         DECISIONS: lambda: decided.show(audited),
     }
     tabs = st.tabs(list(contents), key="tab", bind="query-params")

@@ -47,7 +47,10 @@ def main() -> None:
     _show_tabs(dataset)
     gallery.show_open_film(dataset)
     st.divider()
-    st.page_link("app_pages/train.py", label="Next: train a classifier on these films", icon=":material/arrow_forward:")
+    st.page_link(
+        "app_pages/audit.py", label="Next: find out what is wrong with these films", icon=":material/fact_check:"
+    )
+    st.page_link("app_pages/train.py", label="Or train a classifier on these films", icon=":material/arrow_forward:")
 
 
 def _manage() -> None:

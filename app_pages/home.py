@@ -13,6 +13,7 @@ from covid_core.runs import store
 FIRST_LABEL = "Draw 600 synthetic films"
 PAGES = {
     "dataset": ("app_pages/dataset.py", "Look at the films", ":material/photo_library:"),
+    "audit": ("app_pages/audit.py", "Audit the films", ":material/fact_check:"),
     "train": ("app_pages/train.py", "Train a model", ":material/model_training:"),
     "watch": ("app_pages/train.py", "See how far it is", ":material/monitoring:"),
     "study": ("app_pages/train.py", "Queue the course study", ":material/school:"),
@@ -129,19 +130,20 @@ def _next_step(situation: Situation) -> None:
 
 
 def _way(situation: Situation) -> None:
-    """The five steps, with how far each has come."""
+    """The six steps, with how far each has come."""
     trained = plural(situation.usable, "trained model") if situation.usable else "no trained model yet"
     training = f"{plural(situation.active, 'run')} at work or waiting" if situation.active else trained
     films = plural(situation.films, "film") if situation.datasets else "none yet"
     steps = (
         ("Films", films, "dataset", bool(situation.datasets)),
-        ("Look", "classes, sources, what is odd", "dataset", situation.looked),
+        ("Look", "classes, sources, sizes", "dataset", situation.looked),
+        ("Audit", "what is wrong, what gives the class away", "audit", False),
         ("Train", training, "train", bool(situation.usable)),
         ("Compare", "on the same films, with intervals", "compare", False),
         ("Predict", "one film, and why", "predict", False),
     )
     st.subheader("The way through")
-    with st.grid(5, min_column_width=150):
+    with st.grid(6, min_column_width=130):
         for number, (name, state, key, done) in enumerate(steps, start=1):
             icon = ":material/check_circle:" if done else f":material/counter_{number}:"
             with st.container(border=True, height="stretch"):

@@ -1,5 +1,8 @@
-"""The figure of a ladder: what it draws, and that it says so in words."""
+"""Figures of ladder and findings: what they draw, and that they say so in words."""
 
+import pandas as pd
+
+from covid_core.data.audit_tables import findings_by_class
 from covid_core.evaluation.metrics import wilson
 from covid_core.evaluation.shortcuts import EVERYTHING, NO_LUNGS, Ladder, Probe, Rung
 from covid_core.figures import audit
@@ -33,3 +36,28 @@ def test_the_alternative_text_holds_every_figure():
     words = audit.ladder_in_words(LADDER)
     assert all(text in words for text in ("70.0 % [67.1, 72.8]", "90.0 %", "largest class 50.0 %"))
     assert "outside" not in words
+
+
+LABELS = {"a1": "<A>", "a2": "<A>", "b1": "B", "b2": "B"}
+FOUND = pd.DataFrame({"image_id": ["a1", "a2", "b1"], "finding": ["text", "text", "dark"]})
+
+
+def test_each_class_has_a_bar_per_finding_in_its_colour():
+    first, second = audit.finding_bars(findings_by_class(FOUND, LABELS)).data
+    assert (list(first.x), list(second.x)) == ([1, 0], [0, 0.5])
+    assert first.name == "&lt;A&gt;" and first.marker.color != second.marker.color
+
+
+def test_findings_are_named_with_how_closely_they_go_with_the_class():
+    names = [one.text for one in audit.finding_bars(findings_by_class(FOUND, LABELS)).layout.annotations]
+    assert names == ["<b>text</b>  Cramér's V 1.00", "<b>dark</b>  Cramér's V 0.58"]
+
+
+def test_a_finding_that_every_film_has_goes_with_no_class():
+    table = findings_by_class(pd.DataFrame({"image_id": list(LABELS), "finding": "text"}), LABELS)
+    assert audit.finding_bars(table).layout.annotations[0].text == "<b>text</b>"
+
+
+def test_the_alternative_text_of_findings_holds_every_share():
+    words = audit.findings_in_words(findings_by_class(FOUND, LABELS))
+    assert "text: <A> 100.0 %, B 0.0 %" in words and "dark: <A> 0.0 %, B 50.0 %" in words

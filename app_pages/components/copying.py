@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import deciding, pairing, shelf, shell
+from app_pages.components import addressed, deciding, pairing, shelf, shell
 from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables, duplicates
 from covid_core.data.audit_tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
@@ -39,16 +39,15 @@ def show(audited: Audited) -> None:
         return
     pairs = audit_tables.with_parts(pairs, _pick_split(audited.dataset))
     st.markdown(f"**{_in_words(pairs)}**")
+    if len(audit_tables.of_kind(pairs, ACROSS)):
+        st.markdown(
+            "What crosses the split was tested on after a copy of it was trained on, or would be. A split that keeps "
+            "groups together knows plain copies by itself; cropped, turned and mirrored ones it learns from your "
+            "decision below."
+        )
     listed = {kind: audit_tables.of_kind(pairs, kind) for kind in KINDS}
-    kind = st.pills(
-        "Which pairs",
-        list(KINDS),
-        required=True,
-        default=ALL,
-        format_func=lambda one: f"{KINDS[one]} ({count(len(listed[one]))})",
-        key="pairs",
-        bind="query-params",
-    )
+    words = {one: f"{KINDS[one]} ({count(len(listed[one]))})" for one in KINDS}
+    kind = addressed.pills("Which pairs", words, "pairs")
     chosen = listed[kind].sort_values("conflict", ascending=False, kind="stable")
     if not len(chosen):
         st.info("No pair is like that.", icon=":material/check:")
@@ -77,14 +76,8 @@ def _pick_split(dataset: Dataset) -> Mapping[str, str]:
     names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
     words = {way: f"A new run, {SPLIT_LABELS[way].lower()}" for way in WAYS}
     words |= {identifier: f"The run {name}" for identifier, name in names.items()}
-    chosen = st.selectbox(
-        "Split",
-        [*WAYS, *names],
-        format_func=words.__getitem__,
-        key=f"copies-split-{dataset.id}",
-        width=360,
-        help="Whose training, validation and test parts copies are looked for across.",
-    )
+    help_text = "Whose training, validation and test parts copies are looked for across."
+    chosen = addressed.selectbox("Split", words, "split", help_text)
     with shell.told():
         split = runs[chosen].split() if chosen in runs else _new_split(dataset, dataset.version, chosen)
         return dict(zip(split["image_id"], split["part"], strict=True))

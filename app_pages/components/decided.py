@@ -101,18 +101,7 @@ def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) ->
             (f"Take back all ({len(valid)})", list(valid), "take-back-all"),
         ):
             if st.button(label, icon=":material/undo:", key=key, disabled=not numbers):
-                _ask(dataset, numbers)
-
-
-@st.dialog("Take back?", icon=":material/undo:")
-def _ask(dataset: Dataset, numbers: Sequence[int]) -> None:
-    what = plural(len(numbers), "decision")
-    st.markdown(f"{what} will no longer be in force; the films are as they were before. The table keeps a line of it.")
-    author = deciding.ask_author()
-    go = st.button("Take back", type="primary", icon=":material/undo:", key="take-back-go", disabled=not author.strip())
-    if go:
-        deciding.take_back(dataset.id, list(numbers), author)
-        st.rerun()
+                deciding.ask_to_take_back(dataset, numbers)
 
 
 def _versions(dataset: Dataset) -> None:

@@ -18,7 +18,9 @@ from covid_core.formatting import count, plural
 
 AUTHOR = "decision_author"  # session: who decides; asked once
 LAST = "decisions_last"  # session: numbers of the decisions that were made last, with what was done in words
-TRIED = "decision-note"
+NAME, NOTE, CLASS = "decision-author", "decision-note", "decision-class"  # widgets
+TOLD = "decision-told"  # session: what was done, until a toast has said it
+REFUSED = "decision-refused"  # session: why the last one was not made
 UNCHANGED = "No file is changed. The data set gets a new version; runs that exist keep theirs."
 
 
@@ -26,10 +28,12 @@ UNCHANGED = "No file is changed. The data set gets a new version; runs that exis
 class Wish:
     """What is to be done, before it is asked for: decisions, and in words what they come to.
 
-    ``classes`` are offered where the films are to get another class.
+    ``verb`` is on the button; ``done`` tells it afterwards, with {label} for a new class. ``classes`` are offered where
+    the films are to get another one.
     """
 
     wanted: tuple[Decision, ...]
+    verb: str
     title: str
     told: str
     done: str
@@ -41,23 +45,24 @@ def dismissal(names: Sequence[str], finding: str) -> Wish:
     films = plural(len(names), "film")
     wanted = tuple(Decision(DISMISS, name, finding=finding) for name in names)
     told = f"“{finding}” of {films} is put aside as looked at. The films stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss this finding?", told, f"“{finding}” of {films} is dismissed.")
+    return Wish(wanted, "Dismiss", "Dismiss this finding?", told, f"“{finding}” of {films} is dismissed.")
 
 
 def pair_dismissal(first: str, second: str) -> Wish:
     """To say that two films are not one picture."""
     wanted = (Decision(DISMISS, first, after=second, finding=audit_tables.SAME_PICTURE),)
     told = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
+    return Wish(wanted, "Dismiss", "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
 
 
 def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
     """To take films out of the data set."""
     films = plural(len(names), "film")
-    left = count(len(dataset.films) - len(names))
-    told = f"{_named(names)} out of {dataset.name} from now on; {left} stay. {UNCHANGED}"
+    labels = dataset.films.loc[~dataset.films["image_id"].isin(names), "label"].value_counts()
+    left = ", ".join(f"{label} {count(labels.get(label, 0))}" for label in dataset.classes)
+    told = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
     wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
-    return Wish(wanted, f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
+    return Wish(wanted, "Leave out", f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
 
 
 def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
@@ -65,12 +70,10 @@ def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
     films = plural(len(names), "film")
     wanted = tuple(Decision(RELABEL, name) for name in names)
     told = f"{_named(names)} given the class below from now on. {UNCHANGED}"
+    present = set(dataset.films.loc[dataset.films["image_id"].isin(names), "label"])
+    others = tuple(label for label in dataset.imported.classes if present != {label})
     return Wish(
-        wanted,
-        f"Change the class of {films}?",
-        told,
-        f"{films} {_have(names)} another class.",
-        dataset.imported.classes,
+        wanted, "Change class", f"Change the class of {films}?", told, f"{films} {_are(names)} {{label}} now.", others
     )
 
 
@@ -80,7 +83,7 @@ def grouping(groups: Sequence[Sequence[str]]) -> Wish:
     films = plural(len({one.image_id for one in wanted}), "film")
     in_groups = f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
     told = f"{films}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
-    return Wish(wanted, f"Keep {films} together?", told, f"{films}{in_groups} are kept together.")
+    return Wish(wanted, "Keep together", f"Keep {films} together?", told, f"{films}{in_groups} are kept together.")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -92,10 +95,6 @@ def _are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _have(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"
-
-
 # Asked once
 
 
@@ -104,66 +103,101 @@ def ask(dataset: Dataset, wish: Wish) -> None:
     """Say what will be done, ask who decides, and do it."""
     st.markdown(f"**{shell.plain(wish.title)}**")
     st.markdown(shell.plain(wish.told))
-    wanted = wish.wanted
     if wish.classes:
-        label = st.selectbox("New class", wish.classes, key="decision-class")
-        wanted = tuple(replace(one, after=label) for one in wanted if _label(dataset, one.image_id) != label)
-        if len(wanted) < len(wish.wanted):
-            same = len(wish.wanted) - len(wanted)
+        st.selectbox("New class", wish.classes, key=CLASS)
+        same = len(wish.wanted) - len(_settled(dataset, wish))
+        if same:
             st.caption(f"{plural(same, 'film has', 'films have')} that class already.")
-    author = ask_author()
-    note = st.text_input("Why (not needed)", max_chars=decisions.LONGEST_NOTE, key=TRIED)
-    if st.button("Do it", type="primary", icon=":material/check:", key="decision-go", disabled=not wanted):
-        try:
-            _do(dataset, [replace(one, note=note.strip()) for one in wanted], author, wish.done)
-        except CovidCoreError as error:
-            st.error(shell.plain(error), icon=":material/error:")
-        else:
-            st.rerun()
+    ask_author()
+    st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
+    ready = bool(_settled(dataset, wish))
+    confirm = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
+    if st.button(wish.verb, type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
+        st.rerun()
 
 
-def ask_author() -> str:
+def ask_author() -> None:
     """The field for who decides; asked once, and kept in the session."""
-    return st.text_input(
+    st.text_input(
         "Your name",
         value=st.session_state.get(AUTHOR, ""),
         max_chars=decisions.LONGEST_AUTHOR,
-        key="decision-author",
+        key=NAME,
         help="Kept with each decision, so that others can ask why.",
     )
 
 
-def _label(dataset: Dataset, name: str) -> str:
-    return str(dataset.films["label"].iat[dataset.row_of(name)])
+def _settled(dataset: Dataset, wish: Wish) -> list[Decision]:
+    """The decisions with the chosen class, without films that have it already."""
+    if not wish.classes:
+        return list(wish.wanted)
+    label = st.session_state.get(CLASS) or wish.classes[0]
+    labels = dict(zip(dataset.films["image_id"], dataset.films["label"], strict=True))
+    return [replace(one, after=label) for one in wish.wanted if labels.get(one.image_id) != label]
 
 
-def _do(dataset: Dataset, wanted: Sequence[Decision], author: str, done: str) -> None:
-    """Write decisions, and remember how to undo them. Raises InvalidChoice or DataError."""
-    changed = data.decide(shell.workspace(), dataset.id, wanted, author)
+def _do(dataset: Dataset, wish: Wish) -> None:
+    """Write decisions, and remember how to undo them. In a callback: what refuses them is told by the next page."""
+    author, note = st.session_state.get(NAME, ""), st.session_state.get(NOTE, "").strip()
+    wanted = [replace(one, note=note) for one in _settled(dataset, wish)]
+    try:
+        changed = data.decide(shell.workspace(), dataset.id, wanted, author)
+    except CovidCoreError as error:
+        st.session_state[REFUSED] = str(error)
+        return
     st.session_state[AUTHOR] = author
-    numbers = [one.number for one in changed.decisions[-len(wanted) :]]
-    st.session_state[LAST] = (dataset.id, numbers, done)
-    st.toast(f"{shell.plain(done)} Undo it above, or on the tab Decisions.", icon=":material/check_circle:")
+    done = wish.done.replace("{label}", wanted[0].after)
+    st.session_state[LAST] = (dataset.id, [one.number for one in changed.decisions[-len(wanted) :]], done)
+    st.session_state[TOLD] = f"{done} Undo it above, or on the tab Decisions."
 
 
-def take_back(dataset: str, numbers: Sequence[int], author: str) -> None:
-    """Take decisions back. In a callback."""
-    with shell.told():
+def _tell_refusal() -> bool:
+    """Say why the last decision was refused, once. Returns whether it was."""
+    reason = st.session_state.pop(REFUSED, "")
+    if reason:
+        st.error(shell.plain(reason), icon=":material/error:")
+    return bool(reason)
+
+
+@st.dialog("Take back?", icon=":material/undo:")
+def ask_to_take_back(dataset: Dataset, numbers: Sequence[int]) -> None:
+    """Take decisions back, once somebody has said who wants it."""
+    what = plural(len(numbers), "decision")
+    st.markdown(
+        f"{what} will no longer be in force, as if nobody had decided. The table keeps a line of who took it back."
+    )
+    ask_author()
+    confirm = {"key": "take-back-go", "on_click": take_back, "args": (dataset.id, list(numbers))}
+    if st.button("Take back", type="primary", icon=":material/undo:", **confirm) and not _tell_refusal():
+        st.rerun()
+
+
+def take_back(dataset: str, numbers: Sequence[int]) -> None:
+    """Take decisions back, in the name that was given last. In a callback."""
+    author = st.session_state.get(NAME) or st.session_state.get(AUTHOR, "")
+    try:
         data.take_back(shell.workspace(), dataset, numbers, author)
-        st.session_state[AUTHOR] = author
-        st.session_state.pop(LAST, None)
-        st.toast(f"{plural(len(numbers), 'decision')} taken back.", icon=":material/undo:")
+    except CovidCoreError as error:
+        st.session_state[REFUSED] = str(error)
+        return
+    st.session_state[AUTHOR] = author
+    st.session_state.pop(LAST, None)
+    st.session_state[TOLD] = f"{plural(len(numbers), 'decision')} taken back."
 
 
 def last_one(dataset: Dataset) -> None:
     """What was just decided about this data set, with the button that undoes it."""
+    _tell_refusal()
+    told = st.session_state.pop(TOLD, "")
+    if told:
+        st.toast(shell.plain(told), icon=":material/check_circle:")
     of, numbers, done = st.session_state.get(LAST) or ("", [], "")
     in_force = {one.number for one in decisions.in_force(dataset.decisions)}
     if of != dataset.id or not in_force.issuperset(numbers):
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="decided-last"):
         st.markdown(f":material/check_circle: {shell.plain(done)}", width="content")
-        arguments = (dataset.id, numbers, st.session_state.get(AUTHOR, ""))
+        arguments = (dataset.id, numbers)
         st.button("Undo", icon=":material/undo:", key="decision-undo", on_click=take_back, args=arguments)
         st.button("Keep it", icon=":material/close:", key="decision-kept", on_click=st.session_state.pop, args=(LAST,))
 

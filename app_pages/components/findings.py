@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import deciding, gallery, shell
+from app_pages.components import addressed, deciding, gallery, shell
 from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables
 from covid_core.data.audit import BY_NAME, UNREADABLE
@@ -13,6 +13,7 @@ from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
 
 AT_ONCE = 24  # films on a page of the gallery
+SEEN = 0.01  # of a class; a bar of less cannot be seen
 CHOSEN, PAGE, KIND = "chosen", "page", "kind"
 
 
@@ -32,7 +33,9 @@ def _summary(audited: Audited) -> None:
     table = audited.found.audit.summary
     there, absent = table[table["films"] > 0], table[table["films"] == 0]
     if len(there):
-        shell.table(_shown(there), "findings", alt="Kinds of findings, with their limits and reasons")
+        films = {"Films": st.column_config.NumberColumn(format="localized")}
+        alt = "Kinds of findings, with their limits and reasons"
+        shell.table(_shown(there), "findings", column_config=films, alt=alt)
     common = there[there["common"]]
     if len(common):
         names = ", ".join(f"“{name}”" for name in common["finding"])
@@ -73,7 +76,11 @@ def _by_class(audited: Audited) -> None:
         return
     st.subheader("Does a finding go with the class?")
     st.markdown(f"**{shell.plain(audit_tables.association_in_words(table))}**")
-    shell.chart(figures.finding_bars(table), "findings-by-class", alt=figures.findings_in_words(table))
+    frequent = table.groupby("finding", sort=False).filter(lambda rows: rows["share"].max() >= SEEN)
+    if len(frequent):
+        shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=figures.findings_in_words(frequent))
+    if len(frequent) < len(table):
+        st.caption(f"Findings in less than {share(SEEN, 0)} of every class are among the figures only.")
     with st.expander("Figures"):
         shown = table.assign(share=table["share"].map(share), association=table["association"].round(3))
         names = {"finding": "Finding", "label": "Class", "found": "With it", "films": "Films", "share": "Share"}
@@ -94,17 +101,7 @@ def _films(audited: Audited) -> None:
         return
     kinds = list(of_films["finding"].unique())
     kinds.sort(key=lambda name: -counts.get(name, 0))
-    kind = st.pills(
-        "Finding",
-        kinds,
-        required=True,
-        default=kinds[0],
-        format_func=lambda name: f"{name} ({count(counts.get(name, 0))})",
-        key="finding",
-        bind="query-params",
-    )
-    if kind not in kinds:  # an address of another data set
-        kind = kinds[0]
+    kind = addressed.pills("Finding", {name: f"{name} ({count(counts.get(name, 0))})" for name in kinds}, "finding")
     rows = of_films[of_films["finding"] == kind]
     put_aside = int(rows["dismissed"].sum())
     if put_aside and not st.toggle(f"Show {plural(put_aside, 'dismissed film')}, too", key=f"dismissed-{kind}"):
@@ -146,7 +143,7 @@ def _actions(audited: Audited, kind: str, here: list[str], all_names: list[str],
     }
     with st.container(border=True, key="finding-actions"):
         which = st.segmented_control(
-            "What to do with",
+            "What the buttons apply to",
             list(sets),
             required=True,
             default=CHOSEN,

@@ -13,6 +13,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.images import png_bytes
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.evaluation import shortcuts
+from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.shortcuts import FOLDS, Ladder, Probe, Rung
 from covid_core.figures import audit as figures
 from covid_core.figures import data as data_figures
@@ -37,7 +38,7 @@ def show(audited: Audited) -> None:
 
 def _verdict(ladder: Ladder) -> None:
     said = shortcuts.verdict(ladder)
-    st.markdown(f"**{shell.plain(said.headline)}**")
+    st.markdown(f"**Verdict: {said.level}.**" + (" The figures stand above; besides them:" if said.details else ""))
     st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in said.details))
     with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
         st.markdown(
@@ -83,18 +84,14 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
 
 
 def _not_run(ladder: Ladder) -> None:
-    """What could not be asked, and how it could be."""
-    missing = [rung for rung in ladder.rungs if not rung.was_run]
-    if not missing:
-        return
-    names = ", ".join(rung.probe.name.lower() for rung in missing)
-    reasons = " ".join(dict.fromkeys(rung.reason for rung in missing))
-    with st.container(border=True):
-        st.markdown(f":material/info: **Not asked: {shell.plain(names)}.** {shell.plain(reasons)}")
-        if any(rung.probe in probes.NEED_MASKS for rung in missing):
+    """How to come by the lungs, where probes need them."""
+    if any(rung.probe in probes.NEED_MASKS and not rung.was_run for rung in ladder.rungs):
+        with st.container(border=True):
             st.markdown(
-                "Lung masks come with a data set, or from a segmenter: it learns in a minute or two from a data set "
-                "that has masks, on the Predict page under “Lungs”. Then audit again."
+                ":material/pulmonology: **Where lungs are to be told from the rest, somebody has to outline them.** "
+                "Masks come with a data set, or from a segmenter. That learns within minutes from a data set with "
+                "masks (synthetic films have them), on the Predict page under “What outlines the lungs”. Then audit "
+                "again."
             )
             st.page_link(
                 "app_pages/predict.py", label="Train a segmenter on the Predict page", icon=":material/search:"
@@ -111,10 +108,9 @@ def _seen(dataset: Dataset, ladder: Ladder) -> None:
     row.button("Other films", icon=":material/shuffle:", key="probes-again", on_click=_draw_again)
     shown = _examples(dataset, [label for label in ladder.classes if label in dataset.counts])
     with st.grid(2, min_column_width=330):
-        for rung in ladder.rungs:
+        for rung in filter(lambda one: one.was_run, ladder.rungs):
             with st.container(border=True, height="stretch"):
-                reached = share(rung.accuracy.value) if rung.was_run else "not run"
-                st.markdown(f"**{shell.plain(rung.probe.name)}**, {reached}")
+                st.markdown(f"**{shell.plain(rung.probe.name)}**, {share(rung.accuracy.value)}")
                 st.caption(shell.plain(f"{rung.probe.sees[:1].upper()}{rung.probe.sees[1:]}."))
                 _pictures(dataset, rung.probe, shown)
 
@@ -170,22 +166,39 @@ def _facts(dataset: Dataset, row: int, probe: Probe) -> str:
 
 
 def _sources(audited: Audited) -> None:
+    """How source and class go together, and whether a source can be told by its pictures."""
     found = audited.found.sources
     st.subheader("Does the source give it away?")
-    first, *others = found.in_words
-    st.markdown(f"**{shell.plain(first)}**")
+    st.markdown(f"**{shell.plain(found.in_words[0])}**")
     if not found.known:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "
             "(CLASS.metadata.xlsx) that is imported with its films."
         )
         return
-    st.markdown(
-        "Where the source can be told from the picture within one class, pictures carry the mark of their source; "
-        "where source and class go together as well, a classifier can read the one for the other."
-    )
-    st.markdown("\n".join(f"- {shell.plain(line)}" for line in others))
     table = summary.source_table(audited.dataset.films, audited.dataset.classes)
     shell.chart(data_figures.source_bars(table), "audit-sources", alt="Films per source and class")
     with st.expander("Figures", icon=":material/table:"):
         shell.table(table.reset_index().rename(columns={"source": "Source"}), "audit-sources-figures")
+    st.markdown("**Can the source be told from the picture, among films of one class?**")
+    if found.reason:
+        st.markdown(shell.plain(found.reason))
+        return
+    st.markdown(
+        "Where it can, pictures carry the mark of their source; where source and class go together as well, a "
+        "classifier can read the one for the other."
+    )
+    rows = [_source_row(label, rung) for label, one in found.ladders.items() for rung in one.rungs if rung.was_run]
+    shell.table(pd.DataFrame(rows), "sources-within", alt="How often the source is told within one class")
+
+
+def _source_row(label: str, rung: Rung) -> dict[str, object]:
+    return {
+        "Among films of": label,
+        "From": rung.probe.name,
+        "Source told rightly": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
+        "Largest source": share(rung.majority),
+        "Films": rung.films,
+        "More than chance": "yes" if rung.p <= ALPHA else "no",
+        "p": p_value(rung.p),
+    }

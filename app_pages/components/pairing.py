@@ -92,7 +92,7 @@ def _open(name: str) -> None:
 
 def _pictures(row: pd.Series, sides: Sides) -> None:
     """First film, second film, difference; a line under each."""
-    with st.grid(3, min_column_width=220, gap="small") as grid:
+    with st.grid(3, min_column_width=140, gap="small") as grid:
         for side in ("first", "second"):
             dataset, name = sides.of(side), row[side]
             at = dataset.row_of(name)
@@ -104,7 +104,7 @@ def _pictures(row: pd.Series, sides: Sides) -> None:
                 st.markdown(f"{shell.plain(where + name)}  \n**{shell.plain(label)}**{_part(row, side)}")
         with grid.cell().container():
             st.image(_difference(row, sides), width="stretch", alt="Difference of the two films, grey where none is")
-            st.markdown(_in_words(row))
+            st.markdown(_in_words(row, sides.is_one))
 
 
 def _part(row: pd.Series, side: str) -> str:
@@ -119,10 +119,11 @@ def _difference(row: pd.Series, sides: Sides) -> bytes:
     return png_bytes(copies.difference(*films))
 
 
-def _in_words(row: pd.Series) -> str:
+def _in_words(row: pd.Series, is_one: bool) -> str:
     kind = "Equal files, byte by byte." if row["kind"] == copies.EXACT else "The same picture, in two files."
     mirrored = " The second is mirrored; it is turned back here." if row["mirrored"] else ""
-    conflict = " **Their classes differ: one label is wrong.**" if row["conflict"] else ""
+    wrong = "one label is wrong" if is_one else "one label is wrong, or the two sets name a class differently"
+    conflict = f" **Their classes differ: {wrong}.**" if row["conflict"] else ""
     return (
         f"Difference: grey is none, white is where the first is brighter, black the second. {kind} Fine detail agrees "
         f"to {row['detail']:.3f} (1 is perfect).{mirrored}{conflict}"

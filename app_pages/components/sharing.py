@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from app_pages.components import auditing, deciding, pairing, shell
+from app_pages.components import addressed, auditing, deciding, pairing, shell
 from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables
 from covid_core.data import dataset as data
 from covid_core.data.copies import Shared
 from covid_core.data.dataset import Dataset
-from covid_core.formatting import count, plural
+from covid_core.formatting import plural
 from covid_core.runs import data_audits
 
 ALL, CONFLICTS = "All shared films", "Classes differ"
@@ -25,7 +25,7 @@ def show(audited: Audited, at_work: bool) -> None:
         return
     found = data_audits.shared(shell.workspace(), dataset, other)
     if found is None:
-        told = auditing.about_both(dataset, other)
+        told = auditing.about_both(audited, other)
         st.markdown(f"**Not compared yet.** It takes about {told}; the page stays usable meanwhile.")
         st.button(
             f"Compare with {shell.plain(other.name)}",
@@ -47,12 +47,7 @@ def _pick_other(dataset: Dataset) -> Dataset | None:
         st.info("There is no other data set yet.", icon=":material/info:")
         st.page_link("app_pages/dataset.py", label="Add a data set", icon=":material/arrow_forward:")
         return None
-    wanted = st.query_params.get("against", "")
-    key = f"against-{dataset.id}"
-    if wanted in others and st.session_state.get(f"{key}-asked") != wanted:
-        st.session_state[key] = wanted
-    chosen = st.selectbox("Other data set", list(others), format_func=others.__getitem__, key=key, width=360)
-    st.session_state[f"{key}-asked"] = st.query_params["against"] = chosen
+    chosen = addressed.selectbox("Other data set", others, "against")
     with shell.told():
         return shell.open_dataset(chosen)
     return None
@@ -64,10 +59,10 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
         st.markdown(f"**{names} share no film.**")
         return
     conflicts = len(found.conflicts)
-    disagree = f"; of {plural(conflicts, 'pair')} the classes differ" if conflicts else "; their classes agree"
+    disagree = f"the classes of {plural(conflicts, 'pair')} differ" if conflicts else "their classes agree"
     st.markdown(
-        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} and {count(found.others)} of "
-        f"{shell.plain(other.name)} show the same {plural(len(found.pairs), 'pair')} of pictures{disagree}.**"
+        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} {'is' if found.films == 1 else 'are'} in "
+        f"{shell.plain(other.name)} as well, in {plural(len(found.pairs), 'pair')}; {disagree}.**"
     )
     table = audit_tables.class_crosstab(found.pairs)
     shell.table(

@@ -4,7 +4,7 @@ Counting only; what is found, and by which limit, stands in ``audit`` and ``copi
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -80,14 +80,6 @@ def of_kind(pairs: pd.DataFrame, kind: str) -> pd.DataFrame:
     if kind == ALL:
         return pairs
     return pairs[(pairs["kind"] == NEAR) == (kind == ALIKE)]
-
-
-def without(table: pd.DataFrame, columns: Sequence[str], rows: set[tuple[str, ...]]) -> pd.DataFrame:
-    """A table less the rows whose values in some columns are among ``rows``."""
-    if not rows:
-        return table
-    keys = zip(*(table[name] for name in columns), strict=True)
-    return table[[key not in rows for key in keys]]
 
 
 def class_crosstab(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,379 @@
+"""The Audit page: empty, without an audit, while one runs, with all it shows, broken, and what is decided on it."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_data import made_dataset
+from made_films import write_films
+from page_tests import opened, words
+from streamlit.testing.v1 import AppTest
+
+from covid_core.data import dataset as data
+from covid_core.data import duplicates, importing
+from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
+from covid_core.data.split import make_split
+from covid_core.runs import data_audits, jobs, store
+from covid_core.runs.store import Status
+from covid_core.specs import SplitSpec, TrainingSpec
+from covid_core.workspace import Workspace
+
+TABS = ("Findings", "Copies", "Does it give the class away?", "Another data set", "Map", "Decisions")
+COUNTS = {"COVID": 12, "Normal": 14}
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory) -> tuple[Path, str]:
+    """A workspace with an audited data set: small pictures, one of them twice with two classes, one file unreadable."""
+    folder = tmp_path_factory.mktemp("audited")
+    films = write_films(folder / "films", COUNTS, 64)
+    first = sorted((films / "COVID").iterdir())[0]
+    (films / "Normal" / "again.png").write_bytes(first.read_bytes())
+    (films / "Normal" / "torn.png").write_bytes(b"no picture")
+    workspace = Workspace(folder / "workspace")
+    dataset = importing.import_folder(workspace, films, name="Made films")
+    data_audits.make(workspace, dataset)
+    return workspace.root, dataset.id
+
+
+@pytest.fixture
+def here(audited, workspace) -> Callable[[], Dataset]:
+    """That data set in a workspace of the test's own, opened as it is at the moment of asking."""
+    shutil.copytree(audited[0], workspace.root)
+    return lambda: data.open_dataset(workspace, audited[1])
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch):
+    """A launched job waits: this process stands for its own."""
+    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
+    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+
+
+def audit_page(tab: str = "", **address: str) -> AppTest:
+    return opened("audit", **({"tab": tab} if tab else {}), **address)
+
+
+def press(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def decide(page: AppTest, key: str, author: str = "Ada", new_class: str = "") -> AppTest:
+    """Press a button that asks, fill in who decides, and say yes."""
+    press(page, key)
+    page.text_input(key="decision-author").set_value(author)
+    if new_class:
+        page.selectbox(key="decision-class").set_value(new_class)
+    return press(page, "decision-go")
+
+
+def choose_all(page: AppTest, scope: str = "page") -> AppTest:
+    page.get_by_key("finding-scope").set_value(scope).run()
+    return page
+
+
+def here_findings(dataset: Dataset) -> list[str]:
+    """Names of the kinds of findings that its audit has."""
+    return list(data_audits.known(Workspace.default(), dataset).audit.findings["finding"].unique())
+
+
+def table(page: AppTest, column: str) -> pd.DataFrame:
+    """The first table that has a column of that name."""
+    return next(frame.value for frame in page.dataframe if column in frame.value)
+
+
+# Without an audit
+
+
+def test_an_empty_workspace_shows_the_way_to_films(workspace):
+    assert "No data set yet." in words(audit_page())
+
+
+def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    page = audit_page()
+    assert "nobody has audited these 14 films" in words(page)
+    assert "takes about 5.0 s" in words(page)
+    assert page.button(key="audit-start")
+
+
+def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace)
+    page = press(audit_page(), "audit-start")
+    ((job, request),) = jobs.data_audit_jobs(workspace)
+    assert request["dataset"] == dataset.id
+    now = time.time()
+    lock = job.lock
+    assert lock.try_acquire()  # as its process would
+    job.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
+    page.run()
+    assert "the films are being audited" in words(page)
+    assert "10 s so far" in words(page)
+    press(page, f"stop-{job.id}")
+    assert job.stop_requested()
+    lock.release()
+
+
+def test_an_audit_that_failed_tells_why_and_can_be_tried_again(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    page = press(audit_page(), "audit-start")
+    ((job, _),) = jobs.data_audit_jobs(workspace)
+    now = time.time()
+    job.write_status(Status(store.FAILED, reason="The disk is full.", started=now, updated=now, ended=now))
+    page.run()
+    assert "failed. The disk is full." in words(page)
+    press(page, f"again-{job.id}")
+    ((other, _),) = jobs.data_audit_jobs(workspace)
+    assert other.id != job.id
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_has_something_to_say_without_an_audit(workspace, tmp_path, tab):
+    made_dataset(tmp_path, workspace)
+    page = audit_page(tab)
+    assert not page.error
+    assert [one.label for one in page.tabs] == list(TABS)
+    assert all(bool(one.children) == (one.label == tab) for one in page.tabs)
+
+
+# With an audit
+
+
+def test_the_answer_holds_verdict_findings_copies_and_conflicts(here):
+    told = words(audit_page())
+    assert "27 films have findings" in told and "1 file could not be read" in told
+    assert "1 pair shows the same picture, 1 pair of them with two classes." in told
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_opens_by_its_address(here, tab):
+    page = audit_page(tab)
+    assert not page.error
+    assert all(bool(one.children) == (one.label == tab) for one in page.tabs)
+
+
+def test_kinds_of_findings_have_their_limits_and_reasons(here):
+    kinds = table(audit_page(), "Why this limit").set_index("Finding")
+    assert kinds.loc["odd size", ["Films", "Limit"]].tolist() == [27, "under 128"]
+    assert "scaled up for them" in kinds.loc["odd size", "Why this limit"]
+
+
+def test_unreadable_files_are_listed_with_their_reason(here):
+    files = table(audit_page(), "Reason").set_index("File")
+    assert "Normal/torn.png" in files.index[0]
+    assert files["Reason"].iat[0]
+
+
+def test_findings_of_one_kind_are_shown_with_their_sentences(here):
+    kinds = [name for name in here_findings(here()) if name not in ("unreadable", "odd size")]
+    page = audit_page(finding="odd size")
+    assert "Its shorter side has 64 pixels (limit 128)" in words(page)
+    other = audit_page(finding=kinds[-1])
+    assert "Its shorter side" not in words(other)
+    assert other.query_params["finding"] == [kinds[-1]] or len(kinds) == 1
+
+
+def test_an_address_with_a_finding_that_is_not_there_shows_another(here):
+    assert not audit_page(finding="no such thing").error
+
+
+def test_a_torn_kept_audit_counts_as_none(here, workspace):
+    for path in workspace.tables.glob("*found*"):
+        path.write_text("{", encoding="utf-8")
+    assert "nobody has audited" in words(audit_page())
+
+
+def test_a_damaged_data_set_is_told_in_a_sentence(here):
+    (here().folder / "manifest.parquet").write_bytes(b"no table")
+    assert "is damaged: delete it and import it again." in words(audit_page())
+
+
+def test_a_film_whose_file_is_gone_is_told_in_a_sentence(here, workspace):
+    for path in workspace.pixels.iterdir():
+        path.unlink()
+    film = here().path_of(0)
+    content = film.read_bytes()
+    film.unlink()
+    try:
+        page = audit_page()
+    finally:
+        film.write_bytes(content)
+    assert len(page.error) == 1 and not page.exception
+
+
+# Decisions
+
+
+def test_a_finding_is_dismissed_and_that_is_undone(here):
+    version = here().version
+    page = choose_all(audit_page(finding="odd size"))
+    decide(page, "finding-Dismiss")
+    assert [one.action for one in here().decisions] == 24 * [DISMISS]
+    assert here().version == version
+    assert "“odd size” of 24 films is dismissed." in words(page)
+    assert "Show 24 dismissed films, too" in [toggle.label for toggle in page.toggle]
+    press(page, "decision-undo")
+    assert not in_force(here().decisions)
+
+
+def test_left_out_films_are_gone_and_come_back(here):
+    version = here().version
+    page = audit_page(finding="odd size")
+    name = here().films["image_id"].iat[3]
+    page.checkbox(key=f"choose-{here().id}-odd size-{name}").check().run()
+    decide(page, "finding-Leave out")
+    changed = here()
+    assert name not in set(changed.films["image_id"])
+    assert changed.version != version and changed.decisions[0].author == "Ada"
+    assert "This audit is of the data set before 1 decision." in words(page)
+    press(page, "decision-undo")
+    assert here().version == version
+    assert "This audit is of the data set before" not in words(page)
+
+
+def test_a_film_gets_another_class(here):
+    page = audit_page("Copies")
+    decide(page, "pair-Change the first's class", new_class="Normal")
+    ((one),) = in_force(here().decisions)
+    assert (one.action, one.before, one.after) == (RELABEL, "COVID", "Normal")
+    assert "all under one class each" in words(page)
+
+
+def test_the_class_that_a_film_has_is_not_offered(here):
+    page = press(audit_page("Copies"), "pair-Change the first's class")
+    assert page.selectbox(key="decision-class").options == ["Normal"]
+
+
+def test_pairs_are_kept_together(here):
+    page = decide(audit_page("Copies"), "group-all")
+    assert {one.action for one in here().decisions} == {GROUP}
+    assert "2 films are kept together." in words(page)
+
+
+def test_a_dismissed_pair_is_no_longer_listed(here):
+    page = decide(audit_page("Copies"), "pair-Dismiss")
+    assert "No two films show the same picture." in words(page)
+    assert "1 pair dismissed" in words(page)
+
+
+def test_nobody_decides_without_a_name(here):
+    page = press(audit_page("Copies"), "pair-Leave out the first")
+    page.text_input(key="decision-author").set_value("  ")
+    press(page, "decision-go")
+    assert "Say who decides" in words(page)
+    assert not here().decisions
+
+
+def test_the_name_is_asked_once(here):
+    page = decide(audit_page("Copies"), "pair-Dismiss", author="Grace")
+    press(page, "decision-undo")
+    press(page, "pair-Leave out the first")
+    assert page.text_input(key="decision-author").value == "Grace"
+
+
+def test_what_stays_of_each_class_is_told_before_films_are_left_out(here):
+    page = press(audit_page("Copies"), "pair-Leave out the first")
+    assert "What stays: COVID 11, Normal 15. No file is changed." in words(page)
+    assert not here().decisions
+
+
+def test_all_films_cannot_be_left_out(here):
+    page = choose_all(audit_page(finding="odd size"), "kind")
+    decide(page, "finding-Leave out")
+    assert "That would leave out all 27 films." in words(page)
+    assert not here().decisions
+
+
+def test_decisions_are_listed_and_all_taken_back(here):
+    page = decide(audit_page("Copies"), "pair-Leave out the first")
+    page = audit_page("Decisions")
+    assert here().decisions
+    listed = table(page, "Decision")
+    assert listed[["Decision", "From", "To", "Author", "State"]].values.tolist() == [
+        [LEAVE_OUT, "COVID", "left out", "Ada", "in force"]
+    ]
+    press(page, "take-back-all")
+    page.text_input(key="decision-author").set_value("Ada")
+    press(page, "take-back-go")
+    assert not in_force(here().decisions)
+    assert table(page, "Decision")["State"].tolist() == ["", "taken back"]
+
+
+# Copies and other data sets
+
+
+def test_a_pair_is_opened_by_its_address_and_left_for_the_list(here):
+    pair = here().films["image_id"].iat[0]
+    page = audit_page("Copies", pair=f"{pair}|nobody")
+    assert "Pair 1 of 1" in words(page)
+    assert [
+        button.label for button in page.button if button.label in ("Previous", "Next") and not button.disabled
+    ] == []
+    assert "Their classes differ: one label is wrong." in words(page)
+    assert "pair" not in page.query_params
+
+
+@pytest.mark.parametrize("method", ["grouped", "stratified"])
+def test_a_pair_in_two_parts_of_a_split_is_counted(here, method):
+    dataset = here()
+    films = duplicates.with_groups(Workspace.default(), dataset) if method == "grouped" else dataset.films
+    for seed in range(1987, 2010):  # one by which the two films fall apart, where any split parts them
+        split = make_split(films, dataset.classes, SplitSpec(method=method, seed=seed))
+        part = split.set_index("image_id")["part"]
+        apart = part["COVID/COVID-1.png"] != part["Normal/again.png"]
+        if apart:
+            break
+    assert apart == (method == "stratified")
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn")
+    run = store.create_run(Workspace.default(), spec, dataset, split)
+    run.write_launch(pid=1, attempt=1)
+    run.write_result({"accuracy": {"test": 0.5}})
+    run.write_status(Status(store.COMPLETED, progress=1, started=1, updated=2, ended=2))
+    told = words(audit_page("Copies", split=run.id))
+    assert ("1 in two parts of the split" if apart else "none in two parts of the split") in told
+    assert ("What crosses the split" in told) == apart
+
+
+def test_without_another_data_set_there_is_nothing_to_compare_with(here):
+    assert "There is no other data set yet." in words(audit_page("Another data set"))
+
+
+def test_shared_films_are_shown_side_by_side_conflicts_first(here, workspace, tmp_path):
+    films = write_films(tmp_path / "other", {"COVID": 10, "Normal": 10}, 50)
+    own = here()
+    for number, (row, label) in enumerate(((0, "Normal"), (1, "COVID"))):
+        (films / label / f"shared-{number}.png").write_bytes(own.path_of(row).read_bytes())
+    other = importing.import_folder(workspace, films, name="Elsewhere")
+    page = audit_page("Another data set", dataset=own.id)
+    press(page, "against-start")
+    ((job, request),) = jobs.data_audit_jobs(workspace)
+    assert (request["dataset"], request["against"]) == (own.id, other.id)
+    now = time.time()
+    data_audits.make(workspace, own, other)
+    job.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
+    page = audit_page("Another data set", dataset=own.id, against=other.id)
+    told = words(page)
+    assert "; the classes of" in told and "Their classes differ" in told
+    assert table(page, "Class in Made films")["Normal"].sum() >= 1
+
+
+def test_a_ladder_that_cannot_be_climbed_says_why(workspace, tmp_path):
+    _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 12})
+    data_audits.make(workspace, dataset)
+    assert "needs two classes" in words(audit_page("Does it give the class away?"))
+
+
+def test_a_run_says_which_version_it_used(here, workspace):
+    dataset = here()
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn")
+    store.create_run(workspace, spec, dataset, make_split(dataset.films, dataset.classes, spec.split))
+    page = decide(audit_page("Copies"), "pair-Leave out the first")
+    page = audit_page("Decisions")
+    assert table(page, "Films as")["Films as"].tolist() == ["they were imported"]

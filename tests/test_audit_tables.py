@@ -1,0 +1,78 @@
+"""Tables that an audit is read by: a finding against the class, pairs against a split, classes against classes."""
+
+import pandas as pd
+import pytest
+
+from covid_core.data import audit_tables
+from covid_core.data.audit_tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
+
+LABELS = {"a1": "A", "a2": "A", "a3": "A", "a4": "A", "b1": "B", "b2": "B", "b3": "B", "b4": "B"}
+PAIRS = pd.DataFrame(
+    {
+        "first": ["a1", "a2", "a3"],
+        "second": ["a4", "b1", "b2"],
+        "kind": ["exact", "near", "near"],
+        "conflict": [False, True, True],
+        "first_label": ["A", "A", "A"],
+        "second_label": ["A", "B", "B"],
+    }
+)
+
+
+def found(**films: str) -> pd.DataFrame:
+    """Findings from the films that have each: ``text="a1 a2"``."""
+    rows = [(name, finding) for finding, names in films.items() for name in names.split()]
+    return pd.DataFrame(rows, columns=["image_id", "finding"])
+
+
+def test_a_finding_of_one_class_only_goes_fully_with_it():
+    table = audit_tables.findings_by_class(found(text="a1 a2 a3 a4"), LABELS)
+    assert table["association"].tolist() == [1, 1]
+    assert dict(zip(table["label"], table["share"], strict=True)) == {"A": 1, "B": 0}
+
+
+def test_the_finding_that_goes_most_with_the_class_comes_first():
+    table = audit_tables.findings_by_class(found(dark="a1 b1", text="a1 a2 a3 b1"), LABELS)
+    assert list(table["finding"].unique()) == ["text", "dark"]
+    assert table["association"].iat[-1] == 0
+
+
+def test_files_that_are_no_films_count_for_no_class():
+    assert audit_tables.findings_by_class(found(unreadable="torn.png"), LABELS).empty
+
+
+@pytest.mark.parametrize(
+    ("films", "labels", "said"),
+    [
+        ("a1 a2 a3", LABELS, "“text” is found in 75.0 % of the A films and in 0.0 % of the B films (Cramér's V 0.77"),
+        ("a1 b1", LABELS, "No finding goes with the class; the closest"),
+        ("a1", {"a1": "A", "a2": "A"}, "there is a single class"),
+        (" ".join(LABELS), LABELS, "every film has “text”"),
+    ],
+    ids=["with the class", "with none", "one class", "every film"],
+)
+def test_what_goes_with_the_class_is_said_in_figures(films, labels, said):
+    assert said in audit_tables.association_in_words(audit_tables.findings_by_class(found(text=films), labels))
+
+
+def test_without_findings_there_is_nothing_to_say():
+    assert audit_tables.association_in_words(audit_tables.findings_by_class(found(), LABELS)) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "firsts"), [(ALL, "a1 a2 a3"), (EQUAL, "a1"), (ALIKE, "a2 a3"), (CONFLICT, "a2 a3"), (ACROSS, "a3")]
+)
+def test_pairs_of_each_kind(kind, firsts):
+    parts = {"a1": "train", "a4": "train", "a2": "test", "a3": "train", "b2": "test"}  # b1 is in no part
+    chosen = audit_tables.of_kind(audit_tables.with_parts(PAIRS, parts), kind)
+    assert " ".join(chosen["first"]) == firsts
+
+
+def test_a_pair_has_the_classes_that_its_films_have_now():
+    table = audit_tables.with_labels(PAIRS, {**LABELS, "a2": "b"}, LABELS)
+    assert table["conflict"].tolist() == [False, False, True]  # the case of letters makes no conflict
+
+
+def test_classes_of_shared_films_are_counted_against_each_other():
+    table = audit_tables.class_crosstab(PAIRS)
+    assert table.loc["A"].to_dict() == {"A": 1, "B": 2}
