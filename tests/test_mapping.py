@@ -22,7 +22,7 @@ from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
 from covid_core.errors import InvalidChoice
 from covid_core.evaluation import embedding
 from covid_core.figures.theme import NEUTRAL
-from covid_core.runs import jobs, store
+from covid_core.runs import data_audits, jobs, store
 from covid_core.runs.store import JobFolder, Status
 
 PAGES = Path(components.__file__).parent.parent
@@ -204,6 +204,25 @@ def test_arrangement_and_colour_are_in_the_address(shown, workspace, films):
     page = shown({"map": mapping.PCA, "colour": mapping.SOURCE})
     assert "Along the two directions" in words(page)
     assert page.selectbox(key="map-group").options == ["https://a.org", "https://b.org"]
+
+
+@pytest.mark.parametrize("colour", [mapping.SOURCE, mapping.FINDING, "nonsense"])
+def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, workspace, tmp_path, colour):
+    _, unknown = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12})
+    maps.make(workspace, unknown)
+    page = shown({"colour": colour})
+    assert page.selectbox(key="map-group").options == ["COVID", "Normal"]
+    page = shown(colour=colour)
+    assert page.selectbox(key="map-group").options == ["COVID", "Normal"]
+
+
+def test_findings_of_the_audit_colour_the_map(shown, workspace, films):
+    maps.make(workspace, films)
+    found = data_audits.make(workspace, films).audit.findings
+    assert len(found)
+    groups = shown({"colour": mapping.FINDING}).selectbox(key="map-group").options
+    assert set(groups) <= {"No finding", "Other findings", *found["finding"]}
+    assert set(groups) & set(found["finding"])
 
 
 def test_a_film_of_the_lists_opens(shown, workspace, films):
