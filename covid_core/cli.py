@@ -130,6 +130,18 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     return {**answer, "text": "\n".join(lines)}
 
 
+def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """The map of a data set: who a film's neighbours are, which films lie apart, and which labels do not fit."""
+    from covid_core.data import maps
+
+    opened = data.open_dataset(workspace, options.dataset)
+    return {
+        "dataset": opened.id,
+        "version": opened.version,
+        **maps.as_answer(maps.make(workspace, opened, _progress())),
+    }
+
+
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Remove a data set; films that were only referred to stay."""
     data.delete_dataset(workspace, options.dataset)
@@ -716,6 +728,7 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("summary", do_summary, "dataset")
     audited = verb("audit", do_audit, "dataset")
     audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
+    verb("map", do_map, "dataset")
     decisions.add(verb)
     verb("delete-dataset", do_delete_dataset, "dataset")
 

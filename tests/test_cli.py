@@ -557,6 +557,16 @@ def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, film_folder, 
     assert "No ladder: A ladder needs two classes" in capsys.readouterr().out
 
 
+def test_a_map_tells_neighbours_outliers_and_labels(answer, film_folder, capsys):
+    _, made = answer("import", str(film_folder({"a": 20, "b": 20})), "--name", "Films")
+    code, told = answer("map", made["dataset"])
+    assert (code, len(told["films"]), told["judged"]) == (0, 40, 40)
+    assert {"image_id", "tsne_x", "outlier_score", "given_score"} <= set(told["films"][0])
+    assert told["neighbours"]["source"][0] is None  # no source is known
+    assert cli.main(["map", made["dataset"]]) == 0
+    assert "Of the 10 films nearest to a film" in capsys.readouterr().out
+
+
 def test_the_ladder_is_no_verb_of_its_own():
     with pytest.raises(SystemExit) as ended:
         cli.main(["ladder", "films"])

@@ -398,7 +398,7 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
     st.markdown(
         f"**{plural(len(table), 'label is', 'labels are')} disputed, of {count(facts['judged'])}.** A classifier that "
         "had not seen the film gives another class a score as high as that class usually has. It is "
-        f"itself wrong about {share(wrong)} of these films, so most of what it disputes may well be labelled rightly: "
+        f"itself wrong about {share(wrong)} of these films, so much of what it disputes may well be labelled rightly: "
         f"look at the first of the list, which fit least. {reason}"
     )
     st.caption(

@@ -34,6 +34,7 @@ WIDTH = 50  # principal components that neighbours are looked for in; the usual 
 WIDE = 100  # that labels are judged by; on synthetic films with clear lesions 50 find as many exchanged labels
 LEAST = 10  # films; fewer need no map
 SEED = 0
+LINES = 12  # of each list that the command line prints; --json has all
 COLUMNS = (
     "image_id",
     "pca_x",
@@ -146,8 +147,8 @@ def _held_fixed_in_words(shown: Map) -> str:
         return "Whether these neighbours share a disease or a source cannot be told: no film has a known source."
     if not within.films and not across.films:
         return (
-            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, and "
-            "no class two known sources."
+            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, "
+            "and no class two known sources."
         )
     told = []
     if within.films:
@@ -322,6 +323,26 @@ def _neighbours(coordinates: np.ndarray, films: pd.DataFrame) -> dict[str, tuple
     }
     return {
         name: tuple(None if value != value else value for value in vars(one).values()) for name, one in told.items()
+    }
+
+
+def as_answer(shown: Map) -> dict[str, Any]:
+    """A map as plain dictionaries, for the command line."""
+    films = shown.films.drop(columns=["row", "given"])
+    text = [*shown.in_words, "", f"Outliers: {count(len(shown.outliers))}"]
+    text += [f"{one.outlier_score:8.1f} deviations  {one.image_id}" for one in shown.outliers.head(LINES).itertuples()]
+    text += ["", f"Suspicious labels: {count(len(shown.suspicious))}"]
+    text += [
+        f"{one.label} {one.given_score:.3f}, {one.other} {one.other_score:.3f}  {one.image_id}"
+        for one in shown.suspicious.head(LINES).itertuples()
+    ]
+    return {
+        **shown.facts,
+        "words": list(shown.in_words),
+        "films": films.astype(object).where(films.notna(), None).to_dict("records"),
+        "outliers": shown.outliers.to_dict("records"),
+        "suspicious": shown.suspicious.to_dict("records"),
+        "text": "\n".join(text),
     }
 
 

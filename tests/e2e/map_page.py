@@ -1,0 +1,11 @@
+"""A page with nothing but the map of a data set, for ``test_map_drawn.py``."""
+
+import streamlit as st
+
+from app_pages.components import gallery, mapping, shell
+
+st.set_page_config(page_title="Map", layout="wide")
+dataset = shell.pick_dataset()
+if dataset is not None:
+    mapping.tab(dataset)
+    gallery.show_open_film(dataset)

@@ -1,0 +1,300 @@
+"""The map as a page shows it: not yet made, in the making, failed, whole, and of an earlier version."""
+
+import io
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_data import made_database, made_dataset
+from page_tests import PATIENCE, words
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from app_pages import components
+from app_pages.components import mapping, scatter
+from covid_core.data import dataset as data
+from covid_core.data import maps
+from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
+from covid_core.errors import InvalidChoice
+from covid_core.evaluation import embedding
+from covid_core.figures.theme import NEUTRAL
+from covid_core.runs import data_audits, jobs, store
+from covid_core.runs.store import JobFolder, Status
+
+PAGES = Path(components.__file__).parent.parent
+APP = """
+import streamlit as st
+from app_pages.components import gallery, mapping, shell
+
+def page():
+    dataset = shell.pick_dataset()
+    if dataset is not None:
+        mapping.tab(dataset)
+        gallery.show_open_film(dataset)
+
+st.navigation([st.Page(page, title="Map"), st.Page("app_pages/home.py")]).run()
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A launched job waits: this process stands for its own. Where films come to lie does not matter here."""
+    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(embedding, "TOGETHER", 5)
+    monkeypatch.setattr(embedding, "APART", 5)
+
+
+@pytest.fixture
+def films(workspace, tmp_path):
+    sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
+    return made_database(tmp_path, workspace, counts={"COVID": 20, "Normal": 20}, sources=sources)[1]
+
+
+@pytest.fixture
+def shown(workspace, tmp_path):
+    """The component as the only thing on a page."""
+
+    def show(address: Mapping[str, str] | None = None, **session: object) -> AppTest:
+        (tmp_path / "app").mkdir(exist_ok=True)
+        if not (tmp_path / "app/app_pages").exists():
+            (tmp_path / "app/app_pages").symlink_to(PAGES)
+        (tmp_path / "app/app.py").write_text(APP)
+        page = AppTest.from_file(str(tmp_path / "app/app.py"), default_timeout=PATIENCE)
+        for name, value in session.items():
+            page.session_state[name] = value
+        for name, value in (address or {}).items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception
+        return page
+
+    return show
+
+
+def keys(page: AppTest) -> list[str]:
+    return [button.key for button in page.button]
+
+
+def names(page: AppTest, start: str) -> list[str]:
+    """Films whose pictures a grid shows."""
+    return [key.removeprefix(start) for key in keys(page) if key.startswith(start) and key.endswith(".png")]
+
+
+def ended(job: JobFolder, state: str, **more: object) -> None:
+    now = time.time()
+    job.write_status(replace(Status(state), started=now - 70, updated=now, ended=now, **more))
+
+
+# Not yet
+
+
+def test_without_a_map_it_says_what_one_does_and_how_long_it_takes(shown, films):
+    page = shown()
+    assert "No map yet. It draws every film as a point" in words(page).replace("**", "")
+    assert "With 40 films it takes about" in words(page)
+    assert page.button(key="map-start").label == "Make the map"
+
+
+def test_too_few_films_are_told_without_a_button(shown, workspace, tmp_path):
+    made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 3})
+    page = shown()
+    assert "it needs 10, and these are 7" in words(page)
+    assert "map-start" not in keys(page)
+
+
+def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, films):
+    page = shown()
+    page.button(key="map-start").click().run()
+    ((job, of),) = jobs.map_jobs(workspace)
+    assert of == films.id
+    assert "The map is being made" in words(page)
+    assert "map-start" not in keys(page)
+    lock = job.lock
+    assert lock.try_acquire()
+    try:
+        job.write_status(Status(store.RUNNING, progress=0.4, started=time.time(), seconds_left=30.0))
+        page.run()
+        assert "about 30 s left" in words(page)
+        page.button(key=f"stop-{job.id}").click().run()
+        assert job.stop_requested()
+    finally:
+        lock.release()
+
+
+def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, films):
+    page = shown()
+    page.button(key="map-start").click().run()
+    ((job, _),) = jobs.map_jobs(workspace)
+    ended(job, store.FAILED, reason="The disk is full.")
+    page.run()
+    assert "The map could not be made. The disk is full." in words(page).replace("**", "")
+    page.button(key=f"again-{job.id}").click().run()
+    ((again, _),) = jobs.map_jobs(workspace)
+    assert again.id != job.id
+
+
+def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, films):
+    page = shown()
+    page.button(key="map-start").click().run()
+    ((job, _),) = jobs.map_jobs(workspace)
+    ended(job, store.STOPPED)
+    page.run()
+    assert "was stopped. Nothing was kept of it." in words(page)
+    page.button(key=f"dismiss-{job.id}").click().run()
+    assert "was stopped" not in words(page)
+    assert page.button(key="map-start")
+
+
+# Whole
+
+
+def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, workspace, films):
+    made = maps.make(workspace, films)
+    told = words(shown()).replace("**", "")
+    for sentence in made.in_words:
+        assert sentence in told
+    assert "from the films themselves, 64 x 64 pixels" in told
+
+
+def test_labels_and_outliers_are_listed_with_their_films(shown, workspace, films):
+    made = maps.make(workspace, films)
+    page = shown()
+    count = len(made.suspicious)
+    assert f"{count} label{'s are' if count != 1 else ' is'} disputed, of 40." in words(page)
+    assert names(page, "map-suspicious-label-") == made.suspicious["image_id"].tolist()[: mapping.PER_LIST]
+    assert "lie far from all others" in words(page) or "lies far from all others" in words(page)
+
+
+def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, films):
+    first = maps.make(workspace, films).suspicious["image_id"].iat[0]
+    data.decide(workspace, films.id, [Decision(DISMISS, first, finding=mapping.SUSPICIOUS)], "A. Reader")
+    assert first not in names(shown(), "map-suspicious-label-")
+
+
+def test_a_choice_opens_the_gallery_with_its_films(shown, workspace, films):
+    maps.make(workspace, films)
+    page = shown(map_chosen=(films.id, films.version, [3, 25]))
+    assert "2 films chosen" in [title.value for title in page.subheader]
+    assert names(page, "map-chosen-page-") == films.films["image_id"].iloc[[3, 25]].tolist()
+    assert "Classes: COVID 1, Normal 1." in words(page)
+    page.button(key="map-chosen-none").click().run()
+    assert not names(page, "map-chosen-page-")
+
+
+def test_a_choice_of_another_version_is_forgotten(shown, workspace, films):
+    maps.make(workspace, films)
+    page = shown(map_chosen=(films.id, "another", [3, 25]))
+    assert not names(page, "map-chosen-page-")
+
+
+def test_all_films_of_a_colour_can_be_chosen_without_drawing(shown, workspace, films):
+    maps.make(workspace, films)
+    page = shown()
+    page.selectbox(key="map-group").select("Normal").run()
+    page.button(key="map-choose-group").click().run()
+    assert "20 films chosen" in [title.value for title in page.subheader]
+
+
+def test_arrangement_and_colour_are_in_the_address(shown, workspace, films):
+    maps.make(workspace, films)
+    page = shown({"map": mapping.PCA, "colour": mapping.SOURCE})
+    assert "Along the two directions" in words(page)
+    assert page.selectbox(key="map-group").options == ["https://a.org", "https://b.org"]
+
+
+@pytest.mark.parametrize("colour", [mapping.SOURCE, mapping.FINDING, "nonsense"])
+def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, workspace, tmp_path, colour):
+    _, unknown = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12})
+    maps.make(workspace, unknown)
+    page = shown({"colour": colour})
+    assert page.selectbox(key="map-group").options == ["COVID", "Normal"]
+    page = shown(colour=colour)
+    assert page.selectbox(key="map-group").options == ["COVID", "Normal"]
+
+
+def test_findings_of_the_audit_colour_the_map(shown, workspace, films):
+    maps.make(workspace, films)
+    found = data_audits.make(workspace, films).audit.findings
+    assert len(found)
+    groups = shown({"colour": mapping.FINDING}).selectbox(key="map-group").options
+    assert set(groups) <= {"No finding", "Other findings", *found["finding"]}
+    assert set(groups) & set(found["finding"])
+
+
+def test_a_film_of_the_lists_opens(shown, workspace, films):
+    maps.make(workspace, films)
+    page = shown()
+    key = next(key for key in keys(page) if key.startswith("map-suspicious-label-") and key.endswith(".png"))
+    page.button(key=key).click().run()
+    assert page.query_params["film"] == key.removeprefix("map-suspicious-label-")
+
+
+def test_after_a_decision_the_earlier_map_is_shown_and_can_be_made_again(shown, workspace, films):
+    maps.make(workspace, films)
+    data.decide(workspace, films.id, [Decision(LEAVE_OUT, films.films["image_id"].iat[0])], "A. Reader")
+    page = shown()
+    assert "This map is of an earlier version" in words(page)
+    assert page.button(key="map-start").label == "Make it again"
+
+
+# What the browser is sent
+
+
+def points(count: int = 5, **more: object) -> scatter.Points:
+    given = {
+        "places": np.arange(2.0 * count).reshape(-1, 2),
+        "codes": np.zeros(count, int),
+        "groups": [scatter.Group("All", NEUTRAL)],
+        "names": [f"film {row}" for row in range(count)],
+        "words": [""] * count,
+        "title": "Map",
+        "alt": "A map",
+    }
+    return scatter.Points(**{**given, **more})
+
+
+def test_every_film_of_the_map_needs_a_finite_place_and_a_name():
+    for wrong in ({"names": ["one"]}, {"places": np.full((5, 2), np.nan)}, {"alt": " "}):
+        with pytest.raises(InvalidChoice):
+            points(**wrong)
+
+
+def test_a_film_is_found_again_on_its_sheet(monkeypatch):
+    monkeypatch.setattr(scatter, "PER_SHEET", 64)
+    pixels = np.repeat(np.arange(100, dtype=np.uint8) * 2, 64 * 64).reshape(100, 64, 64)
+    order = scatter._order(np.random.default_rng(0).normal(size=(100, 2)))
+    content = scatter.sheet(pixels, order, 1, "map")
+    length = int.from_bytes(content[:4], "little")
+    sheet = np.asarray(Image.open(io.BytesIO(content[4 + length :])))
+    for place in range(36):
+        row, column = divmod(place, scatter.COLUMNS)
+        middle = sheet[row * scatter.TILE + 24, column * scatter.TILE + 24]
+        assert abs(int(middle) - 2 * int(order[64 + place])) <= 2
+
+
+def test_four_thousand_films_take_less_than_four_megabytes():
+    rng = np.random.default_rng(0)
+    smooth = rng.integers(0, 255, (1024, 8, 8), np.uint8).repeat(16, 1).repeat(16, 2)  # harder to pack than films
+    sheets = 4 * len(scatter.sheet(smooth, np.arange(1024), 0, "map"))
+    message = scatter.message(points(4014), np.arange(4014), "map", 520)
+    assert sheets + len(message) < 4_000_000
+
+
+@pytest.mark.parametrize("sent", [None, "x", -1, 5, True, [1, "2", 99]], ids=str)
+def test_rows_that_no_film_has_are_passed_over(monkeypatch, sent):
+    monkeypatch.setattr(scatter.st, "session_state", {"map": {"chosen": sent}})
+    assert scatter._rows("map", "chosen", 5) == ([1] if isinstance(sent, list) else [])
+
+
+def test_rare_values_share_a_grey_and_lie_below():
+    values = np.array(["", *"aaabbccddeeffgghhi"])
+    codes, groups = mapping._most_frequent(values, "None", "Others")
+    assert [group.name for group in groups[:2]] == ["None", "Others"]
+    assert len(groups) == 2 + mapping.MOST_GROUPS
+    assert codes[0] == 0
+    assert codes[-1] == 1
+    assert groups[codes[1]].name == "a"
