@@ -35,9 +35,10 @@ def _chosen(name: str, options: Sequence[str], draw: Callable[[str], str]) -> st
     if st.session_state.get(key) not in options:
         st.session_state[key] = options[0]
     chosen = draw(key)
-    if chosen == options[0]:
-        st.query_params.pop(name, None)
-        st.session_state[last] = ""
-    else:
-        st.query_params[name] = st.session_state[last] = chosen
+    st.session_state[last] = "" if chosen == options[0] else chosen
+    if st.session_state[last] != asked:  # one message to the browser less
+        if st.session_state[last]:
+            st.query_params[name] = chosen
+        else:
+            st.query_params.pop(name, None)
     return chosen
