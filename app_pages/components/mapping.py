@@ -87,9 +87,9 @@ def _offer(dataset: Dataset) -> None:
         _button(dataset, "Make the map", "primary")
 
 
-def _button(dataset: Dataset, label: str, kind: str = "secondary") -> None:
+def _button(dataset: Dataset, label: str, kind: str, told: str | None = None) -> None:
     icon = ":material/scatter_plot:"
-    st.button(label, type=kind, icon=icon, key="map-start", on_click=_start, args=(dataset.id,))
+    st.button(label, type=kind, icon=icon, key="map-start", help=told, on_click=_start, args=(dataset.id,))
 
 
 def _start(identifier: str) -> None:
@@ -195,8 +195,9 @@ def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
             "neighbours and labels is what held then.",
             icon=":material/history:",
         )
-        if not at_work:
-            _button(dataset, "Make it again")
+    if not at_work and (not found.is_current or found.features == maps.PLAIN):
+        help_text = "From what a network answered, where a training has left that for all films since."
+        _button(dataset, "Make it again", "tertiary" if found.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
     arranged, coloured = _choices(dataset, found)
     codes, groups = _coloured(dataset, found, coloured)
