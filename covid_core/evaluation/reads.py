@@ -56,6 +56,7 @@ LUNGS_FROM = 0.50
 LEAST_KEPT = 0.5
 LEAST_FILMS = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
 NO_MASKS = "cannot be told without lung masks"
+NO_LUNGS = "the lungs of none of its test films are known"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def skill(accuracy: float, classes: int) -> float:
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
-def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_MASKS) -> Verdict:
+def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> Verdict:
     """The rule of the module's text. ``found`` is None where there are no composites, for the reason ``why``;
     ``as_it_is`` is the balanced accuracy on the same films as they are."""
     if found is None:

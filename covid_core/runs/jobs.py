@@ -126,12 +126,25 @@ def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
 
 def submit_audit(workspace: Workspace, run: Run) -> JobFolder:
     """Start the audit of a finished run's model, or make it again. Raises JobRefused, NotFound, DataError."""
-    if not run.result or run.status().state not in store.USABLE:
-        raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
-    if any(of == run.id and not job.status().is_final for job, of in audit_jobs(workspace)):
-        raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
-    open_dataset(workspace, run.record["dataset"]["id"])
-    return submit_job(workspace, AUDIT, {"run": run.id})
+    return submit_audits(workspace, [run])[0]
+
+
+def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
+    """Queue the audits of several runs for one process, which makes them in turn: they share two processor cores anyway.
+
+    All are checked before the first is queued. Raises JobRefused, NotFound, DataError.
+    """
+    at_work = {of for job, of in audit_jobs(workspace) if not job.status().is_final}
+    for run in runs:
+        if not run.result or run.status().state not in store.USABLE:
+            raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
+        if run.id in at_work:
+            raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
+        open_dataset(workspace, run.record["dataset"]["id"])
+    queued = [store.create_job(workspace, AUDIT, {"run": run.id}) for run in runs]
+    if queued:
+        launch(*queued)
+    return queued
 
 
 def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
