@@ -16,6 +16,7 @@ from app_pages.components import (
     scales,
     seeing,
     shell,
+    verdicts,
     worklists,
 )
 from app_pages.components.films import Given
@@ -127,10 +128,11 @@ def same_films(one: Run, other: Run) -> bool:
 
 
 def run_label(run: Run, name: str) -> str:
-    """Name, data set and test accuracy: enough to tell two runs apart."""
+    """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
     mistake = ", labels of other films" if run.spec.labels == "shifted" else ""
-    return f"{name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}{mistake}"
+    reached = f"test {share(run.accuracy('test'))}, {verdicts.of(run).verdict}"
+    return f"{name} · {run.record['dataset']['name']} · {reached}{stopped}{mistake}"
 
 
 def warn_of(runs: list[Run]) -> None:
@@ -164,7 +166,7 @@ def pick_films(runs: list[Run]) -> list[Given]:
 def pick_example(run: Run) -> Given | None:
     """A film of the run's data set: one of a few from its test part, or the one in the address."""
     try:
-        dataset = shell.open_dataset(run.record["dataset"]["id"])
+        dataset = shell.dataset_of(run)
         names = films.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
         offer_examples(dataset, names)
         asked = st.query_params.get("film")

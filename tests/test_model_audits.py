@@ -10,7 +10,7 @@ from trained_runs import tiny_run
 from covid_core import cli
 from covid_core.data import importing
 from covid_core.errors import JobRefused, RunDamaged, Stopped
-from covid_core.evaluation.reads import FRAME, LUNGS, NO_MASKS, UNKNOWN
+from covid_core.evaluation.reads import FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.inference.head import Head
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import answers, jobs, model_audits, store
@@ -78,7 +78,7 @@ def test_a_model_that_reads_a_corner_is_told_so():
 
 def test_without_masks_only_what_needs_none_is_told():
     found = model_audits.audited(predictor(IN_CORNER), films(with_lungs=False))
-    assert found["verdict"] == UNKNOWN and NO_MASKS in found["in_words"]
+    assert found["verdict"] == UNKNOWN and NO_LUNGS in found["in_words"]
     assert [row["name"] for row in found["covers"] if "note" in row] == ["without the lungs", "lungs only"]
     assert of(found, "border only")["accuracy"]["value"] == 1
     assert found["heat"]["share"] is None
@@ -95,7 +95,7 @@ def test_a_kept_audit_is_known_until_the_head_is_another(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
     assert model_audits.known(run) is None and answers.of_audit(run) is None
     run.write_audit(model_audits.AUDIT, {"head_sha256": "one", "verdict": FRAME, "in_words": "Said."})
-    assert answers.of_audit(run) == {"verdict": FRAME, "in_words": "Said."}
+    assert answers.of_audit(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
     run.write_result({**run.result, "head_sha256": "two"})
     assert model_audits.known(store.open_run(workspace, run.id)) is None
 

@@ -63,8 +63,9 @@ def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):
 def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     shown = [tab.label for tab in opened("compare").tabs]
-    assert shown[:8] == [
+    assert shown[:9] == [
         "Measures",
+        "What does it read?",
         "Per class",
         "Pairs",
         "Confusion",

@@ -58,7 +58,7 @@ def covers(found: Found) -> go.Figure:
 
 
 def effects(found: Found) -> go.Figure:
-    """How many answers the frame alone turns, and how many the lungs, with 95 % intervals and the limits of the rule."""
+    """How many answers the frame alone turns and how many the lungs, with 95 % intervals and the limits of the rule."""
     given = found.get("effects") or {}
     figure = go.Figure()
     for place, (name, key) in enumerate(((FRAME, "frame"), (LUNGS, "lungs"))):

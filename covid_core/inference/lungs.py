@@ -151,7 +151,7 @@ def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
 
 def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | None:
     """The data set's own mask of one of its films; None where the film has none. Raises NotFound, DataError."""
-    mask = masks.mask_of(open_dataset(workspace, dataset), image_id)
+    mask = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
     return None if mask is None else LungOutline(mask, float(mask.mean()), (OWN_MASK,))
 
 

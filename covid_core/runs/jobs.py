@@ -19,6 +19,7 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
 from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound
 from covid_core.runs import store
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import JobFolder, Run, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
@@ -120,7 +121,7 @@ def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
     """Start making the reference of a run that has none, or making it again. Raises JobRefused, NotFound, DataError."""
     if not run.result or run.status().state not in store.USABLE:
         raise JobRefused(f"{run.name} is not finished; its reference is made when it is.")
-    open_dataset(workspace, run.record["dataset"]["id"])
+    dataset_of(workspace, run)
     return submit_job(workspace, REFERENCE, {"run": run.id})
 
 
@@ -130,7 +131,7 @@ def submit_audit(workspace: Workspace, run: Run) -> JobFolder:
 
 
 def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
-    """Queue the audits of several runs for one process, which makes them in turn: they share two processor cores anyway.
+    """Queue the audits of several runs for one process, which makes them in turn: each uses every core that it gets.
 
     All are checked before the first is queued. Raises JobRefused, NotFound, DataError.
     """
@@ -140,7 +141,7 @@ def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
             raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
         if run.id in at_work:
             raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
-        open_dataset(workspace, run.record["dataset"]["id"])
+        dataset_of(workspace, run)
     queued = [store.create_job(workspace, AUDIT, {"run": run.id}) for run in runs]
     if queued:
         launch(*queued)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from covid_core.data import covered, masks
-from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film, to_square
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.data.swapped import swapped
-from covid_core.errors import DataError, RunDamaged
+from covid_core.errors import RunDamaged
 from covid_core.evaluation import reads, resampling
 from covid_core.evaluation.metrics import Measure, wilson
 from covid_core.evaluation.reads import Conflict, Subgroup
@@ -30,6 +30,7 @@ from covid_core.formatting import interval, p_in_words, plural, points, share
 from covid_core.inference import lungs as outlines
 from covid_core.inference.heatmap import LungShares, share_inside, share_over
 from covid_core.inference.predictor import Predictor
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -66,9 +67,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
 
     Raises DataError where the data set has changed or a film is gone, RunDamaged, and what ``progress`` raises.
     """
-    dataset = open_dataset(workspace, run.record["dataset"]["id"])
-    if dataset.version != run.record["dataset"]["version"]:
-        raise DataError(f"The data set {dataset.name} is not the one that {run.name} was trained on.")
+    dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
     head = run.result["head_sha256"]
     films = _films(workspace, run, dataset, part_of(progress, 0.0, 0.3))
@@ -180,7 +179,7 @@ def _films(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress)
 def lungs_of(
     workspace: Workspace, dataset: Dataset, rows: np.ndarray, size: int, progress: Progress = silent
 ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-    """Masks bool (n, size, size) of some rows of a data set, of which films there is one, bool (n,), and whose they are:
+    """Masks bool (n, size, size) of some rows of a data set, of which films there is one, bool (n,), and whose they are
     in words, by the same in short. Raises RunDamaged where the segmenter that serves is damaged."""
     own = np.flatnonzero(masks.has_mask(dataset)[rows])
     lungs, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
