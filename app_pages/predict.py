@@ -131,7 +131,7 @@ def run_label(run: Run, name: str) -> str:
     """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
     mistake = ", labels of other films" if run.spec.labels == "shifted" else ""
-    reached = f"test {share(run.accuracy('test'))}, {verdicts.of(run).verdict}"
+    reached = f"test {share(run.accuracy('test'))}, {verdicts.of(run).in_passing}"
     return f"{name} · {run.record['dataset']['name']} · {reached}{stopped}{mistake}"
 
 

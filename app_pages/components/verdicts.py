@@ -29,7 +29,6 @@ KEPT = 1000  # verdicts, of a few hundred bytes each
 DRAWN_AT_ONCE = 6  # runs in one figure
 PICTURE = 150  # pixels; two in a row at 390 px
 COLOURS = {reads.FRAME: "orange", reads.LUNGS: "green", reads.UNKNOWN: "gray", DAMAGED: "red", NOT_YET: "gray"}
-ICONS = {reads.FRAME: ":material/crop_free:", reads.LUNGS: ":material/pulmonology:"}
 WHAT_IT_DOES = (
     "The audit asks the finished model again about its own test films: as they are, with parts covered, and with the "
     "lungs of other films. Nothing is trained. It counts as a look at the test films."
@@ -58,8 +57,8 @@ def _told(path: str, stamp: str, _run: Run) -> Told:
 
 
 def badge(told: Told) -> str:
-    """The verdict as Markdown."""
-    return f":{COLOURS[told.verdict]}-badge[{told.verdict}]"
+    """The verdict as Markdown, to stand behind an accuracy."""
+    return f":{COLOURS[told.verdict]}-badge[{told.in_passing}]"
 
 
 def sentence(names: Sequence[str], runs: Sequence[Run]) -> str:
@@ -367,7 +366,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     table = side_by_side(order, runs, found)
     comparing.show_table(table, "reads", "What the models read", config=CONFIG)
     audited = [(name, one) for name, one in zip(names, found, strict=True) if one and "covers" in one]
-    if audited:
+    if len(audited) > 1:
         _figures_of_runs(audited[:DRAWN_AT_ONCE], len(audited))
     _one_in_full(names, runs, found)
 

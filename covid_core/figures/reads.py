@@ -63,15 +63,15 @@ def effects(found: Found) -> go.Figure:
     figure = go.Figure()
     for place, (name, key) in enumerate(((FRAME, "frame"), (LUNGS, "lungs"))):
         if given.get(key):
-            _add_bars(figure, [place], [given[key]], name, FOLLOWED[name])
+            _add_bars(figure, [place], [given[key]], name, FOLLOWED[name], showlegend=False)
             _name_above(figure, place, f"turned by {name} alone <b>{share(given[key]['value'])}</b>")
     if given:
-        _add_line(figure, reads.FRAME_FROM, "dot", f"frame: {reads.FRAME} from {share(reads.FRAME_FROM, 0)}")
-        _add_line(figure, reads.LUNGS_FROM, "dash", f"lungs: {reads.LUNGS} from {share(reads.LUNGS_FROM, 0)}")
+        _add_line(figure, reads.FRAME_FROM, "dot", f"limit of the frame {share(reads.FRAME_FROM, 0)}")
+        _add_line(figure, reads.LUNGS_FROM, "dash", f"of the lungs {share(reads.LUNGS_FROM, 0)}")
     lowest = min([0.0, *(one["low"] for one in given.values() if one.get("low") is not None)])
     figure.update_xaxes(title="Answers that follow it", tickformat=".0%", range=[lowest - 0.02, 1.02])
     _rows_from_top(figure, 2)
-    return settled(figure, height=BASE + 20 + ROW * 2)
+    return settled(figure, height=BASE + ROW * 2)
 
 
 def heat(found: Found) -> go.Figure:
@@ -80,12 +80,12 @@ def heat(found: Found) -> go.Figure:
     figure = go.Figure()
     if given.get("share") is not None:
         value = {"value": given["share"], "low": given["low"], "high": given["high"]}
-        _add_bars(figure, [0], [value], "heat inside the lungs", FOLLOWED[LUNGS])
+        _add_bars(figure, [0], [value], "heat inside the lungs", FOLLOWED[LUNGS], showlegend=False)
         _name_above(figure, 0, f"heat inside the lungs <b>{share(given['share'])}</b>")
         _add_line(figure, given["chance"], "dot", f"chance: the lungs fill {share(given['chance'])}")
     figure.update_xaxes(title="Share of the heat", tickformat=".0%", range=[0, 1.02])
-    _rows_from_top(figure, 1)
-    return settled(figure, height=BASE + ROW)
+    _rows_from_top(figure, 2)
+    return settled(figure, height=BASE + 2 * ROW)  # as tall as its neighbour of two bars
 
 
 def effects_of_runs(names: Sequence[str], found: Sequence[Found]) -> go.Figure:
@@ -97,7 +97,8 @@ def effects_of_runs(names: Sequence[str], found: Sequence[Found]) -> go.Figure:
             symbol = {"color": FOLLOWED[name], "size": 10, "symbol": "diamond" if name == FRAME else "circle"}
             _add_points(figure, [(place + shift, value) for place, value in rows], f"follow {name}", symbol, names)
     if any(one.get("effects") for one in found):
-        _add_line(figure, reads.FRAME_FROM, "dot", f"frame: {reads.FRAME} from {share(reads.FRAME_FROM, 0)}")
+        _add_line(figure, reads.FRAME_FROM, "dot", f"limit of the frame {share(reads.FRAME_FROM, 0)}")
+        _add_line(figure, reads.LUNGS_FROM, "dash", f"of the lungs {share(reads.LUNGS_FROM, 0)}")
     for place, name in enumerate(names):
         told = "" if found[place].get("effects") else ": cannot say"
         _name_above(figure, place - 0.12, f"{literal(name)}{told}")
@@ -158,7 +159,9 @@ def _error(values: Sequence[Found]) -> dict[str, Any]:
     }
 
 
-def _add_bars(figure: go.Figure, places: Sequence[float], values: Sequence[Found], name: str, colour: str) -> None:
+def _add_bars(
+    figure: go.Figure, places: Sequence[float], values: Sequence[Found], name: str, colour: str, **look: Any
+) -> None:
     figure.add_bar(
         y=places,
         x=[one["value"] for one in values],
@@ -167,6 +170,7 @@ def _add_bars(figure: go.Figure, places: Sequence[float], values: Sequence[Found
         name=name,
         orientation="h",
         marker={"color": colour},
+        **look,
         hovertext=[f"{name}: {_in_words(one)}" for one in values],
         hovertemplate="%{hovertext}<extra></extra>",
     )

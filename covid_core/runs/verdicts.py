@@ -42,6 +42,11 @@ class Told:
     masks: str = ""
 
     @property
+    def in_passing(self) -> str:
+        """The verdict where nothing around it says what it is about: behind a name and an accuracy."""
+        return f"audit {self.verdict}" if self.verdict == reads.UNKNOWN else self.verdict
+
+    @property
     def in_short(self) -> str:
         """Verdict and masks: ``reads the frame (own masks)``."""
         return f"{self.verdict} ({self.masks})" if self.masks else self.verdict
