@@ -1,10 +1,12 @@
 """Decisions on films: what they do to a data set, its versions, its split, and what is refused."""
 
+import json
 import threading
 
 import numpy as np
 import pytest
 
+from covid_core import cli
 from covid_core.data import dataset as data
 from covid_core.data import decisions, duplicates, importing
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
@@ -194,3 +196,43 @@ def test_deleting_the_data_set_removes_the_caches_of_all_its_versions(workspace,
     assert all(path.exists() for path in paths)
     data.delete_dataset(workspace, films.id)
     assert not any(path.exists() for path in paths)
+
+
+# The command line
+
+
+def told(capsys, *words: str) -> tuple[int, dict]:
+    code = cli.main([*words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_verbs_decide_list_and_take_back(workspace, films, capsys, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
+    first, second = names_of(films, "COVID")[:2]
+    code, answer = told(capsys, "decide", films.id, "relabel", first, second, "--to", "Normal", "--author", ME)
+    assert code == 0
+    assert [row["after"] for row in answer["decisions"]] == ["Normal", "Normal"]
+    code, answer = told(capsys, "take-back", films.id, "1", "--author", ME)
+    assert (code, answer["counts"]["COVID"]) == (0, films.counts["COVID"] - 1)
+    code, answer = told(capsys, "decisions", films.id)
+    assert [row["in_force"] for row in answer["decisions"]] == [False, True, False]
+    assert answer["version"] in answer["versions"]
+
+
+def test_a_group_of_one_film_is_refused_on_the_command_line(workspace, films, capsys, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
+    code, answer = told(capsys, "decide", films.id, "group", films.films["image_id"].iat[0], "--author", ME)
+    assert (code, answer) == (1, {"error": "A group needs two films at least."})
+
+
+def test_the_list_of_decisions_reads_as_lines(workspace, films, capsys, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
+    name = films.films["image_id"].iat[0]
+    cli.main(["decide", films.id, "dismiss", name, "--finding", "text", "--note", "a marker", "--author", ME])
+    cli.main(["take-back", films.id, "1", "--author", ME])
+    capsys.readouterr()
+    assert cli.main(["decisions", films.id]) == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert f"{ME}  dismiss {name}: text  a marker  (taken back)" in first
+    assert f"take back number 1 ({name})" in second
+    assert "30 films in use" in last
