@@ -95,8 +95,8 @@ def test_several_runs_stand_below_each_other_and_one_without_effects_says_so(aud
 def test_covers_of_several_runs_share_their_rows(audit):
     other = model_audits.audited(predictor(IN_LUNGS), films())
     figure = figures.covers_of_runs(["A", "B"], [audit, other])
-    assert [trace.name for trace in figure.data] == ["A", "B"]
-    assert [list(trace.x) for trace in figure.data] == [
+    assert [trace.name for trace in figure.data] == ["A", "B", "always ill 50.0 %"]
+    assert [list(trace.x) for trace in figure.data[:2]] == [
         [row["accuracy"]["value"] for row in figures.in_order(one)] for one in (audit, other)
     ]
 

@@ -77,6 +77,15 @@ def dataset_of(run: store.Run) -> Dataset:
     return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
 
 
+def dataset_to_try(run: store.Run) -> Dataset:
+    """The same, or the data set as it is where it never was that version: any of its films can be handed in.
+
+    Raises NotFound or DataError.
+    """
+    present = open_dataset(run.record["dataset"]["id"])
+    return present if own_films.version_of(run, present).before is None else dataset_of(run)
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _as_it_was(path: str, folder: str, created: float, decided: int, _run: store.Run, _opened: Dataset) -> Dataset:
     return own_films.at_version_of(_run, _opened)

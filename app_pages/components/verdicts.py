@@ -25,7 +25,6 @@ from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.runs.verdicts import DAMAGED, HEADING, HELP, NOT_YET, Told
 
 POLL = 1.0  # seconds
-KEPT = 1000  # verdicts, of a few hundred bytes each
 DRAWN_AT_ONCE = 6  # runs in one figure
 PICTURE = 150  # pixels; two in a row at 390 px
 COLOURS = {reads.FRAME: "orange", reads.LUNGS: "green", reads.UNKNOWN: "gray", DAMAGED: "red", NOT_YET: "gray"}
@@ -48,12 +47,7 @@ HOW_TO_GET_MASKS = (
 
 def of(run: Run) -> Told:
     """The verdict on a run's model; read again only when one of the run's files has changed."""
-    return _told(str(run.path), shelf.stamp_of(run.path), run)
-
-
-@st.cache_resource(max_entries=KEPT, show_spinner=False)
-def _told(path: str, stamp: str, _run: Run) -> Told:
-    return verdicts.of(_run)
+    return shelf.verdicts_of([run])[0]
 
 
 def badge(told: Told) -> str:
@@ -63,12 +57,12 @@ def badge(told: Told) -> str:
 
 def sentence(names: Sequence[str], runs: Sequence[Run]) -> str:
     """What some runs read, in one sentence."""
-    return verdicts.sentence(names, [of(run) for run in runs])
+    return verdicts.sentence(names, shelf.verdicts_of(runs))
 
 
 def columns(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Two columns for a table with a row per run: the verdict, and whose lung masks it rests on."""
-    told = [of(run) for run in runs]
+    told = shelf.verdicts_of(runs)
     return {HEADING: [one.verdict for one in told], MASKS: [one.masks for one in told]}
 
 
@@ -395,7 +389,8 @@ def _watch(runs: tuple[Run, ...], active: frozenset[str]) -> None:
 
 def _audit_all(runs: Sequence[Run], last: Mapping[str, tuple[JobFolder, Status]]) -> None:
     at_work = {name for name, (_, status) in last.items() if not status.is_final}
-    lacking = [run for run in runs if of(run).verdict in (NOT_YET, DAMAGED) and run.id not in at_work]
+    told = zip(runs, shelf.verdicts_of(runs), strict=True)
+    lacking = [run for run, one in told if one.verdict in (NOT_YET, DAMAGED) and run.id not in at_work]
     if not lacking:
         return
     st.markdown(

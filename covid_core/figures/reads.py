@@ -28,7 +28,7 @@ DESTROYS = {  # by the name of the cover, in the order in which they are drawn
 FRAME, LUNGS = "the frame", "the lungs"
 FOLLOWED = {FRAME: "#D55E00", LUNGS: "#56B4E9"}
 ROW = 44  # pixels per bar, its name above it
-NARROW_ROW = 18  # pixels per run and row of a figure of several runs
+NAME_ROW, NARROW_ROW = 34, 11  # pixels per name, and per run below it, of a figure of several runs
 BASE = 130  # pixels of axes and legend
 
 
@@ -108,20 +108,25 @@ def effects_of_runs(names: Sequence[str], found: Sequence[Found]) -> go.Figure:
 
 
 def covers_of_runs(names: Sequence[str], found: Sequence[Found]) -> go.Figure:
-    """Accuracy under each cover, run beside run: a row for each cover, a mark for each run."""
+    """Accuracy under each cover, run beside run: a row for each cover, a mark for each run. Dotted: always the largest
+    class, where that is the same for all of these runs."""
     figure = go.Figure()
     rows = [name for name in DESTROYS if any(name == row["name"] for one in found for row in in_order(one))]
-    step = 0.5 / max(1, len(names))
+    step = 0.6 / max(1, len(names))
     for number, (name, one) in enumerate(zip(names, found, strict=True)):
         known = {row["name"]: row["accuracy"] for row in in_order(one)}
-        places = [(rows.index(cover) - 0.1 + number * step, known[cover]) for cover in rows if cover in known]
+        places = [(rows.index(cover) - 0.12 + number * step, known[cover]) for cover in rows if cover in known]
         marker = {"color": run_style(number)["color"], "size": 9}
         _add_points(figure, places, literal(name), marker, [])
     for place, cover in enumerate(rows):
         _name_above(figure, place - 0.08, f"{cover} ({DESTROYS[cover]})")
+    largest = {(one["largest"]["label"], one["largest"]["share"]) for one in found if one.get("largest")}
+    if len(largest) == 1:
+        ((label, films),) = largest
+        _add_line(figure, films, "dot", f"always {literal(label)} {share(films)}")
     figure.update_xaxes(title="Test films answered rightly", tickformat=".0%", range=[0, 1.02])
     _rows_from_top(figure, len(rows))
-    return settled(figure, height=BASE + (ROW + NARROW_ROW * len(names)) * len(rows))
+    return settled(figure, height=BASE + (NAME_ROW + NARROW_ROW * len(names)) * len(rows))
 
 
 # Words
