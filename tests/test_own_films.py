@@ -184,6 +184,7 @@ def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_ref
     assert plain["accuracy"]["value"] == pytest.approx(run.accuracy(TEST))
     assert sanity.of(workspace, run).films > 0
     references.make(workspace, store.open_run(workspace, run.id))
-    reference = Predictor.open(workspace, store.open_run(workspace, run.id)).reference
+    run = store.open_run(workspace, run.id)
+    reference = Predictor.open(workspace, run).reference
     assert set(reference.neighbourhood.training.image_ids) == set(run.split().query("part == 'train'")["image_id"])
     assert len(outside.evaluate(workspace, run, elsewhere).table()) == 30
