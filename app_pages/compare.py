@@ -34,7 +34,7 @@ from covid_core.runs.store import Run, Study
 QUESTION = "Which model is better, on what, by how much?"
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
 REMARKS_WIDTH = 320  # pixels of the column at least
-REMARKS_LETTER = 7  # pixels; the longest remarks are readable in full, since a cell does not break its line
+REMARKS_LETTER, REMARKS_EDGE = 7, 24  # pixels; a cell does not break its line, so the longest remarks get their width
 MOST_OF_A_STUDY = 40  # runs that are chosen with a study; folds times seeds may be more than anybody can look at
 MATRICES = 6  # confusion matrices side by side at once
 LINES = 12  # runs in one figure; more lines cannot be told apart
@@ -244,7 +244,7 @@ def _performance(order: list[Candidate], runs: list[Run]) -> list[int]:
     rows = [i for i in range(len(order)) if wanted in words.iat[i].casefold()]
     best = order[0].name if beats_majority(order[0].assessment) else ""
     shown = view.iloc[[*rows, len(order), len(order) + 1]]
-    longest = max(REMARKS_WIDTH, REMARKS_LETTER * int(view["Remarks"].str.len().max()))
+    longest = max(REMARKS_WIDTH, REMARKS_EDGE + REMARKS_LETTER * int(view["Remarks"].str.len().max()))
     wide = {"Remarks": st.column_config.TextColumn(width=longest)} if view["Remarks"].any() else {}
     config = {**verdicts.CONFIG, **wide}
     quiet = view["Model"].iloc[-2:].tolist()

@@ -618,7 +618,9 @@ def _text_of(path: Path) -> str:
 
 
 def _accuracy_text(row: dict[str, Any]) -> str:
-    return f"test accuracy {share(row['test']['accuracy'])}, {row['verdict']}" if row.get("test") else ""
+    if not row.get("test"):
+        return ""
+    return f"test accuracy {share(row['test']['accuracy'])}, {verdicts.Told(row['verdict']).in_passing}"
 
 
 def _kept_answer(kept: list[Entry]) -> dict[str, Any]:

@@ -210,7 +210,10 @@ def test_a_failed_audit_says_why_and_can_be_tried_again(workspace, run):
 
 def test_a_stopped_audit_says_that_nothing_was_kept(workspace, run):
     ended(workspace, run, store.STOPPED)
-    assert "The audit of Mine was stopped. Nothing of it was kept." in words(page_of(run))
+    page = page_of(run)
+    assert "The audit of Mine was stopped. Nothing of it was kept." in words(page)
+    page.button(key=next(one.key for one in page.button if one.label == "Dismiss")).click().run()
+    assert "was stopped" not in words(page) and audits_of(workspace) == []
 
 
 def test_what_is_left_of_a_failed_audit_goes_when_the_next_one_starts(workspace, run, monkeypatch):

@@ -136,16 +136,18 @@ def _progress(name: str, job: JobFolder, status: Status, place: str) -> None:
             st.caption(f"{duration(status.elapsed)} so far{left}.")
 
 
-def _ended_badly(run: Run, last: tuple[JobFolder, Status] | None) -> None:
-    """Why the last audit has left nothing, where it has not."""
+def _ended_badly(run: Run, last: tuple[JobFolder, Status] | None, place: str) -> None:
+    """Why the last audit has left nothing, where it has not, until it is dismissed or made again."""
     if last is None or not last[1].is_final or last[1].state == store.COMPLETED:
         return
-    name, (_, status) = shell.plain(run.name), last
+    name, (job, status) = shell.plain(run.name), last
     if status.state == store.STOPPED:
         st.info(f"The audit of {name} was stopped. Nothing of it was kept.", icon=":material/stop_circle:")
-        return
-    reason = shell.plain(status.reason or "It ended without a reason.")
-    st.error(f"The audit of {name} failed. {reason}", icon=":material/error:")
+    else:
+        reason = shell.plain(status.reason or "It ended without a reason.")
+        st.error(f"The audit of {name} failed. {reason}", icon=":material/error:")
+    key = f"dismiss-{place}-{job.id}"
+    st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job,))
 
 
 # One run
@@ -159,7 +161,7 @@ def panel(run: Run, place: str = "run") -> None:
     last = _last_jobs([run]).get(run.id)
     if last and not last[1].is_final:
         _progress(run.name, *last, place)
-    _ended_badly(run, last)
+    _ended_badly(run, last, place)
     with shell.told():
         found = _known(run)
         if found is not None:
@@ -348,7 +350,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     last = _last_jobs(runs)
     _watch(tuple(runs), frozenset(name for name, (_, status) in last.items() if not status.is_final))
     for run in runs:
-        _ended_badly(run, last.get(run.id))
+        _ended_badly(run, last.get(run.id), "compare")
     _audit_all(runs, last)
     names = [candidate.name for candidate in order]
     found = _audits(names, runs)
