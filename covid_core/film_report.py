@@ -172,5 +172,5 @@ def card_line(run: Run) -> str:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
         f"{kind}, trained on {learned} {synthetic}films of the data set {run.record['dataset']['name']}; {reached}. "
-        f"Asked what it reads, its audit says: {verdicts.of(run).in_short}. Run {run.id}."
+        f"{verdicts.of(run).in_full} Run {run.id}."
     )

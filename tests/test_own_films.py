@@ -17,7 +17,7 @@ from covid_core.data.split import TEST, make_split
 from covid_core.errors import DataError, NotFound
 from covid_core.inference import lungs
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import audit_pictures, model_audits, outside, own_films, references, sanity, store
+from covid_core.runs import audit_pictures, jobs, model_audits, outside, own_films, references, sanity, store
 from covid_core.runs.own_films import Version
 from covid_core.specs import SplitSpec, TrainingSpec
 
@@ -31,7 +31,7 @@ def films(workspace) -> Dataset:
 
 def run_on(workspace, dataset: Dataset) -> store.Run:
     """A run's folder, as one that is queued, on the data set as it is given."""
-    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn", image_size=32)
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn", image_size=32, epochs=1)
     split = make_split(dataset.films, dataset.classes, SplitSpec(method="stratified"))
     return store.create_run(workspace, spec, dataset, split)
 
@@ -188,3 +188,15 @@ def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_ref
     reference = Predictor.open(workspace, run).reference
     assert set(reference.neighbourhood.training.image_ids) == set(run.split().query("part == 'train'")["image_id"])
     assert len(outside.evaluate(workspace, run, elsewhere).table()) == 30
+
+
+@pytest.mark.slow
+def test_a_run_that_waited_while_a_film_was_left_out_still_trains_on_it_and_is_no_twin_of_a_later_one(workspace, films):
+    run = run_on(workspace, films)
+    names = films.films["image_id"].tolist()
+    left_out(workspace, films, names[0])
+    jobs.launch(run)
+    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    assert set(run.predictions()["image_id"]) == set(names)
+    later = tiny_run(workspace, data.open_dataset(workspace, films.id), head=run.spec.head, epochs=run.spec.epochs)
+    assert "taken_over_from" not in later.result and names[0] not in later.predictions()["image_id"].tolist()

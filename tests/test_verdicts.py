@@ -103,9 +103,9 @@ def test_json_has_verdict_sentence_and_masks(run, capsys):
 
 
 def test_the_report_of_a_film_has_it_beside_the_accuracy(run):
-    assert f"its audit says: {NOT_YET}." in film_report.card_line(run)
-    keep_audit(run)
-    assert f"its audit says: {FRAME} (own masks)." in film_report.card_line(run)
+    assert "What the model reads has not been asked yet." in film_report.card_line(run)
+    found = keep_audit(run)
+    assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in film_report.card_line(run)
 
 
 def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, run, monkeypatch):

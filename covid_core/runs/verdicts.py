@@ -51,6 +51,13 @@ class Told:
         """Verdict and masks: ``reads the frame (own masks)``."""
         return f"{self.verdict} ({self.masks})" if self.masks else self.verdict
 
+    @property
+    def in_full(self) -> str:
+        """Verdict, masks and the sentence with the figures, or why there is no verdict."""
+        if self.verdict in (NOT_YET, DAMAGED):
+            return self.in_words
+        return f"Verdict of its audit: {self.in_short}. {self.in_words}"
+
 
 def of(run: Run) -> Told:
     """The verdict on a run's model as far as it is known. A damaged audit takes nothing else from the run."""
