@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_repeats, made_run
+from made_segmenters import made_segmenter
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -260,6 +261,14 @@ def test_an_audit_that_lacked_masks_says_how_to_get_them(workspace, run):
     keep_audit(run, with_lungs=False)
     told = words(page_of(run))
     assert "Lung masks are missing." in told and "on the Predict page" in told
+
+
+def test_where_a_segmenter_was_trained_since_it_says_to_audit_again(workspace, run):
+    keep_audit(run, with_lungs=False)
+    made_segmenter(workspace, "made")
+    told = words(page_of(run))
+    assert "Lung masks were missing." in told and "audit again for a verdict" in told
+    assert "Train the segmenter" not in told
 
 
 # Compare

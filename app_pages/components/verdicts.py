@@ -24,6 +24,7 @@ from covid_core.runs.audit_pictures import Shown
 from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.runs.verdicts import DAMAGED, HEADING, HELP, NOT_YET, Told
 
+MASKS = "Lung masks"  # the column beside HEADING
 POLL = 1.0  # seconds
 DRAWN_AT_ONCE = 6  # runs in one figure
 PICTURE = 150  # pixels; two in a row at 390 px
@@ -39,6 +40,9 @@ NO_MASKS = (
 HOW_TO_GET_MASKS = (
     "**Lung masks are missing.** Train the segmenter that outlines lungs on the Predict page (under *What outlines the "
     "lungs*; it takes some minutes), then audit again."
+)
+MASKS_BY_NOW = (
+    "**Lung masks were missing.** By now a segmenter can outline the lungs of these films: audit again for a verdict."
 )
 
 
@@ -66,7 +70,6 @@ def columns(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {HEADING: [one.verdict for one in told], MASKS: [one.masks for one in told]}
 
 
-MASKS = "Lung masks"
 CONFIG = {
     HEADING: st.column_config.TextColumn(help=HELP),
     MASKS: st.column_config.TextColumn(help="Whose outlines of the lungs the verdict rests on."),
@@ -214,8 +217,7 @@ def _show(run: Run, found: Mapping[str, Any], place: str) -> None:
     """Verdict, figures, pictures, subgroups, and what it was made from."""
     st.markdown(f"{badge(of(run))} {shell.plain(found['in_words'])}", help=HELP)
     if found.get("effects") is None and not found.get("with_lungs"):
-        st.warning(HOW_TO_GET_MASKS, icon=":material/pulmonology:")
-        _to_the_segmenter(run)
+        _missing_masks(run)
     if "covers" in found:
         _figures(run, found, place)
         _cover_table(found, f"{place}-{run.id}")
@@ -226,6 +228,15 @@ def _show(run: Run, found: Mapping[str, Any], place: str) -> None:
     with st.container(horizontal=True):
         if not at_work(run):
             _start_button(run, "Audit again", place)
+
+
+def _missing_masks(run: Run) -> None:
+    """How to get masks, or that there are some by now."""
+    if not _nobody_knows_lungs(run):
+        st.info(MASKS_BY_NOW, icon=":material/pulmonology:")
+        return
+    st.warning(HOW_TO_GET_MASKS, icon=":material/pulmonology:")
+    _to_the_segmenter(run)
 
 
 def _figures(run: Run, found: Mapping[str, Any], place: str) -> None:
