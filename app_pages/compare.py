@@ -20,6 +20,7 @@ from app_pages.components import (
     scoring,
     shelf,
     shell,
+    verdicts,
 )
 from covid_core import report
 from covid_core.evaluation import comparison, films, wording
@@ -32,7 +33,8 @@ from covid_core.runs.store import Run, Study
 
 QUESTION = "Which model is better, on what, by how much?"
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
-REMARKS_WIDTH = 320  # pixels; the longest pair of marks is readable without scrolling
+REMARKS_WIDTH = 320  # pixels of the column at least
+REMARKS_LETTER, REMARKS_EDGE = 7, 24  # pixels; a cell does not break its line, so the longest remarks get their width
 MOST_OF_A_STUDY = 40  # runs that are chosen with a study; folds times seeds may be more than anybody can look at
 MATRICES = 6  # confusion matrices side by side at once
 LINES = 12  # runs in one figure; more lines cannot be told apart
@@ -175,9 +177,9 @@ def _show(
 ) -> None:
     """Everything about one group of comparable runs, the best first; others may have been tested on these films too."""
     order = list(ranking.order)
-    _summary(told, runs)
+    _summary(told, order, runs)
     looking.show(on_these_films)
-    rows = _performance(order)
+    rows = _performance(order, runs)
     if rows:
         _details(ranking, rows, runs, repeated)
     else:
@@ -193,6 +195,7 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
     order, runs = [ranking.order[i] for i in rows], [runs[i] for i in rows]
     tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
         "Measures": _measures,
+        "What does it read?": verdicts.show,
         "Per class": _per_class,
         "Pairs": lambda order, runs: _pairs(ranking, rows, order, runs),
         "Confusion": _confusion,
@@ -212,16 +215,16 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
                 show(order, runs)
 
 
-def _summary(told: wording.Summary, runs: Sequence[Run]) -> None:
+def _summary(told: wording.Summary, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     if any(run.record["dataset"]["synthetic"] for run in runs):
         st.info(shell.SYNTHETIC, icon=":material/draw:")
-    if told.details:
-        st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in told.details))
+    read = verdicts.sentence([candidate.name for candidate in order], runs)
+    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in (*told.details, read)), help=verdicts.HELP)
     if told.warnings:
         st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
     st.download_button(
         "Summary",
-        comparing.summary_text(told, runs),
+        comparing.summary_text(told, runs, read),
         "summary.txt",
         "text/plain",
         icon=":material/download:",
@@ -229,18 +232,21 @@ def _summary(told: wording.Summary, runs: Sequence[Run]) -> None:
     )
 
 
-def _performance(order: list[Candidate]) -> list[int]:
+def _performance(order: list[Candidate], runs: list[Run]) -> list[int]:
     """The course's first table. Returns which runs, by position in ``order``, the filter leaves."""
     st.subheader("Performance")
     table = comparison.performance_table(order)
-    view = comparing.performance_view(table, _remarks(order))
+    view = comparing.performance_view(table, _remarks(order), verdicts.columns(runs))
     wanted = st.text_input(
-        "Show only runs with", placeholder="Part of a name or remark", key="compare_filter", width=320
+        "Show only runs with", placeholder="Part of a name, verdict or remark", key="compare_filter", width=320
     ).casefold()
-    rows = [i for i in range(len(order)) if wanted in f"{view['Model'].iat[i]} {view['Remarks'].iat[i]}".casefold()]
+    words = view[["Model", verdicts.HEADING, "Remarks"]].agg(" ".join, axis=1)
+    rows = [i for i in range(len(order)) if wanted in words.iat[i].casefold()]
     best = order[0].name if beats_majority(order[0].assessment) else ""
     shown = view.iloc[[*rows, len(order), len(order) + 1]]
-    config = {"Remarks": st.column_config.TextColumn(width=REMARKS_WIDTH)} if view["Remarks"].any() else {}
+    longest = max(REMARKS_WIDTH, REMARKS_EDGE + REMARKS_LETTER * int(view["Remarks"].str.len().max()))
+    wide = {"Remarks": st.column_config.TextColumn(width=longest)} if view["Remarks"].any() else {}
+    config = {**verdicts.CONFIG, **wide}
     quiet = view["Model"].iloc[-2:].tolist()
     comparing.show_table(shown, "performance", "Performance", best=best, quiet=quiet, config=config)
     return rows
@@ -263,9 +269,10 @@ def _measures(order: list[Candidate], runs: list[Run]) -> None:
     table = comparing.measures(order[shown], runs[shown], part)
     films = plural(int(table["n"].iloc[0]), f"{part} film")
     st.caption(f"On {films}. {comparing.METHODS}", help=comparing.measures_help())
-    comparing.show_table(
-        comparing.measures_view(table), f"measures-{part}", f"Measures on the {part} films", raw=table, pinned="Measure"
-    )
+    told = verdicts.columns(runs[shown])
+    raw = table.assign(**{heading: [*words, *[""] * (len(table) - len(words))] for heading, words in told.items()})
+    view, caption = comparing.measures_view(table, told), f"Measures on the {part} films"
+    comparing.show_table(view, f"measures-{part}", caption, raw=raw, pinned="Measure")
     comparing.show_notes(order[shown], runs[shown], part)
 
 
@@ -326,6 +333,7 @@ def _pair_films(order: list[Candidate], runs: list[Run]) -> None:
 def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
     """The course's second table."""
     table = report.hyperparameters([candidate.name for candidate in order], [run.spec for run in runs])
+    table["Films"] = [f"{run.record['dataset']['name']}, {shell.version_of(run).in_words}" for run in runs]
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
         table = report.only_what_differs(table, keep=("Model", "Special strategy"))
     best = order[0].name if beats_majority(order[0].assessment) else ""
@@ -383,7 +391,8 @@ def _confusion(order: list[Candidate], runs: list[Run]) -> None:
     with st.grid(3, min_column_width=330):
         for candidate, run in zip(order[shown], runs[shown], strict=True):
             with st.container():
-                st.markdown(f"**{shell.plain(candidate.name)}**  \n{wording.in_words(candidate.assessment.test)}")
+                reached = wording.in_words(candidate.assessment.test)
+                st.markdown(f"**{shell.plain(candidate.name)}**  \n{reached} {verdicts.badge(verdicts.of(run))}")
                 counts, version = candidate.assessment.tested.confusion, comparing.version_of([candidate], [run])
                 figure = shell.drawn("confusion", version, functools.partial(figures.confusion_matrix, counts))
                 name = f"confusion-{candidate.id}"

@@ -15,6 +15,7 @@ from app_pages.components import (
     reporting,
     scales,
     seeing,
+    shelf,
     shell,
     worklists,
 )
@@ -28,6 +29,7 @@ from covid_core.formatting import share
 from covid_core.inference import worklist
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
+from covid_core.runs.verdicts import Told
 
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
@@ -94,7 +96,8 @@ def pick_runs(runs: list[Run]) -> list[Run]:
                 f"There is no finished run {shell.plain(missing[:80])}; it is not asked.", icon=":material/link_off:"
             )
         st.session_state[CHOSEN] = wanted[:MOST_RUNS] or [validations_choice(runs).id]
-    labels = {run.id: run_label(run, name) for run, name in zip(runs, unique_names(runs), strict=True)}
+    told = zip(runs, unique_names(runs), shelf.verdicts_of(runs), strict=True)
+    labels = {run.id: run_label(run, name, one) for run, name, one in told}
     st.session_state[CHOSEN] = [name for name in st.session_state[CHOSEN] if name in by_id]  # one may be deleted since
     names = st.multiselect(
         "Runs",
@@ -126,11 +129,12 @@ def same_films(one: Run, other: Run) -> bool:
     return len(versions) == 1 and one.split_hash == other.split_hash
 
 
-def run_label(run: Run, name: str) -> str:
-    """Name, data set and test accuracy: enough to tell two runs apart."""
+def run_label(run: Run, name: str, told: Told) -> str:
+    """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
     mistake = ", labels of other films" if run.spec.labels == "shifted" else ""
-    return f"{name} · {run.record['dataset']['name']} · test {share(run.accuracy('test'))}{stopped}{mistake}"
+    reached = f"test {share(run.accuracy('test'))}, {told.in_passing}"
+    return f"{name} · {run.record['dataset']['name']} · {reached}{stopped}{mistake}"
 
 
 def warn_of(runs: list[Run]) -> None:
@@ -164,7 +168,7 @@ def pick_films(runs: list[Run]) -> list[Given]:
 def pick_example(run: Run) -> Given | None:
     """A film of the run's data set: one of a few from its test part, or the one in the address."""
     try:
-        dataset = shell.open_dataset(run.record["dataset"]["id"])
+        dataset = shell.dataset_to_try(run)
         names = films.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
         offer_examples(dataset, names)
         asked = st.query_params.get("film")

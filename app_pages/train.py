@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app_pages.components import live, shell, studies, training
+from app_pages.components import live, shell, studies, training, verdicts
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
@@ -79,7 +79,7 @@ def _runs(seen: list[live.Seen], broken: list[BrokenRun]) -> None:
     page = st.pagination(pages, key="runs-page") if pages > 1 else 1
     for one in seen[(page - 1) * RUNS_PER_PAGE : page * RUNS_PER_PAGE]:
         live.run_row(one)
-    st.caption(plural(len(seen), "run"))
+    st.caption(plural(len(seen), "run"), help=verdicts.HELP)
 
 
 main()

@@ -32,6 +32,7 @@ from covid_core.evaluation.metrics import wilson
 from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Look
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -118,7 +119,7 @@ def shares(looks: dict[pictures.Picture, Look]) -> dict[str, Any]:
 
 def films_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str, Any]:
     """The run's test films as they are and changed, with the ids of those that were misjudged."""
-    dataset, split = open_dataset(workspace, run.spec.dataset), run.split()
+    dataset, split = dataset_of(workspace, run), run.split()
     ids = split.loc[split["part"] == "test", "image_id"].to_numpy()
     pixels = open_pixels(workspace, dataset, run.spec.image_size)
     films = np.asarray(pixels[dataset.films.set_index("image_id").index.get_indexer(ids)])

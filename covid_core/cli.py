@@ -34,6 +34,7 @@ from covid_core.runs import (
     segmenters,
     storage,
     store,
+    verdicts,
 )
 from covid_core.specs import TrainingSpec, parse
 from covid_core.verbs import decisions
@@ -211,11 +212,13 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     told, labels = _run_answer(run), candidates.label_check(run)
     marks = candidates.candidate(run).marks if run.result else ()
     sets = answers.of_sets(run) if run.result else None
-    audit = answers.of_audit(run) if run.result else None
+    audit, used = told["audit"], answers.of_version(workspace, run)
     said = (
+        f"films of {run.record['dataset']['name']}: {used['in_words']}",
         labels.in_words,
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
+        audit and audit.get("masks") and f"lung masks of the audit: {audit['masks']}",
     )
     lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, said)]
     return {
@@ -225,7 +228,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "marks": marks,
         "labels": answers.of_labels(labels),
         "prediction_sets": sets,
-        "audit": audit,
+        "dataset_version": used,
         "spec": run.spec.model_dump(mode="json"),
         "result": run.result,
         "history": history,
@@ -307,7 +310,11 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     if not_noted:
         print(f"this look could not be noted: {', '.join(not_noted)}", file=sys.stderr)
     table = comparison.performance_table(ranking.order).to_dict("records")
-    sentences = [told.headline, *told.details, *told.warnings]
+    read = {candidate.id: verdicts.of(runs[candidate.id]) for candidate in ranking.order}
+    for row in table:
+        row["verdict"] = read[row["id"]].verdict if row["id"] else ""
+    names = [candidate.name for candidate in ranking.order]
+    sentences = [told.headline, *told.details, verdicts.sentence(names, list(read.values())), *told.warnings]
     return {
         "films": candidates.films_in_words(runs[ranking.order[0].id]),
         "table": table,
@@ -497,6 +504,8 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
         "split_hash": run.split_hash,
         "weights": run.result.get("weights", {"origin": run.spec.weights}),
         "test": _test_of(run),
+        "audit": answers.of_audit(run) if run.result else None,
+        "verdict": verdicts.of(run).verdict if run.result else None,
     }
     return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
 
@@ -575,7 +584,9 @@ def _text_of(path: Path) -> str:
 
 
 def _accuracy_text(row: dict[str, Any]) -> str:
-    return f"test accuracy {share(row['test']['accuracy'])}" if row.get("test") else ""
+    if not row.get("test"):
+        return ""
+    return f"test accuracy {share(row['test']['accuracy'])}, {verdicts.Told(row['verdict']).in_passing}"
 
 
 def _kept_answer(kept: list[Entry]) -> dict[str, Any]:
@@ -598,10 +609,10 @@ def _cache_lines(answer: dict[str, Any]) -> list[str]:
 
 def _compared_row(row: dict[str, Any]) -> str:
     test = interval(row["test"], row["test_low"], row["test_high"])
+    verdict = f"  {row['verdict']}" if row["verdict"] else ""
     marks = f"  ({row['marks']})" if row["marks"] else ""
-    return (
-        f"{row['name'][:34]:34} train {share(row['train']):>7}  val {share(row['validation']):>7}  test {test}{marks}"
-    )
+    figures = f"train {share(row['train']):>7}  val {share(row['validation']):>7}  test {test}"
+    return f"{row['name'][:34]:34} {figures}{verdict}{marks}"
 
 
 def _predicted_row(row: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from covid_core.inference.heatmap import overlaid
 from covid_core.inference.look import Check
 from covid_core.inference.lung_share import share_inside
 from covid_core.inference.worklist import Opinion
+from covid_core.runs import verdicts
 from covid_core.runs.store import Run
 
 TEMPLATE = Path(__file__).with_name("film_report.html")
@@ -171,5 +172,5 @@ def card_line(run: Run) -> str:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
         f"{kind}, trained on {learned} {synthetic}films of the data set {run.record['dataset']['name']}; {reached}. "
-        f"Run {run.id}."
+        f"{verdicts.of(run).in_full} Run {run.id}."
     )

@@ -19,7 +19,7 @@ from made_runs import (
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components import behind, clicks, comparing, shell
+from app_pages.components import behind, clicks, comparing, shell, verdicts
 from covid_core.data import importing
 from covid_core.evaluation import calibration, films
 from covid_core.evaluation.comparison import CHANCE
@@ -63,8 +63,9 @@ def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):
 def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     shown = [tab.label for tab in opened("compare").tabs]
-    assert shown[:8] == [
+    assert shown[:9] == [
         "Measures",
+        "What does it read?",
         "Per class",
         "Pairs",
         "Confusion",
@@ -120,9 +121,12 @@ def test_every_tab_draws_its_charts(workspace, tab, charts):
 def test_every_measure_has_its_interval_and_the_rows_to_beat(workspace):
     course_like_runs(workspace, 2)
     table = opened("compare", view="Measures").container(key="table-measures-test").dataframe[0].value
-    assert len(table) == len(comparing.OVERALL)
+    read = table["Measure"].isin([verdicts.HEADING, verdicts.MASKS])
+    assert table["Measure"][:2].tolist() == ["Accuracy", verdicts.HEADING]
+    assert (~read).sum() == len(comparing.OVERALL)
     assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
-    assert table.iloc[:, 1].str.contains(r"\[.*, .*\]").all()
+    assert table[~read].iloc[:, 1].str.contains(r"\[.*, .*\]").all()
+    assert (table[read].iloc[:, -2:] == "").all(axis=None)
 
 
 def test_measures_of_validation_are_those_of_validation(workspace):
@@ -536,7 +540,7 @@ def test_films_of_a_data_set_that_is_gone_are_still_listed(pair):
 def shown_pair(workspace, film_folder, monkeypatch) -> list[Run]:
     """Two runs without models, of films that are there."""
     dataset = importing.import_folder(workspace, film_folder({label: 12 for label in CLASSES}))
-    monkeypatch.setattr(shell, "open_dataset", lambda identifier: dataset)  # made runs name one that is nowhere
+    monkeypatch.setattr(shell, "dataset_of", lambda run: dataset)  # made runs name one that is nowhere
     by_class = [dataset.films.query("label == @label")["image_id"] for label in CLASSES]
     ids = [image_id for turn in zip(*by_class, strict=True) for image_id in turn]  # labels in turn, as in the tables
     tables = [all_parts({"train": 12, "validation": 12, "test": 12}, skill, seed=skill) for skill in (1, 3)]

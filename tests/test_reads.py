@@ -83,7 +83,7 @@ def test_a_model_that_reads_both_is_told_so():
 
 def test_without_masks_it_cannot_be_said():
     told = reads.verdict(None, SEEN, 3)
-    assert told.verdict == UNKNOWN and "without lung masks" in told.in_words
+    assert told.verdict == UNKNOWN and "lungs of none" in told.in_words
 
 
 def test_balanced_accuracy_counts_classes_alike():

@@ -173,7 +173,7 @@ def films_of(found: FilmAnswers, rows: np.ndarray, runs: Sequence[Run], key: str
 
 
 def _films(run: Run) -> tuple[Dataset, np.ndarray]:
-    dataset = shell.open_dataset(run.record["dataset"]["id"])
+    dataset = shell.dataset_of(run)
     return dataset, open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
 
 

@@ -186,14 +186,20 @@ def _curves(path: str, stamp: str, _run: Run) -> dict[str, ThresholdCurves]:
     }
 
 
-def performance_view(table: pd.DataFrame, remarks: dict[str, list[str]]) -> pd.DataFrame:
-    """``comparison.performance_table`` as it is shown: per cent, the interval in words, remarks beside the marks."""
+def performance_view(
+    table: pd.DataFrame, remarks: dict[str, list[str]], told: dict[str, list[str]] | None = None
+) -> pd.DataFrame:
+    """``comparison.performance_table`` as it is shown: per cent, the interval in words, remarks beside the marks.
+
+    ``told`` are columns of words for the runs that go before the remarks; the two rows to beat have none.
+    """
     view = pd.DataFrame({"Model": table["name"], **{SHARES[name]: 100 * table[name] for name in SHARES}})
     bounds = zip(table["test_low"], table["test_high"], strict=True)
     view.insert(4, "95 % interval", [_bounds(low, high) for low, high in bounds])
     words = zip(table["id"], table["marks"], strict=True)
     notes = ["; ".join([*remarks.get(run, []), *([marks] if marks else [])]) for run, marks in words]
-    view.insert(5, "Remarks", notes)
+    for place, (heading, words_of) in enumerate({**(told or {}), "Remarks": notes}.items(), start=5):
+        view.insert(place, heading, [*words_of, *[""] * (len(view) - len(words_of))])
     view["Test films"] = table["films"]
     return view
 
@@ -222,11 +228,18 @@ def per_class(loaded: Sequence[Candidate], runs: Sequence[Run], part: str) -> pd
     return comparison.class_table([one.name for one in loaded], [figures_of(run, part) for run in runs])
 
 
-def measures_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``comparison.measure_table`` turned: a row per measure, a column per run, values with intervals in words."""
-    view = {"Measure": list(OVERALL.values())}
-    for row in table.to_dict("records"):
-        view[row["name"]] = [_worded(name, row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in MEASURES]
+def measures_view(table: pd.DataFrame, told: dict[str, Sequence[str]] | None = None) -> pd.DataFrame:
+    """``comparison.measure_table`` turned: a row per measure, a column per run, values with intervals in words.
+
+    ``told`` are further rows, after the first: words for each run; the two rows to beat have none.
+    """
+    accuracy, *others = OVERALL.values()
+    further = told or {}
+    view = {"Measure": [accuracy, *further, *others]}
+    for place, row in enumerate(table.to_dict("records")):
+        first, *rest = (_worded(name, row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in MEASURES)
+        words = [of_runs[place] if place < len(of_runs) else "" for of_runs in further.values()]
+        view[row["name"]] = [first, *words, *rest]
     return pd.DataFrame(view)
 
 
@@ -461,11 +474,13 @@ def _share_of_hundred(value: float) -> str:
     return share(value / 100)
 
 
-def summary_text(told: Summary, runs: Iterable[Run]) -> str:
-    """The written summary as a plain text file that also says, away from the page, which films it is about."""
+def summary_text(told: Summary, runs: Iterable[Run], read: str = "") -> str:
+    """The written summary as a plain text file that also says, away from the page, which films it is about; ``read``
+    is the sentence on what the models read."""
     films = sorted({_films_in_words(run) for run in runs})
     warnings = ["", *told.warnings] if told.warnings else []
-    return "\n".join([told.headline, "", *told.details, *warnings, "", f"Films: {'; '.join(films)}.", ""])
+    details = [*told.details, *([read] if read else [])]
+    return "\n".join([told.headline, "", *details, *warnings, "", f"Films: {'; '.join(films)}.", ""])
 
 
 def _films_in_words(run: Run) -> str:

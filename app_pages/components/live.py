@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import choices, looking, notices, shelf, shell
+from app_pages.components import choices, looking, notices, shelf, shell, verdicts
 from app_pages.components.shelf import ACTIVE, Seen, look
 from covid_core import report
 from covid_core.backbones import backbone_named
@@ -56,20 +56,24 @@ def device_in_words() -> str:
 # The fragment
 
 
-def _signature(seen: list[Seen]) -> list[tuple[str, str]]:
-    return [(one.run.id, one.status.state) for one in seen if one.is_active]
+def _signature(audits_of: str) -> list[tuple[str, str]]:
+    """What is at work: runs, and the audit of the run that is looked at, if one is."""
+    training = [(one.run.id, one.status.state) for one in look()[0] if one.is_active]
+    audits = verdicts.active_audits() & {audits_of} if audits_of else ()
+    return [*training, *((run, "audit") for run in audits)]
 
 
-def watched(draw: Callable[[], None]) -> None:
-    """Draw, and again every few seconds as long as a run waits or trains. The page is run anew when one changes.
+def watched(draw: Callable[[], None], audits_of: str = "") -> None:
+    """Draw, and again every few seconds as long as a run waits or trains, or the run ``audits_of`` is being audited.
+    The page is run anew when one changes.
 
     All is drawn into one container, so that what stands below keeps its place, and with it what is being typed there.
     """
-    drawn_for = _signature(look()[0])
+    drawn_for = _signature(audits_of)
 
     @st.fragment(run_every=POLL if drawn_for else None)
     def poll() -> None:
-        if _signature(look()[0]) != drawn_for:
+        if _signature(audits_of) != drawn_for:
             st.rerun()
         draw()
         notices.announce()
@@ -226,7 +230,9 @@ def _state_in_words(one: Seen) -> str:
         return f"{words} " + (f"{plural(one.place, 'run')} before it" if one.place else "starts next")
     if one.accuracy is None:
         return words
-    return f"{words} {share(one.accuracy)} of test films right; largest class {shell.plain(majority_in_words(one))}"
+    verdict = verdicts.badge(verdicts.of(one.run))
+    largest = shell.plain(majority_in_words(one))
+    return f"{words} {share(one.accuracy)} of test films right; largest class {largest} {verdict}"
 
 
 # One run
@@ -234,7 +240,7 @@ def _state_in_words(one: Seen) -> str:
 
 def run_view(identifier: str) -> None:
     """Everything about one run; drawn again while it trains."""
-    watched(lambda: _draw_run(identifier))
+    watched(lambda: _draw_run(identifier), audits_of=identifier)
 
 
 def back_button() -> None:
@@ -260,6 +266,9 @@ def _draw_run(identifier: str) -> None:
     _facts(one, len(history))
     _actions(one)
     _curves(history, run, status.is_final)
+    if one.is_usable:
+        st.subheader("What does it read?")
+        verdicts.panel(run)
     _settings(run)
     if status.is_final and one.result:
         _result_details(one)
@@ -303,7 +312,8 @@ def _accuracy_sentence(one: Seen) -> str:
     films, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
     return (
         f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; always answering "
-        f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is."
+        f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is. "
+        f"{verdicts.badge(verdicts.of(one.run))}"
     )
 
 
@@ -399,7 +409,19 @@ def _settings(run: Run) -> None:
         if run.spec.note:
             st.markdown(f"Note: {shell.plain(run.spec.note)}")
         st.caption(f"Data set {shell.plain(run.record['dataset']['name'])}, made {moment(run.created)}")
+        st.caption(shell.plain(_films_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
+
+
+def _films_used(run: Run) -> str:
+    """Which version of its data set the run used, in a sentence."""
+    used = shell.version_of(run)
+    if used.before is None:
+        return f"Which films it used cannot be looked at any more: {used.note}."
+    if not used.decided:
+        return "Its films are those of the data set as imported; no decision on them was made since."
+    there = "the present ones" if used.is_present else "not the present ones"
+    return f"It used the films as they were {used.in_words} on the Audit page: {there}."
 
 
 def _result_details(one: Seen) -> None:

@@ -16,8 +16,9 @@ NOTED = 4096  # looks of a day that a server remembers to have noted
 WHY = (
     "Whoever has seen test figures and then chooses, chooses by them too, and the next test figure is a little too "
     "kind. Choose by validation, and look at test once. Counted once a day each: figures compared (on the Compare "
-    "page or by the compare command) and single films; each outside test. Not counted: the accuracy in the list of "
-    "runs and on a run's own page. Looks are kept with the runs and go with a run that is deleted."
+    "page or by the compare command), single films, and audits of a model; each outside test. Not counted: the "
+    "accuracy in the list of runs and on a run's own page. Looks are kept with the runs and go with a run that is "
+    "deleted."
 )
 
 

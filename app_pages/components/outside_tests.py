@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import comparing, shelf, shell
+from app_pages.components import comparing, shelf, shell, verdicts
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation.comparison import Candidate
@@ -129,7 +129,7 @@ def _report(path: str, stamp: str, identifier: str, _run: Run, _evaluation: Eval
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     found = _report(str(run.path), shelf.stamp_of(run.path), evaluation.id, run, evaluation)
     told = evaluation.information
-    st.markdown(shell.plain(_in_words(run, evaluation, found)))
+    st.markdown(f"{shell.plain(_in_words(run, evaluation, found))} {verdicts.badge(verdicts.of(run))}")
     if told["shared"]:
         st.warning(shell.plain(_shared_in_words(told)), icon=":material/content_copy:")
     comparing.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")

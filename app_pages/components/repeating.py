@@ -8,13 +8,14 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app_pages.components import comparing, shelf, shell
+from app_pages.components import comparing, shelf, shell, verdicts
 from covid_core.evaluation import repeats, repeats_tables, repeats_wording
-from covid_core.evaluation.repeats import Comparison, Repeat
+from covid_core.evaluation.repeats import Comparison, Repeat, Repeats
 from covid_core.figures import repeats as figures
 from covid_core.formatting import count, interval, points, share
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
+from covid_core.runs.verdicts import counted
 
 KEPT_RUNS = 2000  # about 10 KB each
 KEPT_COMPARISONS = 64
@@ -78,9 +79,14 @@ def show(answer: DeltaGenerator, first: Study | None = None) -> None:
         st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
     if any(study.runs for study in given.studies):
         _figure(given)
-        _tables(given)
+        _tables(given, [_read_by(study, runs) for study in given.studies])
     if len(found) < 2:
         _how_to_make_one("One study of repeats so far: another one on the same folds could be compared with it.")
+
+
+def _read_by(study: Repeats, runs: dict[str, Run]) -> str:
+    """What the models of a study's runs read."""
+    return counted(verdicts.of(runs[run.id]) for run in study.runs if run.id in runs)
 
 
 def _how_to_make_one(words: str) -> None:
@@ -138,10 +144,11 @@ def _majority(given: Comparison) -> float | None:
     return float(shares[0]) if max(shares) - min(shares) < LEVEL else None
 
 
-def _tables(given: Comparison) -> None:
+def _tables(given: Comparison, read: Sequence[str]) -> None:
     st.caption(METHODS)
-    table = repeats_tables.study_table(given)
-    comparing.show_table(studies_view(table), "repeats", "Studies of repeats", raw=table, pinned="Study")
+    table = repeats_tables.study_table(given).assign(**{verdicts.HEADING: read})
+    view = studies_view(table)
+    comparing.show_table(view, "repeats", "Studies of repeats", raw=table, pinned="Study", config=verdicts.CONFIG)
     if given.pairs:
         st.markdown("**Every pair of studies**")
         st.caption(PAIRS_SAID)
@@ -155,13 +162,15 @@ def _tables(given: Comparison) -> None:
 
 
 def studies_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``repeats_tables.study_table`` as it is shown."""
+    """``repeats_tables.study_table`` as it is shown, with what the models read where that is in it."""
+    read = {verdicts.HEADING: table[verdicts.HEADING]} if verdicts.HEADING in table else {}
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
             "Study": table["study"],
             "Finished runs": [f"{row['made_of']} ({row['runs']} of {row['planned']} runs)" for row in rows],
             "Mean accuracy": table["mean"].map(share),
+            **read,
             "Spread": table["spread"].map(points),
             "Lowest": table["lowest"].map(share),
             "Highest": table["highest"].map(share),

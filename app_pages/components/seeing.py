@@ -10,7 +10,7 @@ from app_pages.components.viewer import Overlay, Picture, forget_films
 from app_pages.components.viewer import show as show_viewer
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, NotFound
 from covid_core.evaluation.map_check import MEANINGLESS
 from covid_core.formatting import probability
 from covid_core.inference import lung_share
@@ -149,7 +149,7 @@ def _pick_beside(run: Run, given: Given, neighbours: Sequence[Neighbour]) -> Pic
     if chosen == ALONE:
         return None
     with shell.told():
-        similar = films.from_dataset(shell.open_dataset(run.record["dataset"]["id"]), chosen)
+        similar = films.from_dataset(shell.dataset_of(run), chosen)
         label = similar.label
         return Picture(
             similar.read().pixels, title=f"{chosen}, labelled {label}", alt=f"Training film labelled {label}"
@@ -168,12 +168,11 @@ def _put_beside(given: Given, image_id: str) -> None:
 def _films_of(run: Run) -> tuple[Dataset | None, str]:
     """The data set that the run learned from, or why its films cannot be shown."""
     try:
-        dataset = shell.open_dataset(run.record["dataset"]["id"])
-    except CovidCoreError:
+        return shell.dataset_of(run), ""
+    except NotFound:
         return None, "The run's data set is not here any more, so the films themselves are not shown."
-    if dataset.version != run.record["dataset"]["version"]:
+    except CovidCoreError:
         return None, "The data set has changed since the run, so the films themselves are not shown."
-    return dataset, ""
 
 
 def similar(run: Run, given: Given, neighbours: Sequence[Neighbour], name: str = "") -> None:

@@ -1,15 +1,18 @@
 """Runs as they are now. A run is opened once and read again only when one of its files has changed."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from covid_core.errors import CovidCoreError, NotFound
-from covid_core.runs import store
+from covid_core.runs import store, verdicts
 from covid_core.runs.store import BrokenRun, Run, Status
+from covid_core.runs.verdicts import Told
 from covid_core.workspace import Workspace, list_folders
 
 ACTIVE = (store.QUEUED, store.RUNNING)
@@ -42,6 +45,11 @@ class Seen:
     def accuracy(self) -> float | None:
         """Share of test films that it answers rightly, if it is known."""
         return self.result.get("accuracy", {}).get("test")
+
+    @cached_property
+    def verdict(self) -> Told:
+        """What its model reads, as far as that is known; read once, as all of a run, until a file of it changes."""
+        return verdicts.of(self.run)
 
 
 def look() -> tuple[list[Seen], list[BrokenRun]]:
@@ -80,6 +88,13 @@ def _stamp_of_file(entry: os.DirEntry[str]) -> str:
     except FileNotFoundError:  # a temporary file that has just got its name
         return ""
     return f"{entry.name} {found.st_mtime_ns} {found.st_size} {found.st_ino}"
+
+
+def verdicts_of(runs: Iterable[Run]) -> list[Told]:
+    """What the models of some runs read. Of runs that ``look`` has given nothing is read twice."""
+    kept = _kept(str(Workspace.default().root))
+    found = [(run, kept.get(run.id)) for run in runs]
+    return [seen.verdict if seen is not None and seen.run is run else verdicts.of(run) for run, seen in found]
 
 
 def named(identifier: str) -> Seen:

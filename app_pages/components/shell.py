@@ -16,7 +16,7 @@ from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, plural
-from covid_core.runs import store
+from covid_core.runs import own_films, store
 from covid_core.workspace import Workspace
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
@@ -68,6 +68,35 @@ def open_dataset(identifier: str) -> Dataset:
     listed = {info["id"]: info for info in data.list_datasets(place)}
     created = listed.get(identifier, {}).get("created", 0.0)
     return _opened(str(place.root), identifier, created, decisions.stamp(place.datasets / identifier))
+
+
+def dataset_of(run: store.Run) -> Dataset:
+    """A run's data set as it was when the run was made, kept open. Raises NotFound or DataError."""
+    opened = open_dataset(run.record["dataset"]["id"])
+    decided = decisions.stamp(opened.folder)
+    return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
+
+
+def dataset_to_try(run: store.Run) -> Dataset:
+    """The same, or the data set as it is where it never was that version: any of its films can be handed in.
+
+    Raises NotFound or DataError.
+    """
+    present = open_dataset(run.record["dataset"]["id"])
+    return present if own_films.version_of(run, present).before is None else dataset_of(run)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _as_it_was(path: str, folder: str, created: float, decided: int, _run: store.Run, _opened: Dataset) -> Dataset:
+    return own_films.at_version_of(_run, _opened)
+
+
+def version_of(run: store.Run) -> own_films.Version:
+    """Which version of its data set a run used, against the one that is there now."""
+    try:
+        return own_films.version_of(run, open_dataset(run.record["dataset"]["id"]))
+    except CovidCoreError:
+        return own_films.Version(None, note=own_films.GONE)
 
 
 def pick_dataset() -> Dataset | None:

@@ -5,7 +5,7 @@ import contextlib
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import live, repeating, shell
+from app_pages.components import live, repeating, shell, verdicts
 from covid_core import presets, report
 from covid_core.backbones import backbone_named
 from covid_core.data import mislabel
@@ -135,7 +135,13 @@ def _study(study: Study, members: list[live.Seen]) -> None:
             if study.is_repeats:
                 with shell.told():
                     _repeats(study, members)
-            st.dataframe(_table(members), hide_index=True, width="stretch", alt=f"Runs of the study {study.name}")
+            st.dataframe(
+                _table(members),
+                hide_index=True,
+                width="stretch",
+                column_config=verdicts.CONFIG,
+                alt=f"Runs of the study {study.name}",
+            )
 
 
 def _repeats(study: Study, members: list[live.Seen]) -> None:
@@ -158,6 +164,7 @@ def _table(members: list[live.Seen]) -> pd.DataFrame:
     rows = []
     for one in members:
         accuracy = one.accuracy
+        told = verdicts.of(one.run) if accuracy is not None else None
         rows.append(
             {
                 "Run": one.run.name,
@@ -165,6 +172,8 @@ def _table(members: list[live.Seen]) -> pd.DataFrame:
                 "Progress": share(one.status.progress, 0),
                 "Test accuracy": share(accuracy) if accuracy is not None else "–",
                 MAJORITY: live.majority_in_words(one) if accuracy is not None else "–",
+                verdicts.HEADING: told.verdict if told else "–",
+                verdicts.MASKS: told.masks if told else "",
                 "Strategy": one.run.spec.strategy,
             }
         )

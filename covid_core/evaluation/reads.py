@@ -47,7 +47,7 @@ import numpy as np
 from covid_core.evaluation import resampling
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.metrics import Measure, wilson
-from covid_core.formatting import interval
+from covid_core.formatting import interval, share
 
 LUNGS, FRAME, UNKNOWN = "reads the lungs", "reads the frame", "cannot say"
 FRAME_FROM = 0.10
@@ -56,6 +56,24 @@ LUNGS_FROM = 0.50
 LEAST_KEPT = 0.5
 LEAST_FILMS = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
 NO_MASKS = "cannot be told without lung masks"
+NO_LUNGS = "the lungs of none of its test films are known"
+
+RULE = (  # the module's text in short, for people who look at a verdict
+    f"*{UNKNOWN.capitalize()}* where lung masks are missing, or a class has fewer than {LEAST_FILMS} test films with "
+    "known lungs.",
+    f"*{UNKNOWN.capitalize()}* where the model does not answer its own test films better than chance.",
+    f"*{UNKNOWN.capitalize()}* where films put together from two of the same class are answered much worse than films "
+    "as they are: the composing itself then decides.",
+    f"*{FRAME.capitalize()}* where the frame alone turns more than {share(FRAME_FROM, 0)} of the answers, with its "
+    "whole 95 % interval. No figure of such a model is about lungs only, even where it reads the lungs as well.",
+    f"*{LUNGS.capitalize()}* where the frame turns fewer than {share(FRAME_BELOW, 0)} of the answers and the lungs "
+    f"more than {share(LUNGS_FROM, 0)}, with both whole intervals.",
+    f"*{UNKNOWN.capitalize()}* otherwise.",
+)
+BLIND_TO = (
+    "Signs of disease outside the masks (the size of the heart, fluid behind the diaphragm) count as frame; a cue "
+    "inside the lungs that is no disease (the brightness of a source, its coding) counts as lungs."
+)
 
 
 @dataclass(frozen=True)
@@ -168,7 +186,7 @@ def skill(accuracy: float, classes: int) -> float:
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
-def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_MASKS) -> Verdict:
+def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> Verdict:
     """The rule of the module's text. ``found`` is None where there are no composites, for the reason ``why``;
     ``as_it_is`` is the balanced accuracy on the same films as they are."""
     if found is None:

@@ -88,13 +88,21 @@ class Lungs:
         threshold: score above which a pixel is lung.
         limits: lowest and highest value of each figure of Shape at which an outline is given.
         origin: whose outlines these are, in words.
+        learned_from: the films that it learned from, in a few words.
     """
 
     def __init__(
-        self, network: LiteNetwork, size: int, threshold: float, limits: dict[str, Sequence[float]], origin: str = ""
+        self,
+        network: LiteNetwork,
+        size: int,
+        threshold: float,
+        limits: dict[str, Sequence[float]],
+        origin: str = "",
+        learned_from: str = "other films",
     ):
         self.size = size
         self.origin = origin
+        self.learned_from = learned_from
         self._network = network
         self._threshold = threshold
         self._limits = limits
@@ -105,7 +113,8 @@ class Lungs:
         path, record = segmenter.network_path, segmenter.record
         if not path.is_file() or files.sha256_of(path) != record["network_sha256"]:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        return cls(LiteNetwork(path), record["size"], record["threshold"], record["limits"], segmenter.in_words)
+        words = segmenter.in_words, segmenter.learned_from
+        return cls(LiteNetwork(path), record["size"], record["threshold"], record["limits"], *words)
 
     def outline(self, film: Film) -> LungOutline:
         """The lungs of a film, or the reason why no outline is given: a wrong one would be worse than none."""
@@ -142,7 +151,7 @@ def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
 
 def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | None:
     """The data set's own mask of one of its films; None where the film has none. Raises NotFound, DataError."""
-    mask = masks.mask_of(open_dataset(workspace, dataset), image_id)
+    mask = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
     return None if mask is None else LungOutline(mask, float(mask.mean()), (OWN_MASK,))
 
 

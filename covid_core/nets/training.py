@@ -21,7 +21,6 @@ import pandas as pd
 from covid_core import weights
 from covid_core.backbones import backbone_named
 from covid_core.data import augment
-from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import Stopped
 from covid_core.formatting import plural
@@ -30,6 +29,7 @@ from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map, part_of
@@ -108,7 +108,7 @@ def _deaf(progress: Progress) -> Progress:
 def _films(workspace: Workspace, run: Run, report: Progress) -> Films:
     """What the run sees, by its own version of the data set. Its labels stand in the split; pixels and features are
     those of all films as imported, so that leaving one out costs no decoding and no pass through a network."""
-    dataset = open_dataset(workspace, run.spec.dataset, run.record["dataset"]["version"]).imported
+    dataset = dataset_of(workspace, run).imported
     split = run.split()
     position = pd.Series(np.arange(len(dataset.films)), index=dataset.films["image_id"])
     rows = position.loc[split["image_id"]].to_numpy()

@@ -12,8 +12,9 @@ from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Bin
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.films import FilmAnswers
 from covid_core.evaluation.labels import LabelCheck
-from covid_core.runs import calibrated, candidates, model_audits, outside, prediction_sets
+from covid_core.runs import calibrated, candidates, model_audits, outside, own_films, prediction_sets
 from covid_core.runs.store import Evaluation, Run
+from covid_core.workspace import Workspace
 
 
 def of_run(run: Run, candidate: Candidate) -> dict[str, Any]:
@@ -64,6 +65,13 @@ def of_audit(run: Run) -> dict[str, Any] | None:
         return model_audits.as_answer(run)
     except RunDamaged as error:
         return {"verdict": None, "in_words": str(error)}
+
+
+def of_version(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """Which version of its data set the run used: decisions on its films by then, of all that there are now."""
+    used = own_films.used_by(workspace, run)
+    version = run.record["dataset"]["version"]
+    return {"version": version, "before": used.before, "decisions": used.decided, "in_words": used.in_words}
 
 
 def _bin(one: Bin) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
 from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound
 from covid_core.runs import store
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import JobFolder, Run, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
@@ -122,18 +123,31 @@ def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
     """Start making the reference of a run that has none, or making it again. Raises JobRefused, NotFound, DataError."""
     if not run.result or run.status().state not in store.USABLE:
         raise JobRefused(f"{run.name} is not finished; its reference is made when it is.")
-    open_dataset(workspace, run.record["dataset"]["id"])
+    dataset_of(workspace, run)
     return submit_job(workspace, REFERENCE, {"run": run.id})
 
 
 def submit_audit(workspace: Workspace, run: Run) -> JobFolder:
     """Start the audit of a finished run's model, or make it again. Raises JobRefused, NotFound, DataError."""
-    if not run.result or run.status().state not in store.USABLE:
-        raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
-    if any(of == run.id and not job.status().is_final for job, of in audit_jobs(workspace)):
-        raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
-    open_dataset(workspace, run.record["dataset"]["id"])
-    return submit_job(workspace, AUDIT, {"run": run.id})
+    return submit_audits(workspace, [run])[0]
+
+
+def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
+    """Queue the audits of several runs for one process, which makes them in turn: each uses every core that it gets.
+
+    All are checked before the first is queued. Raises JobRefused, NotFound, DataError.
+    """
+    at_work = {of for job, of in audit_jobs(workspace) if not job.status().is_final}
+    for run in runs:
+        if not run.result or run.status().state not in store.USABLE:
+            raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
+        if run.id in at_work:
+            raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
+        dataset_of(workspace, run)
+    queued = [store.create_job(workspace, AUDIT, {"run": run.id}) for run in runs]
+    if queued:
+        launch(*queued)
+    return queued
 
 
 def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = None) -> JobFolder:

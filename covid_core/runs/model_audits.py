@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from covid_core.data import covered, masks
-from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film, to_square
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.data.swapped import swapped
-from covid_core.errors import DataError, RunDamaged
+from covid_core.errors import RunDamaged
 from covid_core.evaluation import reads, resampling
 from covid_core.evaluation.metrics import Measure, wilson
 from covid_core.evaluation.reads import Conflict, Subgroup
@@ -30,6 +30,7 @@ from covid_core.formatting import interval, p_in_words, plural, points, share
 from covid_core.inference import lungs as outlines
 from covid_core.inference.lung_share import LungShares, share_inside, share_over
 from covid_core.inference.predictor import Predictor
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -42,6 +43,7 @@ PER_CELL = (12, 150)  # composites of each combination of two classes: at least,
 AT_ONCE = 64  # films between two reports of progress
 MAP_SIDE = 56  # places along a side at which heat maps meet masks
 OWN, OUTLINED = "the data set's own lung masks", "lungs outlined by a segmenter"
+OWN_IN_SHORT, OUTLINED_IN_SHORT = "own masks", "outlines by a segmenter"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class AuditFilms:
     by: dict[str, np.ndarray]
     masks_from: str
     of_all: int
+    masks_in_short: str = ""
 
 
 def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[str, Any]:
@@ -64,9 +67,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
 
     Raises DataError where the data set has changed or a film is gone, RunDamaged, and what ``progress`` raises.
     """
-    dataset = open_dataset(workspace, run.record["dataset"]["id"])
-    if dataset.version != run.record["dataset"]["version"]:
-        raise DataError(f"The data set {dataset.name} is not the one that {run.name} was trained on.")
+    dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
     head = run.result["head_sha256"]
     films = _films(workspace, run, dataset, part_of(progress, 0.0, 0.3))
@@ -89,10 +90,18 @@ def known(run: Run) -> dict[str, Any] | None:
     return record
 
 
+def masks_in_short(found: Mapping[str, Any]) -> str:
+    """Whose lung masks an audit used, in a few words, also of one that an earlier version kept; nothing without any."""
+    if "masks_in_short" in found:
+        return str(found["masks_in_short"])
+    told = str(found.get("masks", ""))
+    return " and ".join(short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in told)
+
+
 def as_answer(run: Run) -> dict[str, Any] | None:
     """The verdict of a run with its sentence, where it is known, for lists and tables. Raises RunDamaged."""
     found = known(run)
-    return found and {name: found[name] for name in ("verdict", "in_words")}
+    return found and {"verdict": found["verdict"], "in_words": found["in_words"], "masks": masks_in_short(found)}
 
 
 def audited(predictor: Predictor, films: AuditFilms, progress: Progress = silent) -> dict[str, Any]:
@@ -125,6 +134,8 @@ def audited(predictor: Predictor, films: AuditFilms, progress: Progress = silent
             "of_all": films.of_all,
             "with_lungs": len(inside),
             "masks": films.masks_from,
+            "masks_in_short": films.masks_in_short,
+            "largest": _largest(predictor.classes, films.labels),
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
             "heat": asdict(heat),
@@ -150,7 +161,7 @@ def _films(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress)
     pixels = np.concatenate(
         [decode_rows(dataset, some, size) for some in _parts(rows, part_of(progress, 0, 0.4), "Reading the test films")]
     )
-    lungs, has_lungs, masks_from = _lungs(workspace, dataset, rows, size, part_of(progress, 0.4, 1.0))
+    lungs, has_lungs, origins = lungs_of(workspace, dataset, rows, size, part_of(progress, 0.4, 1.0))
     about = dataset.films.iloc[rows]
     by = {
         "source": about["source"].to_numpy(dtype=object),
@@ -161,19 +172,21 @@ def _films(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress)
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
     groups = test["group"].to_numpy() if run.record.get("grouped") else None
-    return AuditFilms(pixels, labels, groups, lungs, has_lungs, by, masks_from, of_all)
+    masks_from, in_short = "; ".join(origins.values()) or "none", " and ".join(origins)
+    return AuditFilms(pixels, labels, groups, lungs, has_lungs, by, masks_from, of_all, in_short)
 
 
-def _lungs(
-    workspace: Workspace, dataset: Dataset, rows: np.ndarray, size: int, progress: Progress
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Masks bool (n, size, size), of which films there is one, and whose they are, in words."""
+def lungs_of(
+    workspace: Workspace, dataset: Dataset, rows: np.ndarray, size: int, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Masks bool (n, size, size) of some rows of a data set, of which films there is one, bool (n,), and whose they are
+    in words, by the same in short. Raises RunDamaged where the segmenter that serves is damaged."""
     own = np.flatnonzero(masks.has_mask(dataset)[rows])
     lungs, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
     if len(own):
         lungs[own], usable = masks.squares(dataset, rows[own], size, part_of(progress, 0, 0.5))
         known[own] = usable & lungs[own].any(axis=(1, 2))
-    origin = [OWN] if known.any() else []
+    origins = {OWN_IN_SHORT: OWN} if known.any() else {}
     lacking = np.flatnonzero(~known)
     segmenter = outlines.serving(workspace, dataset.id) if len(lacking) else None
     if segmenter is not None:
@@ -184,8 +197,9 @@ def _lungs(
                 if outline.is_known:
                     lungs[place] = to_square(outline.mask.astype(np.uint8) * 255, size) > 127
                     known[place] = lungs[place].any()
-        origin += [f"{OUTLINED}: {segmenter.origin}"] if known.sum() > before else []
-    return lungs, known, "; ".join(origin) or "none"
+        if known.sum() > before:
+            origins[f"outlines learned from {segmenter.learned_from}"] = f"{OUTLINED}: {segmenter.origin}"
+    return lungs, known, origins
 
 
 def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.ndarray]:
@@ -196,6 +210,12 @@ def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.nd
 
 
 # Figures
+
+
+def _largest(classes: tuple[str, ...], labels: np.ndarray) -> dict[str, Any]:
+    """The largest class of the audited films, and its share."""
+    films = np.bincount(labels, minlength=len(classes))
+    return {"label": classes[int(films.argmax())], "share": float(films.max() / films.sum())}
 
 
 def _answers(predictor: Predictor, films: np.ndarray, progress: Progress, message: str) -> np.ndarray:
@@ -236,7 +256,7 @@ def _effects(
 ) -> tuple[reads.Effects | None, str]:
     """What follows the lungs and what the frame, or why that cannot be told."""
     if not len(inside):
-        return None, reads.NO_MASKS
+        return None, reads.NO_LUNGS
     k, labels = len(predictor.classes), films.labels[inside]
     fewest = int(np.bincount(labels, minlength=k).min())
     if fewest < reads.LEAST_FILMS:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data import duplicates
-from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import DataError, InvalidChoice
@@ -24,6 +24,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.inference.head import softmax
 from covid_core.inference.lite import batch_for
 from covid_core.inference.predictor import Predictor
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Evaluation, Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -110,7 +111,7 @@ def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.nd
 
 def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress) -> pd.DataFrame:
     """Outside films that the run's data set has as well: columns image_id, twin, twin_label, twin_part, detail."""
-    own = open_dataset(workspace, run.record["dataset"]["id"])
+    own = dataset_of(workspace, run)
     rows = own.films.set_index("image_id").index.get_indexer(run.split()["image_id"])
     if (rows < 0).any():
         raise DataError(f"The data set {own.name!r} has changed since {run.name} was trained.")

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
-from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, TRAIN, validation_for
-from covid_core.errors import DataError, JobRefused, RunDamaged
+from covid_core.errors import JobRefused, RunDamaged
 from covid_core.inference.gate import Gate
 from covid_core.inference.neighbours import Features, Neighbourhood
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Reference
 from covid_core.runs import store
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -47,9 +47,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
 
     Raises DataError where the data set has changed, RunDamaged, and JobRefused where the run is at work.
     """
-    dataset = open_dataset(workspace, run.record["dataset"]["id"])
-    if dataset.version != run.record["dataset"]["version"]:
-        raise DataError(f"The data set {dataset.name} is not the one that {run.name} was trained on.")
+    dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
     films = open_pixels(workspace, dataset, run.spec.image_size, part_of(progress, 0.0, 0.2))
     split = run.split()

@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 
-from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import decode_rows
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import map_check
@@ -22,6 +21,7 @@ from covid_core.evaluation.map_check import Likeness, MapCheck
 from covid_core.inference.head import Head
 from covid_core.inference.predictor import HeadChange, Predictor
 from covid_core.inference.shuffled import shuffled_head, shuffled_network
+from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
@@ -99,7 +99,7 @@ def _shuffles() -> list[HeadChange]:
 
 def _films(workspace: Workspace, run: Run) -> np.ndarray:
     """Up to FILMS validation films, spread over the part: uint8 (n, size, size). Raises DataError or RunDamaged."""
-    dataset, split = open_dataset(workspace, run.record["dataset"]["id"]), run.split()
+    dataset, split = dataset_of(workspace, run), run.split()
     names = split.loc[split["part"] == "validation", "image_id"].to_numpy()
     chosen = names[np.unique(np.linspace(0, len(names) - 1, FILMS).round().astype(int))] if len(names) else names
     rows = {name: row for row, name in enumerate(dataset.films["image_id"])}

@@ -126,6 +126,11 @@ class Segmenter:
         return Measure(**{key: self.record[name][key] for key in ("value", "low", "high", "n")})
 
     @property
+    def learned_from(self) -> str:
+        """The films that it learned from, in a few words."""
+        return f"{self.dataset['name']} (synthetic)" if self.is_synthetic else str(self.dataset["name"])
+
+    @property
     def in_words(self) -> str:
         """Whose outline it is, and how far to trust it."""
         kind = "synthetic " if self.is_synthetic else ""

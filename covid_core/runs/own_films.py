@@ -1,0 +1,72 @@
+"""The films that a run was made on: its data set as it was then, whatever people have decided about it since."""
+
+from dataclasses import dataclass
+
+from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.errors import DataError
+from covid_core.formatting import count, plural
+from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
+
+GONE = "its data set is not here any more"
+ANOTHER = "another data set has its place"
+
+
+def dataset_of(workspace: Workspace, run: Run) -> Dataset:
+    """The run's data set at the run's own version.
+
+    Raises NotFound where it is gone, and DataError where it is damaged or was never the one that the run was made on.
+    """
+    return at_version_of(run, open_dataset(workspace, run.record["dataset"]["id"]))
+
+
+def at_version_of(run: Run, dataset: Dataset) -> Dataset:
+    """The same for a data set that is open, whichever version it shows. Raises DataError."""
+    version = run.record["dataset"]["version"]
+    if version != dataset.version and version not in dataset.versions:
+        raise DataError(f"The data set {dataset.name} is not the one that {run.name} was trained on.")
+    return dataset.at(version)
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of its data set a run used: the first ``before`` of the ``decided`` decisions on its films were
+    made by then. Where that cannot be told, ``before`` is None and ``note`` says why."""
+
+    before: int | None
+    decided: int = 0
+    note: str = ""
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the films are still the same."""
+        return self.before == self.decided
+
+    @property
+    def in_words(self) -> str:
+        """In a few words: ``before 3 of 5 decisions``."""
+        if self.before is None:
+            return self.note
+        if not self.decided:
+            return "as imported"
+        if self.is_present:
+            return "after its decision" if self.decided == 1 else f"after all {plural(self.decided, 'decision')}"
+        later = count(self.decided - self.before)
+        return f"before {later} of {plural(self.decided, 'decision')}" if self.decided > 1 else "before its decision"
+
+
+def version_of(run: Run, dataset: Dataset) -> Version:
+    """Which version of a data set that is open now the run used."""
+    version, decided = run.record["dataset"]["version"], len(dataset.decisions)
+    if version == dataset.version:
+        return Version(decided, decided)
+    before = dataset.versions.get(version)
+    return Version(None, decided, ANOTHER) if before is None else Version(before, decided)
+
+
+def used_by(workspace: Workspace, run: Run) -> Version:
+    """The same of the data set as it lies in the workspace; one that cannot be opened says so."""
+    try:
+        return version_of(run, open_dataset(workspace, run.record["dataset"]["id"]))
+    except DataError:
+        return Version(None, note=GONE)

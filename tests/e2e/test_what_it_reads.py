@@ -1,0 +1,52 @@
+"""What a model reads, in a browser: from a trained run's page to its audit, and the verdict in Compare."""
+
+import re
+
+import pytest
+from app_server import App
+from playwright.sync_api import Page, expect
+from trained_runs import tiny_run
+
+from covid_core.data import importing
+from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN
+from covid_core.runs import model_audits, store
+from covid_core.workspace import Workspace
+
+AUDIT_TIME = 180_000  # milliseconds on a busy machine
+FEW_FILMS = 120
+VERDICTS = re.compile(f"{FRAME}|{LUNGS}|{UNKNOWN}")
+
+
+@pytest.fixture(scope="module")
+def workspace(app: App) -> Workspace:
+    return Workspace(app.home / "workspace")
+
+
+@pytest.fixture(scope="module")
+def run(workspace: Workspace) -> store.Run:
+    """A trained run on films with lung masks."""
+    return tiny_run(workspace, importing.import_phantom(workspace, images=FEW_FILMS, seed=5, plant=("corner-tag",)))
+
+
+def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, run: store.Run):
+    page.goto(f"{app.url}/train?run={run.id}")
+    expect(page.get_by_text("not audited yet").first).to_be_visible()
+    page.get_by_role("button", name="Audit this model").click()
+    expect(page.get_by_text("Audit of Tiny")).to_be_visible()
+    expect(page.get_by_role("button", name="Audit again")).to_be_visible(timeout=AUDIT_TIME)
+    found = model_audits.known(run)
+    expect(page.get_by_text(found["in_words"][:60], exact=False).first).to_be_visible()
+    expect(page.get_by_text("The worst subgroups")).to_be_visible()
+    assert page.get_by_text("not audited yet").count() == 0
+    page.get_by_text("What the model is shown").click()
+    expect(page.get_by_alt_text(re.compile("^lungs of another film"))).to_be_visible()
+
+
+def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page: Page, app: App, run: store.Run):
+    found = model_audits.known(run)
+    page.goto(f"{app.url}/compare?view=What+does+it+read%3F")
+    expect(page.get_by_text(found["in_words"][:60], exact=False).first).to_be_visible()
+    expect(page.get_by_text(re.compile("What they read"))).to_be_visible()
+    cells = page.locator("[data-testid=stDataFrame] table").first
+    expect(cells.get_by_text(found["verdict"], exact=True).first).to_be_attached()
+    assert VERDICTS.search(found["verdict"])

@@ -1,0 +1,202 @@
+"""The films of a run are those of its own version of the data set, before and after decisions."""
+
+import json
+
+import numpy as np
+import pytest
+from made_runs import made_run, scored
+from page_tests import opened, words
+from trained_runs import tiny_run
+
+from covid_core import cli
+from covid_core.data import dataset as data
+from covid_core.data import decisions, importing
+from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.data.split import TEST, make_split
+from covid_core.errors import DataError, NotFound
+from covid_core.inference import lungs
+from covid_core.inference.predictor import Predictor
+from covid_core.runs import audit_pictures, jobs, model_audits, outside, own_films, references, sanity, store
+from covid_core.runs.own_films import Version
+from covid_core.specs import SplitSpec, TrainingSpec
+
+ME = "A reader"
+
+
+@pytest.fixture
+def films(workspace) -> Dataset:
+    return importing.import_phantom(workspace, 30, 1)
+
+
+def run_on(workspace, dataset: Dataset) -> store.Run:
+    """A run's folder, as one that is queued, on the data set as it is given."""
+    spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn", image_size=32, epochs=1)
+    split = make_split(dataset.films, dataset.classes, SplitSpec(method="stratified"))
+    return store.create_run(workspace, spec, dataset, split)
+
+
+def left_out(workspace, dataset: Dataset, *names: str) -> Dataset:
+    return data.decide(workspace, dataset.id, [Decision(LEAVE_OUT, name) for name in names], ME)
+
+
+def test_a_run_made_before_a_decision_keeps_its_films(workspace, films):
+    run = run_on(workspace, films)
+    name = films.films["image_id"].iat[4]
+    now = left_out(workspace, films, name)
+    own = own_films.dataset_of(workspace, run)
+    assert name in own.films["image_id"].tolist() and name not in now.films["image_id"].tolist()
+    assert own.version == run.record["dataset"]["version"]
+
+
+def test_a_run_made_between_two_decisions_has_the_first_alone(workspace, films):
+    first, second = films.films["image_id"].iloc[[2, 8]]
+    run = run_on(workspace, left_out(workspace, films, first))
+    left_out(workspace, films, second)
+    own = own_films.dataset_of(workspace, run).films["image_id"].tolist()
+    assert first not in own and second in own
+
+
+def test_a_data_set_that_was_never_the_runs_is_refused(workspace, films):
+    run = run_on(workspace, films)
+    run.record["dataset"]["version"] = "another"
+    with pytest.raises(DataError, match="is not the one that .* was trained on"):
+        own_films.dataset_of(workspace, run)
+    assert own_films.used_by(workspace, run).in_words == own_films.ANOTHER
+
+
+def test_a_data_set_that_is_gone_is_said_to_be(workspace, films):
+    run = run_on(workspace, films)
+    data.delete_dataset(workspace, films.id)
+    with pytest.raises(NotFound):
+        own_films.dataset_of(workspace, run)
+    assert own_films.used_by(workspace, run).in_words == own_films.GONE
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (Version(0, 0), "as imported"),
+        (Version(0, 1), "before its decision"),
+        (Version(1, 1), "after its decision"),
+        (Version(2, 5), "before 3 of 5 decisions"),
+        (Version(0, 5), "before 5 of 5 decisions"),
+        (Version(5, 5), "after all 5 decisions"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else f"{value.before} of {value.decided}",
+)
+def test_the_version_is_told_in_words(version, told):
+    assert version.in_words == told
+
+
+def test_decisions_that_were_taken_back_leave_the_run_on_the_present_films(workspace, films):
+    run = run_on(workspace, films)
+    left_out(workspace, films, films.films["image_id"].iat[0])
+    assert own_films.used_by(workspace, run) == Version(0, 1)
+    data.take_back(workspace, films.id, [1], ME)
+    assert own_films.used_by(workspace, run).is_present
+
+
+def test_the_command_line_tells_the_version(workspace, films, capsys):
+    run = run_on(workspace, films)
+    names = films.films["image_id"].tolist()
+    data.decide(workspace, films.id, decisions.together(names[:2]), ME)
+    assert cli.main(["show", run.id, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["dataset_version"]
+    assert told == {"version": films.version, "before": 0, "decisions": 2, "in_words": "before 2 of 2 decisions"}
+
+
+def test_the_mask_of_a_film_that_was_left_out_is_still_known(workspace, films):
+    name = films.films["image_id"].iat[3]
+    left_out(workspace, films, name)
+    assert lungs.mask_of(workspace, films.id, name).is_known
+
+
+def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:
+    """A finished run without a model whose record names a real data set, with a split of its films."""
+    split = make_split(dataset.films, dataset.classes, SplitSpec(method="stratified"))
+    table = scored(split["label"], np.full((len(split), 3), 1 / 3), dataset.classes).assign(
+        image_id=split["image_id"], part=split["part"]
+    )
+    run = made_run(workspace, table, name, parts=split)
+    path = run.path / "spec.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["dataset"] |= {"id": dataset.id, "version": dataset.version, "name": dataset.name}
+    record["spec"] |= {"dataset": dataset.id, "image_size": 32}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return store.open_run(workspace, run.id)
+
+
+def test_the_page_of_a_run_says_before_which_decisions_it_was_made(workspace, films):
+    run = made_on(workspace, films)
+    assert "no decision on them was made since" in words(opened("train", run=run.id))
+    left_out(workspace, films, *films.films["image_id"].iloc[:2])
+    assert "before 2 of 2 decisions on the Audit page: not the present ones" in words(opened("train", run=run.id))
+
+
+def test_the_settings_that_compare_shows_name_the_version(workspace, films):
+    made_on(workspace, films, "Before")
+    now = left_out(workspace, films, films.films["image_id"].iat[0])
+    made_on(workspace, now, "After")
+    told = set()
+    for one in store.list_runs(workspace)[0]:
+        page = opened("compare", view="Hyper-parameters", runs=one.id)
+        told.add(page.container(key="table-hyperparameters").dataframe[0].value["Films"].iat[0])
+    assert told == {"Phantom films, before its decision", "Phantom films, after its decision"}
+
+
+def test_the_films_behind_a_figure_are_shown_though_one_was_left_out_since(workspace, films):
+    run = made_on(workspace, films)
+    test = run.split().query("part == 'test'")["image_id"]
+    left_out(workspace, films, test.iat[0])
+    page = opened("compare", view="Films", runs=run.id)
+    assert "The films cannot be shown" not in words(page)
+    assert "Under each film: its label and what the run said" in words(page)
+
+
+def test_the_pictures_of_an_audit_are_of_the_runs_own_films(workspace, films):
+    run = made_on(workspace, films)
+    test = run.split().query("part == 'test'")["image_id"].tolist()
+    left_out(workspace, films, *test)
+    shown = audit_pictures.examples(workspace, run)
+    assert [one.name for one in shown][0] == "as they are" and shown[-1].name == "lungs of another film"
+    assert len(shown) == 8 and all(one.pixels.shape == (32, 32) for one in shown)
+    assert len({one.pixels.tobytes() for one in shown}) == 8
+
+
+def test_without_masks_the_pictures_are_those_that_need_none(workspace, film_folder):
+    plain = importing.import_folder(workspace, film_folder({"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}))
+    shown = audit_pictures.examples(workspace, made_on(workspace, plain))
+    assert [one.name for one in shown] == ["as they are", "border only", "centre only", "low-pass", "tags covered"]
+
+
+@pytest.mark.slow
+def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_reference_on_its_own_films(workspace):
+    films = importing.import_phantom(workspace, 90, 3, ("clear-lesions",))
+    elsewhere = importing.import_phantom(workspace, 30, 4, name="Elsewhere")
+    run = tiny_run(workspace, films)
+    of_test = run.split().query(f"part == '{TEST}'")["image_id"].tolist()
+    other = next(label for label in films.classes if label != films.films["label"].iat[films.row_of(of_test[1])])
+    data.decide(workspace, films.id, [Decision(LEAVE_OUT, of_test[0]), Decision(RELABEL, of_test[1], other)], ME)
+    audit = model_audits.make(workspace, run)
+    assert audit["films"] == audit["with_lungs"] == len(of_test)
+    plain = next(row for row in audit["covers"] if row["name"] == "as they are")
+    assert plain["accuracy"]["value"] == pytest.approx(run.accuracy(TEST))
+    assert sanity.of(workspace, run).films > 0
+    references.make(workspace, store.open_run(workspace, run.id))
+    run = store.open_run(workspace, run.id)
+    reference = Predictor.open(workspace, run).reference
+    assert set(reference.neighbourhood.training.image_ids) == set(run.split().query("part == 'train'")["image_id"])
+    assert len(outside.evaluate(workspace, run, elsewhere).table()) == 30
+
+
+@pytest.mark.slow
+def test_a_run_that_waited_while_a_film_was_left_out_still_trains_on_it_and_is_no_twin_of_a_later_one(workspace, films):
+    run = run_on(workspace, films)
+    names = films.films["image_id"].tolist()
+    left_out(workspace, films, names[0])
+    jobs.launch(run)
+    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    assert set(run.predictions()["image_id"]) == set(names)
+    later = tiny_run(workspace, data.open_dataset(workspace, films.id), head=run.spec.head, epochs=run.spec.epochs)
+    assert "taken_over_from" not in later.result and names[0] not in later.predictions()["image_id"].tolist()

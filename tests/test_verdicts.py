@@ -1,0 +1,128 @@
+"""The verdict in the words that stand beside an accuracy: every state, several runs, and the command line."""
+
+import json
+
+import pytest
+from made_audits import keep_audit
+from made_runs import all_parts, made_run
+
+from covid_core import cli, film_report
+from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN
+from covid_core.runs import jobs, model_audits, store, verdicts
+from covid_core.runs.verdicts import DAMAGED, NOT_YET, Told
+
+SIZES = {"train": 6, "validation": 3, "test": 6}
+
+
+@pytest.fixture
+def run(workspace) -> store.Run:
+    return made_run(workspace, all_parts(SIZES, 40), "Mine", result={"accuracy": {"test": 1.0}})
+
+
+def test_a_run_without_an_audit_says_so(run):
+    assert verdicts.of(run).verdict == NOT_YET
+
+
+@pytest.mark.parametrize(("reads", "verdict"), [("corner", FRAME), ("lungs", LUNGS)])
+def test_an_audit_is_told_with_whose_masks_it_rests_on(run, reads, verdict):
+    found = keep_audit(run, reads)
+    assert verdicts.of(run) == Told(verdict, found["in_words"], "own masks")
+    assert verdicts.of(run).in_short == f"{verdict} (own masks)"
+
+
+def test_an_audit_without_masks_cannot_say_and_names_none(run):
+    keep_audit(run, with_lungs=False)
+    told = verdicts.of(run)
+    assert (told.verdict, told.masks, told.in_passing) == (UNKNOWN, "", "audit cannot say")
+
+
+def test_a_damaged_audit_is_told_and_is_no_error(run):
+    keep_audit(run, verdict="reads minds")
+    told = verdicts.of(run)
+    assert told.verdict == DAMAGED and "damaged" in told.in_words
+
+
+def test_an_audit_of_weights_that_were_trained_on_since_counts_no_more(run):
+    keep_audit(run, head_sha256="of another head")
+    assert verdicts.of(run).verdict == NOT_YET
+
+
+def test_runs_of_one_training_are_counted():
+    assert verdicts.counted([]) == ""
+    assert verdicts.counted([Told(FRAME), Told(FRAME)]) == FRAME
+    assert verdicts.counted([Told(FRAME), Told(NOT_YET), Told(FRAME)]) == f"{FRAME} (2 of 3), {NOT_YET} (1 of 3)"
+
+
+def test_several_runs_are_told_in_one_sentence():
+    told = [Told(LUNGS), Told(FRAME), Told(FRAME), Told(NOT_YET), Told(UNKNOWN), Told(DAMAGED)]
+    assert verdicts.sentence("ABCDEF", told) == (
+        "What they read: B and C read the frame; A reads the lungs; E was audited, which could not say; F has "
+        "a damaged audit; D is not audited yet."
+    )
+
+
+def test_where_none_is_audited_the_sentence_says_only_that():
+    assert "none of them is audited" in verdicts.sentence("AB", [Told(NOT_YET), Told(NOT_YET)])
+    assert verdicts.sentence("", []) == ""
+
+
+def test_many_runs_of_one_verdict_are_not_all_named():
+    assert "A, B, C, D and 2 more read the frame" in verdicts.sentence("ABCDEF", [Told(FRAME)] * 6)
+
+
+def test_the_help_states_the_limits_of_the_rule():
+    assert all(words in verdicts.HELP for words in ("10 %", "50 %", "20 %", "segmenter"))
+
+
+def test_the_command_line_has_it_beside_every_accuracy(run, capsys):
+    assert cli.main(["runs"]) == 0
+    assert f"test accuracy 100.0 %, {NOT_YET}" in capsys.readouterr().out
+    keep_audit(run)
+    for verb in (["runs"], ["show", run.id]):
+        assert cli.main(verb) == 0
+        assert f"test accuracy 100.0 %, {FRAME}" in capsys.readouterr().out
+    assert cli.main(["compare", run.id]) == 0
+    out = capsys.readouterr().out
+    assert f"]  {FRAME}" in out and "What they read: Mine reads the frame." in out
+
+
+def test_json_has_verdict_sentence_and_masks(run, capsys):
+    assert cli.main(["runs", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (row["verdict"], row["audit"]) == (NOT_YET, None)
+    found = keep_audit(run)
+    for verb in (["runs", "--json"], ["show", run.id, "--json"]):
+        assert cli.main(verb) == 0
+        answer = json.loads(capsys.readouterr().out)
+        row = answer["runs"][0] if verb[0] == "runs" else answer
+        assert row["audit"] == {"verdict": FRAME, "in_words": found["in_words"], "masks": "own masks"}
+        assert row["verdict"] == FRAME
+    assert cli.main(["compare", run.id, "--json"]) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    assert [one["verdict"] for one in group["table"]] == [FRAME, "", ""]
+
+
+def test_the_report_of_a_film_has_it_beside_the_accuracy(run):
+    assert "What the model reads has not been asked yet." in film_report.card_line(run)
+    found = keep_audit(run)
+    assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in film_report.card_line(run)
+
+
+def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, run, monkeypatch):
+    launched = []
+    monkeypatch.setattr(jobs, "launch", lambda *folders: launched.append(folders))
+    monkeypatch.setattr(jobs, "dataset_of", lambda *_: None)
+    unfinished = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
+    with pytest.raises(jobs.JobRefused, match="not finished"):
+        jobs.submit_audits(workspace, [run, unfinished])
+    assert not store.list_jobs(workspace) and not launched
+    other = made_run(workspace, all_parts(SIZES, 1))
+    queued = jobs.submit_audits(workspace, [run, other])
+    assert launched == [tuple(queued)]
+    assert [job.request()["run"] for job in queued] == [run.id, other.id]
+    assert jobs.submit_audits(workspace, []) == [] and len(launched) == 1
+
+
+def test_an_audit_reads_of_the_runs_own_masks(run):
+    keep_audit(run)
+    assert model_audits.as_answer(run)["masks"] == "own masks"
