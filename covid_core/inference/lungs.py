@@ -229,7 +229,7 @@ def _kept_outlines(path: Path, films: int) -> tuple[np.ndarray, np.ndarray]:
     """Outlines as bits, uint8 (films, SUMMARY_SIZE² / 8), empty where there is none, and which films were asked."""
     shape = (films, SUMMARY_SIZE**2 // 8)
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as kept:
             packed, asked = kept["packed"], kept["asked"]
         if packed.shape == shape and asked.shape == shape[:1]:
             cache.touch(path)

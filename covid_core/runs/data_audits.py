@@ -13,7 +13,7 @@ and pairs holds for those that stay; ladder and sources are then those of the ea
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -348,9 +348,10 @@ def in_lines(found: Found) -> list[str]:
     if found.ladder is None:
         lines.append(f"No ladder: {found.ladder_reason}")
     else:
-        said = shortcuts.verdict(found.ladder)
-        lines += [*map(_rung_row, found.ladder.rungs), *filter(None, [found.ladder.note]), "", said.headline]
-        lines += said.details
+        said, rungs = shortcuts.verdict(found.ladder), found.ladder.rungs
+        lines += _rung_rows([rung for rung in rungs if rung.was_run])
+        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), found.ladder.note]) if note]
+        lines += ["", said.headline, *said.details]
     return [*lines, *found.sources.in_words, *filter(None, [found.outdated])]
 
 
@@ -377,9 +378,12 @@ def shared_in_words(other: Dataset, found: Shared) -> str:
     )
 
 
-def _rung_row(rung: shortcuts.Rung) -> str:
-    """A probe with what it reached, or why it could not be run."""
-    if not rung.was_run:
-        return f"{rung.probe.name:28} not run: {rung.reason}"
+def _rung_rows(rungs: Sequence[shortcuts.Rung]) -> list[str]:
+    """Each probe that was run with what it reached."""
+    wide = max((len(rung.probe.name) for rung in rungs), default=0)
+    return [f"{rung.probe.name:{wide}}  {_reached(rung)}" for rung in rungs]
+
+
+def _reached(rung: shortcuts.Rung) -> str:
     reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    return f"{rung.probe.name:28} {reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"
+    return f"{reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"
