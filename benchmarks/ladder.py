@@ -4,7 +4,8 @@ Imports the folder, climbs the ladder as the app does, and prints one JSON line:
 probe, the verdict, and the seconds that it took beyond decoding. ``--study database`` or ``--study darkcovidnet`` adds
 the figures of the course study on that set and by how many points each differs; to reach: at most 3. Those come from a
 support vector machine and other folds. ``--home WORKSPACE --dataset ID`` takes a data set that is imported already.
-There is no peer.
+Features of a frozen network and a
+segmenter are used where that workspace has them. There is no peer.
 """
 
 import tempfile
@@ -17,6 +18,7 @@ from covid_core.data import importing, probes
 from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.evaluation import shortcuts
 from covid_core.inference import lungs
+from covid_core.runs import frozen_features
 from covid_core.workspace import Workspace
 
 STUDY = {  # accuracy in per cent by probe: "What is known about the data" of the course study, 5 folds
@@ -44,13 +46,19 @@ def main() -> None:
 
 def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) -> dict[str, Any]:
     """The ladder of one data set, its seconds, and how far it is from published figures."""
+
+    def told(_share: float, message: str) -> None:
+        measuring.tell(message)
+
     begin, processor = time.perf_counter(), time.process_time()
-    ladder = probes.ladder(workspace, dataset, lungs.of_films, progress=lambda _, message: measuring.tell(message))
+    frozen = frozen_features.best(workspace, dataset)
+    ladder = probes.ladder(workspace, dataset, lungs.of_films, progress=told, frozen=frozen)
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
     said = shortcuts.verdict(ladder)
     rungs = {
         rung.probe.key: {
             "accuracy": round(100 * rung.accuracy.value, 1),
+            "films": rung.films,
             "interval": [round(100 * bound, 1) for bound in (rung.accuracy.low, rung.accuracy.high)],
             "kept": round(ladder.kept(rung), 3),
         }
@@ -62,7 +70,8 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
         "benchmark": "ladder",
         "films": ladder.films,
         "counts": dataset.counts,
-        "majority": round(100 * ladder.rungs[-1].majority, 1),
+        "majority": round(100 * ladder.rungs[0].majority, 1),
+        "full_picture": ladder.full.probe.name,
         "rungs": rungs,
         "not_run": {rung.probe.key: rung.reason for rung in ladder.rungs if not rung.was_run},
         "verdict": said.level,

@@ -9,7 +9,8 @@ from made_data import film, made_database, made_dataset
 from made_films import write_films
 
 from covid_core.data import importing
-from covid_core.data.dataset import delete_dataset
+from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
+from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.images import png_bytes
 from covid_core.errors import DataError, JobRefused, NotFound, Stopped
 from covid_core.evaluation import shortcuts
@@ -170,6 +171,43 @@ def test_nothing_is_kept_of_a_data_set_that_was_deleted_while_it_was_audited(tmp
     with pytest.raises((NotFound, DataError)):
         data_audits.make(workspace, one, progress=deleted_at_the_ladder)
     assert not list(workspace.tables.glob("*found*"))
+
+
+# Decisions
+
+
+def test_after_decisions_the_findings_are_those_of_the_films_that_stay(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+    before = data_audits.make(workspace, one)
+    left, relabelled = one.films["image_id"].iloc[3], "b/again.png"
+    decide(workspace, one.id, [Decision(LEAVE_OUT, left), Decision(RELABEL, relabelled, "a")], "Somebody")
+    now = open_dataset(workspace, one.id)
+    found = data_audits.known(workspace, now)
+    assert left not in set(found.audit.scores["image_id"]) and len(found.audit.scores) == len(one.films) - 1
+    assert found.pairs["conflict"].tolist() == [False]
+    assert (found.made, found.ladder.films) == (before.made, before.ladder.films)
+    assert "Make the audit again" in found.outdated
+    again = data_audits.make(workspace, now)
+    assert again.ladder.films == before.ladder.films - 1
+    assert data_audits.known(workspace, now).outdated == ""
+
+
+def test_a_pair_of_which_one_film_is_left_out_is_none(tmp_path, workspace):
+    one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
+    data_audits.make(workspace, one, other)
+    before = data_audits.shared(workspace, one, other)
+    (gone,) = set(data_audits.known(workspace, one).pairs["second"])
+    now = decide(workspace, one.id, [Decision(LEAVE_OUT, gone)], "Somebody")
+    assert not len(data_audits.known(workspace, now).pairs)
+    assert data_audits.shared(workspace, now, other).films == before.films - 1
+    assert gone not in set(data_audits.shared(workspace, other, now).pairs["second"])
+
+
+def test_a_film_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+    now = decide(workspace, one.id, [Decision(LEAVE_OUT, one.films["image_id"].iloc[0])], "Somebody")
+    data_audits.make(workspace, now)
+    assert data_audits.known(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
 
 
 # The job

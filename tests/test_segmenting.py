@@ -1,17 +1,19 @@
 """A segmenter that really learns, from a job to outlines: few synthetic films, a little while."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from covid_core.data import importing
+from covid_core.data import importing, probes
 from covid_core.data.dataset import Dataset
 from covid_core.data.images import Film, read_film
 from covid_core.data.masks import mask_of
 from covid_core.data.phantom import film_at
 from covid_core.errors import RunDamaged, RunError, Stopped
 from covid_core.evaluation import overlap
+from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
 from covid_core.runs import jobs, segmenters, store
 from covid_core.runs.segmenters import Segmenter
@@ -51,6 +53,18 @@ def pairs(first: int, count: int, size: int = 64):
 
     films = [film_at(number, size=size) for number in range(first, first + count)]
     return Pairs(np.stack([film.pixels for film in films]), np.stack([film.lung_mask > 0 for film in films]))
+
+
+def test_the_ladder_of_films_without_masks_takes_its_outlines_and_keeps_them(place, dataset, made):
+    films = dataset.films.assign(mask_path="")
+    bare = replace(dataset, films=films)
+    ladder = probes.ladder(place, bare, lungs_module.of_films)
+    rungs = {rung.probe.key: rung for rung in ladder.rungs}
+    assert all(rungs[probe.key].was_run for probe in probes.NEED_MASKS)
+    assert rungs["outside"].note.startswith("With outlines by a segmenter trained on")
+    assert len(list(place.pixels.glob("*lungs*"))) == 1
+    again = probes.ladder(place, bare, lungs_module.of_films)
+    assert [rung.accuracy.value for rung in again.rungs[:-1]] == [rung.accuracy.value for rung in ladder.rungs[:-1]]
 
 
 def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):

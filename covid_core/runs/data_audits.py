@@ -4,23 +4,26 @@ An audit asks five things: what is wrong with single films (``data.audit``), whi
 (``data.copies``), what tells the class but the lungs (the ladder of ``data.probes``), how source and class go together,
 and, where another data set is named, which films the two share.
 
-What was found lies in the tables cache under the data set's version, so that a changed data set has none until it is
-audited again: scores of films, pairs of one picture, a record of the rest, and a table of shared films for each data
-set compared with. Each is written whole and may go at any time; what is gone or torn counts as not made.
+What was found lies in the tables cache under the data set's version: scores of films, pairs of one picture, a record of
+the rest, and a table of shared films for each data set compared with. Each is written whole and may go at any time;
+what is gone or torn counts as not made. When films are left out or get another class, what was found of single films
+and pairs holds for those that stay; ladder and sources are then those of the earlier films, and the audit says so.
 """
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from covid_core import cache, files
-from covid_core.data import audit, copies, probes
+from covid_core.data import audit, copies, masks, probes
 from covid_core.data.audit import Audit
 from covid_core.data.copies import Shared
 from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
@@ -29,6 +32,7 @@ from covid_core.evaluation import shortcuts
 from covid_core.evaluation.shortcuts import Ladder, Sources
 from covid_core.formatting import count, interval, p_in_words, plural, share
 from covid_core.inference import lungs
+from covid_core.runs import frozen_features, segmenters
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
@@ -37,6 +41,12 @@ Result = TypeVar("Result")
 FORMAT = 1  # of what is kept; a change of it, or of how copies are found, takes the next number
 FINDINGS, COPIES, LADDER, SOURCES, SHARED = "findings", "copies", "ladder", "sources", "shared"  # stages
 PAIR_COLUMNS = (*copies.COLUMNS, *copies.PARTS)
+OTHER_SIDE = {
+    f"{one}{end}": f"{two}{end}"
+    for one, two in (("first", "second"), ("second", "first"))
+    for end in ("", "_label", "_part")
+}
+SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per film, on two cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +56,8 @@ class Found:
     ``audit``: single films. ``pairs``: films that show the same picture, also cropped, turned and mirrored ones (see
     ``copies.within``; their parts are empty). ``ladder``: None where it could not be climbed, and ``ladder_reason``
     says why. ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of
-    those that were done for it; what was kept of an earlier audit took none.
+    those that were done for it; what was kept of an earlier audit took none. ``outdated``: why ladder and sources
+    should be asked again, in a sentence; empty where they need not.
     """
 
     audit: Audit
@@ -56,6 +67,7 @@ class Found:
     sources: Sources
     made: float
     seconds: dict[str, float]
+    outdated: str = ""
 
 
 class _Record(BaseModel):
@@ -68,6 +80,8 @@ class _Record(BaseModel):
     sources: Sources
     made: FiniteFloat
     seconds: dict[str, FiniteFloat]
+    had_lungs: bool
+    had_features: bool
 
 
 def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None, progress: Progress = silent) -> Found:
@@ -81,17 +95,24 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
     what ``progress`` raises; what was found until then is kept.
     """
     kept = known(workspace, dataset) if against is not None else None
-    wanted = [] if kept else [FINDINGS, COPIES, LADDER, SOURCES]
-    clock = _Clock(_expected(workspace, dataset, against, wanted), progress)
+    clock = _Clock(_expected(workspace, dataset, against, has_audit=kept is not None), progress)
     if kept is None:
         found = clock.timed(FINDINGS, lambda told: audit.audit(workspace, dataset, told))
         pairs = clock.timed(COPIES, lambda told: _pairs(workspace, dataset, told))
         ladder, reason = clock.timed(LADDER, lambda told: _ladder(workspace, dataset, told))
         sources = clock.timed(SOURCES, lambda told: probes.sources(workspace, dataset, told))
-        record = _Record(ladder=ladder, ladder_reason=reason, sources=sources, made=time.time(), seconds=clock.seconds)
+        record = _Record(
+            ladder=ladder,
+            ladder_reason=reason,
+            sources=sources,
+            made=time.time(),
+            seconds=clock.seconds,
+            had_lungs=_has_lungs(workspace, dataset),
+            had_features=frozen_features.best(workspace, dataset) is not None,
+        )
         with _new_file(workspace, dataset, _record_path(workspace, dataset)) as path:
             path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-        kept = Found(found, pairs, ladder, reason, sources, record.made, record.seconds)
+        kept = _found(found, pairs, record)
     if against is not None:
         clock.timed(SHARED, lambda told: _shared(workspace, dataset, against, told))
     progress(1, "The audit is done")
@@ -99,32 +120,55 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
 
 
 def known(workspace: Workspace, dataset: Dataset) -> Found | None:
-    """The audit that is kept of this version of the data set; None where it was not made, or a part of it is gone."""
-    record, pairs = _record(workspace, dataset), _kept_pairs(_pairs_path(workspace, dataset))
-    scored = audit.known(workspace, dataset)
-    if record is None or pairs is None or scored is None:
+    """The audit that is kept of the data set; None where it was not made, or a part of it is gone.
+
+    Where films were left out or got another class since, ``outdated`` says of which films ladder and sources are.
+    """
+    scored, pairs = audit.known(workspace, dataset), _known_pairs(workspace, dataset)
+    if scored is None or pairs is None:
         return None
-    return Found(scored, pairs, record.ladder, record.ladder_reason, record.sources, record.made, record.seconds)
+    for earlier in dataset.holding():
+        record = _record(workspace, earlier)
+        if record is not None:
+            return _found(scored, pairs, record, _outdated(workspace, dataset, earlier, record))
+    return None
 
 
 def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | None:
     """The films that two data sets share, ``first`` of this one; None where that was asked from neither side."""
-    pairs = _kept_pairs(_shared_path(workspace, dataset, other))
+    pairs = _kept_between(workspace, dataset, other)
     if pairs is None:
-        pairs = _kept_pairs(_shared_path(workspace, other, dataset))
-        if pairs is None:
+        turned = _kept_between(workspace, other, dataset)
+        if turned is None:
             return None
-        sides = {"first": "second", "second": "first"}
-        turned = {f"{one}{end}": f"{two}{end}" for one, two in sides.items() for end in ("", "_label", "_part")}
-        pairs = pairs.rename(columns=turned)[list(PAIR_COLUMNS)]
+        pairs = turned.rename(columns=OTHER_SIDE)[list(PAIR_COLUMNS)]
     return Shared(pairs, pairs["first"].nunique(), pairs["second"].nunique(), pairs[pairs["conflict"]])
+
+
+def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "") -> Found:
+    return Found(
+        scored, pairs, record.ladder, record.ladder_reason, record.sources, record.made, record.seconds, outdated
+    )
+
+
+def _outdated(workspace: Workspace, dataset: Dataset, earlier: Dataset, record: _Record) -> str:
+    if earlier.version != dataset.version:
+        return (
+            "What gives the class away was asked before films were left out or got another class or group. Make the "
+            "audit again to ask it of the films as they are now."
+        )
+    if not record.had_lungs and _has_lungs(workspace, dataset):
+        return "Since this audit lungs can be outlined. Make it again to run the probes that need them."
+    if not record.had_features and frozen_features.best(workspace, dataset) is not None:
+        return "Since this audit a network has seen all films. Make it again to learn what the full picture is worth."
+    return ""
 
 
 # Stages
 
 
 def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.DataFrame:
-    kept = _kept_pairs(_pairs_path(workspace, dataset))
+    kept = _known_pairs(workspace, dataset)
     if kept is not None:
         return kept
     pairs = copies.within(workspace, dataset, None, True, progress)
@@ -136,7 +180,8 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
 def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple[Ladder | None, str]:
     """The ladder, or why there is none."""
     try:
-        return probes.ladder(workspace, dataset, lungs.of_films, progress=progress), ""
+        frozen = frozen_features.best(workspace, dataset)
+        return probes.ladder(workspace, dataset, lungs.of_films, progress=progress, frozen=frozen), ""
     except DataError as error:
         return None, str(error)
 
@@ -148,18 +193,26 @@ def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Pr
             found.pairs.to_parquet(path, index=False)
 
 
-def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, wanted: list[str]) -> dict[str, float]:
+def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
+    """Whether the lungs of its films are known, or could be outlined."""
+    return bool(masks.has_mask(dataset).any()) or segmenters.serving(workspace, dataset.id) is not None
+
+
+def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, has_audit: bool) -> dict[str, float]:
     """Seconds that each stage will take, roughly, so that progress and time left go by what is done."""
     films = len(dataset.films)
-    seconds = {
-        FINDINGS: 0.5 if audit.known(workspace, dataset) else 0.008 * films,
-        COPIES: 0.1 if _kept_pairs(_pairs_path(workspace, dataset)) is not None else 0.01 * films,
-        LADDER: 0.01 * min(films, probes.MOST_FILMS),
-        SOURCES: 0.1,
-    }
-    expected = {stage: seconds[stage] for stage in wanted}
+    expected = (
+        {}
+        if has_audit
+        else {
+            FINDINGS: 0.5 if audit.known(workspace, dataset) else SECONDS[FINDINGS] * films,
+            COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * films,
+            LADDER: SECONDS[LADDER] * min(films, probes.MOST_FILMS),
+            SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.films["source"] != ""),
+        }
+    )
     if against is not None:
-        expected[SHARED] = 0.01 * (films + len(against.films))
+        expected[SHARED] = SECONDS[SHARED] * (films + len(against.films))
     return expected
 
 
@@ -198,6 +251,33 @@ def _pairs_path(workspace: Workspace, dataset: Dataset) -> Path:
 
 def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path:
     return _path(workspace, dataset, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
+
+
+def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
+    """Pairs that are kept of this version of the data set, or of an earlier one that had more films."""
+    for earlier in dataset.holding():
+        kept = _kept_pairs(_pairs_path(workspace, earlier))
+        if kept is not None:
+            return kept if earlier is dataset else _of_now(kept, dataset, dataset)
+    return None
+
+
+def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
+    """Pairs of one film each of two data sets, as they are now or with more films."""
+    for one, two in itertools.product(dataset.holding(), list(other.holding())):
+        kept = _kept_pairs(_shared_path(workspace, one, two))
+        if kept is not None:
+            return kept if one is dataset and two is other else _of_now(kept, dataset, other)
+    return None
+
+
+def _of_now(pairs: pd.DataFrame, dataset: Dataset, other: Dataset) -> pd.DataFrame:
+    """Those pairs whose films are in use, with the classes that they have now."""
+    pairs = pairs.copy()
+    for side, films in (("first", dataset.films), ("second", other.films)):
+        pairs[f"{side}_label"] = pairs[side].map(dict(zip(films["image_id"], films["label"], strict=True)))
+    pairs = pairs.dropna(subset=["first_label", "second_label"]).reset_index(drop=True)
+    return pairs.assign(conflict=pairs["first_label"].str.casefold() != pairs["second_label"].str.casefold())
 
 
 @contextlib.contextmanager
@@ -244,6 +324,7 @@ def as_answer(dataset: Dataset, found: Found) -> dict[str, Any]:
         "ladder": None if found.ladder is None else shortcuts.as_answer(found.ladder),
         "ladder_reason": found.ladder_reason,
         "sources": shortcuts.sources_as_answer(found.sources),
+        "outdated": found.outdated,
         "made": found.made,
         "seconds": found.seconds,
     }
@@ -267,10 +348,11 @@ def in_lines(found: Found) -> list[str]:
     if found.ladder is None:
         lines.append(f"No ladder: {found.ladder_reason}")
     else:
-        said = shortcuts.verdict(found.ladder)
-        lines += [*map(_rung_row, found.ladder.rungs), *filter(None, [found.ladder.note]), "", said.headline]
-        lines += said.details
-    return [*lines, *found.sources.in_words]
+        said, rungs = shortcuts.verdict(found.ladder), found.ladder.rungs
+        lines += _rung_rows([rung for rung in rungs if rung.was_run])
+        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), found.ladder.note]) if note]
+        lines += ["", said.headline, *said.details]
+    return [*lines, *found.sources.in_words, *filter(None, [found.outdated])]
 
 
 def copies_in_words(pairs: pd.DataFrame) -> str:
@@ -296,9 +378,12 @@ def shared_in_words(other: Dataset, found: Shared) -> str:
     )
 
 
-def _rung_row(rung: shortcuts.Rung) -> str:
-    """A probe with what it reached, or why it could not be run."""
-    if not rung.was_run:
-        return f"{rung.probe.name:28} not run: {rung.reason}"
+def _rung_rows(rungs: Sequence[shortcuts.Rung]) -> list[str]:
+    """Each probe that was run with what it reached."""
+    wide = max((len(rung.probe.name) for rung in rungs), default=0)
+    return [f"{rung.probe.name:{wide}}  {_reached(rung)}" for rung in rungs]
+
+
+def _reached(rung: shortcuts.Rung) -> str:
     reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    return f"{rung.probe.name:28} {reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"
+    return f"{reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"

@@ -1,0 +1,92 @@
+"""Features that trainings kept, read without TensorFlow: the best are found, what is no use is not taken."""
+
+import numpy as np
+import pytest
+from made_data import made_dataset
+from made_runs import all_parts, made_run
+from trained_runs import tiny_run
+
+from covid_core.data import probes
+from covid_core.data.dataset import decide
+from covid_core.data.decisions import LEAVE_OUT, Decision
+from covid_core.data.probes import Frozen
+from covid_core.evaluation import shortcuts
+from covid_core.runs import frozen_features
+
+TABLE = all_parts({"train": 6, "validation": 3, "test": 3}, 1)
+COUNTS = {"COVID": 24, "Normal": 24}
+
+
+@pytest.fixture
+def dataset(tmp_path, workspace):
+    return made_dataset(tmp_path, workspace, counts=COUNTS)[1]
+
+
+def kept(workspace, dataset, key, width=3):
+    """A table of features, each film's first number its row, and a run that names their network."""
+    table = np.tile(np.arange(len(dataset.films), dtype=np.float32)[:, None], width)
+    table.tofile(workspace.features / f"{dataset.pixels_key[:16]}-{key}-pooled.f32")
+    return table
+
+
+def run(workspace, key, size, origin="imagenet"):
+    made_run(
+        workspace, TABLE, backbone="mobilenet_v2", image_size=size, result={"trunk": key, "weights": {"origin": origin}}
+    )
+
+
+def test_features_of_the_largest_films_are_taken(workspace, dataset):
+    for key, size in (("small", 128), ("large", 224)):
+        kept(workspace, dataset, key)
+        run(workspace, key, size)
+    found = frozen_features.best(workspace, dataset)
+    assert found.name == "MobileNetV2 at 224 px"
+    np.testing.assert_array_equal(found.table[:, 0], np.arange(48))
+
+
+def test_a_network_that_has_learned_nothing_is_not_taken(workspace, dataset):
+    kept(workspace, dataset, "random")
+    run(workspace, "random", 224, origin="random")
+    assert frozen_features.best(workspace, dataset) is None
+
+
+def test_features_that_some_film_lacks_are_not_taken(workspace, dataset):
+    table = kept(workspace, dataset, "some")
+    run(workspace, "some", 224)
+    table[7, 0] = np.nan
+    table.tofile(next(workspace.features.glob("*some*")))
+    assert frozen_features.best(workspace, dataset) is None
+
+
+def test_after_a_film_was_left_out_the_others_keep_their_features(workspace, dataset):
+    kept(workspace, dataset, "one")
+    run(workspace, "one", 224)
+    now = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iloc[2])], "Somebody")
+    assert frozen_features.best(workspace, now).table[:4, 0].tolist() == [0, 1, 3, 4]
+
+
+def test_without_features_there_are_none(workspace, dataset):
+    run(workspace, "gone", 224)
+    assert frozen_features.best(workspace, dataset) is None
+
+
+def test_what_the_network_reaches_is_the_full_picture(workspace, dataset):
+    codes = (dataset.films["label"] == "Normal").to_numpy()
+    table = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32) + 3 * codes[:, None]
+    ladder = probes.ladder(workspace, dataset, frozen=Frozen(table, "MobileNetV2 at 224 px"))
+    assert ladder.full.probe.name == "Frozen features of MobileNetV2 at 224 px"
+    assert ladder.full.accuracy.value > 0.95
+    assert "(frozen features of MobileNetV2 at 224 px)" in shortcuts.verdict(ladder).headline
+
+
+def test_without_the_network_the_verdict_says_what_the_full_picture_is(workspace, dataset):
+    ladder = probes.ladder(workspace, dataset)
+    assert ladder.full.probe == probes.FULL
+    assert any("64 x 64 pixels. A network may reach more" in told for told in shortcuts.verdict(ladder).details)
+
+
+@pytest.mark.slow
+def test_what_a_training_keeps_is_found(workspace, dataset):
+    run = tiny_run(workspace, dataset, backbone="mobilenet_v2", mode="frozen", weights="random")
+    table = frozen_features._kept(workspace, dataset, run.result["trunk"])
+    assert table.shape[0] == 48 and table.shape[1] > 100

@@ -1,0 +1,101 @@
+"""Outlines of a data set's films: each is drawn once, kept beside the pixels, and drawn again only where it is gone."""
+
+import numpy as np
+import pytest
+from made_data import lung_mask, made_database, made_dataset
+from made_segmenters import LIMITS
+
+from covid_core.data.dataset import decide, delete_dataset
+from covid_core.data.decisions import LEAVE_OUT, Decision
+from covid_core.data.pixels import SUMMARY_SIZE
+from covid_core.errors import Stopped
+from covid_core.inference import lungs
+from covid_core.inference.lungs import Lungs
+
+ROWS = np.arange(6)
+
+
+class Network:
+    """A network that finds two lungs in every second film that it is shown, and nothing in the others."""
+
+    def __init__(self):
+        self.shown = 0
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        self.shown += len(batch)
+        usual = np.where(lung_mask(SUMMARY_SIZE) > 0, 0.99, 0.01)
+        return [np.stack([usual if self.shown % 2 else 0 * usual for _ in batch]).astype(np.float32)]
+
+
+@pytest.fixture
+def films(tmp_path):
+    return made_dataset(tmp_path, counts={"COVID": 3, "Normal": 3})
+
+
+def outlined(films, network, rows=ROWS, **more):
+    return lungs.outlined_films(*films, rows, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "one"), **more)
+
+
+def test_a_film_is_outlined_once_whether_or_not_it_has_lungs(films):
+    network = Network()
+    masks, known = outlined(films, network)
+    assert known.tolist() == [True, False] * 3
+    assert masks[0].mean() == pytest.approx((lung_mask(SUMMARY_SIZE) > 0).mean(), abs=0.02)
+    again, known_again = outlined(films, network)
+    assert network.shown == len(ROWS)
+    np.testing.assert_array_equal(again, masks)
+    np.testing.assert_array_equal(known_again, known)
+
+
+def test_films_in_another_order_and_after_a_decision_keep_their_outlines(films):
+    workspace, dataset = films
+    masks, _ = outlined(films, Network())
+    now = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iloc[1])], "Somebody")
+    network = Network()
+    some, _ = outlined((workspace, now), network, np.array([4, 1]))
+    assert not network.shown
+    np.testing.assert_array_equal(some, masks[[5, 2]])
+
+
+@pytest.mark.parametrize("left", [0, 200])
+def test_outlines_that_are_torn_are_drawn_again(films, left):
+    masks, _ = outlined(films, Network())
+    (path,) = films[0].pixels.glob("*lungs*")
+    path.write_bytes(path.read_bytes()[:left])
+    np.testing.assert_array_equal(outlined(films, Network())[0], masks)
+
+
+def test_what_was_outlined_before_a_stop_is_kept(tmp_path):
+    films = made_dataset(tmp_path, counts={"COVID": 30})
+
+    def stopped(share, _message):
+        if share > 0.5:
+            raise Stopped("Stopped by the user.")
+
+    network = Network()
+    with pytest.raises(Stopped):
+        outlined(films, network, np.arange(30), progress=stopped)
+    assert 0 < network.shown < 30
+    outlined(films, network, np.arange(30))
+    assert network.shown == 30
+
+
+def test_another_segmenter_draws_its_own(films):
+    outlined(films, Network())
+    network = Network()
+    lungs.outlined_films(*films, ROWS, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "two"))
+    assert network.shown == len(ROWS)
+
+
+def test_outlines_go_with_the_data_set(films):
+    workspace, dataset = films
+    outlined(films, Network())
+    delete_dataset(workspace, dataset.id)
+    assert not list(workspace.pixels.glob("*lungs*"))
+
+
+def test_a_data_set_with_masks_is_not_outlined(tmp_path):
+    workspace, dataset = made_database(tmp_path, counts={"COVID": 3, "Normal": 3})
+    found = lungs.of_films(workspace, dataset, ROWS)
+    assert found.known.all() and "own lung masks" in found.whose
+    assert not list(workspace.pixels.glob("*lungs*"))
