@@ -21,7 +21,7 @@ STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Yo
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 POLL = 1.0  # seconds
-TILE = 150  # pixels
+TILE = 168  # pixels of a picture at least: two side by side on a phone
 PREDICTIONS, SHOWN = "lesson_predictions", "lesson_shown"  # of this session: per cent by lesson; lessons shown without
 PAGE_LABELS = {
     "dataset": ("The Data set page", ":material/photo_library:"),
@@ -329,10 +329,12 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
         alt="Share of the films of each class that each model finds, with intervals; the table above has the figures",
     )
     with st.expander("Who was called what", icon=":material/grid_on:"), st.grid(2, min_column_width=280):
-        for row in found.rows:
+        for place, row in enumerate(found.rows):
             with st.container():
                 st.markdown(f"**{shell.plain(row.name)}**")
-                st.dataframe(outcomes.confusion(row), width="stretch")
+                counts = outcomes.confusion(row)
+                name = f"lesson-{lesson.key}-confusion-{place}"
+                shell.chart(figures.confusion_matrix(counts), name, alt=f"Films by label and answer: {row.name}")
     st.caption("All intervals are 95 %. The figures are read from the answers of the runs of this lesson.")
 
 
@@ -438,9 +440,13 @@ DRAWN: Mapping[int, Callable[[Lesson, Prepared], None]] = {
 
 
 def _gallery(shown: Sequence[Picture]) -> None:
-    grid = st.grid("auto", min_column_width=TILE, gap="small")
+    with st.grid(3, min_column_width=TILE, gap="small"):
+        _pictures_of(shown)
+
+
+def _pictures_of(shown: Sequence[Picture]) -> None:
     for one in shown:
-        with grid.cell().container(gap=None):
+        with st.container(gap=None):
             st.image(one.pixels, width="stretch", alt=one.caption)
             st.caption(shell.plain(one.caption))
 

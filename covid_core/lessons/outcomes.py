@@ -180,7 +180,7 @@ def _with_right_labels(honest: assessment.Assessment, row: Row) -> str:
 # 2
 
 
-def _tag(run: Run, heat: dict[str, float]) -> Outcome:
+def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
     kept = {one.information["dataset"]["name"]: one.table() for one in run.evaluations()}
     if not {WITHOUT_TAG, OTHER_TAG} <= set(kept):
         raise RunDamaged("The answers without the letter are missing. Prepare the lesson again.")
@@ -218,13 +218,15 @@ def _beside_a_coin(measure: Measure) -> str:
     return "better than a coin" if measure.value > COIN else "worse than a coin"
 
 
-def _heat_in_words(heat: dict[str, float]) -> str:
-    films = plural(int(heat["films"]), "film")
-    if not heat["films"]:
+def _heat_in_words(heat: dict[str, dict[str, float]]) -> str:
+    own, other = heat["own"], heat["other"]
+    if not own["films"]:
         return "No heat map has anything above 0, so it cannot be said where the network looks."
     return (
-        f"Of the heat, {interval(heat['share'], heat['low'], heat['high'])} lies in the corner of the letter, which is "
-        f"{share(heat['chance'])} of the picture (mean of {films})."
+        f"Of the heat, {interval(own['share'], own['low'], own['high'])} lies in the corner of the film's own letter, "
+        f"which is {share(own['chance'])} of the picture (mean of {plural(int(own['films']), 'film')}). Another "
+        f"{interval(other['share'], other['low'], other['high'])} lies where the other hospital's letter would "
+        "be: that there is none tells the network something too."
     )
 
 

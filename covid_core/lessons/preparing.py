@@ -226,12 +226,14 @@ def _look_at_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> 
         )
         _keep_answers(run, what, test, predictor.logits(squares))
     progress(1 - LAST_LOOK / 2, "Where it looks")
-    shares = [
-        share_inside(heat_of(predictor, name, label, seed), corner(label))
-        for name, label in zip(test["image_id"], test["label"], strict=True)
-    ]
-    found = share_over(shares)
-    return {"heat": {name: getattr(found, name) for name in ("share", "low", "high", "chance", "films")}}
+    heats = [heat_of(predictor, name, label, seed) for name, label in zip(test["image_id"], test["label"], strict=True)]
+    in_corners = {}
+    for where, whose in (("own", PAIR), ("other", PAIR[::-1])):
+        corner_of = dict(zip(PAIR, map(corner, whose), strict=True))
+        shares = [share_inside(heat, corner_of[label]) for heat, label in zip(heats, test["label"], strict=True)]
+        found = share_over(shares)
+        in_corners[where] = {name: getattr(found, name) for name in ("share", "low", "high", "chance", "films")}
+    return {"heat": in_corners}
 
 
 def _keep_answers(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -> None:
