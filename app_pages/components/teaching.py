@@ -400,7 +400,7 @@ def _summary(lesson: Lesson, prepared: Prepared) -> None:
     st.markdown(f"**{shell.plain(lesson.question)}**")
     st.markdown(shell.plain(found.headline))
     st.markdown(shell.plain(found.against(said)) if said is not None else "Nothing was predicted.")
-    st.table(outcomes.table(found))
+    shell.table(outcomes.table(found), f"lesson-{lesson.key}-summary")
     for sentence in lesson.why:
         st.markdown(f"- {shell.plain(sentence)}")
     _download("Summary to print", [lesson], f"lesson-{lesson.key}")

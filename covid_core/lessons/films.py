@@ -36,21 +36,13 @@ def film(label: str, number: int, seed: int, shown: str = "", tag: str = "", cle
 
 
 def saved_again(original: PhantomFilm, number: int, seed: int) -> PhantomFilm:
-    """The film as it comes out of another archive: another gamma, noise of coding, moved by a pixel or none."""
+    """The film as it comes out of another archive: another gamma, and noise of coding."""
     rng = np.random.default_rng((seed, number, 1))
     grey = 255.0 * (original.pixels / 255.0) ** rng.uniform(0.9, 1.1)
     blocks = rng.normal(0, 1.0, (SIDE // 8, SIDE // 8)).repeat(8, 0).repeat(8, 1)  # JPEG codes 8 x 8 pixels
     pixels = np.clip(grey + blocks, 0, 255).astype(np.uint8)
-    down, right = rng.integers(-1, 2, 2)
-    moved = [np.roll(picture, (down, right), (0, 1)) for picture in (pixels, original.lung_mask, original.lesion)]
-    return replace(
-        original,
-        name=f"{original.label}-{number}",
-        pixels=moved[0],
-        lung_mask=moved[1],
-        lesion=moved[2],
-        plants=(*original.plants, "near-duplicates"),
-    )
+    plants = (*original.plants, "near-duplicates")
+    return replace(original, name=f"{original.label}-{number}", pixels=pixels, plants=plants)
 
 
 def as_film(pixels: np.ndarray) -> Film:

@@ -142,7 +142,7 @@ def _shifted(runs: dict[str, Run]) -> Outcome:
         headline = f"It gives the label of {in_words(found.test)} of films and {beaten} the largest class: {largest}."
     rows = (
         _row("Shifted labels", answers),
-        _row("The same answers, against what the films show", true_answers),
+        _row("Against the films", true_answers),
         _row("Right labels", _tested(right)),
     )
     return Outcome(
