@@ -9,7 +9,7 @@ import streamlit as st
 
 from app_pages.components import gallery, imports, shell
 from covid_core.data import dataset as data
-from covid_core.data import summary
+from covid_core.data import decisions, summary
 from covid_core.data.dataset import Dataset
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
@@ -79,7 +79,9 @@ def _answer(dataset: Dataset) -> str:
     """The data set in two sentences."""
     left_out = len(dataset.left_out)
     unread = f"{plural(left_out, 'file')} could not be read" if left_out else "Every file could be read"
-    return f"**{plural(len(dataset.films), 'film')} {_balance_in_words(dataset.counts)}** {unread}."
+    out = len(dataset.taken_out)
+    decided = f"; {plural(out, 'film is', 'films are')} left out by decision" if out else ""
+    return f"**{plural(len(dataset.films), 'film')} {_balance_in_words(dataset.counts)}** {unread}{decided}."
 
 
 def _balance_in_words(counts: dict[str, int]) -> str:
@@ -451,16 +453,32 @@ def _sources(dataset: Dataset) -> None:
 
 
 def _left_out(dataset: Dataset) -> None:
-    table = dataset.left_out
-    if table.empty:
+    table, decided = dataset.left_out, dataset.taken_out
+    if table.empty and decided.empty:
         st.markdown(f"Every file could be read: {plural(len(dataset.films), 'film')}, none left out.")
         return
+    if not table.empty:
+        st.markdown(
+            f"{plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.films))} could not be read "
+            "faithfully and belong to no class, no split and no figure. Films that a program drops without a word make "
+            "two studies of the same data disagree; here each is named with its reason."
+        )
+        shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
+    if not decided.empty:
+        _taken_out(dataset)
+
+
+def _taken_out(dataset: Dataset) -> None:
+    """Films that somebody decided to leave out, with who, when and why."""
+    valid = {one.image_id: one for one in decisions.in_force(dataset.decisions) if one.action == decisions.LEAVE_OUT}
+    rows = [(one.image_id, one.before, one.author, one.when[:16].replace("T", " "), one.note) for one in valid.values()]
     st.markdown(
-        f"{plural(len(table), 'file')} of {count(len(table) + len(dataset.films))} could not be read faithfully and "
-        "belong to no class, no split and no figure. Films that a program drops without a word make two studies of the "
-        "same data disagree; here each is named with its reason."
+        f"{plural(len(rows), 'film was', 'films were')} left out by decision. The files are unchanged, and each "
+        "decision can be taken back on the Audit page."
     )
-    shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
+    shell.table(
+        pd.DataFrame(rows, columns=["Film", "Class", "Decided by", "When (UTC)", "Note"]), "left-out-by-decision"
+    )
 
 
 main()

@@ -135,7 +135,7 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     """The game on fresh films, by class and together."""
     from covid_core.data.images import Film
     from covid_core.evaluation import pointing
-    from covid_core.inference.heatmap import share_inside, share_over
+    from covid_core.inference.lung_share import share_inside, share_over
     from covid_core.inference.predictor import Predictor
 
     predictor = Predictor.open(workspace, run)

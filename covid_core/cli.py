@@ -35,6 +35,7 @@ from covid_core.runs import (
     store,
 )
 from covid_core.specs import TrainingSpec, parse
+from covid_core.verbs import decisions
 from covid_core.workspace import Workspace
 
 REDRAW = 0.5  # seconds between progress lines
@@ -763,6 +764,7 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     audited = verb("audit", do_audit, "dataset")
     audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
     audited.add_argument("--thorough", action="store_true", help="find cropped, turned and mirrored copies, too")
+    decisions.add(verb)
     verb("delete-dataset", do_delete_dataset, "dataset")
 
 

@@ -23,8 +23,9 @@ from covid_core.evaluation.wording import in_words
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, probability, share
 from covid_core.inference import wording
-from covid_core.inference.heatmap import overlaid, share_inside
+from covid_core.inference.heatmap import overlaid
 from covid_core.inference.look import Check
+from covid_core.inference.lung_share import share_inside
 from covid_core.inference.worklist import Opinion
 from covid_core.runs.store import Run
 
@@ -86,7 +87,7 @@ def to_html(
 def note_of(heat: np.ndarray, lungs: np.ndarray | None, check: MapCheck) -> str:
     """What is to be known of a heat map: its share inside the lungs where they are known, and if it means anything.
 
-    ``heat`` and ``lungs`` as ``heatmap.share_inside`` takes them.
+    ``heat`` and ``lungs`` as ``share_inside`` takes them.
     """
     inside = share_inside(heat, lungs).in_words if lungs is not None else ""
     return " ".join(filter(None, [inside, check.in_words]))

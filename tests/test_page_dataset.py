@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app_pages.components.imports import PLANT_WORDS
 from covid_core.data import dataset as data
-from covid_core.data import pixels
+from covid_core.data import decisions, pixels
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.phantom import PLANTS
 from covid_core.runs import jobs, store
@@ -230,6 +230,19 @@ def test_files_that_could_not_be_read_are_listed_with_their_reason(workspace, tm
     assert table.to_dict("records") == [
         {"File": "COVID/torn.png", "Reason": "The file is not a readable PNG or JPEG image."}
     ]
+
+
+def test_films_left_out_by_decision_are_listed_with_who_and_why(workspace, tmp_path):
+    _, made = made_dataset(tmp_path, workspace)
+    name = made.films["image_id"].iat[0]
+    wanted = decisions.Decision(decisions.LEAVE_OUT, name, note="a lateral view")
+    data.decide(workspace, made.id, [wanted], "A reader")
+
+    page = opened("dataset", tab="Left out")
+
+    assert "1 film is left out by decision" in words(page)
+    (row,) = page.dataframe[0].value.to_dict("records")
+    assert (row["Film"], row["Decided by"], row["Note"]) == (name, "A reader", "a lateral view")
 
 
 def test_another_data_set_can_be_chosen_while_a_class_is_open(workspace, tmp_path):

@@ -13,7 +13,7 @@ from covid_core.data.images import Film
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation.map_check import MEANINGLESS
 from covid_core.formatting import probability
-from covid_core.inference import heatmap
+from covid_core.inference import lung_share
 from covid_core.inference.look import Neighbour
 from covid_core.inference.lungs import LungOutline
 from covid_core.inference.worklist import Opinion
@@ -109,7 +109,7 @@ def _where(run: Run, given: Given, label: str, film: Film, outline: LungOutline)
     if not heat.any():
         return None, f"Nothing in this film speaks for {label}, so the map is empty."
     alt = f"Heat map over the film: where {run.name} finds what speaks for {label}"
-    inside = heatmap.share_inside(heat, outline.mask).in_words if outline.mask is not None else ""
+    inside = lung_share.share_inside(heat, outline.mask).in_words if outline.mask is not None else ""
     return Overlay(heat, f"What speaks for {label}", alt), inside
 
 

@@ -12,6 +12,7 @@ import streamlit as st
 from app_pages.components import shelf
 from covid_core import report
 from covid_core.data import dataset as data
+from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, plural
@@ -56,7 +57,8 @@ def sidebar_foot() -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the data set")
-def _opened(root: str, identifier: str, _created: float) -> Dataset:
+def _opened(root: str, identifier: str, created: float, decided: int) -> Dataset:
+    """Opened anew where the data set is another, or more was decided about it."""
     return data.open_dataset(Workspace.default(), identifier)
 
 
@@ -65,7 +67,7 @@ def open_dataset(identifier: str) -> Dataset:
     place = workspace()
     listed = {info["id"]: info for info in data.list_datasets(place)}
     created = listed.get(identifier, {}).get("created", 0.0)
-    return _opened(str(place.root), identifier, created)
+    return _opened(str(place.root), identifier, created, decisions.stamp(place.datasets / identifier))
 
 
 def pick_dataset() -> Dataset | None:

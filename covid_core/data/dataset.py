@@ -1,10 +1,13 @@
 """A data set: the table of its films and the folder that describes it. Image files are referred to, never changed.
 
 Files of ``datasets/ID/``: ``manifest.parquet`` (written once by import), ``import.json`` (name, origin, what was left
-out), and ``files/`` where the films came from an archive or were made here.
+out), ``decisions.csv`` (what people decided since; see ``decisions``), and ``files/`` where the films came from an
+archive or were made here.
 """
 
 import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +18,13 @@ import pandas as pd
 from pydantic import BaseModel, FiniteFloat
 
 from covid_core import files
+from covid_core.data import decisions
+from covid_core.data.decisions import TAKE_BACK, TOGETHER, Decision
 from covid_core.errors import DataError
 from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
+PATIENCE = 5.0  # seconds; another decision takes milliseconds
 KEY_LENGTH = 16  # digits of a hash at the start of a cached file's name: enough never to meet another
 MANIFEST_COLUMNS = (
     "image_id",
@@ -51,14 +57,18 @@ class _Info(BaseModel):
 class Dataset:
     """Films with their labels.
 
-    ``films`` has one row per readable film, in import order, with the columns MANIFEST_COLUMNS; ``path`` and
-    ``mask_path`` are relative to ``root``; an unknown source, patient or mask is an empty string.
+    ``films`` has one row per readable film that is in use, in import order, with the columns MANIFEST_COLUMNS, and
+    ``together`` where films were grouped by decision; ``path`` and ``mask_path`` are relative to ``root``; an unknown
+    source, patient or mask is an empty string. ``decisions`` are all that led to these films; ``manifest`` holds the
+    films as they were imported.
     """
 
     id: str
     folder: Path
     info: dict[str, Any]
     films: pd.DataFrame
+    decisions: tuple[Decision, ...] = ()
+    manifest: pd.DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -90,10 +100,40 @@ class Dataset:
         counts = self.films["label"].value_counts()
         return {label: int(counts[label]) for label in self.classes}
 
+    @property
+    def imported(self) -> "Dataset":
+        """The data set as it was imported, without any decision."""
+        return self if self.manifest is None else Dataset(self.id, self.folder, self.info, self.manifest)
+
+    @cached_property
+    def taken_out(self) -> pd.DataFrame:
+        """Films that were left out by decision: rows of the manifest."""
+        return self.imported.films[~self.imported.films["image_id"].isin(self.films["image_id"])]
+
     @cached_property
     def version(self) -> str:
-        """Hash over (image_id, sha256, label): a run pins it, so a changed data set is noticed."""
-        return hash_of(self.films[["image_id", "sha256", "label"]])
+        """Hash over (image_id, sha256, label), and the groups where films were grouped: a run pins it, so a changed
+        data set is noticed."""
+        grouped = [TOGETHER] if TOGETHER in self.films else []
+        return hash_of(self.films[["image_id", "sha256", "label", *grouped]])
+
+    @cached_property
+    def versions(self) -> dict[str, int]:
+        """Every version that the data set has had, oldest first, with the number of decisions until then; where
+        decisions were taken back, the version that came of it keeps its latest number."""
+        return {self._after(number).version: number for number in decisions.before_each(self.decisions)}
+
+    def at(self, version: str) -> "Dataset":
+        """The data set as it was at an earlier version. Raises DataError where it has never had that version."""
+        if version == self.version:
+            return self
+        if version not in self.versions:
+            raise DataError(f"The data set {self.name} has never had the films or classes that are asked for.")
+        return self._after(self.versions[version])
+
+    def _after(self, number: int) -> "Dataset":
+        """As it was after its first decisions."""
+        return _decided(self.imported, self.decisions[:number])
 
     @cached_property
     def pixels_key(self) -> str:
@@ -112,15 +152,75 @@ class Dataset:
         return int(rows[0])
 
 
-def open_dataset(workspace: Workspace, identifier: str) -> Dataset:
-    """Open a data set by its id. Raises NotFound, or DataError when its files are damaged."""
+def open_dataset(workspace: Workspace, identifier: str, version: str = "") -> Dataset:
+    """Open a data set by its id, after all decisions on its films, or as it was at an earlier version.
+
+    Raises NotFound, or DataError when its files are damaged or it has never had that version.
+    """
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:
         info = _info_in(folder)
         films = files.read_table(folder / "manifest.parquet", MANIFEST_COLUMNS)
-        return Dataset(identifier, folder, info, films)
+        opened = _decided(Dataset(identifier, folder, info, films), decisions.read(folder))
     except (OSError, ValueError) as error:
         raise DataError(f"The data set {identifier} is damaged: delete it and import it again.") from error
+    return opened.at(version) if version else opened
+
+
+def _decided(imported: Dataset, given: tuple[Decision, ...]) -> Dataset:
+    """A data set after decisions."""
+    if not given:
+        return imported
+    films = decisions.applied(imported.films, given)
+    return Dataset(imported.id, imported.folder, imported.info, films, given, imported.films)
+
+
+def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], author: str) -> Dataset:
+    """Add decisions on films of a data set, and return it as it is then.
+
+    ``wanted`` leave number, when, author and before empty. Raises InvalidChoice or DataError where one breaks a rule or
+    its film is not in use; none is written then.
+    """
+    with _deciding(workspace, identifier) as opened:
+        known = decisions.checked(wanted, opened.films, opened.imported.classes, author)
+        labels = dict(zip(opened.films["image_id"], opened.films["label"], strict=True))
+        _append(opened.folder, wanted, known, labels)
+    return open_dataset(workspace, identifier)
+
+
+def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], author: str, note: str = "") -> Dataset:
+    """Take decisions back by their numbers, and return the data set as it is then. Raises InvalidChoice, DataError."""
+    with _deciding(workspace, identifier) as opened:
+        decisions.check_take_back(numbers, opened.decisions)
+        of = {one.number: one for one in opened.decisions}
+        wanted = [
+            Decision(TAKE_BACK, of[number].image_id, str(number), note=note, before=of[number].before)
+            for number in numbers
+        ]
+        _append(opened.folder, wanted, decisions.checked_author(author), {})
+    return open_dataset(workspace, identifier)
+
+
+@contextlib.contextmanager
+def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
+    """The data set, while nobody else decides about it."""
+    lock = decisions.lock_of(folder_of(workspace.datasets, identifier, "data set"))
+    deadline = time.monotonic() + PATIENCE
+    while not lock.try_acquire():
+        if time.monotonic() > deadline:
+            raise DataError("Somebody else is deciding about these films right now. Try again in a moment.")
+        time.sleep(0.02)
+    try:
+        yield open_dataset(workspace, identifier)
+    finally:
+        lock.release()
+
+
+def _append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:
+    try:
+        decisions.append(folder, wanted, author, labels)
+    except OSError as error:
+        raise DataError(f"The decision cannot be kept: {error.strerror or error}.") from error
 
 
 def _info_in(folder: Path) -> dict[str, Any]:
@@ -132,13 +232,15 @@ def _info_in(folder: Path) -> dict[str, Any]:
 def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     """What the folders of all readable data sets say of them (id, name, kind, counts, created), newest first.
 
-    Only import.json is read; a folder without a whole one is listed with the key ``damaged``.
+    Only import.json and the decisions are read; a folder without whole ones is listed with the key ``damaged``.
     """
     listed = []
     for folder in list_folders(workspace.datasets):
         try:
-            listed.append({**_info_in(folder), "id": folder.name})
-        except (OSError, ValueError):
+            info = _info_in(folder)
+            given = decisions.read(folder)
+            listed.append({**info, "counts": decisions.counts(info["counts"], given), "id": folder.name})
+        except (OSError, ValueError, DataError):
             listed.append({"id": folder.name, "name": folder.name, "damaged": True, "created": 0.0, "counts": {}})
     return sorted(listed, key=lambda info: info["created"], reverse=True)
 
@@ -151,9 +253,10 @@ def delete_dataset(workspace: Workspace, identifier: str) -> None:
     folder = folder_of(workspace.datasets, identifier, "data set")
     with contextlib.suppress(DataError):  # a damaged one has no key left to find its caches by
         dataset = open_dataset(workspace, identifier)
-        for cache, key in ((workspace.pixels, dataset.pixels_key), (workspace.features, dataset.pixels_key)):
-            _remove_all(cache, key[:KEY_LENGTH])
-        _remove_all(workspace.tables, dataset.version[:KEY_LENGTH])
+        for one in (dataset._after(number) for number in dataset.versions.values()):
+            for cache in (workspace.pixels, workspace.features):
+                _remove_all(cache, one.pixels_key[:KEY_LENGTH])
+            _remove_all(workspace.tables, one.version[:KEY_LENGTH])
     files.remove_folder(folder)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core import cache, files
+from covid_core.data import decisions
 from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.work import Progress, part_of, silent
@@ -207,7 +208,8 @@ def groups(films: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
     """Of shape (films,): position of the first film of each film's group.
 
     Args:
-        films: columns sha256 and patient_id (empty where unknown).
+        films: columns sha256 and patient_id (empty where unknown), and ``together`` where films were grouped by
+            decision.
         alike: columns first, second: positions of films that show the same picture.
     """
     leader = np.arange(len(films))
@@ -224,7 +226,7 @@ def groups(films: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
 
     for one, other in zip(alike["first"], alike["second"], strict=True):
         join(one, other)
-    for column in ("sha256", "patient_id"):
+    for column in ("sha256", "patient_id", *([decisions.TOGETHER] if decisions.TOGETHER in films else [])):
         values = films[column].to_numpy()
         first = {}
         for film, value in enumerate(values):

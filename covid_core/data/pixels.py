@@ -19,6 +19,7 @@ from covid_core.errors import DataError, ImageError
 from covid_core.work import Progress, cores, ordered_map, silent
 from covid_core.workspace import Workspace
 
+COPIED_AT_ONCE = 256  # films: 4 MB at 128 px
 SUMMARY_SIZE = 128  # pixels; decoded at import, for the overview and the course study alike
 
 
@@ -41,8 +42,24 @@ def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Pro
         return kept
     cache.make_room(workspace, math.prod(shape))
     with files.published(path) as temporary:
-        _decode_into(temporary, dataset, size, progress)
+        if not _copied_into(temporary, workspace, dataset, size):
+            _decode_into(temporary, dataset, size, progress)
     return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+
+
+def _copied_into(path: Path, workspace: Workspace, dataset: Dataset, size: int) -> bool:
+    """Where films were left out by decision, those that stay are there already among the films as imported."""
+    imported = dataset.imported
+    if imported is dataset:
+        return False
+    whole = _kept(pixels_path(workspace, imported.pixels_key, size), (len(imported.films), size, size))
+    if whole is None:
+        return False
+    rows = np.flatnonzero(imported.films["image_id"].isin(dataset.films["image_id"]))
+    with open(path, "wb") as handle:
+        for start in range(0, len(rows), COPIED_AT_ONCE):
+            handle.write(whole[rows[start : start + COPIED_AT_ONCE]].tobytes())
+    return True
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:

@@ -28,7 +28,7 @@ from covid_core.evaluation.metrics import Measure, wilson
 from covid_core.evaluation.reads import Conflict, Subgroup
 from covid_core.formatting import interval, p_in_words, plural, points, share
 from covid_core.inference import lungs as outlines
-from covid_core.inference.heatmap import LungShares, share_inside, share_over
+from covid_core.inference.lung_share import LungShares, share_inside, share_over
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.store import Run
 from covid_core.work import Progress, part_of, silent

@@ -1,0 +1,248 @@
+"""What people decided about films of a data set: leave out, relabel, group, dismiss a finding. Files are never changed.
+
+``decisions.csv`` in the data set's folder holds one line per decision, with author and time, and only grows: a decision
+is taken back by a further line that names it. What is in force is applied whenever the data set is opened, so its
+version changes with it, and every version that it ever had can be opened again: runs pin theirs.
+
+Lines of one call are written at once and share their time; a line torn by a crash is dropped by readers, and mended by
+the next writer. A damaged line is an error: films that somebody took out must not come back unnoticed.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from covid_core import files
+from covid_core.errors import DataError, InvalidChoice
+from covid_core.formatting import plural
+
+FILE, LOCK = "decisions.csv", "decisions.lock"
+LEAVE_OUT, RELABEL, GROUP, DISMISS, TAKE_BACK = "leave out", "relabel", "group", "dismiss", "take back"
+ACTIONS = (LEAVE_OUT, RELABEL, GROUP, DISMISS)
+COLUMNS = ("number", "when", "author", "action", "image_id", "finding", "before", "after", "note")
+TOGETHER = "together"  # column of films: equal for films that were grouped, empty for others
+LONGEST_AUTHOR, LONGEST_NOTE = 80, 500  # characters
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the table.
+
+    ``after``: the new class of RELABEL, the group's name of GROUP (films of one name belong together), the other film
+    of a pair whose finding is dismissed, the number of the decision that TAKE_BACK takes back. ``finding``: what
+    DISMISS dismisses. ``number`` (from 1), ``when`` (ISO 8601, UTC), ``author`` and ``before`` (the film's class until
+    then) are filled in when it is written.
+    """
+
+    action: str
+    image_id: str
+    after: str = ""
+    finding: str = ""
+    note: str = ""
+    number: int = 0
+    when: str = ""
+    author: str = ""
+    before: str = ""
+
+
+def together(image_ids: Sequence[str], note: str = "") -> list[Decision]:
+    """Decisions by which films belong together: no split parts them."""
+    return [Decision(GROUP, name, after=image_ids[0], note=note) for name in image_ids]
+
+
+# The file
+
+
+def read(folder: Path) -> tuple[Decision, ...]:
+    """All decisions of a data set's folder, those taken back among them, oldest first.
+
+    Raises DataError where a line is damaged, OSError where the file cannot be read.
+    """
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{FILE} of the data set {folder.name} is damaged: it is no text.") from error
+    lines = text[: text.rfind("\n") + 1]
+    return tuple(_of_row(row, number, folder) for number, row in enumerate(csv.reader(io.StringIO(lines)), start=1))
+
+
+def _of_row(row: list[str], number: int, folder: Path) -> Decision:
+    given = dict(zip(COLUMNS, row, strict=False))
+    known = len(row) == len(COLUMNS) and given["number"] == str(number) and given["action"] in (*ACTIONS, TAKE_BACK)
+    if not known or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
+        raise DataError(
+            f"Line {number} of {FILE} of the data set {folder.name} is damaged. Mend it, or remove the file to go back "
+            "to the films as they were imported."
+        )
+    return Decision(**{**given, "number": number})
+
+
+def stamp(folder: Path) -> int:
+    """Changes whenever a decision is added."""
+    path = folder / FILE
+    return path.stat().st_size if path.exists() else 0
+
+
+def append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:
+    """Add decisions, all of one time. ``labels`` holds the present class of each film. The caller holds the lock."""
+    before = len(read(folder))
+    when = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for number, one in enumerate(wanted, start=before + 1):
+        told = replace(one, number=number, when=when, author=author, before=labels.get(one.image_id, one.before))
+        writer.writerow([asdict(told)[column] for column in COLUMNS])
+    with open(folder / FILE, "ab+") as handle:
+        _drop_torn_line(handle)
+        handle.write(text.getvalue().encode())
+        handle.flush()
+        os.fsync(handle.fileno())
+    files.sync_folder(folder)
+
+
+def _drop_torn_line(handle: io.BufferedRandom) -> None:
+    handle.seek(0)
+    whole = handle.read().rfind(b"\n") + 1
+    handle.truncate(whole)
+
+
+def lock_of(folder: Path) -> files.FileLock:
+    """Held by whoever adds decisions."""
+    return files.FileLock(folder / LOCK)
+
+
+# What is in force
+
+
+def in_force(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    """Decisions that nobody has taken back, oldest first."""
+    given = tuple(decisions)
+    back = {int(one.after) for one in given if one.action == TAKE_BACK}
+    return tuple(one for one in given if one.action != TAKE_BACK and one.number not in back)
+
+
+def applied(films: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
+    """The films after the decisions in force: without those left out, with new classes, and, where any were grouped,
+    a column TOGETHER. Films that nobody decided about stay as they are, in their order."""
+    valid = in_force(decisions)
+    labels = {one.image_id: one.after for one in valid if one.action == RELABEL}
+    out = {one.image_id for one in valid if one.action == LEAVE_OUT}
+    groups = _groups(valid)
+    kept = films[~films["image_id"].isin(out)].reset_index(drop=True)
+    if labels:
+        kept = kept.assign(label=kept["image_id"].map(labels).fillna(kept["label"]))
+    if groups:
+        kept = kept.assign(**{TOGETHER: kept["image_id"].map(groups).fillna("")})
+    return kept
+
+
+def _groups(valid: Iterable[Decision]) -> dict[str, str]:
+    """The group's name of each film that was grouped. A film that is in two joins them."""
+    leader: dict[str, str] = {}
+
+    def first_of(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    grouped = [one for one in valid if one.action == GROUP]
+    for one in grouped:
+        low, high = sorted((first_of(one.image_id), first_of(one.after)))
+        leader[high] = low
+    return {one.image_id: first_of(one.image_id) for one in grouped}
+
+
+def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
+    """Films per class after the decisions, from those at import: what a list shows without opening the films."""
+    given = tuple(decisions)
+    base: dict[str, str] = {}
+    for one in given:
+        base.setdefault(one.image_id, one.before)
+    label, out = dict(base), set()
+    for one in in_force(given):
+        if one.action == RELABEL:
+            label[one.image_id] = one.after
+        out |= {one.image_id} if one.action == LEAVE_OUT else set()
+    found = dict(imported)
+    for name in {one.image_id for one in in_force(given)}:
+        found[base[name]] -= 1
+        if name not in out:
+            found[label[name]] = found.get(label[name], 0) + 1
+    return {label: films for label, films in found.items() if films}
+
+
+def dismissed(decisions: Iterable[Decision]) -> frozenset[tuple[str, str, str]]:
+    """Findings that somebody looked at and dismissed: image id, finding, and the other film of a pair or nothing."""
+    return frozenset((one.image_id, one.finding, one.after) for one in in_force(decisions) if one.action == DISMISS)
+
+
+def before_each(decisions: Sequence[Decision]) -> list[int]:
+    """How many decisions there were at each moment at which a run may have started, from 0 to all of them."""
+    ends = [number for number in range(1, len(decisions)) if decisions[number].when != decisions[number - 1].when]
+    return [0, *ends, len(decisions)] if decisions else [0]
+
+
+# Checks
+
+
+def checked(wanted: Sequence[Decision], films: pd.DataFrame, classes: Sequence[str], author: str) -> str:
+    """Raise InvalidChoice or DataError where decisions break a rule. Returns the author, tidied.
+
+    Args:
+        wanted: what is to be decided.
+        films: present films, columns image_id and label.
+        classes: classes of the films as they were imported.
+        author: who decides.
+    """
+    author = checked_author(author)
+    if not wanted:
+        raise InvalidChoice("Choose at least one film to decide about.")
+    present = dict(zip(films["image_id"], films["label"], strict=True))
+    for one in wanted:
+        _check(one, present, classes)
+    out = {one.image_id for one in wanted if one.action == LEAVE_OUT}
+    if len(out) == len(present):
+        raise DataError(f"That would leave out all {plural(len(present), 'film')}. Delete the data set instead.")
+    return author
+
+
+def checked_author(author: str) -> str:
+    """Who decides, tidied. Raises InvalidChoice."""
+    author = " ".join(author.split())
+    if not author or len(author) > LONGEST_AUTHOR:
+        raise InvalidChoice(f"Say who decides, in 1 to {LONGEST_AUTHOR} characters, received: {author[:40]!r}.")
+    return author
+
+
+def _check(one: Decision, present: Mapping[str, str], classes: Sequence[str]) -> None:
+    if one.action not in ACTIONS:
+        raise InvalidChoice(f"A decision is one of {', '.join(ACTIONS)}, received: {one.action!r}.")
+    if one.image_id not in present:
+        raise DataError(f"There is no film {one.image_id!r} among those in use; it may have been left out already.")
+    if any(len(text.splitlines()) > 1 for text in (one.note, one.after, one.finding)) or len(one.note) > LONGEST_NOTE:
+        raise InvalidChoice(f"A note is one line of at most {LONGEST_NOTE} characters.")
+    if one.action == RELABEL and one.after not in classes:
+        raise InvalidChoice(f"A new class must be one of {', '.join(classes)}, received: {one.after!r}.")
+    if one.action == RELABEL and one.after == present[one.image_id]:
+        raise InvalidChoice(f"{one.image_id} is labelled {one.after} already.")
+    if one.action == GROUP and one.after not in present:
+        raise DataError(f"A group is named after one of its films; there is no film {one.after!r} among those in use.")
+    if one.action == DISMISS and not one.finding:
+        raise InvalidChoice(f"Say which finding of {one.image_id} is dismissed.")
+
+
+def check_take_back(numbers: Sequence[int], decisions: Sequence[Decision]) -> None:
+    """Raise InvalidChoice where one of these is no decision in force."""
+    valid = {one.number for one in in_force(decisions)}
+    unknown = [number for number in numbers if number not in valid]
+    if unknown or not numbers:
+        raise InvalidChoice(f"There is no decision {unknown[0] if unknown else ''} in force that could be taken back.")

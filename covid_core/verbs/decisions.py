@@ -1,0 +1,91 @@
+"""``decide``, ``take-back`` and ``decisions``: what people decided about films of a data set."""
+
+import argparse
+import getpass
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from covid_core.data import dataset as data
+from covid_core.data import decisions
+from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
+from covid_core.errors import InvalidChoice
+from covid_core.formatting import plural
+from covid_core.workspace import Workspace
+
+ACTIONS = {action.replace(" ", "-"): action for action in (LEAVE_OUT, RELABEL, GROUP, DISMISS)}
+
+
+def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Leave films out, relabel or group them, or dismiss a finding; files are never changed."""
+    opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
+    return _answer(opened, opened.decisions[-len(options.films) :])
+
+
+def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Take decisions back, by their numbers."""
+    author = options.author or getpass.getuser()
+    opened = data.take_back(workspace, options.dataset, options.numbers, author, options.note)
+    return _answer(opened, opened.decisions[-len(options.numbers) :])
+
+
+def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """All decisions on films of a data set, and its version after each."""
+    opened = data.open_dataset(workspace, options.dataset)
+    return {**_answer(opened, opened.decisions), "versions": opened.versions}
+
+
+def _wanted(options: argparse.Namespace) -> list[Decision]:
+    action = ACTIONS[options.action]
+    if action == GROUP:
+        if len(options.films) < 2:
+            raise InvalidChoice("A group needs two films at least.")
+        return decisions.together(options.films, options.note)
+    return [
+        Decision(action, film, options.to if action == RELABEL else "", options.finding, options.note)
+        for film in options.films
+    ]
+
+
+def _answer(opened: Dataset, told: tuple[Decision, ...]) -> dict[str, Any]:
+    valid = {one.number for one in decisions.in_force(opened.decisions)}
+    rows = [asdict(one) | {"in_force": one.number in valid} for one in told]
+    lines = [_line(row) for row in rows] or ["No decision yet: try decide."]
+    lines.append(f"{opened.name}: {plural(len(opened.films), 'film')} in use, version {opened.version[:12]}")
+    return {
+        "dataset": opened.id,
+        "films": len(opened.films),
+        "counts": opened.counts,
+        "version": opened.version,
+        "decisions": rows,
+        "text": "\n".join(lines),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    action = row["action"]
+    what = {
+        RELABEL: f"{row['image_id']}: {row['before']} -> {row['after']}",
+        GROUP: f"{row['image_id']} with {row['after']}",
+        DISMISS: f"{row['image_id']}: {' '.join(filter(None, (row['finding'], row['after'])))}",
+        decisions.TAKE_BACK: f"number {row['after']} ({row['image_id']})",
+    }.get(action, row["image_id"])
+    back = "" if row["in_force"] or action == decisions.TAKE_BACK else "  (taken back)"
+    note = f"  {row['note']}" if row["note"] else ""
+    return f"{row['number']:>4}  {row['when'][:16].replace('T', ' ')}  {row['author']}  {action} {what}{note}{back}"
+
+
+def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Enter these verbs."""
+    decide = verb("decide", do_decide, "dataset")
+    decide.add_argument("action", choices=ACTIONS)
+    decide.add_argument("films", nargs="+", metavar="IMAGE_ID")
+    decide.add_argument("--to", default="", metavar="CLASS", help="the new class, for relabel")
+    decide.add_argument("--finding", default="", help="which finding, for dismiss; the audit names them")
+    back = verb("take-back", do_take_back, "dataset")
+    back.add_argument("numbers", nargs="+", type=int, metavar="NUMBER")
+    for added in (decide, back):
+        added.add_argument("--note", default="", help="why, in a line")
+        added.add_argument("--author", default="", help="who decides; the user of this computer by default")
+    verb("decisions", do_decisions, "dataset")
