@@ -18,14 +18,15 @@ from covid_core.cache import Entry
 from covid_core.data import dataset as data
 from covid_core.data.phantom import PLANTS
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
-from covid_core.evaluation import comparison, repeats_tables, repeats_wording, shortcuts, wording
+from covid_core.evaluation import comparison, repeats_tables, repeats_wording, wording
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
-from covid_core.formatting import count, duration, file_size, interval, number, p_in_words, plural, points, share
+from covid_core.formatting import count, duration, file_size, interval, number, plural, points, share
 from covid_core.runs import (
     answers,
     calibrated,
     candidates,
+    data_audits,
     jobs,
     looks,
     model_audits,
@@ -115,65 +116,18 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     }
 
 
-def do_ladder(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Does anything but the lungs give the class away? What classifiers reach that see only some of each film."""
-    from covid_core.data import probes
-    from covid_core.inference import lungs
-
-    opened = data.open_dataset(workspace, options.dataset)
-    climbed = probes.ladder(workspace, opened, lungs.of_films, progress=_progress())
-    of_sources = probes.sources(workspace, opened)
-    said = shortcuts.verdict(climbed)
-    lines = [*map(_rung_row, climbed.rungs), "", said.headline, *said.details, *of_sources.in_words]
-    text = "\n".join([*lines, *filter(None, [climbed.note])])
-    return {"dataset": opened.id, "version": opened.version, **probes.as_answer(climbed, of_sources), "text": text}
-
-
-def _rung_row(rung: shortcuts.Rung) -> str:
-    """A probe with what it reached, or why it could not be run."""
-    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    largest = f"largest class {share(rung.majority)}, {p_in_words(rung.p)}"
-    return f"{rung.probe.name:28} {f'{reached}  {largest}' if rung.was_run else f'not run: {rung.reason}'}"
-
-
 def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What is wrong with the films of a data set, which are there twice, and which another data set has as well."""
-    from covid_core.data import audit, copies
-    from covid_core.work import part_of
-
-    opened, progress = data.open_dataset(workspace, options.dataset), _progress()
+    """What is wrong with a data set: faults, copies, what but the lungs tells the class, films shared with another."""
+    opened = data.open_dataset(workspace, options.dataset)
     other = data.open_dataset(workspace, options.against) if options.against else None
-    found = audit.audit(workspace, opened, part_of(progress, 0, 0.7))
-    pairs = copies.within(workspace, opened, None, options.thorough, part_of(progress, 0.7, 0.85))
-    answer = {
-        "dataset": opened.id,
-        "version": opened.version,
-        "films": len(opened.films),
-        "summary": found.summary.to_dict("records"),
-        "findings": found.findings.to_dict("records"),
-        "copies": pairs.to_dict("records"),
-        "conflicts": int(pairs["conflict"].sum()),
-    }
-    lines = [f"{opened.name}: {plural(len(opened.films), 'film')}", *audit.in_words(found), _copies_line(pairs)]
+    found = data_audits.make(workspace, opened, other, _progress())
+    answer = data_audits.as_answer(opened, found)
+    lines = [f"{opened.name}: {plural(len(opened.films), 'film')}", *data_audits.in_lines(found)]
     if other is not None:
-        shared = copies.between(workspace, opened, other, options.thorough, part_of(progress, 0.85, 1))
-        answer["against"] = {
-            "dataset": other.id,
-            "version": other.version,
-            "films": shared.films,
-            "others": shared.others,
-            "pairs": shared.pairs.to_dict("records"),
-            "conflicts": len(shared.conflicts),
-        }
-        shares, disagree = plural(shared.films, "film"), plural(len(shared.conflicts), "pair")
-        lines.append(f"shared with {other.name}: {shares}; {disagree} with another class there")
+        shared = data_audits.shared(workspace, opened, other)
+        answer["against"] = data_audits.shared_as_answer(other, shared)
+        lines.append(data_audits.shared_in_words(other, shared))
     return {**answer, "text": "\n".join(lines)}
-
-
-def _copies_line(pairs: Any) -> str:
-    exact, conflicts = int((pairs["kind"] == "exact").sum()), int(pairs["conflict"].sum())
-    told = f"{plural(len(pairs), 'pair')}, {count(exact)} of equal files, {count(conflicts)} of two classes"
-    return f"the same picture: {told}"
 
 
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -760,10 +714,8 @@ def _add_data_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     demo.add_argument("--name", default="")
     verb("datasets", do_datasets)
     verb("summary", do_summary, "dataset")
-    verb("ladder", do_ladder, "dataset")
     audited = verb("audit", do_audit, "dataset")
     audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
-    audited.add_argument("--thorough", action="store_true", help="find cropped, turned and mirrored copies, too")
     decisions.add(verb)
     verb("delete-dataset", do_delete_dataset, "dataset")
 

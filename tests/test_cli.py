@@ -531,12 +531,33 @@ def test_show_says_nothing_of_right_labels(answer, workspace):
     assert (labels["films"], labels["wrong"], labels["in_words"]) == (24, 0, "")
 
 
-def test_a_ladder_says_what_gives_the_class_away(answer, film_folder):
-    _, made = answer("import", str(film_folder({"a": 20, "b": 20})), "--name", "Films")
-    code, told = answer("ladder", made["dataset"])
+def test_an_audit_tells_faults_copies_what_gives_the_class_away_and_shared_films(answer, film_folder):
+    folder = film_folder({"a": 20, "b": 20})
+    (folder / "b" / "again.png").write_bytes((folder / "a" / "a-1.png").read_bytes())
+    _, made = answer("import", str(folder), "--name", "Films")
+    _, other = answer("import", str(film_folder({"a": 3, "b": 3}, name="others")), "--name", "Others")
+    code, told = answer("audit", made["dataset"], "--against", other["dataset"])
     assert code == 0
-    rungs = {rung["key"]: rung for rung in told["rungs"]}
+    assert {row["finding"] for row in told["findings"]} >= {"odd size"}
+    assert [pair["conflict"] for pair in told["copies"]] == [True]
+    rungs = {rung["key"]: rung for rung in told["ladder"]["rungs"]}
     assert rungs["border"]["accuracy"]["value"] > 0.9  # one class has a bright corner
-    assert (told["verdict"]["level"], told["verdict"]["by"]) == ("much is not the lungs", "border")
+    assert (told["ladder"]["verdict"]["level"], told["ladder"]["verdict"]["by"]) == ("much is not the lungs", "border")
     assert not rungs["outside"]["run"]
     assert told["sources"]["known"] == 0
+    assert (told["against"]["films"], told["against"]["others"]) == (7, 6)
+
+
+def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, film_folder, capsys):
+    _, made = answer("import", str(film_folder({"a": 20})), "--name", "Films")
+    code, told = answer("audit", made["dataset"])
+    assert (code, told["ladder"]) == (0, None)
+    assert "two classes" in told["ladder_reason"]
+    assert cli.main(["audit", made["dataset"]]) == 0
+    assert "No ladder: A ladder needs two classes" in capsys.readouterr().out
+
+
+def test_the_ladder_is_no_verb_of_its_own():
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["ladder", "films"])
+    assert ended.value.code == 2

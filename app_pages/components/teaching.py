@@ -359,7 +359,8 @@ def _your_films(lesson: Lesson, _prepared: Prepared) -> None:
     dataset = shell.pick_dataset()
     if dataset is None:
         return
-    if lesson.key == catalogue.TAG and not st.session_state.get(f"lesson-look-{dataset.version}"):
+    asked = st.session_state.get(f"lesson-look-{dataset.version}")
+    if lesson.key == catalogue.TAG and not asked and yours.kept_ladder(shell.workspace(), dataset) is None:
         st.markdown("How far does a classifier come that sees no lung? Four probes are trained and tested on parts.")
         st.button(
             "Look at these films",

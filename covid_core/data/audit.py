@@ -235,6 +235,12 @@ def audit(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -
     return judged(scores, dataset.left_out)
 
 
+def known(workspace: Workspace, dataset: Dataset) -> Audit | None:
+    """What ``audit`` says, where its films have been measured already and that is kept."""
+    scores = _kept_of(workspace, dataset)
+    return None if scores is None else judged(scores, dataset.left_out)
+
+
 def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Audit:
     """What the scores of films say by RULES, with the files that could not be read (columns path, reason)."""
     limits = {rule.finding: rule.limit(scores[rule.finding].to_numpy(float)) for rule in RULES}
@@ -291,17 +297,29 @@ def in_words(found: Audit) -> list[str]:
 
 
 def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
-    """``Audit.scores``; measured once per version of the data set and kept."""
-    path = workspace.tables / f"{dataset.version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
-    kept = _kept(path, dataset)
+    """``Audit.scores``; measured once and kept. Of films that stay when others are left out, they stay as well."""
+    kept = _kept_of(workspace, dataset)
     if kept is not None:
         return kept
     measured = measure(workspace, dataset, progress)
     with contextlib.suppress(NoRoom):  # they are measured again when they are asked for
         cache.make_room(workspace, measured.memory_usage(deep=True).sum())
-        with files.published(path) as temporary:
+        with files.published(_path(workspace, dataset)) as temporary:
             measured.to_parquet(temporary, index=False)
     return measured
+
+
+def _path(workspace: Workspace, dataset: Dataset) -> Path:
+    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
+
+
+def _kept_of(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
+    """The kept scores of these films, of this version of the data set or of an earlier one that had more films."""
+    for earlier in dataset.holding():
+        kept = _kept(_path(workspace, earlier), earlier)
+        if kept is not None:
+            return kept[kept["image_id"].isin(dataset.films["image_id"])].reset_index(drop=True)
+    return None
 
 
 def _kept(path: Path, dataset: Dataset) -> pd.DataFrame | None:

@@ -123,6 +123,15 @@ class Dataset:
         decisions were taken back, the version that came of it keeps its latest number."""
         return {self._after(number).version: number for number in decisions.before_each(self.decisions)}
 
+    def holding(self) -> Iterator["Dataset"]:
+        """The data set as it is, then at those of its earlier versions that held all its films, latest first: what was
+        found of each film then holds for these."""
+        yield self
+        for number in sorted(set(self.versions.values()) - {len(self.decisions)}, reverse=True):
+            earlier = self._after(number)
+            if self.films["image_id"].isin(earlier.films["image_id"]).all():
+                yield earlier
+
     def at(self, version: str) -> "Dataset":
         """The data set as it was at an earlier version. Raises DataError where it has never had that version."""
         if version == self.version:
@@ -256,7 +265,7 @@ def delete_dataset(workspace: Workspace, identifier: str) -> None:
         for one in (dataset._after(number) for number in dataset.versions.values()):
             for cache in (workspace.pixels, workspace.features):
                 _remove_all(cache, one.pixels_key[:KEY_LENGTH])
-            _remove_all(workspace.tables, one.version[:KEY_LENGTH])
+            _remove_all(workspace.tables, f"*{one.version[:KEY_LENGTH]}")  # also where another was compared with it
     files.remove_folder(folder)
 
 

@@ -5,10 +5,9 @@ All pixels come from the cache at 128 px; "64 px" below are the means of two by 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,7 @@ from covid_core.evaluation.shortcuts import (
     Sources,
 )
 from covid_core.formatting import count, plural
-from covid_core.work import Progress, part_of, silent
+from covid_core.work import Progress, cores, part_of, silent
 from covid_core.workspace import Workspace
 
 MOST_FILMS = 4096  # in one ladder; of more, so many are drawn, each class by its share
@@ -56,12 +55,22 @@ HISTOGRAM = Probe("histogram", "An intensity histogram", "how many pixels of eac
 OUTLINES = Probe("outline", "The outline of the lungs", "where the lungs are, without any pixel of the film", OUTLINE)
 THUMB = Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole film", COARSE)
 LUNGS_ONLY = Probe("lungs", "The lungs alone", "the film with all but the lungs blacked out", LUNGS)
-FULL = Probe("full", "The full picture", "the whole film at 64 x 64 pixels", EVERYTHING)
-PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL)
+FULL = Probe("full", "The whole film at 64 px", "the whole film at 64 x 64 pixels", EVERYTHING)
+FROZEN = Probe(
+    "frozen",
+    "Frozen features of a network",
+    "the whole film, as a network sees it that learned photographs",
+    EVERYTHING,
+)
+PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL, FROZEN)
 NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
 OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
 NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
 OWN_MASKS = "the data set's own lung masks"
+NOT_FROZEN = (
+    "No training has kept a frozen network's features of all films, so the full picture is what a simple classifier "
+    "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,14 @@ class KnownLungs:
     known: np.ndarray
     whose: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """What a frozen network answered for all films of a data set: float32 (films, d), and its ``name`` in words."""
+
+    table: np.ndarray
+    name: str
 
 
 FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
@@ -98,6 +115,7 @@ class Shown:
     rows: np.ndarray
     pixels: np.ndarray
     lungs: KnownLungs
+    frozen: Frozen | None = None
 
     @cached_property
     def squares(self) -> np.ndarray:
@@ -125,13 +143,15 @@ class Shown:
                 return _flat(shrunk(np.where(self.lungs.masks, self.pixels, 0), SIDE))
             case _ if probe == THUMB:
                 return _flat(shrunk(self.pixels, THUMBNAIL))
+            case _ if probe.key == FROZEN.key:
+                return np.asarray(self.frozen.table[self.rows])
             case _:
                 return _flat(self.squares)
 
     def of(self, chosen: np.ndarray) -> "Shown":
         """Some of these films, by a bool (n,)."""
         lungs = KnownLungs(self.lungs.masks[chosen], self.lungs.known[chosen], self.lungs.whose, self.lungs.reason)
-        return Shown(self.dataset, self.rows[chosen], self.pixels[chosen], lungs)
+        return Shown(self.dataset, self.rows[chosen], self.pixels[chosen], lungs, self.frozen)
 
 
 def shrunk(films: np.ndarray, side: int) -> np.ndarray:
@@ -235,6 +255,8 @@ def seen(probe: Probe, film: np.ndarray, lungs: np.ndarray | None = None) -> np.
             return _enlarged(np.where(_frame(), square[0], 0))
         case _ if probe == THUMB:
             return _enlarged(shrunk(film[None], THUMBNAIL)[0])
+        case _ if probe.key == FROZEN.key:
+            return film
         case _:
             return _enlarged(square[0])
 
@@ -271,11 +293,14 @@ def ladder(
     find_lungs: FindLungs = own_lungs,
     probes: Sequence[Probe] = PROBES,
     progress: Progress = silent,
+    frozen: Frozen | None = None,
 ) -> Ladder:
     """Climb the ladder of a data set: from size and kind of its files to the full picture.
 
     Of more than MOST_FILMS films so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
     left out. ``note`` of what is returned says both. ``find_lungs`` finds the lungs of films; ``own_lungs`` by default.
+    ``frozen``: what a network answered for the films, where that is known.
+
     Raises DataError where fewer than two classes are left, or films are gone.
     """
     films = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
@@ -288,7 +313,7 @@ def ladder(
     lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
     if set(probes) & set(NEED_MASKS):
         lungs = find_lungs(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
-    shown = Shown(dataset, rows, pixels, lungs)
+    shown = Shown(dataset, rows, pixels, lungs, frozen)
     rungs = _climbed(shown, chosen, "label", classes, probes, part_of(progress, 0.3, 1))
     return Ladder(classes, len(chosen), rungs, note)
 
@@ -319,14 +344,27 @@ def _climbed(
     folds = split.folds_of(dealt, shortcuts.FOLDS, SEED)
     rungs = []
     for place, probe in enumerate(probes):
-        progress(place / len(probes), f"Probe {place + 1} of {len(probes)}: {probe.name}")
-        rungs.append(_rung(shown, probe, codes, classes, folds))
+        said = f"Probe {place + 1} of {len(probes)}: {probe.name}"
+        step = part_of(progress, place / len(probes), (place + 1) / len(probes))
+        step(0, said)
+        rungs.append(_rung(shown, probe, codes, classes, folds, lambda share, step=step, said=said: step(share, said)))
     progress(1, "All probes have been run")
     return tuple(rungs)
 
 
-def _rung(shown: Shown, probe: Probe, codes: np.ndarray, classes: Sequence[str], folds: np.ndarray) -> Rung:
+def _rung(
+    shown: Shown,
+    probe: Probe,
+    codes: np.ndarray,
+    classes: Sequence[str],
+    folds: np.ndarray,
+    told: shortcuts.Told,
+) -> Rung:
     note = ""
+    if probe == FROZEN:
+        if shown.frozen is None:
+            return Rung(probe, reason=NOT_FROZEN)
+        probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
     if probe in NEED_MASKS:
         known = shown.lungs.known
         reason = shown.lungs.reason or _too_few(codes[known], classes)
@@ -340,7 +378,7 @@ def _rung(shown: Shown, probe: Probe, codes: np.ndarray, classes: Sequence[str],
         features = shown.features(probe)
     except DataError as error:
         return Rung(probe, reason=str(error))
-    return shortcuts.climb(probe, features, codes, classes, folds, note)
+    return shortcuts.climb(probe, features, codes, classes, folds, note, cores(), told)
 
 
 def _too_few(codes: np.ndarray, classes: Sequence[str]) -> str:
@@ -379,10 +417,3 @@ def _source_ladder(workspace: Workspace, dataset: Dataset, films: pd.DataFrame) 
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE)[rows])
     shown = Shown(dataset, rows, pixels, KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool)))
     return Ladder(names, len(chosen), _climbed(shown, chosen, "source", names, OF_SOURCES, silent), note)
-
-
-def as_answer(climbed: Ladder, of_sources: Sources) -> dict[str, Any]:
-    """Both as plain dictionaries, for the command line."""
-    told = {name: getattr(of_sources, name) for name in ("known", "unknown", "names", "association", "reason")}
-    within = {label: shortcuts.as_answer(one)["rungs"] for label, one in of_sources.ladders.items()}
-    return {**shortcuts.as_answer(climbed), "sources": {**told, "within": within, "in_words": of_sources.in_words}}

@@ -74,5 +74,8 @@ def ladder_in_words(ladder: Ladder) -> str:
     """Alternative text of ``ladder_bars``: every figure in it."""
     run = [rung for rung in ladder.rungs if rung.was_run]
     told = [f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run]
-    largest = f"; always the largest class {share(run[-1].majority)}" if run else ""
-    return f"Films called rightly by what the classifier sees: {', '.join(told)}{largest}."
+    lines = [f"always the largest class, dotted, {share(run[-1].majority)}"] if run else []
+    if ladder.full is not None:
+        lines.append(f"the full picture, dashed, {share(ladder.full.accuracy.value)}")
+    rest = f"; {' and '.join(lines)}" if lines else ""
+    return f"Films called rightly by what the classifier sees: {', '.join(told)}{rest}."

@@ -5,15 +5,18 @@ lungs is then asked: an outline unlike those of the segmenter's own validation f
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy import ndimage
 
-from covid_core import files
+from covid_core import cache, files
 from covid_core.data import masks
-from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
 from covid_core.data.images import Film, resized_map, to_square
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.probes import KnownLungs, own_lungs
@@ -88,11 +91,19 @@ class Lungs:
         threshold: score above which a pixel is lung.
         limits: lowest and highest value of each figure of Shape at which an outline is given.
         origin: whose outlines these are, in words.
+        key: the network's hash, by which what it has outlined is kept.
     """
 
     def __init__(
-        self, network: LiteNetwork, size: int, threshold: float, limits: dict[str, Sequence[float]], origin: str = ""
+        self,
+        network: LiteNetwork,
+        size: int,
+        threshold: float,
+        limits: dict[str, Sequence[float]],
+        origin: str = "",
+        key: str = "",
     ):
+        self.key = key
         self.size = size
         self.origin = origin
         self._network = network
@@ -105,7 +116,9 @@ class Lungs:
         path, record = segmenter.network_path, segmenter.record
         if not path.is_file() or files.sha256_of(path) != record["network_sha256"]:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        return cls(LiteNetwork(path), record["size"], record["threshold"], record["limits"], segmenter.in_words)
+        network, limits = LiteNetwork(path), record["limits"]
+        key = record["network_sha256"]
+        return cls(network, record["size"], record["threshold"], limits, segmenter.in_words, key)
 
     def outline(self, film: Film) -> LungOutline:
         """The lungs of a film, or the reason why no outline is given: a wrong one would be worse than none."""
@@ -177,16 +190,57 @@ def of_films(workspace: Workspace, dataset: Dataset, rows: Sequence[int], progre
     opened = None if own.known.any() else serving(workspace, dataset.id)
     if opened is None:
         return own
-    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE)
-    found, known = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool), np.zeros(len(rows), bool)
-    for place, row in enumerate(rows):
-        outline = opened.outline(Film(np.asarray(pixels[row]), "L"))
-        if outline.is_known:
-            found[place], known[place] = outline.mask, True
-        if place % 50 == 0:
-            progress(place / len(rows), f"Outlining lungs: {place:,} of {len(rows):,}")
+    found, known = outlined_films(workspace, dataset, rows, opened, progress)
     reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no film here."
-    return KnownLungs(found, known, f"outlines by a segmenter: {opened.origin.rstrip('.')}", reason)
+    return KnownLungs(found, known, f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}", reason)
+
+
+def outlined_films(
+    workspace: Workspace, dataset: Dataset, rows: Sequence[int], opened: Lungs, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outlines of some films of a data set, bool (n, SUMMARY_SIZE, SUMMARY_SIZE), and of which films there is one.
+
+    What a segmenter has outlined is kept beside the films' pixels, also when the work is stopped.
+    """
+    imported, pixels = dataset.imported, open_pixels(workspace, dataset, SUMMARY_SIZE)
+    names = dataset.films["image_id"].to_numpy()[np.asarray(rows, int)]
+    places = imported.films.set_index("image_id").index.get_indexer(names)
+    path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}.npz"
+    packed, asked = _kept_outlines(path, len(imported.films))
+    missing = np.flatnonzero(~asked[places])
+    try:
+        for done, place in enumerate(missing):
+            if done % 20 == 0:
+                progress(done / len(missing), f"Outlining lungs: {done:,} of {len(missing):,}")
+            outline = opened.outline(Film(np.asarray(pixels[rows[place]]), "L"))
+            if outline.is_known:
+                packed[places[place]] = np.packbits(outline.mask)
+            asked[places[place]] = True
+    finally:
+        if len(missing):
+            cache.make_room(workspace, packed.nbytes, keep=[path])
+            with files.published(path) as temporary, open(temporary, "wb") as handle:
+                np.savez_compressed(handle, packed=packed, asked=asked)
+    masks_of = np.unpackbits(packed[places], axis=1).astype(bool).reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
+    return masks_of, masks_of.any(axis=(1, 2))
+
+
+def _kept_outlines(path: Path, films: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outlines as bits, uint8 (films, SUMMARY_SIZE² / 8), empty where there is none, and which films were asked."""
+    shape = (films, SUMMARY_SIZE**2 // 8)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            packed, asked = kept["packed"], kept["asked"]
+        if packed.shape == shape and asked.shape == shape[:1]:
+            cache.touch(path)
+            return packed, asked
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
+        return _no_outlines(films)  # what is gone or torn is outlined again
+    return _no_outlines(films)
+
+
+def _no_outlines(films: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((films, SUMMARY_SIZE**2 // 8), np.uint8), np.zeros(films, bool)
 
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from covid_core.data.phantom import CORNER_TAGS
 from covid_core.data.split import make_split
 from covid_core.errors import CovidCoreError, JobRefused, NotFound
 from covid_core.inference.head import softmax
-from covid_core.inference.heatmap import share_inside, share_over
+from covid_core.inference.lung_share import share_inside, share_over
 from covid_core.inference.predictor import Predictor
 from covid_core.lessons import films
 from covid_core.lessons.catalogue import PAIR, TAG, named

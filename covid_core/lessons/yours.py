@@ -17,7 +17,7 @@ from covid_core.evaluation.shortcuts import Ladder
 from covid_core.formatting import count, plural, share
 from covid_core.lessons.catalogue import RARE, SHIFTED, TAG, Lesson
 from covid_core.presets import COURSE_FILMS_PER_CLASS
-from covid_core.runs import candidates
+from covid_core.runs import candidates, data_audits
 from covid_core.runs.store import Run
 from covid_core.specs import SplitSpec
 from covid_core.work import Progress, silent
@@ -98,9 +98,18 @@ def _shifted_split(dataset: Dataset) -> tuple[pd.DataFrame, int]:
 
 
 def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
-    climbed = probes.ladder(workspace, dataset, probes=QUICK_PROBES, progress=progress)
+    """The ladder of the data set's audit where one was made; else its quick probes, climbed now."""
+    climbed = kept_ladder(workspace, dataset)
+    if climbed is None:
+        climbed = probes.ladder(workspace, dataset, probes=QUICK_PROBES, progress=progress)
     said = shortcuts.verdict(climbed)
     return Look((said.headline, *said.details), ladder=climbed)
+
+
+def kept_ladder(workspace: Workspace, dataset: Dataset) -> Ladder | None:
+    """The ladder that an audit of the data set has kept; None where there is none."""
+    found = data_audits.known(workspace, dataset)
+    return found.ladder if found is not None else None
 
 
 def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Look:

@@ -29,6 +29,7 @@ MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of th
 TRAINING_SLOTS = 1  # a training uses every core that it gets
 DATA_SLOTS = 2  # imports wait for the disk more than for the processor
 REFERENCE = "reference"  # kind of the job that makes a finished run's reference
+DATA_AUDIT = "audit"  # kind of the job that audits a data set
 AUDIT = "audit-run"  # kind of the job that audits a finished run's model
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
@@ -134,6 +135,26 @@ def submit_audit(workspace: Workspace, run: Run) -> JobFolder:
     return submit_job(workspace, AUDIT, {"run": run.id})
 
 
+def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = None) -> JobFolder:
+    """Start the audit of a data set, or make it again; ``against`` names another one to look for shared films in.
+
+    Raises JobRefused, NotFound, DataError.
+    """
+    opened = open_dataset(workspace, dataset)
+    if against is not None:
+        if against == dataset:
+            raise JobRefused(f"{opened.name} cannot be compared with itself. Choose another data set.")
+        open_dataset(workspace, against)
+    if any(of["dataset"] == dataset and not job.status().is_final for job, of in data_audit_jobs(workspace)):
+        raise JobRefused(f"{opened.name} is being audited already. Wait for it, or stop it.")
+    return submit_job(workspace, DATA_AUDIT, {"dataset": dataset, "against": against})
+
+
+def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any]]]:
+    """Jobs that audit, or have audited, a data set, with what was asked (dataset, against: ids), oldest first."""
+    return _jobs_of_kind(workspace, DATA_AUDIT)
+
+
 def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
     """Jobs that make, or have made, a run's reference, with the run's id, oldest first."""
     return _jobs_of_runs(workspace, REFERENCE)
@@ -145,6 +166,10 @@ def audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
 
 
 def _jobs_of_runs(workspace: Workspace, kind: str) -> list[tuple[JobFolder, str]]:
+    return [(job, str(request["run"])) for job, request in _jobs_of_kind(workspace, kind)]
+
+
+def _jobs_of_kind(workspace: Workspace, kind: str) -> list[tuple[JobFolder, dict[str, Any]]]:
     found = []
     for job in store.list_jobs(workspace):
         try:
@@ -152,8 +177,8 @@ def _jobs_of_runs(workspace: Workspace, kind: str) -> list[tuple[JobFolder, str]
         except CovidCoreError:  # damaged, or removed at this moment
             continue
         if request.get("kind") == kind:
-            found.append((float(request["created"]), job, str(request["run"])))
-    return [(job, run) for _, job, run in sorted(found, key=lambda one: one[0])]
+            found.append((job, request))
+    return sorted(found, key=lambda one: float(one[1]["created"]))
 
 
 def dismiss(job: JobFolder) -> None:

@@ -177,14 +177,13 @@ def _lungs(
     lacking = np.flatnonzero(~known)
     segmenter = outlines.serving(workspace, dataset.id) if len(lacking) else None
     if segmenter is not None:
-        before = known.sum()
-        for some in _parts(lacking, part_of(progress, 0.5, 1.0), "Outlining lungs"):
-            for place, square in zip(some, decode_rows(dataset, rows[some], segmenter.size), strict=True):
-                outline = segmenter.outline(Film(square, "L"))
-                if outline.is_known:
-                    lungs[place] = to_square(outline.mask.astype(np.uint8) * 255, size) > 127
-                    known[place] = lungs[place].any()
-        origin += [f"{OUTLINED}: {segmenter.origin}"] if known.sum() > before else []
+        found, outlined = outlines.outlined_films(
+            workspace, dataset, rows[lacking], segmenter, part_of(progress, 0.5, 1.0)
+        )
+        for place, mask in zip(lacking[outlined], found[outlined], strict=True):
+            lungs[place] = to_square(mask.astype(np.uint8) * 255, size) > 127
+            known[place] = lungs[place].any()
+        origin += [f"{OUTLINED}: {segmenter.origin}"] if outlined.any() else []
     return lungs, known, "; ".join(origin) or "none"
 
 

@@ -186,6 +186,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
         job.write_result(_evaluate(workspace, request, reporter))
     elif request["kind"] == jobs.REFERENCE:
         job.write_result({"run": _reference(workspace, request, reporter)})
+    elif request["kind"] == jobs.DATA_AUDIT:
+        job.write_result(_audit_data(workspace, request, reporter))
     elif request["kind"] == jobs.AUDIT:
         job.write_result(_audit(workspace, request, reporter))
     elif request["kind"] == "lesson":
@@ -260,6 +262,16 @@ def _train_within(workspace: Workspace, run: Run, progress: Progress) -> None:
         lock.release()
     if not finished:
         raise Stopped("Stopped by the user.")
+
+
+def _audit_data(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> dict[str, str | None]:
+    """Audit a data set. Returns its id and that of the one that it was compared with."""
+    from covid_core.data.dataset import open_dataset
+    from covid_core.runs import data_audits
+
+    dataset, against = open_dataset(workspace, request["dataset"]), request["against"]
+    data_audits.make(workspace, dataset, against and open_dataset(workspace, against), reporter)
+    return {"dataset": dataset.id, "against": against}
 
 
 def _segment(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> str:

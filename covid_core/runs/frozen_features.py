@@ -1,0 +1,61 @@
+"""What frozen networks answered for the films of a data set, as trainings kept it. Reading it needs no TensorFlow.
+
+The tables are those of ``nets.trunk``: float32, one row per film, first number NaN where a film was not asked. What
+network a table is of stands in the runs that name it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from covid_core import cache
+from covid_core.backbones import backbone_named
+from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.data.probes import Frozen
+from covid_core.errors import CovidCoreError
+from covid_core.runs import store
+from covid_core.workspace import Workspace
+
+RANDOM = "random"  # origin of weights that have learned nothing
+
+
+def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:
+    """The features of all films in use that tell most: of the largest films, by a network that has learned something.
+
+    None where no run in the workspace names such a network, or its features of some film are not kept.
+    """
+    for size, label, key in sorted(_networks(workspace), reverse=True):
+        table = _kept(workspace, dataset, key)
+        if table is not None:
+            return Frozen(table, f"{label} at {size} px")
+    return None
+
+
+def _networks(workspace: Workspace) -> set[tuple[int, str, str]]:
+    """Side of the films in pixels, name, and key of each frozen network that a run names."""
+    return set(_named(store.list_runs(workspace)[0]))
+
+
+def _named(runs: list[store.Run]) -> Iterator[tuple[int, str, str]]:
+    for run in runs:
+        try:
+            result = run.result
+        except CovidCoreError:
+            continue  # a damaged run names no network; the others do
+        key, weights = result.get("trunk"), result.get("weights") or {}
+        if key and weights.get("origin", RANDOM) != RANDOM:
+            yield run.spec.image_size, backbone_named(run.spec.backbone).label, key
+
+
+def _kept(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None:
+    for earlier in dataset.holding():
+        path = workspace.features / f"{earlier.pixels_key[:KEY_LENGTH]}-{key}-pooled.f32"
+        width, rest = divmod(path.stat().st_size if path.exists() else 0, 4 * len(earlier.films))
+        if not width or rest:
+            continue
+        rows = np.flatnonzero(earlier.films["image_id"].isin(dataset.films["image_id"]))
+        table = np.memmap(path, np.float32, "r", shape=(len(earlier.films), width))[rows]
+        if np.isfinite(table).all():
+            cache.touch(path)
+            return table
+    return None

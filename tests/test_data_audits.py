@@ -1,0 +1,256 @@
+"""The audit of a data set: found in stages, kept whole, read back equal, made by a job, gone with the data set."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_data import film, made_database, made_dataset
+from made_films import write_films
+
+from covid_core.data import importing
+from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
+from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.data.images import png_bytes
+from covid_core.errors import DataError, JobRefused, NotFound, Stopped
+from covid_core.evaluation import shortcuts
+from covid_core.runs import data_audits, jobs, store, worker
+from covid_core.runs.data_audits import Found
+
+FEW = {"COVID": 24, "Normal": 60}
+TWO_SOURCES = {"COVID": "Here", "Normal": ["Here", "There"]}
+
+
+def plain(found: Found) -> dict:
+    """All that was found as values that compare: undefined numbers are words."""
+    ladder = None if found.ladder is None else of_ladder(found.ladder)
+    of_sources = {label: of_ladder(one) for label, one in found.sources.ladders.items()}
+    whole = dataclasses.asdict(dataclasses.replace(found.sources, ladders={}))
+    return in_words([ladder, found.ladder_reason, whole, of_sources, found.made, found.seconds])
+
+
+def of_ladder(ladder: shortcuts.Ladder) -> dict:
+    return dataclasses.asdict(ladder)
+
+
+def in_words(value):
+    if isinstance(value, dict):
+        return {key: in_words(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_words(item) for item in value]
+    return str(value) if isinstance(value, float) else value
+
+
+def same_tables(one: Found, two: Found) -> None:
+    for name in ("scores", "findings", "summary"):
+        pd.testing.assert_frame_equal(getattr(one.audit, name), getattr(two.audit, name))
+    pd.testing.assert_frame_equal(one.pairs, two.pairs)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A workspace and a data set with lung masks, two sources in one class, and one picture twice."""
+    return made_database(tmp_path, counts=FEW, sources=TWO_SOURCES)
+
+
+def copied(folder, workspace, name="Copies"):
+    """A data set of which one film is there twice, with two classes."""
+    films = write_films(folder / name, {"a": 12, "b": 12}, 64)
+    first = sorted((films / "a").iterdir())[0]
+    (films / "b" / "again.png").write_bytes(first.read_bytes())
+    return importing.import_folder(workspace, films, name=name)
+
+
+def test_what_was_found_is_read_back_equal(made):
+    workspace, dataset = made
+    assert data_audits.known(workspace, dataset) is None
+    found = data_audits.make(workspace, dataset)
+    again = data_audits.known(workspace, dataset)
+    assert found.ladder is not None and list(found.sources.ladders) == ["Normal"]
+    assert plain(again) == plain(found)
+    same_tables(again, found)
+    assert shortcuts.verdict(again.ladder) == shortcuts.verdict(found.ladder)
+
+
+def test_figures_that_are_undefined_are_so_when_they_are_read_back(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
+    found = data_audits.make(workspace, dataset)
+    again = data_audits.known(workspace, dataset)
+    assert found.audit.scores["odd view"].isna().all()
+    assert np.isnan(again.sources.association)
+    assert any(np.isnan(rung.p) for rung in again.ladder.rungs)
+    assert plain(again) == plain(found)
+    same_tables(again, found)
+
+
+def test_a_data_set_of_one_class_has_a_reason_instead_of_a_ladder(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12})
+    data_audits.make(workspace, dataset)
+    found = data_audits.known(workspace, dataset)
+    assert found.ladder is None and "two classes" in found.ladder_reason
+
+
+def test_a_film_that_is_there_twice_with_two_classes_is_found(tmp_path, workspace):
+    found = data_audits.make(workspace, copied(tmp_path, workspace))
+    assert found.pairs[["kind", "conflict"]].to_numpy().tolist() == [["exact", True]]
+
+
+@pytest.mark.parametrize("part", ["*-audit-*", "*-pairs-*", "*-found-*"])
+@pytest.mark.parametrize("harm", ["gone", "torn"])
+def test_an_audit_of_which_a_part_is_gone_or_torn_is_none_until_it_is_made_again(made, part, harm):
+    workspace, dataset = made
+    before = plain(data_audits.make(workspace, dataset))[:4]
+    (path,) = workspace.tables.glob(part)
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-20])
+    assert data_audits.known(workspace, dataset) is None
+    data_audits.make(workspace, dataset)
+    assert plain(data_audits.known(workspace, dataset))[:4] == before
+
+
+def test_what_was_found_before_a_stop_is_taken_up(made):
+    workspace, dataset = made
+
+    def until_the_ladder(_share, message):
+        if message.startswith("Probe 2"):
+            raise Stopped("Stopped by the user.")
+
+    with pytest.raises(Stopped):
+        data_audits.make(workspace, dataset, progress=until_the_ladder)
+    assert data_audits.known(workspace, dataset) is None
+    told = []
+    data_audits.make(workspace, dataset, progress=lambda share, message: told.append((share, message)))
+    assert not [message for _, message in told if "Looking at files" in message]
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[-1] == 1
+
+
+def test_shared_films_are_found_and_told_from_either_side(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+    films = tmp_path / "other"
+    (films / "c").mkdir(parents=True)
+    twin = one.path_of(0).read_bytes()
+    (films / "c" / "twin.png").write_bytes(twin)
+    for number in range(5):
+        (films / "c" / f"{number}.png").write_bytes(png_bytes(film(900 + number)))
+    other = importing.import_folder(workspace, films, name="Other")
+    assert data_audits.shared(workspace, one, other) is None
+    data_audits.make(workspace, one, other)
+    here, there = data_audits.shared(workspace, one, other), data_audits.shared(workspace, other, one)
+    assert (here.films, here.others, len(here.conflicts)) == (2, 1, 2)
+    assert (there.films, there.others, len(there.conflicts)) == (1, 2, 2)
+    assert there.pairs["first_label"].tolist() == ["c", "c"]
+    assert list(there.pairs) == list(here.pairs)
+
+
+def test_comparing_with_another_data_set_does_not_make_the_audit_again(tmp_path, workspace):
+    one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
+    before = data_audits.make(workspace, one)
+    assert data_audits.make(workspace, one, other).made == before.made
+
+
+def test_what_was_kept_goes_with_the_data_set(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+    _, other = made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 4})
+    data_audits.make(workspace, one, other)
+    delete_dataset(workspace, other.id)
+    assert not list(workspace.tables.glob("*shared*"))
+    delete_dataset(workspace, one.id)
+    assert not list(workspace.tables.iterdir())
+
+
+def test_nothing_is_kept_of_a_data_set_that_was_deleted_while_it_was_audited(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+
+    def deleted_at_the_ladder(_share, message):
+        if message.startswith("Probe 2"):
+            delete_dataset(workspace, one.id)
+
+    with pytest.raises((NotFound, DataError)):
+        data_audits.make(workspace, one, progress=deleted_at_the_ladder)
+    assert not list(workspace.tables.glob("*found*"))
+
+
+# Decisions
+
+
+def test_after_decisions_the_findings_are_those_of_the_films_that_stay(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+    before = data_audits.make(workspace, one)
+    left, relabelled = one.films["image_id"].iloc[3], "b/again.png"
+    decide(workspace, one.id, [Decision(LEAVE_OUT, left), Decision(RELABEL, relabelled, "a")], "Somebody")
+    now = open_dataset(workspace, one.id)
+    found = data_audits.known(workspace, now)
+    assert left not in set(found.audit.scores["image_id"]) and len(found.audit.scores) == len(one.films) - 1
+    assert found.pairs["conflict"].tolist() == [False]
+    assert (found.made, found.ladder.films) == (before.made, before.ladder.films)
+    assert "Make the audit again" in found.outdated
+    again = data_audits.make(workspace, now)
+    assert again.ladder.films == before.ladder.films - 1
+    assert data_audits.known(workspace, now).outdated == ""
+
+
+def test_a_pair_of_which_one_film_is_left_out_is_none(tmp_path, workspace):
+    one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
+    data_audits.make(workspace, one, other)
+    before = data_audits.shared(workspace, one, other)
+    (gone,) = set(data_audits.known(workspace, one).pairs["second"])
+    now = decide(workspace, one.id, [Decision(LEAVE_OUT, gone)], "Somebody")
+    assert not len(data_audits.known(workspace, now).pairs)
+    assert data_audits.shared(workspace, now, other).films == before.films - 1
+    assert gone not in set(data_audits.shared(workspace, other, now).pairs["second"])
+
+
+def test_a_film_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
+    one = copied(tmp_path, workspace)
+    now = decide(workspace, one.id, [Decision(LEAVE_OUT, one.films["image_id"].iloc[0])], "Somebody")
+    data_audits.make(workspace, now)
+    assert data_audits.known(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
+
+
+# The job
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    monkeypatch.setattr(jobs, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
+
+
+def test_the_job_keeps_what_it_finds(tmp_path, workspace, launched):
+    one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
+    job = jobs.submit_data_audit(workspace, one.id, other.id)
+    assert worker.do(job.path, 1) == 0
+    assert job.status().state == store.COMPLETED
+    assert job.result == {"dataset": one.id, "against": other.id}
+    assert data_audits.known(workspace, one) is not None
+    assert data_audits.shared(workspace, one, other).films
+
+
+def test_a_data_set_is_audited_once_at_a_time(tmp_path, workspace, launched):
+    one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
+    job = jobs.submit_data_audit(workspace, one.id)
+    with pytest.raises(JobRefused, match="being audited already"):
+        jobs.submit_data_audit(workspace, one.id)
+    another = jobs.submit_data_audit(workspace, other.id, one.id)
+    asked = [(given.id, request["dataset"], request["against"]) for given, request in jobs.data_audit_jobs(workspace)]
+    assert asked == [(job.id, one.id, None), (another.id, other.id, one.id)]
+    jobs.stop(job)
+    jobs.submit_data_audit(workspace, one.id)
+
+
+def test_a_data_set_is_not_compared_with_itself_or_with_one_that_is_not_there(tmp_path, workspace, launched):
+    one = copied(tmp_path, workspace)
+    with pytest.raises(JobRefused, match="with itself"):
+        jobs.submit_data_audit(workspace, one.id, one.id)
+    with pytest.raises(NotFound):
+        jobs.submit_data_audit(workspace, one.id, "no-such-00000")
+
+
+def test_a_job_that_was_told_to_stop_ends_stopped(tmp_path, workspace, launched):
+    one = copied(tmp_path, workspace)
+    job = jobs.submit_data_audit(workspace, one.id)
+    job.request_stop()
+    assert worker.do(job.path, 1) == 0
+    assert job.status().state == store.STOPPED
