@@ -32,7 +32,8 @@ def _overview() -> None:
     ready = sum(one.is_ready for one in prepared.values())
     shell.heading(
         "How does a model fool me?",
-        f"In four ways, and each can be seen here in a few minutes. {ready} of {len(LESSONS)} lessons are prepared; "
+        f"In four ways, and each can be seen here in a few minutes. {ready} of {len(LESSONS)} lessons "
+        f"{'is' if ready == 1 else 'are'} prepared; "
         "preparing one takes under a minute on two processor cores.",
     )
     st.caption(

@@ -8,16 +8,20 @@ from made_runs import answered, made_run
 
 from covid_core.lessons import preparing
 from covid_core.lessons.catalogue import PAIR
-from covid_core.runs import store
+from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import Workspace
 
 COMMON, RARE = 90, 10  # test films
 
 
-def job(workspace: Workspace, key: str, state: str, seed: int = 0, **status: object) -> JobFolder:
+def job(
+    workspace: Workspace, key: str, state: str, seed: int = 0, recipe: int = preparing.RECIPE, **status: object
+) -> JobFolder:
     """A lesson's job in a state. One that waits or runs is held by nobody, so it counts as interrupted."""
-    made = store.create_job(preparing.place_of(workspace, key), preparing.KIND, {"lesson": key, "seed": seed})
+    made = store.create_job(
+        preparing.place_of(workspace, key), jobs.LESSON, {"lesson": key, "seed": seed, "recipe": recipe}
+    )
     made.write_launch(pid=1, attempt=1)
     now = time.time()
     made.write_status(Status(state, started=now - 20, updated=now, ended=now, **status))

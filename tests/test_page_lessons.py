@@ -70,6 +70,20 @@ def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspa
     assert preparing.look(workspace, "twin").is_active
 
 
+def test_a_lesson_that_another_version_prepared_is_not_shown(workspace):
+    made_lessons.job(workspace, "twin", store.COMPLETED, recipe=0)
+    page = opened("lessons", {"lesson_shown": {"twin"}}, lesson="twin", step="4")
+    assert "Another version of Second Look prepared it." in words(page)
+
+
+def test_the_overview_counts_what_is_prepared_and_offers_the_summary_of_what_may_be_seen(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    made_lessons.job(workspace, "twin", store.FAILED, reason="The disk is full.")
+    said = words(opened("lessons"))
+    assert "1 of 4 lessons is prepared" in said
+    assert "It did not get ready; open it for the reason." in said
+
+
 def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monkeypatch):
     monkeypatch.setattr(jobs, "launch", lambda job: None)
     preparing.prepare(workspace, "twin")

@@ -222,7 +222,9 @@ def _say_how_it_ended(prepared: Prepared) -> None:
     status = prepared.status
     if status is None:
         return
-    if status.state == store.STOPPED:
+    if status.state == store.COMPLETED:
+        st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
+    elif status.state == store.STOPPED:
         st.warning("It was stopped before it was ready.", icon=":material/stop_circle:")
     elif status.state == store.INTERRUPTED:
         st.warning(f"It was interrupted: {shell.plain(status.reason)}", icon=":material/warning:")

@@ -32,7 +32,7 @@ from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, part_of
 from covid_core.workspace import Workspace, list_folders
 
-KIND = "lesson"
+RECIPE = 1  # of films, runs and what is kept of them; a change of it takes the next number
 FOLDER = "lessons"
 DRAWING = 0.25  # share of the time, as seen on two cores
 LAST_LOOK = 0.05
@@ -57,7 +57,12 @@ class Prepared:
 
     @property
     def is_ready(self) -> bool:
-        return self.status is not None and self.status.state == store.COMPLETED and bool(self.runs)
+        return self.status is not None and self.status.state == store.COMPLETED and not self.is_outdated
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether another version of the lesson prepared it, whose films and figures may be others."""
+        return self.job is not None and self.job.request().get("recipe") != RECIPE
 
     @property
     def runs(self) -> dict[str, str]:
@@ -108,7 +113,7 @@ def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
         if now.is_active:
             return now
         _remove(now.place)
-        jobs.submit_job(now.place, KIND, {"lesson": key, "seed": seed})
+        jobs.submit_job(now.place, jobs.LESSON, {"lesson": key, "seed": seed, "recipe": RECIPE})
         return look(workspace, key)
 
 

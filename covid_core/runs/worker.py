@@ -190,7 +190,7 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
         job.write_result(_audit_data(workspace, request, reporter))
     elif request["kind"] == jobs.AUDIT:
         job.write_result(_audit(workspace, request, reporter))
-    elif request["kind"] == "lesson":
+    elif request["kind"] == jobs.LESSON:
         job.write_result(_lesson(workspace, request, reporter))
     elif request["kind"] == segmenters.KIND:
         job.write_result({"segmenter": _segment(workspace, request, reporter)})
