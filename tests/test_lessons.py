@@ -153,6 +153,14 @@ def test_where_the_most_accurate_run_finds_most_the_words_say_so(workspace):
     assert "This time “none” has both" in found.headline
 
 
+def test_ways_out_that_find_no_more_than_chance_are_no_effect(workspace):
+    made_lessons.rare_class(workspace, found=(1, 3, 2, 2))
+    found = outcome(workspace, "rare-class")
+    assert not found.came_out
+    assert "finds 2 COVID films that the plain run overlooks" in " ".join(found.details)
+    assert "that could be chance" in " ".join(found.details)
+
+
 @pytest.mark.parametrize(
     "without, words",
     [(20, "no different from a coin"), (36, "better than a coin"), (4, "worse than a coin")],

@@ -238,8 +238,9 @@ def _rare(runs: dict[str, Run]) -> Outcome:
     plain = rows["none"]
     accurate = max(rows.values(), key=lambda row: row.accuracy.value)
     finder = max(rows.values(), key=lambda row: row.found[COVID].value)
-    came_out = accurate is not finder
-    if came_out:
+    more = [_gained(plain, row) for role, row in rows.items() if role != "none"]
+    came_out = accurate is not finder and any(gained > lost and p <= ALPHA for gained, lost, p in more)
+    if accurate is not finder:
         headline = (
             f"“{accurate.name}” has the highest accuracy, {in_words(accurate.accuracy)}, and finds "
             f"{in_words(accurate.found[COVID])} of the COVID films. “{finder.name}” finds "
@@ -265,12 +266,21 @@ def _missed(row: Row) -> int:
     return int(row.answers.films[place] - row.answers.counts[place, place])
 
 
+def _sick(row: Row) -> np.ndarray:
+    return row.answers.y_true == row.answers.classes.index(COVID)
+
+
+def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
+    """COVID films that a way out alone finds, that the plain run alone finds, and p of the exact McNemar test."""
+    first, second = (one.answers.right[_sick(plain)] for one in (row, plain))
+    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    return gained, lost, float(comparison.mcnemar(np.array(gained), np.array(lost)))
+
+
 def _beside_plain(plain: Row, row: Row) -> str:
     """What a way out finds more than the plain run, on the same films, and what it costs."""
-    sick = plain.answers.y_true == plain.answers.classes.index(COVID)
-    first, second = (one.answers.right[sick] for one in (row, plain))
-    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    p = float(comparison.mcnemar(np.array(gained), np.array(lost)))
+    sick = _sick(plain)
+    gained, lost, p = _gained(plain, row)
     chance = "more than chance" if p <= ALPHA else "that could be chance"
     alarms = int((~row.answers.right[~sick]).sum()) - int((~plain.answers.right[~sick]).sum())
     changed = f"{plural(abs(alarms), 'false alarm')} {'more' if alarms >= 0 else 'fewer'}"
