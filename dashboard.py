@@ -26,11 +26,12 @@ PAGES = {
         st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
     ],
     "Films": [st.Page("app_pages/predict.py", title="Predict", icon=":material/search:", url_path="predict")],
+    "Learn": [st.Page("app_pages/lessons.py", title="Lessons", icon=":material/school:", url_path="lessons")],
 }
 
 gate.refuse_unprotected_exposure()
 page = st.navigation(PAGES)
 shell.sidebar_foot()
 page.run()
-if page.url_path != "train":  # the Train page watches its jobs itself: one polling fragment per page
+if page.url_path not in ("train", "lessons"):  # these watch jobs themselves: one polling fragment per page
     notices.watch()

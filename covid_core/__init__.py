@@ -16,6 +16,9 @@ The order in which data travels is the order of the packages::
         v
     inference.Predictor   one film -> scores and heat map, without TensorFlow
 
+``lessons`` goes this way four times, on films drawn for it in workspaces of its own, to show how a model fools its
+user.
+
 Rules that hold the house (tests/test_architecture.py keeps them): the core knows no Streamlit; TensorFlow is
 imported only in ``nets``, and ``nets`` only in worker processes; ``evaluation`` sees arrays and tables only; only
 ``runs.store`` knows the files of a run; only ``data.decoding`` and ``data.dicom`` open image files.

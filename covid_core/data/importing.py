@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -157,23 +157,47 @@ def import_phantom(
     progress: Progress = silent,
 ) -> Dataset:
     """Draw synthetic films, write them as PNG files, and import them. See ``data.phantom``."""
+    return import_drawn(
+        workspace,
+        images,
+        lambda index: phantom.film_at(index, images, seed, plant),
+        name or (f"Phantom films, {', '.join(plant)}" if plant else "Phantom films"),
+        f"phantom, {images} films, seed {seed}" + (f", planted: {', '.join(plant)}" if plant else ""),
+        progress,
+    )
+
+
+def import_drawn(
+    workspace: Workspace,
+    images: int,
+    film_at: Callable[[int], phantom.PhantomFilm],
+    name: str,
+    origin: str,
+    progress: Progress = silent,
+) -> Dataset:
+    """Write synthetic films as PNG files, and import them.
+
+    Args:
+        workspace: where the data set is published.
+        images: how many.
+        film_at: draws the film of an index from 0, whatever was drawn before; called by several threads at once. No two
+            films of a label may have the same name.
+        name: shown to the user.
+        origin: what was drawn, so that it can be drawn again.
+        progress: told the share done.
+    """
     staging = workspace.uploads / new_id("phantom")
     drawing = part_of(progress, 0, 0.7)
     try:
         staging.mkdir()
         candidates = []
         with ThreadPoolExecutor(cores()) as pool:
-            written = ordered_map(pool, lambda i: _write_phantom(staging, i, images, seed, plant), range(images))
+            written = ordered_map(pool, lambda index: _write_phantom(staging, film_at(index)), range(images))
             for done, candidate in enumerate(written, start=1):
                 candidates.append(candidate)
                 if done % 20 == 0:
                     drawing(done / images, f"Drawing synthetic films: {done:,} of {images:,}")
-        information = {
-            "kind": "phantom",
-            "name": name or (f"Phantom films, {', '.join(plant)}" if plant else "Phantom films"),
-            "origin": f"phantom, {images} films, seed {seed}" + (f", planted: {', '.join(plant)}" if plant else ""),
-            "root": None,
-        }
+        information = {"kind": "phantom", "name": name, "origin": origin, "root": None}
         return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1), move=staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -198,8 +222,7 @@ def import_kaggle(
     return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], classes, part_of(progress, 0.6, 1))
 
 
-def _write_phantom(folder: Path, index: int, images: int, seed: int, plant: tuple[str, ...]) -> Candidate:
-    film = phantom.film_at(index, images, seed, plant)
+def _write_phantom(folder: Path, film: phantom.PhantomFilm) -> Candidate:
     path = f"{film.label}/images/{film.name}.png"
     mask_path = f"{film.label}/masks/{film.name}.png"
     for relative, pixels in ((path, film.pixels), (mask_path, film.lung_mask)):

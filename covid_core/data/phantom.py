@@ -24,6 +24,7 @@ MIN_IMAGES, MIN_SIZE = 3, 64
 DUPLICATE_SHARE, SWAP_SHARE = 0.05, 0.04
 BRIGHTNESS_SHIFT = {"COVID": 30, "Normal": 0, "Viral Pneumonia": -30}  # grey levels
 CORNER_TAGS = {"COVID": ("C", "left"), "Normal": ("N", "right"), "Viral Pneumonia": ("V", "right")}
+TAG_GREY = 240
 GLYPHS = {  # five columns by seven rows
     "C": ("01110", "10001", "10000", "10000", "10000", "10001", "01110"),
     "N": ("10001", "11001", "11001", "10101", "10011", "10011", "10001"),
@@ -48,16 +49,21 @@ class PhantomFilm:
 # Planted faults
 
 
-def _burn_tag(pixels: np.ndarray, label: str) -> np.ndarray:
-    """The film with the class's letter in the class's upper corner."""
+def tag(label: str, size: int) -> np.ndarray:
+    """Where a class's letter is burned in: bool (size, size), in the class's upper corner."""
     letter, corner = CORNER_TAGS[label]
-    dot, margin = max(1, len(pixels) // 85), len(pixels) // 20
+    dot, margin = max(1, size // 85), size // 20
     glyph = np.array([[cell == "1" for cell in row] for row in GLYPHS[letter]]).repeat(dot, 0).repeat(dot, 1)
     rows, columns = glyph.shape
-    left = margin if corner == "left" else len(pixels) - margin - columns
-    tagged = pixels.copy()
-    tagged[margin : margin + rows, left : left + columns][glyph] = 240
-    return tagged
+    left = margin if corner == "left" else size - margin - columns
+    found = np.zeros((size, size), bool)
+    found[margin : margin + rows, left : left + columns] = glyph
+    return found
+
+
+def burn_tag(pixels: np.ndarray, label: str) -> np.ndarray:
+    """The film (size, size) with the class's letter in the class's upper corner."""
+    return np.where(tag(label, len(pixels)), np.uint8(TAG_GREY), pixels)
 
 
 def _shift_brightness(pixels: np.ndarray, label: str) -> np.ndarray:
@@ -178,7 +184,7 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
         pixels = _shift_brightness(pixels, true_label)
         plants.append("brightness-shift")
     if "corner-tag" in plant:
-        pixels = _burn_tag(pixels, true_label)
+        pixels = burn_tag(pixels, true_label)
         plants.append("corner-tag")
     return PhantomFilm(name, label, true_label, drawn.site, pixels, drawn.lung_mask, drawn.lesion, tuple(plants))
 

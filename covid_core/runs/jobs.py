@@ -33,6 +33,7 @@ REFERENCE = "reference"  # kind of the job that makes a finished run's reference
 DATA_AUDIT = "audit"  # kind of the job that audits a data set
 MAP = "map"  # kind of the job that makes the map of a data set
 AUDIT = "audit-run"  # kind of the job that audits a finished run's model
+LESSON = "lesson"  # kind of the job that prepares a lesson
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
 

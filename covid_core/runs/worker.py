@@ -17,6 +17,7 @@ from covid_core import files
 from covid_core.errors import CovidCoreError, Stopped
 from covid_core.runs import jobs, segmenters, store, twins
 from covid_core.runs.store import JobFolder, Run, Status
+from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
 LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
@@ -167,7 +168,7 @@ def _wait_for_slot(workspace: Workspace, folder: JobFolder, reporter: Reporter) 
     return slot
 
 
-def _train(workspace: Workspace, run: Run, reporter: Reporter) -> bool:
+def _train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
     reporter(0.0, "Reading films")
     twin = None if run.checkpoint_path.exists() else twins.find(workspace, run)
     if twin is not None:
@@ -191,6 +192,8 @@ def _do(workspace: Workspace, job: JobFolder, reporter: Reporter) -> bool:
         job.write_result({"dataset": _map(workspace, request, reporter)})
     elif request["kind"] == jobs.AUDIT:
         job.write_result(_audit(workspace, request, reporter))
+    elif request["kind"] == jobs.LESSON:
+        job.write_result(_lesson(workspace, request, reporter))
     elif request["kind"] == segmenters.KIND:
         job.write_result({"segmenter": _segment(workspace, request, reporter)})
     else:
@@ -222,6 +225,45 @@ def _audit(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter)
 
     run = store.open_run(workspace, request["run"])
     return {"run": run.id, "verdict": model_audits.make(workspace, run, reporter)["verdict"]}
+
+
+def _lesson(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Prepare a lesson. Returns its data set, its runs, and what was measured beside their predictions."""
+    from covid_core.lessons import preparing
+
+    def train(run: Run, progress: Progress) -> None:
+        _train_within(workspace, run, progress)
+
+    return preparing.make(workspace, request["lesson"], request["seed"], train, reporter)
+
+
+def _train_within(workspace: Workspace, run: Run, progress: Progress) -> None:
+    """Train a run as a part of the job at hand, in this process. Its own status tells how it went, as always.
+
+    Raises Stopped, also where the run has kept what it had.
+    """
+    lock = run.lock
+    if not _patiently(lock):
+        raise CovidCoreError(f"{run.name} is being trained by another process.")
+    run.write_launch(os.getpid(), 1)
+    own = Reporter(run, 1)
+
+    def both(share: float, message: str) -> None:
+        own(share, message)
+        progress(share, message)
+
+    try:
+        own.begin()
+        finished = _train(workspace, run, both)
+        own.end(store.COMPLETED if finished else store.STOPPED)
+    except Exception as error:
+        stopped = isinstance(error, Stopped)
+        own.end(store.STOPPED if stopped else store.FAILED, str(error) if stopped else _reason(error))
+        raise
+    finally:
+        lock.release()
+    if not finished:
+        raise Stopped("Stopped by the user.")
 
 
 def _audit_data(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -> dict[str, str | None]:

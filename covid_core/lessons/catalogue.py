@@ -1,0 +1,305 @@
+"""The four lessons: what each asks, which films are drawn for it, and which runs are trained on them.
+
+All of it is chosen so that the effect comes out on any machine within a minute and without a download; what came out
+is read from the runs' predictions every time (``outcomes``), and the words follow from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from covid_core.data import phantom
+from covid_core.data.phantom import PhantomFilm
+from covid_core.errors import NotFound
+from covid_core.lessons import films
+from covid_core.specs import HeadSpec, SplitSpec, TrainingSpec, parse
+
+COVID, NORMAL = PAIR = ("COVID", "Normal")
+SHIFTED, TAG, RARE, TWIN = "shifted-labels", "corner-tag", "rare-class", "twin"
+
+# The course's own network and pace, on small films: a second or two per run.
+COURSE = {
+    "backbone": "baseline_cnn",
+    "image_size": 64,
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "optimizer": "adam",
+    "patience": 0,
+    "keep": "last",
+    "imbalance": "none",
+}
+# A network whose filters nobody has trained; only its last layers learn. It needs no download, runs once per film, and
+# what the lessons on rare classes and twins show does not depend on good filters.
+UNTRAINED = {
+    "backbone": "mobilenet_v2",
+    "weights": "random",
+    "mode": "frozen",
+    "seed": 1,  # of the filters: random ones differ in how much they see, and other films shall be the only difference
+    "image_size": 96,
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "patience": 0,
+    "keep": "last",
+    "imbalance": "none",
+}
+
+# 1: as many films of each class as the database has, a thirteenth of all: 300 are drawn evenly, and 269 of the first
+# 300 labels in the list are the first class's, so 43 of 48 test labels: 89.6 %, the course's figure.
+SHIFTED_FILMS, SHIFTED_DRAWN = 1127, 100
+TAGGED_FILMS = 120  # of each class
+COMMON_FILMS, RARE_FILMS = 540, 60
+TWIN_FILMS, TIMES_SAVED = 120, 3  # patients, and films of each
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run of a lesson: ``role`` is its name in the code, ``name`` that on the screen."""
+
+    role: str
+    name: str
+    choices: dict[str, Any] = field(repr=False)
+
+    def spec(self, dataset: str, seed: int) -> TrainingSpec:
+        """The run's spec on the lesson's data set; ``seed`` is the network's where the lesson does not fix it."""
+        return parse(TrainingSpec, {"seed": seed, **self.choices, "dataset": dataset, "name": self.name})
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson. ``story`` are paragraphs; ``asks`` is the question whose answer, in per cent, is to be predicted.
+
+    ``images`` films are drawn by ``film_at`` of index and seed. ``why`` are the sentences to take home, ``guards`` says
+    what in Second Look catches the mistake, each with the page that has it (a name without suffix).
+    """
+
+    key: str
+    title: str
+    question: str
+    story: tuple[str, ...]
+    asks: str
+    images: int
+    film_at: Callable[[int, int], PhantomFilm] = field(repr=False)
+    trainings: tuple[Training, ...] = field(repr=False)
+    why: tuple[str, ...] = field(repr=False)
+    guards: tuple[tuple[str, str], ...] = field(repr=False)
+
+
+def _shifted_film(index: int, seed: int) -> PhantomFilm:
+    numbered = [
+        (label, number)
+        for label, count in phantom.class_counts(SHIFTED_FILMS).items()
+        for number in range(1, count + 1)
+    ]
+    label, number = numbered[index]
+    return films.film(label, number, seed, clear=True)
+
+
+def _tagged_film(index: int, seed: int) -> PhantomFilm:
+    which, number = divmod(index, TAGGED_FILMS)
+    return films.film(PAIR[which], number + 1, seed, tag=PAIR[which])
+
+
+def _rare_film(index: int, seed: int) -> PhantomFilm:
+    if index < COMMON_FILMS:
+        return films.film(NORMAL, index + 1, seed)
+    return films.film(COVID, index - COMMON_FILMS + 1, seed, clear=True)
+
+
+def _twin_film(index: int, seed: int) -> PhantomFilm:
+    """Healthy patients, each with a label that has nothing to do with the film, saved several times."""
+    patient, again = divmod(index, TIMES_SAVED)
+    of_class, which = divmod(patient, len(PAIR))
+    first = TIMES_SAVED * of_class + 1
+    original = films.film(PAIR[which], first, seed, shown=NORMAL)
+    return films.saved_again(original, first + again, seed) if again else original
+
+
+def _rare_training(role: str, name: str) -> Training:
+    split = SplitSpec(method="stratified", validation=0.1, test=0.5)
+    head = HeadSpec(units=(32,))
+    return Training(
+        role, name, {**UNTRAINED, "classes": PAIR, "split": split, "head": head, "epochs": 20, "imbalance": role}
+    )
+
+
+def _twin_training(method: str, name: str) -> Training:
+    split, head = SplitSpec(method=method, test=0.3), HeadSpec(units=(128,), dropout=0)
+    return Training(method, name, {**UNTRAINED, "classes": PAIR, "split": split, "head": head, "epochs": 40})
+
+
+def _course_training(role: str, name: str) -> Training:
+    split = SplitSpec(method="stratified", films_per_class=SHIFTED_DRAWN)
+    labels, head = ("shifted" if role == "shifted" else "folder"), HeadSpec(units=(128,))
+    classes = tuple(phantom.DATABASE_COUNTS)
+    return Training(
+        role, name, {**COURSE, "classes": classes, "split": split, "labels": labels, "head": head, "epochs": 5}
+    )
+
+
+LESSONS: tuple[Lesson, ...] = (
+    Lesson(
+        SHIFTED,
+        "The shifted labels",
+        "Can a model that has learned nothing score 89.6 %?",
+        (
+            "A course trained seven networks on chest films and reported about 89.6 % for each of them. This lesson "
+            "makes the same mistake again, at a thirteenth of its size.",
+            f"There are {SHIFTED_FILMS:,} synthetic films in three classes, as uneven as in the real database. "
+            f"{SHIFTED_DRAWN} films of each class are drawn, so that the classes are even.",
+            "The labels were listed for all films, in class order. The list is cut to as many labels as there are "
+            "films left, and put beside them. Nearly all of the first labels in the list are COVID's.",
+            "The course's small network learns from these films and these labels.",
+        ),
+        "On how many of its test films is its answer the label that stands beside the film, in per cent?",
+        SHIFTED_FILMS,
+        _shifted_film,
+        (_course_training("shifted", "Shifted labels"), _course_training("right", "Right labels")),
+        (
+            "An accuracy means nothing beside the share of the largest class. Whoever always gives the commonest label "
+            "is right that often, and has looked at nothing.",
+            "Seven networks with the same figure to the last digit are no proof that it is right. They are a reason to "
+            "look at the confusion matrix.",
+            "Labels must travel with their films, never in a list beside them.",
+        ),
+        (
+            (
+                "compare",
+                "Compare puts the majority class beside every model, marks a run that gives one answer only, and says "
+                "when labels are not those of the films' folders.",
+            ),
+            (
+                "dataset",
+                "Here every label belongs to the name of its film. The mistake has to be asked for (labels=shifted).",
+            ),
+        ),
+    ),
+    Lesson(
+        TAG,
+        "The corner tag",
+        "What does a model read that is right on every film?",
+        (
+            f"Two hospitals send {TAGGED_FILMS} synthetic films each, one of COVID patients, the other of healthy "
+            "people. Each burns its letter into a corner of its films: C on the left, N on the right.",
+            "The course's small network learns on a part of them, and is tested on others of the same hospitals. "
+            "It will be right on nearly all.",
+            "Then the same test films are drawn once more, the same patients and the same lungs, without the letter; "
+            "and a third time with the other hospital's letter.",
+        ),
+        "On how many of its test films is it still right when the letter is gone, in per cent?",
+        2 * TAGGED_FILMS,
+        _tagged_film,
+        (
+            Training(
+                "tagged",
+                "Films with a letter",
+                {
+                    **COURSE,
+                    "classes": PAIR,
+                    "split": SplitSpec(method="stratified", test=0.3),
+                    "head": HeadSpec(units=(64,)),
+                    "epochs": 8,
+                },
+            ),
+        ),
+        (
+            "A network takes whatever tells the classes apart most easily. It does not know that you meant the lungs.",
+            "A test part of the same hospitals has the same letters, so it cannot show the mistake.",
+            "In the public collections one class often comes from one source. Letters, borders, exposure and posture "
+            "then do what this letter does, and nobody sees them at once.",
+        ),
+        (
+            (
+                "predict",
+                "Predict shows for each film where the answer comes from, and how much of the heat map lies inside the "
+                "lungs.",
+            ),
+            (
+                "compare",
+                "The audit of a model covers the lungs, everything else, the border and tags, and says what it reads.",
+            ),
+            ("train", "A split that holds out whole sources tests on films whose letters the model has not seen."),
+        ),
+    ),
+    Lesson(
+        RARE,
+        "The rare class",
+        "Is the model with the highest accuracy the best?",
+        (
+            f"Of {COMMON_FILMS + RARE_FILMS} synthetic films, {RARE_FILMS} show COVID: one in ten, as in a screening.",
+            "The same network learns four times on the same films: as they are; with class weights, so that each class "
+            "counts as much; with COVID films drawn several times (oversampling); and with as many healthy films left "
+            "out as makes the classes even (undersampling).",
+            "The network's filters are random and stay so; only its last layers learn. That takes seconds, and needs "
+            "no download.",
+        ),
+        "How many of the COVID films does the model find that learns on the films as they are, in per cent?",
+        COMMON_FILMS + RARE_FILMS,
+        _rare_film,
+        (
+            _rare_training("none", "As they are"),
+            _rare_training("class_weights", "Class weights"),
+            _rare_training("oversample", "Oversampling"),
+            _rare_training("undersample", "Undersampling"),
+        ),
+        (
+            "Accuracy counts films, and nearly all films are healthy. A model that overlooks the sick loses little of "
+            "it.",
+            "Sensitivity asks: of those who have it, how many are found? Specificity asks: of those who do not, how "
+            "many are left in peace? Both belong beside accuracy.",
+            "Weights and sampling do not make a better eye. They move the balance between overlooking and false alarm, "
+            "and you have to say which is worse.",
+        ),
+        (
+            (
+                "compare",
+                "Compare shows sensitivity and specificity of each class with their intervals, and how each threshold "
+                "trades one for the other.",
+            ),
+            ("train", "Train has the four ways under imbalance; they touch the training films alone."),
+        ),
+    ),
+    Lesson(
+        TWIN,
+        "The twin",
+        "Can a model be right where there is nothing to learn?",
+        (
+            f"{TWIN_FILMS} healthy synthetic patients. Half of them are called COVID and half Normal, and the films "
+            "know nothing of it: there is nothing to learn, and whoever guesses is right on half of them.",
+            f"Each film is in the collection {TIMES_SAVED} times, saved again with a slightly different exposure, as "
+            "happens when archives are merged.",
+            "The same network learns twice. Once films are dealt to training and test one by one, so that twins are "
+            "separated; once twins stay together.",
+            "The network's filters are random and stay so; only its last layers learn.",
+        ),
+        "On how many test films is the model right when twins are separated, in per cent?",
+        TWIN_FILMS * TIMES_SAVED,
+        _twin_film,
+        (
+            _twin_training("stratified", "Film by film"),
+            _twin_training("grouped", "Twins kept together"),
+        ),
+        (
+            "A test film whose twin was trained on is no test: the model need only know it again.",
+            "Public collections copy each other. The same film is in several of them, under other names, now and then "
+            "with another label.",
+            "What belongs together, copies and films of one patient, stays in one part.",
+        ),
+        (
+            ("dataset", "Copies are looked for when films are imported, also those that were saved again."),
+            ("train", "Keep groups together is the usual split here. Film by film has to be chosen."),
+        ),
+    ),
+)
+BY_KEY = {lesson.key: lesson for lesson in LESSONS}
+
+
+def named(key: str) -> Lesson:
+    """The lesson of that key. Raises NotFound."""
+    if key not in BY_KEY:
+        raise NotFound(f"There is no lesson {key[:40]!r}; there are {', '.join(BY_KEY)}.")
+    return BY_KEY[key]
+
+
+def number_of(lesson: Lesson) -> int:
+    """Its place, from 1."""
+    return LESSONS.index(lesson) + 1

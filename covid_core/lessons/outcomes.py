@@ -1,0 +1,336 @@
+"""What came of a lesson: figures from the runs' predictions, with intervals, and the words that follow from them.
+
+Nothing is taken for granted: where chance makes an effect fail to appear, the words say so.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from covid_core.errors import RunDamaged
+from covid_core.evaluation import assessment, comparison, metrics, resampling
+from covid_core.evaluation.assessment import ALPHA
+from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.evaluation.wording import in_words
+from covid_core.formatting import count, interval, p_in_words, plural, points, share
+from covid_core.lessons.catalogue import COVID, NORMAL, RARE, SHIFTED, TAG, Lesson
+from covid_core.lessons.preparing import OTHER_TAG, WITHOUT_TAG, Prepared
+from covid_core.runs import candidates
+from covid_core.runs.store import Run
+
+COIN = 0.5
+AS_TRAINED, WITHOUT, OTHER = "With the letter", "Without it", "With the other letter"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A line of a lesson's table: who answered, and its answers for the films of a test part.
+
+    ``accuracy`` has its interval; ``found`` is the sensitivity of each class; ``majority`` the share of the largest.
+    """
+
+    name: str
+    answers: Answers = field(repr=False)
+    accuracy: Measure
+    found: dict[str, Measure]
+    majority: Measure
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out.
+
+    ``asked`` is what was to be predicted and ``of`` says in words what it is a share of. ``came_out`` says whether the
+    effect that the lesson is about has appeared; ``headline`` and ``details`` say what happened either way.
+    """
+
+    asked: Measure
+    of: str
+    rows: tuple[Row, ...]
+    came_out: bool
+    headline: str
+    details: tuple[str, ...]
+
+    def against(self, prediction: float) -> str:
+        """The prediction, in per cent, beside what came out."""
+        said = f"You predicted {prediction:.0f} %. It is {in_words(self.asked)} {self.of}"
+        off = abs(prediction / 100 - self.asked.value)
+        if off < 0.005:
+            return f"{said}: exactly as you said."
+        inside = self.asked.low <= prediction / 100 <= self.asked.high
+        near = "inside the interval" if inside else "outside the interval"
+        return f"{said}: {points(off)} {'less' if self.asked.value < prediction / 100 else 'more'}, {near}."
+
+
+def of(lesson: Lesson, prepared: Prepared) -> Outcome:
+    """The outcome of a prepared lesson. Raises NotFound, RunDamaged or DataError."""
+    runs = {training.role: prepared.run(training.role) for training in lesson.trainings}
+    if lesson.key == SHIFTED:
+        return _shifted(runs)
+    if lesson.key == TAG:
+        return _tag(runs["tagged"], prepared.job.result["heat"])
+    if lesson.key == RARE:
+        return _rare(runs)
+    return _twin(runs)
+
+
+def table(outcome: Outcome) -> pd.DataFrame:
+    """The rows as texts, for a page and for print: a column per class with the share of its films that are found."""
+    return pd.DataFrame(
+        [
+            {
+                "Model": row.name,
+                "Right": in_words(row.accuracy),
+                "Always the largest class": share(row.majority.value),
+                **{f"{label} found": in_words(found) for label, found in row.found.items()},
+                "Test films": count(row.answers.n),
+            }
+            for row in outcome.rows
+        ]
+    ).fillna("–")
+
+
+def class_points(outcome: Outcome) -> pd.DataFrame:
+    """What ``figures.evaluation.class_measures`` takes: the share of each class that each row finds."""
+    return pd.DataFrame(
+        [
+            {"run": row.name, "label": label, "value": found.value, "low": found.low, "high": found.high}
+            for row in outcome.rows
+            for label, found in row.found.items()
+        ]
+    )
+
+
+def confusion(row: Row) -> pd.DataFrame:
+    """The row's answers by label, as ``figures.evaluation.confusion_matrix`` takes them."""
+    return metrics.confusion(row.answers)
+
+
+def _row(name: str, answers: Answers, accuracy: Measure | None = None) -> Row:
+    classes = [label for label, films in zip(answers.classes, answers.films, strict=True) if films]
+    return Row(
+        name,
+        answers,
+        accuracy or metrics.accuracy(answers),
+        {label: metrics.sensitivity(answers, label) for label in classes},
+        assessment.majority_share(answers),
+    )
+
+
+def _tested(run: Run) -> Answers:
+    return metrics.answers(run.predictions().sort_values("image_id", kind="stable"), "test")
+
+
+# 1
+
+
+def _shifted(runs: dict[str, Run]) -> Outcome:
+    wrong, right = runs["shifted"], runs["right"]
+    found, honest = candidates.assess(wrong, intervals=False), candidates.assess(right, intervals=False)
+    answers, true_answers = _tested(wrong), _against_folders(wrong)
+    came_out = not assessment.beats_majority(found)
+    largest = f"always answering {found.majority_label} reaches {share(found.majority['test'].value)}"
+    if found.only_answer:
+        headline = (
+            f"It calls every film {found.only_answer}, and that is the label of {count(answers.right.sum())} of "
+            f"{plural(answers.n, 'test film')}: {share(found.test.value)}. It has learned nothing; {largest}."
+        )
+    else:
+        beaten = "does not beat" if came_out else "beats"
+        headline = f"It gives the label of {in_words(found.test)} of films and {beaten} the largest class: {largest}."
+    rows = (
+        _row("Shifted labels", answers),
+        _row("Against the films", true_answers),
+        _row("Right labels", _tested(right)),
+    )
+    return Outcome(
+        found.test,
+        f"of {plural(answers.n, 'test film')}",
+        rows,
+        came_out,
+        headline,
+        (
+            candidates.label_check(wrong).in_words,
+            f"Against what the films show, the same answers are right on {in_words(rows[1].accuracy)}.",
+            _with_right_labels(honest, rows[2]),
+        ),
+    )
+
+
+def _against_folders(run: Run) -> Answers:
+    """The run's answers on its test films, held against the class of each film's folder."""
+    split = run.split().set_index("image_id")
+    if "folder_label" not in split:
+        raise RunDamaged(f"{run.name} does not say what its films show. Prepare the lesson again.")
+    predictions = run.predictions()
+    told = predictions.assign(label=split.loc[predictions["image_id"], "folder_label"].to_numpy())
+    return metrics.answers(told.sort_values("image_id", kind="stable"), "test")
+
+
+def _with_right_labels(honest: assessment.Assessment, row: Row) -> str:
+    beats = "more than" if assessment.beats_majority(honest) else "not certainly more than"
+    return (
+        f"The same network with the right labels reaches {in_words(row.accuracy)} of {plural(row.answers.n, 'film')}, "
+        f"{beats} the {share(row.majority.value)} of the largest class ({p_in_words(honest.p_majority)})."
+    )
+
+
+# 2
+
+
+def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
+    kept = {one.information["dataset"]["name"]: one.table() for one in run.evaluations()}
+    if not {WITHOUT_TAG, OTHER_TAG} <= set(kept):
+        raise RunDamaged("The answers without the letter are missing. Prepare the lesson again.")
+    inside = _row(AS_TRAINED, _tested(run))
+    without, other = (
+        _row(name, metrics.answers(kept[what].sort_values("image_id", kind="stable"), "test"))
+        for name, what in ((WITHOUT, WITHOUT_TAG), (OTHER, OTHER_TAG))
+    )
+    came_out = without.accuracy.high < inside.accuracy.low
+    films = plural(inside.answers.n, "test film")
+    headline = (
+        f"With its letter on the film it is right on {in_words(inside.accuracy)} of {films}. Without it, on "
+        f"{in_words(without.accuracy)}: {_beside_a_coin(without.accuracy)}. With the other hospital's letter, on "
+        f"{in_words(other.accuracy)}."
+    )
+    if not came_out:
+        headline += " This time the letter cannot be shown to decide: the intervals meet."
+    called = ", ".join(
+        f"{count(number)} {label}"
+        for label, number in zip(without.answers.classes, without.answers.counts.sum(axis=0), strict=True)
+    )
+    return Outcome(
+        without.accuracy,
+        f"of {films}",
+        (inside, without, other),
+        came_out,
+        headline,
+        (f"Without a letter it calls these films: {called}.", _heat_in_words(heat)),
+    )
+
+
+def _beside_a_coin(measure: Measure) -> str:
+    if measure.low <= COIN <= measure.high:
+        return "no different from a coin"
+    return "better than a coin" if measure.value > COIN else "worse than a coin"
+
+
+def _heat_in_words(heat: dict[str, dict[str, float]]) -> str:
+    own, other = heat["own"], heat["other"]
+    if not own["films"]:
+        return "No heat map has anything above 0, so it cannot be said where the network looks."
+    return (
+        f"Of the heat, {interval(own['share'], own['low'], own['high'])} lies in the corner of the film's own letter, "
+        f"which is {share(own['chance'])} of the picture (mean of {plural(int(own['films']), 'film')}). Another "
+        f"{interval(other['share'], other['low'], other['high'])} lies where the other hospital's letter would "
+        "be: that there is none tells the network something too."
+    )
+
+
+# 3
+
+
+def _rare(runs: dict[str, Run]) -> Outcome:
+    rows = {role: _row(run.name, _tested(run)) for role, run in runs.items()}
+    plain = rows["none"]
+    accurate = max(rows.values(), key=lambda row: row.accuracy.value)
+    finder = max(rows.values(), key=lambda row: row.found[COVID].value)
+    more = [_gained(plain, row) for role, row in rows.items() if role != "none"]
+    came_out = accurate is not finder and any(gained > lost and p <= ALPHA for gained, lost, p in more)
+    if accurate is not finder:
+        headline = (
+            f"“{accurate.name}” has the highest accuracy, {in_words(accurate.accuracy)}, and finds "
+            f"{in_words(accurate.found[COVID])} of the COVID films. “{finder.name}” finds "
+            f"{in_words(finder.found[COVID])} of them, with an accuracy of {in_words(finder.accuracy)}."
+        )
+    else:
+        headline = (
+            f"This time “{finder.name}” has both the highest accuracy, {in_words(finder.accuracy)}, and finds the most "
+            f"COVID films, {in_words(finder.found[COVID])}. On so few films that can be chance."
+        )
+    details = [
+        f"“{plain.name}” is right on {in_words(plain.accuracy)} of {plural(plain.answers.n, 'film')} and overlooks "
+        f"{count(_missed(plain))} of {plural(plain.found[COVID].n, 'COVID film')}. Calling everybody healthy is right "
+        f"on {share(plain.majority.value)}."
+    ]
+    details += [_beside_plain(plain, row) for role, row in rows.items() if role != "none"]
+    of = f"of {plural(plain.found[COVID].n, 'COVID film')} of the test part"
+    return Outcome(plain.found[COVID], of, tuple(rows.values()), came_out, headline, tuple(details))
+
+
+def _missed(row: Row) -> int:
+    place = row.answers.classes.index(COVID)
+    return int(row.answers.films[place] - row.answers.counts[place, place])
+
+
+def _sick(row: Row) -> np.ndarray:
+    return row.answers.y_true == row.answers.classes.index(COVID)
+
+
+def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
+    """COVID films that a way out alone finds, that the plain run alone finds, and p of the exact McNemar test."""
+    first, second = (one.answers.right[_sick(plain)] for one in (row, plain))
+    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    return gained, lost, float(comparison.mcnemar(np.array(gained), np.array(lost)))
+
+
+def _beside_plain(plain: Row, row: Row) -> str:
+    """What a way out finds more than the plain run, on the same films, and what it costs."""
+    sick = _sick(plain)
+    gained, lost, p = _gained(plain, row)
+    chance = "more than chance" if p <= ALPHA else "that could be chance"
+    alarms = int((~row.answers.right[~sick]).sum()) - int((~plain.answers.right[~sick]).sum())
+    changed = f"{plural(abs(alarms), 'false alarm')} {'more' if alarms >= 0 else 'fewer'}"
+    return (
+        f"“{row.name}” finds {plural(gained, 'COVID film')} that the plain run overlooks and overlooks {count(lost)} "
+        f"that it finds ({chance}, exact McNemar {p_in_words(p)}), for {changed} among "
+        f"{plural(int((~sick).sum()), NORMAL + ' film')}."
+    )
+
+
+# 4
+
+
+def _twin(runs: dict[str, Run]) -> Outcome:
+    groups = runs["grouped"].split().set_index("image_id")["group"]
+    apart, together = (_clustered(runs[role], groups) for role in ("stratified", "grouped"))
+    split = runs["stratified"].split()
+    group = groups.loc[split["image_id"]].to_numpy()
+    trained, tested = (split["part"] == "train").to_numpy(), (split["part"] == "test").to_numpy()
+    known = int(np.isin(group[tested], group[trained]).sum())
+    came_out = apart.accuracy.low > together.accuracy.high
+    headline = (
+        f"Dealt film by film, the model is right on {in_words(apart.accuracy)} of {plural(apart.answers.n, 'film')}. "
+        f"With twins kept together the same model is right on {in_words(together.accuracy)}: "
+        f"{_beside_a_coin(together.accuracy)}."
+    )
+    if not came_out:
+        headline += " This time the two intervals meet, so chance may have made the difference."
+    return Outcome(
+        apart.accuracy,
+        f"of {plural(apart.answers.n, 'test film')}",
+        (apart, together),
+        came_out,
+        headline,
+        (
+            f"Film by film, {count(known)} of {plural(int(tested.sum()), 'test film')} had a twin among the training "
+            "films. The labels were dealt without a look at the films, so all above one half is films known again.",
+            "The intervals draw patients again, not films: films of one patient are answered alike.",
+        ),
+    )
+
+
+def _clustered(run: Run, groups: pd.Series) -> Row:
+    """A row whose accuracy has an interval that takes twins together."""
+    answers = _tested(run)
+    codes = assessment.groups_of(answers, groups)
+    right = answers.right.astype(np.float32)
+    drawn = resampling.replicates(
+        lambda times: {"accuracy": right @ times.astype(np.float32) / times.sum(axis=0)}, answers.y_true, codes
+    )
+    low, high = map(float, resampling.interval(drawn["accuracy"]))
+    value = float(right.mean()) if answers.n else math.nan
+    return _row(run.name, answers, Measure(value, low, high, answers.n))

@@ -1,0 +1,58 @@
+"""The lessons as one self-contained HTML page, to print: predictions, outcomes, figures, what to remember."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from covid_core.data.images import data_url, jpeg_bytes
+from covid_core.lessons import outcomes
+from covid_core.lessons.catalogue import Lesson, number_of
+from covid_core.lessons.outcomes import Outcome
+from covid_core.lessons.pictures import Picture
+
+TEMPLATE = Path(__file__).with_name("summary.html")
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A lesson that was held: what was predicted, in per cent (None: nothing), what came out, and its pictures."""
+
+    lesson: Lesson
+    outcome: Outcome
+    prediction: float | None
+    pictures: Sequence[Picture] = ()
+
+
+def to_html(told: Sequence[Told]) -> str:
+    """The page; it needs no other file and loads nothing."""
+    made = f"{datetime.now():%d %B %Y, %H:%M}"
+    return _template().render(made=made, lessons=[_lesson(one) for one in told])
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _lesson(told: Told) -> dict[str, Any]:
+    table = outcomes.table(told.outcome)
+    return {
+        "number": number_of(told.lesson),
+        "title": told.lesson.title,
+        "question": told.lesson.question,
+        "asks": told.lesson.asks,
+        "prediction": "Nothing was predicted." if told.prediction is None else told.outcome.against(told.prediction),
+        "headline": told.outcome.headline,
+        "details": told.outcome.details,
+        "columns": list(table.columns),
+        "rows": table.to_numpy().tolist(),
+        "pictures": [{"url": data_url(jpeg_bytes(one.pixels)), "caption": one.caption} for one in told.pictures],
+        "why": told.lesson.why,
+        "guards": [words for _, words in told.lesson.guards],
+    }

@@ -1,0 +1,251 @@
+"""The lessons' films, what is kept of them and removed, and figures and words that follow from the runs' answers."""
+
+import re
+
+import made_lessons
+import numpy as np
+import pandas as pd
+import pytest
+from made_data import made_dataset
+
+from covid_core.data import duplicates, phantom
+from covid_core.data.images import to_square
+from covid_core.data.split import make_split
+from covid_core.errors import DataError, NotFound
+from covid_core.lessons import catalogue, films, outcomes, preparing, summary, yours
+from covid_core.lessons.catalogue import LESSONS
+from covid_core.lessons.pictures import Picture, of_story
+from covid_core.runs import jobs, store
+
+KEYS = [lesson.key for lesson in LESSONS]
+
+
+def outcome(workspace, key: str) -> outcomes.Outcome:
+    return outcomes.of(catalogue.named(key), preparing.look(workspace, key))
+
+
+# Films
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=KEYS)
+def test_a_film_of_a_lesson_is_the_same_whenever_it_is_drawn(lesson):
+    last = lesson.images - 1
+    assert (lesson.film_at(last, 3).pixels == lesson.film_at(last, 3).pixels).all()
+    assert (lesson.film_at(last, 3).pixels != lesson.film_at(last, 4).pixels).any()
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=KEYS)
+def test_a_story_shows_films_that_say_what_they_are(lesson):
+    assert all(one.caption and one.pixels.shape == (films.SIDE, films.SIDE) for one in of_story(lesson))
+
+
+def test_the_shifted_labels_have_the_courses_share_of_the_largest_class():
+    labels = [label for label, count in phantom.class_counts(catalogue.SHIFTED_FILMS).items() for _ in range(count)]
+    table = pd.DataFrame({"image_id": [f"{label}-{i}" for i, label in enumerate(labels)], "label": labels})
+    spec = catalogue.named("shifted-labels").trainings[0].spec("any", 0)
+    made = make_split(table, spec.classes, spec.split, spec.labels)
+    test = made[made["part"] == "test"]["label"].value_counts()
+    assert f"{100 * test.max() / test.sum():.1f}" == "89.6"  # the course's 579 of 646
+
+
+def test_a_film_without_its_letter_differs_from_the_tagged_one_in_the_letter_alone():
+    tagged = catalogue.named("corner-tag").film_at(0, 0)
+    bare = preparing.redrawn("COVID/COVID-1.png", 0)
+    assert ((tagged.pixels != bare) <= phantom.tag("COVID", films.SIDE)).all()
+    assert (tagged.pixels != bare).any()
+
+
+def test_the_letter_lies_in_the_corner_whose_heat_is_measured():
+    for label in catalogue.PAIR:
+        assert (phantom.tag(label, films.SIDE) <= preparing.corner(label)).all()
+
+
+def test_twins_are_found_as_films_that_belong_together():
+    lesson = catalogue.named("twin")
+    drawn = [to_square(lesson.film_at(index, 0).pixels, 128) for index in range(40 * catalogue.TIMES_SAVED)]
+    pairs = duplicates.pairs(np.stack(drawn))
+    same = pairs["first"] // catalogue.TIMES_SAVED == pairs["second"] // catalogue.TIMES_SAVED
+    assert same.all() and len(pairs) == 40 * 3
+
+
+def test_labels_of_twins_have_nothing_to_do_with_what_is_drawn():
+    lesson = catalogue.named("twin")
+    some = [lesson.film_at(index, 0) for index in range(0, 60, 3)]
+    assert {film.label for film in some} == {"COVID", "Normal"}
+    assert {film.true_label for film in some} == {"Normal"}
+
+
+# What is kept and removed
+
+
+def test_looking_at_a_lesson_makes_no_folder(workspace):
+    assert preparing.look(workspace, "twin").status is None
+    assert not workspace.root.exists()
+
+
+def test_a_lesson_that_does_not_exist_is_refused(workspace):
+    with pytest.raises(NotFound, match="There is no lesson 'lunch'"):
+        preparing.look(workspace, "lunch")
+
+
+def test_a_second_session_does_not_start_a_lesson_that_is_at_work(workspace, monkeypatch):
+    monkeypatch.setattr(jobs, "launch", lambda job: None)
+    first = preparing.prepare(workspace, "twin")
+    assert first.is_active
+    assert preparing.prepare(workspace, "twin", seed=5).job.id == first.job.id
+
+
+def test_preparing_again_leaves_nothing_of_the_attempt_before(workspace, monkeypatch):
+    monkeypatch.setattr(jobs, "launch", lambda job: None)
+    failed = made_lessons.job(workspace, "twin", store.FAILED, reason="No disk.")
+    again = preparing.prepare(workspace, "twin", seed=5)
+    assert again.seed == 5 and not failed.path.exists()
+
+
+def test_a_reset_removes_the_lesson_and_nothing_of_the_users(workspace):
+    made_lessons.rare_class(workspace)
+    mine = store.create_job(workspace, "import", {})
+    preparing.reset(workspace, "rare-class")
+    assert not (workspace.root / "lessons").exists()
+    assert mine.path.is_dir()
+
+
+def test_a_reset_of_one_lesson_leaves_the_others(workspace):
+    made_lessons.rare_class(workspace)
+    made_lessons.corner_tag(workspace, without=20)
+    preparing.reset(workspace, "rare-class")
+    assert preparing.look(workspace, "corner-tag").is_ready
+
+
+def test_a_run_of_a_lesson_that_was_reset_meanwhile_is_not_found_and_brings_no_folder_back(workspace):
+    made_lessons.rare_class(workspace)
+    stale = preparing.look(workspace, "rare-class")
+    assert stale.is_ready
+    preparing.reset(workspace, "rare-class")
+    with pytest.raises(NotFound, match="Prepare it again"):
+        stale.run("none")
+    assert not (workspace.root / "lessons").exists()
+
+
+def test_the_users_lists_hold_no_run_of_a_lesson(workspace):
+    made_lessons.rare_class(workspace)
+    assert store.list_runs(workspace) == ([], [])
+    assert store.list_jobs(workspace) == []
+
+
+# Outcomes
+
+
+def test_the_rare_class_names_the_most_accurate_and_the_one_that_finds_most(workspace):
+    made_lessons.rare_class(workspace)
+    found = outcome(workspace, "rare-class")
+    assert found.came_out
+    assert "“class_weights” has" not in found.headline
+    assert re.search(r"“undersample” finds 80\.0 % .* of them, with an accuracy of 68\.0 %", found.headline)
+    assert found.asked.value == 0.1 and found.asked.n == 10
+    assert "finds 7 COVID films that the plain run overlooks and overlooks 0 that it finds" in " ".join(found.details)
+
+
+def test_where_the_most_accurate_run_finds_most_the_words_say_so(workspace):
+    made_lessons.rare_class(workspace, found=(9, 6, 5, 8))
+    found = outcome(workspace, "rare-class")
+    assert not found.came_out
+    assert "This time “none” has both" in found.headline
+
+
+def test_ways_out_that_find_no_more_than_chance_are_no_effect(workspace):
+    made_lessons.rare_class(workspace, found=(1, 3, 2, 2))
+    found = outcome(workspace, "rare-class")
+    assert not found.came_out
+    assert "finds 2 COVID films that the plain run overlooks" in " ".join(found.details)
+    assert "that could be chance" in " ".join(found.details)
+
+
+@pytest.mark.parametrize(
+    "without, words",
+    [(20, "no different from a coin"), (36, "better than a coin"), (4, "worse than a coin")],
+    ids=["coin", "better", "worse"],
+)
+def test_films_without_their_letter_are_held_against_a_coin(workspace, without, words):
+    made_lessons.corner_tag(workspace, without)
+    found = outcome(workspace, "corner-tag")
+    assert words in found.headline
+    assert "Of the heat, 50.0 % [45.0, 55.0]" in " ".join(found.details)
+
+
+def test_a_letter_that_decides_nothing_is_said_not_to(workspace):
+    made_lessons.corner_tag(workspace, without=40)
+    found = outcome(workspace, "corner-tag")
+    assert not found.came_out
+    assert "cannot be shown to decide" in found.headline
+
+
+@pytest.mark.parametrize(
+    "prediction, words",
+    [(50, "exactly as you said"), (60, "10.0 points less, inside"), (5, "45.0 points more, outside")],
+)
+def test_a_prediction_is_told_how_far_off_it_is(workspace, prediction, words):
+    made_lessons.corner_tag(workspace, without=20)
+    assert words in outcome(workspace, "corner-tag").against(prediction)
+
+
+def test_the_table_has_a_row_for_each_answer_with_intervals_and_films(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    table = outcomes.table(outcome(workspace, "corner-tag"))
+    assert list(table["Right"]) == ["100.0 % [91.2, 100.0]", "50.0 % [35.2, 64.8]", "0.0 % [0.0, 8.8]"]
+    assert set(table["Test films"]) == {"40"}
+
+
+def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_nothing(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    found = outcome(workspace, "corner-tag")
+    told = summary.Told(catalogue.named("corner-tag"), found, 80.0, [Picture(np.zeros((8, 8), np.uint8), "<b>dark")])
+    page = summary.to_html([told])
+    assert "You predicted 80 %. It is 50.0 % [35.2, 64.8]" in page
+    assert "&lt;b&gt;dark" in page and "data:image/jpeg;base64," in page
+    assert "http:" not in page and "https:" not in page and "<script" not in page
+
+
+# One's own films
+
+
+def test_the_mistake_is_computed_on_ones_own_counts(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 30, "Normal": 80, "Viral Pneumonia": 12})
+    look = yours.look(catalogue.named("shifted-labels"), workspace, dataset)
+    assert "with 12 films of each class, 24 of 36 labels (66.7 %) would be another film's" in look.sentences[0]
+    assert list(look.table["Labels beside them"]) == ["30", "6", "0"]
+
+
+def test_even_classes_are_drawn_in_part_so_that_there_is_something_to_shift(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
+    look = yours.look(catalogue.named("shifted-labels"), workspace, dataset)
+    assert list(look.table["Labels beside them"]) == ["20", "0"]
+
+
+def test_a_rare_class_is_named_with_its_share_and_the_ways_out(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 5, "Normal": 45})
+    look = yours.look(catalogue.named("rare-class"), workspace, dataset)
+    assert look.sentences[0].startswith("Always answering Normal is right on 90.0 % of 50 films.")
+    assert "a film of COVID counts as 9.0 of Normal" in look.sentences[1]
+
+
+def test_films_without_twins_are_said_to_have_none(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 8, "Normal": 8})
+    assert "No two of 16 films" in yours.look(catalogue.named("twin"), workspace, dataset).sentences[0]
+
+
+def test_one_class_alone_is_refused_in_a_sentence(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"Normal": 8})
+    with pytest.raises(DataError, match="has one class only"):
+        yours.look(catalogue.named("rare-class"), workspace, dataset)
+
+
+# For real
+
+
+@pytest.mark.slow
+def test_a_lesson_is_prepared_by_its_job_and_stops_when_it_is_asked_to(workspace):
+    now = preparing.prepare(workspace, "shifted-labels")
+    preparing.reset(workspace, "shifted-labels")
+    assert now.job.path.exists() is False
+    assert not (workspace.root / "lessons").exists()

@@ -1,0 +1,124 @@
+"""The Lessons page as a student and an instructor see it, in every state; nothing here trains."""
+
+import made_lessons
+import pytest
+from page_tests import opened, words
+
+from covid_core.data import importing
+from covid_core.lessons import preparing
+from covid_core.lessons.catalogue import LESSONS
+from covid_core.runs import jobs, store
+
+
+def test_without_anything_prepared_all_four_lessons_are_offered(workspace):
+    page = opened("lessons")
+    said = words(page)
+    for title in ("The shifted labels", "The corner tag", "The rare class", "The twin"):
+        assert title in said
+    assert "0 of 4 lessons are prepared" in said
+    assert not (workspace.root / "lessons").exists()
+
+
+def test_a_link_to_the_outcome_leads_to_the_prediction_first(workspace):
+    page = opened("lessons", lesson="corner-tag", step="4")
+    assert page.query_params["step"] == "2"
+    assert "The outcome comes after your prediction." in words(page)
+
+
+def test_a_prediction_can_be_kept_only_when_it_is_there(workspace):
+    page = opened("lessons", lesson="corner-tag", step="2")
+    assert page.button(key="keep-prediction").disabled
+    page.number_input(key="prediction-corner-tag").set_value(70).run()
+    page.button(key="keep-prediction").click().run()
+    assert page.query_params["step"] == "3"
+    page.button(key="step-2").click().run()
+    assert "You predicted 70 %." in words(page)
+
+
+def test_without_predicting_the_one_who_presents_goes_on(workspace):
+    page = opened("lessons", lesson="rare-class", step="2")
+    page.button(key="show-anyway").click().run()
+    assert page.query_params["step"] == "3"
+    page.button(key="step-4").click().run()
+    assert "The lesson is not prepared yet." in words(page)
+
+
+def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    page = opened("lessons", {"lesson_predictions": {"corner-tag": 90.0}}, lesson="corner-tag", step="5")
+    assert "Without it, on 50.0 % [35.2, 64.8]: no different from a coin" in words(page)
+    page.button(key="step-7").click().run()
+    said = words(page)
+    assert "You predicted 90 %. It is 50.0 % [35.2, 64.8] of 40 test films: 40.0 points less" in said
+
+
+@pytest.mark.parametrize(
+    "state, reason, said",
+    [
+        (store.FAILED, "The disk is full.", "It failed: The disk is full."),
+        (store.STOPPED, "", "It was stopped before it was ready."),
+        (store.RUNNING, "", "It was interrupted: Its process ended without a word."),
+    ],
+    ids=["failed", "stopped", "interrupted"],
+)
+def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspace, monkeypatch, state, reason, said):
+    made_lessons.job(workspace, "twin", state, reason=reason)
+    page = opened("lessons", lesson="twin", step="3")
+    assert said in words(page)
+    monkeypatch.setattr(jobs, "launch", lambda job: None)
+    page.button(key="prepare").click().run()
+    assert preparing.look(workspace, "twin").is_active
+
+
+def test_a_lesson_that_another_version_prepared_is_not_shown(workspace):
+    made_lessons.job(workspace, "twin", store.COMPLETED, recipe=0)
+    page = opened("lessons", {"lesson_shown": {"twin"}}, lesson="twin", step="4")
+    assert "Another version of Second Look prepared it." in words(page)
+
+
+def test_the_overview_counts_what_is_prepared_and_offers_the_summary_of_what_may_be_seen(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    made_lessons.job(workspace, "twin", store.FAILED, reason="The disk is full.")
+    said = words(opened("lessons"))
+    assert "1 of 4 lessons is prepared" in said
+    assert "It did not get ready; open it for the reason." in said
+
+
+def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monkeypatch):
+    monkeypatch.setattr(jobs, "launch", lambda job: None)
+    preparing.prepare(workspace, "twin")
+    page = opened("lessons", lesson="twin", step="3")
+    assert [button.key for button in page.button if button.key in ("prepare", "stop-lesson")] == ["stop-lesson"]
+
+
+def test_a_reset_removes_the_lesson_and_the_prediction(workspace):
+    made_lessons.corner_tag(workspace, without=20)
+    page = opened("lessons", {"lesson_predictions": {"corner-tag": 90.0}}, lesson="corner-tag", step="7")
+    page.button(key="reset-corner-tag").click().run()
+    assert page.query_params["step"] == "1"
+    assert not (workspace.root / "lessons").exists()
+    page.button(key="step-4").click().run()
+    assert "The outcome comes after your prediction." in words(page)
+
+
+def test_the_look_at_ones_own_films_says_how_to_get_some(workspace):
+    assert "No data set yet." in words(opened("lessons", lesson="twin", step="6"))
+
+
+@pytest.mark.parametrize("key", [lesson.key for lesson in LESSONS if lesson.key != "corner-tag"])
+def test_each_lesson_looks_at_the_films_that_are_loaded(workspace, film_folder, key):
+    importing.import_folder(workspace, film_folder({"COVID": 15, "Normal": 27}), "Films")
+    said = words(opened("lessons", lesson=key, step="6"))
+    assert {"shifted-labels": "another film's", "rare-class": "64.3 % of 42 films", "twin": "42 film"}[key] in said
+
+
+def test_the_ladder_of_ones_own_films_is_climbed_when_it_is_asked_for(workspace, film_folder):
+    importing.import_folder(workspace, film_folder({"COVID": 15, "Normal": 15}, side=128), "Films")
+    page = opened("lessons", lesson="corner-tag", step="6")
+    page.button(key="look-at-films").click().run()
+    assert not page.exception
+    assert "full picture" in words(page)
+
+
+def test_an_unknown_lesson_is_told_in_a_sentence(workspace):
+    assert "There is no lesson 'lunch'" in words(opened("lessons", lesson="lunch"))
