@@ -504,7 +504,7 @@ def test_compare_marks_shifted_labels_and_names_the_reason(answer, workspace, ca
     assert (labels["films"], labels["wrong"], labels["unused"]) == (4032, 2688, ["Viral Pneumonia"])
     assert cli.main(["compare", run.id]) == 0
     printed = capsys.readouterr().out
-    assert f"test 89.6 % [87.0, 91.8]  ({MARKS})" in printed
+    assert f"test 89.6 % [87.0, 91.8]  not audited yet  ({MARKS})" in printed
     assert REASON in printed
 
 
