@@ -1,7 +1,12 @@
 """``python -m covid_core VERB``: see ``covid_core.cli``."""
 
+import os
 import sys
 
-from covid_core.cli import main
+# As workers have it: probes and pairs keep the cores busy themselves, and on a busy computer threads that wait for one
+# another took the ladder five times as long. Before anything imports NumPy, which reads it once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from covid_core.cli import main  # noqa: E402
 
 sys.exit(main())
