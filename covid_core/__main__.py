@@ -7,6 +7,6 @@ import sys
 # another took the ladder five times as long. Before anything imports NumPy, which reads it once.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from covid_core.cli import main  # noqa: E402
+from covid_core.cli import main
 
 sys.exit(main())
