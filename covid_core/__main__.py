@@ -1,6 +1,11 @@
 """``python -m covid_core VERB``: see ``covid_core.cli``."""
 
+import os
 import sys
+
+# As workers have it: probes and pairs keep the cores busy themselves, and on a busy computer threads that wait for one
+# another cost the ladder 100 s of processor instead of 28. Before anything imports NumPy, which reads it once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from covid_core.cli import main
 

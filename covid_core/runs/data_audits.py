@@ -360,10 +360,10 @@ def copies_in_words(pairs: pd.DataFrame) -> str:
     if not len(pairs):
         return "No two films show the same picture."
     exact, conflicts = int((pairs["kind"] == copies.EXACT).sum()), int(pairs["conflict"].sum())
-    classes = f"{plural(conflicts, 'pair has', 'pairs have')} two classes" if conflicts else "none has two classes"
     return (
-        f"{plural(len(pairs), 'pair of films shows', 'pairs of films show')} the same picture: "
-        f"{count(exact)} of them are equal files, and {classes}."
+        f"{plural(len(pairs), 'pair of films shows', 'pairs of films show')} the same picture, "
+        f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
+        "with two classes."
     )
 
 
