@@ -1,15 +1,19 @@
-"""Figures of what gives the class away: a ladder of probes against the largest class and the full picture.
+"""Figures of the audit of a data set.
 
-Every function takes finished numbers of ``evaluation.shortcuts``.
+What gives the class away: a ladder of probes against the largest class and the full picture, of the finished numbers of
+``evaluation.shortcuts``. And how the limit for copies came about, of ``data.limits``.
 """
 
+import numpy as np
 import plotly.graph_objects as go
 
+from covid_core.data.limits import Limits
 from covid_core.evaluation.shortcuts import NO_LUNGS, Ladder, Rung
 from covid_core.figures.theme import NEUTRAL, literal, settled
 from covid_core.formatting import interval, p_in_words, plural, share
 
 WITHOUT_LUNGS, WITH_LUNGS = "#D55E00", "#56B4E9"  # told apart with any kind of colour vision
+BINS, LOWEST_DETAIL = 50, 0.0  # of the histogram; lower correlations are counted in its first bar
 BAR_HEIGHT = 46  # pixels per probe, its name above the bar
 
 
@@ -76,3 +80,54 @@ def ladder_in_words(ladder: Ladder) -> str:
     told = [f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run]
     largest = f"; always the largest class {share(run[-1].majority)}" if run else ""
     return f"Films called rightly by what the classifier sees: {', '.join(told)}{largest}."
+
+
+def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
+    """How alike films are that are certainly different, and those that were called copies, with the limit between.
+
+    Args:
+        limits: what ``limits.calibrated`` gives; without calibration there are no different films to draw.
+        copies: details (correlations, once aligned) of the pairs that were found; any number.
+    """
+    figure = go.Figure()
+    edges = np.linspace(LOWEST_DETAIL, 1, BINS + 1)
+    parts = (
+        ("different films, each with its most alike", NEUTRAL, limits.different),
+        ("copies", WITHOUT_LUNGS, copies),
+    )
+    for name, colour, detail in parts:
+        counts, _ = np.histogram(np.clip(detail, LOWEST_DETAIL, 1), edges)
+        told = [
+            f"{low:.2f} to {low + 1 / BINS:.2f}: {plural(int(n), 'pair')}"
+            for low, n in zip(edges, counts, strict=False)
+        ]
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            width=1 / BINS,
+            name=name,
+            marker={"color": colour},
+            hovertext=told,
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    _add_limit(figure, limits.limit)
+    figure.update_layout(barmode="overlay", bargap=0)
+    figure.update_xaxes(title="How far the detail of both films agrees (correlation)", range=[LOWEST_DETAIL, 1])
+    figure.update_yaxes(title="Pairs")
+    return settled(figure)
+
+
+def _add_limit(figure: go.Figure, at: float) -> None:
+    line = {"color": NEUTRAL, "dash": "dash", "width": 1.5}
+    figure.add_vline(at, line=line)
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=f"limit {at:.3f}")
+
+
+def copies_histogram_in_words(limits: Limits, copies: np.ndarray) -> str:
+    """Alternative text of ``copies_histogram``: every figure that decides."""
+    found = f"{plural(len(copies), 'pair')} found from the limit of {limits.limit:.3f}"
+    if not len(limits.different):
+        return f"{found}. {limits.reason}"
+    middle, most = np.median(limits.different), limits.different.max()
+    reached = f"{len(limits.different):,} films reach {middle:.3f} with a different one (median), {most:.3f} at most"
+    return f"{found}. {reached}. {limits.reason}"
