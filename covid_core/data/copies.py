@@ -1,7 +1,7 @@
 """Pairs of films that show the same picture, as the audit tells them: what each pair means, and how it differs.
 
-``duplicates`` finds the plain ones, ``alignment`` those that were moved or changed. Here they get their films' names and
-classes, within a data set or between two, and a picture of their difference.
+``duplicates`` finds the plain ones, ``alignment`` those that were moved or changed. Here they get their films' names
+and classes, within a data set or between two, and a picture of their difference.
 """
 
 from dataclasses import dataclass

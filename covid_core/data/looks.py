@@ -23,7 +23,8 @@ CROP = 0.03  # of the side, on every side: half way to 6 %, which aligning reach
 AXES = 128
 LIKE = 0.68  # sketches of changed copies correlate from 0.71, worst of 400 phantom and 400 real films in each way
 MOST = 6  # others that a film is laid over per view, the most alike; plain copies are found without this
-FEW = 150  # films below which there are no axes to be had: the bands are compared, and the MOST most alike taken
+FEW = 150  # films below which there are no axes to be had: their bands are compared, which tells less
+FEW_LIKE, FEW_MOST = 0.8, 2  # then; bands of changed copies correlate from 0.87
 LEARNT_FROM, TIMES, SEED = 1500, 3, 0  # films that the axes are learnt from, and how often each is moved
 ZOOM, TURN, SHIFT = 0.035, 0.035, 0.03  # up to so much, as shares of half the side and radian: half way between views
 RIDGE = 0.05  # of the mean spread of a film about itself is added in all directions: noise has no axis of its own
@@ -66,8 +67,8 @@ def candidates(
 
 
 def _found(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the MOST + 1 (a film finds itself) most alike of each row, from LIKE where there are axes."""
-    least = LIKE if told_apart else -1.0
+    """Positions of the few most alike of each row, one more than is wanted, since a film finds itself."""
+    least, most = (LIKE, MOST) if told_apart else (FEW_LIKE, FEW_MOST)
     found = []
     for start in range(0, len(target), BLOCK):
         alike = rows @ target[start : start + BLOCK].T
@@ -77,7 +78,7 @@ def _found(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.n
     order = np.lexsort((-alike, i))
     i, j = i[order], j[order]
     place = np.arange(len(i)) - np.searchsorted(i, i)
-    return i[place <= MOST], j[place <= MOST]
+    return i[place <= most], j[place <= most]
 
 
 @dataclass(frozen=True)
