@@ -1,92 +1,54 @@
-"""Looks at test films: noted once a day, counted over the runs that share the films."""
+"""The search of all pairs for films that look alike."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import date
-
+import numpy as np
 import pytest
-from made_runs import all_parts, made_run
 
-from covid_core.errors import RunDamaged, RunError
-from covid_core.runs import looks
-from covid_core.runs.store import OPENINGS, UNREADABLE, Run
+from covid_core.data import looks
+from covid_core.data.images import to_squares
+from covid_core.data.phantom import film_at
 
-TABLE = all_parts({"train": 6, "validation": 6, "test": 6}, 1)
-DAY = 24 * 3600
+FILMS = 200
 
 
-@pytest.fixture
-def run(workspace) -> Run:
-    return made_run(workspace, TABLE)
+@pytest.fixture(scope="module")
+def squares() -> np.ndarray:
+    return np.stack([film_at(index, FILMS, seed=3, size=128).pixels for index in range(FILMS)])
 
 
-def noted(run: Run, *lines: str) -> None:
-    (run.path / OPENINGS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def named(pixels, others=None):
+    """The pairs that are named, each with the view that named it."""
+    return {
+        (int(a), int(b)): view for view, i, j, _ in looks.candidates(pixels, others) for a, b in zip(i, j, strict=True)
+    }
 
 
-def test_the_same_look_is_noted_once_a_day(run):
-    for _ in range(3):
-        run.note_look(looks.FIGURES)
-    (only,) = run.openings()
-    assert (only.what, only.day) == (looks.FIGURES, date.today())
+def test_few_of_all_pairs_are_named_and_no_film_with_itself(squares):
+    found = named(squares)
+    assert len(found) < 0.01 * FILMS * (FILMS - 1)
+    assert all(one != other for one, other in found)
 
 
-def test_another_kind_of_look_is_noted_too(run):
-    run.note_look(looks.FIGURES)
-    run.note_look(looks.FILMS)
-    assert [one.what for one in run.openings()] == [looks.FIGURES, looks.FILMS]
+def test_a_cropped_film_names_the_one_that_it_was_cropped_from(squares):
+    cropped = to_squares([np.ascontiguousarray(film[4:-4, 4:-4]) for film in squares[:20]], 128)
+    found = named(squares, cropped)
+    assert {(k, k) for k in range(20)} <= set(found)
 
 
-def test_a_look_on_another_day_is_another_look(run):
-    noted(run, f'{time.time() - 2 * DAY:.0f},"{looks.FIGURES}"')
-    run.note_look(looks.FIGURES)
-    assert len(run.openings()) == 2
+def test_a_mirrored_copy_is_named_by_the_mirrored_view(squares):
+    found = named(np.concatenate([squares, squares[:10, :, ::-1]]))
+    assert all(found[k, FILMS + k].mirrored for k in range(10))
 
 
-def test_lines_that_are_written_at_once_stay_whole(run):
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: run.note_opening(f"outside test: {number}"), range(200)))
-    assert {one.what for one in run.openings()} == {f"outside test: {number}" for number in range(200)}
+def test_blocks_name_what_one_block_names(squares, monkeypatch):
+    whole = named(squares)
+    monkeypatch.setattr(looks, "BLOCK", 64)
+    monkeypatch.setattr(looks, "PIECE", 30)
+    assert {frozenset(pair) for pair in named(squares)} == {frozenset(pair) for pair in whole}
 
 
-@pytest.mark.parametrize("line", ["1764", "not a time", '1764000000,"torn', '1764000000,"a"1764000001,"b"'])
-def test_a_torn_line_counts_as_a_look_at_an_unknown_time(run, line):
-    noted(run, '1764000000,"outside test: A"', line)
-    first, second = run.openings()
-    assert first.what == "outside test: A"
-    assert (second.what, second.day) == (UNREADABLE, None)
-
-
-def test_a_run_that_cannot_be_written_is_named_and_the_others_are_noted(run, workspace):
-    other = made_run(workspace, TABLE)
-    other.note_opening("outside test: A")
-    (run.path / OPENINGS).mkdir()  # as good as a folder without the right to write, for a test run by root too
-    with pytest.raises(RunError, match="cannot be noted"):
-        run.note_opening(looks.FIGURES)
-    assert looks.note([run, other], looks.FIGURES) == [run]
-    assert len(other.openings()) == 2
-
-
-def test_looks_that_cannot_be_read_are_an_error_of_the_run(run):
-    (run.path / OPENINGS).mkdir()
-    with pytest.raises(RunDamaged, match="cannot be read"):
-        looks.of([run])
-
-
-def test_one_look_at_several_runs_is_one_look(run, workspace):
-    other = made_run(workspace, TABLE)
-    looks.note([run, other], looks.FIGURES)
-    looks.note([run], looks.FILMS)
-    found = looks.of([run, other])
-    assert found[["what", "runs"]].to_numpy().tolist() == [[looks.FIGURES, 2], [looks.FILMS, 1]]
-
-
-def test_looks_stand_in_the_order_of_time_those_of_unknown_time_first(run):
-    noted(run, f'1764000000,"{looks.FILMS}"', f'1563000000,"{looks.FIGURES}"', "?")
-    assert looks.of([run])["what"].tolist() == [UNREADABLE, looks.FIGURES, looks.FILMS]
-    assert looks.of([run])["time"].tolist()[1:] == [1563000000, 1764000000]
-
-
-def test_a_run_that_nobody_looked_at_has_no_looks(run):
-    assert looks.of([run]).empty
-    assert list(looks.of([run]).columns) == list(looks.COLUMNS)
+def test_a_cropped_view_shows_what_cropping_leaves(squares):
+    """Of a film that rises evenly, cropping at both ends takes as much off the range."""
+    slope = np.broadcast_to(np.arange(128, dtype=np.uint8), (1, 128, 128))
+    plain, inner = (looks._seen(slope, cropped)[0, 0] for cropped in (False, True))
+    share = 1 - 2 * looks.CROP
+    assert inner[-1] - inner[0] == pytest.approx(share * (plain[-1] - plain[0]), rel=0.01)

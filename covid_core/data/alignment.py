@@ -1,35 +1,44 @@
 """Pairs of films laid over each other: a copy that was cropped, turned a little, mirrored or re-exposed stays a copy.
 
-Films are first looked at coarsely: greys at COARSE pixels, less what is broad, by the local contrast of what is left,
-so that exposure drops out. Each film, as it is and cropped by CROP on every side, plain and mirrored, is asked for the
-few others that it is most like. Each of these pairs is then aligned by an affine map, first at COARSE pixels, then at
-FINE, and what counts is how far their detail correlates where both films are.
+``looks`` names the pairs that may be copies. Each of them is aligned by an affine map, first at COARSE pixels, then at
+FINE, and what counts is how far their detail correlates where both films are, but for a MARGIN: at its border a
+cropped film has been blurred differently, which is the largest difference that it has.
 
 Alignment takes the steps of Lucas and Kanade (IJCAI 1981) with the gradient of the first film only, as in Baker and
 Matthews, International Journal of Computer Vision 56 (2004) 221-255.
+
+How alike two different films can be is a matter of the data set: see ``limits``.
 """
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from covid_core.data.images import to_squares
-from covid_core.work import Progress, part_of, silent
+from covid_core.data import looks
+from covid_core.data.duplicates import blurring, shrunk
+from covid_core.data.looks import View
+from covid_core.data.moving import moved
+from covid_core.work import Progress, cores, ordered_map, part_of, silent
 
 COARSE, FINE = 32, 64  # pixels a side; both divide the 128 of the pixel cache
-CROP = 0.03  # of the side, on every side: half way to 6 %, which aligning reaches from there
-NEAREST = 2  # films that each is compared with, per way of looking at it
-LIKE = 0.85  # coarse correlation from which that is worth while; copies cropped by 3 % on every side have 0.86 and more
-AXES = 256  # of the coarse pictures that are kept; the rest of 900 holds hardly anything
-ROUNDS = {COARSE: 8, FINE: 5}
-SEEN = 0.7  # share of the film that must be on both
-PROMISING = 0.9  # coarse correlation once aligned
-SAME = 0.945  # detail from which a pair is a copy: of 2,000 phantom films others reach 0.943, of real ones 0.92
-BLOCK, TOGETHER = 512, 256  # films and pairs at a time
+ROUNDS = {COARSE: 4, FINE: 4}
+BROAD = {COARSE: 3.0, FINE: 2.0}  # pixels: what is broader is the shape that all chests share
+MARGIN = 1 / 16  # of the side, at each border of either film
+FAINT = 4  # grey levels: contrast below which a place has no detail
+SEEN = 0.6  # share of the film that must be on both
+PROMISING = 0.88  # coarse correlation once aligned; copies have 0.94 and more
+TOGETHER = 128  # pairs at a time: 2 MB a picture of detail
 STEADY = 1e-3
+COLUMNS = {"first": int, "second": int, "detail": float, "mirrored": bool}
+
+Pairs = tuple[View, np.ndarray, np.ndarray]
 
 
 def near(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progress = silent) -> pd.DataFrame:
-    """Pairs that look most alike, aligned, with how alike they are then. Most are no copies: see ``copies``.
+    """Pairs that look most alike, aligned, with how alike they are then. Not all are copies: see ``copies``.
 
     Args:
         pixels: uint8 (n, 128, 128).
@@ -41,91 +50,70 @@ def near(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progres
         pair once, the most alike first.
     """
     if others is None:
-        table = _asked(pixels, pixels, True, progress)
+        table = _laid(pixels, pixels, _pieces(pixels, None, progress))
         low, high = table[["first", "second"]].min(axis=1), table[["first", "second"]].max(axis=1)
         table = table.assign(first=low, second=high)
     else:  # either may be the cropped one
-        back = _asked(others, pixels, False, part_of(progress, 0.5, 1))
-        back = back.rename(columns={"first": "second", "second": "first"})
-        table = pd.concat([_asked(pixels, others, False, part_of(progress, 0, 0.5)), back])
+        there = _laid(pixels, others, _pieces(pixels, others, part_of(progress, 0, 0.5)))
+        back = _laid(others, pixels, _pieces(others, pixels, part_of(progress, 0.5, 1)))
+        table = pd.concat([there, back.rename(columns={"first": "second", "second": "first"})[list(COLUMNS)]])
     table = table.sort_values("detail", ascending=False, kind="stable")
-    return table.drop_duplicates(["first", "second"], ignore_index=True)[["first", "second", "detail", "mirrored"]]
+    return table.drop_duplicates(["first", "second"], ignore_index=True)
 
 
-def _asked(pixels: np.ndarray, others: np.ndarray, same: bool, progress: Progress) -> pd.DataFrame:
-    """The pairs that the first films find among the others; with ``same`` no film finds itself."""
-    found = []
-    views, targets = _coarse_views(pixels, others)
-    for number, (cropped, mirrored, view) in enumerate(views):
-        for start in range(0, len(view), BLOCK):
-            likeness = view[start : start + BLOCK] @ targets.T
-            if same:
-                rows = np.arange(len(likeness))
-                likeness[rows, start + rows] = -1
-            i, j = _nearest(likeness)
-            found.append(_aligned_pairs(pixels, others, start + i, j, cropped, mirrored))
-            done = (number + min(1, (start + BLOCK) / len(view))) / len(views)
-            progress(done, f"Laying films over each other: {done:.0%}")
-    return pd.concat(found, ignore_index=True)
+def _pieces(pixels: np.ndarray, others: np.ndarray | None, progress: Progress) -> Iterator[Pairs]:
+    """The candidates, TOGETHER at a time."""
+    for view, i, j, share in looks.candidates(pixels, others):
+        for start in range(0, len(i), TOGETHER):
+            yield view, i[start : start + TOGETHER], j[start : start + TOGETHER]
+        progress(share, f"Laying films over each other: {share:.0%}")
 
 
-def _coarse_views(pixels: np.ndarray, others: np.ndarray) -> tuple[list[tuple[bool, bool, np.ndarray]], np.ndarray]:
-    """Rows of length 1 for each way of looking at the films (cropped, mirrored), and for the others as they are."""
-    edge = round(CROP * pixels.shape[1])
-    inner = to_squares([np.ascontiguousarray(film[edge:-edge, edge:-edge]) for film in pixels], pixels.shape[1])
-    raw = {
-        (cropped, mirrored): _flat(banded(some[:, :, ::-1] if mirrored else some, COARSE))
-        for cropped, some in ((False, pixels), (True, inner))
-        for mirrored in (False, True)
-    }
-    target = raw[False, False] if others is pixels else _flat(banded(others, COARSE))
-    _, axes = np.linalg.eigh(target.T @ target)
-    axes = axes[:, -AXES:]
-    views = [(*how, _of_length_one(rows @ axes)) for how, rows in raw.items()]
-    return views, _of_length_one(target @ axes)
-
-
-def _nearest(likeness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the NEAREST largest of each row, from LIKE."""
-    most = min(NEAREST, likeness.shape[1])
-    columns = np.argpartition(likeness, -most, axis=1)[:, -most:]
-    rows = np.repeat(np.arange(len(likeness)), most)
-    good = likeness[rows, columns.ravel()] >= LIKE
-    return rows[good], columns.ravel()[good]
-
-
-def _aligned_pairs(
-    pixels: np.ndarray, others: np.ndarray, i: np.ndarray, j: np.ndarray, cropped: bool, mirrored: bool
+def _laid(
+    pixels: np.ndarray, others: np.ndarray, pieces: Iterator[Pairs], promising: float = PROMISING
 ) -> pd.DataFrame:
-    """The pairs that still look alike once they are aligned, with their detail."""
-    rows = []
-    for start in range(0, len(i), TOGETHER):
-        one, two = i[start : start + TOGETHER], j[start : start + TOGETHER]
-        films, other = pixels[one], np.asarray(others[two])
-        films = films[:, :, ::-1] if mirrored else np.asarray(films)
-        zoom = (1 / (1 - 2 * CROP) if cropped else 1.0) - 1
-        begin = np.zeros((len(one), 6), np.float32)
-        begin[:, 0] = begin[:, 4] = zoom
-        moves, alike = align(banded(films, COARSE), banded(other, COARSE), begin, ROUNDS[COARSE])
-        good = alike >= PROMISING
-        if not good.any():
-            continue
-        _, detail = align(banded(films[good], FINE), banded(other[good], FINE), moves[good], ROUNDS[FINE])
-        rows.append(pd.DataFrame({"first": one[good], "second": two[good], "detail": detail, "mirrored": mirrored}))
-    empty = pd.DataFrame({"first": [], "second": [], "detail": [], "mirrored": []})
-    return pd.concat(rows) if rows else empty.astype({"first": int, "second": int, "detail": float, "mirrored": bool})
+    """The pairs that still look alike once they are aligned, with their detail; columns as COLUMNS."""
+    with ThreadPoolExecutor(cores()) as pool:
+        found = list(ordered_map(pool, partial(_aligned, pixels, others, promising), pieces, ahead=8))
+    rows = [np.column_stack([i, j, detail, np.full(len(i), view.mirrored)]) for view, i, j, detail in found]
+    return pd.DataFrame(np.concatenate(rows or [np.empty((0, 4))]), columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _aligned(
+    pixels: np.ndarray, others: np.ndarray, promising: float, pairs: Pairs
+) -> tuple[View, np.ndarray, np.ndarray, np.ndarray]:
+    """The promising ones of some pairs, and their detail."""
+    view, i, j = pairs
+    maps = np.zeros((len(i), 6), np.float32)
+    maps[:, [0, 4]] = 1 / (1 - 2 * looks.CROP) - 1 if view.cropped else 0.0
+    alike = np.empty(0, np.float32)
+    for side, least in ((COARSE, promising), (FINE, -np.inf)):
+        if not len(i):
+            break
+        films = banded(pixels[i], side)
+        films = films[:, :, ::-1] if view.mirrored else films
+        maps, alike = align(films, banded(others[j], side), maps, ROUNDS[side])
+        good = alike >= least
+        i, j, maps, alike = i[good], j[good], maps[good], alike[good]
+    return view, i, j, alike
+
+
+def different(pixels: np.ndarray, others: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """How far the detail of given pairs correlates once they are aligned, whether or not they look alike."""
+    plain = View(False, False)
+    pieces = ((plain, i[at : at + TOGETHER], j[at : at + TOGETHER]) for at in range(0, len(i), TOGETHER))
+    return _laid(pixels, others, pieces, promising=-np.inf)["detail"].to_numpy()
 
 
 def banded(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Films (n, size, size) at ``side`` pixels: what is neither broader than 3 pixels nor noise, by its local
-    contrast; float32 (n, side, side)."""
-    from scipy import ndimage  # 0.2 s to import
+    """Films (n, size, size) at ``side`` pixels: what is neither broad nor noise, by its local contrast; float32."""
+    grey = shrunk(np.asarray(pixels), side).reshape(-1, side, side)
+    sharp, broad = _BLURS[side]
+    band = sharp @ grey @ sharp - broad @ grey @ broad
+    return band / (np.sqrt(np.maximum(broad @ np.square(band) @ broad, 0)) + FAINT)
 
-    step = pixels.shape[1] // side
-    grey = np.asarray(pixels).reshape(len(pixels), side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
-    broad = ndimage.gaussian_filter(grey, (0, 3, 3))
-    band = ndimage.gaussian_filter(grey, (0, 0.7, 0.7)) - broad
-    return band / (np.sqrt(ndimage.gaussian_filter(np.square(band), (0, 3, 3))) + 2)
+
+_BLURS = {side: (blurring(side, 0.7), blurring(side, BROAD[side])) for side in (COARSE, FINE)}
 
 
 def align(films: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,57 +130,34 @@ def align(films: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int)
         The maps (n, 6), and the correlation over what both show; -1 where that is less than SEEN of the film.
     """
     count, side, _ = films.shape
+    edge = round(MARGIN * side)
     line = np.linspace(-1, 1, side, dtype=np.float32)
-    x, y = (grid.ravel() for grid in np.meshgrid(line, line))
-    flat = films.reshape(count, -1)
+    x, y = (grid[edge:-edge, edge:-edge].ravel() for grid in np.meshgrid(line, line))
+    flat = films[:, edge:-edge, edge:-edge].reshape(count, -1)
     deviation = flat.std(axis=1, keepdims=True) + STEADY
-    rise_y, rise_x = (grade.reshape(count, -1) / deviation for grade in np.gradient(films, line, line, axis=(1, 2)))
+    rise = np.gradient(films, line[1] - line[0], axis=(1, 2))
+    rise_y, rise_x = (grade[:, edge:-edge, edge:-edge].reshape(count, -1) / deviation for grade in rise)
     slopes = np.stack([rise_x * x, rise_x * y, rise_x, rise_y * x, rise_y * y, rise_y], axis=1)
     inverse = np.linalg.inv(slopes @ slopes.transpose(0, 2, 1) + STEADY * np.eye(6, dtype=np.float32))
     maps, best = begin.astype(np.float32), np.full(count, -1.0, np.float32)
-    kept = maps.copy()
-    for _ in range(rounds + 1):
-        seen, moved = _moved(others, maps, x, y)
-        one, two = _standard(flat, seen), _standard(moved, seen)
+    kept, inner = maps.copy(), np.float32(1 - 2 * MARGIN)
+    for left in range(rounds, -1, -1):
+        to, there = moved(others, maps, x, y)
+        seen = (np.abs(to) <= inner).all(axis=0).astype(np.float32)
+        one, two = _standard(flat, seen), _standard(there, seen)
         share = seen.mean(axis=1)
-        alike = np.where(share >= SEEN, (one * two).mean(axis=1) / np.maximum(share, STEADY), -1)
+        alike = np.einsum("ij,ij->i", one, two) / np.maximum(seen.sum(axis=1), 1)
+        alike = np.where(share >= SEEN, alike, -1)
         better = alike > best
         best[better], kept[better] = alike[better], maps[better]
-        step = inverse @ (slopes @ (one - two)[:, :, None])
-        maps = maps + np.clip(step[:, :, 0], -0.05, 0.05)
+        if left:
+            step = inverse @ (slopes @ (one - two)[:, :, None])
+            maps = maps + np.clip(step[:, :, 0], -0.05, 0.05)
     return kept, best
 
 
 def _standard(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Rows with mean 0 and deviation 1 over what is seen, and 0 elsewhere."""
     count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
-    values = (values - (values * seen).sum(axis=1, keepdims=True) / count) * seen
-    return values / (np.sqrt(np.square(values).sum(axis=1, keepdims=True) / count) + STEADY)
-
-
-def _moved(films: np.ndarray, maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels each map leaves on the film, and their values, bilinear: (n, side * side) each."""
-    count, side, _ = films.shape
-    ones = np.ones_like(x)
-    across = (x + maps[:, :3] @ np.stack([x, y, ones]) + 1) * ((side - 1) / 2)
-    down = (y + maps[:, 3:] @ np.stack([x, y, ones]) + 1) * ((side - 1) / 2)
-    seen = (across >= 0) & (across <= side - 1) & (down >= 0) & (down <= side - 1)
-    left, top = (np.clip(np.floor(at), 0, side - 2).astype(np.int32) for at in (across, down))
-    right_part, low_part = across - left, down - top
-    at = top * side + left
-    flat = films.reshape(count, -1)
-    corners = [np.take_along_axis(flat, at + offset, axis=1) for offset in (0, 1, side, side + 1)]
-    upper = corners[0] + (corners[1] - corners[0]) * right_part
-    lower = corners[2] + (corners[3] - corners[2]) * right_part
-    return seen.astype(np.float32), upper + (lower - upper) * low_part
-
-
-def _flat(films: np.ndarray) -> np.ndarray:
-    """Rows of mean 0 and length 1, without the outermost pixels."""
-    rows = films[:, 1:-1, 1:-1].reshape(len(films), -1)
-    return _of_length_one(rows - rows.mean(axis=1, keepdims=True))
-
-
-def _of_length_one(rows: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > STEADY)
+    values = (values - np.einsum("ij,ij->i", values, seen)[:, None] / count) * seen
+    return values / (np.sqrt(np.einsum("ij,ij->i", values, values)[:, None] / count) + STEADY)

@@ -1,7 +1,7 @@
 """Pairs of films that show the same picture, as the audit tells them: what each pair means, and how it differs.
 
-``duplicates`` finds the pairs. Here they get their films' names and classes, within a data set or between two, and a
-picture of their difference.
+``duplicates`` finds the plain ones, ``alignment`` those that were moved or changed. Here they get their films' names
+and classes, within a data set or between two, and a picture of their difference.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import pandas as pd
 
 from covid_core.data import alignment, duplicates
 from covid_core.data.dataset import Dataset
+from covid_core.data.limits import Limits, calibrated
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -47,7 +48,7 @@ def within(
         workspace: with the data set's pixels.
         dataset: whose films are compared.
         parts: the part of a split that each image id is in; None where there is no split.
-        thorough: also those that were cropped, turned a little or mirrored, which takes some ten times as long.
+        thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``limits`` tells.
         progress: told the share done.
 
     Returns:
@@ -56,7 +57,8 @@ def within(
         differ; and the parts, empty where unknown.
     """
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
-    found = pairs(pixels, None, thorough, part_of(progress, 0.5, 1))
+    limit = calibrated(pixels, None, _patients(dataset)).limit if thorough else None
+    found = pairs(pixels, None, thorough, part_of(progress, 0.5, 1), limit)
     return named(found, dataset.films, dataset.films, parts)
 
 
@@ -71,16 +73,34 @@ def between(
     return Shared(shared, shared["first"].nunique(), shared["second"].nunique(), shared[shared["conflict"]])
 
 
+def limits(workspace: Workspace, dataset: Dataset, other: Dataset | None = None, progress: Progress = silent) -> Limits:
+    """The limit that a thorough ``within``, or ``between`` with another data set, goes by, and what it rests on."""
+    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.4))
+    if other is None:
+        return calibrated(pixels, None, _patients(dataset))
+    return calibrated(pixels, open_pixels(workspace, other, SUMMARY_SIZE, part_of(progress, 0.4, 0.8)))
+
+
+def _patients(dataset: Dataset) -> np.ndarray:
+    return dataset.films["patient_id"].to_numpy()
+
+
 def pairs(
-    pixels: np.ndarray, others: np.ndarray | None = None, thorough: bool = False, progress: Progress = silent
+    pixels: np.ndarray,
+    others: np.ndarray | None = None,
+    thorough: bool = False,
+    progress: Progress = silent,
+    limit: float | None = None,
 ) -> pd.DataFrame:
     """Pairs of one picture among films, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, and
-    with ``thorough`` those that are the same once aligned. Columns first, second (positions), detail, mirrored."""
-    plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.1 if thorough else 1)).assign(mirrored=False)
+    with ``thorough`` those whose detail, once aligned, correlates from ``limit`` (None: calibrated on these films).
+    Columns first, second (positions), detail, mirrored."""
+    plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.2 if thorough else 1)).assign(mirrored=False)
     if not thorough:
         return plain
-    aligned = alignment.near(pixels, others, part_of(progress, 0.1, 1))
-    found = pd.concat([aligned[aligned["detail"] >= alignment.SAME], plain])
+    limit = calibrated(pixels, others).limit if limit is None else limit
+    aligned = alignment.near(pixels, others, part_of(progress, 0.2, 1))
+    found = pd.concat([aligned[aligned["detail"] >= limit], plain])
     found = found.drop_duplicates(["first", "second"])
     return found.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 

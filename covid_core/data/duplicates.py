@@ -28,7 +28,7 @@ from covid_core.workspace import Workspace
 SIDE, FINE = 32, 64  # pixels a side; both divide SUMMARY_SIZE
 ALIKE = 0.95  # of 9.4 million pairs of real films 0.007 % are above it
 BLUR = 3.0  # pixels of FINE, standard deviation: removes the shape that all chests share
-REACH = 4 * BLUR  # pixels, of the blur
+REACH = 4  # deviations of a blur that are looked at
 SAME_DETAIL = 0.9  # of two real databases' 5,138 films, copies have 0.91 to 1, other pairs at most 0.85
 SKETCH, SEED = 192, 0
 LIKELY = 0.78  # correlation of sketches from which a pair is looked at in full
@@ -114,11 +114,11 @@ def _sketches(pixels: np.ndarray, progress: Progress) -> np.ndarray:
     directions = (directions - _blurred(directions)).reshape(SKETCH, -1)
     rows = np.empty((len(pixels), SKETCH), np.float32)
     for start in range(0, len(pixels), PIECE):
-        grey = _shrunk(pixels[start : start + PIECE], FINE)
+        grey = shrunk(pixels[start : start + PIECE], FINE)
         rows[start : start + PIECE] = (grey - grey.mean(axis=1, keepdims=True)) @ directions.T
         done = min(start + PIECE, len(pixels))
         progress(done / len(pixels), f"Looking at the detail of films: {done:,} of {len(pixels):,}")
-    return _of_length_one(rows)
+    return of_length_one(rows)
 
 
 def _same_picture(films: np.ndarray, others: np.ndarray, likely: np.ndarray) -> np.ndarray:
@@ -159,15 +159,15 @@ def _thinned(same: np.ndarray) -> np.ndarray:
 
 def miniatures(pixels: np.ndarray, side: int) -> np.ndarray:
     """Films (n, size, size) as rows of side x side greys of mean 0 and length 1, float32; a blank film is all 0."""
-    grey = _shrunk(pixels, side)
-    return _of_length_one(grey - grey.mean(axis=1, keepdims=True))
+    grey = shrunk(pixels, side)
+    return of_length_one(grey - grey.mean(axis=1, keepdims=True))
 
 
 def details(pixels: np.ndarray) -> np.ndarray:
     """What blurring takes from films at FINE pixels, as rows of mean 0 and length 1, float32."""
-    grey = _shrunk(pixels, FINE).reshape(-1, FINE, FINE)
+    grey = shrunk(pixels, FINE).reshape(-1, FINE, FINE)
     sharp = (grey - _blurred(grey)).reshape(len(grey), -1)
-    return _of_length_one(sharp - sharp.mean(axis=1, keepdims=True))
+    return of_length_one(sharp - sharp.mean(axis=1, keepdims=True))
 
 
 def _blurred(films: np.ndarray) -> np.ndarray:
@@ -175,21 +175,21 @@ def _blurred(films: np.ndarray) -> np.ndarray:
     return _BLURRING @ films @ _BLURRING
 
 
-def _blurring() -> np.ndarray:
-    """What a line of FINE pixels is multiplied by to be blurred; symmetric, of shape (FINE, FINE)."""
-    reach = int(REACH)
-    weights = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / BLUR))
-    places = np.arange(FINE)[:, None] + np.arange(-reach, reach + 1)
-    places = np.where(places < 0, -1 - places, np.where(places >= FINE, 2 * FINE - 1 - places, places))
-    matrix = np.zeros((FINE, FINE))
-    np.add.at(matrix, (np.arange(FINE)[:, None], places), weights / weights.sum())
+def blurring(side: int, deviation: float) -> np.ndarray:
+    """What a line of ``side`` pixels is multiplied by to be blurred; symmetric, float32 (side, side)."""
+    reach = round(REACH * deviation)
+    weights = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / deviation))
+    places = np.arange(side)[:, None] + np.arange(-reach, reach + 1)
+    places = np.where(places < 0, -1 - places, np.where(places >= side, 2 * side - 1 - places, places))
+    matrix = np.zeros((side, side))
+    np.add.at(matrix, (np.arange(side)[:, None], places), weights / weights.sum())
     return matrix.astype(np.float32)
 
 
-_BLURRING = _blurring()
+_BLURRING = blurring(FINE, BLUR)
 
 
-def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     """Films as rows of side x side means, float32. Sums of whole numbers: ten times as fast as ``numpy.mean``."""
     step = pixels.shape[1] // side
     whole = np.uint16 if 255 * step * step < 2**16 else np.uint32
@@ -199,7 +199,8 @@ def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     return (squares / np.float32(step * step)).astype(np.float32).reshape(len(pixels), -1)
 
 
-def _of_length_one(rows: np.ndarray) -> np.ndarray:
+def of_length_one(rows: np.ndarray) -> np.ndarray:
+    """The rows, each divided by its length; one that is shorter than BLANK becomes 0."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > BLANK)
 

@@ -1,19 +1,23 @@
-"""Figures of what gives the class away: a ladder of probes against the largest class and the full picture, and findings
-that go with the class.
+"""Figures of the audit of a data set.
 
-Every function takes finished numbers of ``evaluation.shortcuts`` or ``data.audit_tables``.
+What gives the class away: a ladder of probes against the largest class and the full picture, of the finished numbers of
+``evaluation.shortcuts``, and findings that go with the class, of ``data.audit_tables``. And how the limit for copies
+came about, of ``data.limits``.
 """
 
 import math
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from covid_core.data.limits import Limits
 from covid_core.evaluation.shortcuts import NO_LUNGS, Ladder, Rung
 from covid_core.figures.theme import NEUTRAL, class_colours, literal, settled
 from covid_core.formatting import count, interval, p_in_words, plural, share
 
 WITHOUT_LUNGS, WITH_LUNGS = "#D55E00", "#56B4E9"  # told apart with any kind of colour vision
+BINS, LOWEST_DETAIL = 50, 0.0  # of the histogram; lower correlations are counted in its first bar
 BAR_HEIGHT = 46  # pixels per probe, its name above the bar
 GROUP = 0.62  # of a finding's height that its bars take; the rest is for its name
 
@@ -130,3 +134,54 @@ def findings_in_words(table: pd.DataFrame) -> str:
         shares = ", ".join(f"{row.label} {share(row.share)}" for row in rows.itertuples())
         told.append(f"{finding}: {shares}")
     return f"Share of each class's films with a finding. {'; '.join(told)}."
+
+
+def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
+    """How alike films are that are certainly different, and those that were called copies, with the limit between.
+
+    Args:
+        limits: what ``limits.calibrated`` gives; without calibration there are no different films to draw.
+        copies: details (correlations, once aligned) of the pairs that were found; any number.
+    """
+    figure = go.Figure()
+    edges = np.linspace(LOWEST_DETAIL, 1, BINS + 1)
+    parts = (
+        ("different films, each with its most alike", NEUTRAL, limits.different),
+        ("copies", WITHOUT_LUNGS, copies),
+    )
+    for name, colour, detail in parts:
+        counts, _ = np.histogram(np.clip(detail, LOWEST_DETAIL, 1), edges)
+        told = [
+            f"{low:.2f} to {low + 1 / BINS:.2f}: {plural(int(n), 'pair')}"
+            for low, n in zip(edges, counts, strict=False)
+        ]
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            width=1 / BINS,
+            name=name,
+            marker={"color": colour},
+            hovertext=told,
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    _add_limit(figure, limits.limit)
+    figure.update_layout(barmode="overlay", bargap=0)
+    figure.update_xaxes(title="How far the detail of both films agrees (correlation)", range=[LOWEST_DETAIL, 1])
+    figure.update_yaxes(title="Pairs")
+    return settled(figure)
+
+
+def _add_limit(figure: go.Figure, at: float) -> None:
+    line = {"color": NEUTRAL, "dash": "dash", "width": 1.5}
+    figure.add_vline(at, line=line)
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=f"limit {at:.3f}")
+
+
+def copies_histogram_in_words(limits: Limits, copies: np.ndarray) -> str:
+    """Alternative text of ``copies_histogram``: every figure that decides."""
+    found = f"{plural(len(copies), 'pair')} found from the limit of {limits.limit:.3f}"
+    if not len(limits.different):
+        return f"{found}. {limits.reason}"
+    middle, most = np.median(limits.different), limits.different.max()
+    reached = f"{len(limits.different):,} films reach {middle:.3f} with a different one (median), {most:.3f} at most"
+    return f"{found}. {reached}. {limits.reason}"

@@ -1,0 +1,63 @@
+"""The limit from which an aligned pair is a copy, as the data itself gives it."""
+
+import numpy as np
+import pytest
+
+from covid_core.data import limits
+from covid_core.data.phantom import film_at
+from covid_core.figures.audit import copies_histogram, copies_histogram_in_words
+
+FILMS = 160
+
+
+@pytest.fixture(scope="module")
+def squares() -> np.ndarray:
+    return np.stack([film_at(index, FILMS, seed=3, size=128).pixels for index in range(FILMS)])
+
+
+def test_look_alikes_have_a_higher_limit_than_films_of_many_kinds():
+    """Bests of 1,000 values of a normal law; the limit is where one of all compared is expected."""
+    rng = np.random.default_rng(0)
+    apart = np.tanh(0.1 * rng.normal(size=(400, 1000)).max(axis=1))
+    alike = np.tanh(0.7 + 0.1 * rng.normal(size=(400, 1000)).max(axis=1))
+    of_apart, of_alike = (limits._beyond(np.sort(some), 1000, 10**6) for some in (apart, alike))
+    # one in a million is beyond 4.75 deviations
+    assert np.arctanh([of_apart, of_alike]) == pytest.approx([0.475, 1.175], abs=0.03)
+
+
+def test_the_limit_rests_on_films_that_are_not_the_same_and_is_told_in_words(squares):
+    found = limits.calibrated(squares)
+    assert limits.LOWEST <= found.limit <= limits.HIGHEST
+    assert found.different.max() < limits.HIGHEST
+    assert found.compared == FILMS * (FILMS - 1)
+    assert f"{found.read:.3f}" in found.reason
+    assert f"{found.limit:.3f}" in found.reason
+
+
+def test_films_that_are_all_there_twice_keep_the_limit_of_films_that_are_not(squares):
+    twice = np.concatenate([squares, squares])
+    assert limits.calibrated(twice).read == pytest.approx(limits.calibrated(squares).read, abs=0.04)
+
+
+def test_films_of_one_patient_are_not_drawn_as_different_ones(squares):
+    noise = np.random.default_rng(0).normal(0, 14, squares.shape)
+    again = np.clip(squares + noise, 0, 255).astype(np.uint8)
+    both = np.concatenate([squares, again])
+    patients = np.array([str(film % FILMS) for film in range(2 * FILMS)])
+    known, unknown = limits.calibrated(both, patients=patients), limits.calibrated(both)
+    assert known.read < unknown.read
+
+
+def test_few_films_have_the_usual_limit_and_say_so(squares):
+    found = limits.calibrated(squares[:40])
+    assert found.limit == limits.USUAL
+    assert "too few" in found.reason
+    assert not len(found.different)
+
+
+def test_the_figure_draws_the_different_pairs_and_the_limit(squares):
+    found = limits.calibrated(squares)
+    figure = copies_histogram(found, np.array([0.99, 0.98]))
+    assert sum(sum(bar.y) for bar in figure.data if bar.type == "bar") == len(found.different) + 2
+    assert figure.layout.shapes[0].x0 == pytest.approx(found.limit)
+    assert f"{found.limit:.3f}" in copies_histogram_in_words(found, np.array([0.99, 0.98]))
