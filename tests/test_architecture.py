@@ -214,3 +214,18 @@ def test_the_page_table_lists_every_page():
     tree = nodes(ROOT / "dashboard.py")
     listed = {n.value for n in tree if isinstance(n, ast.Constant) and str(n.value).endswith(".py")}
     assert listed == {f"app_pages/{path.name}" for path in PAGES.glob("*.py")}
+
+
+def test_what_tells_cached_results_apart_is_part_of_their_key():
+    """Streamlit leaves arguments with a leading underscore out of a cache's key: right for objects, which are told by
+    the other arguments, and wrong for those others."""
+    hidden = [
+        f"{place(path, node)}: {argument.arg}"
+        for path in sources(PAGES)
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef) and any("st.cache_" in ast.unparse(one) for one in node.decorator_list)
+        for argument in node.args.args
+        if argument.arg.startswith("_")
+        and ast.unparse(argument.annotation).partition("[")[0] in ("str", "int", "tuple")
+    ]
+    assert not hidden

@@ -41,6 +41,18 @@ def test_changed_copies_are_found_and_nothing_else(films, change, copy_first):
     assert found["first"].nunique() >= 9
 
 
+def test_what_looks_alike_but_does_not_agree_once_aligned_is_no_copy(films):
+    """What the plain search names is aligned like all others."""
+    one = squares(films[:1])
+    other = one.copy()
+    other[:, 56:72, 56:72] = np.flip(one[:, 56:72, 56:72], axis=2)
+    pair = np.concatenate([one, other])
+    detail = copies.alignment.of_pairs(pair, pair, np.array([0]), np.array([1]))[0]
+    assert len(copies.pairs(pair)) == 1
+    assert not len(copies.pairs(pair, thorough=True, limit=detail + 0.01))
+    assert len(copies.pairs(pair, thorough=True, limit=detail - 0.01)) == 1
+
+
 def folder_of(root, films):
     for place, film in films.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +67,7 @@ def test_pairs_tell_equal_files_conflicts_and_parts(films, workspace, tmp_path):
     found = copies.within(workspace, dataset, parts).set_index(["first", "second"])
     assert set(found.index) == {("A/1.png", "A/2.png"), ("A/1.png", "B/3.png"), ("A/2.png", "B/3.png")}
     assert found["kind"].to_dict()["A/1.png", "A/2.png"] == copies.EXACT
+    assert found["detail"].to_dict()["A/1.png", "A/2.png"] == 1
     assert found["conflict"].sum() == 2
     assert len(copies.across_parts(found.reset_index())) == 1
 
@@ -67,7 +80,7 @@ def test_two_data_sets_share_films_whose_classes_disagree(films, workspace, tmp_
     assert (shared.films, shared.others) == (2, 2)
     assert shared.conflicts[["first", "second"]].to_numpy().tolist() == [["B/2.png", "A2/8.png"]]
     assert main(["audit", one.id, "--against", other.id]) == 0
-    assert "2 films; 1 pair with another class there" in capsys.readouterr().out
+    assert "2 films are in other as well; 1 pair has another class there" in capsys.readouterr().out
 
 
 def test_a_difference_is_grey_where_only_the_exposure_differs(films):

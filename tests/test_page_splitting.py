@@ -99,3 +99,12 @@ def test_films_of_no_known_source_are_called_unknown(workspace, tmp_path):
     importing.import_folder(workspace, folder, "Films")
     page = train_page(split_method="by_source")
     assert any(option.startswith("unknown (12") for option in page.multiselect(key="new_held_out").options)
+
+
+def test_another_data_set_of_the_same_classes_has_its_own_split(workspace, dataset, tmp_path):
+    more = {label: 3 * films for label, films in FILMS.items()}
+    other = importing.import_folder(workspace, database_folders(tmp_path / "more", more, SOURCES), "More")
+
+    told = [parts(opened("train", dataset=one.id)) for one in (dataset, other)]
+
+    assert [sum(map(sum, of.values())) for of in told] == [len(dataset.films), len(other.films)]

@@ -7,10 +7,12 @@ import streamlit as st
 
 from app_pages.components import addressed, deciding, pairing, shelf, shell
 from app_pages.components.auditing import Audited
-from covid_core.data import audit_tables, duplicates
+from covid_core.data import audit_tables, copies, duplicates
 from covid_core.data.audit_tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
 from covid_core.data.dataset import Dataset
+from covid_core.data.limits import Limits
 from covid_core.data.split import make_split
+from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural
 from covid_core.runs import candidates
 from covid_core.specs import SPLIT_LABELS, SplitSpec
@@ -36,6 +38,7 @@ def show(audited: Audited) -> None:
         st.caption(f"{plural(put_aside, 'pair')} dismissed; the tab Decisions takes that back.")
     if not len(pairs):
         st.info("No two films show the same picture.", icon=":material/check:")
+        _limit(audited)
         return
     pairs = audit_tables.with_parts(pairs, _pick_split(audited.dataset))
     st.markdown(f"**{_in_words(pairs)}**")
@@ -55,6 +58,30 @@ def show(audited: Audited) -> None:
     _group_all(audited.dataset, chosen)
     sides = pairing.Sides(audited.dataset, audited.dataset)
     pairing.show(chosen, sides, "copies", lambda row: _actions(audited.dataset, row))
+    _limit(audited)
+
+
+def _limit(audited: Audited) -> None:
+    """From which likeness on two films are called one, and how alike films are that certainly are not."""
+    title = "From when on are two films one picture?"
+    place = st.expander(title, icon=":material/balance:", on_change="rerun", key="copies-limit")
+    if not place.open:
+        return
+    with place, shell.told():
+        limits = _limits(audited.dataset, audited.dataset.version)
+        st.markdown(
+            "Two films are laid over each other, also cropped, turned a little or mirrored, and what counts is how far "
+            f"their fine detail agrees (1 is perfect). {limits.reason} Equal files are copies whatever they show."
+        )
+        if len(limits.different):
+            details = audited.pairs["detail"].to_numpy(float)
+            alt = figures.copies_histogram_in_words(limits, details)
+            shell.chart(figures.copies_histogram(limits, details), "copies-limit", alt=alt)
+
+
+@st.cache_data(max_entries=4, show_spinner="Laying different films over each other")
+def _limits(_dataset: Dataset, version: str) -> Limits:
+    return copies.limits(shell.workspace(), _dataset)
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
@@ -85,7 +112,7 @@ def _pick_split(dataset: Dataset) -> Mapping[str, str]:
 
 
 @st.cache_data(max_entries=8, show_spinner="Dealing the films")
-def _new_split(_dataset: Dataset, _version: str, method: str) -> pd.DataFrame:
+def _new_split(_dataset: Dataset, version: str, method: str) -> pd.DataFrame:
     films = duplicates.with_groups(shell.workspace(), _dataset) if method == "grouped" else _dataset.films
     return make_split(films, _dataset.classes, SplitSpec(method=method))
 

@@ -108,7 +108,7 @@ def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.Da
 
 
 @st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Looking for films that belong together")
-def _cached(_dataset: Dataset, _version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
+def _cached(_dataset: Dataset, version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
     films = duplicates.with_groups(shell.workspace(), _dataset) if grouped else _dataset.films

@@ -110,12 +110,12 @@ def _augmentation_in_short() -> str:
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
-def _default(dataset: str, _version: str) -> TrainingSpec:
+def _default(dataset: str, version: str) -> TrainingSpec:
     return presets.default_spec(dataset, shell.workspace())
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
-def _asked_state(backbone: str, size: int, _folder: str) -> str:
+def _asked_state(backbone: str, size: int, folder: str) -> str:
     return presets.weights_state(backbone_named(backbone), size)
 
 
@@ -411,7 +411,7 @@ _VIEWS_HELP = "0 makes one per epoch. Fewer are quicker: each costs one pass thr
 def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:
     """A film of each class as it is, and beside it copies as training will see them."""
     draw = st.session_state.setdefault("preview_draw", 0)
-    labels, films = _preview_films(dataset, dataset.pixels_key, classes)
+    labels, films = _preview_films(dataset, dataset.version, classes)
     with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
         for row, label in enumerate(labels):
             _picture(films[row], f"{shell.plain(label)}, as it is", f"Film of class {label}, unchanged")
@@ -432,7 +432,7 @@ def _draw_again() -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _preview_films(_dataset: Dataset, _key: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+def _preview_films(_dataset: Dataset, version: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
     """The first film of each of the first classes: labels, and uint8 (films, PREVIEW_SIZE, PREVIEW_SIZE)."""
     labels = list(classes[:PREVIEW_FILMS])
     rows = [int(np.flatnonzero(_dataset.films["label"] == label)[0]) for label in labels]

@@ -98,8 +98,8 @@ def _aligned(
     return view, i, j, alike
 
 
-def different(pixels: np.ndarray, others: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """How far the detail of given pairs correlates once they are aligned, whether or not they look alike."""
+def of_pairs(pixels: np.ndarray, others: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """How far the detail of given pairs correlates once aligned, whether or not they look alike: float (n,)."""
     plain = View(False, False)
     pieces = ((plain, i[at : at + TOGETHER], j[at : at + TOGETHER]) for at in range(0, len(i), TOGETHER))
     return _laid(pixels, others, pieces, promising=-np.inf)["detail"].to_numpy()

@@ -92,16 +92,21 @@ def pairs(
     progress: Progress = silent,
     limit: float | None = None,
 ) -> pd.DataFrame:
-    """Pairs of one picture among films, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, and
+    """Pairs of one picture among films, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, or
     with ``thorough`` those whose detail, once aligned, correlates from ``limit`` (None: calibrated on these films).
-    Columns first, second (positions), detail, mirrored."""
+    Columns first, second (positions), detail, mirrored.
+
+    A thorough search also aligns what ``duplicates`` finds: it finds copies however many there are of one picture, and
+    among films that look alike some pairs that are none."""
     plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.2 if thorough else 1)).assign(mirrored=False)
     if not thorough:
         return plain
     limit = calibrated(pixels, others).limit if limit is None else limit
     aligned = alignment.near(pixels, others, part_of(progress, 0.2, 1))
-    found = pd.concat([aligned[aligned["detail"] >= limit], plain])
-    found = found.drop_duplicates(["first", "second"])
+    i, j = plain["first"].to_numpy(), plain["second"].to_numpy()
+    plain = plain.assign(detail=alignment.of_pairs(pixels, pixels if others is None else others, i, j))
+    found = pd.concat([aligned, plain]).sort_values("detail", ascending=False, kind="stable")
+    found = found[found["detail"] >= limit].drop_duplicates(["first", "second"])
     return found.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -111,12 +116,13 @@ def named(
     """``duplicates.pairs`` with the names, classes and parts of their films; see ``within``."""
     one, two = films.iloc[found["first"]], others.iloc[found["second"]]
     labels = [side["label"].to_numpy() for side in (one, two)]
+    equal = one["sha256"].to_numpy() == two["sha256"].to_numpy()
     table = pd.DataFrame(
         {
             "first": one["image_id"].to_numpy(),
             "second": two["image_id"].to_numpy(),
-            "kind": np.where(one["sha256"].to_numpy() == two["sha256"].to_numpy(), EXACT, NEAR),
-            "detail": found["detail"].to_numpy(),
+            "kind": np.where(equal, EXACT, NEAR),
+            "detail": np.where(equal, 1.0, found["detail"]),  # aligning them comes to nearly 1
             "mirrored": found["mirrored"].to_numpy(),
             "first_label": labels[0],
             "second_label": labels[1],

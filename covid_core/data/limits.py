@@ -84,7 +84,7 @@ def calibrated(
     alike = sketch.of(pixels[one], View(False, False)) @ sketch.of(others[two], View(False, False)).T
     alike[_may_be_same(one, two, within, patients, other_patients)] = -np.inf
     best = np.argpartition(-alike, ASKED, axis=1)[:, :ASKED]
-    detail = alignment.different(pixels, others, np.repeat(one, ASKED), two[best.ravel()])
+    detail = alignment.of_pairs(pixels, others, np.repeat(one, ASKED), two[best.ravel()])
     detail = np.where(detail < HIGHEST, detail, -1).reshape(-1, ASKED)  # beyond it are copies, no different films
     best = detail.max(axis=1)
     different = np.sort(best[best > -1])
