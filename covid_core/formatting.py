@@ -81,6 +81,12 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def roughly(seconds: float) -> str:
+    """A time span that is only expected, no finer than it is known: ``5 s``, ``20 s``, ``1 min 30 s``, ``12 min``."""
+    step = 5 if seconds < 60 else 30 if seconds < 300 else 60
+    return duration(max(step, step * round(seconds / step))).removesuffix(" 00 s").replace("5.0 s", "5 s")
+
+
 def moment(seconds: float) -> str:
     """A time since 1970 as a date and a time of day on this machine; the year only where it is not this one."""
     if math.isnan(seconds):

@@ -113,3 +113,19 @@ def test_a_moment_tells_its_year_where_it_is_not_this_one():
 )
 def test_a_p_value_is_never_written_as_zero(p, alone, in_words):
     assert (formatting.p_value(p), formatting.p_in_words(p)) == (alone, in_words)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.2, "5 s"),
+        (8.6, "10 s"),
+        (57, "55 s"),
+        (59, "1 min"),
+        (101, "1 min 30 s"),
+        (700, "12 min"),
+        (4000, "1 h 07 min"),
+    ],
+)
+def test_what_is_only_expected_is_told_roughly(seconds, told):
+    assert formatting.roughly(seconds) == told

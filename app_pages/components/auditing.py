@@ -17,7 +17,7 @@ from covid_core.data import audit_tables, decisions
 from covid_core.data import dataset as data
 from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import duration, plural
+from covid_core.formatting import duration, plural, roughly
 from covid_core.runs import data_audits, jobs, store
 from covid_core.runs.data_audits import Found
 from covid_core.runs.store import JobFolder, Status
@@ -143,14 +143,14 @@ def start(identifier: str, against: str = "") -> None:
 
 def about(dataset: Dataset) -> str:
     """How long an audit takes, in words."""
-    return duration(max(5.0, SECONDS_PER_FILM * len(dataset.films)))
+    return roughly(SECONDS_PER_FILM * len(dataset.films))
 
 
 def about_both(audited: Audited, other: Dataset) -> str:
     """How long it takes to compare two data sets, in words; without an audit of the first, that is made as well."""
     films = len(audited.dataset.films)
     own = 0 if audited.found is not None and audited.is_current else films * SECONDS_PER_FILM
-    return duration(max(5.0, own + SECONDS_PER_COMPARED * (films + len(other.films))))
+    return roughly(own + SECONDS_PER_COMPARED * (films + len(other.films)))
 
 
 def _jobs_of(dataset: Dataset) -> list[AuditJob]:

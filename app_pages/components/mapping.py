@@ -21,7 +21,7 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation.oddities import BY, FAR
 from covid_core.figures.theme import NEUTRAL, RUN_COLOURS, class_colours
-from covid_core.formatting import count, duration, moment, number, plural, share
+from covid_core.formatting import count, duration, moment, number, plural, roughly, share
 from covid_core.runs import data_audits, jobs, store
 from covid_core.runs.store import JobFolder, Status
 
@@ -82,7 +82,7 @@ def _offer(dataset: Dataset) -> None:
             return
         st.markdown(
             f"**No map yet.** {WHAT_IT_DOES} With {plural(films, 'film')} it takes about "
-            f"{duration(maps.expected_seconds(films))}; the page stays usable meanwhile."
+            f"{roughly(maps.expected_seconds(films))}; the page stays usable meanwhile."
         )
         _button(dataset, "Make the map", "primary")
 

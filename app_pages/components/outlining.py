@@ -12,7 +12,7 @@ from covid_core.data import dataset as data
 from covid_core.data import masks
 from covid_core.data.masks import MaskedDataset
 from covid_core.evaluation.wording import in_words
-from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural
+from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural, roughly
 from covid_core.inference.lungs import Lungs
 from covid_core.runs import jobs, segmenters, store
 from covid_core.runs.segmenters import Segmenter, SegmentJob
@@ -241,7 +241,7 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     kind = "synthetic film" if chosen.synthetic else "film"
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{duration(segmenters.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, and "
+        f"{roughly(segmenters.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, and "
         "may be stopped."
     )
 
