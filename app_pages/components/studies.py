@@ -177,7 +177,8 @@ def _table(members: list[live.Seen]) -> pd.DataFrame:
                 "Strategy": one.run.spec.strategy,
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if table[verdicts.MASKS].any() else table.drop(columns=verdicts.MASKS)
 
 
 def _actions(study: Study, members: list[live.Seen]) -> None:

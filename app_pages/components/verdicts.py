@@ -65,9 +65,10 @@ def sentence(names: Sequence[str], runs: Sequence[Run]) -> str:
 
 
 def columns(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Two columns for a table with a row per run: the verdict, and whose lung masks it rests on."""
+    """Columns for a table with a row per run: the verdict, and, where one is known, whose lung masks it rests on."""
     told = shelf.verdicts_of(runs)
-    return {HEADING: [one.verdict for one in told], MASKS: [one.masks for one in told]}
+    masks = {MASKS: [one.masks for one in told]} if any(one.masks for one in told) else {}
+    return {HEADING: [one.verdict for one in told], **masks}
 
 
 CONFIG = {
