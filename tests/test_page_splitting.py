@@ -4,13 +4,14 @@ import os
 
 import pytest
 from made_data import database_folders
+from made_films import write_films
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core import presets, weights
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.runs import jobs, store
+from covid_core.runs import data_audits, jobs, store
 
 FILMS = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
 SOURCES = {"COVID": ("one", "two", "two"), "Normal": ("one", "two", "two"), "Viral Pneumonia": "three"}
@@ -108,3 +109,18 @@ def test_another_data_set_of_the_same_classes_has_its_own_split(workspace, datas
     told = [parts(opened("train", dataset=one.id)) for one in (dataset, other)]
 
     assert [sum(map(sum, of.values())) for of in told] == [len(dataset.films), len(other.films)]
+
+
+def test_copies_that_the_audit_found_and_a_split_parts_are_told_with_the_way_to_keep_them(workspace, tmp_path):
+    films = write_films(tmp_path / "films", {"COVID": 12, "Normal": 12}, 64)
+    for path in sorted((films / "COVID").iterdir()):
+        path.with_name(f"again-{path.name}").write_bytes(path.read_bytes())
+    dataset = importing.import_folder(workspace, films)
+    assert "has not been made yet" in words(train_page())
+    data_audits.make(workspace, dataset)
+
+    parted, kept = train_page(split_method="stratified"), train_page(split_method="grouped")
+
+    assert "in two parts of this split" in words(parted)
+    assert parted.get("page_link")
+    assert "in two parts of this split" not in words(kept)

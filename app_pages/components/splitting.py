@@ -4,10 +4,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app_pages.components import shell
+from app_pages.components import auditing, shell
 from app_pages.components.choices import kept, now, split_fields
 from covid_core import presets
-from covid_core.data import duplicates
+from covid_core.data import audit_tables, duplicates
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, sources_that_stay, validation_for
 from covid_core.data.summary import UNKNOWN_SOURCE
@@ -16,6 +16,7 @@ from covid_core.formatting import count, plural, share
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 
 KEPT_SPLITS = 8  # each of 21,165 films takes 6 MB
+PAIRS_ARE = "pairs of films that the audit found to show the same picture are"
 SEED_HELP = "Runs with the same seed, shares and classes are tested on the same films and can be compared."
 FOLDS_HELP = "With 5, five runs test every film once, each run another fifth, in place of the share above."
 CAPTIONS = {
@@ -70,6 +71,7 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     split = parse(SplitSpec, split_fields())
     made = _made(dataset, classes, split)
     st.markdown(shell.plain(_in_words(made, split)))
+    _copies_that_cross(dataset, made)
     _who_is_where(made, classes)
 
 
@@ -147,6 +149,30 @@ def _in_words(made: pd.DataFrame, split: SplitSpec) -> str:
         else ""
     )
     return f"This shows how a model does on sources that it never saw.{lacking} {groups}"
+
+
+def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
+    """What the audit found to be one picture, cropped or turned as well, and this split would part."""
+    audited = auditing.latest(dataset)
+    if audited.found is None:
+        st.caption(
+            "Copies that were cropped, turned or mirrored are looked for by the audit of the films, which has not been "
+            "made yet."
+        )
+        return
+    pairs = audit_tables.with_parts(audited.pairs[~audited.pairs["dismissed"]], _parts_of(made))
+    crossing = len(audit_tables.of_kind(pairs, audit_tables.ACROSS))
+    if crossing:
+        films = plural(crossing, "pair of films that the audit found to show the same picture is", PAIRS_ARE)
+        st.warning(f"{films} in two parts of this split: the test would know the answers.", icon=":material/copy_all:")
+        address = {"dataset": dataset.id, "tab": "Copies", "pairs": audit_tables.ACROSS}
+        st.page_link(
+            "app_pages/audit.py", label="Keep them together", icon=":material/arrow_forward:", query_params=address
+        )
+
+
+def _parts_of(made: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(made["image_id"], made["part"], strict=True))
 
 
 def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
