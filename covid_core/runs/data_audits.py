@@ -110,7 +110,7 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
-        with _new_file(workspace, dataset, _record_path(workspace, dataset)) as path:
+        with _new_file(workspace, dataset, _record_path(workspace, dataset.version)) as path:
             path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         kept = _found(found, pairs, record)
     if against is not None:
@@ -127,7 +127,7 @@ def known(workspace: Workspace, dataset: Dataset) -> Found | None:
     scored, pairs = audit.known(workspace, dataset), _known_pairs(workspace, dataset)
     if scored is None or pairs is None:
         return None
-    for earlier in dataset.holding():
+    for earlier in dataset.holding(lambda version: _record_path(workspace, version).exists()):
         record = _record(workspace, earlier)
         if record is not None:
             return _found(scored, pairs, record, _outdated(workspace, dataset, earlier, record))
@@ -172,7 +172,7 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
     if kept is not None:
         return kept
     pairs = copies.within(workspace, dataset, None, True, progress)
-    with _new_file(workspace, dataset, _pairs_path(workspace, dataset)) as path:
+    with _new_file(workspace, dataset, _pairs_path(workspace, dataset.version)) as path:
         pairs.to_parquet(path, index=False)
     return pairs
 
@@ -237,26 +237,26 @@ class _Clock:
 # Files
 
 
-def _path(workspace: Workspace, dataset: Dataset, what: str) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-{what}"
+def _path(workspace: Workspace, version: str, what: str) -> Path:
+    return workspace.tables / f"{version[:KEY_LENGTH]}-{what}"
 
 
-def _record_path(workspace: Workspace, dataset: Dataset) -> Path:
-    return _path(workspace, dataset, f"found-{FORMAT}.json")
+def _record_path(workspace: Workspace, version: str) -> Path:
+    return _path(workspace, version, f"found-{FORMAT}.json")
 
 
-def _pairs_path(workspace: Workspace, dataset: Dataset) -> Path:
-    return _path(workspace, dataset, f"pairs-{FORMAT}.parquet")
+def _pairs_path(workspace: Workspace, version: str) -> Path:
+    return _path(workspace, version, f"pairs-{FORMAT}.parquet")
 
 
 def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path:
-    return _path(workspace, dataset, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
+    return _path(workspace, dataset.version, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
 
 
 def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more films."""
-    for earlier in dataset.holding():
-        kept = _kept_pairs(_pairs_path(workspace, earlier))
+    for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
+        kept = _kept_pairs(_pairs_path(workspace, earlier.version))
         if kept is not None:
             return kept if earlier is dataset else _of_now(kept, dataset, dataset)
     return None
@@ -264,7 +264,11 @@ def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
 
 def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
     """Pairs of one film each of two data sets, as they are now or with more films."""
-    for one, two in itertools.product(dataset.holding(), list(other.holding())):
+    listed = [path.name.split("-") for path in workspace.tables.glob(f"*-shared-*-{FORMAT}.parquet")]
+    firsts, seconds = ({name[place] for name in listed} for place in (0, 2))
+    ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
+    twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
+    for one, two in itertools.product(ones, twos):
         kept = _kept_pairs(_shared_path(workspace, one, two))
         if kept is not None:
             return kept if one is dataset and two is other else _of_now(kept, dataset, other)
@@ -290,7 +294,7 @@ def _new_file(workspace: Workspace, dataset: Dataset, path: Path) -> Iterator[Pa
 
 
 def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
-    path = _record_path(workspace, dataset)
+    path = _record_path(workspace, dataset.version)
     try:
         record = _Record.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
