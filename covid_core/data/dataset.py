@@ -164,6 +164,12 @@ class Dataset:
         """Hash over (image_id, sha256): what decoded pixels depend on. Labels may change without decoding again."""
         return hash_of(self.films[["image_id", "sha256"]])
 
+    @cached_property
+    def facts_key(self) -> str:
+        """Hash over what import found beside the films: sources, patients and masks. Two imports of the same films have
+        the same version and may differ in these, so what depends on them is kept under both."""
+        return hash_of(self.imported.films[["source", "patient_id", "mask_path"]])[:KEY_LENGTH]
+
     def path_of(self, row: int) -> Path:
         """Path of the film in row ``row`` of ``films``."""
         return self.root / self.films["path"].iat[row]

@@ -230,7 +230,7 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent) ->
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{FORMAT}.parquet"
+    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{dataset.facts_key}-{FORMAT}.parquet"
 
 
 def drawn(

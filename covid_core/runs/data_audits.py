@@ -57,7 +57,8 @@ class Found:
     ``copies.within``; their parts are empty). ``ladder``: None where it could not be climbed, and ``ladder_reason``
     says why. ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of
     those that were done for it; what was kept of an earlier audit took none. ``outdated``: why ladder and sources
-    should be asked again, in a sentence; empty where they need not.
+    should be asked again, in a sentence; empty where they need not. ``of_now``: whether the two are of the films and
+    classes of this version.
     """
 
     audit: Audit
@@ -68,6 +69,7 @@ class Found:
     made: float
     seconds: dict[str, float]
     outdated: str = ""
+    of_now: bool = True
 
 
 class _Record(BaseModel):
@@ -110,7 +112,7 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
-        with _new_file(workspace, dataset, _record_path(workspace, dataset.version)) as path:
+        with _new_file(workspace, dataset, _record_path(workspace, dataset)) as path:
             path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         kept = _found(found, pairs, record)
     if against is not None:
@@ -127,10 +129,11 @@ def known(workspace: Workspace, dataset: Dataset) -> Found | None:
     scored, pairs = audit.known(workspace, dataset), _known_pairs(workspace, dataset)
     if scored is None or pairs is None:
         return None
-    for earlier in dataset.holding(lambda version: _record_path(workspace, version).exists()):
+    for earlier in dataset.holding(lambda version: _record_path(workspace, dataset, version).exists()):
         record = _record(workspace, earlier)
         if record is not None:
-            return _found(scored, pairs, record, _outdated(workspace, dataset, earlier, record))
+            outdated = _outdated(workspace, dataset, earlier, record)
+            return _found(scored, pairs, record, outdated, of_now=earlier.version == dataset.version)
     return None
 
 
@@ -145,10 +148,9 @@ def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | N
     return Shared(pairs, pairs["first"].nunique(), pairs["second"].nunique(), pairs[pairs["conflict"]])
 
 
-def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "") -> Found:
-    return Found(
-        scored, pairs, record.ladder, record.ladder_reason, record.sources, record.made, record.seconds, outdated
-    )
+def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "", of_now: bool = True) -> Found:
+    asked = {name: getattr(record, name) for name in ("ladder", "ladder_reason", "sources", "made", "seconds")}
+    return Found(audit=scored, pairs=pairs, outdated=outdated, of_now=of_now, **asked)
 
 
 def _outdated(workspace: Workspace, dataset: Dataset, earlier: Dataset, record: _Record) -> str:
@@ -241,8 +243,8 @@ def _path(workspace: Workspace, version: str, what: str) -> Path:
     return workspace.tables / f"{version[:KEY_LENGTH]}-{what}"
 
 
-def _record_path(workspace: Workspace, version: str) -> Path:
-    return _path(workspace, version, f"found-{FORMAT}.json")
+def _record_path(workspace: Workspace, dataset: Dataset, version: str = "") -> Path:
+    return _path(workspace, version or dataset.version, f"found-{dataset.facts_key}-{FORMAT}.json")
 
 
 def _pairs_path(workspace: Workspace, version: str) -> Path:
@@ -294,7 +296,7 @@ def _new_file(workspace: Workspace, dataset: Dataset, path: Path) -> Iterator[Pa
 
 
 def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
-    path = _record_path(workspace, dataset.version)
+    path = _record_path(workspace, dataset)
     try:
         record = _Record.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
