@@ -254,3 +254,19 @@ def test_a_job_that_was_told_to_stop_ends_stopped(tmp_path, workspace, launched)
     job.request_stop()
     assert worker.do(job.path, 1) == 0
     assert job.status().state == store.STOPPED
+
+
+def test_the_same_films_imported_with_other_sources_have_an_audit_of_their_own(tmp_path, workspace):
+    folder = write_films(tmp_path / "films", {"a": 12, "b": 12}, 64)
+    first = importing.import_folder(workspace, folder, name="Without sources")
+    data_audits.make(workspace, first)
+    for label in ("a", "b"):
+        names = [path.stem for path in (folder / label).iterdir()]
+        pd.DataFrame({"FILE NAME": names, "URL": "https://example.org"}).to_excel(
+            folder / f"{label}.metadata.xlsx", index=False
+        )
+    second = importing.import_folder(workspace, folder, name="With sources")
+    assert second.version == first.version
+    assert data_audits.known(workspace, second) is None
+    assert data_audits.make(workspace, second).sources.known == 24
+    assert data_audits.known(workspace, first).sources.known == 0

@@ -236,3 +236,24 @@ def test_the_list_of_decisions_reads_as_lines(workspace, films, capsys, monkeypa
     assert f"{ME}  dismiss {name}: text  a marker  (taken back)" in first
     assert f"take back number 1 ({name})" in second
     assert "30 films in use" in last
+
+
+def test_after_many_decisions_only_versions_that_keep_something_are_opened(workspace, films, monkeypatch):
+    names = films.films["image_id"].tolist()
+    for name in names[:6]:
+        latest = data.decide(workspace, films.id, [Decision(LEAVE_OUT, name)], ME)
+    versions, opened = list(latest.versions), []
+    monkeypatch.setattr(data.Dataset, "_after", lambda self, number: opened.append(number) or self)
+    again = data.open_dataset(workspace, films.id)
+    assert list(again.versions) == versions
+    assert len(list(again.holding(lambda version: version in versions[2:3]))) == 1
+    assert opened == [2]
+
+
+def test_what_was_found_before_a_film_was_taken_back_does_not_hold_for_it(workspace, films):
+    first, second = films.films["image_id"].iloc[:2]
+    less = data.decide(workspace, films.id, [Decision(LEAVE_OUT, first)], ME)
+    data.take_back(workspace, films.id, [1], ME)
+    latest = data.decide(workspace, films.id, [Decision(LEAVE_OUT, second)], ME)
+    held = [one.version for one in latest.holding(lambda version: True)]
+    assert less.version not in held and held == [latest.version, films.version]

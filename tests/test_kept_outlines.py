@@ -8,7 +8,7 @@ from made_segmenters import LIMITS
 from covid_core.data.dataset import decide, delete_dataset
 from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.pixels import SUMMARY_SIZE
-from covid_core.errors import Stopped
+from covid_core.errors import NoRoom, Stopped
 from covid_core.inference import lungs
 from covid_core.inference.lungs import Lungs
 
@@ -78,6 +78,16 @@ def test_what_was_outlined_before_a_stop_is_kept(tmp_path):
     assert 0 < network.shown < 30
     outlined(films, network, np.arange(30))
     assert network.shown == 30
+
+
+def test_a_full_cache_takes_no_outline_from_whoever_asked_and_hides_no_stop(films, monkeypatch):
+    outlined(films, Network(), ROWS[:2])
+
+    def full(*_given, **_more):
+        raise NoRoom("There is no room.")
+
+    monkeypatch.setattr(lungs.cache, "make_room", full)
+    assert outlined(films, Network())[1].any()
 
 
 def test_another_segmenter_draws_its_own(films):

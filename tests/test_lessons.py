@@ -7,15 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_data import made_dataset
+from made_runs import made_run
 
 from covid_core.data import duplicates, phantom
+from covid_core.data.dataset import decide
+from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.images import to_square
 from covid_core.data.split import make_split
 from covid_core.errors import DataError, NotFound
 from covid_core.lessons import catalogue, films, outcomes, preparing, summary, yours
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.lessons.pictures import Picture, of_story
-from covid_core.runs import jobs, store
+from covid_core.runs import data_audits, jobs, store
 
 KEYS = [lesson.key for lesson in LESSONS]
 
@@ -161,9 +164,17 @@ def test_ways_out_that_find_no_more_than_chance_are_no_effect(workspace):
     assert "that could be chance" in " ".join(found.details)
 
 
+def test_one_of_three_ways_out_that_is_just_beyond_chance_is_no_effect(workspace):
+    made_lessons.rare_class(workspace, found=(1, 3, 2, 7))  # p = 0.031 by itself, 0.094 as one of three
+    found = outcome(workspace, "rare-class")
+    assert not found.came_out
+    assert "“undersample” finds 6 COVID films" in " ".join(found.details)
+    assert "more than chance" not in " ".join(found.details)
+
+
 @pytest.mark.parametrize(
     "without, words",
-    [(20, "no different from a coin"), (36, "better than a coin"), (4, "worse than a coin")],
+    [(20, "not to be told from a coin"), (36, "better than a coin"), (4, "worse than a coin")],
     ids=["coin", "better", "worse"],
 )
 def test_films_without_their_letter_are_held_against_a_coin(workspace, without, words):
@@ -227,6 +238,29 @@ def test_a_rare_class_is_named_with_its_share_and_the_ways_out(tmp_path):
     look = yours.look(catalogue.named("rare-class"), workspace, dataset)
     assert look.sentences[0].startswith("Always answering Normal is right on 90.0 % of 50 films.")
     assert "a film of COVID counts as 9.0 of Normal" in look.sentences[1]
+
+
+def test_labels_that_were_changed_by_decision_are_not_said_to_be_those_of_the_folders(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
+    wanted = [Decision(RELABEL, dataset.films["image_id"].iat[0], "Normal")]
+    changed = decide(workspace, dataset.id, wanted, "Somebody")
+    last = yours.look(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
+    assert last.endswith("but for 1 film that got another class by decision.")
+
+
+def test_the_ladder_of_films_from_before_a_decision_is_not_told_of_those_that_are_left(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
+    data_audits.make(workspace, dataset)
+    assert yours.kept_ladder(workspace, dataset) is not None
+    less = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iat[0])], "Somebody")
+    assert yours.kept_ladder(workspace, less) is None
+
+
+def test_a_run_that_never_had_the_rare_class_is_not_said_to_miss_it(workspace):
+    run = made_run(workspace, made_lessons.test_part(8), "Two classes")
+    told = yours._found_by(run, "Pneumonia")
+    assert told.endswith("of its test films; Pneumonia is none of its classes.")
+    assert "finds 80.0 % of COVID" in yours._found_by(run, "COVID")
 
 
 def test_films_without_twins_are_said_to_have_none(tmp_path):

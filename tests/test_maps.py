@@ -1,6 +1,7 @@
 """The map of a data set: made, kept, found again, and made by a job; from the films, or from a network's answers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_data import made_database, made_dataset
 
@@ -113,11 +114,25 @@ def test_disputed_labels_come_with_the_lowest_score_first(workspace, films):
     assert films.films["image_id"].iloc[table["row"]].tolist() == table["image_id"].tolist()
 
 
+def test_a_class_whose_films_all_belong_together_is_not_called_mislabelled():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"image_id": [f"{number}" for number in range(72)], "source": ""})
+    table["label"] = ["A"] * 30 + ["B"] * 30 + ["C"] * 12
+    table["group"] = [*map(str, range(60)), *["one patient"] * 12]
+    shown, facts = maps.drawn(rng.normal(size=(72, 8)) + 4 * (table["label"] == "C").to_numpy()[:, None], table)
+    assert not shown.loc[60:, "is_suspicious"].any()
+    assert facts["judged"] == 60
+    assert facts["reason"].startswith("Not asked about: C")
+
+
 def test_a_class_of_few_films_is_not_asked_about(workspace, tmp_path):
     _, films = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
     made = maps.make(workspace, films)
     assert made.facts["judged"] == 24
-    assert made.facts["reason"] == "Not asked about: Viral Pneumonia, of which there are fewer than 10."
+    assert (
+        made.facts["reason"]
+        == "Not asked about: Viral Pneumonia, of which there are fewer than 10, or which all belong together."
+    )
     assert made.films["given_score"].isna().sum() == 3
 
 

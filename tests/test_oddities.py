@@ -156,6 +156,13 @@ def test_copies_do_not_make_a_class_pure():
     assert purity(twice, both, np.arange(600)).share > purity(twice, both, np.arange(600) % 100).share + 0.2
 
 
+def test_chance_leaves_the_films_of_ones_own_group_aside():
+    patients, codes = np.repeat(np.arange(6), 15), np.repeat([0, 1] * 3, 15)
+    found = purity(cloud(90), codes, patients)
+    assert found.chance == pytest.approx(0.4)  # of 75 films of others 30 are of the class; 44 of all 89 are
+    assert found.low <= found.chance <= found.high
+
+
 def test_with_the_source_held_fixed_a_class_that_is_all_source_is_not_pure():
     rng = np.random.default_rng(6)
     source = rng.integers(0, 2, 400)

@@ -46,7 +46,7 @@ def test_without_predicting_the_one_who_presents_goes_on(workspace):
 def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
     made_lessons.corner_tag(workspace, without=20)
     page = opened("lessons", {"lesson_predictions": {"corner-tag": 90.0}}, lesson="corner-tag", step="5")
-    assert "Without it, on 50.0 % [35.2, 64.8]: no different from a coin" in words(page)
+    assert "Without it, on 50.0 % [35.2, 64.8]: not to be told from a coin" in words(page)
     page.button(key="step-7").click().run()
     said = words(page)
     assert "You predicted 90 %. It is 50.0 % [35.2, 64.8] of 40 test films: 40.0 points less" in said

@@ -166,3 +166,31 @@ def test_what_could_not_be_run_is_said_with_its_reason_once():
     said = verdict(ladder(made("border", NO_LUNGS, 750), *missing, made("full", EVERYTHING, 900)))
     assert said.details[-1] == "Not run: probe x, probe y. There are no masks."
     assert math.isnan(missing[0].gain)
+
+
+def of_patients(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, labels and patients of 600 films: ten of each patient, all alike, and no feature tells the class."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(60), 10)
+    features = np.repeat(rng.normal(size=(60, 6)), 10, axis=0) + 0.05 * rng.normal(size=(600, 6))
+    return features, np.repeat(rng.permutation(np.arange(60) % 2), 10), patients
+
+
+def test_many_films_of_few_patients_are_no_more_evidence_than_the_patients():
+    rungs = []
+    for seed in range(40):
+        features, codes, patients = of_patients(seed)
+        rungs.append(climb(BORDER, features, codes, CLASSES, patients % 5, groups=patients))
+    assert np.mean([rung.p <= 0.05 for rung in rungs]) <= 0.1  # 0.28 where films are counted as if they were patients
+    assert np.mean([rung.accuracy.low <= 0.5 <= rung.accuracy.high for rung in rungs]) >= 0.85
+    assert {rung.accuracy.n for rung in rungs} == {600}
+
+
+def test_films_that_do_not_belong_together_count_as_before():
+    by_itself = climb(BORDER, noise(4), CODES, CLASSES, FOLDS)
+    grouped = climb(BORDER, noise(4), CODES, CLASSES, FOLDS, groups=np.arange(FILMS))
+    assert (grouped.p, grouped.accuracy, grouped.sensitivity) == (
+        by_itself.p,
+        by_itself.accuracy,
+        by_itself.sensitivity,
+    )

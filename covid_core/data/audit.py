@@ -304,19 +304,19 @@ def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = sil
     measured = measure(workspace, dataset, progress)
     with contextlib.suppress(NoRoom):  # they are measured again when they are asked for
         cache.make_room(workspace, measured.memory_usage(deep=True).sum())
-        with files.published(_path(workspace, dataset)) as temporary:
+        with files.published(_path(workspace, dataset.version)) as temporary:
             measured.to_parquet(temporary, index=False)
     return measured
 
 
-def _path(workspace: Workspace, dataset: Dataset) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
+def _path(workspace: Workspace, version: str) -> Path:
+    return workspace.tables / f"{version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
 
 
 def _kept_of(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """The kept scores of these films, of this version of the data set or of an earlier one that had more films."""
-    for earlier in dataset.holding():
-        kept = _kept(_path(workspace, earlier), earlier)
+    for earlier in dataset.holding(lambda version: _path(workspace, version).exists()):
+        kept = _kept(_path(workspace, earlier.version), earlier)
         if kept is not None:
             return kept[kept["image_id"].isin(dataset.films["image_id"])].reset_index(drop=True)
     return None

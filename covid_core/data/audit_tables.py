@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.copies import NEAR, PARTS, across_parts
+from covid_core.evaluation.assessment import ALPHA
+from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.labels import cramers_v
-from covid_core.formatting import share
+from covid_core.formatting import p_in_words, plural, share
 
 ALL, EQUAL, ALIKE, CONFLICT, ACROSS = "all", "equal", "alike", "conflict", "across"
 SAME_PICTURE = "same picture"  # finding of a pair, as it is dismissed
+DRAWS = 4999  # of films at random; p is never below 1 / 5,000
 WEAK = 0.1  # Cramér's V; below it finding and class hardly go together (Cohen 1988, w for one degree of freedom)
 
 
@@ -27,7 +30,8 @@ def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.D
 
     Returns:
         Columns finding, label, found, films (of that class), share (of them), association: Cramér's V of having the
-        finding and of the class over all films, the same in every row of a finding (nan with a single class).
+        finding and of the class over all films, and p, how often as much or more comes by chance, corrected (Holm) for
+        all findings; both the same in every row of a finding (nan with a single class, or where all films have it).
     """
     films = pd.Series(labels, dtype=object)
     classes, sizes = np.unique(films.to_numpy(str), return_counts=True)
@@ -38,18 +42,34 @@ def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.D
         found = np.array([int(has[(films == label).to_numpy()].sum()) for label in classes])
         association = cramers_v(has.astype(int), pd.factorize(films)[0])
         table = pd.DataFrame({"finding": finding, "label": classes, "found": found, "films": sizes})
-        parts.append(table.assign(share=found / sizes, association=association))
+        p = _by_chance(found, sizes) if not math.isnan(association) else math.nan
+        parts.append(table.assign(share=found / sizes, association=association, p=p))
     if not parts:
-        return pd.DataFrame(columns=["finding", "label", "found", "films", "share", "association"])
+        return pd.DataFrame(columns=["finding", "label", "found", "films", "share", "association", "p"])
+    asked = [part for part in parts if not math.isnan(part["p"].iat[0])]
+    for part, corrected in zip(asked, holm(np.array([part["p"].iat[0] for part in asked])), strict=True):
+        part["p"] = corrected
     parts.sort(key=lambda part: -np.nan_to_num(part["association"].iat[0], nan=-1))
     return pd.concat(parts, ignore_index=True)
+
+
+def _by_chance(found: np.ndarray, sizes: np.ndarray) -> float:
+    """How often as many films with a finding, drawn from all at random, go with the classes (films of each: ``sizes``)
+    as closely as those ``found`` of each. DRAWS draws, so that rare findings need no large numbers."""
+    drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(found.sum()), DRAWS, method="marginals")
+    closeness = (np.square(np.vstack([found, drawn])) / sizes).sum(
+        axis=1
+    )  # grows with chi-squared, margins being given
+    return float((1 + np.count_nonzero(closeness[1:] >= closeness[0] * (1 - 1e-9))) / (1 + DRAWS))
 
 
 def association_in_words(table: pd.DataFrame) -> str:
     """The finding that goes most with the class, with its figures; says so where none does, empty without findings."""
     if table.empty:
         return ""
-    first = table[table["finding"] == table["finding"].iat[0]].sort_values("share", ascending=False)
+    sure = table[table["p"] <= ALPHA]
+    named = (table if sure.empty else sure)["finding"].iat[0]
+    first = table[table["finding"] == named].sort_values("share", ascending=False)
     strength = first["association"].iat[0]
     if math.isnan(strength):
         alone = table["label"].nunique() < 2
@@ -58,8 +78,11 @@ def association_in_words(table: pd.DataFrame) -> str:
     most, least = first.iloc[0], first.iloc[-1]
     figures = (
         f"“{most['finding']}” is found in {share(most['share'])} of the {most['label']} films and in "
-        f"{share(least['share'])} of the {least['label']} films (Cramér's V {strength:.2f}; 0 not at all, 1 fully)"
+        f"{share(least['share'])} of the {least['label']} films (Cramér's V {strength:.2f}; 0 not at all, 1 fully; "
+        f"{p_in_words(first['p'].iat[0])}, corrected for {plural(table['finding'].nunique(), 'finding')})"
     )
+    if sure.empty:
+        return f"No finding goes with the class by more than chance explains; the closest: {figures}."
     if strength < WEAK:
         return f"No finding goes with the class; the closest: {figures}."
     return f"A finding that goes with the class can give it away: {figures}."

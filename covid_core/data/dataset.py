@@ -6,8 +6,9 @@ archive or were made here.
 """
 
 import contextlib
+import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from covid_core.errors import DataError
 from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
+_VERSIONS: dict[str, str] = {}  # by hash of the films as imported and of what was decided; 200 bytes each
 PATIENCE = 5.0  # seconds; another decision takes milliseconds
 KEY_LENGTH = 16  # digits of a hash at the start of a cached file's name: enough never to meet another
 MANIFEST_COLUMNS = (
@@ -100,7 +102,7 @@ class Dataset:
         counts = self.films["label"].value_counts()
         return {label: int(counts[label]) for label in self.classes}
 
-    @property
+    @cached_property
     def imported(self) -> "Dataset":
         """The data set as it was imported, without any decision."""
         return self if self.manifest is None else Dataset(self.id, self.folder, self.info, self.manifest)
@@ -121,16 +123,19 @@ class Dataset:
     def versions(self) -> dict[str, int]:
         """Every version that the data set has had, oldest first, with the number of decisions until then; where
         decisions were taken back, the version that came of it keeps its latest number."""
-        return {self._after(number).version: number for number in decisions.before_each(self.decisions)}
+        return {self._version_after(number): number for number in decisions.before_each(self.decisions)}
 
-    def holding(self) -> Iterator["Dataset"]:
+    def holding(self, keeps: Callable[[str], bool]) -> Iterator["Dataset"]:
         """The data set as it is, then at those of its earlier versions that held all its films, latest first: what was
-        found of each film then holds for these."""
-        yield self
-        for number in sorted(set(self.versions.values()) - {len(self.decisions)}, reverse=True):
-            earlier = self._after(number)
-            if self.films["image_id"].isin(earlier.films["image_id"]).all():
-                yield earlier
+        found of each film then holds for these. Of all, only versions of which ``keeps`` says that something is kept:
+        after hundreds of decisions most films tables would be made for nothing."""
+        if keeps(self.version):
+            yield self
+        out = decisions.left_out(self.decisions)
+        for version, number in sorted(self.versions.items(), key=lambda one: -one[1]):
+            is_earlier = version != self.version and decisions.left_out(self.decisions[:number]) <= out
+            if is_earlier and keeps(version):
+                yield self._after(number)
 
     def at(self, version: str) -> "Dataset":
         """The data set as it was at an earlier version. Raises DataError where it has never had that version."""
@@ -140,6 +145,16 @@ class Dataset:
             raise DataError(f"The data set {self.name} has never had the films or classes that are asked for.")
         return self._after(self.versions[version])
 
+    def _version_after(self, number: int) -> str:
+        """The version after the first decisions; hashed once per process, since pages ask at every turn."""
+        changes = decisions.changes(self.decisions[:number])
+        if not changes:
+            return self.imported.version
+        key = hashlib.sha256(repr((self.imported.version, changes)).encode("utf-8", "surrogatepass")).hexdigest()
+        if key not in _VERSIONS:
+            _VERSIONS[key] = self._after(number).version
+        return _VERSIONS[key]
+
     def _after(self, number: int) -> "Dataset":
         """As it was after its first decisions."""
         return _decided(self.imported, self.decisions[:number])
@@ -148,6 +163,12 @@ class Dataset:
     def pixels_key(self) -> str:
         """Hash over (image_id, sha256): what decoded pixels depend on. Labels may change without decoding again."""
         return hash_of(self.films[["image_id", "sha256"]])
+
+    @cached_property
+    def facts_key(self) -> str:
+        """Hash over what import found beside the films: sources, patients and masks. Two imports of the same films have
+        the same version and may differ in these, so what depends on them is kept under both."""
+        return hash_of(self.imported.films[["source", "patient_id", "mask_path"]])[:KEY_LENGTH]
 
     def path_of(self, row: int) -> Path:
         """Path of the film in row ``row`` of ``films``."""

@@ -130,12 +130,22 @@ def in_force(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     return tuple(one for one in given if one.action != TAKE_BACK and one.number not in back)
 
 
+def changes(decisions: Iterable[Decision]) -> tuple[tuple[str, str, str], ...]:
+    """What the decisions in force do to films: equal where they lead to the same films."""
+    return tuple((one.action, one.image_id, one.after) for one in in_force(decisions) if one.action != DISMISS)
+
+
+def left_out(decisions: Iterable[Decision]) -> frozenset[str]:
+    """Ids of the films that the decisions in force leave out."""
+    return frozenset(one.image_id for one in in_force(decisions) if one.action == LEAVE_OUT)
+
+
 def applied(films: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
     """The films after the decisions in force: without those left out, with new classes, and, where any were grouped,
     a column TOGETHER. Films that nobody decided about stay as they are, in their order."""
     valid = in_force(decisions)
     labels = {one.image_id: one.after for one in valid if one.action == RELABEL}
-    out = {one.image_id for one in valid if one.action == LEAVE_OUT}
+    out = left_out(valid)
     groups = _groups(valid)
     kept = films[~films["image_id"].isin(out)].reset_index(drop=True)
     if labels:

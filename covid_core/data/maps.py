@@ -230,7 +230,7 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent) ->
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{FORMAT}.parquet"
+    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{dataset.facts_key}-{FORMAT}.parquet"
 
 
 def drawn(
@@ -288,10 +288,12 @@ def _judged(
         "other_score": np.full(total, np.nan),
         "is_suspicious": np.zeros(total, bool),
     }
-    counts = films["label"].value_counts()
-    asked = np.array([label for label in classes if counts[label] >= LEAST_IN_CLASS], object)
+    counts, groups = films["label"].value_counts(), films.groupby("label")["group"].nunique()
+    enough = [label for label in classes if counts[label] >= LEAST_IN_CLASS and groups[label] > 1]
+    asked = np.array(enough, object)  # a class of one group cannot be learned from others, so all of it would look odd
     if len(asked) < 2:
-        return columns, None, 0, f"Labels can be asked about where two classes have {LEAST_IN_CLASS} films or more."
+        reason = f"two classes have {LEAST_IN_CLASS} films or more that do not all belong together"
+        return columns, None, 0, f"Labels can be asked about where {reason}."
     rows = np.flatnonzero(films["label"].isin(asked))
     chosen = films.iloc[rows]
     codes = np.searchsorted(asked, chosen["label"].to_numpy(object))
@@ -301,7 +303,8 @@ def _judged(
     columns["given_score"][rows], columns["other_score"][rows] = scores[at, codes], scores[at, other]
     columns["other"][rows], columns["is_suspicious"][rows] = asked[other], suspicious
     small = [label for label in classes if label not in asked]
-    reason = f"Not asked about: {', '.join(small)}, of which there are fewer than {LEAST_IN_CLASS}." if small else ""
+    why = f"of which there are fewer than {LEAST_IN_CLASS}, or which all belong together"
+    reason = f"Not asked about: {', '.join(small)}, {why}." if small else ""
     return columns, float((scores.argmax(axis=1) == codes).mean()), len(rows), reason
 
 

@@ -6,7 +6,7 @@ All pixels come from the cache at 128 px; "64 px" below are the means of two by 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -342,14 +342,20 @@ def _climbed(
     codes = np.searchsorted(classes, films[column].to_numpy(dtype=str))
     dealt = films[["group"]].assign(label=films[column])
     folds = split.folds_of(dealt, shortcuts.FOLDS, SEED)
+    groups = pd.factorize(films["group"])[0]
     rungs = []
     for place, probe in enumerate(probes):
         said = f"Probe {place + 1} of {len(probes)}: {probe.name}"
         step = part_of(progress, place / len(probes), (place + 1) / len(probes))
         step(0, said)
-        rungs.append(_rung(shown, probe, codes, classes, folds, lambda share, step=step, said=said: step(share, said)))
+        told = partial(_told, step, said)
+        rungs.append(_rung(shown, probe, codes, classes, folds, groups, told))
     progress(1, "All probes have been run")
     return tuple(rungs)
+
+
+def _told(progress: Progress, said: str, share: float) -> None:
+    progress(share, said)
 
 
 def _rung(
@@ -358,6 +364,7 @@ def _rung(
     codes: np.ndarray,
     classes: Sequence[str],
     folds: np.ndarray,
+    groups: np.ndarray,
     told: shortcuts.Told,
 ) -> Rung:
     note = ""
@@ -373,12 +380,12 @@ def _rung(
         note = f"With {shown.lungs.whose}."
         if not known.all():
             note += f" On the {count(known.sum())} of {plural(len(known), 'film')} whose lungs are known."
-            shown, codes, folds = shown.of(known), codes[known], folds[known]
+            shown, codes, folds, groups = shown.of(known), codes[known], folds[known], groups[known]
     try:
         features = shown.features(probe)
     except DataError as error:
         return Rung(probe, reason=str(error))
-    return shortcuts.climb(probe, features, codes, classes, folds, note, cores(), told)
+    return shortcuts.climb(probe, features, codes, classes, folds, note, cores(), told, groups)
 
 
 def _too_few(codes: np.ndarray, classes: Sequence[str]) -> str:

@@ -222,16 +222,18 @@ def films_key(table: pd.DataFrame, films_of: str = "") -> str:
     return hash_of(films, films_of)
 
 
-def at_least_by_chance(hits: int, total: int, chance: float) -> float:
+def at_least_by_chance(hits: float, total: float, chance: float) -> float:
     """P(X >= hits) for X binomial(total, chance): the one-sided exact binomial test. nan where ``total`` is 0.
+
+    Counts need not be whole: films that belong together count for fewer (``metrics.design_effect``).
 
     Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. ``chance`` is taken as known.
     """
-    from scipy.special import bdtrc  # 0.4 s to import, and not every page needs it
+    from scipy.special import betainc  # 0.4 s to import, and not every page needs it
 
     if total == 0 or math.isnan(chance):
         return math.nan
-    return 1.0 if hits == 0 else float(bdtrc(hits - 1, total, chance))
+    return 1.0 if hits == 0 else float(betainc(hits, total - hits + 1, chance))
 
 
 def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -> float:

@@ -6,7 +6,7 @@ scikit-learn takes longer than a page may. Measures that are no shares are in ``
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -118,7 +118,39 @@ def predicted_labels(given: Answers) -> np.ndarray:
     return np.array([*given.classes, ""], dtype=object)[given.y_pred]
 
 
-def wilson(hits: int, total: int, reason: str = NO_FILMS) -> Measure:
+def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
+    """How many films stand for one where films that belong together are answered alike; 1 where each is by itself.
+
+    Variance of a share of clustered films over that of as many single ones, never less than 1. Where all answers are
+    right, or none, it cannot be seen how alike a group is answered, and each group counts as one.
+
+    Source: Rao and Scott, "A simple method for the analysis of clustered binary data", Biometrics 48 (1992) 577-585.
+
+    Args:
+        right: bool (films,).
+        groups: of shape (films,), equal for films that belong together.
+    """
+    codes = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    films, several = len(codes), len(sizes)
+    if several == films:
+        return 1.0
+    value = float(np.mean(right))
+    if value in (0.0, 1.0) or several == 1:
+        return float(np.square(sizes).sum() / films)
+    residuals = np.bincount(codes, np.asarray(right, float)) - sizes * value
+    found = several / (several - 1) * float(np.square(residuals).sum()) / (films * value * (1 - value))
+    return max(1.0, found)
+
+
+def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None) -> tuple[Measure, float]:
+    """A share of films with the Wilson interval of as many as they count for, and their design effect."""
+    effect = 1.0 if groups is None or not len(right) else design_effect(right, groups)
+    hits = int(np.count_nonzero(right))
+    return replace(wilson(hits / effect, len(right) / effect), n=len(right)), effect
+
+
+def wilson(hits: float, total: float, reason: str = NO_FILMS) -> Measure:
     """A share with its 95 % score interval: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212.

@@ -165,7 +165,8 @@ class Purity:
     """How many of a film's nearest are like it.
 
     ``share`` of the BY_CLASS nearest, with its interval (``low``, ``high``: groups of films drawn again), over
-    ``films``; ``chance`` is what it would be if neighbours were drawn at random from the films that were looked among.
+    ``films``; ``chance`` is what it would be if neighbours were drawn at random from the films that were looked among,
+    those of a film's own group aside.
     """
 
     share: float
@@ -200,8 +201,7 @@ def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, withi
         if len(rows) <= BY_CLASS or len(np.unique(of_code)) < 2:
             continue
         alike[rows] = _share_alike(coordinates[rows], of_code, groups[rows])
-        counts = np.bincount(of_code)
-        by_chance[rows] = (counts[of_code] - 1) / (len(rows) - 1)
+        by_chance[rows] = _chance_alike(of_code, groups[rows])
         used[rows] = True
     used &= ~np.isnan(alike)
     if not used.any():
@@ -209,6 +209,15 @@ def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, withi
     values, of_groups = alike[used], np.unique(groups[used], return_inverse=True)[1]
     low, high = _interval(values, of_groups)
     return Purity(float(values.mean()), low, high, float(by_chance[used].mean()), int(used.sum()))
+
+
+def _chance_alike(codes: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Of all films outside of each film's group, how many share its code; nan where there are none."""
+    group = np.unique(groups, return_inverse=True)[1]
+    both = np.unique(np.column_stack([codes, group]), axis=0, return_inverse=True)[1].ravel()
+    alike = np.bincount(codes)[codes] - np.bincount(both)[both]
+    others = len(codes) - np.bincount(group)[group]
+    return np.divide(alike, others, out=np.full(len(codes), np.nan), where=others > 0)
 
 
 def _share_alike(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray) -> np.ndarray:

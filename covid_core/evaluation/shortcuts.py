@@ -77,7 +77,8 @@ class Rung:
     """What a probe reached.
 
     ``accuracy`` with its Wilson interval and ``majority``, the share of the largest class, are of the same ``films``.
-    ``p`` is the chance that answering the largest class always would be right as often. ``sensitivity`` is by class.
+    ``p`` is the chance that answering the largest class always would be right as often. In both, films that belong
+    together count for fewer (``metrics.design_effect``). ``sensitivity`` is by class.
     ``reason`` says why the probe could not be run; all else is then undefined. ``note`` says on which films it was run
     where they are not all.
     """
@@ -210,18 +211,29 @@ def climb(
     note: str = "",
     threads: int = 1,
     told: Told = lambda share: None,
+    groups: np.ndarray | None = None,
 ) -> Rung:
-    """Run a probe: features (films, d), class and fold of each film as in ``answered``, names of the classes."""
+    """Run a probe: features (films, d), class and fold of each film as in ``answered``, names of the classes.
+
+    ``groups`` of shape (films,): films that belong together are answered alike, so they count for fewer in intervals
+    and in p; None: each is by itself.
+    """
     scores = answered(features, codes, folds, threads, told)
     given = Answers(tuple(classes), np.arange(len(codes)), codes, scores)
     majority = majority_share(given).value
+    accuracy, effect = metrics.wilson_of_groups(given.right, groups)
+    sensitivity = {}
+    for code, label in enumerate(given.classes):
+        of_class = codes == code
+        some = None if groups is None else groups[of_class]
+        sensitivity[label] = metrics.wilson_of_groups(given.right[of_class], some)[0]
     return Rung(
         probe,
         given.n,
-        metrics.accuracy(given),
+        accuracy,
         majority,
-        at_least_by_chance(int(given.right.sum()), given.n, majority),
-        {label: metrics.sensitivity(given, label) for label in given.classes},
+        at_least_by_chance(int(given.right.sum()) / effect, given.n / effect, majority),
+        sensitivity,
         note=note,
     )
 

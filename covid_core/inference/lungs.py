@@ -4,6 +4,7 @@ The network scores pixels; the two largest patches above its threshold become th
 lungs is then asked: an outline unlike those of the segmenter's own validation films is not given, and the reason is.
 """
 
+import contextlib
 import math
 import zlib
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
 from covid_core.data.images import Film, resized_map, to_square
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.probes import KnownLungs, own_lungs
-from covid_core.errors import RunDamaged, RunError
+from covid_core.errors import NoRoom, RunDamaged, RunError
 from covid_core.formatting import share
 from covid_core.inference.lite import LiteNetwork
 from covid_core.runs import segmenters
@@ -221,9 +222,10 @@ def outlined_films(
             asked[places[place]] = True
     finally:
         if len(missing):
-            cache.make_room(workspace, packed.nbytes, keep=[path])
-            with files.published(path) as temporary, open(temporary, "wb") as handle:
-                np.savez_compressed(handle, packed=packed, asked=asked)
+            with contextlib.suppress(NoRoom):  # they are outlined again when they are asked for
+                cache.make_room(workspace, packed.nbytes, keep=[path])
+                with files.published(path) as temporary, open(temporary, "wb") as handle:
+                    np.savez_compressed(handle, packed=packed, asked=asked)
     masks_of = np.unpackbits(packed[places], axis=1).astype(bool).reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
     return masks_of, masks_of.any(axis=(1, 2))
 

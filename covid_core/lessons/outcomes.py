@@ -214,7 +214,7 @@ def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
 
 def _beside_a_coin(measure: Measure) -> str:
     if measure.low <= COIN <= measure.high:
-        return "no different from a coin"
+        return "not to be told from a coin"
     return "better than a coin" if measure.value > COIN else "worse than a coin"
 
 
@@ -238,8 +238,12 @@ def _rare(runs: dict[str, Run]) -> Outcome:
     plain = rows["none"]
     accurate = max(rows.values(), key=lambda row: row.accuracy.value)
     finder = max(rows.values(), key=lambda row: row.found[COVID].value)
-    more = [_gained(plain, row) for role, row in rows.items() if role != "none"]
-    came_out = accurate is not finder and any(gained > lost and p <= ALPHA for gained, lost, p in more)
+    others = [row for role, row in rows.items() if role != "none"]
+    more = [_gained(plain, row) for row in others]
+    corrected = comparison.holm(np.array([p for _, _, p in more]))
+    came_out = accurate is not finder and any(
+        gained > lost and p <= ALPHA for (gained, lost, _), p in zip(more, corrected, strict=True)
+    )
     if accurate is not finder:
         headline = (
             f"“{accurate.name}” has the highest accuracy, {in_words(accurate.accuracy)}, and finds "
@@ -256,7 +260,8 @@ def _rare(runs: dict[str, Run]) -> Outcome:
         f"{count(_missed(plain))} of {plural(plain.found[COVID].n, 'COVID film')}. Calling everybody healthy is right "
         f"on {share(plain.majority.value)}."
     ]
-    details += [_beside_plain(plain, row) for role, row in rows.items() if role != "none"]
+    details += [_beside_plain(plain, row, float(p)) for row, p in zip(others, corrected, strict=True)]
+    details.append(f"(p is corrected for {len(others)} comparisons.)")
     of = f"of {plural(plain.found[COVID].n, 'COVID film')} of the test part"
     return Outcome(plain.found[COVID], of, tuple(rows.values()), came_out, headline, tuple(details))
 
@@ -277,10 +282,10 @@ def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
     return gained, lost, float(comparison.mcnemar(np.array(gained), np.array(lost)))
 
 
-def _beside_plain(plain: Row, row: Row) -> str:
-    """What a way out finds more than the plain run, on the same films, and what it costs."""
+def _beside_plain(plain: Row, row: Row, p: float) -> str:
+    """What a way out finds more than the plain run, on the same films, and what it costs; ``p`` is corrected."""
     sick = _sick(plain)
-    gained, lost, p = _gained(plain, row)
+    gained, lost, _ = _gained(plain, row)
     chance = "more than chance" if p <= ALPHA else "that could be chance"
     alarms = int((~row.answers.right[~sick]).sum()) - int((~plain.answers.right[~sick]).sum())
     changed = f"{plural(abs(alarms), 'false alarm')} {'more' if alarms >= 0 else 'fewer'}"

@@ -76,9 +76,21 @@ def _shifted(dataset: Dataset) -> Look:
         f"of {plural(checked.films, 'label')} ({share(checked.wrong / checked.films)}) would be another film's.",
         f"A model that always answers {counts.index[0]} would score {share(counts.iloc[0] / len(test))} on the "
         f"{plural(len(test), 'test film')}, and nothing in its accuracy would show it.",
-        "It has not been made: here every label is that of the film's own folder.",
+        _whose_labels(dataset),
     )
     return Look(sentences, table, page="compare")
+
+
+def _whose_labels(dataset: Dataset) -> str:
+    """Whose the labels of these films are, as far as decisions have not changed them."""
+    before = dataset.imported.films.set_index("image_id")["label"]
+    changed = int((dataset.films["label"].to_numpy() != before.loc[dataset.films["image_id"]].to_numpy()).sum())
+    if not changed:
+        return "It has not been made: here every label is that of the film's own folder."
+    return (
+        f"It has not been made: here every label is that of the film's own folder, but for "
+        f"{plural(changed, 'film')} that got another class by decision."
+    )
 
 
 def _shifted_split(dataset: Dataset) -> tuple[pd.DataFrame, int]:
@@ -107,9 +119,10 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
 
 
 def kept_ladder(workspace: Workspace, dataset: Dataset) -> Ladder | None:
-    """The ladder that an audit of the data set has kept; None where there is none."""
+    """The ladder that an audit has kept of these very films and classes; None where there is none. That of films from
+    before a decision would be another data set's answer, so it is climbed anew."""
     found = data_audits.known(workspace, dataset)
-    return found.ladder if found is not None else None
+    return found.ladder if found is not None and found.of_now else None
 
 
 def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Look:
@@ -142,11 +155,10 @@ def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Look:
 
 def _found_by(run: Run, rare: str) -> str:
     try:
-        found = candidates.sensitivities(run)
-        return (
-            f"{run.name} is right on {share(run.accuracy('test'))} of its test films and finds "
-            f"{share(found[rare]) if rare in found else 'none'} of {rare}."
-        )
+        right, found = share(run.accuracy("test")), candidates.sensitivities(run)
+        if rare not in found:
+            return f"{run.name} is right on {right} of its test films; {rare} is none of its classes."
+        return f"{run.name} is right on {right} of its test films and finds {share(found[rare])} of {rare}."
     except CovidCoreError as error:
         return f"{run.name} cannot be read: {error}"
 

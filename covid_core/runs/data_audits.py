@@ -57,7 +57,8 @@ class Found:
     ``copies.within``; their parts are empty). ``ladder``: None where it could not be climbed, and ``ladder_reason``
     says why. ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of
     those that were done for it; what was kept of an earlier audit took none. ``outdated``: why ladder and sources
-    should be asked again, in a sentence; empty where they need not.
+    should be asked again, in a sentence; empty where they need not. ``of_now``: whether the two are of the films and
+    classes of this version.
     """
 
     audit: Audit
@@ -68,6 +69,7 @@ class Found:
     made: float
     seconds: dict[str, float]
     outdated: str = ""
+    of_now: bool = True
 
 
 class _Record(BaseModel):
@@ -127,10 +129,11 @@ def known(workspace: Workspace, dataset: Dataset) -> Found | None:
     scored, pairs = audit.known(workspace, dataset), _known_pairs(workspace, dataset)
     if scored is None or pairs is None:
         return None
-    for earlier in dataset.holding():
+    for earlier in dataset.holding(lambda version: _record_path(workspace, dataset, version).exists()):
         record = _record(workspace, earlier)
         if record is not None:
-            return _found(scored, pairs, record, _outdated(workspace, dataset, earlier, record))
+            outdated = _outdated(workspace, dataset, earlier, record)
+            return _found(scored, pairs, record, outdated, of_now=earlier.version == dataset.version)
     return None
 
 
@@ -145,10 +148,9 @@ def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | N
     return Shared(pairs, pairs["first"].nunique(), pairs["second"].nunique(), pairs[pairs["conflict"]])
 
 
-def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "") -> Found:
-    return Found(
-        scored, pairs, record.ladder, record.ladder_reason, record.sources, record.made, record.seconds, outdated
-    )
+def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "", of_now: bool = True) -> Found:
+    asked = {name: getattr(record, name) for name in ("ladder", "ladder_reason", "sources", "made", "seconds")}
+    return Found(audit=scored, pairs=pairs, outdated=outdated, of_now=of_now, **asked)
 
 
 def _outdated(workspace: Workspace, dataset: Dataset, earlier: Dataset, record: _Record) -> str:
@@ -172,7 +174,7 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
     if kept is not None:
         return kept
     pairs = copies.within(workspace, dataset, None, True, progress)
-    with _new_file(workspace, dataset, _pairs_path(workspace, dataset)) as path:
+    with _new_file(workspace, dataset, _pairs_path(workspace, dataset.version)) as path:
         pairs.to_parquet(path, index=False)
     return pairs
 
@@ -237,26 +239,26 @@ class _Clock:
 # Files
 
 
-def _path(workspace: Workspace, dataset: Dataset, what: str) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-{what}"
+def _path(workspace: Workspace, version: str, what: str) -> Path:
+    return workspace.tables / f"{version[:KEY_LENGTH]}-{what}"
 
 
-def _record_path(workspace: Workspace, dataset: Dataset) -> Path:
-    return _path(workspace, dataset, f"found-{FORMAT}.json")
+def _record_path(workspace: Workspace, dataset: Dataset, version: str = "") -> Path:
+    return _path(workspace, version or dataset.version, f"found-{dataset.facts_key}-{FORMAT}.json")
 
 
-def _pairs_path(workspace: Workspace, dataset: Dataset) -> Path:
-    return _path(workspace, dataset, f"pairs-{FORMAT}.parquet")
+def _pairs_path(workspace: Workspace, version: str) -> Path:
+    return _path(workspace, version, f"pairs-{FORMAT}.parquet")
 
 
 def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path:
-    return _path(workspace, dataset, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
+    return _path(workspace, dataset.version, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
 
 
 def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more films."""
-    for earlier in dataset.holding():
-        kept = _kept_pairs(_pairs_path(workspace, earlier))
+    for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
+        kept = _kept_pairs(_pairs_path(workspace, earlier.version))
         if kept is not None:
             return kept if earlier is dataset else _of_now(kept, dataset, dataset)
     return None
@@ -264,7 +266,11 @@ def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
 
 def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
     """Pairs of one film each of two data sets, as they are now or with more films."""
-    for one, two in itertools.product(dataset.holding(), list(other.holding())):
+    listed = [path.name.split("-") for path in workspace.tables.glob(f"*-shared-*-{FORMAT}.parquet")]
+    firsts, seconds = ({name[place] for name in listed} for place in (0, 2))
+    ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
+    twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
+    for one, two in itertools.product(ones, twos):
         kept = _kept_pairs(_shared_path(workspace, one, two))
         if kept is not None:
             return kept if one is dataset and two is other else _of_now(kept, dataset, other)

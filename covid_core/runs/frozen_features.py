@@ -48,14 +48,14 @@ def _named(runs: list[store.Run]) -> Iterator[tuple[int, str, str]]:
 
 
 def _kept(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None:
-    for earlier in dataset.holding():
+    for earlier in (dataset, dataset.imported):  # trainings keep those of all films as they were imported
         path = workspace.features / f"{earlier.pixels_key[:KEY_LENGTH]}-{key}-pooled.f32"
         width, rest = divmod(path.stat().st_size if path.exists() else 0, 4 * len(earlier.films))
         if not width or rest:
             continue
         rows = np.flatnonzero(earlier.films["image_id"].isin(dataset.films["image_id"]))
         table = np.memmap(path, np.float32, "r", shape=(len(earlier.films), width))[rows]
-        if np.isfinite(table).all():
+        if np.isfinite(table[:, 0]).all():
             cache.touch(path)
             return table
     return None
