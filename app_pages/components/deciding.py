@@ -147,7 +147,7 @@ def _do(dataset: Dataset, wish: Wish) -> None:
         return
     st.session_state[AUTHOR] = author
     done = wish.done.replace("{label}", wanted[0].after)
-    st.session_state[LAST] = (dataset.id, [one.number for one in changed.decisions[-len(wanted) :]], done)
+    st.session_state[LAST] = (dataset.id, [one.number for one in decisions.latest(changed.decisions)], done)
     st.session_state[TOLD] = f"{done} Undo it above, or on the tab Decisions."
 
 

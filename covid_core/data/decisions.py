@@ -140,6 +140,11 @@ def left_out(decisions: Iterable[Decision]) -> frozenset[str]:
     return frozenset(one.image_id for one in in_force(decisions) if one.action == LEAVE_OUT)
 
 
+def latest(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
+    """What the last call decided: lines that share the last one's time and author."""
+    return tuple(one for one in decisions if (one.when, one.author) == (decisions[-1].when, decisions[-1].author))
+
+
 def applied(films: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
     """The films after the decisions in force: without those left out, with new classes, and, where any were grouped,
     a column TOGETHER. Films that nobody decided about stay as they are, in their order."""
@@ -168,7 +173,7 @@ def _groups(valid: Iterable[Decision]) -> dict[str, str]:
     for one in grouped:
         low, high = sorted((first_of(one.image_id), first_of(one.after)))
         leader[high] = low
-    return {one.image_id: first_of(one.image_id) for one in grouped}
+    return {name: first_of(name) for name in list(leader)}
 
 
 def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
@@ -177,6 +182,8 @@ def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[s
     base: dict[str, str] = {}
     for one in given:
         base.setdefault(one.image_id, one.before)
+        if base[one.image_id] not in imported:
+            raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no film had.")
     label, out = dict(base), set()
     for one in in_force(given):
         if one.action == RELABEL:
