@@ -149,7 +149,7 @@ def _way(situation: Situation) -> None:
         ("Predict", "one film, and why", "predict", False),
     )
     st.subheader("The way through")
-    with st.grid(6, min_column_width=128):
+    with st.grid(3, min_column_width=112):
         for number, (name, state, key, done) in enumerate(steps, start=1):
             icon = ":material/check_circle:" if done else f":material/counter_{number}:"
             with st.container(border=True, height="stretch"):
