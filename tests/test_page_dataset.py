@@ -427,3 +427,10 @@ def test_class_weights_are_shown_to_the_last_digit(workspace, tmp_path):
     page = opened("dataset", tab="Overview")
     shown = next(frame.value for frame in page.dataframe if "Class weight" in frame.value.columns)
     assert shown["Class weight"].tolist() == [repr(14 / (3 * n)) for n in (3, 10, 1)]
+
+
+def test_an_address_of_a_data_set_that_is_gone_is_not_answered_with_another_one_in_silence(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    page = opened("dataset", dataset="gone-12345")
+    assert "The data set of this address is not here" in words(page)
+    assert "The data set of this address is not here" not in words(page.run())

@@ -307,7 +307,10 @@ def ladder(
     chosen, note = _drawn(films, "label", LEAST_IN_CLASS)
     classes = tuple(sorted(chosen["label"].unique()))
     if len(classes) < 2:
-        raise DataError(f"A ladder needs two classes of {LEAST_IN_CLASS} films at least; there is no second one here.")
+        raise DataError(
+            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} films or more; here they "
+            "do not."
+        )
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
     lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
