@@ -248,6 +248,12 @@ def test_a_film_gets_another_class(here):
     assert "all under one class each" in words(page)
 
 
+def test_without_a_new_class_nothing_is_decided_and_it_is_asked_for(here):
+    page = decide(audit_page("Copies"), "pair-Change the first's class")
+    assert not here().decisions
+    assert "Choose the new class first." in words(page) + "".join(error.value for error in page.error)
+
+
 def test_the_class_that_a_film_has_is_not_offered(here):
     page = press(audit_page("Copies"), "pair-Change the first's class")
     assert page.selectbox(key="decision-class").options == ["Normal"]

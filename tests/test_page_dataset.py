@@ -395,6 +395,22 @@ def test_an_interrupted_import_is_told_with_its_reason(workspace):
     assert "Its process ended without a word." in words(opened("dataset"))
 
 
+def test_a_data_set_that_is_being_audited_is_not_deleted(workspace, tmp_path, started):
+    _, dataset = made_dataset(tmp_path, workspace)
+    jobs.submit_data_audit(workspace, dataset.id)
+    started[0].write_status(Status(store.RUNNING, started=time.time()))
+    lock = started[0].lock
+    assert lock.try_acquire()
+    try:
+        page = opened("dataset")
+        page.session_state["manage"] = True
+        pressed(page.run(), f"delete-{dataset.id}")
+    finally:
+        lock.release()
+    assert "Stop that first, on the Audit page" in page.warning[0].value
+    assert data.list_datasets(workspace)
+
+
 def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
     page = opened("dataset")

@@ -50,6 +50,11 @@ class Decision:
     author: str = ""
     before: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """When it was written, in seconds since 1970."""
+        return datetime.fromisoformat(self.when).timestamp()
+
 
 def together(image_ids: Sequence[str], note: str = "") -> list[Decision]:
     """Decisions by which films belong together: no split parts them."""
@@ -78,12 +83,19 @@ def read(folder: Path) -> tuple[Decision, ...]:
 def _of_row(row: list[str], number: int, folder: Path) -> Decision:
     given = dict(zip(COLUMNS, row, strict=False))
     known = len(row) == len(COLUMNS) and given["number"] == str(number) and given["action"] in (*ACTIONS, TAKE_BACK)
-    if not known or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
+    if not known or not _is_time(given["when"]) or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
         raise DataError(
             f"Line {number} of {FILE} of the data set {folder.name} is damaged. Mend it, or remove the file to go back "
             "to the films as they were imported."
         )
     return Decision(**{**given, "number": number})
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def stamp(folder: Path) -> int:

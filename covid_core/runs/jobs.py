@@ -181,6 +181,15 @@ def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = 
         return submit_job(workspace, DATA_AUDIT, {"dataset": dataset, "against": against})
 
 
+def looks_at(workspace: Workspace, dataset: str) -> bool:
+    """Whether an audit or a map of a data set, or a comparison with it, waits or is at work."""
+    return any(
+        dataset in (request["dataset"], request.get("against")) and not job.status().is_final
+        for kind in (DATA_AUDIT, MAP)
+        for job, request in _jobs_of_kind(workspace, kind)
+    )
+
+
 def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any]]]:
     """Jobs that audit, or have audited, a data set, with what was asked (dataset, against: ids), oldest first."""
     return _jobs_of_kind(workspace, DATA_AUDIT)
