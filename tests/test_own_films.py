@@ -145,6 +145,14 @@ def test_the_settings_that_compare_shows_name_the_version(workspace, films):
     assert told == {"Phantom films, before its decision", "Phantom films, after its decision"}
 
 
+def test_compare_says_first_that_a_run_has_seen_the_films_as_they_were(workspace, films):
+    run = made_on(workspace, films)
+    told = f"{run.name} was trained and tested before its decision on its films"
+    assert told not in words(opened("compare"))
+    left_out(workspace, films, films.films["image_id"].iat[4])
+    assert told in words(opened("compare"))
+
+
 def test_the_films_behind_a_figure_are_shown_though_one_was_left_out_since(workspace, films):
     run = made_on(workspace, films)
     test = run.split().query("part == 'test'")["image_id"]
