@@ -97,6 +97,14 @@ def test_another_segmenter_draws_its_own(films):
     assert network.shown == len(ROWS)
 
 
+def test_outlines_that_another_version_of_the_program_drew_are_not_taken(films, monkeypatch):
+    outlined(films, Network())
+    monkeypatch.setattr(lungs, "FORMAT", lungs.FORMAT + 1)
+    network = Network()
+    outlined(films, network)
+    assert network.shown == len(ROWS)
+
+
 def test_outlines_go_with_the_data_set(films):
     workspace, dataset = films
     outlined(films, Network())

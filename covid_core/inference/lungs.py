@@ -29,6 +29,7 @@ from covid_core.runs.segmenters import Segmenter
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
+FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the next number
 SURE = 0.9  # score from which a pixel counts as surely lung; below one less this, as surely none
 SPECK = 0.002  # of the film; a smaller patch is no lung
 CALL = 8  # films per call
@@ -209,7 +210,7 @@ def outlined_films(
     imported, pixels = dataset.imported, open_pixels(workspace, dataset, SUMMARY_SIZE)
     names = dataset.films["image_id"].to_numpy()[np.asarray(rows, int)]
     places = imported.films.set_index("image_id").index.get_indexer(names)
-    path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}.npz"
+    path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}-{FORMAT}.npz"
     packed, asked = _kept_outlines(path, len(imported.films))
     missing = np.flatnonzero(~asked[places])
     try:
