@@ -377,7 +377,7 @@ def test_with_a_damaged_segmenter_the_ladder_says_so_and_its_films_are_shown(her
     data_audits.make(workspace, dataset)
     page = audit_page("Does it give the class away?")
     assert "is missing or was changed after training" in words(page)
-    assert "One film of each class, as each probe is shown it" in words(page) and not page.exception
+    assert "One film of each class, as each probe is shown it" in words(page) and not page.error
 
 
 def test_a_run_says_which_version_it_used(here, workspace):
