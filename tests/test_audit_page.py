@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from made_data import made_dataset
 from made_films import write_films
+from made_segmenters import made_segmenter
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -376,6 +377,15 @@ def test_a_ladder_that_cannot_be_climbed_says_why(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 12})
     data_audits.make(workspace, dataset)
     assert "needs two classes" in words(audit_page("Does it give the class away?"))
+
+
+def test_with_a_damaged_segmenter_the_ladder_says_so_and_its_films_are_shown(here, workspace):
+    dataset = here()
+    made_segmenter(workspace).network_path.write_bytes(b"another network")
+    data_audits.make(workspace, dataset)
+    page = audit_page("Does it give the class away?")
+    assert "is missing or was changed after training" in words(page)
+    assert "One film of each class, as each probe is shown it" in words(page) and not page.error
 
 
 def test_a_run_says_which_version_it_used(here, workspace):

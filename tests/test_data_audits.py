@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from made_data import film, made_database, made_dataset
 from made_films import write_films
+from made_segmenters import made_segmenter
 
-from covid_core.data import importing
+from covid_core.data import importing, probes
 from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.images import png_bytes
@@ -88,6 +89,16 @@ def test_a_data_set_of_one_class_has_a_reason_instead_of_a_ladder(tmp_path):
     data_audits.make(workspace, dataset)
     found = data_audits.known(workspace, dataset)
     assert found.ladder is None and "two classes" in found.ladder_reason
+
+
+def test_with_a_damaged_segmenter_the_probes_that_need_lungs_say_so_and_the_others_run(tmp_path):
+    workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
+    made_segmenter(workspace).network_path.write_bytes(b"another network")
+    ladder = data_audits.make(workspace, dataset).ladder
+    lacking = {rung.probe: rung.reason for rung in ladder.rungs if not rung.was_run}
+    assert set(lacking) == {*probes.NEED_MASKS, probes.FROZEN}
+    assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_MASKS)
+    assert data_audits.known(workspace, dataset).outdated == ""
 
 
 def test_a_film_that_is_there_twice_with_two_classes_is_found(tmp_path, workspace):

@@ -1,5 +1,7 @@
 """Outlines of a data set's films: each is drawn once, kept beside the pixels, and drawn again only where it is gone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_data import lung_mask, made_database, made_dataset
@@ -97,6 +99,14 @@ def test_another_segmenter_draws_its_own(films):
     assert network.shown == len(ROWS)
 
 
+def test_outlines_that_another_version_of_the_program_drew_are_not_taken(films, monkeypatch):
+    outlined(films, Network())
+    monkeypatch.setattr(lungs, "FORMAT", lungs.FORMAT + 1)
+    network = Network()
+    outlined(films, network)
+    assert network.shown == len(ROWS)
+
+
 def test_outlines_go_with_the_data_set(films):
     workspace, dataset = films
     outlined(films, Network())
@@ -109,3 +119,29 @@ def test_a_data_set_with_masks_is_not_outlined(tmp_path):
     found = lungs.of_films(workspace, dataset, ROWS)
     assert found.known.all() and "own lung masks" in found.whose
     assert not list(workspace.pixels.glob("*lungs*"))
+
+
+def test_masks_and_outlines_are_not_mixed_where_only_some_films_have_a_mask(tmp_path, monkeypatch):
+    """Also of films of which none has a mask: the same rule for a few films as for all."""
+    workspace, dataset = made_database(tmp_path, counts={"COVID": 3, "Normal": 3})
+    lacking = dataset.films["mask_path"].where(dataset.films["label"] == "COVID", "")
+    some = dataclasses.replace(dataset, films=dataset.films.assign(mask_path=lacking))
+    network = Network()
+    segmenter = Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one")
+    monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
+    found = lungs.of_films(workspace, some, ROWS)
+    assert found.known.tolist() == (dataset.films["label"] == "COVID").tolist()
+    assert found.in_short == "own masks"
+    none = lungs.of_films(workspace, some, np.flatnonzero(lacking == ""))
+    assert not none.known.any() and none.reason == lungs.NONE_OF_ITS_OWN
+    assert not network.shown
+
+
+def test_outlines_come_at_the_size_that_is_asked_for(films, monkeypatch):
+    segmenter = Lungs(Network(), SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one", "Made films")
+    monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
+    found = lungs.of_films(*films, ROWS, size=48)
+    assert found.masks.shape == (6, 48, 48)
+    assert found.known.tolist() == [True, False] * 3
+    assert found.masks[0].mean() == pytest.approx((lung_mask(48) > 0).mean(), abs=0.03)
+    assert (found.whose, found.in_short) == ("outlines by a segmenter", "outlines learned from Made films")

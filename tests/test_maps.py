@@ -1,19 +1,22 @@
 """The map of a data set: made, kept, found again, and made by a job; from the films, or from a network's answers."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from made_data import made_database, made_dataset
+from made_runs import all_parts, made_run
 
+from covid_core import cli
 from covid_core.data import dataset as data
 from covid_core.data import importing, maps
 from covid_core.data.dataset import KEY_LENGTH
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
+from covid_core.data.probes import Frozen
 from covid_core.errors import DataError, JobRefused, Stopped
 from covid_core.evaluation import embedding
-from covid_core.runs import jobs, store
-
-NETWORK = "mobilenet-v2-0123456789abcdef01234567"
+from covid_core.runs import jobs, store, worker
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +34,17 @@ def films(workspace, tmp_path):
     return made_dataset(tmp_path, workspace, counts=counts, levels=levels)[1]
 
 
-def keep_features(workspace, dataset, values: np.ndarray, network: str = NETWORK) -> None:
-    """What a training leaves in the cache."""
-    values.astype(np.float32).tofile(workspace.features / f"{dataset.pixels_key[:KEY_LENGTH]}-{network}-pooled.f32")
+def keep_features(workspace, dataset, origin: str) -> None:
+    """What a training leaves: a frozen network's answers for all films, and the run that names that network."""
+    key = f"mobilenet-v2-{origin}"
+    features(dataset).tofile(workspace.features / f"{dataset.pixels_key[:KEY_LENGTH]}-{key}-pooled.f32")
+    result = {"trunk": key, "weights": {"origin": origin}}
+    table = all_parts({"train": 6, "validation": 3, "test": 3}, 1)
+    made_run(workspace, table, backbone="mobilenet_v2", image_size=224, result=result)
 
 
 def features(dataset, width: int = 6) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(len(dataset.films), width))
+    return np.random.default_rng(0).normal(size=(len(dataset.films), width)).astype(np.float32)
 
 
 def test_a_map_has_a_place_for_every_film_and_is_kept(workspace, films):
@@ -150,30 +157,31 @@ def test_too_few_films_are_refused(workspace, tmp_path):
         maps.make(workspace, films)
 
 
-def test_a_network_that_has_answered_for_all_films_is_preferred(workspace, films):
-    keep_features(workspace, films, features(films))
-    wide = features(films, 8)
-    keep_features(workspace, films, wide, "densenet121-fedcba987654321001234567")
-    table, told_by = maps.best_features(workspace, films)
-    assert np.array_equal(table, wide.astype(np.float32))
-    assert told_by == "what the frozen network DenseNet121 answers, 8 numbers per film, kept by a training"
+def test_films_are_told_by_what_a_network_answered_where_that_is_given(workspace, films):
+    drawn, facts = maps.drawn(features(films), films.films.assign(group=films.films["image_id"]))
+    made = maps.make(workspace, films, frozen=Frozen(features(films), "MobileNetV2 at 224 px"))
+    assert made.features == "what the frozen network MobileNetV2 at 224 px answers, 6 numbers per film"
+    assert np.array_equal(made.films["pca_x"], drawn["pca_x"])
+    assert made.facts["pca_share"] == facts["pca_share"]
 
 
-def test_a_network_that_has_not_seen_all_films_is_not_taken(workspace, films):
-    lacking = features(films)
-    lacking[7, 0] = np.nan
-    keep_features(workspace, films, lacking)
-    assert maps.best_features(workspace, films)[1] == maps.PLAIN
+def asked_by_the_command_line(workspace, dataset, capsys) -> str:
+    assert cli.main(["map", dataset.id, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["features"]
 
 
-def test_the_features_of_films_that_stay_are_found_after_others_were_left_out(workspace, films):
-    values = features(films)
-    keep_features(workspace, films, values)
-    name = films.films["image_id"].iat[3]
-    changed = data.decide(workspace, films.id, [Decision(LEAVE_OUT, name)], "A. Reader")
-    table, told_by = maps.best_features(workspace, changed)
-    assert "MobileNetV2" in told_by
-    assert np.array_equal(table, np.delete(values, 3, axis=0).astype(np.float32))
+def asked_by_the_job(workspace, dataset, _capsys) -> str:
+    assert worker.do(jobs.submit_map(workspace, dataset.id).path, 1) == 0
+    return maps.known(workspace, dataset).features
+
+
+@pytest.mark.parametrize("asked", [asked_by_the_command_line, asked_by_the_job], ids=["command line", "job"])
+def test_answers_of_a_network_that_has_learned_nothing_make_no_map(workspace, films, monkeypatch, capsys, asked):
+    monkeypatch.setattr(jobs, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
+    keep_features(workspace, films, "random")
+    assert asked(workspace, films, capsys) == maps.PLAIN
+    keep_features(workspace, films, "imagenet")
+    assert "the frozen network MobileNetV2 at 224 px" in asked(workspace, films, capsys)
 
 
 def test_it_stops_when_it_is_told_to_and_keeps_nothing(workspace, films):

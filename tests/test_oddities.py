@@ -163,6 +163,24 @@ def test_chance_leaves_the_films_of_ones_own_group_aside():
     assert found.low <= found.chance <= found.high
 
 
+def test_neighbours_of_films_of_a_large_group_are_those_nearest_outside_of_it():
+    rng = np.random.default_rng(7)
+    films = np.concatenate([cloud(40) / 100, cloud(60, seed=1)])
+    codes, groups = rng.integers(0, 2, 100), np.concatenate([np.zeros(40, int), np.arange(1, 61)])
+    alike = []
+    for film, code, group in zip(films, codes, groups, strict=True):
+        others = np.flatnonzero(groups != group)
+        near = others[np.argsort(np.linalg.norm(films[others] - film, axis=1))[: oddities.BY_CLASS]]
+        alike.append((codes[near] == code).mean())
+    found = purity(films, codes, groups)
+    assert found.films == 100
+    assert found.share == pytest.approx(np.mean(alike))
+
+
+def test_a_film_that_nothing_lies_outside_of_its_group_has_no_neighbours():
+    assert purity(cloud(40), np.arange(40) % 2, np.zeros(40, int)) is oddities.UNKNOWN
+
+
 def test_with_the_source_held_fixed_a_class_that_is_all_source_is_not_pure():
     rng = np.random.default_rng(6)
     source = rng.integers(0, 2, 400)

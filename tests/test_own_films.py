@@ -1,10 +1,12 @@
 """The films of a run are those of its own version of the data set, before and after decisions."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_runs import made_run, scored
+from made_segmenters import made_segmenter
 from page_tests import opened, words
 from trained_runs import tiny_run
 
@@ -20,6 +22,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.runs import audit_pictures, jobs, model_audits, outside, own_films, references, sanity, store
 from covid_core.runs.own_films import Version
 from covid_core.specs import SplitSpec, TrainingSpec
+from covid_core.work import silent
 
 ME = "A reader"
 
@@ -176,6 +179,17 @@ def test_without_masks_the_pictures_are_those_that_need_none(workspace, film_fol
     plain = importing.import_folder(workspace, film_folder({"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}))
     shown = audit_pictures.examples(workspace, made_on(workspace, plain))
     assert [one.name for one in shown] == ["as they are", "border only", "centre only", "low-pass", "tags covered"]
+
+
+def test_a_models_audit_asks_no_segmenter_where_only_some_films_have_a_mask(workspace, films):
+    run = made_on(workspace, films)
+    having = films.films["label"] == films.classes[0]
+    some = replace(films, films=films.films.assign(mask_path=films.films["mask_path"].where(having, "")))
+    made_segmenter(workspace).network_path.write_bytes(b"another network")  # whoever asks it is told so
+    of_audit = model_audits._films(workspace, run, some, silent)
+    assert of_audit.has_lungs.tolist() == (of_audit.labels == 0).tolist()
+    assert of_audit.masks_in_short == "own masks"
+    assert audit_pictures.examples(workspace, run)[-1].name == "lungs of another film"
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, 
 
 @st.cache_data(max_entries=16, show_spinner="Looking for lungs")
 def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray | None]:
-    found = lungs.of_films(shell.workspace(), _dataset, list(rows))
+    found = lungs.of_films_or_why(shell.workspace(), _dataset, list(rows))
     return {row: found.masks[place] if found.known[place] else None for place, row in enumerate(rows)}
 
 

@@ -1,8 +1,8 @@
 """The map of a data set: each film a point, films that are alike side by side; and which films and labels stand out.
 
-Films are told by what a frozen network answered for them, where a training has left that in the cache for all films
-(of several the one with most numbers per film), else by the films themselves at 64 pixels. Either way the first WIDTH
-principal components count; see ``evaluation.embedding`` for the two pictures, and ``evaluation.oddities`` for what
+Films are told by what a frozen network answered for all of them, where whoever makes the map hands that in
+(``runs.frozen_features`` finds it), else by the films themselves at 64 pixels. Either way the first WIDTH principal
+components count; see ``evaluation.embedding`` for the two pictures, and ``evaluation.oddities`` for what
 outliers, suspicious labels and neighbours are.
 """
 
@@ -18,10 +18,10 @@ import pandas as pd
 from pydantic import BaseModel
 
 from covid_core import cache, files
-from covid_core.backbones import BACKBONES
 from covid_core.data import duplicates, probes, split
 from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.data.probes import Frozen
 from covid_core.errors import DataError, NoRoom
 from covid_core.evaluation import embedding, oddities
 from covid_core.evaluation.oddities import FAR, LEAST_IN_CLASS, Purity
@@ -29,7 +29,7 @@ from covid_core.formatting import count, interval, plural, share
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
-FORMAT = 1  # of the kept file; a change of what it holds takes the next number
+FORMAT = 2  # of the kept file; a change of what it holds, or of what films are told by, takes the next number
 WIDTH = 50  # principal components that neighbours are looked for in; the usual number before t-SNE
 WIDE = 100  # that labels are judged by; on synthetic films with clear lesions 50 find as many exchanged labels
 LEAST = 10  # films; fewer need no map
@@ -209,13 +209,16 @@ def _placed(films: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     return films.merge(present, on="image_id", how="inner", validate="one_to_one")
 
 
-def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Map:
-    """Make the map of a data set and keep it. Raises DataError where films are too few or gone, and NoRoom."""
+def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *, frozen: Frozen | None = None) -> Map:
+    """Make the map of a data set and keep it. Raises DataError where films are too few or gone, and NoRoom.
+
+    ``frozen``: what a network that has learned something answered for the films; without it they tell for themselves.
+    """
     if len(dataset.films) < LEAST:
         raise DataError(f"A map needs {LEAST} films at least; {dataset.name} has {count(len(dataset.films))}.")
     began = time.monotonic()
     groups = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    features, told_by = best_features(workspace, dataset, part_of(progress, 0.05, 0.1))
+    features, told_by = _told_apart_by(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
     films, facts = drawn(features, groups, part_of(progress, 0.1, 1))
     facts |= {"features": told_by, "made": time.time(), "seconds": time.monotonic() - began}
     facts = _Facts.model_validate(facts).model_dump()
@@ -227,6 +230,17 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent) ->
         films.attrs = {}
     progress(1, "The map is made")
     return Map(_placed(films, dataset), facts)
+
+
+def _told_apart_by(
+    workspace: Workspace, dataset: Dataset, frozen: Frozen | None, progress: Progress
+) -> tuple[np.ndarray, str]:
+    """Numbers of shape (films, d), and what they are in words."""
+    if frozen is not None:
+        width = count(frozen.table.shape[1])
+        return frozen.table, f"what the frozen network {frozen.name} answers, {width} numbers per film"
+    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
+    return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), PLAIN
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
@@ -347,39 +361,3 @@ def as_answer(shown: Map) -> dict[str, Any]:
         "suspicious": shown.suspicious.to_dict("records"),
         "text": "\n".join(text),
     }
-
-
-# What films are told by
-
-
-def best_features(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> tuple[np.ndarray, str]:
-    """Numbers of shape (films, d) that tell films apart, and what they are in words."""
-    kept = [one for of in (dataset, dataset.imported) for one in _of_networks(workspace, of, dataset)]
-    if kept:
-        table, name = max(kept, key=lambda one: (one[0].shape[1], one[1]))
-        told = f"what the frozen network {name} answers, {count(table.shape[1])} numbers per film, kept by a training"
-        return table, told
-    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
-    return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), PLAIN
-
-
-def _of_networks(workspace: Workspace, of: Dataset, dataset: Dataset) -> list[tuple[np.ndarray, str]]:
-    """What frozen networks have answered for all films of a data set, kept under the key of ``of``, which has these
-    films and perhaps more. Files are those of ``nets.trunk``: float32, a row per film, NaN first where it lacks."""
-    rows = np.flatnonzero(of.films["image_id"].isin(dataset.films["image_id"]))
-    found = []
-    for path in sorted(workspace.features.glob(f"{of.pixels_key[:KEY_LENGTH]}-*-pooled.f32")):
-        width, rest = divmod(path.stat().st_size, 4 * len(of.films))
-        if not width or rest:
-            continue
-        table = np.memmap(path, np.float32, "r", shape=(len(of.films), width))
-        if len(rows) == len(dataset.films) and np.isfinite(table[rows, 0]).all():
-            cache.touch(path)
-            found.append((table if len(rows) == len(table) else table[rows], _network_name(path)))
-    return found
-
-
-def _network_name(path: Path) -> str:
-    """The network's name as people know it, from a file's name: KEY-NETWORK-KEY-pooled.f32."""
-    plain = path.name[KEY_LENGTH + 1 :].rpartition("-pooled")[0].rpartition("-")[0].replace("-", "_")
-    return BACKBONES[plain].label if plain in BACKBONES else plain

@@ -66,7 +66,7 @@ PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_O
 NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
 OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
 NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
-OWN_MASKS = "the data set's own lung masks"
+OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
 NOT_FROZEN = (
     "No training has kept a frozen network's features of all films, so the full picture is what a simple classifier "
     "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
@@ -75,13 +75,14 @@ NOT_FROZEN = (
 
 @dataclass(frozen=True, eq=False)
 class KnownLungs:
-    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words; ``reason`` says why
-    none is known."""
+    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
+    ``reason`` says why none is known."""
 
     masks: np.ndarray
     known: np.ndarray
     whose: str = ""
     reason: str = ""
+    in_short: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +96,19 @@ class Frozen:
 FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
 
 
-def own_lungs(_workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent) -> KnownLungs:
-    """The data set's own masks of some films at SUMMARY_SIZE."""
+def own_lungs(
+    _workspace: Workspace,
+    dataset: Dataset,
+    rows: Sequence[int],
+    progress: Progress = silent,
+    size: int = SUMMARY_SIZE,
+) -> KnownLungs:
+    """The data set's own masks of some films; one that cannot be used or is all black is not known."""
     having = masks.has_mask(dataset)[rows]
-    found, known = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool), np.zeros(len(rows), bool)
-    read, usable = masks.squares(dataset, np.asarray(rows)[having], SUMMARY_SIZE, progress)
-    found[having], known[having] = read, usable
-    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS)
+    found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
+    read, usable = masks.squares(dataset, np.asarray(rows)[having], size, progress)
+    found[having], known[having] = read, usable & read.any(axis=(1, 2))
+    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
 
 
 # What a probe learns from
@@ -150,7 +157,7 @@ class Shown:
 
     def of(self, chosen: np.ndarray) -> "Shown":
         """Some of these films, by a bool (n,)."""
-        lungs = KnownLungs(self.lungs.masks[chosen], self.lungs.known[chosen], self.lungs.whose, self.lungs.reason)
+        lungs = replace(self.lungs, masks=self.lungs.masks[chosen], known=self.lungs.known[chosen])
         return Shown(self.dataset, self.rows[chosen], self.pixels[chosen], lungs, self.frozen)
 
 

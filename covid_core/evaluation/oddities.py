@@ -225,9 +225,26 @@ def _share_alike(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray)
     positions, _ = nearest(coordinates, 2 * BY_CLASS)
     foreign = groups[positions] != groups[:, None]
     counted = foreign & (np.cumsum(foreign, axis=1) <= BY_CLASS)
-    same = (codes[positions] == codes[:, None]) & counted
-    counts = counted.sum(axis=1)
-    return np.divide(same.sum(axis=1), counts, out=np.full(len(codes), np.nan), where=counts > 0)
+    same, counts = ((codes[positions] == codes[:, None]) & counted).sum(axis=1), counted.sum(axis=1)
+    lacking = np.flatnonzero(counts < BY_CLASS)  # their own group fills the place around them
+    for group in np.unique(groups[lacking]):
+        rows, others = lacking[groups[lacking] == group], np.flatnonzero(groups != group)
+        if len(others):
+            found = others[_nearest_of(coordinates[rows], coordinates[others])]
+            same[rows], counts[rows] = (codes[found] == codes[rows, None]).sum(axis=1), found.shape[1]
+    return np.divide(same, counts, out=np.full(len(codes), np.nan), where=counts > 0)
+
+
+def _nearest_of(films: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Positions (n, BY_CLASS) of those of ``others`` (m, d) that are nearest to each of ``films`` (n, d), in no order;
+    of fewer others all."""
+    wanted = min(BY_CLASS, len(others))
+    found, lengths = np.empty((len(films), wanted), int), np.square(others).sum(axis=1)
+    step = max(1, 2**24 // len(others))
+    for start in range(0, len(films), step):
+        apart = lengths - 2 * (films[start : start + step] @ others.T)  # less the film's own length, the same for all
+        found[start : start + step] = np.argpartition(apart, wanted - 1, axis=1)[:, :wanted]
+    return found
 
 
 def _interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:

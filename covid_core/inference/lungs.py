@@ -8,7 +8,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -29,10 +29,15 @@ from covid_core.runs.segmenters import Segmenter
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
+FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the next number
 SURE = 0.9  # score from which a pixel counts as surely lung; below one less this, as surely none
 SPECK = 0.002  # of the film; a smaller patch is no lung
 CALL = 8  # films per call
 OWN_MASK = "The lung mask is the data set's own."
+NONE_OF_ITS_OWN = (
+    "It needs lung masks, which this data set has, but none of these films has one that can be used. Outlines by a "
+    "segmenter are not mixed with them: which films have a mask may go with their class."
+)
 
 # How far an outline may be beyond what 98 % of the segmenter's validation films show, as they are and changed; a factor
 # on either end. Set by looking at outlines of some 200 real films, drawn by a segmenter of synthetic films: at these
@@ -184,19 +189,42 @@ def known(
     return opened.outline(film) if opened else LungOutline(None, math.nan, (segmenters.NOT_TRAINED,))
 
 
-def of_films(workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent) -> KnownLungs:
-    """The lungs of many films of a data set as squares of SUMMARY_SIZE: its own masks where it has any, else outlines
-    by the segmenter that serves. The two are never mixed: which films have a mask may go with their class.
+def of_films(
+    workspace: Workspace,
+    dataset: Dataset,
+    rows: Sequence[int],
+    progress: Progress = silent,
+    size: int = SUMMARY_SIZE,
+) -> KnownLungs:
+    """The lungs of many films of a data set as squares: its own masks where any of its films has one, else outlines by
+    the segmenter that serves. The two are never mixed: which films have a mask may go with their class.
 
     Raises RunDamaged, DataError.
     """
-    own = own_lungs(workspace, dataset, rows, progress)
-    opened = None if own.known.any() else serving(workspace, dataset.id)
+    own = own_lungs(workspace, dataset, rows, progress, size)
+    if masks.has_mask(dataset).any():
+        return own if own.known.any() else replace(own, reason=NONE_OF_ITS_OWN)
+    opened = serving(workspace, dataset.id)
     if opened is None:
         return own
     found, known = outlined_films(workspace, dataset, rows, opened, progress)
+    if size != SUMMARY_SIZE:
+        found = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in found])
+        known &= found.any(axis=(1, 2))
     reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no film here."
-    return KnownLungs(found, known, f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}", reason)
+    whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
+    return KnownLungs(found, known, whose, reason, f"outlines learned from {opened.learned_from}")
+
+
+def of_films_or_why(
+    workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent
+) -> KnownLungs:
+    """As ``of_films``; where the segmenter that serves is damaged, no lungs are known, and that is the reason."""
+    try:
+        return of_films(workspace, dataset, rows, progress)
+    except RunDamaged as error:
+        none = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool)
+        return KnownLungs(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
 
 
 def outlined_films(
@@ -209,7 +237,7 @@ def outlined_films(
     imported, pixels = dataset.imported, open_pixels(workspace, dataset, SUMMARY_SIZE)
     names = dataset.films["image_id"].to_numpy()[np.asarray(rows, int)]
     places = imported.films.set_index("image_id").index.get_indexer(names)
-    path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}.npz"
+    path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}-{FORMAT}.npz"
     packed, asked = _kept_outlines(path, len(imported.films))
     missing = np.flatnonzero(~asked[places])
     try:

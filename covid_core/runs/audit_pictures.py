@@ -10,7 +10,7 @@ from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.data.swapped import swapped
 from covid_core.errors import DataError
-from covid_core.runs.model_audits import lungs_of
+from covid_core.inference.lungs import of_films
 from covid_core.runs.own_films import dataset_of
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -39,14 +39,15 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     if tried.empty:
         raise DataError(f"{run.name} has no test film.")
     rows = dataset.films.set_index("image_id").index.get_indexer(tried["image_id"])
-    lungs, known, _ = lungs_of(workspace, dataset, rows, run.spec.image_size)
+    found = of_films(workspace, dataset, rows, size=run.spec.image_size)
+    lungs, known = found.masks, found.known
     chosen = [_first(np.flatnonzero((tried["label"] == label).to_numpy()), known) for label in tried["label"].unique()]
     films = decode_rows(dataset, rows[chosen], run.spec.image_size)
     labels, known, lungs = tried["label"].to_numpy()[chosen], known[chosen], lungs[chosen]
     at = int(np.argmax(known))  # the first with lungs; without any, the first
     film, mask = films[at : at + 1], lungs[at : at + 1]
-    found = [Shown(covered.AS_THEY_ARE, f"A test film of the class {labels[at]}, as the model sees it", film[0])]
-    found += [
+    shown = [Shown(covered.AS_THEY_ARE, f"A test film of the class {labels[at]}, as the model sees it", film[0])]
+    shown += [
         Shown(cover.name, f"Gone: {cover.destroys}", cover.of(film, mask)[0])
         for cover in covered.COVERS
         if known[at] or not cover.needs_lungs
@@ -54,8 +55,8 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     for frame, other in list(pairwise(np.flatnonzero(known)))[:1]:
         made = swapped(films[[frame]], lungs[[frame]], films[[other]], lungs[[other]])[0]
         words = f"The frame of this {labels[frame]} film with the lungs of a film of {labels[other]}"
-        found.append(Shown("lungs of another film", words, made))
-    return found
+        shown.append(Shown("lungs of another film", words, made))
+    return shown
 
 
 def _first(rows: np.ndarray, known: np.ndarray) -> int:

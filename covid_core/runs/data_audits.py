@@ -27,12 +27,12 @@ from covid_core.data import audit, copies, masks, probes
 from covid_core.data.audit import Audit
 from covid_core.data.copies import Shared
 from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
-from covid_core.errors import DataError
+from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import shortcuts
 from covid_core.evaluation.shortcuts import Ladder, Sources
 from covid_core.formatting import count, interval, p_in_words, plural, share
 from covid_core.inference import lungs
-from covid_core.runs import frozen_features, segmenters
+from covid_core.runs import frozen_features
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
@@ -183,7 +183,7 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple
     """The ladder, or why there is none."""
     try:
         frozen = frozen_features.best(workspace, dataset)
-        return probes.ladder(workspace, dataset, lungs.of_films, progress=progress, frozen=frozen), ""
+        return probes.ladder(workspace, dataset, lungs.of_films_or_why, progress=progress, frozen=frozen), ""
     except DataError as error:
         return None, str(error)
 
@@ -196,8 +196,11 @@ def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Pr
 
 
 def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
-    """Whether the lungs of its films are known, or could be outlined."""
-    return bool(masks.has_mask(dataset).any()) or segmenters.serving(workspace, dataset.id) is not None
+    """Whether the lungs of its films are known, or could be outlined by a segmenter that is whole."""
+    try:
+        return bool(masks.has_mask(dataset).any()) or lungs.serving(workspace, dataset.id) is not None
+    except RunDamaged:
+        return False  # the probes that need lungs say so; an audit after its repair can run them
 
 
 def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, has_audit: bool) -> dict[str, float]:

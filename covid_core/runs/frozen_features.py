@@ -54,8 +54,8 @@ def _kept(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None
         if not width or rest:
             continue
         rows = np.flatnonzero(earlier.films["image_id"].isin(dataset.films["image_id"]))
-        table = np.memmap(path, np.float32, "r", shape=(len(earlier.films), width))[rows]
-        if np.isfinite(table[:, 0]).all():
+        table = np.memmap(path, np.float32, "r", shape=(len(earlier.films), width))
+        if np.isfinite(table[rows, 0]).all():
             cache.touch(path)
-            return table
+            return table if len(rows) == len(table) else table[rows]  # all of them stay on disk
     return None

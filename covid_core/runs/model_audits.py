@@ -2,8 +2,8 @@
 
 The exported model (no TensorFlow) answers the test films as they are, with parts covered (``data.covered``) and with
 the lungs of other films (``data.swapped``); ``evaluation.reads`` holds the rule by which one verdict comes of it. Lung
-masks are the data set's own, else outlines by the segmenter that serves; without either, only what needs none is done,
-and the verdict is "cannot say".
+masks are the data set's own, else outlines by the segmenter that serves, never both (``inference.lungs.of_films``);
+without either, only what needs none is done, and the verdict is "cannot say".
 
 At most MOST_FILMS test films, drawn at random, are used.
 """
@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from covid_core.data import covered, masks
+from covid_core.data import covered
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import Film, to_square
+from covid_core.data.images import Film
 from covid_core.data.pixels import decode_rows
+from covid_core.data.probes import OWN_IN_SHORT, OWN_MASKS
 from covid_core.data.split import TEST
 from covid_core.data.swapped import swapped
 from covid_core.errors import RunDamaged
@@ -42,8 +43,9 @@ MOST_COMPOSITES = 1500
 PER_CELL = (12, 150)  # composites of each combination of two classes: at least, at most
 AT_ONCE = 64  # films between two reports of progress
 MAP_SIDE = 56  # places along a side at which heat maps meet masks
-OWN, OUTLINED = "the data set's own lung masks", "lungs outlined by a segmenter"
-OWN_IN_SHORT, OUTLINED_IN_SHORT = "own masks", "outlines by a segmenter"
+OWN = OWN_MASKS
+OUTLINED = "lungs outlined by a segmenter"  # as an earlier version said, also beside the first
+OUTLINED_IN_SHORT = "outlines by a segmenter"
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _films(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress)
     pixels = np.concatenate(
         [decode_rows(dataset, some, size) for some in _parts(rows, part_of(progress, 0, 0.4), "Reading the test films")]
     )
-    lungs, has_lungs, origins = lungs_of(workspace, dataset, rows, size, part_of(progress, 0.4, 1.0))
+    lungs = outlines.of_films(workspace, dataset, rows, part_of(progress, 0.4, 1.0), size)
     about = dataset.films.iloc[rows]
     by = {
         "source": about["source"].to_numpy(dtype=object),
@@ -172,33 +174,8 @@ def _films(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress)
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
     groups = test["group"].to_numpy() if run.record.get("grouped") else None
-    masks_from, in_short = "; ".join(origins.values()) or "none", " and ".join(origins)
-    return AuditFilms(pixels, labels, groups, lungs, has_lungs, by, masks_from, of_all, in_short)
-
-
-def lungs_of(
-    workspace: Workspace, dataset: Dataset, rows: np.ndarray, size: int, progress: Progress = silent
-) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-    """Masks bool (n, size, size) of some rows of a data set, of which films there is one, bool (n,), and whose they are
-    in words, by the same in short. Raises RunDamaged where the segmenter that serves is damaged."""
-    own = np.flatnonzero(masks.has_mask(dataset)[rows])
-    lungs, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
-    if len(own):
-        lungs[own], usable = masks.squares(dataset, rows[own], size, part_of(progress, 0, 0.5))
-        known[own] = usable & lungs[own].any(axis=(1, 2))
-    origins = {OWN_IN_SHORT: OWN} if known.any() else {}
-    lacking = np.flatnonzero(~known)
-    segmenter = outlines.serving(workspace, dataset.id) if len(lacking) else None
-    if segmenter is not None:
-        found, outlined = outlines.outlined_films(
-            workspace, dataset, rows[lacking], segmenter, part_of(progress, 0.5, 1.0)
-        )
-        for place, mask in zip(lacking[outlined], found[outlined], strict=True):
-            lungs[place] = to_square(mask.astype(np.uint8) * 255, size) > 127
-            known[place] = lungs[place].any()
-        if outlined.any():
-            origins[f"outlines learned from {segmenter.learned_from}"] = f"{OUTLINED}: {segmenter.origin}"
-    return lungs, known, origins
+    masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.known.any() else ("none", "")
+    return AuditFilms(pixels, labels, groups, lungs.masks, lungs.known, by, masks_from, of_all, in_short)
 
 
 def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.ndarray]:

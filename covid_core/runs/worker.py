@@ -271,8 +271,10 @@ def _map(workspace: Workspace, request: Mapping[str, Any], reporter: Reporter) -
     """Make the map of a data set. Returns its id."""
     from covid_core.data import maps
     from covid_core.data.dataset import open_dataset
+    from covid_core.runs import frozen_features
 
-    maps.make(workspace, open_dataset(workspace, request["dataset"]), reporter)
+    dataset = open_dataset(workspace, request["dataset"])
+    maps.make(workspace, dataset, reporter, frozen=frozen_features.best(workspace, dataset))
     return request["dataset"]
 
 

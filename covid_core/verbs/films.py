@@ -82,13 +82,12 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """The map of a data set: who a film's neighbours are, which films lie apart, and which labels do not fit."""
     from covid_core.data import maps
+    from covid_core.runs import frozen_features
 
     opened = data.open_dataset(workspace, options.dataset)
-    return {
-        "dataset": opened.id,
-        "version": opened.version,
-        **maps.as_answer(maps.make(workspace, opened, progress())),
-    }
+    frozen = frozen_features.best(workspace, opened)
+    made = maps.make(workspace, opened, progress(), frozen=frozen)
+    return {"dataset": opened.id, "version": opened.version, **maps.as_answer(made)}
 
 
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
