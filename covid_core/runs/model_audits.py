@@ -24,7 +24,7 @@ from covid_core.data.split import TEST
 from covid_core.data.swapped import swapped
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import reads, resampling
-from covid_core.evaluation.metrics import Measure, wilson
+from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.evaluation.reads import Conflict, Subgroup
 from covid_core.formatting import interval, p_in_words, plural, points, share
 from covid_core.inference import lungs as outlines
@@ -125,7 +125,7 @@ def audited(predictor: Predictor, films: AuditFilms, progress: Progress = silent
     as_it_is = reads.balanced(films.labels[inside], plain[inside], k, _some(films.groups, inside))
     told = reads.verdict(effects, as_it_is, k, why)
     heat = _heat(predictor, films, inside, part_of(progress, 0.8, 1.0))
-    worst = reads.subgroups(plain == films.labels, films.by)
+    worst = reads.subgroups(plain == films.labels, films.by, films.groups)
     return _plain(
         {
             "verdict": told.verdict,
@@ -243,10 +243,10 @@ def _figures(films: AuditFilms, at: np.ndarray, plain: np.ndarray, answered: np.
     low, high = map(float, resampling.interval(drops))
     return {
         "films": len(at),
-        "accuracy": asdict(wilson(int(right.sum()), len(at))),
+        "accuracy": asdict(wilson_of_groups(right, groups)[0]),
         "balanced": asdict(reads.balanced(labels, answered, k, groups)),
         "drop": asdict(Measure(float(before.mean() - right.mean()), low, high, len(at))),
-        "same_answer": asdict(wilson(int((answered == plain).sum()), len(at))),
+        "same_answer": asdict(wilson_of_groups(answered == plain, groups)[0]),
     }
 
 
