@@ -174,6 +174,18 @@ def test_ten_copies_of_each_film_have_the_intervals_of_the_films():
         assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=0.001)
 
 
+def test_a_difference_of_films_that_stand_alone_has_no_design_effect():
+    rng = np.random.default_rng(5)
+    assert metrics.design_effect_of_difference(rng.random(90) < 0.7, np.arange(90) < 30, np.arange(90)) == 1
+
+
+def test_ten_copies_of_each_film_count_for_one_on_one_side_and_for_ten_on_both():
+    rng, groups = np.random.default_rng(6), np.repeat(np.arange(100), 10)
+    right = (rng.random(100) < 0.7)[groups]
+    assert metrics.design_effect_of_difference(right, groups < 40, groups) == pytest.approx(10, rel=0.02)
+    assert metrics.design_effect_of_difference(right, np.arange(1000) % 2 == 0, groups) == 1
+
+
 def test_shares_with_as_many_hits_are_equal_whatever_they_count_for():
     """Runs level at the top must be seen to be level."""
     rng = np.random.default_rng(4)

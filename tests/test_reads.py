@@ -129,6 +129,27 @@ def test_patients_who_happen_to_be_hard_do_not_make_their_source_worse():
     assert np.mean(together) <= 0.06 and np.mean(naive) > 0.3
 
 
+@pytest.mark.parametrize("patients_inside", [2, 5, 20])
+def test_two_like_sources_are_told_apart_no_more_often_than_the_level_says(patients_inside):
+    """Even where one source has two patients: how alike a patient's films are is known from all of them."""
+    rng, patients = np.random.default_rng(2), np.repeat(np.arange(40), 10)
+    sources = {"source": np.where(patients < patients_inside, "A", "B").astype(object)}
+    found = []
+    for _ in range(200):
+        right = rng.random(400) < rng.beta(2, 0.5, 40)[patients]
+        found.append(reads.subgroups(right, sources, patients)[0].p if right.any() else 1)
+    assert np.mean(np.array(found) < 0.05) <= 0.08
+
+
+def test_what_sets_films_of_the_same_patients_apart_is_found_as_among_single_films():
+    """A patient's films are alike, but dark and bright ones are of the same patients: that cancels."""
+    rng, patients = np.random.default_rng(3), np.repeat(np.arange(40), 10)
+    dark = np.tile([True, False], 200)
+    right = (rng.random(40) < 0.8)[patients] & ~(dark & (rng.random(400) < 0.25))
+    (worst, _) = reads.subgroups(right, {"brightness": np.where(dark, "dark", "bright").astype(object)}, patients)
+    assert worst.name == "dark" and worst.is_worse
+
+
 def test_thirds_are_named_lowest_first_and_equal_films_have_none():
     names = ("low", "middle", "high")
     assert reads.thirds(np.arange(9), names).tolist() == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3

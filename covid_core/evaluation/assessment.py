@@ -197,9 +197,7 @@ def assess(
         groups=together["test"],
         test_films=films_key(table, films_of),
         p_majority=at_least_by_chance(int(test.right.sum()) / effect, test.n / effect, majority["test"].value),
-        p_parts=unlike_by_chance(
-            *whole_counts(validation.right, together["validation"]), *whole_counts(test.right, together["test"])
-        ),
+        p_parts=_parts_unlike(validation, test, groups),
         only_answer=_only_answer(test),
         unanswered=int(sum((~given.answered).sum() for given in parts.values())),
     )
@@ -209,7 +207,11 @@ def groups_of(given: Answers, groups: pd.Series | None) -> np.ndarray | None:
     """The group of each film as a number; None where no two films share one."""
     if groups is None:
         return None
-    codes = pd.factorize(groups.reindex(given.image_ids).fillna(pd.Series(given.image_ids, given.image_ids)))[0]
+    return _codes(given.image_ids, groups)
+
+
+def _codes(image_ids: np.ndarray, groups: pd.Series) -> np.ndarray | None:
+    codes = pd.factorize(groups.reindex(image_ids).fillna(pd.Series(image_ids, image_ids)))[0]
     return None if len(np.unique(codes)) == len(codes) else codes
 
 
@@ -219,14 +221,25 @@ def majority_share(given: Answers, groups: np.ndarray | None = None) -> Measure:
     return metrics.wilson_of_groups(given.y_true == largest, groups)[0]
 
 
-def whole_counts(right: np.ndarray, groups: np.ndarray | None) -> tuple[int, int]:
-    """For how many right films, and films, some count in a test of whole numbers: as they are where each is by itself.
+def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | None) -> tuple[int, int, int, int]:
+    """Right films and films of one side, then of the other, as an exact test of their difference counts them.
 
-    ``right`` and ``groups`` as of ``metrics.wilson_of_groups``. Films are rounded down, so that no evidence is added.
+    As they are where each film is by itself. Where films belong together, as many as they count for, rounded down, so
+    that no evidence is added (``metrics.design_effect_of_difference``, with its arguments).
     """
-    share, effect = metrics.wilson_of_groups(right, groups)
-    total = int(len(right) / effect)
-    return (round(share.value * total), total) if total else (0, 0)
+    sides = right[inside], right[~inside]
+    if groups is None or not all(map(len, sides)):
+        return tuple(number for side in sides for number in (int(side.sum()), len(side)))
+    effect = metrics.design_effect_of_difference(right, inside, groups)
+    films = [int(len(side) / effect) for side in sides]
+    return round(sides[0].mean() * films[0]), films[0], round(sides[1].mean() * films[1]), films[1]
+
+
+def _parts_unlike(validation: Answers, test: Answers, groups: pd.Series | None) -> float:
+    """p of ``unlike_by_chance`` for the accuracies of two parts."""
+    right = np.concatenate([validation.right, test.right])
+    together = None if groups is None else _codes(np.concatenate([validation.image_ids, test.image_ids]), groups)
+    return unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, together))
 
 
 def films_key(table: pd.DataFrame, films_of: str = "") -> str:

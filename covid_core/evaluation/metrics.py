@@ -143,6 +143,35 @@ def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
     return max(1.0, found)
 
 
+def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> float:
+    """How many films stand for one where a share of some films is held against that of all others; 1 at least.
+
+    A group may lie on one side, where it counts for fewer, or on both, where what its films have in common cancels.
+    With r the correlation of two films of a group, n and N the films of a group and of all on each side, the variance
+    of the difference is 1 - r + r * sum((n1/N1 - n2/N2)**2) / (1/N1 + 1/N2) times that of as many single films. r is
+    the mean product of residuals from the share of all films over the pairs within groups, by their mean square: it
+    does not rest on the few groups that one side may have.
+
+    Source: Donner, Birkett and Buck, American Journal of Epidemiology 114 (1981) 906-914, for clusters on one side.
+
+    Args:
+        right: bool (films,).
+        inside: bool (films,), the side of each film; both sides need one.
+        groups: of shape (films,), equal for films that belong together.
+    """
+    codes = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    several, residuals = len(sizes), right - np.mean(right)
+    if several in (1, len(codes)) or not residuals.any():
+        return 1.0
+    sums, square = np.bincount(codes, residuals), float(np.square(residuals).mean())
+    products = float(np.square(sums).sum()) * several / (several - 1) - square * len(codes)
+    alike = min(1.0, max(0.0, products / (square * float((sizes * (sizes - 1)).sum()))))
+    of_side = [np.bincount(codes, side) / side.sum() for side in (inside, ~inside)]
+    apart = float(np.square(of_side[0] - of_side[1]).sum()) / (1 / inside.sum() + 1 / (~inside).sum())
+    return max(1.0, 1 - alike + alike * apart)
+
+
 def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None, reason: str = NO_FILMS) -> tuple[Measure, float]:
     """A share of films with the Wilson interval of as many as they count for, and their design effect.
 

@@ -262,8 +262,11 @@ def _against_others(
     from scipy import stats  # slow to import, and only this needs it
 
     sides = [(right[one], None if groups is None else groups[one]) for one in (inside, outside)]
-    counts = [whole_counts(*side) for side in sides]
-    p = float(stats.fisher_exact([[hits, films - hits] for hits, films in counts]).pvalue)
+    known = inside | outside
+    hits, films, other_hits, others = whole_counts(
+        right[known], inside[known], None if groups is None else groups[known]
+    )
+    p = float(stats.fisher_exact([[hits, films - hits], [other_hits, others - other_hits]]).pvalue)
     return Subgroup(by, name, *(wilson_of_groups(*side)[0] for side in sides), p)
 
 

@@ -141,7 +141,7 @@ def audited(predictor: Predictor, films: AuditFilms, progress: Progress = silent
             "heat": asdict(heat),
             "heat_in_words": heat.in_words,
             "subgroups": [asdict(one) for one in worst],
-            "worst_in_words": _worst_in_words(worst),
+            "worst_in_words": _worst_in_words(worst, films.groups is not None),
         }
     )
 
@@ -290,16 +290,17 @@ def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
 # Words
 
 
-def _worst_in_words(found: list[Subgroup]) -> str:
+def _worst_in_words(found: list[Subgroup], grouped: bool = False) -> str:
     if not found:
         return f"No subgroup by source, size or brightness has {reads.LEAST_SUBGROUP} test films, with as many others."
     worst = found[0]
     figures = (interval(one.value, one.low, one.high) for one in (worst.accuracy, worst.others))
     against = "worse than" if worst.is_worse else "not told from"
+    together = " Films that belong together count for fewer." if grouped else ""
     return (
         f"The worst of {plural(len(found), 'subgroup')} is {worst.by}: {worst.name} with {next(figures)} of "
         f"{plural(worst.accuracy.n, 'film')}, {against} the others' {next(figures)} "
-        f"({p_in_words(worst.p)}, corrected for {len(found)} looks; classes may be mixed otherwise there)."
+        f"({p_in_words(worst.p)}, corrected for {len(found)} looks; classes may be mixed otherwise there).{together}"
     )
 
 
