@@ -48,7 +48,7 @@ def main() -> None:
         return
     with answer:
         _answer(audited, at_work)
-    auditing.is_outdated(audited)
+    auditing.is_outdated(audited, at_work)
     _show_tabs(audited, at_work)
     gallery.show_open_film(dataset)
     st.divider()

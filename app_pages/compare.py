@@ -218,8 +218,10 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
 def _summary(told: wording.Summary, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     if any(run.record["dataset"]["synthetic"] for run in runs):
         st.info(shell.SYNTHETIC, icon=":material/draw:")
-    read = verdicts.sentence([candidate.name for candidate in order], runs)
-    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in (*told.details, read)), help=verdicts.HELP)
+    names = [candidate.name for candidate in order]
+    read, films = verdicts.sentence(names, runs), _films_since(names, runs)
+    sentences = (*told.details, *films, read)
+    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in sentences), help=verdicts.HELP)
     if told.warnings:
         st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
     st.download_button(
@@ -230,6 +232,16 @@ def _summary(told: wording.Summary, order: Sequence[Candidate], runs: Sequence[R
         icon=":material/download:",
         type="tertiary",
     )
+
+
+def _films_since(names: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Which runs have seen other films or classes than the data set has now."""
+    versions = zip(names, map(shell.version_of, runs), strict=True)
+    changed = [(name, version) for name, version in versions if version.before is not None and not version.is_present]
+    return [
+        f"{name} was trained and tested {version.in_words} on its films; its figures are of the films as they were."
+        for name, version in changed
+    ]
 
 
 def _performance(order: list[Candidate], runs: list[Run]) -> list[int]:

@@ -15,7 +15,7 @@ from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, moment, plural, share
 from covid_core.work import Progress
 
 Result = TypeVar("Result")
@@ -474,14 +474,12 @@ def _left_out(dataset: Dataset) -> None:
 def _taken_out(dataset: Dataset) -> None:
     """Films that somebody decided to leave out, with who, when and why."""
     valid = {one.image_id: one for one in decisions.in_force(dataset.decisions) if one.action == decisions.LEAVE_OUT}
-    rows = [(one.image_id, one.before, one.author, one.when[:16].replace("T", " "), one.note) for one in valid.values()]
+    rows = [(one.image_id, one.before, one.author, moment(one.seconds), one.note) for one in valid.values()]
     st.markdown(
         f"{plural(len(rows), 'film was', 'films were')} left out by decision. The files are unchanged, and each "
         "decision can be taken back on the Audit page."
     )
-    shell.table(
-        pd.DataFrame(rows, columns=["Film", "Class", "Decided by", "When (UTC)", "Note"]), "left-out-by-decision"
-    )
+    shell.table(pd.DataFrame(rows, columns=["Film", "Class", "Decided by", "When", "Note"]), "left-out-by-decision")
 
 
 main()

@@ -16,22 +16,28 @@ PAGES = {
     "audit": ("app_pages/audit.py", "Audit the films", ":material/fact_check:"),
     "train": ("app_pages/train.py", "Train a model", ":material/model_training:"),
     "watch": ("app_pages/train.py", "See how far it is", ":material/monitoring:"),
-    "study": ("app_pages/train.py", "Queue the course study", ":material/school:"),
+    "study": ("app_pages/train.py", "Queue the course study", ":material/playlist_play:"),
     "compare": ("app_pages/compare.py", "See what the models are worth", ":material/compare_arrows:"),
     "predict": ("app_pages/predict.py", "Read a film", ":material/search:"),
+    "lessons": ("app_pages/lessons.py", "See how a model fools you", ":material/school:"),
 }
 READERS = (
     (
         "Radiologist",
         "Give a film to a trained model and see its scores, what they rest on, and when it should not be asked.",
-        "predict",
+        ("predict",),
     ),
     (
         "Instructor",
-        "Show with one click how seven networks learn on the same films, and what a high accuracy can hide.",
-        "study",
+        "Show in four lessons what a high accuracy can hide, and with one click how seven networks learn on the same "
+        "films.",
+        ("lessons", "study"),
     ),
-    ("Student", "Look at the films first, train a yardstick, and find out what a pretrained network adds.", "dataset"),
+    (
+        "Student",
+        "Look at the films first, train a yardstick, and find out what a pretrained network adds.",
+        ("dataset", "lessons"),
+    ),
 )
 
 
@@ -143,7 +149,7 @@ def _way(situation: Situation) -> None:
         ("Predict", "one film, and why", "predict", False),
     )
     st.subheader("The way through")
-    with st.grid(6, min_column_width=112):
+    with st.grid(3, min_column_width=112):
         for number, (name, state, key, done) in enumerate(steps, start=1):
             icon = ":material/check_circle:" if done else f":material/counter_{number}:"
             with st.container(border=True, height="stretch"):
@@ -154,12 +160,14 @@ def _way(situation: Situation) -> None:
 def _readers() -> None:
     st.subheader("Who it is for")
     with st.grid(3, min_column_width=240):
-        for reader, line, key in READERS:
-            page, label, icon = PAGES[key]
+        for reader, line, keys in READERS:
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{reader}**")
                 st.markdown(line)
-                st.page_link(page, label=label, icon=icon, query_params={"study": "new"} if key == "study" else None)
+                for key in keys:
+                    page, label, icon = PAGES[key]
+                    asks = {"study": "new"} if key == "study" else None
+                    st.page_link(page, label=label, icon=icon, query_params=asks)
 
 
 main()

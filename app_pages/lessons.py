@@ -54,7 +54,7 @@ def _card(lesson: Lesson, prepared: preparing.Prepared) -> None:
         st.caption(teaching.state_in_words(prepared))
         st.page_link(
             PAGE,
-            label="Open",
+            label=f"Open “{lesson.title}”",
             icon=":material/arrow_forward:",
             query_params={"lesson": lesson.key, "step": "1"},
         )

@@ -26,6 +26,7 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     import pandas as pd
 
+LOCK_POLL = 0.02  # seconds between two tries of a lock that others hold
 REPLACE_PATIENCE = 1.0  # seconds; readers hold these files open for milliseconds
 
 
@@ -162,6 +163,15 @@ class FileLock:
             handle.close()
             return False
         self._handle = handle
+        return True
+
+    def acquire(self, patience: float) -> bool:
+        """Take the lock, waiting for so many seconds at most. Returns whether it is ours now."""
+        deadline = time.monotonic() + patience
+        while not self.try_acquire():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOCK_POLL)
         return True
 
     def release(self) -> None:

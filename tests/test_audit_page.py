@@ -232,10 +232,12 @@ def test_left_out_films_are_gone_and_come_back(here):
     changed = here()
     assert name not in set(changed.films["image_id"])
     assert changed.version != version and changed.decisions[0].author == "Ada"
-    assert "This audit is of the data set before 1 decision." in words(page)
+    assert "was asked before films were left out or got another class" in words(page)
+    assert page.button(key="audit-again").label == "Audit the films again"
     press(page, "decision-undo")
     assert here().version == version
-    assert "This audit is of the data set before" not in words(page)
+    assert "was asked before" not in words(page)
+    assert not [button for button in page.button if button.key == "audit-again"]
 
 
 def test_a_film_gets_another_class(here):
@@ -244,6 +246,12 @@ def test_a_film_gets_another_class(here):
     ((one),) = in_force(here().decisions)
     assert (one.action, one.before, one.after) == (RELABEL, "COVID", "Normal")
     assert "all under one class each" in words(page)
+
+
+def test_without_a_new_class_nothing_is_decided_and_it_is_asked_for(here):
+    page = decide(audit_page("Copies"), "pair-Change the first's class")
+    assert not here().decisions
+    assert "Choose the new class first." in words(page) + "".join(error.value for error in page.error)
 
 
 def test_the_class_that_a_film_has_is_not_offered(here):

@@ -554,7 +554,7 @@ def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, film_folder, 
     assert (code, told["ladder"]) == (0, None)
     assert "two classes" in told["ladder_reason"]
     assert cli.main(["audit", made["dataset"]]) == 0
-    assert "No ladder: A ladder needs two classes" in capsys.readouterr().out
+    assert "No ladder: What gives the class away can be asked where two classes" in capsys.readouterr().out
 
 
 def test_a_map_tells_neighbours_outliers_and_labels(answer, film_folder, capsys):

@@ -83,6 +83,15 @@ def test_two_data_sets_share_films_whose_classes_disagree(films, workspace, tmp_
     assert "2 films are in other as well; 1 pair has another class there" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("change", [CHANGES["cropped"], CHANGES["turned"]], ids=["cropped", "turned"])
+@pytest.mark.parametrize("copy_first", [True, False])
+def test_another_crop_or_tilt_is_no_difference(films, change, copy_first):
+    pair = [films[0], to_square(np.ascontiguousarray(change(films[0])), 256)]
+    shown = copies.difference(*(reversed(pair) if copy_first else pair)).astype(int)
+    unmoved = np.abs(2 * (pair[0].astype(int) - pair[1])).mean()
+    assert np.abs(shown - 128).mean() < 0.4 * unmoved
+
+
 def test_a_difference_is_grey_where_only_the_exposure_differs(films):
     film = films[0]
     assert np.abs(copies.difference(film, (40 + film * 0.5).astype(np.uint8)).astype(int) - 128).max() <= 4

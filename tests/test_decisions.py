@@ -257,3 +257,26 @@ def test_what_was_found_before_a_film_was_taken_back_does_not_hold_for_it(worksp
     latest = data.decide(workspace, films.id, [Decision(LEAVE_OUT, second)], ME)
     held = [one.version for one in latest.holding(lambda version: True)]
     assert less.version not in held and held == [latest.version, films.version]
+
+
+def test_the_same_decision_twice_in_one_call_is_one(workspace, films):
+    first, second, third = films.films["image_id"].iloc[:3]
+    wanted = [*decisions.together([first, second]), *decisions.together([first, third])]
+    data.decide(workspace, films.id, [Decision(LEAVE_OUT, films.films["image_id"].iat[9])], ME)
+    after = data.decide(workspace, films.id, wanted, ME)
+    assert [one.number for one in decisions.latest(after.decisions)] == [2, 3, 4]
+
+
+def test_a_film_grouped_with_another_is_in_one_group_with_it(workspace, films):
+    first, second = films.films["image_id"].iloc[:2]
+    after = data.decide(workspace, films.id, [Decision(GROUP, second, after=first)], ME)
+    assert after.films.set_index("image_id")["together"][[first, second]].tolist() == [first, first]
+
+
+def test_a_class_before_that_no_film_had_is_damage_and_only_that_data_set_is_told_as_damaged(workspace, films):
+    data.decide(workspace, films.id, [Decision(LEAVE_OUT, films.films["image_id"].iat[0])], ME)
+    path = films.folder / decisions.FILE
+    path.write_text(path.read_text().replace(",COVID,", ",Cat,"))
+    other = importing.import_phantom(workspace, 30, 2)
+    listed = {info["id"]: info.get("damaged", False) for info in data.list_datasets(workspace)}
+    assert listed == {films.id: True, other.id: False}

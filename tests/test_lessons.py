@@ -257,7 +257,7 @@ def test_labels_that_were_changed_by_decision_are_not_said_to_be_those_of_the_fo
     wanted = [Decision(RELABEL, dataset.films["image_id"].iat[0], "Normal")]
     changed = decide(workspace, dataset.id, wanted, "Somebody")
     last = yours.look(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
-    assert last.endswith("but for 1 film that got another class by decision.")
+    assert "but for 1 film whose class was changed on the Audit page" in last
 
 
 def test_the_ladder_of_films_from_before_a_decision_is_not_told_of_those_that_are_left(tmp_path):

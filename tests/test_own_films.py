@@ -80,7 +80,7 @@ def test_a_data_set_that_is_gone_is_said_to_be(workspace, films):
         (Version(0, 1), "before its decision"),
         (Version(1, 1), "after its decision"),
         (Version(2, 5), "before 3 of 5 decisions"),
-        (Version(0, 5), "before 5 of 5 decisions"),
+        (Version(0, 5), "before all 5 decisions"),
         (Version(5, 5), "after all 5 decisions"),
     ],
     ids=lambda value: "" if isinstance(value, str) else f"{value.before} of {value.decided}",
@@ -103,7 +103,7 @@ def test_the_command_line_tells_the_version(workspace, films, capsys):
     data.decide(workspace, films.id, decisions.together(names[:2]), ME)
     assert cli.main(["show", run.id, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["dataset_version"]
-    assert told == {"version": films.version, "before": 0, "decisions": 2, "in_words": "before 2 of 2 decisions"}
+    assert told == {"version": films.version, "before": 0, "decisions": 2, "in_words": "before all 2 decisions"}
 
 
 def test_the_mask_of_a_film_that_was_left_out_is_still_known(workspace, films):
@@ -131,7 +131,7 @@ def test_the_page_of_a_run_says_before_which_decisions_it_was_made(workspace, fi
     run = made_on(workspace, films)
     assert "no decision on them was made since" in words(opened("train", run=run.id))
     left_out(workspace, films, *films.films["image_id"].iloc[:2])
-    assert "before 2 of 2 decisions on the Audit page: not the present ones" in words(opened("train", run=run.id))
+    assert "before all 2 decisions on the Audit page: not the present ones" in words(opened("train", run=run.id))
 
 
 def test_the_settings_that_compare_shows_name_the_version(workspace, films):
@@ -143,6 +143,14 @@ def test_the_settings_that_compare_shows_name_the_version(workspace, films):
         page = opened("compare", view="Hyper-parameters", runs=one.id)
         told.add(page.container(key="table-hyperparameters").dataframe[0].value["Films"].iat[0])
     assert told == {"Phantom films, before its decision", "Phantom films, after its decision"}
+
+
+def test_compare_says_first_that_a_run_has_seen_the_films_as_they_were(workspace, films):
+    run = made_on(workspace, films)
+    told = f"{run.name} was trained and tested before its decision on its films"
+    assert told not in words(opened("compare"))
+    left_out(workspace, films, films.films["image_id"].iat[4])
+    assert told in words(opened("compare"))
 
 
 def test_the_films_behind_a_figure_are_shown_though_one_was_left_out_since(workspace, films):

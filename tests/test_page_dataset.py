@@ -395,6 +395,22 @@ def test_an_interrupted_import_is_told_with_its_reason(workspace):
     assert "Its process ended without a word." in words(opened("dataset"))
 
 
+def test_a_data_set_that_is_being_audited_is_not_deleted(workspace, tmp_path, started):
+    _, dataset = made_dataset(tmp_path, workspace)
+    jobs.submit_data_audit(workspace, dataset.id)
+    started[0].write_status(Status(store.RUNNING, started=time.time()))
+    lock = started[0].lock
+    assert lock.try_acquire()
+    try:
+        page = opened("dataset")
+        page.session_state["manage"] = True
+        pressed(page.run(), f"delete-{dataset.id}")
+    finally:
+        lock.release()
+    assert "Stop that first, on the Audit page" in page.warning[0].value
+    assert data.list_datasets(workspace)
+
+
 def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
     page = opened("dataset")
@@ -427,3 +443,10 @@ def test_class_weights_are_shown_to_the_last_digit(workspace, tmp_path):
     page = opened("dataset", tab="Overview")
     shown = next(frame.value for frame in page.dataframe if "Class weight" in frame.value.columns)
     assert shown["Class weight"].tolist() == [repr(14 / (3 * n)) for n in (3, 10, 1)]
+
+
+def test_an_address_of_a_data_set_that_is_gone_is_not_answered_with_another_one_in_silence(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    page = opened("dataset", dataset="gone-12345")
+    assert "The data set of this address is not here" in words(page)
+    assert "The data set of this address is not here" not in words(page.run())

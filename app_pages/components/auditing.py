@@ -246,15 +246,18 @@ def _title(job: AuditJob) -> str:
 # In words
 
 
-def is_outdated(audited: Audited) -> None:
-    """Say that films or classes have changed since the audit, with the button that makes it anew."""
-    if audited.is_current:
+def is_outdated(audited: Audited, at_work: bool) -> None:
+    """Say what has changed since the audit, with the button that makes it anew unless that is at work."""
+    told = "" if audited.found is None else audited.found.outdated
+    if not audited.is_current:
+        told = (
+            f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Below, films that were "
+            "left out since are hidden and classes are those of now; limits, the ladder and sources are as they were."
+        )
+    if not told:
         return
     row = st.container(border=True, key="audit-outdated")
-    row.markdown(
-        f":material/history: **This audit is of the data set before {plural(audited.changes, 'decision')}.** Below, "
-        "films that were left out since are hidden and classes are those of now; limits, the ladder and sources are as "
-        "they were."
-    )
-    with row:
-        offer(audited.dataset, "Audit the films that are left", "audit-again", primary=False)
+    row.markdown(f":material/history: {told}")
+    if not at_work:
+        with row:
+            offer(audited.dataset, "Audit the films again", "audit-again", primary=False)

@@ -11,7 +11,7 @@ from covid_core import report
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_BACK, Decision
-from covid_core.formatting import plural
+from covid_core.formatting import moment, plural
 from covid_core.runs import candidates
 
 SHORT = 12  # digits of a version that a person compares
@@ -87,7 +87,7 @@ def _row(one: Decision, valid: bool) -> dict[str, object]:
         "From": told[0],
         "To": told[1],
         "Author": one.author,
-        "When": one.when[:16].replace("T", " ") + " UTC",
+        "When": moment(one.seconds),
         "Why": one.note,
         "State": state,
     }

@@ -104,13 +104,13 @@ def ask(dataset: Dataset, wish: Wish) -> None:
     st.markdown(f"**{shell.plain(wish.title)}**")
     st.markdown(shell.plain(wish.told))
     if wish.classes:
-        st.selectbox("New class", wish.classes, key=CLASS)
+        chosen = st.selectbox("New class", wish.classes, index=None, placeholder="Choose a class", key=CLASS)
         same = len(wish.wanted) - len(_settled(dataset, wish))
-        if same:
+        if chosen and same:
             st.caption(f"{plural(same, 'film has', 'films have')} that class already.")
     ask_author()
     st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
-    ready = bool(_settled(dataset, wish))
+    ready = bool(_settled(dataset, wish)) or _lacks_class(wish)
     confirm = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
     if st.button(wish.verb, type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
         st.rerun()
@@ -127,17 +127,24 @@ def ask_author() -> None:
     )
 
 
+def _lacks_class(wish: Wish) -> bool:
+    return bool(wish.classes) and st.session_state.get(CLASS) is None
+
+
 def _settled(dataset: Dataset, wish: Wish) -> list[Decision]:
     """The decisions with the chosen class, without films that have it already."""
     if not wish.classes:
         return list(wish.wanted)
-    label = st.session_state.get(CLASS) or wish.classes[0]
+    label = st.session_state.get(CLASS, "")
     labels = dict(zip(dataset.films["image_id"], dataset.films["label"], strict=True))
     return [replace(one, after=label) for one in wish.wanted if labels.get(one.image_id) != label]
 
 
 def _do(dataset: Dataset, wish: Wish) -> None:
     """Write decisions, and remember how to undo them. In a callback: what refuses them is told by the next page."""
+    if _lacks_class(wish):
+        st.session_state[REFUSED] = "Choose the new class first."
+        return
     author, note = st.session_state.get(NAME, ""), st.session_state.get(NOTE, "").strip()
     wanted = [replace(one, note=note) for one in _settled(dataset, wish)]
     try:
@@ -147,7 +154,7 @@ def _do(dataset: Dataset, wish: Wish) -> None:
         return
     st.session_state[AUTHOR] = author
     done = wish.done.replace("{label}", wanted[0].after)
-    st.session_state[LAST] = (dataset.id, [one.number for one in changed.decisions[-len(wanted) :]], done)
+    st.session_state[LAST] = (dataset.id, [one.number for one in decisions.latest(changed.decisions)], done)
     st.session_state[TOLD] = f"{done} Undo it above, or on the tab Decisions."
 
 

@@ -128,7 +128,7 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
         pixels,
         "finding-film",
         captions,
-        below=lambda name: st.checkbox("Choose", key=f"{key}-{name}"),
+        below=lambda name: st.checkbox(f"Choose {gallery.short_name(name)}", key=f"{key}-{name}"),
     )
 
 

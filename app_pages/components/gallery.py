@@ -44,7 +44,7 @@ def film_grid(
     grid = st.grid("auto", min_column_width=WIDE_TILE if captions else TILE, gap="small")
     for row, picture, caption in zip(rows, pictures, captions or [""] * len(rows), strict=True):
         identifier = dataset.films["image_id"].iat[row]
-        name = identifier.rpartition("/")[2].rpartition(".")[0]
+        name = short_name(identifier)
         with grid.cell().container(gap=None):
             st.image(picture, width="stretch", alt=f"Film {name}, labelled {labels[row]}")
             if caption:
@@ -60,6 +60,11 @@ def film_grid(
             )
             if below is not None:
                 below(identifier)
+
+
+def short_name(identifier: str) -> str:
+    """What a film is called on a page: its file without folder and ending."""
+    return identifier.rpartition("/")[2].rpartition(".")[0]
 
 
 def open_film(identifier: str) -> None:

@@ -336,6 +336,11 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
         names = ", ".join(run.name for run in waiting)
         st.warning(f"It is in use: {shell.plain(names)}. Stop that training first.", icon=":material/warning:")
         return
+    if jobs.looks_at(shell.workspace(), identifier):
+        st.warning(
+            "Its films are being audited or mapped. Stop that first, on the Audit page.", icon=":material/warning:"
+        )
+        return
     st.markdown(shell.plain(_what_goes(info)))
     trained = [one.run for one in seen if one.run.spec.dataset == identifier]
     if trained:

@@ -120,14 +120,14 @@ def _difference(row: pd.Series, sides: Sides) -> bytes:
 
 
 def _in_words(row: pd.Series, is_one: bool) -> str:
-    kind = "Equal files, byte by byte." if row["kind"] == copies.EXACT else "The same picture, in two files."
+    kind = "Equal files, byte by byte."
+    if row["kind"] != copies.EXACT:
+        kind = f"The same picture, in two files. Fine detail agrees to {row['detail']:.3f} (1 is perfect)."
     mirrored = " The second is mirrored; it is turned back here." if row["mirrored"] else ""
     wrong = "one label is wrong" if is_one else "one label is wrong, or the two sets name a class differently"
     conflict = f" **Their classes differ: {wrong}.**" if row["conflict"] else ""
-    return (
-        f"Difference: grey is none, white is where the first is brighter, black the second. {kind} Fine detail agrees "
-        f"to {row['detail']:.3f} (1 is perfect).{mirrored}{conflict}"
-    )
+    told = "Difference, the second laid over the first: grey is none, white is where the first is brighter, black the"
+    return f"{told} second. {kind}{mirrored}{conflict}"
 
 
 def _list(pairs: pd.DataFrame, names: list[str], key: str) -> None:

@@ -111,6 +111,10 @@ def pick_dataset() -> Dataset | None:
     names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} films)" for info in listed}
     wanted = st.query_params.get("dataset") or st.session_state.get("dataset_in_use")
     position = list(names).index(wanted) if wanted in names else 0
+    if wanted and wanted not in names:
+        st.info(
+            "The data set of this address is not here, or not any more; this is another one.", icon=":material/info:"
+        )
     chosen = st.selectbox(
         "Data set", list(names), index=position, format_func=names.__getitem__, help="Add others on the Data set page."
     )

@@ -25,6 +25,7 @@ TILE = 168  # pixels of a picture at least: two side by side on a phone
 PREDICTIONS, SHOWN = "lesson_predictions", "lesson_shown"  # of this session: per cent by lesson; lessons shown without
 PAGE_LABELS = {
     "dataset": ("The Data set page", ":material/photo_library:"),
+    "audit": ("The Audit page", ":material/fact_check:"),
     "train": ("The Train page", ":material/model_training:"),
     "compare": ("The Compare page", ":material/compare_arrows:"),
     "predict": ("The Predict page", ":material/search:"),
@@ -410,9 +411,10 @@ def _summary(lesson: Lesson, prepared: Prepared) -> None:
 
 
 def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
+    predicted = {lesson.key: prediction_of(lesson) for lesson in lessons}  # the click is answered outside the session
     st.download_button(
         label,
-        lambda: _printed(lessons),
+        lambda: _printed(lessons, predicted),
         f"{name}.html",
         "text/html",
         key=f"download-{name}",
@@ -421,13 +423,13 @@ def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
     )
 
 
-def _printed(lessons: Sequence[Lesson]) -> bytes:
+def _printed(lessons: Sequence[Lesson], predicted: Mapping[str, float | None]) -> bytes:
     told = []
     for lesson in lessons:
         prepared = preparing.look(shell.workspace(), lesson.key)
         found = outcome_of(lesson, prepared)
         shown = _pictures(lesson.key, str(prepared.job.path), prepared, found)
-        told.append(summary.Told(lesson, found, prediction_of(lesson), shown))
+        told.append(summary.Told(lesson, found, predicted[lesson.key], shown))
     return summary.to_html(told).encode()
 
 

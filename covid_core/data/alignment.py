@@ -32,6 +32,7 @@ SEEN = 0.6  # share of the film that must be on both
 PROMISING = 0.88  # coarse correlation once aligned; copies have 0.94 and more
 TOGETHER = 128  # pairs at a time: 2 MB a picture of detail
 STEADY = 1e-3
+WORTH = 0.005  # correlation; less is interpolation
 COLUMNS = {"first": int, "second": int, "detail": float, "mirrored": bool}
 
 Pairs = tuple[View, np.ndarray, np.ndarray]
@@ -103,6 +104,30 @@ def of_pairs(pixels: np.ndarray, others: np.ndarray, i: np.ndarray, j: np.ndarra
     plain = View(False, False)
     pieces = ((plain, i[at : at + TOGETHER], j[at : at + TOGETHER]) for at in range(0, len(i), TOGETHER))
     return _laid(pixels, others, pieces, promising=-np.inf)["detail"].to_numpy()
+
+
+def laid_over(film: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One film moved so that it lies over another one.
+
+    Args:
+        film: uint8 (size, size), ``size`` a multiple of FINE.
+        other: the same; it is moved.
+
+    Returns:
+        The moved film, float32 (size, size), and where it shows something, bool (size, size). It stays where it is
+        unless moving it makes the two agree better by WORTH at least.
+    """
+    size, crop = len(film), 1 / (1 - 2 * looks.CROP) - 1
+    begin = np.zeros((3, 6), np.float32)  # as it is, and either one cropped
+    begin[1:, [0, 4]] = [[crop, crop], [-crop, -crop]]
+    films, others = (np.repeat(banded(one[None], FINE), len(begin), axis=0) for one in (film, other))
+    _, unmoved = align(films[:1], others[:1], begin[:1], 0)
+    maps, alike = align(films, others, begin, 2 * ROUNDS[FINE])
+    best = maps[[alike.argmax()]] if alike.max() > unmoved[0] + WORTH else begin[:1]
+    line = np.linspace(-1, 1, size, dtype=np.float32)
+    x, y = (grid.ravel() for grid in np.meshgrid(line, line))
+    to, there = moved(other[None].astype(np.float32), best, x, y)
+    return there.reshape(size, size), (np.abs(to) <= 1 + STEADY).all(axis=0).reshape(size, size)
 
 
 def banded(pixels: np.ndarray, side: int) -> np.ndarray:

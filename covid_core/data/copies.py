@@ -144,10 +144,12 @@ def across_parts(pairs: pd.DataFrame) -> pd.DataFrame:
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """How the greys of two films differ, as a picture: uint8, 128 where they do not.
 
-    Both are uint8 (side, side); the second is given the mean and contrast of the first, so that another exposure is no
-    difference. Lighter is where the first is brighter; a difference of 64 levels or more is white or black.
+    Both are uint8 (side, side). The second is laid over the first, and given its mean and contrast: another crop, tilt
+    or exposure is no difference, nor is what only one of them shows. Lighter is where the first is brighter; a
+    difference of 64 levels or more is white or black.
     """
-    one, two = first.astype(np.float32), second.astype(np.float32)
-    spread = two.std()
-    two = (two - two.mean()) * (one.std() / spread if spread > 0 else 0.0) + one.mean()
-    return np.clip(np.round(128 + 2 * (one - two)), 0, 255).astype(np.uint8)
+    two, shared = alignment.laid_over(first, second)
+    one = first.astype(np.float32)
+    spread = two[shared].std()
+    two = (two - two[shared].mean()) * (one[shared].std() / spread if spread > 0 else 0.0) + one[shared].mean()
+    return np.where(shared, np.clip(np.round(128 + 2 * (one - two)), 0, 255), 128).astype(np.uint8)

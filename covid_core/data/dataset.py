@@ -7,7 +7,6 @@ archive or were made here.
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -211,11 +210,12 @@ def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], au
     ``wanted`` leave number, when, author and before empty. Raises InvalidChoice or DataError where one breaks a rule or
     its film is not in use; none is written then.
     """
+    wanted = list(dict.fromkeys(wanted))  # the same twice would have to be taken back twice
     with _deciding(workspace, identifier) as opened:
         known = decisions.checked(wanted, opened.films, opened.imported.classes, author)
         labels = dict(zip(opened.films["image_id"], opened.films["label"], strict=True))
         _append(opened.folder, wanted, known, labels)
-    return open_dataset(workspace, identifier)
+        return open_dataset(workspace, identifier)
 
 
 def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], author: str, note: str = "") -> Dataset:
@@ -228,18 +228,15 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
             for number in numbers
         ]
         _append(opened.folder, wanted, decisions.checked_author(author), {})
-    return open_dataset(workspace, identifier)
+        return open_dataset(workspace, identifier)
 
 
 @contextlib.contextmanager
 def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
     lock = decisions.lock_of(folder_of(workspace.datasets, identifier, "data set"))
-    deadline = time.monotonic() + PATIENCE
-    while not lock.try_acquire():
-        if time.monotonic() > deadline:
-            raise DataError("Somebody else is deciding about these films right now. Try again in a moment.")
-        time.sleep(0.02)
+    if not lock.acquire(PATIENCE):
+        raise DataError("Somebody else is deciding about these films right now. Try again in a moment.")
     try:
         yield open_dataset(workspace, identifier)
     finally:

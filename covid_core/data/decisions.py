@@ -50,6 +50,11 @@ class Decision:
     author: str = ""
     before: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """When it was written, in seconds since 1970."""
+        return datetime.fromisoformat(self.when).timestamp()
+
 
 def together(image_ids: Sequence[str], note: str = "") -> list[Decision]:
     """Decisions by which films belong together: no split parts them."""
@@ -78,12 +83,19 @@ def read(folder: Path) -> tuple[Decision, ...]:
 def _of_row(row: list[str], number: int, folder: Path) -> Decision:
     given = dict(zip(COLUMNS, row, strict=False))
     known = len(row) == len(COLUMNS) and given["number"] == str(number) and given["action"] in (*ACTIONS, TAKE_BACK)
-    if not known or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
+    if not known or not _is_time(given["when"]) or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
         raise DataError(
             f"Line {number} of {FILE} of the data set {folder.name} is damaged. Mend it, or remove the file to go back "
             "to the films as they were imported."
         )
     return Decision(**{**given, "number": number})
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def stamp(folder: Path) -> int:
@@ -140,6 +152,11 @@ def left_out(decisions: Iterable[Decision]) -> frozenset[str]:
     return frozenset(one.image_id for one in in_force(decisions) if one.action == LEAVE_OUT)
 
 
+def latest(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
+    """What the last call decided: lines that share the last one's time and author."""
+    return tuple(one for one in decisions if (one.when, one.author) == (decisions[-1].when, decisions[-1].author))
+
+
 def applied(films: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
     """The films after the decisions in force: without those left out, with new classes, and, where any were grouped,
     a column TOGETHER. Films that nobody decided about stay as they are, in their order."""
@@ -168,7 +185,7 @@ def _groups(valid: Iterable[Decision]) -> dict[str, str]:
     for one in grouped:
         low, high = sorted((first_of(one.image_id), first_of(one.after)))
         leader[high] = low
-    return {one.image_id: first_of(one.image_id) for one in grouped}
+    return {name: first_of(name) for name in list(leader)}
 
 
 def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
@@ -177,6 +194,8 @@ def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[s
     base: dict[str, str] = {}
     for one in given:
         base.setdefault(one.image_id, one.before)
+        if base[one.image_id] not in imported:
+            raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no film had.")
     label, out = dict(base), set()
     for one in in_force(given):
         if one.action == RELABEL:

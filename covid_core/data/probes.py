@@ -309,8 +309,8 @@ def ladder(
     classes = tuple(sorted(chosen["label"].unique()))
     if len(classes) < 2:
         raise DataError(
-            f"A ladder needs two classes of {LEAST_IN_CLASS} films at least that do not all belong together; there is "
-            "no second one here."
+            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} films or more that do not "
+            "all belong together; here they do not."
         )
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])

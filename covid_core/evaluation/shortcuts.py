@@ -281,8 +281,8 @@ def _nothing_learned(full: Rung) -> str:
 def _nothing_found(blind: Sequence[Rung], full: Rung) -> str:
     best = max(blind, key=lambda rung: rung.gain)
     return (
-        "Nothing outside of the lungs was found that gives the class away: the best probe without lungs, "
-        f"{_lower(best.probe.name)}, tells it in {_with_lines(best, full)}."
+        "Nothing outside of the lungs was found that gives the class away: of the probes that are shown no lung, "
+        f"the best ({_lower(best.probe.name)}) tells it in {_with_lines(best, full)}."
     )
 
 
@@ -304,7 +304,7 @@ def _beside(ladder: Ladder) -> list[str]:
     if COARSE in by and by[COARSE].p <= ALPHA:
         told.append(f"{by[COARSE].probe.name}, in which no doctor reads a lung, reaches {_figure(by[COARSE])}.")
     if LUNGS in by:
-        outline = f", of which their outline alone explains {_figure(by[OUTLINE])}" if OUTLINE in by else ""
+        outline = f"; their outline alone, {_figure(by[OUTLINE])}" if OUTLINE in by else ""
         told.append(f"{by[LUNGS].probe.name} reach {_figure(by[LUNGS])}{outline}.")
     return told
 

@@ -37,6 +37,7 @@ COST_TICKS = {  # round times on the logarithmic axis of the cost
     "milliseconds": (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 }
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
+FEW_EPOCHS = 5  # up to here each epoch has its mark on the axis
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
@@ -319,7 +320,9 @@ def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str
         if not history.empty:
             for trace in _learning_traces(name, history, quantity, run_style(position)):
                 figure.add_trace(trace)
-    figure.update_xaxes(title="Epoch", tickformat="d")
+    longest = max((len(history) for _, history in histories), default=0)
+    whole = {"dtick": 1} if longest <= FEW_EPOCHS else {}  # of its own accord the axis writes 1, 1, 1, 2, 2, 2
+    figure.update_xaxes(title="Epoch", tickformat="d", **whole)
     figure.update_yaxes(
         title="Accuracy" if quantity == "accuracy" else "Loss", ticksuffix=" %" if quantity == "accuracy" else ""
     )

@@ -40,7 +40,8 @@ def run_curves(history: pd.DataFrame, quantity: str, keep: str = "best") -> go.F
         )
     _mark_kept(figure, kept_epoch(history, keep), scale * history[f"val_{quantity}"])
     _mark_stages(figure, history["stage"].astype(str).tolist())
-    figure.update_xaxes(title="Epoch", range=[0.5, max(FEWEST_EPOCHS, len(history)) + 0.5], tickformat="d")
+    whole = {"dtick": 1} if len(history) <= FEWEST_EPOCHS else {}  # else a plot this narrow marks 2 and 4 only
+    figure.update_xaxes(title="Epoch", range=[0.5, max(FEWEST_EPOCHS, len(history)) + 0.5], tickformat="d", **whole)
     figure.update_yaxes(title=LABELS[quantity], ticksuffix=" %" if quantity == "accuracy" else "")
     return settled(figure, height=HEIGHT)
 

@@ -169,7 +169,7 @@ LESSONS: tuple[Lesson, ...] = (
             ),
             (
                 "dataset",
-                "Here every label belongs to the name of its film. The mistake has to be asked for (labels=shifted).",
+                "Here every label belongs to the name of its film. The mistake has to be asked for.",
             ),
         ),
     ),

@@ -159,11 +159,8 @@ def _remove(place: Workspace) -> None:
 def _held(workspace: Workspace, key: str) -> Iterator[None]:
     """One session at a time starts or removes a lesson."""
     lock = files.FileLock(workspace.slots / f"lesson-{named(key).key}.lock")
-    deadline = time.monotonic() + BUSY
-    while not lock.try_acquire():
-        if time.monotonic() > deadline:
-            raise JobRefused("Somebody else is starting or resetting this lesson. Try again in a moment.")
-        time.sleep(0.05)
+    if not lock.acquire(BUSY):
+        raise JobRefused("Somebody else is starting or resetting this lesson. Try again in a moment.")
     try:
         yield
     finally:

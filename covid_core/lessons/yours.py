@@ -76,20 +76,19 @@ def _shifted(dataset: Dataset) -> Look:
         f"of {plural(checked.films, 'label')} ({share(checked.wrong / checked.films)}) would be another film's.",
         f"A model that always answers {counts.index[0]} would score {share(counts.iloc[0] / len(test))} on the "
         f"{plural(len(test), 'test film')}, and nothing in its accuracy would show it.",
-        _whose_labels(dataset),
+        _labels_now(dataset),
     )
     return Look(sentences, table, page="compare")
 
 
-def _whose_labels(dataset: Dataset) -> str:
-    """Whose the labels of these films are, as far as decisions have not changed them."""
-    before = dataset.imported.films.set_index("image_id")["label"]
-    changed = int((dataset.films["label"].to_numpy() != before.loc[dataset.films["image_id"]].to_numpy()).sum())
+def _labels_now(dataset: Dataset) -> str:
+    before = dataset.imported.films.set_index("image_id")["label"].loc[dataset.films["image_id"]]
+    changed = int((before.to_numpy() != dataset.films["label"].to_numpy()).sum())
     if not changed:
         return "It has not been made: here every label is that of the film's own folder."
+    others = plural(changed, "film whose class was", "films whose classes were")
     return (
-        f"It has not been made: here every label is that of the film's own folder, but for "
-        f"{plural(changed, 'film')} that got another class by decision."
+        f"It has not been made: but for {others} changed on the Audit page, every label is that of the film's folder."
     )
 
 
@@ -115,7 +114,7 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
     if climbed is None:
         climbed = probes.ladder(workspace, dataset, probes=QUICK_PROBES, progress=progress)
     said = shortcuts.verdict(climbed)
-    return Look((said.headline, *said.details), ladder=climbed)
+    return Look((said.headline, *said.details), ladder=climbed, page="audit")
 
 
 def kept_ladder(workspace: Workspace, dataset: Dataset) -> Ladder | None:
@@ -189,7 +188,7 @@ def _twins(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
         f"Dealt film by film, {count(plain[1])} of {plural(plain[0], 'test film')} would have a twin among the "
         f"training films. With twins kept together it is {count(grouped[1])} of {count(grouped[0])}.",
     )
-    return Look(sentences, table)
+    return Look(sentences, table, page="audit")
 
 
 def _known_again(films: pd.DataFrame, classes: tuple[str, ...], method: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ DATA_AUDIT = "audit"  # kind of the job that audits a data set
 MAP = "map"  # kind of the job that makes the map of a data set
 AUDIT = "audit-run"  # kind of the job that audits a finished run's model
 LESSON = "lesson"  # kind of the job that prepares a lesson
+SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
 
@@ -120,6 +121,18 @@ def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> J
     return job
 
 
+@contextlib.contextmanager
+def _no_other_submits(workspace: Workspace) -> Iterator[None]:
+    """Two sessions that ask for the same work at once: the second finds the first's. Raises JobRefused."""
+    lock = files.FileLock(workspace.slots / "submitting.lock")
+    if not lock.acquire(SUBMIT_PATIENCE):
+        raise JobRefused("Another job is just being started. Try again in a moment.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
     """Start making the reference of a run that has none, or making it again. Raises JobRefused, NotFound, DataError."""
     if not run.result or run.status().state not in store.USABLE:
@@ -138,17 +151,18 @@ def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
 
     All are checked before the first is queued. Raises JobRefused, NotFound, DataError.
     """
-    at_work = {of for job, of in audit_jobs(workspace) if not job.status().is_final}
-    for run in runs:
-        if not run.result or run.status().state not in store.USABLE:
-            raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
-        if run.id in at_work:
-            raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
-        dataset_of(workspace, run)
-    queued = [store.create_job(workspace, AUDIT, {"run": run.id}) for run in runs]
-    if queued:
-        launch(*queued)
-    return queued
+    with _no_other_submits(workspace):
+        at_work = {of for job, of in audit_jobs(workspace) if not job.status().is_final}
+        for run in runs:
+            if not run.result or run.status().state not in store.USABLE:
+                raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
+            if run.id in at_work:
+                raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
+            dataset_of(workspace, run)
+        queued = [store.create_job(workspace, AUDIT, {"run": run.id}) for run in {run.id: run for run in runs}.values()]
+        if queued:
+            launch(*queued)
+        return queued
 
 
 def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = None) -> JobFolder:
@@ -161,9 +175,19 @@ def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = 
         if against == dataset:
             raise JobRefused(f"{opened.name} cannot be compared with itself. Choose another data set.")
         open_dataset(workspace, against)
-    if any(of["dataset"] == dataset and not job.status().is_final for job, of in data_audit_jobs(workspace)):
-        raise JobRefused(f"{opened.name} is being audited already. Wait for it, or stop it.")
-    return submit_job(workspace, DATA_AUDIT, {"dataset": dataset, "against": against})
+    with _no_other_submits(workspace):
+        if any(of["dataset"] == dataset and not job.status().is_final for job, of in data_audit_jobs(workspace)):
+            raise JobRefused(f"{opened.name} is being audited already. Wait for it, or stop it.")
+        return submit_job(workspace, DATA_AUDIT, {"dataset": dataset, "against": against})
+
+
+def looks_at(workspace: Workspace, dataset: str) -> bool:
+    """Whether an audit or a map of a data set, or a comparison with it, waits or is at work."""
+    return any(
+        dataset in (request["dataset"], request.get("against")) and not job.status().is_final
+        for kind in (DATA_AUDIT, MAP)
+        for job, request in _jobs_of_kind(workspace, kind)
+    )
 
 
 def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any]]]:
@@ -174,9 +198,10 @@ def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any
 def submit_map(workspace: Workspace, dataset: str) -> JobFolder:
     """Start making the map of a data set, or making it again. Raises JobRefused, NotFound, DataError."""
     opened = open_dataset(workspace, dataset)
-    if any(of == dataset and not job.status().is_final for job, of in map_jobs(workspace)):
-        raise JobRefused(f"The map of {opened.name} is being made already. Wait for it, or stop it.")
-    return submit_job(workspace, MAP, {"dataset": dataset})
+    with _no_other_submits(workspace):
+        if any(of == dataset and not job.status().is_final for job, of in map_jobs(workspace)):
+            raise JobRefused(f"The map of {opened.name} is being made already. Wait for it, or stop it.")
+        return submit_job(workspace, MAP, {"dataset": dataset})
 
 
 def map_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:

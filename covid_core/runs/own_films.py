@@ -51,8 +51,10 @@ class Version:
             return "as imported"
         if self.is_present:
             return "after its decision" if self.decided == 1 else f"after all {plural(self.decided, 'decision')}"
-        later = count(self.decided - self.before)
-        return f"before {later} of {plural(self.decided, 'decision')}" if self.decided > 1 else "before its decision"
+        if self.decided == 1:
+            return "before its decision"
+        later = f"{count(self.decided - self.before)} of" if self.before else "all"
+        return f"before {later} {plural(self.decided, 'decision')}"
 
 
 def version_of(run: Run, dataset: Dataset) -> Version:

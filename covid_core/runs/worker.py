@@ -107,7 +107,7 @@ def do(path: Path, attempt: int) -> int:
         print(error, file=sys.stderr)
         return 0
     lock = folder.lock
-    if not _patiently(lock):
+    if not lock.acquire(LOCK_PATIENCE):
         print(f"{path.name} is being done by another process.", file=sys.stderr)
         return 0
     try:
@@ -149,15 +149,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"The disk or a file failed: {error.strerror or error}."
     return f"A bug in Second Look ended the job ({kind}). The log has details."
-
-
-def _patiently(lock: files.FileLock) -> bool:
-    deadline = time.monotonic() + LOCK_PATIENCE
-    while not lock.try_acquire():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def _wait_for_slot(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> files.FileLock:
@@ -243,7 +234,7 @@ def _train_within(workspace: Workspace, run: Run, progress: Progress) -> None:
     Raises Stopped, also where the run has kept what it had.
     """
     lock = run.lock
-    if not _patiently(lock):
+    if not lock.acquire(LOCK_PATIENCE):
         raise CovidCoreError(f"{run.name} is being trained by another process.")
     run.write_launch(os.getpid(), 1)
     own = Reporter(run, 1)

@@ -20,14 +20,14 @@ ACTIONS = {action.replace(" ", "-"): action for action in (LEAVE_OUT, RELABEL, G
 def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Leave films out, relabel or group them, or dismiss a finding; files are never changed."""
     opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
-    return _answer(opened, opened.decisions[-len(options.films) :])
+    return _answer(opened, decisions.latest(opened.decisions))
 
 
 def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Take decisions back, by their numbers."""
     author = options.author or getpass.getuser()
     opened = data.take_back(workspace, options.dataset, options.numbers, author, options.note)
-    return _answer(opened, opened.decisions[-len(options.numbers) :])
+    return _answer(opened, decisions.latest(opened.decisions))
 
 
 def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:

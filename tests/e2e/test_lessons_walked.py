@@ -77,7 +77,9 @@ def summed_up(page: Page, tmp_path: Path) -> str:
     with page.expect_download() as download:
         page.get_by_role("button", name="Summary to print").click()
     download.value.save_as(tmp_path / "summary.html")
-    return (tmp_path / "summary.html").read_text(encoding="utf-8")
+    summary = (tmp_path / "summary.html").read_text(encoding="utf-8")
+    assert "You predicted" in summary  # once it was asked for outside the session, where nothing is known of it
+    return summary
 
 
 def test_an_outcome_is_not_shown_before_a_prediction(page: Page, app: App):
