@@ -18,6 +18,7 @@ from covid_core.backbones import BACKBONES
 from covid_core.data.images import Film, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import metrics
+from covid_core.evaluation.assessment import groups_of
 from covid_core.evaluation.map_check import MapCheck
 from covid_core.evaluation.wording import in_words
 from covid_core.figures.theme import class_colours
@@ -163,14 +164,15 @@ def card_line(run: Run) -> str:
         table = run.predictions()
         test = metrics.answers(table, "test")
         learned = count(int((table["part"] == "train").sum()))
+        reached = metrics.accuracy(test, groups_of(test, run.groups()))
         largest = share(float(test.films.max() / test.n)) if test.n else "–"
-        reached = (
-            f"it answers {in_words(metrics.accuracy(test))} of its {plural(test.n, 'test film')} rightly "
+        words = (
+            f"it answers {in_words(reached)} of its {plural(test.n, 'test film')} rightly "
             f"(always answering the largest class: {largest})"
         )
     except CovidCoreError as error:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
-        f"{kind}, trained on {learned} {synthetic}films of the data set {run.record['dataset']['name']}; {reached}. "
+        f"{kind}, trained on {learned} {synthetic}films of the data set {run.record['dataset']['name']}; {words}. "
         f"{verdicts.of(run).in_full} Run {run.id}."
     )

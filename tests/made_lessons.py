@@ -36,22 +36,37 @@ def test_part(right: int, wrong_sick: int = 0, common: int = COMMON, rare: int =
     return answered(labels, given + ["Normal"] * (common - wrong_sick))
 
 
-def ready(workspace: Workspace, key: str, tables: Mapping[str, pd.DataFrame], **result: object) -> None:
-    """A lesson with one finished run per role, whose predictions are these tables."""
+def ready(
+    workspace: Workspace,
+    key: str,
+    tables: Mapping[str, pd.DataFrame],
+    patients: Sequence[str] | None = None,
+    **result: object,
+) -> None:
+    """A lesson with one finished run per role, whose predictions are these tables. ``patients`` says whose each film
+    is; without, each is by itself."""
     place = preparing.place_of(workspace, key)
-    runs = {role: made_run(place, table, role).id for role, table in tables.items()}
+    runs = {}
+    for role, table in tables.items():
+        groups = table["image_id"] if patients is None else list(patients)
+        parts = table[["image_id", "label", "part"]].assign(group=groups)
+        runs[role] = made_run(place, table, role, parts=parts).id
     job(workspace, key, store.COMPLETED, progress=1.0).write_result(
         {"dataset": "made", "runs": runs, "seconds": 21.0, **result}
     )
 
 
 def rare_class(
-    workspace: Workspace, found: Sequence[int] = (1, 6, 5, 8), alarms: Sequence[int] = (0, 9, 8, 30)
+    workspace: Workspace,
+    found: Sequence[int] = (1, 6, 5, 8),
+    alarms: Sequence[int] = (0, 9, 8, 30),
+    patients: Sequence[str] | None = None,
 ) -> None:
-    """The lesson of the rare class: for each way, how many of 10 COVID films it finds and how many false alarms."""
+    """The lesson of the rare class: for each way, how many of 10 COVID films it finds and how many false alarms;
+    ``patients`` as of ``ready``."""
     roles = ("none", "class_weights", "oversample", "undersample")
     tables = {role: test_part(*given) for role, given in zip(roles, zip(found, alarms, strict=True), strict=True)}
-    ready(workspace, "rare-class", tables)
+    ready(workspace, "rare-class", tables, patients)
 
 
 def corner_tag(workspace: Workspace, without: int) -> None:

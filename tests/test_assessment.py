@@ -218,6 +218,42 @@ def test_groups_of_one_film_each_are_no_groups():
     assert assess(table, groups=pd.Series(table["image_id"].to_numpy(), index=table["image_id"])).groups is None
 
 
+def test_films_that_stand_alone_are_tested_by_their_counts():
+    table = all_parts(COURSE_SIZES, skill=1.0)
+    found = assess(table, groups=pd.Series(table["image_id"].to_numpy(), index=table["image_id"]), intervals=False)
+    hits = {part: round(measure.value * measure.n) for part, measure in found.accuracy.items()}
+    largest = found.majority["test"].value
+    assert found.p_majority == assessment.at_least_by_chance(hits["test"], 646, largest)
+    assert found.p_parts == assessment.unlike_by_chance(hits["validation"], 645, hits["test"], 646)
+    assert found.accuracy["test"] == found.tested.overall["accuracy"] == metrics.wilson(hits["test"], 646)
+
+
+def of_patients(seed: int) -> tuple[pd.DataFrame, pd.Series]:
+    """A run that tosses a coin for each of 40 validation and 40 test patients, who have ten films each."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        answered(np.repeat(["A", "B"] * 20, 10), np.repeat(rng.choice(["A", "B"], 40), 10), part)
+        for part in ("validation", "test")
+    ]
+    table = pd.concat(parts)
+    return table, pd.Series(np.repeat(np.arange(80), 10), index=table["image_id"])
+
+
+def test_forty_patients_of_ten_films_give_no_more_false_alarms_than_the_level_says():
+    """Counted as 400 films, the coin would beat the majority class, and test differ from validation, far too often."""
+    together, naive = [], []
+    for seed in range(300):
+        table, groups = of_patients(seed)
+        together.append(assess(table, groups=groups, intervals=False))
+        naive.append(assess(table, intervals=False))
+    assert 0.01 <= np.mean([assessment.beats_majority(one) for one in together]) <= 0.08
+    assert np.mean([one.p_parts <= assessment.ALPHA for one in together]) <= 0.08
+    assert np.mean([one.test.low <= 0.5 <= one.test.high for one in together]) >= 0.92
+    assert np.mean([assessment.beats_majority(one) for one in naive]) > 0.2
+    assert np.mean([one.p_parts <= assessment.ALPHA for one in naive]) > 0.3
+    assert all(one.test == one.tested.overall["accuracy"] for one in together)
+
+
 # Marks
 
 

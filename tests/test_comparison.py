@@ -247,6 +247,14 @@ def test_summary_says_that_a_large_lead_is_more_than_chance():
     assert "p < 0.001" in told.headline
 
 
+def test_summary_says_that_films_that_belong_together_count_for_fewer():
+    table = all_parts({"train": 3, "validation": 3, "test": 60}, skill=0)
+    patients = pd.Series((table.index // 10).to_numpy(), index=table["image_id"])
+    for groups, said in ((None, "at 5 %)"), (patients, "at 5 %, in which films that belong together count for fewer)")):
+        told = summary(ranking([Candidate("A", "A", assess(table, groups=groups))]))
+        assert any(said in sentence for sentence in (told.headline, *told.details))
+
+
 def test_summary_says_why_an_interval_may_leave_zero_out_where_the_test_finds_nothing():
     headline = told_of(candidate("A", wrong_at(*range(5))), candidate("B", wrong_at())).headline
     assert "could be chance: 5 films" in headline

@@ -10,7 +10,9 @@ from made_runs import all_parts, made_run
 from covid_core import film_report
 from covid_core.data.images import Film
 from covid_core.evaluation.map_check import unknown
+from covid_core.evaluation.wording import in_words
 from covid_core.film_report import Map
+from covid_core.runs import candidates
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
 
@@ -109,3 +111,12 @@ def test_a_run_whose_predictions_are_gone_says_so(run):
 def test_the_card_says_what_the_largest_class_alone_would_reach(run):
     assert "always answering the largest class" in film_report.card_line(run)
     assert set(CLASSES) <= set(run.classes)
+
+
+def test_the_card_has_the_interval_of_the_comparison_where_films_belong_together(workspace):
+    table = all_parts({"train": 12, "validation": 6, "test": 60}, 1)
+    parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))
+    run = made_run(workspace, table, parts=parts)
+    found = candidates.assess(run, intervals=False).test
+    assert found != candidates.assess(made_run(workspace, table), intervals=False).test
+    assert f"it answers {in_words(found)} of its 60 test films rightly" in film_report.card_line(run)

@@ -172,6 +172,18 @@ def test_one_of_three_ways_out_that_is_just_beyond_chance_is_no_effect(workspace
     assert "more than chance" not in " ".join(found.details)
 
 
+def test_films_of_one_patient_that_a_way_out_finds_are_one_find(workspace):
+    """Nine films of one patient, found or overlooked together, are no evidence, however many they are."""
+    alone = [str(film) for film in range(100)]
+    for patients, came_out in ((alone, True), (["one"] * 9 + alone[9:], False)):
+        made_lessons.rare_class(workspace, found=(0, 0, 0, 9), patients=patients)
+        found = outcome(workspace, "rare-class")
+        assert found.came_out == came_out
+        assert "finds 9 COVID films that the plain run overlooks" in " ".join(found.details)
+        assert ("exact McNemar p = 0.012" in " ".join(found.details)) == came_out
+    assert found.rows[-1].found["COVID"].high - found.rows[-1].found["COVID"].low > 0.6
+
+
 @pytest.mark.parametrize(
     "without, words",
     [(20, "not to be told from a coin"), (36, "better than a coin"), (4, "worse than a coin")],

@@ -131,3 +131,64 @@ def test_a_label_without_scores_is_refused_by_name():
 def test_a_table_that_lacks_a_column_is_refused(lost):
     with pytest.raises(DataError, match="lack a column"):
         metrics.answers(SIX.drop(columns=lost), "test")
+
+
+# Films that belong together
+
+
+def some_answers(seed: int, films: int = 300) -> metrics.Answers:
+    rng = np.random.default_rng(seed)
+    scores = rng.dirichlet(np.ones(3), films)
+    scores[::50] = np.nan
+    return metrics.Answers(("A", "B", "C"), np.arange(films), rng.integers(0, 3, films), scores)
+
+
+@pytest.mark.parametrize("share", [metrics.sensitivity, metrics.specificity, metrics.ppv, metrics.npv])
+def test_a_share_of_films_that_stand_alone_is_wilsons_of_their_counts(share):
+    given = some_answers(1)
+    table = pd.DataFrame(given.counts)
+    hits, others, called = table[1][1], int((given.y_true != 1).sum()), int(table[1].sum())
+    missed, called_other = int(table.loc[1].sum() - hits), int(given.answered.sum()) - called
+    counts = {
+        metrics.sensitivity: (hits, int((given.y_true == 1).sum())),
+        metrics.specificity: (others - called + hits, others),
+        metrics.ppv: (hits, called),
+        metrics.npv: (called_other - missed, called_other),
+    }
+    assert share(given, "B") == share(given, "B", np.arange(given.n)) == metrics.wilson(*counts[share])
+
+
+def test_accuracy_of_films_that_stand_alone_is_wilsons_of_their_counts():
+    given = some_answers(2)
+    expected = metrics.wilson(int(given.right.sum()), given.n)
+    assert metrics.accuracy(given) == metrics.accuracy(given, np.arange(given.n)) == expected
+
+
+def test_ten_copies_of_each_film_have_the_intervals_of_the_films():
+    once = some_answers(3)
+    copies = metrics.Answers(once.classes, np.arange(3000), once.y_true.repeat(10), once.y_prob.repeat(10, axis=0))
+    groups = np.repeat(np.arange(300), 10)
+    for of in (metrics.accuracy, lambda *given: metrics.sensitivity(given[0], "A", *given[1:])):
+        alone, together = of(once), of(copies, groups)
+        assert together.value == alone.value and together.n == 10 * alone.n
+        assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=0.001)
+
+
+def test_a_difference_of_films_that_stand_alone_has_no_design_effect():
+    rng = np.random.default_rng(5)
+    assert metrics.design_effect_of_difference(rng.random(90) < 0.7, np.arange(90) < 30, np.arange(90)) == 1
+
+
+def test_ten_copies_of_each_film_count_for_one_on_one_side_and_for_ten_on_both():
+    rng, groups = np.random.default_rng(6), np.repeat(np.arange(100), 10)
+    right = (rng.random(100) < 0.7)[groups]
+    assert metrics.design_effect_of_difference(right, groups < 40, groups) == pytest.approx(10, rel=0.02)
+    assert metrics.design_effect_of_difference(right, np.arange(1000) % 2 == 0, groups) == 1
+
+
+def test_shares_with_as_many_hits_are_equal_whatever_they_count_for():
+    """Runs level at the top must be seen to be level."""
+    rng = np.random.default_rng(4)
+    right = np.arange(330) < 217
+    found = {metrics.wilson_of_groups(rng.permutation(right), np.arange(330) // 7)[0].value for _ in range(50)}
+    assert found == {217 / 330}

@@ -1,7 +1,9 @@
 """The audit of a model: made models that read the lungs or a corner, films without masks, and a trained run's job."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_audits import IN_CORNER, IN_LUNGS, films, predictor
 from made_runs import all_parts, made_run
@@ -54,6 +56,20 @@ def test_whose_masks_are_told_in_short_also_by_audits_of_an_earlier_version():
     assert model_audits.masks_in_short({"masks": model_audits.OWN}) == "own masks"
     assert model_audits.masks_in_short({"masks": f"{model_audits.OUTLINED}: by one"}) == "outlines by a segmenter"
     assert model_audits.masks_in_short({"masks": "none"}) == model_audits.masks_in_short({}) == ""
+
+
+def test_films_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said():
+    given = films()
+    count = len(given.labels)
+    plain, alone, fours = (
+        model_audits.audited(predictor(IN_CORNER), replace(given, groups=groups))
+        for groups in (None, np.arange(count), np.arange(count) // 4)
+    )
+    words = "Films that belong together count for fewer."
+    assert {**alone, "worst_in_words": ""} == {**plain, "worst_in_words": ""}
+    assert words in fours["worst_in_words"] and words not in plain["worst_in_words"]
+    one, other = (of(found, "as they are")["accuracy"] for found in (plain, fours))
+    assert other["value"] == one["value"] and other["high"] - other["low"] > one["high"] - one["low"]
 
 
 def test_an_audit_is_plain_json_and_reads_as_lines():

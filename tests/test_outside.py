@@ -9,7 +9,7 @@ from scipy import stats
 from covid_core.data import importing
 from covid_core.errors import InvalidChoice
 from covid_core.evaluation.metrics import wilson
-from covid_core.runs import outside
+from covid_core.runs import candidates, outside
 from covid_core.workspace import Workspace
 
 
@@ -70,3 +70,15 @@ def test_every_look_at_test_films_is_noted(run):
     run.note_opening('outside test: "quoted", with a comma')
     run.note_opening("again")
     assert [one.what for one in run.openings()] == ['outside test: "quoted", with a comma', "again"]
+
+
+def test_inside_figures_have_the_intervals_of_the_comparison_where_films_belong_together(tmp_path):
+    table = all_parts({"train": 6, "validation": 6, "test": 60}, 1)
+    parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))
+    run = made_run(Workspace(tmp_path), table, parts=parts)
+    answers = table[table["part"] == "test"].assign(part=outside.OUTSIDE, own_label=table["label"], twin=None)
+    facts = {"dataset": {"name": "Elsewhere"}, "classes": {label: label for label in run.classes}}
+    kept = run.write_evaluation(facts, answers)
+    found, inside = outside.report(run, kept), candidates.assess(run).tested
+    assert found.inside.overall == inside.overall and found.inside.per_class == inside.per_class
+    assert found.inside.overall["accuracy"] != found.figures.overall["accuracy"]

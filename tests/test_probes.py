@@ -136,6 +136,47 @@ def test_a_class_of_few_films_is_left_out_and_named(tmp_path):
     assert "Rare" in ladder.note
 
 
+def with_copies(films, film: str, copies: int):
+    """The folder with copies of one of its films beside it."""
+    first = films / film
+    for number in range(copies):
+        first.with_stem(f"{first.stem}-copy-{number}").write_bytes(first.read_bytes())
+    return films
+
+
+def test_a_class_whose_films_all_belong_together_is_left_out_and_named(tmp_path):
+    """They are in one fold: it would never be learned where it is asked."""
+    films = with_copies(class_folders(tmp_path / "films", {**FEW, "Single": 1}), "Single/Single-1.png", 25)
+    workspace = Workspace(tmp_path)
+    ladder = probes.ladder(workspace, importing.import_folder(workspace, films))
+    assert ladder.classes == ("COVID", "Normal") and ladder.films == 70
+    assert ladder.note == "Left out, as all its films belong together: Single."
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_draw_of_a_class_has_two_groups_however_unequal(monkeypatch, seed):
+    monkeypatch.setattr(probes, "MOST_FILMS", 300)
+    monkeypatch.setattr(probes, "SEED", seed)
+    films = pd.DataFrame({"label": ["A"] * 500 + ["B"] * 500, "group": ["one"] * 499 + [str(i) for i in range(501)]})
+    drawn, _ = probes._drawn(films, "label", probes.LEAST_IN_CLASS)
+    assert drawn["label"].value_counts().to_dict() == {"A": 150, "B": 150}
+    assert drawn.index.is_unique and drawn.groupby("label")["group"].nunique().min() >= 2
+
+
+def test_a_class_whose_films_with_known_lungs_all_belong_together_makes_no_probe_of_them(tmp_path):
+    films = with_copies(class_folders(tmp_path / "films", FEW), "COVID/COVID-1.png", 25)
+    workspace = Workspace(tmp_path)
+    dataset = importing.import_folder(workspace, films)
+
+    def lungs_of_copies(workspace, dataset, rows, progress):
+        about = dataset.films.iloc[rows]
+        known = (about["label"] == "Normal") | about["image_id"].str.contains("copy")
+        return probes.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
+
+    rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
+    assert rung.reason == "All films with known lungs belong together of COVID."
+
+
 def test_one_class_makes_no_ladder(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 30, "Rare": 4})
     with pytest.raises(DataError, match="two classes"):

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from covid_core.evaluation import reads
-from covid_core.evaluation.metrics import Measure
+from covid_core.evaluation.metrics import Measure, wilson
 from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN, Conflict, Effects
 
 LABELS = np.repeat(np.arange(3), (30, 12, 6)).astype(np.int32)
@@ -104,6 +105,49 @@ def test_the_worst_subgroup_comes_first_with_a_corrected_p_value():
 def test_a_subgroup_of_few_films_is_not_looked_at():
     right, sources = np.ones(60, bool), np.array(["A"] * 19 + ["B"] * 41, object)
     assert reads.subgroups(right, {"source": sources}) == []
+
+
+def test_subgroups_of_films_that_stand_alone_are_as_without_groups():
+    rng = np.random.default_rng(0)
+    right, by = rng.random(120) < 0.8, {"source": rng.choice(np.array(["A", "B", "C"], object), 120)}
+    found = reads.subgroups(right, by)
+    assert reads.subgroups(right, by, np.arange(120)) == found
+    for one in found:
+        inside = by["source"] == one.name
+        table = [[int(right[at].sum()), int((~right[at]).sum())] for at in (inside, ~inside)]
+        assert one.accuracy == wilson(table[0][0], sum(table[0])) and one.others == wilson(table[1][0], sum(table[1]))
+        assert one.p >= stats.fisher_exact(table).pvalue
+
+
+def test_patients_who_happen_to_be_hard_do_not_make_their_source_worse():
+    """Forty patients of ten films each, from two like sources; a patient's films are right or wrong together."""
+    rng, patients = np.random.default_rng(1), np.repeat(np.arange(40), 10)
+    sources = {"source": np.where(patients < 20, "A", "B").astype(object)}
+    trials = [np.repeat(rng.random(40) < 0.8, 10) for _ in range(300)]
+    together = [reads.subgroups(right, sources, patients)[0].is_worse for right in trials]
+    naive = [reads.subgroups(right, sources)[0].is_worse for right in trials]
+    assert np.mean(together) <= 0.06 and np.mean(naive) > 0.3
+
+
+@pytest.mark.parametrize("patients_inside", [2, 5, 20])
+def test_two_like_sources_are_told_apart_no_more_often_than_the_level_says(patients_inside):
+    """Even where one source has two patients: how alike a patient's films are is known from all of them."""
+    rng, patients = np.random.default_rng(2), np.repeat(np.arange(40), 10)
+    sources = {"source": np.where(patients < patients_inside, "A", "B").astype(object)}
+    found = []
+    for _ in range(200):
+        right = rng.random(400) < rng.beta(2, 0.5, 40)[patients]
+        found.append(reads.subgroups(right, sources, patients)[0].p if right.any() else 1)
+    assert np.mean(np.array(found) < 0.05) <= 0.08
+
+
+def test_what_sets_films_of_the_same_patients_apart_is_found_as_among_single_films():
+    """A patient's films are alike, but dark and bright ones are of the same patients: that cancels."""
+    rng, patients = np.random.default_rng(3), np.repeat(np.arange(40), 10)
+    dark = np.tile([True, False], 200)
+    right = (rng.random(40) < 0.8)[patients] & ~(dark & (rng.random(400) < 0.25))
+    (worst, _) = reads.subgroups(right, {"brightness": np.where(dark, "dark", "bright").astype(object)}, patients)
+    assert worst.name == "dark" and worst.is_worse
 
 
 def test_thirds_are_named_lowest_first_and_equal_films_have_none():

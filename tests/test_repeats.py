@@ -102,6 +102,15 @@ def test_where_films_belong_together_groups_are_drawn_again():
     drawn = resampling.replicates(lambda times: {"a": right @ times / times.sum(axis=0)}, strata, units)
     assert (grouped.accuracy.low, grouped.accuracy.high) == pytest.approx(tuple(resampling.interval(drawn["a"])))
     assert grouped.accuracy.low < plain.accuracy.low
+    assert grouped.sensitivity["A"].low < plain.sensitivity["A"].low
+
+
+def test_folds_of_films_that_stand_alone_are_pooled_as_without_groups():
+    films = [f"fold-{fold}-test-{i:05d}" for fold in range(3) for i in range(10)]
+    plain, alone = (
+        repeats.pooled(of_folds("a", 3, 0, 5, groups=given)) for given in (None, pd.Series(films, index=films))
+    )
+    assert alone == plain
 
 
 def test_a_study_is_tested_against_the_majority_class_of_its_own_test_films():

@@ -84,7 +84,7 @@ OVERALL = {
     "expected_calibration_error": "Calibration error",
 }
 PLAIN_NUMBERS = ("matthews_correlation", "log_loss", "brier_score")  # not shares: three digits instead of per cent
-WILSON = "Wilson's score method (Wilson 1927)"
+WILSON = "Wilson's score method (Wilson 1927), films that belong together counted for fewer (Rao and Scott 1992)"
 BOOTSTRAP = "stratified bootstrap, 2,000 draws (Efron and Tibshirani 1993)"
 MEANS_OF_CLASSES = "unweighted mean over the classes (Sokolova and Lapalme 2009)"
 SOURCES = {  # how each measure is defined beyond what HELP says, and how its interval is found
@@ -103,7 +103,8 @@ SOURCES = {  # how each measure is defined beyond what HELP says, and how its in
 }
 METHODS = (
     "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the films of each class "
-    "again 2,000 times (percentile bootstrap; duplicates and films of one patient are drawn together)."
+    "again 2,000 times (percentile bootstrap). Duplicates and films of one patient count for fewer in the first, the "
+    "more so the more alike they are answered (Rao and Scott), and are drawn together in the second."
 )
 
 

@@ -134,7 +134,8 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
         st.warning(shell.plain(_shared_in_words(told)), icon=":material/content_copy:")
     comparing.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
-        "Inside: the test part, films of the same classes. Intervals: Wilson; of the drop, Newcombe's method 10. "
+        "Inside: the test part, films of the same classes. Intervals: Wilson, inside with films that belong "
+        "together counted for fewer; of the drop, Newcombe's method 10. "
         "Films that both data sets hold are left out."
     )
     st.markdown("**What the outside films were called**")

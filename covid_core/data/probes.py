@@ -305,7 +305,8 @@ def ladder(
     """Climb the ladder of a data set: from size and kind of its files to the full picture.
 
     Of more than MOST_FILMS films so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
-    left out. ``note`` of what is returned says both. ``find_lungs`` finds the lungs of films; ``own_lungs`` by default.
+    left out, and so is one whose films all belong together. ``note`` of what is returned says so. ``find_lungs`` finds
+    the lungs of films; ``own_lungs`` by default.
     ``frozen``: what a network answered for the films, where that is known.
 
     Raises DataError where fewer than two classes are left, or films are gone.
@@ -315,8 +316,8 @@ def ladder(
     classes = tuple(sorted(chosen["label"].unique()))
     if len(classes) < 2:
         raise DataError(
-            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} films or more; here they "
-            "do not."
+            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} films or more that do not "
+            "all belong together; here they do not."
         )
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
@@ -329,20 +330,40 @@ def ladder(
 
 
 def _drawn(films: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, str]:
-    """Films of the values of a column that have ``least`` of them, MOST_FILMS at most, in their order; and a note."""
+    """Films of the values of a column that have ``least`` of them, MOST_FILMS at most, in their order; and a note.
+
+    A value whose films all belong together is left out: they are in one fold, so it is never learned where it is asked.
+    """
     counts = films[column].value_counts()
     small = sorted(counts.index[counts < least])
-    kept = films[~films[column].isin(small)].reset_index(drop=False).rename(columns={"index": "row"})
+    single = _of_one_group(films[~films[column].isin(small)], column)
+    kept = films[~films[column].isin([*small, *single])].reset_index(drop=False).rename(columns={"index": "row"})
     note = [f"Left out, with fewer than {least} films: {', '.join(small)}."] if small else []
+    note += [f"Left out, as all its films belong together: {label}." for label in single]
     if len(kept) > MOST_FILMS:
         rng = np.random.default_rng(SEED)
         taken = []
         for _, rows in sorted(kept.groupby(column).groups.items()):
             wanted = max(least, round(MOST_FILMS * len(rows) / len(kept)))
-            taken.append(rng.permutation(np.asarray(rows))[:wanted])
+            taken.append(_some_of(rng.permutation(np.asarray(rows)), kept["group"], wanted))
         note.append(f"Measured on {count(sum(map(len, taken)))} of {plural(len(kept), 'film')}, drawn by class.")
         kept = kept.loc[np.sort(np.concatenate(taken))]
     return kept.set_index("row"), " ".join(note)
+
+
+def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
+    """The first of some shuffled rows, of two groups at least: the last makes room where the draw has but one."""
+    chosen = shuffled[:wanted].copy()
+    others = shuffled[(group.loc[shuffled] != group.loc[shuffled[0]]).to_numpy()]
+    if not np.isin(others, chosen).any():
+        chosen[-1] = others[0]
+    return chosen
+
+
+def _of_one_group(films: pd.DataFrame, column: str) -> list[str]:
+    """The values of a column whose films all belong together."""
+    groups = films.groupby(column)["group"].nunique()
+    return sorted(groups.index[groups < 2])
 
 
 def _climbed(
@@ -384,7 +405,7 @@ def _rung(
         probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
     if probe in NEED_MASKS:
         known = shown.lungs.known
-        reason = shown.lungs.reason or _too_few(codes[known], classes)
+        reason = shown.lungs.reason or _too_few(codes[known], classes, groups[known])
         if reason:
             return Rung(probe, reason=reason)
         note = f"With {shown.lungs.whose}."
@@ -398,11 +419,14 @@ def _rung(
     return shortcuts.climb(probe, features, codes, classes, folds, note, cores(), told, groups)
 
 
-def _too_few(codes: np.ndarray, classes: Sequence[str]) -> str:
-    """Why films with known lungs cannot make a probe; nothing where they can."""
+def _too_few(codes: np.ndarray, classes: Sequence[str], groups: np.ndarray) -> str:
+    """Why films with known lungs cannot make a probe; nothing where they can. All are of shape (films,)."""
     counts = np.bincount(codes, minlength=len(classes))
     lacking = [f"{count(counts[k])} of {label}" for k, label in enumerate(classes) if counts[k] < LEAST_IN_CLASS]
-    return f"Too few films have known lungs: {', '.join(lacking)}." if lacking else ""
+    if lacking:
+        return f"Too few films have known lungs: {', '.join(lacking)}."
+    single = [label for k, label in enumerate(classes) if len(np.unique(groups[codes == k])) < 2]
+    return f"All films with known lungs belong together of {' and of '.join(single)}." if single else ""
 
 
 def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Sources:
@@ -421,7 +445,10 @@ def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent)
         progress(1, f"Sources within {label}")
     reason = ""
     if len(known) and not ladders:
-        reason = f"No class has two sources of {LEAST_OF_SOURCE} films, so it cannot be asked whether they differ."
+        reason = (
+            f"No class has two sources of {LEAST_OF_SOURCE} films that do not all belong together, so it cannot be "
+            "asked whether they differ."
+        )
     return Sources(len(known), len(films) - len(known), known["source"].nunique(), association, ladders, reason)
 
 

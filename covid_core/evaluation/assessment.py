@@ -1,7 +1,8 @@
 """What one run is worth: every measure of a part with its interval, and what a reader must know before believing it.
 
 Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted``,
-``resampling``); all are 95 %.
+``resampling``); all are 95 %. Films that belong together (copies, one patient) are no independent evidence: in shares
+and tests they count for fewer (``metrics.design_effect``), in the bootstrap they are drawn together.
 """
 
 import math
@@ -25,7 +26,7 @@ LOSS_NOT_A_NUMBER = "loss is not a number"
 NO_ANSWER = "has no answer for some films"
 PARTS_DISAGREE = "validation and test disagree beyond chance"
 
-SHARES_OF_CLASS: dict[str, Callable[[Answers, str], Measure]] = {
+SHARES_OF_CLASS: dict[str, Callable[[Answers, str, np.ndarray | None], Measure]] = {
     "sensitivity": metrics.sensitivity,
     "specificity": metrics.specificity,
     "ppv": metrics.ppv,
@@ -71,12 +72,12 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
         bounds = {name: resampling.interval(found) for name, found in drawn.items()}
     per_class = {
         label: {
-            **{name: share(given, label) for name, share in SHARES_OF_CLASS.items()},
+            **{name: share(given, label, groups) for name, share in SHARES_OF_CLASS.items()},
             **{name: _of_class(name, given, k, values, bounds) for name in BOOTSTRAPPED_OF_CLASS},
         }
         for k, label in enumerate(given.classes)
     }
-    overall = {"accuracy": metrics.accuracy(given)}
+    overall = {"accuracy": metrics.accuracy(given, groups)}
     for name in MEASURES[1:]:
         notes = _notes_of_mean(MEANS[name], per_class) if name in MEANS else (_no_score_because(name, given), "")
         overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
@@ -132,7 +133,8 @@ class Assessment:
     the image ids, whether it was answered rightly and which class it is of; ``groups`` which films belong together
     (None: none do). ``majority`` is the share of the largest class of each part. ``p_majority`` is the chance that
     something that is right as often as the majority class would be right on at least as many films, ``p_parts`` that
-    of accuracies on validation and test at least as unlike as these if both were the same (nan without films).
+    of accuracies on validation and test at least as unlike as these if both were the same (nan without films); in both,
+    films that belong together count for fewer.
     """
 
     classes: tuple[str, ...]
@@ -179,22 +181,23 @@ def assess(
     table = table.sort_values("image_id", kind="stable")
     parts = {part: metrics.answers(table, part) for part in PARTS}
     test, validation = parts["test"], parts["validation"]
-    majority = {part: majority_share(given) for part, given in parts.items()}
-    together = groups_of(test, groups)
-    hits = {part: int(given.right.sum()) for part, given in parts.items()}
+    together = {part: groups_of(given, groups) for part, given in parts.items()}
+    reached = {part: metrics.wilson_of_groups(given.right, together[part]) for part, given in parts.items()}
+    effect = reached["test"][1]
+    majority = {part: majority_share(given, together[part]) for part, given in parts.items()}
     return Assessment(
         classes=test.classes,
-        accuracy={part: metrics.accuracy(given) for part, given in parts.items()},
-        selection=metrics.accuracy(may_choose),
+        accuracy={part: measure for part, (measure, _) in reached.items()},
+        selection=metrics.accuracy(may_choose, groups_of(may_choose, groups)),
         majority=majority,
         majority_label=test.classes[int(np.argmax(test.films))] if test.n else "",
-        tested=measured(test, together, intervals),
+        tested=measured(test, together["test"], intervals),
         right=test.right,
         strata=test.y_true,
-        groups=together,
+        groups=together["test"],
         test_films=films_key(table, films_of),
-        p_majority=at_least_by_chance(hits["test"], test.n, majority["test"].value),
-        p_parts=unlike_by_chance(hits["validation"], validation.n, hits["test"], test.n),
+        p_majority=at_least_by_chance(int(test.right.sum()) / effect, test.n / effect, majority["test"].value),
+        p_parts=_parts_unlike(validation, test, groups),
         only_answer=_only_answer(test),
         unanswered=int(sum((~given.answered).sum() for given in parts.values())),
     )
@@ -204,13 +207,39 @@ def groups_of(given: Answers, groups: pd.Series | None) -> np.ndarray | None:
     """The group of each film as a number; None where no two films share one."""
     if groups is None:
         return None
-    codes = pd.factorize(groups.reindex(given.image_ids).fillna(pd.Series(given.image_ids, given.image_ids)))[0]
+    return _codes(given.image_ids, groups)
+
+
+def _codes(image_ids: np.ndarray, groups: pd.Series) -> np.ndarray | None:
+    codes = pd.factorize(groups.reindex(image_ids).fillna(pd.Series(image_ids, image_ids)))[0]
     return None if len(np.unique(codes)) == len(codes) else codes
 
 
-def majority_share(given: Answers) -> Measure:
-    """Share of the largest class: what always answering it would reach."""
-    return metrics.wilson(int(given.films.max(initial=0)), given.n)
+def majority_share(given: Answers, groups: np.ndarray | None = None) -> Measure:
+    """Share of the largest class: what always answering it would reach. ``groups`` as of ``metrics.accuracy``."""
+    largest = int(np.argmax(given.films)) if given.n else 0
+    return metrics.wilson_of_groups(given.y_true == largest, groups)[0]
+
+
+def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | None) -> tuple[int, int, int, int]:
+    """Right films and films of one side, then of the other, as an exact test of their difference counts them.
+
+    As they are where each film is by itself. Where films belong together, as many as they count for, rounded down, so
+    that no evidence is added (``metrics.design_effect_of_difference``, with its arguments).
+    """
+    sides = right[inside], right[~inside]
+    if groups is None or not all(map(len, sides)):
+        return tuple(number for side in sides for number in (int(side.sum()), len(side)))
+    effect = metrics.design_effect_of_difference(right, inside, groups)
+    films = [int(len(side) / effect) for side in sides]
+    return round(sides[0].mean() * films[0]), films[0], round(sides[1].mean() * films[1]), films[1]
+
+
+def _parts_unlike(validation: Answers, test: Answers, groups: pd.Series | None) -> float:
+    """p of ``unlike_by_chance`` for the accuracies of two parts."""
+    right = np.concatenate([validation.right, test.right])
+    together = None if groups is None else _codes(np.concatenate([validation.image_ids, test.image_ids]), groups)
+    return unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, together))
 
 
 def films_key(table: pd.DataFrame, films_of: str = "") -> str:

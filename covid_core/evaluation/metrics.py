@@ -143,11 +143,47 @@ def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
     return max(1.0, found)
 
 
-def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None) -> tuple[Measure, float]:
-    """A share of films with the Wilson interval of as many as they count for, and their design effect."""
-    effect = 1.0 if groups is None or not len(right) else design_effect(right, groups)
-    hits = int(np.count_nonzero(right))
-    return replace(wilson(hits / effect, len(right) / effect), n=len(right)), effect
+def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> float:
+    """How many films stand for one where a share of some films is held against that of all others; 1 at least.
+
+    A group may lie on one side, where it counts for fewer, or on both, where what its films have in common cancels.
+    With r the correlation of two films of a group, n and N the films of a group and of all on each side, the variance
+    of the difference is 1 - r + r * sum((n1/N1 - n2/N2)**2) / (1/N1 + 1/N2) times that of as many single films. r is
+    the mean product of residuals from the share of all films over the pairs within groups, by their mean square: it
+    does not rest on the few groups that one side may have.
+
+    Source: Donner, Birkett and Buck, American Journal of Epidemiology 114 (1981) 906-914, for clusters on one side.
+
+    Args:
+        right: bool (films,).
+        inside: bool (films,), the side of each film; both sides need one.
+        groups: of shape (films,), equal for films that belong together.
+    """
+    codes = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    several, residuals = len(sizes), right - np.mean(right)
+    if several in (1, len(codes)) or not residuals.any():
+        return 1.0
+    sums, square = np.bincount(codes, residuals), float(np.square(residuals).mean())
+    products = float(np.square(sums).sum()) * several / (several - 1) - square * len(codes)
+    alike = min(1.0, max(0.0, products / (square * float((sizes * (sizes - 1)).sum()))))
+    of_side = [np.bincount(codes, side) / side.sum() for side in (inside, ~inside)]
+    apart = float(np.square(of_side[0] - of_side[1]).sum()) / (1 / inside.sum() + 1 / (~inside).sum())
+    return max(1.0, 1 - alike + alike * apart)
+
+
+def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None, reason: str = NO_FILMS) -> tuple[Measure, float]:
+    """A share of films with the Wilson interval of as many as they count for, and their design effect.
+
+    ``right`` and ``groups`` as of ``design_effect``; None: each film is by itself. Undefined without films, for
+    ``reason``.
+    """
+    if not len(right):
+        return wilson(0, 0, reason), 1.0
+    effect = 1.0 if groups is None else design_effect(right, groups)
+    hits, films = int(np.count_nonzero(right)), len(right)
+    found = wilson(hits / effect, films / effect)
+    return replace(found, value=hits / films, n=films), effect  # runs with equal hits are equal to the last digit
 
 
 def wilson(hits: float, total: float, reason: str = NO_FILMS) -> Measure:
@@ -167,9 +203,17 @@ def wilson(hits: float, total: float, reason: str = NO_FILMS) -> Measure:
     return Measure(share, low, high, int(total))
 
 
-def accuracy(given: Answers) -> Measure:
-    """Share of films whose answer is the label, with its Wilson interval."""
-    return wilson(int(given.right.sum()), given.n)
+def accuracy(given: Answers, groups: np.ndarray | None = None) -> Measure:
+    """Share of films whose answer is the label, with its Wilson interval.
+
+    Here and below, ``groups`` of shape (films,) says which films belong together: they count for fewer.
+    """
+    return wilson_of_groups(given.right, groups)[0]
+
+
+def _share_of(films: np.ndarray, hit: np.ndarray, groups: np.ndarray | None, reason: str) -> Measure:
+    """Share of some films, bool (films,), that are hit, bool (films,)."""
+    return wilson_of_groups(hit[films], None if groups is None else groups[films], reason)[0]
 
 
 def confusion(given: Answers) -> pd.DataFrame:
@@ -184,32 +228,30 @@ def prevalence(given: Answers, label: str) -> Measure:
     return wilson(int(given.films[given.classes.index(label)]), given.n)
 
 
-def sensitivity(given: Answers, label: str) -> Measure:
+def sensitivity(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
     """TP / (TP + FN): share of the films of ``label`` that are called so (= recall)."""
     k = given.classes.index(label)
-    return wilson(int(given.counts[k, k]), int(given.films[k]), f"no film of this part is {label}")
+    return _share_of(given.y_true == k, given.y_pred == k, groups, f"no film of this part is {label}")
 
 
-def specificity(given: Answers, label: str) -> Measure:
+def specificity(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
     """TN / (TN + FP): share of the films of other classes that are not called ``label``."""
     k = given.classes.index(label)
-    others = given.n - int(given.films[k])
-    called = int(given.counts[:, k].sum() - given.counts[k, k])
-    return wilson(others - called, others, f"every film of this part is {label}" if given.n else NO_FILMS)
+    reason = f"every film of this part is {label}" if given.n else NO_FILMS
+    return _share_of(given.y_true != k, given.y_pred != k, groups, reason)
 
 
-def ppv(given: Answers, label: str) -> Measure:
+def ppv(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
     """TP / (TP + FP): share of the films called ``label`` that are of it (= precision)."""
     k = given.classes.index(label)
-    return wilson(int(given.counts[k, k]), int(given.counts[:, k].sum()), f"no film was called {label}")
+    return _share_of(given.y_pred == k, given.y_true == k, groups, f"no film was called {label}")
 
 
-def npv(given: Answers, label: str) -> Measure:
+def npv(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
     """TN / (TN + FN): share of the films called something else that are indeed not ``label``."""
     k = given.classes.index(label)
-    called_other = int(given.answered.sum() - given.counts[:, k].sum())
-    missed = int(given.counts[k].sum() - given.counts[k, k])
-    return wilson(called_other - missed, called_other, f"every film was called {label}" if given.n else NO_FILMS)
+    called_other = given.answered & (given.y_pred != k)
+    return _share_of(called_other, given.y_true != k, groups, f"every film was called {label}" if given.n else NO_FILMS)
 
 
 def no_curve_because(given: Answers, label: str) -> str:

@@ -40,13 +40,14 @@ a cue inside the lungs that is no disease (brightness of the source, coding) cou
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from covid_core.evaluation import resampling
+from covid_core.evaluation.assessment import whole_counts
 from covid_core.evaluation.comparison import holm
-from covid_core.evaluation.metrics import Measure, wilson
+from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.formatting import interval, share
 
 LUNGS, FRAME, UNKNOWN = "reads the lungs", "reads the frame", "cannot say"
@@ -220,7 +221,7 @@ LEAST_SUBGROUP = 20  # films; of fewer an accuracy says little: at 20 its interv
 @dataclass(frozen=True)
 class Subgroup:
     """Accuracy on the films that share something, against all others: ``p`` is Fisher's exact, two-sided, corrected
-    (Holm) for all subgroups that were looked at."""
+    (Holm) for all subgroups that were looked at. Films that belong together count for fewer in intervals and ``p``."""
 
     by: str
     name: str
@@ -234,29 +235,39 @@ class Subgroup:
         return self.accuracy.value < self.others.value and self.p < 0.05
 
 
-def subgroups(right: np.ndarray, by: dict[str, np.ndarray]) -> list[Subgroup]:
+def subgroups(right: np.ndarray, by: dict[str, np.ndarray], groups: np.ndarray | None = None) -> list[Subgroup]:
     """All subgroups of LEAST_SUBGROUP films or more, whose others are as many too, the worst first.
 
     Args:
         right: bool (films,), whether the film was answered rightly.
         by: for each property, its value per film as words of shape (films,); an empty one is unknown.
+        groups: of shape (films,), equal for films that belong together; None: each is by itself.
     """
-    from scipy import stats  # slow to import, and only this needs it
-
     found = []
     for name, values in by.items():
         for value in np.unique(values[values != ""]):
             inside = values == value
             outside = (values != "") & ~inside
             if min(inside.sum(), outside.sum()) >= LEAST_SUBGROUP:
-                table = [[int((right & one).sum()), int((~right & one).sum())] for one in (inside, outside)]
-                p = float(stats.fisher_exact(table).pvalue)
-                found.append(Subgroup(name, str(value), *(wilson(row[0], sum(row)) for row in table), p))
+                found.append(_against_others(name, str(value), right, inside, outside, groups))
     corrected = holm(np.array([one.p for one in found])) if found else []
-    found = [
-        Subgroup(one.by, one.name, one.accuracy, one.others, float(p)) for one, p in zip(found, corrected, strict=True)
-    ]
+    found = [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
     return sorted(found, key=lambda one: one.accuracy.value)
+
+
+def _against_others(
+    by: str, name: str, right: np.ndarray, inside: np.ndarray, outside: np.ndarray, groups: np.ndarray | None
+) -> Subgroup:
+    """One subgroup with its p as it is before any correction; both sides are bool (films,)."""
+    from scipy import stats  # slow to import, and only this needs it
+
+    sides = [(right[one], None if groups is None else groups[one]) for one in (inside, outside)]
+    known = inside | outside
+    hits, films, other_hits, others = whole_counts(
+        right[known], inside[known], None if groups is None else groups[known]
+    )
+    p = float(stats.fisher_exact([[hits, films - hits], [other_hits, others - other_hits]]).pvalue)
+    return Subgroup(by, name, *(wilson_of_groups(*side)[0] for side in sides), p)
 
 
 def thirds(values: np.ndarray, names: Sequence[str]) -> np.ndarray:

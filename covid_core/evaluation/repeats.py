@@ -132,7 +132,8 @@ class Pooled:
     """All folds of one seed together: every film is tested once, by the model that was not trained on it.
 
     Accuracy with a Wilson interval or, where films belong together, one by drawing groups again (``method``), and the
-    sensitivity of each class. Scores of different models are no common scale, so no measure of scores is pooled.
+    sensitivity of each class, for whose Wilson interval such films count for fewer. Scores of different models are no
+    common scale, so no measure of scores is pooled.
     """
 
     seed: int
@@ -163,7 +164,9 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
         low, high = map(float, resampling.interval(drawn["accuracy"]))
         accuracy, method = replace(accuracy, low=low, high=high), "bootstrap of groups"
     sensitivity = {
-        label: metrics.wilson(int(right[strata == k].sum()), int((strata == k).sum()), f"no film is {label}")
+        label: metrics.wilson_of_groups(
+            right[strata == k], None if groups is None else groups[strata == k], f"no film is {label}"
+        )[0]
         for k, label in enumerate(folds[0].classes)
     }
     return Pooled(seed, accuracy, sensitivity, method)

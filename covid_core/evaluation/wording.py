@@ -85,7 +85,9 @@ def _majority_sentence(order: Sequence[Candidate]) -> str:
     base = f"Always answering {best.majority_label} would reach {share(best.majority['test'].value)}"
     losers = [c for c in order if not beats_majority(c.assessment)]
     if len(losers) == len(order):
-        return f"{base}; to beat that, a run needs more films right than chance explains (one-sided exact test at 5 %)."
+        fewer = "" if best.groups is None else ", in which films that belong together count for fewer"
+        test = f"one-sided exact test at 5 %{fewer}"
+        return f"{base}; to beat that, a run needs more films right than chance explains ({test})."
     above = best.test.value - best.majority["test"].value
     sentence = f"{base}; {order[0].name} is {points(above)} above it ({p_in_words(best.p_majority)})"
     return f"{sentence}, {len(losers)} of {len(order)} runs do not beat it." if losers else f"{sentence}."

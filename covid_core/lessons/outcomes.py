@@ -28,6 +28,7 @@ AS_TRAINED, WITHOUT, OTHER = "With the letter", "Without it", "With the other le
 class Row:
     """A line of a lesson's table: who answered, and its answers for the films of a test part.
 
+    ``groups`` of shape (films,) says which films belong together (None: none do), and these count for fewer.
     ``accuracy`` has its interval; ``found`` is the sensitivity of each class; ``majority`` the share of the largest.
     """
 
@@ -36,6 +37,7 @@ class Row:
     accuracy: Measure
     found: dict[str, Measure]
     majority: Measure
+    groups: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +110,17 @@ def confusion(row: Row) -> pd.DataFrame:
     return metrics.confusion(row.answers)
 
 
-def _row(name: str, answers: Answers, accuracy: Measure | None = None) -> Row:
+def _row(name: str, answers: Answers, together: pd.Series | None, accuracy: Measure | None = None) -> Row:
+    """A row; ``together`` is the group of each film by image id (None: none do)."""
+    groups = assessment.groups_of(answers, together)
     classes = [label for label, films in zip(answers.classes, answers.films, strict=True) if films]
     return Row(
         name,
         answers,
-        accuracy or metrics.accuracy(answers),
-        {label: metrics.sensitivity(answers, label) for label in classes},
-        assessment.majority_share(answers),
+        accuracy or metrics.accuracy(answers, groups),
+        {label: metrics.sensitivity(answers, label, groups) for label in classes},
+        assessment.majority_share(answers, groups),
+        groups,
     )
 
 
@@ -141,9 +146,9 @@ def _shifted(runs: dict[str, Run]) -> Outcome:
         beaten = "does not beat" if came_out else "beats"
         headline = f"It gives the label of {in_words(found.test)} of films and {beaten} the largest class: {largest}."
     rows = (
-        _row("Shifted labels", answers),
-        _row("Against the films", true_answers),
-        _row("Right labels", _tested(right)),
+        _row("Shifted labels", answers, wrong.groups()),
+        _row("Against the films", true_answers, wrong.groups()),
+        _row("Right labels", _tested(right), right.groups()),
     )
     return Outcome(
         found.test,
@@ -184,9 +189,9 @@ def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
     kept = {one.information["dataset"]["name"]: one.table() for one in run.evaluations()}
     if not {WITHOUT_TAG, OTHER_TAG} <= set(kept):
         raise RunDamaged("The answers without the letter are missing. Prepare the lesson again.")
-    inside = _row(AS_TRAINED, _tested(run))
+    inside = _row(AS_TRAINED, _tested(run), run.groups())
     without, other = (
-        _row(name, metrics.answers(kept[what].sort_values("image_id", kind="stable"), "test"))
+        _row(name, metrics.answers(kept[what].sort_values("image_id", kind="stable"), "test"), run.groups())
         for name, what in ((WITHOUT, WITHOUT_TAG), (OTHER, OTHER_TAG))
     )
     came_out = without.accuracy.high < inside.accuracy.low
@@ -234,7 +239,7 @@ def _heat_in_words(heat: dict[str, dict[str, float]]) -> str:
 
 
 def _rare(runs: dict[str, Run]) -> Outcome:
-    rows = {role: _row(run.name, _tested(run)) for role, run in runs.items()}
+    rows = {role: _row(run.name, _tested(run), run.groups()) for role, run in runs.items()}
     plain = rows["none"]
     accurate = max(rows.values(), key=lambda row: row.accuracy.value)
     finder = max(rows.values(), key=lambda row: row.found[COVID].value)
@@ -276,10 +281,15 @@ def _sick(row: Row) -> np.ndarray:
 
 
 def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
-    """COVID films that a way out alone finds, that the plain run alone finds, and p of the exact McNemar test."""
-    first, second = (one.answers.right[_sick(plain)] for one in (row, plain))
+    """COVID films that a way out alone finds, that the plain run alone finds, and p of the exact McNemar test, in which
+    films that belong together change sides together."""
+    sick = _sick(plain)
+    first, second = (one.answers.right[sick] for one in (row, plain))
     gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    return gained, lost, float(comparison.mcnemar(np.array(gained), np.array(lost)))
+    if plain.groups is None:
+        return gained, lost, float(comparison.mcnemar(np.array(gained), np.array(lost)))
+    p = comparison.mcnemar_of_groups(np.array([first, second]), plain.groups[sick])
+    return gained, lost, float(p[0, 1])
 
 
 def _beside_plain(plain: Row, row: Row, p: float) -> str:
@@ -338,4 +348,4 @@ def _clustered(run: Run, groups: pd.Series) -> Row:
     )
     low, high = map(float, resampling.interval(drawn["accuracy"]))
     value = float(right.mean()) if answers.n else math.nan
-    return _row(run.name, answers, Measure(value, low, high, answers.n))
+    return _row(run.name, answers, groups, Measure(value, low, high, answers.n))

@@ -25,7 +25,7 @@ from covid_core.data.split import TEST
 from covid_core.data.swapped import swapped
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import reads, resampling
-from covid_core.evaluation.metrics import Measure, wilson
+from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.evaluation.reads import Conflict, Subgroup
 from covid_core.formatting import interval, p_in_words, plural, points, share
 from covid_core.inference import lungs as outlines
@@ -127,7 +127,7 @@ def audited(predictor: Predictor, films: AuditFilms, progress: Progress = silent
     as_it_is = reads.balanced(films.labels[inside], plain[inside], k, _some(films.groups, inside))
     told = reads.verdict(effects, as_it_is, k, why)
     heat = _heat(predictor, films, inside, part_of(progress, 0.8, 1.0))
-    worst = reads.subgroups(plain == films.labels, films.by)
+    worst = reads.subgroups(plain == films.labels, films.by, films.groups)
     return _plain(
         {
             "verdict": told.verdict,
@@ -143,7 +143,7 @@ def audited(predictor: Predictor, films: AuditFilms, progress: Progress = silent
             "heat": asdict(heat),
             "heat_in_words": heat.in_words,
             "subgroups": [asdict(one) for one in worst],
-            "worst_in_words": _worst_in_words(worst),
+            "worst_in_words": _worst_in_words(worst, films.groups is not None),
         }
     )
 
@@ -220,10 +220,10 @@ def _figures(films: AuditFilms, at: np.ndarray, plain: np.ndarray, answered: np.
     low, high = map(float, resampling.interval(drops))
     return {
         "films": len(at),
-        "accuracy": asdict(wilson(int(right.sum()), len(at))),
+        "accuracy": asdict(wilson_of_groups(right, groups)[0]),
         "balanced": asdict(reads.balanced(labels, answered, k, groups)),
         "drop": asdict(Measure(float(before.mean() - right.mean()), low, high, len(at))),
-        "same_answer": asdict(wilson(int((answered == plain).sum()), len(at))),
+        "same_answer": asdict(wilson_of_groups(answered == plain, groups)[0]),
     }
 
 
@@ -267,16 +267,17 @@ def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
 # Words
 
 
-def _worst_in_words(found: list[Subgroup]) -> str:
+def _worst_in_words(found: list[Subgroup], grouped: bool = False) -> str:
     if not found:
         return f"No subgroup by source, size or brightness has {reads.LEAST_SUBGROUP} test films, with as many others."
     worst = found[0]
     figures = (interval(one.value, one.low, one.high) for one in (worst.accuracy, worst.others))
     against = "worse than" if worst.is_worse else "not told from"
+    together = " Films that belong together count for fewer." if grouped else ""
     return (
         f"The worst of {plural(len(found), 'subgroup')} is {worst.by}: {worst.name} with {next(figures)} of "
         f"{plural(worst.accuracy.n, 'film')}, {against} the others' {next(figures)} "
-        f"({p_in_words(worst.p)}, corrected for {len(found)} looks; classes may be mixed otherwise there)."
+        f"({p_in_words(worst.p)}, corrected for {len(found)} looks; classes may be mixed otherwise there).{together}"
     )
 
 

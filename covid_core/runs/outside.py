@@ -154,7 +154,8 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     outside = metrics.answers(fresh[fresh["label"].isin(known)], OUTSIDE)
     predictions = run.predictions()
     inside = metrics.answers(predictions[predictions["label"].isin(known)], "test")
-    figures, own = (assessment.measured(given) for given in (outside, inside))
+    figures = assessment.measured(outside)
+    own = assessment.measured(inside, assessment.groups_of(inside, run.groups()))
     answers = fresh[[f"score_{label}" for label in run.classes]].to_numpy().argmax(axis=1)
     called = pd.crosstab(fresh["own_label"], np.asarray(run.classes)[answers]).reindex(
         columns=list(run.classes), fill_value=0
