@@ -13,11 +13,11 @@ import plotly.graph_objects as go
 
 from covid_core.data.limits import Limits
 from covid_core.evaluation.shortcuts import NO_LUNGS, Ladder, Rung
-from covid_core.figures.theme import NEUTRAL, class_colours, literal, settled
+from covid_core.figures.theme import LUNG, NEUTRAL, NO_LUNG, class_colours, literal, settled
 from covid_core.formatting import count, interval, p_in_words, plural, share
 
-WITHOUT_LUNGS, WITH_LUNGS = "#D55E00", "#56B4E9"  # told apart with any kind of colour vision
 BINS, LOWEST_DETAIL = 50, 0.0  # of the histogram; lower correlations are counted in its first bar
+COPIES = "#E69F00"
 BAR_HEIGHT = 46  # pixels per probe, its name above the bar
 GROUP = 0.62  # of a finding's height that its bars take; the rest is for its name
 
@@ -30,7 +30,7 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
     """
     run = [rung for rung in ladder.rungs if rung.was_run]
     figure = go.Figure()
-    parts = (("shows no lung", WITHOUT_LUNGS, True), ("shows the lungs, or their greys", WITH_LUNGS, False))
+    parts = (("shows no lung", NO_LUNG, True), ("shows the lungs, or their greys", LUNG, False))
     for name, colour, blind in parts:
         places = [place for place, rung in enumerate(run) if (rung.probe.holds == NO_LUNGS) == blind]
         if places:
@@ -147,7 +147,7 @@ def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
     edges = np.linspace(LOWEST_DETAIL, 1, BINS + 1)
     parts = (
         ("different films, each with its most alike", NEUTRAL, limits.different),
-        ("copies", WITHOUT_LUNGS, copies),
+        ("copies", COPIES, copies),
     )
     for name, colour, detail in parts:
         counts, _ = np.histogram(np.clip(detail, LOWEST_DETAIL, 1), edges)

@@ -10,12 +10,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from covid_core.evaluation import reads
-from covid_core.figures.theme import NEUTRAL, literal, run_style, settled
+from covid_core.figures.theme import LUNG, NEUTRAL, NO_LUNG, literal, run_style, settled
 from covid_core.formatting import interval, plural, share
 
 Found = Mapping[str, Any]
 NOTHING, LUNGS_GONE, FRAME_GONE, DETAIL_GONE = "nothing covered", "lungs gone", "frame gone", "detail gone"
-COLOURS = {NOTHING: NEUTRAL, LUNGS_GONE: "#D55E00", FRAME_GONE: "#56B4E9", DETAIL_GONE: "#E69F00"}
+COLOURS = {NOTHING: NEUTRAL, LUNGS_GONE: NO_LUNG, FRAME_GONE: LUNG, DETAIL_GONE: "#0072B2"}
 DESTROYS = {  # by the name of the cover, in the order in which they are drawn
     "as they are": NOTHING,
     "without the lungs": LUNGS_GONE,
@@ -26,7 +26,7 @@ DESTROYS = {  # by the name of the cover, in the order in which they are drawn
     "low-pass": DETAIL_GONE,
 }
 FRAME, LUNGS = "the frame", "the lungs"
-FOLLOWED = {FRAME: "#D55E00", LUNGS: "#56B4E9"}
+FOLLOWED = {FRAME: NO_LUNG, LUNGS: LUNG}
 ROW = 44  # pixels per bar, its name above it
 NAME_ROW, NARROW_ROW = 34, 11  # pixels per name, and per run below it, of a figure of several runs
 BASE = 130  # pixels of axes and legend

@@ -20,6 +20,7 @@ FIXED = {
 SPARE = ("#E69F00", "#0072B2", "#CC79A7", "#F0E442", "#999999")
 RUN_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442", "#999999")
 RUN_DASHES = ("solid", "dash", "dot", "dashdot")
+NO_LUNG, LUNG = "#E69F00", "#CC79A7"  # what shows no lung, and what shows it: colours of none of the three classes
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
 
 
