@@ -165,3 +165,10 @@ def test_a_band_is_as_deep_as_it_was_drawn():
     film[1, :, -16:] = 7
     film[2, :8] = 255
     assert measures.band(film).tolist() == [0, 16 / 128, 8 / 128]
+
+
+def test_every_rule_writes_its_limit_with_a_unit_and_shares_as_everywhere():
+    told = {rule.finding: audit.limit_in_words(rule.finding, rule.bound) for rule in audit.RULES}
+    assert told["border"] == "over 6.2 % of a side" and told["odd size"] == "under 128 pixels"
+    assert told["inverted"] == audit.MORE_LIKELY
+    assert all(told.values()) and audit.limit_in_words(audit.UNREADABLE, float("nan")) == ""

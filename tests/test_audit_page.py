@@ -162,7 +162,7 @@ def test_every_tab_opens_by_its_address(here, tab):
 
 def test_kinds_of_findings_have_their_limits_and_reasons(here):
     kinds = table(audit_page(), "Why this limit").set_index("Finding")
-    assert kinds.loc["odd size", ["Films", "Limit"]].tolist() == [27, "under 128"]
+    assert kinds.loc["odd size", ["Films", "Limit"]].tolist() == [27, "under 128 pixels"]
     assert "scaled up for them" in kinds.loc["odd size", "Why this limit"]
 
 

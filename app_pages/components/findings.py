@@ -7,7 +7,7 @@ import streamlit as st
 from app_pages.components import addressed, deciding, gallery, shell
 from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables
-from covid_core.data.audit import BY_NAME, UNREADABLE
+from covid_core.data.audit import BY_NAME, UNREADABLE, limit_in_words
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
@@ -55,18 +55,12 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
             "Finding": table["finding"],
             "Films": table["films"],
             "Share": table["share"].map(share),
-            "Limit": [_limit(row.finding, row.limit) for row in table.itertuples()],
+            "Limit": [limit_in_words(row.finding, row.limit) for row in table.itertuples()],
             "Belongs to the data set": np.where(table["common"], "yes", ""),
             "Not measured": table["unknown"],
             "Why this limit": table["reason"],
         }
     )
-
-
-def _limit(finding: str, limit: float) -> str:
-    """A limit with its side: ``under 80``, ``over 1.5``."""
-    rule = BY_NAME.get(finding)
-    return "" if rule is None or np.isnan(limit) else f"{'under' if rule.side == 'below' else 'over'} {limit:.3g}"
 
 
 def _by_class(audited: Audited) -> None:

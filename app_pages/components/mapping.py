@@ -396,8 +396,9 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
         return
     table = _open_ones(dataset, found.suspicious, SUSPICIOUS)
     wrong = 1 - facts["accuracy"]
+    of = count(facts["judged"]) if found.is_current else f"the {count(facts['judged'])} films that the map was made of"
     st.markdown(
-        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {count(facts['judged'])}.** A classifier that "
+        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A classifier that "
         "had not seen the film gives another class a score as high as that class usually has. It is "
         f"itself wrong about {share(wrong)} of these films, so much of what it disputes may well be labelled rightly: "
         f"look at the first of the list, which fit least. {reason}"

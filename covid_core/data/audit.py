@@ -209,6 +209,21 @@ RULES = (
         "Real films of 256 pixels show 65 % and more; enlarged three times or more they show 60 % at most.",
     ),
 )
+UNITS = {  # how the limit of a finding is written; inverted and turned films have none but that they are more likely so
+    "low contrast": "{limit:.0f} of 255 levels",
+    "dark": "{limit:.0f} of 255",
+    "bright": "{limit:.0f} of 255",
+    "blurred": "{limit:.1%} of the contrast",
+    "odd size": "{limit:.0f} pixels",
+    "odd shape": "{limit:.2f} times the usual",
+    "odd view": "a lead of {limit:.2f}",
+    "colour": "{limit:.0f} levels",
+    "text": "{limit:.1f} ‰ of the pixels",
+    "border": "{limit:.1%} of a side",
+    "blocks": "{limit:.1f} times",
+    "scaled up": "{limit:.0%} of the detail",
+}
+MORE_LIKELY = "more like the others so"
 BY_NAME = {rule.finding: rule for rule in RULES}
 FINDINGS = (UNREADABLE, *BY_NAME)
 
@@ -266,9 +281,22 @@ def _found(rule: Rule, scores: pd.DataFrame, limit: float) -> pd.DataFrame:
             "finding": rule.finding,
             "score": values[rows],
             "limit": limit,
-            "text": [rule.text.format(score=values[row], limit=limit) for row in rows],
+            "text": [_written(rule.text, score=values[row], limit=limit) for row in rows],
         }
     )
+
+
+def _written(text: str, **values: float) -> str:
+    """A text with its numbers, shares written as everywhere else: ``7.5 %``."""
+    return text.format(**values).replace("%", " %")
+
+
+def limit_in_words(finding: str, limit: float) -> str:
+    """A limit with its side and unit: ``under 80 of 255 levels``; nothing where there is none."""
+    if finding not in BY_NAME or np.isnan(limit):
+        return ""
+    side = "under" if BY_NAME[finding].side == BELOW else "over"
+    return f"{side} {_written(UNITS[finding], limit=limit)}" if finding in UNITS else MORE_LIKELY
 
 
 def _summary(scores: pd.DataFrame, findings: pd.DataFrame, limits: dict[str, float], left_out: int) -> pd.DataFrame:
