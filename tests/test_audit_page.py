@@ -264,6 +264,8 @@ def test_pairs_are_kept_together(here):
     page = decide(audit_page("Copies"), "group-all")
     assert {one.action for one in here().decisions} == {GROUP}
     assert "2 films are kept together." in words(page)
+    assert "Kept together by decision: 1 of 1 pair." in words(page)
+    assert not {"group-all", "pair-Keep together"} & {button.key for button in page.button}
 
 
 def test_a_dismissed_pair_is_no_longer_listed(here):

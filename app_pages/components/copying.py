@@ -10,6 +10,7 @@ from app_pages.components.auditing import Audited
 from covid_core.data import audit_tables, copies, duplicates
 from covid_core.data.audit_tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
 from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import TOGETHER
 from covid_core.data.limits import Limits
 from covid_core.data.split import make_split
 from covid_core.figures import audit as figures
@@ -119,17 +120,33 @@ def _new_split(_dataset: Dataset, version: str, method: str) -> pd.DataFrame:
 
 def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
     """Keep all listed pairs together in every split."""
-    groups = list(zip(pairs["first"], pairs["second"], strict=True))
+    given = zip(pairs["first"], pairs["second"], strict=True)
+    groups = [pair for pair in given if not _are_together(dataset, *pair)]
+    if len(groups) < len(pairs):
+        st.caption(f"Kept together by decision: {count(len(pairs) - len(groups))} of {plural(len(pairs), 'pair')}.")
+    if not groups:
+        return
     label = f"Keep {'this pair' if len(groups) == 1 else f'all {count(len(groups))} pairs'} together"
     help_text = "Then every split that keeps groups together puts both films of a pair into one part."
     if st.button(label, icon=":material/link:", key="group-all", help=help_text):
         deciding.ask(dataset, deciding.grouping(groups))
 
 
+def _are_together(dataset: Dataset, first: str, second: str) -> bool:
+    """Whether somebody decided that two films belong together."""
+    if TOGETHER not in dataset.films:
+        return False
+    groups = dataset.films[TOGETHER].to_numpy()
+    one, two = groups[dataset.row_of(first)], groups[dataset.row_of(second)]
+    return one == two != ""
+
+
 def _actions(dataset: Dataset, row: pd.Series) -> None:
     """What can be done about one pair."""
+    pair = (row["first"], row["second"])
+    keep = ("Keep together", ":material/link:", lambda: deciding.grouping([pair]))
     made = (
-        ("Keep together", ":material/link:", lambda: deciding.grouping([(row["first"], row["second"])])),
+        *([] if _are_together(dataset, *pair) else [keep]),
         ("Leave out the first", ":material/block:", lambda: deciding.leaving_out([row["first"]], dataset)),
         ("Leave out the second", ":material/block:", lambda: deciding.leaving_out([row["second"]], dataset)),
         ("Change the first's class", ":material/label:", lambda: deciding.relabelling([row["first"]], dataset)),
