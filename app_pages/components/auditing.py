@@ -6,13 +6,13 @@ A page calls ``panel`` once, at its top level: while an audit is at work, one fr
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import shell
+from app_pages.components import job_cards, shell
 from covid_core.data import audit_tables, decisions
 from covid_core.data import dataset as data
 from covid_core.data.dataset import KEY_LENGTH, Dataset
@@ -123,7 +123,9 @@ def panel(dataset: Dataset) -> bool:
         _watch(dataset, active)
     else:
         for job in listed:
-            _show_ended(job)
+            stopped, failed = f"**{_title(job)}** was stopped.", f"**{_title(job)}** failed."
+            again = partial(start, job.request["dataset"], job.request.get("against") or "")
+            job_cards.without_result(stopped, failed, job.folder, job.status, again)
     return bool(active)
 
 
@@ -183,56 +185,9 @@ def _watch(dataset: Dataset, active: frozenset[str]) -> None:
     listed = _jobs_of(dataset)
     for job in listed:
         if not job.status.is_final:
-            _show_running(job)
+            job_cards.running(_title(job), job.folder, job.status, "What has been measured until then is kept.")
     if _active(listed) != active:
         st.rerun()
-
-
-def _show_running(job: AuditJob) -> None:
-    with st.container(border=True):
-        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        row.markdown(f"**{_title(job)}**", width="content")
-        stopping = job.folder.stop_requested()
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{job.folder.id}",
-            icon=":material/stop_circle:",
-            help="What has been measured until then is kept.",
-            disabled=stopping,
-            on_click=_stop,
-            args=(job.folder,),
-        )
-        st.progress(min(max(job.status.progress, 0.0), 1.0), text=shell.plain(job.status.message or "Starting"))
-        elapsed, left = job.status.elapsed, job.status.seconds_left
-        more = "" if left is None else f", about {duration(left)} left"
-        st.caption("Not started yet." if elapsed is None else f"{duration(elapsed)} so far{more}.")
-
-
-def _stop(folder: JobFolder) -> None:
-    with shell.told():
-        jobs.stop(folder)
-
-
-def _show_ended(job: AuditJob) -> None:
-    """An audit without a result, until it is tried again or dismissed."""
-    if not job.status.is_final or job.status.state == store.COMPLETED:
-        return
-    if job.status.state == store.STOPPED:
-        st.info(f"**{_title(job)}** was stopped.", icon=":material/stop_circle:")
-    else:
-        reason = shell.plain(job.status.reason or "It ended without a reason.")
-        st.error(f"**{_title(job)}** failed. {reason}", icon=":material/error:")
-    with st.container(horizontal=True):
-        st.button(
-            "Try again", key=f"again-{job.folder.id}", icon=":material/refresh:", on_click=_try_again, args=(job,)
-        )
-        key = f"dismiss-{job.folder.id}"
-        st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job.folder,))
-
-
-def _try_again(job: AuditJob) -> None:
-    jobs.dismiss(job.folder)
-    start(job.request["dataset"], job.request.get("against") or "")
 
 
 def _title(job: AuditJob) -> str:

@@ -1,18 +1,19 @@
 """Adding a data set: synthetic films, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app_pages.components import shelf, shell
+from app_pages.components import job_cards, shelf, shell
 from covid_core import files
 from covid_core.data import archives, importing, layout, phantom
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, DataError
-from covid_core.formatting import count, duration, plural
+from covid_core.formatting import count, plural
 from covid_core.runs import jobs, store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import new_id
@@ -154,48 +155,9 @@ def _import_jobs() -> list[ImportJob]:
 def _show_jobs(listed: list[ImportJob]) -> None:
     for job in listed:
         if not job.status.is_final:
-            _show_running(job)
-        elif job.status.state != store.COMPLETED:
-            _show_ended(job)
-
-
-def _show_running(job: ImportJob) -> None:
-    with st.container(border=True):
-        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        row.markdown(f"**{job.title}**", width="content")
-        stopping = job.folder.stop_requested()
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{job.folder.id}",
-            icon=":material/stop_circle:",
-            disabled=stopping,
-            on_click=_stop,
-            args=(job.folder,),
-        )
-        st.progress(min(max(job.status.progress, 0.0), 1.0), text=shell.plain(job.status.message or "Starting"))
-        st.caption(_times(job.status))
-
-
-def _times(status: Status) -> str:
-    if status.elapsed is None:
-        return "Not started yet."
-    left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-    return f"{duration(status.elapsed)} so far{left}."
-
-
-def _stop(folder: JobFolder) -> None:
-    with shell.told():
-        jobs.stop(folder)
-
-
-def _show_ended(job: ImportJob) -> None:
-    if job.status.state == store.STOPPED:
-        st.info(f"**{job.title}** was stopped. Nothing was kept.", icon=":material/stop_circle:")
-    else:
-        reason = job.status.reason or "It ended without a reason."
-        st.error(f"**{job.title}** failed. {shell.plain(reason)}", icon=":material/error:")
-    key = f"dismiss-{job.folder.id}"
-    st.button("Dismiss", key=key, icon=":material/close:", on_click=_dismiss, args=(job,))
+            job_cards.running(job.title, job.folder, job.status, "Nothing is kept.")
+        stopped, failed = f"**{job.title}** was stopped. Nothing was kept.", f"**{job.title}** failed."
+        job_cards.without_result(stopped, failed, job.folder, job.status, dismiss=partial(_dismiss, job))
 
 
 def _dismiss(job: ImportJob) -> None:

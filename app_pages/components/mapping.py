@@ -5,13 +5,14 @@ A page calls ``tab`` once, at its top level: while a map is made, one fragment p
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import deciding, gallery, scatter, shell
+from app_pages.components import deciding, gallery, job_cards, scatter, shell
 from app_pages.components.scatter import Group, Points
 from covid_core.data import decisions, maps
 from covid_core.data.dataset import Dataset
@@ -63,7 +64,8 @@ def tab(dataset: Dataset) -> None:
         _watch(dataset, active)
     else:
         for job in listed:
-            _show_ended(dataset, job)
+            stopped, failed = "**The map** was stopped. Nothing was kept of it.", "**The map** could not be made."
+            job_cards.without_result(stopped, failed, job.folder, job.status, partial(_start, dataset.id))
     found = maps.latest(shell.workspace(), dataset)
     if found is not None:
         _show(dataset, found, bool(active))
@@ -128,56 +130,10 @@ def _watch(dataset: Dataset, active: frozenset[str]) -> None:
     listed = _jobs_of(dataset)
     for job in listed:
         if not job.status.is_final:
-            _show_running(job)
+            on_stop = "Nothing is kept of a map that is not complete."
+            job_cards.running("The map is being made", job.folder, job.status, on_stop)
     if _active(listed) != active:
         st.rerun()
-
-
-def _show_running(job: MapJob) -> None:
-    with st.container(border=True):
-        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        row.markdown("**The map is being made**", width="content")
-        stopping = job.folder.stop_requested()
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{job.folder.id}",
-            icon=":material/stop_circle:",
-            help="Nothing is kept of a map that is not complete.",
-            disabled=stopping,
-            on_click=_stop,
-            args=(job.folder,),
-        )
-        st.progress(min(max(job.status.progress, 0.0), 1.0), text=shell.plain(job.status.message or "Starting"))
-        elapsed, left = job.status.elapsed, job.status.seconds_left
-        more = "" if left is None else f", about {duration(left)} left"
-        st.caption("Not started yet." if elapsed is None else f"{duration(elapsed)} so far{more}.")
-
-
-def _stop(folder: JobFolder) -> None:
-    with shell.told():
-        jobs.stop(folder)
-
-
-def _show_ended(dataset: Dataset, job: MapJob) -> None:
-    """A map that was not completed, until it is tried again or dismissed."""
-    if job.status.state == store.COMPLETED:
-        return
-    if job.status.state == store.STOPPED:
-        st.info("**The map** was stopped. Nothing was kept of it.", icon=":material/stop_circle:")
-    else:
-        reason = shell.plain(job.status.reason or "It ended without a reason.")
-        st.error(f"**The map** could not be made. {reason}", icon=":material/error:")
-    with st.container(horizontal=True):
-        arguments = (dataset, job.folder)
-        key = f"again-{job.folder.id}"
-        st.button("Try again", key=key, icon=":material/refresh:", on_click=_try_again, args=arguments)
-        key = f"dismiss-{job.folder.id}"
-        st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job.folder,))
-
-
-def _try_again(dataset: Dataset, folder: JobFolder) -> None:
-    jobs.dismiss(folder)
-    _start(dataset.id)
 
 
 # The map

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app_pages.components import shelf, shell
+from app_pages.components import job_cards, shelf, shell
 from covid_core.data import dataset as data
 from covid_core.data import masks
 from covid_core.data.masks import MaskedDataset
 from covid_core.evaluation.wording import in_words
 from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural, roughly
 from covid_core.inference.lungs import Lungs
-from covid_core.runs import jobs, segmenters, store
+from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter, SegmentJob
-from covid_core.runs.store import BrokenRun, JobFolder
+from covid_core.runs.store import BrokenRun
 from covid_core.work import cores
 
 POLL = 1.0  # seconds
@@ -79,35 +79,10 @@ def _watch(active: frozenset[str]) -> None:
     listed = segmenters.segment_jobs(shell.workspace())
     for job in listed:
         if not job.status.is_final:
-            _show_running(job)
+            title = f"Learning to outline lungs from {shell.plain(job.request['name'])}"
+            job_cards.running(title, job.folder, job.status, "Nothing is kept.")
     if _active(listed) != active:
         st.rerun()
-
-
-def _show_running(job: SegmentJob) -> None:
-    with st.container(border=True):
-        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        row.markdown(f"**Learning to outline lungs from {shell.plain(job.request['name'])}**", width="content")
-        stopping = job.folder.stop_requested()
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{job.folder.id}",
-            icon=":material/stop_circle:",
-            help="Nothing is kept.",
-            disabled=stopping,
-            on_click=_stop,
-            args=(job.folder,),
-        )
-        st.progress(job.status.progress, text=shell.plain(job.status.message or "Starting"))
-        if job.status.elapsed is not None:
-            left = job.status.seconds_left
-            more = "" if left is None else f", about {duration(left)} left"
-            st.caption(f"{duration(job.status.elapsed)} so far{more}.")
-
-
-def _stop(folder: JobFolder) -> None:
-    with shell.told():
-        jobs.stop(folder)
 
 
 def _tell_finished(listed: Sequence[SegmentJob]) -> None:
@@ -122,17 +97,9 @@ def _tell_finished(listed: Sequence[SegmentJob]) -> None:
 def _show_ended(listed: Sequence[SegmentJob]) -> None:
     """Trainings without a segmenter, until they are dismissed."""
     for job in listed:
-        if not job.status.is_final or job.status.state == store.COMPLETED:
-            continue
-        name = shell.plain(job.request["name"])
-        if job.status.state == store.STOPPED:
-            text = f"Learning from **{name}** was stopped. Nothing was kept."
-            st.info(text, icon=":material/stop_circle:")
-        else:
-            reason = shell.plain(job.status.reason or "It ended without a reason.")
-            st.error(f"Learning from **{name}** failed. {reason}", icon=":material/error:")
-        key = f"dismiss-{job.folder.id}"
-        st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job.folder,))
+        learning = f"Learning from **{shell.plain(job.request['name'])}**"
+        stopped, failed = f"{learning} was stopped. Nothing was kept.", f"{learning} failed."
+        job_cards.without_result(stopped, failed, job.folder, job.status)
 
 
 # What has learned

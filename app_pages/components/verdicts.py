@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app_pages.components import comparing, outlining, shelf, shell
+from app_pages.components import comparing, job_cards, outlining, shelf, shell
 from covid_core.data import masks
 from covid_core.data.images import png_bytes
 from covid_core.errors import CovidCoreError, RunDamaged
@@ -18,7 +18,7 @@ from covid_core.evaluation import reads
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.wording import in_words
 from covid_core.figures import reads as figures
-from covid_core.formatting import count, duration, interval, moment, p_value, plural, points, share
+from covid_core.formatting import count, interval, moment, p_value, plural, points, share
 from covid_core.runs import audit_pictures, jobs, model_audits, store, verdicts
 from covid_core.runs.audit_pictures import Shown
 from covid_core.runs.store import JobFolder, Run, Status
@@ -119,39 +119,18 @@ def _stop(jobs_to_stop: Sequence[JobFolder]) -> None:
             jobs.stop(job)
 
 
-def _progress(name: str, job: JobFolder, status: Status, place: str) -> None:
-    """How far an audit is, with time spent and left, and the button that stops it."""
-    with st.container(border=True, key=f"audit-{place}-{job.id}"):
-        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        row.markdown(f"**Audit of {shell.plain(name)}**", width="content")
-        stopping = job.stop_requested()
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{place}-{job.id}",
-            icon=":material/stop_circle:",
-            help="Nothing of this audit is kept; an earlier one stays.",
-            disabled=stopping,
-            on_click=_stop,
-            args=([job],),
-        )
-        st.progress(status.progress, text=shell.plain(status.message or "Starting"))
-        if status.elapsed is not None:
-            left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-            st.caption(f"{duration(status.elapsed)} so far{left}.")
+def _running(run: Run, job: JobFolder, status: Status, place: str) -> None:
+    on_stop = "Nothing of this audit is kept; an earlier one stays."
+    job_cards.running(f"Audit of {shell.plain(run.name)}", job, status, on_stop, f"{place}-")
 
 
 def _ended_badly(run: Run, last: tuple[JobFolder, Status] | None, place: str) -> None:
     """Why the last audit has left nothing, where it has not, until it is dismissed or made again."""
-    if last is None or not last[1].is_final or last[1].state == store.COMPLETED:
+    if last is None:
         return
     name, (job, status) = shell.plain(run.name), last
-    if status.state == store.STOPPED:
-        st.info(f"The audit of {name} was stopped. Nothing of it was kept.", icon=":material/stop_circle:")
-    else:
-        reason = shell.plain(status.reason or "It ended without a reason.")
-        st.error(f"The audit of {name} failed. {reason}", icon=":material/error:")
-    key = f"dismiss-{place}-{job.id}"
-    st.button("Dismiss", key=key, icon=":material/close:", on_click=jobs.dismiss, args=(job,))
+    stopped, failed = f"The audit of {name} was stopped. Nothing of it was kept.", f"The audit of {name} failed."
+    job_cards.without_result(stopped, failed, job, status, place=f"{place}-")
 
 
 # One run
@@ -164,7 +143,7 @@ def panel(run: Run, place: str = "run") -> None:
     """
     last = _last_jobs([run]).get(run.id)
     if last and not last[1].is_final:
-        _progress(run.name, *last, place)
+        _running(run, *last, place)
     _ended_badly(run, last, place)
     with shell.told():
         found = _known(run)
@@ -388,7 +367,7 @@ def _poll(runs: tuple[Run, ...], active: frozenset[str]) -> None:
     by_id = {run.id: run for run in runs}
     working = [(of, one) for of, one in now.items() if one[1].state == store.RUNNING]
     for of, (job, status) in working:
-        _progress(by_id[of].name, job, status, "compare")
+        _running(by_id[of], job, status, "compare")
     waiting = [one[0] for of, one in now.items() if one[1].state != store.RUNNING]
     if waiting:
         with st.container(horizontal=True, vertical_alignment="center"):
