@@ -178,6 +178,8 @@ def test_dragging_the_window_changes_the_picture_and_never_the_prediction(page: 
 def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app: App, run: store.Run, tmp_path: Path):
     handed_in(page, app, run, "IM0001")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
+    # a click while the page is still being drawn may be lost
+    page.wait_for_timeout(3000)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report of this film").click()
     report = tmp_path / "report.html"
