@@ -1,7 +1,7 @@
-"""Second Look: ``streamlit run app.py`` starts the server. What a visitor sees is ``dashboard.py``."""
+"""Second Look: ``streamlit run app.py`` starts the server. What a visitor sees is ``pages/dashboard.py``."""
 
 import streamlit as st
 
-from app_pages.components import start
+from pages.server import startup
 
-app = st.App("dashboard.py", lifespan=start.while_the_browser_loads)
+app = st.App("pages/dashboard.py", lifespan=startup.while_the_browser_loads)

@@ -151,7 +151,7 @@ def cold(home: Path) -> Times:
 def every_figure(runs: list[Any]) -> dict[str, Any]:
     """What the comparison has to say, from the runs' files."""
     from covid_core.evaluation import comparison
-    from covid_core.runs import calibrated, candidates
+    from covid_core.runs import candidates, temperature_scaling
 
     loaded = [candidates.candidate(run) for run in runs]
     ranking = comparison.ranking(loaded)
@@ -160,7 +160,7 @@ def every_figure(runs: list[Any]) -> dict[str, Any]:
         "validation": {run.id: candidates.measured(run, "validation") for run in runs},
         "table": comparison.performance_table(ranking.order),
         "pairs": comparison.pair_table(ranking),
-        "calibration": {run.id: calibrated.as_answer(run) for run in runs},
+        "calibration": {run.id: temperature_scaling.as_answer(run) for run in runs},
     }
 
 
@@ -169,17 +169,18 @@ def page(home: Path) -> Times:
     from streamlit.testing.v1 import AppTest
 
     os.environ["COVID_CORE_HOME"] = str(home)
-    from app_pages.components import start
+    from pages.server import startup
 
-    start.import_everything()
+    startup.import_everything()
     chosen = ",".join(run.id for run in _runs(home))
-    sessions = {view: AppTest.from_file(str(measuring.ROOT / "dashboard.py"), default_timeout=600) for view in VIEWS}
+    dashboard = str(measuring.ROOT / "pages/dashboard.py")
+    sessions = {view: AppTest.from_file(dashboard, default_timeout=600) for view in VIEWS}
     for app in sessions.values():
         app.run()
 
     def visit(view: str) -> None:
         app = sessions[view]
-        app.switch_page("app_pages/compare.py")
+        app.switch_page("compare.py")
         app.query_params["runs"], app.query_params["view"] = chosen, view
         app.run()
         if app.exception:

@@ -19,10 +19,10 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks import measuring
-from covid_core.data import copies, limits
-from covid_core.data.images import jpeg_bytes, read_film, to_square
-from covid_core.data.phantom import film_at
+from covid_core.audit.duplicates import duplicate_pairs, threshold
 from covid_core.data.pixels import SUMMARY_SIZE
+from covid_core.images.codec import jpeg_bytes, read_film, to_square
+from covid_core.synthetic.phantom import film_at
 from covid_core.work import cores
 
 EDGE = 0.03  # of the side
@@ -91,9 +91,9 @@ def main() -> None:
     seconds, processor = [], []
     for _ in range(given.times):
         begin, begin_processor = time.perf_counter(), time.process_time()
-        limit = None if given.quick else limits.calibrated(squares)
+        limit = None if given.quick else threshold.calibrated(squares)
         at = None if limit is None else limit.limit
-        false = copies.pairs(squares, None, not given.quick, limit=at)
+        false = duplicate_pairs.pairs(squares, None, not given.quick, limit=at)
         seconds.append(round(time.perf_counter() - begin, 1))
         processor.append(round(time.process_time() - begin_processor, 1))
         measuring.tell(f"{len(false)} pairs among {given.films} films, {seconds[-1]} s")
@@ -104,7 +104,7 @@ def main() -> None:
     originals = [drawn(row, given.films) for row in chosen]
     for name, change in CHANGES.items():
         changed = np.stack([to_square(change(film), SUMMARY_SIZE) for film in originals])
-        found = copies.pairs(changed, squares, not given.quick, limit=at)
+        found = duplicate_pairs.pairs(changed, squares, not given.quick, limit=at)
         right = found[chosen[found["first"]] == found["second"]]
         recall[name] = right["first"].nunique() / len(chosen)
         measuring.tell(f"{name}: {recall[name]:.3f} found, {len(found) - len(right)} wrong pairs")

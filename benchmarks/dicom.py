@@ -21,9 +21,9 @@ import psutil
 import pydicom.data
 
 from benchmarks import measuring
-from covid_core.data import images
-from covid_core.data.sandbox import Sandbox
 from covid_core.errors import ImageError
+from covid_core.images import codec
+from covid_core.images.sandbox import Sandbox
 from tests.hostile import make
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
@@ -94,7 +94,7 @@ def cost() -> dict[str, Any]:
         for name, content in (("png_1_megapixel", _png(1024)), ("dicom_12_megapixels", _dicom(3000, 4000))):
             found[name] = {
                 "bytes": len(content),
-                "here_ms": _median(images.read_film, content),
+                "here_ms": _median(codec.read_film, content),
                 "sandbox_ms": _median(made.read_film, content),
             }
         found["megabytes_after"] = _megabytes(made)
@@ -130,7 +130,7 @@ def _megabytes(made: Sandbox) -> int:
 
 
 def _png(side: int) -> bytes:
-    return images.png_bytes(np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8))
+    return codec.png_bytes(np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8))
 
 
 def _dicom(height: int, width: int) -> bytes:

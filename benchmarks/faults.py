@@ -1,7 +1,7 @@
 """Are planted faults found, and good films left alone? ``python -m benchmarks.faults``.
 
-Draws 2,000 phantom films, gives each kind of fault (``data.faults``) to 25 of them, and audits all; then audits the
-same films without any fault. To reach: 90 % of the faults of each kind, and findings in at most 1 % of clean films,
+Draws 2,000 phantom films, gives each kind of fault (``synthetic.faults``) to 25 of them, and audits all; then audits
+the same films without any fault. To reach: 90 % of the faults of each kind, and findings in at most 1 % of clean films,
 beside faults and in a set without them. Prints one JSON line. There is no peer.
 """
 
@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import measuring
-from covid_core.data import audit, faults, importing
-from covid_core.data.images import png_bytes
-from covid_core.data.phantom import film_at
+from covid_core.audit.quality import findings
+from covid_core.data import importing
+from covid_core.images.codec import png_bytes
+from covid_core.synthetic import faults
+from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
 FILMS, PLANTED, SIZE, SEED = 2000, 25, 256, 0
@@ -59,7 +61,7 @@ def flagged(films: list[np.ndarray]) -> dict[int, set[str]]:
             label.mkdir(parents=True, exist_ok=True)
             (label / f"{number:04d}.png").write_bytes(png_bytes(film))
         workspace = Workspace(folder / "workspace")
-        found = audit.audit(workspace, importing.import_folder(workspace, folder / "films")).findings
+        found = findings.audit(workspace, importing.import_folder(workspace, folder / "films")).findings
     told: dict[int, set[str]] = {}
     for name, finding in zip(found["image_id"], found["finding"], strict=True):
         told.setdefault(int(Path(name).stem), set()).add(finding)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from covid_core.data.images import png_bytes
+from covid_core.images.codec import png_bytes
 from covid_core.work import cores, ordered_map
 
 LABELS = ("COVID", "Normal", "Viral Pneumonia")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measuring
-from covid_core.data import importing, probes
+from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.data import importing
 from covid_core.data.dataset import Dataset, open_dataset
-from covid_core.evaluation import shortcuts
 from covid_core.inference import lungs
 from covid_core.runs import frozen_features
 from covid_core.workspace import Workspace
@@ -54,7 +54,7 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
     frozen = frozen_features.best(workspace, dataset)
     ladder = probes.ladder(workspace, dataset, lungs.of_films, progress=told, frozen=frozen)
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
-    said = shortcuts.verdict(ladder)
+    said = probe_ladder.verdict(ladder)
     rungs = {
         rung.probe.key: {
             "accuracy": round(100 * rung.accuracy.value, 1),

@@ -85,11 +85,11 @@ def _followed(job: Any) -> tuple[float, float, Any]:
 
 def outlined(lungs: Any, data: Path, look: int, sheet: Path | None) -> dict[str, Any]:
     """How many real films get no outline, by class, and why; evenly chosen from the folder."""
-    from covid_core.data import layout
-    from covid_core.data.images import png_bytes, read_film
+    from covid_core.data import layouts
     from covid_core.errors import ImageError
+    from covid_core.images.codec import png_bytes, read_film
 
-    found = [one for folder in layout.survey(data) for one in _films_in(data, folder)]
+    found = [one for folder in layouts.survey(data) for one in _films_in(data, folder)]
     chosen = [found[place] for place in np.unique(np.linspace(0, len(found) - 1, look).astype(int))]
     films, refused, why, tiles, times = Counter(), Counter(), Counter(), [], []
     for label, path in chosen:
@@ -126,7 +126,7 @@ def _tile(film: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A film fitted into a square with the edge of its mask in colour, uint8 (SIDE, SIDE, 3)."""
     from scipy import ndimage
 
-    from covid_core.data.images import thumbnail
+    from covid_core.images.codec import thumbnail
 
     inside = thumbnail(mask.astype(np.uint8) * 255, SIDE) > 127
     tile = np.repeat(thumbnail(film, SIDE)[..., None], 3, axis=2)

@@ -4,9 +4,9 @@ By default 21,165 films are made (grey noise over a gradient, 256 px, three clas
 are put beside them: records with splits, histories and prediction tables of full size, but without models. ``--data
 FOLDER`` takes real films; ``--keep FOLDER`` leaves the workspace there, and uses it again the next time.
 
-Two things are measured. Every page and tab, run as the server runs it (dashboard.py, then the page) in one process,
-first cold, then warm several times; the browser's drawing is not in it. Then a server of its own, started by the
-README's command: seconds until its health address answers and until Chromium shows the first page, in turn with the
+Two things are measured. Every page and tab, run as the server runs it (pages/dashboard.py, then the page) in one
+process, first cold, then warm several times; the browser's drawing is not in it. Then a server of its own, started by
+the README's command: seconds until its health address answers and until Chromium shows the first page, in turn with the
 same for a Streamlit page of one line, and its memory (RSS) after every page has been visited.
 
 Prints one JSON line: seconds per page (cold, warm median, all warm times), both starts, memory, the machine's facts.
@@ -189,13 +189,13 @@ def timed(view: str, repeats: int) -> dict[str, float | list[float]]:
     from streamlit.testing.v1 import AppTest
 
     page, address, choices = VIEWS[view]
-    app = AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE * 4)
+    app = AppTest.from_file(str(ROOT / "pages" / "dashboard.py"), default_timeout=PATIENCE * 4)
     app.run()
     for name, value in choices.items():
         app.session_state[name] = value
     times = []
     for _ in range(repeats + 1):
-        app.switch_page(f"app_pages/{page}.py")
+        app.switch_page(f"{page}.py")
         for name, value in address.items():
             app.query_params[name] = meant(value)
         begin = time.perf_counter()

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from covid_core.data.film import SMALLEST_SIDE
-from covid_core.data.images import read_film
-from covid_core.data.phantom import film_at
 from covid_core.errors import ImageError
+from covid_core.images.codec import read_film
+from covid_core.images.image import SMALLEST_SIDE
+from covid_core.synthetic.phantom import film_at
 
 PHOTOGRAPHS, MEDICAL, DRAWINGS, DRAWN_XRAYS = "photographs and pictures", "medical pictures", "drawings", "drawn X-rays"
 PYTHON_PACKAGES = {  # module: what it is, its folders

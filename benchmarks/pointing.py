@@ -3,7 +3,7 @@
 Runs are trained on synthetic films, published, and opened again as the app opens them. They then look at films of
 another seed, which no run has seen, whose lesions are known from how they were drawn. For each film of an ill class
 that the run calls rightly, the highest point of its heat map for that class has to lie on the lesion
-(``covid_core.evaluation.pointing``). Beside the hits: what a point at random would hit, what plain Grad-CAM hits
+(``covid_core.audit.pointing_game``). Beside the hits: what a point at random would hit, what plain Grad-CAM hits
 (nothing taken off the maps), the share of the heat inside the lungs, and what the weight-randomisation check says.
 
 The game measures the map only where the network reads the lesions: how many of the films that it called rightly it
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import machine, options, show, tell
-from covid_core.data.phantom import CLEAR_LESIONS
+from covid_core.synthetic.phantom import CLEAR_LESIONS
 
 IMAGES = 3000  # to train on, with validation and test parts
 FRESH = 600  # of another seed: 143 of COVID, 53 of viral pneumonia
@@ -86,12 +86,12 @@ def main() -> None:
 
 def of_case(name: str, fields: dict[str, Any], images: int, plant: str) -> dict[str, Any]:
     """Train a run of these settings, or take the one that was kept, and play."""
-    from covid_core.runs import sanity
+    from covid_core.audit.model import heatmap_sanity
     from covid_core.workspace import Workspace
 
     workspace, planted = Workspace.default(), () if plant == NONE else (plant,)
     run = trained(workspace, name, fields, images, planted)
-    check = sanity.of(workspace, run)
+    check = heatmap_sanity.of(workspace, run)
     return {
         "plant": plant,
         "seed": fields["seed"],
@@ -110,7 +110,8 @@ def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plan
     """A finished run on synthetic films."""
     from covid_core.data import dataset as data
     from covid_core.data import importing
-    from covid_core.runs import jobs, store
+    from covid_core.jobs import queue
+    from covid_core.runs import store
     from covid_core.specs import TrainingSpec
 
     films_name = ", ".join((f"{images} films", *plant))
@@ -125,16 +126,16 @@ def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plan
         else importing.import_phantom(workspace, images, TRAINING_SEED, plant, films_name)
     )
     spec = TrainingSpec(dataset=films.id, classes=films.classes, name=name, **fields)
-    run = jobs.submit_training(workspace, spec)
-    if jobs.wait(run).state != store.COMPLETED:
+    run = queue.submit_training(workspace, spec)
+    if queue.wait(run).state != store.COMPLETED:
         raise SystemExit(run.log_tail())
     return store.open_run(workspace, run.id)
 
 
 def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     """The game on fresh films, by class and together."""
-    from covid_core.data.images import Film
-    from covid_core.evaluation import pointing
+    from covid_core.audit import pointing_game
+    from covid_core.images.codec import Film
     from covid_core.inference.lung_share import share_inside, share_over
     from covid_core.inference.predictor import Predictor
 
@@ -150,13 +151,13 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
         if prediction.predicted != film.label:
             continue
         turned.append(predictor.predict([Film(healed, "L")])[0].predicted != film.label)
-        points.setdefault(film.label, []).append(pointing.point(heat, film.lesion))
+        points.setdefault(film.label, []).append(pointing_game.point(heat, film.lesion))
         shares.append(share_inside(heat, film.lung_mask > 0))
         of_plain.append(
-            pointing.point(plain.heat_map(Film(film.pixels, "L"), film.label, film.pixels.shape), film.lesion)
+            pointing_game.point(plain.heat_map(Film(film.pixels, "L"), film.label, film.pixels.shape), film.lesion)
         )
-    found = {label: pointing.played(some) for label, some in points.items()}
-    together = pointing.played([one for some in points.values() for one in some])
+    found = {label: pointing_game.played(some) for label, some in points.items()}
+    together = pointing_game.played([one for some in points.values() for one in some])
     inside = share_over(shares)
     return {
         "ill_films": asked,
@@ -168,7 +169,7 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
             label: {"hits": round(one.hits, 3), "chance": round(one.chance, 3), "films": one.films}
             for label, one in found.items()
         },
-        "hits_of_plain_grad_cam": round(pointing.played(of_plain).hits, 3),
+        "hits_of_plain_grad_cam": round(pointing_game.played(of_plain).hits, 3),
         "share_inside_lungs": round(inside.share, 3),
         "share_inside_lungs_interval": [round(inside.low, 3), round(inside.high, 3)],
         "lungs_share_of_picture": round(inside.chance, 3),
@@ -178,8 +179,8 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
 
 def ill_films(plant: tuple[str, ...]) -> Iterator[tuple[Any, np.ndarray]]:
     """Films with a lesion that no run was trained on, each with the pixels of the same film without it."""
-    from covid_core.data.anatomy import make_film
-    from covid_core.data.phantom import class_counts, film_at
+    from covid_core.synthetic.anatomy import make_film
+    from covid_core.synthetic.phantom import class_counts, film_at
 
     first_healthy, healthy = class_counts(FRESH)["COVID"], class_counts(FRESH)["Normal"]
     for number in (*range(first_healthy), *range(first_healthy + healthy, FRESH)):

@@ -40,7 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
 FIRST = """
 import time
 from pathlib import Path
-from covid_core.data.images import read_film
+from covid_core.images.codec import read_film
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
 from covid_core.workspace import Workspace
@@ -74,7 +74,8 @@ def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any
     from covid_core.backbones import backbone_named
     from covid_core.data import dataset as data
     from covid_core.data import importing
-    from covid_core.runs import jobs, store
+    from covid_core.jobs import queue
+    from covid_core.runs import store
     from covid_core.specs import SplitSpec, TrainingSpec
     from covid_core.workspace import Workspace
 
@@ -96,15 +97,15 @@ def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any
         split=SplitSpec(films_per_class=50),
         **fields,
     )
-    run = jobs.submit_training(workspace, spec)
-    if jobs.wait(run).state != store.COMPLETED:
+    run = queue.submit_training(workspace, spec)
+    if queue.wait(run).state != store.COMPLETED:
         raise SystemExit(run.log_tail())
     return store.open_run(workspace, run.id)
 
 
 def compared(case: str, run: Any, paths: list[Path], repeats: int, browser: bool) -> dict[str, Any]:
     """All sides, then what a fresh process and a fresh server take."""
-    from covid_core.data.images import read_film, to_square
+    from covid_core.images.codec import read_film, to_square
     from covid_core.inference.predictor import Predictor
     from covid_core.workspace import Workspace
 

@@ -26,13 +26,13 @@ import numpy as np
 
 from benchmarks import measuring, pictures
 from covid_core.data.dataset import Dataset, open_dataset
-from covid_core.data.images import Film
 from covid_core.data.pixels import open_pixels
 from covid_core.evaluation.metrics import wilson
-from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Look
+from covid_core.images.codec import Film
+from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Look
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
-from covid_core.runs.own_films import dataset_of
+from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 

@@ -1,10 +1,10 @@
 """Is a model's verdict right? ``python -m benchmarks.verdicts [--seeds 20] [--first 0]``.
 
 For each seed two runs are trained on synthetic films, and audited on their own test films as the app audits them
-(``covid_core.runs.model_audits``): one where each class has its letter in a corner, beside the lesions as usual, which
-has to be told "reads the frame", and one whose lesions are plain to see and where nothing else differs, which has to be
-told "reads the lungs". Each is right in LEAST of 20 seeds or the benchmark fails. The rule
-(``covid_core.evaluation.reads``) was made on seeds from 1000 on; seeds from 0 on had no part in it.
+(``covid_core.audit.model.model_audit``): one where each class has its letter in a corner, beside the lesions as usual,
+which has to be told "reads the frame", and one whose lesions are plain to see and where nothing else differs, which has
+to be told "reads the lungs". Each is right in LEAST of 20 seeds or the benchmark fails. The rule
+(``covid_core.audit.model.evidence``) was made on seeds from 1000 on; seeds from 0 on had no part in it.
 
 MobileNetV2 starts from ImageNet weights, which have to be cached (KERAS_HOME); without them the benchmark fails. Prints
 one JSON line per run, then one that counts.
@@ -47,7 +47,8 @@ def main() -> None:
 
 def of_seeds(seeds: range) -> list[dict[str, Any]]:
     """Two runs per seed, trained and audited in a workspace of their own."""
-    from covid_core.runs import jobs, store
+    from covid_core.jobs import queue
+    from covid_core.runs import store
     from covid_core.specs import StudySpec
     from covid_core.workspace import Workspace
 
@@ -55,11 +56,11 @@ def of_seeds(seeds: range) -> list[dict[str, Any]]:
         os.environ["COVID_CORE_HOME"] = folder
         workspace = Workspace.default()
         asked = [(seed, plant) for seed in seeds for plant in EXPECTED]
-        study = jobs.submit_study(workspace, StudySpec(name="Verdicts", runs=[spec(workspace, *one) for one in asked]))
+        study = queue.submit_study(workspace, StudySpec(name="Verdicts", runs=[spec(workspace, *one) for one in asked]))
         found = []
         for (seed, plant), name in zip(asked, study.runs, strict=True):
             run = store.open_run(workspace, name)
-            if jobs.wait(run).state != store.COMPLETED:
+            if queue.wait(run).state != store.COMPLETED:
                 raise SystemExit(run.log_tail())
             found.append({"benchmark": "verdicts", "plant": plant, "seed": seed, **audited(workspace, name)})
             found[-1]["right"] = found[-1]["verdict"] == EXPECTED[plant]
@@ -87,10 +88,11 @@ def spec(workspace: Any, seed: int, plant: str) -> Any:
 
 def audited(workspace: Any, name: str) -> dict[str, Any]:
     """The verdict and what it rests on."""
-    from covid_core.runs import model_audits, store
+    from covid_core.audit.model import model_audit
+    from covid_core.runs import store
 
     run = store.open_run(workspace, name)
-    found = model_audits.make(workspace, run)
+    found = model_audit.make(workspace, run)
     effects = found["effects"]
     accuracies = {row["name"]: round(row["accuracy"]["value"], 3) for row in found["covers"]}
     return {

@@ -21,5 +21,5 @@ user.
 
 Rules that hold the house (tests/test_architecture.py keeps them): the core knows no Streamlit; TensorFlow is
 imported only in ``nets``, and ``nets`` only in worker processes; ``evaluation`` sees arrays and tables only; only
-``runs.store`` knows the files of a run; only ``data.decoding`` and ``data.dicom`` open image files.
+``runs.store`` knows the files of a run; only ``images.raster`` and ``images.dicom`` open image files.
 """

@@ -1,4 +1,4 @@
-"""``python -m covid_core VERB``: see ``covid_core.cli``."""
+"""``python -m covid_core VERB``: see ``covid_core.commands.main``."""
 
 import os
 import sys
@@ -7,6 +7,6 @@ import sys
 # another cost the ladder 100 s of processor instead of 28. Before anything imports NumPy, which reads it once.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from covid_core.cli import main
+from covid_core.commands.main import main
 
 sys.exit(main())

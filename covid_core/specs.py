@@ -158,8 +158,8 @@ class TrainingSpec(Spec):
     fit). ``test_time_flip`` answers with the mean logits of a film and its mirror image.
 
     ``labels`` are those of the films' folders, or "shifted": a mistake made on purpose, that of the course study (see
-    ``data.mislabel``). It stands here and not in the split because it decides what is learned, not who goes where; the
-    split table holds both labels, and the split is stratified by those that are learned, as the course's was.
+    ``data.label_shift``). It stands here and not in the split because it decides what is learned, not who goes where;
+    the split table holds both labels, and the split is stratified by those that are learned, as the course's was.
     """
 
     dataset: str

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from covid_core.audit.model import model_audit
+from covid_core.audit.model.model_audit import OWN, OWN_IN_SHORT, AuditFilms
 from covid_core.inference.head import Head
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import model_audits
-from covid_core.runs.model_audits import OWN, OWN_IN_SHORT, AuditFilms
 from covid_core.runs.store import Run
 
 SIDE, EACH = 48, 30
@@ -51,12 +51,12 @@ def films(with_lungs: bool = True) -> AuditFilms:
 
 @cache
 def _audited(place: str, with_lungs: bool) -> dict[str, Any]:
-    return model_audits.audited(predictor(IN_LUNGS if place == "lungs" else IN_CORNER), films(with_lungs))
+    return model_audit.audited(predictor(IN_LUNGS if place == "lungs" else IN_CORNER), films(with_lungs))
 
 
 def keep_audit(run: Run, reads: str = "corner", with_lungs: bool = True, **changes: Any) -> dict[str, Any]:
     """Keep the audit of a made model with a run, as if it were its own; ``changes`` replace entries of the record."""
     found = {**_audited(reads, with_lungs), "head_sha256": run.result.get("head_sha256"), "made": 1.7e9}
     found |= {"masks": OWN, "masks_in_short": OWN_IN_SHORT} if with_lungs else {"masks": "none", "masks_in_short": ""}
-    run.write_audit(model_audits.AUDIT, {**found, **changes})
+    run.write_audit(model_audit.AUDIT, {**found, **changes})
     return {**found, **changes}

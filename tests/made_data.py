@@ -8,7 +8,7 @@ import pandas as pd
 
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import png_bytes
+from covid_core.images.codec import png_bytes
 from covid_core.workspace import Workspace
 
 COUNTS = {"COVID": 4, "Normal": 8, "Viral Pneumonia": 2}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from covid_core.data.images import png_bytes
+from covid_core.images.codec import png_bytes
 
 
 def write_films(root: Path, counts: Mapping[str, int], side: int = 40) -> Path:

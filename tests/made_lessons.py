@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from made_runs import answered, made_run
 
-from covid_core.lessons import preparing
+from covid_core.jobs import queue
+from covid_core.lessons import preparation
 from covid_core.lessons.catalogue import PAIR
-from covid_core.runs import jobs, store
+from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import Workspace
 
@@ -16,11 +17,11 @@ COMMON, RARE = 90, 10  # test films
 
 
 def job(
-    workspace: Workspace, key: str, state: str, seed: int = 0, recipe: int = preparing.RECIPE, **status: object
+    workspace: Workspace, key: str, state: str, seed: int = 0, recipe: int = preparation.RECIPE, **status: object
 ) -> JobFolder:
     """A lesson's job in a state. One that waits or runs is held by nobody, so it counts as interrupted."""
     made = store.create_job(
-        preparing.place_of(workspace, key), jobs.LESSON, {"lesson": key, "seed": seed, "recipe": recipe}
+        preparation.place_of(workspace, key), queue.LESSON, {"lesson": key, "seed": seed, "recipe": recipe}
     )
     made.write_launch(pid=1, attempt=1)
     now = time.time()
@@ -45,7 +46,7 @@ def ready(
 ) -> None:
     """A lesson with one finished run per role, whose predictions are these tables. ``patients`` says whose each film
     is; without, each is by itself."""
-    place = preparing.place_of(workspace, key)
+    place = preparation.place_of(workspace, key)
     runs = {}
     for role, table in tables.items():
         groups = table["image_id"] if patients is None else list(patients)
@@ -71,11 +72,11 @@ def rare_class(
 
 def corner_tag(workspace: Workspace, without: int) -> None:
     """The lesson of the corner tag, in which so many of 40 films are answered rightly without their letter."""
-    place, labels = preparing.place_of(workspace, "corner-tag"), [*PAIR] * 20
+    place, labels = preparation.place_of(workspace, "corner-tag"), [*PAIR] * 20
     other = [PAIR[1 - PAIR.index(label)] for label in labels]
     run = made_run(place, answered(labels, labels), "tagged")
     some = labels[:without] + other[without:]
-    for name, given in ((preparing.WITHOUT_TAG, some), (preparing.OTHER_TAG, other)):
+    for name, given in ((preparation.WITHOUT_TAG, some), (preparation.OTHER_TAG, other)):
         run.write_evaluation({"created": time.time(), "dataset": {"name": name}}, answered(labels, given))
     heat = {"share": 0.5, "low": 0.45, "high": 0.55, "chance": 0.05, "films": 40}
     job(workspace, "corner-tag", store.COMPLETED, progress=1.0).write_result(

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.dataset import Dataset
-from covid_core.data.phantom import DATABASE_COUNTS
 from covid_core.data.split import halves, make_split
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status
 from covid_core.specs import SplitSpec, TrainingSpec
+from covid_core.synthetic.phantom import DATABASE_COUNTS
 from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")

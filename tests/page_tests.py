@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-APP = Path(__file__).parent.parent / "dashboard.py"
+APP = Path(__file__).parent.parent / "pages" / "dashboard.py"
 PATIENCE = 60  # seconds for one run of a page on a busy machine
 
 
@@ -13,7 +13,7 @@ def opened(page: str = "", session: Mapping[str, object] | None = None, **addres
     """The app on one of its pages ("train"; the first without a name), as somebody who follows an address sees it.
 
     Args:
-        page: name of its file in app_pages/.
+        page: name of its file in pages/.
         session: what the browser session remembers before.
         address: query parameters.
     """
@@ -22,7 +22,7 @@ def opened(page: str = "", session: Mapping[str, object] | None = None, **addres
         app.session_state[name] = value
     app.run()
     if page:
-        app.switch_page(f"app_pages/{page}.py")
+        app.switch_page(f"{page}.py")
         for name, value in address.items():
             app.query_params[name] = value
         app.run()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from made_runs import COURSE_SIZES, all_parts, made_run
 
-from covid_core import cli
+from covid_core.commands import main
 from covid_core.evaluation import calibration, metrics
-from covid_core.runs import answers, calibrated, candidates
+from covid_core.reports import comparison_json
+from covid_core.runs import candidates, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -22,12 +23,12 @@ def runs(workspace) -> list[Run]:
 
 
 def told(run: Run) -> dict:
-    return answers.of_run(run, candidates.candidate(run))
+    return comparison_json.of_run(run, candidates.candidate(run))
 
 
 def test_reliability_is_told_on_both_scales_with_every_film_once(runs):
     found = told(runs[0])["reliability"]
-    assert list(found) == [calibrated.SCORES, calibrated.PROBABILITIES]
+    assert list(found) == [temperature_scaling.SCORES, temperature_scaling.PROBABILITIES]
     assert [sum(one["right"]["n"] for one in bins) for bins in found.values()] == [60, 60]
 
 
@@ -42,7 +43,7 @@ def test_operating_points_of_every_class_and_aim_are_those_of_the_page(runs):
     assert [(one["label"], one["aim"]) for one in found] == [
         (label, aim) for label in runs[1].classes for aim in ("sensitivity", "specificity")
     ]
-    expected = calibration.operating_point(calibrated.table(runs[1]), "COVID", "sensitivity", 0.95)
+    expected = calibration.operating_point(temperature_scaling.table(runs[1]), "COVID", "sensitivity", 0.95)
     assert found[0]["threshold"] == expected.threshold
     assert found[0]["validation"]["sensitivity"]["value"] >= 0.95
     assert found[0]["test"]["npv"] == vars(expected.test["npv"])
@@ -91,7 +92,7 @@ def test_a_damaged_outside_test_is_told_and_takes_nothing_along(runs):
 
 
 def test_films_are_told_with_every_answer_and_listed_as_on_the_page(runs):
-    found = answers.of_films(runs)
+    found = comparison_json.of_films(runs)
     first, second = (run.id for run in runs)
     by_id = {row["image_id"]: row for row in found["answers"]}
     assert len(by_id) == 60
@@ -105,7 +106,7 @@ def test_films_are_told_with_every_answer_and_listed_as_on_the_page(runs):
 
 
 def test_the_verb_tells_all_of_it_as_json(workspace: Workspace, runs, capsys):
-    assert cli.main(["compare", *(run.id for run in runs), "--json"]) == 0
+    assert main.main(["compare", *(run.id for run in runs), "--json"]) == 0
     (group,) = json.loads(capsys.readouterr().out)["groups"]
     of_run = group["runs"][runs[0].id]
     assert {"reliability", "operating_points", "curves", "outside", "settings", "cost", "history"} <= set(of_run)
@@ -118,7 +119,9 @@ def test_films_without_an_answer_are_called_nothing(workspace):
     table = all_parts(SIZES, 1)
     table.loc[table.index[-1], [f"score_{label}" for label in ("COVID", "Normal", "Viral Pneumonia")]] = np.nan
     run = made_run(workspace, table)
-    row = next(one for one in answers.of_films([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1])
+    row = next(
+        one for one in comparison_json.of_films([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1]
+    )
     assert row[f"called_{run.id}"] == ""
 
 
@@ -132,4 +135,4 @@ def test_prediction_sets_are_told_with_their_coverage_on_the_test_part(runs):
 def test_a_run_without_logits_tells_why_it_has_no_sets(workspace):
     table = all_parts(SIZES, 1)
     old = made_run(workspace, table.drop(columns=[name for name in table if name.startswith("logit_")]))
-    assert "need the logits" in answers.of_sets(old)["note"]
+    assert "need the logits" in comparison_json.of_sets(old)["note"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ENTRY = (ROOT / "app.py", ROOT / "dashboard.py")
+ENTRY = (ROOT / "app.py",)
 CORE = ROOT / "covid_core"
-PAGES = ROOT / "app_pages"
+PAGES = ROOT / "pages"
 RUN_FILES = {
     "status.json",
     "history.csv",
@@ -83,7 +83,7 @@ def test_the_core_starts_without_tensorflow_keras_and_streamlit():
 
 
 def test_all_that_pages_import_starts_without_tensorflow_and_keras():
-    components = [module_name(path) for path in sources(PAGES / "components")]
+    components = [module_name(path) for path in sources(PAGES / "panels", PAGES / "shared", PAGES / "server")]
     done = import_in_fresh_process(["streamlit", *components, *core_modules_of_pages()], {"tensorflow", "keras"})
     assert done.returncode == 0, done.stderr
 
@@ -108,8 +108,8 @@ def test_only_the_worker_imports_nets_and_only_inside_a_function():
         for name, at in imports(path)
         if is_below(name, "covid_core.nets")
     ]
-    assert {at.partition(":")[0] for _, at in found} == {"covid_core/runs/worker.py"}, found
-    worker = ast.parse((CORE / "runs/worker.py").read_text(encoding="utf-8"))
+    assert {at.partition(":")[0] for _, at in found} == {"covid_core/jobs/worker.py"}, found
+    worker = ast.parse((CORE / "jobs/worker.py").read_text(encoding="utf-8"))
     outer = [node.module for node in worker.body if isinstance(node, ast.ImportFrom)]
     assert not [name for name in outer if is_below(name, "covid_core.nets")]
 
@@ -119,14 +119,13 @@ def test_the_core_knows_no_screen():
         (name, at)
         for path in sources(CORE)
         for name, at in imports(path)
-        if is_below(name, "streamlit", "app_pages", "app", "dashboard", "plotly")
-        and not (is_drawing(path) and is_below(name, "plotly"))
+        if is_below(name, "streamlit", "pages", "app", "plotly") and not (is_drawing(path) and is_below(name, "plotly"))
     ]
     assert not found
 
 
 def is_drawing(path: Path) -> bool:
-    return CORE / "figures" in path.parents or path.name == "report.py"
+    return CORE / "figures" in path.parents or path == CORE / "reports/tables.py"
 
 
 def test_evaluation_stands_on_the_ground_floor():
@@ -151,8 +150,8 @@ def importers(name: str) -> set[str]:
 
 
 def test_only_images_and_decoding_know_pillow_and_only_dicom_knows_pydicom():
-    assert importers("PIL") == {"covid_core/data/images.py", "covid_core/data/decoding.py"}
-    assert importers("pydicom") == {"covid_core/data/dicom.py"}
+    assert importers("PIL") == {"covid_core/images/codec.py", "covid_core/images/raster.py"}
+    assert importers("pydicom") == {"covid_core/images/dicom.py"}
 
 
 def test_only_decoding_opens_pictures():
@@ -162,11 +161,11 @@ def test_only_decoding_opens_pictures():
         for node in nodes(path)
         if isinstance(node, ast.Attribute) and node.attr in ("open", "frombytes") and is_named(node.value, "Image")
     }
-    assert found == {"covid_core/data/decoding.py"}
+    assert found == {"covid_core/images/raster.py"}
 
 
 def test_pydicom_is_imported_when_a_dicom_file_is_read_and_not_before():
-    code = "import sys, covid_core.data.images, covid_core.data.sandbox; sys.exit('pydicom' in sys.modules)"
+    code = "import sys, covid_core.images.codec, covid_core.images.sandbox; sys.exit('pydicom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
@@ -211,9 +210,9 @@ def only_passes(handler: ast.ExceptHandler) -> bool:
 
 
 def test_the_page_table_lists_every_page():
-    tree = nodes(ROOT / "dashboard.py")
+    tree = nodes(PAGES / "dashboard.py")
     listed = {n.value for n in tree if isinstance(n, ast.Constant) and str(n.value).endswith(".py")}
-    assert listed == {f"app_pages/{path.name}" for path in PAGES.glob("*.py")}
+    assert listed == {path.name for path in PAGES.glob("*.py")} - {"dashboard.py", "__init__.py"}
 
 
 def test_what_tells_cached_results_apart_is_part_of_their_key():

@@ -13,8 +13,8 @@ import pytest
 
 from covid_core.data import archives, importing
 from covid_core.data.dataset import list_datasets
-from covid_core.data.images import png_bytes
 from covid_core.errors import DataError, Stopped
+from covid_core.images.codec import png_bytes
 
 FILM = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
 

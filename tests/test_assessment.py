@@ -9,7 +9,7 @@ from made_runs import CLASSES, COURSE_SIZES, all_parts, answered, course_artefac
 from scipy import stats
 from sklearn import metrics as sk
 
-from covid_core.evaluation import assessment, metrics, resampling, weighted
+from covid_core.evaluation import assessment, metrics, resampling, weighted_measures
 from covid_core.evaluation.assessment import assess, measured
 from covid_core.evaluation.metrics import Answers
 
@@ -100,8 +100,8 @@ def test_every_measure_has_an_interval_around_it_and_its_films():
 
 def test_every_bootstrapped_measure_has_its_definition_in_the_docstring():
     alone = {*assessment.MEASURES, *assessment.BOOTSTRAPPED_OF_CLASS} - {"accuracy", *assessment.MEANS}
-    assert not [name for name in alone if f"- {name}:" not in weighted.__doc__]
-    assert "macro measures: unweighted means" in weighted.__doc__
+    assert not [name for name in alone if f"- {name}:" not in weighted_measures.__doc__]
+    assert "macro measures: unweighted means" in weighted_measures.__doc__
 
 
 def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_films():

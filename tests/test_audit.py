@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core.data import audit, faults, importing, measures
-from covid_core.data.audit import BY_NAME, FINDINGS, UNREADABLE, Rule
-from covid_core.data.images import png_bytes
-from covid_core.data.phantom import film_at
+from covid_core.audit.quality import findings, measures
+from covid_core.audit.quality.findings import BY_NAME, FINDINGS, UNREADABLE, Rule
+from covid_core.data import importing
 from covid_core.errors import DataError
+from covid_core.images.codec import png_bytes
+from covid_core.synthetic import faults
+from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
 FILMS, PLANTED, SIZE = 400, 10, 256
@@ -44,7 +46,7 @@ def planted(films, tmp_path_factory):
             changed[number] = fault(films[number], rng)
             which[number] = name
     workspace, dataset = imported(tmp_path_factory.mktemp("planted"), changed)
-    return audit.audit(workspace, dataset), which
+    return findings.audit(workspace, dataset), which
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)
@@ -63,7 +65,7 @@ def test_films_beside_planted_faults_are_left_alone(planted):
 
 def test_clean_phantom_films_raise_hardly_a_finding(films, tmp_path):
     workspace, dataset = imported(tmp_path, films)
-    found = audit.audit(workspace, dataset)
+    found = findings.audit(workspace, dataset)
     assert found.findings["image_id"].nunique() <= FALSE * FILMS
     assert list(found.summary["finding"]) == list(FINDINGS)
     assert not found.summary["unknown"].any()
@@ -75,17 +77,17 @@ def test_every_fault_is_a_finding_and_every_finding_but_colour_can_be_planted():
 
 def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(films, tmp_path):
     workspace, dataset = imported(tmp_path, films[:6])
-    first = audit.with_scores(workspace, dataset)
+    first = findings.with_scores(workspace, dataset)
     (kept,) = workspace.tables.glob("*audit*")
     dataset.path_of(0).unlink()  # whoever measures again fails
-    pd.testing.assert_frame_equal(audit.with_scores(workspace, dataset), first)
+    pd.testing.assert_frame_equal(findings.with_scores(workspace, dataset), first)
     kept.write_bytes(b"torn")
     with pytest.raises(DataError, match="no longer what it was"):
-        audit.with_scores(workspace, dataset)
+        findings.with_scores(workspace, dataset)
 
 
 def test_few_films_have_no_reading_and_say_so(films, tmp_path):
-    found = audit.audit(*imported(tmp_path, films[:6]))
+    found = findings.audit(*imported(tmp_path, films[:6]))
     unknown = found.summary.set_index("finding")["unknown"]
     assert (unknown["inverted"], unknown["turned"], unknown["odd view"]) == (6, 6, 6)
     assert unknown.drop(["inverted", "turned", "odd view"]).sum() == 0
@@ -99,7 +101,7 @@ def test_a_coloured_picture_and_an_unreadable_file_are_findings(films, tmp_path)
     for name, content in (("tinted", png_bytes(tinted)), ("grey", png_bytes(grey)), ("broken", b"no picture")):
         (folder / f"{name}.png").write_bytes(content)
     workspace = Workspace(tmp_path / "workspace")
-    found = audit.audit(workspace, importing.import_folder(workspace, tmp_path / "films"))
+    found = findings.audit(workspace, importing.import_folder(workspace, tmp_path / "films"))
     kinds = found.findings.set_index("finding")["image_id"]
     assert kinds["colour"] == "A/tinted.png"
     assert kinds[UNREADABLE] == "A/broken.png"
@@ -114,7 +116,7 @@ def scores(**values: list[float]) -> pd.DataFrame:
 
 
 def test_an_unknown_score_is_no_finding():
-    found = audit.judged(scores(dark=[10.0, np.nan, 120.0]), pd.DataFrame({"path": [], "reason": []}))
+    found = findings.judged(scores(dark=[10.0, np.nan, 120.0]), pd.DataFrame({"path": [], "reason": []}))
     assert found.findings["image_id"].tolist() == ["A/0.png"]
     assert "10 of 255" in found.findings["text"].iat[0]
     row = found.summary.set_index("finding").loc["dark"]
@@ -123,15 +125,15 @@ def test_an_unknown_score_is_no_finding():
 
 
 def test_a_fault_of_most_films_is_a_finding_all_the_same_and_is_called_common():
-    found = audit.judged(scores(bright=[230.0] * 8 + [120.0] * 2), pd.DataFrame({"path": [], "reason": []}))
+    found = findings.judged(scores(bright=[230.0] * 8 + [120.0] * 2), pd.DataFrame({"path": [], "reason": []}))
     row = found.summary.set_index("finding").loc["bright"]
     assert (row["films"], row["limit"], row["common"]) == (8, 200, True)
-    assert "belongs to the data set" in audit.in_words(found)[0]
+    assert "belongs to the data set" in findings.in_words(found)[0]
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [([100, 100, 100], 60), ([50, 52, 54, 56, 58], 40), ([60, 62, 64, 66, 68], 64 - 5 * audit.NORMAL * 2), ([], 60)],
+    [([100, 100, 100], 60), ([50, 52, 54, 56, 58], 40), ([60, 62, 64, 66, 68], 64 - 5 * findings.NORMAL * 2), ([], 60)],
     ids=[
         "no spread stays at the bound",
         "a common fault stays at what is certain",
@@ -140,7 +142,7 @@ def test_a_fault_of_most_films_is_a_finding_all_the_same_and_is_called_common():
     ],
 )
 def test_a_limit_comes_from_the_films_within_its_range(given, expected):
-    rule = Rule("x", audit.BELOW, 60, 40, 5, "", "")
+    rule = Rule("x", findings.BELOW, 60, 40, 5, "", "")
     assert rule.limit(np.array(given, float)) == pytest.approx(expected)
 
 
@@ -168,7 +170,7 @@ def test_a_band_is_as_deep_as_it_was_drawn():
 
 
 def test_every_rule_writes_its_limit_with_a_unit_and_shares_as_everywhere():
-    told = {rule.finding: audit.limit_in_words(rule.finding, rule.bound) for rule in audit.RULES}
+    told = {rule.finding: findings.limit_in_words(rule.finding, rule.bound) for rule in findings.RULES}
     assert told["border"] == "over 6.2 % of a side" and told["odd size"] == "under 128 pixels"
-    assert told["inverted"] == audit.MORE_LIKELY
-    assert all(told.values()) and audit.limit_in_words(audit.UNREADABLE, float("nan")) == ""
+    assert told["inverted"] == findings.MORE_LIKELY
+    assert all(told.values()) and findings.limit_in_words(findings.UNREADABLE, float("nan")) == ""

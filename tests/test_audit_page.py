@@ -14,12 +14,14 @@ from made_segmenters import made_segmenter
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
+from covid_core.audit import dataset_audit
 from covid_core.data import dataset as data
 from covid_core.data import duplicates, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
 from covid_core.data.split import make_split
-from covid_core.runs import data_audits, jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Status
 from covid_core.specs import SplitSpec, TrainingSpec
 from covid_core.workspace import Workspace
@@ -38,7 +40,7 @@ def audited(tmp_path_factory) -> tuple[Path, str]:
     (films / "Normal" / "torn.png").write_bytes(b"no picture")
     workspace = Workspace(folder / "workspace")
     dataset = importing.import_folder(workspace, films, name="Made films")
-    data_audits.make(workspace, dataset)
+    dataset_audit.make(workspace, dataset)
     return workspace.root, dataset.id
 
 
@@ -53,7 +55,7 @@ def here(audited, workspace) -> Callable[[], Dataset]:
 def no_process(monkeypatch):
     """A launched job waits: this process stands for its own."""
     monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
 
 
 def audit_page(tab: str = "", **address: str) -> AppTest:
@@ -82,7 +84,7 @@ def choose_all(page: AppTest, scope: str = "page") -> AppTest:
 
 def here_findings(dataset: Dataset) -> list[str]:
     """Names of the kinds of findings that its audit has."""
-    return list(data_audits.known(Workspace.default(), dataset).audit.findings["finding"].unique())
+    return list(dataset_audit.known(Workspace.default(), dataset).audit.findings["finding"].unique())
 
 
 def table(page: AppTest, column: str) -> pd.DataFrame:
@@ -108,7 +110,7 @@ def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_pat
 def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
     page = press(audit_page(), "audit-start")
-    ((job, request),) = jobs.data_audit_jobs(workspace)
+    ((job, request),) = queue.data_audit_jobs(workspace)
     assert request["dataset"] == dataset.id
     now = time.time()
     lock = job.lock
@@ -125,13 +127,13 @@ def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(worksp
 def test_an_audit_that_failed_tells_why_and_can_be_tried_again(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = press(audit_page(), "audit-start")
-    ((job, _),) = jobs.data_audit_jobs(workspace)
+    ((job, _),) = queue.data_audit_jobs(workspace)
     now = time.time()
     job.write_status(Status(store.FAILED, reason="The disk is full.", started=now, updated=now, ended=now))
     page.run()
     assert "failed. The disk is full." in words(page)
     press(page, f"again-{job.id}")
-    ((other, _),) = jobs.data_audit_jobs(workspace)
+    ((other, _),) = queue.data_audit_jobs(workspace)
     assert other.id != job.id
 
 
@@ -364,10 +366,10 @@ def test_shared_films_are_shown_side_by_side_conflicts_first(here, workspace, tm
     other = importing.import_folder(workspace, films, name="Elsewhere")
     page = audit_page("Another data set", dataset=own.id)
     press(page, "against-start")
-    ((job, request),) = jobs.data_audit_jobs(workspace)
+    ((job, request),) = queue.data_audit_jobs(workspace)
     assert (request["dataset"], request["against"]) == (own.id, other.id)
     now = time.time()
-    data_audits.make(workspace, own, other)
+    dataset_audit.make(workspace, own, other)
     job.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
     page = audit_page("Another data set", dataset=own.id, against=other.id)
     told = words(page)
@@ -377,14 +379,14 @@ def test_shared_films_are_shown_side_by_side_conflicts_first(here, workspace, tm
 
 def test_a_ladder_that_cannot_be_climbed_says_why(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 12})
-    data_audits.make(workspace, dataset)
+    dataset_audit.make(workspace, dataset)
     assert "can be asked where two classes" in words(audit_page("Does it give the class away?"))
 
 
 def test_with_a_damaged_segmenter_the_ladder_says_so_and_its_films_are_shown(here, workspace):
     dataset = here()
     made_segmenter(workspace).network_path.write_bytes(b"another network")
-    data_audits.make(workspace, dataset)
+    dataset_audit.make(workspace, dataset)
     page = audit_page("Does it give the class away?")
     assert "is missing or was changed after training" in words(page)
     assert "One film of each class, as each probe is shown it" in words(page) and not page.error

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core.data import audit_tables
-from covid_core.data.audit_tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
+from covid_core.audit import tables
+from covid_core.audit.tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
 
 LABELS = {"a1": "A", "a2": "A", "a3": "A", "a4": "A", "b1": "B", "b2": "B", "b3": "B", "b4": "B"}
 PAIRS = pd.DataFrame(
@@ -27,19 +27,19 @@ def found(**films: str) -> pd.DataFrame:
 
 
 def test_a_finding_of_one_class_only_goes_fully_with_it():
-    table = audit_tables.findings_by_class(found(text="a1 a2 a3 a4"), LABELS)
+    table = tables.findings_by_class(found(text="a1 a2 a3 a4"), LABELS)
     assert table["association"].tolist() == [1, 1]
     assert dict(zip(table["label"], table["share"], strict=True)) == {"A": 1, "B": 0}
 
 
 def test_the_finding_that_goes_most_with_the_class_comes_first():
-    table = audit_tables.findings_by_class(found(dark="a1 b1", text="a1 a2 a3 b1"), LABELS)
+    table = tables.findings_by_class(found(dark="a1 b1", text="a1 a2 a3 b1"), LABELS)
     assert list(table["finding"].unique()) == ["text", "dark"]
     assert table["association"].iat[-1] == 0
 
 
 def test_files_that_are_no_films_count_for_no_class():
-    assert audit_tables.findings_by_class(found(unreadable="torn.png"), LABELS).empty
+    assert tables.findings_by_class(found(unreadable="torn.png"), LABELS).empty
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_files_that_are_no_films_count_for_no_class():
     ids=["with the class", "with none", "one class", "every film"],
 )
 def test_what_goes_with_the_class_is_said_in_figures(films, labels, said):
-    assert said in audit_tables.association_in_words(audit_tables.findings_by_class(found(text=films), labels))
+    assert said in tables.association_in_words(tables.findings_by_class(found(text=films), labels))
 
 
 def test_without_findings_there_is_nothing_to_say():
-    assert audit_tables.association_in_words(audit_tables.findings_by_class(found(), LABELS)) == ""
+    assert tables.association_in_words(tables.findings_by_class(found(), LABELS)) == ""
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_without_findings_there_is_nothing_to_say():
 )
 def test_pairs_of_each_kind(kind, firsts):
     parts = {"a1": "train", "a4": "train", "a2": "test", "a3": "train", "b2": "test"}  # b1 is in no part
-    chosen = audit_tables.of_kind(audit_tables.with_parts(PAIRS, parts), kind)
+    chosen = tables.of_kind(tables.with_parts(PAIRS, parts), kind)
     assert " ".join(chosen["first"]) == firsts
 
 
 def test_a_pair_has_the_classes_that_its_films_have_now():
-    table = audit_tables.with_labels(PAIRS, {**LABELS, "a2": "b"}, LABELS)
+    table = tables.with_labels(PAIRS, {**LABELS, "a2": "b"}, LABELS)
     assert table["conflict"].tolist() == [False, False, True]  # the case of letters makes no conflict
 
 
 def test_classes_of_shared_films_are_counted_against_each_other():
-    table = audit_tables.class_crosstab(PAIRS)
+    table = tables.class_crosstab(PAIRS)
     assert table.loc["A"].to_dict() == {"A": 1, "B": 2}
 
 
@@ -87,6 +87,6 @@ def test_findings_at_random_are_not_said_to_go_with_the_class():
         rows = [(name, f"finding {kind}") for kind in range(8) for name in names if rng.random() < 0.05]
         found = pd.DataFrame(rows, columns=["image_id", "finding"])
         labels = dict(zip(names, rng.choice(["a", "b", "c"], 120), strict=True))
-        table = audit_tables.findings_by_class(found, labels)
-        wrong += audit_tables.association_in_words(table).startswith("A finding that goes")
+        table = tables.findings_by_class(found, labels)
+        wrong += tables.association_in_words(table).startswith("A finding that goes")
     assert wrong <= 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.data import augment
+from covid_core.data import augmentation
 from covid_core.specs import AugmentationSpec
 
 SIZE = 64
@@ -33,73 +33,73 @@ def centre_of_square(film: np.ndarray) -> tuple[float, float]:
 
 
 def test_a_spec_that_is_off_returns_the_films_themselves(films):
-    assert augment.view(films, AugmentationSpec(), seed=1, view=0) is films
+    assert augmentation.view(films, AugmentationSpec(), seed=1, view=0) is films
 
 
 def test_a_single_film_is_returned_as_it_is_when_the_spec_is_off(films):
     first = films[0]
-    assert augment.augmented_film(first, AugmentationSpec(), np.random.default_rng(0)) is first
+    assert augmentation.augmented_film(first, AugmentationSpec(), np.random.default_rng(0)) is first
 
 
 @pytest.mark.parametrize(
     "spec", [*SINGLE_AMOUNTS, EVERYTHING], ids=lambda spec: ",".join(spec.model_dump(exclude_defaults=True))
 )
 def test_films_keep_their_shape_and_type(films, spec):
-    changed = augment.augmented(films, spec, np.random.default_rng(0))
+    changed = augmentation.augmented(films, spec, np.random.default_rng(0))
     assert (changed.shape, changed.dtype) == (films.shape, np.uint8)
 
 
 @pytest.mark.parametrize("spec", SINGLE_AMOUNTS, ids=lambda spec: next(iter(spec.model_dump(exclude_defaults=True))))
 def test_every_amount_alone_changes_films(films, spec):
-    assert not np.array_equal(augment.view(films, spec, seed=0, view=0), films)
+    assert not np.array_equal(augmentation.view(films, spec, seed=0, view=0), films)
 
 
 def test_the_films_that_are_given_stay_as_they_are(films):
     before = films.copy()
-    augment.view(films, EVERYTHING, seed=0, view=0)
+    augmentation.view(films, EVERYTHING, seed=0, view=0)
     assert np.array_equal(films, before)
 
 
 def test_a_view_comes_again_with_its_seed(films):
-    first, second = (augment.view(films, EVERYTHING, seed=7, view=2) for _ in range(2))
+    first, second = (augmentation.view(films, EVERYTHING, seed=7, view=2) for _ in range(2))
     assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("other", [{"seed": 8, "view": 2}, {"seed": 7, "view": 3}], ids=["seed", "view"])
 def test_another_seed_or_view_changes_films_differently(films, other):
-    first = augment.view(films, EVERYTHING, seed=7, view=2)
-    assert not np.array_equal(first, augment.view(films, EVERYTHING, **other))
+    first = augmentation.view(films, EVERYTHING, seed=7, view=2)
+    assert not np.array_equal(first, augmentation.view(films, EVERYTHING, **other))
 
 
 def test_a_film_of_a_batch_is_changed_as_in_the_whole_view(films):
-    whole, rows = augment.view(films, EVERYTHING, seed=7, view=2), np.array([31, 4])
-    assert np.array_equal(augment.view(films[rows], EVERYTHING, seed=7, view=2, rows=rows), whole[rows])
+    whole, rows = augmentation.view(films, EVERYTHING, seed=7, view=2), np.array([31, 4])
+    assert np.array_equal(augmentation.view(films[rows], EVERYTHING, seed=7, view=2, rows=rows), whole[rows])
 
 
 def test_about_half_of_the_films_are_mirrored(films):
-    changed = augment.view(films, AugmentationSpec(flip=True), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(flip=True), seed=0, view=0)
     mirrored = sum(np.array_equal(film, films[0][:, ::-1]) for film in changed)
     assert 10 <= mirrored <= 30
 
 
 def test_a_film_that_is_not_mirrored_is_exactly_unchanged(films):
-    changed = augment.view(films, AugmentationSpec(flip=True), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(flip=True), seed=0, view=0)
     assert all(np.array_equal(film, films[0]) or np.array_equal(film, films[0][:, ::-1]) for film in changed)
 
 
 def test_a_shift_to_the_side_leaves_the_height(films):
-    changed = augment.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
     assert all(abs(centre_of_square(film)[0] - centre_of_square(films[0])[0]) < 0.5 for film in changed)
 
 
 def test_a_shift_stays_within_its_amount(films):
-    changed = augment.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
     moved = [centre_of_square(film)[1] - centre_of_square(films[0])[1] for film in changed]
     assert max(map(abs, moved)) <= 0.1 * SIZE + 0.5
 
 
 def test_a_shift_leaves_black_behind(films):
-    changed = augment.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
     moved = [film for film in changed if abs(centre_of_square(film)[1] - centre_of_square(films[0])[1]) > 1]
     assert moved and all(film[:, 0].max() == 0 or film[:, -1].max() == 0 for film in moved)
 
@@ -107,24 +107,24 @@ def test_a_shift_leaves_black_behind(films):
 def test_a_turn_leaves_the_middle_where_it_is():
     film = np.zeros((SIZE, SIZE), dtype=np.uint8)
     film[28:36, 28:36] = 240
-    changed = augment.view(np.repeat(film[None], 10, axis=0), AugmentationSpec(rotation=45), seed=0, view=0)
+    changed = augmentation.view(np.repeat(film[None], 10, axis=0), AugmentationSpec(rotation=45), seed=0, view=0)
     assert all(np.allclose(centre_of_square(turned), 31.5, atol=0.5) for turned in changed)
 
 
 def test_contrast_leaves_the_mean(films):
-    changed = augment.view(films, AugmentationSpec(contrast=0.2), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(contrast=0.2), seed=0, view=0)
     assert np.abs(changed.mean(axis=(1, 2)) - films[0].mean()).max() < 1.5
 
 
 def test_brightness_shifts_all_greys_alike(films):
-    changed = augment.view(films, AugmentationSpec(brightness=0.05), seed=0, view=0)
+    changed = augmentation.view(films, AugmentationSpec(brightness=0.05), seed=0, view=0)
     shifts = changed.astype(int) - films
     assert (np.ptp(shifts, axis=(1, 2)) == 0).all()
 
 
 def test_turning_on_one_amount_leaves_what_the_others_draw(films):
-    mirrored = augment.view(films, AugmentationSpec(flip=True), seed=3, view=0)
-    brighter = augment.view(films, AugmentationSpec(flip=True, brightness=0.02), seed=3, view=0)
+    mirrored = augmentation.view(films, AugmentationSpec(flip=True), seed=3, view=0)
+    brighter = augmentation.view(films, AugmentationSpec(flip=True, brightness=0.02), seed=3, view=0)
     assert np.abs(brighter.astype(int) - mirrored).max() <= np.ceil(0.02 * 255)
 
 
@@ -133,15 +133,15 @@ def test_which_films_are_mirrored_can_be_asked_without_changing_them(films, amou
     rows = np.array([31, 4, 17, 8, 0])
     spec = AugmentationSpec(flip=True, **amounts)
     for view in range(3):
-        turned = augment.mirrored(rows, seed=7, view=view)
+        turned = augmentation.mirrored(rows, seed=7, view=view)
         given = np.where(turned[:, None, None], films[rows][:, :, ::-1], films[rows])
-        reference = augment.view(given, AugmentationSpec(**amounts), seed=7, view=view, rows=rows)
-        assert np.array_equal(augment.view(films[rows], spec, seed=7, view=view, rows=rows), reference)
+        reference = augmentation.view(given, AugmentationSpec(**amounts), seed=7, view=view, rows=rows)
+        assert np.array_equal(augmentation.view(films[rows], spec, seed=7, view=view, rows=rows), reference)
 
 
 def test_other_films_are_mirrored_in_another_view():
     rows = np.arange(100)
-    first, again, other = (augment.mirrored(rows, seed=7, view=view) for view in (0, 0, 1))
+    first, again, other = (augmentation.mirrored(rows, seed=7, view=view) for view in (0, 0, 1))
     assert np.array_equal(first, again)
     assert 20 < (first != other).sum() < 80
     assert 35 < first.sum() < 65
@@ -149,4 +149,7 @@ def test_other_films_are_mirrored_in_another_view():
 
 def test_a_film_is_mirrored_by_its_own_number_whatever_it_is_asked_with():
     rows = np.array([31, 4, 17])
-    assert augment.mirrored(rows[[2, 0]], seed=7, view=2).tolist() == augment.mirrored(rows, 7, 2)[[2, 0]].tolist()
+    assert (
+        augmentation.mirrored(rows[[2, 0]], seed=7, view=2).tolist()
+        == augmentation.mirrored(rows, 7, 2)[[2, 0]].tolist()
+    )

@@ -12,7 +12,7 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation import calibration, comparison
 from covid_core.evaluation.calibration import Calibration
 from covid_core.inference.head import softmax
-from covid_core.runs import calibrated, candidates, store
+from covid_core.runs import candidates, store, temperature_scaling
 
 TABLE = all_parts(COURSE_SIZES, skill=2)
 SMALL = all_parts({"train": 30, "validation": 90, "test": 30}, skill=1)
@@ -43,18 +43,18 @@ def sharpened(half: str, times: float):
 
 def test_a_stored_calibration_counts_more_than_the_predictions(workspace):
     run = made_run(workspace, TABLE, result={"calibration": STORED})
-    assert calibrated.of(run) == Calibration(**STORED)
+    assert temperature_scaling.of(run) == Calibration(**STORED)
 
 
 def test_a_run_from_before_is_calibrated_by_its_predictions(workspace):
-    found = calibrated.of(made_run(workspace, TABLE))
+    found = temperature_scaling.of(made_run(workspace, TABLE))
     assert found == calibration.calibrate(TABLE)
     assert found.films == COURSE_SIZES["validation"]
 
 
 def test_films_that_chose_the_epoch_have_no_say_in_the_temperature(workspace):
     plain, other = (
-        calibrated.of(made_run(workspace, table, halved=True)) for table in (TABLE, sharpened(SELECTION, 5))
+        temperature_scaling.of(made_run(workspace, table, halved=True)) for table in (TABLE, sharpened(SELECTION, 5))
     )
     assert plain.temperature == other.temperature
     assert plain.films == 322
@@ -62,21 +62,21 @@ def test_films_that_chose_the_epoch_have_no_say_in_the_temperature(workspace):
 
 def test_films_that_calibrate_have_it_all(workspace):
     plain, other = (
-        calibrated.of(made_run(workspace, table, halved=True)) for table in (TABLE, sharpened(CALIBRATION, 5))
+        temperature_scaling.of(made_run(workspace, table, halved=True)) for table in (TABLE, sharpened(CALIBRATION, 5))
     )
     assert other.temperature == pytest.approx(5 * plain.temperature, rel=1e-4)
 
 
 def test_thresholds_are_chosen_on_the_films_that_calibrate(workspace):
     run = made_run(workspace, TABLE, halved=True)
-    point = calibration.operating_point(calibrated.table(run), "COVID", "sensitivity", 0.9)
+    point = calibration.operating_point(temperature_scaling.table(run), "COVID", "sensitivity", 0.9)
     assert point.validation["sensitivity"].n + point.validation["specificity"].n == 322
     assert point.test["sensitivity"].n + point.test["specificity"].n == COURSE_SIZES["test"]
 
 
 def test_what_is_published_is_what_readers_would_compute(workspace):
     run = made_run(workspace, TABLE, halved=True)
-    assert calibrated.fitted(TABLE, run.split()) == calibrated.of(run)
+    assert temperature_scaling.fitted(TABLE, run.split()) == temperature_scaling.of(run)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_what_is_published_is_what_readers_would_compute(workspace):
 )
 def test_a_calibration_is_kept_in_json_and_read_again(workspace, tmp_path, table):
     found = calibration.calibrate(table)
-    files.write_json(tmp_path / "kept.json", calibrated.as_record(found))
+    files.write_json(tmp_path / "kept.json", temperature_scaling.as_record(found))
     run = made_run(workspace, table, result={"calibration": files.read_json(tmp_path / "kept.json")})
-    np.testing.assert_equal(vars(calibrated.of(run)), vars(found))
+    np.testing.assert_equal(vars(temperature_scaling.of(run)), vars(found))
 
 
 def test_a_run_that_cannot_be_calibrated_says_why(workspace):
-    found = calibrated.of(made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1)))
+    found = temperature_scaling.of(made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1)))
     assert not found.is_defined
     assert found.note == "A temperature needs validation films with finite logits."
 
@@ -98,7 +98,7 @@ def test_a_run_that_cannot_be_calibrated_says_why(workspace):
 def test_a_run_whose_predictions_are_gone_says_so(workspace):
     run = made_run(workspace, TABLE)
     run.predictions_path.unlink()
-    assert "missing or damaged" in calibrated.of(run).note
+    assert "missing or damaged" in temperature_scaling.of(run).note
 
 
 @pytest.mark.parametrize(
@@ -109,19 +109,19 @@ def test_a_run_whose_predictions_are_gone_says_so(workspace):
 def test_a_stored_calibration_that_cannot_be_is_refused(workspace, change):
     run = made_run(workspace, TABLE, "Torn", result={"calibration": {**STORED, **change}})
     with pytest.raises(RunDamaged, match="Torn: the calibration in its result is damaged"):
-        calibrated.of(run)
+        temperature_scaling.of(run)
 
 
 @pytest.mark.parametrize("stored", [[1.5], 1.5, "1.5"], ids=str)
 def test_a_stored_calibration_of_another_shape_is_refused(workspace, stored):
     with pytest.raises(RunDamaged):
-        calibrated.of(made_run(workspace, TABLE, result={"calibration": stored}))
+        temperature_scaling.of(made_run(workspace, TABLE, result={"calibration": stored}))
 
 
 def test_the_films_are_told_with_what_else_they_chose(workspace):
     def words(table, **made) -> str:
         run = made_run(workspace, table, **made)
-        return calibrated.films_in_words(run, calibrated.of(run))
+        return temperature_scaling.films_in_words(run, temperature_scaling.of(run))
 
     assert words(TABLE, halved=True) == "322 validation films, which chose nothing else"
     assert words(TABLE).endswith("645 validation films, which also chose the epoch: they were not halved")

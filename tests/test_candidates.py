@@ -7,7 +7,7 @@ from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on
 
 from covid_core.evaluation import comparison
 from covid_core.evaluation.assessment import NOT_BETTER, ONE_CLASS
-from covid_core.evaluation.labels import WRONG_LABELS
+from covid_core.evaluation.label_check import WRONG_LABELS
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace

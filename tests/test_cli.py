@@ -16,13 +16,15 @@ from made_runs import (
     run_on_shifted_labels,
 )
 
-from covid_core import cli, weights
+from covid_core import weights
+from covid_core.commands import main
 from covid_core.data.dataset import list_datasets
-from covid_core.data.images import png_bytes
 from covid_core.formatting import file_size
+from covid_core.images.codec import png_bytes
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import calibrated, jobs, looks, store
+from covid_core.jobs import queue
+from covid_core.runs import store, temperature_scaling, test_set_access
 
 TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 
@@ -35,13 +37,13 @@ def home(workspace):
 @pytest.fixture
 def launched(monkeypatch) -> list[str]:
     started = []
-    monkeypatch.setattr(jobs, "launch", lambda *folders: started.extend(folder.id for folder in folders))
+    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
     return started
 
 
 @pytest.fixture
 def dataset(film_folder, capsys) -> str:
-    cli.main(["import", str(film_folder({"a": 8, "b": 8}))])
+    main.main(["import", str(film_folder({"a": 8, "b": 8}))])
     return capsys.readouterr().out.split()[0]
 
 
@@ -50,7 +52,7 @@ def answer(capsys):
     """Run a verb with --json; its exit code and its answer, of which there is exactly one."""
 
     def ask(*arguments: str) -> tuple[int, dict]:
-        code = cli.main([*arguments, "--json"])
+        code = main.main([*arguments, "--json"])
         return code, json.loads(capsys.readouterr().out)
 
     return ask
@@ -242,7 +244,7 @@ def answering_at_once(monkeypatch) -> None:
             return [np.ones((len(films), 1, 1, 1), np.float32)]
 
     def opened(_workspace, run) -> Predictor:
-        return Predictor(run.classes, 32, Trunk(), head, calibration=calibrated.of(run))
+        return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run))
 
     monkeypatch.setattr(Predictor, "open", opened)
 
@@ -256,7 +258,7 @@ def test_a_calibrated_run_predicts_probabilities_and_scores(answer, workspace, m
     assert list(row["scores"].values()) == pytest.approx(softmax(np.array([[3.0, 1, 0]]))[0])
     assert list(row["probabilities"].values()) == pytest.approx(softmax(np.array([[3.0, 1, 0]]) / temperature)[0])
     assert (told["calibration"]["films"], told["calibration"]["chose_nothing_else"]) == (322, True)
-    cli.main(["predict", run.id, film])
+    main.main(["predict", run.id, film])
     printed = capsys.readouterr().out
     assert "film.png: COVID, not Normal or Viral Pneumonia." in printed
     assert "probabilities: COVID 0.98" in printed
@@ -269,7 +271,7 @@ def test_a_run_without_a_temperature_predicts_scores_and_says_so(answer, workspa
     told = answer("predict", run.id, film)[1]
     assert told["films"][0]["probabilities"] is None
     assert told["calibration"]["temperature"] is None
-    cli.main(["predict", run.id, film])
+    main.main(["predict", run.id, film])
     printed = capsys.readouterr().out
     assert "scores: COVID 0.844" in printed
     assert "Scores are not probabilities: this run is not calibrated. A temperature needs" in printed
@@ -279,8 +281,8 @@ def test_a_comparison_is_noted_once_a_day_as_a_look_at_the_test_films_and_tells_
     runs = course_like_runs(workspace, 2)
     for _ in range(2):
         (group,) = answer("compare", *(run.id for run in runs))[1]["groups"]
-    assert [(look["what"], look["runs"]) for look in group["looks"]] == [(looks.FIGURES, 2)]
-    assert [one["what"] for one in group["runs"][runs[0].id]["openings"]] == [looks.FIGURES]
+    assert [(look["what"], look["runs"]) for look in group["looks"]] == [(test_set_access.FIGURES, 2)]
+    assert [one["what"] for one in group["runs"][runs[0].id]["openings"]] == [test_set_access.FIGURES]
     assert group["looks_not_noted"] == []
 
 
@@ -312,7 +314,7 @@ def test_studies_of_folds_are_compared_with_each_other_and_run_by_run(answer, wo
 
 def test_the_comparison_of_studies_is_printed(workspace, capsys):
     studies = [made_repeats(workspace, name, skill) for name, skill in (("Good", 3), ("Poor", 0.5))]
-    assert cli.main(["compare", "--study", studies[0].id, "--study", studies[1].id]) == 0
+    assert main.main(["compare", "--study", studies[0].id, "--study", studies[1].id]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Good is ahead of Poor by")
     assert "--- run by run ---" in printed
@@ -320,7 +322,7 @@ def test_the_comparison_of_studies_is_printed(workspace, capsys):
 
 def test_a_study_of_which_a_run_was_deleted_or_failed_is_compared_without_it(answer, workspace):
     study = made_repeats(workspace, "Good", 2, folds=4, ended=3)
-    jobs.delete(store.open_run(workspace, study.runs[0]))
+    queue.delete(store.open_run(workspace, study.runs[0]))
     code, compared = answer("compare", "--study", study.id)
     assert code == 0
     one = compared["repeats"]["studies"][0]
@@ -357,7 +359,7 @@ def test_the_cache_is_told_per_kind_with_its_limit(answer, dataset, workspace, m
 
 def test_the_cache_is_told_in_words(dataset, workspace, capsys):
     (workspace.trunks / "net-1.tflite").write_bytes(b"network")
-    assert cli.main(["cache"]) == 0
+    assert main.main(["cache"]) == 0
     told = capsys.readouterr().out
     assert "pixels    262.1 kB  1 file  last used 20" in told
     assert f"{file_size(kept_at_import(workspace))} of 10.0 GB" in told
@@ -417,7 +419,7 @@ def test_what_is_refused_is_one_sentence_and_exit_code_one(answer, capsys, argum
     code, told = answer(*arguments)
     assert code == 1
     assert reason in told["error"]
-    assert cli.main(arguments) == 1
+    assert main.main(arguments) == 1
     assert capsys.readouterr().err.startswith("error: ")
 
 
@@ -431,14 +433,14 @@ def test_a_run_without_a_result_predicts_nothing(answer, workspace):
 @pytest.mark.parametrize("arguments", [[], ["paint"], ["show"], ["demo", "--images", "many"]], ids=str)
 def test_wrong_use_is_exit_code_two(arguments, capsys):
     with pytest.raises(SystemExit) as left:
-        cli.main(arguments)
+        main.main(arguments)
     assert left.value.code == 2
     assert "usage:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["datasets", "runs", "studies"])
 def test_an_empty_workspace_says_so_in_words(verb, capsys):
-    assert cli.main([verb]) == 0
+    assert main.main([verb]) == 0
     assert capsys.readouterr().out.startswith("No ")
 
 
@@ -448,7 +450,7 @@ def test_undefined_numbers_are_null(answer, workspace):
 
 
 def test_logs_never_mix_with_the_answer(capsys):
-    cli.main(["demo", "--images", "45", "--json"])
+    main.main(["demo", "--images", "45", "--json"])
     told = capsys.readouterr()
     assert json.loads(told.out)["films"] == 45
     assert "%" in told.err
@@ -462,7 +464,7 @@ REASON = "The labels are those of the first 4,032 of 15,153 films in class order
 
 @pytest.fixture
 def uneven(film_folder, capsys) -> str:
-    cli.main(["import", str(film_folder({"a": 18, "b": 30, "c": 10}))])
+    main.main(["import", str(film_folder({"a": 18, "b": 30, "c": 10}))])
     return capsys.readouterr().out.split()[0]
 
 
@@ -502,7 +504,7 @@ def test_compare_marks_shifted_labels_and_names_the_reason(answer, workspace, ca
     assert group["summary"][-1].startswith(REASON)
     labels = group["runs"][run.id]["labels"]
     assert (labels["films"], labels["wrong"], labels["unused"]) == (4032, 2688, ["Viral Pneumonia"])
-    assert cli.main(["compare", run.id]) == 0
+    assert main.main(["compare", run.id]) == 0
     printed = capsys.readouterr().out
     assert f"test 89.6 % [87.0, 91.8]  not audited yet  ({MARKS})" in printed
     assert REASON in printed
@@ -513,7 +515,7 @@ def test_show_tells_the_marks_and_the_reason(answer, workspace, capsys):
     _, told = answer("show", run.id)
     assert "; ".join(told["marks"]) == MARKS
     assert told["labels"]["in_words"].startswith(REASON)
-    cli.main(["show", run.id])
+    main.main(["show", run.id])
     printed = capsys.readouterr().out
     assert MARKS in printed and REASON in printed
 
@@ -553,7 +555,7 @@ def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, film_folder, 
     code, told = answer("audit", made["dataset"])
     assert (code, told["ladder"]) == (0, None)
     assert "two classes" in told["ladder_reason"]
-    assert cli.main(["audit", made["dataset"]]) == 0
+    assert main.main(["audit", made["dataset"]]) == 0
     assert "No ladder: What gives the class away can be asked where two classes" in capsys.readouterr().out
 
 
@@ -563,11 +565,11 @@ def test_a_map_tells_neighbours_outliers_and_labels(answer, film_folder, capsys)
     assert (code, len(told["films"]), told["judged"]) == (0, 40, 40)
     assert {"image_id", "tsne_x", "outlier_score", "given_score"} <= set(told["films"][0])
     assert told["neighbours"]["source"][0] is None  # no source is known
-    assert cli.main(["map", made["dataset"]]) == 0
+    assert main.main(["map", made["dataset"]]) == 0
     assert "Of the 10 films nearest to a film" in capsys.readouterr().out
 
 
 def test_the_ladder_is_no_verb_of_its_own():
     with pytest.raises(SystemExit) as ended:
-        cli.main(["ladder", "films"])
+        main.main(["ladder", "films"])
     assert ended.value.code == 2

@@ -7,15 +7,16 @@ import pytest
 from made_data import made_database, made_dataset
 from made_segmenters import made_segmenter
 
-from covid_core import cli
-from covid_core.runs import jobs, segmenters, store
+from covid_core.commands import main
+from covid_core.jobs import queue
+from covid_core.runs import segmenters, store
 from covid_core.runs.store import Status
 
 
 @pytest.fixture(autouse=True)
 def home(workspace, monkeypatch):
     """Every verb works in the test's own workspace; a launched job waits: this process stands for its own."""
-    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def database(workspace, tmp_path):
 @pytest.fixture
 def answer(capsys):
     def ask(*arguments: str) -> tuple[int, dict]:
-        code = cli.main([*arguments, "--json"])
+        code = main.main([*arguments, "--json"])
         return code, json.loads(capsys.readouterr().out)
 
     return ask
@@ -48,7 +49,7 @@ def test_one_that_was_waited_for_is_told_with_its_figures(answer, database, work
         job.write_result({"segmenter": made.id})
         job.write_status(Status(store.COMPLETED))
 
-    monkeypatch.setattr(jobs, "launch", launch)
+    monkeypatch.setattr(queue, "launch", launch)
     code, told = answer("segment", database.id, "--wait")
     assert code == 0
     assert (told["state"], told["segmenter"], told["dice"]["value"]) == (store.COMPLETED, made.id, 0.95)
@@ -56,7 +57,7 @@ def test_one_that_was_waited_for_is_told_with_its_figures(answer, database, work
 
 def test_one_that_failed_exits_with_1_and_its_reason(answer, database, monkeypatch):
     failed = Status(store.FAILED, reason="The disk is full.")
-    monkeypatch.setattr(jobs, "launch", lambda job: job.write_status(failed))
+    monkeypatch.setattr(queue, "launch", lambda job: job.write_status(failed))
     code, told = answer("segment", database.id, "--wait")
     assert code == 1
     assert told["reason"] == "The disk is full."
@@ -78,10 +79,10 @@ def test_segmenters_are_listed_with_damaged_ones(answer, workspace):
 
 
 def test_the_list_in_words(capsys, workspace):
-    cli.main(["segmenters"])
+    main.main(["segmenters"])
     assert "No segmenter yet" in capsys.readouterr().out
     made = made_segmenter(workspace)
-    cli.main(["segmenters"])
+    main.main(["segmenters"])
     told = capsys.readouterr().out.strip()
     assert told == f"{made.id}  Dice 0.950 [0.940, 0.960] on 16 test films  The films"
 

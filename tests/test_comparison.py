@@ -13,7 +13,7 @@ from scipy import stats
 from covid_core.evaluation import assessment, comparison, resampling
 from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import Candidate, Paired, ranking
-from covid_core.evaluation.wording import Summary, summary
+from covid_core.reports.comparison_text import Summary, summary
 
 EXACT = 1e-12
 LABELS = ["A"] * 60 + ["B"] * 40

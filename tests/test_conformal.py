@@ -11,7 +11,7 @@ from made_runs import CLASSES, all_parts, made_run, scored
 from covid_core.errors import DataError, InvalidChoice, RunDamaged
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import Sets
-from covid_core.runs import calibrated, prediction_sets
+from covid_core.runs import prediction_sets, temperature_scaling
 
 SIZES = {"train": 3, "validation": 300, "test": 3000}
 
@@ -165,7 +165,7 @@ def test_a_run_from_before_halves_has_sets_of_all_its_validation_films(workspace
 
 def test_films_that_chose_the_epoch_set_no_limit(workspace):
     run = made_run(workspace, all_parts(SIZES, skill=2), halved=True)
-    validation = calibrated.table(run)
+    validation = temperature_scaling.table(run)
     assert prediction_sets.of(run).films == (validation["part"] == "validation").sum() == 150
 
 

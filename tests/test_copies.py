@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from covid_core.cli import main
-from covid_core.data import copies, importing
-from covid_core.data.images import jpeg_bytes, png_bytes, read_film, to_square
-from covid_core.data.phantom import film_at
+from covid_core.audit.duplicates import duplicate_pairs
+from covid_core.commands.main import main
+from covid_core.data import importing
+from covid_core.images.codec import jpeg_bytes, png_bytes, read_film, to_square
+from covid_core.synthetic.phantom import film_at
 
 FILMS = 60
 
@@ -36,7 +37,7 @@ CHANGES = {
 def test_changed_copies_are_found_and_nothing_else(films, change, copy_first):
     changed, plain = squares([change(film) for film in films[:10]]), squares(films)
     given = (changed, plain) if copy_first else (plain, changed)
-    found = copies.pairs(*given, thorough=True)
+    found = duplicate_pairs.pairs(*given, thorough=True)
     assert (found["first"] == found["second"]).all()
     assert found["first"].nunique() >= 9
 
@@ -47,10 +48,10 @@ def test_what_looks_alike_but_does_not_agree_once_aligned_is_no_copy(films):
     other = one.copy()
     other[:, 56:72, 56:72] = np.flip(one[:, 56:72, 56:72], axis=2)
     pair = np.concatenate([one, other])
-    detail = copies.alignment.of_pairs(pair, pair, np.array([0]), np.array([1]))[0]
-    assert len(copies.pairs(pair)) == 1
-    assert not len(copies.pairs(pair, thorough=True, limit=detail + 0.01))
-    assert len(copies.pairs(pair, thorough=True, limit=detail - 0.01)) == 1
+    detail = duplicate_pairs.alignment.of_pairs(pair, pair, np.array([0]), np.array([1]))[0]
+    assert len(duplicate_pairs.pairs(pair)) == 1
+    assert not len(duplicate_pairs.pairs(pair, thorough=True, limit=detail + 0.01))
+    assert len(duplicate_pairs.pairs(pair, thorough=True, limit=detail - 0.01)) == 1
 
 
 def folder_of(root, films):
@@ -64,19 +65,19 @@ def test_pairs_tell_equal_files_conflicts_and_parts(films, workspace, tmp_path):
     given = {"A/1.png": films[0], "A/2.png": films[0], "B/3.png": to_square(films[0], 200), "B/4.png": films[1]}
     dataset = importing.import_folder(workspace, folder_of(tmp_path / "films", given))
     parts = pd.Series({"A/1.png": "training", "A/2.png": "test", "B/4.png": "test"})
-    found = copies.within(workspace, dataset, parts).set_index(["first", "second"])
+    found = duplicate_pairs.within(workspace, dataset, parts).set_index(["first", "second"])
     assert set(found.index) == {("A/1.png", "A/2.png"), ("A/1.png", "B/3.png"), ("A/2.png", "B/3.png")}
-    assert found["kind"].to_dict()["A/1.png", "A/2.png"] == copies.EXACT
+    assert found["kind"].to_dict()["A/1.png", "A/2.png"] == duplicate_pairs.EXACT
     assert found["detail"].to_dict()["A/1.png", "A/2.png"] == 1
     assert found["conflict"].sum() == 2
-    assert len(copies.across_parts(found.reset_index())) == 1
+    assert len(duplicate_pairs.across_parts(found.reset_index())) == 1
 
 
 def test_two_data_sets_share_films_whose_classes_disagree(films, workspace, tmp_path, capsys):
     one = importing.import_folder(workspace, folder_of(tmp_path / "one", {"A/1.png": films[0], "B/2.png": films[1]}))
     given = {"a/7.png": films[0], "A2/8.png": films[1], "A2/9.png": films[2]}
     other = importing.import_folder(workspace, folder_of(tmp_path / "other", given))
-    shared = copies.between(workspace, one, other)
+    shared = duplicate_pairs.between(workspace, one, other)
     assert (shared.films, shared.others) == (2, 2)
     assert shared.conflicts[["first", "second"]].to_numpy().tolist() == [["B/2.png", "A2/8.png"]]
     assert main(["audit", one.id, "--against", other.id]) == 0
@@ -87,16 +88,16 @@ def test_two_data_sets_share_films_whose_classes_disagree(films, workspace, tmp_
 @pytest.mark.parametrize("copy_first", [True, False])
 def test_another_crop_or_tilt_is_no_difference(films, change, copy_first):
     pair = [films[0], to_square(np.ascontiguousarray(change(films[0])), 256)]
-    shown = copies.difference(*(reversed(pair) if copy_first else pair)).astype(int)
+    shown = duplicate_pairs.difference(*(reversed(pair) if copy_first else pair)).astype(int)
     unmoved = np.abs(2 * (pair[0].astype(int) - pair[1])).mean()
     assert np.abs(shown - 128).mean() < 0.4 * unmoved
 
 
 def test_a_difference_is_grey_where_only_the_exposure_differs(films):
     film = films[0]
-    assert np.abs(copies.difference(film, (40 + film * 0.5).astype(np.uint8)).astype(int) - 128).max() <= 4
+    assert np.abs(duplicate_pairs.difference(film, (40 + film * 0.5).astype(np.uint8)).astype(int) - 128).max() <= 4
     changed = film.copy()
     changed[100:120, 100:120] = 255
-    shown = copies.difference(changed, film).astype(int)
+    shown = duplicate_pairs.difference(changed, film).astype(int)
     assert shown[100:120, 100:120].mean() > 160
     assert np.abs(shown[:50] - 128).mean() < 10

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from covid_core.data import covered
-from covid_core.data.covered import COVERS, filled, ring, tags, widened
-from covid_core.data.swapped import swapped
+from covid_core.audit.model import occlusions
+from covid_core.audit.model.composites import swapped
+from covid_core.audit.model.occlusions import COVERS, filled, ring, tags, widened
 
 SIZE = 64
 
@@ -56,8 +56,8 @@ def test_border_and_centre_share_out_the_film():
     films = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE), np.uint8)
     of = {cover.name: cover.of(films, np.zeros((1, SIZE, SIZE), bool))[0] for cover in COVERS if not cover.needs_lungs}
     border = ring(SIZE)
-    assert (of[covered.BORDER_ONLY][border] == films[0][border]).all()
-    assert (of[covered.CENTRE_ONLY][~border] == films[0][~border]).all()
+    assert (of[occlusions.BORDER_ONLY][border] == films[0][border]).all()
+    assert (of[occlusions.CENTRE_ONLY][~border] == films[0][~border]).all()
 
 
 def test_tags_are_corners_and_thin_bright_marks_but_never_lungs():

@@ -9,14 +9,16 @@ from made_data import film, made_database, made_dataset
 from made_films import write_films
 from made_segmenters import made_segmenter
 
-from covid_core.data import importing, probes
+from covid_core.audit import dataset_audit
+from covid_core.audit.dataset_audit import Found
+from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.data import importing
 from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
-from covid_core.data.images import png_bytes
 from covid_core.errors import DataError, JobRefused, NotFound, Stopped
-from covid_core.evaluation import shortcuts
-from covid_core.runs import data_audits, jobs, store, worker
-from covid_core.runs.data_audits import Found
+from covid_core.images.codec import png_bytes
+from covid_core.jobs import queue, worker
+from covid_core.runs import store
 
 FEW = {"COVID": 24, "Normal": 60}
 TWO_SOURCES = {"COVID": "Here", "Normal": ["Here", "There"]}
@@ -30,7 +32,7 @@ def plain(found: Found) -> dict:
     return in_words([ladder, found.ladder_reason, whole, of_sources, found.made, found.seconds])
 
 
-def of_ladder(ladder: shortcuts.Ladder) -> dict:
+def of_ladder(ladder: probe_ladder.Ladder) -> dict:
     return dataclasses.asdict(ladder)
 
 
@@ -64,19 +66,19 @@ def copied(folder, workspace, name="Copies"):
 
 def test_what_was_found_is_read_back_equal(made):
     workspace, dataset = made
-    assert data_audits.known(workspace, dataset) is None
-    found = data_audits.make(workspace, dataset)
-    again = data_audits.known(workspace, dataset)
+    assert dataset_audit.known(workspace, dataset) is None
+    found = dataset_audit.make(workspace, dataset)
+    again = dataset_audit.known(workspace, dataset)
     assert found.ladder is not None and list(found.sources.ladders) == ["Normal"]
     assert plain(again) == plain(found)
     same_tables(again, found)
-    assert shortcuts.verdict(again.ladder) == shortcuts.verdict(found.ladder)
+    assert probe_ladder.verdict(again.ladder) == probe_ladder.verdict(found.ladder)
 
 
 def test_figures_that_are_undefined_are_so_when_they_are_read_back(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
-    found = data_audits.make(workspace, dataset)
-    again = data_audits.known(workspace, dataset)
+    found = dataset_audit.make(workspace, dataset)
+    again = dataset_audit.known(workspace, dataset)
     assert found.audit.scores["odd view"].isna().all()
     assert np.isnan(again.sources.association)
     assert any(np.isnan(rung.p) for rung in again.ladder.rungs)
@@ -86,23 +88,23 @@ def test_figures_that_are_undefined_are_so_when_they_are_read_back(tmp_path):
 
 def test_a_data_set_of_one_class_has_a_reason_instead_of_a_ladder(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12})
-    data_audits.make(workspace, dataset)
-    found = data_audits.known(workspace, dataset)
+    dataset_audit.make(workspace, dataset)
+    found = dataset_audit.known(workspace, dataset)
     assert found.ladder is None and "two classes" in found.ladder_reason
 
 
 def test_with_a_damaged_segmenter_the_probes_that_need_lungs_say_so_and_the_others_run(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     made_segmenter(workspace).network_path.write_bytes(b"another network")
-    ladder = data_audits.make(workspace, dataset).ladder
+    ladder = dataset_audit.make(workspace, dataset).ladder
     lacking = {rung.probe: rung.reason for rung in ladder.rungs if not rung.was_run}
     assert set(lacking) == {*probes.NEED_MASKS, probes.FROZEN}
     assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_MASKS)
-    assert data_audits.known(workspace, dataset).outdated == ""
+    assert dataset_audit.known(workspace, dataset).outdated == ""
 
 
 def test_a_film_that_is_there_twice_with_two_classes_is_found(tmp_path, workspace):
-    found = data_audits.make(workspace, copied(tmp_path, workspace))
+    found = dataset_audit.make(workspace, copied(tmp_path, workspace))
     assert found.pairs[["kind", "conflict"]].to_numpy().tolist() == [["exact", True]]
 
 
@@ -110,15 +112,15 @@ def test_a_film_that_is_there_twice_with_two_classes_is_found(tmp_path, workspac
 @pytest.mark.parametrize("harm", ["gone", "torn"])
 def test_an_audit_of_which_a_part_is_gone_or_torn_is_none_until_it_is_made_again(made, part, harm):
     workspace, dataset = made
-    before = plain(data_audits.make(workspace, dataset))[:4]
+    before = plain(dataset_audit.make(workspace, dataset))[:4]
     (path,) = workspace.tables.glob(part)
     if harm == "gone":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-20])
-    assert data_audits.known(workspace, dataset) is None
-    data_audits.make(workspace, dataset)
-    assert plain(data_audits.known(workspace, dataset))[:4] == before
+    assert dataset_audit.known(workspace, dataset) is None
+    dataset_audit.make(workspace, dataset)
+    assert plain(dataset_audit.known(workspace, dataset))[:4] == before
 
 
 def test_what_was_found_before_a_stop_is_taken_up(made):
@@ -129,10 +131,10 @@ def test_what_was_found_before_a_stop_is_taken_up(made):
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        data_audits.make(workspace, dataset, progress=until_the_ladder)
-    assert data_audits.known(workspace, dataset) is None
+        dataset_audit.make(workspace, dataset, progress=until_the_ladder)
+    assert dataset_audit.known(workspace, dataset) is None
     told = []
-    data_audits.make(workspace, dataset, progress=lambda share, message: told.append((share, message)))
+    dataset_audit.make(workspace, dataset, progress=lambda share, message: told.append((share, message)))
     assert not [message for _, message in told if "Looking at files" in message]
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1
@@ -147,9 +149,9 @@ def test_shared_films_are_found_and_told_from_either_side(tmp_path, workspace):
     for number in range(5):
         (films / "c" / f"{number}.png").write_bytes(png_bytes(film(900 + number)))
     other = importing.import_folder(workspace, films, name="Other")
-    assert data_audits.shared(workspace, one, other) is None
-    data_audits.make(workspace, one, other)
-    here, there = data_audits.shared(workspace, one, other), data_audits.shared(workspace, other, one)
+    assert dataset_audit.shared(workspace, one, other) is None
+    dataset_audit.make(workspace, one, other)
+    here, there = dataset_audit.shared(workspace, one, other), dataset_audit.shared(workspace, other, one)
     assert (here.films, here.others, len(here.conflicts)) == (2, 1, 2)
     assert (there.films, there.others, len(there.conflicts)) == (1, 2, 2)
     assert there.pairs["first_label"].tolist() == ["c", "c"]
@@ -158,14 +160,14 @@ def test_shared_films_are_found_and_told_from_either_side(tmp_path, workspace):
 
 def test_comparing_with_another_data_set_does_not_make_the_audit_again(tmp_path, workspace):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
-    before = data_audits.make(workspace, one)
-    assert data_audits.make(workspace, one, other).made == before.made
+    before = dataset_audit.make(workspace, one)
+    assert dataset_audit.make(workspace, one, other).made == before.made
 
 
 def test_what_was_kept_goes_with_the_data_set(tmp_path, workspace):
     one = copied(tmp_path, workspace)
     _, other = made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 4})
-    data_audits.make(workspace, one, other)
+    dataset_audit.make(workspace, one, other)
     delete_dataset(workspace, other.id)
     assert not list(workspace.tables.glob("*shared*"))
     delete_dataset(workspace, one.id)
@@ -180,7 +182,7 @@ def test_nothing_is_kept_of_a_data_set_that_was_deleted_while_it_was_audited(tmp
             delete_dataset(workspace, one.id)
 
     with pytest.raises((NotFound, DataError)):
-        data_audits.make(workspace, one, progress=deleted_at_the_ladder)
+        dataset_audit.make(workspace, one, progress=deleted_at_the_ladder)
     assert not list(workspace.tables.glob("*found*"))
 
 
@@ -189,36 +191,36 @@ def test_nothing_is_kept_of_a_data_set_that_was_deleted_while_it_was_audited(tmp
 
 def test_after_decisions_the_findings_are_those_of_the_films_that_stay(tmp_path, workspace):
     one = copied(tmp_path, workspace)
-    before = data_audits.make(workspace, one)
+    before = dataset_audit.make(workspace, one)
     left, relabelled = one.films["image_id"].iloc[3], "b/again.png"
     decide(workspace, one.id, [Decision(LEAVE_OUT, left), Decision(RELABEL, relabelled, "a")], "Somebody")
     now = open_dataset(workspace, one.id)
-    found = data_audits.known(workspace, now)
+    found = dataset_audit.known(workspace, now)
     assert left not in set(found.audit.scores["image_id"]) and len(found.audit.scores) == len(one.films) - 1
     assert found.pairs["conflict"].tolist() == [False]
     assert (found.made, found.ladder.films) == (before.made, before.ladder.films)
     assert "Make the audit again" in found.outdated
-    again = data_audits.make(workspace, now)
+    again = dataset_audit.make(workspace, now)
     assert again.ladder.films == before.ladder.films - 1
-    assert data_audits.known(workspace, now).outdated == ""
+    assert dataset_audit.known(workspace, now).outdated == ""
 
 
 def test_a_pair_of_which_one_film_is_left_out_is_none(tmp_path, workspace):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
-    data_audits.make(workspace, one, other)
-    before = data_audits.shared(workspace, one, other)
-    (gone,) = set(data_audits.known(workspace, one).pairs["second"])
+    dataset_audit.make(workspace, one, other)
+    before = dataset_audit.shared(workspace, one, other)
+    (gone,) = set(dataset_audit.known(workspace, one).pairs["second"])
     now = decide(workspace, one.id, [Decision(LEAVE_OUT, gone)], "Somebody")
-    assert not len(data_audits.known(workspace, now).pairs)
-    assert data_audits.shared(workspace, now, other).films == before.films - 1
-    assert gone not in set(data_audits.shared(workspace, other, now).pairs["second"])
+    assert not len(dataset_audit.known(workspace, now).pairs)
+    assert dataset_audit.shared(workspace, now, other).films == before.films - 1
+    assert gone not in set(dataset_audit.shared(workspace, other, now).pairs["second"])
 
 
 def test_a_film_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
     one = copied(tmp_path, workspace)
     now = decide(workspace, one.id, [Decision(LEAVE_OUT, one.films["image_id"].iloc[0])], "Somebody")
-    data_audits.make(workspace, now)
-    assert data_audits.known(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
+    dataset_audit.make(workspace, now)
+    assert dataset_audit.known(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
 
 
 # The job
@@ -226,42 +228,42 @@ def test_a_film_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
 
 @pytest.fixture
 def launched(monkeypatch):
-    monkeypatch.setattr(jobs, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
+    monkeypatch.setattr(queue, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
 
 
 def test_the_job_keeps_what_it_finds(tmp_path, workspace, launched):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
-    job = jobs.submit_data_audit(workspace, one.id, other.id)
+    job = queue.submit_data_audit(workspace, one.id, other.id)
     assert worker.do(job.path, 1) == 0
     assert job.status().state == store.COMPLETED
     assert job.result == {"dataset": one.id, "against": other.id}
-    assert data_audits.known(workspace, one) is not None
-    assert data_audits.shared(workspace, one, other).films
+    assert dataset_audit.known(workspace, one) is not None
+    assert dataset_audit.shared(workspace, one, other).films
 
 
 def test_a_data_set_is_audited_once_at_a_time(tmp_path, workspace, launched):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
-    job = jobs.submit_data_audit(workspace, one.id)
+    job = queue.submit_data_audit(workspace, one.id)
     with pytest.raises(JobRefused, match="being audited already"):
-        jobs.submit_data_audit(workspace, one.id)
-    another = jobs.submit_data_audit(workspace, other.id, one.id)
-    asked = [(given.id, request["dataset"], request["against"]) for given, request in jobs.data_audit_jobs(workspace)]
+        queue.submit_data_audit(workspace, one.id)
+    another = queue.submit_data_audit(workspace, other.id, one.id)
+    asked = [(given.id, request["dataset"], request["against"]) for given, request in queue.data_audit_jobs(workspace)]
     assert asked == [(job.id, one.id, None), (another.id, other.id, one.id)]
-    jobs.stop(job)
-    jobs.submit_data_audit(workspace, one.id)
+    queue.stop(job)
+    queue.submit_data_audit(workspace, one.id)
 
 
 def test_a_data_set_is_not_compared_with_itself_or_with_one_that_is_not_there(tmp_path, workspace, launched):
     one = copied(tmp_path, workspace)
     with pytest.raises(JobRefused, match="with itself"):
-        jobs.submit_data_audit(workspace, one.id, one.id)
+        queue.submit_data_audit(workspace, one.id, one.id)
     with pytest.raises(NotFound):
-        jobs.submit_data_audit(workspace, one.id, "no-such-00000")
+        queue.submit_data_audit(workspace, one.id, "no-such-00000")
 
 
 def test_a_job_that_was_told_to_stop_ends_stopped(tmp_path, workspace, launched):
     one = copied(tmp_path, workspace)
-    job = jobs.submit_data_audit(workspace, one.id)
+    job = queue.submit_data_audit(workspace, one.id)
     job.request_stop()
     assert worker.do(job.path, 1) == 0
     assert job.status().state == store.STOPPED
@@ -270,7 +272,7 @@ def test_a_job_that_was_told_to_stop_ends_stopped(tmp_path, workspace, launched)
 def test_the_same_films_imported_with_other_sources_have_an_audit_of_their_own(tmp_path, workspace):
     folder = write_films(tmp_path / "films", {"a": 12, "b": 12}, 64)
     first = importing.import_folder(workspace, folder, name="Without sources")
-    data_audits.make(workspace, first)
+    dataset_audit.make(workspace, first)
     for label in ("a", "b"):
         names = [path.stem for path in (folder / label).iterdir()]
         pd.DataFrame({"FILE NAME": names, "URL": "https://example.org"}).to_excel(
@@ -278,6 +280,6 @@ def test_the_same_films_imported_with_other_sources_have_an_audit_of_their_own(t
         )
     second = importing.import_folder(workspace, folder, name="With sources")
     assert second.version == first.version
-    assert data_audits.known(workspace, second) is None
-    assert data_audits.make(workspace, second).sources.known == 24
-    assert data_audits.known(workspace, first).sources.known == 0
+    assert dataset_audit.known(workspace, second) is None
+    assert dataset_audit.make(workspace, second).sources.known == 24
+    assert dataset_audit.known(workspace, first).sources.known == 0

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from covid_core import cli
+from covid_core.commands import main
 from covid_core.data import dataset as data
 from covid_core.data import decisions, duplicates, importing
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
@@ -202,7 +202,7 @@ def test_deleting_the_data_set_removes_the_caches_of_all_its_versions(workspace,
 
 
 def told(capsys, *words: str) -> tuple[int, dict]:
-    code = cli.main([*words, "--json"])
+    code = main.main([*words, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -228,10 +228,10 @@ def test_a_group_of_one_film_is_refused_on_the_command_line(workspace, films, ca
 def test_the_list_of_decisions_reads_as_lines(workspace, films, capsys, monkeypatch):
     monkeypatch.setenv("COVID_CORE_HOME", str(workspace.root))
     name = films.films["image_id"].iat[0]
-    cli.main(["decide", films.id, "dismiss", name, "--finding", "text", "--note", "a marker", "--author", ME])
-    cli.main(["take-back", films.id, "1", "--author", ME])
+    main.main(["decide", films.id, "dismiss", name, "--finding", "text", "--note", "a marker", "--author", ME])
+    main.main(["take-back", films.id, "1", "--author", ME])
     capsys.readouterr()
-    assert cli.main(["decisions", films.id]) == 0
+    assert main.main(["decisions", films.id]) == 0
     first, second, last = capsys.readouterr().out.splitlines()
     assert f"{ME}  dismiss {name}: text  a marker  (taken back)" in first
     assert f"take back number 1 ({name})" in second

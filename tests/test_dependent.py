@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from covid_core.evaluation.dependent import Repeated, over_folds, over_seeds
+from covid_core.evaluation.corrected_tests import Repeated, over_folds, over_seeds
 
 EXACT = 1e-12
 VALUES = [0.02, 0.03, 0.01, 0.04, 0.02]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.manifold import TSNE, trustworthiness
 
-from covid_core.evaluation import embedding
-from covid_core.evaluation.embedding import gradient, nearest, principal, tsne
+from covid_core.audit.embedding import projection
+from covid_core.audit.embedding.projection import gradient, nearest, principal, tsne
 
 
 def islands(films: int = 150, islands: int = 3, width: int = 20, apart: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +37,7 @@ def test_features_on_disk_give_the_same_components_block_by_block(tmp_path, monk
     table = np.memmap(tmp_path / "features", np.float32, "w+", shape=features.shape)
     table[:] = features
     whole = principal(features, 3)[0]
-    monkeypatch.setattr(embedding, "BLOCK", 40)
+    monkeypatch.setattr(projection, "BLOCK", 40)
     assert np.allclose(principal(table, 3)[0], whole, atol=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_of_few_films_all_others_are_neighbours():
 
 def test_the_slope_is_that_of_the_divergence():
     features, _ = islands(60)
-    attraction = embedding.affinities(*nearest(features, 30))
+    attraction = projection.affinities(*nearest(features, 30))
     whole = (attraction + attraction.T).toarray()
     assert whole.sum() == pytest.approx(1)
     places = np.random.default_rng(1).normal(0, 3, (60, 2))

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from covid_core.data.audit_tables import findings_by_class
+from covid_core.audit.shortcuts.probe_ladder import EVERYTHING, NO_LUNGS, Ladder, Probe, Rung
+from covid_core.audit.tables import findings_by_class
 from covid_core.evaluation.metrics import wilson
-from covid_core.evaluation.shortcuts import EVERYTHING, NO_LUNGS, Ladder, Probe, Rung
 from covid_core.figures import audit
 
 BORDER = Rung(Probe("border", "Border <pixels>", "", NO_LUNGS), 1000, wilson(700, 1000), 0.5, 0.0)

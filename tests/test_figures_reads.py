@@ -4,10 +4,9 @@ import plotly.graph_objects as go
 import pytest
 from made_audits import IN_CORNER, IN_LUNGS, films, predictor
 
-from covid_core.evaluation import reads
-from covid_core.figures import reads as figures
+from covid_core.audit.model import evidence, model_audit
+from covid_core.figures import evidence as figures
 from covid_core.formatting import share
-from covid_core.runs import model_audits
 
 ORDER = [
     "as they are",
@@ -22,13 +21,13 @@ ORDER = [
 
 @pytest.fixture(scope="module")
 def audit() -> dict:
-    return model_audits.audited(predictor(IN_CORNER), films())
+    return model_audit.audited(predictor(IN_CORNER), films())
 
 
 @pytest.fixture(scope="module")
 def blind() -> dict:
     """An audit without any lung mask."""
-    return model_audits.audited(predictor(IN_CORNER), films(with_lungs=False))
+    return model_audit.audited(predictor(IN_CORNER), films(with_lungs=False))
 
 
 def drawn(figure: go.Figure) -> dict[float, float]:
@@ -72,7 +71,7 @@ def test_intervals_are_those_of_the_audit(audit):
 
 def test_the_limits_of_the_rule_are_lines(audit):
     at = [line.x0 for line in figures.effects(audit).layout.shapes]
-    assert at == [reads.FRAME_FROM, reads.LUNGS_FROM]
+    assert at == [evidence.FRAME_FROM, evidence.LUNGS_FROM]
 
 
 def test_heat_is_drawn_beside_chance(audit):
@@ -93,7 +92,7 @@ def test_several_runs_stand_below_each_other_and_one_without_effects_says_so(aud
 
 
 def test_covers_of_several_runs_share_their_rows(audit):
-    other = model_audits.audited(predictor(IN_LUNGS), films())
+    other = model_audit.audited(predictor(IN_LUNGS), films())
     figure = figures.covers_of_runs(["A", "B"], [audit, other])
     assert [trace.name for trace in figure.data] == ["A", "B", "always ill 50.0 %"]
     assert [list(trace.x) for trace in figure.data[:2]] == [

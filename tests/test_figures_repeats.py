@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from covid_core.evaluation.repeats import Spread
-from covid_core.evaluation.repeats_tables import RUN_COLUMNS
 from covid_core.figures.repeats import repeated_runs
+from covid_core.reports.repeats_tables import RUN_COLUMNS
 
 ROWS = [
     ("A", "A, fold 1", 0, 0, "f0", "accuracy", 0.8),

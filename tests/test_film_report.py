@@ -7,11 +7,11 @@ import pytest
 from made_looks import CLASSES, REFUSED, opinion
 from made_runs import all_parts, made_run
 
-from covid_core import film_report
-from covid_core.data.images import Film
-from covid_core.evaluation.map_check import unknown
-from covid_core.evaluation.wording import in_words
-from covid_core.film_report import Map
+from covid_core.audit.model.randomisation_test import unknown
+from covid_core.images.codec import Film
+from covid_core.reports import image_report
+from covid_core.reports.comparison_text import in_words
+from covid_core.reports.image_report import Map
 from covid_core.runs import candidates
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
@@ -31,7 +31,7 @@ def page(run, said=None, **more) -> str:
     heat[20:30, 20:40] = 1
     chosen = {"maps": [Map("One", "COVID", heat, "Half of it lies inside.")], "anyway": False} | more
     given = film(warnings=("A name may be burned in.",), notes=("inverted",))
-    return film_report.to_html(given, [run], [said or opinion()], **chosen)
+    return image_report.to_html(given, [run], [said or opinion()], **chosen)
 
 
 def test_it_loads_nothing_and_runs_nothing(run):
@@ -63,9 +63,9 @@ def test_a_map_is_told_with_its_share_inside_the_lungs_where_these_are_known():
     heat, lungs = np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)
     heat[0, 0], lungs[:2] = 1, True
     check = unknown("it was not made")
-    assert film_report.note_of(heat, None, check) == check.in_words
+    assert image_report.note_of(heat, None, check) == check.in_words
     told = "100 % of the heat lies inside the lungs, which fill 50 % of the picture: 2.0 times chance."
-    assert film_report.note_of(heat, lungs, check) == f"{told} {check.in_words}"
+    assert image_report.note_of(heat, lungs, check) == f"{told} {check.in_words}"
 
 
 def test_it_holds_the_film_and_its_map(run):
@@ -99,8 +99,8 @@ def test_who_asked_for_the_numbers_anyway_finds_them_with_the_check_that_failed(
 
 
 def test_a_film_is_called_after_its_pixels_alone():
-    assert film_report.mark_of(film()) == film_report.mark_of(film(notes=("read otherwise",)))
-    assert re.fullmatch(r"[0-9a-f]{8}", film_report.mark_of(film()))
+    assert image_report.mark_of(film()) == image_report.mark_of(film(notes=("read otherwise",)))
+    assert re.fullmatch(r"[0-9a-f]{8}", image_report.mark_of(film()))
 
 
 def test_a_run_whose_predictions_are_gone_says_so(run):
@@ -109,7 +109,7 @@ def test_a_run_whose_predictions_are_gone_says_so(run):
 
 
 def test_the_card_says_what_the_largest_class_alone_would_reach(run):
-    assert "always answering the largest class" in film_report.card_line(run)
+    assert "always answering the largest class" in image_report.card_line(run)
     assert set(CLASSES) <= set(run.classes)
 
 
@@ -119,4 +119,4 @@ def test_the_card_has_the_interval_of_the_comparison_where_films_belong_together
     run = made_run(workspace, table, parts=parts)
     found = candidates.assess(run, intervals=False).test
     assert found != candidates.assess(made_run(workspace, table), intervals=False).test
-    assert f"it answers {in_words(found)} of its 60 test films rightly" in film_report.card_line(run)
+    assert f"it answers {in_words(found)} of its 60 test films rightly" in image_report.card_line(run)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from made_runs import all_parts, scored
 
-from covid_core.evaluation import calibration, films, metrics
-from covid_core.evaluation.films import FilmAnswers, film_answers
+from covid_core.evaluation import calibration, image_selection, metrics
+from covid_core.evaluation.image_selection import FilmAnswers, film_answers
 
 LABELS = ["A", "A", "B", "B", "B"]
 FIRST = [0.9, 0.3, 0.2, 0.6, 0.99]  # scores of A
@@ -30,30 +30,30 @@ def test_answers_of_all_runs_stand_in_the_order_of_the_films(found):
 
 
 def test_a_cell_holds_its_films_the_surest_first(found):
-    assert films.in_cell(found, 0, "B", "A").tolist() == [4, 3]
+    assert image_selection.in_cell(found, 0, "B", "A").tolist() == [4, 3]
 
 
 def test_a_bin_holds_its_films_wrong_ones_first(found):
-    assert films.in_bin(found, 0, 14).tolist() == [4]
+    assert image_selection.in_bin(found, 0, 14).tolist() == [4]
 
 
 def test_the_films_of_all_bins_are_all_films(found):
-    assert sorted(np.concatenate([films.in_bin(found, 1, number) for number in range(15)])) == [0, 1, 2, 3, 4]
+    assert sorted(np.concatenate([image_selection.in_bin(found, 1, number) for number in range(15)])) == [0, 1, 2, 3, 4]
 
 
 def test_a_bin_of_the_calibrated_scores_holds_the_films_that_its_diagram_counts():
     tables = {name: all_parts({"validation": 60, "test": 200}, 1.5, seed) for seed, name in enumerate("ab")}
     warm = calibration.tempered(tables["b"], 2.5)
-    found = films.on_scale(film_answers(tables), 1, film_answers({"b": warm}), "b, calibrated")
+    found = image_selection.on_scale(film_answers(tables), 1, film_answers({"b": warm}), "b, calibrated")
     diagram = calibration.reliability(metrics.answers(warm, "test"))
-    assert [len(films.in_bin(found, 1, one.number)) for one in diagram] == [one.right.n for one in diagram]
+    assert [len(image_selection.in_bin(found, 1, one.number)) for one in diagram] == [one.right.n for one in diagram]
     assert found.runs == ("a", "b, calibrated")
 
 
 def test_the_scale_of_one_run_leaves_the_others_and_every_answer():
     tables = {name: all_parts({"test": 50}, 1.5, seed) for seed, name in enumerate("ab")}
     before = film_answers(tables)
-    after = films.on_scale(before, 1, film_answers({"b": calibration.tempered(tables["b"], 2.5)}), "b")
+    after = image_selection.on_scale(before, 1, film_answers({"b": calibration.tempered(tables["b"], 2.5)}), "b")
     for name in ("score", "own", "scores"):
         np.testing.assert_array_equal(getattr(after, name)[:, 0], getattr(before, name)[:, 0])
         assert not np.allclose(getattr(after, name)[:, 1], getattr(before, name)[:, 1])
@@ -62,54 +62,56 @@ def test_the_scale_of_one_run_leaves_the_others_and_every_answer():
 
 @pytest.mark.parametrize(("score", "bar"), [(0.0, 0), (0.0999, 0), (0.1, 1), (0.95, 9), (1.0, 9)])
 def test_a_bar_of_the_score_histogram_holds_its_lower_end_and_the_last_one_both(score, bar):
-    assert films.bar_of(np.array([score])).tolist() == [bar]
+    assert image_selection.bar_of(np.array([score])).tolist() == [bar]
 
 
 def test_the_score_histogram_counts_the_films_of_each_label_in_each_bar(found):
-    counts = films.score_counts(found, 0, "A")
-    assert len(counts) == len(films.bars_in_words()) == films.BARS
+    counts = image_selection.score_counts(found, 0, "A")
+    assert len(counts) == len(image_selection.bars_in_words()) == image_selection.BARS
     assert counts["A"].to_dict() == {**dict.fromkeys(range(10), 0), 3: 1, 9: 1}
     assert counts["B"].to_dict() == {**dict.fromkeys(range(10), 0), 2: 1, 6: 1, 9: 1}
 
 
 def test_the_films_of_a_bar_are_those_that_it_counts_wrong_ones_first(found):
-    counts = films.score_counts(found, 1, "B")
+    counts = image_selection.score_counts(found, 1, "B")
     for label in "AB":
-        for bar in range(films.BARS):
-            assert len(films.in_bar(found, 1, "B", label, bar)) == counts[label].iat[bar]
-    assert films.in_bar(found, 0, "A", "B", 9).tolist() == [4]
+        for bar in range(image_selection.BARS):
+            assert len(image_selection.in_bar(found, 1, "B", label, bar)) == counts[label].iat[bar]
+    assert image_selection.in_bar(found, 0, "A", "B", 9).tolist() == [4]
     both = film_answers({"run": scored(["A"] * 3, np.array([[0.58, 0.42], [0.41, 0.59], [0.6, 0.4]]), ["A", "B"])})
-    assert films.in_bar(both, 0, "B", "A", 4).tolist() == [0, 2]
-    assert films.in_bar(both, 0, "B", "A", 5).tolist() == [1]
+    assert image_selection.in_bar(both, 0, "B", "A", 4).tolist() == [0, 2]
+    assert image_selection.in_bar(both, 0, "B", "A", 5).tolist() == [1]
 
 
 def test_films_that_one_run_has_right_and_another_wrong(found):
-    assert films.right_in_one(found, 1, 0).tolist() == [1, 3]
-    assert films.right_in_one(found, 0, 1).tolist() == []
+    assert image_selection.right_in_one(found, 1, 0).tolist() == [1, 3]
+    assert image_selection.right_in_one(found, 0, 1).tolist() == []
 
 
 def test_the_hardest_film_is_the_one_with_the_lowest_mean_score_of_its_class(found):
-    assert films.hardest(found).tolist() == [4, 1, 3]
+    assert image_selection.hardest(found).tolist() == [4, 1, 3]
 
 
 def test_errors_come_surest_first(found):
-    assert films.confident_errors(found, 0).tolist() == [4, 1, 3]
+    assert image_selection.confident_errors(found, 0).tolist() == [4, 1, 3]
 
 
 def test_a_label_that_all_runs_deny_is_doubtful(found):
-    assert films.doubtful_labels(found).tolist() == [4]
+    assert image_selection.doubtful_labels(found).tolist() == [4]
 
 
 def test_one_run_alone_makes_no_label_doubtful():
-    assert not len(films.doubtful_labels(film_answers({"first": table(FIRST)})))
+    assert not len(image_selection.doubtful_labels(film_answers({"first": table(FIRST)})))
 
 
 def test_a_film_without_an_answer_is_in_no_cell_and_no_bin():
     torn = table(FIRST)
     torn.loc[0, "score_A"] = np.nan
     found = film_answers({"torn": torn})
-    cells = [films.in_cell(found, 0, label, called) for label in "AB" for called in "AB"]
+    cells = [image_selection.in_cell(found, 0, label, called) for label in "AB" for called in "AB"]
     assert 0 not in np.concatenate(cells)
-    assert 0 not in np.concatenate([films.in_bin(found, 0, number) for number in range(15)])
-    assert 0 not in np.concatenate([films.in_bar(found, 0, "A", "A", bar) for bar in range(films.BARS)])
-    assert films.score_counts(found, 0, "A").to_numpy().sum() == len(LABELS) - 1
+    assert 0 not in np.concatenate([image_selection.in_bin(found, 0, number) for number in range(15)])
+    assert 0 not in np.concatenate(
+        [image_selection.in_bar(found, 0, "A", "A", bar) for bar in range(image_selection.BARS)]
+    )
+    assert image_selection.score_counts(found, 0, "A").to_numpy().sum() == len(LABELS) - 1

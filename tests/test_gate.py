@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from covid_core.data.phantom import generate
 from covid_core.evaluation import conformal
 from covid_core.inference import gate
 from covid_core.inference.gate import DOWN, ENOUGH, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, UPRIGHT, Gate, Limit
+from covid_core.synthetic.phantom import generate
 
 SIDE = 64
 TURNS = {LEFT: 1, DOWN: 2, RIGHT: 3}

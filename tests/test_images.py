@@ -10,21 +10,21 @@ import pytest
 from hostile.make import LEANING, RAMP, SIDE, chunk, jpeg, packed, png, raw_png
 from PIL import Image, PngImagePlugin
 
-from covid_core.data import decoding, images
-from covid_core.data.images import read_film
 from covid_core.errors import ImageError
+from covid_core.images import codec, raster
+from covid_core.images.codec import read_film
 
 
 def test_a_file_over_the_limit_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "LARGEST_FILE", 2**20)
+    monkeypatch.setattr(codec, "LARGEST_FILE", 2**20)
     (tmp_path / "film.png").write_bytes(b"\0" * (2**20 + 1))
-    monkeypatch.setattr(images.Path, "read_bytes", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr(codec.Path, "read_bytes", lambda path: pytest.fail("was read"))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         read_film(tmp_path / "film.png")
 
 
 def test_bytes_over_the_limit_are_refused(monkeypatch):
-    monkeypatch.setattr(images, "LARGEST_FILE", 2**20)
+    monkeypatch.setattr(codec, "LARGEST_FILE", 2**20)
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         read_film(b"\0" * (2**20 + 1))
 
@@ -46,26 +46,26 @@ def test_metadata_is_never_written():
     info = PngImagePlugin.PngInfo()
     info.add_text("PatientName", "CANARY")
     film = read_film(png(RAMP, pnginfo=info))
-    assert b"CANARY" not in images.png_bytes(film.pixels) + images.jpeg_bytes(film.pixels)
+    assert b"CANARY" not in codec.png_bytes(film.pixels) + codec.jpeg_bytes(film.pixels)
 
 
 def test_a_film_is_squashed_to_a_square():
-    square = images.to_square(np.repeat(RAMP, 2, axis=0), 32)
+    square = codec.to_square(np.repeat(RAMP, 2, axis=0), 32)
     assert square.shape == (32, 32)
     assert square.dtype == np.uint8
     assert np.all(np.diff(square[0].astype(int)) >= 0)
 
 
 def test_a_film_of_the_right_size_is_left_as_it_is():
-    assert images.to_square(RAMP, SIDE) is RAMP
+    assert codec.to_square(RAMP, SIDE) is RAMP
 
 
 def hash_of(square: np.ndarray) -> str:
-    return images.difference_hashes(square[None])[0]
+    return codec.difference_hashes(square[None])[0]
 
 
 def test_the_difference_hash_sees_the_picture_and_not_its_size():
-    large = images.to_square(LEANING, 200)
+    large = codec.to_square(LEANING, 200)
     assert hash_of(LEANING) == hash_of(large)
     assert hash_of(LEANING) != hash_of(LEANING[:, ::-1])
 
@@ -82,7 +82,7 @@ def test_noise_in_a_black_margin_leaves_the_difference_hash_alone():
 
 def test_films_hashed_together_get_the_hashes_that_they_get_alone():
     films = np.stack([RAMP, LEANING, RAMP[::-1]])
-    assert images.difference_hashes(films) == [hash_of(film) for film in films]
+    assert codec.difference_hashes(films) == [hash_of(film) for film in films]
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (256, 256), (200, 299), (299, 200), (32, 240), (1500, 1700)])
@@ -90,15 +90,15 @@ def test_films_hashed_together_get_the_hashes_that_they_get_alone():
 def test_squares_are_those_of_pillow_to_the_last_grey_level(shape, size):
     films = list(np.random.default_rng(0).choice(np.array([0, 7, 128, 255], np.uint8), (3, *shape)))
     expected = [np.asarray(Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS)) for film in films]
-    assert np.array_equal(images.to_squares(films, size), expected)
-    assert np.array_equal(images.to_square(films[0], size), expected[0])
+    assert np.array_equal(codec.to_squares(films, size), expected)
+    assert np.array_equal(codec.to_square(films[0], size), expected[0])
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
 def test_the_quick_reader_gives_the_pixels_of_the_full_one(level, monkeypatch):
     content = png(np.random.default_rng(0).integers(0, 256, (270, 300), dtype=np.uint8), compress_level=level)
     quick = read_film(content)
-    monkeypatch.setattr(decoding, "plain_png", lambda content: None)
+    monkeypatch.setattr(raster, "plain_png", lambda content: None)
     assert np.array_equal(read_film(content).pixels, quick.pixels)
     assert (quick.mode, quick.notes) == ("L", ())
 
@@ -119,36 +119,36 @@ def test_the_quick_reader_gives_the_pixels_of_the_full_one(level, monkeypatch):
     ids=["cut", "too long", "too short", "a row less", "filter", "other chunk", "header checksum", "bomb", "jpeg"],
 )
 def test_the_quick_reader_leaves_all_but_the_plainest_files_to_the_full_one(content):
-    assert decoding.plain_png(content) is None
+    assert raster.plain_png(content) is None
 
 
 def test_a_mask_is_true_where_it_is_white(tmp_path):
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[10:20, 10:20] = 255
     (tmp_path / "mask.png").write_bytes(png(mask))
-    assert np.array_equal(images.read_mask(tmp_path / "mask.png"), mask == 255)
+    assert np.array_equal(codec.read_mask(tmp_path / "mask.png"), mask == 255)
 
 
 def test_a_thumbnail_keeps_proportions_on_black():
-    small = images.thumbnail(np.full((40, 80), 200, np.uint8), 20)
+    small = codec.thumbnail(np.full((40, 80), 200, np.uint8), 20)
     assert small.shape == (20, 20)
     assert small[0].max() == 0
     assert small[10].min() == 200
 
 
-@pytest.mark.parametrize(("write", "kind"), [(images.png_bytes, "png"), (images.jpeg_bytes, "jpeg")])
+@pytest.mark.parametrize(("write", "kind"), [(codec.png_bytes, "png"), (codec.jpeg_bytes, "jpeg")])
 def test_a_data_url_names_its_kind(write, kind):
-    assert images.data_url(write(RAMP)).startswith(f"data:image/{kind};base64,")
+    assert codec.data_url(write(RAMP)).startswith(f"data:image/{kind};base64,")
 
 
 def test_an_affine_shift_brings_black_in():
-    moved = images.affine(np.full((SIDE, SIDE), 200, np.uint8), (1, 0, -8, 0, 1, 0))
+    moved = codec.affine(np.full((SIDE, SIDE), 200, np.uint8), (1, 0, -8, 0, 1, 0))
     assert moved[:, :7].max() == 0
     assert moved[:, 9:].min() == 200
 
 
 def test_a_coarse_map_is_brought_to_a_films_size():
-    fine = images.resized_map(np.array([[0.0, 1.0]]), 10, 4)
+    fine = codec.resized_map(np.array([[0.0, 1.0]]), 10, 4)
     assert fine.shape == (4, 10)
     assert fine.dtype == np.float32
     assert np.all(np.diff(fine[0]) >= 0)

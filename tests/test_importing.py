@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from made_films import write_films
 
-from covid_core.data import archives, importing, layout
+from covid_core.data import archives, importing, layouts
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
-from covid_core.data.images import png_bytes
 from covid_core.data.pixels import pixels_path
 from covid_core.errors import DataError, NotFound, Stopped
+from covid_core.images.codec import png_bytes
 
 FILM = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
 
@@ -59,7 +59,7 @@ def test_a_class_the_course_left_out_has_to_be_asked_for(workspace, tmp_path):
 
 
 def test_a_survey_counts_without_reading(tmp_path):
-    assert layout.survey(database(tmp_path / "films")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
+    assert layouts.survey(database(tmp_path / "films")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
 
 
 def test_class_folders_are_found_below_what_archives_wrap_around_them(workspace, tmp_path):

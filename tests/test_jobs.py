@@ -13,7 +13,8 @@ from covid_core.data.importing import import_folder
 from covid_core.data.split import split_hash
 from covid_core.errors import DataError, JobRefused, NotFound, RunError, Stopped, WeightsUnavailable
 from covid_core.files import FileLock
-from covid_core.runs import jobs, store, worker
+from covid_core.jobs import queue, worker
+from covid_core.runs import store
 from covid_core.runs.store import Status
 from covid_core.specs import StudySpec, TrainingSpec
 
@@ -25,7 +26,7 @@ ENDED_EARLY = (store.INTERRUPTED, store.STOPPED, store.FAILED)
 def launched(monkeypatch) -> list[str]:
     """Ids of the folders whose process would have been started."""
     started = []
-    monkeypatch.setattr(jobs, "launch", lambda *folders: started.extend(folder.id for folder in folders))
+    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
     return started
 
 
@@ -33,7 +34,7 @@ def launched(monkeypatch) -> list[str]:
 def processes(monkeypatch) -> list[list[str]]:
     """Names of the runs that each process would have done in turn."""
     started = []
-    monkeypatch.setattr(jobs, "launch", lambda *folders: started.append([folder.name for folder in folders]))
+    monkeypatch.setattr(queue, "launch", lambda *folders: started.append([folder.name for folder in folders]))
     return started
 
 
@@ -78,7 +79,7 @@ def reporter_of(run) -> worker.Reporter:
 
 def work(monkeypatch, run, training) -> Status:
     """Do a run's work in this process, with ``training`` in place of the training."""
-    monkeypatch.setattr(jobs, "lower_priority", lambda: None)
+    monkeypatch.setattr(queue, "lower_priority", lambda: None)
     monkeypatch.setattr(worker, "_train", lambda workspace, run, reporter: training(reporter))
     worker.do(run.path, 1)
     return run.status()
@@ -95,7 +96,7 @@ def raising(error: Exception):
 
 
 def test_a_started_run_has_its_spec_and_its_split(workspace, launched, spec, dataset):
-    run = jobs.submit_training(workspace, spec)
+    run = queue.submit_training(workspace, spec)
     opened = store.open_run(workspace, run.id)
     assert launched == [run.id]
     assert opened.spec == spec
@@ -120,19 +121,19 @@ def test_what_is_known_to_fail_is_refused_before_a_folder_is_made(
     monkeypatch.setattr(weights, "can_be_reached", lambda url: False)
     chosen = TrainingSpec(**{**spec.model_dump(), **change})
     with pytest.raises(error, match=words):
-        jobs.submit_training(workspace, chosen)
+        queue.submit_training(workspace, chosen)
     assert launched == os.listdir(workspace.runs) == []
 
 
 def test_a_full_queue_takes_no_more(workspace, launched, spec, at_work, monkeypatch):
-    monkeypatch.setattr(jobs, "MOST_WAITING", 1)
+    monkeypatch.setattr(queue, "MOST_WAITING", 1)
     at_work(store.QUEUED)
     with pytest.raises(JobRefused, match="1 runs are waiting already"):
-        jobs.submit_training(workspace, spec)
+        queue.submit_training(workspace, spec)
 
 
 def test_a_study_starts_its_runs_in_order(workspace, launched, spec):
-    study = jobs.submit_study(workspace, StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1}))))
+    study = queue.submit_study(workspace, StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1}))))
     assert launched == list(study.runs)
     assert store.open_study(workspace, study.id) == study
     assert [store.open_run(workspace, run).study for run in study.runs] == [study.id] * 2
@@ -143,14 +144,14 @@ def test_heads_on_frozen_networks_are_trained_in_turn_and_all_else_by_itself(wor
     frozen = spec.model_copy(update={"backbone": "mobilenet_v2", "mode": "frozen"})
     kinds = {"A": frozen, "B": frozen, "C": spec, "D": spec, "E": frozen}
     runs = tuple(kind.model_copy(update={"name": name}) for name, kind in kinds.items())
-    jobs.submit_study(workspace, StudySpec(name="Five", runs=runs))
+    queue.submit_study(workspace, StudySpec(name="Five", runs=runs))
     assert processes == [["A", "B"], ["C"], ["D"], ["E"]]
 
 
 def test_a_study_with_one_impossible_run_starts_none(workspace, launched, spec):
     wrong = spec.model_copy(update={"classes": ("a", "c")})
     with pytest.raises(DataError):
-        jobs.submit_study(workspace, StudySpec(name="Two", runs=(spec, wrong)))
+        queue.submit_study(workspace, StudySpec(name="Two", runs=(spec, wrong)))
     assert launched == os.listdir(workspace.runs) == os.listdir(workspace.studies) == []
 
 
@@ -161,41 +162,41 @@ def test_the_queue_is_in_the_order_of_asking_behind_what_runs(workspace, at_work
     for state, name in ((store.QUEUED, "first"), (store.QUEUED, "second"), (store.RUNNING, "runs")):
         at_work(state, name)
     made_run(workspace, TABLE, "over")
-    assert [run.name for run, _ in jobs.training_queue(workspace)] == ["runs", "first", "second"]
+    assert [run.name for run, _ in queue.training_queue(workspace)] == ["runs", "first", "second"]
 
 
 def test_a_damaged_run_holds_nobody_up(workspace, at_work):
     waiting = at_work(store.QUEUED)
     (at_work(store.QUEUED).path / "status.json").write_text("{")
-    assert [run.id for run, _ in jobs.training_queue(workspace)] == [waiting.id]
+    assert [run.id for run, _ in queue.training_queue(workspace)] == [waiting.id]
 
 
 def test_one_training_runs_at_a_time(workspace, at_work):
     first, second = at_work(store.RUNNING, "first"), at_work(store.QUEUED, "second")
-    slot = jobs.take_slot(workspace, first)
-    assert jobs.take_slot(workspace, second) is None
+    slot = queue.take_slot(workspace, first)
+    assert queue.take_slot(workspace, second) is None
     slot.release()
-    jobs.take_slot(workspace, second).release()
+    queue.take_slot(workspace, second).release()
 
 
 def test_nobody_is_served_before_those_who_asked_earlier(workspace, at_work):
     first, second = at_work(store.QUEUED, "first"), at_work(store.QUEUED, "second")
-    assert jobs.take_slot(workspace, second) is None
-    jobs.take_slot(workspace, first).release()
+    assert queue.take_slot(workspace, second) is None
+    queue.take_slot(workspace, first).release()
 
 
 def test_who_waits_reads_no_runs_while_the_slot_is_taken(workspace, at_work, monkeypatch):
-    slot = jobs.take_slot(workspace, at_work(store.RUNNING, "first"))
+    slot = queue.take_slot(workspace, at_work(store.RUNNING, "first"))
     looked = []
-    monkeypatch.setattr(jobs, "training_queue", looked.append)
-    assert jobs.take_slot(workspace, at_work(store.QUEUED, "second")) is None
+    monkeypatch.setattr(queue, "training_queue", looked.append)
+    assert queue.take_slot(workspace, at_work(store.QUEUED, "second")) is None
     assert looked == []
     slot.release()
 
 
 def test_imports_do_not_wait_for_trainings(workspace, at_work):
-    slot = jobs.take_slot(workspace, at_work(store.RUNNING))
-    imports = [jobs.take_slot(workspace, store.create_job(workspace, "import", {})) for _ in range(3)]
+    slot = queue.take_slot(workspace, at_work(store.RUNNING))
+    imports = [queue.take_slot(workspace, store.create_job(workspace, "import", {})) for _ in range(3)]
     assert [taken is not None for taken in imports] == [True, True, False]
     for taken in (slot, *imports[:2]):
         taken.release()
@@ -206,34 +207,34 @@ def test_imports_do_not_wait_for_trainings(workspace, at_work):
 
 def test_a_stop_is_a_request(at_work):
     run = at_work(store.RUNNING)
-    jobs.stop(run)
+    queue.stop(run)
     assert run.stop_requested()
 
 
 def test_what_has_ended_cannot_be_stopped(workspace):
     with pytest.raises(JobRefused, match="is not running"):
-        jobs.stop(made_run(workspace, TABLE))
+        queue.stop(made_run(workspace, TABLE))
 
 
 @pytest.mark.parametrize("state", ENDED_EARLY)
 def test_what_ended_early_can_be_resumed(workspace, launched, state):
     run = made_run(workspace, TABLE, state=store.RUNNING if state == store.INTERRUPTED else state)
     run.request_stop()
-    jobs.resume(run)
+    queue.resume(run)
     assert launched == [run.id]
     assert not run.stop_requested()
 
 
 def test_a_complete_run_cannot_be_resumed(workspace, launched):
     with pytest.raises(JobRefused, match="is completed; only stopped, interrupted and failed"):
-        jobs.resume(made_run(workspace, TABLE))
+        queue.resume(made_run(workspace, TABLE))
     assert launched == []
 
 
 @pytest.mark.parametrize("state", [store.QUEUED, store.RUNNING])
 def test_a_run_at_work_cannot_be_resumed(launched, at_work, state):
     with pytest.raises(JobRefused, match=f"is {state}"):
-        jobs.resume(at_work(state))
+        queue.resume(at_work(state))
     assert launched == []
 
 
@@ -242,7 +243,7 @@ def test_two_readers_cannot_resume_at_once(workspace, launched):
     lock = run.launch_lock
     assert lock.try_acquire()
     with pytest.raises(JobRefused, match="Run is being resumed already"):
-        jobs.resume(run)
+        queue.resume(run)
     lock.release()
     assert launched == []
 
@@ -250,24 +251,24 @@ def test_two_readers_cannot_resume_at_once(workspace, launched):
 def test_a_study_resumes_what_ended_early(workspace, launched):
     runs = [made_run(workspace, TABLE, state=state) for state in (store.COMPLETED, store.STOPPED, store.FAILED)]
     study = store.Study("study-1", "Study", "", 1.0, tuple(run.id for run in runs))
-    assert jobs.resume_study(workspace, study) == launched == [run.id for run in runs[1:]]
+    assert queue.resume_study(workspace, study) == launched == [run.id for run in runs[1:]]
 
 
 def test_a_run_at_work_cannot_be_deleted(workspace, at_work):
     run = at_work(store.RUNNING)
     with pytest.raises(JobRefused, match="Stop it first"):
-        jobs.delete(run)
+        queue.delete(run)
     assert store.open_run(workspace, run.id)
 
 
 def test_a_deleted_run_is_gone(workspace):
     run = made_run(workspace, TABLE)
-    jobs.delete(run)
+    queue.delete(run)
     assert os.listdir(workspace.runs) == []
 
 
 def test_waiting_ends_with_the_job(workspace):
-    assert jobs.wait(made_run(workspace, TABLE)).state == store.COMPLETED
+    assert queue.wait(made_run(workspace, TABLE)).state == store.COMPLETED
 
 
 # What a worker tells
@@ -325,7 +326,7 @@ def test_several_runs_are_done_in_turn_and_a_failed_one_takes_no_other_along(wor
             raise RunError("No.")
         return True
 
-    monkeypatch.setattr(jobs, "lower_priority", lambda: None)
+    monkeypatch.setattr(queue, "lower_priority", lambda: None)
     monkeypatch.setattr(worker, "_train", train)
     code = worker.main([word for run in runs for word in (str(run.path), "1")])
     assert code == 1
@@ -342,13 +343,13 @@ def test_a_run_that_was_deleted_while_it_waited_is_passed_over(workspace, monkey
 
 def test_a_waiting_run_is_taken_out_of_the_queue_at_once(workspace, monkeypatch):
     run = waiting_behind_another(workspace)
-    jobs.stop(run)
+    queue.stop(run)
     assert (run.status().state, run.status().reason) == (store.STOPPED, "Taken out of the queue by the user.")
 
 
 def test_a_run_that_was_taken_out_of_the_queue_is_not_trained(workspace, monkeypatch):
     run = waiting_behind_another(workspace)
-    jobs.stop(run)
+    queue.stop(run)
     assert work(monkeypatch, run, lambda reporter: pytest.fail("was trained")).state == store.STOPPED
 
 
@@ -391,8 +392,8 @@ def test_progress_stays_within_its_range(at_work, monkeypatch, share, written):
 
 
 def test_an_import_runs_in_a_process_of_its_own(workspace):
-    job = jobs.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
-    assert jobs.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
+    job = queue.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
+    assert queue.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
     dataset = open_dataset(workspace, job.result["dataset"])
     assert (dataset.name, len(dataset.films)) == ("Six", 6)
     assert not FileLock(job.path / "lock").is_held()
@@ -401,19 +402,19 @@ def test_an_import_runs_in_a_process_of_its_own(workspace):
 def test_a_failed_import_says_why_and_removes_the_upload(workspace):
     upload = workspace.uploads / "upload.zip"
     upload.write_bytes(b"film")
-    job = jobs.submit_job(workspace, "import", {"source": str(upload), "remove_source": True})
-    status = jobs.wait(job, 0.05)
+    job = queue.submit_job(workspace, "import", {"source": str(upload), "remove_source": True})
+    status = queue.wait(job, 0.05)
     assert status.state == store.FAILED
     assert status.reason.startswith("The archive upload.zip cannot be unpacked")
     assert os.listdir(workspace.uploads) == []
 
 
 def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch):
-    environment = jobs._worker_environment
+    environment = queue._worker_environment
     monkeypatch.setattr(
-        jobs, "_worker_environment", lambda folder: {**environment(folder), "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+        queue, "_worker_environment", lambda folder: {**environment(folder), "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
     )
-    status = jobs.wait(jobs.submit_job(workspace, "phantom", {}), 0.05)
+    status = queue.wait(queue.submit_job(workspace, "phantom", {}), 0.05)
     assert status.state == store.FAILED
     assert "did not start" in status.reason
     assert "covid_core" in status.reason
@@ -425,16 +426,16 @@ def test_a_worker_keeps_its_memory_unless_the_user_tunes_glibc_otherwise(workspa
     if told:
         monkeypatch.setenv("GLIBC_TUNABLES", told)
     folder = store.create_job(workspace, "phantom", {})
-    tunables = jobs._worker_environment(folder)["GLIBC_TUNABLES"].split(":")
+    tunables = queue._worker_environment(folder)["GLIBC_TUNABLES"].split(":")
     assert "glibc.malloc.mmap_max=0" in tunables
     assert tunables[-1] == (told or "glibc.malloc.hugetlb=1")
 
 
 def test_a_study_that_does_not_fit_into_the_queue_leaves_nothing_behind(workspace, launched, spec, monkeypatch):
-    monkeypatch.setattr(jobs, "MOST_WAITING", 1)
+    monkeypatch.setattr(queue, "MOST_WAITING", 1)
     study = StudySpec(name="Two", runs=(spec, spec.model_copy(update={"seed": 1})))
     with pytest.raises(JobRefused, match="no more fit into the queue"):
-        jobs.submit_study(workspace, study)
+        queue.submit_study(workspace, study)
     assert launched == os.listdir(workspace.runs) == os.listdir(workspace.studies) == []
 
 
@@ -442,5 +443,5 @@ def test_a_job_that_two_people_dismiss_is_gone_once(workspace):
     folder = workspace.jobs / "ended-12345"
     folder.mkdir(parents=True)
     for _ in range(2):
-        jobs.dismiss(store.JobFolder(folder))
+        queue.dismiss(store.JobFolder(folder))
     assert not folder.exists()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats.contingency import association
 
-from covid_core.evaluation.labels import LabelCheck, check, cramers_v
+from covid_core.evaluation.label_check import LabelCheck, check, cramers_v
 
 CLASSES = ("a", "b", "c")
 COURSE = {"COVID": 3616, "Normal": 10192, "Viral Pneumonia": 1345}

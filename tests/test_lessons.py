@@ -9,22 +9,25 @@ import pytest
 from made_data import made_dataset
 from made_runs import made_run
 
-from covid_core.data import duplicates, phantom
+from covid_core.audit import dataset_audit
+from covid_core.data import duplicates
 from covid_core.data.dataset import decide
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
-from covid_core.data.images import to_square
 from covid_core.data.split import make_split
 from covid_core.errors import DataError, NotFound
-from covid_core.lessons import catalogue, films, outcomes, preparing, summary, yours
+from covid_core.images.codec import to_square
+from covid_core.jobs import queue
+from covid_core.lessons import catalogue, image_sets, outcomes, own_data, preparation, summary
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.lessons.pictures import Picture, of_story
-from covid_core.runs import data_audits, jobs, store
+from covid_core.runs import store
+from covid_core.synthetic import phantom
 
 KEYS = [lesson.key for lesson in LESSONS]
 
 
 def outcome(workspace, key: str) -> outcomes.Outcome:
-    return outcomes.of(catalogue.named(key), preparing.look(workspace, key))
+    return outcomes.of(catalogue.named(key), preparation.look(workspace, key))
 
 
 # Films
@@ -39,7 +42,7 @@ def test_a_film_of_a_lesson_is_the_same_whenever_it_is_drawn(lesson):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=KEYS)
 def test_a_story_shows_films_that_say_what_they_are(lesson):
-    assert all(one.caption and one.pixels.shape == (films.SIDE, films.SIDE) for one in of_story(lesson))
+    assert all(one.caption and one.pixels.shape == (image_sets.SIDE, image_sets.SIDE) for one in of_story(lesson))
 
 
 def test_the_shifted_labels_have_the_courses_share_of_the_largest_class():
@@ -53,14 +56,14 @@ def test_the_shifted_labels_have_the_courses_share_of_the_largest_class():
 
 def test_a_film_without_its_letter_differs_from_the_tagged_one_in_the_letter_alone():
     tagged = catalogue.named("corner-tag").film_at(0, 0)
-    bare = preparing.redrawn("COVID/COVID-1.png", 0)
-    assert ((tagged.pixels != bare) <= phantom.tag("COVID", films.SIDE)).all()
+    bare = preparation.redrawn("COVID/COVID-1.png", 0)
+    assert ((tagged.pixels != bare) <= phantom.tag("COVID", image_sets.SIDE)).all()
     assert (tagged.pixels != bare).any()
 
 
 def test_the_letter_lies_in_the_corner_whose_heat_is_measured():
     for label in catalogue.PAIR:
-        assert (phantom.tag(label, films.SIDE) <= preparing.corner(label)).all()
+        assert (phantom.tag(label, image_sets.SIDE) <= preparation.corner(label)).all()
 
 
 def test_twins_are_found_as_films_that_belong_together():
@@ -82,33 +85,33 @@ def test_labels_of_twins_have_nothing_to_do_with_what_is_drawn():
 
 
 def test_looking_at_a_lesson_makes_no_folder(workspace):
-    assert preparing.look(workspace, "twin").status is None
+    assert preparation.look(workspace, "twin").status is None
     assert not workspace.root.exists()
 
 
 def test_a_lesson_that_does_not_exist_is_refused(workspace):
     with pytest.raises(NotFound, match="There is no lesson 'lunch'"):
-        preparing.look(workspace, "lunch")
+        preparation.look(workspace, "lunch")
 
 
 def test_a_second_session_does_not_start_a_lesson_that_is_at_work(workspace, monkeypatch):
-    monkeypatch.setattr(jobs, "launch", lambda job: None)
-    first = preparing.prepare(workspace, "twin")
+    monkeypatch.setattr(queue, "launch", lambda job: None)
+    first = preparation.prepare(workspace, "twin")
     assert first.is_active
-    assert preparing.prepare(workspace, "twin", seed=5).job.id == first.job.id
+    assert preparation.prepare(workspace, "twin", seed=5).job.id == first.job.id
 
 
 def test_preparing_again_leaves_nothing_of_the_attempt_before(workspace, monkeypatch):
-    monkeypatch.setattr(jobs, "launch", lambda job: None)
+    monkeypatch.setattr(queue, "launch", lambda job: None)
     failed = made_lessons.job(workspace, "twin", store.FAILED, reason="No disk.")
-    again = preparing.prepare(workspace, "twin", seed=5)
+    again = preparation.prepare(workspace, "twin", seed=5)
     assert again.seed == 5 and not failed.path.exists()
 
 
 def test_a_reset_removes_the_lesson_and_nothing_of_the_users(workspace):
     made_lessons.rare_class(workspace)
     mine = store.create_job(workspace, "import", {})
-    preparing.reset(workspace, "rare-class")
+    preparation.reset(workspace, "rare-class")
     assert not (workspace.root / "lessons").exists()
     assert mine.path.is_dir()
 
@@ -116,15 +119,15 @@ def test_a_reset_removes_the_lesson_and_nothing_of_the_users(workspace):
 def test_a_reset_of_one_lesson_leaves_the_others(workspace):
     made_lessons.rare_class(workspace)
     made_lessons.corner_tag(workspace, without=20)
-    preparing.reset(workspace, "rare-class")
-    assert preparing.look(workspace, "corner-tag").is_ready
+    preparation.reset(workspace, "rare-class")
+    assert preparation.look(workspace, "corner-tag").is_ready
 
 
 def test_a_run_of_a_lesson_that_was_reset_meanwhile_is_not_found_and_brings_no_folder_back(workspace):
     made_lessons.rare_class(workspace)
-    stale = preparing.look(workspace, "rare-class")
+    stale = preparation.look(workspace, "rare-class")
     assert stale.is_ready
-    preparing.reset(workspace, "rare-class")
+    preparation.reset(workspace, "rare-class")
     with pytest.raises(NotFound, match="Prepare it again"):
         stale.run("none")
     assert not (workspace.root / "lessons").exists()
@@ -234,20 +237,20 @@ def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_not
 
 def test_the_mistake_is_computed_on_ones_own_counts(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 30, "Normal": 80, "Viral Pneumonia": 12})
-    look = yours.look(catalogue.named("shifted-labels"), workspace, dataset)
+    look = own_data.look(catalogue.named("shifted-labels"), workspace, dataset)
     assert "with 12 films of each class, 24 of 36 labels (66.7 %) would be another film's" in look.sentences[0]
     assert list(look.table["Labels beside them"]) == ["30", "6", "0"]
 
 
 def test_even_classes_are_drawn_in_part_so_that_there_is_something_to_shift(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
-    look = yours.look(catalogue.named("shifted-labels"), workspace, dataset)
+    look = own_data.look(catalogue.named("shifted-labels"), workspace, dataset)
     assert list(look.table["Labels beside them"]) == ["20", "0"]
 
 
 def test_a_rare_class_is_named_with_its_share_and_the_ways_out(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 5, "Normal": 45})
-    look = yours.look(catalogue.named("rare-class"), workspace, dataset)
+    look = own_data.look(catalogue.named("rare-class"), workspace, dataset)
     assert look.sentences[0].startswith("Always answering Normal is right on 90.0 % of 50 films.")
     assert "a film of COVID counts as 9.0 of Normal" in look.sentences[1]
 
@@ -256,34 +259,34 @@ def test_labels_that_were_changed_by_decision_are_not_said_to_be_those_of_the_fo
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
     wanted = [Decision(RELABEL, dataset.films["image_id"].iat[0], "Normal")]
     changed = decide(workspace, dataset.id, wanted, "Somebody")
-    last = yours.look(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
+    last = own_data.look(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
     assert "but for 1 film whose class was changed on the Audit page" in last
 
 
 def test_the_ladder_of_films_from_before_a_decision_is_not_told_of_those_that_are_left(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
-    data_audits.make(workspace, dataset)
-    assert yours.kept_ladder(workspace, dataset) is not None
+    dataset_audit.make(workspace, dataset)
+    assert own_data.kept_ladder(workspace, dataset) is not None
     less = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iat[0])], "Somebody")
-    assert yours.kept_ladder(workspace, less) is None
+    assert own_data.kept_ladder(workspace, less) is None
 
 
 def test_a_run_that_never_had_the_rare_class_is_not_said_to_miss_it(workspace):
     run = made_run(workspace, made_lessons.test_part(8), "Two classes")
-    told = yours._found_by(run, "Pneumonia")
+    told = own_data._found_by(run, "Pneumonia")
     assert told.endswith("of its test films; Pneumonia is none of its classes.")
-    assert "finds 80.0 % of COVID" in yours._found_by(run, "COVID")
+    assert "finds 80.0 % of COVID" in own_data._found_by(run, "COVID")
 
 
 def test_films_without_twins_are_said_to_have_none(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 8, "Normal": 8})
-    assert "No two of 16 films" in yours.look(catalogue.named("twin"), workspace, dataset).sentences[0]
+    assert "No two of 16 films" in own_data.look(catalogue.named("twin"), workspace, dataset).sentences[0]
 
 
 def test_one_class_alone_is_refused_in_a_sentence(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"Normal": 8})
     with pytest.raises(DataError, match="has one class only"):
-        yours.look(catalogue.named("rare-class"), workspace, dataset)
+        own_data.look(catalogue.named("rare-class"), workspace, dataset)
 
 
 # For real
@@ -291,7 +294,7 @@ def test_one_class_alone_is_refused_in_a_sentence(tmp_path):
 
 @pytest.mark.slow
 def test_a_lesson_is_prepared_by_its_job_and_stops_when_it_is_asked_to(workspace):
-    now = preparing.prepare(workspace, "shifted-labels")
-    preparing.reset(workspace, "shifted-labels")
+    now = preparation.prepare(workspace, "shifted-labels")
+    preparation.reset(workspace, "shifted-labels")
     assert now.job.path.exists() is False
     assert not (workspace.root / "lessons").exists()

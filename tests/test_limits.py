@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from covid_core.data import limits
-from covid_core.data.phantom import film_at
+from covid_core.audit.duplicates import threshold
 from covid_core.figures.audit import copies_histogram, copies_histogram_in_words
+from covid_core.synthetic.phantom import film_at
 
 FILMS = 160
 
@@ -20,15 +20,15 @@ def test_look_alikes_have_a_higher_limit_than_films_of_many_kinds():
     rng = np.random.default_rng(0)
     apart = np.tanh(0.1 * rng.normal(size=(400, 1000)).max(axis=1))
     alike = np.tanh(0.7 + 0.1 * rng.normal(size=(400, 1000)).max(axis=1))
-    of_apart, of_alike = (limits._beyond(np.sort(some), 1000, 10**6) for some in (apart, alike))
+    of_apart, of_alike = (threshold._beyond(np.sort(some), 1000, 10**6) for some in (apart, alike))
     # one in a million is beyond 4.75 deviations
     assert np.arctanh([of_apart, of_alike]) == pytest.approx([0.475, 1.175], abs=0.03)
 
 
 def test_the_limit_rests_on_films_that_are_not_the_same_and_is_told_in_words(squares):
-    found = limits.calibrated(squares)
-    assert limits.LOWEST <= found.limit <= limits.HIGHEST
-    assert found.different.max() < limits.HIGHEST
+    found = threshold.calibrated(squares)
+    assert threshold.LOWEST <= found.limit <= threshold.HIGHEST
+    assert found.different.max() < threshold.HIGHEST
     assert found.compared == FILMS * (FILMS - 1)
     assert f"{found.read:.3f}" in found.reason
     assert f"{found.limit:.3f}" in found.reason
@@ -36,7 +36,7 @@ def test_the_limit_rests_on_films_that_are_not_the_same_and_is_told_in_words(squ
 
 def test_films_that_are_all_there_twice_keep_the_limit_of_films_that_are_not(squares):
     twice = np.concatenate([squares, squares])
-    assert limits.calibrated(twice).read == pytest.approx(limits.calibrated(squares).read, abs=0.04)
+    assert threshold.calibrated(twice).read == pytest.approx(threshold.calibrated(squares).read, abs=0.04)
 
 
 def test_films_of_one_patient_are_not_drawn_as_different_ones(squares):
@@ -44,19 +44,19 @@ def test_films_of_one_patient_are_not_drawn_as_different_ones(squares):
     again = np.clip(squares + noise, 0, 255).astype(np.uint8)
     both = np.concatenate([squares, again])
     patients = np.array([str(film % FILMS) for film in range(2 * FILMS)])
-    known, unknown = limits.calibrated(both, patients=patients), limits.calibrated(both)
+    known, unknown = threshold.calibrated(both, patients=patients), threshold.calibrated(both)
     assert known.read < unknown.read
 
 
 def test_few_films_have_the_usual_limit_and_say_so(squares):
-    found = limits.calibrated(squares[:40])
-    assert found.limit == limits.USUAL
+    found = threshold.calibrated(squares[:40])
+    assert found.limit == threshold.USUAL
     assert "too few" in found.reason
     assert not len(found.different)
 
 
 def test_the_figure_draws_the_different_pairs_and_the_limit(squares):
-    found = limits.calibrated(squares)
+    found = threshold.calibrated(squares)
     figure = copies_histogram(found, np.array([0.99, 0.98]))
     assert sum(sum(bar.y) for bar in figure.data if bar.type == "bar") == len(found.different) + 2
     assert figure.layout.shapes[0].x0 == pytest.approx(found.limit)

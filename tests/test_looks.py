@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from covid_core.data import looks
-from covid_core.data.images import to_squares
-from covid_core.data.phantom import film_at
+from covid_core.audit.duplicates import search
+from covid_core.images.codec import to_squares
+from covid_core.synthetic.phantom import film_at
 
 FILMS = 200
 
@@ -18,7 +18,7 @@ def squares() -> np.ndarray:
 def named(pixels, others=None):
     """The pairs that are named, each with the view that named it."""
     return {
-        (int(a), int(b)): view for view, i, j, _ in looks.candidates(pixels, others) for a, b in zip(i, j, strict=True)
+        (int(a), int(b)): view for view, i, j, _ in search.candidates(pixels, others) for a, b in zip(i, j, strict=True)
     }
 
 
@@ -41,14 +41,14 @@ def test_a_mirrored_copy_is_named_by_the_mirrored_view(squares):
 
 def test_blocks_name_what_one_block_names(squares, monkeypatch):
     whole = named(squares)
-    monkeypatch.setattr(looks, "BLOCK", 64)
-    monkeypatch.setattr(looks, "PIECE", 30)
+    monkeypatch.setattr(search, "BLOCK", 64)
+    monkeypatch.setattr(search, "PIECE", 30)
     assert {frozenset(pair) for pair in named(squares)} == {frozenset(pair) for pair in whole}
 
 
 def test_a_cropped_view_shows_what_cropping_leaves(squares):
     """Of a film that rises evenly, cropping at both ends takes as much off the range."""
     slope = np.broadcast_to(np.arange(128, dtype=np.uint8), (1, 128, 128))
-    plain, inner = (looks._seen(slope, cropped)[0, 0] for cropped in (False, True))
-    share = 1 - 2 * looks.CROP
+    plain, inner = (search._seen(slope, cropped)[0, 0] for cropped in (False, True))
+    share = 1 - 2 * search.CROP
     assert inner[-1] - inner[0] == pytest.approx(share * (plain[-1] - plain[0]), rel=0.01)

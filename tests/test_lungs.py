@@ -5,8 +5,8 @@ import pytest
 from made_data import lung_mask, made_database, made_dataset
 from made_segmenters import LIMITS, made_segmenter
 
-from covid_core.data.images import Film, read_film
 from covid_core.errors import RunDamaged, RunError
+from covid_core.images.codec import Film, read_film
 from covid_core.inference import lungs
 from covid_core.inference.lungs import Lungs, Shape
 from covid_core.runs import segmenters

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from covid_core.evaluation import map_check
-from covid_core.evaluation.map_check import (
+from covid_core.audit.model import randomisation_test
+from covid_core.audit.model.randomisation_test import (
     DEPENDS,
     MEANINGLESS,
     OTHER_BELOW,
@@ -85,7 +85,7 @@ def test_maps_that_are_the_same_everywhere_are_not_compared():
         (check_of(0.95), "The heat map means nothing, for it hardly depends on what was learned"),
         (check_of(0.6), "cannot be said: with all weights"),
         (check_of(np.nan, defined=0.1), "cannot be said: most maps are the same everywhere."),
-        (map_check.unknown("the films are gone"), "cannot be said: the films are gone."),
+        (randomisation_test.unknown("the films are gone"), "cannot be said: the films are gone."),
     ],
     ids=["depends", "means nothing", "between", "empty", "no films"],
 )

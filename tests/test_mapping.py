@@ -14,38 +14,40 @@ from page_tests import PATIENCE, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app_pages import components
-from app_pages.components import mapping, scatter
+from covid_core.audit import dataset_audit
+from covid_core.audit.embedding import embedding_map, projection
 from covid_core.data import dataset as data
-from covid_core.data import maps
 from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
 from covid_core.errors import InvalidChoice
-from covid_core.evaluation import embedding
 from covid_core.figures.theme import NEUTRAL
-from covid_core.runs import data_audits, jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
+from pages import shared
+from pages.panels.audit import map_panel, scatter
 
-PAGES = Path(components.__file__).parent.parent
+PAGES = Path(shared.__file__).parent.parent
 APP = """
 import streamlit as st
-from app_pages.components import gallery, mapping, shell
+from pages.panels.audit import map_panel
+from pages.shared import gallery, shell
 
 def page():
     dataset = shell.pick_dataset()
     if dataset is not None:
-        mapping.tab(dataset)
+        map_panel.tab(dataset)
         gallery.show_open_film(dataset)
 
-st.navigation([st.Page(page, title="Map"), st.Page("app_pages/home.py")]).run()
+st.navigation([st.Page(page, title="Map"), st.Page("home.py")]).run()
 """
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """A launched job waits: this process stands for its own. Where films come to lie does not matter here."""
-    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
-    monkeypatch.setattr(embedding, "TOGETHER", 5)
-    monkeypatch.setattr(embedding, "APART", 5)
+    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(projection, "TOGETHER", 5)
+    monkeypatch.setattr(projection, "APART", 5)
 
 
 @pytest.fixture
@@ -60,8 +62,8 @@ def shown(workspace, tmp_path):
 
     def show(address: Mapping[str, str] | None = None, **session: object) -> AppTest:
         (tmp_path / "app").mkdir(exist_ok=True)
-        if not (tmp_path / "app/app_pages").exists():
-            (tmp_path / "app/app_pages").symlink_to(PAGES)
+        if not (tmp_path / "app/home.py").exists():
+            (tmp_path / "app/home.py").symlink_to(PAGES / "home.py")
         (tmp_path / "app/app.py").write_text(APP)
         page = AppTest.from_file(str(tmp_path / "app/app.py"), default_timeout=PATIENCE)
         for name, value in session.items():
@@ -109,7 +111,7 @@ def test_too_few_films_are_told_without_a_button(shown, workspace, tmp_path):
 def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, films):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, of),) = jobs.map_jobs(workspace)
+    ((job, of),) = queue.map_jobs(workspace)
     assert of == films.id
     assert "The map is being made" in words(page)
     assert "map-start" not in keys(page)
@@ -128,19 +130,19 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
 def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, films):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, _),) = jobs.map_jobs(workspace)
+    ((job, _),) = queue.map_jobs(workspace)
     ended(job, store.FAILED, reason="The disk is full.")
     page.run()
     assert "The map could not be made. The disk is full." in words(page).replace("**", "")
     page.button(key=f"again-{job.id}").click().run()
-    ((again, _),) = jobs.map_jobs(workspace)
+    ((again, _),) = queue.map_jobs(workspace)
     assert again.id != job.id
 
 
 def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, films):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, _),) = jobs.map_jobs(workspace)
+    ((job, _),) = queue.map_jobs(workspace)
     ended(job, store.STOPPED)
     page.run()
     assert "was stopped. Nothing was kept of it." in words(page)
@@ -153,7 +155,7 @@ def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, films):
 
 
 def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, workspace, films):
-    made = maps.make(workspace, films)
+    made = embedding_map.make(workspace, films)
     told = words(shown()).replace("**", "")
     for sentence in made.in_words:
         assert sentence in told
@@ -161,22 +163,22 @@ def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, worksp
 
 
 def test_labels_and_outliers_are_listed_with_their_films(shown, workspace, films):
-    made = maps.make(workspace, films)
+    made = embedding_map.make(workspace, films)
     page = shown()
     count = len(made.suspicious)
     assert f"{count} label{'s are' if count != 1 else ' is'} disputed, of 40." in words(page)
-    assert names(page, "map-suspicious-label-") == made.suspicious["image_id"].tolist()[: mapping.PER_LIST]
+    assert names(page, "map-suspicious-label-") == made.suspicious["image_id"].tolist()[: map_panel.PER_LIST]
     assert "lie far from all others" in words(page) or "lies far from all others" in words(page)
 
 
 def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, films):
-    first = maps.make(workspace, films).suspicious["image_id"].iat[0]
-    data.decide(workspace, films.id, [Decision(DISMISS, first, finding=mapping.SUSPICIOUS)], "A. Reader")
+    first = embedding_map.make(workspace, films).suspicious["image_id"].iat[0]
+    data.decide(workspace, films.id, [Decision(DISMISS, first, finding=map_panel.SUSPICIOUS)], "A. Reader")
     assert first not in names(shown(), "map-suspicious-label-")
 
 
 def test_a_choice_opens_the_gallery_with_its_films(shown, workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     page = shown(map_chosen=(films.id, films.version, [3, 25]))
     assert "2 films chosen" in [title.value for title in page.subheader]
     assert names(page, "map-chosen-page-") == films.films["image_id"].iloc[[3, 25]].tolist()
@@ -186,13 +188,13 @@ def test_a_choice_opens_the_gallery_with_its_films(shown, workspace, films):
 
 
 def test_a_choice_of_another_version_is_forgotten(shown, workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     page = shown(map_chosen=(films.id, "another", [3, 25]))
     assert not names(page, "map-chosen-page-")
 
 
 def test_all_films_of_a_colour_can_be_chosen_without_drawing(shown, workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     page = shown()
     page.selectbox(key="map-group").select("Normal").run()
     page.button(key="map-choose-group").click().run()
@@ -200,16 +202,16 @@ def test_all_films_of_a_colour_can_be_chosen_without_drawing(shown, workspace, f
 
 
 def test_arrangement_and_colour_are_in_the_address(shown, workspace, films):
-    maps.make(workspace, films)
-    page = shown({"map": mapping.PCA, "colour": mapping.SOURCE})
+    embedding_map.make(workspace, films)
+    page = shown({"map": map_panel.PCA, "colour": map_panel.SOURCE})
     assert "Along the two directions" in words(page)
     assert page.selectbox(key="map-group").options == ["https://a.org", "https://b.org"]
 
 
-@pytest.mark.parametrize("colour", [mapping.SOURCE, mapping.FINDING, "nonsense"])
+@pytest.mark.parametrize("colour", [map_panel.SOURCE, map_panel.FINDING, "nonsense"])
 def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, workspace, tmp_path, colour):
     _, unknown = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12})
-    maps.make(workspace, unknown)
+    embedding_map.make(workspace, unknown)
     page = shown({"colour": colour})
     assert page.selectbox(key="map-group").options == ["COVID", "Normal"]
     page = shown(colour=colour)
@@ -217,16 +219,16 @@ def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, w
 
 
 def test_findings_of_the_audit_colour_the_map(shown, workspace, films):
-    maps.make(workspace, films)
-    found = data_audits.make(workspace, films).audit.findings
+    embedding_map.make(workspace, films)
+    found = dataset_audit.make(workspace, films).audit.findings
     assert len(found)
-    groups = shown({"colour": mapping.FINDING}).selectbox(key="map-group").options
+    groups = shown({"colour": map_panel.FINDING}).selectbox(key="map-group").options
     assert set(groups) <= {"No finding", "Other findings", *found["finding"]}
     assert set(groups) & set(found["finding"])
 
 
 def test_a_film_of_the_lists_opens(shown, workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     page = shown()
     key = next(key for key in keys(page) if key.startswith("map-suspicious-label-") and key.endswith(".png"))
     page.button(key=key).click().run()
@@ -234,7 +236,7 @@ def test_a_film_of_the_lists_opens(shown, workspace, films):
 
 
 def test_after_a_decision_the_earlier_map_is_shown_and_can_be_made_again(shown, workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     data.decide(workspace, films.id, [Decision(LEAVE_OUT, films.films["image_id"].iat[0])], "A. Reader")
     page = shown()
     assert "This map is of an earlier version" in words(page)
@@ -292,9 +294,9 @@ def test_rows_that_no_film_has_are_passed_over(monkeypatch, sent):
 
 def test_rare_values_share_a_grey_and_lie_below():
     values = np.array(["", *"aaabbccddeeffgghhi"])
-    codes, groups = mapping._most_frequent(values, "None", "Others")
+    codes, groups = map_panel._most_frequent(values, "None", "Others")
     assert [group.name for group in groups[:2]] == ["None", "Others"]
-    assert len(groups) == 2 + mapping.MOST_GROUPS
+    assert len(groups) == 2 + map_panel.MOST_GROUPS
     assert codes[0] == 0
     assert codes[-1] == 1
     assert groups[codes[1]].name == "a"

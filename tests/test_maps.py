@@ -8,22 +8,23 @@ import pytest
 from made_data import made_database, made_dataset
 from made_runs import all_parts, made_run
 
-from covid_core import cli
+from covid_core.audit.embedding import embedding_map, projection
+from covid_core.audit.shortcuts.probes import Frozen
+from covid_core.commands import main
 from covid_core.data import dataset as data
-from covid_core.data import importing, maps
+from covid_core.data import importing
 from covid_core.data.dataset import KEY_LENGTH
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
-from covid_core.data.probes import Frozen
 from covid_core.errors import DataError, JobRefused, Stopped
-from covid_core.evaluation import embedding
-from covid_core.runs import jobs, store, worker
+from covid_core.jobs import queue, worker
+from covid_core.runs import store
 
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """Where films come to lie does not matter here."""
-    monkeypatch.setattr(embedding, "TOGETHER", 5)
-    monkeypatch.setattr(embedding, "APART", 5)
+    monkeypatch.setattr(projection, "TOGETHER", 5)
+    monkeypatch.setattr(projection, "APART", 5)
 
 
 @pytest.fixture
@@ -48,19 +49,19 @@ def features(dataset, width: int = 6) -> np.ndarray:
 
 
 def test_a_map_has_a_place_for_every_film_and_is_kept(workspace, films):
-    assert maps.known(workspace, films) is None
-    made = maps.make(workspace, films)
+    assert embedding_map.known(workspace, films) is None
+    made = embedding_map.make(workspace, films)
     assert made.films["image_id"].tolist() == films.films["image_id"].tolist()
     assert np.isfinite(made.films[["pca_x", "pca_y", "tsne_x", "tsne_y"]].to_numpy()).all()
-    assert made.features == maps.PLAIN
-    kept = maps.known(workspace, films)
+    assert made.features == embedding_map.PLAIN
+    kept = embedding_map.known(workspace, films)
     assert kept.films.equals(made.films)
     assert kept.facts == made.facts
     assert kept.is_current
 
 
 def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace, films):
-    first, second = maps.make(workspace, films).in_words
+    first, second = embedding_map.make(workspace, films).in_words
     assert first.startswith("Of the 10 films nearest to a film, ")
     assert first.endswith("are of its class, over 52 films.")
     assert second.endswith("no film has a known source.")
@@ -69,7 +70,7 @@ def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace,
 def test_with_sources_it_says_what_is_left_when_one_is_held_fixed(workspace, tmp_path):
     sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
     _, films = made_database(tmp_path, workspace, counts={"COVID": 30, "Normal": 30}, sources=sources)
-    made = maps.make(workspace, films)
+    made = embedding_map.make(workspace, films)
     assert "of its source, over 60 films whose source is known" in made.in_words[0]
     assert made.in_words[1].startswith("Among films of one source, ")
     assert made.purity("class within source").films == 45  # all of the first source; the second holds one class
@@ -78,7 +79,7 @@ def test_with_sources_it_says_what_is_left_when_one_is_held_fixed(workspace, tmp
 
 @pytest.mark.parametrize("harm", ["torn", "gone", "other"])
 def test_a_map_that_is_torn_or_missing_is_none(workspace, films, harm):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     (path,) = workspace.tables.glob("*-map-*.parquet")
     if harm == "torn":
         path.write_bytes(path.read_bytes()[:-200])
@@ -86,17 +87,17 @@ def test_a_map_that_is_torn_or_missing_is_none(workspace, films, harm):
         path.unlink()
     else:
         films.films["image_id"].to_frame().to_parquet(path)
-    assert maps.known(workspace, films) is None
+    assert embedding_map.known(workspace, films) is None
 
 
 def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     out, other = films.films["image_id"].iloc[[0, 5]]
     changed = data.decide(
         workspace, films.id, [Decision(LEAVE_OUT, out), Decision(RELABEL, other, after="Normal")], "A. Reader"
     )
-    assert maps.known(workspace, changed) is None
-    found = maps.latest(workspace, changed)
+    assert embedding_map.known(workspace, changed) is None
+    found = embedding_map.latest(workspace, changed)
     assert not found.is_current
     assert found.films["image_id"].tolist() == changed.films["image_id"].tolist()
     assert found.films["row"].tolist() == list(range(51))
@@ -104,17 +105,17 @@ def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, films):
 
 
 def test_a_label_that_was_changed_is_not_disputed_any_more(workspace, films):
-    made = maps.make(workspace, films)
+    made = embedding_map.make(workspace, films)
     assert len(made.suspicious)
     first = made.suspicious.iloc[0]
     changed = data.decide(
         workspace, films.id, [Decision(RELABEL, first["image_id"], after=first["other"])], "A. Reader"
     )
-    assert first["image_id"] not in maps.latest(workspace, changed).suspicious["image_id"].tolist()
+    assert first["image_id"] not in embedding_map.latest(workspace, changed).suspicious["image_id"].tolist()
 
 
 def test_disputed_labels_come_with_the_lowest_score_first(workspace, films):
-    table = maps.make(workspace, films).suspicious
+    table = embedding_map.make(workspace, films).suspicious
     assert table["given_score"].is_monotonic_increasing
     assert table["rank"].tolist() == list(range(1, len(table) + 1))
     assert (table["label"] != table["other"]).all()
@@ -126,7 +127,9 @@ def test_a_class_whose_films_all_belong_together_is_not_called_mislabelled():
     table = pd.DataFrame({"image_id": [f"{number}" for number in range(72)], "source": ""})
     table["label"] = ["A"] * 30 + ["B"] * 30 + ["C"] * 12
     table["group"] = [*map(str, range(60)), *["one patient"] * 12]
-    shown, facts = maps.drawn(rng.normal(size=(72, 8)) + 4 * (table["label"] == "C").to_numpy()[:, None], table)
+    shown, facts = embedding_map.drawn(
+        rng.normal(size=(72, 8)) + 4 * (table["label"] == "C").to_numpy()[:, None], table
+    )
     assert not shown.loc[60:, "is_suspicious"].any()
     assert facts["judged"] == 60
     assert facts["reason"].startswith("Not asked about: C")
@@ -134,7 +137,7 @@ def test_a_class_whose_films_all_belong_together_is_not_called_mislabelled():
 
 def test_a_class_of_few_films_is_not_asked_about(workspace, tmp_path):
     _, films = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
-    made = maps.make(workspace, films)
+    made = embedding_map.make(workspace, films)
     assert made.facts["judged"] == 24
     assert (
         made.facts["reason"]
@@ -145,41 +148,41 @@ def test_a_class_of_few_films_is_not_asked_about(workspace, tmp_path):
 
 def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
     _, films = made_dataset(tmp_path, workspace, counts={"Normal": 20})
-    made = maps.make(workspace, films)
+    made = embedding_map.make(workspace, films)
     assert made.facts["accuracy"] is None
     assert made.facts["reason"].startswith("Labels can be asked about where two classes have 10 films")
-    assert maps.known(workspace, films) is not None
+    assert embedding_map.known(workspace, films) is not None
 
 
 def test_too_few_films_are_refused(workspace, tmp_path):
     _, films = made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 5})
     with pytest.raises(DataError, match="A map needs 10 films at least; Made films has 9"):
-        maps.make(workspace, films)
+        embedding_map.make(workspace, films)
 
 
 def test_films_are_told_by_what_a_network_answered_where_that_is_given(workspace, films):
-    drawn, facts = maps.drawn(features(films), films.films.assign(group=films.films["image_id"]))
-    made = maps.make(workspace, films, frozen=Frozen(features(films), "MobileNetV2 at 224 px"))
+    drawn, facts = embedding_map.drawn(features(films), films.films.assign(group=films.films["image_id"]))
+    made = embedding_map.make(workspace, films, frozen=Frozen(features(films), "MobileNetV2 at 224 px"))
     assert made.features == "what the frozen network MobileNetV2 at 224 px answers, 6 numbers per film"
     assert np.array_equal(made.films["pca_x"], drawn["pca_x"])
     assert made.facts["pca_share"] == facts["pca_share"]
 
 
 def asked_by_the_command_line(workspace, dataset, capsys) -> str:
-    assert cli.main(["map", dataset.id, "--json"]) == 0
+    assert main.main(["map", dataset.id, "--json"]) == 0
     return json.loads(capsys.readouterr().out)["features"]
 
 
 def asked_by_the_job(workspace, dataset, _capsys) -> str:
-    assert worker.do(jobs.submit_map(workspace, dataset.id).path, 1) == 0
-    return maps.known(workspace, dataset).features
+    assert worker.do(queue.submit_map(workspace, dataset.id).path, 1) == 0
+    return embedding_map.known(workspace, dataset).features
 
 
 @pytest.mark.parametrize("asked", [asked_by_the_command_line, asked_by_the_job], ids=["command line", "job"])
 def test_answers_of_a_network_that_has_learned_nothing_make_no_map(workspace, films, monkeypatch, capsys, asked):
-    monkeypatch.setattr(jobs, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
+    monkeypatch.setattr(queue, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
     keep_features(workspace, films, "random")
-    assert asked(workspace, films, capsys) == maps.PLAIN
+    assert asked(workspace, films, capsys) == embedding_map.PLAIN
     keep_features(workspace, films, "imagenet")
     assert "the frozen network MobileNetV2 at 224 px" in asked(workspace, films, capsys)
 
@@ -190,28 +193,28 @@ def test_it_stops_when_it_is_told_to_and_keeps_nothing(workspace, films):
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        maps.make(workspace, films, stop)
-    assert maps.known(workspace, films) is None
+        embedding_map.make(workspace, films, stop)
+    assert embedding_map.known(workspace, films) is None
 
 
 def test_progress_never_goes_back(workspace, films):
     told = []
-    maps.make(workspace, films, lambda share, message: told.append(share))
+    embedding_map.make(workspace, films, lambda share, message: told.append(share))
     assert told == sorted(told)
     assert told[-1] == 1
 
 
 def test_deleting_a_data_set_removes_its_map(workspace, films):
-    maps.make(workspace, films)
+    embedding_map.make(workspace, films)
     data.delete_dataset(workspace, films.id)
     assert not list(workspace.tables.glob("*-map-*"))
 
 
 def test_a_job_makes_the_map(workspace):
     films = importing.import_phantom(workspace, images=12, seed=1)
-    job = jobs.submit_map(workspace, films.id)
+    job = queue.submit_map(workspace, films.id)
     with pytest.raises(JobRefused, match="is being made already"):
-        jobs.submit_map(workspace, films.id)
-    assert jobs.wait(job).state == store.COMPLETED
-    assert [(one.id, of) for one, of in jobs.map_jobs(workspace)] == [(job.id, films.id)]
-    assert maps.known(workspace, films) is not None
+        queue.submit_map(workspace, films.id)
+    assert queue.wait(job).state == store.COMPLETED
+    assert [(one.id, of) for one, of in queue.map_jobs(workspace)] == [(job.id, films.id)]
+    assert embedding_map.known(workspace, films) is not None

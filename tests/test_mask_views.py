@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made_data import lung_mask
 
-from covid_core.data import mask_views
-from covid_core.data.phantom import film_at
+from covid_core.nets.segmentation import augmentation
+from covid_core.synthetic.phantom import film_at
 
 SIZE = 64
 
@@ -17,14 +17,14 @@ def pair(number: int = 0):
 
 def test_a_seed_gives_the_same_copy_and_another_a_different_one():
     film, mask = pair()
-    first, again, other = (mask_views.changed(film, mask, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (augmentation.changed(film, mask, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first[0] == again[0]).all()
     assert (first[1] == again[1]).all()
     assert (first[0] != other[0]).any()
 
 
 def test_copies_are_films_and_masks_of_the_same_shape():
-    film, mask = mask_views.changed(*pair(), np.random.default_rng(0))
+    film, mask = augmentation.changed(*pair(), np.random.default_rng(0))
     assert film.dtype == np.uint8
     assert mask.dtype == bool
     assert film.shape == mask.shape == (SIZE, SIZE)
@@ -33,23 +33,23 @@ def test_copies_are_films_and_masks_of_the_same_shape():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_mask_goes_where_its_lungs_go(monkeypatch, seed):
     """With greys left alone, a film that shows its own mask still shows it afterwards."""
-    monkeypatch.setattr(mask_views, "_looking_otherwise", lambda film, rng: film)
-    monkeypatch.setattr(mask_views, "_framed", lambda film, mask, rng: (film, mask))
-    monkeypatch.setattr(mask_views, "_empty", lambda rng: 0.0)
+    monkeypatch.setattr(augmentation, "_looking_otherwise", lambda film, rng: film)
+    monkeypatch.setattr(augmentation, "_framed", lambda film, mask, rng: (film, mask))
+    monkeypatch.setattr(augmentation, "_empty", lambda rng: 0.0)
     white = lung_mask(SIZE)
-    film, mask = mask_views.changed(white, white > 0, np.random.default_rng(seed))
+    film, mask = augmentation.changed(white, white > 0, np.random.default_rng(seed))
     assert ((film > 127) == mask).all()
     assert (mask != (white > 0)).any()
 
 
 def test_curves_of_greys_never_fall_so_no_film_is_inverted():
-    curves = [mask_views._curve(np.random.default_rng(seed)) for seed in range(50)]
+    curves = [augmentation._curve(np.random.default_rng(seed)) for seed in range(50)]
     assert all((np.diff(curve) >= 0).all() for curve in curves)
 
 
 def test_what_a_frame_hides_is_no_lung():
     full = np.ones((SIZE, SIZE), bool)
-    frames = [mask_views._framed(np.full((SIZE, SIZE), 0.5), full, np.random.default_rng(seed)) for seed in range(40)]
+    frames = [augmentation._framed(np.full((SIZE, SIZE), 0.5), full, np.random.default_rng(seed)) for seed in range(40)]
     hidden = [(film, mask) for film, mask in frames if not mask.all()]
     assert hidden
     assert all(np.isin(film[~mask], (0.0, 1.0)).all() for film, mask in hidden)

@@ -5,8 +5,8 @@ import pytest
 from made_data import COUNTS, SIDE, lung_mask, made_database, made_dataset
 
 from covid_core.data import masks
-from covid_core.data.images import png_bytes
 from covid_core.errors import DataError
+from covid_core.images.codec import png_bytes
 
 
 def mask_file(dataset, row: int):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.data.mislabel import cut_off
+from covid_core.data.label_shift import cut_off
 from covid_core.errors import DataError
 
 CLASSES = ("a", "b", "c")

@@ -9,11 +9,14 @@ from made_audits import IN_CORNER, IN_LUNGS, films, predictor
 from made_runs import all_parts, made_run
 from trained_runs import tiny_run
 
-from covid_core import cli
+from covid_core.audit.model import model_audit
+from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
+from covid_core.commands import main
 from covid_core.data import importing
 from covid_core.errors import JobRefused, RunDamaged, Stopped
-from covid_core.evaluation.reads import FRAME, LUNGS, NO_LUNGS, UNKNOWN
-from covid_core.runs import answers, jobs, model_audits, store
+from covid_core.jobs import queue
+from covid_core.reports import comparison_json
+from covid_core.runs import store
 
 SIZES = {"train": 6, "validation": 3, "test": 3}
 
@@ -23,7 +26,7 @@ def of(found: dict, name: str) -> dict:
 
 
 def test_a_model_that_reads_the_lungs_is_told_so():
-    found = model_audits.audited(predictor(IN_LUNGS), films())
+    found = model_audit.audited(predictor(IN_LUNGS), films())
     assert found["verdict"] == LUNGS
     assert of(found, "as they are")["accuracy"]["value"] == 1
     assert of(found, "lungs only")["accuracy"]["value"] == of(found, "tags covered")["accuracy"]["value"] == 1
@@ -32,7 +35,7 @@ def test_a_model_that_reads_the_lungs_is_told_so():
 
 
 def test_a_model_that_reads_a_corner_is_told_so():
-    found = model_audits.audited(predictor(IN_CORNER), films())
+    found = model_audit.audited(predictor(IN_CORNER), films())
     assert found["verdict"] == FRAME
     assert found["effects"]["frame"]["value"] == 1 and found["effects"]["lungs"]["value"] == 0
     assert of(found, "border only")["accuracy"]["value"] == 1
@@ -40,7 +43,7 @@ def test_a_model_that_reads_a_corner_is_told_so():
 
 
 def test_without_masks_only_what_needs_none_is_told():
-    found = model_audits.audited(predictor(IN_CORNER), films(with_lungs=False))
+    found = model_audit.audited(predictor(IN_CORNER), films(with_lungs=False))
     assert found["verdict"] == UNKNOWN and NO_LUNGS in found["in_words"]
     assert [row["name"] for row in found["covers"] if "note" in row] == ["without the lungs", "lungs only"]
     assert of(found, "border only")["accuracy"]["value"] == 1
@@ -48,21 +51,21 @@ def test_without_masks_only_what_needs_none_is_told():
 
 
 def test_an_audit_names_the_largest_class_of_its_films():
-    assert model_audits.audited(predictor(IN_LUNGS), films())["largest"] == {"label": "ill", "share": 0.5}
+    assert model_audit.audited(predictor(IN_LUNGS), films())["largest"] == {"label": "ill", "share": 0.5}
 
 
 def test_whose_masks_are_told_in_short_also_by_audits_of_an_earlier_version():
-    assert model_audits.masks_in_short({"masks_in_short": "own masks"}) == "own masks"
-    assert model_audits.masks_in_short({"masks": model_audits.OWN}) == "own masks"
-    assert model_audits.masks_in_short({"masks": f"{model_audits.OUTLINED}: by one"}) == "outlines by a segmenter"
-    assert model_audits.masks_in_short({"masks": "none"}) == model_audits.masks_in_short({}) == ""
+    assert model_audit.masks_in_short({"masks_in_short": "own masks"}) == "own masks"
+    assert model_audit.masks_in_short({"masks": model_audit.OWN}) == "own masks"
+    assert model_audit.masks_in_short({"masks": f"{model_audit.OUTLINED}: by one"}) == "outlines by a segmenter"
+    assert model_audit.masks_in_short({"masks": "none"}) == model_audit.masks_in_short({}) == ""
 
 
 def test_films_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said():
     given = films()
     count = len(given.labels)
     plain, alone, fours = (
-        model_audits.audited(predictor(IN_CORNER), replace(given, groups=groups))
+        model_audit.audited(predictor(IN_CORNER), replace(given, groups=groups))
         for groups in (None, np.arange(count), np.arange(count) // 4)
     )
     words = "Films that belong together count for fewer."
@@ -73,34 +76,34 @@ def test_films_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said
 
 
 def test_an_audit_is_plain_json_and_reads_as_lines():
-    found = model_audits.audited(predictor(IN_LUNGS), films())
+    found = model_audit.audited(predictor(IN_LUNGS), films())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    lines = model_audits.in_lines(found)
+    lines = model_audit.in_lines(found)
     assert lines[0].startswith(LUNGS) and "worst of 2 subgroups" in lines[-1]
 
 
 def test_a_kept_audit_is_known_until_the_head_is_another(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
-    assert model_audits.known(run) is None and answers.of_audit(run) is None
-    run.write_audit(model_audits.AUDIT, {"head_sha256": "one", "verdict": FRAME, "in_words": "Said."})
-    assert answers.of_audit(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
+    assert model_audit.known(run) is None and comparison_json.of_audit(run) is None
+    run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": FRAME, "in_words": "Said."})
+    assert comparison_json.of_audit(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
     run.write_result({**run.result, "head_sha256": "two"})
-    assert model_audits.known(store.open_run(workspace, run.id)) is None
+    assert model_audit.known(store.open_run(workspace, run.id)) is None
 
 
 def test_a_damaged_audit_is_an_error_and_the_other_figures_stand(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
-    run.write_audit(model_audits.AUDIT, {"head_sha256": "one", "verdict": "reads minds"})
+    run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": "reads minds"})
     with pytest.raises(RunDamaged, match="audit of its model is damaged"):
-        model_audits.known(run)
-    told = answers.of_audit(run)
+        model_audit.known(run)
+    told = comparison_json.of_audit(run)
     assert told["verdict"] is None and "damaged" in told["in_words"]
 
 
 def test_a_run_that_is_not_finished_is_not_audited(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
     with pytest.raises(JobRefused, match="not finished"):
-        jobs.submit_audit(workspace, run)
+        queue.submit_audit(workspace, run)
 
 
 def test_an_audit_can_be_stopped():
@@ -109,21 +112,21 @@ def test_an_audit_can_be_stopped():
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        model_audits.audited(predictor(IN_LUNGS), films(), stopped)
+        model_audit.audited(predictor(IN_LUNGS), films(), stopped)
 
 
 @pytest.mark.slow
 def test_a_trained_run_is_audited_by_its_job(workspace, capsys):
     run = tiny_run(workspace, importing.import_phantom(workspace, 120, plant=("clear-lesions",)))
-    assert cli.main(["audit-run", run.id, "--wait", "--json"]) == 0
+    assert main.main(["audit-run", run.id, "--wait", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     audit = answer["audit"]
     assert answer["state"] == store.COMPLETED and audit["verdict"] in (LUNGS, FRAME, UNKNOWN)
     assert audit["with_lungs"] == audit["films"] == audit["of_all"] and len(audit["covers"]) == 7
     assert of(audit, "as they are")["accuracy"]["value"] == pytest.approx(run.accuracy("test"))
-    assert [one.what for one in run.openings()] == [model_audits.LOOK]
-    assert cli.main(["show", run.id, "--json"]) == 0
+    assert [one.what for one in run.openings()] == [model_audit.LOOK]
+    assert main.main(["show", run.id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["audit"]["verdict"] == audit["verdict"]
-    assert cli.main(["compare", run.id, "--json"]) == 0
+    assert main.main(["compare", run.id, "--json"]) == 0
     (group,) = json.loads(capsys.readouterr().out)["groups"]
     assert group["runs"][run.id]["audit"]["verdict"] == audit["verdict"]

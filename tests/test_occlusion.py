@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from covid_core.data.images import Film
 from covid_core.errors import Stopped
 from covid_core.evaluation.calibration import Calibration
+from covid_core.images.codec import Film
 from covid_core.inference.head import Head
 from covid_core.inference.occlusion import GRID, occluded
 from covid_core.inference.predictor import Predictor

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from covid_core.data import phantom, probes
-from covid_core.evaluation import embedding, oddities
-from covid_core.evaluation.oddities import FAR, outlying, purity, scored, suspected
+from covid_core.audit.embedding import outlier_detection, projection
+from covid_core.audit.embedding.outlier_detection import FAR, outlying, purity, scored, suspected
+from covid_core.audit.shortcuts import probes
+from covid_core.synthetic import phantom
 
 SIZE = 64
 
@@ -27,7 +28,7 @@ def phantoms(images: int, seed: int, *plant: str) -> tuple[np.ndarray, np.ndarra
 
 def told_by(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Components as the map takes them, and the same with what lies beyond them."""
-    wide, _, beyond = embedding.principal(probes.shrunk(films, SIZE).reshape(len(films), -1), 100)
+    wide, _, beyond = projection.principal(probes.shrunk(films, SIZE).reshape(len(films), -1), 100)
     return wide, np.column_stack([wide[:, :50], beyond - beyond.mean()])
 
 
@@ -170,7 +171,7 @@ def test_neighbours_of_films_of_a_large_group_are_those_nearest_outside_of_it():
     alike = []
     for film, code, group in zip(films, codes, groups, strict=True):
         others = np.flatnonzero(groups != group)
-        near = others[np.argsort(np.linalg.norm(films[others] - film, axis=1))[: oddities.BY_CLASS]]
+        near = others[np.argsort(np.linalg.norm(films[others] - film, axis=1))[: outlier_detection.BY_CLASS]]
         alike.append((codes[near] == code).mean())
     found = purity(films, codes, groups)
     assert found.films == 100
@@ -178,7 +179,7 @@ def test_neighbours_of_films_of_a_large_group_are_those_nearest_outside_of_it():
 
 
 def test_a_film_that_nothing_lies_outside_of_its_group_has_no_neighbours():
-    assert purity(cloud(40), np.arange(40) % 2, np.zeros(40, int)) is oddities.UNKNOWN
+    assert purity(cloud(40), np.arange(40) % 2, np.zeros(40, int)) is outlier_detection.UNKNOWN
 
 
 def test_with_the_source_held_fixed_a_class_that_is_all_source_is_not_pure():
@@ -192,5 +193,5 @@ def test_with_the_source_held_fixed_a_class_that_is_all_source_is_not_pure():
 
 
 def test_where_nothing_differs_there_is_nothing_to_say():
-    assert purity(cloud(50), np.zeros(50, int), np.arange(50)) is oddities.UNKNOWN
-    assert math.isnan(oddities.UNKNOWN.share)
+    assert purity(cloud(50), np.zeros(50, int), np.arange(50)) is outlier_detection.UNKNOWN
+    assert math.isnan(outlier_detection.UNKNOWN.share)

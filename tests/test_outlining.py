@@ -11,26 +11,27 @@ from made_segmenters import made_segmenter
 from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages import components
-from covid_core.runs import jobs, segmenters, store
+from covid_core.jobs import queue
+from covid_core.runs import segmenters, store
 from covid_core.runs.store import JobFolder, Status
+from pages import shared
 
-PAGES = Path(components.__file__).parent.parent
+PAGES = Path(shared.__file__).parent.parent
 APP = """
 import streamlit as st
-from app_pages.components import outlining
+from pages.shared import lung_segmenter
 
 def page():
-    outlining.show(st.session_state.get("run_dataset", ""))
+    lung_segmenter.show(st.session_state.get("run_dataset", ""))
 
-st.navigation([st.Page(page, title="Lungs"), st.Page("app_pages/dataset.py")]).run()
+st.navigation([st.Page(page, title="Lungs"), st.Page("dataset.py")]).run()
 """
 
 
 @pytest.fixture(autouse=True)
 def no_process(monkeypatch):
     """A launched job waits: this process stands for its own."""
-    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def shown(workspace, tmp_path):
 
     def show(dataset: str = "") -> AppTest:
         (tmp_path / "app").mkdir()
-        (tmp_path / "app/app_pages").symlink_to(PAGES)
+        (tmp_path / "app/dataset.py").symlink_to(PAGES / "dataset.py")
         (tmp_path / "app/app.py").write_text(APP)
         page = AppTest.from_file(str(tmp_path / "app/app.py"), default_timeout=PATIENCE)
         page.session_state["run_dataset"] = dataset

@@ -9,7 +9,8 @@ from scipy import stats
 from covid_core.data import importing
 from covid_core.errors import InvalidChoice
 from covid_core.evaluation.metrics import wilson
-from covid_core.runs import candidates, outside
+from covid_core.inference import external_test
+from covid_core.runs import candidates
 from covid_core.workspace import Workspace
 
 
@@ -19,11 +20,14 @@ def run(tmp_path):
 
 
 def test_classes_are_matched_by_name_in_any_case(run):
-    assert outside.mapped(run, {"covid": 3, "Normal": 2, "Other": 1}, {}) == {"covid": "COVID", "Normal": "Normal"}
+    assert external_test.mapped(run, {"covid": 3, "Normal": 2, "Other": 1}, {}) == {
+        "covid": "COVID",
+        "Normal": "Normal",
+    }
 
 
 def test_a_mapping_comes_before_the_name(run):
-    known = outside.mapped(run, {"Normal": 2, "Pneumonia": 1}, {"Pneumonia": "Viral Pneumonia"})
+    known = external_test.mapped(run, {"Normal": 2, "Pneumonia": 1}, {"Pneumonia": "Viral Pneumonia"})
     assert known == {"Normal": "Normal", "Pneumonia": "Viral Pneumonia"}
 
 
@@ -37,23 +41,23 @@ def test_a_mapping_comes_before_the_name(run):
 )
 def test_a_mapping_that_cannot_be_is_refused(run, mapping, message):
     with pytest.raises(InvalidChoice, match=message):
-        outside.mapped(run, {"Other": 3}, mapping)
+        external_test.mapped(run, {"Other": 3}, mapping)
 
 
 def test_a_drop_has_the_interval_by_newcombe():
     """Table II of Newcombe 1998 (Statistics in Medicine 17, 873-890), 56/70 less 48/80, method 10."""
-    found = outside.difference(wilson(56, 70), wilson(48, 80))
+    found = external_test.difference(wilson(56, 70), wilson(48, 80))
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
 def test_a_drop_from_or_to_nothing_is_undefined():
-    assert np.isnan(outside.difference(wilson(5, 9), wilson(0, 0)).value)
+    assert np.isnan(external_test.difference(wilson(5, 9), wilson(0, 0)).value)
 
 
 def test_a_drop_holds_the_true_difference_as_often_as_it_says():
     rng = np.random.default_rng(0)
     first, second = rng.binomial(80, 0.9, 1000), rng.binomial(120, 0.8, 1000)
-    found = [outside.difference(wilson(a, 80), wilson(b, 120)) for a, b in zip(first, second, strict=True)]
+    found = [external_test.difference(wilson(a, 80), wilson(b, 120)) for a, b in zip(first, second, strict=True)]
     inside = sum(one.low <= 0.1 <= one.high for one in found)
     assert stats.binomtest(inside, 1000, 0.95).pvalue > 0.001
 
@@ -63,7 +67,7 @@ def test_the_runs_own_data_set_is_no_outside(tmp_path, run):
     dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"COVID": 3, "Normal": 3}))
     run.record["dataset"]["id"] = dataset.id
     with pytest.raises(InvalidChoice, match="trained on this data set"):
-        outside.evaluate(workspace, run, dataset)
+        external_test.evaluate(workspace, run, dataset)
 
 
 def test_every_look_at_test_films_is_noted(run):
@@ -76,9 +80,9 @@ def test_inside_figures_have_the_intervals_of_the_comparison_where_films_belong_
     table = all_parts({"train": 6, "validation": 6, "test": 60}, 1)
     parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))
     run = made_run(Workspace(tmp_path), table, parts=parts)
-    answers = table[table["part"] == "test"].assign(part=outside.OUTSIDE, own_label=table["label"], twin=None)
+    answers = table[table["part"] == "test"].assign(part=external_test.OUTSIDE, own_label=table["label"], twin=None)
     facts = {"dataset": {"name": "Elsewhere"}, "classes": {label: label for label in run.classes}}
     kept = run.write_evaluation(facts, answers)
-    found, inside = outside.report(run, kept), candidates.assess(run).tested
+    found, inside = external_test.report(run, kept), candidates.assess(run).tested
     assert found.inside.overall == inside.overall and found.inside.per_class == inside.per_class
     assert found.inside.overall["accuracy"] != found.figures.overall["accuracy"]

@@ -12,10 +12,11 @@ import pytest
 from trained_runs import tiny_run
 
 from covid_core.data import importing
-from covid_core.data.images import png_bytes
-from covid_core.data.phantom import film_at
-from covid_core.runs import jobs, store
+from covid_core.images.codec import png_bytes
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Run
+from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -54,8 +55,8 @@ def job(place, films, run) -> store.JobFolder:
     """The job that the Compare page starts."""
     dataset = importing.import_folder(place, films / "outside", "Outside")
     classes = {"covid": "COVID", "Normal": "Normal"}
-    job = jobs.submit_job(place, "evaluate", {"run": run.id, "dataset": dataset.id, "classes": classes})
-    assert jobs.wait(job).state == store.COMPLETED, job.log_tail()
+    job = queue.submit_job(place, "evaluate", {"run": run.id, "dataset": dataset.id, "classes": classes})
+    assert queue.wait(job).state == store.COMPLETED, job.log_tail()
     return store.open_job(place, job.id)
 
 

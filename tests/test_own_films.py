@@ -10,17 +10,19 @@ from made_segmenters import made_segmenter
 from page_tests import opened, words
 from trained_runs import tiny_run
 
-from covid_core import cli
+from covid_core.audit.model import heatmap_sanity, model_audit, pictures
+from covid_core.commands import main
 from covid_core.data import dataset as data
 from covid_core.data import decisions, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.split import TEST, make_split
 from covid_core.errors import DataError, NotFound
-from covid_core.inference import lungs
+from covid_core.inference import external_test, lungs, reference_fit
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import audit_pictures, jobs, model_audits, outside, own_films, references, sanity, store
-from covid_core.runs.own_films import Version
+from covid_core.jobs import queue
+from covid_core.runs import pinned_dataset, store
+from covid_core.runs.pinned_dataset import Version
 from covid_core.specs import SplitSpec, TrainingSpec
 from covid_core.work import silent
 
@@ -47,7 +49,7 @@ def test_a_run_made_before_a_decision_keeps_its_films(workspace, films):
     run = run_on(workspace, films)
     name = films.films["image_id"].iat[4]
     now = left_out(workspace, films, name)
-    own = own_films.dataset_of(workspace, run)
+    own = pinned_dataset.dataset_of(workspace, run)
     assert name in own.films["image_id"].tolist() and name not in now.films["image_id"].tolist()
     assert own.version == run.record["dataset"]["version"]
 
@@ -56,7 +58,7 @@ def test_a_run_made_between_two_decisions_has_the_first_alone(workspace, films):
     first, second = films.films["image_id"].iloc[[2, 8]]
     run = run_on(workspace, left_out(workspace, films, first))
     left_out(workspace, films, second)
-    own = own_films.dataset_of(workspace, run).films["image_id"].tolist()
+    own = pinned_dataset.dataset_of(workspace, run).films["image_id"].tolist()
     assert first not in own and second in own
 
 
@@ -64,16 +66,16 @@ def test_a_data_set_that_was_never_the_runs_is_refused(workspace, films):
     run = run_on(workspace, films)
     run.record["dataset"]["version"] = "another"
     with pytest.raises(DataError, match="is not the one that .* was trained on"):
-        own_films.dataset_of(workspace, run)
-    assert own_films.used_by(workspace, run).in_words == own_films.ANOTHER
+        pinned_dataset.dataset_of(workspace, run)
+    assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.ANOTHER
 
 
 def test_a_data_set_that_is_gone_is_said_to_be(workspace, films):
     run = run_on(workspace, films)
     data.delete_dataset(workspace, films.id)
     with pytest.raises(NotFound):
-        own_films.dataset_of(workspace, run)
-    assert own_films.used_by(workspace, run).in_words == own_films.GONE
+        pinned_dataset.dataset_of(workspace, run)
+    assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.GONE
 
 
 @pytest.mark.parametrize(
@@ -95,16 +97,16 @@ def test_the_version_is_told_in_words(version, told):
 def test_decisions_that_were_taken_back_leave_the_run_on_the_present_films(workspace, films):
     run = run_on(workspace, films)
     left_out(workspace, films, films.films["image_id"].iat[0])
-    assert own_films.used_by(workspace, run) == Version(0, 1)
+    assert pinned_dataset.used_by(workspace, run) == Version(0, 1)
     data.take_back(workspace, films.id, [1], ME)
-    assert own_films.used_by(workspace, run).is_present
+    assert pinned_dataset.used_by(workspace, run).is_present
 
 
 def test_the_command_line_tells_the_version(workspace, films, capsys):
     run = run_on(workspace, films)
     names = films.films["image_id"].tolist()
     data.decide(workspace, films.id, decisions.together(names[:2]), ME)
-    assert cli.main(["show", run.id, "--json"]) == 0
+    assert main.main(["show", run.id, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["dataset_version"]
     assert told == {"version": films.version, "before": 0, "decisions": 2, "in_words": "before all 2 decisions"}
 
@@ -169,7 +171,7 @@ def test_the_pictures_of_an_audit_are_of_the_runs_own_films(workspace, films):
     run = made_on(workspace, films)
     test = run.split().query("part == 'test'")["image_id"].tolist()
     left_out(workspace, films, *test)
-    shown = audit_pictures.examples(workspace, run)
+    shown = pictures.examples(workspace, run)
     assert [one.name for one in shown][0] == "as they are" and shown[-1].name == "lungs of another film"
     assert len(shown) == 8 and all(one.pixels.shape == (32, 32) for one in shown)
     assert len({one.pixels.tobytes() for one in shown}) == 8
@@ -177,7 +179,7 @@ def test_the_pictures_of_an_audit_are_of_the_runs_own_films(workspace, films):
 
 def test_without_masks_the_pictures_are_those_that_need_none(workspace, film_folder):
     plain = importing.import_folder(workspace, film_folder({"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}))
-    shown = audit_pictures.examples(workspace, made_on(workspace, plain))
+    shown = pictures.examples(workspace, made_on(workspace, plain))
     assert [one.name for one in shown] == ["as they are", "border only", "centre only", "low-pass", "tags covered"]
 
 
@@ -186,10 +188,10 @@ def test_a_models_audit_asks_no_segmenter_where_only_some_films_have_a_mask(work
     having = films.films["label"] == films.classes[0]
     some = replace(films, films=films.films.assign(mask_path=films.films["mask_path"].where(having, "")))
     made_segmenter(workspace).network_path.write_bytes(b"another network")  # whoever asks it is told so
-    of_audit = model_audits._films(workspace, run, some, silent)
+    of_audit = model_audit._films(workspace, run, some, silent)
     assert of_audit.has_lungs.tolist() == (of_audit.labels == 0).tolist()
     assert of_audit.masks_in_short == "own masks"
-    assert audit_pictures.examples(workspace, run)[-1].name == "lungs of another film"
+    assert pictures.examples(workspace, run)[-1].name == "lungs of another film"
 
 
 @pytest.mark.slow
@@ -200,16 +202,16 @@ def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_ref
     of_test = run.split().query(f"part == '{TEST}'")["image_id"].tolist()
     other = next(label for label in films.classes if label != films.films["label"].iat[films.row_of(of_test[1])])
     data.decide(workspace, films.id, [Decision(LEAVE_OUT, of_test[0]), Decision(RELABEL, of_test[1], other)], ME)
-    audit = model_audits.make(workspace, run)
+    audit = model_audit.make(workspace, run)
     assert audit["films"] == audit["with_lungs"] == len(of_test)
     plain = next(row for row in audit["covers"] if row["name"] == "as they are")
     assert plain["accuracy"]["value"] == pytest.approx(run.accuracy(TEST))
-    assert sanity.of(workspace, run).films > 0
-    references.make(workspace, store.open_run(workspace, run.id))
+    assert heatmap_sanity.of(workspace, run).films > 0
+    reference_fit.make(workspace, store.open_run(workspace, run.id))
     run = store.open_run(workspace, run.id)
     reference = Predictor.open(workspace, run).reference
     assert set(reference.neighbourhood.training.image_ids) == set(run.split().query("part == 'train'")["image_id"])
-    assert len(outside.evaluate(workspace, run, elsewhere).table()) == 30
+    assert len(external_test.evaluate(workspace, run, elsewhere).table()) == 30
 
 
 @pytest.mark.slow
@@ -217,8 +219,8 @@ def test_a_run_that_waited_while_a_film_was_left_out_still_trains_on_it_and_is_n
     run = run_on(workspace, films)
     names = films.films["image_id"].tolist()
     left_out(workspace, films, names[0])
-    jobs.launch(run)
-    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    queue.launch(run)
+    assert queue.wait(run).state == store.COMPLETED, run.log_tail()
     assert set(run.predictions()["image_id"]) == set(names)
     later = tiny_run(workspace, data.open_dataset(workspace, films.id), head=run.spec.head, epochs=run.spec.epochs)
     assert "taken_over_from" not in later.result and names[0] not in later.predictions()["image_id"].tolist()

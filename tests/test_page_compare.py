@@ -19,15 +19,16 @@ from made_runs import (
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components import behind, clicks, comparing, shell, verdicts
 from covid_core.data import importing
-from covid_core.evaluation import calibration, films
+from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.comparison import CHANCE
-from covid_core.evaluation.wording import Summary
 from covid_core.formatting import p_value
-from covid_core.runs import calibrated, looks, store
+from covid_core.reports.comparison_text import Summary
+from covid_core.runs import store, temperature_scaling, test_set_access
 from covid_core.runs.store import Run, Study
 from covid_core.workspace import Workspace
+from pages.panels.compare import clicks, images
+from pages.shared import comparison_tables, model_audit_panel, shell
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
 OTHER_SIZES = {"train": 60, "validation": 30, "test": 33}
@@ -121,9 +122,9 @@ def test_every_tab_draws_its_charts(workspace, tab, charts):
 def test_every_measure_has_its_interval_and_the_rows_to_beat(workspace):
     course_like_runs(workspace, 2)
     table = opened("compare", view="Measures").container(key="table-measures-test").dataframe[0].value
-    read = table["Measure"].isin([verdicts.HEADING, verdicts.MASKS])
-    assert table["Measure"][:2].tolist() == ["Accuracy", verdicts.HEADING]
-    assert (~read).sum() == len(comparing.OVERALL)
+    read = table["Measure"].isin([model_audit_panel.HEADING, model_audit_panel.MASKS])
+    assert table["Measure"][:2].tolist() == ["Accuracy", model_audit_panel.HEADING]
+    assert (~read).sum() == len(comparison_tables.OVERALL)
     assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
     assert table[~read].iloc[:, 1].str.contains(r"\[.*, .*\]").all()
     assert (table[read].iloc[:, -2:] == "").all(axis=None)
@@ -166,7 +167,7 @@ def test_a_small_p_is_written_as_small_and_not_as_zero_and_stays_a_number_to_sor
 
 
 def test_a_printed_table_of_pairs_has_its_p_values_in_words():
-    printed = comparing.worded(pd.DataFrame({"Better": ["A"], "p (McNemar)": [1e-9], "p (Holm)": [0.04]}))
+    printed = comparison_tables.worded(pd.DataFrame({"Better": ["A"], "p (McNemar)": [1e-9], "p (Holm)": [0.04]}))
     assert printed.to_dict("records") == [{"Better": "A", "p (McNemar)": "< 0.001", "p (Holm)": "0.040"}]
 
 
@@ -175,11 +176,14 @@ def test_every_measure_says_what_it_is_and_where_its_interval_comes_from(workspa
     caption = opened("compare", view="Measures").caption
     (told,) = [one for one in caption if "In brackets: 95 % interval" in one.value]
     assert told.value.startswith("On 646 test films.")
-    for name in comparing.OVERALL.values():
+    for name in comparison_tables.OVERALL.values():
         assert f"**{name}.**" in told.proto.help
     shares = {"Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"}
-    for name in (*comparing.OVERALL.values(), *comparing.CLASS_SHARES.values()):
-        assert comparing.explained(name).count("95 % interval: " + ("Wilson" if name in shares else "stratified")) == 1
+    for name in (*comparison_tables.OVERALL.values(), *comparison_tables.CLASS_SHARES.values()):
+        assert (
+            comparison_tables.explained(name).count("95 % interval: " + ("Wilson" if name in shares else "stratified"))
+            == 1
+        )
 
 
 def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):
@@ -212,7 +216,7 @@ def test_the_calibration_tab_of_a_run_from_before_says_that_its_films_did_both(w
 
 
 def test_the_calibration_tab_shows_the_temperature_that_the_run_kept(workspace):
-    kept = calibrated.as_record(calibration.calibrate(all_parts(COURSE_SIZES, 2)))
+    kept = temperature_scaling.as_record(calibration.calibrate(all_parts(COURSE_SIZES, 2)))
     made_run(workspace, all_parts(COURSE_SIZES, 2), result={"calibration": {**kept, "temperature": 3.21}})
     assert "temperature 3.21" in words(opened("compare", view="Calibration"))
 
@@ -354,7 +358,7 @@ def test_nothing_chosen_asks_for_a_choice(workspace):
 def test_the_summary_that_leaves_the_page_names_the_films(workspace):
     runs = [made_run(workspace, all_parts(SIZES, 1))]
     runs[0].record["dataset"]["synthetic"] = True
-    assert "Films: Made (synthetic)." in comparing.summary_text(Summary("Best."), runs)
+    assert "Films: Made (synthetic)." in comparison_tables.summary_text(Summary("Best."), runs)
 
 
 def test_of_many_runs_the_newest_are_chosen_and_the_page_says_so(workspace):
@@ -381,7 +385,7 @@ def test_a_run_that_is_trained_anew_is_measured_anew(workspace):
 
 
 def test_a_long_table_keeps_every_run(workspace, monkeypatch):
-    monkeypatch.setattr(comparing, "STYLED_ROWS", 2)
+    monkeypatch.setattr(comparison_tables, "STYLED_ROWS", 2)
     course_like_runs(workspace, 3)
     assert len(performance(opened("compare"))) == 5
 
@@ -461,7 +465,7 @@ def test_a_clicked_bin_lists_as_many_films_as_its_scale_counts(pair, scale, name
     table = page.container(key="table-reliability-bins").dataframe[0].value
     rows = table[table["Scale"] == name]
     for score, counted in zip(rows["Score"], rows["Films"], strict=True):
-        number = films.bins_in_words().index(score)
+        number = image_selection.bins_in_words().index(score)
         shown = opened("compare", clicked("bin", pair[1].id, [scale, number]), view="Calibration")
         assert films_told(shown) == [counted]
 
@@ -490,7 +494,7 @@ def test_scores_that_are_not_numbers_are_counted_under_the_histogram(workspace):
     [
         (
             {
-                "films": behind.KINDS[behind.CELL],
+                "films": images.KINDS[images.CELL],
                 "films_run": "run 0",
                 "films_label": "Normal",
                 "films_called": "COVID",
@@ -498,12 +502,12 @@ def test_scores_that_are_not_numbers_are_counted_under_the_histogram(workspace):
             lambda worse, _: (labels(worse) == "Normal") & (called(worse) == "COVID"),
         ),
         (
-            {"films": behind.KINDS[behind.PAIR], "films_right": "run 0", "films_wrong": "run 1"},
+            {"films": images.KINDS[images.PAIR], "films_right": "run 0", "films_wrong": "run 1"},
             lambda worse, better: right(worse) & ~right(better),
         ),
-        ({"films": behind.KINDS[behind.SURE], "films_run": "run 0"}, lambda worse, _: ~right(worse)),
+        ({"films": images.KINDS[images.SURE], "films_run": "run 0"}, lambda worse, _: ~right(worse)),
         (
-            {"films": behind.KINDS[behind.BAR], "films_label": "Normal", "films_bar": "0 to 10 %"},
+            {"films": images.KINDS[images.BAR], "films_label": "Normal", "films_bar": "0 to 10 %"},
             lambda _, better: (
                 (labels(better) == "Normal")
                 & (better.predictions().query("part == 'test'")["score_COVID"].to_numpy() < 0.1)
@@ -519,14 +523,14 @@ def test_an_address_opens_the_films_that_it_names(pair, address, expected):
 
 def test_an_address_opens_a_bin_of_the_calibrated_scores(pair):
     table = opened("compare", view="Calibration").container(key="table-reliability-bins").dataframe[0].value
-    one = table[table["Scale"] == behind.CALIBRATED].iloc[0]
-    address = {"films": behind.KINDS[behind.BIN], "films_scale": behind.CALIBRATED, "films_bin": one["Score"]}
+    one = table[table["Scale"] == images.CALIBRATED].iloc[0]
+    address = {"films": images.KINDS[images.BIN], "films_scale": images.CALIBRATED, "films_bin": one["Score"]}
     assert films_told(opened("compare", view="Films", **address)) == [one["Films"]]
 
 
 def test_calibrated_bins_of_a_run_without_a_temperature_say_so(workspace):
     made_run(workspace, all_parts({"train": 30, "validation": 0, "test": 30}, 1))
-    address = {"films": behind.KINDS[behind.BIN], "films_scale": behind.CALIBRATED}
+    address = {"films": images.KINDS[images.BIN], "films_scale": images.CALIBRATED}
     assert "has no temperature. A temperature needs" in words(opened("compare", view="Films", **address))
 
 
@@ -549,7 +553,7 @@ def shown_pair(workspace, film_folder, monkeypatch) -> list[Run]:
 
 def test_thumbnails_tell_label_and_answers_the_best_run_first(shown_pair):
     best = shown_pair[1]
-    page = opened("compare", view="Films", films=behind.KINDS[behind.CELL])
+    page = opened("compare", view="Films", films=images.KINDS[images.CELL])
     assert "Under each film: its label and what the runs said, the best first." in words(page)
     tiles = re.findall(r"^COVID, called: (.*); (.*)$", words(page), re.MULTILINE)
     assert len(tiles) == films_told(page)[0]
@@ -558,9 +562,9 @@ def test_thumbnails_tell_label_and_answers_the_best_run_first(shown_pair):
 
 
 def test_of_more_runs_than_fit_a_tile_the_dialog_tells_in_turn(shown_pair, monkeypatch):
-    monkeypatch.setattr(behind, "MOST_RUNS", 1)
+    monkeypatch.setattr(images, "MOST_RUNS", 1)
     film = shown_pair[0].predictions().query("part == 'test'")["image_id"].iat[0]
-    page = opened("compare", {behind.OPEN: film}, view="Films", films=behind.KINDS[behind.CELL])
+    page = opened("compare", {images.OPEN: film}, view="Films", films=images.KINDS[images.CELL])
     assert any(caption.value.endswith("; \\.\\.\\.") for caption in page.caption)
     assert "1 of 2 runs at once, the best first" in words(page)
 
@@ -569,13 +573,13 @@ def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pai
     page = opened("compare")
     page.run()
     opened("compare")
-    assert [[one.what for one in run.openings()] for run in pair] == [[looks.FIGURES]] * 2
+    assert [[one.what for one in run.openings()] for run in pair] == [[test_set_access.FIGURES]] * 2
     assert "These test films were looked at once" in page.expander[0].label
 
 
 def test_a_look_at_single_films_is_noted_too(pair):
     page = opened("compare", view="Films")
-    assert [one.what for one in pair[0].openings()] == [looks.FIGURES, looks.FILMS]
+    assert [one.what for one in pair[0].openings()] == [test_set_access.FIGURES, test_set_access.FILMS]
     page.run()
     assert "These test films were looked at 2 times since" in page.expander[0].label
     assert page.expander[0].dataframe[0].value["Runs"].tolist() == [2, 2]
@@ -584,7 +588,7 @@ def test_a_look_at_single_films_is_noted_too(pair):
 def test_looks_at_these_films_through_other_runs_count(pair):
     pair[0].note_opening("outside test: elsewhere")
     page = opened("compare", runs=pair[1].id)
-    assert set(page.expander[0].dataframe[0].value["What"]) == {"outside test: elsewhere", looks.FIGURES}
+    assert set(page.expander[0].dataframe[0].value["What"]) == {"outside test: elsewhere", test_set_access.FIGURES}
 
 
 def test_a_run_folder_that_cannot_be_written_is_named_and_compared(pair, monkeypatch):

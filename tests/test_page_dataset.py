@@ -10,13 +10,14 @@ from made_data import COUNTS, class_folders, made_database, made_dataset
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components.imports import PLANT_WORDS
 from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
 from covid_core.data.importing import SUMMARY_SIZE
-from covid_core.data.phantom import PLANTS
-from covid_core.runs import jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
+from covid_core.synthetic.phantom import PLANTS
+from pages.panels.dataset.import_form import PLANT_WORDS
 
 TABS = ("Overview", "Films", "Pixels", "Sizes and sources", "Left out")
 
@@ -35,7 +36,7 @@ def started(monkeypatch) -> list[JobFolder]:
         launched.append(job)
         job.write_status(Status(store.FAILED, reason="not launched"))
 
-    monkeypatch.setattr(jobs, "launch", launch)
+    monkeypatch.setattr(queue, "launch", launch)
     return launched
 
 
@@ -325,7 +326,7 @@ def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, tmp
 def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace, started):
     kept = workspace.uploads / "left.zip"
     kept.write_bytes(b"x")
-    job = jobs.submit_job(workspace, "import", {"source": str(kept), "name": "left", "remove_source": True})
+    job = queue.submit_job(workspace, "import", {"source": str(kept), "name": "left", "remove_source": True})
     page = opened("dataset")
     assert "Importing left failed. not launched" in words(page).replace("**", "")
 
@@ -397,7 +398,7 @@ def test_an_interrupted_import_is_told_with_its_reason(workspace):
 
 def test_a_data_set_that_is_being_audited_is_not_deleted(workspace, tmp_path, started):
     _, dataset = made_dataset(tmp_path, workspace)
-    jobs.submit_data_audit(workspace, dataset.id)
+    queue.submit_data_audit(workspace, dataset.id)
     started[0].write_status(Status(store.RUNNING, started=time.time()))
     lock = started[0].lock
     assert lock.try_acquire()

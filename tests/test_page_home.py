@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
 from covid_core.formatting import file_size
-from covid_core.runs import jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Status
 
 PARTS = {"train": 6, "validation": 3, "test": 3}
@@ -41,7 +42,7 @@ def test_with_nothing_loaded_it_offers_synthetic_films(workspace):
 
 def test_one_click_starts_to_draw_synthetic_films(workspace, monkeypatch):
     started = []
-    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder.request()["kind"]))
+    monkeypatch.setattr(queue, "launch", lambda folder: started.append(folder.request()["kind"]))
     opened().button(key="start-phantom").click().run()
     assert started == ["phantom"]
 

@@ -5,9 +5,10 @@ import pytest
 from page_tests import opened, words
 
 from covid_core.data import importing
-from covid_core.lessons import preparing
+from covid_core.jobs import queue
+from covid_core.lessons import preparation
 from covid_core.lessons.catalogue import LESSONS
-from covid_core.runs import jobs, store
+from covid_core.runs import store
 
 
 def test_without_anything_prepared_all_four_lessons_are_offered(workspace):
@@ -65,9 +66,9 @@ def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspa
     made_lessons.job(workspace, "twin", state, reason=reason)
     page = opened("lessons", lesson="twin", step="3")
     assert said in words(page)
-    monkeypatch.setattr(jobs, "launch", lambda job: None)
+    monkeypatch.setattr(queue, "launch", lambda job: None)
     page.button(key="prepare").click().run()
-    assert preparing.look(workspace, "twin").is_active
+    assert preparation.look(workspace, "twin").is_active
 
 
 def test_a_lesson_that_another_version_prepared_is_not_shown(workspace):
@@ -85,8 +86,8 @@ def test_the_overview_counts_what_is_prepared_and_offers_the_summary_of_what_may
 
 
 def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monkeypatch):
-    monkeypatch.setattr(jobs, "launch", lambda job: None)
-    preparing.prepare(workspace, "twin")
+    monkeypatch.setattr(queue, "launch", lambda job: None)
+    preparation.prepare(workspace, "twin")
     page = opened("lessons", lesson="twin", step="3")
     assert [button.key for button in page.button if button.key in ("prepare", "stop-lesson")] == ["stop-lesson"]
 

@@ -13,7 +13,9 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
-from covid_core.runs import jobs, outside, store
+from covid_core.inference import external_test
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Run, Status
 
 SIZES = {"train": 60, "validation": 30, "test": 90}
@@ -23,7 +25,7 @@ SIZES = {"train": 60, "validation": 30, "test": 90}
 def no_process(monkeypatch):
     """A launched job waits: this process stands for its own."""
     monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setattr(jobs, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def keep_evaluation(run: Run, shared: int = 2, right: int = 20, films: int = 40)
         rows += [(f"{label}-{i}", label, label if i < right else wrong) for i in range(films)]
     labels, called = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
     scores = np.where(called[:, None] == np.array(CLASSES), 0.8, 0.1)
-    table: dict[str, Any] = {"image_id": [row[0] for row in rows], "part": outside.OUTSIDE, "own_label": labels}
+    table: dict[str, Any] = {"image_id": [row[0] for row in rows], "part": external_test.OUTSIDE, "own_label": labels}
     table |= {"label": labels, **{f"score_{label}": scores[:, k] for k, label in enumerate(CLASSES)}}
     twins = [f"test-{i:05d}" if i < shared else None for i in range(len(rows))]
     more = {"twin": twins, "twin_label": "Normal", "twin_part": "train", "detail": 0.99}

@@ -16,16 +16,16 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from trained_runs import tiny_run
 
-from app_pages.components import asking, films, outlining, predictors
 from covid_core.data import importing
-from covid_core.data.images import Film, png_bytes, read_film
 from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
-from covid_core.inference.look import Look
+from covid_core.images.codec import Film, png_bytes, read_film
 from covid_core.inference.lungs import LungOutline
+from covid_core.inference.prediction import Look
 from covid_core.inference.predictor import Prediction, Predictor
-from covid_core.runs import calibrated, store
+from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
+from pages.shared import image_results, lung_segmenter, predictor_cache, uploads
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
 UNDEFINED = dict.fromkeys(
@@ -128,7 +128,7 @@ class Quick:
 
     def __init__(self, run: store.Run):
         self.run = run
-        self.calibration = calibrated.of(run)
+        self.calibration = temperature_scaling.of(run)
         self.asked: list[int] = []
         self.maps: list[str] = []
         self.knows_usual = True
@@ -172,14 +172,14 @@ def foreign() -> bytes:
 def quick(workspace, monkeypatch) -> Quick:
     """A finished run whose predictor answers at once."""
     made = Quick(made_run(workspace, all_parts(SIZES, 1), result={"calibration": UNFIT}))
-    monkeypatch.setattr(predictors, "_opened", lambda run: made)
+    monkeypatch.setattr(predictor_cache, "_opened", lambda run: made)
     return made
 
 
 @pytest.fixture
 def quick_runs(monkeypatch) -> None:
     """Predictors of all runs answer at once, each with its own calibration."""
-    monkeypatch.setattr(predictors, "_opened", Quick)
+    monkeypatch.setattr(predictor_cache, "_opened", Quick)
 
 
 def warm_run(workspace: Workspace, name: str = "Warm", **made) -> store.Run:
@@ -405,7 +405,7 @@ def test_a_segmenter_that_is_damaged_takes_nothing_but_the_outline(quick, monkey
     def damaged(_dataset: str) -> None:
         raise RunDamaged("The segmenter lungs-12345: lungs.tflite is missing or was changed after training.")
 
-    monkeypatch.setattr(outlining, "opened", damaged)
+    monkeypatch.setattr(lung_segmenter, "opened", damaged)
     page = upload(opened("predict"), ("film.png", noise()))
     assert "lungs.tflite is missing or was changed after training." in words(page)
     assert not page.error and list(page.session_state["viewer_packed"]["viewer"])
@@ -431,14 +431,14 @@ def test_a_film_of_a_data_set_is_read_as_a_picture_or_not_at_all(tmp_path):
     workspace, dataset = made_dataset(tmp_path)
     dataset.path_of(0).write_bytes(as_dicom(read_film(noise()).pixels))
     with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
-        films.from_dataset(dataset, dataset.films["image_id"].iat[0]).read()
+        uploads.from_dataset(dataset, dataset.films["image_id"].iat[0]).read()
 
 
 def test_the_outline_of_a_large_film_is_kept_small():
     mask = np.zeros((4000, 3000), bool)
     mask[1000:3000, 500:2500] = True
-    small = asking._small(LungOutline(mask, float(mask.mean()), ("Whose it is.",)))
-    assert max(small.mask.shape) <= asking.LONGEST_MASK
+    small = image_results._small(LungOutline(mask, float(mask.mean()), ("Whose it is.",)))
+    assert max(small.mask.shape) <= image_results.LONGEST_MASK
     assert small.mask.mean() == pytest.approx(small.area_share, abs=0.002)
     assert small.notes == ("Whose it is.",)
 
@@ -548,7 +548,7 @@ class Deaf(Quick):
 
 def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, monkeypatch):
     runs = [warm_run(workspace, "Hears"), warm_run(workspace, "Deaf")]
-    monkeypatch.setattr(predictors, "_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
+    monkeypatch.setattr(predictor_cache, "_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
     assert "Deaf does not answer." in words(page)
     drawn = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
@@ -560,8 +560,8 @@ def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, mo
 
 def test_a_run_whose_model_is_damaged_keeps_no_other_from_answering(workspace, monkeypatch):
     runs = [warm_run(workspace, "Whole"), made_run(workspace, all_parts(SIZES, 1), "Hollow")]
-    really = predictors._opened
-    monkeypatch.setattr(predictors, "_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
+    really = predictor_cache._opened
+    monkeypatch.setattr(predictor_cache, "_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
     assert "Hollow: head.npz is missing or was changed after training." in words(page)
     assert "COVID has the highest probability: 52.3 %" in words(page)

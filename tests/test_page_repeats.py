@@ -5,7 +5,8 @@ from made_runs import all_parts, made_repeats, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.runs import jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
 
@@ -122,7 +123,7 @@ def test_a_study_half_done_says_what_is_lacking(workspace):
 
 def test_a_deleted_run_is_left_out_and_counted(workspace):
     study = made_repeats(workspace, "Good", 2)
-    jobs.delete(store.open_run(workspace, study.runs[1]))
+    queue.delete(store.open_run(workspace, study.runs[1]))
     page = opened("compare", study=study.id)
     assert "Good: 1 run deleted or damaged." in words(page)
     assert "over 2 folds" in words(page)
@@ -139,7 +140,7 @@ def test_a_damaged_run_is_left_out_with_its_reason(workspace):
 def test_a_study_without_any_run_left_does_not_break_the_tab(workspace):
     study = made_repeats(workspace, "Gone", 2)
     for identifier in study.runs:
-        jobs.delete(store.open_run(workspace, identifier))
+        queue.delete(store.open_run(workspace, identifier))
     made_run(workspace, all_parts(SIZES, 1))
     page = opened("compare", view="Repeats")
     assert "None of these studies has a finished run." in words(page)

@@ -9,9 +9,11 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core import presets, weights
+from covid_core.audit import dataset_audit
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.runs import data_audits, jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 
 FILMS = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
 SOURCES = {"COVID": ("one", "two", "two"), "Normal": ("one", "two", "two"), "Viral Pneumonia": "three"}
@@ -24,7 +26,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for module in (presets, weights):
         monkeypatch.setattr(module, "can_be_reached", lambda url: False)
-    monkeypatch.setattr(jobs, "launch", lambda *runs: [run.write_launch(os.getpid(), 1) for run in runs])
+    monkeypatch.setattr(queue, "launch", lambda *runs: [run.write_launch(os.getpid(), 1) for run in runs])
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_copies_that_the_audit_found_and_a_split_parts_are_told_with_the_way_to_
         path.with_name(f"again-{path.name}").write_bytes(path.read_bytes())
     dataset = importing.import_folder(workspace, films)
     assert "has not been made yet" in words(train_page())
-    data_audits.make(workspace, dataset)
+    dataset_audit.make(workspace, dataset)
 
     parted, kept = train_page(split_method="stratified"), train_page(split_method="grouped")
 

@@ -13,7 +13,8 @@ from covid_core import presets, weights
 from covid_core.backbones import BACKBONES
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.runs import jobs, looks, store
+from covid_core.jobs import queue
+from covid_core.runs import store, test_set_access
 from covid_core.runs.store import Run, Status, Study
 from covid_core.workspace import Workspace
 
@@ -33,7 +34,7 @@ def machine(monkeypatch, tmp_path):
 
     for module in (presets, weights):
         monkeypatch.setattr(module, "can_be_reached", lambda url: False)
-    monkeypatch.setattr(jobs, "launch", launch)
+    monkeypatch.setattr(queue, "launch", launch)
 
 
 @pytest.fixture
@@ -339,14 +340,14 @@ def test_a_study_can_be_dissolved_and_leaves_its_runs(workspace):
 def test_a_study_with_a_deleted_run_says_so(workspace):
     kept, gone = ended(workspace, store.COMPLETED), ended(workspace, store.COMPLETED)
     made_study(workspace, kept, gone)
-    jobs.delete(gone)
+    queue.delete(gone)
     assert "1 finished, 1 deleted or damaged" in words(at(STUDIES))
 
 
 def test_a_study_resumes_although_one_of_its_runs_was_deleted(workspace):
     gone, stopped = ended(workspace, store.COMPLETED), ended(workspace, store.STOPPED)
     study = made_study(workspace, gone, stopped)
-    jobs.delete(gone)
+    queue.delete(gone)
     click(at(STUDIES), f"resume-{study.id}")
     assert stopped.status().state == store.QUEUED
 
@@ -441,9 +442,9 @@ def test_a_finished_run_tells_who_looked_at_its_test_films(workspace):
     assert "No look at these test films has been noted yet" in [
         one.label for one in opened("train", run=run.id).expander
     ]
-    run.note_look(looks.FIGURES)
+    run.note_look(test_set_access.FIGURES)
     (told,) = [one for one in opened("train", run=run.id).expander if "looked at once" in one.label]
-    assert told.dataframe[0].value["What"].tolist() == [looks.FIGURES]
+    assert told.dataframe[0].value["What"].tolist() == [test_set_access.FIGURES]
 
 
 def test_a_run_without_a_result_has_no_test_films_to_look_at(workspace):

@@ -12,12 +12,13 @@ from made_segmenters import made_segmenter
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components import shell, verdicts
-from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN
-from covid_core.runs import jobs, own_films, store
+from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
+from covid_core.audit.model.verdicts import DAMAGED, NOT_YET
+from covid_core.jobs import queue
+from covid_core.runs import pinned_dataset, store
 from covid_core.runs.store import JobFolder, Run, Status
-from covid_core.runs.verdicts import DAMAGED, NOT_YET
 from covid_core.workspace import Workspace
+from pages.shared import model_audit_panel, shell
 
 PARTS = {"train": 12, "validation": 6, "test": 12}
 RUNS, STUDIES = ":material/list: Runs", ":material/playlist_play: Studies"
@@ -32,7 +33,7 @@ def machine(monkeypatch):
         for folder in folders:
             folder.write_launch(os.getpid(), folder.next_attempt())
 
-    monkeypatch.setattr(jobs, "launch", launch)
+    monkeypatch.setattr(queue, "launch", launch)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def finished(workspace: Workspace, name: str = "Mine", skill: float = 3.0) -> Ru
 @contextmanager
 def working(workspace: Workspace, run: Run, **told) -> Iterator[JobFolder]:
     """An audit of the run that is at work."""
-    job, now = store.create_job(workspace, jobs.AUDIT, {"run": run.id}), time.time()
+    job, now = store.create_job(workspace, queue.AUDIT, {"run": run.id}), time.time()
     lock = job.lock
     assert lock.try_acquire()
     job.write_status(Status(store.RUNNING, started=now - 10, updated=now, **told))
@@ -58,7 +59,7 @@ def working(workspace: Workspace, run: Run, **told) -> Iterator[JobFolder]:
 
 
 def ended(workspace: Workspace, run: Run, state: str, reason: str = "") -> JobFolder:
-    job = store.create_job(workspace, jobs.AUDIT, {"run": run.id})
+    job = store.create_job(workspace, queue.AUDIT, {"run": run.id})
     job.write_status(Status(state, reason=reason, started=1.0, updated=2.0, ended=2.0))
     return job
 
@@ -76,7 +77,7 @@ def labels(page: AppTest) -> list[str]:
 
 
 def audits_of(workspace: Workspace) -> list[str]:
-    return [run for _, run in jobs.audit_jobs(workspace)]
+    return [run for _, run in queue.audit_jobs(workspace)]
 
 
 # Beside the accuracy
@@ -104,15 +105,15 @@ def test_the_table_of_a_study_has_it_beside_each_accuracy(workspace):
             keep_audit(run, "lungs")
     page = opened("train", {"train-sections": STUDIES})
     table = page.dataframe[0].value
-    assert table[verdicts.HEADING].tolist() == [NOT_YET, LUNGS]
-    assert table[verdicts.MASKS].tolist() == ["", "own masks"]
+    assert table[model_audit_panel.HEADING].tolist() == [NOT_YET, LUNGS]
+    assert table[model_audit_panel.MASKS].tolist() == ["", "own masks"]
 
 
 def test_studies_of_repeats_count_the_verdicts_of_their_runs(workspace):
     study = made_repeats(workspace, "Seeds", 2.0, folds=1, seeds=(0, 1))
     keep_audit(store.open_run(workspace, study.runs[0]))
     page = opened("compare", study=study.id)
-    told = page.container(key="table-repeats").dataframe[0].value[verdicts.HEADING].iat[0]
+    told = page.container(key="table-repeats").dataframe[0].value[model_audit_panel.HEADING].iat[0]
     assert told == f"{FRAME} (1 of 2), {NOT_YET} (1 of 2)"
 
 
@@ -121,15 +122,15 @@ def test_the_ranking_and_the_summary_have_it(workspace, run):
     other = finished(workspace, "Other", skill=0.5)
     page = opened("compare", runs=f"{run.id},{other.id}")
     table = page.container(key="table-performance").dataframe[0].value
-    assert table[verdicts.HEADING].tolist() == [FRAME, NOT_YET, "", ""]
-    assert table[verdicts.MASKS].tolist() == ["own masks", "", "", ""]
+    assert table[model_audit_panel.HEADING].tolist() == [FRAME, NOT_YET, "", ""]
+    assert table[model_audit_panel.MASKS].tolist() == ["own masks", "", "", ""]
     assert "What they read: Mine reads the frame; Other is not audited yet." in words(page)
 
 
 def test_measures_and_confusion_have_it(workspace, run):
     keep_audit(run, "lungs")
     table = opened("compare", view="Measures").container(key="table-measures-test").dataframe[0].value
-    assert table.iloc[1].tolist()[:2] == [verdicts.HEADING, LUNGS]
+    assert table.iloc[1].tolist()[:2] == [model_audit_panel.HEADING, LUNGS]
     assert f":green-badge[{LUNGS}]" in words(opened("compare", view="Confusion"))
 
 
@@ -171,7 +172,7 @@ def test_a_run_that_is_not_finished_has_no_panel(workspace):
 
 
 def test_a_click_starts_the_audit(workspace, run, monkeypatch):
-    monkeypatch.setattr(jobs, "dataset_of", lambda *_: None)  # the made run's films lie nowhere
+    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)  # the made run's films lie nowhere
     page = page_of(run)
     page.button(key=f"audit-start-run-{run.id}").click().run()
     assert not page.exception and audits_of(workspace) == [run.id]
@@ -218,7 +219,7 @@ def test_a_stopped_audit_says_that_nothing_was_kept(workspace, run):
 
 
 def test_what_is_left_of_a_failed_audit_goes_when_the_next_one_starts(workspace, run, monkeypatch):
-    monkeypatch.setattr(jobs, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
     old = ended(workspace, run, store.FAILED, "The data set is gone.")
     page = page_of(run)
     page.button(key=f"audit-start-run-{run.id}").click().run()
@@ -275,7 +276,7 @@ def test_where_a_segmenter_was_trained_since_it_says_to_audit_again(workspace, r
 
 
 def test_the_tab_offers_to_audit_all_that_lack_one(workspace, run, monkeypatch):
-    monkeypatch.setattr(jobs, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
     others = [finished(workspace, name, skill) for name, skill in (("Second", 2.0), ("Third", 1.0))]
     keep_audit(others[0])
     page = tab(run, *others)
@@ -291,7 +292,7 @@ def test_runs_stand_side_by_side_with_what_their_answers_follow(workspace, run):
     keep_audit(others[0], "corner")
     page = tab(run, *others)
     table = page.container(key="table-reads").dataframe[0].value.set_index("Model")
-    assert table[verdicts.HEADING].to_dict() == {"Mine": LUNGS, "Second": FRAME, "Third": NOT_YET}
+    assert table[model_audit_panel.HEADING].to_dict() == {"Mine": LUNGS, "Second": FRAME, "Third": NOT_YET}
     assert table.loc["Second", "Frame"].startswith("100.0 %") and table.loc["Second", "Lungs"].startswith("0.0 %")
     assert table.loc["Third", "Frame"] == "–" and table["Films"].isna().tolist().count(True) == 1
     assert page.selectbox(key="compare_audit_run").options == ["Mine", "Second"]
@@ -304,13 +305,13 @@ def test_a_damaged_audit_takes_nothing_from_the_others(workspace, run):
     page = tab(run, other)
     assert "the audit of its model is damaged" in words(page)
     table = page.container(key="table-reads").dataframe[0].value.set_index("Model")
-    assert table[verdicts.HEADING].to_dict() == {"Mine": DAMAGED, "Other": LUNGS}
+    assert table[model_audit_panel.HEADING].to_dict() == {"Mine": DAMAGED, "Other": LUNGS}
     assert "1 of 2 runs is not audited yet." in words(page)
 
 
 def test_audits_at_work_are_watched_and_those_that_wait_can_be_taken_out(workspace, run):
     other = finished(workspace, "Other", 1.0)
-    waiting = store.create_job(workspace, jobs.AUDIT, {"run": other.id})
+    waiting = store.create_job(workspace, queue.AUDIT, {"run": other.id})
     waiting.write_launch(os.getpid(), 1)
     with working(workspace, run, progress=0.25, message="Reading the test films"):
         page = tab(run, other)
@@ -320,6 +321,6 @@ def test_audits_at_work_are_watched_and_those_that_wait_can_be_taken_out(workspa
 
 
 def test_the_version_of_the_films_that_a_made_run_used_cannot_be_told(workspace, run):
-    assert own_films.used_by(workspace, run).before is None
-    assert shell.version_of(run).in_words == own_films.GONE
+    assert pinned_dataset.used_by(workspace, run).before is None
+    assert shell.version_of(run).in_words == pinned_dataset.GONE
     assert "Which films it used cannot be looked at any more" in words(page_of(run))

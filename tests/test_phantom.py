@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from covid_core.data.anatomy import PHANTOM_CLASSES, make_film
-from covid_core.data.phantom import BRIGHTNESS_SHIFT, FAULTS, PLANTS, PhantomFilm, class_counts, film_at, generate
+from covid_core.synthetic.anatomy import PHANTOM_CLASSES, make_film
+from covid_core.synthetic.phantom import BRIGHTNESS_SHIFT, FAULTS, PLANTS, PhantomFilm, class_counts, film_at, generate
 
 SIZE = 64
 

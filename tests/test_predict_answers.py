@@ -8,11 +8,11 @@ import pytest
 from made_dicom import PATIENT, as_dicom
 from made_runs import COURSE_SIZES, all_parts, made_run
 
-from covid_core import cli
-from covid_core.data.images import png_bytes
+from covid_core.commands import main
+from covid_core.images.codec import png_bytes
 from covid_core.inference.head import Head
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import calibrated
+from covid_core.runs import temperature_scaling
 
 FILM = np.random.default_rng(3).integers(0, 255, (64, 80)).astype(np.uint8)
 
@@ -29,7 +29,7 @@ def run(workspace, monkeypatch):
     head = Head("mean", (np.array([[3.0, 1.0, 0.0]], np.float32),), (np.zeros(3, np.float32),))
 
     def opened(_workspace, run) -> Predictor:
-        return Predictor(run.classes, 32, Trunk(), head, calibration=calibrated.of(run))
+        return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run))
 
     monkeypatch.setattr(Predictor, "open", opened)
     return made_run(workspace, all_parts(COURSE_SIZES, 2), halved=True)
@@ -52,7 +52,7 @@ def files(tmp_path):
 @pytest.fixture
 def asked(run, capsys):
     def ask(*words: str) -> dict:
-        cli.main(["predict", run.id, *words, "--json"])
+        main.main(["predict", run.id, *words, "--json"])
         return json.loads(capsys.readouterr().out)
 
     return ask
@@ -82,7 +82,7 @@ def test_who_asks_for_numbers_anyway_gets_them_with_the_failed_check(asked, file
 
 
 def test_the_failed_check_stands_beside_the_numbers_on_the_terminal_too(run, files, capsys):
-    cli.main(["predict", run.id, files["hand"], "--anyway"])
+    main.main(["predict", run.id, files["hand"], "--anyway"])
     assert "Shown although a check failed: The file says that it shows a hand" in capsys.readouterr().out
 
 
@@ -93,7 +93,7 @@ def test_every_check_is_told_in_words(asked, files):
 
 
 def test_reports_that_cannot_be_written_are_refused_in_a_sentence(run, files, capsys):
-    assert cli.main(["predict", run.id, files["film.png"], "--report", files["letter.png"]]) == 1
+    assert main.main(["predict", run.id, files["film.png"], "--report", files["letter.png"]]) == 1
     assert "No report can be written into" in capsys.readouterr().err
 
 
@@ -115,7 +115,7 @@ def test_checks_that_could_not_be_made_are_told_as_such(asked, files):
 
 
 def test_on_the_terminal_an_answer_without_checks_says_so_once(run, files, capsys):
-    cli.main(["predict", run.id, files["film.png"]])
+    main.main(["predict", run.id, files["film.png"]])
     printed = capsys.readouterr().out
     assert "Frontal chest film and like the training films? This could not be checked: the run keeps no" in printed
     assert printed.count("could not be checked") == 1
@@ -127,7 +127,7 @@ def test_more_coverage_keeps_more_classes(asked, files):
 
 
 def test_a_coverage_that_cannot_be_had_is_refused(run, files, capsys):
-    assert cli.main(["predict", run.id, files["film.png"], "--coverage", "1.5"]) == 1
+    assert main.main(["predict", run.id, files["film.png"], "--coverage", "1.5"]) == 1
     assert "The coverage must be 70 % to 99 %" in capsys.readouterr().err
 
 

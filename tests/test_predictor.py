@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from covid_core.data.images import Film
 from covid_core.evaluation.calibration import Calibration
+from covid_core.images.codec import Film
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import grad_cam, to_unit
 from covid_core.inference.lite import BATCH

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from made_data import class_folders, lung_mask, made_database, made_dataset
 
-from covid_core.data import importing, probes
+from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.data import importing
 from covid_core.data.dataset import open_dataset
-from covid_core.data.images import png_bytes
-from covid_core.data.phantom import film_at
 from covid_core.errors import DataError
-from covid_core.evaluation import shortcuts
+from covid_core.images.codec import png_bytes
+from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
 FILM = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
@@ -87,15 +87,15 @@ def test_a_probe_that_needs_a_mask_asks_for_it():
 
 
 def test_clean_phantom_films_give_nothing_away(place):
-    said = shortcuts.verdict(phantom(place, images=300))
-    assert said.level in (shortcuts.NOTHING_FOUND, shortcuts.CANNOT_SAY)
+    said = probe_ladder.verdict(phantom(place, images=300))
+    assert said.level in (probe_ladder.NOTHING_FOUND, probe_ladder.CANNOT_SAY)
 
 
 def test_a_tag_in_the_corner_is_found_outside_the_lungs(place):
     ladder = phantom(place, "corner-tag")
     rungs = by_key(ladder)
-    said = shortcuts.verdict(ladder)
-    assert said.level == shortcuts.MUCH_IS_NOT
+    said = probe_ladder.verdict(ladder)
+    assert said.level == probe_ladder.MUCH_IS_NOT
     assert said.by in ("border", "outside")
     assert rungs["outside"].accuracy.low > rungs["outside"].majority
     assert rungs["outside"].accuracy.value > rungs["lungs"].accuracy.value
@@ -104,7 +104,7 @@ def test_a_tag_in_the_corner_is_found_outside_the_lungs(place):
 def test_a_shift_of_brightness_is_found_in_six_numbers_and_in_the_border(place):
     ladder = phantom(place, "brightness-shift")
     rungs = by_key(ladder)
-    assert shortcuts.verdict(ladder).level == shortcuts.MUCH_IS_NOT
+    assert probe_ladder.verdict(ladder).level == probe_ladder.MUCH_IS_NOT
     assert min(rungs[key].accuracy.low for key in ("six", "border", "histogram")) > rungs["six"].majority
 
 
@@ -257,7 +257,7 @@ def two_sources(tmp_path_factory):
 
 
 def told_apart(found):
-    return {(label, rung.probe.key) for label, rung, p in found.asked if p <= shortcuts.ALPHA}
+    return {(label, rung.probe.key) for label, rung, p in found.asked if p <= probe_ladder.ALPHA}
 
 
 def test_sources_that_differ_by_a_tag_are_told_apart_within_each_class(two_sources):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from covid_core.evaluation import reads
+from covid_core.audit.model import evidence
+from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN, Conflict, Effects
 from covid_core.evaluation.metrics import Measure, wilson
-from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN, Conflict, Effects
 
 LABELS = np.repeat(np.arange(3), (30, 12, 6)).astype(np.int32)
 SEEN = Measure(0.9, 0.85, 0.95)  # balanced accuracy of films as they are
@@ -17,7 +17,7 @@ SEEN = Measure(0.9, 0.85, 0.95)  # balanced accuracy of films as they are
 def answers(of_frame: float, seed: int = 0) -> Conflict:
     """Answers that follow the frame in that share of the composites, and else the lungs."""
     rng = np.random.default_rng(seed)
-    frames, lungs = reads.pairs(LABELS, 3, 150, rng)
+    frames, lungs = evidence.pairs(LABELS, 3, 150, rng)
     follows = np.where(rng.random(len(frames)) < of_frame, LABELS[frames], LABELS[lungs])
     return Conflict(LABELS, frames, lungs, follows, 3)
 
@@ -27,7 +27,7 @@ def effects(lungs: tuple, frame: tuple, within: float = 0.9) -> Effects:
 
 
 def test_every_combination_of_classes_has_its_pairs_and_no_film_meets_itself():
-    frames, lungs = reads.pairs(LABELS, 3, 20, np.random.default_rng(0))
+    frames, lungs = evidence.pairs(LABELS, 3, 20, np.random.default_rng(0))
     assert (frames != lungs).all()
     cells = np.bincount(LABELS[frames] * 3 + LABELS[lungs], minlength=9)
     assert cells.tolist() == [20] * 9
@@ -35,27 +35,27 @@ def test_every_combination_of_classes_has_its_pairs_and_no_film_meets_itself():
 
 @pytest.mark.parametrize(("of_frame", "lungs", "frame"), [(0.0, 1.0, 0.0), (1.0, 0.0, 1.0)], ids=["lungs", "frame"])
 def test_a_model_that_reads_one_thing_has_one_effect(of_frame, lungs, frame):
-    found = reads.effects(answers(of_frame))
+    found = evidence.effects(answers(of_frame))
     assert (found.lungs.value, found.frame.value, found.within.value) == (lungs, frame, 1.0)
 
 
 def test_a_model_that_reads_both_is_measured_as_it_is_and_its_interval_says_so():
-    found = reads.effects(answers(0.3))
+    found = evidence.effects(answers(0.3))
     assert found.frame.low < 0.3 < found.frame.high and found.lungs.low < 0.7 < found.lungs.high
 
 
 def test_a_model_that_always_answers_the_same_reads_nothing():
     given = answers(0.0)
     always = Conflict(given.labels, given.frames, given.lungs, np.zeros_like(given.answered), 3)
-    found = reads.effects(always)
+    found = evidence.effects(always)
     assert (found.lungs.value, found.frame.value) == (0.0, 0.0)
-    assert reads.verdict(found, Measure(1 / 3, 1 / 3, 1 / 3), 3).verdict == UNKNOWN
+    assert evidence.verdict(found, Measure(1 / 3, 1 / 3, 1 / 3), 3).verdict == UNKNOWN
 
 
 def test_films_that_belong_together_widen_the_interval():
     given = answers(0.3)
-    alone = reads.effects(given).frame
-    together = reads.effects(given, np.arange(len(LABELS)) // 3).frame
+    alone = evidence.effects(given).frame
+    together = evidence.effects(given, np.arange(len(LABELS)) // 3).frame
     assert together.value == alone.value
     assert together.high - together.low != alone.high - alone.low
 
@@ -74,21 +74,21 @@ def test_films_that_belong_together_widen_the_interval():
     ids=["lungs", "frame", "both", "too wide", "little of either", "composing decides", "no interval"],
 )
 def test_the_rule(found, verdict):
-    assert reads.verdict(found, SEEN, 3).verdict == verdict
+    assert evidence.verdict(found, SEEN, 3).verdict == verdict
 
 
 def test_a_model_that_reads_both_is_told_so():
-    told = reads.verdict(effects((0.6, 0.55, 0.7), (0.3, 0.2, 0.4)), SEEN, 3)
+    told = evidence.verdict(effects((0.6, 0.55, 0.7), (0.3, 0.2, 0.4)), SEEN, 3)
     assert "30.0 % [20.0, 40.0]" in told.in_words and "reads the lungs as well" in told.in_words
 
 
 def test_without_masks_it_cannot_be_said():
-    told = reads.verdict(None, SEEN, 3)
+    told = evidence.verdict(None, SEEN, 3)
     assert told.verdict == UNKNOWN and "lungs of none" in told.in_words
 
 
 def test_balanced_accuracy_counts_classes_alike():
-    found = reads.balanced(LABELS, np.zeros_like(LABELS), 3)
+    found = evidence.balanced(LABELS, np.zeros_like(LABELS), 3)
     assert found.value == pytest.approx(1 / 3) and found.low == pytest.approx(1 / 3)
 
 
@@ -96,7 +96,7 @@ def test_the_worst_subgroup_comes_first_with_a_corrected_p_value():
     right = np.ones(120, bool)
     right[:20] = False
     by = {"source": np.repeat(np.array(["A", "B", "C"], object), 40), "none": np.full(120, "", object)}
-    found = reads.subgroups(right, by)
+    found = evidence.subgroups(right, by)
     assert [one.name for one in found][0] == "A" and len(found) == 3
     assert found[0].accuracy.value == 0.5 and found[0].others.value == 1.0
     assert found[0].is_worse and not found[1].is_worse
@@ -104,14 +104,14 @@ def test_the_worst_subgroup_comes_first_with_a_corrected_p_value():
 
 def test_a_subgroup_of_few_films_is_not_looked_at():
     right, sources = np.ones(60, bool), np.array(["A"] * 19 + ["B"] * 41, object)
-    assert reads.subgroups(right, {"source": sources}) == []
+    assert evidence.subgroups(right, {"source": sources}) == []
 
 
 def test_subgroups_of_films_that_stand_alone_are_as_without_groups():
     rng = np.random.default_rng(0)
     right, by = rng.random(120) < 0.8, {"source": rng.choice(np.array(["A", "B", "C"], object), 120)}
-    found = reads.subgroups(right, by)
-    assert reads.subgroups(right, by, np.arange(120)) == found
+    found = evidence.subgroups(right, by)
+    assert evidence.subgroups(right, by, np.arange(120)) == found
     for one in found:
         inside = by["source"] == one.name
         table = [[int(right[at].sum()), int((~right[at]).sum())] for at in (inside, ~inside)]
@@ -124,8 +124,8 @@ def test_patients_who_happen_to_be_hard_do_not_make_their_source_worse():
     rng, patients = np.random.default_rng(1), np.repeat(np.arange(40), 10)
     sources = {"source": np.where(patients < 20, "A", "B").astype(object)}
     trials = [np.repeat(rng.random(40) < 0.8, 10) for _ in range(300)]
-    together = [reads.subgroups(right, sources, patients)[0].is_worse for right in trials]
-    naive = [reads.subgroups(right, sources)[0].is_worse for right in trials]
+    together = [evidence.subgroups(right, sources, patients)[0].is_worse for right in trials]
+    naive = [evidence.subgroups(right, sources)[0].is_worse for right in trials]
     assert np.mean(together) <= 0.06 and np.mean(naive) > 0.3
 
 
@@ -137,7 +137,7 @@ def test_two_like_sources_are_told_apart_no_more_often_than_the_level_says(patie
     found = []
     for _ in range(200):
         right = rng.random(400) < rng.beta(2, 0.5, 40)[patients]
-        found.append(reads.subgroups(right, sources, patients)[0].p if right.any() else 1)
+        found.append(evidence.subgroups(right, sources, patients)[0].p if right.any() else 1)
     assert np.mean(np.array(found) < 0.05) <= 0.08
 
 
@@ -146,11 +146,11 @@ def test_what_sets_films_of_the_same_patients_apart_is_found_as_among_single_fil
     rng, patients = np.random.default_rng(3), np.repeat(np.arange(40), 10)
     dark = np.tile([True, False], 200)
     right = (rng.random(40) < 0.8)[patients] & ~(dark & (rng.random(400) < 0.25))
-    (worst, _) = reads.subgroups(right, {"brightness": np.where(dark, "dark", "bright").astype(object)}, patients)
+    (worst, _) = evidence.subgroups(right, {"brightness": np.where(dark, "dark", "bright").astype(object)}, patients)
     assert worst.name == "dark" and worst.is_worse
 
 
 def test_thirds_are_named_lowest_first_and_equal_films_have_none():
     names = ("low", "middle", "high")
-    assert reads.thirds(np.arange(9), names).tolist() == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3
-    assert set(reads.thirds(np.full(9, 5), names)) == {""}
+    assert evidence.thirds(np.arange(9), names).tolist() == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3
+    assert set(evidence.thirds(np.full(9, 5), names)) == {""}

@@ -9,20 +9,21 @@ from made_runs import all_parts, made_run
 from scipy import ndimage
 from trained_runs import tiny_run
 
-from covid_core import cli
+from covid_core.commands import main
 from covid_core.data import importing
-from covid_core.data.images import Film
-from covid_core.data.phantom import generate
 from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import JobRefused, RunDamaged
-from covid_core.inference import look
+from covid_core.images.codec import Film
+from covid_core.inference import prediction, reference_fit
 from covid_core.inference.gate import SHARE
 from covid_core.inference.head import Head, pooled, softmax
-from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Check
+from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check
 from covid_core.inference.predictor import NO_REFERENCE, Predictor
 from covid_core.inference.reference import SHOWN, Reference
-from covid_core.runs import jobs, references, store
+from covid_core.jobs import queue
+from covid_core.runs import store
+from covid_core.synthetic.phantom import generate
 
 SIDE = 64
 FILMS = 220
@@ -47,7 +48,7 @@ def films() -> np.ndarray:
 def reference(films) -> Reference:
     table = all_parts({"train": 120, "validation": 60, "test": 40}, skill=1)
     means = pooled(MadeTrunk().maps(films), "mean")
-    return references.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
+    return reference_fit.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
 
 
 def predictor(reference: Reference | None, both_sides: bool = False) -> Predictor:
@@ -58,7 +59,7 @@ def film_of(pixels: np.ndarray, **more) -> Film:
     return Film(np.ascontiguousarray(pixels), "L", **more)
 
 
-def names(found: look.Look) -> list[str]:
+def names(found: prediction.Look) -> list[str]:
     return [check.name for check in found.checks]
 
 
@@ -147,7 +148,7 @@ def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were
 def test_a_run_with_too_few_validation_films_says_that_it_sets_no_limit(films):
     table = all_parts({"train": 120, "validation": 12, "test": 40}, skill=1)
     means = pooled(MadeTrunk().maps(films), "mean")
-    few = references.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
+    few = reference_fit.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
     (found,) = predictor(few).look([film_of(films[180])])
     assert [check.passed for check in found.checks] == [None, None]
     assert "the run has 12 validation films to set a limit by, and at least 19 are needed" in found.checks[1].text
@@ -200,7 +201,7 @@ def test_a_damaged_reference_is_a_sentence(tmp_path, reference, damage):
 def test_no_reference_is_made_of_a_run_that_is_not_finished(workspace):
     run = made_run(workspace, all_parts({"train": 12, "validation": 6, "test": 6}, skill=1), state=store.FAILED)
     with pytest.raises(JobRefused, match="is not finished"):
-        jobs.submit_reference(workspace, run)
+        queue.submit_reference(workspace, run)
     assert store.list_jobs(workspace) == []
 
 
@@ -223,7 +224,7 @@ def trained(place):
     return place, dataset, tiny_run(place, dataset)
 
 
-def looks_at(place, run, films) -> list[look.Look]:
+def looks_at(place, run, films) -> list[prediction.Look]:
     return Predictor.open(place, run).look([film_of(film) for film in films])
 
 
@@ -278,7 +279,7 @@ def test_a_run_from_before_gets_its_reference_by_a_job_and_the_same_one(trained,
     film = open_pixels(place, dataset, 32)[0]
     assert [check.passed for check in looks_at(place, old, [film])[0].checks] == [None, None]
     monkeypatch.setenv("COVID_CORE_HOME", str(place.root))
-    assert cli.main(["reference", run.id, "--wait"]) == 0
+    assert main.main(["reference", run.id, "--wait"]) == 0
     assert "completed" in capsys.readouterr().out
     made = Reference.load(store.open_run(place, run.id).reference_path)
     assert made.gate.limit == published.gate.limit

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 from made_runs import answered, fold_table
 
-from covid_core.evaluation import repeats, repeats_tables, resampling
+from covid_core.evaluation import repeats, resampling
 from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import holm
-from covid_core.evaluation.dependent import over_folds, over_seeds
+from covid_core.evaluation.corrected_tests import over_folds, over_seeds
 from covid_core.evaluation.metrics import wilson
 from covid_core.evaluation.repeats import Repeat, Repeats
-from covid_core.evaluation.repeats_wording import study_line, summary
+from covid_core.reports import repeats_tables
+from covid_core.reports.repeats_text import study_line, summary
 
 EXACT = 1e-12
 LABELS = ["A"] * 6 + ["B"] * 4

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core import report
+from covid_core.reports import tables
 from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec
 
 SPEC = TrainingSpec(dataset="d", classes=("A", "B"))
@@ -18,25 +18,25 @@ def read(content: bytes) -> pd.DataFrame:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
 def test_a_name_that_a_spreadsheet_would_run_gets_an_apostrophe(name):
-    frame = report.to_csv(pd.DataFrame({"Model": [name]})).decode("utf-8-sig")
+    frame = tables.to_csv(pd.DataFrame({"Model": [name]})).decode("utf-8-sig")
     assert frame.split("\n", 1)[1].lstrip('"').startswith("'" + name[0])
 
 
 def test_a_column_name_that_a_spreadsheet_would_run_gets_an_apostrophe():
-    assert report.to_csv(pd.DataFrame({"=x": [1]})).decode("utf-8-sig").startswith("'=x")
+    assert tables.to_csv(pd.DataFrame({"=x": [1]})).decode("utf-8-sig").startswith("'=x")
 
 
 def test_negative_numbers_stay_numbers_and_keep_all_digits():
-    content = read(report.to_csv(pd.DataFrame({"x": [-0.1234567890123456]})))
+    content = read(tables.to_csv(pd.DataFrame({"x": [-0.1234567890123456]})))
     assert content["x"].iat[0] == -0.1234567890123456
 
 
 def test_undefined_is_an_empty_cell():
-    assert read(report.to_csv(pd.DataFrame({"a": ["x"], "x": [np.nan]})))["x"].iat[0] == ""
+    assert read(tables.to_csv(pd.DataFrame({"a": ["x"], "x": [np.nan]})))["x"].iat[0] == ""
 
 
 def test_letters_beyond_ascii_come_back():
-    assert read(report.to_csv(pd.DataFrame({"Model": ["Ä 肺"]})))["Model"].iat[0] == "Ä 肺"
+    assert read(tables.to_csv(pd.DataFrame({"Model": ["Ä 肺"]})))["Model"].iat[0] == "Ä 肺"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_letters_beyond_ascii_come_back():
     ],
 )
 def test_latex_writes_out_what_it_would_obey(text, written):
-    table = report.to_latex(pd.DataFrame({"Model": pd.Series([text], dtype=object)}))
+    table = tables.to_latex(pd.DataFrame({"Model": pd.Series([text], dtype=object)}))
     assert written + r" \\" in table
 
 
@@ -60,13 +60,13 @@ def test_latex_has_the_rules_of_booktabs_the_caption_and_the_best_row_in_bold():
     frame = pd.DataFrame({"Model": ["one", "two"], "Test": [0.5, 0.75]})
     expected = [r"\caption{50 \% \& more}", r"\begin{tabular}{lr}", r"\toprule", r"Model & Test \\", r"\midrule"]
     expected += [r"one & 0.5 \\", r"\textbf{two} & \textbf{0.75} \\", r"\bottomrule"]
-    lines = report.to_latex(frame, caption="50 % & more", bold=[1]).splitlines()
+    lines = tables.to_latex(frame, caption="50 % & more", bold=[1]).splitlines()
     assert [line for line in lines if line in expected] == expected
 
 
 def test_hyperparameters_are_in_words_and_in_the_order_given():
     course = SPEC.model_copy(update={"optimizer": "adam", "learning_rate": 1e-4, "epochs": 5, "taps": "last"})
-    table = report.hyperparameters(["first", "second"], [SPEC, course])
+    table = tables.hyperparameters(["first", "second"], [SPEC, course])
     assert list(table["Model"]) == ["first", "second"]
     assert list(table.columns[1:6]) == ["Learning rate", "Batch size", "Epochs", "Optimizer", "Image size"]
     assert table["Special strategy"].iat[1] == course.strategy
@@ -77,16 +77,16 @@ def test_epochs_count_all_stages():
     tuned = TrainingSpec(
         dataset="d", classes=("A", "B"), mode="fine_tune", taps="last", epochs=5, fine_tuning=FineTuning(epochs=5)
     )
-    assert report.hyperparameters(["x"], [tuned])["Epochs"].iat[0] == 10
+    assert tables.hyperparameters(["x"], [tuned])["Epochs"].iat[0] == 10
 
 
 def test_augmentation_is_in_words():
     spec = SPEC.model_copy(update={"augmentation": AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, flip=True)})
-    assert report.augmentation_in_words(spec) == "rotation 15°, shift across 10 %, shift up and down 10 %, flip"
-    assert report.augmentation_in_words(SPEC) == "None"
+    assert tables.augmentation_in_words(spec) == "rotation 15°, shift across 10 %, shift up and down 10 %, flip"
+    assert tables.augmentation_in_words(SPEC) == "None"
 
 
 def test_only_what_differs_keeps_the_model_and_drops_equal_columns():
     other = SPEC.model_copy(update={"seed": 7})
-    table = report.only_what_differs(report.hyperparameters(["same", "same"], [SPEC, other]))
+    table = tables.only_what_differs(tables.hyperparameters(["same", "same"], [SPEC, other]))
     assert list(table.columns) == ["Model", "Seed"]

@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 from trained_runs import tiny_run
 
+from covid_core.audit import pointing_game
+from covid_core.audit.model import heatmap_sanity
+from covid_core.audit.model.randomisation_test import DEPENDS, UNKNOWN
+from covid_core.audit.model.randomised_network import shuffled_content, shuffled_head, shuffled_network
 from covid_core.data import importing
-from covid_core.data.anatomy import make_film
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import Film
-from covid_core.data.phantom import CLEAR_LESIONS, film_at
 from covid_core.errors import RunDamaged, Stopped
-from covid_core.evaluation import pointing
-from covid_core.evaluation.map_check import DEPENDS, UNKNOWN
+from covid_core.images.codec import Film
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.predictor import Predictor, trunk_path_of
-from covid_core.inference.shuffled import shuffled_content, shuffled_head, shuffled_network
-from covid_core.runs import jobs, sanity, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.synthetic.anatomy import make_film
+from covid_core.synthetic.phantom import CLEAR_LESIONS, film_at
 
 pytestmark = pytest.mark.slow
 
@@ -95,24 +97,24 @@ def test_a_file_that_is_no_network_cannot_be_shuffled(tmp_path):
 
 
 def test_maps_of_a_trained_run_depend_on_its_weights(place, run):
-    found = sanity.of(place, run)
+    found = heatmap_sanity.of(place, run)
     assert found.verdict == DEPENDS
-    assert (found.films, found.shuffles) == (10, sanity.SHUFFLES)  # 60 films: 10 for validation
+    assert (found.films, found.shuffles) == (10, heatmap_sanity.SHUFFLES)  # 60 films: 10 for validation
     assert found.whole.defined == found.head.defined == 1
     assert found.whole.correlation != found.head.correlation  # another network, not only another head
 
 
 def test_a_check_is_made_once_and_kept_with_the_run(place, run):
-    assert sanity.known(run) is None
-    made = sanity.of(place, run)
-    assert sanity.known(run) == made
-    assert sanity.of(place, run, never) == made
+    assert heatmap_sanity.known(run) is None
+    made = heatmap_sanity.of(place, run)
+    assert heatmap_sanity.known(run) == made
+    assert heatmap_sanity.of(place, run, never) == made
 
 
 def test_a_run_that_was_trained_further_is_checked_again(place, run):
-    sanity.of(place, run)
-    run.write_audit(sanity.AUDIT, {**run.audit(sanity.AUDIT), "head_sha256": "of another head"})
-    assert sanity.known(run) is None
+    heatmap_sanity.of(place, run)
+    run.write_audit(heatmap_sanity.AUDIT, {**run.audit(heatmap_sanity.AUDIT), "head_sha256": "of another head"})
+    assert heatmap_sanity.known(run) is None
 
 
 def test_a_check_can_be_stopped_and_nothing_is_kept(place, run):
@@ -121,39 +123,39 @@ def test_a_check_can_be_stopped_and_nothing_is_kept(place, run):
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        sanity.of(place, run, stop)
-    assert sanity.known(run) is None
+        heatmap_sanity.of(place, run, stop)
+    assert heatmap_sanity.known(run) is None
 
 
 def test_without_the_films_the_check_says_so_and_is_not_kept(place, run, phantom):
     hidden = phantom.folder.with_name("hidden")
     phantom.folder.rename(hidden)
     try:
-        found = sanity.of(place, run)
+        found = heatmap_sanity.of(place, run)
     finally:
         hidden.rename(phantom.folder)
     assert found.verdict == UNKNOWN
     assert "the films that it needs cannot be read" in found.in_words
-    assert sanity.known(run) is None
+    assert heatmap_sanity.known(run) is None
 
 
 def test_a_check_of_an_earlier_version_is_made_again(place, run):
-    made = sanity.of(place, run)
-    record = run.audit(sanity.AUDIT)
+    made = heatmap_sanity.of(place, run)
+    record = run.audit(heatmap_sanity.AUDIT)
     del record["version"]
-    run.write_audit(sanity.AUDIT, record)
-    assert sanity.known(run) is None
-    assert sanity.of(place, run) == made
+    run.write_audit(heatmap_sanity.AUDIT, record)
+    assert heatmap_sanity.known(run) is None
+    assert heatmap_sanity.of(place, run) == made
 
 
 @pytest.mark.parametrize("damage", ["torn", "no figures"])
 def test_a_damaged_check_is_refused(run, damage):
-    found = {"version": sanity.VERSION, "head_sha256": run.result["head_sha256"], "whole": {}}
-    run.write_audit(sanity.AUDIT, found)
+    found = {"version": heatmap_sanity.VERSION, "head_sha256": run.result["head_sha256"], "whole": {}}
+    run.write_audit(heatmap_sanity.AUDIT, found)
     if damage == "torn":
-        (run.path / "audits" / f"{sanity.AUDIT}.json").write_bytes(b"{")
+        (run.path / "audits" / f"{heatmap_sanity.AUDIT}.json").write_bytes(b"{")
     with pytest.raises(RunDamaged):
-        sanity.known(run)
+        heatmap_sanity.known(run)
 
 
 # What a new run knows of the usual film
@@ -183,8 +185,8 @@ def reader(place) -> Predictor:
         learning_rate=4e-4,
         patience=0,
     )
-    learned = jobs.submit_training(place, spec)
-    assert jobs.wait(learned).state == store.COMPLETED, learned.log_tail()
+    learned = queue.submit_training(place, spec)
+    assert queue.wait(learned).state == store.COMPLETED, learned.log_tail()
     return Predictor.open(place, store.open_run(place, learned.id))
 
 
@@ -201,8 +203,8 @@ def test_the_map_of_a_trained_run_points_at_lesions_it_has_not_seen(reader, labe
         prediction, heat = reader.explained(Film(film.pixels, "L"), None, film.pixels.shape)
         assert film.label == label
         if prediction.predicted == label:
-            points.append(pointing.point(heat, film.lesion))
-    game = pointing.played(points)
+            points.append(pointing_game.point(heat, film.lesion))
+    game = pointing_game.played(points)
     assert game.films > 0.7 * len(numbers)
     assert game.hits >= least > 2 * game.chance
 

@@ -6,17 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from covid_core.data import importing, probes
+from covid_core.audit.shortcuts import probes
+from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import Film, read_film
 from covid_core.data.masks import mask_of
-from covid_core.data.phantom import film_at
 from covid_core.errors import RunDamaged, RunError, Stopped
 from covid_core.evaluation import overlap
+from covid_core.images.codec import Film, read_film
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
-from covid_core.runs import jobs, segmenters, store
+from covid_core.jobs import queue
+from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
+from covid_core.synthetic.phantom import film_at
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,7 +41,7 @@ def dataset(place) -> Dataset:
 @pytest.fixture(scope="module")
 def made(place, dataset) -> Segmenter:
     job = segmenters.submit(place, dataset.id)
-    assert jobs.wait(job).state == store.COMPLETED, job.log_tail()
+    assert queue.wait(job).state == store.COMPLETED, job.log_tail()
     return segmenters.open_segmenter(place, job.result["segmenter"])
 
 
@@ -49,7 +51,7 @@ def lungs(made) -> Lungs:
 
 
 def pairs(first: int, count: int, size: int = 64):
-    from covid_core.nets.segmenter import Pairs
+    from covid_core.nets.segmentation.segmenter import Pairs
 
     films = [film_at(number, size=size) for number in range(first, first + count)]
     return Pairs(np.stack([film.pixels for film in films]), np.stack([film.lung_mask > 0 for film in films]))
@@ -138,14 +140,14 @@ def test_a_stopped_job_keeps_nothing(place, dataset, made):
         assert not job.status().is_final, job.log_tail()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    jobs.stop(job)
-    status = jobs.wait(job, 0.1)
+    queue.stop(job)
+    status = queue.wait(job, 0.1)
     assert (status.state, status.reason) == (store.STOPPED, "Stopped by the user.")
     assert sorted(place.segmenters.iterdir()) == before
 
 
 def test_a_stop_while_figures_are_made_keeps_nothing_either(place, dataset, made):
-    from covid_core.nets import segmenter, segmenting
+    from covid_core.nets.segmentation import segmenter, training
 
     def stopped_late(share: float, message: str) -> None:
         if message.startswith("Outlining"):
@@ -154,13 +156,13 @@ def test_a_stop_while_figures_are_made_keeps_nothing_either(place, dataset, made
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segmenter, "MOST_EPOCHS", 1)
         with pytest.raises(Stopped):
-            segmenting.train(place, dataset.id, 0, stopped_late)
+            training.train(place, dataset.id, 0, stopped_late)
     assert [one.id for one in segmenters.list_segmenters(place)[0]] == [made.id]
     assert len(list(place.segmenters.iterdir())) == 1
 
 
 def test_a_seed_gives_the_same_segmenter_and_another_a_different_one():
-    from covid_core.nets import segmenter
+    from covid_core.nets.segmentation import segmenter
 
     def weights(seed: int) -> list[np.ndarray]:
         fitted = segmenter.fit(pairs(0, 20), pairs(20, 4), seed, lambda share, message: None, epochs=2)
@@ -172,7 +174,7 @@ def test_a_seed_gives_the_same_segmenter_and_another_a_different_one():
 
 
 def test_the_epoch_with_the_best_validation_dice_is_kept():
-    from covid_core.nets import segmenter
+    from covid_core.nets.segmentation import segmenter
 
     validation = pairs(20, 6)
     fitted = segmenter.fit(pairs(0, 20), validation, 0, lambda share, message: None, epochs=4)
@@ -182,7 +184,7 @@ def test_the_epoch_with_the_best_validation_dice_is_kept():
 
 
 def test_more_films_are_gone_through_less_often():
-    from covid_core.nets import segmenter
+    from covid_core.nets.segmentation import segmenter
 
     assert segmenter.epochs_for(20) == segmenter.MOST_EPOCHS
     assert segmenter.epochs_for(600) == 20
@@ -193,8 +195,8 @@ def test_masks_that_say_nothing_of_the_film_are_refused(place, tmp_path_factory)
     """Masks at random places: nothing can be learned, and no segmenter is made that would pretend to."""
     from made_data import database_folders
 
-    from covid_core.data.images import png_bytes
-    from covid_core.nets import segmenter, segmenting
+    from covid_core.images.codec import png_bytes
+    from covid_core.nets.segmentation import segmenter, training
 
     root = database_folders(tmp_path_factory.mktemp("random") / "films", {"a": 24})
     rng = np.random.default_rng(0)
@@ -208,5 +210,5 @@ def test_masks_that_say_nothing_of_the_film_are_refused(place, tmp_path_factory)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segmenter, "MOST_EPOCHS", 2)
         with pytest.raises(RunError, match="has not learned to outline"):
-            segmenting.train(place, films.id, 0, lambda share, message: None)
+            training.train(place, films.id, 0, lambda share, message: None)
     assert sorted(place.segmenters.iterdir()) == before

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from covid_core.evaluation import shortcuts
-from covid_core.evaluation.metrics import wilson
-from covid_core.evaluation.shortcuts import (
+from covid_core.audit.shortcuts import probe_ladder
+from covid_core.audit.shortcuts.probe_ladder import (
     COARSE,
     EVERYTHING,
     GREYS,
@@ -21,6 +20,7 @@ from covid_core.evaluation.shortcuts import (
     climb,
     verdict,
 )
+from covid_core.evaluation.metrics import wilson
 
 FILMS = 300
 CODES = np.arange(FILMS) % 3
@@ -102,14 +102,14 @@ def test_it_agrees_with_kernel_ridge_regression_of_scikit_learn():
     scores = answered(features, CODES, FOLDS)
     trained, tested = FOLDS != 2, FOLDS == 2
     scale, mean = StandardScaler().fit(features[trained]), wanted[trained].mean(axis=0)
-    model = KernelRidge(alpha=shortcuts.RIDGE, kernel="rbf", gamma=1 / 4)
+    model = KernelRidge(alpha=probe_ladder.RIDGE, kernel="rbf", gamma=1 / 4)
     model.fit(scale.transform(features[trained]), wanted[trained] - mean)
     np.testing.assert_allclose(scores[tested], model.predict(scale.transform(features[tested])) + mean, atol=1e-4)
 
 
 def test_much_is_not_the_lungs_where_a_probe_without_lungs_keeps_half_of_the_gain():
     said = verdict(ladder(made("border", NO_LUNGS, 750), made("full", EVERYTHING, 900)))
-    assert (said.level, said.by) == (shortcuts.MUCH_IS_NOT, "border")
+    assert (said.level, said.by) == (probe_ladder.MUCH_IS_NOT, "border")
     assert "75.0 % [72.2, 77.6] of films" in said.headline
     assert "the largest class has 50.0 % and the full picture reaches 90.0 %" in said.headline
     assert "62 % of the full picture's gain" in said.headline
@@ -117,45 +117,45 @@ def test_much_is_not_the_lungs_where_a_probe_without_lungs_keeps_half_of_the_gai
 
 def test_some_is_not_the_lungs_where_it_keeps_less():
     said = verdict(ladder(made("border", NO_LUNGS, 600), made("full", EVERYTHING, 900)))
-    assert said.level == shortcuts.SOME_IS_NOT
+    assert said.level == probe_ladder.SOME_IS_NOT
 
 
 def test_nothing_is_found_where_no_probe_without_lungs_beats_the_largest_class():
     said = verdict(ladder(made("border", NO_LUNGS, 510), made("file", NO_LUNGS, 495), made("full", EVERYTHING, 900)))
-    assert said.level == shortcuts.NOTHING_FOUND
+    assert said.level == probe_ladder.NOTHING_FOUND
     assert "51.0 % [47.9, 54.1]" in said.headline
 
 
 def test_a_gain_that_is_certain_but_tiny_is_not_enough():
     rungs = made("border", NO_LUNGS, 52_000, 100_000), made("full", EVERYTHING, 90_000, 100_000)
     assert rungs[0].p < 1e-6
-    assert verdict(ladder(*rungs)).level == shortcuts.NOTHING_FOUND
+    assert verdict(ladder(*rungs)).level == probe_ladder.NOTHING_FOUND
 
 
 def test_of_many_probes_one_may_look_significant_by_chance():
     """527 of 1,000 has p 0.047: enough for one probe, not for the best of three."""
     chance, none = made("border", NO_LUNGS, 527), made("file", NO_LUNGS, 500)
     full = made("full", EVERYTHING, 600)
-    assert verdict(ladder(chance, full)).level == shortcuts.SOME_IS_NOT
-    assert verdict(ladder(chance, none, none, full)).level == shortcuts.NOTHING_FOUND
+    assert verdict(ladder(chance, full)).level == probe_ladder.SOME_IS_NOT
+    assert verdict(ladder(chance, none, none, full)).level == probe_ladder.NOTHING_FOUND
 
 
 def test_greys_and_a_thumbnail_are_told_but_decide_nothing():
     rungs = made("histogram", GREYS, 880), made("thumbnail", COARSE, 890)
     said = verdict(ladder(made("border", NO_LUNGS, 500), *rungs, made("full", EVERYTHING, 900)))
-    assert said.level == shortcuts.NOTHING_FOUND
+    assert said.level == probe_ladder.NOTHING_FOUND
     assert "a dense lung is a bright one" in said.details[0]
     assert "89.0 %" in said.details[1]
 
 
 def test_nothing_can_be_said_where_the_full_picture_teaches_nothing():
     said = verdict(ladder(made("border", NO_LUNGS, 505), made("full", EVERYTHING, 510)))
-    assert said.level == shortcuts.CANNOT_SAY
+    assert said.level == probe_ladder.CANNOT_SAY
 
 
 @pytest.mark.parametrize("holds", [NO_LUNGS, EVERYTHING])
 def test_nothing_can_be_said_from_one_end_of_the_ladder_alone(holds):
-    assert verdict(ladder(made("one", holds, 900))).level == shortcuts.CANNOT_SAY
+    assert verdict(ladder(made("one", holds, 900))).level == probe_ladder.CANNOT_SAY
 
 
 def test_what_could_not_be_run_is_said_with_its_reason_once():

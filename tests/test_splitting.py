@@ -3,15 +3,15 @@
 import pandas as pd
 import pytest
 
-from app_pages.components import splitting
 from covid_core.data.split import make_split
 from covid_core.specs import SplitSpec
+from pages.panels.train import split_form
 
 
 def told(**counts: int) -> str:
     rows = [(f"{label}-{i}", label) for label, films in counts.items() for i in range(films)]
     films = pd.DataFrame(rows, columns=["image_id", "label"])
-    return splitting._halves_in_words(make_split(films, tuple(counts), SplitSpec()))
+    return split_form._halves_in_words(make_split(films, tuple(counts), SplitSpec()))
 
 
 @pytest.mark.parametrize(

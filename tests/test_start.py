@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
-from app_pages.components import start
+from pages.server import startup
 
 IMPORTED = """
 import sys
-from app_pages.components import start
-start.import_everything()
-print(*(name.removeprefix("app_pages.components.") for name in sys.modules))
+from pages.server import startup
+startup.import_everything()
+print(*(name if name.startswith("pyarrow") else name.rpartition(".")[2] for name in sys.modules))
 """
 ROOT = Path(__file__).parent.parent
 START_TIME = 60  # seconds on a busy machine
@@ -45,11 +45,11 @@ PLAIN = {
 )
 def test_the_address_is_one_that_a_browser_on_this_machine_can_open(monkeypatch, options, address):
     monkeypatch.setattr(st, "get_option", (PLAIN | options).__getitem__)
-    assert start.address() == address
+    assert startup.address() == address
 
 
 def test_pages_wait_for_nothing_where_no_server_was_started():
-    start.wait()
+    startup.wait()
 
 
 def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
@@ -59,14 +59,14 @@ def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
         go_on.wait(START_TIME)
         order.append("imported")
 
-    monkeypatch.setattr(start, "import_everything", import_slowly)
-    monkeypatch.setattr(start, "_importing", None)
+    monkeypatch.setattr(startup, "import_everything", import_slowly)
+    monkeypatch.setattr(startup, "_importing", None)
     monkeypatch.setattr(st, "get_option", {"server.headless": True}.__getitem__)
 
     async def serve() -> None:
-        async with start.while_the_browser_loads(None):
+        async with startup.while_the_browser_loads(None):
             threading.Timer(0.2, go_on.set).start()
-            start.wait()
+            startup.wait()
             order.append("page")
 
     asyncio.run(serve())
@@ -81,8 +81,8 @@ def test_what_is_imported_at_the_start_is_all_that_the_pages_share():
         text=True,
         check=True,
     )
-    components = {path.stem for path in (ROOT / "app_pages" / "components").glob("*.py")} - {"__init__"}
-    assert components | {"pyarrow.dataset"} <= set(done.stdout.split())
+    parts = {path.stem for folder in ("shared", "panels") for path in (ROOT / "pages" / folder).rglob("*.py")}
+    assert parts - {"__init__"} | {"pyarrow.dataset"} <= set(done.stdout.split())
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 from made_data import COUNTS, film, made_database, made_dataset
 
 from covid_core.data import pixels, summary
-from covid_core.data.images import read_film
 from covid_core.errors import ImageError
+from covid_core.images.codec import read_film
 
 COURSE = {"COVID": 3616, "Normal": 10192, "Viral Pneumonia": 1345}
 

@@ -11,20 +11,20 @@ from made_films import write_films
 from made_fits import Kill
 from test_architecture import BLOCK, ROOT
 
-from covid_core.data import augment, split
+from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import Film
 from covid_core.data.importing import import_folder
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration
+from covid_core.images.codec import Film
 from covid_core.inference.head import Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan
-from covid_core.runs import calibrated, store
+from covid_core.runs import store, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
 from covid_core.work import silent
@@ -249,7 +249,7 @@ def test_the_epoch_is_chosen_by_one_half_of_the_validation_films(halved):
 def test_a_run_keeps_the_temperature_of_the_other_half(halved):
     films = split.validation_for(halved.split(), split.CALIBRATION)
     alone = halved.predictions()[films | (halved.split()["part"] == "test").to_numpy()]
-    np.testing.assert_equal(vars(calibrated.of(halved)), vars(calibration.calibrate(alone)))
+    np.testing.assert_equal(vars(temperature_scaling.of(halved)), vars(calibration.calibrate(alone)))
     assert halved.result["calibration"]["films"] == 3
 
 
@@ -261,7 +261,7 @@ def test_a_small_validation_part_does_both(first):
 
 def test_the_app_applies_the_temperature_that_the_run_keeps(place, halved):
     answering = Predictor.open(place, halved)
-    np.testing.assert_equal(vars(answering.calibration), vars(calibrated.of(halved)))
+    np.testing.assert_equal(vars(answering.calibration), vars(temperature_scaling.of(halved)))
 
 
 # Both sides
@@ -305,7 +305,9 @@ def test_augmentation_by_mirroring_alone_shows_the_head_what_the_changed_films_w
     at = plan.films.rows[rows]
     exported = LiteTrunk(frozen.path)
     for epoch in (0, 1, 5):
-        changed = augment.view(plan.films.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at)
+        changed = augmentation.view(
+            plan.films.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at
+        )
         reference = pooled(exported.maps(changed), "mean_max")
         assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
     assert not np.array_equal(known.seen(rows, 0), known.seen(rows, 1))
@@ -330,7 +332,7 @@ def test_a_head_sees_the_augmented_films_in_turn(place, dataset, first):
     rows = plan.films.part("train")
     at = plan.films.rows[rows]
     for epoch, view in ((0, 0), (1, 1), (2, 0)):
-        changed = augment.view(plan.films.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
+        changed = augmentation.view(plan.films.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
         reference = pooled(LiteTrunk(frozen.path).maps(changed), "mean_max")
         assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
     assert set(plan.scratch) == view_files(place)

@@ -6,10 +6,13 @@ import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_run
 
-from covid_core import cli, film_report
-from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN
-from covid_core.runs import jobs, model_audits, store, verdicts
-from covid_core.runs.verdicts import DAMAGED, NOT_YET, Told
+from covid_core.audit.model import model_audit, verdicts
+from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
+from covid_core.audit.model.verdicts import DAMAGED, NOT_YET, Told
+from covid_core.commands import main
+from covid_core.jobs import queue
+from covid_core.reports import image_report
+from covid_core.runs import store
 
 SIZES = {"train": 6, "validation": 3, "test": 6}
 
@@ -75,54 +78,54 @@ def test_the_help_states_the_limits_of_the_rule():
 
 
 def test_the_command_line_has_it_beside_every_accuracy(run, capsys):
-    assert cli.main(["runs"]) == 0
+    assert main.main(["runs"]) == 0
     assert f"test accuracy 100.0 %, {NOT_YET}" in capsys.readouterr().out
     keep_audit(run)
     for verb in (["runs"], ["show", run.id]):
-        assert cli.main(verb) == 0
+        assert main.main(verb) == 0
         assert f"test accuracy 100.0 %, {FRAME}" in capsys.readouterr().out
-    assert cli.main(["compare", run.id]) == 0
+    assert main.main(["compare", run.id]) == 0
     out = capsys.readouterr().out
     assert f"]  {FRAME}" in out and "What they read: Mine reads the frame." in out
 
 
 def test_json_has_verdict_sentence_and_masks(run, capsys):
-    assert cli.main(["runs", "--json"]) == 0
+    assert main.main(["runs", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert (row["verdict"], row["audit"]) == (NOT_YET, None)
     found = keep_audit(run)
     for verb in (["runs", "--json"], ["show", run.id, "--json"]):
-        assert cli.main(verb) == 0
+        assert main.main(verb) == 0
         answer = json.loads(capsys.readouterr().out)
         row = answer["runs"][0] if verb[0] == "runs" else answer
         assert row["audit"] == {"verdict": FRAME, "in_words": found["in_words"], "masks": "own masks"}
         assert row["verdict"] == FRAME
-    assert cli.main(["compare", run.id, "--json"]) == 0
+    assert main.main(["compare", run.id, "--json"]) == 0
     (group,) = json.loads(capsys.readouterr().out)["groups"]
     assert [one["verdict"] for one in group["table"]] == [FRAME, "", ""]
 
 
 def test_the_report_of_a_film_has_it_beside_the_accuracy(run):
-    assert "What the model reads has not been asked yet." in film_report.card_line(run)
+    assert "What the model reads has not been asked yet." in image_report.card_line(run)
     found = keep_audit(run)
-    assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in film_report.card_line(run)
+    assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in image_report.card_line(run)
 
 
 def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, run, monkeypatch):
     launched = []
-    monkeypatch.setattr(jobs, "launch", lambda *folders: launched.append(folders))
-    monkeypatch.setattr(jobs, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(queue, "launch", lambda *folders: launched.append(folders))
+    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
     unfinished = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
-    with pytest.raises(jobs.JobRefused, match="not finished"):
-        jobs.submit_audits(workspace, [run, unfinished])
+    with pytest.raises(queue.JobRefused, match="not finished"):
+        queue.submit_audits(workspace, [run, unfinished])
     assert not store.list_jobs(workspace) and not launched
     other = made_run(workspace, all_parts(SIZES, 1))
-    queued = jobs.submit_audits(workspace, [run, other])
+    queued = queue.submit_audits(workspace, [run, other])
     assert launched == [tuple(queued)]
     assert [job.request()["run"] for job in queued] == [run.id, other.id]
-    assert jobs.submit_audits(workspace, []) == [] and len(launched) == 1
+    assert queue.submit_audits(workspace, []) == [] and len(launched) == 1
 
 
 def test_an_audit_reads_of_the_runs_own_masks(run):
     keep_audit(run)
-    assert model_audits.as_answer(run)["masks"] == "own masks"
+    assert model_audit.as_answer(run)["masks"] == "own masks"

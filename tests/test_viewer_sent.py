@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app_pages.components import viewer
-from app_pages.components.viewer import packing
-from app_pages.components.viewer.packing import Overlay, Picture
 from covid_core.errors import InvalidChoice
 from covid_core.inference import heatmap
+from pages.panels.predict import viewer
+from pages.panels.predict.viewer import packing
+from pages.panels.predict.viewer.packing import Overlay, Picture
 
 NOISE = np.random.default_rng(0)
 
@@ -156,8 +156,8 @@ def two_films() -> None:
     import numpy as np
     import streamlit as st
 
-    from app_pages.components import viewer
-    from app_pages.components.viewer import Picture
+    from pages.panels.predict import viewer
+    from pages.panels.predict.viewer import Picture
 
     level = st.number_input("Level", 0, 255, 10)
     film = Picture(np.full((40, 40), level, np.uint8), "Film", "A film")
@@ -181,8 +181,8 @@ def test_the_same_film_twice_travels_once():
     def same_twice() -> None:
         import numpy as np
 
-        from app_pages.components import viewer
-        from app_pages.components.viewer import Picture
+        from pages.panels.predict import viewer
+        from pages.panels.predict.viewer import Picture
 
         film = Picture(np.zeros((40, 40), np.uint8), "Film", "A film")
         viewer.show(film, beside=film, key="one")

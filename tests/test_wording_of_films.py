@@ -2,7 +2,7 @@
 
 from made_looks import REFUSED, opinion
 
-from covid_core.inference.wording import although, said
+from covid_core.reports.prediction_text import although, said
 
 NORMAL = {"logits": (0.0, 3.0, 1.0), "possible": ("Normal",)}
 

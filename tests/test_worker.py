@@ -15,7 +15,8 @@ from covid_core.data.importing import import_folder
 from covid_core.data.pixels import decode_rows, open_pixels
 from covid_core.errors import RunDamaged
 from covid_core.inference.predictor import Predictor
-from covid_core.runs import jobs, store, worker
+from covid_core.jobs import queue, worker
+from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
@@ -62,26 +63,26 @@ def with_patience(spec: TrainingSpec, epochs: int) -> TrainingSpec:
 
 @pytest.fixture(scope="module")
 def complete(place, baseline) -> Run:
-    return ended(place, jobs.submit_training(place, baseline))
+    return ended(place, queue.submit_training(place, baseline))
 
 
 @pytest.fixture(scope="module")
 def resumed(place, baseline) -> Run:
     """A run whose process was killed in the middle, and that then went on to its end."""
-    run = jobs.submit_training(place, with_patience(baseline, 998))
+    run = queue.submit_training(place, with_patience(baseline, 998))
     wait_for_epochs(run, 3)
     kill(run)
     assert run.status().state == store.INTERRUPTED
     assert 3 <= len(run.history()) < EPOCHS
-    jobs.resume(run)
+    queue.resume(run)
     return ended(place, run)
 
 
 @pytest.fixture(scope="module")
 def stopped(place, baseline) -> Run:
-    run = jobs.submit_training(place, with_patience(baseline, 999))
+    run = queue.submit_training(place, with_patience(baseline, 999))
     wait_for_epochs(run, 3)
-    jobs.stop(run)
+    queue.stop(run)
     return ended(place, run)
 
 
@@ -92,13 +93,13 @@ def pretrained(place, dataset) -> tuple[Run, Run]:
     tuning = FineTuning(layers=10, learning_rate=1e-3, epochs=2)
     frozen = TrainingSpec(**choices, name="Frozen", head=HeadSpec(pooling="mean_max"))
     tuned = TrainingSpec(**choices, name="Tuned", mode="fine_tune", taps="last", fine_tuning=tuning)
-    runs = [jobs.submit_training(place, spec) for spec in (frozen, tuned)]
+    runs = [queue.submit_training(place, spec) for spec in (frozen, tuned)]
     return tuple(ended(place, run) for run in runs)
 
 
 def ended(place: Workspace, run: Run) -> Run:
     """The run, read anew when its process is gone."""
-    jobs.wait(run, 0.1)
+    queue.wait(run, 0.1)
     return store.open_run(place, run.id)
 
 
@@ -233,7 +234,7 @@ def test_a_stopped_run_keeps_its_best_weights_and_can_be_used(place, stopped):
 
 def test_a_stopped_run_goes_on_from_its_last_epoch(place, stopped, complete):
     before = stopped.history()
-    jobs.resume(stopped)
+    queue.resume(stopped)
     mended = ended(place, stopped)
     assert mended.status().state == store.COMPLETED, mended.log_tail()
     assert mended.history().head(len(before)).equals(before)

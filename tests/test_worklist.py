@@ -58,7 +58,7 @@ def test_the_class_of_healthy_films_is_known_by_its_usual_names(name):
     from made_looks import PASSED, prediction
 
     from covid_core.evaluation.conformal import PredictionSet
-    from covid_core.inference.look import Look
+    from covid_core.inference.prediction import Look
     from covid_core.inference.worklist import Opinion
 
     found = prediction((0.0, 3.0), classes=("COVID", name))

@@ -3,7 +3,8 @@
 from typing import Any
 
 from covid_core.data.dataset import Dataset
-from covid_core.runs import jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
@@ -20,6 +21,6 @@ def tiny_run(workspace: Workspace, dataset: Dataset, **settings: Any) -> Run:
         image_size=32,
         epochs=1,
     )
-    run = jobs.submit_training(workspace, TrainingSpec(**(small | settings)))
-    assert jobs.wait(run).state == store.COMPLETED, run.log_tail()
+    run = queue.submit_training(workspace, TrainingSpec(**(small | settings)))
+    assert queue.wait(run).state == store.COMPLETED, run.log_tail()
     return store.open_run(workspace, run.id)

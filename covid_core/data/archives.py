@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from covid_core.data.images import SUFFIXES
-from covid_core.data.layout import is_hidden
+from covid_core.data.layouts import is_hidden
 from covid_core.errors import DataError
 from covid_core.formatting import file_size
+from covid_core.images.codec import SUFFIXES
 from covid_core.work import Progress, silent
 
 UNREADABLE = (  # what zipfile raises of damaged, protected and unknown archives; NotImplementedError is a RuntimeError

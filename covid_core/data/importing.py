@@ -19,21 +19,14 @@ import numpy as np
 import pandas as pd
 
 from covid_core import files
-from covid_core.data import duplicates, phantom
+from covid_core.data import duplicates
 from covid_core.data.archives import extract
 from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
-from covid_core.data.images import (
-    PICTURES,
-    Film,
-    content_of,
-    difference_hashes,
-    png_bytes,
-    read_film,
-    to_squares,
-)
-from covid_core.data.layout import Candidate, as_text, layout_of, opening
+from covid_core.data.layouts import Candidate, as_text, layout_of, opening
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
+from covid_core.images.codec import PICTURES, Film, content_of, difference_hashes, png_bytes, read_film, to_squares
+from covid_core.synthetic import phantom
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace, new_id
 
@@ -156,7 +149,7 @@ def import_phantom(
     name: str = "",
     progress: Progress = silent,
 ) -> Dataset:
-    """Draw synthetic films, write them as PNG files, and import them. See ``data.phantom``."""
+    """Draw synthetic films, write them as PNG files, and import them. See ``synthetic.phantom``."""
     return import_drawn(
         workspace,
         images,

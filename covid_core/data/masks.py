@@ -11,8 +11,8 @@ import numpy as np
 
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import read_mask, resized_map, to_square
 from covid_core.errors import DataError, ImageError
+from covid_core.images.codec import read_mask, resized_map, to_square
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 

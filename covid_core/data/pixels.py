@@ -13,9 +13,9 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.data.dataset import Dataset
-from covid_core.data.film import Film
-from covid_core.data.images import content_of, read_film, to_square
 from covid_core.errors import DataError, ImageError
+from covid_core.images.codec import content_of, read_film, to_square
+from covid_core.images.image import Film
 from covid_core.work import Progress, cores, ordered_map, silent
 from covid_core.workspace import Workspace
 

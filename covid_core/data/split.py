@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from covid_core.data import mislabel
+from covid_core.data import label_shift
 from covid_core.errors import DataError
 from covid_core.hashing import hash_of
 from covid_core.specs import Labels, SplitSpec
@@ -51,7 +51,7 @@ def make_split(
         chosen = _balanced(chosen, spec.films_per_class, rng)
     if labels == "shifted":
         in_list = films["label"].value_counts().to_dict()
-        chosen["label"] = mislabel.cut_off(chosen["folder_label"].to_numpy(), in_list, classes)
+        chosen["label"] = label_shift.cut_off(chosen["folder_label"].to_numpy(), in_list, classes)
         # classes behind the cut have no label left; that is what the mistake did, so it is no reason to refuse
         classes = tuple(label for label in classes if (chosen["label"] == label).any())
     least = max(len(PARTS), spec.folds)

@@ -15,10 +15,10 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import PICTURES, jpeg_bytes, png_bytes, read_film, read_mask, resized_map, thumbnail
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import ImageError
+from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_film, read_mask, resized_map, thumbnail
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from covid_core.evaluation import metrics, resampling, weighted
+from covid_core.evaluation import metrics, resampling, weighted_measures
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.hashing import hash_of
 
@@ -64,7 +64,7 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
 
     Without ``intervals`` nothing is drawn, and only shares have theirs.
     """
-    of = weighted.measures(given)
+    of = weighted_measures.measures(given)
     values = {name: found[..., 0] for name, found in of(resampling.once(given.y_true)).items()}
     bounds: dict[str, Any] = {}
     if given.n and intervals:

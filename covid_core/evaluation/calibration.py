@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from covid_core.errors import DataError
-from covid_core.evaluation import metrics, weighted
+from covid_core.evaluation import metrics, weighted_measures
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.evaluation.resampling import once
-from covid_core.evaluation.weighted import BINS, bin_of
+from covid_core.evaluation.weighted_measures import BINS, bin_of
 from covid_core.formatting import plural
 
 LOGIT_PREFIX = "logit_"
@@ -145,7 +145,7 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     except DataError as error:
         return Calibration(films=films, note=str(error))
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    found = [weighted.measures(given, areas=False)(once(given.y_true)) for given in test]
+    found = [weighted_measures.measures(given, areas=False)(once(given.y_true)) for given in test]
     figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
     return Calibration(fitted, films, *figures)
 

@@ -21,7 +21,7 @@ import numpy as np
 from covid_core.evaluation import metrics, resampling
 from covid_core.evaluation.assessment import ALPHA, Assessment
 from covid_core.evaluation.comparison import holm
-from covid_core.evaluation.dependent import Repeated, over_folds, over_seeds
+from covid_core.evaluation.corrected_tests import Repeated, over_folds, over_seeds
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 

@@ -1,8 +1,8 @@
 """Figures of the audit of a data set.
 
 What gives the class away: a ladder of probes against the largest class and the full picture, of the finished numbers of
-``evaluation.shortcuts``, and findings that go with the class, of ``data.audit_tables``. And how the limit for copies
-came about, of ``data.limits``.
+``audit.shortcuts.probe_ladder``, and findings that go with the class, of ``audit.tables``. And how the limit for copies
+came about, of ``audit.duplicates.threshold``.
 """
 
 import math
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.data.limits import Limits
-from covid_core.evaluation.shortcuts import NO_LUNGS, Ladder, Rung
+from covid_core.audit.duplicates.threshold import Limits
+from covid_core.audit.shortcuts.probe_ladder import NO_LUNGS, Ladder, Rung
 from covid_core.figures.theme import LUNG, NEUTRAL, NO_LUNG, class_colours, literal, settled
 from covid_core.formatting import count, interval, p_in_words, plural, share
 

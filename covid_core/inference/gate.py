@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.data.images import to_squares
 from covid_core.evaluation import conformal
 from covid_core.formatting import plural, share
+from covid_core.images.codec import to_squares
 
 SIDE, CELLS, DIRECTIONS = 32, 4, 8  # pixels, cells per side, directions of a rising grey; 8 x 8 cells did no better
 UPRIGHT, LEFT, DOWN, RIGHT, INVERTED = READINGS = ("upright", "left", "down", "right", "inverted")

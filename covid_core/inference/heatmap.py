@@ -36,7 +36,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from covid_core.data.images import resized_map
+from covid_core.images.codec import resized_map
 from covid_core.inference.head import FLATTEN, MEAN_MAX, Head
 
 # Inferno (matplotlib, CC0) at nine points: dark to bright evenly, also for the colour blind and in grey print.

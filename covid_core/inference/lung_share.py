@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.data.images import resized_map
 from covid_core.evaluation import resampling
 from covid_core.formatting import interval, plural, share
+from covid_core.images.codec import resized_map
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ import numpy as np
 from scipy import ndimage
 
 from covid_core import cache, files
+from covid_core.audit.shortcuts.probes import KnownLungs, own_lungs
 from covid_core.data import masks
 from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
-from covid_core.data.images import Film, resized_map, to_square
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
-from covid_core.data.probes import KnownLungs, own_lungs
 from covid_core.errors import NoRoom, RunDamaged, RunError
 from covid_core.formatting import share
+from covid_core.images.codec import Film, resized_map, to_square
 from covid_core.inference.lite import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter

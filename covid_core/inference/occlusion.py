@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.data.images import Film, resized_map, to_square
 from covid_core.evaluation.calibration import Calibration
+from covid_core.images.codec import Film, resized_map, to_square
 from covid_core.inference.head import softmax
 from covid_core.inference.lite import BATCH
 from covid_core.inference.predictor import Predictor

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from covid_core import files
-from covid_core.data.images import Film, to_square
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
-from covid_core.inference import look
+from covid_core.images.codec import Film, to_square
+from covid_core.inference import prediction
 from covid_core.inference.head import MEAN, Head, pooled, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for
-from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Look
+from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Look
 from covid_core.inference.reference import Reference
-from covid_core.runs import calibrated
+from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
@@ -126,7 +126,7 @@ class Predictor:
         for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail"), (kept, "reference")):
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
-        outputs, calibration = run.result.get("trunk_outputs"), calibrated.of(run)
+        outputs, calibration = run.result.get("trunk_outputs"), temperature_scaling.of(run)
         reference = Reference.load(kept) if kept else None
         return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration, reference, opened)
 
@@ -170,14 +170,16 @@ class Predictor:
 
     def _looks(self, films: list[Film], squares: np.ndarray, logits: np.ndarray, features: np.ndarray) -> list[Look]:
         if self.reference is None:
-            checks = [(look.unasked(CHEST_FILM, NO_REFERENCE), look.unasked(LIKE_TRAINING, NO_REFERENCE))] * len(films)
+            checks = [
+                (prediction.unasked(CHEST_FILM, NO_REFERENCE), prediction.unasked(LIKE_TRAINING, NO_REFERENCE))
+            ] * len(films)
             nearest = [()] * len(films)
         else:
             checks, nearest = self.reference.checks(squares, features), self.reference.neighbours(features)
         return [
             Look(
                 Prediction(self.classes, scores, raw, self._done(film), self.calibration),
-                (look.told_by_file(film) or chest, like),
+                (prediction.told_by_file(film) or chest, like),
                 near,
             )
             for film, scores, raw, (chest, like), near in zip(

@@ -15,8 +15,8 @@ import numpy as np
 from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.inference.gate import IN_WORDS, LEAST, Gate, Limit, Verdict
-from covid_core.inference.look import CHEST_FILM, LIKE_TRAINING, Check, Neighbour, unasked
 from covid_core.inference.neighbours import Neighbourhood, Space, Training
+from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check, Neighbour, unasked
 
 VERSION = 1
 SHOWN = 6  # neighbours of a film

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from covid_core.evaluation.conformal import PredictionSet
-from covid_core.inference.look import CHEST_FILM, Check, Look
+from covid_core.inference.prediction import CHEST_FILM, Check, Look
 
 NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters
 

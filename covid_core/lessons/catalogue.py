@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from covid_core.data import phantom
-from covid_core.data.phantom import PhantomFilm
 from covid_core.errors import NotFound
-from covid_core.lessons import films
+from covid_core.lessons import image_sets
 from covid_core.specs import HeadSpec, SplitSpec, TrainingSpec, parse
+from covid_core.synthetic import phantom
+from covid_core.synthetic.phantom import PhantomFilm
 
 COVID, NORMAL = PAIR = ("COVID", "Normal")
 SHIFTED, TAG, RARE, TWIN = "shifted-labels", "corner-tag", "rare-class", "twin"
@@ -91,18 +91,18 @@ def _shifted_film(index: int, seed: int) -> PhantomFilm:
         for number in range(1, count + 1)
     ]
     label, number = numbered[index]
-    return films.film(label, number, seed, clear=True)
+    return image_sets.film(label, number, seed, clear=True)
 
 
 def _tagged_film(index: int, seed: int) -> PhantomFilm:
     which, number = divmod(index, TAGGED_FILMS)
-    return films.film(PAIR[which], number + 1, seed, tag=PAIR[which])
+    return image_sets.film(PAIR[which], number + 1, seed, tag=PAIR[which])
 
 
 def _rare_film(index: int, seed: int) -> PhantomFilm:
     if index < COMMON_FILMS:
-        return films.film(NORMAL, index + 1, seed)
-    return films.film(COVID, index - COMMON_FILMS + 1, seed, clear=True)
+        return image_sets.film(NORMAL, index + 1, seed)
+    return image_sets.film(COVID, index - COMMON_FILMS + 1, seed, clear=True)
 
 
 def _twin_film(index: int, seed: int) -> PhantomFilm:
@@ -110,8 +110,8 @@ def _twin_film(index: int, seed: int) -> PhantomFilm:
     patient, again = divmod(index, TIMES_SAVED)
     of_class, which = divmod(patient, len(PAIR))
     first = TIMES_SAVED * of_class + 1
-    original = films.film(PAIR[which], first, seed, shown=NORMAL)
-    return films.saved_again(original, first + again, seed) if again else original
+    original = image_sets.film(PAIR[which], first, seed, shown=NORMAL)
+    return image_sets.saved_again(original, first + again, seed) if again else original
 
 
 def _rare_training(role: str, name: str) -> Training:

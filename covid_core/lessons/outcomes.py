@@ -13,10 +13,10 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation import assessment, comparison, metrics, resampling
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.metrics import Answers, Measure
-from covid_core.evaluation.wording import in_words
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
 from covid_core.lessons.catalogue import COVID, NORMAL, RARE, SHIFTED, TAG, Lesson
-from covid_core.lessons.preparing import OTHER_TAG, WITHOUT_TAG, Prepared
+from covid_core.lessons.preparation import OTHER_TAG, WITHOUT_TAG, Prepared
+from covid_core.reports.comparison_text import in_words
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
 

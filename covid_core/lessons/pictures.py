@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.data import images
 from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.images import codec
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.predictor import Predictor
 from covid_core.lessons.catalogue import COMMON_FILMS, COVID, PAIR, RARE, SHIFTED, TAG, TAGGED_FILMS, Lesson
 from covid_core.lessons.outcomes import AS_TRAINED, OTHER, WITHOUT, Outcome, Row
-from covid_core.lessons.preparing import Prepared, heat_of, redrawn
+from covid_core.lessons.preparation import Prepared, heat_of, redrawn
 
 SHOWN = 6
 OPACITY = 0.6  # of a heat map
@@ -52,7 +52,7 @@ def of_outcome(lesson: Lesson, prepared: Prepared, outcome: Outcome) -> list[Pic
 
 
 def _pixels(dataset: Dataset, image_id: str) -> np.ndarray:
-    return images.read_film(dataset.path_of(dataset.row_of(image_id)), kinds=images.PICTURES).pixels
+    return codec.read_film(dataset.path_of(dataset.row_of(image_id)), kinds=codec.PICTURES).pixels
 
 
 def _labels_and_answers(dataset: Dataset, prepared: Prepared, row: Row) -> Iterator[Picture]:

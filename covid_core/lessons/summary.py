@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from covid_core.data.images import data_url, jpeg_bytes
+from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.lessons import outcomes
 from covid_core.lessons.catalogue import Lesson, number_of
 from covid_core.lessons.outcomes import Outcome

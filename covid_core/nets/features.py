@@ -8,7 +8,7 @@ import numpy as np
 
 from covid_core import cache
 from covid_core.backbones import backbone_named
-from covid_core.data import augment
+from covid_core.data import augmentation
 from covid_core.data.dataset import KEY_LENGTH
 from covid_core.inference.head import MEAN
 from covid_core.nets import trunk
@@ -113,7 +113,7 @@ def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
     if spec.test_time_flip or spec.augmentation.only_flips:
         mirrored = passes.kept("-mirrored")
         mirror, *_ = passes.run(mirrored, rows, lambda at: plan.films.pixels[at][:, :, ::-1], "Mirrored films")
-    sides = (lambda at, epoch: augment.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
+    sides = (lambda at, epoch: augmentation.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
     return Features(
         rows=rows,
         engine=passes.label,
@@ -243,7 +243,9 @@ def _views(plan: Plan, passes: _Passes) -> list[np.memmap]:
         tables += passes.run(
             passes.view(change),
             train,
-            lambda rows, number=number: augment.view(films.pixels[rows], spec.augmentation, spec.seed, number, rows),
+            lambda rows, number=number: augmentation.view(
+                films.pixels[rows], spec.augmentation, spec.seed, number, rows
+            ),
             f"Augmented view {number + 1}",
         )
     return tables

@@ -14,13 +14,14 @@ import pandas as pd
 from covid_core import files
 from covid_core.data.split import SELECTION
 from covid_core.errors import RunError
+from covid_core.inference import reference_fit
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Reference
 from covid_core.nets import template
 from covid_core.nets.plan import Clock, Films, Plan, Trained
 from covid_core.nets.template import Template
-from covid_core.runs import calibrated, references
+from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 
@@ -45,7 +46,7 @@ def publish(plan: Plan, trained: Trained) -> None:
     replace(trained.head, usual=usual).save(run.head_path)
     predictions = _prediction_table(plan.films.split, run.classes, trained.logits)
     run.write_predictions(predictions)
-    choosing = calibrated.serving(predictions, plan.films.split, SELECTION)
+    choosing = temperature_scaling.serving(predictions, plan.films.split, SELECTION)
     plan.report_end(0.5, "Keeping what new films are judged by")
     clock.timed("reference", lambda: _reference(plan, trained).save(run.reference_path))
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
@@ -55,7 +56,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "finished": time.time(),
             "accuracy": _accuracies(predictions, run.classes),
             "selection_accuracy": _accuracies(choosing, run.classes)["validation"],
-            "calibration": calibrated.as_record(calibrated.fitted(predictions, plan.films.split)),
+            "calibration": temperature_scaling.as_record(temperature_scaling.fitted(predictions, plan.films.split)),
             "best_epoch": plan.fit.memory.best_epoch,
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,
@@ -136,7 +137,7 @@ def _exported_parts(run: Run, trained: Trained) -> dict[str, Path | None]:
 def _reference(plan: Plan, trained: Trained) -> Reference:
     """What new films are judged by, from the run's own films."""
     films = plan.films
-    return references.fitted(films.split, lambda at: films.pixels[films.rows[at]], trained.features)
+    return reference_fit.fitted(films.split, lambda at: films.pixels[films.rows[at]], trained.features)
 
 
 def _outputs_used(trained: Trained) -> list[int] | None:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from covid_core import weights
 from covid_core.backbones import backbone_named
-from covid_core.data import augment
+from covid_core.data import augmentation
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import Stopped
 from covid_core.formatting import plural
@@ -29,7 +29,7 @@ from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Films, Plan, Trained
-from covid_core.runs.own_films import dataset_of
+from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map, part_of
@@ -305,7 +305,7 @@ def _pixel_stage(
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
         chosen = films.rows[train[rows]]
-        return augment.view(films.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
+        return augmentation.view(films.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
 
     return NetworkStage(
         name=name,

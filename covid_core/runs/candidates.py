@@ -10,14 +10,14 @@ import pandas as pd
 from covid_core.data.split import SELECTION
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import assessment, metrics
-from covid_core.evaluation import labels as labelling
+from covid_core.evaluation import label_check as labelling
 from covid_core.evaluation import repeats as repeated
 from covid_core.evaluation.assessment import Assessment, Measured
 from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.labels import LabelCheck
+from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.repeats import Repeat, Repeats
 from covid_core.formatting import count, plural, share
-from covid_core.runs import calibrated
+from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run, Study
 
 FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
@@ -39,7 +39,7 @@ COST_COLUMNS = (
 def assess(run: Run, intervals: bool = True) -> Assessment:
     """Measure the run's prediction table; ``intervals`` as of ``assessment.assess``. Raises RunDamaged or DataError."""
     table = run.predictions()
-    choosing = calibrated.serving(table, run.split(), SELECTION) if run.is_halved else None
+    choosing = temperature_scaling.serving(table, run.split(), SELECTION) if run.is_halved else None
     return assessment.assess(table, run.record["dataset"]["version"], run.groups(), intervals, choosing)
 
 

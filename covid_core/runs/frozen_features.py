@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from covid_core import cache
+from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.backbones import backbone_named
 from covid_core.data.dataset import KEY_LENGTH, Dataset
-from covid_core.data.probes import Frozen
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
 from covid_core.workspace import Workspace

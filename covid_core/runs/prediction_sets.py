@@ -7,7 +7,7 @@ from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import Evaluated, Sets
 from covid_core.formatting import interval, share
-from covid_core.runs import calibrated
+from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 
 
@@ -18,7 +18,7 @@ def of(run: Run) -> Sets:
     Raises RunDamaged.
     """
     try:
-        return Sets.of(calibrated.table(run))
+        return Sets.of(temperature_scaling.table(run))
     except DataError as error:
         raise RunDamaged(f"{run.name}: {error}") from error
 

@@ -24,7 +24,8 @@ from covid_core.data.dataset import open_dataset
 from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import number, plural
-from covid_core.runs import jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.work import cores
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
@@ -229,7 +230,7 @@ def submit(workspace: Workspace, dataset: str, seed: int = 0) -> JobFolder:
     check(opened.name, int(masks.has_mask(opened).sum()))
     if any(job.request["dataset"] == dataset and not job.status.is_final for job in segment_jobs(workspace)):
         raise JobRefused(f"A segmenter is being trained on {opened.name} already. Wait for it, or stop it.")
-    return jobs.submit_job(workspace, KIND, {"dataset": dataset, "seed": seed, "name": opened.name})
+    return queue.submit_job(workspace, KIND, {"dataset": dataset, "seed": seed, "name": opened.name})
 
 
 def check(name: str, count: int) -> None:
@@ -254,5 +255,5 @@ def segment_jobs(workspace: Workspace) -> list[SegmentJob]:
 
 
 def expected_seconds() -> float:
-    """About how long a training takes here. It sees about as many films whatever their number (``nets.segmenter``)."""
+    """About how long a training takes here. It sees about as many films whatever their number."""
     return START_SECONDS + FIT_SECONDS * 2 / cores()

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app_pages.components import gallery, mapping, shell
+from pages.panels.audit import map_panel
+from pages.shared import gallery, shell
 
 st.set_page_config(page_title="Map", layout="wide")
 dataset = shell.pick_dataset()
 if dataset is not None:
-    mapping.tab(dataset)
+    map_panel.tab(dataset)
     gallery.show_open_film(dataset)

@@ -12,7 +12,8 @@ from playwright.sync_api import Page, expect
 
 from covid_core.data import importing
 from covid_core.evaluation import calibration
-from covid_core.runs import jobs, store
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
@@ -46,7 +47,7 @@ def runs(app: App) -> dict[str, Run]:
     dataset = importing.import_phantom(workspace, images=90, seed=1, name="Few films")
     choices = {"backbone": "baseline_cnn", "head": HeadSpec(units=(8,)), "image_size": 64, "epochs": 1}
     started = [
-        jobs.submit_training(
+        queue.submit_training(
             workspace, TrainingSpec(dataset=dataset.id, classes=CLASSES, name=name, seed=seed, **choices)
         )
         for seed, name in enumerate(SKILLS)

@@ -10,7 +10,7 @@ import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
 
-from covid_core.lessons import preparing
+from covid_core.lessons import preparation
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -49,7 +49,7 @@ def labelled(table: pd.DataFrame, label: str) -> np.ndarray:
 
 
 def run_of(workspace: Workspace, key: str, role: str) -> Run:
-    return preparing.look(workspace, key).run(role)
+    return preparation.look(workspace, key).run(role)
 
 
 def predict_and_prepare(page: Page, app: App, workspace: Workspace, key: str, prediction: int) -> None:
@@ -117,7 +117,7 @@ def test_the_letter_in_the_corner_decides(page: Page, app: App, workspace: Works
     assert f"With its letter on the film it is right on {figures[0]} of {len(inside)} test films" in text
     assert f"With the other hospital's letter, on {figures[1]}" in text
     assert f"Without it, on {figures[2]}" in text
-    heat = preparing.look(workspace, "corner-tag").job.result["heat"]["own"]
+    heat = preparation.look(workspace, "corner-tag").job.result["heat"]["own"]
     assert f"Of the heat, {percent(heat['share'])}" in text
     assert inside.mean() > 0.9 and other["without the letter"].mean() < 0.75
     assert heat["share"] > 3 * heat["chance"]

@@ -8,10 +8,11 @@ from app_server import App
 from playwright.sync_api import Page, expect
 
 from covid_core.data import importing
-from covid_core.data.images import png_bytes
-from covid_core.data.phantom import film_at
-from covid_core.runs import jobs, store
+from covid_core.images.codec import png_bytes
+from covid_core.jobs import queue
+from covid_core.runs import store
 from covid_core.specs import HeadSpec, TrainingSpec
+from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
 TRAINING_TIME = 240_000  # milliseconds; TensorFlow's start alone takes 10 s on a busy machine
@@ -42,7 +43,7 @@ def long_run(workspace: Workspace, small: str) -> store.Run:
         epochs=1000,
         patience=0,
     )
-    return jobs.submit_training(workspace, spec)
+    return queue.submit_training(workspace, spec)
 
 
 def test_the_first_start_draws_films_with_one_click(page: Page, app: App):

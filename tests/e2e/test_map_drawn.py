@@ -9,10 +9,11 @@ import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
 
-from covid_core.data import importing, maps
+from covid_core.audit.embedding import embedding_map
+from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.data.images import to_square
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.images.codec import to_square
 from covid_core.workspace import Workspace
 
 MARGIN = 18  # CSS pixels around the whole map, as in scatter.js
@@ -36,7 +37,7 @@ def films(app: App) -> Dataset:
 
 @pytest.fixture(scope="module")
 def mapped(app: App, films: Dataset) -> pd.DataFrame:
-    return maps.make(Workspace(app.home / "workspace"), films).films
+    return embedding_map.make(Workspace(app.home / "workspace"), films).films
 
 
 def show(page: Page, app: App) -> None:

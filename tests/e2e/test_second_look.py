@@ -13,10 +13,10 @@ from playwright.sync_api import Page, expect
 from trained_runs import tiny_run
 
 from covid_core.data import importing
-from covid_core.data.images import png_bytes
-from covid_core.data.phantom import film_at
+from covid_core.images.codec import png_bytes
 from covid_core.runs import store
 from covid_core.specs import HeadSpec
+from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
 FILMS = 240

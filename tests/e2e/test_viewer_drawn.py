@@ -10,7 +10,7 @@ import viewer_films
 from app_server import App
 from playwright.sync_api import Browser, CDPSession, Locator, Page, expect
 
-from covid_core.data.images import resized_map
+from covid_core.images.codec import resized_map
 from covid_core.inference.heatmap import overlaid
 
 PIXELS = """canvas => {

@@ -7,9 +7,10 @@ from app_server import App
 from playwright.sync_api import Page, expect
 from trained_runs import tiny_run
 
+from covid_core.audit.model import model_audit
+from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
 from covid_core.data import importing
-from covid_core.evaluation.reads import FRAME, LUNGS, UNKNOWN
-from covid_core.runs import model_audits, store
+from covid_core.runs import store
 from covid_core.workspace import Workspace
 
 AUDIT_TIME = 180_000  # milliseconds on a busy machine
@@ -34,7 +35,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
     page.get_by_role("button", name="Audit this model").click()
     expect(page.get_by_text("Audit of Tiny")).to_be_visible()
     expect(page.get_by_role("button", name="Audit again")).to_be_visible(timeout=AUDIT_TIME)
-    found = model_audits.known(run)
+    found = model_audit.known(run)
     expect(page.get_by_text(found["in_words"][:60], exact=False).first).to_be_visible()
     expect(page.get_by_text("The worst subgroups")).to_be_visible()
     assert page.get_by_text("not audited yet").count() == 0
@@ -43,7 +44,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
 
 
 def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page: Page, app: App, run: store.Run):
-    found = model_audits.known(run)
+    found = model_audit.known(run)
     page.goto(f"{app.url}/compare?view=What+does+it+read%3F")
     expect(page.get_by_text(found["in_words"][:60], exact=False).first).to_be_visible()
     expect(page.get_by_text(re.compile("What they read"))).to_be_visible()

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app_pages.components.viewer import Overlay, Picture
-from covid_core.data import phantom
+from covid_core.synthetic import phantom
+from pages.panels.predict.viewer import Overlay, Picture
 
 FILMS = 60
 WINDOW = (2048.0, 4096.0)  # centre and width of the 12-bit films

@@ -3,7 +3,7 @@
 import streamlit as st
 import viewer_films
 
-from app_pages.components import viewer
+from pages.panels.predict import viewer
 
 st.set_page_config(page_title="Viewer", layout="wide")
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1

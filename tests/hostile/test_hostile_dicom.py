@@ -16,9 +16,9 @@ from PIL import Image
 from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from covid_core.data.film import FULL_RANGE
-from covid_core.data.images import read_film
 from covid_core.errors import ImageError
+from covid_core.images.codec import read_film
+from covid_core.images.image import FULL_RANGE
 
 TWELVE = make.film(12)
 EIGHT = np.round(TWELVE * (255 / 4095)).astype(np.uint8)
@@ -638,7 +638,7 @@ def test_nothing_personal_leaves_the_reading(caplog, capfd):
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 def test_nothing_personal_leaves_the_reading_whatever_tag_it_was_written_into(caplog, capfd, syntax):
     """D14: each tag that is read, in turn, holds the canary as bytes of its own type and as text."""
-    from covid_core.data.dicom import KEYWORDS, TAGS
+    from covid_core.images.dicom import KEYWORDS, TAGS
 
     for keyword, tag in zip(KEYWORDS, TAGS, strict=True):
         for kind in {DicomDictionary[tag][0].split(" ")[0], "LO", "PN", "SQ"}:

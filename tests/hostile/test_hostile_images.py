@@ -17,10 +17,10 @@ from hostile import make
 from hostile.make import LEANING, RAMP, SIDE, alien, chunk, encoded, jpeg, packed, png, raw_png, tiff
 from PIL import Image, ImageCms
 
-from covid_core.data import images
-from covid_core.data.images import read_film
-from covid_core.data.sandbox import Sandbox
 from covid_core.errors import ImageError
+from covid_core.images import codec
+from covid_core.images.codec import read_film
+from covid_core.images.sandbox import Sandbox
 
 NOT_READABLE = "not a readable"
 DAMAGED = "damaged or cut off"
@@ -341,9 +341,9 @@ def test_two_hundred_files_at_once_are_all_read_and_their_memory_returns(sandbox
 def test_a_data_sets_reader_takes_pictures_only():
     """A DICOM file that is called film.png does not reach a decoder in the process of an import."""
     with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
-        read_film(make.dicom(make.film()), kinds=images.PICTURES)
+        read_film(make.dicom(make.film()), kinds=codec.PICTURES)
     with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
-        read_film(tiff(LEANING), kinds=images.PICTURES)
+        read_film(tiff(LEANING), kinds=codec.PICTURES)
 
 
 def test_a_window_that_a_picture_does_not_offer_is_refused():

@@ -11,10 +11,10 @@ import pydicom.data
 import pytest
 from hostile import make
 
-from covid_core.data.film import FULL_RANGE
-from covid_core.data.images import read_film
-from covid_core.data.sandbox import Sandbox
 from covid_core.errors import ImageError
+from covid_core.images.codec import read_film
+from covid_core.images.image import FULL_RANGE
+from covid_core.images.sandbox import Sandbox
 
 FOLDER = Path(pydicom.data.__file__).parent / "test_files"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file())

@@ -16,17 +16,17 @@ import psutil
 import pytest
 from hostile import make
 
-from covid_core.data import decoder, images, sandbox
-from covid_core.data.film import Film, WindowChoice
-from covid_core.data.sandbox import Sandbox
 from covid_core.errors import ImageError
+from covid_core.images import codec, sandbox, sandbox_worker
+from covid_core.images.image import Film, WindowChoice
+from covid_core.images.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory and /proc are Linux's")
 GOOD = make.png(make.LEANING)
 SERVER = """
 import sys, time
-from covid_core.data.sandbox import Sandbox
+from covid_core.images.sandbox import Sandbox
 made = Sandbox()
 made.warm_up()
 made.read_film(bytes.fromhex(sys.stdin.readline()))
@@ -111,7 +111,7 @@ def pixels_alike(one: object, other: object) -> bool:
     ids=["plain", "deep", "colours", "dicom", "doubtful"],
 )
 def test_a_film_is_the_same_as_from_the_servers_own_process(usual, content):
-    read, expected = usual.read_film(content), images.read_film(content)
+    read, expected = usual.read_film(content), codec.read_film(content)
     for one in fields(Film):
         assert pixels_alike(getattr(read, one.name), getattr(expected, one.name)), one.name
     assert all(isinstance(choice, WindowChoice) for choice in read.windows)
@@ -120,7 +120,7 @@ def test_a_film_is_the_same_as_from_the_servers_own_process(usual, content):
 def test_another_window_can_be_asked_for(usual):
     content = make.dicom(make.film(12), WindowCenter=[1500, 900], WindowWidth=[900, 80])
     for window in (1, -1):
-        assert np.array_equal(usual.read_film(content, window).pixels, images.read_film(content, window).pixels)
+        assert np.array_equal(usual.read_film(content, window).pixels, codec.read_film(content, window).pixels)
 
 
 def test_a_window_that_only_another_reading_can_show_is_no_number(usual):
@@ -281,15 +281,15 @@ def test_decoders_end_with_a_server_that_was_killed():
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such alarm")
 def test_a_decoder_without_a_server_ends_itself_over_a_film_that_hangs():
     alone = subprocess.Popen(
-        [sys.executable, "-m", "covid_core.data.decoder", "0.1", "512"],
+        [sys.executable, "-m", "covid_core.images.sandbox_worker", "0.1", "512"],
         cwd=ROOT,
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     with alone:
-        assert decoder.receive(alone.stdout, len(decoder.READY)) == decoder.READY
-        decoder.send_request(alone.stdin, large(), 0)
+        assert sandbox_worker.receive(alone.stdout, len(sandbox_worker.READY)) == sandbox_worker.READY
+        sandbox_worker.send_request(alone.stdin, large(), 0)
         assert alone.wait(10) == -signal.SIGALRM
 
 
@@ -314,7 +314,7 @@ def test_a_decoder_knows_neither_streamlit_nor_tensorflow_nor_tables(usual):
     maps = Path(f"/proc/{usual.processes()[0]}/maps").read_text(encoding="utf-8")
     assert "pydicom" in maps or "gdcm" in maps or "numpy" in maps
     assert not [name for name in ("tensorflow", "pyarrow", "pandas", "litert", "tornado") if name in maps]
-    code = "import sys; import covid_core.data.decoder, covid_core.data.decoding, covid_core.data.dicom; "
+    code = "import sys; import covid_core.images.sandbox_worker, covid_core.images.raster, covid_core.images.dicom; "
     code += "sys.exit(bool({'streamlit', 'tensorflow', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
@@ -333,11 +333,11 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_place_and_never_by_its_text
         raise RuntimeError("CANARY")
 
     answer = io.BytesIO()
-    decoder._answer(answer, broken, b"", 0)
+    sandbox_worker._answer(answer, broken, b"", 0)
     answer.seek(0)
-    film, error, failed_at = decoder.receive_answer(answer)
+    film, error, failed_at = sandbox_worker.receive_answer(answer)
     assert film is None
-    assert error == decoder.UNEXPECTED
+    assert error == sandbox_worker.UNEXPECTED
     assert failed_at.startswith("RuntimeError in test_sandbox.py, line ")
     assert b"CANARY" not in answer.getvalue()
 
@@ -347,16 +347,16 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_place_and_never_by_its_text
     [
         b"",
         b"\xff\xff\xff\xff",
-        decoder.ANSWER.pack(2) + b"{}",
-        decoder.ANSWER.pack(3) + b"{x}",
-        decoder.ANSWER.pack(37) + b'{"error": "", "shape": [99999, 99999]}'[:37],
-        decoder.ANSWER.pack(30) + b'{"error": "", "shape": [8, 8]}',
+        sandbox_worker.ANSWER.pack(2) + b"{}",
+        sandbox_worker.ANSWER.pack(3) + b"{x}",
+        sandbox_worker.ANSWER.pack(37) + b'{"error": "", "shape": [99999, 99999]}'[:37],
+        sandbox_worker.ANSWER.pack(30) + b'{"error": "", "shape": [8, 8]}',
     ],
     ids=["nothing", "length", "empty", "no-json", "shape", "no-pixels"],
 )
 def test_an_answer_that_no_healthy_decoder_gives_is_not_believed(answer):
-    with pytest.raises(decoder.Broken):
-        decoder.receive_answer(io.BytesIO(answer))
+    with pytest.raises(sandbox_worker.Broken):
+        sandbox_worker.receive_answer(io.BytesIO(answer))
 
 
 def test_decoders_are_closed_and_can_be_used_again():

@@ -1,0 +1,400 @@
+"""What is wrong with a data set, and does it give its classes away? Its audit in one piece, made by a job and kept.
+
+An audit asks five things: what is wrong with single films (``audit.quality.findings``), which show the same picture
+(``audit.duplicates.duplicate_pairs``), what tells the class but the lungs (the ladder of ``audit.shortcuts.probes``),
+how source and class go together, and, where another data set is named, which films the two share.
+
+What was found lies in the tables cache under the data set's version: scores of films, pairs of one picture, a record of
+the rest, and a table of shared films for each data set compared with. Each is written whole and may go at any time;
+what is gone or torn counts as not made. When films are left out or get another class, what was found of single films
+and pairs holds for those that stay; ladder and sources are then those of the earlier films, and the audit says so.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from covid_core import cache, files
+from covid_core.audit.duplicates import duplicate_pairs
+from covid_core.audit.duplicates.duplicate_pairs import Shared
+from covid_core.audit.quality import findings
+from covid_core.audit.quality.findings import Audit
+from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts.probe_ladder import Ladder, Sources
+from covid_core.data import masks
+from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
+from covid_core.errors import DataError, RunDamaged
+from covid_core.formatting import count, interval, p_in_words, plural, share
+from covid_core.inference import lungs
+from covid_core.runs import frozen_features
+from covid_core.work import Progress, part_of, silent
+from covid_core.workspace import Workspace
+
+Result = TypeVar("Result")
+
+FORMAT = 1  # of what is kept; a change of it, or of how copies are found, takes the next number
+FINDINGS, COPIES, LADDER, SOURCES, SHARED = "findings", "copies", "ladder", "sources", "shared"  # stages
+PAIR_COLUMNS = (*duplicate_pairs.COLUMNS, *duplicate_pairs.PARTS)
+OTHER_SIDE = {
+    f"{one}{end}": f"{two}{end}"
+    for one, two in (("first", "second"), ("second", "first"))
+    for end in ("", "_label", "_part")
+}
+SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per film, on two cores
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The audit of one version of a data set.
+
+    ``audit``: single films. ``pairs``: films that show the same picture, also cropped, turned and mirrored ones (see
+    ``copies.within``; their parts are empty). ``ladder``: None where it could not be climbed, and ``ladder_reason``
+    says why. ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of
+    those that were done for it; what was kept of an earlier audit took none. ``outdated``: why ladder and sources
+    should be asked again, in a sentence; empty where they need not. ``of_now``: whether the two are of the films and
+    classes of this version.
+    """
+
+    audit: Audit
+    pairs: pd.DataFrame
+    ladder: Ladder | None
+    ladder_reason: str
+    sources: Sources
+    made: float
+    seconds: dict[str, float]
+    outdated: str = ""
+    of_now: bool = True
+
+
+class _Record(BaseModel):
+    """What is no table, as JSON. Undefined figures are written as words, since JSON has no number for them."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings", arbitrary_types_allowed=True)
+
+    ladder: Ladder | None
+    ladder_reason: str
+    sources: Sources
+    made: FiniteFloat
+    seconds: dict[str, FiniteFloat]
+    had_lungs: bool
+    had_features: bool
+
+
+def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None, progress: Progress = silent) -> Found:
+    """Audit a data set and keep what was found.
+
+    With ``against``, the films that the two data sets share are looked for and kept as well (``shared``), and an audit
+    that is kept already is not made again. Without it, the ladder and the sources are always asked anew: lungs may have
+    been outlined since. What is certain to be the same, scores of films and pairs, is taken from what is kept.
+
+    Raises DataError where films are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
+    what ``progress`` raises; what was found until then is kept.
+    """
+    kept = known(workspace, dataset) if against is not None else None
+    clock = _Clock(_expected(workspace, dataset, against, has_audit=kept is not None), progress)
+    if kept is None:
+        found = clock.timed(FINDINGS, lambda told: findings.audit(workspace, dataset, told))
+        pairs = clock.timed(COPIES, lambda told: _pairs(workspace, dataset, told))
+        ladder, reason = clock.timed(LADDER, lambda told: _ladder(workspace, dataset, told))
+        sources = clock.timed(SOURCES, lambda told: probes.sources(workspace, dataset, told))
+        record = _Record(
+            ladder=ladder,
+            ladder_reason=reason,
+            sources=sources,
+            made=time.time(),
+            seconds=clock.seconds,
+            had_lungs=_has_lungs(workspace, dataset),
+            had_features=frozen_features.best(workspace, dataset) is not None,
+        )
+        with _new_file(workspace, dataset, _record_path(workspace, dataset)) as path:
+            path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        kept = _found(found, pairs, record)
+    if against is not None:
+        clock.timed(SHARED, lambda told: _shared(workspace, dataset, against, told))
+    progress(1, "The audit is done")
+    return kept
+
+
+def known(workspace: Workspace, dataset: Dataset) -> Found | None:
+    """The audit that is kept of the data set; None where it was not made, or a part of it is gone.
+
+    Where films were left out or got another class since, ``outdated`` says of which films ladder and sources are.
+    """
+    scored, pairs = findings.known(workspace, dataset), _known_pairs(workspace, dataset)
+    if scored is None or pairs is None:
+        return None
+    for earlier in dataset.holding(lambda version: _record_path(workspace, dataset, version).exists()):
+        record = _record(workspace, earlier)
+        if record is not None:
+            outdated = _outdated(workspace, dataset, earlier, record)
+            return _found(scored, pairs, record, outdated, of_now=earlier.version == dataset.version)
+    return None
+
+
+def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | None:
+    """The films that two data sets share, ``first`` of this one; None where that was asked from neither side."""
+    pairs = _kept_between(workspace, dataset, other)
+    if pairs is None:
+        turned = _kept_between(workspace, other, dataset)
+        if turned is None:
+            return None
+        pairs = turned.rename(columns=OTHER_SIDE)[list(PAIR_COLUMNS)]
+    return Shared(pairs, pairs["first"].nunique(), pairs["second"].nunique(), pairs[pairs["conflict"]])
+
+
+def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "", of_now: bool = True) -> Found:
+    asked = {name: getattr(record, name) for name in ("ladder", "ladder_reason", "sources", "made", "seconds")}
+    return Found(audit=scored, pairs=pairs, outdated=outdated, of_now=of_now, **asked)
+
+
+def _outdated(workspace: Workspace, dataset: Dataset, earlier: Dataset, record: _Record) -> str:
+    if earlier.version != dataset.version:
+        return (
+            "What gives the class away was asked before films were left out or got another class or group. Make the "
+            "audit again to ask it of the films as they are now."
+        )
+    if not record.had_lungs and _has_lungs(workspace, dataset):
+        return "Since this audit lungs can be outlined. Make it again to run the probes that need them."
+    if not record.had_features and frozen_features.best(workspace, dataset) is not None:
+        return "Since this audit a network has seen all films. Make it again to learn what the full picture is worth."
+    return ""
+
+
+# Stages
+
+
+def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.DataFrame:
+    kept = _known_pairs(workspace, dataset)
+    if kept is not None:
+        return kept
+    pairs = duplicate_pairs.within(workspace, dataset, None, True, progress)
+    with _new_file(workspace, dataset, _pairs_path(workspace, dataset.version)) as path:
+        pairs.to_parquet(path, index=False)
+    return pairs
+
+
+def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple[Ladder | None, str]:
+    """The ladder, or why there is none."""
+    try:
+        frozen = frozen_features.best(workspace, dataset)
+        return probes.ladder(workspace, dataset, lungs.of_films_or_why, progress=progress, frozen=frozen), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress) -> None:
+    if shared(workspace, dataset, other) is None:
+        found = duplicate_pairs.between(workspace, dataset, other, True, progress)
+        with _new_file(workspace, dataset, _shared_path(workspace, dataset, other)) as path:
+            found.pairs.to_parquet(path, index=False)
+
+
+def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
+    """Whether the lungs of its films are known, or could be outlined by a segmenter that is whole."""
+    try:
+        return bool(masks.has_mask(dataset).any()) or lungs.serving(workspace, dataset.id) is not None
+    except RunDamaged:
+        return False  # the probes that need lungs say so; an audit after its repair can run them
+
+
+def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, has_audit: bool) -> dict[str, float]:
+    """Seconds that each stage will take, roughly, so that progress and time left go by what is done."""
+    films = len(dataset.films)
+    expected = (
+        {}
+        if has_audit
+        else {
+            FINDINGS: 0.5 if findings.known(workspace, dataset) else SECONDS[FINDINGS] * films,
+            COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * films,
+            LADDER: SECONDS[LADDER] * min(films, probes.MOST_FILMS),
+            SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.films["source"] != ""),
+        }
+    )
+    if against is not None:
+        expected[SHARED] = SECONDS[SHARED] * (films + len(against.films))
+    return expected
+
+
+class _Clock:
+    """Stages one after the other, each with its share of the progress and the seconds that it took."""
+
+    def __init__(self, expected: Mapping[str, float], progress: Progress):
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+        self._parts, before, whole = {}, 0.0, sum(expected.values())
+        for stage, seconds in expected.items():
+            self._parts[stage] = (before / whole, (before + seconds) / whole)
+            before += seconds
+
+    def timed(self, stage: str, work: Callable[[Progress], Result]) -> Result:
+        began = time.monotonic()
+        result = work(part_of(self._progress, *self._parts[stage]))
+        self.seconds[stage] = round(time.monotonic() - began, 3)
+        return result
+
+
+# Files
+
+
+def _path(workspace: Workspace, version: str, what: str) -> Path:
+    return workspace.tables / f"{version[:KEY_LENGTH]}-{what}"
+
+
+def _record_path(workspace: Workspace, dataset: Dataset, version: str = "") -> Path:
+    return _path(workspace, version or dataset.version, f"found-{dataset.facts_key}-{FORMAT}.json")
+
+
+def _pairs_path(workspace: Workspace, version: str) -> Path:
+    return _path(workspace, version, f"pairs-{FORMAT}.parquet")
+
+
+def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path:
+    return _path(workspace, dataset.version, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
+
+
+def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
+    """Pairs that are kept of this version of the data set, or of an earlier one that had more films."""
+    for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
+        kept = _kept_pairs(_pairs_path(workspace, earlier.version))
+        if kept is not None:
+            return kept if earlier is dataset else _of_now(kept, dataset, dataset)
+    return None
+
+
+def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
+    """Pairs of one film each of two data sets, as they are now or with more films."""
+    listed = [path.name.split("-") for path in workspace.tables.glob(f"*-shared-*-{FORMAT}.parquet")]
+    firsts, seconds = ({name[place] for name in listed} for place in (0, 2))
+    ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
+    twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
+    for one, two in itertools.product(ones, twos):
+        kept = _kept_pairs(_shared_path(workspace, one, two))
+        if kept is not None:
+            return kept if one is dataset and two is other else _of_now(kept, dataset, other)
+    return None
+
+
+def _of_now(pairs: pd.DataFrame, dataset: Dataset, other: Dataset) -> pd.DataFrame:
+    """Those pairs whose films are in use, with the classes that they have now."""
+    pairs = pairs.copy()
+    for side, films in (("first", dataset.films), ("second", other.films)):
+        pairs[f"{side}_label"] = pairs[side].map(dict(zip(films["image_id"], films["label"], strict=True)))
+    pairs = pairs.dropna(subset=["first_label", "second_label"]).reset_index(drop=True)
+    return pairs.assign(conflict=pairs["first_label"].str.casefold() != pairs["second_label"].str.casefold())
+
+
+@contextlib.contextmanager
+def _new_file(workspace: Workspace, dataset: Dataset, path: Path) -> Iterator[Path]:
+    """Publish a kept file. Raises NotFound where the data set is gone by now: nobody would come to remove the file."""
+    open_dataset(workspace, dataset.id)
+    cache.make_room(workspace, 0)
+    with files.published(path) as temporary:
+        yield temporary
+
+
+def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
+    path = _record_path(workspace, dataset)
+    try:
+        record = _Record.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    cache.touch(path)
+    return record
+
+
+def _kept_pairs(path: Path) -> pd.DataFrame | None:
+    try:
+        kept = files.read_table(path, PAIR_COLUMNS)
+    except (OSError, ValueError):
+        return None
+    cache.touch(path)
+    return kept
+
+
+# In words
+
+
+def as_answer(dataset: Dataset, found: Found) -> dict[str, Any]:
+    """An audit as plain dictionaries, for the command line."""
+    return {
+        "dataset": dataset.id,
+        "version": dataset.version,
+        "films": len(dataset.films),
+        "summary": found.audit.summary.to_dict("records"),
+        "findings": found.audit.findings.to_dict("records"),
+        "copies": found.pairs.to_dict("records"),
+        "conflicts": int(found.pairs["conflict"].sum()),
+        "ladder": None if found.ladder is None else probe_ladder.as_answer(found.ladder),
+        "ladder_reason": found.ladder_reason,
+        "sources": probe_ladder.sources_as_answer(found.sources),
+        "outdated": found.outdated,
+        "made": found.made,
+        "seconds": found.seconds,
+    }
+
+
+def shared_as_answer(other: Dataset, found: Shared) -> dict[str, Any]:
+    """Shared films as plain dictionaries, for the command line."""
+    return {
+        "dataset": other.id,
+        "version": other.version,
+        "films": found.films,
+        "others": found.others,
+        "pairs": found.pairs.to_dict("records"),
+        "conflicts": len(found.conflicts),
+    }
+
+
+def in_lines(found: Found) -> list[str]:
+    """An audit for people, line by line."""
+    lines = [*(findings.in_words(found.audit) or ["No film is a finding."]), copies_in_words(found.pairs), ""]
+    if found.ladder is None:
+        lines.append(f"No ladder: {found.ladder_reason}")
+    else:
+        said, rungs = probe_ladder.verdict(found.ladder), found.ladder.rungs
+        lines += _rung_rows([rung for rung in rungs if rung.was_run])
+        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), found.ladder.note]) if note]
+        lines += ["", said.headline, *said.details]
+    return [*lines, *found.sources.in_words, *filter(None, [found.outdated])]
+
+
+def copies_in_words(pairs: pd.DataFrame) -> str:
+    """How many pairs show the same picture, in a sentence."""
+    if not len(pairs):
+        return "No two films show the same picture."
+    exact, conflicts = int((pairs["kind"] == duplicate_pairs.EXACT).sum()), int(pairs["conflict"].sum())
+    return (
+        f"{plural(len(pairs), 'pair of films shows', 'pairs of films show')} the same picture, "
+        f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
+        "with two classes."
+    )
+
+
+def shared_in_words(other: Dataset, found: Shared) -> str:
+    """How many films another data set has as well, in a sentence."""
+    if not len(found.pairs):
+        return f"No film is in {other.name} as well."
+    disagree = len(found.conflicts)
+    return (
+        f"{plural(found.films, 'film is', 'films are')} in {other.name} as well; "
+        f"{plural(disagree, 'pair has', 'pairs have')} another class there."
+    )
+
+
+def _rung_rows(rungs: Sequence[probe_ladder.Rung]) -> list[str]:
+    """Each probe that was run with what it reached."""
+    wide = max((len(rung.probe.name) for rung in rungs), default=0)
+    return [f"{rung.probe.name:{wide}}  {_reached(rung)}" for rung in rungs]
+
+
+def _reached(rung: probe_ladder.Rung) -> str:
+    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
+    return f"{reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"

@@ -1,0 +1,1 @@
+"""Images that show the same picture, even cropped, turned, mirrored or exposed anew."""

@@ -1,0 +1,64 @@
+"""What the films of a model's audit look like: two test films with every cover, and with each other's lungs."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from covid_core.audit.model import occlusions
+from covid_core.audit.model.composites import swapped
+from covid_core.data.pixels import decode_rows
+from covid_core.data.split import TEST
+from covid_core.errors import DataError
+from covid_core.inference.lungs import of_films
+from covid_core.runs.pinned_dataset import dataset_of
+from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
+
+TRIED = 6  # films of a class that are looked at until one has known lungs
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture, uint8 (size, size), with its name and what was done to the film, in words."""
+
+    name: str
+    in_words: str
+    pixels: np.ndarray
+
+
+def examples(workspace: Workspace, run: Run) -> list[Shown]:
+    """A test film as the model sees it, under each cover, and in the end with the lungs of a film of another class.
+
+    Covers that need lungs are left out where those of no film tried are known. Raises RunDamaged, and DataError where
+    the films are gone.
+    """
+    split, dataset = run.split(), dataset_of(workspace, run)
+    test = split.loc[split["part"] == TEST]
+    tried = test.groupby("label", sort=True).head(TRIED)
+    if tried.empty:
+        raise DataError(f"{run.name} has no test film.")
+    rows = dataset.films.set_index("image_id").index.get_indexer(tried["image_id"])
+    found = of_films(workspace, dataset, rows, size=run.spec.image_size)
+    lungs, known = found.masks, found.known
+    chosen = [_first(np.flatnonzero((tried["label"] == label).to_numpy()), known) for label in tried["label"].unique()]
+    films = decode_rows(dataset, rows[chosen], run.spec.image_size)
+    labels, known, lungs = tried["label"].to_numpy()[chosen], known[chosen], lungs[chosen]
+    at = int(np.argmax(known))  # the first with lungs; without any, the first
+    film, mask = films[at : at + 1], lungs[at : at + 1]
+    shown = [Shown(occlusions.AS_THEY_ARE, f"A test film of the class {labels[at]}, as the model sees it", film[0])]
+    shown += [
+        Shown(cover.name, f"Gone: {cover.destroys}", cover.of(film, mask)[0])
+        for cover in occlusions.COVERS
+        if known[at] or not cover.needs_lungs
+    ]
+    for frame, other in list(pairwise(np.flatnonzero(known)))[:1]:
+        made = swapped(films[[frame]], lungs[[frame]], films[[other]], lungs[[other]])[0]
+        words = f"The frame of this {labels[frame]} film with the lungs of a film of {labels[other]}"
+        shown.append(Shown("lungs of another film", words, made))
+    return shown
+
+
+def _first(rows: np.ndarray, known: np.ndarray) -> int:
+    """The first of these rows whose lungs are known, else the first."""
+    return int(next((row for row in rows if known[row]), rows[0]))

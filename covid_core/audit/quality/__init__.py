@@ -1,0 +1,1 @@
+"""Images one by one: measures, and the findings that follow from them."""

@@ -1,0 +1,1 @@
+"""Shortcut learning: can the class be predicted without the lungs?"""

@@ -1,0 +1,463 @@
+"""What each probe of the ladder is shown of a film, as numbers to learn from and as a picture for people.
+
+All pixels come from the cache at 128 px; "64 px" below are the means of two by two of them. See
+``audit.shortcuts.probe_ladder`` for what a probe is, and what follows from what it reaches.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from covid_core.audit.shortcuts import probe_ladder
+from covid_core.audit.shortcuts.probe_ladder import (
+    COARSE,
+    EVERYTHING,
+    GREYS,
+    LUNGS,
+    NO_LUNGS,
+    OUTLINE,
+    Ladder,
+    Probe,
+    Rung,
+    Sources,
+)
+from covid_core.data import duplicates, masks, split
+from covid_core.data.dataset import Dataset
+from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.errors import DataError
+from covid_core.evaluation.label_check import cramers_v
+from covid_core.formatting import count, plural
+from covid_core.work import Progress, cores, part_of, silent
+from covid_core.workspace import Workspace
+
+MOST_FILMS = 4096  # in one ladder; of more, so many are drawn, each class by its share
+LEAST_IN_CLASS = 2 * probe_ladder.FOLDS  # films; a fold of fewer would have one of the class to answer
+LEAST_OF_SOURCE = 20  # films of one source within one class
+SEED = 0
+SIDE, BORDER = 64, 5  # pixels: the frame of the course study's classifier, 5 of 64 on each side
+STRIP = 8  # pixels of 64: the width of the four borders of the six numbers; the study does not tell its own
+BINS = 32  # of the histogram, 8 grey levels each
+THUMBNAIL = 16
+MARGIN = 2  # pixels of 128 by which lungs are widened before they are blacked out: an outline is not that exact
+
+FILE = Probe("file", "Size and kind of the file", "width, height, kind of pixel and of file; no picture", NO_LUNGS)
+BYTES = Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS)
+BORDER_PIXELS = Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS)
+OUTSIDE = Probe(
+    "outside", "Pixels outside the lungs", "the film with the lungs blacked out; their outline stays", NO_LUNGS
+)
+SIX = Probe("six", "Six numbers", "mean and standard deviation of the greys, and the means of the four borders", GREYS)
+HISTOGRAM = Probe("histogram", "An intensity histogram", "how many pixels of each grey, in 32 steps; not where", GREYS)
+OUTLINES = Probe("outline", "The outline of the lungs", "where the lungs are, without any pixel of the film", OUTLINE)
+THUMB = Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole film", COARSE)
+LUNGS_ONLY = Probe("lungs", "The lungs alone", "the film with all but the lungs blacked out", LUNGS)
+FULL = Probe("full", "The whole film at 64 px", "the whole film at 64 x 64 pixels", EVERYTHING)
+FROZEN = Probe(
+    "frozen",
+    "Frozen features of a network",
+    "the whole film, as a network sees it that learned photographs",
+    EVERYTHING,
+)
+PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL, FROZEN)
+NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
+OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
+NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
+OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
+NOT_FROZEN = (
+    "No training has kept a frozen network's features of all films, so the full picture is what a simple classifier "
+    "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class KnownLungs:
+    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
+    ``reason`` says why none is known."""
+
+    masks: np.ndarray
+    known: np.ndarray
+    whose: str = ""
+    reason: str = ""
+    in_short: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """What a frozen network answered for all films of a data set: float32 (films, d), and its ``name`` in words."""
+
+    table: np.ndarray
+    name: str
+
+
+FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
+
+
+def own_lungs(
+    _workspace: Workspace,
+    dataset: Dataset,
+    rows: Sequence[int],
+    progress: Progress = silent,
+    size: int = SUMMARY_SIZE,
+) -> KnownLungs:
+    """The data set's own masks of some films; one that cannot be used or is all black is not known."""
+    having = masks.has_mask(dataset)[rows]
+    found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
+    read, usable = masks.squares(dataset, np.asarray(rows)[having], size, progress)
+    found[having], known[having] = read, usable & read.any(axis=(1, 2))
+    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
+
+
+# What a probe learns from
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Some films of a data set, ready for probes: ``pixels`` uint8 (n, 128, 128), their rows in the manifest."""
+
+    dataset: Dataset
+    rows: np.ndarray
+    pixels: np.ndarray
+    lungs: KnownLungs
+    frozen: Frozen | None = None
+
+    @cached_property
+    def squares(self) -> np.ndarray:
+        """The films at 64 px, float32 (n, 64, 64)."""
+        return shrunk(self.pixels, SIDE)
+
+    def features(self, probe: Probe) -> np.ndarray:
+        """What a probe learns from: float32 (n, d)."""
+        match probe:
+            case _ if probe == FILE:
+                return file_facts(self.dataset.films.iloc[self.rows])
+            case _ if probe == BYTES:
+                return file_bytes(self.dataset, self.rows)
+            case _ if probe == SIX:
+                return six_numbers(self.squares)
+            case _ if probe == HISTOGRAM:
+                return histogram(self.pixels)
+            case _ if probe == BORDER_PIXELS:
+                return self.squares[:, _frame()]
+            case _ if probe == OUTSIDE:
+                return _flat(shrunk(np.where(widened(self.lungs.masks), 0, self.pixels), SIDE))
+            case _ if probe == OUTLINES:
+                return _flat(shrunk(self.lungs.masks.astype(np.uint8), SIDE))
+            case _ if probe == LUNGS_ONLY:
+                return _flat(shrunk(np.where(self.lungs.masks, self.pixels, 0), SIDE))
+            case _ if probe == THUMB:
+                return _flat(shrunk(self.pixels, THUMBNAIL))
+            case _ if probe.key == FROZEN.key:
+                return np.asarray(self.frozen.table[self.rows])
+            case _:
+                return _flat(self.squares)
+
+    def of(self, chosen: np.ndarray) -> "Shown":
+        """Some of these films, by a bool (n,)."""
+        lungs = replace(self.lungs, masks=self.lungs.masks[chosen], known=self.lungs.known[chosen])
+        return Shown(self.dataset, self.rows[chosen], self.pixels[chosen], lungs, self.frozen)
+
+
+def shrunk(films: np.ndarray, side: int) -> np.ndarray:
+    """Films (n, size, size) as means of blocks: float32 (n, side, side); ``side`` divides the size."""
+    n, size, _ = films.shape
+    step = size // side
+    return films.reshape(n, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
+
+
+def _flat(films: np.ndarray) -> np.ndarray:
+    return films.reshape(len(films), -1)
+
+
+def _frame() -> np.ndarray:
+    """Bool (64, 64): the outermost BORDER pixels."""
+    frame = np.ones((SIDE, SIDE), bool)
+    frame[BORDER:-BORDER, BORDER:-BORDER] = False
+    return frame
+
+
+def six_numbers(squares: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation, means of the upper, lower, left and right border: float32 (n, 6), of (n, 64, 64)."""
+    parts = (squares[:, :STRIP], squares[:, -STRIP:], squares[:, :, :STRIP], squares[:, :, -STRIP:])
+    means = [part.mean(axis=(1, 2)) for part in (squares, *parts)]
+    return np.stack([means[0], squares.std(axis=(1, 2)), *means[1:]], axis=1)
+
+
+def histogram(pixels: np.ndarray) -> np.ndarray:
+    """Share of the pixels in each of BINS equal steps of grey: float32 (n, BINS)."""
+    films = _flat(pixels)
+    counts = np.stack([np.bincount(film >> 3, minlength=BINS) for film in films])
+    return (counts / films.shape[1]).astype(np.float32)
+
+
+def widened(lungs: np.ndarray) -> np.ndarray:
+    """Masks (n, size, size) grown by MARGIN pixels in every direction."""
+    from scipy import ndimage  # 0.2 s to import, and only this needs it
+
+    reach = 2 * MARGIN + 1
+    return ndimage.maximum_filter(lungs, size=(1, reach, reach))
+
+
+def file_facts(films: pd.DataFrame) -> np.ndarray:
+    """What the manifest tells of films: float32 (n, d).
+
+    Logarithms of width and height, their ratio, and a column for each kind of pixel and each suffix that occurs.
+    """
+    width, height = films["width"].to_numpy(float), films["height"].to_numpy(float)
+    suffix = films["path"].map(lambda path: Path(path).suffix.lower())
+    numbers = np.stack([np.log(width), np.log(height), width / height], axis=1)
+    return np.concatenate([numbers, _columns(films["mode"]), _columns(suffix)], axis=1).astype(np.float32)
+
+
+def file_bytes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Logarithms of the bytes of each film's file and of its bytes per pixel: float32 (n, 2).
+
+    Raises DataError where a file is gone.
+    """
+    films = dataset.films.iloc[rows]
+    try:
+        size = np.array([max(1, dataset.path_of(int(row)).stat().st_size) for row in rows], float)
+    except OSError as error:
+        raise DataError(f"A film's file is gone: {Path(error.filename).name}.") from error
+    area = films["width"].to_numpy(float) * films["height"].to_numpy(float)
+    return np.stack([np.log(size), np.log(size / area)], axis=1).astype(np.float32)
+
+
+def _columns(values: pd.Series) -> np.ndarray:
+    """A column of 0 and 1 for each value that occurs."""
+    codes, names = pd.factorize(values)
+    return np.eye(len(names))[codes]
+
+
+# What a probe sees
+
+
+def seen(probe: Probe, film: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
+    """What is left of a film for a probe, as a picture: uint8 (128, 128).
+
+    Of facts of the file nothing is: it is black. Six numbers become the four borders and, in the middle, the mean less
+    and plus the standard deviation; a histogram becomes its pixels in order of their grey.
+
+    Args:
+        probe: one of PROBES.
+        film: uint8 (128, 128).
+        lungs: its mask, bool (128, 128), for those of NEED_MASKS. Raises ValueError where they lack it.
+    """
+    if probe in NEED_MASKS:
+        if lungs is None:
+            raise ValueError(f"seen() needs the lung mask for the probe {probe.key!r}")
+        return _seen_with_mask(probe, film, lungs)
+    square = shrunk(film[None], SIDE)
+    match probe:
+        case _ if probe in (FILE, BYTES):
+            return np.zeros_like(film)
+        case _ if probe == SIX:
+            return _drawn_six(six_numbers(square)[0])
+        case _ if probe == HISTOGRAM:
+            return (np.sort(film.ravel() >> 3) * 8 + 4).reshape(film.shape).astype(np.uint8)
+        case _ if probe == BORDER_PIXELS:
+            return _enlarged(np.where(_frame(), square[0], 0))
+        case _ if probe == THUMB:
+            return _enlarged(shrunk(film[None], THUMBNAIL)[0])
+        case _ if probe.key == FROZEN.key:
+            return film
+        case _:
+            return _enlarged(square[0])
+
+
+def _seen_with_mask(probe: Probe, film: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    if probe == OUTSIDE:
+        left = np.where(widened(lungs[None])[0], 0, film)
+    else:
+        left = np.where(lungs, film if probe == LUNGS_ONLY else 255, 0)
+    return _enlarged(shrunk(left[None], SIDE)[0])
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """A small picture with its pixels to be seen: uint8 (128, 128)."""
+    step = SUMMARY_SIZE // len(picture)
+    return np.round(picture).astype(np.uint8).repeat(step, 0).repeat(step, 1)
+
+
+def _drawn_six(numbers: np.ndarray) -> np.ndarray:
+    mean, deviation, top, bottom, left, right = numbers
+    picture = np.empty((SIDE, SIDE), np.float32)
+    picture[:, : SIDE // 2], picture[:, SIDE // 2 :] = mean - deviation, mean + deviation
+    picture[:, :STRIP], picture[:, -STRIP:] = left, right
+    picture[:STRIP], picture[-STRIP:] = top, bottom
+    return _enlarged(np.clip(picture, 0, 255))
+
+
+# Ladders
+
+
+def ladder(
+    workspace: Workspace,
+    dataset: Dataset,
+    find_lungs: FindLungs = own_lungs,
+    probes: Sequence[Probe] = PROBES,
+    progress: Progress = silent,
+    frozen: Frozen | None = None,
+) -> Ladder:
+    """Climb the ladder of a data set: from size and kind of its files to the full picture.
+
+    Of more than MOST_FILMS films so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
+    left out, and so is one whose films all belong together. ``note`` of what is returned says so. ``find_lungs`` finds
+    the lungs of films; ``own_lungs`` by default.
+    ``frozen``: what a network answered for the films, where that is known.
+
+    Raises DataError where fewer than two classes are left, or films are gone.
+    """
+    films = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
+    chosen, note = _drawn(films, "label", LEAST_IN_CLASS)
+    classes = tuple(sorted(chosen["label"].unique()))
+    if len(classes) < 2:
+        raise DataError(
+            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} films or more that do not "
+            "all belong together; here they do not."
+        )
+    rows = chosen.index.to_numpy()
+    pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
+    lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
+    if set(probes) & set(NEED_MASKS):
+        lungs = find_lungs(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
+    shown = Shown(dataset, rows, pixels, lungs, frozen)
+    rungs = _climbed(shown, chosen, "label", classes, probes, part_of(progress, 0.3, 1))
+    return Ladder(classes, len(chosen), rungs, note)
+
+
+def _drawn(films: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, str]:
+    """Films of the values of a column that have ``least`` of them, MOST_FILMS at most, in their order; and a note.
+
+    A value whose films all belong together is left out: they are in one fold, so it is never learned where it is asked.
+    """
+    counts = films[column].value_counts()
+    small = sorted(counts.index[counts < least])
+    single = _of_one_group(films[~films[column].isin(small)], column)
+    kept = films[~films[column].isin([*small, *single])].reset_index(drop=False).rename(columns={"index": "row"})
+    note = [f"Left out, with fewer than {least} films: {', '.join(small)}."] if small else []
+    note += [f"Left out, as all its films belong together: {label}." for label in single]
+    if len(kept) > MOST_FILMS:
+        rng = np.random.default_rng(SEED)
+        taken = []
+        for _, rows in sorted(kept.groupby(column).groups.items()):
+            wanted = max(least, round(MOST_FILMS * len(rows) / len(kept)))
+            taken.append(_some_of(rng.permutation(np.asarray(rows)), kept["group"], wanted))
+        note.append(f"Measured on {count(sum(map(len, taken)))} of {plural(len(kept), 'film')}, drawn by class.")
+        kept = kept.loc[np.sort(np.concatenate(taken))]
+    return kept.set_index("row"), " ".join(note)
+
+
+def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
+    """The first of some shuffled rows, of two groups at least: the last makes room where the draw has but one."""
+    chosen = shuffled[:wanted].copy()
+    others = shuffled[(group.loc[shuffled] != group.loc[shuffled[0]]).to_numpy()]
+    if not np.isin(others, chosen).any():
+        chosen[-1] = others[0]
+    return chosen
+
+
+def _of_one_group(films: pd.DataFrame, column: str) -> list[str]:
+    """The values of a column whose films all belong together."""
+    groups = films.groupby(column)["group"].nunique()
+    return sorted(groups.index[groups < 2])
+
+
+def _climbed(
+    shown: Shown, films: pd.DataFrame, column: str, classes: Sequence[str], probes: Sequence[Probe], progress: Progress
+) -> tuple[Rung, ...]:
+    """The rungs of some films, all with the same folds."""
+    codes = np.searchsorted(classes, films[column].to_numpy(dtype=str))
+    dealt = films[["group"]].assign(label=films[column])
+    folds = split.folds_of(dealt, probe_ladder.FOLDS, SEED)
+    groups = pd.factorize(films["group"])[0]
+    rungs = []
+    for place, probe in enumerate(probes):
+        said = f"Probe {place + 1} of {len(probes)}: {probe.name}"
+        step = part_of(progress, place / len(probes), (place + 1) / len(probes))
+        step(0, said)
+        told = partial(_told, step, said)
+        rungs.append(_rung(shown, probe, codes, classes, folds, groups, told))
+    progress(1, "All probes have been run")
+    return tuple(rungs)
+
+
+def _told(progress: Progress, said: str, share: float) -> None:
+    progress(share, said)
+
+
+def _rung(
+    shown: Shown,
+    probe: Probe,
+    codes: np.ndarray,
+    classes: Sequence[str],
+    folds: np.ndarray,
+    groups: np.ndarray,
+    told: probe_ladder.Told,
+) -> Rung:
+    note = ""
+    if probe == FROZEN:
+        if shown.frozen is None:
+            return Rung(probe, reason=NOT_FROZEN)
+        probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
+    if probe in NEED_MASKS:
+        known = shown.lungs.known
+        reason = shown.lungs.reason or _too_few(codes[known], classes, groups[known])
+        if reason:
+            return Rung(probe, reason=reason)
+        note = f"With {shown.lungs.whose}."
+        if not known.all():
+            note += f" On the {count(known.sum())} of {plural(len(known), 'film')} whose lungs are known."
+            shown, codes, folds, groups = shown.of(known), codes[known], folds[known], groups[known]
+    try:
+        features = shown.features(probe)
+    except DataError as error:
+        return Rung(probe, reason=str(error))
+    return probe_ladder.climb(probe, features, codes, classes, folds, note, cores(), told, groups)
+
+
+def _too_few(codes: np.ndarray, classes: Sequence[str], groups: np.ndarray) -> str:
+    """Why films with known lungs cannot make a probe; nothing where they can. All are of shape (films,)."""
+    counts = np.bincount(codes, minlength=len(classes))
+    lacking = [f"{count(counts[k])} of {label}" for k, label in enumerate(classes) if counts[k] < LEAST_IN_CLASS]
+    if lacking:
+        return f"Too few films have known lungs: {', '.join(lacking)}."
+    single = [label for k, label in enumerate(classes) if len(np.unique(groups[codes == k])) < 2]
+    return f"All films with known lungs belong together of {' and of '.join(single)}." if single else ""
+
+
+def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Sources:
+    """How source and class go together, and whether the source can be told within one class.
+
+    The second is asked of each class in which two sources have LEAST_OF_SOURCE films.
+    """
+    films = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.1))
+    known = films[films["source"] != ""]
+    association = cramers_v(pd.factorize(known["source"])[0], pd.factorize(known["label"])[0]) if len(known) else np.nan
+    ladders = {}
+    for label, of_class in known.groupby("label", sort=True):
+        climbed = _source_ladder(workspace, dataset, of_class)
+        if climbed is not None:
+            ladders[str(label)] = climbed
+        progress(1, f"Sources within {label}")
+    reason = ""
+    if len(known) and not ladders:
+        reason = (
+            f"No class has two sources of {LEAST_OF_SOURCE} films that do not all belong together, so it cannot be "
+            "asked whether they differ."
+        )
+    return Sources(len(known), len(films) - len(known), known["source"].nunique(), association, ladders, reason)
+
+
+def _source_ladder(workspace: Workspace, dataset: Dataset, films: pd.DataFrame) -> Ladder | None:
+    chosen, note = _drawn(films, "source", LEAST_OF_SOURCE)
+    names = tuple(sorted(chosen["source"].unique()))
+    if len(names) < 2:
+        return None
+    rows = chosen.index.to_numpy()
+    pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE)[rows])
+    shown = Shown(dataset, rows, pixels, KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool)))
+    return Ladder(names, len(chosen), _climbed(shown, chosen, "source", names, OF_SOURCES, silent), note)

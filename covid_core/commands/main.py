@@ -1,0 +1,68 @@
+"""The same verbs without a browser: ``python -m covid_core VERB ...``.
+
+Every verb takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1 refused or
+failed, 2 wrong use. Ids are printed, so verbs chain.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from covid_core.commands import datasets, decisions, models, segmenters, storage, training
+from covid_core.errors import CovidCoreError
+from covid_core.runs import store
+from covid_core.workspace import Workspace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        answer = options.verb(Workspace.default(), options)
+    except CovidCoreError as error:
+        return _refuse(str(error), options.json)
+    print(json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)))
+    failed = answer.get("failed") or answer.get("state") in (store.FAILED, store.INTERRUPTED)
+    return 1 if failed else 0
+
+
+def _refuse(reason: str, as_json: bool) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": reason}, ensure_ascii=False))
+    return 1
+
+
+def _lines(answer: dict[str, Any]) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in answer.items())
+
+
+def _plain(value: Any) -> Any:
+    """The answer without its text, and with undefined numbers as null: JSON has no nan."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items() if key != "text"}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m covid_core", description="Second Look without a browser.")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, work: Callable[..., dict[str, Any]], *arguments: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=work.__doc__, description=work.__doc__)
+        for argument in arguments:
+            added.add_argument(argument)
+        added.add_argument("--json", action="store_true", help="answer with one JSON object")
+        added.set_defaults(verb=work)
+        return added
+
+    for topic in (datasets, decisions, training, models, segmenters, storage):
+        topic.add(verb)
+    return parser

@@ -1,0 +1,225 @@
+"""Verbs that use finished runs: compare, test elsewhere, predict, and audit what they read."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from covid_core import presets
+from covid_core.audit.model import model_audit, verdicts
+from covid_core.commands.progress import followed, progress
+from covid_core.commands.training import runs_of
+from covid_core.data import dataset as data
+from covid_core.errors import CovidCoreError
+from covid_core.evaluation import comparison
+from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.comparison import Candidate
+from covid_core.formatting import count, interval, plural, points, share
+from covid_core.inference import external_test
+from covid_core.jobs import queue
+from covid_core.reports import comparison_json, comparison_text, repeats_tables, repeats_text
+from covid_core.runs import candidates, store, temperature_scaling, test_set_access
+from covid_core.workspace import Workspace
+
+
+def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """All figures of some runs with their intervals, every pair tested, in words too; studies of repeats together."""
+    studies = [store.open_study(workspace, name) for name in dict.fromkeys(options.study or [])]
+    runs = {run.id: run for run in (store.open_run(workspace, name) for name in dict.fromkeys(options.runs))}
+    members = {study.id: runs_of(workspace, study) for study in studies}
+    runs |= {run.id: run for of_study in members.values() for run in of_study if run.result}
+    if not runs:
+        lacking = f"No finished run in {' and '.join(study.name for study in studies)}." if studies else ""
+        raise CovidCoreError(lacking or "Say which runs: compare RUN..., or compare --study STUDY.")
+    names = candidates.unique_names(list(runs.values()))
+    loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
+    groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
+    note = "not comparable: different test films"
+    text = f"\n\n--- {note} ---\n\n".join(group["text"] for group in groups)
+    answer = {"groups": groups, "comparable": len(groups) == 1, "text": text}
+    repeated = [(study, members[study.id]) for study in studies if study.is_repeats]
+    if repeated:
+        answer["repeats"] = _repeats_answer(repeated)
+        answer["text"] = f"{answer['repeats']['text']}\n\n--- run by run ---\n\n{text}"
+    return answer
+
+
+def _repeats_answer(studies: Sequence[tuple[store.Study, Sequence[store.Run]]]) -> dict[str, Any]:
+    """Studies of repeats side by side: mean, spread, pooled figure, and every pair tested."""
+    given = candidates.repeats(studies)
+    told = repeats_text.summary(given)
+    sentences = [told.headline, *told.details, *told.warnings]
+    return {**repeats_tables.as_answer(given), "summary": sentences, "text": "\n".join(sentences)}
+
+
+def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
+    """One group of runs that were tested on the same films."""
+    ranking = comparison.ranking(group)
+    told = comparison_text.summary(ranking)
+    not_noted = [
+        run.id for run in test_set_access.note([runs[candidate.id] for candidate in group], test_set_access.FIGURES)
+    ]
+    if not_noted:
+        print(f"this look could not be noted: {', '.join(not_noted)}", file=sys.stderr)
+    table = comparison.performance_table(ranking.order).to_dict("records")
+    read = {candidate.id: verdicts.of(runs[candidate.id]) for candidate in ranking.order}
+    for row in table:
+        row["verdict"] = read[row["id"]].verdict if row["id"] else ""
+    names = [candidate.name for candidate in ranking.order]
+    sentences = [told.headline, *told.details, verdicts.sentence(names, list(read.values())), *told.warnings]
+    return {
+        "films": candidates.films_in_words(runs[ranking.order[0].id]),
+        "table": table,
+        "pairs": comparison.pair_table(ranking).to_dict("records"),
+        "runs": {candidate.id: comparison_json.of_run(runs[candidate.id], candidate) for candidate in ranking.order},
+        "test_films": comparison_json.of_films([runs[candidate.id] for candidate in ranking.order]),
+        "looks": test_set_access.of(runs[candidate.id] for candidate in group).to_dict("records"),
+        "looks_not_noted": not_noted,
+        "summary": sentences,
+        "text": "\n".join([*map(_compared_row, table), "", *sentences]),
+    }
+
+
+def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """A finished run on films from elsewhere: a folder with one folder per class, or a data set's id."""
+    from covid_core.data import importing
+
+    run = store.open_run(workspace, options.run)
+    mapping = presets.parse_assignments(options.map or [])
+    known = {info["id"] for info in data.list_datasets(workspace)}
+    if options.films in known:
+        films = data.open_dataset(workspace, options.films)
+    else:
+        films = importing.import_path(workspace, Path(options.films), options.name, options.classes, progress())
+    answer = external_test.as_answer(run, external_test.evaluate(workspace, run, films, mapping, progress()))
+    return {**answer, "text": "\n".join(_outside_lines(answer))}
+
+
+def _outside_lines(answer: dict[str, Any]) -> list[str]:
+    """The drop, class by class."""
+    lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['films'], 'film')}"]
+    if answer["shared"]:
+        films, conflicts = plural(answer["shared"], "film"), count(answer["conflicts"])
+        lines.append(f"left out: {films} that the run's own data set has as well, {conflicts} with another class there")
+    for label, unknown in answer["unknown"].items():
+        lines.append(f"left out: {plural(unknown, 'film')} of {label}, which the run does not know")
+    for name, drop in answer["drop"].items():
+        inside, beyond = (
+            part["overall"]["accuracy"] if name == "accuracy" else part["per_class"][name]["sensitivity"]
+            for part in (answer["inside"], answer["outside"])
+        )
+        figures = (interval(one["value"], one["low"], one["high"]) for one in (inside, beyond))
+        what = "accuracy" if name == "accuracy" else f"sensitivity for {name}"
+        difference = points(drop["value"], drop["low"], drop["high"])
+        lines.append(f"{what}: inside {next(figures)}, outside {next(figures)}, drop {difference}")
+    return lines
+
+
+def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """What a run says of films, what needs a look first on top: the checks, the classes that stay possible, calibrated
+    probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
+    reason, and no numbers."""
+    from covid_core.inference.predictor import Predictor
+    from covid_core.reports import prediction_json
+
+    run = store.open_run(workspace, options.run)
+    predictor = Predictor.open(workspace, run)
+    reports = Path(options.report) if options.report else None
+    asked = prediction_json.Asked(options.coverage, options.window, options.anyway, reports)
+    rows = prediction_json.of_files(workspace, run, predictor, options.files, asked)
+    synthetic = run.record["dataset"]["synthetic"]
+    lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
+    if synthetic:
+        lines.append("Trained on synthetic films: this says nothing about a real one.")
+    return {
+        "run": run.id,
+        "trained_on_synthetic": synthetic,
+        "coverage": options.coverage,
+        "calibration": temperature_scaling.as_answer(run),
+        "films": rows,
+        "failed": any("error" in row for row in rows),
+        "text": "\n".join(lines),
+    }
+
+
+def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Make what a run needs to judge new films by, where an earlier version trained it; no training."""
+    run = store.open_run(workspace, options.run)
+    job = queue.submit_reference(workspace, run)
+    status = queue.wait(job) if options.wait else job.status()
+    text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
+    return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
+
+
+def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """What a finished run's model reads, in one verdict: its test films with parts covered, and with others' lungs."""
+    run = store.open_run(workspace, options.run)
+    job = queue.submit_audit(workspace, run)
+    status = followed(job, "audit") if options.wait else job.status()
+    answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
+    found = model_audit.known(run) if status.state == store.COMPLETED else None
+    if found is None:
+        return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
+    return {**answer, "audit": found, "text": "\n".join([run.id, *model_audit.in_lines(found)])}
+
+
+def _compared_row(row: dict[str, Any]) -> str:
+    test = interval(row["test"], row["test_low"], row["test_high"])
+    verdict = f"  {row['verdict']}" if row["verdict"] else ""
+    marks = f"  ({row['marks']})" if row["marks"] else ""
+    figures = f"train {share(row['train']):>7}  val {share(row['validation']):>7}  test {test}"
+    return f"{row['name'][:34]:34} {figures}{verdict}{marks}"
+
+
+def _predicted_row(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['file']}: {row['error']}"
+    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
+    told += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
+    for scale in ("probabilities", "scores"):
+        if row[scale]:
+            told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
+    return "\n    ".join(told)
+
+
+def _not_checked(row: dict[str, Any]) -> list[str]:
+    """What could not be asked before the answer, a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for check in row["checks"]:
+        if check["passed"] is None:
+            reasons.setdefault(check["in_words"], []).append(check["name"])
+    return [f"{' and '.join(names).capitalize()}? {reason}" for reason, names in reasons.items()]
+
+
+def _scale_in_words(run: store.Run, found: Calibration) -> str:
+    """What the numbers of a prediction are."""
+    if not found.is_defined:
+        return f"Scores are not probabilities: this run is not calibrated. {found.note}"
+    films = temperature_scaling.films_in_words(run, found)
+    return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {films}."
+
+
+def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Enter these verbs."""
+    compare = verb("compare", do_compare)
+    compare.add_argument("runs", nargs="*", metavar="RUN")
+    compare.add_argument(
+        "--study", action="append", help="all runs of a study; of folds or seeds also what they say together"
+    )
+    evaluate = verb("evaluate", do_evaluate, "run", "films")
+    evaluate.add_argument("--name", default="", help="of the data set that is made of a folder")
+    evaluate.add_argument("--classes", nargs="+", help="class folders to use")
+    evaluate.add_argument(
+        "--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"
+    )
+    predict = verb("predict", do_predict, "run")
+    predict.add_argument("files", nargs="+", metavar="FILE")
+    predict.add_argument(
+        "--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"
+    )
+    predict.add_argument("--window", type=int, default=0, help="which of the windows of a film to read it through")
+    predict.add_argument("--anyway", action="store_true", help="numbers of a film that failed a check, too")
+    predict.add_argument("--report", metavar="FOLDER", help="write a page per film there, with nothing personal in it")
+    verb("reference", do_reference, "run").add_argument("--wait", action="store_true", help="until it ends")
+    verb("audit-run", do_audit_run, "run").add_argument("--wait", action="store_true", help="follow until it ends")

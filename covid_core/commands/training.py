@@ -1,0 +1,242 @@
+"""Verbs about runs and studies: train, list, show, stop, resume and delete them."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from covid_core import presets
+from covid_core.audit.model import verdicts
+from covid_core.commands.progress import waited
+from covid_core.data import dataset as data
+from covid_core.errors import CovidCoreError, InvalidChoice, RunError
+from covid_core.formatting import share
+from covid_core.jobs import queue
+from covid_core.reports import comparison_json, repeats_tables, repeats_text
+from covid_core.runs import candidates, store
+from covid_core.specs import TrainingSpec, parse
+from covid_core.workspace import Workspace
+
+
+def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Start one run, or one per fold and seed where the settings ask for ``folds`` or ``seeds``."""
+    overrides = presets.parse_assignments(options.set or [])
+    folds, seeds = presets.take_repeats(overrides)
+    spec = _training_spec(workspace, options, overrides)
+    if folds * seeds > 1:
+        study = queue.submit_study(workspace, presets.repeated(spec, folds, seeds))
+        return _study_answer(workspace, study, wait=options.wait)
+    run = queue.submit_training(workspace, spec)
+    return _run_answer(waited(workspace, run) if options.wait else run)
+
+
+def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Start several runs that belong together, or list the presets."""
+    if options.list:
+        rows = {name: preset.description for name, preset in presets.STUDY_PRESETS.items()}
+        return {"presets": rows, "text": "\n".join(f"{name:10} {text}" for name, text in rows.items())}
+    if not options.dataset:
+        raise CovidCoreError("Say which data set: study DATASET.")
+    opened = data.open_dataset(workspace, options.dataset)
+    overrides = presets.parse_assignments(options.set or [])
+    classes = tuple(options.classes or opened.classes)
+    spec = presets.study(options.preset, opened.id, classes, opened.counts, options.name, overrides)
+    if options.random_where_missing:
+        spec = presets.with_random_start(spec, presets.lacking_weights(spec))
+    study = queue.submit_study(workspace, spec)
+    return _study_answer(workspace, study, wait=options.wait)
+
+
+def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List studies."""
+    studies = store.list_studies(workspace)
+    rows = [{"id": study.id, "name": study.name, "preset": study.preset, "runs": study.runs} for study in studies]
+    lines = [f"{study.id}  {len(study.runs)} runs  {study.name}" for study in studies]
+    return {"studies": rows, "text": "\n".join(lines) or "No study yet."}
+
+
+def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List runs, damaged ones with their reason."""
+    runs, broken = store.list_runs(workspace)
+    rows = []
+    for run in runs:
+        try:
+            rows.append(_run_answer(run))
+        except RunError as error:
+            broken.append(store.BrokenRun(run.id, str(error)))
+    lines = [f"{row['run']}  {row['state']:11} {_accuracy_text(row)}  {row['name']}" for row in rows]
+    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
+    damaged = [{"run": entry.id, "reason": entry.reason} for entry in broken]
+    return {"runs": rows, "damaged": damaged, "text": "\n".join(lines) or "No run yet."}
+
+
+def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that a run recorded."""
+    run = store.open_run(workspace, options.run)
+    history = run.history().to_dict("records")
+    test = {**_test_of(run), "sensitivity": candidates.sensitivities(run)} if run.result else None
+    told, labels = _run_answer(run), candidates.label_check(run)
+    marks = candidates.candidate(run).marks if run.result else ()
+    sets = comparison_json.of_sets(run) if run.result else None
+    audit, used = told["audit"], comparison_json.of_version(workspace, run)
+    said = (
+        f"films of {run.record['dataset']['name']}: {used['in_words']}",
+        labels.in_words,
+        sets and (sets.get("in_words") or sets["note"]),
+        audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
+        audit and audit.get("masks") and f"lung masks of the audit: {audit['masks']}",
+    )
+    lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, said)]
+    return {
+        **told,
+        "text": "\n".join(lines),
+        "test": test,
+        "marks": marks,
+        "labels": comparison_json.of_labels(labels),
+        "prediction_sets": sets,
+        "dataset_version": used,
+        "spec": run.spec.model_dump(mode="json"),
+        "result": run.result,
+        "history": history,
+    }
+
+
+def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Ask a run to stop, which keeps its best weights, or another job, which keeps nothing."""
+    if any(job.id == options.run for job in store.list_jobs(workspace)):
+        job = store.open_job(workspace, options.run)
+        queue.stop(job)
+        return {"job": job.id, "state": queue.wait(job).state}
+    run = store.open_run(workspace, options.run)
+    queue.stop(run)
+    return _run_answer(waited(workspace, run))
+
+
+def do_resume(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Go on with a run, or with all runs of a study, that ended early."""
+    if any(study.id == options.run for study in store.list_studies(workspace)):
+        study = store.open_study(workspace, options.run)
+        queue.resume_study(workspace, study)
+        return _study_answer(workspace, study, wait=options.wait)
+    run = store.open_run(workspace, options.run)
+    queue.resume(run)
+    return _run_answer(waited(workspace, run) if options.wait else run)
+
+
+def do_delete(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove a run with its model, curves and predictions."""
+    queue.delete(store.open_run(workspace, options.run))
+    return {"run": options.run, "deleted": True}
+
+
+def runs_of(workspace: Workspace, study: store.Study) -> list[store.Run]:
+    """The runs of a study that can be opened, in its order."""
+    found = {run.id: run for run in store.list_runs(workspace)[0]}
+    return [found[name] for name in study.runs if name in found]
+
+
+def _run_answer(run: store.Run) -> dict[str, Any]:
+    status = run.status()
+    answer = {
+        "run": run.id,
+        "name": run.name,
+        "state": status.state,
+        "reason": status.reason,
+        "stage": status.message,
+        "progress": status.progress,
+        "study": run.study,
+        "dataset": run.record["dataset"]["id"],
+        "split_hash": run.split_hash,
+        "weights": run.result.get("weights", {"origin": run.spec.weights}),
+        "test": _test_of(run),
+        "audit": comparison_json.of_audit(run) if run.result else None,
+        "verdict": verdicts.of(run).verdict if run.result else None,
+    }
+    return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
+
+
+def _test_of(run: store.Run) -> dict[str, float] | None:
+    return {"accuracy": run.accuracy("test")} if run.result else None
+
+
+def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[str, Any]:
+    runs = [store.open_run(workspace, identifier) for identifier in study.runs]
+    rows = [_run_answer(waited(workspace, run) if wait else run) for run in runs]
+    lines = [f"{study.id}  {study.name}", *(f"  {row['text']}" for row in rows)]
+    failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
+    answer = {"study": study.id, "name": study.name, "runs": rows, "failed": failed}
+    if study.is_repeats:
+        given = candidates.repeats([(study, runs_of(workspace, study))])
+        accuracy, together = given.spreads[0]["accuracy"], given.pooled[0]
+        if accuracy.count > 1:
+            told = repeats_tables.as_answer(given)["studies"][0]
+            answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
+            answer["test"] |= {name: told[name] for name in ("measures", "pooled", "above_majority")}
+            lines.insert(1, f"  {repeats_text.study_line(given.studies[0], accuracy, together)}")
+    return {**answer, "text": "\n".join(lines)}
+
+
+def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
+    if options.spec:
+        spec = parse(TrainingSpec, _text_of(Path(options.spec)))
+        return _with_settings(workspace, options, spec, {"dataset": options.dataset, **overrides})
+    spec = presets.default_spec(options.dataset, workspace)
+    if options.backbone:
+        given = {"dataset": spec.dataset, "classes": spec.classes}
+        spec = (
+            presets.baseline_spec(**given)
+            if options.backbone.lower() in ("baseline_cnn", "baseline cnn")
+            else presets.pretrained_spec(**given, backbone=options.backbone)
+        )
+    if options.name:
+        overrides["name"] = options.name
+    if options.classes:
+        overrides["classes"] = list(options.classes)
+    return _with_settings(workspace, options, spec, overrides)
+
+
+def _with_settings(
+    workspace: Workspace, options: argparse.Namespace, spec: TrainingSpec, overrides: dict[str, Any]
+) -> TrainingSpec:
+    counts = data.open_dataset(workspace, options.dataset).counts
+    return presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidChoice(f"The file {path} cannot be read: {error}.") from error
+
+
+def _accuracy_text(row: dict[str, Any]) -> str:
+    if not row.get("test"):
+        return ""
+    return f"test accuracy {share(row['test']['accuracy'])}, {verdicts.Told(row['verdict']).in_passing}"
+
+
+def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Enter these verbs."""
+    train = verb("train", do_train, "dataset")
+    train.add_argument("--backbone")
+    train.add_argument("--name", default="")
+    train.add_argument("--spec", help="a file with a TrainingSpec as JSON, as show prints it")
+    study = verb("study", do_study)
+    study.add_argument("dataset", nargs="?")
+    study.add_argument("--preset", default="course")
+    study.add_argument("--list", action="store_true", help="list the presets")
+    study.add_argument("--name", default="")
+    study.add_argument(
+        "--random-where-missing",
+        action="store_true",
+        help="start backbones from random weights where ImageNet weights are not to be had; the runs record it",
+    )
+    for added in (train, study):
+        added.add_argument("--classes", nargs="+")
+        added.add_argument("--set", action="append", metavar="KEY=VALUE", help="a setting, such as epochs=10")
+        added.add_argument("--wait", action="store_true", help="follow until it ends")
+    verb("studies", do_studies)
+    verb("runs", do_runs)
+    for name, work in (("show", do_show), ("stop", do_stop), ("delete", do_delete)):
+        verb(name, work, "run")
+    verb("resume", do_resume, "run").add_argument("--wait", action="store_true")

@@ -1,0 +1,145 @@
+"""Which films stand behind a figure: of a cell, a bin, a difference; the hardest ones, and labels that look wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from covid_core.evaluation import metrics
+from covid_core.evaluation.weighted_measures import BINS, bin_of
+
+DOUBTED = 0.05  # mean score of its own class below which a label is worth a second look
+BARS = 10  # of a score histogram: wide enough for a finger on a phone
+DOUBTERS = 2  # runs that must agree on another class: one alone may simply be wrong
+
+
+@dataclass(frozen=True)
+class FilmAnswers:
+    """What several runs say of the same films, in the order of the image ids.
+
+    ``image_ids`` and ``labels`` are of shape (films,); ``called`` (class names), ``score`` (of what was called) and
+    ``own`` (score of the label) of shape (films, runs), ``scores`` of all classes of shape (films, runs, classes). A
+    film without an answer is called nothing and scored nan.
+    """
+
+    runs: tuple[str, ...]
+    classes: tuple[str, ...]
+    image_ids: np.ndarray
+    labels: np.ndarray
+    called: np.ndarray
+    score: np.ndarray
+    own: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Of shape (films, runs)."""
+        return self.called == self.labels[:, None]
+
+
+def film_answers(tables: Mapping[str, pd.DataFrame], part: str = "test") -> FilmAnswers:
+    """The answers of runs on one part, from their prediction tables by name. All must hold the same films."""
+    given = [metrics.answers(table.sort_values("image_id", kind="stable"), part) for table in tables.values()]
+    first = given[0]
+    rows = np.arange(first.n)
+    top = [np.where(one.answered, one.y_prob.max(axis=1, initial=0), np.nan) for one in given]
+    return FilmAnswers(
+        tuple(tables),
+        first.classes,
+        first.image_ids,
+        np.array(first.classes, dtype=object)[first.y_true],
+        np.stack([metrics.predicted_labels(one) for one in given], axis=1),
+        np.stack(top, axis=1),
+        np.stack([one.y_prob[rows, one.y_true] for one in given], axis=1),
+        np.stack([one.y_prob for one in given], axis=1),
+    )
+
+
+def on_scale(films: FilmAnswers, run: int, scaled: FilmAnswers, name: str) -> FilmAnswers:
+    """The same with one run's scores on another scale, such as calibrated ones, and with ``name`` for that run.
+
+    ``scaled`` holds that run alone, on the same films and with the same answers.
+    """
+    changed = {}
+    for field in ("score", "own", "scores"):
+        changed[field] = getattr(films, field).copy()
+        changed[field][:, run] = getattr(scaled, field)[:, 0]
+    return replace(films, runs=(*films.runs[:run], name, *films.runs[run + 1 :]), **changed)
+
+
+def in_cell(films: FilmAnswers, run: int, label: str, called: str) -> np.ndarray:
+    """Positions of the films of a confusion matrix's cell, the surest answers first."""
+    return _by(films, (films.labels == label) & (films.called[:, run] == called), -films.score[:, run])
+
+
+def in_bin(films: FilmAnswers, run: int, number: int) -> np.ndarray:
+    """Positions of the films of a bin of the reliability diagram, wrong answers first."""
+    inside = np.isfinite(films.score[:, run]) & (bin_of(films.score[:, run]) == number)
+    return _by(films, inside, films.right[:, run])
+
+
+def bins_in_words() -> list[str]:
+    """The reliability diagram's bins: ``0 to 7 %``."""
+    return [f"{100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %" for number in range(BINS)]
+
+
+def bar_of(scores: np.ndarray) -> np.ndarray:
+    """The bar [low, high) of the score histogram that each score lies in, from 0; the last one holds its upper end."""
+    return np.clip((np.nan_to_num(scores) * BARS).astype(int), 0, BARS - 1)
+
+
+def bars_in_words() -> list[str]:
+    """The score histogram's bars: ``0 to 10 %``."""
+    return [f"{100 * bar / BARS:.0f} to {100 * (bar + 1) / BARS:.0f} %" for bar in range(BARS)]
+
+
+def score_counts(films: FilmAnswers, run: int, scored: str) -> pd.DataFrame:
+    """Films by the score that a run gives the class ``scored``: a row per bar from 0, a column per label.
+
+    Films without a finite score are in no bar.
+    """
+    counts = {}
+    scores = films.scores[:, run, films.classes.index(scored)]
+    for label in films.classes:
+        chosen = (films.labels == label) & np.isfinite(scores)
+        counts[label] = np.bincount(bar_of(scores[chosen]), minlength=BARS)
+    return pd.DataFrame(counts)
+
+
+def in_bar(films: FilmAnswers, run: int, scored: str, label: str, bar: int) -> np.ndarray:
+    """Positions of the films of one label in a bar of the score histogram of the class ``scored``, wrong answers
+    first."""
+    scores = films.scores[:, run, films.classes.index(scored)]
+    inside = (films.labels == label) & np.isfinite(scores) & (bar_of(scores) == bar)
+    return _by(films, inside, films.right[:, run])
+
+
+def right_in_one(films: FilmAnswers, right: int, wrong: int) -> np.ndarray:
+    """Positions of the films that one run has right and another wrong, the surest errors first."""
+    return _by(films, films.right[:, right] & ~films.right[:, wrong], -films.score[:, wrong])
+
+
+def hardest(films: FilmAnswers) -> np.ndarray:
+    """Positions of the films that some run has wrong, those with the lowest mean score of their own class first."""
+    return _by(films, ~films.right.all(axis=1), films.own.mean(axis=1))
+
+
+def confident_errors(films: FilmAnswers, run: int) -> np.ndarray:
+    """Positions of the films that a run has wrong, the surest first."""
+    wrong = ~films.right[:, run] & np.isfinite(films.score[:, run])
+    return _by(films, wrong, -films.score[:, run])
+
+
+def doubtful_labels(films: FilmAnswers) -> np.ndarray:
+    """Positions of films whose label may be wrong: DOUBTERS runs or more all agree on another class, and give the label
+    less than DOUBTED on average. Runs of one kind may share a mistake, so this is a list to look at, not a verdict."""
+    if len(films.runs) < DOUBTERS:
+        return np.empty(0, dtype=int)
+    agree = (films.called == films.called[:, :1]).all(axis=1) & ~films.right[:, 0] & (films.called[:, 0] != "")
+    return _by(films, agree & (films.own.mean(axis=1) < DOUBTED), films.own.mean(axis=1))
+
+
+def _by(films: FilmAnswers, chosen: np.ndarray, order: np.ndarray) -> np.ndarray:
+    rows = np.flatnonzero(chosen)
+    return rows[np.argsort(order[rows], kind="stable")]

@@ -1,0 +1,236 @@
+"""Strangers' films, decoded in a process that can be ended: when it hangs, when it wants all memory, when it crashes.
+
+Some damaged JPEG 2000 files hold pydicom 3.0.2 up for ever, and no thread can be stopped; so uploads are never decoded
+in the server's own process. Two decoders are kept warm and serve all sessions in turn. Each is started anew, never
+forked from a process that has threads, and ends with the server: its input ends then, also when the server was killed,
+and an alarm of its own ends one that hangs.
+
+Limits per film: ``SECONDS`` everywhere; ``MEGABYTES`` on Linux. Windows and macOS have no limit of memory for one
+process; there the number of pixels, of a file's bytes and of a deflated file's unpacked bytes bound it.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+
+from covid_core.errors import ImageError
+from covid_core.images import sandbox_worker
+from covid_core.images.codec import LARGEST_FILE
+from covid_core.images.image import TOO_MUCH_MEMORY, Film
+from covid_core.images.sandbox_worker import Broken
+
+SECONDS = 4.5  # for one film, so that the answer comes within 5; one of 12 megapixels takes about one
+MEGABYTES = 512  # beyond what a warm decoder has: a film of 16 megapixels and 16 bits takes 200
+DECODERS = 2
+START_SECONDS = 60.0  # on a machine that is busy with everything else
+OWN_ALARM = 2.0  # times SECONDS until a decoder ends itself
+ROOT = Path(__file__).parents[2]
+STOPPED_EARLY = "The file made its reader break off; it is damaged or made to do that."
+
+log = logging.getLogger(__name__)
+
+
+class Sandbox:
+    """Some decoders, used by any number of threads. ``read_film`` waits while all of them are busy."""
+
+    def __init__(self, decoders: int = DECODERS, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
+        self.seconds, self.megabytes = seconds, megabytes
+        self._idle = deque(_Decoder(seconds, megabytes) for _ in range(decoders))
+        self._free = threading.Semaphore(decoders)
+
+    def warm_up(self) -> None:
+        """Start the decoders that do not run yet, without waiting for them."""
+        for one in list(self._idle):
+            one.start()
+
+    def read_film(self, content: bytes, window: int = 0) -> Film:
+        """As ``images.read_film``, of a stranger's file. Raises ImageError, within the time limit, and nothing else."""
+        if len(content) > LARGEST_FILE:
+            raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
+        with self._free:
+            one = self._idle.pop()
+            try:
+                film = one.read_film(content, window)
+            finally:
+                # The last one that worked is used first; one that has just been started comes to work last
+                self._idle.append(one) if one.is_warm else self._idle.appendleft(one)
+        return film
+
+    def close(self) -> None:
+        """End the decoders; the next film would start them anew."""
+        for one in list(self._idle):
+            one.end()
+
+    def processes(self) -> list[int]:
+        """Ids of the processes that run, for tests and measurements."""
+        return [one.process.pid for one in list(self._idle) if one.process is not None]
+
+
+class _Decoder:
+    """One process and what is said to it. Used by one thread at a time."""
+
+    def __init__(self, seconds: float, megabytes: int) -> None:
+        self.seconds, self.megabytes = seconds, megabytes
+        self.process: subprocess.Popen | None = None
+        self.is_warm = False
+        self._starting = threading.Lock()
+
+    def start(self) -> None:
+        """Start the process where none runs. It is ready about a second later; nobody waits for it here."""
+        with self._starting:
+            if self.process is None:
+                self.process = _started(self.seconds * OWN_ALARM, self.megabytes)
+
+    def end(self) -> None:
+        with self._starting:
+            process, self.process, self.is_warm = self.process, None, False
+        if process is not None:
+            process.kill()
+            for handle in (process.stdin, process.stdout):
+                handle.close()
+            process.wait()
+
+    def read_film(self, content: bytes, window: int) -> Film:
+        if self.process is not None and self.process.poll() is not None:
+            self.end()  # it ended while nobody looked: memory ran short, or somebody killed it
+        self.start()
+        is_whole = False
+        try:
+            self._wait_until_warm()
+            film, error, failed_at = self._asked(content, window)
+            is_whole = self.is_warm  # false also where the whole answer came as the time ran out
+        finally:
+            if not is_whole:
+                self.end()
+                self.start()
+        if failed_at:
+            log.warning("The decoder failed unforeseen: %s", failed_at)
+        if film is None:
+            raise ImageError(error)
+        return film
+
+    def _wait_until_warm(self) -> None:
+        if self.is_warm:
+            return
+        with _Watch(self.process, START_SECONDS):
+            try:
+                self.is_warm = (
+                    sandbox_worker.receive(self.process.stdout, len(sandbox_worker.READY)) == sandbox_worker.READY
+                )
+            except Broken:
+                self.is_warm = False
+        if not self.is_warm:
+            raise ImageError("The process that reads films did not start; the server's log tells why.")
+
+    def _asked(self, content: bytes, window: int) -> tuple[Film | None, str, str]:
+        with _Watch(self.process, self.seconds) as watch:
+            try:
+                sandbox_worker.send_request(self.process.stdin, content, window)
+                return sandbox_worker.receive_answer(self.process.stdout)
+            except (Broken, OSError):
+                watch.end()
+                if watch.has_killed:
+                    raise ImageError(f"The file took longer than {self.seconds:g} seconds to read.") from None
+                raise ImageError(_why_it_ended(self.process)) from None
+            finally:
+                watch.end()
+                self.is_warm = not watch.has_killed
+
+
+class _Watch:
+    """Kills a process that is not done in time; a timer, since reading from a pipe cannot be given up by itself."""
+
+    def __init__(self, process: subprocess.Popen, seconds: float) -> None:
+        self.process = process
+        self.has_killed = False
+        self._timer = threading.Timer(seconds, self._kill)
+        self._timer.daemon = True
+
+    def _kill(self) -> None:
+        self.has_killed = True
+        self.process.kill()
+
+    def __enter__(self) -> "_Watch":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+
+def _why_it_ended(process: subprocess.Popen) -> str:
+    """A process that the system killed had taken too much memory; one that ended otherwise was broken by the file."""
+    try:
+        code = process.wait(1)
+    except subprocess.TimeoutExpired:
+        return STOPPED_EARLY
+    return TOO_MUCH_MEMORY if code == -9 else STOPPED_EARLY
+
+
+def _started(seconds: float, megabytes: int) -> subprocess.Popen:
+    """A process of its own session, which no interrupt of the server's terminal reaches; it inherits nothing open."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "covid_core.images.sandbox_worker", str(seconds), str(megabytes)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+        **_detached(),
+    )
+    _widen(process)
+    return process
+
+
+def _detached() -> dict[str, object]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def _widen(process: subprocess.Popen) -> None:
+    """Larger pipes, where there are: fewer turns between the two sides."""
+    if not sys.platform.startswith("linux"):
+        return
+    import fcntl
+
+    with contextlib.suppress(OSError):  # this user has as much memory in pipes as the system allows: slower, no more
+        for handle in (process.stdin, process.stdout):
+            fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, sandbox_worker.PIPE_SIZE)
+
+
+_default: Sandbox | None = None
+_making = threading.Lock()
+
+
+def default() -> Sandbox:
+    """The decoders of this process, made on first use and ended with it."""
+    global _default
+    with _making:
+        if _default is None:
+            _default = Sandbox()
+            atexit.register(_default.close)
+        return _default
+
+
+def read_film(content: bytes, window: int = 0) -> Film:
+    """A stranger's film, read faithfully in a process that can be ended. Raises ImageError with one sentence.
+
+    ``window`` is a place among the film's ``windows``; see ``images.read_film``.
+    """
+    return default().read_film(content, window)
+
+
+def warm_up() -> None:
+    """Start the decoders in the background, so that the first film does not wait a second for them."""
+    default().warm_up()

@@ -1,0 +1,73 @@
+"""What one run says of one film, and the reasons for and against believing it.
+
+The checks come in the order in which they are made; the first that fails is why there is no answer. A check that could
+not be made is told as such, never as passed.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from covid_core.images.codec import Film
+
+if TYPE_CHECKING:
+    from covid_core.inference.predictor import Prediction
+
+CHEST_FILM = "frontal chest film"
+LIKE_TRAINING = "like the training films"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question that is asked before an answer is given.
+
+    ``passed`` is None where the question could not be asked. ``figure`` is what was measured and ``limit`` what it is
+    held against, both nan where nothing was. ``text`` says all of it in one sentence.
+    """
+
+    name: str
+    passed: bool | None
+    figure: float
+    limit: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training film that looks like the film to the network. ``distance`` is 0 for the same picture, and 1 is usual
+    for a film of the same kind (see ``inference.neighbours``)."""
+
+    image_id: str
+    label: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A prediction with the checks that were made before it and the training films that look most like it."""
+
+    prediction: "Prediction"
+    checks: tuple[Check, ...]
+    neighbours: tuple[Neighbour, ...] = ()
+
+    @property
+    def refused_by(self) -> Check | None:
+        """The first check that failed: why the run does not answer."""
+        return next((check for check in self.checks if check.passed is False), None)
+
+    @property
+    def unasked(self) -> Check | None:
+        """The first check that could not be made."""
+        return next((check for check in self.checks if check.passed is None), None)
+
+
+def unasked(name: str, reason: str) -> Check:
+    """A check that could not be made. ``reason`` completes the sentence and has no full stop."""
+    return Check(name, None, math.nan, math.nan, f"This could not be checked: {reason}.")
+
+
+def told_by_file(film: Film) -> Check | None:
+    """The failed check of a film whose own file says that it is no frontal chest film; None where it says nothing."""
+    if not film.not_chest:
+        return None
+    return Check(CHEST_FILM, False, math.nan, math.nan, " ".join(film.not_chest))

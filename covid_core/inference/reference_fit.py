@@ -1,0 +1,90 @@
+"""A run's reference: what new films are judged by, made when the run is published, or later for an older run.
+
+Training films are what a new film is compared with; the limits are set by the validation films that calibrate, which
+have chosen nothing else where the part is halved (``data.split.halves``). The test part has no say in it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from covid_core import files
+from covid_core.data.pixels import open_pixels
+from covid_core.data.split import CALIBRATION, TRAIN, validation_for
+from covid_core.errors import JobRefused, RunDamaged
+from covid_core.inference.gate import Gate
+from covid_core.inference.neighbours import Features, Neighbourhood
+from covid_core.inference.predictor import Predictor
+from covid_core.inference.reference import Reference
+from covid_core.runs import store
+from covid_core.runs.pinned_dataset import dataset_of
+from covid_core.runs.store import Run
+from covid_core.work import Progress, part_of, silent
+from covid_core.workspace import Workspace
+
+AT_ONCE = 64  # films between two reports of progress
+
+
+def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], features: Features) -> Reference:
+    """The reference from the films of a split.
+
+    Args:
+        split: columns image_id, label, part, and half where the run is halved.
+        pixels: gives uint8 squares (n, size, size) for positions in the split.
+        features: gives the means (n, d) of the maps that the head pools.
+    """
+    training = np.flatnonzero(split["part"] == TRAIN)
+    validation = np.flatnonzero(validation_for(split, CALIBRATION))
+    gate = Gate.fit(lambda chosen: pixels(training[chosen]), len(training), pixels(validation))
+    told = split.iloc[training]
+    ids, labels = (told[column].to_numpy(dtype=object) for column in ("image_id", "label"))
+    return Reference(gate, Neighbourhood.fit(features, training, validation, ids, labels))
+
+
+def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
+    """Give a finished run its reference, from the data set's films and the run's exported network, without TensorFlow.
+
+    Raises DataError where the data set has changed, RunDamaged, and JobRefused where the run is at work.
+    """
+    dataset = dataset_of(workspace, run)
+    predictor = Predictor.open(workspace, run, with_reference=False)
+    films = open_pixels(workspace, dataset, run.spec.image_size, part_of(progress, 0.0, 0.2))
+    split = run.split()
+    rows = dataset.films.set_index("image_id").index.get_indexer(split["image_id"])
+    used = np.flatnonzero((split["part"] == TRAIN).to_numpy() | validation_for(split, CALIBRATION))
+    known = _features_of(predictor, films, rows, used, part_of(progress, 0.2, 0.9))
+    found = fitted(split, lambda at: np.asarray(films[rows[at]]), known.__getitem__)
+    progress(0.95, "Keeping the reference")
+    _publish(workspace, run, found)
+
+
+def _features_of(
+    predictor: Predictor, films: np.ndarray, rows: np.ndarray, used: np.ndarray, progress: Progress
+) -> np.ndarray:
+    """float32 (rows, d), of which only ``used`` are computed."""
+    found: np.ndarray | None = None
+    for start in range(0, len(used), AT_ONCE):
+        some = used[start : start + AT_ONCE]
+        values = predictor.features(np.asarray(films[rows[some]]))
+        if found is None:
+            found = np.zeros((len(rows), values.shape[1]), np.float32)
+        found[some] = values
+        done = start + len(some)
+        progress(done / len(used), f"Looking at the run's own films: {done:,} of {len(used):,}")
+    return found
+
+
+def _publish(workspace: Workspace, run: Run, found: Reference) -> None:
+    """The file, then the note of it in the result, while nobody resumes the run."""
+    lock = run.lock
+    if not lock.try_acquire():
+        raise JobRefused(f"{run.name} is at work; try again when it has ended.")
+    try:
+        now = store.open_run(workspace, run.id)
+        if any(now.result.get(name) != run.result.get(name) for name in ("head_sha256", "finished")):
+            raise RunDamaged(f"{run.name} was trained again meanwhile; make its reference anew.")
+        found.save(now.reference_path)
+        now.write_result({**now.result, "reference_sha256": files.sha256_of(now.reference_path)})
+    finally:
+        lock.release()

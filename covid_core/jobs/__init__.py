@@ -1,0 +1,1 @@
+"""Long work: its queue, and the process that does it."""

@@ -1,0 +1,200 @@
+"""The look that each lesson teaches, at a data set of the user's own. Nothing is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from covid_core.audit import dataset_audit
+from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts.probe_ladder import Ladder
+from covid_core.data import duplicates
+from covid_core.data.dataset import Dataset
+from covid_core.data.split import make_split
+from covid_core.data.summary import resampling_table
+from covid_core.errors import CovidCoreError, DataError
+from covid_core.evaluation import label_check as labelling
+from covid_core.formatting import count, plural, share
+from covid_core.lessons.catalogue import RARE, SHIFTED, TAG, Lesson
+from covid_core.presets import COURSE_FILMS_PER_CLASS
+from covid_core.runs import candidates
+from covid_core.runs.store import Run
+from covid_core.specs import SplitSpec
+from covid_core.work import Progress, silent
+from covid_core.workspace import Workspace
+
+QUICK_PROBES = (probes.FILE, probes.BORDER_PIXELS, probes.THUMB, probes.FULL)
+LEAST_FILMS = 3  # of a class, for a film in each part
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a lesson finds in a data set: sentences with their figures, a table and a ladder where there are any, and
+    the page (a name without suffix) that goes on from there."""
+
+    sentences: tuple[str, ...]
+    table: pd.DataFrame | None = None
+    ladder: Ladder | None = None
+    page: str = "dataset"
+
+
+def look(
+    lesson: Lesson, workspace: Workspace, dataset: Dataset, runs: Sequence[Run] = (), progress: Progress = silent
+) -> Look:
+    """The lesson's look at a data set; ``runs`` are the user's finished ones.
+
+    Raises DataError where the data set is too small for it, or has one class only.
+    """
+    if len(dataset.classes) < 2:
+        raise DataError(f"{dataset.name} has one class only, so there is nothing to tell apart.")
+    if lesson.key == SHIFTED:
+        return _shifted(dataset)
+    if lesson.key == TAG:
+        return _ladder(workspace, dataset, progress)
+    if lesson.key == RARE:
+        return _imbalance(dataset, runs)
+    return _twins(workspace, dataset, progress)
+
+
+def _shifted(dataset: Dataset) -> Look:
+    made, drawn = _shifted_split(dataset)
+    test = made[made["part"] == "test"]
+    counts = test["label"].value_counts()
+    checked = labelling.check(made, dataset.classes, dataset.counts)
+    table = pd.DataFrame(
+        [
+            {
+                "Class": label,
+                "Films drawn": count((made["folder_label"] == label).sum()),
+                "Labels beside them": count((made["label"] == label).sum()),
+            }
+            for label in dataset.classes
+        ]
+    )
+    sentences = (
+        f"Had the course's mistake been made here, with {plural(drawn, 'film')} of each class, {count(checked.wrong)} "
+        f"of {plural(checked.films, 'label')} ({share(checked.wrong / checked.films)}) would be another film's.",
+        f"A model that always answers {counts.index[0]} would score {share(counts.iloc[0] / len(test))} on the "
+        f"{plural(len(test), 'test film')}, and nothing in its accuracy would show it.",
+        _labels_now(dataset),
+    )
+    return Look(sentences, table, page="compare")
+
+
+def _labels_now(dataset: Dataset) -> str:
+    before = dataset.imported.films.set_index("image_id")["label"].loc[dataset.films["image_id"]]
+    changed = int((before.to_numpy() != dataset.films["label"].to_numpy()).sum())
+    if not changed:
+        return "It has not been made: here every label is that of the film's own folder."
+    others = plural(changed, "film whose class was", "films whose classes were")
+    return (
+        f"It has not been made: but for {others} changed on the Audit page, every label is that of the film's folder."
+    )
+
+
+def _shifted_split(dataset: Dataset) -> tuple[pd.DataFrame, int]:
+    """The split with the course's mistake, and how many films of each class were drawn for it."""
+    smallest = min(dataset.counts.values())
+    for drawn in (min(COURSE_FILMS_PER_CLASS, smallest), smallest // 2):  # drawing all of even classes shifts nothing
+        if drawn < LEAST_FILMS:
+            raise DataError(
+                f"The smallest class of {dataset.name} has {plural(smallest, 'film')}, too few to draw from."
+            )
+        split = SplitSpec(method="stratified", films_per_class=drawn)
+        try:
+            return make_split(dataset.films, dataset.classes, split, "shifted"), drawn
+        except DataError as error:
+            refused = error
+    raise refused
+
+
+def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
+    """The ladder of the data set's audit where one was made; else its quick probes, climbed now."""
+    climbed = kept_ladder(workspace, dataset)
+    if climbed is None:
+        climbed = probes.ladder(workspace, dataset, probes=QUICK_PROBES, progress=progress)
+    said = probe_ladder.verdict(climbed)
+    return Look((said.headline, *said.details), ladder=climbed, page="audit")
+
+
+def kept_ladder(workspace: Workspace, dataset: Dataset) -> Ladder | None:
+    """The ladder that an audit has kept of these very films and classes; None where there is none. That of films from
+    before a decision would be another data set's answer, so it is climbed anew."""
+    found = dataset_audit.known(workspace, dataset)
+    return found.ladder if found is not None and found.of_now else None
+
+
+def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Look:
+    found = resampling_table(dataset.counts)
+    total = int(found["films"].sum())
+    rare, common = (found.loc[found["films"].agg(which)] for which in ("idxmin", "idxmax"))
+    table = pd.DataFrame(
+        {
+            "Class": found["label"],
+            "Films": found["films"].map(count),
+            "Share": (found["films"] / total).map(share),
+            "Class weight": found["weight"].map("{:.2f}".format),
+            "Oversampling sees each": found["times"].map("{:.1f} times".format),
+            "Undersampling keeps": found["kept"].map(count),
+        }
+    )
+    sentences = [
+        f"Always answering {common['label']} is right on {share(common['films'] / total)} of "
+        f"{plural(total, 'film')}. The rarest class, {rare['label']}, has {plural(int(rare['films']), 'film')}: "
+        f"{share(rare['films'] / total)}.",
+        f"With class weights, a film of {rare['label']} counts as {rare['weight'] / common['weight']:.1f} of "
+        f"{common['label']}. Undersampling would throw {share(found['thrown_away'].sum() / total)} of all films away.",
+    ]
+    of_it = [run for run in runs if run.record["dataset"]["id"] == dataset.id]
+    sentences += [_found_by(run, str(rare["label"])) for run in of_it]
+    if not of_it:
+        sentences.append("No model has been trained on these films yet, so it cannot be said which class it finds.")
+    return Look(tuple(sentences), table, page="compare" if of_it else "train")
+
+
+def _found_by(run: Run, rare: str) -> str:
+    try:
+        right, found = share(run.accuracy("test")), candidates.sensitivities(run)
+        if rare not in found:
+            return f"{run.name} is right on {right} of its test films; {rare} is none of its classes."
+        return f"{run.name} is right on {right} of its test films and finds {share(found[rare])} of {rare}."
+    except CovidCoreError as error:
+        return f"{run.name} cannot be read: {error}"
+
+
+def _twins(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
+    films = duplicates.with_groups(workspace, dataset, progress)
+    together = films.groupby("group")
+    several = together.filter(lambda rows: len(rows) > 1)
+    if several.empty:
+        return Look(
+            (
+                f"No two of {plural(len(films), 'film')} show the same picture or are known to be of one patient, so a "
+                "plain split separates no twins here. Films of one patient can only be known where the patient is.",
+            )
+        )
+    conflicts = int((several.groupby("group")["label"].nunique() > 1).sum())
+    plain, grouped = (_known_again(films, dataset.classes, method) for method in ("stratified", "grouped"))
+    table = pd.DataFrame(
+        [
+            {"Split": name, "Test films": count(tested), "Of them with a twin in training": count(known)}
+            for name, (tested, known) in (("Film by film", plain), ("Twins kept together", grouped))
+        ]
+    )
+    groups = plural(several["group"].nunique(), "group")
+    sentences = (
+        f"{plural(len(several), 'film')} of {count(len(films))} have a twin here: {groups} show the same picture or "
+        f"patient. In {count(conflicts)} of them the labels differ.",
+        f"Dealt film by film, {count(plain[1])} of {plural(plain[0], 'test film')} would have a twin among the "
+        f"training films. With twins kept together it is {count(grouped[1])} of {count(grouped[0])}.",
+    )
+    return Look(sentences, table, page="audit")
+
+
+def _known_again(films: pd.DataFrame, classes: tuple[str, ...], method: str) -> tuple[int, int]:
+    """Test films of a usual split, and how many of them have a twin among the training films."""
+    made = make_split(films, classes, SplitSpec(method=method))
+    group = films.set_index("image_id")["group"].loc[made["image_id"]].to_numpy()
+    tested, trained = (made["part"] == "test").to_numpy(), (made["part"] == "train").to_numpy()
+    return int(tested.sum()), int(np.isin(group[tested], group[trained]).sum())

@@ -1,0 +1,270 @@
+"""Prepare a lesson: draw its films, train its runs, ask them what it asks; and remove all of it again.
+
+Each lesson has a workspace of its own inside the user's (``lessons/KEY``), which is there only while the lesson is
+prepared. All is done by one job in one process, so TensorFlow starts once.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from covid_core import files
+from covid_core.audit.model.occlusions import CORNER
+from covid_core.data import duplicates, importing
+from covid_core.data.dataset import Dataset
+from covid_core.data.split import make_split
+from covid_core.errors import CovidCoreError, JobRefused, NotFound
+from covid_core.images.codec import to_square
+from covid_core.inference.head import softmax
+from covid_core.inference.lung_share import share_inside, share_over
+from covid_core.inference.predictor import Predictor
+from covid_core.jobs import queue
+from covid_core.lessons import image_sets
+from covid_core.lessons.catalogue import PAIR, TAG, named
+from covid_core.runs import store
+from covid_core.runs.store import JobFolder, Run, Status
+from covid_core.specs import TrainingSpec
+from covid_core.synthetic.phantom import CORNER_TAGS
+from covid_core.work import Progress, part_of
+from covid_core.workspace import Workspace, list_folders
+
+RECIPE = 1  # of films, runs and what is kept of them; a change of it takes the next number
+FOLDER = "lessons"
+DRAWING = 0.25  # share of the time, as seen on two cores
+LAST_LOOK = 0.05
+BUSY = 10.0  # seconds that another session may need to start or remove the same lesson
+STOPPING = 20.0  # seconds until a job that was asked to stop is given up
+WITHOUT_TAG, OTHER_TAG = "without the letter", "with the other letter"
+
+Train = Callable[[Run, Progress], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How far a lesson is: its last job and its status, None where it was never prepared."""
+
+    place: Workspace
+    job: JobFolder | None = None
+    status: Status | None = None
+
+    @property
+    def is_active(self) -> bool:
+        return self.status is not None and not self.status.is_final
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status is not None and self.status.state == store.COMPLETED and not self.is_outdated
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether another version of the lesson prepared it, whose films and figures may be others."""
+        return self.job is not None and self.job.request().get("recipe") != RECIPE
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """Ids of the runs by role; empty until all are finished."""
+        return dict(self.job.result.get("runs", {})) if self.job is not None else {}
+
+    @property
+    def seed(self) -> int:
+        """Which films were drawn."""
+        return int(self.job.request().get("seed", 0)) if self.job is not None else 0
+
+    def run(self, role: str) -> Run:
+        """The finished run of that role. Raises NotFound or RunDamaged."""
+        if role not in self.runs or not self.job.path.is_dir():  # removed since, perhaps by another session
+            raise NotFound("The lesson is not prepared any more. Prepare it again.")
+        return store.open_run(self.place, self.runs[role])
+
+
+def place_of(workspace: Workspace, key: str) -> Workspace:
+    """The lesson's own workspace; nothing is made."""
+    return Workspace(workspace.root / FOLDER / key)
+
+
+def look(workspace: Workspace, key: str) -> Prepared:
+    """How far a lesson is. Makes no folder."""
+    place = place_of(workspace, named(key).key)
+    folder = place.root / "jobs"
+    if not folder.is_dir():
+        return Prepared(place)
+    found = []
+    for path in list_folders(folder):
+        with contextlib.suppress(CovidCoreError, OSError):  # removed at this moment, or not whole yet
+            job = JobFolder(path)
+            found.append((float(job.request()["created"]), job, job.status()))
+    if not found:
+        return Prepared(place)
+    _, job, status = max(found, key=lambda one: one[0])
+    return Prepared(place, job, status)
+
+
+def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
+    """Start preparing a lesson; what an earlier attempt has left is removed. One that is at work is left alone.
+
+    Raises JobRefused where another session holds the lesson.
+    """
+    with _held(workspace, key):
+        now = look(workspace, key)
+        if now.is_active:
+            return now
+        _remove(now.place)
+        queue.submit_job(now.place, queue.LESSON, {"lesson": key, "seed": seed, "recipe": RECIPE})
+        return look(workspace, key)
+
+
+def stop(workspace: Workspace, key: str) -> None:
+    """Ask the job to stop. Raises JobRefused where nothing is at work."""
+    now = look(workspace, key)
+    if now.job is None:
+        raise JobRefused("This lesson is not being prepared.")
+    queue.stop(now.job)
+
+
+def reset(workspace: Workspace, key: str) -> None:
+    """Stop what is at work and remove the lesson's films, runs and caches. Nothing of the user's own is touched.
+
+    Raises JobRefused where the job does not stop in time; nothing is removed then.
+    """
+    with _held(workspace, key):
+        now = look(workspace, key)
+        if now.is_active:
+            _end(now)
+        _remove(now.place)
+
+
+def _end(now: Prepared) -> None:
+    with contextlib.suppress(JobRefused):  # it has ended by itself
+        queue.stop(now.job)
+    deadline = time.monotonic() + STOPPING
+    while not now.job.status().is_final:
+        if time.monotonic() > deadline:
+            raise JobRefused("The lesson is still stopping. Try again in a moment.")
+        time.sleep(0.1)
+
+
+def _remove(place: Workspace) -> None:
+    """Remove the lesson's workspace, and the folder of all lessons with the last of them."""
+    if place.root.is_dir():
+        files.remove_folder(place.root)
+    with contextlib.suppress(OSError):  # another lesson is prepared
+        place.root.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _held(workspace: Workspace, key: str) -> Iterator[None]:
+    """One session at a time starts or removes a lesson."""
+    lock = files.FileLock(workspace.slots / f"lesson-{named(key).key}.lock")
+    if not lock.acquire(BUSY):
+        raise JobRefused("Somebody else is starting or resetting this lesson. Try again in a moment.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# In the worker
+
+
+def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress) -> dict[str, Any]:
+    """Draw the films of a lesson, train its runs, and ask what is left to ask.
+
+    Args:
+        place: the lesson's own workspace.
+        key: of the lesson.
+        seed: of films and networks.
+        train: trains a published run in this process.
+        progress: told the share done; may raise Stopped.
+
+    Returns:
+        What the job keeps: the ids of data set and runs, and what was measured beside their predictions.
+    """
+    lesson = named(key)
+    begin = time.monotonic()
+    dataset = importing.import_drawn(
+        place,
+        lesson.images,
+        lambda index: lesson.film_at(index, seed),
+        f"Lesson: {lesson.title}",
+        f"lesson {lesson.key}, seed {seed}",
+        part_of(progress, 0, DRAWING),
+    )
+    runs = {}
+    step = (1 - DRAWING - LAST_LOOK) / len(lesson.trainings)
+    for number, training in enumerate(lesson.trainings):
+        run = _published(place, dataset, training.spec(dataset.id, seed))
+        start = DRAWING + number * step
+        train(run, _named(part_of(progress, start, start + step), f"{training.name}: "))
+        runs[training.role] = run.id
+    found = _look_at_tags(place, store.open_run(place, runs["tagged"]), seed, progress) if key == TAG else {}
+    return {"dataset": dataset.id, "runs": runs, "seconds": time.monotonic() - begin, **found}
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda share, message: progress(share, name + message)
+
+
+def _published(place: Workspace, dataset: Dataset, spec: TrainingSpec) -> Run:
+    grouped = spec.split.method != "stratified"
+    table = duplicates.with_groups(place, dataset) if grouped else dataset.films
+    return store.create_run(place, spec, dataset, make_split(table, spec.classes, spec.split, spec.labels))
+
+
+def _look_at_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> dict[str, Any]:
+    """Ask the run about its test films drawn again without their letter, and with the other one; and where it looks."""
+    progress(1 - LAST_LOOK, "The same films without their letter")
+    predictor, split = Predictor.open(place, run), run.split()
+    test = split[split["part"] == "test"].reset_index(drop=True)
+    for what, tag_of in ((WITHOUT_TAG, {}), (OTHER_TAG, dict(zip(PAIR, reversed(PAIR), strict=True)))):
+        squares = np.stack(
+            [
+                to_square(redrawn(name, seed, tag_of.get(label, "")), predictor.size)
+                for name, label in zip(test["image_id"], test["label"], strict=True)
+            ]
+        )
+        _keep_answers(run, what, test, predictor.logits(squares))
+    progress(1 - LAST_LOOK / 2, "Where it looks")
+    heats = [heat_of(predictor, name, label, seed) for name, label in zip(test["image_id"], test["label"], strict=True)]
+    in_corners = {}
+    for where, whose in (("own", PAIR), ("other", PAIR[::-1])):
+        corner_of = dict(zip(PAIR, map(corner, whose), strict=True))
+        shares = [share_inside(heat, corner_of[label]) for heat, label in zip(heats, test["label"], strict=True)]
+        found = share_over(shares)
+        in_corners[where] = {name: getattr(found, name) for name in ("share", "low", "high", "chance", "films")}
+    return {"heat": in_corners}
+
+
+def _keep_answers(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -> None:
+    """The answers as an evaluation of the run: a prediction table of the part "test"."""
+    scores = softmax(logits.astype(np.float64))
+    columns = {f"score_{label}": scores[:, k] for k, label in enumerate(run.classes)}
+    columns |= {f"logit_{label}": logits[:, k] for k, label in enumerate(run.classes)}
+    table = pd.DataFrame({"image_id": test["image_id"], "part": "test", "label": test["label"]}).assign(**columns)
+    run.write_evaluation({"created": time.time(), "dataset": {"name": what}}, table)
+
+
+def redrawn(image_id: str, seed: int, tag: str = "") -> np.ndarray:
+    """The film of that id of the lesson of the corner tag, with another letter or none: uint8 (SIDE, SIDE)."""
+    label, _, file = image_id.rpartition("/")
+    number = int(file.rpartition("-")[2].partition(".")[0])
+    return image_sets.film(label, number, seed, tag=tag).pixels
+
+
+def heat_of(predictor: Predictor, image_id: str, label: str, seed: int) -> np.ndarray:
+    """The heat map for a film's own class, with its letter on it: float32 (SIDE, SIDE)."""
+    return predictor.heat_map(
+        image_sets.as_film(redrawn(image_id, seed, label)), label, (image_sets.SIDE, image_sets.SIDE)
+    )
+
+
+def corner(label: str) -> np.ndarray:
+    """The corner in which a class's letter lies: bool (SIDE, SIDE), as large as ``audit.model.occlusions.CORNER``."""
+    height, width = (round(share * image_sets.SIDE) for share in CORNER)
+    found = np.zeros((image_sets.SIDE, image_sets.SIDE), bool)
+    found[:height, slice(None, width) if CORNER_TAGS[label][1] == "left" else slice(-width, None)] = True
+    return found

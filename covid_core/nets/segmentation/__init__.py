@@ -1,0 +1,1 @@
+"""The small network that outlines lungs: its layers, its augmentation, its training."""

@@ -1,0 +1,187 @@
+"""A small network that outlines lungs, and how it learns from films and their masks.
+
+The shape is that of a U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, 234-241), at half of the film's resolution and
+with few channels: lungs are large, and it has to be quick on a laptop. It takes uint8 grey films (batch, size, size,
+1), preprocesses them itself, and gives a score per pixel in [0, 1]. Loss: one less the soft Dice of each film
+(Milletari, Navab and Ahmadi, 3DV 2016, 565-571) plus cross-entropy.
+"""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from covid_core.errors import RunError
+from covid_core.evaluation import overlap
+from covid_core.nets.segmentation import augmentation
+from covid_core.work import Progress
+
+CHANNELS = (16, 32, 48, 64)  # per level, from half of the film's resolution down
+BATCH = 16
+SEEN = 12000  # films in all epochs together: more of them need fewer epochs, so the time stays about the same
+FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 8, 30, 6
+LEARNING_RATE = 3e-3  # at the start; falls to nothing along a cosine
+CALL = 32  # films per call where nothing is learned
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Films, uint8 (n, size, size), and their masks, bool of the same shape."""
+
+    films: np.ndarray
+    masks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def changed(self, rows: np.ndarray, seed: int, view: int) -> "Pairs":
+        """Changed copies of some pairs; that of a row is always the same for a seed and a view."""
+        copies = [
+            augmentation.changed(self.films[row], self.masks[row], np.random.default_rng((seed, view, row)))
+            for row in rows.tolist()
+        ]
+        films, masks = zip(*copies, strict=True)
+        return Pairs(np.stack(films), np.stack(masks))
+
+    def with_changed(self, seed: int) -> "Pairs":
+        """All of them as they are, then all once changed, in a view that no epoch has."""
+        other = self.changed(np.arange(len(self)), seed, 0)
+        return Pairs(np.concatenate([self.films, other.films]), np.concatenate([self.masks, other.masks]))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fit: the network that gives scores, its validation Dice epoch by epoch, and which epoch was kept (from 1)."""
+
+    network: keras.Model
+    dices: tuple[float, ...]
+    best_epoch: int
+
+
+def build(size: int, seed: int) -> keras.Model:
+    """Film to logits, float32 (batch, size, size); ``size`` is a multiple of 16. Initial weights come from the seed."""
+    keras.utils.set_random_seed(seed)
+    film = keras.Input((size, size, 1), dtype="uint8", name="film")
+    x = layers.Rescaling(1 / 255, name="preprocessing")(film)
+    # each film by its own mean and spread: exposure is the first thing in which sites differ
+    x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="exposure")(x)
+    x = _convolved(x, CHANNELS[0], "stem", kernel=5, strides=2)
+    passed = []
+    for level, channels in enumerate(CHANNELS):
+        if level:
+            passed.append(x)
+            x = layers.MaxPooling2D(2, name=f"down_{level}")(x)
+            x = _convolved(x, channels, f"down_{level}_a")
+        x = _convolved(x, channels, f"down_{level}_b")
+    for level in reversed(range(len(passed))):
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"up_{level}")(x)
+        x = layers.Concatenate(name=f"join_{level}")([x, passed[level]])
+        x = _convolved(x, CHANNELS[level], f"up_{level}_a")
+    x = layers.Conv2D(1, 1, name="lung")(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear", name="whole")(x)
+    return keras.Model(film, layers.Reshape((size, size), name="logits")(x), name="segmenter")
+
+
+def _convolved(x: keras.KerasTensor, channels: int, name: str, kernel: int = 3, strides: int = 1) -> keras.KerasTensor:
+    x = layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False, name=name)(x)
+    return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x))
+
+
+def with_scores(network: keras.Model) -> keras.Model:
+    """The network that is exported: scores in [0, 1] instead of logits."""
+    return keras.Model(network.input, layers.Activation("sigmoid", name="scores")(network.outputs[0]), name="lungs")
+
+
+def loss(masks: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Of shape (films,): one less the soft Dice, plus the mean cross-entropy."""
+    masks = ops.cast(masks, logits.dtype)
+    entropy = ops.mean(ops.softplus(logits) - masks * logits, axis=(1, 2))
+    scores = ops.sigmoid(logits)
+    common = ops.sum(scores * masks, axis=(1, 2))
+    both = ops.sum(scores, axis=(1, 2)) + ops.sum(masks, axis=(1, 2))
+    return 1 - (2 * common + 1) / (both + 1) + entropy  # the ones keep it defined where nothing is lung
+
+
+def epochs_for(films: int) -> int:
+    """How often so many films are gone through at most."""
+    return min(max(round(SEEN / films), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: int | None = None) -> Learned:
+    """Learn outlines, and keep the epoch with the best mean Dice on validation films.
+
+    ``validation`` should hold changed copies too: a segmenter that is right only on films that look like its own is not
+    what is wanted. Raises RunError when the loss is not a number, and whatever ``progress`` raises.
+    """
+    epochs = epochs or epochs_for(len(train))
+    network = build(train.films.shape[1], seed)
+    batches = _Batches(train, seed)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(batches))
+    network.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
+    watch = _Watch(batches, validation, progress, epochs)
+    network.fit(batches, epochs=epochs, callbacks=[watch], shuffle=False, verbose=0)
+    network.set_weights(watch.best)
+    return Learned(with_scores(network), tuple(watch.dices), watch.best_epoch)
+
+
+class _Batches(keras.utils.PyDataset):
+    """Changed copies of pairs, in an order of their own for each epoch."""
+
+    def __init__(self, pairs: Pairs, seed: int):
+        super().__init__()
+        self._pairs = pairs
+        self._seed = seed
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
+        self._epoch = epoch
+        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._pairs))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._pairs) / BATCH)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        made = self._pairs.changed(self._order[number * BATCH : (number + 1) * BATCH], self._seed, 1 + self._epoch)
+        return made.films[..., None], made.masks
+
+
+class _Watch(keras.callbacks.Callback):
+    """Tells every step, keeps the weights of the best epoch, and ends when it has not got better for too long."""
+
+    def __init__(self, batches: _Batches, validation: Pairs, progress: Progress, epochs: int):
+        super().__init__()
+        self.dices: list[float] = []
+        self.best_epoch = 0
+        self.best: list[np.ndarray] = []
+        self._batches = batches
+        self._validation = validation
+        self._progress = progress
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._batches.begin(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        epoch = len(self.dices)
+        if not math.isfinite(logs["loss"]):
+            raise RunError(f"The loss of epoch {epoch + 1} is not a number: the segmenter cannot learn from this.")
+        told = f", Dice so far {max(self.dices):.3f}" if self.dices else ""
+        done = (epoch + (batch + 1) / len(self._batches)) / self._epochs
+        self._progress(done, f"Learning outlines: epoch {epoch + 1} of {self._epochs}{told}")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        found = answers(self.model, self._validation.films) > 0  # of logits
+        self.dices.append(float(overlap.dice(found, self._validation.masks).mean()))
+        if not self.best_epoch or self.dices[-1] > self.dices[self.best_epoch - 1]:
+            self.best_epoch, self.best = epoch + 1, self.model.get_weights()
+        if epoch + 1 - self.best_epoch >= PATIENCE:
+            self.model.stop_training = True
+
+
+def answers(network: keras.Model, films: np.ndarray) -> np.ndarray:
+    """What a network gives for films, uint8 (n, size, size): float32 of the same shape."""
+    parts = [films[start : start + CALL] for start in range(0, len(films), CALL)]
+    return np.concatenate([np.asarray(network(part[..., None], training=False)) for part in parts])

@@ -1,0 +1,180 @@
+"""One segmenter from a data set's masks to its published files: split, fit, export, check, figures on test films."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from covid_core.data import duplicates, masks
+from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.data.split import PARTS, TEST, TRAIN, VALIDATION, make_split
+from covid_core.errors import DataError, RunError
+from covid_core.evaluation import metrics, overlap
+from covid_core.evaluation.metrics import Measure
+from covid_core.formatting import plural
+from covid_core.images.codec import Film
+from covid_core.inference import lungs
+from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.lungs import Lungs
+from covid_core.nets import devices, export, publishing
+from covid_core.nets.segmentation import segmenter
+from covid_core.nets.segmentation.segmenter import Learned, Pairs
+from covid_core.runs import segmenters
+from covid_core.specs import SplitSpec
+from covid_core.work import Progress, part_of
+from covid_core.workspace import Workspace
+
+SIZE = SUMMARY_SIZE  # pixels; import has decoded the films at this size already
+ALL = "film"  # what the split calls every film: an outline knows no class
+PARITY_FILMS = 16
+PARITY_LIMIT = 1e-3  # of a score between Keras and LiteRT; sums in another order differ by 1e-5 in what we tried
+THRESHOLDS = tuple(np.round(np.arange(0.2, 0.81, 0.05), 2).tolist())
+LEAST_DICE = 0.5  # on validation films; what agrees less with the masks is no outline
+WORST = 5  # percentile of the test films' Dice that stands for the worst of them
+TIMED_FILMS = 15  # repeats of one film; their median is the milliseconds per film
+
+
+def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) -> str:
+    """Train a segmenter on the masks of a data set and publish it. Returns its id.
+
+    Films that belong together stay in one part; of more than MOST_FILMS films with a mask, so many are drawn. A stop
+    leaves nothing behind. Raises NotFound, DataError, RunError, and whatever ``progress`` raises.
+    """
+    begin = time.monotonic()
+    dataset = open_dataset(workspace, identifier)
+    split, left_out = _split(workspace, dataset, seed, part_of(progress, 0.0, 0.05))
+    pairs = {part: _pairs(workspace, dataset, split, part) for part in PARTS}
+    device = devices.found().label
+    validation = pairs[VALIDATION].with_changed(seed)
+    learned = segmenter.fit(pairs[TRAIN], validation, seed, part_of(progress, 0.08, 0.92))
+    name = segmenters.fresh_id(dataset.name)
+    with segmenters.published(workspace, name) as folder:
+        progress(0.93, "Exporting the network")
+        parity = _export(learned, folder / segmenters.NETWORK, pairs[TEST].films[:PARITY_FILMS])
+        progress(0.96, "Outlining the test films")
+        network = LiteNetwork(folder / segmenters.NETWORK)
+        chosen = _chosen(network, validation)
+        opened = Lungs(network, SIZE, chosen["threshold"], chosen["limits"])
+        record = {
+            "dataset": {
+                "id": dataset.id,
+                "name": dataset.name,
+                "version": dataset.version,
+                "synthetic": dataset.is_synthetic,
+            },
+            "films": {part: len(pairs[part]) for part in PARTS},
+            "left_out": left_out,
+            "seed": seed,
+            "size": SIZE,
+            **chosen,
+            **_figures(opened, chosen["threshold"], pairs[TEST], split[split["part"] == TEST]),
+            "same_for_all_dice": _same_for_all(pairs[TRAIN], pairs[TEST]),
+            "milliseconds_per_film": _milliseconds(opened, pairs[TEST].films[0]),
+            "validation_dices": [round(value, 4) for value in learned.dices],
+            "best_epoch": learned.best_epoch,
+            "parameters": int(learned.network.count_params()),
+            "network_bytes": (folder / segmenters.NETWORK).stat().st_size,
+            "parity": parity,
+            "device": device,
+            "versions": publishing.versions(),
+        }
+        progress(0.99, "Publishing the segmenter")
+        segmenters.write_record(folder, {**record, "seconds": round(time.monotonic() - begin, 1)})
+    return name
+
+
+def _split(workspace: Workspace, dataset: Dataset, seed: int, progress: Progress) -> tuple[pd.DataFrame, int]:
+    """Films with a usable mask, with their row, class, group and part; and how many masks could not be used."""
+    films = duplicates.with_groups(workspace, dataset, progress)
+    films = films.assign(row=np.arange(len(films)), own_label=films["label"], label=ALL)[masks.has_mask(dataset)]
+    segmenters.check(dataset.name, len(films))
+    spec = SplitSpec(films_per_class=segmenters.MOST_FILMS, seed=seed)
+    split = make_split(films, (ALL,), spec).merge(films[["image_id", "row", "own_label"]], on="image_id")
+    found, usable = masks.squares(dataset, split["row"], SIZE, progress)
+    lacking = [part for part in PARTS if not usable[(split["part"] == part).to_numpy()].any()]
+    if lacking:
+        raise DataError(
+            f"{plural(int((~usable).sum()), 'lung mask')} of {dataset.name} cannot be used: missing, empty, unreadable "
+            "or of other proportions than the film. Too few are left to learn from."
+        )
+    return split.assign(mask=list(found))[usable].reset_index(drop=True), int((~usable).sum())
+
+
+def _pairs(workspace: Workspace, dataset: Dataset, split: pd.DataFrame, part: str) -> Pairs:
+    chosen = split[split["part"] == part]
+    films = open_pixels(workspace, dataset, SIZE)[chosen["row"].to_numpy()]
+    return Pairs(np.asarray(films), np.stack(chosen["mask"].tolist()))
+
+
+def _export(learned: Learned, path: Path, films: np.ndarray) -> dict[str, Any]:
+    """Publish the network as a LiteRT file, and compare its scores with Keras's. Raises RunError where they differ."""
+    traced = export.export_network(learned.network, path)
+    (scores,) = traced(films[..., None])
+    difference = float(np.abs(lungs.scores_of(LiteNetwork(path), films) - scores).max())
+    if not difference < PARITY_LIMIT:
+        raise RunError(f"The exported segmenter differs from Keras's by {difference:.2g} in a score.")
+    return {"largest_difference": difference, "films": len(films)}
+
+
+def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
+    """What validation films decide: the threshold with the best mean Dice, and what an outline may look like.
+
+    Raises RunError where the best is not even an outline.
+    """
+    scores = lungs.scores_of(network, validation.films)
+    dices = {one: float(overlap.dice(scores > one, validation.masks).mean()) for one in THRESHOLDS}
+    threshold = max(dices, key=dices.__getitem__)
+    if dices[threshold] < LEAST_DICE:
+        raise RunError(
+            f"The segmenter has not learned to outline: its Dice on validation films is {dices[threshold]:.2f}. Are "
+            "the masks those of lungs, and are there enough of them?"
+        )
+    shapes = [lungs.shape_of(lungs.outlined(one, threshold), one) for one in scores]
+    return {
+        "threshold": threshold,
+        "validation_dice": dices[threshold],
+        "limits": lungs.limits_of([shape for shape in shapes if shape]),
+    }
+
+
+def _figures(opened: Lungs, threshold: float, test: Pairs, films: pd.DataFrame) -> dict[str, Any]:
+    """How well outlines agree with the masks of films that nothing was chosen by, at SIZE pixels."""
+    scores = opened.scores(test.films)
+    found = np.stack([lungs.outlined(one, threshold) for one in scores])
+    refused = sum(bool(opened.refusal(*pair)) for pair in zip(found, scores, strict=True))
+    dices, groups = overlap.dice(found, test.masks), films["group"].to_numpy()
+    labels = films["own_label"].to_numpy()
+    return {
+        "dice": _as_record(overlap.mean(dices, groups)),
+        "iou": _as_record(overlap.mean(overlap.iou(found, test.masks), groups)),
+        "worst_dice": float(np.percentile(dices, WORST)),
+        "refused": _as_record(metrics.wilson(refused, len(found))),
+        "by_class": {
+            str(label): {"dice": float(dices[labels == label].mean()), "n": int((labels == label).sum())}
+            for label in np.unique(labels)
+        },
+    }
+
+
+def _same_for_all(train: Pairs, test: Pairs) -> float:
+    """Mean Dice on test films of one outline for all films, where most training masks have lung: what knowing nothing
+    of a film but that it is one reaches."""
+    usual = train.masks.mean(axis=0) > 0.5
+    return float(overlap.dice(np.broadcast_to(usual, test.masks.shape), test.masks).mean())
+
+
+def _as_record(measure: Measure) -> dict[str, float]:
+    return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
+
+
+def _milliseconds(opened: Lungs, film: np.ndarray) -> float:
+    """Median time from a decoded film to its outline."""
+    times = []
+    for _ in range(TIMED_FILMS):
+        begin = time.perf_counter()
+        opened.outline(Film(film, "L"))
+        times.append(time.perf_counter() - begin)
+    return round(1000 * float(np.median(times)), 3)

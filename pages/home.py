@@ -1,0 +1,176 @@
+"""Home: what is loaded, what has been run, what to do next, and where each reader starts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from covid_core.data import dataset as data
+from covid_core.formatting import plural
+from covid_core.runs import store
+from pages.panels.dataset import import_form
+from pages.panels.home import cache_usage
+from pages.panels.train import run_view
+from pages.shared import shell
+
+FIRST_LABEL = "Draw 600 synthetic films"
+PAGES = {
+    "dataset": ("dataset.py", "Look at the films", ":material/photo_library:"),
+    "audit": ("audit.py", "Audit the films", ":material/fact_check:"),
+    "train": ("train.py", "Train a model", ":material/model_training:"),
+    "watch": ("train.py", "See how far it is", ":material/monitoring:"),
+    "study": ("train.py", "Queue the course study", ":material/playlist_play:"),
+    "compare": ("compare.py", "See what the models are worth", ":material/compare_arrows:"),
+    "predict": ("predict.py", "Read a film", ":material/search:"),
+    "lessons": ("lessons.py", "See how a model fools you", ":material/school:"),
+}
+READERS = (
+    (
+        "Radiologist",
+        "Give a film to a trained model and see its scores, what they rest on, and when it should not be asked.",
+        ("predict",),
+    ),
+    (
+        "Instructor",
+        "Show in four lessons what a high accuracy can hide, and with one click how seven networks learn on the same "
+        "films.",
+        ("lessons", "study"),
+    ),
+    (
+        "Student",
+        "Look at the films first, train a yardstick, and find out what a pretrained network adds.",
+        ("dataset", "lessons"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is there: readable data sets, runs with their states, and whether the films were looked at."""
+
+    datasets: list[dict[str, Any]]
+    runs: list[run_view.Seen]
+    looked: bool
+
+    @property
+    def films(self) -> int:
+        return sum(sum(info["counts"].values()) for info in self.datasets)
+
+    @property
+    def active(self) -> int:
+        return sum(one.is_active for one in self.runs)
+
+    @property
+    def usable(self) -> int:
+        return sum(one.status.state in store.USABLE and bool(one.result) for one in self.runs)
+
+    @property
+    def next_step(self) -> str:
+        """The one thing to do now: a key of PAGES, or ``draw``."""
+        if not self.datasets and not self.usable:
+            return "draw"
+        if self.usable:
+            return "compare"
+        if self.active:
+            return "watch"
+        return "train" if self.looked else "dataset"
+
+
+def main() -> None:
+    """The page, top to bottom."""
+    situation = _situation()
+    shell.heading("Where do I go from here?", _answer(situation))
+    _say_what_is_synthetic(situation.datasets)
+    import_form.jobs_panel()
+    _next_step(situation)
+    _way(situation)
+    _readers()
+    cache_usage.section()
+    st.caption(
+        f"{shell.RESEARCH_ONLY} Films stay on this machine. A score is what a network answers, not how likely a "
+        "disease is."
+    )
+
+
+def _say_what_is_synthetic(datasets: list[dict[str, Any]]) -> None:
+    drawn = [info for info in datasets if info["kind"] == "phantom"]
+    if drawn and len(drawn) == len(datasets):
+        shell.say_synthetic()
+    elif drawn:
+        films = plural(sum(sum(info["counts"].values()) for info in drawn), "film")
+        st.info(
+            f"{films} of these are synthetic, drawn by a program: no figure on them is a finding.",
+            icon=":material/draw:",
+        )
+
+
+def _situation() -> Situation:
+    listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    return Situation(listed, run_view.look()[0], "dataset_in_use" in st.session_state)
+
+
+def _answer(situation: Situation) -> str:
+    """What is there, in a sentence."""
+    if not situation.datasets and not situation.runs:
+        return (
+            "Nothing is loaded yet. Begin with synthetic films: they are drawn here in seconds, show no patient, and "
+            "every page works with them."
+        )
+    parts = [f"{plural(situation.films, 'film')} in {plural(len(situation.datasets), 'data set')}"]
+    if situation.usable:
+        parts.append(f"{plural(situation.usable, 'trained model')}")
+    if situation.active:
+        parts.append(f"{plural(situation.active, 'run')} at work or waiting")
+    if len(parts) == 1:
+        parts.append("no trained model yet")
+    return ", ".join(parts) + "."
+
+
+def _next_step(situation: Situation) -> None:
+    """The one primary button, and beside it the way to films of one's own."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if situation.next_step == "draw":
+            import_form.start_phantom_button(FIRST_LABEL)
+        else:
+            page, label, icon = PAGES[situation.next_step]
+            if st.button(label, type="primary", icon=icon, key="next-step"):
+                st.switch_page(page)
+        st.page_link("dataset.py", label="Add films of your own", icon=":material/upload:")
+
+
+def _way(situation: Situation) -> None:
+    """The six steps, with how far each has come."""
+    trained = plural(situation.usable, "trained model") if situation.usable else "no trained model yet"
+    training = f"{plural(situation.active, 'run')} at work or waiting" if situation.active else trained
+    films = plural(situation.films, "film") if situation.datasets else "none yet"
+    steps = (
+        ("Films", films, "dataset", bool(situation.datasets)),
+        ("Look", "classes, sources, sizes", "dataset", situation.looked),
+        ("Audit", "what is wrong, what gives the class away", "audit", False),
+        ("Train", training, "train", bool(situation.usable)),
+        ("Compare", "on the same films, with intervals", "compare", False),
+        ("Predict", "one film, and why", "predict", False),
+    )
+    st.subheader("The way through")
+    with st.grid(3, min_column_width=112):
+        for number, (name, state, key, done) in enumerate(steps, start=1):
+            icon = ":material/check_circle:" if done else f":material/counter_{number}:"
+            with st.container(border=True, height="stretch"):
+                st.page_link(PAGES[key][0], label=f"**{name}**", icon=icon)
+                st.caption(state)
+
+
+def _readers() -> None:
+    st.subheader("Who it is for")
+    with st.grid(3, min_column_width=240):
+        for reader, line, keys in READERS:
+            with st.container(border=True, height="stretch"):
+                st.markdown(f"**{reader}**")
+                st.markdown(line)
+                for key in keys:
+                    page, label, icon = PAGES[key]
+                    asks = {"study": "new"} if key == "study" else None
+                    st.page_link(page, label=label, icon=icon, query_params=asks)
+
+
+main()

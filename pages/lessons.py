@@ -1,0 +1,64 @@
+"""Lessons: four ways a model fools you, each predicted, seen, explained, and looked for in one's own films."""
+
+import streamlit as st
+
+from covid_core.errors import CovidCoreError
+from covid_core.lessons import catalogue, preparation
+from covid_core.lessons.catalogue import LESSONS, Lesson
+from pages.panels.lessons import lesson_steps
+from pages.shared import notices, shell
+
+PAGE = "lessons.py"
+
+
+def main() -> None:
+    """One lesson where the address names one, else all four."""
+    key = st.query_params.get("lesson")
+    if not key:
+        _overview()
+        return
+    try:
+        lesson = catalogue.named(key)
+    except CovidCoreError as error:
+        shell.heading("Which lesson is this?", shell.plain(error))
+        lesson_steps.to_overview()
+        notices.watch()
+        return
+    lesson_steps.show(lesson)
+
+
+def _overview() -> None:
+    """The four lessons with their questions, how far each is, and what concerns them all."""
+    prepared = {lesson.key: preparation.look(shell.workspace(), lesson.key) for lesson in LESSONS}
+    ready = sum(one.is_ready for one in prepared.values())
+    shell.heading(
+        "How does a model fool me?",
+        f"In four ways, and each can be seen here in a few minutes. {ready} of {len(LESSONS)} lessons "
+        f"{'is' if ready == 1 else 'are'} prepared; "
+        "preparing one takes under a minute on two processor cores.",
+    )
+    st.caption(
+        "Each lesson draws synthetic films and trains small networks on them, now and on this machine. They are kept "
+        "apart: no list of your data sets and runs holds them, and a reset removes them."
+    )
+    with st.grid(2, min_column_width=320):
+        for lesson in LESSONS:
+            _card(lesson, prepared[lesson.key])
+    lesson_steps.foot_of_all(prepared)
+    notices.watch()
+
+
+def _card(lesson: Lesson, prepared: preparation.Prepared) -> None:
+    with st.container(border=True, height="stretch", key=f"lesson-{lesson.key}"):
+        st.markdown(f"**{catalogue.number_of(lesson)}. {lesson.title}**")
+        st.markdown(lesson.question)
+        st.caption(lesson_steps.state_in_words(prepared))
+        st.page_link(
+            PAGE,
+            label=f"Open “{lesson.title}”",
+            icon=":material/arrow_forward:",
+            query_params={"lesson": lesson.key, "step": "1"},
+        )
+
+
+main()

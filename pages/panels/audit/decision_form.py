@@ -1,0 +1,229 @@
+"""What a reader does about films: dismiss a finding, leave films out, change their class, keep them together.
+
+Each asks once, says what it will do, and can be undone at once; ``decided`` lists them all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from covid_core.audit import tables
+from covid_core.data import dataset as data
+from covid_core.data import decisions
+from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import DISMISS, LEAVE_OUT, RELABEL, Decision
+from covid_core.errors import CovidCoreError
+from covid_core.formatting import count, plural
+from pages.shared import shell
+
+AUTHOR = "decision_author"  # session: who decides; asked once
+LAST = "decisions_last"  # session: numbers of the decisions that were made last, with what was done in words
+NAME, NOTE, CLASS = "decision-author", "decision-note", "decision-class"  # widgets
+TOLD = "decision-told"  # session: what was done, until a toast has said it
+REFUSED = "decision-refused"  # session: why the last one was not made
+UNCHANGED = "No file is changed. The data set gets a new version; runs that exist keep theirs."
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be done, before it is asked for: decisions, and in words what they come to.
+
+    ``verb`` is on the button; ``done`` tells it afterwards, with {label} for a new class. ``classes`` are offered where
+    the films are to get another one.
+    """
+
+    wanted: tuple[Decision, ...]
+    verb: str
+    title: str
+    told: str
+    done: str
+    classes: tuple[str, ...] = ()
+
+
+def dismissal(names: Sequence[str], finding: str) -> Wish:
+    """To say that a finding of some films is nothing."""
+    films = plural(len(names), "film")
+    wanted = tuple(Decision(DISMISS, name, finding=finding) for name in names)
+    told = f"“{finding}” of {films} is put aside as looked at. The films stay in the data set, which keeps its version."
+    return Wish(wanted, "Dismiss", "Dismiss this finding?", told, f"“{finding}” of {films} is dismissed.")
+
+
+def pair_dismissal(first: str, second: str) -> Wish:
+    """To say that two films are not one picture."""
+    wanted = (Decision(DISMISS, first, after=second, finding=tables.SAME_PICTURE),)
+    told = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
+    return Wish(wanted, "Dismiss", "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
+
+
+def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
+    """To take films out of the data set."""
+    films = plural(len(names), "film")
+    labels = dataset.films.loc[~dataset.films["image_id"].isin(names), "label"].value_counts()
+    left = ", ".join(f"{label} {count(labels.get(label, 0))}" for label in dataset.classes)
+    told = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
+    wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
+    return Wish(wanted, "Leave out", f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
+
+
+def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
+    """To give films another class; which one is asked."""
+    films = plural(len(names), "film")
+    wanted = tuple(Decision(RELABEL, name) for name in names)
+    told = f"{_named(names)} given the class below from now on. {UNCHANGED}"
+    present = set(dataset.films.loc[dataset.films["image_id"].isin(names), "label"])
+    others = tuple(label for label in dataset.imported.classes if present != {label})
+    return Wish(
+        wanted, "Change class", f"Change the class of {films}?", told, f"{films} {_are(names)} {{label}} now.", others
+    )
+
+
+def grouping(groups: Sequence[Sequence[str]]) -> Wish:
+    """To keep films together, so that no split parts them: one or more groups of them."""
+    wanted = tuple(one for group in groups for one in decisions.together(list(group)))
+    films = plural(len({one.image_id for one in wanted}), "film")
+    in_groups = f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
+    told = f"{films}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
+    return Wish(wanted, "Keep together", f"Keep {films} together?", told, f"{films}{in_groups} are kept together.")
+
+
+def _named(names: Sequence[str]) -> str:
+    films = names[0] if len(names) == 1 else plural(len(names), "film")
+    return f"{films} {_are(names)}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+# Asked once
+
+
+@st.dialog("Decide", icon=":material/gavel:")
+def ask(dataset: Dataset, wish: Wish) -> None:
+    """Say what will be done, ask who decides, and do it."""
+    st.markdown(f"**{shell.plain(wish.title)}**")
+    st.markdown(shell.plain(wish.told))
+    if wish.classes:
+        chosen = st.selectbox("New class", wish.classes, index=None, placeholder="Choose a class", key=CLASS)
+        same = len(wish.wanted) - len(_settled(dataset, wish))
+        if chosen and same:
+            st.caption(f"{plural(same, 'film has', 'films have')} that class already.")
+    ask_author()
+    st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
+    ready = bool(_settled(dataset, wish)) or _lacks_class(wish)
+    confirm = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
+    if st.button(wish.verb, type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
+        st.rerun()
+
+
+def ask_author() -> None:
+    """The field for who decides; asked once, and kept in the session."""
+    st.text_input(
+        "Your name",
+        value=st.session_state.get(AUTHOR, ""),
+        max_chars=decisions.LONGEST_AUTHOR,
+        key=NAME,
+        help="Kept with each decision, so that others can ask why.",
+    )
+
+
+def _lacks_class(wish: Wish) -> bool:
+    return bool(wish.classes) and st.session_state.get(CLASS) is None
+
+
+def _settled(dataset: Dataset, wish: Wish) -> list[Decision]:
+    """The decisions with the chosen class, without films that have it already."""
+    if not wish.classes:
+        return list(wish.wanted)
+    label = st.session_state.get(CLASS, "")
+    labels = dict(zip(dataset.films["image_id"], dataset.films["label"], strict=True))
+    return [replace(one, after=label) for one in wish.wanted if labels.get(one.image_id) != label]
+
+
+def _do(dataset: Dataset, wish: Wish) -> None:
+    """Write decisions, and remember how to undo them. In a callback: what refuses them is told by the next page."""
+    if _lacks_class(wish):
+        st.session_state[REFUSED] = "Choose the new class first."
+        return
+    author, note = st.session_state.get(NAME, ""), st.session_state.get(NOTE, "").strip()
+    wanted = [replace(one, note=note) for one in _settled(dataset, wish)]
+    try:
+        changed = data.decide(shell.workspace(), dataset.id, wanted, author)
+    except CovidCoreError as error:
+        st.session_state[REFUSED] = str(error)
+        return
+    st.session_state[AUTHOR] = author
+    done = wish.done.replace("{label}", wanted[0].after)
+    st.session_state[LAST] = (dataset.id, [one.number for one in decisions.latest(changed.decisions)], done)
+    st.session_state[TOLD] = f"{done} Undo it above, or on the tab Decisions."
+
+
+def _tell_refusal() -> bool:
+    """Say why the last decision was refused, once. Returns whether it was."""
+    reason = st.session_state.pop(REFUSED, "")
+    if reason:
+        st.error(shell.plain(reason), icon=":material/error:")
+    return bool(reason)
+
+
+@st.dialog("Take back?", icon=":material/undo:")
+def ask_to_take_back(dataset: Dataset, numbers: Sequence[int]) -> None:
+    """Take decisions back, once somebody has said who wants it."""
+    what = plural(len(numbers), "decision")
+    st.markdown(
+        f"{what} will no longer be in force, as if nobody had decided. The table keeps a line of who took it back."
+    )
+    ask_author()
+    confirm = {"key": "take-back-go", "on_click": take_back, "args": (dataset.id, list(numbers))}
+    if st.button("Take back", type="primary", icon=":material/undo:", **confirm) and not _tell_refusal():
+        st.rerun()
+
+
+def take_back(dataset: str, numbers: Sequence[int]) -> None:
+    """Take decisions back, in the name that was given last. In a callback."""
+    author = st.session_state.get(NAME) or st.session_state.get(AUTHOR, "")
+    try:
+        data.take_back(shell.workspace(), dataset, numbers, author)
+    except CovidCoreError as error:
+        st.session_state[REFUSED] = str(error)
+        return
+    st.session_state[AUTHOR] = author
+    st.session_state.pop(LAST, None)
+    st.session_state[TOLD] = f"{plural(len(numbers), 'decision')} taken back."
+
+
+def last_one(dataset: Dataset) -> None:
+    """What was just decided about this data set, with the button that undoes it."""
+    _tell_refusal()
+    told = st.session_state.pop(TOLD, "")
+    if told:
+        st.toast(shell.plain(told), icon=":material/check_circle:")
+    of, numbers, done = st.session_state.get(LAST) or ("", [], "")
+    in_force = {one.number for one in decisions.in_force(dataset.decisions)}
+    if of != dataset.id or not in_force.issuperset(numbers):
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key="decided-last"):
+        st.markdown(f":material/check_circle: {shell.plain(done)}", width="content")
+        arguments = (dataset.id, numbers)
+        st.button("Undo", icon=":material/undo:", key="decision-undo", on_click=take_back, args=arguments)
+        st.button("Keep it", icon=":material/close:", key="decision-kept", on_click=st.session_state.pop, args=(LAST,))
+
+
+# Buttons
+
+
+def buttons(dataset: Dataset, names: Sequence[str], finding: str, key: str) -> None:
+    """What can be done about some films with a finding."""
+    names = list(names)
+    with st.container(horizontal=True):
+        made = (
+            ("Dismiss", ":material/visibility_off:", lambda: dismissal(names, finding)),
+            ("Leave out", ":material/block:", lambda: leaving_out(names, dataset)),
+            ("Change class", ":material/label:", lambda: relabelling(names, dataset)),
+            ("Keep together", ":material/link:", lambda: grouping([names])),
+        )
+        for label, icon, wish in made:
+            too_few = len(names) < (2 if label == "Keep together" else 1)
+            if st.button(label, icon=icon, key=f"{key}-{label}", disabled=too_few):
+                ask(dataset, wish())

@@ -1,0 +1,130 @@
+"""The Audit page's list of decisions: what was decided about which film, by whom, and which runs came of it."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.data import decisions
+from covid_core.data.dataset import Dataset
+from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_BACK, Decision
+from covid_core.formatting import moment, plural
+from covid_core.reports import tables
+from covid_core.runs import candidates
+from pages.panels.audit import decision_form
+from pages.shared import run_cache, shell
+from pages.shared.audit_panel import Audited
+
+SHORT = 12  # digits of a version that a person compares
+
+
+def show(audited: Audited) -> None:
+    dataset = audited.dataset
+    st.markdown(f"**{shell.plain(_in_words(dataset))}**")
+    st.markdown(
+        "Decisions are kept beside the data set, in a table that only grows: no file of a film is touched, and each "
+        "decision can be taken back. A run keeps the version of the data set that it was trained on."
+    )
+    if dataset.decisions:
+        _table(dataset)
+    _versions(dataset)
+
+
+def _in_words(dataset: Dataset) -> str:
+    in_force = decisions.in_force(dataset.decisions)
+    version = f"The data set is at version {dataset.version[:SHORT]}"
+    if not in_force:
+        return f"{version}: as it was imported, with no decision in force."
+    counts = {action: sum(one.action == action for one in in_force) for action in decisions.ACTIONS}
+    words = {
+        LEAVE_OUT: plural(counts[LEAVE_OUT], "film") + " left out",
+        RELABEL: plural(counts[RELABEL], "film") + " with another class",
+        GROUP: plural(counts[GROUP], "film") + " kept together with others",
+        DISMISS: plural(counts[DISMISS], "finding") + " dismissed",
+    }
+    return f"{version}: {', '.join(words[action] for action in decisions.ACTIONS if counts[action])}."
+
+
+def _table(dataset: Dataset) -> None:
+    """All decisions, newest first; those that are chosen can be taken back."""
+    valid = {one.number for one in decisions.in_force(dataset.decisions)}
+    listed = [one for one in reversed(dataset.decisions)]
+    shown = pd.DataFrame([_row(one, one.number in valid) for one in listed])
+    chosen = st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"decisions-table-{len(listed)}",
+        alt="Decisions about films of this data set",
+    )
+    content = pd.DataFrame([vars(one) for one in dataset.decisions], columns=decisions.COLUMNS)
+    st.download_button(
+        "CSV",
+        lambda: tables.to_csv(content),
+        f"decisions-{dataset.id}.csv",
+        "text/csv",
+        key="csv-decisions",
+        icon=":material/download:",
+    )
+    numbers = [listed[row].number for row in chosen.selection.rows if listed[row].number in valid]
+    _take_back(dataset, numbers, sorted(valid))
+
+
+def _row(one: Decision, valid: bool) -> dict[str, object]:
+    told = {
+        LEAVE_OUT: (one.before, "left out"),
+        RELABEL: (one.before, one.after),
+        GROUP: ("", f"together with {one.after}"),
+        DISMISS: (one.finding, f"dismissed (with {one.after})" if one.after else "dismissed"),
+        TAKE_BACK: ("", f"takes back number {one.after}"),
+    }[one.action]
+    state = "" if one.action == TAKE_BACK else "in force" if valid else "taken back"
+    return {
+        "Number": one.number,
+        "Decision": one.action,
+        "Film": one.image_id,
+        "From": told[0],
+        "To": told[1],
+        "Author": one.author,
+        "When": moment(one.seconds),
+        "Why": one.note,
+        "State": state,
+    }
+
+
+def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) -> None:
+    st.caption("Choose rows to take them back.")
+    with st.container(horizontal=True):
+        for label, numbers, key in (
+            (f"Take back the chosen ({len(chosen)})", list(chosen), "take-back"),
+            (f"Take back all ({len(valid)})", list(valid), "take-back-all"),
+        ):
+            if st.button(label, icon=":material/undo:", key=key, disabled=not numbers):
+                decision_form.ask_to_take_back(dataset, numbers)
+
+
+def _versions(dataset: Dataset) -> None:
+    """Which runs used which version of the data set."""
+    runs = [one.run for one in run_cache.look()[0] if one.run.record["dataset"]["id"] == dataset.id]
+    st.subheader("Which run used which version?")
+    if not runs:
+        st.markdown("No run has been trained on this data set yet.")
+        return
+    names = candidates.unique_names(runs)
+    rows = [
+        {"Run": name, "Version": run.record["dataset"]["version"][:SHORT], "Films as": _films_as(dataset, run)}
+        for name, run in zip(names, runs, strict=True)
+    ]
+    shell.table(pd.DataFrame(rows), "runs-versions", alt="Runs with the version of the data set that they used")
+
+
+def _films_as(dataset: Dataset, run: candidates.Run) -> str:
+    version = run.record["dataset"]["version"]
+    if version == dataset.version:
+        return "they are now"
+    number = dataset.versions.get(version)
+    if number is None:
+        return "the data set never had; it may have been imported anew"
+    return "they were imported" if number == 0 else f"they were after decision {number}"

@@ -1,0 +1,158 @@
+"""The Audit page's view of single films: how many findings of each kind, which go with the class, and their films."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from covid_core.audit import tables
+from covid_core.audit.quality.findings import BY_NAME, UNREADABLE, limit_in_words
+from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
+from covid_core.figures import audit as figures
+from covid_core.formatting import count, plural, share
+from pages.panels.audit import decision_form, url_state
+from pages.shared import gallery, shell
+from pages.shared.audit_panel import Audited
+
+AT_ONCE = 24  # films on a page of the gallery
+SEEN = 0.01  # of a class; a bar of less cannot be seen
+CHOSEN, PAGE, KIND = "chosen", "page", "kind"
+
+
+def show(audited: Audited) -> None:
+    st.markdown(
+        "Each film is measured, and what is too far off is a finding: something to look at, not a verdict. Most films "
+        "with a marker are good films; a finding matters where it spoils the picture, or where it goes with the class."
+    )
+    _summary(audited)
+    _by_class(audited)
+    _films(audited)
+    _unreadable(audited)
+
+
+def _summary(audited: Audited) -> None:
+    """One row per kind of finding that there is, with its limit and the reason for that."""
+    table = audited.found.audit.summary
+    there, absent = table[table["films"] > 0], table[table["films"] == 0]
+    if len(there):
+        films = {"Films": st.column_config.NumberColumn(format="localized")}
+        alt = "Kinds of findings, with their limits and reasons"
+        shell.table(_shown(there), "findings", column_config=films, alt=alt)
+    common = there[there["common"]]
+    if len(common):
+        names = ", ".join(f"“{name}”" for name in common["finding"])
+        st.caption(
+            f"{names}: in every fifth film or more. A finding so common belongs to the data set, not to single films: "
+            "ask where the films come from before you leave any out."
+        )
+    if len(absent):
+        with st.expander(f"Looked for and not found: {plural(len(absent), 'kind')}", icon=":material/check:"):
+            shell.table(_shown(absent), "findings-absent", alt="Kinds of findings that no film has")
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.sort_values("films", ascending=False, kind="stable")
+    return pd.DataFrame(
+        {
+            "Finding": table["finding"],
+            "Films": table["films"],
+            "Share": table["share"].map(share),
+            "Limit": [limit_in_words(row.finding, row.limit) for row in table.itertuples()],
+            "Belongs to the data set": np.where(table["common"], "yes", ""),
+            "Not measured": table["unknown"],
+            "Why this limit": table["reason"],
+        }
+    )
+
+
+def _by_class(audited: Audited) -> None:
+    """Whether having a finding goes with the class: what would give the answer away."""
+    table = tables.findings_by_class(audited.findings, audited.labels)
+    if table.empty:
+        return
+    st.subheader("Does a finding go with the class?")
+    st.markdown(f"**{shell.plain(tables.association_in_words(table))}**")
+    frequent = table.groupby("finding", sort=False).filter(lambda rows: rows["share"].max() >= SEEN)
+    if len(frequent):
+        shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=figures.findings_in_words(frequent))
+    if len(frequent) < len(table):
+        st.caption(f"Findings in less than {share(SEEN, 0)} of every class are among the figures only.")
+    with st.expander("Figures"):
+        shown = table.assign(share=table["share"].map(share), association=table["association"].round(3))
+        names = {"finding": "Finding", "label": "Class", "found": "With it", "films": "Films", "share": "Share"}
+        shown = shown.rename(columns={**names, "association": "Cramér's V"})
+        shell.table(shown, "findings-by-class-figures", table)
+
+
+# Films
+
+
+def _films(audited: Audited) -> None:
+    """The films with one kind of finding, worst first, and what can be done about them."""
+    of_films = audited.findings[audited.findings["finding"] != UNREADABLE]
+    counts = of_films[~of_films["dismissed"]]["finding"].value_counts()
+    st.subheader("The films")
+    if not len(of_films):
+        st.info("No film has a finding.", icon=":material/check:")
+        return
+    kinds = list(of_films["finding"].unique())
+    kinds.sort(key=lambda name: -counts.get(name, 0))
+    kind = url_state.pills("Finding", {name: f"{name} ({count(counts.get(name, 0))})" for name in kinds}, "finding")
+    rows = of_films[of_films["finding"] == kind]
+    put_aside = int(rows["dismissed"].sum())
+    if put_aside and not st.toggle(f"Show {plural(put_aside, 'dismissed film')}, too", key=f"dismissed-{kind}"):
+        rows = rows[~rows["dismissed"]]
+    if len(rows):
+        _pages(audited, kind, rows)
+
+
+def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
+    st.caption(f"Worst first. {BY_NAME[kind].reason}")
+    pages = -(-len(rows) // AT_ONCE)
+    page = st.pagination(pages, key=f"findings-page-{audited.dataset.id}-{kind}-{pages}") if pages > 1 else 1
+    shown = rows.iloc[(page - 1) * AT_ONCE : page * AT_ONCE]
+    names = list(shown["image_id"])
+    key = f"choose-{audited.dataset.id}-{kind}"
+    _actions(audited, kind, names, list(rows["image_id"]), key)
+    pixels = open_pixels(shell.workspace(), audited.dataset, SUMMARY_SIZE)
+    places = [audited.dataset.row_of(name) for name in names]
+    dismissed = ["Dismissed. " if gone else "" for gone in shown["dismissed"]]
+    captions = [f"{mark}{text}" for mark, text in zip(dismissed, shown["text"], strict=True)]
+    gallery.film_grid(
+        audited.dataset,
+        places,
+        pixels,
+        "finding-film",
+        captions,
+        below=lambda name: st.checkbox(f"Choose {gallery.short_name(name)}", key=f"{key}-{name}"),
+    )
+
+
+def _actions(audited: Audited, kind: str, here: list[str], all_names: list[str], key: str) -> None:
+    """Buttons for the films that were chosen, all of this page, or all of this kind."""
+    chosen = [name for name in here if st.session_state.get(f"{key}-{name}")]
+    sets = {CHOSEN: chosen, PAGE: here, KIND: all_names}
+    words = {
+        CHOSEN: f"Chosen below ({count(len(chosen))})",
+        PAGE: f"This page ({count(len(here))})",
+        KIND: f"All with “{kind}” ({count(len(all_names))})",
+    }
+    with st.container(border=True, key="finding-actions"):
+        which = st.segmented_control(
+            "What the buttons apply to",
+            list(sets),
+            required=True,
+            default=CHOSEN,
+            format_func=words.__getitem__,
+            key="finding-scope",
+            wrap=True,
+        )
+        decision_form.buttons(audited.dataset, sets[which], kind, "finding")
+
+
+def _unreadable(audited: Audited) -> None:
+    """Files that are no film, each with its reason."""
+    table = audited.findings[audited.findings["finding"] == UNREADABLE]
+    if len(table):
+        st.subheader("Files that could not be read")
+        shown = table[["image_id", "text"]].rename(columns={"image_id": "File", "text": "Reason"})
+        shell.table(shown, "unreadable", alt="Files that could not be read, with the reason")

@@ -1,0 +1,88 @@
+"""The Audit page's comparison with another data set: which films both have, and where their classes disagree."""
+
+import streamlit as st
+
+from covid_core.audit import dataset_audit, tables
+from covid_core.audit.duplicates.duplicate_pairs import Shared
+from covid_core.data import dataset as data
+from covid_core.data.dataset import Dataset
+from covid_core.formatting import plural
+from pages.panels.audit import decision_form, pair_view, url_state
+from pages.shared import audit_panel, shell
+from pages.shared.audit_panel import Audited
+
+ALL, CONFLICTS = "All shared films", "Classes differ"
+
+
+def show(audited: Audited, at_work: bool) -> None:
+    dataset = audited.dataset
+    st.markdown(
+        "Films travel from one collection to the next. What is trained on in one and tested on in another is no "
+        "outside test; and where two collections label the same film differently, one of them is wrong."
+    )
+    other = _pick_other(dataset)
+    if other is None:
+        return
+    found = dataset_audit.shared(shell.workspace(), dataset, other)
+    if found is None:
+        told = audit_panel.about_both(audited, other)
+        st.markdown(f"**Not compared yet.** It takes about {told}; the page stays usable meanwhile.")
+        st.button(
+            f"Compare with {shell.plain(other.name)}",
+            type="primary",
+            icon=":material/compare:",
+            key="against-start",
+            disabled=at_work,
+            on_click=audit_panel.start,
+            args=(dataset.id, other.id),
+        )
+        return
+    _show_shared(dataset, other, found)
+
+
+def _pick_other(dataset: Dataset) -> Dataset | None:
+    listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    others = {info["id"]: info["name"] for info in listed if info["id"] != dataset.id}
+    if not others:
+        st.info("There is no other data set yet.", icon=":material/info:")
+        st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")
+        return None
+    chosen = url_state.selectbox("Other data set", others, "against")
+    with shell.told():
+        return shell.open_dataset(chosen)
+    return None
+
+
+def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
+    names = f"{shell.plain(dataset.name)} and {shell.plain(other.name)}"
+    if not len(found.pairs):
+        st.markdown(f"**{names} share no film.**")
+        return
+    conflicts = len(found.conflicts)
+    disagree = f"the classes of {plural(conflicts, 'pair')} differ" if conflicts else "their classes agree"
+    st.markdown(
+        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} {'is' if found.films == 1 else 'are'} in "
+        f"{shell.plain(other.name)} as well, in {plural(len(found.pairs), 'pair')}; {disagree}.**"
+    )
+    table = tables.class_crosstab(found.pairs)
+    shell.table(
+        table.reset_index().rename(columns={"here": f"Class in {dataset.name}"}),
+        "shared-classes",
+        alt=f"Shared films by their class in {dataset.name} (rows) and in {other.name} (columns)",
+    )
+    st.caption(f"Rows: the class in {shell.plain(dataset.name)}; columns: in {shell.plain(other.name)}.")
+    which = st.segmented_control(
+        "Which pairs", [ALL, CONFLICTS], required=True, default=ALL, key="shared-which", disabled=not conflicts
+    )
+    pairs = found.conflicts if which == CONFLICTS and conflicts else found.pairs
+    pairs = pairs.sort_values("conflict", ascending=False, kind="stable")
+
+    def actions(row) -> None:
+        names = [row["first"]]
+        with st.container(horizontal=True):
+            if st.button(f"Leave out of {shell.plain(dataset.name)}", icon=":material/block:", key="shared-out"):
+                decision_form.ask(dataset, decision_form.leaving_out(names, dataset))
+            if st.button("Change its class here", icon=":material/label:", key="shared-label"):
+                decision_form.ask(dataset, decision_form.relabelling(names, dataset))
+
+    pair_view.show(pairs, pair_view.Sides(dataset, other), "shared", actions)

@@ -1,0 +1,156 @@
+"""The Compare page's view of scores as probabilities: reliability, temperature, thresholds, prevalence."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.errors import DataError
+from covid_core.evaluation import calibration, image_selection
+from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
+from covid_core.evaluation.comparison import Candidate
+from covid_core.figures import evaluation as figures
+from covid_core.formatting import interval, number, share
+from covid_core.reports.comparison_text import in_words
+from covid_core.runs import temperature_scaling
+from covid_core.runs.store import Run
+from pages.panels.compare import clicks, images
+from pages.shared import comparison_tables, run_cache, shell
+
+BIN = "bin"  # what is clicked here
+KEPT = 256  # runs; about 5 KB each
+AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
+DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
+
+
+def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    """One run's scores, before and after its temperature, and what a threshold makes of them."""
+    names = [candidate.name for candidate in order]
+    position = st.selectbox(
+        "Run", range(len(order)), format_func=names.__getitem__, key="compare_calibrated", width=360
+    )
+    run = runs[position]
+    fitted, diagrams = _calibrated(str(run.path), run_cache.stamp_of(run.path), run)
+    if not fitted.is_defined:
+        st.info(shell.plain(fitted.note), icon=":material/help:")
+        return
+    st.markdown(_in_words(names[position], run, fitted))
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        version = comparison_tables.version_of([order[position]], [run])
+        figure = shell.drawn("reliability", version, lambda: figures.reliability(diagrams, figures.run_lines(2)))
+        alt = f"Reliability of the scores of {names[position]}, before and after"
+        clicks.chart(figure, f"reliability-{run.id}", BIN, run.id, alt)
+        st.caption("A point opens its films below.")
+    with right:
+        _bins_table(diagrams)
+    _bin_films(position, fitted, order, runs)
+    _operating_point(run)
+
+
+@st.cache_resource(max_entries=KEPT, show_spinner=False)
+def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
+    """The run's calibration and its two diagrams on the test part; none without a temperature."""
+    named = {temperature_scaling.SCORES: images.SCORES, temperature_scaling.PROBABILITIES: images.CALIBRATED}
+    return temperature_scaling.of(_run), [
+        (named[scale], bins) for scale, bins in temperature_scaling.diagrams(_run).items()
+    ]
+
+
+def _bin_films(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    """The films of the bin that was clicked, on the scale of its curve."""
+    clicked = clicks.picked(BIN)
+    if clicked is None or clicked[0] != runs[position].id:
+        return
+    scale, number = clicked[1]
+    found = images.answers(order, runs)
+    if scale:
+        found = images.on_calibrated_scale(found, position, runs[position], fitted.temperature)
+    st.subheader(f"{shell.plain(found.runs[position])}: {image_selection.bins_in_words()[number]}")
+    images.films_of(found, image_selection.in_bin(found, position, number), runs, BIN)
+
+
+def _in_words(name: str, run: Run, fitted: Calibration) -> str:
+    verdict = (
+        "its scores are too sure of themselves"
+        if fitted.temperature > 1
+        else "its scores are less sure than they could be"
+    )
+    before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
+    return (
+        f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
+        f"{temperature_scaling.films_in_words(run, fitted)}. In words, {verdict}. On the test films, dividing the "
+        f"logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
+        f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
+    )
+
+
+def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
+    rows = [
+        {
+            "Score": f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
+            "Films": one.right.n,
+            "Right": interval(one.right.value, one.right.low, one.right.high),
+            "Scale": name,
+        }
+        for name, bins in diagrams
+        for one in bins
+    ]
+    comparison_tables.show_table(
+        pd.DataFrame(rows), "reliability-bins", "Bins of the reliability diagram", pinned="Score"
+    )
+
+
+def _operating_point(run: Run) -> None:
+    """A threshold for one class, chosen on validation, its price on test, and what it means at another prevalence."""
+    which = "validation films that calibrate" if run.is_halved else "validation films"
+    st.markdown(f"**Operating point.** Chosen on the {which}, reported on the test films.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        label = st.selectbox("Class", run.classes, key="compare_point_class", width=240)
+        aim = st.segmented_control(
+            "At least this",
+            list(AIMS),
+            format_func=AIMS.__getitem__,
+            default="sensitivity",
+            required=True,
+            key="point_aim",
+        )
+        wanted = st.number_input(
+            "Per cent", 50.0, 100.0, 100 * calibration.USUAL_AIM, 0.5, key="point_wanted", width=120
+        )
+    try:
+        point = calibration.operating_point(temperature_scaling.table(run), label, aim, wanted / 100)
+    except DataError as error:
+        st.info(shell.plain(error), icon=":material/help:")
+        return
+    st.caption(f"A film is called {shell.plain(label)} from a score of {point.threshold:.3f}.")
+    films = point.test["sensitivity"].n / max(1, point.test["sensitivity"].n + point.test["specificity"].n)
+    prevalence = st.slider(
+        f"How many of 100 films are {shell.plain(label)} where it is used",
+        0.1,
+        99.9,
+        DEFAULT_PREVALENCE,
+        0.1,
+        format="%.1f",
+        key="point_prevalence",
+        help=f"In this test part it is {share(films)}. PPV and NPV depend on it; sensitivity and specificity do not.",
+    )
+    comparison_tables.show_table(
+        _point_view(point, prevalence / 100), "operating-point", "Operating point", pinned="Films"
+    )
+
+
+def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
+    there = calibration.at_prevalence(point.test["sensitivity"], point.test["specificity"], prevalence)
+    rows = {
+        "Validation": point.validation,
+        "Test": point.test,
+        f"Test, at {share(prevalence)} of the class": {**point.test, **there},
+    }
+    names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
+    return pd.DataFrame(
+        [
+            {"Films": films, **{heading: in_words(measures[name]) for name, heading in names.items()}}
+            for films, measures in rows.items()
+        ]
+    )

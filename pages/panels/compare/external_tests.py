@@ -1,0 +1,201 @@
+"""The Compare page's view of a run on films from elsewhere: what is left of its figures."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.data import dataset as data
+from covid_core.errors import CovidCoreError
+from covid_core.evaluation.comparison import Candidate
+from covid_core.formatting import count, plural, points
+from covid_core.inference import external_test
+from covid_core.inference.external_test import Outside
+from covid_core.jobs import queue
+from covid_core.reports.comparison_text import in_words
+from covid_core.runs import store
+from covid_core.runs.store import Evaluation, JobFolder, Run
+from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
+
+POLL = 1.0  # seconds
+NOT_ONE = ""  # an outside class that is none of the run's
+JOB = "outside_job"
+
+
+def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    """Choose a run, see its outside tests, make another."""
+    names = [candidate.name for candidate in order]
+    position = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="outside_run", width=360)
+    run = runs[position]
+    kept = run.evaluations()
+    if kept:
+        chosen = st.selectbox(
+            "Outside films", range(len(kept)), format_func=lambda i: _title(kept[i]), key=f"outside_{run.id}", width=360
+        )
+        with shell.told():
+            _show_evaluation(run, kept[chosen])
+    else:
+        st.markdown(
+            "**No outside test yet.** The test part comes from the same sources as the training films. Films from "
+            "elsewhere show what is left of the figures."
+        )
+    with st.expander("Test on other films", icon=":material/travel_explore:", expanded=not kept):
+        _form(run)
+
+
+def _title(evaluation: Evaluation) -> str:
+    when = pd.Timestamp(evaluation.information["created"], unit="s").strftime("%Y-%m-%d")
+    return f"{evaluation.information['dataset']['name']} ({when})"
+
+
+def _form(run: Run) -> None:
+    """Which data set, and which of its classes is which of the run's."""
+    job = _job_of(run)
+    if job is not None:
+        _watch(job.id)
+        return
+    listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
+    others = {info["id"]: info for info in listed if info["id"] != run.record["dataset"]["id"]}
+    if not others:
+        st.markdown("There is no other data set. Import the outside films first.")
+        st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")
+        return
+    chosen = st.selectbox(
+        "Data set", list(others), format_func=lambda one: others[one]["name"], key="outside_dataset", width=360
+    )
+    classes = _pick_classes(run, list(others[chosen]["counts"]))
+    if st.button("Test", type="primary", icon=":material/play_arrow:", disabled=not classes, key="outside_start"):
+        with shell.told():
+            started = queue.submit_job(
+                shell.workspace(), "evaluate", {"run": run.id, "dataset": chosen, "classes": classes}
+            )
+            st.session_state[JOB] = {"id": started.id, "run": run.id}
+            st.rerun()
+
+
+def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
+    """The run's class for each outside class, matched by name at first."""
+    by_name = {label.casefold(): label for label in run.classes}
+    options = [NOT_ONE, *run.classes]
+    found = {}
+    with st.grid(3, min_column_width=180):
+        for label in labels:
+            start = options.index(by_name.get(label.casefold(), NOT_ONE))
+            found[label] = st.selectbox(
+                f"{shell.plain(label)} is",
+                options,
+                start,
+                format_func=lambda one: one or "none of the run's classes",
+                key=f"outside_class_{run.id}_{label}",
+            )
+    return {label: inside for label, inside in found.items() if inside}
+
+
+def _job_of(run: Run) -> JobFolder | None:
+    """The test of this run that this session started and that has not been told yet."""
+    started = st.session_state.get(JOB)
+    if not started or started["run"] != run.id:
+        return None
+    try:
+        job = store.open_job(shell.workspace(), started["id"])
+        status = job.status()
+    except CovidCoreError:
+        st.session_state.pop(JOB)
+        return None
+    if status.is_final:
+        st.session_state.pop(JOB)
+        if status.state != store.COMPLETED:
+            st.error(shell.plain(status.reason or "The test ended without a result."), icon=":material/error:")
+        return None
+    return job
+
+
+@st.fragment(run_every=POLL)
+def _watch(identifier: str) -> None:
+    """Progress of the running test, and a way to stop it."""
+    job = store.open_job(shell.workspace(), identifier)
+    status = job.status()
+    if status.is_final:
+        st.rerun()
+    st.progress(status.progress, text=status.message or "Waiting for its turn")
+    if st.button("Stop", icon=":material/stop_circle:", key="outside_stop"):
+        with shell.told():
+            queue.stop(job)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Drawing films again for intervals")
+def _report(path: str, stamp: str, identifier: str, _run: Run, _evaluation: Evaluation) -> Outside:
+    return external_test.report(_run, _evaluation)
+
+
+def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
+    found = _report(str(run.path), run_cache.stamp_of(run.path), evaluation.id, run, evaluation)
+    told = evaluation.information
+    st.markdown(
+        f"{shell.plain(_in_words(run, evaluation, found))} {model_audit_panel.badge(model_audit_panel.of(run))}"
+    )
+    if told["shared"]:
+        st.warning(shell.plain(_shared_in_words(told)), icon=":material/content_copy:")
+    comparison_tables.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")
+    st.caption(
+        "Inside: the test part, films of the same classes. Intervals: Wilson, inside with films that belong "
+        "together counted for fewer; of the drop, Newcombe's method 10. "
+        "Films that both data sets hold are left out."
+    )
+    st.markdown("**What the outside films were called**")
+    called = found.called.rename_axis("Outside class").reset_index()
+    comparison_tables.show_table(called, "outside-called", "Answers for the outside films", pinned="Outside class")
+    if len(found.shared):
+        with st.expander(f"{plural(len(found.shared), 'film')} in both data sets", icon=":material/content_copy:"):
+            comparison_tables.show_table(
+                _shared_table(found.shared), "outside-shared", "Films in both data sets", pinned="Film"
+            )
+
+
+def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
+    inside, beyond = found.inside.overall["accuracy"], found.figures.overall["accuracy"]
+    drop = found.drops["accuracy"]
+    return (
+        f"On {plural(beyond.n, 'film')} of {evaluation.information['dataset']['name']}, {run.name} answers "
+        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test film')} of the same "
+        f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
+    )
+
+
+def _shared_in_words(told: dict[str, object]) -> str:
+    conflicts = f"; {count(told['conflicts'])} of them have another class there" if told["conflicts"] else ""
+    return f"{plural(told['shared'], 'film')} of these are in the run's own data set too and are left out{conflicts}."
+
+
+def _drop_table(found: Outside) -> pd.DataFrame:
+    rows = []
+    for name, drop in found.drops.items():
+        inside, beyond = (
+            part.overall["accuracy"] if name == "accuracy" else part.per_class[name]["sensitivity"]
+            for part in (found.inside, found.figures)
+        )
+        rows.append(
+            {
+                "Figure": "Accuracy" if name == "accuracy" else f"Sensitivity, {name}",
+                "Inside": in_words(inside),
+                "Inside films": inside.n,
+                "Outside": in_words(beyond),
+                "Outside films": beyond.n,
+                "Drop": points(drop.value, drop.low, drop.high),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _shared_table(shared: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Film": shared["image_id"],
+            "Class outside": shared["own_label"],
+            "Same picture inside": shared["twin"],
+            "Class inside": shared["twin_label"],
+            "Part inside": shared["twin_part"],
+            "Classes differ": shared["label"] != shared["twin_label"],
+            "Agreement of detail": shared["detail"].round(3),
+        }
+    )

@@ -1,0 +1,238 @@
+"""Studies of repeats on the Compare page: folds and seeds side by side, and what their differences are worth."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from covid_core.audit.model.verdicts import counted
+from covid_core.evaluation import repeats
+from covid_core.evaluation.repeats import Comparison, Repeat, Repeats
+from covid_core.figures import repeats as figures
+from covid_core.formatting import count, interval, points, share
+from covid_core.reports import repeats_tables, repeats_text
+from covid_core.runs import candidates, store
+from covid_core.runs.store import Run, Study
+from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
+
+KEPT_RUNS = 2000  # about 10 KB each
+KEPT_COMPARISONS = 64
+AT_FIRST = 6  # studies that are chosen when nobody has chosen
+LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority class
+METHODS = (
+    "Spread: standard deviation over the runs. Pooled: all folds of a seed together, so every film is tested once. "
+    "In brackets: 95 % intervals. Folds are tested by the corrected resampled t-test (Nadeau and Bengio 2003), seeds "
+    "on one split by a t-test over seeds and films, as readers and cases of a reading study are (Dorfman, Berbaum and "
+    "Metz 1992; Hillis 2007)."
+)
+PAIRS_SAID = (
+    "First less second, in points of test accuracy, over the runs of equal fold, seed and test films. "
+    "Holm's correction is for all pairs that can be tested."
+)
+
+
+def compared(studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
+    """Studies with those of their runs that can be opened, side by side; kept until a run's files change."""
+    stamps = [f"{run.path}\n{run_cache.stamp_of(run.path)}" for _, runs in studies for run in runs]
+    return _compared("\n".join([*(repr(study) for study, _ in studies), *stamps]), studies)
+
+
+@st.cache_resource(max_entries=KEPT_COMPARISONS, show_spinner=False)
+def _compared(version: str, _studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
+    return candidates.repeats(_studies, _measured)
+
+
+def _measured(run: Run) -> Repeat:
+    return _repeat(str(run.path), run_cache.stamp_of(run.path), run)
+
+
+@st.cache_resource(max_entries=KEPT_RUNS, show_spinner=False)
+def _repeat(path: str, stamp: str, _run: Run) -> Repeat:
+    return candidates.repeat(_run)
+
+
+def show(answer: DeltaGenerator, first: Study | None = None) -> None:
+    """Choose studies of repeats, and see what they say.
+
+    Args:
+        answer: where the answer goes.
+        first: the study that the page is about, if it is about one; it and those on its data set are chosen.
+    """
+    found = [study for study in store.list_studies(shell.workspace()) if study.is_repeats]
+    if not found:
+        _how_to_make_one("No training has been repeated yet.")
+        return
+    runs = {one.run.id: one.run for one in run_cache.look()[0]}
+    members = {study.id: [runs[run] for run in study.runs if run in runs] for study in found}
+    chosen = _pick(found, members, first)
+    if not chosen:
+        answer.info("Choose the studies to compare.", icon=":material/arrow_downward:")
+        return
+    with st.spinner("Measuring the runs", show_time=True):  # shown where it takes time: the first time
+        given = compared([(study, members[study.id]) for study in chosen])
+    told = repeats_text.summary(given)
+    answer.markdown(f"**{shell.plain(told.headline)}**")
+    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in told.details))
+    if told.warnings:
+        st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
+    if any(study.runs for study in given.studies):
+        _figure(given)
+        _tables(given, [_read_by(study, runs) for study in given.studies])
+    if len(found) < 2:
+        _how_to_make_one("One study of repeats so far: another one on the same folds could be compared with it.")
+
+
+def _read_by(study: Repeats, runs: dict[str, Run]) -> str:
+    """What the models of a study's runs read."""
+    return counted(model_audit_panel.of(runs[run.id]) for run in study.runs if run.id in runs)
+
+
+def _how_to_make_one(words: str) -> None:
+    with st.container(border=True):
+        st.markdown(
+            f"**{words}** One run is one throw of the dice. On the Train page, set **Folds** (every film is tested "
+            "once) or **Seeds** above 1: the runs become a study, whose mean, spread and tests are shown here."
+        )
+        st.page_link("train.py", label="Train with folds", icon=":material/arrow_forward:")
+
+
+def _pick(found: list[Study], members: dict[str, list[Run]], first: Study | None) -> list[Study]:
+    """The studies to compare: from the address, or those on the data set of the first, or of the newest."""
+    names = dict(zip([study.id for study in found], candidates.unique_names(found), strict=True))
+    leading = first or found[0]
+    ordered = sorted(found, key=lambda study: study.id != leading.id)  # stable: the newest first after it
+    alike = [study.id for study in ordered if _dataset(members[study.id]) == _dataset(members[leading.id])]
+    by_default = alike[:AT_FIRST]
+    key, asked = f"compare_studies_{first.id if first else ''}", st.query_params.get("studies", "")
+    if key not in st.session_state or st.session_state.get("compare_studies_asked") != asked:
+        st.session_state[key] = [identifier for identifier in asked.split(",") if identifier in names] or by_default
+    st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
+    chosen = st.multiselect(
+        "Studies of repeats", list(names), format_func=names.__getitem__, key=key, placeholder="Choose studies"
+    )
+    comparison_tables.remember("studies", "" if set(chosen) == set(by_default) else ",".join(chosen))
+    by_id = {study.id: study for study in found}
+    return [by_id[identifier] for identifier in chosen]
+
+
+def _dataset(runs: Sequence[Run]) -> str:
+    return runs[0].record["dataset"]["id"] if runs else ""
+
+
+def _figure(given: Comparison) -> None:
+    """Every run as a point, for one measure."""
+    names = list(dict.fromkeys(name for study in given.studies for name in repeats.measures(study)))
+    measure = st.selectbox(
+        "Measure", names, format_func=repeats_text.measure_in_words, key="compare_repeats_measure", width=280
+    )
+    runs = repeats_tables.run_table(given, measure)
+    of = zip(given.studies, given.spreads, strict=True)
+    spreads = [found[measure] for study, found in of if study.runs and measure in found]
+    label = repeats_text.measure_in_words(measure)
+    figure = figures.repeated_runs(runs, spreads, label, _majority(given) if measure == "accuracy" else None)
+    st.caption("A point is a run, a diamond the mean, its bar the spread. Thin lines join runs of one fold and seed.")
+    shell.chart(figure, "repeats", alt=f"{label} of {len(runs)} runs of {len(given.studies)} studies")
+
+
+def _majority(given: Comparison) -> float | None:
+    """Mean share of the largest class; None where the studies have unlike ones."""
+    shares = [
+        np.mean([run.assessment.majority["test"].value for run in study.runs]) for study in given.studies if study.runs
+    ]
+    return float(shares[0]) if max(shares) - min(shares) < LEVEL else None
+
+
+def _tables(given: Comparison, read: Sequence[str]) -> None:
+    st.caption(METHODS)
+    table = repeats_tables.study_table(given).assign(**{model_audit_panel.HEADING: read})
+    view = studies_view(table)
+    comparison_tables.show_table(
+        view, "repeats", "Studies of repeats", raw=table, pinned="Study", config=model_audit_panel.CONFIG
+    )
+    if given.pairs:
+        st.markdown("**Every pair of studies**")
+        st.caption(PAIRS_SAID)
+        pairs = repeats_tables.pair_table(given)
+        comparison_tables.show_table(
+            pairs_view(pairs), "repeats-pairs", "Every pair of studies", raw=pairs, pinned="First"
+        )
+    with st.expander("Every measure", icon=":material/table_rows:"):
+        spreads = repeats_tables.spread_table(given)
+        comparison_tables.show_table(
+            spreads_view(spreads), "repeats-measures", "Every measure over the runs", raw=spreads, pinned="Study"
+        )
+
+
+def studies_view(table: pd.DataFrame) -> pd.DataFrame:
+    """``repeats_tables.study_table`` as it is shown, with what the models read where that is in it."""
+    read = {model_audit_panel.HEADING: table[model_audit_panel.HEADING]} if model_audit_panel.HEADING in table else {}
+    rows = table.to_dict("records")
+    return pd.DataFrame(
+        {
+            "Study": table["study"],
+            "Finished runs": [f"{row['made_of']} ({row['runs']} of {row['planned']} runs)" for row in rows],
+            "Mean accuracy": table["mean"].map(share),
+            **read,
+            "Spread": table["spread"].map(points),
+            "Lowest": table["lowest"].map(share),
+            "Highest": table["highest"].map(share),
+            "Pooled": [_pooled_in_words(row) for row in rows],
+            "Films pooled": [comparison_tables.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_films"]],
+            "Above majority": [points(row["above_majority"], *_known(row, "above")) for row in rows],
+            "p (above majority)": table["p_above"],
+        }
+    )
+
+
+def _pooled_in_words(row: dict[str, Any]) -> str:
+    known = _known(row, "pooled")
+    return interval(row["pooled"], *known) if known else share(row["pooled"])
+
+
+def _known(row: dict[str, Any], name: str) -> tuple[float, ...]:
+    """The bounds of a figure, or nothing where it has none."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return () if pd.isna(low) else (low, high)
+
+
+def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
+    """``repeats_tables.pair_table`` as it is shown: what is more than chance, or why nothing can be said."""
+    rows = table.to_dict("records")
+    return pd.DataFrame(
+        {
+            "First": table["first"],
+            "Second": table["second"],
+            "Difference": [_difference(row) for row in rows],
+            "Verdict": [repeats_text.verdict(row["p_holm"]) for row in rows],
+            "p": table["p"],
+            "p (Holm)": table["p_holm"],
+            "Runs of each": table["runs"],
+            "Method": [
+                comparison_tables.UNDEFINED if pd.isna(row["p"]) else repeats.TESTS[row["varied"]] for row in rows
+            ],
+            "Why not": table["reason"],
+        }
+    )
+
+
+def _difference(row: dict[str, Any]) -> str:
+    known = () if pd.isna(row["low"]) else (row["low"], row["high"])
+    return points(row["difference"], *known)
+
+
+def spreads_view(table: pd.DataFrame) -> pd.DataFrame:
+    """``repeats_tables.spread_table`` as it is shown."""
+    return pd.DataFrame(
+        {
+            "Study": table["study"],
+            "Measure": table["measure"].map(repeats_text.measure_in_words),
+            "Mean": table["mean"].map(share),
+            "Spread": table["spread"].map(points),
+            "Lowest": table["lowest"].map(share),
+            "Highest": table["highest"].map(share),
+            "Runs": table["count"],
+        }
+    )

@@ -1,0 +1,514 @@
+"""One lesson, step by step: the story, a prediction, the runs, what came out, why, one's own films, a summary."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+
+from covid_core.data.dataset import Dataset
+from covid_core.figures import audit as ladders
+from covid_core.figures import evaluation as figures
+from covid_core.formatting import count, duration, plural, share
+from covid_core.lessons import catalogue, outcomes, own_data, pictures, preparation, summary
+from covid_core.lessons.catalogue import LESSONS, Lesson
+from covid_core.lessons.outcomes import Outcome
+from covid_core.lessons.pictures import Picture
+from covid_core.lessons.preparation import Prepared
+from covid_core.runs import store
+from pages.shared import notices, shell
+
+PAGE = "lessons.py"
+STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your films", "Summary")
+STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
+AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
+POLL = 1.0  # seconds
+TILE = 168  # pixels of a picture at least: two side by side on a phone
+PREDICTIONS, SHOWN = "lesson_predictions", "lesson_shown"  # of this session: per cent by lesson; lessons shown without
+PAGE_LABELS = {
+    "dataset": ("The Data set page", ":material/photo_library:"),
+    "audit": ("The Audit page", ":material/fact_check:"),
+    "train": ("The Train page", ":material/model_training:"),
+    "compare": ("The Compare page", ":material/compare_arrows:"),
+    "predict": ("The Predict page", ":material/search:"),
+}
+
+
+def show(lesson: Lesson) -> None:
+    """The lesson at the step that the address names."""
+    step = _step(lesson)
+    to_overview()
+    shell.heading(f"{catalogue.number_of(lesson)}. {lesson.title}", lesson.question)
+    _steps(lesson, step)
+    prepared = preparation.look(shell.workspace(), lesson.key)
+    st.subheader(f"{step}. {STEPS[step - 1]}")
+    if step in AFTER_PREDICTION and not prepared.is_ready:
+        _not_ready(prepared)
+    else:
+        with shell.told():
+            DRAWN[step](lesson, prepared)
+    if step != RUNS and prepared.is_active:
+        _watch(lesson)
+    _turn(lesson, step)
+    _foot(lesson, prepared)
+    if not prepared.is_active:
+        notices.watch()
+
+
+def to_overview() -> None:
+    """Back to the four lessons."""
+    st.page_link(PAGE, label="All lessons", icon=":material/arrow_back:")
+
+
+# Steps and addresses
+
+
+def _step(lesson: Lesson) -> int:
+    """The step of the address; the prediction in place of what would give the answer away."""
+    text = st.query_params.get("step", "1")
+    step = int(text) if text.isdigit() and 1 <= int(text) <= len(STEPS) else STORY
+    if step in AFTER_PREDICTION and not _may_see(lesson):
+        step = PREDICT
+        st.session_state["lesson_sent_back"] = lesson.key
+    st.query_params["lesson"], st.query_params["step"] = lesson.key, str(step)
+    return step
+
+
+def prediction_of(lesson: Lesson) -> float | None:
+    """What this session has predicted, in per cent."""
+    return st.session_state.get(PREDICTIONS, {}).get(lesson.key)
+
+
+def _may_see(lesson: Lesson) -> bool:
+    return prediction_of(lesson) is not None or lesson.key in st.session_state.get(SHOWN, set())
+
+
+def _go(step: int) -> None:
+    st.query_params["step"] = str(step)
+
+
+def _steps(lesson: Lesson, step: int) -> None:
+    """The way through the lesson; each step has an address."""
+    st.progress(step / len(STEPS), f"Step {step} of {len(STEPS)}: {STEPS[step - 1]}")
+    with st.container(horizontal=True, gap="xsmall"):
+        for number, name in enumerate(STEPS, start=1):
+            st.button(
+                f"{number} {name}",
+                key=f"step-{number}",
+                type="primary" if number == step else "tertiary",
+                on_click=_go,
+                args=(number,),
+                help="Predict first." if number in AFTER_PREDICTION and not _may_see(lesson) else None,
+            )
+
+
+def _turn(lesson: Lesson, step: int) -> None:
+    """One step back, one on."""
+    with st.container(horizontal=True):
+        if step > 1:
+            st.button("Back", key="back", icon=":material/arrow_back:", on_click=_go, args=(step - 1,))
+        if step < len(STEPS):
+            st.button(
+                f"Next: {STEPS[step]}",
+                key="next",
+                icon=":material/arrow_forward:",
+                type="primary",
+                on_click=_go,
+                args=(step + 1,),
+                disabled=step + 1 in AFTER_PREDICTION and not _may_see(lesson),
+            )
+        else:
+            following = LESSONS[catalogue.number_of(lesson) % len(LESSONS)]
+            st.page_link(
+                PAGE,
+                label=f"Next lesson: {following.title}",
+                icon=":material/arrow_forward:",
+                query_params={"lesson": following.key, "step": "1"},
+            )
+
+
+# 1 to 3
+
+
+def _story(lesson: Lesson, prepared: Prepared) -> None:
+    for paragraph in lesson.story:
+        st.markdown(shell.plain(paragraph))
+    _gallery(_story_pictures(lesson.key))
+    st.info(shell.SYNTHETIC, icon=":material/draw:")
+    if not (prepared.is_ready or prepared.is_active):
+        st.caption("It can be prepared while you think about your prediction.")
+        _prepare_button(lesson, prepared)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _story_pictures(key: str) -> list[Picture]:
+    return pictures.of_story(catalogue.named(key))
+
+
+def _predict(lesson: Lesson, _prepared: Prepared) -> None:
+    if st.session_state.pop("lesson_sent_back", "") == lesson.key:
+        st.info("The outcome comes after your prediction.", icon=":material/lock:")
+    st.markdown(f"**{shell.plain(lesson.asks)}**")
+    said = prediction_of(lesson)
+    if said is not None:
+        st.success(f"You predicted {said:.0f} %.", icon=":material/check_circle:")
+        st.button("Predict again", key="predict-again", on_click=_forget, args=(lesson.key,))
+        return
+    value = st.number_input(
+        "Your prediction, %", 0, 100, None, 1, key=f"prediction-{lesson.key}", placeholder="0 to 100", width=220
+    )
+    with st.container(horizontal=True):
+        st.button(
+            "Keep my prediction",
+            key="keep-prediction",
+            type="primary",
+            icon=":material/lock:",
+            disabled=value is None,
+            on_click=_keep_prediction,
+            args=(lesson.key, value),
+        )
+        if lesson.key not in st.session_state.get(SHOWN, set()):
+            st.button(
+                "Go on without predicting",
+                key="show-anyway",
+                type="tertiary",
+                help="For whoever presents the lesson.",
+                on_click=_show_anyway,
+                args=(lesson.key,),
+            )
+
+
+def _keep_prediction(key: str, value: float) -> None:
+    st.session_state.setdefault(PREDICTIONS, {})[key] = float(value)
+    _go(RUNS)
+
+
+def _show_anyway(key: str) -> None:
+    st.session_state.setdefault(SHOWN, set()).add(key)
+    _go(RUNS)
+
+
+def _forget(key: str) -> None:
+    st.session_state.get(PREDICTIONS, {}).pop(key, None)
+
+
+def _runs(lesson: Lesson, prepared: Prepared) -> None:
+    names = ", ".join(training.name for training in lesson.trainings)
+    st.markdown(
+        shell.plain(
+            f"{count(lesson.images)} films are drawn and {plural(len(lesson.trainings), 'network')} trained on them: "
+            f"{names}."
+        )
+    )
+    if prepared.is_active:
+        _watch(lesson)
+        return
+    if prepared.is_ready:
+        seconds = prepared.job.result.get("seconds")
+        drawn = f"Films of seed {prepared.seed}." if prepared.seed else ""
+        st.success(f"Prepared in {duration(seconds)} on this machine. {drawn}".strip(), icon=":material/check_circle:")
+        st.button(
+            "Do it again with other films",
+            key="again",
+            icon=":material/casino:",
+            help="The same recipe with other patients: does it come out again?",
+            on_click=_prepare,
+            args=(lesson.key, prepared.seed + 1),
+        )
+        return
+    _say_how_it_ended(prepared)
+    _prepare_button(lesson, prepared)
+
+
+def _say_how_it_ended(prepared: Prepared) -> None:
+    """Failed, stopped or interrupted, with the reason; nothing where it was never prepared."""
+    status = prepared.status
+    if status is None:
+        return
+    if status.state == store.COMPLETED:
+        st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
+    elif status.state == store.STOPPED:
+        st.warning("It was stopped before it was ready.", icon=":material/stop_circle:")
+    elif status.state == store.INTERRUPTED:
+        st.warning(f"It was interrupted: {shell.plain(status.reason)}", icon=":material/warning:")
+    else:
+        st.error(f"It failed: {shell.plain(status.reason or 'it left no result.')}", icon=":material/error:")
+    log = prepared.job.log_tail()
+    if log:
+        with st.expander("Log", icon=":material/terminal:"):
+            st.code(log, language=None)
+
+
+def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
+    st.button(
+        "Prepare the lesson" if prepared.status is None else "Try again",
+        key="prepare",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=_prepare,
+        args=(lesson.key, prepared.seed),
+    )
+
+
+def _prepare(key: str, seed: int) -> None:
+    with shell.told():
+        preparation.prepare(shell.workspace(), key, seed)
+
+
+@st.fragment(run_every=POLL)
+def _watch(lesson: Lesson) -> None:
+    """Progress, whoever started it; when it ends, the whole page takes notice."""
+    now = preparation.look(shell.workspace(), lesson.key)
+    notices.announce()
+    if not now.is_active:
+        st.rerun()
+    status = now.status
+    with st.container(border=True, key="lesson-at-work"):
+        left = f", about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+        st.progress(status.progress, shell.plain(f"{status.message or 'Starting'} ({share(status.progress, 0)}{left})"))
+        asked = now.job.stop_requested()
+        st.button(
+            "Stopping" if asked else "Stop",
+            key="stop-lesson",
+            icon=":material/stop_circle:",
+            disabled=asked,
+            on_click=_stop,
+            args=(lesson.key,),
+        )
+
+
+def _stop(key: str) -> None:
+    with shell.told():
+        preparation.stop(shell.workspace(), key)
+
+
+def _not_ready(prepared: Prepared) -> None:
+    if prepared.is_active:
+        st.info("The lesson is being prepared; this step fills when it is ready.", icon=":material/hourglass_top:")
+        return
+    st.info("The lesson is not prepared yet.", icon=":material/play_arrow:")
+    _say_how_it_ended(prepared)
+    st.button("To the runs", key="to-runs", type="primary", on_click=_go, args=(RUNS,))
+
+
+# 4 to 7
+
+
+def outcome_of(lesson: Lesson, prepared: Prepared) -> Outcome:
+    """What came out, read once for all sessions. Raises NotFound, RunDamaged or DataError."""
+    return _outcome(lesson.key, str(prepared.job.path), prepared)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the answers")
+def _outcome(key: str, path: str, _prepared: Prepared) -> Outcome:
+    return outcomes.of(catalogue.named(key), _prepared)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading films")
+def _pictures(key: str, path: str, _prepared: Prepared, _outcome: Outcome) -> list[Picture]:
+    return pictures.of_outcome(catalogue.named(key), _prepared, _outcome)
+
+
+def _came_out(lesson: Lesson, prepared: Prepared) -> None:
+    found = outcome_of(lesson, prepared)
+    said = prediction_of(lesson)
+    st.markdown(f"#### {shell.plain(found.headline)}")
+    if said is not None:
+        st.markdown(f"**{shell.plain(found.against(said))}**")
+    else:
+        st.caption(shell.plain(f"Asked was: {lesson.asks}"))
+    if not found.came_out:
+        st.warning(
+            "The effect did not come out clearly on these films. Chance does that too: try it with other films.",
+            icon=":material/casino:",
+        )
+    for sentence in found.details:
+        st.markdown(shell.plain(sentence))
+    shell.table(outcomes.table(found), f"lesson-{lesson.key}")
+    _gallery(_pictures(lesson.key, str(prepared.job.path), prepared, found))
+    points = outcomes.class_points(found)
+    classes = list(dict.fromkeys(points["label"]))
+    shell.chart(
+        figures.class_measures(points, classes, "Films of the class that are found"),
+        f"lesson-{lesson.key}-classes",
+        alt="Share of the films of each class that each model finds, with intervals; the table above has the figures",
+    )
+    with st.expander("Who was called what", icon=":material/grid_on:"), st.grid(2, min_column_width=280):
+        for place, row in enumerate(found.rows):
+            with st.container():
+                st.markdown(f"**{shell.plain(row.name)}**")
+                counts = outcomes.confusion(row)
+                name = f"lesson-{lesson.key}-confusion-{place}"
+                shell.chart(figures.confusion_matrix(counts), name, alt=f"Films by label and answer: {row.name}")
+    st.caption("All intervals are 95 %. The figures are read from the answers of the runs of this lesson.")
+
+
+def _why(lesson: Lesson, prepared: Prepared) -> None:
+    st.markdown(shell.plain(outcome_of(lesson, prepared).headline))
+    st.markdown("**To remember**")
+    for sentence in lesson.why:
+        st.markdown(f"- {shell.plain(sentence)}")
+    st.markdown("**What protects**")
+    for page, sentence in lesson.guards:
+        with st.container(border=True):
+            st.markdown(shell.plain(sentence))
+            _page_link(page)
+
+
+def _page_link(page: str) -> None:
+    label, icon = PAGE_LABELS[page]
+    st.page_link(f"{page}.py", label=label, icon=icon)
+
+
+def _your_films(lesson: Lesson, _prepared: Prepared) -> None:
+    dataset = shell.pick_dataset()
+    if dataset is None:
+        return
+    asked = st.session_state.get(f"lesson-look-{dataset.version}")
+    if lesson.key == catalogue.TAG and not asked and own_data.kept_ladder(shell.workspace(), dataset) is None:
+        st.markdown("How far does a classifier come that sees no lung? Four probes are trained and tested on parts.")
+        st.button(
+            "Look at these films",
+            key="look-at-films",
+            type="primary",
+            on_click=_look_at,
+            args=(dataset.version,),
+            help="Takes some seconds; half a minute for thousands of films.",
+        )
+        return
+    found = _look(lesson.key, dataset.version, _finished_runs(), dataset)
+    for place, sentence in enumerate(found.sentences):
+        st.markdown(f"**{shell.plain(sentence)}**" if not place else shell.plain(sentence))
+    if found.ladder is not None:
+        shell.chart(ladders.ladder_bars(found.ladder), "lesson-ladder", alt=ladders.ladder_in_words(found.ladder))
+    if found.table is not None:
+        shell.table(found.table, f"lesson-{lesson.key}-own")
+    _page_link(found.page)
+
+
+def _look_at(version: str) -> None:
+    st.session_state[f"lesson-look-{version}"] = True
+
+
+def _finished_runs() -> tuple[str, ...]:
+    return tuple(run.id for run in shell.usable_runs()[0])
+
+
+@st.cache_resource(max_entries=16, show_spinner="Looking at these films")
+def _look(key: str, version: str, runs: tuple[str, ...], _dataset: Dataset) -> own_data.Look:
+    usable = shell.usable_runs()[0]
+    return own_data.look(catalogue.named(key), shell.workspace(), _dataset, usable)
+
+
+def _summary(lesson: Lesson, prepared: Prepared) -> None:
+    found = outcome_of(lesson, prepared)
+    said = prediction_of(lesson)
+    st.markdown(f"**{shell.plain(lesson.question)}**")
+    st.markdown(shell.plain(found.headline))
+    st.markdown(shell.plain(found.against(said)) if said is not None else "Nothing was predicted.")
+    shell.table(outcomes.table(found), f"lesson-{lesson.key}-summary")
+    for sentence in lesson.why:
+        st.markdown(f"- {shell.plain(sentence)}")
+    _download("Summary to print", [lesson], f"lesson-{lesson.key}")
+
+
+def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
+    predicted = {lesson.key: prediction_of(lesson) for lesson in lessons}  # the click is answered outside the session
+    st.download_button(
+        label,
+        lambda: _printed(lessons, predicted),
+        f"{name}.html",
+        "text/html",
+        key=f"download-{name}",
+        icon=":material/print:",
+        help="One page with predictions, outcomes, figures and pictures. Open it in a browser and print it.",
+    )
+
+
+def _printed(lessons: Sequence[Lesson], predicted: Mapping[str, float | None]) -> bytes:
+    told = []
+    for lesson in lessons:
+        prepared = preparation.look(shell.workspace(), lesson.key)
+        found = outcome_of(lesson, prepared)
+        shown = _pictures(lesson.key, str(prepared.job.path), prepared, found)
+        told.append(summary.Told(lesson, found, predicted[lesson.key], shown))
+    return summary.to_html(told).encode()
+
+
+DRAWN: Mapping[int, Callable[[Lesson, Prepared], None]] = {
+    STORY: _story,
+    PREDICT: _predict,
+    RUNS: _runs,
+    OUTCOME: _came_out,
+    WHY: _why,
+    YOURS: _your_films,
+    SUMMARY: _summary,
+}
+
+
+def _gallery(shown: Sequence[Picture]) -> None:
+    with st.grid(3, min_column_width=TILE, gap="small"):
+        _pictures_of(shown)
+
+
+def _pictures_of(shown: Sequence[Picture]) -> None:
+    for one in shown:
+        with st.container(gap=None):
+            st.image(one.pixels, width="stretch", alt=one.caption)
+            st.caption(shell.plain(one.caption))
+
+
+# Reset and what concerns all lessons
+
+
+def state_in_words(prepared: Prepared) -> str:
+    """How far a lesson is."""
+    if prepared.is_ready:
+        return f"Prepared in {duration(prepared.job.result.get('seconds'))}."
+    if prepared.is_active:
+        return f"Being prepared: {share(prepared.status.progress, 0)}."
+    if prepared.status is None:
+        return "Not prepared yet; under a minute on two cores."
+    return "It did not get ready; open it for the reason."
+
+
+def _foot(lesson: Lesson, prepared: Prepared) -> None:
+    if prepared.status is not None:
+        _reset_popover([lesson], "Reset this lesson", f"reset-{lesson.key}")
+
+
+def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
+    """The summary of all lessons that are ready and may be seen, and the reset of all."""
+    with st.container(horizontal=True):
+        seen = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _may_see(lesson)]
+        if seen:
+            with shell.told():
+                _download("Summary of the lessons held", seen, "lessons")
+        there = [lesson for lesson in LESSONS if prepared[lesson.key].status is not None]
+        if there:
+            _reset_popover(there, "Reset all lessons", "reset-all")
+
+
+def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
+    """Asks once, and says what will be gone."""
+    films = sum(lesson.images for lesson in lessons)
+    runs = sum(len(lesson.trainings) for lesson in lessons)
+    names = " and ".join(lesson.title for lesson in lessons)
+    with st.popover(label, icon=":material/restart_alt:"):
+        st.markdown(
+            shell.plain(
+                f"Remove {plural(films, 'film')}, {plural(runs, 'run')} and your prediction of: {names}? What is being "
+                "prepared is stopped, for everybody. Your own data sets and runs stay as they are."
+            )
+        )
+        st.button("Reset now", key=key, icon=":material/restart_alt:", on_click=_reset, args=([*lessons],))
+
+
+def _reset(lessons: Sequence[Lesson]) -> None:
+    with shell.told():
+        for lesson in lessons:
+            preparation.reset(shell.workspace(), lesson.key)
+            for kept in (PREDICTIONS, SHOWN):
+                held = st.session_state.get(kept)
+                if held:
+                    held.pop(lesson.key, None) if isinstance(held, dict) else held.discard(lesson.key)
+        if st.query_params.get("lesson"):
+            _go(STORY)

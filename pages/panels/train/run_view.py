@@ -1,0 +1,480 @@
+"""Runs as they are now: states in words, the one fragment that polls, and the view of a single run."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.backbones import backbone_named
+from covid_core.errors import CovidCoreError
+from covid_core.figures import training as figures
+from covid_core.formatting import count, duration, file_size, moment, plural, share
+from covid_core.jobs import queue
+from covid_core.reports import tables
+from covid_core.runs import candidates, store
+from covid_core.runs.store import Run, Status
+from covid_core.work import cores
+from pages.panels.train import spec_fields
+from pages.shared import model_audit_panel, notices, run_cache, shell, test_set_views
+from pages.shared.run_cache import ACTIVE, Seen, look
+
+PAGE = "train.py"
+POLL = 2  # seconds
+QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
+ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
+LABELS = {
+    store.QUEUED: ("Waiting", "gray"),
+    store.RUNNING: ("Training", "blue"),
+    store.COMPLETED: ("Finished", "green"),
+    store.STOPPED: ("Stopped", "orange"),
+    store.INTERRUPTED: ("Interrupted", "orange"),
+    store.FAILED: ("Failed", "red"),
+}
+STAGE_LABELS = {
+    "decode": "Decode films",
+    "weights": "Fetch weights",
+    "tensorflow": "Start TensorFlow",
+    "build": "Build the network",
+    "export": "Export the network",
+    "features": "Frozen part, once per film",
+    "fit": "Learn",
+    "save": "Save the model",
+    "predict": "Score all films",
+    "usual film": "Look at some films for the heat maps",
+    "check": "Check the saved model",
+}
+ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
+
+
+def device_in_words() -> str:
+    """What runs will train on, as far as it can be told without TensorFlow."""
+    if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
+        return "This machine has an NVIDIA GPU; each run says what it used."
+    return f"No NVIDIA GPU here: runs train on {plural(cores(), 'processor core')}."
+
+
+# The fragment
+
+
+def _signature(audits_of: str) -> list[tuple[str, str]]:
+    """What is at work: runs, and the audit of the run that is looked at, if one is."""
+    training = [(one.run.id, one.status.state) for one in look()[0] if one.is_active]
+    audits = model_audit_panel.active_audits() & {audits_of} if audits_of else ()
+    return [*training, *((run, "audit") for run in audits)]
+
+
+def watched(draw: Callable[[], None], audits_of: str = "") -> None:
+    """Draw, and again every few seconds as long as a run waits or trains, or the run ``audits_of`` is being audited.
+    The page is run anew when one changes.
+
+    All is drawn into one container, so that what stands below keeps its place, and with it what is being typed there.
+    """
+    drawn_for = _signature(audits_of)
+
+    @st.fragment(run_every=POLL if drawn_for else None)
+    def poll() -> None:
+        if _signature(audits_of) != drawn_for:
+            st.rerun()
+        draw()
+        notices.announce()
+
+    with st.container():
+        poll()
+
+
+# All runs
+
+
+def overview() -> None:
+    """The answer of the page, and what trains and waits."""
+    seen, _ = look()
+    queue = run_cache.queue_of(seen)
+    shell.heading("What do I train next?", in_words(seen))
+    if queue:
+        with st.container(border=True, key="active-runs"):
+            for one in queue[:QUEUE_SHOWN]:
+                _active_row(one)
+            if len(queue) > QUEUE_SHOWN:
+                st.caption(f"{plural(len(queue) - QUEUE_SHOWN, 'more run waits', 'more runs wait')}; see Runs below.")
+
+
+def in_words(seen: list[Seen]) -> str:
+    """How many runs train, wait and are finished."""
+    running = [one for one in seen if one.status.state == store.RUNNING]
+    waiting = sum(one.status.state == store.QUEUED for one in seen)
+    ended = len(seen) - len(running) - waiting
+    if not seen:
+        return "Nothing has been trained yet."
+    parts = [f"{shell.plain(one.run.name)} trains: **{_progress_in_words(one.status)}**" for one in running]
+    if waiting:
+        parts.append(f"{plural(waiting, 'run waits', 'runs wait')}")
+    if not parts:
+        return f"Nothing trains now. {plural(ended, 'run has', 'runs have')} ended."
+    return "; ".join(parts) + "."
+
+
+def _progress_in_words(status: Status) -> str:
+    done = share(status.progress, 0)
+    return f"{done}, {duration(status.seconds_left)} left" if status.seconds_left is not None else done
+
+
+def _active_row(one: Seen) -> None:
+    run = one.run
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(width="stretch", gap="xsmall"):
+            st.markdown(f"**{shell.plain(run.name)}**")
+            _bar(one)
+        with st.container(horizontal=True, width="content"):
+            watch_button(run)
+            stop_button(run)
+
+
+def _bar(one: Seen) -> None:
+    """How far it is, or its place in the queue."""
+    if one.status.state == store.RUNNING:
+        st.progress(one.status.progress, _bar_text(one.run, one.status))
+        return
+    st.caption("Starts next" if not one.place else f"Waits; {plural(one.place, 'run')} before it")
+
+
+def _bar_text(run: Run, status: Status) -> str:
+    if run.stop_requested():
+        return "Stopping; the best weights so far are kept"
+    parts = [share(status.progress, 0), shell.plain(status.message), f"{duration(status.elapsed)} so far"]
+    if status.seconds_left is not None:
+        parts.append(f"about {duration(status.seconds_left)} left")
+    return " · ".join(part for part in parts if part)
+
+
+def watch_button(run: Run, label: str = "Watch", place: str = "top") -> None:
+    """To the run's own view. The same run may have one in each ``place`` of a page."""
+    if st.button(label, key=f"watch-{place}-{run.id}", icon=":material/monitoring:"):
+        show(run.id)
+
+
+def show(identifier: str) -> None:
+    """Open the view of one run."""
+    st.switch_page(PAGE, query_params={"run": identifier})
+
+
+def stop_button(run: Run, place: str = "top") -> None:
+    help_text = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
+    asked = run.stop_requested()
+    if st.button(
+        "Stopping" if asked else "Stop",
+        key=f"stop-{place}-{run.id}",
+        icon=":material/stop_circle:",
+        help=help_text,
+        disabled=asked,
+    ):
+        with shell.told():
+            queue.stop(run)
+            st.rerun()
+
+
+def resume_button(run: Run) -> None:
+    if st.button(
+        "Resume", key=f"resume-{run.id}", icon=":material/resume:", help="Goes on after the last finished epoch."
+    ):
+        with shell.told():
+            queue.resume(run)
+            st.rerun()
+
+
+def delete_button(run: Run) -> None:
+    """Asks once, and says what will be gone."""
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone.")
+        if st.button("Delete for good", key=f"delete-{run.id}", icon=":material/delete:"):
+            with shell.told():
+                queue.delete(run)
+                st.switch_page(PAGE)
+
+
+def _content_in_words(run: Run) -> str:
+    size = file_size(store.size_of(run))
+    if run.result:
+        return f"its model, its scores for every film, its curves and its log ({size})"
+    return f"its settings, its curves and its log ({size})"
+
+
+def run_row(one: Seen) -> None:
+    """A run in the list: what it is, how it ended, and what can be done with it."""
+    run, status = one.run, one.status
+    with (
+        st.container(border=True, key=f"row-{run.id}"),
+        st.container(horizontal=True, vertical_alignment="center"),
+    ):
+        with st.container(width="stretch", gap="xsmall"):
+            st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
+            st.caption(f"{_kind(run)} · {shell.plain(run.record['dataset']['name'])} · {moment(run.created)}")
+        with st.container(horizontal=True, width="content"):
+            if one.is_active:
+                watch_button(run, "Watch", "list")
+                stop_button(run, "list")
+                return
+            watch_button(run, "Open", "list")
+            if status.state in ENDED_EARLY:
+                resume_button(run)
+            delete_button(run)
+
+
+def _kind(run: Run) -> str:
+    return f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
+
+
+def _state_in_words(one: Seen) -> str:
+    label, colour = LABELS[one.status.state]
+    words = f":{colour}-badge[{label}]"
+    if one.status.state == store.QUEUED:
+        return f"{words} " + (f"{plural(one.place, 'run')} before it" if one.place else "starts next")
+    if one.accuracy is None:
+        return words
+    verdict = model_audit_panel.badge(model_audit_panel.of(one.run))
+    largest = shell.plain(majority_in_words(one))
+    return f"{words} {share(one.accuracy)} of test films right; largest class {largest} {verdict}"
+
+
+# One run
+
+
+def run_view(identifier: str) -> None:
+    """Everything about one run; drawn again while it trains."""
+    watched(lambda: _draw_run(identifier), audits_of=identifier)
+
+
+def back_button() -> None:
+    if st.button("All runs", key="all-runs", icon=":material/arrow_back:", type="tertiary"):
+        st.switch_page(PAGE)
+
+
+def _draw_run(identifier: str) -> None:
+    back_button()
+    try:
+        one = run_cache.named(identifier)
+        run, history = one.run, one.run.history()
+        outcome, wrong_labels = _outcome(one, len(history)), _wrong_labels(str(run.path), one.stamp, run)
+    except CovidCoreError as error:
+        shell.heading("Where is this run?", shell.plain(error))
+        return
+    name, status = shell.plain(run.name), one.status
+    shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
+    if run.record["dataset"]["synthetic"]:
+        shell.say_synthetic()
+    if wrong_labels:
+        st.warning(shell.plain(wrong_labels), icon=":material/warning:")
+    _facts(one, len(history))
+    _actions(one)
+    _curves(history, run, status.is_final)
+    if one.is_usable:
+        st.subheader("What does it read?")
+        model_audit_panel.panel(run)
+    _settings(run)
+    if status.is_final and one.result:
+        _result_details(one)
+        test_set_views.show_of_run(run)
+    _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
+
+
+def _outcome(one: Seen, epochs_done: int) -> str:
+    """The state of a run in a sentence. Raises RunDamaged."""
+    status = one.status
+    if status.state == store.QUEUED:
+        return "It starts next." if not one.place else f"It waits; {plural(one.place, 'run')} before it."
+    if status.state == store.RUNNING:
+        return f"It trains: **{_progress_in_words(status)}**."
+    if status.state == store.COMPLETED:
+        return f"Finished in {duration(status.elapsed)}. {_accuracy_sentence(one)}"
+    if status.state == store.STOPPED:
+        return f"{_stopped_sentence(one, epochs_done)} {_accuracy_sentence(one)}"
+    if status.state == store.INTERRUPTED:
+        if not epochs_done:
+            return f"Interrupted before the first epoch was finished: {_lower(status.reason)} Resume starts it again."
+        done = plural(epochs_done, "epoch")
+        return f"Interrupted after {done}: {_lower(status.reason)} Resume goes on from there."
+    return f"It failed: {shell.plain(status.reason)}"
+
+
+def _lower(text: str) -> str:
+    return shell.plain(text[:1].lower() + text[1:])
+
+
+def _stopped_sentence(one: Seen, epochs_done: int) -> str:
+    if not one.result:
+        return "Stopped before there was anything to keep."
+    planned = plural(one.run.spec.total_epochs, "epoch")
+    return f"Stopped after {count(epochs_done)} of {planned}; the best weights are kept."
+
+
+def _accuracy_sentence(one: Seen) -> str:
+    if one.accuracy is None:
+        return ""
+    films, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
+    return (
+        f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; always answering "
+        f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is. "
+        f"{model_audit_panel.badge(model_audit_panel.of(one.run))}"
+    )
+
+
+def majority_in_words(one: Seen) -> str:
+    """What always answering the largest class of the run's own test films reaches: folds have different ones."""
+    try:
+        _, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
+    except CovidCoreError:  # the run's own page says what is damaged
+        return "–"
+    return f"{share(of_films)} ({largest})"
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
+    """Films of the test part, its largest class and that class's share. Raises RunDamaged."""
+    labels = _run.split().query("part == 'test'")["label"]
+    largest = labels.value_counts(normalize=True)
+    return len(labels), str(largest.index[0]), float(largest.iloc[0])
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
+    """What is wrong with the labels that the run learns, in words; empty where nothing is. Raises RunDamaged."""
+    return candidates.label_check(_run).in_words
+
+
+def _facts(one: Seen, epochs_done: int) -> None:
+    """Bar and figures on top."""
+    run, status = one.run, one.status
+    if status.state in ACTIVE:
+        _bar(one)
+    facts = {
+        "Epochs done": f"{count(epochs_done)} of {count(run.spec.total_epochs)}",
+        "Time spent": duration(status.elapsed),
+    }
+    if not status.is_final:
+        facts["Time left, about"] = duration(status.seconds_left)
+    with st.grid(3, min_column_width=150):
+        for label, value in facts.items():
+            st.metric(label, value)
+    last = status.ended or status.updated
+    if status.is_final and last:
+        st.caption(f"{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
+
+
+def _actions(one: Seen) -> None:
+    run, status = one.run, one.status
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not status.is_final:
+            stop_button(run)
+        if status.state in store.USABLE and one.result:
+            _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
+            _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
+        if status.state in ENDED_EARLY:
+            resume_button(run)
+        _variant_button(run)
+        if status.is_final:
+            delete_button(run)
+
+
+def _variant_button(run: Run) -> None:
+    if st.button(
+        "Train a variant", key=f"variant-{run.id}", icon=":material/tune:", help="The form with this run's settings."
+    ):
+        spec_fields.fill(run.spec.model_copy(update={"name": ""}))  # named after what it will be, not after this run
+        st.switch_page(PAGE, query_params={"dataset": run.spec.dataset})
+
+
+def _page_button(label: str, page: str, parameter: str, run: Run, icon: str, kind: str) -> None:
+    if st.button(label, key=f"{label}-{run.id}", icon=icon, type=kind):
+        st.switch_page(page, query_params={parameter: run.id})
+
+
+def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
+    if history.empty:
+        st.caption(
+            "No epoch was finished, so there are no curves."
+            if final
+            else "Curves appear with the first finished epoch."
+        )
+        return
+    left, right = st.columns(2)
+    with left:
+        shell.chart(figures.run_curves(history, "accuracy", run.spec.keep), f"accuracy-{run.id}")
+    with right:
+        shell.chart(figures.run_curves(history, "loss", run.spec.keep), f"loss-{run.id}")
+
+
+def _settings(run: Run) -> None:
+    with st.expander("Settings", icon=":material/tune:"):
+        table = tables.hyperparameters([run.name], [run.spec]).drop(columns="Model").astype(str).T
+        table = table.reset_index().set_axis(["Setting", "Value"], axis=1)
+        if run.spec.note:
+            st.markdown(f"Note: {shell.plain(run.spec.note)}")
+        st.caption(f"Data set {shell.plain(run.record['dataset']['name'])}, made {moment(run.created)}")
+        st.caption(shell.plain(_films_used(run)))
+        shell.table(table, f"settings-{run.id}", height="content")
+
+
+def _films_used(run: Run) -> str:
+    """Which version of its data set the run used, in a sentence."""
+    used = shell.version_of(run)
+    if used.before is None:
+        return f"Which films it used cannot be looked at any more: {used.note}."
+    if not used.decided:
+        return "Its films are those of the data set as imported; no decision on them was made since."
+    there = "the present ones" if used.is_present else "not the present ones"
+    return f"It used the films as they were {used.in_words} on the Audit page: {there}."
+
+
+def _result_details(one: Seen) -> None:
+    """Where the weights came from, what was checked, and where the time went."""
+    result = one.result
+    with st.expander("Weights, check and seconds per stage", icon=":material/fact_check:"):
+        st.markdown("  \n".join(_provenance(one)))
+        seconds = result.get("seconds", {})
+        stages = [STAGE_LABELS.get(stage, shell.plain(stage)) for stage in seconds]
+        table = pd.DataFrame({"Stage": stages, "Time": [duration(value) for value in seconds.values()]})
+        shell.table(table, f"seconds-{one.run.id}", height="content")
+
+
+def _provenance(one: Seen) -> list[str]:
+    result = one.result
+    origin = result.get("weights", {}).get("origin", "")
+    lines = [f"Starting weights: {ORIGINS.get(origin, 'unknown')}."]
+    if "device" in result:
+        has_frozen_part = one.run.spec.mode != "full" and result.get("engine")
+        engine = f", frozen part by {shell.plain(result['engine'])}" if has_frozen_part else ""
+        lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
+    if result.get("taken_over_from"):
+        lines.append(
+            f"Not trained again: settings and films are those of {result['taken_over_from']}, whose outcome this is. "
+            "Another seed makes another run."
+        )
+    if result.get("reused"):
+        lines.append(f"It was there already and took no time again: {_reused_in_words(result['reused'])}.")
+    parity = result.get("parity")
+    if parity:
+        by = f" Compared with: {parity['by']}." if "by" in parity else ""
+        lines.append(
+            f"Saved model and app agree: scores of {plural(parity['films'], 'test film')} differ by "
+            f"{parity['largest_difference']:.1g} at most.{by}"
+        )
+    tuning = result.get("fine_tuning")
+    if tuning:
+        lines.append(f"Layers fine-tuned: {tuning['layers_trained']}, asked for: {tuning['layers_asked']}.")
+    return lines
+
+
+def _reused_in_words(reused: Mapping[str, float | None] | Sequence[str]) -> str:
+    """What was kept, with what it had taken where that was noted; earlier versions only list the names."""
+    took = reused if isinstance(reused, Mapping) else dict.fromkeys(reused)
+    return ", ".join(f"{name} ({duration(took[name])})" if took[name] is not None else name for name in took)
+
+
+def _log(run: Run, expanded: bool) -> None:
+    with st.expander("Log", expanded=expanded, icon=":material/article:"):
+        text = run.log_tail()
+        if text:
+            st.code(text, language=None, wrap_lines=True, height=260)
+        else:
+            st.caption("The log is empty.")

@@ -1,0 +1,229 @@
+"""Studies: several runs queued in one click, seen together, taken up again together."""
+
+import contextlib
+
+import pandas as pd
+import streamlit as st
+
+from covid_core import presets
+from covid_core.backbones import backbone_named
+from covid_core.data import label_shift
+from covid_core.data.dataset import Dataset
+from covid_core.errors import JobRefused
+from covid_core.formatting import count, plural, share
+from covid_core.jobs import queue
+from covid_core.reports import repeats_text, tables
+from covid_core.runs import store
+from covid_core.runs.store import Study
+from covid_core.specs import StudySpec
+from pages.panels.compare import repeats
+from pages.panels.train import run_view
+from pages.shared import model_audit_panel, shell
+
+MAJORITY = "Always the largest class"  # a heading
+
+
+def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
+    """Choose a preset, see what it holds, queue it."""
+    chosen = st.radio(
+        "Preset",
+        list(presets.STUDY_PRESETS),
+        format_func=lambda name: presets.STUDY_PRESETS[name].label,
+        captions=[preset.description for preset in presets.STUDY_PRESETS.values()],
+        key="study_preset",
+        persist_state="session",
+    )
+    top = st.container(border=True, key="new-study")
+    with st.expander("Settings for all runs", icon=":material/tune:"):
+        st.text_area(
+            "One setting per line",
+            placeholder="epochs=2\nsplit.seed=7\nhead.dropout=0.3",
+            help="Written key=value; what is not named here stays as the preset has it.",
+            key="study_settings",
+            persist_state="session",
+        )
+    with top, shell.told():
+        _plan(_queue_row(_study_spec(chosen, dataset, classes)))
+    if chosen == "course":
+        with st.expander("Where this differs from the course, and why", icon=":material/school:"):
+            st.markdown("\n".join(f"- {sentence}" for sentence in presets.COURSE_DEVIATIONS))
+
+
+def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...]) -> StudySpec:
+    lines = [line for line in st.session_state.get("study_settings", "").splitlines() if line.strip()]
+    return presets.study(
+        preset,
+        dataset.id,
+        classes,
+        dataset.counts,
+        st.session_state.get("study_name", "").strip(),
+        presets.parse_assignments(lines),
+    )
+
+
+def _queue_row(spec: StudySpec) -> StudySpec:
+    """Name, button and, where weights are missing, the choice. Returns the study as it would be queued."""
+    lacking = _lacking(spec.model_dump_json())
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input("Name", placeholder=spec.name, max_chars=80, width=320, key="study_name", persist_state="session")
+        clicked = st.button(
+            f"Queue {plural(len(spec.runs), 'run')}", type="primary", icon=":material/playlist_play:", key="queue-study"
+        )
+    if lacking and _offer_random_start(lacking):
+        spec = presets.with_random_start(spec, lacking)
+    if clicked:
+        with shell.told():
+            queue.submit_study(shell.workspace(), spec)
+            st.rerun()
+    return spec
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner="Looking for ImageNet weights")
+def _lacking(spec: str) -> tuple[str, ...]:
+    """Backbones without weights; the network is asked at most once a minute."""
+    return presets.lacking_weights(StudySpec.model_validate_json(spec))
+
+
+def _offer_random_start(lacking: tuple[str, ...]) -> bool:
+    labels = ", ".join(backbone_named(name).label for name in lacking)
+    st.warning(
+        f"ImageNet weights are neither on this machine nor to be had from the network for: {labels}. The study needs "
+        "them, or your word that these runs may start at random.",
+        icon=":material/cloud_off:",
+    )
+    return st.checkbox("Start these from random weights; their runs and tables will say so", key="study_random")
+
+
+def _plan(spec: StudySpec) -> None:
+    split = spec.runs[0].split
+    drawn = f", of {count(split.films_per_class)} films of each class" if split.films_per_class else ""
+    shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
+    st.caption(f"One split for all runs{drawn}: {shares} to train, validate and test; seed {split.seed}.")
+    if any(run.labels == "shifted" for run in spec.runs):
+        st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
+    table = tables.hyperparameters([run.name for run in spec.runs], spec.runs)
+    table["Learning rate"] = table["Learning rate"].map("{:g}".format)
+    st.dataframe(
+        tables.only_what_differs(table, keep=("Model", "Epochs", "Learning rate", "Special strategy")),
+        hide_index=True,
+        width="stretch",
+        alt="The runs of this study and their settings",
+    )
+
+
+# Studies that exist
+
+
+def any_yet() -> bool:
+    """Whether there is a study to list."""
+    return bool(store.list_studies(shell.workspace()))
+
+
+def list_all(seen: list[run_view.Seen], wanted: str = "") -> None:
+    """All studies with their progress; the one of the page's address first."""
+    found = store.list_studies(shell.workspace())
+    by_id = {one.run.id: one for one in seen}
+    for study in sorted(found, key=lambda study: study.id != wanted):
+        _study(study, [by_id[run] for run in study.runs if run in by_id])
+
+
+def _study(study: Study, members: list[run_view.Seen]) -> None:
+    finished = sum(one.status.state == store.COMPLETED for one in members)
+    with st.container(border=True, key=f"study-{study.id}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{shell.plain(study.name)}** · {_in_words(study, members)}", width="stretch")
+            _actions(study, members)
+        if members:
+            st.progress(finished / len(members))
+            if study.is_repeats:
+                with shell.told():
+                    _repeats(study, members)
+            st.dataframe(
+                _table(members),
+                hide_index=True,
+                width="stretch",
+                column_config=model_audit_panel.CONFIG,
+                alt=f"Runs of the study {study.name}",
+            )
+
+
+def _repeats(study: Study, members: list[run_view.Seen]) -> None:
+    """Mean, spread and the pooled figure, from two finished runs on."""
+    given = repeats.compared([(study, [one.run for one in members])])
+    if given.spreads and given.spreads[0]["accuracy"].count > 1:
+        line = repeats_text.study_line(given.studies[0], given.spreads[0]["accuracy"], given.pooled[0])
+        st.markdown(f"{line[0].upper()}{line[1:]}. Runs share films: the spread is no error of the mean.")
+
+
+def _in_words(study: Study, members: list[run_view.Seen]) -> str:
+    states = pd.Series([one.status.state for one in members], dtype=object).value_counts()
+    parts = [
+        f"{count(states[state])} {run_view.LABELS[state][0].lower()}" for state in run_view.LABELS if state in states
+    ]
+    if len(members) < len(study.runs):
+        parts.append(f"{count(len(study.runs) - len(members))} deleted or damaged")
+    return ", ".join(parts)
+
+
+def _table(members: list[run_view.Seen]) -> pd.DataFrame:
+    rows = []
+    for one in members:
+        accuracy = one.accuracy
+        told = model_audit_panel.of(one.run) if accuracy is not None else None
+        rows.append(
+            {
+                "Run": one.run.name,
+                "State": run_view.LABELS[one.status.state][0],
+                "Progress": share(one.status.progress, 0),
+                "Test accuracy": share(accuracy) if accuracy is not None else "–",
+                MAJORITY: run_view.majority_in_words(one) if accuracy is not None else "–",
+                model_audit_panel.HEADING: told.verdict if told else "–",
+                model_audit_panel.MASKS: told.masks if told else "",
+                "Strategy": one.run.spec.strategy,
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table if table[model_audit_panel.MASKS].any() else table.drop(columns=model_audit_panel.MASKS)
+
+
+def _actions(study: Study, members: list[run_view.Seen]) -> None:
+    states = {one.status.state for one in members}
+    if any(one.result for one in members) and st.button(
+        "Compare", key=f"compare-{study.id}", icon=":material/compare_arrows:"
+    ):
+        st.switch_page("compare.py", query_params={"study": study.id})
+    if states & set(run_view.ENDED_EARLY) and st.button(
+        "Resume", key=f"resume-{study.id}", icon=":material/resume:", help="Takes up every run that ended early."
+    ):
+        with shell.told():
+            queue.resume_study(shell.workspace(), study)
+            st.rerun()
+    if states & set(run_view.ACTIVE) and st.button("Stop all", key=f"stop-{study.id}", icon=":material/stop_circle:"):
+        _stop(members)
+        st.rerun()
+    if not states & set(run_view.ACTIVE):
+        _delete(study, members)
+
+
+def _stop(members: list[run_view.Seen]) -> None:
+    for one in reversed(members):  # those that wait first, so that none of them begins meanwhile
+        with contextlib.suppress(JobRefused):  # it ended in the meantime
+            queue.stop(one.run)
+
+
+def _delete(study: Study, members: list[run_view.Seen]) -> None:
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(
+            f"Delete **{shell.plain(study.name)}** with its {plural(len(members), 'run')}: models, scores and curves? "
+            "This cannot be undone."
+        )
+        if st.button("Delete study and runs", key=f"delete-{study.id}", icon=":material/delete:"):
+            with shell.told():
+                for one in members:
+                    queue.delete(one.run)
+                store.delete_study(shell.workspace(), study.id)
+                st.rerun()
+        if st.button("Only the study; keep its runs", key=f"dissolve-{study.id}"):
+            with shell.told():
+                store.delete_study(shell.workspace(), study.id)
+                st.rerun()

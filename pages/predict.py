@@ -1,0 +1,283 @@
+"""This film: probability or score per class, where the model looked, and what was done to the picture."""
+
+import math
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.audit.model.verdicts import Told
+from covid_core.data.dataset import Dataset
+from covid_core.errors import CovidCoreError, ImageError
+from covid_core.formatting import share
+from covid_core.images import sandbox
+from covid_core.images.codec import LARGEST_FILE, Film
+from covid_core.images.image import INVALID_WINDOW
+from covid_core.inference import worklist
+from covid_core.runs.candidates import unique_names
+from covid_core.runs.store import Run
+from pages.panels.predict import answer_panel, explanation, reference_job, report_button, scales, worklist_table
+from pages.shared import image_results, lung_segmenter, predictor_cache, run_cache, shell, uploads
+from pages.shared.uploads import Given
+
+EXAMPLES_PER_CLASS = 2
+CHOSEN = "predict_runs"
+MOST_RUNS = 8  # asked at once: more bars than that nobody reads
+THUMBNAIL = 104  # pixels; three stand side by side on a phone
+
+
+def page() -> None:
+    runs, broken = shell.usable_runs()
+    if not runs:
+        shell.heading("What do the models say of this film?")
+        empty()
+        shell.broken_notice(broken)
+        return
+    st.title("What do the models say of this film?")
+    answer = st.container()
+    asked, covered = st.columns([3, 1], gap="medium")
+    with asked:
+        chosen = pick_runs(runs)
+    with covered:
+        coverage = answer_panel.pick_coverage()
+    predictor_cache.warm_up(chosen)
+    sandbox.warm_up()
+    shell.broken_notice(broken)
+    given = pick_films(chosen)
+    forget_all_but(chosen, given)
+    with answer:
+        if not chosen:
+            st.markdown("Choose at least one run.")
+        elif not given:
+            st.markdown("Drop a film below, or try one of the examples: the model has not been trained on them.")
+        else:
+            show(chosen, given, coverage)
+    if chosen:
+        with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
+            lung_segmenter.show(chosen[0].record["dataset"]["id"])
+    st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
+
+
+def forget_all_but(runs: list[Run], given: list[Given]) -> None:
+    """A film that was taken off the page leaves the session, too, with all that was said of it."""
+    image_results.forget_all_but(runs, given)
+    answer_panel.forget_all_but(film.key for film in given)
+    if not given:
+        explanation.forget()
+
+
+def empty() -> None:
+    """Nothing can predict yet."""
+    with st.container(border=True):
+        st.markdown("**No finished run yet.** Train one first; with the synthetic films it takes under a minute.")
+        st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
+
+
+def pick_runs(runs: list[Run]) -> list[Run]:
+    """The runs that are asked: those in the address, else the one that validation would choose."""
+    by_id = {run.id: run for run in runs}
+    if CHOSEN not in st.session_state:
+        asked = [name for name in st.query_params.get("run", "").split(",") if name]
+        wanted = [name for name in asked if name in by_id]
+        if len(wanted) < len(asked):
+            missing = next(name for name in asked if name not in by_id)
+            st.warning(
+                f"There is no finished run {shell.plain(missing[:80])}; it is not asked.", icon=":material/link_off:"
+            )
+        st.session_state[CHOSEN] = wanted[:MOST_RUNS] or [validations_choice(runs).id]
+    told = zip(runs, unique_names(runs), run_cache.verdicts_of(runs), strict=True)
+    labels = {run.id: run_label(run, name, one) for run, name, one in told}
+    st.session_state[CHOSEN] = [name for name in st.session_state[CHOSEN] if name in by_id]  # one may be deleted since
+    names = st.multiselect(
+        "Runs",
+        list(by_id),
+        key=CHOSEN,
+        format_func=lambda name: labels[name],
+        max_selections=MOST_RUNS,
+        help="Every run that is chosen looks at every film.",
+    )
+    st.query_params["run"] = ",".join(names)
+    return [by_id[name] for name in names]
+
+
+def validations_choice(runs: list[Run]) -> Run:
+    """The run with the highest validation accuracy among those on the newest run's data set and split.
+
+    Of halved validation films the half that chooses counts, unless not all of these runs halved them.
+    """
+    newest = runs[0]
+    rivals = [run for run in runs if same_films(run, newest)]
+    alike = len({run.is_halved for run in rivals}) == 1
+    found = [run.selection_accuracy if alike else run.accuracy("validation") for run in rivals]
+    return rivals[max(range(len(rivals)), key=lambda i: (not math.isnan(found[i]), found[i]))]
+
+
+def same_films(one: Run, other: Run) -> bool:
+    """Whether two runs were made on the same split of the same films."""
+    versions = {run.record["dataset"]["version"] for run in (one, other)}
+    return len(versions) == 1 and one.split_hash == other.split_hash
+
+
+def run_label(run: Run, name: str, told: Told) -> str:
+    """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
+    stopped = ", stopped early" if run.result.get("stopped") else ""
+    mistake = ", labels of other films" if run.spec.labels == "shifted" else ""
+    reached = f"test {share(run.accuracy('test'))}, {told.in_passing}"
+    return f"{name} · {run.record['dataset']['name']} · {reached}{stopped}{mistake}"
+
+
+def warn_of(runs: list[Run]) -> None:
+    """What must be known of a run before its answer is read."""
+    synthetic = [shell.plain(run.name) for run in runs if run.record["dataset"]["synthetic"]]
+    if synthetic:
+        verb, says = ("was", "it says") if len(synthetic) == 1 else ("were", "they say")
+        st.warning(
+            f"{', '.join(synthetic)} {verb} trained on synthetic films. What {says} of a real film means nothing.",
+            icon=":material/draw:",
+        )
+
+
+def pick_films(runs: list[Run]) -> list[Given]:
+    """Uploads, or an example; an upload goes first."""
+    files = st.file_uploader(
+        "Films (DICOM, PNG, JPEG or TIFF, whatever their names)",
+        accept_multiple_files=True,
+        help="Several at once are fine. They are read in this session's memory and are not kept. Of a DICOM file only "
+        "what the reading needs is looked at, and nothing personal.",
+        key="uploads",
+        max_upload_size=LARGEST_FILE // 2**20,
+    )
+    given = uploads.uploaded(files)
+    if given or not runs:
+        return given
+    example = pick_example(runs[0])
+    return [example] if example else []
+
+
+def pick_example(run: Run) -> Given | None:
+    """A film of the run's data set: one of a few from its test part, or the one in the address."""
+    try:
+        dataset = shell.dataset_to_try(run)
+        names = uploads.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
+        offer_examples(dataset, names)
+        asked = st.query_params.get("film")
+        return uploads.from_dataset(dataset, asked) if asked else None
+    except CovidCoreError as error:
+        st.warning(f"No example: {shell.plain(error)}", icon=":material/image_not_supported:")
+        return None
+
+
+def offer_examples(dataset: Dataset, names: list[str]) -> None:
+    """Thumbnails to click, each with its class."""
+    st.caption("Or try a film of the run's own test part, on which it was not trained:")
+    with st.container(horizontal=True, gap="small"):
+        for name, (picture, label) in uploads.thumbnails(dataset, tuple(names)).items():
+            with st.container(width=THUMBNAIL + 8):
+                st.image(picture, width=THUMBNAIL, alt=f"Example film {name}, {label}")
+                if st.button(
+                    shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {shell.plain(name)}"
+                ):
+                    st.query_params["film"] = name
+
+
+def show(runs: list[Run], given: list[Given], coverage: float) -> None:
+    """One film in full; several as a work-list to choose from."""
+    warn_of(runs)
+    reference_job.offer(runs)
+    runs = answerable(runs)
+    with shell.told():
+        if len(given) == 1:
+            show_film(runs, given[0], coverage)
+            return
+        if not runs:
+            return
+        place = st.empty()
+        answers = image_results.answers(
+            runs, given, lambda known: place.dataframe(so_far(runs, given, known, coverage))
+        )
+        place.empty()
+        film = worklist_table.pick(given, [image_results.entry(runs, one, answers, coverage) for one in given])
+        if film:
+            show_film(runs, film, coverage)
+
+
+def answerable(runs: list[Run]) -> list[Run]:
+    """The runs whose models can be opened; of the others it is said why not."""
+    found = []
+    for run in runs:
+        with shell.told():
+            predictor_cache.of(run)
+            found.append(run)
+    return found
+
+
+def so_far(runs: list[Run], given: list[Given], known: image_results.Answers, coverage: float) -> pd.DataFrame:
+    """The work-list of the films that all runs have seen by now."""
+    seen = [film for film in given if all(film.key in known.said[run.id] for run in runs)]
+    entries = worklist.ordered(image_results.entry(runs, film, known, coverage) for film in seen)
+    return worklist_table.table(entries, [None] * len(entries)).drop(columns="Film", errors="ignore")
+
+
+def show_film(runs: list[Run], given: Given, coverage: float) -> None:
+    """The answer, the film in its viewer, the scores, and the reasons."""
+    try:
+        film = uploads.opened(given)
+    except ImageError as error:
+        answer_panel.unread(given.name, str(error))
+        if uploads.is_read_otherwise(given):
+            st.button("Read it through its first window", on_click=uploads.first_window, args=(given,))
+        elif str(error) == INVALID_WINDOW:
+            st.button("Read it over its full range", on_click=uploads.full_range, args=(given,))
+        return
+    if not runs:
+        return
+    opinions = image_results.opinions(runs, given, coverage)
+    anyway = answer_panel.headline(opinions, film, given.key)
+    heard = [pair for pair in zip(runs, opinions, strict=True) if anyway or not pair[1].look.refused_by]
+    if given.label:
+        st.caption(f"Its data set calls it {shell.plain(given.label)}. {trained_on(runs, given)}")
+    pick_window(given, film)
+    picture, answer = st.columns([1.4, 1], gap="medium")
+    with picture:
+        explanation.show(heard or [(runs[0], opinions[0])], given, film, answered=bool(heard))
+    with answer:
+        if heard:
+            answer_panel.numbers(heard)
+        answer_panel.checks(opinions, film)
+        if len(runs) > 1:
+            answer_panel.agreement(opinions, anyway)
+    explanation.similar(runs[0], given, opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
+    if heard:
+        scales.show_numbers({opinion.run: opinion.look.prediction for _, opinion in heard})
+    report_button.button(runs, opinions, given, film, anyway)
+
+
+def pick_window(given: Given, film: Film) -> None:
+    """Through which of the windows that the file holds the film is read. The models see the same."""
+    if len(film.windows) < 2:
+        return
+    st.selectbox(
+        "Read through",
+        range(len(film.windows)),
+        index=film.chosen,
+        format_func=lambda place: film.windows[place].name,
+        key=f"window-{given.key}",
+        on_change=uploads.choose_window,
+        args=(given, f"window-{given.key}"),
+        help="The window that becomes the picture which the models see. Dragging in the viewer changes the view alone.",
+    )
+
+
+def trained_on(runs: list[Run], film: Given) -> str:
+    """Which of the runs have seen the film in training: their answer about it is learned by heart."""
+    related = [run for run in runs if is_of(run, film.dataset)]
+    names = [shell.plain(run.name) for run in related if uploads.part_of(run, film.name) == "train"]
+    return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
+
+
+def is_of(run: Run, dataset: Dataset) -> bool:
+    """Whether the run was made on that data set, as it is or as it was, or on another import of the same films."""
+    known = run.record["dataset"]
+    return known["id"] == dataset.id or known["version"] == dataset.version
+
+
+page()

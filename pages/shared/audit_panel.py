@@ -1,0 +1,221 @@
+"""The audit that a data set has: the one that is kept, the one that is being made, and the button that starts one.
+
+A page calls ``panel`` once, at its top level: while an audit is at work, one fragment polls.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.audit import dataset_audit, tables
+from covid_core.audit.dataset_audit import Found
+from covid_core.audit.quality.findings import UNREADABLE
+from covid_core.data import dataset as data
+from covid_core.data import decisions
+from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.errors import CovidCoreError
+from covid_core.formatting import duration, plural, roughly
+from covid_core.jobs import queue
+from covid_core.runs import store
+from covid_core.runs.store import JobFolder, Status
+from pages.shared import job_cards, shell
+
+POLL = 1.0  # seconds
+OWN = "audit_jobs"  # session: audits to tell of when they end
+SECONDS_PER_FILM = 0.03  # on two cores, measured on 600 to 1,124 films
+SECONDS_PER_COMPARED = 0.005  # per film of both data sets, measured on 4,014 and 1,124 films
+WHAT_IT_DOES = (
+    "It measures every film (exposure, sharpness, borders, letters, orientation and more), looks for films that show "
+    "the same picture, and asks what classifiers reach that see only some of each film, such as its border. Nothing is "
+    "changed; what it finds is kept."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """A data set as it is now, with the audit that there is of it.
+
+    ``found`` is None where there is none. ``is_current`` says whether it is of this version of the data set;
+    ``changes`` counts the decisions that its films have seen since, where it is not.
+    """
+
+    dataset: Dataset
+    found: Found | None
+    is_current: bool = True
+    changes: int = 0
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Present class of every film that is in use."""
+        return dict(zip(self.dataset.films["image_id"], self.dataset.films["label"], strict=True))
+
+    @cached_property
+    def dismissed(self) -> frozenset[tuple[str, str, str]]:
+        """What somebody dismissed: image id, finding, and the other film of a pair or nothing."""
+        return decisions.dismissed(self.dataset.decisions)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """Findings of files that could not be read, and of films in use; with a column dismissed."""
+        table = self.found.audit.findings
+        known = table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)
+        kept = table[known]
+        gone = [(row.image_id, row.finding, "") in self.dismissed for row in kept.itertuples()]
+        return kept.assign(dismissed=pd.array(gone, dtype=bool))
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Pairs whose films are both in use, with their present classes; with a column dismissed."""
+        table = self.found.pairs
+        kept = table[table["first"].isin(self.labels) & table["second"].isin(self.labels)]
+        kept = tables.with_labels(kept, self.labels, self.labels)
+        gone = [(row.first, tables.SAME_PICTURE, row.second) in self.dismissed for row in kept.itertuples()]
+        return kept.assign(dismissed=pd.array(gone, dtype=bool))
+
+
+class AuditJob(NamedTuple):
+    """An audit as it was found: its folder, what it was asked to do, and how far it is."""
+
+    folder: JobFolder
+    request: Mapping[str, Any]
+    status: Status
+
+
+def latest(dataset: Dataset) -> Audited:
+    """The data set with its audit; where this version has none, with that of the last version that has one."""
+    found = _known(dataset)
+    if found is not None or not dataset.decisions:
+        return Audited(dataset, found)
+    for version, number in sorted(dataset.versions.items(), key=lambda one: -one[1]):
+        found = None if version == dataset.version else _known(dataset.at(version))
+        if found is not None:
+            return Audited(dataset, found, False, len(dataset.decisions) - number)
+    return Audited(dataset, None)
+
+
+def _known(dataset: Dataset) -> Found | None:
+    """The audit that is kept of a version, read again only when one of its files is another one."""
+    found = shell.workspace().tables.glob(f"{dataset.version[:KEY_LENGTH]}-*")
+    kept = []
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):  # the cache made room at this moment
+            status = path.stat()
+            kept.append(f"{path.name} {status.st_ino} {status.st_size}")
+    return _read(str(shell.workspace().root), dataset.id, dataset.version, "\n".join(sorted(kept)), dataset)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the audit")
+def _read(root: str, identifier: str, version: str, stamp: str, _dataset: Dataset) -> Found | None:
+    return dataset_audit.known(shell.workspace(), _dataset)
+
+
+# Jobs
+
+
+def panel(dataset: Dataset) -> bool:
+    """Audits of a data set that are at work, or ended without a result. Returns whether one is at work."""
+    listed = _jobs_of(dataset)
+    active = _active(listed)
+    _tell_finished(listed, active)
+    if active:
+        _watch(dataset, active)
+    else:
+        for job in listed:
+            stopped, failed = f"**{_title(job)}** was stopped.", f"**{_title(job)}** failed."
+            again = partial(start, job.request["dataset"], job.request.get("against") or "")
+            job_cards.without_result(stopped, failed, job.folder, job.status, again)
+    return bool(active)
+
+
+def offer(dataset: Dataset, label: str = "Audit the films", key: str = "audit-start", primary: bool = True) -> None:
+    """The button that starts an audit."""
+    kind = "primary" if primary else "secondary"
+    icon = ":material/fact_check:"
+    st.button(label, type=kind, icon=icon, key=key, on_click=start, args=(dataset.id,))
+
+
+def start(identifier: str, against: str = "") -> None:
+    """Start the audit of a data set, or the comparison with another one. In a callback."""
+    with shell.told():
+        job = queue.submit_data_audit(shell.workspace(), identifier, against or None)
+        st.session_state.setdefault(OWN, []).append(job.id)
+
+
+def about(dataset: Dataset) -> str:
+    """How long an audit takes, in words."""
+    return roughly(SECONDS_PER_FILM * len(dataset.films))
+
+
+def about_both(audited: Audited, other: Dataset) -> str:
+    """How long it takes to compare two data sets, in words; without an audit of the first, that is made as well."""
+    films = len(audited.dataset.films)
+    own = 0 if audited.found is not None and audited.is_current else films * SECONDS_PER_FILM
+    return roughly(own + SECONDS_PER_COMPARED * (films + len(other.films)))
+
+
+def _jobs_of(dataset: Dataset) -> list[AuditJob]:
+    """Audits of this data set, in the order of their start; folders that cannot be read are left out."""
+    found = []
+    for folder, request in queue.data_audit_jobs(shell.workspace()):
+        if request["dataset"] == dataset.id:
+            with contextlib.suppress(CovidCoreError, OSError):  # dismissed in another window at this moment
+                found.append(AuditJob(folder, request, folder.status()))
+    return found
+
+
+def _active(listed: Sequence[AuditJob]) -> frozenset[str]:
+    return frozenset(job.folder.id for job in listed if not job.status.is_final)
+
+
+def _tell_finished(listed: Sequence[AuditJob], active: frozenset[str]) -> None:
+    """Say once that an audit has ended that this session has seen."""
+    own: list[str] = st.session_state.setdefault(OWN, [])
+    own.extend(active - set(own))
+    for job in listed:
+        if job.folder.id in own and job.status.state == store.COMPLETED:
+            own.remove(job.folder.id)
+            st.toast(f"{_title(job)}: done, after {duration(job.status.elapsed)}.", icon=":material/check_circle:")
+
+
+@st.fragment(run_every=POLL)
+def _watch(dataset: Dataset, active: frozenset[str]) -> None:
+    """Progress; when an audit starts or ends, the whole page takes notice."""
+    listed = _jobs_of(dataset)
+    for job in listed:
+        if not job.status.is_final:
+            job_cards.running(_title(job), job.folder, job.status, "What has been measured until then is kept.")
+    if _active(listed) != active:
+        st.rerun()
+
+
+def _title(job: AuditJob) -> str:
+    other = job.request.get("against")
+    if not other:
+        return "Auditing the films"
+    names = {info["id"]: info["name"] for info in data.list_datasets(shell.workspace())}
+    return f"Looking for films that are in {shell.plain(names.get(other, other))} as well"
+
+
+# In words
+
+
+def is_outdated(audited: Audited, at_work: bool) -> None:
+    """Say what has changed since the audit, with the button that makes it anew unless that is at work."""
+    told = "" if audited.found is None else audited.found.outdated
+    if not audited.is_current:
+        told = (
+            f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Below, films that were "
+            "left out since are hidden and classes are those of now; limits, the ladder and sources are as they were."
+        )
+    if not told:
+        return
+    row = st.container(border=True, key="audit-outdated")
+    row.markdown(f":material/history: {told}")
+    if not at_work:
+        with row:
+            offer(audited.dataset, "Audit the films again", "audit-again", primary=False)

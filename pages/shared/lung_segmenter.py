@@ -1,0 +1,224 @@
+"""Who outlines lungs: no masks to learn from, nobody yet, one who learns, one who has learned and how well.
+
+A page calls ``show`` once, at its top level: while a segmenter learns, one fragment polls.
+"""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from covid_core.data import dataset as data
+from covid_core.data import masks
+from covid_core.data.masks import MaskedDataset
+from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural, roughly
+from covid_core.inference.lungs import Lungs
+from covid_core.reports.comparison_text import in_words
+from covid_core.runs import segmenters, store
+from covid_core.runs.segmenters import Segmenter, SegmentJob
+from covid_core.runs.store import BrokenRun
+from covid_core.work import cores
+from pages.shared import job_cards, run_cache, shell
+
+POLL = 1.0  # seconds
+OWN = "segment_jobs"  # session: trainings to tell of when they end
+DICE_HELP = (
+    "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
+    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
+    "all of these films reaches {same}."
+)
+
+
+def show(dataset: str = "") -> None:
+    """What outlines lungs for a run of that data set, and the way to a segmenter.
+
+    Above everything stands what learns at this moment; what failed stays until it is dismissed.
+    """
+    listed = segmenters.segment_jobs(shell.workspace())
+    active = _active(listed)
+    _tell_finished(listed)
+    if active:
+        _watch(active)
+    else:
+        _show_ended(listed)
+    with shell.told():
+        _show_segmenters(dataset)
+        if not active:
+            _offer(dataset)
+
+
+def opened(dataset: str = "") -> Lungs | None:
+    """The segmenter that outlines lungs for a run of that data set, kept open; None where there is none.
+
+    Raises RunDamaged.
+    """
+    found = segmenters.serving(shell.workspace(), dataset)
+    return _opened(str(found.path), run_cache.stamp_of(found.path), found) if found else None
+
+
+def in_use(dataset: str = "") -> str:
+    """The id of the segmenter that outlines lungs for a run of that data set; nothing where there is none."""
+    found = segmenters.serving(shell.workspace(), dataset)
+    return found.id if found else ""
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _opened(path: str, stamp: str, _segmenter: Segmenter) -> Lungs:
+    return Lungs.open(_segmenter)
+
+
+# What learns
+
+
+def _active(listed: Sequence[SegmentJob]) -> frozenset[str]:
+    return frozenset(job.folder.id for job in listed if not job.status.is_final)
+
+
+@st.fragment(run_every=POLL)
+def _watch(active: frozenset[str]) -> None:
+    """Progress; when a training starts or ends, the whole page takes notice."""
+    listed = segmenters.segment_jobs(shell.workspace())
+    for job in listed:
+        if not job.status.is_final:
+            title = f"Learning to outline lungs from {shell.plain(job.request['name'])}"
+            job_cards.running(title, job.folder, job.status, "Nothing is kept.")
+    if _active(listed) != active:
+        st.rerun()
+
+
+def _tell_finished(listed: Sequence[SegmentJob]) -> None:
+    """Say once that a training has ended that this session has seen."""
+    own: list[str] = st.session_state.setdefault(OWN, list(_active(listed)))
+    for job in listed:
+        if job.folder.id in own and job.status.state == store.COMPLETED:
+            own.remove(job.folder.id)
+            st.success(f"**Lungs can be outlined now**, after {duration(job.status.elapsed)}.", icon=":material/check:")
+
+
+def _show_ended(listed: Sequence[SegmentJob]) -> None:
+    """Trainings without a segmenter, until they are dismissed."""
+    for job in listed:
+        learning = f"Learning from **{shell.plain(job.request['name'])}**"
+        stopped, failed = f"{learning} was stopped. Nothing was kept.", f"{learning} failed."
+        job_cards.without_result(stopped, failed, job.folder, job.status)
+
+
+# What has learned
+
+
+def _show_segmenters(dataset: str) -> None:
+    found, broken = segmenters.list_segmenters(shell.workspace())
+    chosen = segmenters.serving(shell.workspace(), dataset)
+    if chosen:
+        _show_serving(chosen)
+    others = [one for one in found if chosen and one.id != chosen.id]
+    if others or broken:
+        with st.container(border=True, key="other-segmenters"):
+            st.caption("Not in use: one that learned from the run's own data set goes first, then one of real films.")
+            for one in others:
+                _show_other(one)
+            for entry in broken:
+                _show_broken(entry)
+
+
+def _show_serving(one: Segmenter) -> None:
+    """The segmenter in use, with its figures."""
+    with st.container(border=True, key="serving-segmenter"):
+        st.markdown(shell.plain(one.in_words))
+        with st.grid(3, min_column_width=290):  # a figure with its interval fits
+            help_text = DICE_HELP.format(same=number(one.record["same_for_all_dice"]))
+            st.metric("Dice, test films", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
+            worst = "95 % of the test films agree at least as well with their masks."
+            st.metric("Dice, worst 5 %", number(one.record["worst_dice"]), help=worst)
+            refused = "Test films whose outline does not look like a pair of lungs, so that none is given."
+            st.metric("No outline given", in_words(one.refused), help=refused)
+        parts = ", ".join(f"{count(films)} {part}" for part, films in one.record["films"].items())
+        unused = one.record["left_out"]
+        left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
+        st.caption(
+            f"Trained {moment(one.record['created'])} in {duration(one.record['seconds'])} on films of "
+            f"{shell.plain(one.dataset['name'])} ({parts}).{left_out} An outline takes "
+            f"{milliseconds(one.record['milliseconds_per_film'])}. One and the same outline for all test films would "
+            f"have a Dice of {number(one.record['same_for_all_dice'])}."
+        )
+        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
+
+
+def _show_other(one: Segmenter) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        dice = number(one.dice.value, one.dice.low, one.dice.high)
+        st.markdown(f"{shell.plain(one.dataset['name'])}, {moment(one.record['created'])}, Dice {dice}")
+        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
+
+
+def _show_broken(entry: BrokenRun) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":material/warning: {shell.plain(entry.reason)}")
+        _delete_button(entry.id, "this damaged segmenter")
+
+
+def _delete_button(identifier: str, what: str, one: Segmenter | None = None) -> None:
+    """Asks once, and says what will be gone."""
+    size = f" ({file_size(one.network_path.stat().st_size)})" if one else ""
+    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{identifier}"):
+        st.markdown(f"Delete {what}{size}? Runs and films stay; outlines that it gave are not given any more.")
+        key = f"delete-segmenter-now-{identifier}"
+        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(identifier,))
+
+
+def _delete(identifier: str) -> None:
+    with shell.told():
+        segmenters.delete_segmenter(shell.workspace(), identifier)
+
+
+# The way to one
+
+
+def _offer(dataset: str) -> None:
+    """Which data set to learn from, what it will take, and the button; without masks, how to get some."""
+    masked = {one.id: one for one in _masked() if one.masks >= segmenters.LEAST_FILMS}
+    if not masked:
+        with st.container(border=True):
+            st.markdown(
+                f"**{segmenters.NO_MASKS}** The COVID-19 Radiography Database comes with masks, and the synthetic "
+                f"films do; at least {segmenters.LEAST_FILMS} are needed."
+            )
+            st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
+        return
+    found, _ = segmenters.list_segmenters(shell.workspace())
+    if not found:
+        st.markdown(segmenters.NOT_TRAINED)
+    options = sorted(masked, key=lambda one: (one != dataset, masked[one].synthetic))
+    chosen = masked[options[0]]
+    if len(options) > 1:
+        chosen = masked[st.selectbox("Learn from", options, format_func=lambda one: masked[one].name, width=360)]
+    st.caption(_plan_in_words(chosen))
+    label = "Learn to outline lungs" if not found else "Learn again"
+    kind = "secondary" if found else "primary"
+    if st.button(label, type=kind, icon=":material/play_arrow:", key="segment-start"):
+        with shell.told():
+            job = segmenters.submit(shell.workspace(), chosen.id)
+            st.session_state.setdefault(OWN, []).append(job.id)
+            st.rerun()
+
+
+def _plan_in_words(chosen: MaskedDataset) -> str:
+    drawn = ""
+    if chosen.masks > segmenters.MOST_FILMS:
+        drawn = f", of which {count(segmenters.MOST_FILMS)} are drawn"
+    kind = "synthetic film" if chosen.synthetic else "film"
+    return (
+        f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
+        f"{roughly(segmenters.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, and "
+        "may be stopped."
+    )
+
+
+def _masked() -> list[MaskedDataset]:
+    """Data sets with masks; read again only when a data set came or went."""
+    listed = data.list_datasets(shell.workspace())
+    return _known_masked(str(shell.workspace().root), tuple((info["id"], info["created"]) for info in listed))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _known_masked(root: str, datasets: tuple[tuple[str, float], ...]) -> list[MaskedDataset]:
+    return masks.datasets_with_masks(shell.workspace())

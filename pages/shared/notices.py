@@ -1,0 +1,48 @@
+"""A finished job tells itself on whichever page the user is."""
+
+import streamlit as st
+
+from covid_core.runs import store
+from pages.shared import run_cache, shell
+
+POLL = 4  # seconds
+WORDS = {
+    store.COMPLETED: ("is finished", ":material/check_circle:"),
+    store.FAILED: ("failed", ":material/error:"),
+    store.STOPPED: ("was stopped", ":material/stop_circle:"),
+    store.INTERRUPTED: ("was interrupted", ":material/warning:"),
+}
+
+
+def watch() -> None:
+    """Poll for ended jobs, but only while there is one that has not ended."""
+    seen, _ = run_cache.look()
+    if any(one.is_active for one in seen):
+        _poll()
+    else:
+        _tell(seen)
+
+
+@st.fragment(run_every=POLL)
+def _poll() -> None:
+    seen, _ = run_cache.look()
+    _tell(seen)
+    if not any(one.is_active for one in seen):
+        st.rerun()
+
+
+def announce() -> None:
+    """Show a toast for each run that ended since this session last looked."""
+    _tell(run_cache.look()[0])
+
+
+def _tell(runs: list[run_cache.Seen]) -> None:
+    seen: dict[str, str] = st.session_state.setdefault("run_states", {})
+    first_look = not seen and "run_states_seen" not in st.session_state
+    st.session_state["run_states_seen"] = True
+    for one in runs:
+        identifier, state = one.run.id, one.status.state
+        if seen.get(identifier, "" if not first_look else state) != state and state in WORDS:
+            words, icon = WORDS[state]
+            st.toast(f"{shell.plain(one.run.name)} {words}.", icon=icon)
+        seen[identifier] = state

@@ -1,0 +1,138 @@
+"""Runs as they are now. A run is opened once and read again only when one of its files has changed."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from covid_core.audit.model import verdicts
+from covid_core.audit.model.verdicts import Told
+from covid_core.errors import CovidCoreError, NotFound
+from covid_core.runs import store
+from covid_core.runs.store import BrokenRun, Run, Status
+from covid_core.workspace import Workspace, list_folders
+
+ACTIVE = (store.QUEUED, store.RUNNING)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run, the state in which it was found, and its result, empty until there is one.
+
+    ``stamp`` is another one whenever a file of the run was written. ``place`` counts the runs that the queue takes
+    before this one.
+    """
+
+    run: Run
+    status: Status
+    result: dict[str, Any]
+    stamp: str = field(default="", repr=False)
+    place: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        return self.status.state in ACTIVE
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be compared and can predict."""
+        return self.status.state in store.USABLE and bool(self.result)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of test films that it answers rightly, if it is known."""
+        return self.result.get("accuracy", {}).get("test")
+
+    @cached_property
+    def verdict(self) -> Told:
+        """What its model reads, as far as that is known; read once, as all of a run, until a file of it changes."""
+        return verdicts.of(self.run)
+
+
+def look() -> tuple[list[Seen], list[BrokenRun]]:
+    """All runs with their states, newest first, and those that cannot be opened."""
+    workspace = Workspace.default()
+    folders = list_folders(workspace.runs)
+    kept = _kept(str(workspace.root))
+    for name in set(kept) - {folder.name for folder in folders}:
+        kept.pop(name, None)
+    seen, broken = [], []
+    for folder in folders:
+        try:
+            seen.append(_seen(workspace, folder, kept))
+        except NotFound:
+            continue  # deleted at this moment
+        except CovidCoreError as error:
+            broken.append(BrokenRun(folder.name, str(error)))
+    return _placed(sorted(seen, key=lambda one: one.run.created, reverse=True)), broken
+
+
+def stamp_of(folder: Path) -> str:
+    """Name, time of change in ns, size and inode of each file of a folder but the notes of who looked at it.
+
+    Raises NotFound when it was removed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return "\n".join(sorted(_stamp_of_file(entry) for entry in entries if entry.name != store.OPENINGS))
+    except FileNotFoundError as error:
+        raise NotFound(f"{folder.name} has been deleted.") from error
+
+
+def _stamp_of_file(entry: os.DirEntry[str]) -> str:
+    try:
+        found = entry.stat()
+    except FileNotFoundError:  # a temporary file that has just got its name
+        return ""
+    return f"{entry.name} {found.st_mtime_ns} {found.st_size} {found.st_ino}"
+
+
+def verdicts_of(runs: Iterable[Run]) -> list[Told]:
+    """What the models of some runs read. Of runs that ``look`` has given nothing is read twice."""
+    kept = _kept(str(Workspace.default().root))
+    found = [(run, kept.get(run.id)) for run in runs]
+    return [seen.verdict if seen is not None and seen.run is run else verdicts.of(run) for run, seen in found]
+
+
+def named(identifier: str) -> Seen:
+    """The run of that id. Raises NotFound or RunDamaged."""
+    one = next((one for one in look()[0] if one.run.id == identifier), None)
+    if one is not None:
+        return one
+    run = store.open_run(Workspace.default(), identifier)  # raises for what cannot be opened, with the reason
+    return Seen(run, run.status(), run.result)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _kept(root: str) -> dict[str, Seen]:
+    """The runs of a workspace by id, as they were last read: as many as it has, for all sessions of the server."""
+    return {}
+
+
+def _seen(workspace: Workspace, folder: Path, kept: dict[str, Seen]) -> Seen:
+    stamp = stamp_of(folder)  # before anything is read: what changes meanwhile is read again next time
+    last = kept.get(folder.name)
+    if last is not None and last.stamp == stamp:
+        if last.status.state in store.USABLE:
+            return last
+        return replace(last, status=last.run.status())  # a process may have died without writing a word
+    run = store.open_run(workspace, folder.name)
+    kept[folder.name] = Seen(run, run.status(), run.result, stamp)
+    return kept[folder.name]
+
+
+def _placed(seen: list[Seen]) -> list[Seen]:
+    """The runs with their places in the queue: those at work first, then the oldest, as jobs takes them."""
+    queue = queue_of(seen)
+    places = {one.run.id: place for place, one in enumerate(queue)}
+    return [replace(one, place=places[one.run.id]) if places.get(one.run.id) else one for one in seen]
+
+
+def queue_of(seen: list[Seen]) -> list[Seen]:
+    """Runs that have not ended, in the order in which they are taken."""
+    active = [one for one in seen if one.is_active]
+    return sorted(active, key=lambda one: (one.status.state != store.RUNNING, one.run.created, one.run.id))

@@ -1,0 +1,203 @@
+"""The frame of every page: question and answer, the data set in use, tables and charts that download."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from covid_core.data import dataset as data
+from covid_core.data import decisions
+from covid_core.data.dataset import Dataset
+from covid_core.errors import CovidCoreError
+from covid_core.formatting import count, plural
+from covid_core.reports import tables
+from covid_core.runs import pinned_dataset, store
+from covid_core.workspace import Workspace
+from pages.shared import run_cache
+
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
+RESEARCH_ONLY = "For research and teaching. Not a medical device."
+SYNTHETIC = "These films are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
+
+
+def plain(text: object) -> str:
+    """Text that a user chose (a file, run or class name) so that Markdown shows it letter by letter."""
+    return MARKDOWN.sub(r"\\\1", str(text))
+
+
+def workspace() -> Workspace:
+    """The workspace of this server."""
+    return Workspace.default()
+
+
+def heading(question: str, answer: str = "") -> None:
+    """The page's question in one line, and its answer, in words with the figures it rests on, in the next."""
+    st.title(question)
+    if answer:
+        st.markdown(answer)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Show an error that the user can mend as one sentence. A bug keeps its traceback."""
+    try:
+        yield
+    except CovidCoreError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+def sidebar_foot() -> None:
+    """What every page says in the margin."""
+    with st.sidebar:
+        st.caption(f"**Second Look**  \n{RESEARCH_ONLY}")
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the data set")
+def _opened(root: str, identifier: str, created: float, decided: int) -> Dataset:
+    """Opened anew where the data set is another, or more was decided about it."""
+    return data.open_dataset(Workspace.default(), identifier)
+
+
+def open_dataset(identifier: str) -> Dataset:
+    """A data set by id, kept open between reruns. Raises NotFound or DataError."""
+    place = workspace()
+    listed = {info["id"]: info for info in data.list_datasets(place)}
+    created = listed.get(identifier, {}).get("created", 0.0)
+    return _opened(str(place.root), identifier, created, decisions.stamp(place.datasets / identifier))
+
+
+def dataset_of(run: store.Run) -> Dataset:
+    """A run's data set as it was when the run was made, kept open. Raises NotFound or DataError."""
+    opened = open_dataset(run.record["dataset"]["id"])
+    decided = decisions.stamp(opened.folder)
+    return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
+
+
+def dataset_to_try(run: store.Run) -> Dataset:
+    """The same, or the data set as it is where it never was that version: any of its films can be handed in.
+
+    Raises NotFound or DataError.
+    """
+    present = open_dataset(run.record["dataset"]["id"])
+    return present if pinned_dataset.version_of(run, present).before is None else dataset_of(run)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _as_it_was(path: str, folder: str, created: float, decided: int, _run: store.Run, _opened: Dataset) -> Dataset:
+    return pinned_dataset.at_version_of(_run, _opened)
+
+
+def version_of(run: store.Run) -> pinned_dataset.Version:
+    """Which version of its data set a run used, against the one that is there now."""
+    try:
+        return pinned_dataset.version_of(run, open_dataset(run.record["dataset"]["id"]))
+    except CovidCoreError:
+        return pinned_dataset.Version(None, note=pinned_dataset.GONE)
+
+
+def pick_dataset() -> Dataset | None:
+    """The data set that the page is about: from its address, the last choice, or the newest. None where there is none.
+
+    Draws the chooser, the note on synthetic films, and, where nothing is loaded, what to do.
+    """
+    listed = [info for info in data.list_datasets(workspace()) if not info.get("damaged")]
+    if not listed:
+        no_dataset()
+        return None
+    names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} films)" for info in listed}
+    wanted = st.query_params.get("dataset") or st.session_state.get("dataset_in_use")
+    position = list(names).index(wanted) if wanted in names else 0
+    if wanted and wanted not in names:
+        st.info(
+            "The data set of this address is not here, or not any more; this is another one.", icon=":material/info:"
+        )
+    chosen = st.selectbox(
+        "Data set", list(names), index=position, format_func=names.__getitem__, help="Add others on the Data set page."
+    )
+    st.session_state["dataset_in_use"] = chosen
+    st.query_params["dataset"] = chosen
+    with told():
+        opened = open_dataset(chosen)
+        synthetic_note(opened)
+        return opened
+    return None
+
+
+def no_dataset() -> None:
+    """The empty state of every page that needs films."""
+    with st.container(border=True):
+        st.markdown("**No data set yet.** Start with synthetic films, or import your own.")
+        st.page_link("home.py", label="Start on the Home page", icon=":material/arrow_forward:")
+
+
+def synthetic_note(dataset: Dataset) -> None:
+    """Every page says so where films are drawn and not taken."""
+    if dataset.is_synthetic:
+        say_synthetic()
+
+
+def say_synthetic() -> None:
+    """The note itself."""
+    st.info(SYNTHETIC, icon=":material/draw:")
+
+
+def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
+    """Runs that can be compared and can predict, newest first, and the folders that cannot be opened."""
+    seen, broken = run_cache.look()
+    return [one.run for one in seen if one.is_usable], broken
+
+
+def broken_notice(broken: list[store.BrokenRun]) -> None:
+    """Runs that cannot be opened, with the reason; the others are not affected."""
+    if broken:
+        with st.expander(f"Left out: {plural(len(broken), 'damaged run')}", icon=":material/warning:"):
+            for entry in broken:
+                st.markdown(f"{plain(entry.id)}: {plain(entry.reason)}")
+
+
+def table(frame: pd.DataFrame, name: str, downloaded: pd.DataFrame | None = None, **options: Any) -> Any:
+    """A table with its download. ``name`` is the file's name without suffix and the key.
+
+    ``downloaded`` is what the file holds, where that is not the table itself.
+    """
+    shown = st.dataframe(frame, hide_index=True, width="stretch", **options)
+    content = frame if downloaded is None else downloaded
+    st.download_button(
+        "CSV", lambda: tables.to_csv(content), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:"
+    )
+    return shown
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def drawn(what: str, version: str, _draw: Callable[[], go.Figure]) -> go.Figure:
+    """A figure that is drawn once for all sessions, and never changed: Plotly needs 20 to 100 ms for one.
+
+    Args:
+        what: which figure of the app it is, with every choice that it depends on.
+        version: changes whenever its data do.
+    """
+    return _draw()
+
+
+def chart(figure: go.Figure, name: str, **options: Any) -> Any:
+    """A chart in the app's theme, with its download as a page that opens anywhere; the camera button saves a PNG."""
+    shown = st.plotly_chart(
+        figure,
+        width="stretch",
+        theme="streamlit",
+        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}},
+        **{"key": f"chart-{name}", **options},
+    )
+    st.download_button(
+        "HTML",
+        lambda: figure.to_html(include_plotlyjs=True),
+        f"{name}.html",
+        "text/html",
+        key=f"html-{name}",
+        icon=":material/download:",
+    )
+    return shown

@@ -1,0 +1,86 @@
+"""Train: choose what learns and how, start it, watch it, stop it, take it up again."""
+
+import streamlit as st
+
+from covid_core.data.dataset import Dataset
+from covid_core.formatting import count, plural
+from covid_core.runs.store import BrokenRun
+from pages.panels.train import form, run_view, studies
+from pages.shared import model_audit_panel, shell
+
+SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
+RUNS_PER_PAGE = 12
+
+
+def main() -> None:
+    """One run where the address names one, else everything."""
+    identifier = st.query_params.get("run")
+    if identifier:
+        run_view.run_view(identifier)
+        return
+    run_view.watched(run_view.overview)
+    seen, broken = run_view.look()
+    dataset = shell.pick_dataset()
+    classes = _pick_classes(dataset) if dataset else ()
+    if not dataset and not seen and not broken:
+        return
+    wanted = SECTIONS[1] if st.query_params.get("study") else None
+    new, group, runs = st.tabs(SECTIONS, key="train-sections", default=wanted, on_change="rerun")
+    if new.open:
+        with new:
+            _new_run(dataset, classes)
+    if group.open:
+        with group:
+            _studies(dataset, classes, seen)
+    if runs.open:
+        with runs:
+            _runs(seen, broken)
+
+
+def _pick_classes(dataset: Dataset) -> tuple[str, ...]:
+    chosen = st.pills(
+        "Classes to tell apart",
+        dataset.classes,
+        selection_mode="multi",
+        default=dataset.classes,
+        format_func=lambda label: f"{shell.plain(label)} ({count(dataset.counts[label])})",
+        key=f"classes-{dataset.id}",
+        persist_state="session",
+    )
+    return tuple(label for label in dataset.classes if label in chosen)
+
+
+def _needs_classes(classes: tuple[str, ...]) -> bool:
+    if len(classes) < 2:
+        st.info("Choose at least two classes above.", icon=":material/arrow_upward:")
+        return True
+    return False
+
+
+def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
+    if dataset and not _needs_classes(classes):
+        with shell.told():
+            form.new_run(dataset, classes)
+
+
+def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_view.Seen]) -> None:
+    if studies.any_yet():
+        studies.list_all(seen, st.query_params.get("study", ""))
+        st.subheader("New study")
+    if dataset and not _needs_classes(classes):
+        studies.new_study(dataset, classes)
+
+
+def _runs(seen: list[run_view.Seen], broken: list[BrokenRun]) -> None:
+    shell.broken_notice(broken)
+    if not seen:
+        st.caption("No run yet. Start one in the first tab.")
+        return
+    pages = -(-len(seen) // RUNS_PER_PAGE)
+    page = st.pagination(pages, key="runs-page") if pages > 1 else 1
+    for one in seen[(page - 1) * RUNS_PER_PAGE : page * RUNS_PER_PAGE]:
+        run_view.run_row(one)
+    st.caption(plural(len(seen), "run"), help=model_audit_panel.HELP)
+
+
+main()
