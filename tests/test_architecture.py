@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from waiting import LONG
+
 ROOT = Path(__file__).parent.parent
 ENTRY = (ROOT / "app.py",)
 CORE = ROOT / "covid_core"
@@ -73,7 +75,7 @@ def outside_nets() -> list[Path]:
 def import_in_fresh_process(modules: list[str], blocked: set[str]) -> subprocess.CompletedProcess:
     code = BLOCK.format(names=sorted(blocked)) + "import importlib\n"
     code += "".join(f"importlib.import_module({name!r})\n" for name in modules)
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
 
 
 def test_the_core_starts_without_tensorflow_keras_and_streamlit():
@@ -166,7 +168,7 @@ def test_only_decoding_opens_pictures():
 
 def test_pydicom_is_imported_when_a_dicom_file_is_read_and_not_before():
     code = "import sys, covid_core.images.codec, covid_core.images.sandbox; sys.exit('pydicom' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=LONG).returncode == 0
 
 
 def is_named(node: ast.AST, name: str) -> bool:

@@ -6,11 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import streamlit as st
+from waiting import LONG, until
 
 from pages.server import startup
 
@@ -21,7 +21,6 @@ startup.import_everything()
 print(*(name if name.startswith("pyarrow") else name.rpartition(".")[2] for name in sys.modules))
 """
 ROOT = Path(__file__).parent.parent
-START_TIME = 60  # seconds on a busy machine
 PLAIN = {
     "server.sslCertFile": None,
     "server.address": "127.0.0.1",
@@ -56,7 +55,7 @@ def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
     go_on, order = threading.Event(), []
 
     def import_slowly() -> None:
-        go_on.wait(START_TIME)
+        go_on.wait(LONG)
         order.append("imported")
 
     monkeypatch.setattr(startup, "import_everything", import_slowly)
@@ -101,9 +100,7 @@ def test_the_readmes_command_opens_the_browser(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + START_TIME
-        while not opened.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(opened.exists, "a browser that is opened")
         assert opened.read_text() == f"http://127.0.0.1:{port}/"
     finally:
         server.terminate()

@@ -4,15 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import psutil
-import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIME = 60  # seconds that a busy machine may take to start the server
 
 
 class App:
@@ -45,11 +43,8 @@ class App:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_TIME
-        while not self._answers():
-            if time.monotonic() > deadline:
-                pytest.fail(f"The server did not start:\n{self.log.read_text()[-2000:]}")
-            time.sleep(0.2)
+        until(lambda: self._answers() or self._process.poll() is not None, "a server that answers")
+        assert self._process.poll() is None, f"The server did not start:\n{self.log.read_text()[-2000:]}"
 
     def kill(self) -> None:
         """End the server as a crash would, without its children's knowledge."""
