@@ -1,12 +1,16 @@
 """What every test may ask for: an empty workspace of its own, and a folder of made films."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+import cores  # before NumPy
 import hypothesis
 import pytest
+import trained_runs
 from made_films import write_films
 
+from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
 MadeFolder = Callable[..., Path]
@@ -39,6 +43,13 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
 def place(tmp_path_factory) -> Workspace:
     """A workspace for all tests of a module, which can share what takes long to make."""
     return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="session")
+def copy_of_trained(tmp_path_factory) -> Callable[[Workspace], Run]:
+    """Copy a finished run with its data set into an empty workspace. It is trained once, for all processes."""
+    own = tmp_path_factory.getbasetemp()
+    return partial(trained_runs.copy_of_trained, own.parent if cores.WORKERS > 1 else own)
 
 
 @pytest.fixture

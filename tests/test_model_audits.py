@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from made_audits import IN_CORNER, IN_LUNGS, films, predictor
 from made_runs import all_parts, made_run
-from trained_runs import tiny_run
 
 from covid_core.audit.model import model_audit
 from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.commands import main
-from covid_core.data import importing
 from covid_core.errors import JobRefused, RunDamaged, Stopped
 from covid_core.jobs import queue
 from covid_core.reports import comparison_json
@@ -116,8 +114,8 @@ def test_an_audit_can_be_stopped():
 
 
 @pytest.mark.slow
-def test_a_trained_run_is_audited_by_its_job(workspace, capsys):
-    run = tiny_run(workspace, importing.import_phantom(workspace, 120, plant=("clear-lesions",)))
+def test_a_trained_run_is_audited_by_its_job(workspace, copy_of_trained, capsys):
+    run = copy_of_trained(workspace)
     assert main.main(["audit-run", run.id, "--wait", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     audit = answer["audit"]

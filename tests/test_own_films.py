@@ -8,7 +8,7 @@ import pytest
 from made_runs import made_run, scored
 from made_segmenters import made_segmenter
 from page_tests import opened, words
-from trained_runs import tiny_run
+from trained_runs import dataset_of, tiny_run
 
 from covid_core.audit.model import heatmap_sanity, model_audit, pictures
 from covid_core.commands import main
@@ -195,10 +195,12 @@ def test_a_models_audit_asks_no_segmenter_where_only_some_films_have_a_mask(work
 
 
 @pytest.mark.slow
-def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_reference_on_its_own_films(workspace):
-    films = importing.import_phantom(workspace, 90, 3, ("clear-lesions",))
+def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_reference_on_its_own_films(
+    workspace, copy_of_trained
+):
+    run = copy_of_trained(workspace)
+    films = dataset_of(workspace, run)
     elsewhere = importing.import_phantom(workspace, 30, 4, name="Elsewhere")
-    run = tiny_run(workspace, films)
     of_test = run.split().query(f"part == '{TEST}'")["image_id"].tolist()
     other = next(label for label in films.classes if label != films.films["label"].iat[films.row_of(of_test[1])])
     data.decide(workspace, films.id, [Decision(LEAVE_OUT, of_test[0]), Decision(RELABEL, of_test[1], other)], ME)

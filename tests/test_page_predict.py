@@ -14,9 +14,7 @@ from made_runs import all_parts, made_run
 from page_tests import opened, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from trained_runs import tiny_run
 
-from covid_core.data import importing
 from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.images.codec import Film, png_bytes, read_film
@@ -449,11 +447,9 @@ def test_the_report_of_a_film_can_be_downloaded(quick):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Workspace, store.Run]:
+def trained(place, copy_of_trained) -> tuple[Workspace, store.Run]:
     """A run of the baseline CNN that a worker really trained, on very few synthetic films."""
-    workspace = Workspace(tmp_path_factory.mktemp("trained"))
-    dataset = importing.import_phantom(workspace, images=40)
-    return workspace, tiny_run(workspace, dataset)
+    return place, copy_of_trained(place)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from trained_runs import tiny_run
+from trained_runs import dataset_of
 
 from covid_core.audit import pointing_game
 from covid_core.audit.model import heatmap_sanity
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def phantom(place) -> Dataset:
-    return importing.import_phantom(place, 60)
+def trained(place, copy_of_trained) -> Run:
+    return copy_of_trained(place)
 
 
 @pytest.fixture(scope="module")
-def trained(place, phantom) -> Run:
-    return tiny_run(place, phantom)
+def phantom(place, trained) -> Dataset:
+    return dataset_of(place, trained)
 
 
 @pytest.fixture

@@ -5,15 +5,12 @@ import re
 import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
-from trained_runs import tiny_run
 
 from covid_core.audit.model import model_audit
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
-from covid_core.data import importing
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 
-FEW_FILMS = 120
 VERDICTS = re.compile(f"{FRAME}|{LUNGS}|{UNKNOWN}")
 
 
@@ -23,9 +20,9 @@ def workspace(app: App) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def run(workspace: Workspace) -> store.Run:
+def run(workspace: Workspace, copy_of_trained) -> store.Run:
     """A trained run on films with lung masks."""
-    return tiny_run(workspace, importing.import_phantom(workspace, images=FEW_FILMS, seed=5, plant=("corner-tag",)))
+    return copy_of_trained(workspace)
 
 
 def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, run: store.Run):
