@@ -8,7 +8,7 @@ import pytest
 from made_data import class_folders, lung_mask, made_database, made_dataset
 
 from covid_core.audit.shortcuts import probe_ladder, probes
-from covid_core.data import importing
+from covid_core.data import importing, masks
 from covid_core.data.dataset import open_dataset
 from covid_core.errors import DataError
 from covid_core.images.codec import png_bytes
@@ -118,7 +118,7 @@ def test_probes_that_need_masks_say_that_there_are_none(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts=FEW)
     ladder = probes.ladder(workspace, dataset)
     missing = {rung.probe: rung.reason for rung in ladder.rungs if not rung.was_run and rung.probe != probes.FROZEN}
-    assert missing == dict.fromkeys(probes.NEED_MASKS, probes.NO_MASKS)
+    assert missing == dict.fromkeys(probes.NEED_MASKS, masks.NO_MASKS)
 
 
 def test_files_that_are_gone_cost_their_probe_only(tmp_path):
@@ -171,7 +171,7 @@ def test_a_class_whose_films_with_known_lungs_all_belong_together_makes_no_probe
     def lungs_of_copies(workspace, dataset, rows, progress):
         about = dataset.films.iloc[rows]
         known = (about["label"] == "Normal") | about["image_id"].str.contains("copy")
-        return probes.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
+        return masks.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
 
     rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
     assert rung.reason == "All films with known lungs belong together of COVID."

@@ -4,7 +4,7 @@ All pixels come from the cache at 128 px; "64 px" below are the means of two by 
 ``audit.shortcuts.probe_ladder`` for what a probe is, and what follows from what it reaches.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,12 +25,14 @@ from covid_core.audit.shortcuts.probe_ladder import (
     Rung,
     Sources,
 )
-from covid_core.data import duplicates, masks, split
+from covid_core.data import duplicates, split
 from covid_core.data.dataset import Dataset
+from covid_core.data.masks import FindLungs, KnownLungs, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
 from covid_core.evaluation.label_check import cramers_v
 from covid_core.formatting import count, plural
+from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, cores, part_of, silent
 from covid_core.workspace import Workspace
 
@@ -65,50 +67,10 @@ FROZEN = Probe(
 PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL, FROZEN)
 NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
 OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
-NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
-OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
 NOT_FROZEN = (
     "No training has kept a frozen network's features of all films, so the full picture is what a simple classifier "
     "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class KnownLungs:
-    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
-    ``reason`` says why none is known."""
-
-    masks: np.ndarray
-    known: np.ndarray
-    whose: str = ""
-    reason: str = ""
-    in_short: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Frozen:
-    """What a frozen network answered for all films of a data set: float32 (films, d), and its ``name`` in words."""
-
-    table: np.ndarray
-    name: str
-
-
-FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
-
-
-def own_lungs(
-    _workspace: Workspace,
-    dataset: Dataset,
-    rows: Sequence[int],
-    progress: Progress = silent,
-    size: int = SUMMARY_SIZE,
-) -> KnownLungs:
-    """The data set's own masks of some films; one that cannot be used or is all black is not known."""
-    having = masks.has_mask(dataset)[rows]
-    found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
-    read, usable = masks.squares(dataset, np.asarray(rows)[having], size, progress)
-    found[having], known[having] = read, usable & read.any(axis=(1, 2))
-    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
 
 
 # What a probe learns from
