@@ -573,3 +573,21 @@ def test_the_ladder_is_no_verb_of_its_own():
     with pytest.raises(SystemExit) as ended:
         main.main(["ladder", "films"])
     assert ended.value.code == 2
+
+
+# The command itself
+
+
+def test_where_says_which_workspace_is_used_and_which_is_not(answer, workspace, tmp_path, monkeypatch):
+    (tmp_path / "workspace-of-before" / "workspace" / "datasets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "workspace-of-before")
+    code, told = answer("where")
+    assert code == 0
+    assert told["workspace"] == str(workspace.root)
+    assert told["unused"] == str(tmp_path / "workspace-of-before" / "workspace")
+
+
+def test_another_verb_refuses_what_it_does_not_know(workspace, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main.main(["runs", "--server.port", "8502"])
+    assert ended.value.code == 2

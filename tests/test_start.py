@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,33 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_the_command_starts_the_dashboard_from_any_folder(tmp_path):
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COVID_CORE_HOME": str(tmp_path / "workspace")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "covid_core", "app", "--server.headless", "true", "--server.port", str(port)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert answers(f"http://127.0.0.1:{port}/_stcore/health")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether the server answers before it ends, or before this takes far too long."""
+    deadline = time.monotonic() + 5 * START_TIME
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=START_TIME) as answer:
+                return answer.status == 200
+        except OSError:
+            time.sleep(0.2)
+    return False

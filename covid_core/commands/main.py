@@ -1,4 +1,4 @@
-"""The same verbs without a browser: ``python -m covid_core VERB ...``.
+"""The command line: ``second-look VERB ...``, or ``python -m covid_core VERB ...``.
 
 Every verb takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1 refused or
 failed, 2 wrong use. Ids are printed, so verbs chain.
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from covid_core.commands import datasets, decisions, models, segmenters, storage, training
+from covid_core import __version__
+from covid_core.commands import dashboard, datasets, decisions, models, segmenters, storage, training
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
 from covid_core.workspace import Workspace
@@ -19,7 +20,12 @@ from covid_core.workspace import Workspace
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if options.verb is dashboard.do_app:
+        options.streamlit = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
         answer = options.verb(Workspace.default(), options)
     except CovidCoreError as error:
@@ -52,7 +58,8 @@ def _plain(value: Any) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m covid_core", description="Second Look without a browser.")
+    parser = argparse.ArgumentParser(prog="second-look", description="The dashboard, and all of it without one.")
+    parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     def verb(name: str, work: Callable[..., dict[str, Any]], *arguments: str) -> argparse.ArgumentParser:
@@ -63,6 +70,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=work)
         return added
 
-    for topic in (datasets, decisions, training, models, segmenters, storage):
+    for topic in (dashboard, datasets, decisions, training, models, segmenters, storage):
         topic.add(verb)
     return parser
