@@ -1,6 +1,6 @@
 """What one run is worth: every measure of a part with its interval, and what a reader must know before believing it.
 
-Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted``,
+Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted_measures``,
 ``resampling``); all are 95 %. Films that belong together (copies, one patient) are no independent evidence: in shares
 and tests they count for fewer (``metrics.design_effect``), in the bootstrap they are drawn together.
 """

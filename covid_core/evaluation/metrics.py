@@ -2,7 +2,7 @@
 
 Every measure comes with its interval and the number of films that it rests on. Undefined is not a number, with the
 reason in words; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
-scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted``.
+scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted_measures``.
 """
 
 import math

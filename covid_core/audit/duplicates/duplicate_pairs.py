@@ -49,7 +49,7 @@ def within(
         workspace: with the data set's pixels.
         dataset: whose films are compared.
         parts: the part of a split that each image id is in; None where there is no split.
-        thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``limits`` tells.
+        thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``threshold`` tells.
         progress: told the share done.
 
     Returns:
