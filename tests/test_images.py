@@ -1,4 +1,4 @@
-"""One file to grey pixels: files and their limits, resizing, hashing, thumbnails, writing.
+"""One file to grey pixels: files and their limits, resizing, thumbnails, writing.
 
 What a file may hold is tried in tests/hostile.
 """
@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from hostile.make import LEANING, RAMP, SIDE, chunk, jpeg, packed, png, raw_png
+from hostile.make import RAMP, SIDE, chunk, jpeg, packed, png, raw_png
 from PIL import Image, PngImagePlugin
 
 from covid_core.errors import ImageError
@@ -58,31 +58,6 @@ def test_a_film_is_squashed_to_a_square():
 
 def test_a_film_of_the_right_size_is_left_as_it_is():
     assert codec.to_square(RAMP, SIDE) is RAMP
-
-
-def hash_of(square: np.ndarray) -> str:
-    return codec.difference_hashes(square[None])[0]
-
-
-def test_the_difference_hash_sees_the_picture_and_not_its_size():
-    large = codec.to_square(LEANING, 200)
-    assert hash_of(LEANING) == hash_of(large)
-    assert hash_of(LEANING) != hash_of(LEANING[:, ::-1])
-
-
-def test_the_difference_hash_of_a_falling_ramp_is_all_zeros():
-    assert hash_of(RAMP[:, ::-1]) == "0" * 16
-    assert hash_of(RAMP) == "f" * 16
-
-
-def test_noise_in_a_black_margin_leaves_the_difference_hash_alone():
-    noisy = np.where(np.random.default_rng(0).random((SIDE, SIDE)) < 0.2, 1, 0).astype(np.uint8)
-    assert hash_of(noisy) == "0" * 16
-
-
-def test_films_hashed_together_get_the_hashes_that_they_get_alone():
-    films = np.stack([RAMP, LEANING, RAMP[::-1]])
-    assert codec.difference_hashes(films) == [hash_of(film) for film in films]
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (256, 256), (200, 299), (299, 200), (32, 240), (1500, 1700)])
