@@ -19,6 +19,8 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +142,8 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     from covid_core.inference.predictor import Predictor
 
     predictor = Predictor.open(workspace, run)
-    plain = predictor.without_usual()
+    plain = copy(predictor)
+    plain._head = replace(plain._head, usual=())  # as a run has it that does not know the usual film
     points: dict[str, list[Any]] = {}
     of_plain, shares, seconds, turned, asked = [], [], [], [], 0
     for film, healed in ill_films(plant):

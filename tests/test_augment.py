@@ -37,7 +37,7 @@ def test_a_single_film_is_returned_as_it_is_when_the_spec_is_off(films):
     "spec", [*SINGLE_AMOUNTS, EVERYTHING], ids=lambda spec: ",".join(spec.model_dump(exclude_defaults=True))
 )
 def test_films_keep_their_shape_and_type(films, spec):
-    changed = augmentation.augmented(films, spec, np.random.default_rng(0))
+    changed = augmentation.view(films, spec, seed=0, view=0)
     assert (changed.shape, changed.dtype) == (films.shape, np.uint8)
 
 

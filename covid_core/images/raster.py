@@ -48,7 +48,7 @@ def read(content: bytes, window: int = 0) -> Film:
         image, stored = _decoded(content)
         image = _upright(image, notes)
         if image.mode.startswith(("I", "F")):
-            return _deep_film(image, stored, notes, window)
+            return _deep_film(image, notes, window)
         pixels = _grey(image, stored, notes)
     return Film(with_content(pixels), image.mode, tuple(notes))
 
@@ -141,7 +141,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.transpose(turn)
 
 
-def _deep_film(image: Image.Image, stored: str, notes: list[str], window: int) -> Film:
+def _deep_film(image: Image.Image, notes: list[str], window: int) -> Film:
     """A film of more than 8 bits, or of signed or floating-point greys; all of them stay in ``Film.deep``."""
     values = np.asarray(image)
     if image.mode == "F":

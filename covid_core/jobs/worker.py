@@ -124,7 +124,7 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
     """Wait, work, and say how it ended. Returns the exit code."""
     slot = None
     try:
-        slot = _wait_for_slot(workspace, folder, reporter)
+        slot = _wait_for_slot(workspace, folder)
         reporter.begin()
         finished = _train(workspace, folder, reporter) if isinstance(folder, Run) else _do(workspace, folder, reporter)
         reporter.end(store.COMPLETED if finished else store.STOPPED)
@@ -152,7 +152,7 @@ def _reason(error: Exception) -> str:
     return f"A bug in Second Look ended the job ({kind}). The log has details."
 
 
-def _wait_for_slot(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> files.FileLock:
+def _wait_for_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock:
     while (slot := queue.take_slot(workspace, folder)) is None:
         if folder.stop_requested():
             raise Stopped(queue.OUT_OF_QUEUE)
