@@ -2,6 +2,9 @@
 
 import json
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -573,6 +576,21 @@ def test_the_ladder_is_no_verb_of_its_own():
     with pytest.raises(SystemExit) as ended:
         main.main(["ladder", "films"])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["runs", "--json"]], ids=" ".join)
+def test_a_pipe_that_is_closed_early_ends_a_verb_quietly(workspace, arguments):
+    for number in range(2000):  # more than a pipe holds
+        (workspace.runs / f"{number:064}").mkdir()
+    command = [sys.executable, "-m", "covid_core", *arguments]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.read(1)
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(60) == 1
 
 
 # The command itself

@@ -17,6 +17,7 @@ from covid_core.workspace import Workspace
 
 FILM = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
 LUNGS = lung_mask(128) > 0
+SHOWN = probes.Shown(None, np.arange(1), FILM[None], probes.KnownLungs(LUNGS[None], np.ones(1, bool)))
 FEW = {"COVID": 30, "Normal": 40}
 
 
@@ -74,8 +75,25 @@ def test_a_thumbnail_has_256_pixels():
     np.testing.assert_array_equal(picture, picture[::8, ::8].repeat(8, 0).repeat(8, 1))
 
 
-def test_nothing_is_left_for_the_facts_of_a_file():
-    assert not probes.seen(probes.FILE, FILM).any()
+def test_a_probe_that_nobody_has_written_is_shown_nothing():
+    unknown = probe_ladder.Probe("clavicles", "The collar bones", "two bones", probe_ladder.NO_LUNGS)
+    with pytest.raises(KeyError, match="clavicles"):
+        SHOWN.features(unknown)
+    with pytest.raises(KeyError, match="clavicles"):
+        probes.seen(unknown, FILM)
+
+
+def test_every_probe_is_written_once():
+    assert sorted((*probes.NUMBERS, *probes.LEFT)) == sorted(probe.key for probe in probes.PROBES)
+
+
+@pytest.mark.parametrize(
+    "probe", [probes.FULL, probes.THUMB, probes.OUTSIDE, probes.LUNGS_ONLY], ids=lambda one: one.key
+)
+def test_a_probe_learns_from_what_is_seen_of_it(probe):
+    learned = SHOWN.features(probe)[0]
+    step = 128 // round(len(learned) ** 0.5)
+    np.testing.assert_array_equal(np.round(learned), probes.seen(probe, FILM, LUNGS)[::step, ::step].ravel())
 
 
 def test_a_probe_that_needs_a_mask_asks_for_it():

@@ -7,6 +7,7 @@ failed, 2 wrong use. Ids are printed, so verbs chain.
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,20 @@ from covid_core.workspace import Workspace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit code."""
+    """Run one verb. Returns the exit code: 1 also where the reader of the answer closed the pipe (``| head -1``)."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            print(end="", flush=True)  # here, where a closed pipe can be caught
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # else Python flushes what is left into the closed pipe, and complains
+            os.dup2(nowhere, stream.fileno())
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
     if options.verb is dashboard.do_app:

@@ -15,8 +15,7 @@ import pandas as pd
 from covid_core.errors import DataError
 
 SCORE_PREFIX = "score_"
-CONFIDENCE = 0.95  # of every interval in the app
-Z = 1.959963984540054  # two-sided normal quantile of CONFIDENCE
+Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
 NO_FILMS = "there are no films in this part"
 NOT_A_NUMBER = "some scores are not numbers"

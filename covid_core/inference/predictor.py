@@ -1,7 +1,6 @@
 """A finished run that answers for films, without TensorFlow."""
 
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -161,12 +160,6 @@ class Predictor:
     def knows_usual(self) -> bool:
         """Whether heat maps show what differs from the usual training film; those of older runs show all there is."""
         return bool(self._head.usual)
-
-    def without_usual(self) -> "Predictor":
-        """The same predictor with plain heat maps, as a run has them that does not know the usual film."""
-        plain = copy(self)
-        plain._head = replace(self._head, usual=())
-        return plain
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 films (n, size, size), as ``Head.usual`` has them."""

@@ -73,7 +73,7 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
     """Wait, work, and say how it ended. Returns the exit code."""
     slot = None
     try:
-        slot = _wait_for_slot(workspace, folder, reporter)
+        slot = _wait_for_slot(workspace, folder)
         reporter.begin()
         if isinstance(folder, Run):
             finished = train(workspace, folder, reporter)
@@ -93,7 +93,7 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
     return 0
 
 
-def _wait_for_slot(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> files.FileLock:
+def _wait_for_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock:
     while (slot := queue.take_slot(workspace, folder)) is None:
         if folder.stop_requested():
             raise Stopped(queue.OUT_OF_QUEUE)

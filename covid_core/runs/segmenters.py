@@ -108,10 +108,6 @@ class Segmenter:
         return self._measure("dice")
 
     @property
-    def iou(self) -> Measure:
-        return self._measure("iou")
-
-    @property
     def refused(self) -> Measure:
         """Share of the test films for which it gives no outline."""
         return self._measure("refused")

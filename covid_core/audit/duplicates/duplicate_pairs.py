@@ -74,12 +74,9 @@ def between(
     return Shared(shared, shared["first"].nunique(), shared["second"].nunique(), shared[shared["conflict"]])
 
 
-def limits(workspace: Workspace, dataset: Dataset, other: Dataset | None = None, progress: Progress = silent) -> Limits:
-    """The limit that a thorough ``within``, or ``between`` with another data set, goes by, and what it rests on."""
-    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.4))
-    if other is None:
-        return calibrated(pixels, None, _patients(dataset))
-    return calibrated(pixels, open_pixels(workspace, other, SUMMARY_SIZE, part_of(progress, 0.4, 0.8)))
+def limits(workspace: Workspace, dataset: Dataset) -> Limits:
+    """The limit that a thorough ``within`` goes by, and what it rests on."""
+    return calibrated(open_pixels(workspace, dataset, SUMMARY_SIZE), None, _patients(dataset))
 
 
 def _patients(dataset: Dataset) -> np.ndarray:
