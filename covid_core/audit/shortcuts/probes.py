@@ -4,7 +4,7 @@ All pixels come from the cache at 128 px; "64 px" below are the means of two by 
 ``audit.shortcuts.probe_ladder`` for what a probe is, and what follows from what it reaches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
