@@ -46,6 +46,7 @@ def main() -> None:
         return
     answer.markdown(_answer(dataset))
     _show_tabs(dataset)
+    shell.look_at(dataset.id)
     gallery.show_open_film(dataset)
     st.divider()
     st.page_link("audit.py", label="Next: find out what is wrong with these films", icon=":material/fact_check:")
