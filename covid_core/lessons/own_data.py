@@ -185,7 +185,7 @@ def _twins(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
     groups = plural(several["group"].nunique(), "group")
     sentences = (
         f"{plural(len(several), 'film')} of {count(len(films))} have a twin here: {groups} show the same picture or "
-        f"patient. In {count(conflicts)} of them the labels differ.",
+        f"were kept together. In {count(conflicts)} of them the labels differ.",
         f"Dealt film by film, {count(plain[1])} of {plural(plain[0], 'test film')} would have a twin among the "
         f"training films. With twins kept together it is {count(grouped[1])} of {count(grouped[0])}.",
     )

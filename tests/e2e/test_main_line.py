@@ -50,6 +50,8 @@ def test_the_first_start_draws_films_with_one_click(page: Page, app: App):
     page.goto(app.url)
     page.get_by_role("button", name="Draw 600 synthetic films").click()
     expect(page.get_by_text("600 films in 1 data set", exact=False)).to_be_visible()
+    page.get_by_role("button", name="Look at the films").click()
+    expect(page.get_by_role("heading", name="What is in this data set?")).to_be_visible()
 
 
 def test_a_deep_link_as_the_first_visit_opens_the_whole_app(page: Page, app: App):
