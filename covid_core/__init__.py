@@ -1,6 +1,6 @@
 """Second Look's core: everything that computes, nothing that shows. ``docs/architecture.md`` tells the whole.
 
-The order in which data travels is the order of the packages, lowest first; none imports what stands below it here::
+Its packages, from the ground up; each imports only what stands above it in this list::
 
     images        one file -> grey pixels
     evaluation    arrays and tables -> measures, intervals, tests, calibration
@@ -16,7 +16,7 @@ The order in which data travels is the order of the packages, lowest first; none
     lessons       four ways a model fools you
     commands      the command line
 
-The files beside them stand below all packages; ``weights`` and ``presets`` stand above ``runs``.
+The files beside them come before all packages, but ``weights`` and ``presets``, which come after ``runs``.
 """
 
 __version__ = "0.2.0"

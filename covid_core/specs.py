@@ -48,7 +48,7 @@ AUGMENTATION_LABELS: dict[str, str] = {
     "zoom": "Zoom",
     "contrast": "Contrast",
     "brightness": "Brightness",
-    "flip": "Mirrored",
+    "flip": "Horizontal flip",
 }
 
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]

@@ -82,7 +82,8 @@ def test_epochs_count_all_stages():
 
 def test_augmentation_is_in_words():
     spec = SPEC.model_copy(update={"augmentation": AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, flip=True)})
-    assert tables.augmentation_in_words(spec) == "rotation 15°, shift across 10 %, shift up and down 10 %, mirrored"
+    words = "rotation 15°, shift across 10 %, shift up and down 10 %, horizontal flip"
+    assert tables.augmentation_in_words(spec) == words
     assert tables.augmentation_in_words(SPEC) == "None"
 
 

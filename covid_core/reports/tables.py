@@ -115,7 +115,7 @@ def _pooling(spec: TrainingSpec) -> str:
 
 
 def augmentation_in_words(spec: TrainingSpec) -> str:
-    """What a training film goes through: ``rotation 15°, shift across 10 %, mirrored``; ``None`` where nothing."""
+    """What a training film goes through: ``rotation 15°, shift across 10 %``; ``None`` where nothing."""
     words = []
     for name, amount in spec.augmentation.model_dump(exclude_defaults=True).items():
         how_much = "" if amount is True else f" {amount:g}°" if name == "rotation" else f" {100 * amount:g} %"
