@@ -17,8 +17,15 @@ hypothesis.settings.load_profile("any machine")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, then those that train, then those in a browser: what is broken shows early."""
+    """Quick tests first, then those that train, then those in a browser: what is broken shows early.
+
+    In several processes, the slow tests of a file stay together, as they share what takes long to make, and the largest
+    of these groups begin; quick tests fill what is left.
+    """
     items.sort(key=lambda item: 2 * ("browser" in item.keywords) + ("slow" in item.keywords))
+    for item in items:
+        if "browser" in item.keywords or "slow" in item.keywords:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).parent.parent / "pages" / "dashboard.py"
-PATIENCE = 60  # seconds for one run of a page on a busy machine
+PATIENCE = 600  # seconds for one run of a page: it ends a page that hangs, and judges no machine
 
 
 def opened(page: str = "", session: Mapping[str, object] | None = None, **address: str) -> AppTest:
-    """The app on one of its pages ("train"; the first without a name), as somebody who follows an address sees it.
+    """The app on one of its pages ("train"; Home without a name), as somebody who follows an address sees it: one run.
 
     Args:
         page: name of its file in pages/.
@@ -20,12 +20,11 @@ def opened(page: str = "", session: Mapping[str, object] | None = None, **addres
     app = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     for name, value in (session or {}).items():
         app.session_state[name] = value
-    app.run()
+    for name, value in address.items():
+        app.query_params[name] = value
     if page:
-        app.switch_page(f"{page}.py")
-        for name, value in address.items():
-            app.query_params[name] = value
-        app.run()
+        app.switch_page(f"{page}.py")  # before the first run a page is found by its file's name, which is its address
+    app.run()
     assert not app.exception
     return app
 

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+from waiting import LONG
 
 ROOT = Path(__file__).parent.parent
 ENTRY = (ROOT / "app.py",)
@@ -63,8 +66,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def place(path: Path, node: ast.AST) -> str:
@@ -93,7 +97,7 @@ def outside_nets() -> list[Path]:
 def import_in_fresh_process(modules: list[str], blocked: set[str]) -> subprocess.CompletedProcess:
     code = BLOCK.format(names=sorted(blocked)) + "import importlib\n"
     code += "".join(f"importlib.import_module({name!r})\n" for name in modules)
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
 
 
 def test_the_core_starts_without_tensorflow_keras_and_streamlit():
@@ -262,7 +266,7 @@ def test_only_decoding_opens_pictures():
 
 def test_pydicom_is_imported_when_a_dicom_file_is_read_and_not_before():
     code = "import sys, covid_core.images.codec, covid_core.images.sandbox; sys.exit('pydicom' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=LONG).returncode == 0
 
 
 def is_named(node: ast.AST, name: str) -> bool:

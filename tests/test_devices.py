@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import LONG
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +55,6 @@ print("label:", devices.label)
 @pytest.mark.slow
 def test_a_network_trained_on_two_devices_in_half_precision_is_kept_in_float32(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "label: 2 GPU" in done.stdout

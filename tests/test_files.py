@@ -19,7 +19,7 @@ from pathlib import Path
 from covid_core.files import FileLock
 lock = FileLock(Path(sys.argv[1]))
 print(lock.try_acquire(), flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 

@@ -1,10 +1,10 @@
 """A segmenter that really learns, from a job to outlines: few synthetic films, a little while."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from waiting import until
 
 from covid_core.audit.shortcuts import probes
 from covid_core.data import importing
@@ -135,11 +135,8 @@ def test_a_changed_network_is_told(place, made):
 def test_a_stopped_job_keeps_nothing(place, dataset, made):
     before = sorted(place.segmenters.iterdir())
     job = segmentation.submit(place, dataset.id, seed=1)
-    deadline = time.monotonic() + 120
-    while not job.status().message.startswith("Learning"):
-        assert not job.status().is_final, job.log_tail()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: job.status().message.startswith("Learning") or job.status().is_final, "a segmenter that learns")
+    assert not job.status().is_final, job.log_tail()
     queue.stop(job)
     status = queue.wait(job, 0.1)
     assert (status.state, status.reason) == (store.STOPPED, "Stopped by the user.")

@@ -10,6 +10,7 @@ import pytest
 from made_films import write_films
 from made_fits import Kill
 from test_architecture import BLOCK, ROOT
+from waiting import LONG
 
 from covid_core.data import augmentation, split
 from covid_core.data.dataset import Dataset
@@ -99,7 +100,7 @@ def second(place, dataset, first) -> Run:
     run = new_run(place, dataset, learning_rate=0.01, imbalance="oversample")
     code = BLOCK.format(names=["tensorflow", "keras"]) + WITHOUT_TENSORFLOW
     command = [sys.executable, "-c", code, str(place.root), run.id]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return store.open_run(place, run.id)
 
@@ -159,9 +160,11 @@ def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
 
 def test_seconds_of_a_stage_within_another_count_once():
     clock = Clock()
+    begin = time.perf_counter()
     clock.timed("outer", lambda: (time.sleep(0.05), clock.timed("inner", lambda: time.sleep(0.1))))
+    whole = time.perf_counter() - begin
     assert clock.seconds["inner"] >= 0.1
-    assert 0.05 <= clock.seconds["outer"] < 0.1
+    assert 0.05 <= clock.seconds["outer"] <= whole - clock.seconds["inner"]
 
 
 def test_a_later_run_says_what_the_parts_that_it_found_had_taken(first, second):

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from page_tests import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 from covid_core.errors import InvalidChoice
@@ -184,7 +185,7 @@ def two_films() -> None:
 
 
 def test_a_page_keeps_only_the_films_that_it_shows():
-    page = AppTest.from_function(two_films).run()
+    page = AppTest.from_function(two_films, default_timeout=PATIENCE).run()
     assert not page.exception
     first = page.session_state[viewer.PACKED]["one"]
     page.run()
@@ -206,7 +207,7 @@ def test_the_same_film_twice_travels_once():
         film = Picture(np.zeros((40, 40), np.uint8), "Film", "A film")
         viewer.show(film, beside=film, key="one")
 
-    page = AppTest.from_function(same_twice).run()
+    page = AppTest.from_function(same_twice, default_timeout=PATIENCE).run()
     assert not page.exception
     assert len(page.session_state[viewer.PACKED]["one"]) == 1
 

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from made_films import write_films
+from waiting import until
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.importing import import_folder
@@ -104,19 +104,14 @@ def ended(place: Workspace, run: Run) -> Run:
 
 
 def wait_for_epochs(run: Run, epochs: int) -> None:
-    deadline = time.monotonic() + 120
-    while len(run.history()) < epochs:
-        assert not run.status().is_final, run.log_tail()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len(run.history()) >= epochs or run.status().is_final, f"{epochs} epochs")
+    assert len(run.history()) >= epochs, run.log_tail()
 
 
 def kill(run: Run) -> None:
     (process,) = [p for p in psutil.process_iter() if str(run.path) in cmdline(p)]
     os.kill(process.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while run.lock.is_held() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: not run.lock.is_held(), "a lock that is let go")
 
 
 def cmdline(process: psutil.Process) -> list[str]:

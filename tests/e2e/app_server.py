@@ -4,15 +4,14 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
-import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIME = 60  # seconds that a busy machine may take to start the server
 
 
 class App:
@@ -34,22 +33,22 @@ class App:
     def url(self) -> str:
         return f"http://localhost:{self.port}"
 
-    def start(self) -> None:
-        environment = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
+    def start(
+        self, command: Sequence[str] = (), folder: Path = ROOT, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it; by default the script, by Streamlit, in the checkout, with a workspace of its own."""
+        own = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
+        started = command or [sys.executable, "-m", "streamlit", "run", self.script]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", self.script, "--server.headless", "true"]
-                + ["--server.port", str(self.port)],
-                cwd=ROOT,
-                env=environment,
+                [*started, "--server.headless", "true", "--server.port", str(self.port)],
+                cwd=folder,
+                env=environment or own,
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_TIME
-        while not self._answers():
-            if time.monotonic() > deadline:
-                pytest.fail(f"The server did not start:\n{self.log.read_text()[-2000:]}")
-            time.sleep(0.2)
+        until(lambda: self._answers() or self._process.poll() is not None, "a server that answers")
+        assert self._process.poll() is None, f"The server did not start:\n{self.log.read_text()[-2000:]}"
 
     def kill(self) -> None:
         """End the server as a crash would, without its children's knowledge."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from app_server import App
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from states import PATIENCE
 
-PATIENCE = 60_000  # milliseconds that a page may take to show something
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 REQUIRED = "COVID_CORE_REQUIRE_BROWSER"
 

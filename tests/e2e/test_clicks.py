@@ -2,13 +2,14 @@
 
 import math
 import re
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
+from states import frames, idle, still
+from waiting import until
 
 from covid_core.data import importing
 from covid_core.evaluation import calibration
@@ -20,10 +21,14 @@ from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 SKILLS = {"First": 2.0, "Second": 0.8}
-TRAINING_TIME = 240  # seconds
-SETTLED = 300  # milliseconds that a chart needs to lie still
 BINS = 15
 CHOSEN = "[...document.querySelectorAll('.js-plotly-plot')].filter(g => g._fullData[1].selectedpoints?.length).length"
+POINTED_AT = """
+([chart, standsFor]) => {
+    const pointed = document.querySelectorAll('.js-plotly-plot')[chart]._hoverdata || [];
+    return pointed.some(mark => JSON.stringify(mark.customdata) === JSON.stringify(standsFor));
+}
+"""
 MARKS = """
 ([chart, trace]) => {
     const graph = document.querySelectorAll('.js-plotly-plot')[chart];
@@ -52,10 +57,7 @@ def runs(app: App) -> dict[str, Run]:
         )
         for seed, name in enumerate(SKILLS)
     ]
-    deadline = time.monotonic() + TRAINING_TIME
-    while not all(run.status().is_final for run in started):
-        assert time.monotonic() < deadline, "The runs were not trained in time."
-        time.sleep(0.2)
+    until(lambda: all(run.status().is_final for run in started), "two trained runs")
     for seed, (run, skill) in enumerate(zip(started, SKILLS.values(), strict=True)):
         run.write_predictions(with_skill(run.predictions(), skill, seed))
         ended = store.open_run(workspace, run.id)  # its temperature was that of its own scores
@@ -86,11 +88,12 @@ def show(page: Page, app: App, tab: str) -> None:
 
 def click(page: Page, chart: int, trace: int, stands_for: list[int], beside: tuple[int, int] = (0, 0)) -> None:
     """Move the mouse to the mark of a chart that stands for something, or ``beside`` it by pixels, and click."""
-    page.locator(".js-plotly-plot").nth(chart).scroll_into_view_if_needed()
-    page.wait_for_timeout(SETTLED)
+    graph = page.locator(".js-plotly-plot").nth(chart)
+    graph.scroll_into_view_if_needed()
+    still(page, graph)
     mark = next(mark for mark in page.evaluate(MARKS, [chart, trace]) if mark["stands_for"] == stands_for)
     page.mouse.move(mark["x"] + beside[0], mark["y"] + beside[1], steps=3)
-    page.wait_for_timeout(SETTLED)
+    page.wait_for_function(POINTED_AT, arg=[chart, stands_for])
     page.mouse.down()
     page.mouse.up()
 
@@ -134,7 +137,7 @@ def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_films_of_its_sc
         warm = calibration.tempered(table, calibration.fitted_temperature(table)).query("part == 'test'")
         top = warm[columns].max(axis=1)
     show(page, app, "Calibration")
-    page.wait_for_timeout(SETTLED)
+    still(page, page.locator(".js-plotly-plot").first)
     own, other = (page.evaluate(MARKS, [0, 1 + one]) for one in (scale, 1 - scale))
     alone = max(own, key=lambda mark: min(math.dist(place(mark), place(there)) for there in other))
     number = alone["stands_for"][1]
@@ -211,7 +214,7 @@ def choose(page: Page, label: str, value: str) -> None:
     expect(page.get_by_role("option").first).to_be_visible()
     page.keyboard.type(value)
     expect(page.get_by_role("option").first).to_have_text(value)
-    page.wait_for_timeout(SETTLED)  # the first of the list becomes the one that Enter takes
+    frames(page)  # the first of the list becomes the one that Enter takes
     page.keyboard.press("Enter")
     expect(page.get_by_role("combobox", name=label, exact=True)).to_have_value(value)
-    page.wait_for_timeout(SETTLED)
+    idle(page)

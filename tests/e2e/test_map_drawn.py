@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
+from states import PATIENCE, still
+from waiting import until
 
 from covid_core.audit.embedding import embedding_map
 from covid_core.data import importing
@@ -17,7 +19,6 @@ from covid_core.images.codec import to_square
 from covid_core.workspace import Workspace
 
 MARGIN = 18  # CSS pixels around the whole map, as in scatter.js
-SETTLED = 300  # milliseconds in which a rerun reaches the canvas
 TAPPED = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
@@ -44,7 +45,7 @@ def show(page: Page, app: App) -> None:
     page.goto(app.url)
     expect(page.locator(".film-map .stage")).to_be_visible()
     page.locator(".film-map .stage").scroll_into_view_if_needed()
-    page.wait_for_timeout(2 * SETTLED)
+    still(page, page.locator(".film-map .stage"))
 
 
 def seen_at(page: Page, mapped: pd.DataFrame) -> np.ndarray:
@@ -131,8 +132,8 @@ def test_what_is_drawn_around_opens_the_gallery(page: Page, app: App, mapped: pd
         page.mouse.move(*map(float, corner), steps=4)
     page.mouse.up()
     expect(page.get_by_role("heading", name=f"{inside.sum()} films chosen")).to_be_visible()
-    page.wait_for_timeout(SETTLED)
-    assert names_chosen(page) == {name_of(mapped, row) for row in np.flatnonzero(inside)}
+    expected = {name_of(mapped, row) for row in np.flatnonzero(inside)}
+    until(lambda: names_chosen(page) == expected, "the films inside, and no others")
     page.locator(".film-map").get_by_role("button", name="Take the choice back").click()
     expect(page.locator(".st-key-map-chosen")).to_have_count(0)
 
@@ -147,8 +148,7 @@ def test_keys_go_from_film_to_film_choose_and_open(page: Page, app: App, mapped:
     assert name in {name_of(mapped, row) for row in range(len(at))}
     page.keyboard.press("Space")
     expect(page.get_by_role("heading", name="1 film chosen")).to_be_visible()
-    page.wait_for_timeout(SETTLED)
-    assert names_chosen(page) == {name}
+    until(lambda: names_chosen(page) == {name}, "the chosen film, and no other")
     page.locator(".film-map .stage").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog").get_by_alt_text(re.compile(f"^Chest X-ray .*{name}"))).to_be_visible()
@@ -170,7 +170,7 @@ def test_a_class_that_is_hidden_neither_answers_nor_is_chosen(page: Page, app: A
 def test_a_finger_taps_to_see_and_again_to_open(browser, app: App, mapped: pd.DataFrame):
     context = browser.new_context(**TAPPED)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     show(page, app)
     at = seen_at(page, mapped)
     row = lonely(at)

@@ -9,8 +9,10 @@ import pytest
 from app_server import App
 from made_dicom import PATIENT, as_dicom
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
+from states import downloaded, frames, idle
 from trained_runs import tiny_run
+from waiting import until
 
 from covid_core.data import importing
 from covid_core.images.codec import png_bytes
@@ -91,14 +93,21 @@ def chosen(page: Page, name: str) -> None:
 def choose(page: Page, label: str, option: str) -> None:
     """Take an option of a select box by the keyboard, as its first letters find it."""
     box = page.get_by_role("combobox", name=re.compile(label)).last
-    for _ in range(10):  # the page may be drawn anew meanwhile, which closes the list
-        box.click()
-        box.press("Control+A")
-        page.keyboard.type(option)
-        page.wait_for_timeout(500)
-        if page.get_by_role("option", name=re.compile(option)).count():
-            break
+    until(lambda: offered(page, box, option), f"the option {option}")
     page.keyboard.press("Enter")
+
+
+def offered(page: Page, box: Locator, option: str) -> bool:
+    """Open a list and type into it; the page may be drawn anew meanwhile, which closes the list."""
+    idle(page)
+    box.click()
+    box.press("Control+A")
+    page.keyboard.type(option)
+    try:
+        page.get_by_role("option", name=re.compile(option)).first.wait_for(timeout=5_000)
+    except TimeoutError:
+        return False
+    return True
 
 
 def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, app: App, run: store.Run):
@@ -132,8 +141,8 @@ def test_a_chosen_film_stays_open_when_others_come_before_it(page: Page, app: Ap
     expect(opened).to_be_attached()
     page.locator("input[type=file]").set_input_files(given("photo.jpg", "broken.png"))
     expect(page.get_by_text("4 films")).to_be_visible()
-    page.wait_for_timeout(3000)
-    assert row(page, "sixteen.png") >= 2
+    until(lambda: row(page, "sixteen.png") >= 2, "two files before the film")
+    idle(page)
     expect(opened).to_be_attached()
 
 
@@ -160,8 +169,8 @@ def test_dragging_the_window_changes_the_picture_and_never_the_prediction(page: 
     said = page.get_by_text("has the highest", exact=False).first
     expect(said).to_be_visible()
     canvas = page.locator(".viewer canvas").first
-    expect(canvas).to_be_visible()
-    page.wait_for_timeout(1500)
+    expect(page.locator(".viewer .status .figure").first).to_have_text(re.compile("C "))
+    idle(page)
     before, words = canvas.evaluate(CANVAS), said.inner_text()
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -170,21 +179,16 @@ def test_dragging_the_window_changes_the_picture_and_never_the_prediction(page: 
     page.mouse.down()
     page.mouse.move(x - 120, y + 60, steps=6)
     page.mouse.up()
-    page.wait_for_timeout(1500)
+    frames(page)
     assert canvas.evaluate(CANVAS) != before
+    idle(page)
     assert said.inner_text() == words
 
 
 def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app: App, run: store.Run, tmp_path: Path):
     handed_in(page, app, run, "IM0001")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
-    # a click while the page is still being drawn may be lost
-    page.wait_for_timeout(3000)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Report of this film").click()
-    report = tmp_path / "report.html"
-    download.value.save_as(report)
-    text = report.read_text(encoding="utf-8")
+    text = downloaded(page, "Report of this film", tmp_path / "report.html")
     assert "A second look at film" in text
     family = PATIENT.partition("^")[0]
     for place in (text, page.content(), app.log.read_text(encoding="utf-8")):

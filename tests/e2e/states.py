@@ -1,0 +1,48 @@
+"""States of a page that tests wait for, in place of seconds."""
+
+import itertools
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+from waiting import until
+
+PATIENCE = 600_000  # milliseconds until a state that does not come is given up; no measure of any machine
+IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
+FRAMES = (
+    "frames => new Promise(done => { const next = () => frames-- ? requestAnimationFrame(next) : done(); next(); })"
+)
+DRAWN = 3  # frames after which what was typed or moved is on the screen
+
+
+def idle(page: Page) -> None:
+    """The server has run the page to its end, so that a click is not lost to a page that is drawn anew."""
+    expect(page.locator(IDLE)).to_be_attached()
+    frames(page)
+
+
+def frames(page: Page) -> None:
+    """The browser has drawn what happened so far."""
+    page.evaluate(FRAMES, DRAWN)
+
+
+def still(page: Page, place: Locator) -> None:
+    """The page has come to its end, and something no longer moves on it."""
+    idle(page)
+    boxes = itertools.pairwise(_boxes(page, place))
+    until(lambda: (pair := next(boxes))[0] is not None and pair[0] == pair[1], "a place that lies still")
+
+
+def _boxes(page: Page, place: Locator):
+    while True:
+        yield place.bounding_box()
+        frames(page)
+
+
+def downloaded(page: Page, button: str, to: Path) -> str:
+    """The text of the file that a button of the page downloads."""
+    expect(page.get_by_role("button", name=button)).to_be_visible()
+    idle(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    download.value.save_as(to)
+    return to.read_text(encoding="utf-8")
