@@ -1,6 +1,6 @@
 """Are planted faults found, and good films left alone? ``python -m benchmarks.faults``.
 
-Draws 2,000 phantom films, gives each kind of fault (``synthetic.faults``) to 25 of them, and audits all; then audits
+Draws 2,000 phantom films, gives each kind of fault (``planted_faults``) to 25 of them, and audits all; then audits
 the same films without any fault. To reach: 90 % of the faults of each kind, and findings in at most 1 % of clean films,
 beside faults and in a set without them. Prints one JSON line. There is no peer.
 """
@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import measuring
+from benchmarks import measuring, planted_faults
 from covid_core.audit.quality import findings
 from covid_core.data import importing
 from covid_core.images.codec import png_bytes
-from covid_core.synthetic import faults
 from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
@@ -26,7 +25,7 @@ def main() -> None:
     measuring.options(__doc__).parse_args()
     films = [film_at(number, FILMS, seed=SEED, size=SIZE).pixels for number in range(FILMS)]
     rng, which, changed = np.random.default_rng(SEED), {}, list(films)
-    for place, (name, fault) in enumerate(faults.FAULTS.items()):
+    for place, (name, fault) in enumerate(planted_faults.FAULTS.items()):
         for number in range(place * PLANTED, (place + 1) * PLANTED):
             changed[number] = fault(films[number], rng)
             which[number] = name
@@ -35,7 +34,7 @@ def main() -> None:
     planted = flagged(changed)
     found = {
         name: sum(name in planted.get(number, ()) for number, of in which.items() if of == name) / PLANTED
-        for name in faults.FAULTS
+        for name in planted_faults.FAULTS
     }
     measuring.show(
         {

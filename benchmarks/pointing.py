@@ -3,7 +3,7 @@
 Runs are trained on synthetic films, published, and opened again as the app opens them. They then look at films of
 another seed, which no run has seen, whose lesions are known from how they were drawn. For each film of an ill class
 that the run calls rightly, the highest point of its heat map for that class has to lie on the lesion
-(``covid_core.audit.pointing_game``). Beside the hits: what a point at random would hit, what plain Grad-CAM hits
+(``benchmarks.pointing_game``). Beside the hits: what a point at random would hit, what plain Grad-CAM hits
 (nothing taken off the maps), the share of the heat inside the lungs, and what the weight-randomisation check says.
 
 The game measures the map only where the network reads the lesions: how many of the films that it called rightly it
@@ -19,11 +19,14 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import pointing_game
 from benchmarks.measuring import machine, options, show, tell
 from covid_core.synthetic.phantom import CLEAR_LESIONS
 
@@ -134,13 +137,13 @@ def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plan
 
 def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     """The game on fresh films, by class and together."""
-    from covid_core.audit import pointing_game
     from covid_core.images.codec import Film
     from covid_core.inference.lung_share import share_inside, share_over
     from covid_core.inference.predictor import Predictor
 
     predictor = Predictor.open(workspace, run)
-    plain = predictor.without_usual()
+    plain = copy(predictor)
+    plain._head = replace(plain._head, usual=())  # as a run has it that does not know the usual film
     points: dict[str, list[Any]] = {}
     of_plain, shares, seconds, turned, asked = [], [], [], [], 0
     for film, healed in ill_films(plant):

@@ -1,25 +1,22 @@
-"""Second Look's core: everything that computes, nothing that shows.
+"""Second Look's core: everything that computes, nothing that shows. ``docs/architecture.md`` tells the whole.
 
-The order in which data travels is the order of the packages::
+Its packages, from the ground up; each imports only what stands above it in this list::
 
-    folder / zip / Kaggle / phantom
-        |  data.importing
-        v
-    Dataset ------------> data.summary                what is here?
-        |  data.split                                 who is in which part, with a hash
-        v
-    TrainingSpec -------> runs.jobs, runs.worker      one process per run
-        |  nets.trunk, nets.training                  frozen part once per film, then only what learns
-        v
-    run folder ---------> evaluation, report          which run is better, by how much
-        |
-        v
-    inference.Predictor   one film -> scores and heat map, without TensorFlow
+    images        one file -> grey pixels
+    evaluation    arrays and tables -> measures, intervals, tests, calibration
+    synthetic     drawn chest X-rays
+    data          folder, archive, Kaggle -> data set, split, pixels in memory
+    runs          the files of runs and studies, and what reads them
+    inference     a finished run and an image -> scores, checks, heat map; without TensorFlow
+    nets          TensorFlow, and only here; only worker processes import it
+    audit         what is wrong with a data set, and what a model reads
+    figures       numbers -> Plotly
+    reports       numbers -> sentences, JSON, CSV, LaTeX, HTML
+    jobs          long work: queue, kinds, worker
+    lessons       four ways a model fools you
+    commands      the command line
 
-``lessons`` goes this way four times, on films drawn for it in workspaces of its own, to show how a model fools its
-user.
-
-Rules that hold the house (tests/test_architecture.py keeps them): the core knows no Streamlit; TensorFlow is
-imported only in ``nets``, and ``nets`` only in worker processes; ``evaluation`` sees arrays and tables only; only
-``runs.store`` knows the files of a run; only ``images.raster`` and ``images.dicom`` open image files.
+The files beside them come before all packages, but ``weights`` and ``presets``, which come after ``runs``.
 """
+
+__version__ = "0.2.0"

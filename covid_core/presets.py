@@ -115,14 +115,13 @@ def with_subset(overrides: Mapping[str, Any], spec: TrainingSpec, counts: Mappin
     return {"split.films_per_class": min([COURSE_FILMS_PER_CLASS, *chosen]), **overrides}
 
 
-def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1, name: str = "") -> StudySpec:
+def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1) -> StudySpec:
     """The same training on every fold and with several seeds: one run each, which share everything but their heads.
 
     Args:
         spec: what is repeated; its own seed is the first.
         folds: parts that the films are dealt into; each is tested on once. 1 keeps the spec's own split.
         seeds: how many seeds, counted up from the spec's own.
-        name: of the study.
 
     Raises InvalidChoice.
     """
@@ -139,7 +138,7 @@ def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1, name: str = "")
             changes = {"split": split, "seed": seed, "name": ", ".join([title, *words])[:80]}
             runs.append(spec.model_copy(update=changes))
     parts = ([f"{folds} folds"] if folds > 1 else []) + ([f"{seeds} seeds"] if seeds > 1 else [])
-    return parse(StudySpec, {"name": name or f"{title[:50]}, {' x '.join(parts)}", "preset": REPEATS, "runs": runs})
+    return parse(StudySpec, {"name": f"{title[:50]}, {' x '.join(parts)}", "preset": REPEATS, "runs": runs})
 
 
 def take_repeats(overrides: dict[str, str]) -> tuple[int, int]:

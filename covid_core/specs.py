@@ -41,6 +41,15 @@ IMBALANCE_LABELS: dict[str, str] = {
     "undersample": "Undersample",
     "oversample": "Oversample",
 }
+AUGMENTATION_LABELS: dict[str, str] = {
+    "rotation": "Rotation",
+    "shift_x": "Shift across",
+    "shift_y": "Shift up and down",
+    "zoom": "Zoom",
+    "contrast": "Contrast",
+    "brightness": "Brightness",
+    "flip": "Horizontal flip",
+}
 
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]

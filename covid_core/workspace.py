@@ -1,4 +1,8 @@
-"""Where data sets, runs and caches lie: one folder, ``COVID_CORE_HOME`` or ``./workspace``."""
+"""Where data sets, runs and caches lie: one folder, the same from wherever the app or a command was started.
+
+It is ``COVID_CORE_HOME``, else ``workspace/`` of the checkout that this code is run from, else, where the package was
+installed, a folder of the user's (platformdirs: ``~/.local/share/second-look`` on Linux).
+"""
 
 import os
 import re
@@ -7,9 +11,42 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from covid_core.errors import NotFound
 
+HOME = "COVID_CORE_HOME"
+SOURCE = Path(__file__).resolve().parents[1]  # the checkout, or the folder of installed packages
+NAME = "workspace"
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where the workspace of this process is. ``reason`` says why there, and completes the sentence "because ..."."""
+
+    path: Path
+    reason: str
+
+    @property
+    def unused(self) -> Path | None:
+        """A workspace in the current folder that is not this one: earlier versions used whatever lay there."""
+        found = Path(NAME).resolve()
+        return found if found != self.path and (found / "datasets").is_dir() else None
+
+
+def location() -> Location:
+    """Where the workspace of this process is, whether or not it exists yet."""
+    if os.environ.get(HOME):
+        return Location(Path(os.environ[HOME]).expanduser().resolve(), f"{HOME} names this folder")
+    if is_checkout():
+        return Location(SOURCE / NAME, "the app is run from its source code")
+    return Location(platformdirs.user_data_path("second-look", appauthor=False), "it is the user's folder for data")
+
+
+def is_checkout() -> bool:
+    """Whether this code is run from a checkout; otherwise it is installed."""
+    return (SOURCE / "app.py").is_file() and (SOURCE / "pyproject.toml").is_file()
 
 
 @dataclass(frozen=True)
@@ -24,8 +61,8 @@ class Workspace:
 
     @classmethod
     def default(cls) -> "Workspace":
-        """The workspace of this process: the folder ``COVID_CORE_HOME``, else ``workspace`` below the current one."""
-        return cls(Path(os.environ.get("COVID_CORE_HOME") or "workspace").expanduser().resolve())
+        """The workspace of this process."""
+        return cls(location().path)
 
     @property
     def datasets(self) -> Path:

@@ -30,9 +30,10 @@ PAGES = {
     "Learn": [st.Page("lessons.py", title="Lessons", icon=":material/school:", url_path="lessons")],
 }
 
-access.refuse_unprotected_exposure()
+access.check()
 page = st.navigation(PAGES)
 shell.sidebar_foot()
+access.sidebar_foot()
 page.run()
 if page.url_path not in ("train", "lessons"):  # these watch jobs themselves: one polling fragment per page
     notices.watch()

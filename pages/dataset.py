@@ -46,6 +46,7 @@ def main() -> None:
         return
     answer.markdown(_answer(dataset))
     _show_tabs(dataset)
+    shell.look_at(dataset.id)
     gallery.show_open_film(dataset)
     st.divider()
     st.page_link("audit.py", label="Next: find out what is wrong with these films", icon=":material/fact_check:")
@@ -236,7 +237,9 @@ def _films(dataset: Dataset) -> None:
     view = SAMPLES
     if len(dataset.classes) > 1:
         views, key = [SAMPLES, *dataset.classes], f"films-view-{dataset.id}"
-        view = st.segmented_control("Show", views, required=True, default=SAMPLES, key=key, wrap=True)
+        view = st.segmented_control(
+            "Show", views, required=True, default=SAMPLES, format_func=shell.plain, key=key, wrap=True
+        )
     pixels = _with_progress(lambda progress: open_pixels(shell.workspace(), dataset, SUMMARY_SIZE, progress))
     if (dataset.films["width"] != dataset.films["height"]).any():
         st.caption(
@@ -286,7 +289,7 @@ def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
 def _with_progress(work: Callable[[Progress], Result]) -> Result:
     """Do what may have to decode all films first, with a bar that shows only then."""
     place = st.empty()
-    result = work(lambda done, message: place.progress(done, text=message))
+    result = work(lambda done, message: place.progress(done, text=shell.plain(message)))
     place.empty()
     return result
 

@@ -14,6 +14,7 @@ from pages.panels.train import run_view
 from pages.shared import shell
 
 FIRST_LABEL = "Draw 600 synthetic films"
+CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
 PAGES = {
     "dataset": ("dataset.py", "Look at the films", ":material/photo_library:"),
     "audit": ("audit.py", "Audit the films", ":material/fact_check:"),
@@ -46,7 +47,7 @@ READERS = (
 
 @dataclass(frozen=True)
 class Situation:
-    """What is there: readable data sets, runs with their states, and whether the films were looked at."""
+    """What is there: readable data sets, runs with their states, and whether the films in use were looked at."""
 
     datasets: list[dict[str, Any]]
     runs: list[run_view.Seen]
@@ -78,10 +79,14 @@ class Situation:
 
 def main() -> None:
     """The page, top to bottom."""
+    if chosen := st.session_state.pop(CHOSEN, None):
+        st.switch_page(chosen)
+    top = st.container()
+    import_form.jobs_panel()  # a finished import selects its data set, so the situation is looked at after it
     situation = _situation()
-    shell.heading("Where do I go from here?", _answer(situation))
-    _say_what_is_synthetic(situation.datasets)
-    import_form.jobs_panel()
+    with top:
+        shell.heading("Where do I go from here?", _answer(situation))
+        _say_what_is_synthetic(situation.datasets)
     _next_step(situation)
     _way(situation)
     _readers()
@@ -106,7 +111,7 @@ def _say_what_is_synthetic(datasets: list[dict[str, Any]]) -> None:
 
 def _situation() -> Situation:
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
-    return Situation(listed, run_view.look()[0], "dataset_in_use" in st.session_state)
+    return Situation(listed, run_view.look()[0], shell.was_looked_at(shell.in_use(listed)))
 
 
 def _answer(situation: Situation) -> str:
@@ -133,9 +138,13 @@ def _next_step(situation: Situation) -> None:
             import_form.start_phantom_button(FIRST_LABEL)
         else:
             page, label, icon = PAGES[situation.next_step]
-            if st.button(label, type="primary", icon=icon, key="next-step"):
-                st.switch_page(page)
+            # Bound to the page that it names: by the time a click arrives, the next step may be another.
+            st.button(label, type="primary", icon=icon, key="next-step", on_click=_choose, args=(page,))
         st.page_link("dataset.py", label="Add films of your own", icon=":material/upload:")
+
+
+def _choose(page: str) -> None:
+    st.session_state[CHOSEN] = page  # a callback itself cannot open another page
 
 
 def _way(situation: Situation) -> None:

@@ -12,7 +12,7 @@ SIZE = 64
 
 def phantoms(images: int, seed: int, *plant: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Films (n, 64, 64), their label and their true label as numbers."""
-    made = list(phantom.generate(images, seed, plant, SIZE))
+    made = [phantom.film_at(index, images, seed, plant, SIZE) for index in range(images)]
     labels, true = [film.label for film in made], [film.true_label for film in made]
     classes = sorted(set(labels))
     codes = [np.array([classes.index(label) for label in names]) for names in (labels, true)]

@@ -7,8 +7,8 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import PredictionSet
 from covid_core.inference.head import softmax
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check, Look, Neighbour
-from covid_core.inference.predictor import UNCALIBRATED, Prediction
+from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check, Look, Neighbour, Prediction
+from covid_core.inference.predictor import UNCALIBRATED
 from covid_core.inference.worklist import Opinion
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import stat
 import struct
@@ -56,7 +57,7 @@ def refuse(path: Path, reason: str) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../x.png", "a/../../x.png", "/abs.png", "C:\\x.png", "C:/x.png", "..\\..\\x.png", "a\\x.png"],
+    ["..", "a/..", "../../x.png", "a/../../x.png", "/abs.png", "C:\\x.png", "C:/x.png", "..\\..\\x.png", "a\\x.png"],
 )
 def test_z1_a_member_that_would_leave_its_folder_is_named_and_the_whole_refused(tmp_path, name):
     path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
@@ -125,7 +126,7 @@ def test_z4_a_member_larger_than_it_says_is_refused(tmp_path, stated):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns when this test writes what it is about
-@pytest.mark.parametrize("second", ["a/1.png", "A/1.PNG"], ids=["same", "same but for case"])
+@pytest.mark.parametrize("second", ["a/1.png", "A/1.PNG", "a//1.png", "./a/1.png", "a/./1.png"])
 def test_z5_a_name_that_comes_twice_is_refused(tmp_path, second):
     refuse(archive(tmp_path / "films.zip", ("a/1.png", FILM), (second, FILM)), "twice")
 
@@ -134,10 +135,25 @@ def test_z5_a_file_where_another_needs_a_folder_is_refused(tmp_path):
     refuse(archive(tmp_path / "films.zip", ("a", FILM), ("a/1.png", FILM)), "cannot be unpacked")
 
 
+@pytest.mark.parametrize("name", ["", ".", "a/.", "./.", "a//."])
+def test_z6_a_file_without_a_name_is_refused(tmp_path, name):
+    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
+    assert archives.survey_archive(path) == {"a": 1}
+    refuse(path, f"a file without a name: {re.escape(repr(name))}")
+
+
+@pytest.mark.parametrize("name", ["a//2.png", "./a/2.png", "a/./2.png"])
+def test_z6_a_roundabout_name_is_the_plain_one(tmp_path, name):
+    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
+    assert archives.survey_archive(path) == {"a": 2}
+    archives.extract(path, tmp_path / "unpacked")
+    assert tree(tmp_path / "unpacked") == ["a", "a/1.png", "a/2.png"]
+
+
 @pytest.mark.parametrize(
     "name",
-    ["a/" + "x" * 300 + ".png", "a/1.png\0.exe", ".", "a/.", "./"],
-    ids=["long", "nul", "dot", "inner dot", "root"],
+    ["a/" + "x" * 300 + ".png", "a/1.png\0.exe", "\0", "./", "/", "//", "a//", "../"],
+    ids=["long", "nul", "only nul", "root", "slash", "slashes", "folder", "above"],
 )
 def test_z6_a_name_that_no_file_can_have_harms_nothing(tmp_path, name):
     path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))

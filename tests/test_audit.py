@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import planted_faults
 from covid_core.audit.quality import findings, measures
 from covid_core.audit.quality.findings import BY_NAME, FINDINGS, UNREADABLE, Rule
 from covid_core.data import importing
 from covid_core.errors import DataError
 from covid_core.images.codec import png_bytes
-from covid_core.synthetic import faults
 from covid_core.synthetic.phantom import film_at
 from covid_core.workspace import Workspace
 
@@ -41,7 +41,7 @@ def planted(films, tmp_path_factory):
     """The audit of a set in which ten films have each fault, and which film has which."""
     rng, which = np.random.default_rng(5), {}
     changed = list(films)
-    for place, (name, fault) in enumerate(faults.FAULTS.items()):
+    for place, (name, fault) in enumerate(planted_faults.FAULTS.items()):
         for number in range(place * PLANTED, (place + 1) * PLANTED):
             changed[number] = fault(films[number], rng)
             which[number] = name
@@ -49,7 +49,7 @@ def planted(films, tmp_path_factory):
     return findings.audit(workspace, dataset), which
 
 
-@pytest.mark.parametrize("name", faults.FAULTS)
+@pytest.mark.parametrize("name", planted_faults.FAULTS)
 def test_planted_faults_are_found(planted, name):
     found, which = planted
     flagged = set(map(number_of, found.findings.loc[found.findings["finding"] == name, "image_id"]))
@@ -72,7 +72,7 @@ def test_clean_phantom_films_raise_hardly_a_finding(films, tmp_path):
 
 
 def test_every_fault_is_a_finding_and_every_finding_but_colour_can_be_planted():
-    assert set(BY_NAME) - set(faults.FAULTS) == {"colour"}
+    assert set(BY_NAME) - set(planted_faults.FAULTS) == {"colour"}
 
 
 def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(films, tmp_path):

@@ -2,6 +2,9 @@
 
 import json
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -572,4 +575,37 @@ def test_a_map_tells_neighbours_outliers_and_labels(answer, film_folder, capsys)
 def test_the_ladder_is_no_verb_of_its_own():
     with pytest.raises(SystemExit) as ended:
         main.main(["ladder", "films"])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["runs", "--json"]], ids=" ".join)
+def test_a_pipe_that_is_closed_early_ends_a_verb_quietly(workspace, arguments):
+    for number in range(2000):  # more than a pipe holds
+        (workspace.runs / f"{number:064}").mkdir()
+    command = [sys.executable, "-m", "covid_core", *arguments]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.read(1)
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(60) == 1
+
+
+# The command itself
+
+
+def test_where_says_which_workspace_is_used_and_which_is_not(answer, workspace, tmp_path, monkeypatch):
+    (tmp_path / "workspace-of-before" / "workspace" / "datasets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "workspace-of-before")
+    code, told = answer("where")
+    assert code == 0
+    assert told["workspace"] == str(workspace.root)
+    assert told["unused"] == str(tmp_path / "workspace-of-before" / "workspace")
+
+
+def test_another_verb_refuses_what_it_does_not_know(workspace, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main.main(["runs", "--server.port", "8502"])
     assert ended.value.code == 2

@@ -8,7 +8,6 @@ from covid_core.inference.heatmap import (
     COLOURS,
     cam,
     coloured,
-    grad_cam,
     overlaid,
     to_unit,
 )
@@ -21,6 +20,11 @@ def spot(row: int, column: int, side: int = 4) -> np.ndarray:
     return cells
 
 
+def unit_map(*given) -> np.ndarray:
+    """The heat map as it is shown, of what ``cam`` takes."""
+    return to_unit(cam(*given))
+
+
 def head_of(pooling: str, *weights: list[float]) -> Head:
     """A head without inner layers: one row of weights per feature, one column per class."""
     table = np.array(weights, np.float32)
@@ -30,18 +34,18 @@ def head_of(pooling: str, *weights: list[float]) -> Head:
 @pytest.mark.parametrize("pooling", [MEAN, MEAN_MAX, FLATTEN])
 def test_the_hottest_place_is_where_the_map_speaks_for_the_class(pooling):
     count = {MEAN: 1, MEAN_MAX: 2, FLATTEN: 16}[pooling]
-    heat = grad_cam(head_of(pooling, *[[1.0, -1.0]] * count), [spot(1, 2)], 0, 4, 4)
+    heat = unit_map(head_of(pooling, *[[1.0, -1.0]] * count), [spot(1, 2)], 0, 4, 4)
     assert np.unravel_index(heat.argmax(), heat.shape) == (1, 2)
     assert heat.max() == 1
 
 
 def test_evidence_against_a_class_is_cold():
-    heat = grad_cam(head_of(MEAN, [1.0, -1.0]), [spot(1, 2)], 1, 4, 4)
+    heat = unit_map(head_of(MEAN, [1.0, -1.0]), [spot(1, 2)], 1, 4, 4)
     assert not heat.any()
 
 
 def test_a_map_has_the_films_size_and_range():
-    heat = grad_cam(head_of(MEAN, [1.0, -1.0]), [spot(1, 2)], 0, width=60, height=30)
+    heat = unit_map(head_of(MEAN, [1.0, -1.0]), [spot(1, 2)], 0, 60, 30)
     assert heat.shape == (30, 60)
     assert heat.dtype == np.float32
     assert 0 <= heat.min() < heat.max() == 1
@@ -50,14 +54,14 @@ def test_a_map_has_the_films_size_and_range():
 def test_taps_of_different_size_are_added_as_densities():
     """A cell of the coarse map counts as much per area as one of the fine map, whatever their numbers of cells."""
     head = head_of(MEAN, [1.0, 0.0], [1.0, 0.0])
-    heat = grad_cam(head, [np.ones((1, 8, 8, 1), np.float32), spot(0, 0, side=2)], 0, 8, 8)
+    heat = unit_map(head, [np.ones((1, 8, 8, 1), np.float32), spot(0, 0, side=2)], 0, 8, 8)
     assert heat[0, 0] == 1
     assert heat[7, 7] == pytest.approx(0.5)
 
 
 def test_each_tap_has_its_own_weights():
     head = head_of(MEAN_MAX, [0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0])
-    heat = grad_cam(head, [spot(0, 0), spot(3, 3)], 0, 4, 4)
+    heat = unit_map(head, [spot(0, 0), spot(3, 3)], 0, 4, 4)
     assert heat[3, 3] == 1
     assert heat[0, 0] == 0
 
@@ -97,14 +101,14 @@ def test_what_the_usual_film_has_too_is_cold():
     """A corner that lights up on every film says nothing of this one."""
     head = head_of(MEAN, [1.0, -1.0])
     film, usual = spot(1, 2) + 5 * spot(3, 3), 5 * spot(3, 3)[0]
-    assert np.unravel_index(grad_cam(head, [film], 0, 4, 4).argmax(), (4, 4)) == (3, 3)
-    heat = grad_cam(head, [film], 0, 4, 4, [usual])
+    assert np.unravel_index(unit_map(head, [film], 0, 4, 4).argmax(), (4, 4)) == (3, 3)
+    heat = unit_map(head, [film], 0, 4, 4, [usual])
     assert np.unravel_index(heat.argmax(), (4, 4)) == (1, 2)
     assert heat[3, 3] == 0
 
 
 def test_less_than_usual_of_what_speaks_against_a_class_speaks_for_it():
-    heat = grad_cam(head_of(MEAN, [1.0, -1.0]), [0 * spot(0, 0)], 1, 4, 4, [spot(2, 1)[0]])
+    heat = unit_map(head_of(MEAN, [1.0, -1.0]), [0 * spot(0, 0)], 1, 4, 4, [spot(2, 1)[0]])
     assert heat[2, 1] == 1
 
 
@@ -122,7 +126,7 @@ def test_evidence_against_the_usual_film_adds_up_to_the_difference_of_the_logits
 def test_a_flattening_head_knows_where_each_weight_belongs():
     weights = np.zeros((16, 2), np.float32)
     weights[5] = (1, -1)  # row 1, column 1
-    heat = grad_cam(Head(FLATTEN, (weights,), (np.zeros(2, np.float32),)), [np.ones((1, 4, 4, 1), np.float32)], 0, 4, 4)
+    heat = unit_map(Head(FLATTEN, (weights,), (np.zeros(2, np.float32),)), [np.ones((1, 4, 4, 1), np.float32)], 0, 4, 4)
     assert heat[1, 1] == 1
     assert heat.sum() == pytest.approx(1, abs=1e-3)
 
@@ -132,7 +136,7 @@ def test_the_two_sides_of_an_edge_in_a_flattened_map_cancel_each_other():
     weights = np.zeros((40, 40), np.float32)
     weights[5, 5], weights[5, 6], weights[25:32, 25:32] = 3, -3, 1
     head = Head(FLATTEN, (np.stack([weights.ravel(), -weights.ravel()], axis=1),), (np.zeros(2, np.float32),))
-    heat = grad_cam(head, [np.ones((1, 40, 40, 1), np.float32)], 0, 40, 40)
+    heat = unit_map(head, [np.ones((1, 40, 40, 1), np.float32)], 0, 40, 40)
     assert np.unravel_index(heat.argmax(), heat.shape) == (28, 28)
 
 

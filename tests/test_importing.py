@@ -190,6 +190,15 @@ def test_equal_films_make_equal_versions(workspace, film_folder):
     assert importing.import_folder(workspace, root).version == importing.import_folder(workspace, root).version
 
 
+def test_a_data_set_from_when_a_difference_hash_was_kept_opens_at_the_same_version(workspace, film_folder):
+    made = importing.import_folder(workspace, film_folder({"a": 2}))
+    assert "dhash" not in pd.read_parquet(made.folder / "manifest.parquet")
+    made.films.assign(dhash="f" * 16).to_parquet(made.folder / "manifest.parquet", index=False)
+    again = open_dataset(workspace, made.id)
+    assert again.version == made.version
+    pd.testing.assert_frame_equal(again.films, made.films)
+
+
 def test_a_film_is_found_by_its_id(workspace, film_folder):
     dataset = importing.import_folder(workspace, film_folder({"a": 3}))
     assert dataset.row_of("a/a-2.png") == 1

@@ -13,7 +13,8 @@ from covid_core.data.importing import import_folder
 from covid_core.data.split import split_hash
 from covid_core.errors import DataError, JobRefused, NotFound, RunError, Stopped, WeightsUnavailable
 from covid_core.files import FileLock
-from covid_core.jobs import queue, worker
+from covid_core.jobs import queue, reporter, worker
+from covid_core.jobs.reporter import Reporter
 from covid_core.runs import store
 from covid_core.runs.store import Status
 from covid_core.specs import StudySpec, TrainingSpec
@@ -73,14 +74,14 @@ def waiting_behind_another(workspace):
     return run
 
 
-def reporter_of(run) -> worker.Reporter:
-    return worker.Reporter(run, attempt=1)
+def reporter_of(run) -> Reporter:
+    return Reporter(run, attempt=1)
 
 
 def work(monkeypatch, run, training) -> Status:
     """Do a run's work in this process, with ``training`` in place of the training."""
     monkeypatch.setattr(queue, "lower_priority", lambda: None)
-    monkeypatch.setattr(worker, "_train", lambda workspace, run, reporter: training(reporter))
+    monkeypatch.setattr(worker, "train", lambda workspace, run, reporter: training(reporter))
     worker.do(run.path, 1)
     return run.status()
 
@@ -327,7 +328,7 @@ def test_several_runs_are_done_in_turn_and_a_failed_one_takes_no_other_along(wor
         return True
 
     monkeypatch.setattr(queue, "lower_priority", lambda: None)
-    monkeypatch.setattr(worker, "_train", train)
+    monkeypatch.setattr(worker, "train", train)
     code = worker.main([word for run in runs for word in (str(run.path), "1")])
     assert code == 1
     assert seen == [run.id for run in runs]
@@ -380,7 +381,7 @@ def test_progress_is_written_now_and_then_with_the_time_left(at_work, monkeypatc
 
 @pytest.mark.parametrize(("share", "written"), [(-0.5, 0.0), (1.5, 1.0)])
 def test_progress_stays_within_its_range(at_work, monkeypatch, share, written):
-    monkeypatch.setattr(worker, "REPORT_EVERY", 0)
+    monkeypatch.setattr(reporter, "REPORT_EVERY", 0)
     run = at_work(store.RUNNING)
     report = reporter_of(run)
     report.begin()

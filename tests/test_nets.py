@@ -12,7 +12,7 @@ from scipy import ndimage
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.errors import WeightsUnavailable
 from covid_core.inference.head import Head, softmax
-from covid_core.inference.heatmap import SMOOTHING, grad_cam
+from covid_core.inference.heatmap import SMOOTHING, cam, to_unit
 from covid_core.nets import export, model
 from covid_core.nets.trunk import relative_difference
 from covid_core.specs import TrainingSpec
@@ -170,7 +170,7 @@ def test_a_heat_map_is_that_of_a_gradient_tape(backbone, choices):
             reference = ndimage.gaussian_filter(reference, SMOOTHING * width, mode="nearest")
         reference = np.maximum(reference, 0)
         arrays = model.head_arrays(head, pooling)
-        ours = grad_cam(arrays, [np.asarray(maps)], index, width, height, [usual[0]])
+        ours = to_unit(cam(arrays, [np.asarray(maps)], index, width, height, [usual[0]]))
         assert np.abs(ours - reference / (reference.max() or 1)).max() < 1e-5
 
 

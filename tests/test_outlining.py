@@ -11,7 +11,7 @@ from made_segmenters import made_segmenter
 from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.jobs import queue
+from covid_core.jobs import queue, segmentation
 from covid_core.runs import segmenters, store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
@@ -89,7 +89,7 @@ def test_the_runs_own_data_set_is_offered_first(shown, workspace, database, tmp_
 def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmenters.segment_jobs(workspace)
+    (job,) = segmentation.segment_jobs(workspace)
     assert job.request["dataset"] == database.id
     assert "Learning to outline lungs from Made database" in words(page)
     assert "segment-start" not in keys(page)
@@ -110,7 +110,7 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
 def test_a_stopped_job_is_told_until_it_is_dismissed(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmenters.segment_jobs(workspace)
+    (job,) = segmentation.segment_jobs(workspace)
     ended(job.folder, store.STOPPED)
     page.run()
     assert "was stopped. Nothing was kept." in words(page)
@@ -122,7 +122,7 @@ def test_a_stopped_job_is_told_until_it_is_dismissed(shown, workspace, database)
 def test_a_job_that_failed_tells_why(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmenters.segment_jobs(workspace)
+    (job,) = segmentation.segment_jobs(workspace)
     ended(job.folder, store.FAILED, reason="The disk is full.")
     page.run()
     assert "Learning from **Made database** failed. The disk is full." in words(page)
@@ -132,7 +132,7 @@ def test_a_job_that_failed_tells_why(shown, workspace, database):
 def test_a_job_that_ended_is_told_once_with_what_it_made(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmenters.segment_jobs(workspace)
+    (job,) = segmentation.segment_jobs(workspace)
     made_segmenter(workspace, database.id)
     ended(job.folder, store.COMPLETED)
     page.run()

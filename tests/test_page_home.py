@@ -36,6 +36,12 @@ def next_step(page: AppTest) -> str:
     return next(button.label for button in page.button if button.key in ("next-step", "start-phantom"))
 
 
+def done(page: AppTest) -> set[str]:
+    """The steps that are ticked."""
+    links = [link.proto for link in page.get("page_link")]
+    return {link.label.strip("*") for link in links if link.icon == ":material/check_circle:"}
+
+
 def test_with_nothing_loaded_it_offers_synthetic_films(workspace):
     assert next_step(opened()) == "Draw 600 synthetic films"
 
@@ -51,8 +57,35 @@ def test_films_that_nobody_looked_at_are_looked_at_next(workspace, dataset):
     assert next_step(opened()) == "Look at the films"
 
 
+def test_films_that_were_only_selected_are_still_to_be_looked_at(workspace, dataset):
+    page = opened(dataset_in_use=dataset.id)
+    assert next_step(page) == "Look at the films"
+    assert "Look" not in done(page)
+
+
 def test_films_that_were_looked_at_are_trained_on_next(workspace, dataset):
-    assert next_step(opened(dataset_in_use=dataset.id)) == "Train a model"
+    page = page_tests.opened("dataset")
+    page.switch_page("home.py").run()
+    assert next_step(page) == "Train a model"
+    assert "Look" in done(page)
+
+
+def test_films_that_an_import_has_just_selected_are_to_be_looked_at_though_others_were(workspace, dataset, film_folder):
+    page = page_tests.opened("dataset")
+    newer = importing.import_folder(workspace, film_folder({"COVID": 3, "Normal": 3}, name="newer"), "Newer")
+    job = store.create_job(workspace, "import", {"source": "newer", "name": "Newer"})
+    page.session_state["imports_own"] = [job.id]
+    job.write_result({"dataset": newer.id})
+    job.write_status(Status(store.COMPLETED, started=time.time(), updated=time.time(), ended=time.time()))
+    page.switch_page("home.py").run()
+    assert next_step(page) == "Look at the films"
+
+
+def test_the_button_opens_what_it_said_when_it_was_clicked(workspace, dataset):
+    page = opened()
+    made_run(workspace, all_parts(PARTS, 1))  # by now the next step is another
+    page.button(key="next-step").click().run()
+    assert "What is in this data set?" in words(page)
 
 
 def test_a_trained_model_is_compared_next(workspace, dataset):

@@ -19,8 +19,8 @@ from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.images.codec import Film, png_bytes, read_film
 from covid_core.inference.lungs import LungOutline
-from covid_core.inference.prediction import Look
-from covid_core.inference.predictor import Prediction, Predictor
+from covid_core.inference.prediction import Look, Prediction
+from covid_core.inference.predictor import Predictor
 from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
 from pages.shared import image_results, lung_segmenter, predictor_cache, uploads

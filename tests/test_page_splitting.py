@@ -60,6 +60,12 @@ def test_a_grouped_split_says_that_it_shows_nothing_about_other_sources(dataset)
     assert "new films of the same sources, not on others" in words(train_page())
 
 
+@pytest.mark.parametrize("method", ["grouped", "by_source"])
+def test_where_no_patient_is_on_record_a_split_does_not_promise_that_patients_stay_together(dataset, method):
+    fields = {"held_out": ["two"]} if method == "by_source" else {}
+    assert "Patients are not known here" in words(train_page(split_method=method, **fields))
+
+
 def test_a_film_by_film_split_says_that_copies_are_not_looked_for(dataset):
     assert "the test figure may be too good" in words(train_page(split_method="stratified"))
 

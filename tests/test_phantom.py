@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from covid_core.synthetic.anatomy import PHANTOM_CLASSES, make_film
-from covid_core.synthetic.phantom import BRIGHTNESS_SHIFT, FAULTS, PLANTS, PhantomFilm, class_counts, film_at, generate
+from covid_core.synthetic.phantom import BRIGHTNESS_SHIFT, FAULTS, PLANTS, PhantomFilm, class_counts, film_at
 
 SIZE = 64
 
 
 def films(images: int = 12, seed: int = 0, plant: tuple[str, ...] = ()) -> list[PhantomFilm]:
-    return list(generate(images, seed, plant, SIZE))
+    return [film_at(index, images, seed, plant, SIZE) for index in range(images)]
 
 
 def test_same_seed_gives_same_films_and_another_seed_gives_others():
@@ -197,7 +197,7 @@ def test_swapped_labels_exchange_four_per_cent_and_keep_the_counts():
 
 
 def test_a_swapped_film_shows_its_true_class():
-    film, i = next((film, i) for i, film in enumerate(generate(12, 0, ("swapped-labels",), SIZE)) if film.plants)
+    film, i = next((film, i) for i, film in enumerate(films(plant=("swapped-labels",))) if film.plants)
     drawn = make_film(film.true_label, np.random.default_rng((0, i)), SIZE)
     assert np.array_equal(film.pixels, drawn.pixels)
 
@@ -215,7 +215,7 @@ def test_a_swapped_film_shows_its_true_class():
 )
 def test_bad_arguments_are_refused_at_once_with_the_rule_and_the_value(arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        generate(**arguments)
+        film_at(0, **{"images": 600} | arguments)
 
 
 @pytest.mark.parametrize("index", [-1, 12])

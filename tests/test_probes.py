@@ -8,7 +8,7 @@ import pytest
 from made_data import class_folders, lung_mask, made_database, made_dataset
 
 from covid_core.audit.shortcuts import probe_ladder, probes
-from covid_core.data import importing
+from covid_core.data import importing, masks
 from covid_core.data.dataset import open_dataset
 from covid_core.errors import DataError
 from covid_core.images.codec import png_bytes
@@ -17,6 +17,7 @@ from covid_core.workspace import Workspace
 
 FILM = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
 LUNGS = lung_mask(128) > 0
+SHOWN = probes.Shown(None, np.arange(1), FILM[None], probes.KnownLungs(LUNGS[None], np.ones(1, bool)))
 FEW = {"COVID": 30, "Normal": 40}
 
 
@@ -74,8 +75,25 @@ def test_a_thumbnail_has_256_pixels():
     np.testing.assert_array_equal(picture, picture[::8, ::8].repeat(8, 0).repeat(8, 1))
 
 
-def test_nothing_is_left_for_the_facts_of_a_file():
-    assert not probes.seen(probes.FILE, FILM).any()
+def test_a_probe_that_nobody_has_written_is_shown_nothing():
+    unknown = probe_ladder.Probe("clavicles", "The collar bones", "two bones", probe_ladder.NO_LUNGS)
+    with pytest.raises(KeyError, match="clavicles"):
+        SHOWN.features(unknown)
+    with pytest.raises(KeyError, match="clavicles"):
+        probes.seen(unknown, FILM)
+
+
+def test_every_probe_is_written_once():
+    assert sorted((*probes.NUMBERS, *probes.LEFT)) == sorted(probe.key for probe in probes.PROBES)
+
+
+@pytest.mark.parametrize(
+    "probe", [probes.FULL, probes.THUMB, probes.OUTSIDE, probes.LUNGS_ONLY], ids=lambda one: one.key
+)
+def test_a_probe_learns_from_what_is_seen_of_it(probe):
+    learned = SHOWN.features(probe)[0]
+    step = 128 // round(len(learned) ** 0.5)
+    np.testing.assert_array_equal(np.round(learned), probes.seen(probe, FILM, LUNGS)[::step, ::step].ravel())
 
 
 def test_a_probe_that_needs_a_mask_asks_for_it():
@@ -118,7 +136,7 @@ def test_probes_that_need_masks_say_that_there_are_none(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts=FEW)
     ladder = probes.ladder(workspace, dataset)
     missing = {rung.probe: rung.reason for rung in ladder.rungs if not rung.was_run and rung.probe != probes.FROZEN}
-    assert missing == dict.fromkeys(probes.NEED_MASKS, probes.NO_MASKS)
+    assert missing == dict.fromkeys(probes.NEED_MASKS, masks.NO_MASKS)
 
 
 def test_files_that_are_gone_cost_their_probe_only(tmp_path):
@@ -171,7 +189,7 @@ def test_a_class_whose_films_with_known_lungs_all_belong_together_makes_no_probe
     def lungs_of_copies(workspace, dataset, rows, progress):
         about = dataset.films.iloc[rows]
         known = (about["label"] == "Normal") | about["image_id"].str.contains("copy")
-        return probes.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
+        return masks.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
 
     rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
     assert rung.reason == "All films with known lungs belong together of COVID."

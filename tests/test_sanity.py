@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from trained_runs import dataset_of
 
-from covid_core.audit import pointing_game
+from benchmarks import pointing_game
 from covid_core.audit.model import heatmap_sanity
 from covid_core.audit.model.randomisation_test import DEPENDS, UNKNOWN
 from covid_core.audit.model.randomised_network import shuffled_content, shuffled_head, shuffled_network

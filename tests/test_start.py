@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,31 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_the_command_starts_the_dashboard_from_any_folder(tmp_path):
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COVID_CORE_HOME": str(tmp_path / "workspace")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "covid_core", "app", "--server.headless", "true", "--server.port", str(port)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        health = f"http://127.0.0.1:{port}/_stcore/health"
+        until(lambda: answers(health) or server.poll() is not None, "a server that answers")
+        assert server.poll() is None
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

@@ -1,7 +1,12 @@
 """Where things lie, and which names are names."""
 
+from pathlib import Path
+
+import platformdirs
 import pytest
 
+import covid_core
+from covid_core import workspace
 from covid_core.errors import NotFound
 from covid_core.workspace import ID_PATTERN, Workspace, folder_of, list_folders, new_id
 
@@ -31,10 +36,27 @@ def test_the_environment_says_where_the_workspace_is(tmp_path, monkeypatch):
     assert Workspace.default().root == tmp_path / "here"
 
 
-def test_without_the_environment_the_workspace_is_below_the_current_folder(tmp_path, monkeypatch):
+def test_a_checkout_keeps_its_workspace_beside_the_code_wherever_the_command_is_given(tmp_path, monkeypatch):
     monkeypatch.delenv("COVID_CORE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert Workspace.default().root == tmp_path / "workspace"
+    assert Workspace.default().root == Path(covid_core.__file__).parents[1] / "workspace"
+
+
+def test_an_installed_package_keeps_it_in_the_users_folder_for_data(tmp_path, monkeypatch):
+    monkeypatch.delenv("COVID_CORE_HOME", raising=False)
+    monkeypatch.setattr(workspace, "SOURCE", tmp_path / "site-packages")
+    monkeypatch.chdir(tmp_path)
+    assert workspace.location().path == platformdirs.user_data_path("second-look", appauthor=False)
+
+
+def test_an_earlier_workspace_of_the_current_folder_is_named_when_it_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "here"))
+    monkeypatch.chdir(tmp_path)
+    assert workspace.location().unused is None
+    (tmp_path / "workspace" / "datasets").mkdir(parents=True)
+    assert workspace.location().unused == tmp_path / "workspace"
+    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "workspace"))
+    assert workspace.location().unused is None
 
 
 def test_folders_are_made_when_they_are_asked_for(tmp_path):

@@ -96,13 +96,12 @@ def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:
 
 def of_kind(pairs: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Pairs that are ALL, of EQUAL files, merely ALIKE, of two classes (CONFLICT), or ACROSS parts of a split."""
-    if kind == ACROSS:
-        return across_parts(pairs)
-    if kind == CONFLICT:
-        return pairs[pairs["conflict"]]
     if kind == ALL:
         return pairs
-    return pairs[(pairs["kind"] == NEAR) == (kind == ALIKE)]
+    if kind == ACROSS:
+        return across_parts(pairs)
+    alike = pairs["kind"] == NEAR
+    return pairs[{EQUAL: ~alike, ALIKE: alike, CONFLICT: pairs["conflict"]}[kind]]
 
 
 def class_crosstab(pairs: pd.DataFrame) -> pd.DataFrame:

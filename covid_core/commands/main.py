@@ -1,4 +1,4 @@
-"""The same verbs without a browser: ``python -m covid_core VERB ...``.
+"""The command line: ``second-look VERB ...``, or ``python -m covid_core VERB ...``.
 
 Every verb takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1 refused or
 failed, 2 wrong use. Ids are printed, so verbs chain.
@@ -7,19 +7,39 @@ failed, 2 wrong use. Ids are printed, so verbs chain.
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from covid_core.commands import datasets, decisions, models, segmenters, storage, training
+from covid_core import __version__
+from covid_core.commands import dashboard, datasets, decisions, models, segmenters, storage, training
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit code."""
-    options = _parser().parse_args(arguments)
+    """Run one verb. Returns the exit code: 1 also where the reader of the answer closed the pipe (``| head -1``)."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            print(end="", flush=True)  # here, where a closed pipe can be caught
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # else Python flushes what is left into the closed pipe, and complains
+            os.dup2(nowhere, stream.fileno())
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if options.verb is dashboard.do_app:
+        options.streamlit = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
         answer = options.verb(Workspace.default(), options)
     except CovidCoreError as error:
@@ -52,7 +72,8 @@ def _plain(value: Any) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m covid_core", description="Second Look without a browser.")
+    parser = argparse.ArgumentParser(prog="second-look", description="The dashboard, and all of it without one.")
+    parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     def verb(name: str, work: Callable[..., dict[str, Any]], *arguments: str) -> argparse.ArgumentParser:
@@ -63,6 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=work)
         return added
 
-    for topic in (datasets, decisions, training, models, segmenters, storage):
+    for topic in (dashboard, datasets, decisions, training, models, segmenters, storage):
         topic.add(verb)
     return parser

@@ -6,13 +6,14 @@ from typing import Any
 
 from covid_core.commands.progress import followed
 from covid_core.formatting import number, plural, share
+from covid_core.jobs import segmentation
 from covid_core.runs import segmenters, store
 from covid_core.workspace import Workspace
 
 
 def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Learn to outline lungs from a data set's masks."""
-    job = segmenters.submit(workspace, options.dataset, options.seed)
+    job = segmentation.submit(workspace, options.dataset, options.seed)
     status = followed(job, "segmenter") if options.wait else job.status()
     answer = {"job": job.id, "dataset": options.dataset, "state": status.state, "reason": status.reason}
     if status.state != store.COMPLETED:
@@ -24,7 +25,7 @@ def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
     found, broken = segmenters.list_segmenters(workspace)
-    learning = [job for job in segmenters.segment_jobs(workspace) if not job.status.is_final]
+    learning = [job for job in segmentation.segment_jobs(workspace) if not job.status.is_final]
     lines = [f"{one.id}  {_dice_text(one)}  {one.dataset['name']}" for one in found]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     lines += [f"{job.folder.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]

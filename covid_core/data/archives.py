@@ -33,7 +33,7 @@ def survey_archive(archive: Path | BinaryIO) -> dict[str, int]:
     """Image files per class in a zip archive, from its list of names alone. Raises DataError when there are none."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            names = [PurePosixPath(member.filename) for member in opened.infolist() if not member.is_dir()]
+            names = [PurePosixPath(member.filename) for member in _files_in(opened)]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(f"The archive cannot be read: {error}.") from error
     labels = Counter(
@@ -61,7 +61,7 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
+            members = _files_in(opened)
             _check_members(members, target)
             if sum(member.compress_size for member in members) > archive.stat().st_size:
                 raise DataError("The archive's files overlap, as in a zip bomb. Nothing was unpacked.")
@@ -83,6 +83,11 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
         raise
 
 
+def _files_in(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """All but folders. ``ZipInfo.is_dir`` would say it too, but breaks at an empty name."""
+    return [member for member in opened.infolist() if not member.filename.endswith("/")]
+
+
 def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     if len(members) > MOST_FILES:
         raise DataError(f"The archive holds {len(members):,} files; at most {MOST_FILES:,} are unpacked.")
@@ -95,9 +100,10 @@ def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     seen: set[str] = set()
     for member in members:
         _check_member(member)
-        if member.filename.lower() in seen:
+        place = str(PurePosixPath(member.filename)).lower()
+        if place in seen:
             raise DataError(f"The archive holds the file {member.filename!r} twice.")
-        seen.add(member.filename.lower())
+        seen.add(place)
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
@@ -107,6 +113,8 @@ def _check_member(member: zipfile.ZipInfo) -> None:
     kind = member.external_attr >> 28
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or (parts and parts[0].endswith(":")):
         raise DataError(f"The archive holds a file that would leave its folder: {name!r}. Nothing was unpacked.")
+    if name.rpartition("/")[2] in ("", "."):
+        raise DataError(f"The archive holds a file without a name: {name!r}. Nothing was unpacked.")
     if kind not in (0, 8):
         raise DataError(f"The archive holds a link or device: {name!r}. Nothing was unpacked.")
     if member.flag_bits & 1:

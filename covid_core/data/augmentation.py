@@ -45,16 +45,6 @@ def _is_mirrored(draws: np.ndarray) -> bool:
     return bool(draws[4] < 0.5)
 
 
-def augmented(films: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
-    """One changed copy of each film, each from its own child of ``rng``: uint8 (n, size, size), as given."""
-    if spec.is_off:
-        return films
-    changed = np.empty_like(films)
-    for place, child in enumerate(rng.spawn(len(films))):
-        changed[place] = augmented_film(films[place], spec, child)
-    return changed
-
-
 def augmented_film(film: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
     """One film, uint8 (size, size), mirrored, moved by one affine map with black where nothing was, then re-exposed."""
     draws = rng.random(DRAWS)

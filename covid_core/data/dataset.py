@@ -37,7 +37,6 @@ MANIFEST_COLUMNS = (
     "height",
     "mode",
     "sha256",
-    "dhash",
     "mask_path",
 )
 

@@ -25,7 +25,7 @@ from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.layouts import Candidate, as_text, layout_of, opening
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
-from covid_core.images.codec import PICTURES, Film, content_of, difference_hashes, png_bytes, read_film, to_squares
+from covid_core.images.codec import PICTURES, Film, content_of, png_bytes, read_film, to_squares
 from covid_core.synthetic import phantom
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace, new_id
@@ -314,7 +314,7 @@ def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
         at_once = max(1, SHRUNK_TOGETHER // (shape[0] * shape[1]))
         while batch := list(islice(alike, at_once)):
             shrunk = to_squares([read.film.pixels for read in batch], SUMMARY_SIZE)
-            rows += [_row(read, dhash) for read, dhash in zip(batch, difference_hashes(shrunk), strict=True)]
+            rows += [_row(read) for read in batch]
             squares.append(shrunk.tobytes())
     return _Examined(rows, b"".join(squares), left_out)
 
@@ -333,7 +333,7 @@ def _shape(read: _Read) -> tuple[int, int] | None:
     return None if read.film is None else read.film.pixels.shape
 
 
-def _row(read: _Read, dhash: str) -> tuple[Any, ...]:
+def _row(read: _Read) -> tuple[Any, ...]:
     """One row of the manifest, in the order of MANIFEST_COLUMNS."""
     candidate, film = read.candidate, read.film
     name = candidate.path.rpartition("/")[2]
@@ -348,6 +348,5 @@ def _row(read: _Read, dhash: str) -> tuple[Any, ...]:
         height,
         film.mode,
         read.sha256,
-        dhash,
         candidate.mask_path,
     )

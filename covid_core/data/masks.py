@@ -4,18 +4,21 @@ A mask is a black and white picture of its film, white where the lungs are. It m
 the film's proportions, and is squashed to a square as the film is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
+from covid_core.data.pixels import SUMMARY_SIZE
 from covid_core.errors import DataError, ImageError
 from covid_core.images.codec import read_mask, resized_map, to_square
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
+NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
+OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
 SAME_ASPECT = 0.02  # relative difference of a mask's proportions from its film's that rounding to pixels can explain
 
 
@@ -28,6 +31,21 @@ class MaskedDataset:
     films: int
     masks: int
     synthetic: bool
+
+
+@dataclass(frozen=True, eq=False)
+class KnownLungs:
+    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
+    ``reason`` says why none is known."""
+
+    masks: np.ndarray
+    known: np.ndarray
+    whose: str = ""
+    reason: str = ""
+    in_short: str = ""
+
+
+FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
 
 
 def datasets_with_masks(workspace: Workspace) -> list[MaskedDataset]:
@@ -83,6 +101,21 @@ def squares(
         if place % 50 == 0:
             progress(place / len(rows), f"Reading lung masks: {place:,} of {len(rows):,}")
     return masks, usable
+
+
+def own_lungs(
+    _workspace: Workspace,
+    dataset: Dataset,
+    rows: Sequence[int],
+    progress: Progress = silent,
+    size: int = SUMMARY_SIZE,
+) -> KnownLungs:
+    """The data set's own masks of some films; one that cannot be used or is all black is not known."""
+    having = has_mask(dataset)[rows]
+    found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
+    read, usable = squares(dataset, np.asarray(rows)[having], size, progress)
+    found[having], known[having] = read, usable & read.any(axis=(1, 2))
+    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
 
 
 def _mask_in(dataset: Dataset, row: int) -> np.ndarray:

@@ -32,7 +32,7 @@ def make_split(
             it is known, else each film is its own group.
         classes: labels to keep.
         spec: method, shares, seed, and the size of a balanced subset where one is wanted.
-        labels: "folder" takes those of ``films``, "shifted" those of ``mislabel.cut_off``.
+        labels: "folder" takes those of ``films``, "shifted" those of ``label_shift.cut_off``.
 
     Returns:
         Columns image_id, label (the one to learn), folder_label (that of ``films``), source, group, part, half, in the

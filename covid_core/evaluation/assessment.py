@@ -1,6 +1,6 @@
 """What one run is worth: every measure of a part with its interval, and what a reader must know before believing it.
 
-Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted``,
+Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted_measures``,
 ``resampling``); all are 95 %. Films that belong together (copies, one patient) are no independent evidence: in shares
 and tests they count for fewer (``metrics.design_effect``), in the bootstrap they are drawn together.
 """
@@ -79,7 +79,7 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
     }
     overall = {"accuracy": metrics.accuracy(given, groups)}
     for name in MEASURES[1:]:
-        notes = _notes_of_mean(MEANS[name], per_class) if name in MEANS else (_no_score_because(name, given), "")
+        notes = _notes_of_mean(MEANS[name], per_class) if name in MEANS else (_no_score_because(given), "")
         overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
     films = dict(zip(given.classes, map(int, given.films), strict=True))
     return Measured(given.n, films, overall, per_class, metrics.confusion(given))
@@ -120,7 +120,7 @@ def _notes_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple
     )
 
 
-def _no_score_because(name: str, given: Answers) -> str:
+def _no_score_because(given: Answers) -> str:
     return metrics.NO_FILMS if not given.n else metrics.NOT_A_NUMBER
 
 

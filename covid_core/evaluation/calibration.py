@@ -1,9 +1,9 @@
 """How far scores are from being probabilities, the one number that brings them nearer, and thresholds for an aim.
 
 A score of 0.9 is calibrated when nine of ten films with it are what they were called. The reliability diagram shows it
-bin by bin; ``weighted`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun and
-Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number, fitted
-on validation films: the order of the classes, and with it every answer, stays.
+bin by bin; ``weighted_measures`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun
+and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number,
+fitted on validation films: the order of the classes, and with it every answer, stays.
 
 Everything is chosen on the validation films that the caller hands over, and reported on the test part.
 """
@@ -44,7 +44,7 @@ class Bin:
 
     @property
     def number(self) -> int:
-        """Its place among all bins, as ``weighted.bin_of`` counts them."""
+        """Its place among all bins, as ``weighted_measures.bin_of`` counts them."""
         return round(self.low * BINS)
 
 

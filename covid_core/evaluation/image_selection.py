@@ -38,9 +38,9 @@ class FilmAnswers:
         return self.called == self.labels[:, None]
 
 
-def film_answers(tables: Mapping[str, pd.DataFrame], part: str = "test") -> FilmAnswers:
-    """The answers of runs on one part, from their prediction tables by name. All must hold the same films."""
-    given = [metrics.answers(table.sort_values("image_id", kind="stable"), part) for table in tables.values()]
+def film_answers(tables: Mapping[str, pd.DataFrame]) -> FilmAnswers:
+    """The answers of runs on test films, from their prediction tables by name. All must hold the same films."""
+    given = [metrics.answers(table.sort_values("image_id", kind="stable"), "test") for table in tables.values()]
     first = given[0]
     rows = np.arange(first.n)
     top = [np.where(one.answered, one.y_prob.max(axis=1, initial=0), np.nan) for one in given]
@@ -70,13 +70,13 @@ def on_scale(films: FilmAnswers, run: int, scaled: FilmAnswers, name: str) -> Fi
 
 def in_cell(films: FilmAnswers, run: int, label: str, called: str) -> np.ndarray:
     """Positions of the films of a confusion matrix's cell, the surest answers first."""
-    return _by(films, (films.labels == label) & (films.called[:, run] == called), -films.score[:, run])
+    return _by((films.labels == label) & (films.called[:, run] == called), -films.score[:, run])
 
 
 def in_bin(films: FilmAnswers, run: int, number: int) -> np.ndarray:
     """Positions of the films of a bin of the reliability diagram, wrong answers first."""
     inside = np.isfinite(films.score[:, run]) & (bin_of(films.score[:, run]) == number)
-    return _by(films, inside, films.right[:, run])
+    return _by(inside, films.right[:, run])
 
 
 def bins_in_words() -> list[str]:
@@ -112,23 +112,23 @@ def in_bar(films: FilmAnswers, run: int, scored: str, label: str, bar: int) -> n
     first."""
     scores = films.scores[:, run, films.classes.index(scored)]
     inside = (films.labels == label) & np.isfinite(scores) & (bar_of(scores) == bar)
-    return _by(films, inside, films.right[:, run])
+    return _by(inside, films.right[:, run])
 
 
 def right_in_one(films: FilmAnswers, right: int, wrong: int) -> np.ndarray:
     """Positions of the films that one run has right and another wrong, the surest errors first."""
-    return _by(films, films.right[:, right] & ~films.right[:, wrong], -films.score[:, wrong])
+    return _by(films.right[:, right] & ~films.right[:, wrong], -films.score[:, wrong])
 
 
 def hardest(films: FilmAnswers) -> np.ndarray:
     """Positions of the films that some run has wrong, those with the lowest mean score of their own class first."""
-    return _by(films, ~films.right.all(axis=1), films.own.mean(axis=1))
+    return _by(~films.right.all(axis=1), films.own.mean(axis=1))
 
 
 def confident_errors(films: FilmAnswers, run: int) -> np.ndarray:
     """Positions of the films that a run has wrong, the surest first."""
     wrong = ~films.right[:, run] & np.isfinite(films.score[:, run])
-    return _by(films, wrong, -films.score[:, run])
+    return _by(wrong, -films.score[:, run])
 
 
 def doubtful_labels(films: FilmAnswers) -> np.ndarray:
@@ -137,9 +137,9 @@ def doubtful_labels(films: FilmAnswers) -> np.ndarray:
     if len(films.runs) < DOUBTERS:
         return np.empty(0, dtype=int)
     agree = (films.called == films.called[:, :1]).all(axis=1) & ~films.right[:, 0] & (films.called[:, 0] != "")
-    return _by(films, agree & (films.own.mean(axis=1) < DOUBTED), films.own.mean(axis=1))
+    return _by(agree & (films.own.mean(axis=1) < DOUBTED), films.own.mean(axis=1))
 
 
-def _by(films: FilmAnswers, chosen: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _by(chosen: np.ndarray, order: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero(chosen)
     return rows[np.argsort(order[rows], kind="stable")]

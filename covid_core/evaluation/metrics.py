@@ -2,7 +2,7 @@
 
 Every measure comes with its interval and the number of films that it rests on. Undefined is not a number, with the
 reason in words; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
-scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted``.
+scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted_measures``.
 """
 
 import math
@@ -15,8 +15,7 @@ import pandas as pd
 from covid_core.errors import DataError
 
 SCORE_PREFIX = "score_"
-CONFIDENCE = 0.95  # of every interval in the app
-Z = 1.959963984540054  # two-sided normal quantile of CONFIDENCE
+Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
 NO_FILMS = "there are no films in this part"
 NOT_A_NUMBER = "some scores are not numbers"

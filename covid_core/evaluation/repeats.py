@@ -3,12 +3,12 @@
 Repeats are no independent trials, and which kind they are decides what may be said:
 
 - *Folds* are tested on different films, but their training films overlap. A mean over folds is tested with the
-  corrected resampled t-test (``dependent.over_folds``); where a fold has several seeds, its value is their mean,
+  corrected resampled t-test (``corrected_tests.over_folds``); where a fold has several seeds, its value is their mean,
   because the seeds of a fold share all their films.
 - *Seeds on one split* share training films and test films, so that correction has no meaning for them. They are to the
   test films what several readers are to the cases of a reading study, and are tested in the same way
-  (``dependent.over_seeds``). The split itself was not varied: other training films might say otherwise, and nothing
-  here can tell.
+  (``corrected_tests.over_seeds``). The split itself was not varied: other training films might say otherwise, and
+  nothing here can tell.
 """
 
 import math

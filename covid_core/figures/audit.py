@@ -91,7 +91,7 @@ def ladder_in_words(ladder: Ladder) -> str:
 
 
 def finding_bars(table: pd.DataFrame) -> go.Figure:
-    """Share of each class's films that have a finding, from ``audit_tables.findings_by_class``: a group per finding.
+    """Share of each class's films that have a finding, from ``tables.findings_by_class``: a group per finding.
 
     Bars far apart within a group are a finding that goes with the class. The name above each group tells its Cramér's
     V.
@@ -140,7 +140,7 @@ def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
     """How alike films are that are certainly different, and those that were called copies, with the limit between.
 
     Args:
-        limits: what ``limits.calibrated`` gives; without calibration there are no different films to draw.
+        limits: what ``threshold.calibrated`` gives; without calibration there are no different films to draw.
         copies: details (correlations, once aligned) of the pairs that were found; any number.
     """
     figure = go.Figure()

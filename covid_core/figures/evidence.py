@@ -35,8 +35,7 @@ BASE = 130  # pixels of axes and legend
 def in_order(found: Found) -> list[Found]:
     """The covers of an audit that were measured, in the order of what they destroy."""
     measured = [row for row in found.get("covers", ()) if row.get("accuracy")]
-    known = list(DESTROYS)
-    return sorted(measured, key=lambda row: known.index(row["name"]) if row["name"] in known else len(known))
+    return sorted(measured, key=lambda row: list(DESTROYS).index(row["name"]))
 
 
 def covers(found: Found) -> go.Figure:
@@ -44,7 +43,7 @@ def covers(found: Found) -> go.Figure:
     rows = in_order(found)
     figure = go.Figure()
     for kind, colour in COLOURS.items():
-        places = [place for place, row in enumerate(rows) if DESTROYS.get(row["name"], DETAIL_GONE) == kind]
+        places = [place for place, row in enumerate(rows) if DESTROYS[row["name"]] == kind]
         if places:
             _add_bars(figure, places, [rows[place]["accuracy"] for place in places], kind, colour)
     for place, row in enumerate(rows):

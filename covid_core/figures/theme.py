@@ -60,5 +60,8 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
 
 
 def literal(text: object) -> str:
-    """A name that a user chose, so that Plotly shows it letter by letter: it reads tags such as ``<b>`` otherwise."""
-    return html.escape(str(text), quote=False).replace("\n", " ")
+    """A name that a user chose, so that Plotly shows it letter by letter.
+
+    It reads tags such as ``<b>`` otherwise, and in what hovering says values such as ``%{x}``.
+    """
+    return html.escape(str(text), quote=False).replace("\n", " ").replace("%{", "%&#123;")

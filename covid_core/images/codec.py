@@ -10,7 +10,6 @@ import os
 import stat
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -116,27 +115,6 @@ def to_squares(films: Sequence[np.ndarray], size: int) -> np.ndarray:
         return resampling.squares(films, size)
     shrunk = (Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS) for film in films)
     return np.stack([np.asarray(film) for film in shrunk])
-
-
-def difference_hashes(squares: np.ndarray) -> list[str]:
-    """64-bit dHash of each square, as 16 hexadecimal digits: is each of 8 x 8 cells darker than its right neighbour?
-
-    Of films as ``to_squares`` gives them, uint8 (n, size, size) with a size that 8 divides. A cell is the mean of its
-    pixels (of a ninth of the columns, parts of a column counted in part), rounded to whole grey levels, so that noise
-    in a black margin decides nothing.
-    """
-    films, size, _ = squares.shape
-    stripes = squares.reshape(films * 8, size // 8, size).sum(axis=1, dtype=np.uint32)
-    cells = np.floor(stripes @ _ninths(size) / (size * size // 8) + 0.5).reshape(films, 8, 9)
-    bits = np.packbits((cells[:, :, 1:] > cells[:, :, :-1]).reshape(films, 64), axis=1)
-    return [row.tobytes().hex() for row in bits]
-
-
-@lru_cache
-def _ninths(size: int) -> np.ndarray:
-    """How much of each of ``size`` pixels lies in each ninth of the line, in ninths of a pixel: float64 (size, 9)."""
-    pixel, cell = np.arange(size)[:, None] * 9, np.arange(9) * size
-    return np.clip(np.minimum(pixel + 9, cell + size) - np.maximum(pixel, cell), 0, None).astype(float)
 
 
 def read_mask(path: Path) -> np.ndarray:

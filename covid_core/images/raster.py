@@ -2,10 +2,7 @@
 
 import importlib
 import io
-import re
-import struct
 import warnings
-import zlib
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -40,24 +37,18 @@ WHITE_IS_ZERO = 0
 TIFF_BITS, TIFF_COMPRESSION, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_PLANES = 258, 259, 262, 277, 284
 TIFF_STRIPS, TIFF_STRIP_BYTES, TIFF_ROWS_PER_STRIP = 273, 279, 278
 TIFF_TILES, TIFF_TILE_BYTES, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 324, 325, 322, 323
-PLAIN_PNG = re.compile(rb"\x89PNG\r\n\x1a\n\0\0\0\rIHDR.{8}\x08\0\0\0\0", re.DOTALL)  # 8-bit grey, not interlaced
-PNG_HEADER = 33  # bytes up to the first chunk after it
 DAMAGED = "The image is damaged or cut off."
-STORED_MOST = 65535  # bytes in a block of a zlib stream that is not packed
 
 
 def read(content: bytes, window: int = 0) -> Film:
     """A film from the bytes of a PNG, JPEG or TIFF file. Raises ImageError with the reason in one sentence."""
-    pixels = plain_png(content)
-    if pixels is not None:
-        return Film(with_content(pixels), "L")
     notes: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that the header check refuses, and of damaged EXIF
         image, stored = _decoded(content)
         image = _upright(image, notes)
         if image.mode.startswith(("I", "F")):
-            return _deep_film(image, stored, notes, window)
+            return _deep_film(image, notes, window)
         pixels = _grey(image, stored, notes)
     return Film(with_content(pixels), image.mode, tuple(notes))
 
@@ -75,51 +66,6 @@ def load_decoders() -> None:
     """Import what reads the formats, so that the first film does not wait for it."""
     for name in (*PLUGINS.values(), "MpoImagePlugin"):
         importlib.import_module(f"PIL.{name}")
-
-
-def plain_png(content: bytes) -> np.ndarray | None:
-    """Pixels of the plainest of PNG files: 8-bit grey, not interlaced, nothing in it but the picture. Else None.
-
-    Pillow unpacks such a file row by row. Unpacking all rows at once and having Pillow undo their filters only takes
-    an eighth off the time. Whatever is unusual or broken is left to the full reader, which says what is wrong.
-    """
-    packed = _packed_rows(content) if PLAIN_PNG.match(content) else None
-    if packed is None:
-        return None
-    width, height = struct.unpack(">II", content[16:24])
-    if size_refused(width, height):
-        return None
-    unpacker, size = zlib.decompressobj(), height * (width + 1)
-    try:
-        rows = unpacker.decompress(packed, size + 1)  # one byte more than there may be: a bomb stops here
-        if len(rows) != size or not unpacker.eof or unpacker.unused_data:
-            return None
-        stored = _stored_stream(rows, packed[-4:])
-        return np.asarray(Image.frombytes("L", (width, height), stored, "zip", "L", 0))
-    except (zlib.error, ValueError):
-        return None
-
-
-def _packed_rows(content: bytes) -> bytes | None:
-    """The zlib stream of a PNG file that has only IDAT chunks between its header and its end. Else None."""
-    parts, at = [], PNG_HEADER
-    while (kind := content[at + 4 : at + 8]) == b"IDAT":
-        length = int.from_bytes(content[at : at + 4])
-        parts.append(content[at + 8 : at + 8 + length])
-        at += 12 + length
-    if kind != b"IEND" or zlib.crc32(content[12:29]) != int.from_bytes(content[29:33]):
-        return None
-    return b"".join(parts)
-
-
-def _stored_stream(rows: bytes, checksum: bytes) -> bytes:
-    """Rows as a zlib stream that holds them as they are, in blocks of STORED_MOST bytes."""
-    view, parts = memoryview(rows), [b"\x78\x01"]
-    for start in range(0, len(rows), STORED_MOST):
-        block = view[start : start + STORED_MOST]
-        is_last = start + STORED_MOST >= len(rows)
-        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
-    return b"".join([*parts, checksum])
 
 
 def _decoded(content: bytes) -> tuple[Image.Image, str]:
@@ -195,7 +141,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.transpose(turn)
 
 
-def _deep_film(image: Image.Image, stored: str, notes: list[str], window: int) -> Film:
+def _deep_film(image: Image.Image, notes: list[str], window: int) -> Film:
     """A film of more than 8 bits, or of signed or floating-point greys; all of them stay in ``Film.deep``."""
     values = np.asarray(image)
     if image.mode == "F":

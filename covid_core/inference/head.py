@@ -1,5 +1,6 @@
 """The small part of a model in NumPy: pooled maps to logits, and the gradient back to the maps in closed form."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -104,14 +105,18 @@ class Head:
 
 def pooled(maps: list[np.ndarray], pooling: str) -> np.ndarray:
     """Features (n, d) of maps (n, height, width, channels), tap after tap, float32."""
-    if pooling == FLATTEN:
-        return np.concatenate([tap.reshape(len(tap), -1) for tap in maps], axis=1)
-    columns = []
-    for tap in maps:
-        columns.append(tap.mean(axis=(1, 2), dtype=np.float32))
-        if pooling == MEAN_MAX:
-            columns.append(tap.max(axis=(1, 2)))
-    return np.concatenate(columns, axis=1)
+    return np.concatenate([features(tap) for tap in maps for features in _POOLED[pooling]], axis=1)
+
+
+def _mean(tap: np.ndarray) -> np.ndarray:
+    return tap.mean(axis=(1, 2), dtype=np.float32)
+
+
+_POOLED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], ...]] = {
+    MEAN: (_mean,),
+    MEAN_MAX: (_mean, lambda tap: tap.max(axis=(1, 2))),
+    FLATTEN: (lambda tap: tap.reshape(len(tap), -1),),
+}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ COLOURS = np.array(
 SMOOTHING = 0.05  # of the map's longer side, for flattened maps: about a cell of the maps of other networks
 
 
-def grad_cam(
+def cam(
     head: Head,
     maps: Sequence[np.ndarray],
     class_index: int,
@@ -67,7 +67,7 @@ def grad_cam(
     height: int,
     usual: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """Heat map of one film for one class.
+    """Heat map of one film for one class, before what speaks against the class is cut off (``to_unit``).
 
     Args:
         head: the model's head.
@@ -77,22 +77,7 @@ def grad_cam(
         usual: the maps of the usual film, (h, w, channels) per tap; none: the film's are taken as they are.
 
     Returns:
-        float32 (height, width) in [0, 1]; all 0 where nothing speaks for the class.
-    """
-    return to_unit(cam(head, maps, class_index, width, height, usual))
-
-
-def cam(
-    head: Head,
-    maps: Sequence[np.ndarray],
-    class_index: int,
-    width: int,
-    height: int,
-    usual: Sequence[np.ndarray] = (),
-) -> np.ndarray:
-    """The map before what speaks against the class is cut off: float32 (height, width), any range. As ``grad_cam``.
-
-    The maps of all classes add up to 0 everywhere, unless the head flattens.
+        float32 (height, width), any range. The maps of all classes add up to 0 everywhere, unless the head flattens.
     """
     gradient = _gradient(head, head.features(maps), class_index)
     total = np.zeros((height, width), dtype=np.float32)

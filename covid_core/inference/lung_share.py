@@ -45,7 +45,7 @@ def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
     """The share of a heat map inside a lung mask, against the mask's share of the picture.
 
     Args:
-        heat: (height, width), as ``grad_cam`` gives it: what is not above 0 is no heat.
+        heat: (height, width), as a heat map has it: what is not above 0 is no heat.
         lungs: bool, of the same picture at any resolution; at another one each place counts as much as it is lung.
     """
     height, width = heat.shape

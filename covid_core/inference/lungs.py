@@ -16,9 +16,9 @@ import numpy as np
 from scipy import ndimage
 
 from covid_core import cache, files
-from covid_core.audit.shortcuts.probes import KnownLungs, own_lungs
 from covid_core.data import masks
 from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
+from covid_core.data.masks import KnownLungs, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import NoRoom, RunDamaged, RunError
 from covid_core.formatting import share

@@ -6,15 +6,54 @@ not be made is told as such, never as passed.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import Film
-
-if TYPE_CHECKING:
-    from covid_core.inference.predictor import Prediction
+from covid_core.inference.head import softmax
 
 CHEST_FILM = "frontal chest film"
 LIKE_TRAINING = "like the training films"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one film. ``scores`` are softmax outputs, not probabilities: they are not calibrated.
+
+    ``calibration`` is the run's; where it is defined there are ``probabilities`` too.
+    """
+
+    classes: tuple[str, ...]
+    scores: np.ndarray
+    logits: np.ndarray
+    done: tuple[str, ...]
+    calibration: Calibration
+
+    @property
+    def predicted(self) -> str:
+        """The class with the highest score, which has the highest probability too."""
+        return self.classes[int(self.scores.argmax())]
+
+    @property
+    def is_calibrated(self) -> bool:
+        return self.calibration.is_defined
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """The softmax of the logits divided by the run's temperature; None where it has none."""
+        if not self.is_calibrated:
+            return None
+        return softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0]
+
+    @property
+    def best_known(self) -> np.ndarray:
+        """Probabilities where there are some, else scores: whoever shows them says which."""
+        return self.probabilities if self.is_calibrated else self.scores
+
+    def by_class(self, values: np.ndarray) -> dict[str, float]:
+        """Scores, probabilities or logits by the name of their class."""
+        return dict(zip(self.classes, map(float, values), strict=True))
 
 
 @dataclass(frozen=True)
@@ -46,7 +85,7 @@ class Neighbour:
 class Look:
     """A prediction with the checks that were made before it and the training films that look most like it."""
 
-    prediction: "Prediction"
+    prediction: Prediction
     checks: tuple[Check, ...]
     neighbours: tuple[Neighbour, ...] = ()
 

@@ -1,7 +1,6 @@
 """A finished run that answers for films, without TensorFlow."""
 
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from covid_core.inference import prediction
 from covid_core.inference.head import MEAN, Head, pooled, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Look
+from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Look, Prediction
 from covid_core.inference.reference import Reference
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -24,45 +23,6 @@ from covid_core.workspace import Workspace
 HeadChange = Callable[[Head], Head]
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
 NO_REFERENCE = "the run keeps no reference of its training films; it can be made from the data set at any time"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a run says of one film. ``scores`` are softmax outputs, not probabilities: they are not calibrated.
-
-    ``calibration`` is the run's; where it is defined there are ``probabilities`` too.
-    """
-
-    classes: tuple[str, ...]
-    scores: np.ndarray
-    logits: np.ndarray
-    done: tuple[str, ...]
-    calibration: Calibration
-
-    @property
-    def predicted(self) -> str:
-        """The class with the highest score, which has the highest probability too."""
-        return self.classes[int(self.scores.argmax())]
-
-    @property
-    def is_calibrated(self) -> bool:
-        return self.calibration.is_defined
-
-    @property
-    def probabilities(self) -> np.ndarray | None:
-        """The softmax of the logits divided by the run's temperature; None where it has none."""
-        if not self.is_calibrated:
-            return None
-        return softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0]
-
-    @property
-    def best_known(self) -> np.ndarray:
-        """Probabilities where there are some, else scores: whoever shows them says which."""
-        return self.probabilities if self.is_calibrated else self.scores
-
-    def by_class(self, values: np.ndarray) -> dict[str, float]:
-        """Scores, probabilities or logits by the name of their class."""
-        return dict(zip(self.classes, map(float, values), strict=True))
 
 
 @dataclass(frozen=True)
@@ -200,12 +160,6 @@ class Predictor:
     def knows_usual(self) -> bool:
         """Whether heat maps show what differs from the usual training film; those of older runs show all there is."""
         return bool(self._head.usual)
-
-    def without_usual(self) -> "Predictor":
-        """The same predictor with plain heat maps, as a run has them that does not know the usual film."""
-        plain = copy(self)
-        plain._head = replace(self._head, usual=())
-        return plain
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 films (n, size, size), as ``Head.usual`` has them."""

@@ -282,7 +282,7 @@ LESSONS: tuple[Lesson, ...] = (
             "A test film whose twin was trained on is no test: the model need only know it again.",
             "Public collections copy each other. The same film is in several of them, under other names, now and then "
             "with another label.",
-            "What belongs together, copies and films of one patient, stays in one part.",
+            "Copies, and films that were kept together, stay in one part.",
         ),
         (
             ("dataset", "Copies are looked for when films are imported, also those that were saved again."),

@@ -14,7 +14,7 @@ from covid_core.evaluation import assessment, comparison, metrics, resampling
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
-from covid_core.lessons.catalogue import COVID, NORMAL, RARE, SHIFTED, TAG, Lesson
+from covid_core.lessons.catalogue import COVID, NORMAL, RARE, SHIFTED, TAG, TWIN, Lesson
 from covid_core.lessons.preparation import OTHER_TAG, WITHOUT_TAG, Prepared
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import candidates
@@ -69,13 +69,9 @@ class Outcome:
 def of(lesson: Lesson, prepared: Prepared) -> Outcome:
     """The outcome of a prepared lesson. Raises NotFound, RunDamaged or DataError."""
     runs = {training.role: prepared.run(training.role) for training in lesson.trainings}
-    if lesson.key == SHIFTED:
-        return _shifted(runs)
     if lesson.key == TAG:
         return _tag(runs["tagged"], prepared.job.result["heat"])
-    if lesson.key == RARE:
-        return _rare(runs)
-    return _twin(runs)
+    return {SHIFTED: _shifted, RARE: _rare, TWIN: _twin}[lesson.key](runs)
 
 
 def table(outcome: Outcome) -> pd.DataFrame:

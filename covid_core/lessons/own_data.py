@@ -16,7 +16,7 @@ from covid_core.data.summary import resampling_table
 from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import label_check as labelling
 from covid_core.formatting import count, plural, share
-from covid_core.lessons.catalogue import RARE, SHIFTED, TAG, Lesson
+from covid_core.lessons.catalogue import RARE, SHIFTED, TAG, TWIN, Lesson
 from covid_core.presets import COURSE_FILMS_PER_CLASS
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
@@ -48,13 +48,13 @@ def look(
     """
     if len(dataset.classes) < 2:
         raise DataError(f"{dataset.name} has one class only, so there is nothing to tell apart.")
-    if lesson.key == SHIFTED:
-        return _shifted(dataset)
-    if lesson.key == TAG:
-        return _ladder(workspace, dataset, progress)
-    if lesson.key == RARE:
-        return _imbalance(dataset, runs)
-    return _twins(workspace, dataset, progress)
+    looks = {
+        SHIFTED: lambda: _shifted(dataset),
+        TAG: lambda: _ladder(workspace, dataset, progress),
+        RARE: lambda: _imbalance(dataset, runs),
+        TWIN: lambda: _twins(workspace, dataset, progress),
+    }
+    return looks[lesson.key]()
 
 
 def _shifted(dataset: Dataset) -> Look:
@@ -185,7 +185,7 @@ def _twins(workspace: Workspace, dataset: Dataset, progress: Progress) -> Look:
     groups = plural(several["group"].nunique(), "group")
     sentences = (
         f"{plural(len(several), 'film')} of {count(len(films))} have a twin here: {groups} show the same picture or "
-        f"patient. In {count(conflicts)} of them the labels differ.",
+        f"were kept together. In {count(conflicts)} of them the labels differ.",
         f"Dealt film by film, {count(plain[1])} of {plural(plain[0], 'test film')} would have a twin among the "
         f"training films. With twins kept together it is {count(grouped[1])} of {count(grouped[0])}.",
     )

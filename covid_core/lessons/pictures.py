@@ -9,7 +9,7 @@ from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.images import codec
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.predictor import Predictor
-from covid_core.lessons.catalogue import COMMON_FILMS, COVID, PAIR, RARE, SHIFTED, TAG, TAGGED_FILMS, Lesson
+from covid_core.lessons.catalogue import COMMON_FILMS, COVID, PAIR, RARE, SHIFTED, TAG, TAGGED_FILMS, TWIN, Lesson
 from covid_core.lessons.outcomes import AS_TRAINED, OTHER, WITHOUT, Outcome, Row
 from covid_core.lessons.preparation import Prepared, heat_of, redrawn
 
@@ -27,15 +27,13 @@ class Picture:
 
 def of_story(lesson: Lesson) -> list[Picture]:
     """Films as the lesson has them, before anything is prepared: those of seed 0."""
-    if lesson.key == SHIFTED:
-        places = {0: "", 269: "", 1027: ""}
-    elif lesson.key == TAG:
-        places = {0: "", TAGGED_FILMS: ""}
-    elif lesson.key == RARE:
-        places = {0: "", 1: "", COMMON_FILMS: ""}
-    else:
-        places = {0: "", 1: ", saved again", 2: ", once more"}
-    films = [(lesson.film_at(place, 0), words) for place, words in places.items()]
+    places = {
+        SHIFTED: {0: "", 269: "", 1027: ""},
+        TAG: {0: "", TAGGED_FILMS: ""},
+        RARE: {0: "", 1: "", COMMON_FILMS: ""},
+        TWIN: {0: "", 1: ", saved again", 2: ", once more"},
+    }
+    films = [(lesson.film_at(place, 0), words) for place, words in places[lesson.key].items()]
     return [Picture(film.pixels, f"{film.label}{words}") for film, words in films]
 
 
@@ -44,11 +42,12 @@ def of_outcome(lesson: Lesson, prepared: Prepared, outcome: Outcome) -> list[Pic
     if lesson.key == TAG:
         return list(_where_it_looks(prepared, outcome))
     dataset = open_dataset(prepared.place, prepared.job.result["dataset"])
-    if lesson.key == SHIFTED:
-        return list(_labels_and_answers(dataset, prepared, outcome.rows[0]))
-    if lesson.key == RARE:
-        return list(_overlooked(dataset, outcome))
-    return list(_twins(dataset, prepared))
+    pictures = {
+        SHIFTED: lambda: _labels_and_answers(dataset, prepared, outcome.rows[0]),
+        RARE: lambda: _overlooked(dataset, outcome),
+        TWIN: lambda: _twins(dataset, prepared),
+    }
+    return list(pictures[lesson.key]())
 
 
 def _pixels(dataset: Dataset, image_id: str) -> np.ndarray:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import keras
-
-Built = TypeVar("Built")
 
 FLOAT32 = "float32"
 MIXED = "mixed_float16"  # the half precision that every NVIDIA card since 2017 multiplies faster

@@ -11,7 +11,7 @@ from keras import layers
 
 from covid_core.backbones import Backbone, backbone_named
 from covid_core.errors import WeightsUnavailable
-from covid_core.inference.head import FLATTEN, MEAN_MAX, Head
+from covid_core.inference.head import FLATTEN, MEAN, MEAN_MAX, Head
 from covid_core.specs import TrainingSpec
 
 IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe
@@ -51,8 +51,7 @@ def build_head(spec: TrainingSpec, map_shapes: list[tuple[int, ...]]) -> keras.M
     ``map_shapes`` are the trunk's outputs without the batch: (height, width, channels).
     """
     pooling = pooling_of(spec)
-    cells = {FLATTEN: lambda h, w: h * w, MEAN_MAX: lambda h, w: 2}.get(pooling, lambda h, w: 1)
-    return _dense_layers(spec, sum(cells(h, w) * c for h, w, c in map_shapes))
+    return _dense_layers(spec, sum({FLATTEN: h * w, MEAN: 1, MEAN_MAX: 2}[pooling] * c for h, w, c in map_shapes))
 
 
 def _dense_layers(spec: TrainingSpec, width: int) -> keras.Model:
@@ -72,14 +71,9 @@ def pooling_of(spec: TrainingSpec) -> str:
 
 def pool_layers(maps: list[keras.KerasTensor], pooling: str) -> keras.KerasTensor:
     """The same pooling as ``inference.head.pooled``, as layers."""
-    columns = []
-    for tap in maps:
-        if pooling == FLATTEN:
-            columns.append(layers.Flatten()(tap))
-            continue
-        columns.append(layers.GlobalAveragePooling2D()(tap))
-        if pooling == MEAN_MAX:
-            columns.append(layers.GlobalMaxPooling2D()(tap))
+    mean, maximum = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
+    kinds = {FLATTEN: (layers.Flatten,), MEAN: (mean,), MEAN_MAX: (mean, maximum)}[pooling]
+    columns = [kind()(tap) for tap in maps for kind in kinds]
     return layers.Concatenate()(columns) if len(columns) > 1 else columns[0]
 
 
@@ -133,8 +127,10 @@ def _preprocessed(film: keras.KerasTensor, backbone: Backbone) -> keras.KerasTen
             mean = [255 * value for value in TORCH_MEAN]
             variance = [(255 * value) ** 2 for value in TORCH_STD]
             return layers.Normalization(mean=mean, variance=variance, name="preprocessing")(rgb)
-        case _:
+        case "inside_the_model":
             return layers.Rescaling(1.0, name="preprocessing")(rgb)
+        case unknown:
+            raise ValueError(f"Nobody has written the preprocessing {unknown!r}.")
 
 
 def _baseline(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -32,7 +32,7 @@ class Optimizer:
     @classmethod
     def of(cls, kind: str, learning_rate: float, parameters: int) -> "Optimizer":
         """A fresh optimizer, by its name in the spec, for that many parameters."""
-        count = {"sgd": 0, "rmsprop": 1, "adagrad": 1}.get(kind, 2)
+        count = {"sgd": 0, "rmsprop": 1, "adagrad": 1, "adam": 2, "adamw": 2, "adadelta": 2}[kind]
         start = ADAGRAD_START if kind == "adagrad" else 0.0
         slots = [np.full(parameters, start, np.float32) for _ in range(count)]
         return cls(kind, learning_rate, slots, 0, np.empty(parameters, np.float32))

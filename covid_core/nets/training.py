@@ -338,11 +338,15 @@ def _order(spec: TrainingSpec, labels: np.ndarray, stage: int) -> Callable[[int]
 
     def order(epoch: int) -> np.ndarray:
         rng = np.random.default_rng((spec.seed, stage, epoch))
-        if spec.imbalance == "undersample":
-            return rng.permutation(np.concatenate([rng.permutation(p)[: min(sizes)] for p in by_class]))
-        if spec.imbalance == "oversample":
-            return rng.permutation(np.concatenate([np.resize(rng.permutation(p), max(sizes)) for p in by_class]))
-        return rng.permutation(len(labels))
+        match spec.imbalance:
+            case "none" | "class_weights":
+                return rng.permutation(len(labels))
+            case "undersample":
+                return rng.permutation(np.concatenate([rng.permutation(p)[: min(sizes)] for p in by_class]))
+            case "oversample":
+                return rng.permutation(np.concatenate([np.resize(rng.permutation(p), max(sizes)) for p in by_class]))
+            case unknown:
+                raise ValueError(f"Nobody has written the remedy {unknown!r} against imbalance.")
 
     return order
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.errors import RunDamaged
-from covid_core.inference.head import MEAN_MAX, pooled
+from covid_core.inference.head import MEAN, MEAN_MAX, pooled
 from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map
@@ -60,7 +60,7 @@ class FrozenTrunk:
 
     def width(self, pooling: str) -> int:
         """Features per film."""
-        return sum(channels for _, _, channels in self.tap_shapes) * (2 if pooling == MEAN_MAX else 1)
+        return sum(channels for _, _, channels in self.tap_shapes) * {MEAN: 1, MEAN_MAX: 2}[pooling]
 
     def columns(self, pooling: str) -> slice | np.ndarray:
         """Which of the kept features (means and maxima of a tap's channels, tap after tap) a head takes."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from covid_core.formatting import plural, probability, share
-from covid_core.inference.predictor import Prediction
+from covid_core.inference.prediction import Prediction
 from covid_core.inference.worklist import Opinion
 
 SCORE, PROBABILITY = "score", "probability"

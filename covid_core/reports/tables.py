@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.backbones import BACKBONES
-from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
+from covid_core.specs import AUGMENTATION_LABELS, IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
@@ -115,18 +115,12 @@ def _pooling(spec: TrainingSpec) -> str:
 
 
 def augmentation_in_words(spec: TrainingSpec) -> str:
-    """What a training film goes through: ``rotation 15°, shift 10 %, flip``; ``None`` where nothing."""
-    chosen = spec.augmentation
-    shares = {
-        "shift across": chosen.shift_x,
-        "shift up and down": chosen.shift_y,
-        "zoom": chosen.zoom,
-        "contrast": chosen.contrast,
-        "brightness": chosen.brightness,
-    }
-    words = [f"rotation {chosen.rotation:g}°"] if chosen.rotation else []
-    words += [f"{name} {100 * amount:g} %" for name, amount in shares.items() if amount]
-    return ", ".join(words + ["flip"] * chosen.flip) or "None"
+    """What a training film goes through: ``rotation 15°, shift across 10 %``; ``None`` where nothing."""
+    words = []
+    for name, amount in spec.augmentation.model_dump(exclude_defaults=True).items():
+        how_much = "" if amount is True else f" {amount:g}°" if name == "rotation" else f" {100 * amount:g} %"
+        words.append(f"{AUGMENTATION_LABELS[name].lower()}{how_much}")
+    return ", ".join(words) or "None"
 
 
 def only_what_differs(frame: pd.DataFrame, keep: Iterable[str] = ("Model",)) -> pd.DataFrame:

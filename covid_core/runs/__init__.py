@@ -1,1 +1,1 @@
-"""Long work: its folders, its queue, and the process that does it."""
+"""The files of runs and studies, and what reads them."""

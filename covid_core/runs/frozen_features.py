@@ -5,11 +5,11 @@ network a table is of stands in the runs that name it.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from covid_core import cache
-from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.backbones import backbone_named
 from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.errors import CovidCoreError
@@ -17,6 +17,14 @@ from covid_core.runs import store
 from covid_core.workspace import Workspace
 
 RANDOM = "random"  # origin of weights that have learned nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """What a frozen network answered for all films of a data set: float32 (films, d), and its ``name`` in words."""
+
+    table: np.ndarray
+    name: str
 
 
 def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:

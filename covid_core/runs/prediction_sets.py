@@ -13,7 +13,7 @@ from covid_core.runs.store import Run
 
 def of(run: Run) -> Sets:
     """From the validation films that calibrate (see ``data.split.halves``). Where the part is not halved these also
-    chose the epoch, so that sets may be a little too small; ``calibrated.films_in_words`` says it.
+    chose the epoch, so that sets may be a little too small; ``temperature_scaling.films_in_words`` says it.
 
     Raises RunDamaged.
     """

@@ -1,4 +1,4 @@
-"""Trained lung segmenters: their files, which one serves for a film, and the job that makes one.
+"""Trained lung segmenters: their files, which one serves for a film, and when one can be trained.
 
 ``segmenters/ID/`` is published whole, by the job that trained it, and never changed:
 
@@ -14,28 +14,21 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, Field, FiniteFloat
 
 from covid_core import files
-from covid_core.data import masks
-from covid_core.data.dataset import open_dataset
-from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged
+from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import number, plural
-from covid_core.jobs import queue
 from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
-from covid_core.work import cores
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
-KIND = "segment"  # of its job
 SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
 LEAST_FILMS = 20  # with masks; fewer leave three films or less to test on
 MOST_FILMS = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
-START_SECONDS, FIT_SECONDS = 15.0, 75.0  # TensorFlow's start and figures; the fit on two cores, 115 s of processor
 NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
 NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
 
@@ -113,10 +106,6 @@ class Segmenter:
     def dice(self) -> Measure:
         """Mean Dice of its outlines on test films that it had not seen, whether or not it would give the outline."""
         return self._measure("dice")
-
-    @property
-    def iou(self) -> Measure:
-        return self._measure("iou")
 
     @property
     def refused(self) -> Measure:
@@ -210,50 +199,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     files.write_json(folder / RECORD, full)
 
 
-# The job
-
-
-class SegmentJob(NamedTuple):
-    """A training of a segmenter as it was found: its folder, what it was asked to do, and how far it is."""
-
-    folder: JobFolder
-    request: dict[str, Any]
-    status: Status
-
-
-def submit(workspace: Workspace, dataset: str, seed: int = 0) -> JobFolder:
-    """Start the training of a segmenter on a data set's masks; it does not wait for trainings of runs.
-
-    Raises NotFound, DataError where there are too few masks, JobRefused where that data set's is being trained.
-    """
-    opened = open_dataset(workspace, dataset)
-    check(opened.name, int(masks.has_mask(opened).sum()))
-    if any(job.request["dataset"] == dataset and not job.status.is_final for job in segment_jobs(workspace)):
-        raise JobRefused(f"A segmenter is being trained on {opened.name} already. Wait for it, or stop it.")
-    return queue.submit_job(workspace, KIND, {"dataset": dataset, "seed": seed, "name": opened.name})
-
-
 def check(name: str, count: int) -> None:
     """Raise DataError where a data set has too few masks to learn from and to test on."""
     if not count:
         raise DataError(f"{name} has no lung masks, so no segmenter can be trained on it.")
     if count < LEAST_FILMS:
         raise DataError(f"{name} has {plural(count, 'lung mask')}; at least {LEAST_FILMS} are needed.")
-
-
-def segment_jobs(workspace: Workspace) -> list[SegmentJob]:
-    """Trainings of segmenters in the order of their start; folders that cannot be read are left out."""
-    found = []
-    for job in store.list_jobs(workspace):
-        try:
-            request = job.request()
-            if request["kind"] == KIND:
-                found.append(SegmentJob(job, request, job.status()))
-        except CovidCoreError:
-            continue  # removed at this moment, or not a whole job: nothing could be told of it
-    return sorted(found, key=lambda one: one.request["created"])
-
-
-def expected_seconds() -> float:
-    """About how long a training takes here. It sees about as many films whatever their number."""
-    return START_SECONDS + FIT_SECONDS * 2 / cores()

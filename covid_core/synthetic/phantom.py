@@ -7,7 +7,7 @@ can be measured on those films alone; on the usual ones a network may be right b
 A film of a set depends only on (index, images, seed, plant, size), so films can be made in any order and in parallel.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -187,19 +187,3 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
         pixels = burn_tag(pixels, true_label)
         plants.append("corner-tag")
     return PhantomFilm(name, label, true_label, drawn.site, pixels, drawn.lung_mask, drawn.lesion, tuple(plants))
-
-
-def generate(images: int = 600, seed: int = 0, plant: Collection[str] = (), size: int = 256) -> Iterator[PhantomFilm]:
-    """Yield the films of a synthetic set, one at a time; the same arguments give the same films.
-
-    Args:
-        images: how many, 3 or more; `class_counts` tells how many of each class.
-        seed: 0 or more.
-        plant: what to plant, names from `PLANTS`.
-        size: rows and columns of a film, 64 or more.
-
-    Raises:
-        InvalidChoice: an argument breaks a rule (a ValueError).
-    """
-    _check(images, seed, plant, size)
-    return (film_at(index, images, seed, plant, size) for index in range(images))

@@ -103,7 +103,7 @@ SOURCES = {  # how each measure is defined beyond what HELP says, and how its in
 }
 METHODS = (
     "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the films of each class "
-    "again 2,000 times (percentile bootstrap). Duplicates and films of one patient count for fewer in the first, the "
+    "again 2,000 times (percentile bootstrap). Films that belong together (copies) count for fewer in the first, the "
     "more so the more alike they are answered (Rao and Scott), and are drawn together in the second."
 )
 
@@ -298,7 +298,7 @@ PAIR_CONFIG = {
     "95 % interval": st.column_config.TextColumn(help="Paired bootstrap: both runs on the same drawn films."),
     "p (McNemar)": st.column_config.NumberColumn(
         help="Exact McNemar test (1947) of the films that one run alone had right. Films that belong together, as "
-        "copies or films of one patient, change sides together."
+        "copies do, change sides together."
     ),
     "p (Holm)": st.column_config.NumberColumn(
         help="Corrected for the number of pairs (Holm 1979): up to 0.05 the difference is more than chance."

@@ -12,9 +12,11 @@ from covid_core.data import masks
 from covid_core.data.masks import MaskedDataset
 from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural, roughly
 from covid_core.inference.lungs import Lungs
+from covid_core.jobs import segmentation
+from covid_core.jobs.segmentation import SegmentJob
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import segmenters, store
-from covid_core.runs.segmenters import Segmenter, SegmentJob
+from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import BrokenRun
 from covid_core.work import cores
 from pages.shared import job_cards, run_cache, shell
@@ -33,7 +35,7 @@ def show(dataset: str = "") -> None:
 
     Above everything stands what learns at this moment; what failed stays until it is dismissed.
     """
-    listed = segmenters.segment_jobs(shell.workspace())
+    listed = segmentation.segment_jobs(shell.workspace())
     active = _active(listed)
     _tell_finished(listed)
     if active:
@@ -76,7 +78,7 @@ def _active(listed: Sequence[SegmentJob]) -> frozenset[str]:
 @st.fragment(run_every=POLL)
 def _watch(active: frozenset[str]) -> None:
     """Progress; when a training starts or ends, the whole page takes notice."""
-    listed = segmenters.segment_jobs(shell.workspace())
+    listed = segmentation.segment_jobs(shell.workspace())
     for job in listed:
         if not job.status.is_final:
             title = f"Learning to outline lungs from {shell.plain(job.request['name'])}"
@@ -196,7 +198,7 @@ def _offer(dataset: str) -> None:
     kind = "secondary" if found else "primary"
     if st.button(label, type=kind, icon=":material/play_arrow:", key="segment-start"):
         with shell.told():
-            job = segmenters.submit(shell.workspace(), chosen.id)
+            job = segmentation.submit(shell.workspace(), chosen.id)
             st.session_state.setdefault(OWN, []).append(job.id)
             st.rerun()
 
@@ -208,8 +210,8 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     kind = "synthetic film" if chosen.synthetic else "film"
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{roughly(segmenters.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, and "
-        "may be stopped."
+        f"{roughly(segmentation.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, "
+        "and may be stopped."
     )
 
 

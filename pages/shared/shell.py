@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from covid_core.workspace import Workspace
 from pages.shared import run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
+IN_USE, LOOKED_AT = "dataset_in_use", "datasets_looked_at"  # session: an id; ids
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
 SYNTHETIC = "These films are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
 
@@ -109,7 +110,7 @@ def pick_dataset() -> Dataset | None:
         no_dataset()
         return None
     names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} films)" for info in listed}
-    wanted = st.query_params.get("dataset") or st.session_state.get("dataset_in_use")
+    wanted = st.query_params.get("dataset") or st.session_state.get(IN_USE)
     position = list(names).index(wanted) if wanted in names else 0
     if wanted and wanted not in names:
         st.info(
@@ -118,13 +119,30 @@ def pick_dataset() -> Dataset | None:
     chosen = st.selectbox(
         "Data set", list(names), index=position, format_func=names.__getitem__, help="Add others on the Data set page."
     )
-    st.session_state["dataset_in_use"] = chosen
+    st.session_state[IN_USE] = chosen
     st.query_params["dataset"] = chosen
     with told():
         opened = open_dataset(chosen)
         synthetic_note(opened)
         return opened
     return None
+
+
+def in_use(listed: Sequence[Mapping[str, Any]]) -> str | None:
+    """Id of the data set that a page without a choice is about: the last choice, or the newest of ``listed``."""
+    known = [info["id"] for info in listed]
+    chosen = st.session_state.get(IN_USE)
+    return chosen if chosen in known else next(iter(known), None)
+
+
+def look_at(identifier: str) -> None:
+    """Note that the films of a data set were shown in this browser session."""
+    st.session_state[LOOKED_AT] = st.session_state.get(LOOKED_AT, frozenset()) | {identifier}
+
+
+def was_looked_at(identifier: str | None) -> bool:
+    """Whether they were: having drawn, imported or selected a data set is no look at it."""
+    return identifier in st.session_state.get(LOOKED_AT, ())
 
 
 def no_dataset() -> None:

@@ -1,7 +1,7 @@
 """Films that a user handed in for a prediction: in this browser session's memory only, never written.
 
 Of many films no pixels are kept: each is decoded, looked at and let go, and decoded again when somebody opens it.
-What runs say of them is in ``asking``.
+What runs say of them is in ``image_results``.
 """
 
 import hashlib

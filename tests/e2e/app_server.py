@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,14 +33,17 @@ class App:
     def url(self) -> str:
         return f"http://localhost:{self.port}"
 
-    def start(self) -> None:
-        environment = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
+    def start(
+        self, command: Sequence[str] = (), folder: Path = ROOT, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it; by default the script, by Streamlit, in the checkout, with a workspace of its own."""
+        own = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
+        started = command or [sys.executable, "-m", "streamlit", "run", self.script]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", self.script, "--server.headless", "true"]
-                + ["--server.port", str(self.port)],
-                cwd=ROOT,
-                env=environment,
+                [*started, "--server.headless", "true", "--server.port", str(self.port)],
+                cwd=folder,
+                env=environment or own,
                 stdout=log,
                 stderr=log,
             )

@@ -69,6 +69,8 @@ def test_as_many_films_are_drawn_as_are_asked_for(page: Page, app: App):
     expect(page.get_by_text(f"is ready and selected: {FEW_FILMS} films.", exact=False)).to_be_visible()
     page.goto(app.url)
     expect(page.get_by_text(f"{FEW_FILMS} films in 1 data set", exact=False)).to_be_visible()
+    page.get_by_role("button", name="Look at the films").click()
+    expect(page.get_by_role("heading", name="What is in this data set?")).to_be_visible()
 
 
 def test_a_deep_link_as_the_first_visit_opens_the_whole_app(page: Page, app: App):

@@ -638,7 +638,7 @@ def test_nothing_personal_leaves_the_reading(caplog, capfd):
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 def test_nothing_personal_leaves_the_reading_whatever_tag_it_was_written_into(caplog, capfd, syntax):
     """D14: each tag that is read, in turn, holds the canary as bytes of its own type and as text."""
-    from covid_core.images.dicom import KEYWORDS, TAGS
+    from covid_core.images.dicom.header import KEYWORDS, TAGS
 
     for keyword, tag in zip(KEYWORDS, TAGS, strict=True):
         for kind in {DicomDictionary[tag][0].split(" ")[0], "LO", "PN", "SQ"}:

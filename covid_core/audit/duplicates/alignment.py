@@ -1,13 +1,13 @@
 """Pairs of films laid over each other: a copy that was cropped, turned a little, mirrored or re-exposed stays a copy.
 
-``looks`` names the pairs that may be copies. Each of them is aligned by an affine map, first at COARSE pixels, then at
+``search`` names the pairs that may be copies. Each of them is aligned by an affine map, first at COARSE pixels, then at
 FINE, and what counts is how far their detail correlates where both films are, but for a MARGIN: at its border a
 cropped film has been blurred differently, which is the largest difference that it has.
 
 Alignment takes the steps of Lucas and Kanade (IJCAI 1981) with the gradient of the first film only, as in Baker and
 Matthews, International Journal of Computer Vision 56 (2004) 221-255.
 
-How alike two different films can be is a matter of the data set: see ``limits``.
+How alike two different films can be is a matter of the data set: see ``threshold``.
 """
 
 from collections.abc import Iterator

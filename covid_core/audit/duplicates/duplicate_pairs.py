@@ -49,7 +49,7 @@ def within(
         workspace: with the data set's pixels.
         dataset: whose films are compared.
         parts: the part of a split that each image id is in; None where there is no split.
-        thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``limits`` tells.
+        thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``threshold`` tells.
         progress: told the share done.
 
     Returns:
@@ -74,12 +74,9 @@ def between(
     return Shared(shared, shared["first"].nunique(), shared["second"].nunique(), shared[shared["conflict"]])
 
 
-def limits(workspace: Workspace, dataset: Dataset, other: Dataset | None = None, progress: Progress = silent) -> Limits:
-    """The limit that a thorough ``within``, or ``between`` with another data set, goes by, and what it rests on."""
-    pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.4))
-    if other is None:
-        return calibrated(pixels, None, _patients(dataset))
-    return calibrated(pixels, open_pixels(workspace, other, SUMMARY_SIZE, part_of(progress, 0.4, 0.8)))
+def limits(workspace: Workspace, dataset: Dataset) -> Limits:
+    """The limit that a thorough ``within`` goes by, and what it rests on."""
+    return calibrated(open_pixels(workspace, dataset, SUMMARY_SIZE), None, _patients(dataset))
 
 
 def _patients(dataset: Dataset) -> np.ndarray:

@@ -21,12 +21,12 @@ from covid_core import cache, files
 from covid_core.audit.embedding import outlier_detection, projection
 from covid_core.audit.embedding.outlier_detection import FAR, LEAST_IN_CLASS, Purity
 from covid_core.audit.shortcuts import probes
-from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.data import duplicates, split
 from covid_core.data.dataset import KEY_LENGTH, Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError, NoRoom
 from covid_core.formatting import count, interval, plural, share
+from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 

@@ -4,7 +4,7 @@ A cue conflict, as Geirhos et al. 2019 ("ImageNet-trained CNNs are biased toward
 Covering a part changes a film so much that many a network answers anything; a film with other lungs is still a film.
 The other film is stretched so that the boxes around both lungs meet, and what lies in the lungs is set in seamlessly:
 its own grey levels and, added to them, a smooth sheet of the differences around (Perez et al. 2003, "Poisson Image
-Editing", equation 4, from ``covered.pulled``).
+Editing", equation 4, from ``occlusions.pulled``).
 """
 
 import numpy as np

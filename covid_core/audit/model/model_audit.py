@@ -19,8 +19,8 @@ import numpy as np
 from covid_core.audit.model import evidence, occlusions
 from covid_core.audit.model.composites import swapped
 from covid_core.audit.model.evidence import Conflict, Subgroup
-from covid_core.audit.shortcuts.probes import OWN_IN_SHORT, OWN_MASKS
 from covid_core.data.dataset import Dataset
+from covid_core.data.masks import OWN_IN_SHORT, OWN_MASKS
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged

@@ -1,4 +1,5 @@
-"""What can be wrong with a film, as numbers: pixels in, one number per film out. What is too much stands in ``audit``.
+"""What can be wrong with a film, as numbers: pixels in, one number per film out. What is too much stands in
+``findings``.
 
 Measures of ``squares`` take uint8 (n, side, side), whole films squashed to squares, and give float64 (n,). Measures of
 a ``film`` take uint8 (height, width) as the file holds it, for what squashing would hide. What cannot be measured is

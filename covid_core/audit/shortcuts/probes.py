@@ -25,12 +25,14 @@ from covid_core.audit.shortcuts.probe_ladder import (
     Rung,
     Sources,
 )
-from covid_core.data import duplicates, masks, split
+from covid_core.data import duplicates, split
 from covid_core.data.dataset import Dataset
+from covid_core.data.masks import FindLungs, KnownLungs, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
 from covid_core.evaluation.label_check import cramers_v
 from covid_core.formatting import count, plural
+from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, cores, part_of, silent
 from covid_core.workspace import Workspace
 
@@ -65,50 +67,10 @@ FROZEN = Probe(
 PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL, FROZEN)
 NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
 OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
-NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
-OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
 NOT_FROZEN = (
     "No training has kept a frozen network's features of all films, so the full picture is what a simple classifier "
     "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class KnownLungs:
-    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
-    ``reason`` says why none is known."""
-
-    masks: np.ndarray
-    known: np.ndarray
-    whose: str = ""
-    reason: str = ""
-    in_short: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Frozen:
-    """What a frozen network answered for all films of a data set: float32 (films, d), and its ``name`` in words."""
-
-    table: np.ndarray
-    name: str
-
-
-FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
-
-
-def own_lungs(
-    _workspace: Workspace,
-    dataset: Dataset,
-    rows: Sequence[int],
-    progress: Progress = silent,
-    size: int = SUMMARY_SIZE,
-) -> KnownLungs:
-    """The data set's own masks of some films; one that cannot be used or is all black is not known."""
-    having = masks.has_mask(dataset)[rows]
-    found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
-    read, usable = masks.squares(dataset, np.asarray(rows)[having], size, progress)
-    found[having], known[having] = read, usable & read.any(axis=(1, 2))
-    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
 
 
 # What a probe learns from
@@ -130,30 +92,10 @@ class Shown:
         return shrunk(self.pixels, SIDE)
 
     def features(self, probe: Probe) -> np.ndarray:
-        """What a probe learns from: float32 (n, d)."""
-        match probe:
-            case _ if probe == FILE:
-                return file_facts(self.dataset.films.iloc[self.rows])
-            case _ if probe == BYTES:
-                return file_bytes(self.dataset, self.rows)
-            case _ if probe == SIX:
-                return six_numbers(self.squares)
-            case _ if probe == HISTOGRAM:
-                return histogram(self.pixels)
-            case _ if probe == BORDER_PIXELS:
-                return self.squares[:, _frame()]
-            case _ if probe == OUTSIDE:
-                return _flat(shrunk(np.where(widened(self.lungs.masks), 0, self.pixels), SIDE))
-            case _ if probe == OUTLINES:
-                return _flat(shrunk(self.lungs.masks.astype(np.uint8), SIDE))
-            case _ if probe == LUNGS_ONLY:
-                return _flat(shrunk(np.where(self.lungs.masks, self.pixels, 0), SIDE))
-            case _ if probe == THUMB:
-                return _flat(shrunk(self.pixels, THUMBNAIL))
-            case _ if probe.key == FROZEN.key:
-                return np.asarray(self.frozen.table[self.rows])
-            case _:
-                return _flat(self.squares)
+        """What a probe learns from: float32 (n, d). Raises KeyError for a probe that nobody has written."""
+        if probe.key in LEFT:
+            return _flat(LEFT[probe.key](self.pixels, self.lungs.masks))
+        return NUMBERS[probe.key](self)
 
     def of(self, chosen: np.ndarray) -> "Shown":
         """Some of these films, by a bool (n,)."""
@@ -232,48 +174,50 @@ def _columns(values: pd.Series) -> np.ndarray:
     return np.eye(len(names))[codes]
 
 
+NUMBERS: dict[str, Callable[[Shown], np.ndarray]] = {  # what a probe is given that sees no part of a film as it is
+    FILE.key: lambda shown: file_facts(shown.dataset.films.iloc[shown.rows]),
+    BYTES.key: lambda shown: file_bytes(shown.dataset, shown.rows),
+    SIX.key: lambda shown: six_numbers(shown.squares),
+    HISTOGRAM.key: lambda shown: histogram(shown.pixels),
+    BORDER_PIXELS.key: lambda shown: shown.squares[:, _frame()],
+    FROZEN.key: lambda shown: np.asarray(shown.frozen.table[shown.rows]),
+}
+LEFT: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {  # of films, and of their lungs: (n, s, s)
+    OUTSIDE.key: lambda films, lungs: shrunk(np.where(widened(lungs), 0, films), SIDE),
+    OUTLINES.key: lambda _films, lungs: shrunk(lungs * np.uint8(255), SIDE),
+    LUNGS_ONLY.key: lambda films, lungs: shrunk(np.where(lungs, films, 0), SIDE),
+    THUMB.key: lambda films, _lungs: shrunk(films, THUMBNAIL),
+    FULL.key: lambda films, _lungs: shrunk(films, SIDE),
+}
+
+
 # What a probe sees
 
 
 def seen(probe: Probe, film: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
     """What is left of a film for a probe, as a picture: uint8 (128, 128).
 
-    Of facts of the file nothing is: it is black. Six numbers become the four borders and, in the middle, the mean less
-    and plus the standard deviation; a histogram becomes its pixels in order of their grey.
+    Six numbers become the four borders and, in the middle, the mean less and plus the standard deviation; a histogram
+    becomes its pixels in order of their grey. Of facts of the file there is no picture.
 
     Args:
-        probe: one of PROBES.
+        probe: one of LEFT or DRAWN; raises KeyError for others.
         film: uint8 (128, 128).
         lungs: its mask, bool (128, 128), for those of NEED_MASKS. Raises ValueError where they lack it.
     """
-    if probe in NEED_MASKS:
-        if lungs is None:
-            raise ValueError(f"seen() needs the lung mask for the probe {probe.key!r}")
-        return _seen_with_mask(probe, film, lungs)
-    square = shrunk(film[None], SIDE)
-    match probe:
-        case _ if probe in (FILE, BYTES):
-            return np.zeros_like(film)
-        case _ if probe == SIX:
-            return _drawn_six(six_numbers(square)[0])
-        case _ if probe == HISTOGRAM:
-            return (np.sort(film.ravel() >> 3) * 8 + 4).reshape(film.shape).astype(np.uint8)
-        case _ if probe == BORDER_PIXELS:
-            return _enlarged(np.where(_frame(), square[0], 0))
-        case _ if probe == THUMB:
-            return _enlarged(shrunk(film[None], THUMBNAIL)[0])
-        case _ if probe.key == FROZEN.key:
-            return film
-        case _:
-            return _enlarged(square[0])
+    if probe in NEED_MASKS and lungs is None:
+        raise ValueError(f"seen() needs the lung mask for the probe {probe.key!r}")
+    if probe.key in LEFT:
+        return _enlarged(LEFT[probe.key](film[None], None if lungs is None else lungs[None])[0])
+    return DRAWN[probe.key](film)
 
 
-def _seen_with_mask(probe: Probe, film: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    if probe == OUTSIDE:
-        left = np.where(widened(lungs[None])[0], 0, film)
-    else:
-        left = np.where(lungs, film if probe == LUNGS_ONLY else 255, 0)
-    return _enlarged(shrunk(left[None], SIDE)[0])
+DRAWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one film
+    SIX.key: lambda film: _drawn_six(six_numbers(shrunk(film[None], SIDE))[0]),
+    HISTOGRAM.key: lambda film: np.sort(film.ravel() >> 3).reshape(film.shape) * 8 + 4,
+    BORDER_PIXELS.key: lambda film: _enlarged(np.where(_frame(), shrunk(film[None], SIDE)[0], 0)),
+    FROZEN.key: lambda film: film,
+}
 
 
 def _enlarged(picture: np.ndarray) -> np.ndarray:

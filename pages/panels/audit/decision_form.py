@@ -1,6 +1,6 @@
 """What a reader does about films: dismiss a finding, leave films out, change their class, keep them together.
 
-Each asks once, says what it will do, and can be undone at once; ``decided`` lists them all.
+Each asks once, says what it will do, and can be undone at once; ``decision_log`` lists them all.
 """
 
 from collections.abc import Sequence

@@ -123,7 +123,7 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
         pixels,
         "finding-film",
         captions,
-        below=lambda name: st.checkbox(f"Choose {gallery.short_name(name)}", key=f"{key}-{name}"),
+        below=lambda name: st.checkbox(f"Choose {shell.plain(gallery.short_name(name))}", key=f"{key}-{name}"),
     )
 
 

@@ -44,7 +44,7 @@ def _verdict(ladder: Ladder) -> None:
         st.markdown(
             "A probe is a classifier that is given only some of each film. All probes are the same classifier (kernel "
             f"ridge regression) and are cross-validated with the same {FOLDS} folds: every film is answered once, by a "
-            "classifier that has seen neither it nor a copy of it nor another film of its patient.\n\n"
+            "classifier that has seen neither it nor a copy of it nor a film that was kept together with it.\n\n"
             "Only probes that show no lung decide. One of them beats the largest class where a one-sided exact "
             "binomial test says so (5 %, Holm's correction over these probes). What it then keeps of the full "
             f"picture's gain over the largest class makes the verdict: {share(probe_ladder.MUCH, 0)} or more is “much "

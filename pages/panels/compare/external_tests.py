@@ -117,7 +117,7 @@ def _watch(identifier: str) -> None:
     status = job.status()
     if status.is_final:
         st.rerun()
-    st.progress(status.progress, text=status.message or "Waiting for its turn")
+    st.progress(status.progress, text=shell.plain(status.message or "Waiting for its turn"))
     if st.button("Stop", icon=":material/stop_circle:", key="outside_stop"):
         with shell.told():
             queue.stop(job)

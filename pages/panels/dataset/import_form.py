@@ -108,7 +108,7 @@ def jobs_panel() -> bool:
 
 def _select(identifier: str) -> None:
     """Make a data set the one that all pages are about."""
-    st.session_state["dataset_in_use"] = st.session_state[FINISHED] = identifier
+    st.session_state[shell.IN_USE] = st.session_state[FINISHED] = identifier
     st.query_params["dataset"] = identifier
     st.query_params.pop("film", None)
 
@@ -284,7 +284,7 @@ def _kaggle_form() -> None:
 def remove_dataset() -> None:
     """Buttons that delete: the data set in use, and folders that are damaged. Each asks once."""
     for info in data.list_datasets(shell.workspace()):
-        in_use = info["id"] == st.session_state.get("dataset_in_use")
+        in_use = info["id"] == st.session_state.get(shell.IN_USE)
         if in_use or info.get("damaged"):
             label = f"Delete {shell.plain(info['name'])}" + (" (damaged)" if info.get("damaged") else "")
             if st.button(label, key=f"delete-{info['id']}", icon=":material/delete:"):
@@ -323,7 +323,7 @@ def _remove(identifier: str) -> None:
         data.delete_dataset(shell.workspace(), identifier)
     for parameter in ("dataset", "film"):
         st.query_params.pop(parameter, None)
-    st.session_state.pop("dataset_in_use", None)
+    st.session_state.pop(shell.IN_USE, None)
 
 
 def _what_goes(info: Mapping[str, Any]) -> str:

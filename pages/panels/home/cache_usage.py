@@ -1,4 +1,4 @@
-"""What the workspace keeps to save time, how much of its limit that is, and the way to empty it."""
+"""Where the workspace is, what it keeps to save time, how much of its limit that is, and the way to empty it."""
 
 from collections.abc import Collection
 
@@ -8,6 +8,7 @@ from covid_core import cache
 from covid_core.cache import Cleared, Entry
 from covid_core.formatting import file_size, moment, plural
 from covid_core.runs import storage
+from covid_core.workspace import HOME, Location, location
 from pages.shared import shell
 
 LABELS = {
@@ -21,9 +22,19 @@ WHY_NOT_NOW = "A run or an import is at work and may use what is kept here. Clea
 def section() -> None:
     """The whole section. Only names and sizes of files are looked at."""
     st.subheader("Storage")
+    _where(location())
     with shell.told():
         limit = cache.limit()
         _show(cache.entries(shell.workspace()), limit)
+
+
+def _where(place: Location) -> None:
+    st.markdown(f"Data sets and runs lie in `{place.path}`, because {place.reason}.")
+    if place.unused:
+        st.info(
+            f"Another workspace lies in `{place.unused}`. It is not used; set `{HOME}` to it to open it.",
+            icon=":material/folder:",
+        )
 
 
 def _show(kept: list[Entry], limit: int) -> None:

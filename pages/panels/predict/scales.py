@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.formatting import probability
-from covid_core.inference.predictor import Prediction
+from covid_core.inference.prediction import Prediction
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 from pages.shared import shell

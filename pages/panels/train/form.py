@@ -19,6 +19,7 @@ from covid_core.formatting import count, file_size, plural
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
 from covid_core.specs import (
+    AUGMENTATION_LABELS,
     IMBALANCE_LABELS,
     MODE_LABELS,
     OPTIMIZER_LABELS,
@@ -49,15 +50,6 @@ WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 TAPS_LABELS = {"default": "Middle layers", "last": "Last layer"}
 POOLING_LABELS = {"mean": "Mean", "mean_max": "Mean and maximum"}
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "file": "A local file", "random": "Random start"}
-AMOUNT_LABELS = {
-    "rotation": "Rotation",
-    "shift_x": "Shift across",
-    "shift_y": "Shift up and down",
-    "zoom": "Zoom",
-    "contrast": "Contrast",
-    "brightness": "Brightness",
-    "flip": "Mirrored",
-}
 LARGEST_AMOUNTS = {"rotation": 45, "shift_x": 30, "shift_y": 30, "zoom": 30, "contrast": 50, "brightness": 50}
 KEEP_LABELS = {"best": "Lowest validation loss", "last": "The last"}
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
@@ -107,7 +99,7 @@ def _backbone_in_short() -> str:
 
 def _augmentation_in_short() -> str:
     on = [name for name in ("rotation", "flip", *PER_CENT) if now(name)]
-    return ", ".join(AMOUNT_LABELS[name].lower() for name in on) or "none"
+    return ", ".join(AUGMENTATION_LABELS[name].lower() for name in on) or "none"
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
@@ -390,9 +382,9 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
         "Random changes of training films, up to these amounts in either direction. Test films stay as they are."
     )
     with st.grid(3, min_column_width=200):
-        for name, most in LARGEST_AMOUNTS.items():
+        for name in ("rotation", *PER_CENT):
             unit = "%d°" if name == "rotation" else "%d %%"
-            st.slider(AMOUNT_LABELS[name], 0, most, format=unit, **kept(name))
+            st.slider(AUGMENTATION_LABELS[name], 0, LARGEST_AMOUNTS[name], format=unit, **kept(name))
     st.toggle("Mirror half of the films", help="Moves the heart to the right side of the body.", **kept("flip"))
     if now("mode") == "frozen":
         st.toggle("Test both sides", help=_BOTH_SIDES_HELP, **kept("test_time_flip"))

@@ -447,14 +447,14 @@ def _provenance(one: Seen) -> list[str]:
         lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
     if result.get("taken_over_from"):
         lines.append(
-            f"Not trained again: settings and films are those of {result['taken_over_from']}, whose outcome this is. "
-            "Another seed makes another run."
+            f"Not trained again: settings and films are those of {shell.plain(result['taken_over_from'])}, whose "
+            "outcome this is. Another seed makes another run."
         )
     if result.get("reused"):
         lines.append(f"It was there already and took no time again: {_reused_in_words(result['reused'])}.")
     parity = result.get("parity")
     if parity:
-        by = f" Compared with: {parity['by']}." if "by" in parity else ""
+        by = f" Compared with: {shell.plain(parity['by'])}." if "by" in parity else ""
         lines.append(
             f"Saved model and app agree: scores of {plural(parity['films'], 'test film')} differ by "
             f"{parity['largest_difference']:.1g} at most.{by}"

@@ -25,7 +25,9 @@ SAME_NAME = (
     "note",
     "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
 )
-PER_CENT = ("shift_x", "shift_y", "zoom", "contrast", "brightness")  # shares in the spec, per cent in the fields
+PER_CENT = tuple(  # shares in the spec, per cent in the fields
+    name for name in AugmentationSpec.model_fields if name not in ("rotation", "flip")
+)
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
 
 

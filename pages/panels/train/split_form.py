@@ -21,7 +21,7 @@ PAIRS_ARE = "pairs of films that the audit found to show the same picture are"
 SEED_HELP = "Runs with the same seed, shares and classes are tested on the same films and can be compared."
 FOLDS_HELP = "With 5, five runs test every film once, each run another fifth, in place of the share above."
 CAPTIONS = {
-    "grouped": "Copies, and films of one patient, stay in one part.",
+    "grouped": "Copies, and films that were kept together, stay in one part.",
     "stratified": "As the course did. A copy of a training film may be tested on.",
     "by_source": "Test on hospitals or archives that the model never saw.",
 }
@@ -71,7 +71,8 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
         )
     split = parse(SplitSpec, split_fields())
     made = _made(dataset, classes, split)
-    st.markdown(shell.plain(_in_words(made, split)))
+    patients_known = bool((dataset.films["patient_id"] != "").any())
+    st.markdown(shell.plain(_in_words(made, split, patients_known)))
     _copies_that_cross(dataset, made)
     _who_is_where(made, classes)
 
@@ -125,7 +126,7 @@ def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
     return table.rename_axis("Part", axis=0).rename_axis(None, axis=1).reset_index()
 
 
-def _in_words(made: pd.DataFrame, split: SplitSpec) -> str:
+def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str:
     """What a test on this split can and cannot show."""
     mix = "Every part has nearly the same mix of classes."
     first = " The table is the first fold's." if split.folds > 1 else ""
@@ -136,10 +137,12 @@ def _in_words(made: pd.DataFrame, split: SplitSpec) -> str:
             f"{mix}{first} Copies and films of one patient are not looked for, so some may be on both sides: the test "
             "figure may be too good."
         )
-    groups = "No two films show the same picture or a known patient."
+    groups = "No two films show the same picture."
     if len(several):
         films = plural(int(several.sum()), "film")
-        groups = f"{plural(len(several), 'group')} of {films} that show the same picture or patient stay together."
+        groups = f"{plural(len(several), 'group')} of {films} that belong together stay in one part."
+    if not patients_known:
+        groups += " Patients are not known here, so films of one may be on both sides."
     if split.method == "grouped":
         return f"{mix}{first} {groups} This shows how a model does on new films of the same sources, not on others."
     stay = sources_that_stay(made, split)

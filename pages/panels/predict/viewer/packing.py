@@ -147,23 +147,6 @@ def view_message(
     return _message(header, values)
 
 
-def unpacked_film(message: bytes) -> np.ndarray:
-    """The pixels in a film's message, as the browser restores them."""
-    header, values = unpacked(message)
-    height, width = header["height"], header["width"]
-    planes = np.frombuffer(values, np.uint8).reshape(header["bits"] // 8, height, width)
-    folded = planes[0] if len(planes) == 1 else planes[0].astype(np.uint16) | planes[1].astype(np.uint16) << 8
-    steps = (folded >> 1) ^ -(folded & 1)
-    return np.cumsum(steps, axis=1, dtype=folded.dtype)
-
-
-def unpacked(message: bytes) -> tuple[dict, bytes]:
-    """A message's header and what follows it."""
-    (length,) = HEADER.unpack_from(message)
-    end = HEADER.size + length
-    return json.loads(message[HEADER.size : end]), zlib.decompress(message[end:])
-
-
 def shrunk(pixels: np.ndarray, longest: int) -> np.ndarray:
     """A film whose longer side has ``longest`` pixels at most, each the mean of the area it covers, rounded.
 

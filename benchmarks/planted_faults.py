@@ -1,4 +1,4 @@
-"""Faults that a film can have, done to a good one: what the audit must find, and what a lesson can show.
+"""Faults that a film can have, done to a good one: what the audit must find.
 
 Each takes and gives a uint8 film (height, width) with its generator of random numbers; the strength lies where the
 fault is plain to an eye that looks for it.

@@ -1,0 +1,44 @@
+"""``app`` and ``where``: the dashboard itself, and where its data lie."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from covid_core.errors import InvalidChoice
+from covid_core.workspace import HOME, SOURCE, Workspace, is_checkout, location
+
+APP = SOURCE / "app.py" if is_checkout() else SOURCE / "second_look" / "app.py"  # as pyproject.toml lays it
+
+
+def do_app(_workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Start the dashboard and open it in the browser. It ends with Ctrl-C."""
+    if not APP.is_file():
+        raise InvalidChoice(f"The dashboard is not there ({APP}): install Second Look again.")
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), *options.streamlit]
+    if os.name != "nt":
+        os.execv(sys.executable, command)  # signals and the exit code are the server's own then
+    return {"failed": subprocess.call(command) != 0, "text": ""}
+
+
+def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """Where data sets, runs and caches lie, and why there."""
+    place = location()
+    lines = [str(workspace.root), f"because {place.reason}"]
+    if place.unused:
+        lines.append(f"not used: {place.unused} (set {HOME} to it to open it)")
+    return {
+        "workspace": str(workspace.root),
+        "reason": place.reason,
+        "unused": str(place.unused) if place.unused else None,
+        "text": "\n".join(lines),
+    }
+
+
+def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Enter these verbs."""
+    app = verb("app", do_app)
+    app.epilog = "Options of streamlit run, such as --server.port 8502, are handed on to it."
+    verb("where", do_where)

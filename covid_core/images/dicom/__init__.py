@@ -1,0 +1,48 @@
+"""DICOM files to grey pixels. Nothing else in the package knows pydicom.
+
+Stored values go through the modality LUT or rescale, then through a window or VOI LUT, then MONOCHROME1 is turned
+round; every step is checked. A film has at most 65,536 levels, so steps are computed once per level, not per pixel.
+
+Only the tags in ``header.KEYWORDS`` are read. Their values never stand in a text that leaves this package, except
+numbers: what is said comes from the tables in ``doubts``, so nothing personal can be in it, whatever field a hospital
+wrote it into.
+"""
+
+import warnings
+from dataclasses import replace
+
+from pydicom.pixels import get_decoder
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
+
+from covid_core.images.dicom.doubts import reasons_to_doubt, reasons_to_refuse, spacing
+from covid_core.images.dicom.greys import colours, grey_film
+from covid_core.images.dicom.header import GREYS, checked, decoded, parsed
+from covid_core.images.image import Film, with_content
+
+
+def read(content: bytes, window: int = 0) -> Film:
+    """A film from the bytes of a DICOM file. Raises ImageError with the reason in one sentence.
+
+    ``window`` is the place of a stored VOI LUT or window, in the order in which the file has them, LUTs first; the last
+    place is the full range, which is also used where none is stored.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of what it finds in tags
+        header = parsed(content)
+        photometric = checked(header)
+        pixels = decoded(header)
+        notes: list[str] = []
+        unfit = tuple(reasons_to_refuse(header))
+        doubts = unfit + tuple(reasons_to_doubt(header))
+        if photometric not in GREYS:
+            grey = colours(header, photometric, pixels, notes)
+            film = Film(with_content(grey), photometric, tuple(notes), doubts)
+        else:
+            film = grey_film(header, photometric, pixels, window, notes, doubts)
+        return replace(film, not_chest=unfit, spacing=spacing(header))
+
+
+def load_decoders() -> None:
+    """Import what decompression needs, so that the first film does not wait for it."""
+    for syntax in (ExplicitVRLittleEndian, JPEG2000Lossless):
+        _ = get_decoder(syntax).is_available

@@ -1,0 +1,252 @@
+"""A DICOM file to its tags and its stored values: what it may hold, and its decompression."""
+
+import io
+import logging
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_dataset
+from pydicom.pixels import get_decoder
+from pydicom.tag import Tag
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
+
+from covid_core.errors import ImageError
+from covid_core.images.image import (
+    LEVELS,
+    MOST_PIXELS,
+    TOO_MUCH_MEMORY,
+    size_refused,
+)
+
+logging.getLogger("pydicom").disabled = True  # what it logs of a damaged file may hold a patient's name
+
+KEYWORDS = [
+    # how the pixels are stored
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "PixelAspectRatio",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    # how they become greys
+    "ModalityLUTSequence",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+    # reasons to doubt any answer
+    "Modality",
+    "BodyPartExamined",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "BurnedInAnnotation",
+]
+TAGS = [Tag(tag_for_keyword(keyword)) for keyword in KEYWORDS]
+STURDIEST = {  # of several decoders: damaged files crash gdcm, the first choice of pydicom, about once in a hundred
+    JPEGBaseline8Bit: "pillow",
+    JPEG2000: "pylibjpeg",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+}
+GREYS = ("MONOCHROME1", "MONOCHROME2")
+PALETTE = "PALETTE COLOR"
+UNPACKED_MOST = 2 * MOST_PIXELS + LEVELS  # bytes of a deflated file
+DAMAGED = "The DICOM file is damaged or cut off."
+NO_IMAGE = "The DICOM file holds no image; it is a report, a plan or a directory, or it was cut off."
+CONTRADICTS_BITS = "The DICOM file contradicts itself about the bits of a pixel."
+SEVERAL_FRAMES = "The DICOM file holds {frames} pictures; export the one that is meant as a file of its own."
+# One of several frames is never chosen for the user: nothing says which one is meant, and of a cine loop or a
+# tomosynthesis none is a chest film.
+
+
+@contextmanager
+def as_sentence(sentence: str) -> Iterator[None]:
+    """Whatever goes wrong within becomes one sentence. pydicom and its plug-ins answer damaged files with a dozen kinds
+    of error, whose texts quote the file; so the cause is dropped."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(TOO_MUCH_MEMORY) from None
+    except Exception:
+        raise ImageError(sentence) from None
+
+
+def parsed(content: bytes) -> Dataset:
+    """The tags of a file. ``transfer_syntax`` is set on it."""
+    has_mark = content[128:132] == b"DICM"
+    with as_sentence(DAMAGED):
+        syntax, start = _syntax_and_start(content) if has_mark else ("", 0)
+        if has_mark and syntax == DeflatedExplicitVRLittleEndian:
+            header = read_dataset(io.BytesIO(_inflated(content[start:])), False, True, specific_tags=TAGS)
+            header.transfer_syntax = ExplicitVRLittleEndian
+            return header
+        # Without the mark the caller has seen that the first element is one that files begin with
+        header = dcmread(io.BytesIO(content), force=not has_mark, specific_tags=TAGS)
+        header.transfer_syntax = header.file_meta.get("TransferSyntaxUID") or _bare_syntax(header)
+    return header
+
+
+def _syntax_and_start(content: bytes) -> tuple[str, int]:
+    """Transfer syntax and where the data set begins, from the group of file meta elements after the mark."""
+    at, syntax = 132, ""
+    while content[at : at + 2] == b"\x02\x00":
+        element, kind = struct.unpack("<H2s", content[at + 2 : at + 6])
+        is_long = kind in (b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR")
+        length = (
+            struct.unpack("<I", content[at + 8 : at + 12])[0]
+            if is_long
+            else struct.unpack("<H", content[at + 6 : at + 8])[0]
+        )
+        value = at + (12 if is_long else 8)
+        if element == 0x0010:
+            syntax = content[value : value + length].rstrip(b"\0 ").decode("ascii")
+        at = value + length
+    return syntax, at
+
+
+def _inflated(packed: bytes) -> bytes:
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacked = unpacker.decompress(packed, UNPACKED_MOST)
+    if unpacker.unconsumed_tail:
+        raise ImageError(f"The DICOM file unpacks to more than {UNPACKED_MOST // 10**6} MB.")
+    if not unpacker.eof:
+        raise ImageError(DAMAGED)
+    return unpacked
+
+
+def _bare_syntax(header: Dataset) -> UID:
+    """The encoding that was seen in a file without a mark; with one the file has to name it."""
+    if header.file_meta or header.preamble:
+        raise ImageError("The DICOM file does not say how it is encoded (its transfer syntax); export it again.")
+    is_implicit, is_little = header.original_encoding
+    if is_implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+
+
+def checked(header: Dataset) -> str:
+    """The photometric interpretation of a header that describes one film of a size that is read."""
+    with as_sentence(DAMAGED):
+        if "PixelData" not in header:
+            if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+                raise ImageError("The DICOM file holds floating-point numbers, not the greys of a film.")
+            raise ImageError(NO_IMAGE)
+        height, width = _whole(header, "Rows"), _whole(header, "Columns")
+        frames = _frames(header)
+        samples, allocated = _whole(header, "SamplesPerPixel"), _whole(header, "BitsAllocated")
+        stored = _whole(header, "BitsStored")
+        photometric = header.get("PhotometricInterpretation")
+    if frames != 1:
+        raise ImageError(SEVERAL_FRAMES.format(frames=f"{frames:,}"))
+    refused = size_refused(width, height)
+    if refused:
+        raise ImageError(refused)
+    if not 1 <= stored <= allocated or allocated not in (1, 8, 16, 32):
+        raise ImageError(CONTRADICTS_BITS)
+    if photometric not in (*GREYS, PALETTE, "RGB") and not str(photometric).startswith("YBR_"):
+        raise ImageError("The DICOM file does not say how its pixels are to be shown (its photometric interpretation).")
+    if samples != (1 if photometric in (*GREYS, PALETTE) else 3):
+        raise ImageError("The DICOM file contradicts itself about the colours of a pixel.")
+    return str(photometric)
+
+
+def _whole(header: Dataset, keyword: str) -> int:
+    value = header.get(keyword)
+    if not isinstance(value, int):
+        raise ImageError(DAMAGED)
+    return int(value)
+
+
+def _frames(header: Dataset) -> int:
+    """1 where the number is missing or empty, as in every file of a plain film."""
+    value = header.get("NumberOfFrames")
+    return 1 if value in (None, "") else int(value)
+
+
+def decoded(header: Dataset) -> np.ndarray:
+    """Pixels as the file has them: integers (height, width), or (height, width, 3) as RGB."""
+    syntax = header.transfer_syntax
+    try:
+        decoder = get_decoder(UID(syntax))
+    except (NotImplementedError, ValueError):
+        decoder = None
+    unsupported = f"The compression {_compression(syntax)} is not supported; export the film uncompressed."
+    if decoder is None or not decoder.is_available:
+        raise ImageError(unsupported)
+    with as_sentence(unsupported if syntax == JPEGExtended12Bit and header.BitsStored > 8 else DAMAGED):
+        low_bits = _unused_low_bits(header)
+        if low_bits is not None:
+            if decoder.is_encapsulated:
+                raise ImageError(CONTRADICTS_BITS)
+            return _from_high_bits(header, decoder, low_bits)
+        pixels, found = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
+    if pixels.ndim == 3 and found["photometric_interpretation"] != "RGB":
+        raise ImageError("The film's colours are stored in a way that is not supported; export it in grey.")
+    return pixels
+
+
+def _compression(syntax: str) -> str:
+    """The registered name of a transfer syntax; of one that is not registered nothing is repeated."""
+    known = UID(syntax)
+    return known.name if known.name != str(known) and known.is_transfer_syntax else "of this DICOM file"
+
+
+def _unused_low_bits(header: Dataset) -> int | None:
+    """How far the stored bits lie above the lowest ones, by the retired HighBit; None where they do not."""
+    high = header.get("HighBit")
+    if not isinstance(high, int) or header.SamplesPerPixel != 1 or header.BitsAllocated not in (8, 16):
+        return None
+    low = high + 1 - header.BitsStored
+    if low < 0 or high >= header.BitsAllocated:
+        raise ImageError(CONTRADICTS_BITS)
+    return low or None
+
+
+def _from_high_bits(header: Dataset, decoder: object, low_bits: int) -> np.ndarray:
+    raw, _ = decoder.as_array(header, index=0, correct_unused_bits=False)
+    bits = int(header.BitsStored)
+    found = (raw.astype(np.int32) >> low_bits) & (2**bits - 1)
+    return np.where(found >= 2 ** (bits - 1), found - 2**bits, found) if header.get("PixelRepresentation") else found

@@ -1,0 +1,70 @@
+"""What a worker says of its job while it is at it: status.json, and why a job failed in a sentence for the user."""
+
+import time
+from dataclasses import replace
+
+from covid_core.errors import CovidCoreError, Stopped
+from covid_core.runs import store
+from covid_core.runs.store import JobFolder, Status
+
+REPORT_EVERY = 0.4  # seconds between writes of status.json while work goes on
+TENSORFLOW_OUT_OF_MEMORY = "ResourceExhaustedError"  # by name: the class itself would cost TensorFlow's start
+ESTIMATE_FROM = 0.02  # share of the work after which the time left can be told
+
+
+class Reporter:
+    """Writes status.json for one job, and raises Stopped in the work when the user asked for it.
+
+    It raises once: work that keeps what it has can go on and report while it saves.
+    """
+
+    def __init__(self, folder: JobFolder, attempt: int):
+        self._folder = folder
+        self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=attempt)
+        self._told_to_stop = False
+        self._written = 0.0
+        self._begun = 0.0
+        self.write()
+
+    def begin(self) -> None:
+        """The work starts now."""
+        self._begun = time.monotonic()
+        self._change(state=store.RUNNING, message="Starting", started=time.time())
+
+    def __call__(self, share: float, message: str) -> None:
+        """Progress of the work. Raises Stopped."""
+        if not self._told_to_stop and self._folder.stop_requested():
+            self._told_to_stop = True
+            raise Stopped("Stopped by the user.")
+        now = time.monotonic()
+        if now - self._written < REPORT_EVERY:
+            return
+        share = min(max(share, 0.0), 1.0)
+        spent = now - self._begun
+        left = spent * (1 - share) / share if share > ESTIMATE_FROM else None
+        self._change(progress=share, message=message, seconds_left=left)
+
+    def end(self, state: str, reason: str = "") -> None:
+        """The last word."""
+        progress = 1.0 if state == store.COMPLETED else self._status.progress
+        self._change(state=state, reason=reason, progress=progress, ended=time.time(), seconds_left=None, message="")
+
+    def write(self) -> None:
+        self._folder.write_status(self._status)
+        self._written = time.monotonic()
+
+    def _change(self, **changes: object) -> None:
+        self._status = replace(self._status, updated=time.time(), **changes)
+        self.write()
+
+
+def reason_of(error: Exception) -> str:
+    """Why a job failed, in a sentence for the user."""
+    kind = type(error).__name__
+    if isinstance(error, CovidCoreError):
+        return str(error)
+    if isinstance(error, MemoryError) or kind == TENSORFLOW_OUT_OF_MEMORY:
+        return "Out of memory. Try a smaller batch size or smaller films."
+    if isinstance(error, OSError):
+        return f"The disk or a file failed: {error.strerror or error}."
+    return f"A bug in Second Look ended the job ({kind}). The log has details."

@@ -1,0 +1,66 @@
+"""The training of a run by a worker: alone, or as a part of another job.
+
+Networks lie below jobs but cost TensorFlow's start, and lessons lie above them: both are reached by the name of a
+function, imported when its job begins.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from covid_core.errors import CovidCoreError, Stopped
+from covid_core.jobs import reuse
+from covid_core.jobs.reporter import Reporter, reason_of
+from covid_core.runs import store
+from covid_core.runs.store import Run
+from covid_core.work import Progress
+from covid_core.workspace import Workspace
+
+TRAINING = "covid_core.nets.training:train"
+LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
+
+
+def entry_point(name: str) -> Callable[..., Any]:
+    """The function that is named "module:function"."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
+    """Train a run, or take over a finished one that is equal. Returns whether it went to its end."""
+    reporter(0.0, "Reading films")
+    twin = None if run.checkpoint_path.exists() else reuse.find(workspace, run)
+    if twin is not None:
+        reuse.take_over(run, twin)
+        return True
+    return entry_point(TRAINING)(workspace, run, reporter)
+
+
+def train_within(workspace: Workspace, run: Run, progress: Progress) -> None:
+    """Train a run as a part of the job at hand, in this process. Its own status tells how it went, as always.
+
+    Raises Stopped, also where the run has kept what it had.
+    """
+    lock = run.lock
+    if not lock.acquire(LOCK_PATIENCE):
+        raise CovidCoreError(f"{run.name} is being trained by another process.")
+    run.write_launch(os.getpid(), 1)
+    own = Reporter(run, 1)
+
+    def both(share: float, message: str) -> None:
+        own(share, message)
+        progress(share, message)
+
+    try:
+        own.begin()
+        finished = train(workspace, run, both)
+        own.end(store.COMPLETED if finished else store.STOPPED)
+    except Exception as error:
+        stopped = isinstance(error, Stopped)
+        own.end(store.STOPPED if stopped else store.FAILED, str(error) if stopped else reason_of(error))
+        raise
+    finally:
+        lock.release()
+    if not finished:
+        raise Stopped("Stopped by the user.")

@@ -1,0 +1,90 @@
+"""A workspace that an earlier version made is read as that version read it: the same ids, versions, figures, answers.
+
+``make_golden.py`` is the record of how ``workspace.tar.xz`` and ``expected.json`` came to be.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covid_core.commands.main import main
+
+HERE = Path(__file__).parent
+EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
+LOOKS = ("openings", "looks", "looks_not_noted")  # of the day on which somebody asks
+EXACT, OF_NETWORKS = 1e-9, 1e-5  # how far a figure may be off; networks sum in another order on another processor
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory) -> Path:
+    """The workspace as it was packed, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(HERE / "workspace.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "workspace"
+
+
+@pytest.fixture
+def ask(unpacked, monkeypatch, capsys):
+    """Ask a verb of that workspace, with files named relative to it."""
+    monkeypatch.setenv("COVID_CORE_HOME", str(unpacked))
+    monkeypatch.chdir(unpacked)
+
+    def answered(asked: list[str]) -> dict[str, Any]:
+        code = main([*asked, "--json"])
+        told = capsys.readouterr().out
+        assert code == 0, told
+        return json.loads(told)
+
+    return answered
+
+
+def differences(found: Any, expected: Any, allowed: float, place: str = "") -> Iterator[str]:
+    """Where two JSON values differ; numbers may by ``allowed``, and what is told of looks is not compared."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        names = [name for name in {**expected, **found} if name not in LOOKS]
+        for name in names:
+            if name in found and name in expected:
+                yield from differences(found[name], expected[name], allowed, f"{place}/{name}")
+            else:
+                yield f"{place}/{name} is {'new' if name in found else 'gone'}"
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+            yield from differences(one, other, allowed, f"{place}/{number}")
+    elif type(found) is float and type(expected) is float:
+        if not abs(found - expected) <= allowed:
+            yield f"{place}: {found!r} instead of {expected!r}"
+    elif found != expected or type(found) is not type(expected):
+        yield f"{place}: {found!r} instead of {expected!r}"
+
+
+@pytest.mark.parametrize("told", EXPECTED, ids=lambda told: " ".join(told["asked"][:2]))
+def test_a_workspace_of_an_earlier_version_says_what_it_said_then(ask, told):
+    allowed = OF_NETWORKS if told["asked"][0] == "predict" else EXACT
+    assert list(differences(ask(told["asked"]), told["answer"], allowed)) == []
+
+
+def test_every_kind_of_question_is_asked():
+    asked = {told["asked"][0] for told in EXPECTED}
+    assert asked == {"datasets", "studies", "runs", "decisions", "summary", "audit", "show", "compare", "predict"}
+
+
+def test_a_difference_is_found():
+    given = {"a": [1.0, {"b": "x"}], "c": None, "looks": 1}
+    assert list(differences({"a": [1.0 + 1e-12, {"b": "x"}], "c": None, "looks": 2}, given, EXACT)) == []
+    assert len(list(differences({"a": [1.1, {"b": "y"}], "d": None}, given, EXACT))) == 4
+
+
+def test_asking_changes_nothing_but_looks_and_cache(ask, unpacked):
+    def contents() -> dict[str, bytes]:
+        files = (path for path in unpacked.rglob("*") if path.is_file() and unpacked / "cache" not in path.parents)
+        return {str(path.relative_to(unpacked)): path.read_bytes() for path in files if path.name != "openings.csv"}
+
+    before = contents()
+    for told in EXPECTED:
+        ask(told["asked"])
+    assert contents() == before
