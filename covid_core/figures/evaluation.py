@@ -5,6 +5,7 @@ colour, so a run looks the same in every figure of a page. Shares in [0, 1] are 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -388,7 +389,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     return _with_legend(figure, height=380, per_row=4)
 
 
-def _cost_mark(row: object, position: int, worded: str) -> go.Scatter:
+def _cost_mark(row: Any, position: int, worded: str) -> go.Scatter:
     return go.Scatter(
         x=[row.cost],
         y=[100 * row.value],
@@ -400,7 +401,7 @@ def _cost_mark(row: object, position: int, worded: str) -> go.Scatter:
     )
 
 
-def _error_bar(row: object) -> dict[str, object]:
+def _error_bar(row: Any) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,
@@ -455,6 +456,6 @@ def _dots(rows: pd.DataFrame, heights: list[float], name: str, colour: str) -> g
     )
 
 
-def _dot_hover(row: object) -> str:
+def _dot_hover(row: Any) -> str:
     worded = share(row.value) if pd.isna(row.low) else interval(row.value, row.low, row.high)
     return f"{literal(row.run)}: {worded}"

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from covid_core.errors import ImageError
 from covid_core.images.image import (
@@ -100,7 +102,7 @@ def _check_header(image: Image.Image) -> None:
         raise ImageError("The file holds several pictures; save the one that is meant as a file of its own.")
 
 
-def _check_parts(image: Image.Image, file_size: int) -> None:
+def _check_parts(image: TiffImageFile, file_size: int) -> None:
     """Does a TIFF file hold all of its picture? Pillow leaves black what the directory does not list."""
     tags, (width, height) = image.tag_v2, image.size
     if TIFF_TILES in tags:
@@ -120,7 +122,7 @@ def _check_parts(image: Image.Image, file_size: int) -> None:
         raise ImageError(DAMAGED)
 
 
-def _stored_kind(image: Image.Image) -> str:
+def _stored_kind(image: ImageFile) -> str:
     """Pillow's raw mode: the first argument, or the only one, of the decoder of the first tile."""
     arguments = image.tile[0][3] if image.tile else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments

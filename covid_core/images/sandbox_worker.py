@@ -7,6 +7,7 @@ input ends. Answers are JSON and plain pixels, never pickles: a file that took o
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -128,7 +129,7 @@ def received_array(handle: BinaryIO, shape: tuple[int, int], kind: type) -> np.n
     return pixels
 
 
-def receive_into(handle: BinaryIO, rest: memoryview) -> None:
+def receive_into(handle: io.BufferedIOBase, rest: memoryview) -> None:
     while rest:
         got = handle.readinto(rest)
         if not got:

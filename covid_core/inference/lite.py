@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -97,7 +98,7 @@ def _damaged(path: Path) -> RunDamaged:
     return RunDamaged(f"The exported network {path.name} is missing or damaged.")
 
 
-def _output_tensors(interpreter: object) -> list[int]:
+def _output_tensors(interpreter: Any) -> list[int]:
     """Indices of the output tensors in the order of the exported model's outputs.
 
     A file with a signature lists them by name (output_0, output_1, ...), one without in their own order.

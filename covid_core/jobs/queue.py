@@ -371,7 +371,7 @@ def _worker_environment(folder: JobFolder) -> dict[str, str]:
 
 def _detached() -> dict[str, Any]:
     """Popen's arguments for a process that no Ctrl-C, logout or closing server takes along."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
     return {"start_new_session": True}
 

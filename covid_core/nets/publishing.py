@@ -41,7 +41,7 @@ def publish(plan: Plan, trained: Trained) -> None:
     run, clock = plan.run, plan.clock
     sizes = _save(plan, trained)
     parts = _exported_parts(run, trained)
-    predictor = Predictor.of_parts(run, *parts.values(), trained.head, _outputs_used(trained))
+    predictor = Predictor.of_parts(run, parts["trunk"], parts["tail"], trained.head, _outputs_used(trained))
     usual = clock.timed("usual film", lambda: predictor.mean_maps(_some(plan.films, "train", USUAL_FILMS)))
     replace(trained.head, usual=usual).save(run.head_path)
     predictions = _prediction_table(plan.films.split, run.classes, trained.logits)

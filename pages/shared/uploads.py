@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core.data.dataset import Dataset
 from covid_core.images import sandbox
@@ -37,7 +38,7 @@ class Given:
     dataset: Dataset | None = field(default=None, repr=False)
 
 
-def uploaded(files: Iterable[object]) -> list[Given]:
+def uploaded(files: Iterable[UploadedFile]) -> list[Given]:
     """The uploads; the same file twice is one film."""
     keys = kept("keys")
     given: dict[str, Given] = {}
@@ -51,7 +52,7 @@ def uploaded(files: Iterable[object]) -> list[Given]:
     return list(given.values())
 
 
-def _read_upload(file: object, window: int) -> Film:
+def _read_upload(file: UploadedFile, window: int) -> Film:
     """A stranger's file, decoded in a process of its own. Raises ImageError."""
     return sandbox.read_film(file.getvalue(), window)
 

@@ -267,7 +267,8 @@ def _against_others(
         right[known], inside[known], None if groups is None else groups[known]
     )
     p = float(stats.fisher_exact([[hits, films - hits], [other_hits, others - other_hits]]).pvalue)
-    return Subgroup(by, name, *(wilson_of_groups(*side)[0] for side in sides), p)
+    here, elsewhere = (wilson_of_groups(*side)[0] for side in sides)
+    return Subgroup(by, name, here, elsewhere, p)
 
 
 def thirds(values: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,7 @@ are all treated alike.
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def shuffled_content(path: Path, rng: np.random.Generator) -> bytes:
     return bytes(content)
 
 
-def _is_kernel(tensor: object) -> bool:
+def _is_kernel(tensor: Any) -> bool:
     return tensor.ShapeLength() > 0 and int((tensor.ShapeAsNumpy() > 1).sum()) >= KERNEL_AXES
 
 

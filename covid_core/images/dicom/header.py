@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
@@ -245,7 +246,7 @@ def _unused_low_bits(header: Dataset) -> int | None:
     return low or None
 
 
-def _from_high_bits(header: Dataset, decoder: object, low_bits: int) -> np.ndarray:
+def _from_high_bits(header: Dataset, decoder: Any, low_bits: int) -> np.ndarray:
     raw, _ = decoder.as_array(header, index=0, correct_unused_bits=False)
     bits = int(header.BitsStored)
     found = (raw.astype(np.int32) >> low_bits) & (2**bits - 1)

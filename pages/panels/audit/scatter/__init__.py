@@ -89,7 +89,7 @@ def show(
             key=key,
             data=message(points, order, key, height),
             on_chosen_change=lambda: on_chosen(_rows(key, "chosen", len(order))),
-            on_opened_change=lambda: [on_opened(row) for row in _rows(key, "opened", len(order))[:1]],
+            on_opened_change=lambda: _tell_opened(key, len(order), on_opened),
             on_sheets_change=lambda: _ask(key, lacking),
         )
         for number in sorted(one for one in asked if one < lacking):
@@ -101,6 +101,11 @@ def _rows(key: str, what: str, films: int) -> list[int]:
     sent = st.session_state.get(key, {}).get(what)
     sent = sent if isinstance(sent, list) else [sent]
     return sorted({row for row in sent if type(row) is int and 0 <= row < films})
+
+
+def _tell_opened(key: str, films: int, on_opened: Callable[[int], None]) -> None:
+    for row in _rows(key, "opened", films)[:1]:
+        on_opened(row)
 
 
 def _ask(key: str, sheets: int) -> None:
