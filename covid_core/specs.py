@@ -64,10 +64,10 @@ class Spec(BaseModel):
 class SplitSpec(Spec):
     """Who goes where. All parts are alike in their classes, as far as groups and sources allow.
 
-    ``method`` "grouped" keeps films of one patient and near duplicates in one part, "stratified" draws film by film,
-    "by_source" keeps groups together as well and tests on the sources ``held_out``. ``films_per_class`` draws a
-    balanced subset before the split, as the course study did. With ``folds`` above 1 the films are dealt into that many
-    parts; ``fold`` (from 0) says which of them is tested on, in place of the share ``test``.
+    ``method`` "grouped" keeps duplicates, and films of one patient where that is known, in one part, "stratified" draws
+    film by film, "by_source" keeps groups together as well and tests on the sources ``held_out``. ``films_per_class``
+    draws a balanced subset before the split, as the course study did. With ``folds`` above 1 the films are dealt into
+    that many parts; ``fold`` (from 0) says which of them is tested on, in place of the share ``test``.
     """
 
     method: SplitMethod = "grouped"

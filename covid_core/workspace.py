@@ -30,9 +30,10 @@ class Location:
 
     @property
     def unused(self) -> Path | None:
-        """A workspace in the current folder that is not this one: earlier versions used whatever lay there."""
+        """A workspace in the current folder that earlier versions would have used: they took whatever lay there."""
         found = Path(NAME).resolve()
-        return found if found != self.path and (found / "datasets").is_dir() else None
+        is_other = not os.environ.get(HOME) and found != self.path
+        return found if is_other and (found / "datasets").is_dir() else None
 
 
 def location() -> Location:

@@ -17,7 +17,7 @@ from covid_core.figures import data as figures
 from covid_core.formatting import count, moment, plural, share
 from covid_core.work import Progress
 from pages.panels.dataset import import_form
-from pages.shared import gallery, shell
+from pages.shared import gallery, import_jobs, shell
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ EXPOSURES = {"Brightness": "film_means", "Contrast": "film_deviations"}
 def main() -> None:
     st.title(QUESTION)
     answer = st.container()
-    if import_form.jobs_panel():
+    if import_jobs.panel():
         st.session_state["manage"] = False  # what was to be added is there: make room for it
     if not data.list_datasets(shell.workspace()):
         answer.markdown("**Nothing yet.** Draw synthetic films to try everything on, or bring your own.")

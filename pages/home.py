@@ -8,10 +8,8 @@ import streamlit as st
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from covid_core.runs import store
-from pages.panels.dataset import import_form
 from pages.panels.home import cache_usage
-from pages.panels.train import run_view
-from pages.shared import shell
+from pages.shared import import_jobs, run_cache, shell
 
 FIRST_LABEL = "Draw 600 synthetic films"
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
@@ -50,7 +48,7 @@ class Situation:
     """What is there: readable data sets, runs with their states, and whether the films in use were looked at."""
 
     datasets: list[dict[str, Any]]
-    runs: list[run_view.Seen]
+    runs: list[run_cache.Seen]
     looked: bool
 
     @property
@@ -82,7 +80,7 @@ def main() -> None:
     if chosen := st.session_state.pop(CHOSEN, None):
         st.switch_page(chosen)
     top = st.container()
-    import_form.jobs_panel()  # a finished import selects its data set, so the situation is looked at after it
+    import_jobs.panel()  # a finished import selects its data set, so the situation is looked at after it
     situation = _situation()
     with top:
         shell.heading("Where do I go from here?", _answer(situation))
@@ -111,7 +109,7 @@ def _say_what_is_synthetic(datasets: list[dict[str, Any]]) -> None:
 
 def _situation() -> Situation:
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
-    return Situation(listed, run_view.look()[0], shell.was_looked_at(shell.in_use(listed)))
+    return Situation(listed, run_cache.look()[0], shell.was_looked_at(shell.in_use(listed)))
 
 
 def _answer(situation: Situation) -> str:
@@ -135,7 +133,7 @@ def _next_step(situation: Situation) -> None:
     """The one primary button, and beside it the way to films of one's own."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if situation.next_step == "draw":
-            import_form.start_phantom_button(FIRST_LABEL)
+            import_jobs.start_phantom_button(FIRST_LABEL)
         else:
             page, label, icon = PAGES[situation.next_step]
             # Bound to the page that it names: by the time a click arrives, the next step may be another.

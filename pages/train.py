@@ -6,7 +6,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
 from pages.panels.train import form, run_view, studies
-from pages.shared import model_audit_panel, shell
+from pages.shared import model_audit_panel, run_cache, shell
 
 SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
 RUNS_PER_PAGE = 12
@@ -19,7 +19,7 @@ def main() -> None:
         run_view.run_view(identifier)
         return
     run_view.watched(run_view.overview)
-    seen, broken = run_view.look()
+    seen, broken = run_cache.look()
     dataset = shell.pick_dataset()
     classes = _pick_classes(dataset) if dataset else ()
     if not dataset and not seen and not broken:
@@ -63,7 +63,7 @@ def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
             form.new_run(dataset, classes)
 
 
-def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_view.Seen]) -> None:
+def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_cache.Seen]) -> None:
     if studies.any_yet():
         studies.list_all(seen, st.query_params.get("study", ""))
         st.subheader("New study")
@@ -71,7 +71,7 @@ def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_v
         studies.new_study(dataset, classes)
 
 
-def _runs(seen: list[run_view.Seen], broken: list[BrokenRun]) -> None:
+def _runs(seen: list[run_cache.Seen], broken: list[BrokenRun]) -> None:
     shell.broken_notice(broken)
     if not seen:
         st.caption("No run yet. Start one in the first tab.")

@@ -23,6 +23,7 @@ PACKAGES = (  # lowest first: each imports only what stands before it
 MOST_FILES = 15  # of Python in one folder
 FORMS = ["look", "see", "say", "tell", "ask", "know", "keep", "find", "give"]
 NO_NOUNS = {form + ending for form in FORMS for ending in ("", "s", "ing")}
+# "findings" is the field's noun for what an audit puts out, and not among them
 NO_NOUNS |= {"seen", "said", "told", "known", "kept", "found", "gave", "given", "giving", "film", "films"}
 PLANTED = """
 from typing import TYPE_CHECKING
@@ -197,11 +198,21 @@ def test_an_import_up_the_order_is_found_wherever_it_stands(tmp_path, monkeypatc
 
 
 def test_no_files_import_each_other_in_a_circle():
-    files = [path for path in [*sources(CORE, PAGES), *ENTRY] if path.name != "__init__.py"]
+    files = [*sources(CORE, PAGES), *ENTRY]
     waiting = {path: {target for target, _ in imported_files(path)} & set(files) for path in files}
     while free := {path for path, targets in waiting.items() if not targets}:
         waiting = {path: targets - free for path, targets in waiting.items() if path not in free}
     assert not waiting, "in or above a circle"
+
+
+def test_the_parts_of_a_page_are_used_by_that_page_alone():
+    """What two pages use lies in shared."""
+    startup = PAGES / "server/startup.py"  # imports all, so that no page waits for it
+    for path in [path for path in sources(PAGES) if path != startup]:
+        for target, at in imported_files(path):
+            of = target.relative_to(PAGES).parts if PAGES in target.parents else ()
+            if of[:1] == ("panels",) and len(of) > 2:
+                assert path == PAGES / f"{of[1]}.py" or PAGES / "panels" / of[1] in path.parents, at
 
 
 def test_no_folder_holds_more_files_than_a_head():

@@ -19,6 +19,7 @@ from made_runs import (
     run_on_shifted_labels,
 )
 
+import covid_core.workspace
 from covid_core import weights
 from covid_core.commands import main
 from covid_core.data.dataset import list_datasets
@@ -596,13 +597,27 @@ def test_a_pipe_that_is_closed_early_ends_a_verb_quietly(workspace, arguments):
 # The command itself
 
 
-def test_where_says_which_workspace_is_used_and_which_is_not(answer, workspace, tmp_path, monkeypatch):
-    (tmp_path / "workspace-of-before" / "workspace" / "datasets").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "workspace-of-before")
+@pytest.fixture
+def installed(tmp_path, monkeypatch) -> Path:
+    """As where the package is installed and the user has set nothing, in a folder with a workspace of before."""
+    monkeypatch.delenv("COVID_CORE_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(covid_core.workspace, "SOURCE", tmp_path / "site-packages")
+    (tmp_path / "before" / "workspace" / "datasets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "before")
+    return tmp_path / "before"
+
+
+def test_where_says_which_workspace_is_used_and_which_is_not(answer, installed):
     code, told = answer("where")
     assert code == 0
-    assert told["workspace"] == str(workspace.root)
-    assert told["unused"] == str(tmp_path / "workspace-of-before" / "workspace")
+    assert told["workspace"] == str(covid_core.workspace.location().path)
+    assert told["unused"] == str(installed / "workspace")
+
+
+def test_a_workspace_of_before_is_mentioned_by_every_verb(answer, installed, capsys):
+    assert main.main(["datasets"]) == 0
+    assert str(installed / "workspace") in capsys.readouterr().err
 
 
 def test_another_verb_refuses_what_it_does_not_know(workspace, capsys):

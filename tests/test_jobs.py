@@ -400,6 +400,16 @@ def test_an_import_runs_in_a_process_of_its_own(workspace):
     assert not FileLock(job.path / "lock").is_held()
 
 
+def test_a_worker_has_the_code_of_whoever_started_it_and_not_that_of_the_current_folder(
+    workspace, tmp_path, monkeypatch
+):
+    (tmp_path / "covid_core").mkdir()
+    (tmp_path / "covid_core" / "__init__.py").write_text("raise SystemExit('another checkout')")
+    monkeypatch.chdir(tmp_path)
+    job = queue.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
+    assert queue.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
+
+
 def test_a_failed_import_says_why_and_removes_the_upload(workspace):
     upload = workspace.uploads / "upload.zip"
     upload.write_bytes(b"film")

@@ -116,6 +116,7 @@ def free_port() -> int:
 
 @pytest.mark.slow
 def test_the_command_starts_the_dashboard_from_any_folder(tmp_path):
+    (tmp_path / "streamlit.py").write_text("raise SystemExit('what lies in the current folder was started')")
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COVID_CORE_HOME": str(tmp_path / "workspace")}
     server = subprocess.Popen(

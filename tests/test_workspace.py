@@ -50,13 +50,13 @@ def test_an_installed_package_keeps_it_in_the_users_folder_for_data(tmp_path, mo
 
 
 def test_an_earlier_workspace_of_the_current_folder_is_named_when_it_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "here"))
+    monkeypatch.delenv("COVID_CORE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert workspace.location().unused is None
     (tmp_path / "workspace" / "datasets").mkdir(parents=True)
     assert workspace.location().unused == tmp_path / "workspace"
-    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "workspace"))
-    assert workspace.location().unused is None
+    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "here"))
+    assert workspace.location().unused is None, "somebody chose"
 
 
 def test_folders_are_made_when_they_are_asked_for(tmp_path):

@@ -1,6 +1,7 @@
 """``app`` and ``where``: the dashboard itself, and where its data lie."""
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,10 +18,13 @@ def do_app(_workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     """Start the dashboard and open it in the browser. It ends with Ctrl-C."""
     if not APP.is_file():
         raise InvalidChoice(f"The dashboard is not there ({APP}): install Second Look again.")
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), *options.streamlit]
+    # -P: whatever lies in the current folder, such as another checkout, is none of the server's business.
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(APP), *options.streamlit]
     if os.name != "nt":
         os.execv(sys.executable, command)  # signals and the exit code are the server's own then
-    return {"failed": subprocess.call(command) != 0, "text": ""}
+    with contextlib.suppress(KeyboardInterrupt):  # it ends the server too
+        return {"failed": subprocess.call(command) != 0, "text": ""}
+    return {"text": ""}
 
 
 def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
@@ -39,6 +43,6 @@ def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, An
 
 def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
     """Enter these verbs."""
-    app = verb("app", do_app)
+    app = verb("app", do_app, as_json=False)
     app.epilog = "Options of streamlit run, such as --server.port 8502, are handed on to it."
     verb("where", do_where)

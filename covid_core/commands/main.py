@@ -1,7 +1,7 @@
 """The command line: ``second-look VERB ...``, or ``python -m covid_core VERB ...``.
 
-Every verb takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1 refused or
-failed, 2 wrong use. Ids are printed, so verbs chain.
+Every verb but ``app`` takes ``--json``: one JSON object on stdout, everything else on stderr. Exit code: 0 done, 1
+refused or failed, 2 wrong use. Ids are printed, so verbs chain.
 """
 
 import argparse
@@ -16,37 +16,40 @@ from covid_core import __version__
 from covid_core.commands import dashboard, datasets, decisions, models, segmenters, storage, training
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
-from covid_core.workspace import Workspace
+from covid_core.workspace import Workspace, location
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 1 also where the reader of the answer closed the pipe (``| head -1``)."""
+    options = _options(arguments)
+    unused = location().unused
+    if unused is not None and options.verb is not dashboard.do_where:
+        print(f"note: the workspace {unused} is not used; second-look where says which is", file=sys.stderr)
     try:
-        try:
-            return _run(arguments)
-        finally:
-            print(end="", flush=True)  # here, where a closed pipe can be caught
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):  # else Python flushes what is left into the closed pipe, and complains
-            os.dup2(nowhere, stream.fileno())
+        answer = options.verb(Workspace.default(), options)
+    except CovidCoreError as error:
+        return _refuse(str(error), options.json)
+    try:
+        print(
+            json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)),
+            flush=True,  # here, where a closed pipe can be caught
+        )
+    except BrokenPipeError:  # as Python's documentation has it: else the flush at the exit complains
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    failed = answer.get("failed") or answer.get("state") in (store.FAILED, store.INTERRUPTED)
+    return 1 if failed else 0
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for; ``app`` hands on to Streamlit what it does not know, every other verb refuses it."""
     parser = _parser()
     options, others = parser.parse_known_args(arguments)
     if options.verb is dashboard.do_app:
         options.streamlit = others
     elif others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
-    try:
-        answer = options.verb(Workspace.default(), options)
-    except CovidCoreError as error:
-        return _refuse(str(error), options.json)
-    print(json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)))
-    failed = answer.get("failed") or answer.get("state") in (store.FAILED, store.INTERRUPTED)
-    return 1 if failed else 0
+    return options
 
 
 def _refuse(reason: str, as_json: bool) -> int:
@@ -76,12 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    def verb(name: str, work: Callable[..., dict[str, Any]], *arguments: str) -> argparse.ArgumentParser:
+    def verb(
+        name: str, work: Callable[..., dict[str, Any]], *arguments: str, as_json: bool = True
+    ) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=work.__doc__, description=work.__doc__)
         for argument in arguments:
             added.add_argument(argument)
-        added.add_argument("--json", action="store_true", help="answer with one JSON object")
-        added.set_defaults(verb=work)
+        if as_json:
+            added.add_argument("--json", action="store_true", help="answer with one JSON object")
+        added.set_defaults(verb=work, json=False)
         return added
 
     for topic in (dashboard, datasets, decisions, training, models, segmenters, storage):

@@ -1,7 +1,8 @@
 """Who is in which part. A split is a table with a hash, stored with every run.
 
-Films that belong together (one patient, near duplicates) have the same *group*, and a group never crosses parts: a film
-whose twin was trained on is no test. Where every film is its own group, that is an ordinary stratified split.
+Films that belong together (duplicates; one patient, where that is known) have the same *group*, and a group never
+crosses parts: a film whose twin was trained on is no test. Where every film is its own group, that is an ordinary
+stratified split.
 """
 
 import math

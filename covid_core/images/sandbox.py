@@ -50,7 +50,7 @@ class Sandbox:
             one.start()
 
     def read_film(self, content: bytes, window: int = 0) -> Film:
-        """As ``images.read_film``, of a stranger's file. Raises ImageError, within the time limit, and nothing else."""
+        """As ``codec.read_film``, of a stranger's file. Raises ImageError, within the time limit, and nothing else."""
         if len(content) > LARGEST_FILE:
             raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
         with self._free:
@@ -226,7 +226,7 @@ def default() -> Sandbox:
 def read_film(content: bytes, window: int = 0) -> Film:
     """A stranger's film, read faithfully in a process that can be ended. Raises ImageError with one sentence.
 
-    ``window`` is a place among the film's ``windows``; see ``images.read_film``.
+    ``window`` is a place among the film's ``windows``; see ``codec.read_film``.
     """
     return default().read_film(content, window)
 

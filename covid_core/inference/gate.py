@@ -32,7 +32,7 @@ IN_WORDS = {
     INVERTED: "inverted, black for white",
 }
 SHARE = 0.02  # of good films refused here. Not less: among a hundred real films one may be stored inverted, and must
-# not set the limit. ``reference.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
+# not set the limit. ``neighbours.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
 ENOUGH = 0.5  # lead that always passes: half of what a film can have. Of some forty validation films that happen to be
 # alike the lowest lead can be 0.88, which 6 of 39 other good films missed; limits of real films lie below (0.40).
 LEAST = 19  # validation films; of fewer even the largest value would refuse more than 5 % of good films

@@ -6,6 +6,7 @@ worker waits in the queue with as little as possible.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from covid_core.errors import CovidCoreError
 from covid_core.jobs import queue, segmentation
 from covid_core.jobs.run_training import entry_point, train_within
 from covid_core.runs import store
-from covid_core.runs.store import Run
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
@@ -77,10 +77,7 @@ def _map(workspace: Workspace, request: Request, progress: Progress) -> Result:
 
 def _lesson(workspace: Workspace, request: Request, progress: Progress) -> Result:
     """Prepare a lesson: its data set, its runs, and what was measured beside their predictions."""
-
-    def train(run: Run, told: Progress) -> None:
-        train_within(workspace, run, told)
-
+    train = partial(train_within, workspace)
     return entry_point(LESSON)(workspace, request["lesson"], request["seed"], train, progress)
 
 

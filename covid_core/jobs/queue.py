@@ -122,7 +122,7 @@ def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> J
 
 
 @contextlib.contextmanager
-def _no_other_submits(workspace: Workspace) -> Iterator[None]:
+def no_other_submits(workspace: Workspace) -> Iterator[None]:
     """Two sessions that ask for the same work at once: the second finds the first's. Raises JobRefused."""
     lock = files.FileLock(workspace.slots / "submitting.lock")
     if not lock.acquire(SUBMIT_PATIENCE):
@@ -151,7 +151,7 @@ def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
 
     All are checked before the first is queued. Raises JobRefused, NotFound, DataError.
     """
-    with _no_other_submits(workspace):
+    with no_other_submits(workspace):
         at_work = {of for job, of in audit_jobs(workspace) if not job.status().is_final}
         for run in runs:
             if not run.result or run.status().state not in store.USABLE:
@@ -175,7 +175,7 @@ def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = 
         if against == dataset:
             raise JobRefused(f"{opened.name} cannot be compared with itself. Choose another data set.")
         open_dataset(workspace, against)
-    with _no_other_submits(workspace):
+    with no_other_submits(workspace):
         if any(of["dataset"] == dataset and not job.status().is_final for job, of in data_audit_jobs(workspace)):
             raise JobRefused(f"{opened.name} is being audited already. Wait for it, or stop it.")
         return submit_job(workspace, DATA_AUDIT, {"dataset": dataset, "against": against})
@@ -186,19 +186,19 @@ def looks_at(workspace: Workspace, dataset: str) -> bool:
     return any(
         dataset in (request["dataset"], request.get("against")) and not job.status().is_final
         for kind in (DATA_AUDIT, MAP)
-        for job, request in _jobs_of_kind(workspace, kind)
+        for job, request in jobs_of_kind(workspace, kind)
     )
 
 
 def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any]]]:
     """Jobs that audit, or have audited, a data set, with what was asked (dataset, against: ids), oldest first."""
-    return _jobs_of_kind(workspace, DATA_AUDIT)
+    return jobs_of_kind(workspace, DATA_AUDIT)
 
 
 def submit_map(workspace: Workspace, dataset: str) -> JobFolder:
     """Start making the map of a data set, or making it again. Raises JobRefused, NotFound, DataError."""
     opened = open_dataset(workspace, dataset)
-    with _no_other_submits(workspace):
+    with no_other_submits(workspace):
         if any(of == dataset and not job.status().is_final for job, of in map_jobs(workspace)):
             raise JobRefused(f"The map of {opened.name} is being made already. Wait for it, or stop it.")
         return submit_job(workspace, MAP, {"dataset": dataset})
@@ -206,7 +206,7 @@ def submit_map(workspace: Workspace, dataset: str) -> JobFolder:
 
 def map_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
     """Jobs that make, or have made, the map of a data set, with its id, oldest first."""
-    return [(job, str(request["dataset"])) for job, request in _jobs_of_kind(workspace, MAP)]
+    return [(job, str(request["dataset"])) for job, request in jobs_of_kind(workspace, MAP)]
 
 
 def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
@@ -220,10 +220,11 @@ def audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
 
 
 def _jobs_of_runs(workspace: Workspace, kind: str) -> list[tuple[JobFolder, str]]:
-    return [(job, str(request["run"])) for job, request in _jobs_of_kind(workspace, kind)]
+    return [(job, str(request["run"])) for job, request in jobs_of_kind(workspace, kind)]
 
 
-def _jobs_of_kind(workspace: Workspace, kind: str) -> list[tuple[JobFolder, dict[str, Any]]]:
+def jobs_of_kind(workspace: Workspace, kind: str) -> list[tuple[JobFolder, dict[str, Any]]]:
+    """Jobs of a kind with what was asked, oldest first; folders that cannot be read are left out."""
     found = []
     for job in store.list_jobs(workspace):
         try:
@@ -247,7 +248,7 @@ def launch(*folders: JobFolder) -> None:
     words = [word for folder, attempt in zip(folders, attempts, strict=True) for word in (folder.path, attempt)]
     with open(folders[0].log_path, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "covid_core.jobs.worker", *map(str, words)],
+            [sys.executable, "-P", "-m", "covid_core.jobs.worker", *map(str, words)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

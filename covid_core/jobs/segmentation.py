@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from covid_core.data import masks
 from covid_core.data.dataset import open_dataset
-from covid_core.errors import CovidCoreError, JobRefused
+from covid_core.errors import JobRefused
 from covid_core.jobs import queue
-from covid_core.runs import segmenters, store
+from covid_core.runs import segmenters
 from covid_core.runs.store import JobFolder, Status
 from covid_core.work import cores
 from covid_core.workspace import Workspace
@@ -30,22 +30,15 @@ def submit(workspace: Workspace, dataset: str, seed: int = 0) -> JobFolder:
     """
     opened = open_dataset(workspace, dataset)
     segmenters.check(opened.name, int(masks.has_mask(opened).sum()))
-    if any(job.request["dataset"] == dataset and not job.status.is_final for job in segment_jobs(workspace)):
-        raise JobRefused(f"A segmenter is being trained on {opened.name} already. Wait for it, or stop it.")
-    return queue.submit_job(workspace, KIND, {"dataset": dataset, "seed": seed, "name": opened.name})
+    with queue.no_other_submits(workspace):
+        if any(job.request["dataset"] == dataset and not job.status.is_final for job in segment_jobs(workspace)):
+            raise JobRefused(f"A segmenter is being trained on {opened.name} already. Wait for it, or stop it.")
+        return queue.submit_job(workspace, KIND, {"dataset": dataset, "seed": seed, "name": opened.name})
 
 
 def segment_jobs(workspace: Workspace) -> list[SegmentJob]:
     """Trainings of segmenters in the order of their start; folders that cannot be read are left out."""
-    found = []
-    for job in store.list_jobs(workspace):
-        try:
-            request = job.request()
-            if request["kind"] == KIND:
-                found.append(SegmentJob(job, request, job.status()))
-        except CovidCoreError:
-            continue  # removed at this moment, or not a whole job: nothing could be told of it
-    return sorted(found, key=lambda one: one.request["created"])
+    return [SegmentJob(job, request, job.status()) for job, request in queue.jobs_of_kind(workspace, KIND)]
 
 
 def expected_seconds() -> float:

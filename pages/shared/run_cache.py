@@ -1,7 +1,7 @@
 """Runs as they are now. A run is opened once and read again only when one of its files has changed."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,14 @@ import streamlit as st
 from covid_core.audit.model import verdicts
 from covid_core.audit.model.verdicts import Told
 from covid_core.errors import CovidCoreError, NotFound
-from covid_core.runs import store
-from covid_core.runs.store import BrokenRun, Run, Status
+from covid_core.evaluation.repeats import Comparison, Repeat
+from covid_core.runs import candidates, store
+from covid_core.runs.store import BrokenRun, Run, Status, Study
 from covid_core.workspace import Workspace, list_folders
 
 ACTIVE = (store.QUEUED, store.RUNNING)
+KEPT_REPEATS = 2000  # about 10 KB each
+KEPT_COMPARISONS = 64
 
 
 @dataclass(frozen=True)
@@ -136,3 +139,23 @@ def queue_of(seen: list[Seen]) -> list[Seen]:
     """Runs that have not ended, in the order in which they are taken."""
     active = [one for one in seen if one.is_active]
     return sorted(active, key=lambda one: (one.status.state != store.RUNNING, one.run.created, one.run.id))
+
+
+def compared(studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
+    """Studies with those of their runs that can be opened, side by side; kept until a run's files change."""
+    stamps = [f"{run.path}\n{stamp_of(run.path)}" for _, runs in studies for run in runs]
+    return _compared("\n".join([*(repr(study) for study, _ in studies), *stamps]), studies)
+
+
+@st.cache_resource(max_entries=KEPT_COMPARISONS, show_spinner=False)
+def _compared(version: str, _studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
+    return candidates.repeats(_studies, _measured)
+
+
+def _measured(run: Run) -> Repeat:
+    return _repeat(str(run.path), stamp_of(run.path), run)
+
+
+@st.cache_resource(max_entries=KEPT_REPEATS, show_spinner=False)
+def _repeat(path: str, stamp: str, _run: Run) -> Repeat:
+    return candidates.repeat(_run)

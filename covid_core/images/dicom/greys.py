@@ -7,9 +7,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-)
+from pydicom.uid import ExplicitVRBigEndian
 
 from covid_core.errors import ImageError
 from covid_core.images.dicom.header import CONTRADICTS_BITS, PALETTE, as_sentence
@@ -81,6 +79,10 @@ class _Window:
 def grey_film(
     header: Dataset, photometric: str, pixels: np.ndarray, window: int, notes: list[str], doubts: tuple[str, ...]
 ) -> Film:
+    """A film from stored grey values, uint or int (height, width), in one of the windows that the file offers.
+
+    ``window`` as ``dicom.read`` has it. What was done stands in ``notes``, to which this adds. Raises ImageError.
+    """
     with_content(pixels)
     if int(pixels.max()) - int(pixels.min()) >= LEVELS:
         raise ImageError("The film has more than 16 bits per pixel.")

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.audit.model.verdicts import counted
 from covid_core.evaluation import repeats
-from covid_core.evaluation.repeats import Comparison, Repeat, Repeats
+from covid_core.evaluation.repeats import Comparison, Repeats
 from covid_core.figures import repeats as figures
 from covid_core.formatting import count, interval, points, share
 from covid_core.reports import repeats_tables, repeats_text
@@ -18,8 +18,6 @@ from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
 from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
 
-KEPT_RUNS = 2000  # about 10 KB each
-KEPT_COMPARISONS = 64
 AT_FIRST = 6  # studies that are chosen when nobody has chosen
 LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority class
 METHODS = (
@@ -32,26 +30,6 @@ PAIRS_SAID = (
     "First less second, in points of test accuracy, over the runs of equal fold, seed and test films. "
     "Holm's correction is for all pairs that can be tested."
 )
-
-
-def compared(studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
-    """Studies with those of their runs that can be opened, side by side; kept until a run's files change."""
-    stamps = [f"{run.path}\n{run_cache.stamp_of(run.path)}" for _, runs in studies for run in runs]
-    return _compared("\n".join([*(repr(study) for study, _ in studies), *stamps]), studies)
-
-
-@st.cache_resource(max_entries=KEPT_COMPARISONS, show_spinner=False)
-def _compared(version: str, _studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
-    return candidates.repeats(_studies, _measured)
-
-
-def _measured(run: Run) -> Repeat:
-    return _repeat(str(run.path), run_cache.stamp_of(run.path), run)
-
-
-@st.cache_resource(max_entries=KEPT_RUNS, show_spinner=False)
-def _repeat(path: str, stamp: str, _run: Run) -> Repeat:
-    return candidates.repeat(_run)
 
 
 def show(answer: DeltaGenerator, first: Study | None = None) -> None:
@@ -72,7 +50,7 @@ def show(answer: DeltaGenerator, first: Study | None = None) -> None:
         answer.info("Choose the studies to compare.", icon=":material/arrow_downward:")
         return
     with st.spinner("Measuring the runs", show_time=True):  # shown where it takes time: the first time
-        given = compared([(study, members[study.id]) for study in chosen])
+        given = run_cache.compared([(study, members[study.id]) for study in chosen])
     told = repeats_text.summary(given)
     answer.markdown(f"**{shell.plain(told.headline)}**")
     st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in told.details))

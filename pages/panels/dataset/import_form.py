@@ -1,9 +1,8 @@
 """Adding a data set: synthetic films, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -11,20 +10,15 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from covid_core import files
 from covid_core.data import archives, importing, layouts
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError, DataError
+from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import queue
-from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
-from pages.shared import job_cards, run_cache, shell
+from pages.shared import import_jobs, run_cache, shell
 
-POLL = 1  # seconds between looks at a running import
-KINDS = ("import", "phantom", "kaggle")
-OWN, FINISHED = "imports_own", "imports_finished"  # session: jobs to follow; the data set that the last one made
 UPLOAD_LIMIT = 64  # MB, as the server's settings have it; larger archives are imported by their path
-FILMS_AT_FIRST, FEWEST_FILMS, MOST_FILMS = 600, 30, 20_000
+FEWEST_FILMS, MOST_FILMS = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 PLANT_WORDS = {
@@ -36,29 +30,10 @@ PLANT_WORDS = {
 }
 
 
-class ImportJob(NamedTuple):
-    """An import as it was found: its folder, what it was asked to do, and how far it is."""
-
-    folder: JobFolder
-    request: dict[str, Any]
-    status: Status
-
-    @property
-    def title(self) -> str:
-        """What it makes, in words, as Markdown."""
-        match self.request["kind"]:
-            case "phantom":
-                return f"Drawing {plural(self.request['images'], 'synthetic film')}"
-            case "kaggle":
-                return "Importing the COVID-19 Radiography Database from Kaggle"
-            case _:
-                return f"Importing {shell.plain(self.request['name'] or Path(self.request['source']).name)}"
-
-
 def add_dataset(with_jobs: bool = True) -> None:
     """All ways to add a data set. ``with_jobs`` shows running imports above, where the page does not do so itself."""
     if with_jobs:
-        jobs_panel()
+        import_jobs.panel()
     ways: dict[str, Callable[[], None]] = {
         "Synthetic films": _phantom_form,
         "Folder or zip on this machine": _path_form,
@@ -77,109 +52,6 @@ def add_dataset(with_jobs: bool = True) -> None:
         ways[way]()
 
 
-def start_phantom_button(label: str) -> None:
-    """One click to a first data set: synthetic films without planted faults."""
-    drawing = any(job.request["kind"] == "phantom" and not job.status.is_final for job in _import_jobs())
-    clicked = st.button(label, type="primary", icon=":material/draw:", key="start-phantom", disabled=drawing)
-    if clicked:
-        _start("phantom", {"images": FILMS_AT_FIRST, "seed": 0, "plant": [], "name": ""})
-
-
-def jobs_panel() -> bool:
-    """Imports that are at work, and those that ended without a data set; a finished one is selected and told.
-
-    Call it above ``shell.pick_dataset``. Nothing polls while nothing runs. Returns whether one has just finished.
-    """
-    listed = _import_jobs()
-    active = _active(listed)
-    own: list[str] = st.session_state.setdefault(OWN, list(active))  # after a reload of the page: whatever still runs
-    for job in listed:
-        if job.folder.id in own and job.status.state == store.COMPLETED:
-            own.remove(job.folder.id)
-            with shell.told():
-                _select(job.folder.result["dataset"])
-    finished = _tell_finished()
-    if active:
-        _watch(active)
-    else:
-        _show_jobs(listed)
-    return finished
-
-
-def _select(identifier: str) -> None:
-    """Make a data set the one that all pages are about."""
-    st.session_state[shell.IN_USE] = st.session_state[FINISHED] = identifier
-    st.query_params["dataset"] = identifier
-    st.query_params.pop("film", None)
-
-
-def _tell_finished() -> bool:
-    """Say once which data set was made, and what could not be read. Returns whether there was one."""
-    identifier = st.session_state.pop(FINISHED, None)
-    if identifier is None:
-        return False
-    with shell.told():
-        made = shell.open_dataset(identifier)
-        left_out = made.left_out
-        text = f"**{shell.plain(made.name)}** is ready and selected: {plural(len(made.films), 'film')}."
-        if len(left_out):
-            text += f" {plural(len(left_out), 'file')} could not be read; the tab Left out lists them."
-        st.success(text, icon=":material/check_circle:")
-    return True
-
-
-@st.fragment(run_every=POLL)
-def _watch(active: frozenset[str]) -> None:
-    """Show progress; when a job starts or ends, the whole page takes notice."""
-    listed = _import_jobs()
-    _show_jobs(listed)
-    if _active(listed) != active:
-        st.rerun()
-
-
-def _active(listed: list[ImportJob]) -> frozenset[str]:
-    return frozenset(job.folder.id for job in listed if not job.status.is_final)
-
-
-def _import_jobs() -> list[ImportJob]:
-    """Imports in the order of their start; folders that cannot be read are left out."""
-    found = []
-    for job in store.list_jobs(shell.workspace()):
-        try:
-            request = job.request()
-            if request["kind"] in KINDS:
-                found.append(ImportJob(job, request, job.status()))
-        except (CovidCoreError, OSError):
-            continue  # dismissed in another window at this moment, or not a whole job: nothing could be told of it
-    return sorted(found, key=lambda entry: entry.request["created"])
-
-
-def _show_jobs(listed: list[ImportJob]) -> None:
-    for job in listed:
-        if not job.status.is_final:
-            job_cards.running(job.title, job.folder, job.status, "Nothing is kept.")
-        stopped, failed = f"**{job.title}** was stopped. Nothing was kept.", f"**{job.title}** failed."
-        job_cards.without_result(stopped, failed, job.folder, job.status, dismiss=partial(_dismiss, job))
-
-
-def _dismiss(job: ImportJob) -> None:
-    """Forget a job that ended, with the uploaded archive that its process could not remove any more."""
-    source = Path(job.request.get("source", ""))
-    if job.request.get("remove_source") and source.parent == shell.workspace().uploads:
-        source.unlink(missing_ok=True)
-    queue.dismiss(job.folder)
-
-
-def _start(kind: str, request: Mapping[str, Any]) -> None:
-    """Start an import and show its progress."""
-    job = None
-    with shell.told():
-        job = queue.submit_job(shell.workspace(), kind, request)
-    if job is not None:
-        st.session_state.setdefault(OWN, []).append(job.id)
-        st.rerun()
-
-
 def _phantom_form() -> None:
     st.markdown(
         "Films drawn by a program, with lung masks: something to try everything on without a download. "
@@ -192,7 +64,7 @@ def _phantom_form() -> None:
             "Number of films",
             FEWEST_FILMS,
             MOST_FILMS,
-            FILMS_AT_FIRST,
+            import_jobs.FILMS_AT_FIRST,
             100,
             help="About 40 a second are drawn on two cores.",
         )
@@ -205,7 +77,9 @@ def _phantom_form() -> None:
         )
         name = st.text_input("Name", placeholder="Phantom films", max_chars=80)
         if st.form_submit_button("Draw the films", type="primary", icon=":material/draw:"):
-            _start("phantom", {"images": int(images), "seed": int(seed), "plant": plant, "name": name.strip()})
+            import_jobs.start(
+                "phantom", {"images": int(images), "seed": int(seed), "plant": plant, "name": name.strip()}
+            )
 
 
 def _path_form() -> None:
@@ -225,7 +99,7 @@ def _path_form() -> None:
     name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
         request = {"source": str(source), "name": name.strip(), "classes": classes, "remove_source": False}
-        _start("import", request)
+        import_jobs.start("import", request)
 
 
 def _pick_classes(found: dict[str, int], key: str) -> list[str]:
@@ -250,7 +124,7 @@ def _upload_form() -> None:
     classes = _pick_classes(archives.survey_archive(uploaded), uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
-        _start("import", {**_kept_upload(uploaded), "classes": classes})
+        import_jobs.start("import", {**_kept_upload(uploaded), "classes": classes})
 
 
 def _kept_upload(uploaded: UploadedFile) -> dict[str, Any]:
@@ -278,7 +152,7 @@ def _kaggle_form() -> None:
     fourth = st.toggle("Keep the fourth class, Lung_Opacity (6,012 films), too", key="import-kaggle-fourth")
     if st.button("Download and import", type="primary", icon=":material/cloud_download:", key="import-kaggle-go"):
         name = "COVID-19 Radiography Database"
-        _start("kaggle", {"name": name, "classes": KAGGLE_CLASSES if fourth else None})
+        import_jobs.start("kaggle", {"name": name, "classes": KAGGLE_CLASSES if fourth else None})
 
 
 def remove_dataset() -> None:

@@ -29,12 +29,9 @@ def section() -> None:
 
 
 def _where(place: Location) -> None:
-    st.markdown(f"Data sets and runs lie in `{place.path}`, because {place.reason}.")
+    st.markdown(f"Data sets and runs lie in {shell.plain(place.path)}, because {place.reason}.")
     if place.unused:
-        st.info(
-            f"Another workspace lies in `{place.unused}`. It is not used; set `{HOME}` to it to open it.",
-            icon=":material/folder:",
-        )
+        st.caption(f"Another workspace, {shell.plain(place.unused)}, is not used. Set {HOME} to it to open it.")
 
 
 def _show(kept: list[Entry], limit: int) -> None:

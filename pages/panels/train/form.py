@@ -40,7 +40,7 @@ from pages.panels.train.spec_fields import (
     split_fields,
     use_right_labels,
 )
-from pages.shared import shell
+from pages.shared import run_cache, shell
 
 PREVIEW_SIZE = 192  # pixels; what a screen shows of one of four pictures in a row
 PREVIEW_FILMS = 3
@@ -185,7 +185,7 @@ def _start(spec: TrainingSpec) -> None:
 def _free_name(spec: TrainingSpec) -> str:
     """The name that was given, or the backbone's, with a number where another run has it already."""
     wanted = spec.name.strip() or backbone_named(spec.backbone).label
-    taken = {one.run.name for one in run_view.look()[0]}
+    taken = {one.run.name for one in run_cache.look()[0]}
     names = [wanted, *(f"{wanted} {number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 

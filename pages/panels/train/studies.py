@@ -16,9 +16,8 @@ from covid_core.reports import repeats_text, tables
 from covid_core.runs import store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
-from pages.panels.compare import repeats
 from pages.panels.train import run_view
-from pages.shared import model_audit_panel, shell
+from pages.shared import model_audit_panel, run_cache, shell
 
 MAJORITY = "Always the largest class"  # a heading
 
@@ -119,7 +118,7 @@ def any_yet() -> bool:
     return bool(store.list_studies(shell.workspace()))
 
 
-def list_all(seen: list[run_view.Seen], wanted: str = "") -> None:
+def list_all(seen: list[run_cache.Seen], wanted: str = "") -> None:
     """All studies with their progress; the one of the page's address first."""
     found = store.list_studies(shell.workspace())
     by_id = {one.run.id: one for one in seen}
@@ -127,7 +126,7 @@ def list_all(seen: list[run_view.Seen], wanted: str = "") -> None:
         _study(study, [by_id[run] for run in study.runs if run in by_id])
 
 
-def _study(study: Study, members: list[run_view.Seen]) -> None:
+def _study(study: Study, members: list[run_cache.Seen]) -> None:
     finished = sum(one.status.state == store.COMPLETED for one in members)
     with st.container(border=True, key=f"study-{study.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -147,15 +146,15 @@ def _study(study: Study, members: list[run_view.Seen]) -> None:
             )
 
 
-def _repeats(study: Study, members: list[run_view.Seen]) -> None:
+def _repeats(study: Study, members: list[run_cache.Seen]) -> None:
     """Mean, spread and the pooled figure, from two finished runs on."""
-    given = repeats.compared([(study, [one.run for one in members])])
+    given = run_cache.compared([(study, [one.run for one in members])])
     if given.spreads and given.spreads[0]["accuracy"].count > 1:
         line = repeats_text.study_line(given.studies[0], given.spreads[0]["accuracy"], given.pooled[0])
         st.markdown(f"{line[0].upper()}{line[1:]}. Runs share films: the spread is no error of the mean.")
 
 
-def _in_words(study: Study, members: list[run_view.Seen]) -> str:
+def _in_words(study: Study, members: list[run_cache.Seen]) -> str:
     states = pd.Series([one.status.state for one in members], dtype=object).value_counts()
     parts = [
         f"{count(states[state])} {run_view.LABELS[state][0].lower()}" for state in run_view.LABELS if state in states
@@ -165,7 +164,7 @@ def _in_words(study: Study, members: list[run_view.Seen]) -> str:
     return ", ".join(parts)
 
 
-def _table(members: list[run_view.Seen]) -> pd.DataFrame:
+def _table(members: list[run_cache.Seen]) -> pd.DataFrame:
     rows = []
     for one in members:
         accuracy = one.accuracy
@@ -186,7 +185,7 @@ def _table(members: list[run_view.Seen]) -> pd.DataFrame:
     return table if table[model_audit_panel.MASKS].any() else table.drop(columns=model_audit_panel.MASKS)
 
 
-def _actions(study: Study, members: list[run_view.Seen]) -> None:
+def _actions(study: Study, members: list[run_cache.Seen]) -> None:
     states = {one.status.state for one in members}
     if any(one.result for one in members) and st.button(
         "Compare", key=f"compare-{study.id}", icon=":material/compare_arrows:"
@@ -205,13 +204,13 @@ def _actions(study: Study, members: list[run_view.Seen]) -> None:
         _delete(study, members)
 
 
-def _stop(members: list[run_view.Seen]) -> None:
+def _stop(members: list[run_cache.Seen]) -> None:
     for one in reversed(members):  # those that wait first, so that none of them begins meanwhile
         with contextlib.suppress(JobRefused):  # it ended in the meantime
             queue.stop(one.run)
 
 
-def _delete(study: Study, members: list[run_view.Seen]) -> None:
+def _delete(study: Study, members: list[run_cache.Seen]) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(
             f"Delete **{shell.plain(study.name)}** with its {plural(len(members), 'run')}: models, scores and curves? "
