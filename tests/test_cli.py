@@ -18,6 +18,7 @@ from made_runs import (
     made_run,
     run_on_shifted_labels,
 )
+from waiting import LONG
 
 import covid_core.workspace
 from covid_core import weights
@@ -591,7 +592,7 @@ def test_a_pipe_that_is_closed_early_ends_a_verb_quietly(workspace, arguments):
     process.stdout.close()
     with process.stderr:
         assert process.stderr.read() == ""
-    assert process.wait(60) == 1
+    assert process.wait(LONG) == 1
 
 
 # The command itself

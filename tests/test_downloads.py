@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
     def slow(self):
         self.begin(("Content-Length", str(len(CONTENT))))
         self.wfile.write(CONTENT[:10])
-        self.server.over.wait(20)
+        self.server.over.wait(LONG)
 
     def rude(self):
         self.wfile.write(b"no HTTP at all\r\n\r\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_fits import spec
+from waiting import LONG
 
 from covid_core.errors import RunDamaged, Stopped
 from covid_core.files import FileLock
@@ -333,7 +334,7 @@ class Gate:
 
     def __call__(self, films: np.ndarray) -> list[np.ndarray]:
         self.reached.set()
-        assert self.open.wait(20)
+        assert self.open.wait(LONG)
         return maps_of(films)
 
 
@@ -344,11 +345,11 @@ def at_once(workspace: Workspace, gate: Gate, second: Callable[[], None]) -> Non
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(first.ask, list(range(FILMS)))
         try:
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(LONG)
             second()
         finally:
             gate.open.set()
-        done.result(timeout=20)
+        done.result(timeout=LONG)
 
 
 def test_of_two_workers_one_computes_and_the_other_waits_and_says_so(workspace, monkeypatch):

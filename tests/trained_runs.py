@@ -48,6 +48,7 @@ def copy_of_trained(shared: Path, workspace: Workspace) -> Run:
     try:
         if not trained.root.exists():
             made = Workspace(shared / "training")
+            shutil.rmtree(made.root, ignore_errors=True)  # of one that was ended in the middle
             tiny_run(made, importing.import_phantom(made, 90, seed=3, plant=("clear-lesions",)))
             made.root.rename(trained.root)
     finally:
