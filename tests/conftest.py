@@ -19,7 +19,7 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one
 hypothesis.settings.load_profile("any machine")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before groups are read, after tests/e2e/conftest.py
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, then those that train, then those in a browser: what is broken shows early.
 

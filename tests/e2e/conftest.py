@@ -14,6 +14,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 REQUIRED = "COVID_CORE_REQUIRE_BROWSER"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
