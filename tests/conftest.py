@@ -19,17 +19,21 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one
 hypothesis.settings.load_profile("any machine")
 
 
-@pytest.hookimpl(tryfirst=True)  # before groups are read, after tests/e2e/conftest.py
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, then those that train, then those in a browser: what is broken shows early.
 
-    In several processes, the slow tests of a file stay together, as they share what takes long to make, and the largest
-    of these groups begin; quick tests fill what is left.
+    In several processes each file stays in one, as its tests share what takes long to make; there the files with tests
+    in a browser begin, then those that train, so that no long one is left for the end.
     """
-    items.sort(key=lambda item: 2 * ("browser" in item.keywords) + ("slow" in item.keywords))
-    for item in items:
-        if "browser" in item.keywords or "slow" in item.keywords:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    weights = {item: 2 * ("browser" in item.keywords) + ("slow" in item.keywords) for item in items}
+    if cores.WORKERS == 1:
+        items.sort(key=weights.__getitem__)
+        return
+    heaviest: dict[Path, int] = {}
+    for item, weight in weights.items():
+        heaviest[item.path] = max(weight, heaviest.get(item.path, 0))
+    items.sort(key=lambda item: -heaviest[item.path])
 
 
 @pytest.fixture
