@@ -99,7 +99,7 @@ def test_a_file_that_is_no_network_cannot_be_shuffled(tmp_path):
 def test_maps_of_a_trained_run_depend_on_its_weights(place, run):
     found = heatmap_sanity.of(place, run)
     assert found.verdict == DEPENDS
-    assert (found.films, found.shuffles) == (10, heatmap_sanity.SHUFFLES)  # 60 films: 10 for validation
+    assert (found.films, found.shuffles) == (14, heatmap_sanity.SHUFFLES)  # 90 films: 14 for validation
     assert found.whole.defined == found.head.defined == 1
     assert found.whole.correlation != found.head.correlation  # another network, not only another head
 

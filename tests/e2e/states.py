@@ -3,7 +3,7 @@
 import itertools
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 from waiting import until
 
 PATIENCE = 600_000  # milliseconds until a state that does not come is given up; no measure of any machine
@@ -39,10 +39,18 @@ def _boxes(page: Page, place: Locator):
 
 
 def downloaded(page: Page, button: str, to: Path) -> str:
-    """The text of the file that a button of the page downloads."""
+    """The text of the file that a button downloads; clicked again where a click was lost to a page drawn anew."""
     expect(page.get_by_role("button", name=button)).to_be_visible()
-    idle(page)
-    with page.expect_download() as download:
-        page.get_by_role("button", name=button).click()
-    download.value.save_as(to)
+    until(lambda: _is_downloaded(page, button, to), f"the download of {button!r}")
     return to.read_text(encoding="utf-8")
+
+
+def _is_downloaded(page: Page, button: str, to: Path) -> bool:
+    idle(page)
+    try:
+        with page.expect_download(timeout=20_000) as download:
+            page.get_by_role("button", name=button).click()
+    except TimeoutError:
+        return False
+    download.value.save_as(to)
+    return True

@@ -93,7 +93,7 @@ def click(page: Page, chart: int, trace: int, stands_for: list[int], beside: tup
     still(page, graph)
     mark = next(mark for mark in page.evaluate(MARKS, [chart, trace]) if mark["stands_for"] == stands_for)
     page.mouse.move(mark["x"] + beside[0], mark["y"] + beside[1], steps=3)
-    page.wait_for_function(POINTED_AT, arg=[chart, stands_for])
+    page.wait_for_function(POINTED_AT, arg=[chart, list(map(int, stands_for))])
     page.mouse.down()
     page.mouse.up()
 
