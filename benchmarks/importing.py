@@ -1,6 +1,6 @@
 """Import against decoding alone, and how soon the data set's page has its figures: ``python -m benchmarks.importing``.
 
-Ours is ``importing.import_folder``: list, read, hash, decode, check, shrink, fingerprint, write table and pixels. The
+Ours is ``importing.import_folder``: list, read, hash, decode, check, shrink, write table and pixels. The
 peer is the least that anybody must do who wants the films' pixels with Pillow: the bytes of every file are read, opened
 and decoded to 8-bit grey; nothing is kept, and listing the files is not counted. It works on all cores, in threads and
 in processes, 64 files at a time; the faster of the two counts. Every side runs in a fresh process, in turn; libraries

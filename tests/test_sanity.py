@@ -174,7 +174,7 @@ def test_a_published_run_knows_the_mean_maps_of_its_training_films(place, run):
 @pytest.fixture(scope="module")
 def reader(place) -> Predictor:
     """A baseline CNN that reads lungs, saved and loaded again: right for nine films in ten with clear lesions."""
-    films = importing.import_phantom(place, 1000, 7, (CLEAR_LESIONS,), "To learn from")
+    films = importing.import_phantom(place, 600, 7, (CLEAR_LESIONS,), "To learn from")
     spec = TrainingSpec(
         dataset=films.id,
         classes=films.classes,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_pages_wait_until_all_that_they_need_is_imported(monkeypatch):
             startup.wait()
             order.append("page")
 
-    asyncio.run(serve())
+    with ThreadPoolExecutor(1) as pool:  # a thread of its own: the browser of other tests has this one's loop
+        pool.submit(lambda: asyncio.run(serve())).result()
     assert order == ["imported", "page"]
 
 
