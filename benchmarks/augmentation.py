@@ -1,6 +1,6 @@
 """MobileNetV2 with augmentation against plain Keras: ``python -m benchmarks.augmentation --data FOLDER``.
 
-Both see every film in five augmented views, one per epoch: rotation, shift, zoom and mirroring as in the course. The
+Both see every image in five augmented views, one per epoch: rotation, shift, zoom and mirroring as in the course. The
 peer augments with Keras's own layers before the frozen base. Prints one JSON line per state (``benchmarks.course``).
 """
 

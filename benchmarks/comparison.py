@@ -1,7 +1,7 @@
-"""A comparison of 20 runs on 3,000 test films, all intervals and pairs: ``python -m benchmarks.comparison``.
+"""A comparison of 20 runs on 3,000 test images, all intervals and pairs: ``python -m benchmarks.comparison``.
 
 Finished runs are made as files (records, splits, histories and prediction tables; no models): 3 classes, as many
-training and validation films as TRAINING and VALIDATION say, once with every film by itself and once with films in
+training and validation images as TRAINING and VALIDATION say, once with every image by itself and once with images in
 pairs that belong together (``grouped``: there whole groups are drawn, and runs cannot share as much). Every repeat is a
 fresh process; libraries are imported before the clock starts.
 
@@ -41,13 +41,13 @@ Times = dict[str, dict[str, float]]
 def main() -> None:
     parser = measuring.options(__doc__, repeats=5)
     parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--films", type=int, default=TEST, help="test films; the other parts keep their shares")
+    parser.add_argument("--images", type=int, default=TEST, help="test images; the other parts keep their shares")
     parser.add_argument("--peer-replicates", type=int, default=PEER_REPLICATES)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         homes = {kind: Path(folder) / kind for kind in (ALONE, GROUPED)}
         for kind, home in homes.items():
-            fill(home, given.runs, given.films, kind == GROUPED)
+            fill(home, given.runs, given.images, kind == GROUPED)
         measuring.show(compared(homes, given.repeats, given.peer_replicates))
 
 
@@ -80,21 +80,21 @@ def compared(homes: dict[str, Path], repeats: int, peer_replicates: int) -> dict
 # What is there
 
 
-def fill(home: Path, runs: int, films: int, in_pairs: bool) -> None:
+def fill(home: Path, runs: int, images: int, in_pairs: bool) -> None:
     """Finished runs on one split, from poor to good, as files of a workspace."""
     import pandas as pd
 
-    from benchmarks.films import LABELS
+    from benchmarks.images import LABELS
     from benchmarks.pages import made_run
     from covid_core.data.dataset import Dataset
     from covid_core.workspace import Workspace
 
     workspace = Workspace(home)
     sizes = {"train": TRAINING, "validation": VALIDATION, "test": TEST}
-    parts = [part for part, size in sizes.items() for _ in range(size * films // TEST)]
+    parts = [part for part, size in sizes.items() for _ in range(size * images // TEST)]
     rows = range(len(parts))
-    ids = [f"film-{row:06d}" for row in rows]
-    per_pair = 2 * len(LABELS)  # labels take turns, so the next film of a class is the twin
+    ids = [f"image-{row:06d}" for row in rows]
+    per_pair = 2 * len(LABELS)  # labels take turns, so the next image of a class is the twin
     first = [row // per_pair * per_pair + row % len(LABELS) if in_pairs else row for row in rows]
     split = pd.DataFrame(
         {
@@ -115,7 +115,7 @@ def facts(home: Path) -> dict[str, int]:
     """What is compared, as the files say it."""
     runs = _runs(home)
     parts = runs[0].predictions()["part"].value_counts()
-    return {"runs": len(runs), **{f"{part}_films": int(parts[part]) for part in PARTS}}
+    return {"runs": len(runs), **{f"{part}_images": int(parts[part]) for part in PARTS}}
 
 
 def _runs(home: Path) -> list[Any]:
@@ -202,9 +202,9 @@ def peer(home: Path, replicates: int) -> Times:
     classes = runs[0].classes
 
     def arrays(table: Any, part: str, prefix: str = "score_") -> tuple[Any, Any]:
-        films = table[table["part"] == part]
-        values = films[[prefix + label for label in classes]].to_numpy()
-        return np.searchsorted(classes, films["label"].to_numpy(dtype=str)), values
+        images = table[table["part"] == part]
+        values = images[[prefix + label for label in classes]].to_numpy()
+        return np.searchsorted(classes, images["label"].to_numpy(dtype=str)), values
 
     def read_and_calibrate() -> None:
         table = runs[0].predictions()

@@ -1,11 +1,11 @@
-"""Are planted copies found among films that look alike, and how long does it take?
+"""Are planted copies found among images that look alike, and how long does it take?
 
-``python -m benchmarks.copies`` draws 2,000 phantom films, makes copies of 100 of them in each way (cropped by 3 %, JPEG
-of quality 60, gamma 0.8 and 1.25, turned by 2 degrees either way, resized, mirrored), and looks for each copy among all
-films, as ``audit --thorough`` does, from the limit that the films themselves give. To reach: 95 % of the copies of each
-kind, and at most 20 pairs among the 2,000 films themselves, of which none is a copy. With ``--films 21165`` the same
-among as many; the search of these with themselves, limit included, is to take less than 60 s (``--times`` repeats it).
-Prints one JSON line.
+``python -m benchmarks.copies`` draws 2,000 phantom images, makes copies of 100 of them in each way (cropped by 3 %,
+JPEG of quality 60, gamma 0.8 and 1.25, turned by 2 degrees either way, resized, mirrored), and looks for each copy
+among all images, as ``audit --thorough`` does, from the limit that the images themselves give. To reach: 95 % of the
+copies of each kind, and at most 20 pairs among the 2,000 images themselves, of which none is a copy. With ``--images
+21165`` the same among as many; the search of these with themselves, limit included, is to take less than 60 s
+(``--times`` repeats it). Prints one JSON line.
 """
 
 import argparse
@@ -21,39 +21,39 @@ from scipy import ndimage
 from benchmarks import measuring
 from covid_core.audit.duplicates import duplicate_pairs, threshold
 from covid_core.data.pixels import SUMMARY_SIZE
-from covid_core.images.codec import jpeg_bytes, read_film, to_square
-from covid_core.synthetic.phantom import film_at
+from covid_core.images.codec import jpeg_bytes, read_image, to_square
+from covid_core.synthetic.phantom import image_at
 from covid_core.work import cores
 
 EDGE = 0.03  # of the side
 
 
-def cropped(film: np.ndarray) -> np.ndarray:
+def cropped(image: np.ndarray) -> np.ndarray:
     """Without 3 % on every side."""
-    edge = round(EDGE * len(film))
-    return np.ascontiguousarray(film[edge:-edge, edge:-edge])
+    edge = round(EDGE * len(image))
+    return np.ascontiguousarray(image[edge:-edge, edge:-edge])
 
 
-def cropped_at_a_corner(film: np.ndarray) -> np.ndarray:
+def cropped_at_a_corner(image: np.ndarray) -> np.ndarray:
     """Without 3 % of its height and width, below and on the right."""
-    edge = round(EDGE * len(film))
-    return np.ascontiguousarray(film[:-edge, :-edge])
+    edge = round(EDGE * len(image))
+    return np.ascontiguousarray(image[:-edge, :-edge])
 
 
-def coded(film: np.ndarray) -> np.ndarray:
-    return read_film(jpeg_bytes(film, 60)).pixels
+def coded(image: np.ndarray) -> np.ndarray:
+    return read_image(jpeg_bytes(image, 60)).pixels
 
 
-def exposed(film: np.ndarray, gamma: float) -> np.ndarray:
-    return np.round(255 * (film / 255) ** gamma).astype(np.uint8)
+def exposed(image: np.ndarray, gamma: float) -> np.ndarray:
+    return np.round(255 * (image / 255) ** gamma).astype(np.uint8)
 
 
-def turned(film: np.ndarray, degrees: float) -> np.ndarray:
-    return ndimage.rotate(film, degrees, reshape=False, order=1, mode="nearest")
+def turned(image: np.ndarray, degrees: float) -> np.ndarray:
+    return ndimage.rotate(image, degrees, reshape=False, order=1, mode="nearest")
 
 
-def resized(film: np.ndarray) -> np.ndarray:
-    return to_square(to_square(film, 150), 300)
+def resized(image: np.ndarray) -> np.ndarray:
+    return to_square(to_square(image, 150), 300)
 
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -65,29 +65,29 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "turned by 2 degrees": partial(turned, degrees=2),
     "turned by -2 degrees": partial(turned, degrees=-2),
     "resized": resized,
-    "mirrored": lambda film: np.ascontiguousarray(film[:, ::-1]),
+    "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
 }
 
 
-def drawn(index: int, films: int) -> np.ndarray:
-    return film_at(index, films, seed=21).pixels
+def drawn(index: int, images: int) -> np.ndarray:
+    return image_at(index, images, seed=21).pixels
 
 
-def square(index: int, films: int) -> np.ndarray:
-    return to_square(drawn(index, films), SUMMARY_SIZE)
+def square(index: int, images: int) -> np.ndarray:
+    return to_square(drawn(index, images), SUMMARY_SIZE)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--films", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--copies", type=int, default=100, help="of each kind")
-    parser.add_argument("--times", type=int, default=3, help="that the films are searched")
+    parser.add_argument("--times", type=int, default=3, help="that the images are searched")
     parser.add_argument("--quick", action="store_true", help="without aligning, as audit does without --thorough")
     given = parser.parse_args()
     with ProcessPoolExecutor(cores()) as pool:
-        squares = np.stack(list(pool.map(partial(square, films=given.films), range(given.films), chunksize=20)))
+        squares = np.stack(list(pool.map(partial(square, images=given.images), range(given.images), chunksize=20)))
     before = measuring.peak_megabytes()
-    chosen = np.random.default_rng(0).permutation(given.films)[: given.copies]
+    chosen = np.random.default_rng(0).permutation(given.images)[: given.copies]
     seconds, processor = [], []
     for _ in range(given.times):
         begin, begin_processor = time.perf_counter(), time.process_time()
@@ -96,14 +96,14 @@ def main() -> None:
         false = duplicate_pairs.pairs(squares, None, not given.quick, limit=at)
         seconds.append(round(time.perf_counter() - begin, 1))
         processor.append(round(time.process_time() - begin_processor, 1))
-        measuring.tell(f"{len(false)} pairs among {given.films} films, {seconds[-1]} s")
+        measuring.tell(f"{len(false)} pairs among {given.images} images, {seconds[-1]} s")
     if limit is not None:
         measuring.tell(limit.reason)
     peak = measuring.peak_megabytes()
     recall = {}
-    originals = [drawn(row, given.films) for row in chosen]
+    originals = [drawn(row, given.images) for row in chosen]
     for name, change in CHANGES.items():
-        changed = np.stack([to_square(change(film), SUMMARY_SIZE) for film in originals])
+        changed = np.stack([to_square(change(image), SUMMARY_SIZE) for image in originals])
         found = duplicate_pairs.pairs(changed, squares, not given.quick, limit=at)
         right = found[chosen[found["first"]] == found["second"]]
         recall[name] = right["first"].nunique() / len(chosen)
@@ -111,7 +111,7 @@ def main() -> None:
     measuring.show(
         {
             "benchmark": "copies",
-            "films": given.films,
+            "images": given.images,
             "copies": given.copies,
             "thorough": not given.quick,
             "recall": recall,

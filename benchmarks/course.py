@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measuring
-from benchmarks.films import FILMS_PER_CLASS, made_films
+from benchmarks.images import IMAGES_PER_CLASS, made_images
 from covid_core import presets, weights
 from covid_core.backbones import backbone_named
 from covid_core.runs import store
@@ -37,14 +37,14 @@ FROZEN = ("mobilenet_v2", "densenet121", "resnet50", "vgg16")
 NOTHING, TRUNK, FEATURES, AGAIN = "nothing_cached", "trunk_exported", "features_cached", "same_spec_again"
 STATES = (NOTHING, TRUNK, FEATURES, AGAIN)
 PEER = "keras"
-MOST_PER_CLASS = presets.COURSE_FILMS_PER_CLASS
+MOST_PER_CLASS = presets.COURSE_IMAGES_PER_CLASS
 KERAS_COURSE = measuring.ROOT / "benchmarks" / "peers" / "keras_course.py"
 
 
 def options(description: str) -> argparse.ArgumentParser:
     """What every training benchmark takes."""
     parser = measuring.options(description)
-    parser.add_argument("--films-per-class", type=int, help="only so many films of each class, for a try")
+    parser.add_argument("--images-per-class", type=int, help="only so many images of each class, for a try")
     parser.add_argument("--epochs", type=int, help="other than the claim's number, on both sides, for a try")
     parser.add_argument("--scratch", type=Path, help="where workspaces are made and removed again")
     return parser
@@ -52,18 +52,18 @@ def options(description: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def bench(given: argparse.Namespace) -> Iterator["Bench"]:
-    """The films that were asked for, each file read once so that no side pays for the disk, and a place to work."""
+    """The images that were asked for, each file read once so that no side pays for the disk, and a place to work."""
     with tempfile.TemporaryDirectory(dir=given.scratch, ignore_cleanup_errors=True) as scratch:
-        films = _films(given.data, given.films_per_class, Path(scratch) / "films")
-        for path in films.rglob("*.png"):
+        images = _images(given.data, given.images_per_class, Path(scratch) / "images")
+        for path in images.rglob("*.png"):
             path.read_bytes()
-        yield Bench(films, Path(scratch), given.epochs)
+        yield Bench(images, Path(scratch), given.epochs)
 
 
-def _films(data: Path | None, per_class: int | None, folder: Path) -> Path:
-    """The folder of films; a copy of its first ones where a number is given; made ones where there is none."""
+def _images(data: Path | None, per_class: int | None, folder: Path) -> Path:
+    """The folder of images; a copy of its first ones where a number is given; made ones where there is none."""
     if data is None:
-        return made_films(folder, per_class or FILMS_PER_CLASS)
+        return made_images(folder, per_class or IMAGES_PER_CLASS)
     if per_class is None:
         return data.resolve()
     for label in (path for path in data.iterdir() if path.is_dir()):
@@ -74,10 +74,10 @@ def _films(data: Path | None, per_class: int | None, folder: Path) -> Path:
 
 
 class Bench:
-    """Films, a scratch folder, and what each side told beside its seconds."""
+    """Images, a scratch folder, and what each side told beside its seconds."""
 
-    def __init__(self, films: Path, scratch: Path, epochs: int | None):
-        self.films = films
+    def __init__(self, images: Path, scratch: Path, epochs: int | None):
+        self.images = images
         self.scratch = scratch
         self.epochs = epochs
         self.told: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -88,8 +88,8 @@ class Bench:
 
     def keras(self, models: Sequence[str]) -> float:
         """The plain Keras program with some models in turn. Returns the seconds of its whole process."""
-        words = ["--data", self.films, "--model", *models, "--weights", *map(weights_of, models)]
-        words += ["--films-per-class", MOST_PER_CLASS]
+        words = ["--data", self.images, "--model", *models, "--weights", *map(weights_of, models)]
+        words += ["--images-per-class", MOST_PER_CLASS]
         words += ["--epochs", self.epochs] if self.epochs else []
         seconds, output = measuring.seconds_of([sys.executable, str(KERAS_COURSE), *map(str, words)])
         self.told[PEER].append(json.loads(output.splitlines()[-1]))
@@ -107,9 +107,9 @@ class Ours:
         self.run = ""
 
     def fresh(self) -> float:
-        """Begin anew with an empty workspace and import the films. Returns the seconds of the import's process."""
+        """Begin anew with an empty workspace and import the images. Returns the seconds of the import's process."""
         shutil.rmtree(self.home, ignore_errors=True)
-        seconds, answer = measuring.command_line("import", str(self.bench.films), home=self.home)
+        seconds, answer = measuring.command_line("import", str(self.bench.images), home=self.home)
         self.dataset, self.counts = answer["dataset"], answer["counts"]
         return seconds
 
@@ -118,7 +118,7 @@ class Ours:
         measuring.command_line("delete", self.run, home=self.home)
 
     def empty_cache(self) -> None:
-        """Remove decoded films, features and tables; exported networks stay."""
+        """Remove decoded images, features and tables; exported networks stay."""
         measuring.command_line("cache", "--clear", home=self.home)
 
     def course_spec(self, name: str) -> TrainingSpec:
@@ -223,7 +223,7 @@ def state_line(
         model=name,
         state=state,
         weights=weights_of(name),
-        films=bench.told[PEER][0]["films"],
+        images=bench.told[PEER][0]["images"],
         submitted_to_completed=[row["submitted_to_completed"] for row in told],
         stages=[row["runs"][0]["stages"] for row in told],
         test_accuracy=[row["test"]["accuracy"] for row in told],

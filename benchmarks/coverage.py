@@ -1,9 +1,9 @@
 """Do prediction sets keep their promise? ``python -m benchmarks.coverage --home WORKSPACE --dataset DATASET``.
 
 The data set is split ``--splits`` times, a frozen MobileNetV2 (128 px, two middle layers) gets a head on each, and the
-sets of each run, limited by its calibrating validation films, are counted on its test films. The network's features are
-computed once. To reach at 90 %: 90 +- 2 % in the mean over 20 splits, and at least 85 % in each. Every run goes through
-the command line and is deleted afterwards. ImageNet weights must be in Keras's cache.
+sets of each run, limited by its calibrating validation images, are counted on its test images. The network's features
+are computed once. To reach at 90 %: 90 +- 2 % in the mean over 20 splits, and at least 85 % in each. Every run goes
+through the command line and is deleted afterwards. ImageNet weights must be in Keras's cache.
 
 Prints one JSON line: for each coverage its mean, least and greatest share over the splits, the same within each class,
 the sets' size, and how many have one class or none; and the accuracy of the runs, without which these mean little.
@@ -41,7 +41,7 @@ def main() -> None:
             "data": rows[0]["data"],
             "settings": SETTINGS,
             "splits": given.splits,
-            "films": rows[0]["films"],
+            "images": rows[0]["images"],
             "accuracy": spread([row["accuracy"] for row in rows]),
             "reached": abs(statistics.fmean(at_aim) - AIM) <= WITHIN and min(at_aim) >= LEAST,
             "coverages": {str(level): summed([row["found"][level] for row in rows]) for level in COVERAGES},
@@ -59,7 +59,7 @@ def one_split(home: Path, dataset: str, seed: int) -> dict[str, Any]:
     sets = prediction_sets.of(run)
     told = {
         "data": run.record["dataset"]["name"],
-        "films": {"calibration": sets.films, "test": int((run.predictions()["part"] == "test").sum())},
+        "images": {"calibration": sets.images, "test": int((run.predictions()["part"] == "test").sum())},
         "accuracy": run.accuracy("test"),
         "found": {level: prediction_sets.report(run, level) for level in COVERAGES},
         "by_class": {level: sets.is_by_class(level) for level in COVERAGES},

@@ -3,9 +3,10 @@
     python -m benchmarks.dicom
 
 Prints one JSON line per file in pydicom's installed package: its name, ``read`` or ``refused``, the sentence or what is
-told of the film, and seconds. The last line compares the process for strangers' files with decoding here, for a PNG
-of 1 megapixel and a DICOM file of 12 megapixels and 16 bits: starting it, each file, its memory, and a film that hangs.
-``--mutations N`` adds a line for N mutated files, made by tests/hostile/make.py: outcomes, the slowest, processes lost.
+told of the image, and seconds. The last line compares the process for strangers' files with decoding here, for a PNG
+of 1 megapixel and a DICOM file of 12 megapixels and 16 bits: starting it, each file, its memory, and an image that
+hangs. ``--mutations N`` adds a line for N mutated files, made by tests/hostile/make.py: outcomes, the slowest,
+processes lost.
 """
 
 import os
@@ -36,7 +37,7 @@ def main() -> None:
     given = parser.parse_args()
     made = Sandbox()
     try:
-        made.read_film(_png(64))
+        made.read_image(_png(64))
         for path in sorted(path for path in FILES.rglob("*") if path.is_file()):
             measuring.show({"benchmark": "dicom", "file": path.relative_to(FILES).as_posix(), **outcome(made, path)})
         if given.mutations:
@@ -51,8 +52,8 @@ def outcome(made: Sandbox, path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     begin = time.perf_counter()
     try:
-        film = made.read_film(content)
-        said = {"outcome": "read", "told": [film.mode, *film.notes, *film.warnings]}
+        image = made.read_image(content)
+        said = {"outcome": "read", "told": [image.mode, *image.notes, *image.warnings]}
     except ImageError as refusal:
         said = {"outcome": "refused", "told": [str(refusal)]}
     return {**said, "seconds": round(time.perf_counter() - begin, 3)}
@@ -67,7 +68,7 @@ def mutations(made: Sandbox, files: int) -> dict[str, Any]:
         content = make.mutated(seeds[number % len(seeds)], rng)
         begin = time.perf_counter()
         try:
-            made.read_film(content)
+            made.read_image(content)
             said["read"] += 1
         except ImageError as refusal:
             said[" ".join(str(refusal).split()[:6])] += 1
@@ -88,25 +89,25 @@ def cost() -> dict[str, Any]:
     made = Sandbox(decoders=1)
     try:
         begin = time.perf_counter()
-        made.read_film(_png(64))
+        made.read_image(_png(64))
         found: dict[str, Any] = {"start_ms": _milliseconds(time.perf_counter() - begin)}
         found["warm_megabytes"] = _megabytes(made)
         for name, content in (("png_1_megapixel", _png(1024)), ("dicom_12_megapixels", _dicom(3000, 4000))):
             found[name] = {
                 "bytes": len(content),
-                "here_ms": _median(codec.read_film, content),
-                "sandbox_ms": _median(made.read_film, content),
+                "here_ms": _median(codec.read_image, content),
+                "sandbox_ms": _median(made.read_image, content),
             }
         found["megabytes_after"] = _megabytes(made)
         os.kill(made.processes()[0], signal.SIGSTOP)
         begin = time.perf_counter()
         try:
-            made.read_film(_png(64))
+            made.read_image(_png(64))
         except ImageError as refusal:
             found["hanging"] = {"told": str(refusal), "seconds": round(time.perf_counter() - begin, 3)}
         begin = time.perf_counter()
-        made.read_film(_png(64))
-        found["next_film_ms"] = _milliseconds(time.perf_counter() - begin)
+        made.read_image(_png(64))
+        found["next_image_ms"] = _milliseconds(time.perf_counter() - begin)
         return found
     finally:
         made.close()

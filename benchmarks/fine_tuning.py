@@ -2,7 +2,7 @@
 
 The frozen run comes first on both sides and is not counted. Ours is the whole process of the second run, which finds
 what the first one kept. Of the peer two figures are taken from one program: fine-tuning, evaluating and saving alone
-(``same_program``: it still holds the films and the model), and with import, decoding, scaling and building, as a new
+(``same_program``: it still holds the images and the model), and with import, decoding, scaling and building, as a new
 program would need them (``new_program``). Prints one JSON line for each.
 """
 
@@ -56,7 +56,7 @@ def line(bench: course.Bench, seconds: list[float], counted: str) -> dict[str, A
         counted,
         model=MODEL,
         weights=course.weights_of(MODEL),
-        films=answers[0]["films"],
+        images=answers[0]["images"],
         stages=[row["runs"][0]["stages"] for row in told],
         test_accuracy=[row["test"]["accuracy"] for row in told],
         peer_runs=[course.peer_run(answer, MODEL) for answer in answers],

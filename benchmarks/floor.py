@@ -1,11 +1,11 @@
 """The least that the course study can take on this machine: what no cleverness leaves out.
 
-One pass of every film through each backbone in LiteRT, in the best of several batch sizes and ways to use the cores;
+One pass of every image through each backbone in LiteRT, in the best of several batch sizes and ways to use the cores;
 5 epochs of training steps of ResNet50's last 10 layers in Keras, on activations that are there already (the quicker of
 compiled and not compiled); views, validation, import, start of processes and saving are left out. ``benchmarks.study``
 runs it in a process of its own and adds the baseline CNN's fit. Prints one JSON line.
 
-``augmented_views`` is told beside it and is not part of the sum: what five passes of the training films add where the
+``augmented_views`` is told beside it and is not part of the sum: what five passes of the training images add where the
 study holds the augmented run.
 """
 
@@ -28,7 +28,7 @@ from covid_core.work import cores
 from covid_core.workspace import Workspace
 
 BATCHES = (4, 8, 16, 32)
-SAMPLE = 96  # films on which the ways are compared; the largest batch goes three times into it
+SAMPLE = 96  # images on which the ways are compared; the largest batch goes three times into it
 TRAIN_SHARE = 0.68
 BOUNDARY, CLASSES = "conv5_block2_out", 3
 
@@ -42,32 +42,32 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=COURSE_EPOCHS)
     given = parser.parse_args()
     workspace = Workspace(given.home)
-    films = np.array(open_pixels(workspace, open_dataset(workspace, given.dataset), COURSE_SIZE))
-    passes = {name: one_pass(workspace.trunks / f"{key}.tflite", films) for name, key in given.trunks.items()}
-    told: dict[str, Any] = {"films": len(films), "passes": passes}
+    images = np.array(open_pixels(workspace, open_dataset(workspace, given.dataset), COURSE_SIZE))
+    passes = {name: one_pass(workspace.trunks / f"{key}.tflite", images) for name, key in given.trunks.items()}
+    told: dict[str, Any] = {"images": len(images), "passes": passes}
     if "mobilenet_v2" in passes:
         views = given.epochs * TRAIN_SHARE * passes["mobilenet_v2"]["seconds"]
         told["augmented_views"] = round(views, 3)
     if given.tail:
-        told["tail"] = round(given.epochs * tail_epoch(round(TRAIN_SHARE * len(films))), 3)
+        told["tail"] = round(given.epochs * tail_epoch(round(TRAIN_SHARE * len(images))), 3)
     print(json.dumps(told))
 
 
-def one_pass(path: Path, films: np.ndarray) -> dict[str, Any]:
-    """Seconds of all films through an exported network, in the way that was quickest on some of them."""
+def one_pass(path: Path, images: np.ndarray) -> dict[str, Any]:
+    """Seconds of all images through an exported network, in the way that was quickest on some of them."""
     ways = [(interpreters, batch) for interpreters in sorted({1, cores()}) for batch in BATCHES]
-    trials = {way: pass_in(path, films[:SAMPLE], *way) for way in ways}
+    trials = {way: pass_in(path, images[:SAMPLE], *way) for way in ways}
     interpreters, batch = min(trials, key=trials.__getitem__)
-    seconds = pass_in(path, films, interpreters, batch)
+    seconds = pass_in(path, images, interpreters, batch)
     return {"seconds": round(seconds, 3), "interpreters": interpreters, "batch": batch}
 
 
-def pass_in(path: Path, films: np.ndarray, interpreters: int, batch: int) -> float:
+def pass_in(path: Path, images: np.ndarray, interpreters: int, batch: int) -> float:
     """Seconds of one pass in batches, by interpreters that share the cores; their first call is not counted."""
     networks = [LiteNetwork(path, threads=cores() // interpreters) for _ in range(interpreters)]
     for network in networks:
-        network.run(films[:batch][..., None])
-    batches = [films[start : start + batch][..., None] for start in range(0, len(films), batch)]
+        network.run(images[:batch][..., None])
+    batches = [images[start : start + batch][..., None] for start in range(0, len(images), batch)]
     begin = time.perf_counter()
     with ThreadPoolExecutor(interpreters) as pool:
         for _ in pool.map(lambda pair: len(pair[0].run(pair[1])), zip(cycle(networks), batches, strict=False)):
@@ -75,13 +75,13 @@ def pass_in(path: Path, films: np.ndarray, interpreters: int, batch: int) -> flo
     return time.perf_counter() - begin
 
 
-def tail_epoch(films: int) -> float:
+def tail_epoch(images: int) -> float:
     """Seconds of one epoch of training steps of the last layers and the head, after one that is not counted."""
     import keras
 
     classifier = tail(keras)
-    activations = np.random.default_rng(0).random((films, *classifier.input_shape[1:]), dtype=np.float32)
-    labels = np.arange(films) % CLASSES
+    activations = np.random.default_rng(0).random((images, *classifier.input_shape[1:]), dtype=np.float32)
+    labels = np.arange(images) % CLASSES
     return min(epoch_seconds(keras, classifier, activations, labels, compiled) for compiled in (True, False))
 
 

@@ -1,12 +1,12 @@
 """Accuracy and time of 5 folds on a frozen MobileNetV2, by fold seed: ``python -m benchmarks.folds --data FOLDER``.
 
 The settings are those of the study that is repeated here: 224 px, the features of two middle layers, a head of 256
-units with dropout 0.5, AdamW, 60 epochs of the films and their mirrored copies to the end, the mean of both sides at
+units with dropout 0.5, AdamW, 60 epochs of the images and their mirrored copies to the end, the mean of both sides at
 test. The study had no validation part, so ours is the smallest that a split may have and decides nothing, and it dealt
-film by film; everything else is as ``covid_core train`` chooses it. ``--epochs 60`` reads the study in another way: one
-side of a film in each of 60 epochs.
+image by image; everything else is as ``covid_core train`` chooses it. ``--epochs 60`` reads the study in another way:
+one side of an image in each of 60 epochs.
 
-Every fold seed begins with an empty workspace, so decoding, exporting the network and its pass over the films are
+Every fold seed begins with an empty workspace, so decoding, exporting the network and its pass over the images are
 counted; the import is told beside it. ImageNet weights must be in Keras's cache.
 
 A head's own seed (its start, dropout, order) moves the mean by as much as the fold seeds do, and so does any change in
@@ -32,7 +32,7 @@ SETTINGS = (
     "head.units=[256]",
     "head.dropout=0.5",
     "optimizer=adamw",
-    f"epochs={2 * STUDY_EPOCHS}",  # a film shows one of its sides per epoch; the study learned from both in each
+    f"epochs={2 * STUDY_EPOCHS}",  # an image shows one of its sides per epoch; the study learned from both in each
     "patience=0",
     "keep=last",
     "imbalance=none",
@@ -56,8 +56,8 @@ def main() -> None:
         measuring.show(
             {
                 "benchmark": "folds",
-                "data": bench.films.name,
-                "films": sum(ours.counts.values()),
+                "data": bench.images.name,
+                "images": sum(ours.counts.values()),
                 "folds": FOLDS,
                 "settings": settings(given.epochs),
                 "mean_accuracy": mean(by_head),

@@ -1,12 +1,12 @@
 """Import against decoding alone, and how soon the data set's page has its figures: ``python -m benchmarks.importing``.
 
 Ours is ``importing.import_folder``: list, read, hash, decode, check, shrink, write table and pixels. The
-peer is the least that anybody must do who wants the films' pixels with Pillow: the bytes of every file are read, opened
-and decoded to 8-bit grey; nothing is kept, and listing the files is not counted. It works on all cores, in threads and
-in processes, 64 files at a time; the faster of the two counts. Every side runs in a fresh process, in turn; libraries
-are imported, and a pool's processes started, before the clock starts.
+peer is the least that anybody must do who wants the images' pixels with Pillow: the bytes of every file are read,
+opened and decoded to 8-bit grey; nothing is kept, and listing the files is not counted. It works on all cores, in
+threads and in processes, 64 files at a time; the faster of the two counts. Every side runs in a fresh process, in turn;
+libraries are imported, and a pool's processes started, before the clock starts.
 
-By default films are made (see ``benchmarks.films``): ``--films 5000 21165 50000``, kept for the next time with
+By default images are made (see ``benchmarks.images``): ``--images 5000 21165 50000``, kept for the next time with
 ``--keep FOLDER``; ``--data FOLDER`` takes real ones. Prints one JSON line per size: seconds and processor seconds of
 all sides, medians, the ratio of ours to the peer, peak memory, and of the imported data set: seconds to open it again,
 and to make all tables of its page, cold (first opening after the import) and from the cache.
@@ -26,29 +26,29 @@ from typing import Any
 
 from benchmarks import measuring
 
-FILMS = (5_000, 21_165, 50_000)
-ONCE_FROM = 40_000  # films from which one repeat says enough
+IMAGES = (5_000, 21_165, 50_000)
+ONCE_FROM = 40_000  # images from which one repeat says enough
 CHUNK = 64  # files that the peer hands to a thread or process in one go
 OURS, THREADS, PROCESSES = "ours", "pillow_threads", "pillow_processes"
 
 
 def main() -> None:
     parser = measuring.options(__doc__)
-    parser.add_argument("--films", type=int, nargs="+", default=FILMS)
-    parser.add_argument("--keep", type=Path, help="where made films stay for the next time")
+    parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
+    parser.add_argument("--keep", type=Path, help="where made images stay for the next time")
     parser.add_argument("--scratch", type=Path, help="where the data sets are made and removed again")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
-        for source in [given.data] if given.data else _made(given.keep or Path(scratch), given.films):
+        for source in [given.data] if given.data else _made(given.keep or Path(scratch), given.images):
             measuring.show(compared(source, Path(scratch), given.repeats))
 
 
 def _made(folder: Path, sizes: list[int]) -> Iterator[Path]:
-    from benchmarks.films import LABELS, made_films
+    from benchmarks.images import LABELS, made_images
 
     folder.mkdir(parents=True, exist_ok=True)
-    for films in sizes:
-        yield made_films(folder / f"films-{films}", films // len(LABELS))
+    for images in sizes:
+        yield made_images(folder / f"images-{images}", images // len(LABELS))
 
 
 def compared(source: Path, scratch: Path, repeats: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def compared(source: Path, scratch: Path, repeats: int) -> dict[str, Any]:
         peer,
         faster_peer=peer,
         ratio=round(medians[OURS] / medians[peer], 3),
-        films=facts[OURS][0]["films"],
+        images=facts[OURS][0]["images"],
         processor_seconds={name: [row["processor"] for row in rows] for name, rows in facts.items()},
         peak_megabytes=max(row["megabytes"] for row in facts[OURS]),
         megabytes_before=max(row["megabytes_before"] for row in facts[OURS]),
@@ -91,10 +91,10 @@ def _side(work: Callable[..., Any], source: Path, scratch: Path, facts: list[dic
 
 def _read_once(source: Path) -> int:
     """Bring the files into the system's cache, so that the first side does not pay for the disk. Gives their number."""
-    return sum(1 for path in _films_in(source) if path.read_bytes())
+    return sum(1 for path in _images_in(source) if path.read_bytes())
 
 
-def _films_in(source: Path) -> list[Path]:
+def _images_in(source: Path) -> list[Path]:
     return sorted(source.rglob("*.png"))
 
 
@@ -103,9 +103,9 @@ def _timed(work: Callable[[], Any]) -> dict[str, Any]:
     gc.collect()
     before = measuring.peak_megabytes()
     begin, processor = time.perf_counter(), time.process_time()
-    films = work()
+    images = work()
     return {
-        "films": films,
+        "images": images,
         "seconds": round(time.perf_counter() - begin, 3),
         "processor": round(time.process_time() - processor, 3),
         "megabytes": measuring.peak_megabytes(),
@@ -121,7 +121,7 @@ def import_all(source: Path, scratch: Path) -> dict[str, Any]:
     from covid_core.workspace import Workspace
 
     libraries = round(time.perf_counter() - begin, 3)
-    done = _timed(lambda: len(importing.import_folder(Workspace(scratch / "workspace"), source).films))
+    done = _timed(lambda: len(importing.import_folder(Workspace(scratch / "workspace"), source).images))
     return {**done, "libraries": libraries}
 
 
@@ -141,7 +141,7 @@ def decode_in_processes(source: Path, _scratch: Path) -> dict[str, Any]:
 
 
 def _decoded_by(pool: Executor, source: Path) -> dict[str, Any]:
-    paths = [str(path) for path in _films_in(source)]
+    paths = [str(path) for path in _images_in(source)]
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     list(pool.map(decode, chunks[:8]))  # starts the processes and imports Pillow
     return _timed(lambda: sum(pool.map(decode, chunks)))
@@ -170,15 +170,15 @@ def page_tables(_source: Path, scratch: Path) -> dict[str, Any]:
     workspace = Workspace(scratch / "workspace")
     begin = time.perf_counter()
     opened = data.open_dataset(workspace, data.list_datasets(workspace)[0]["id"])
-    sources = summary.source_table(opened.films, opened.classes)
+    sources = summary.source_table(opened.images, opened.classes)
     opening = time.perf_counter() - begin
     summary.resampling_table(opened.counts)
     summary.source_summary(sources)
-    summary.size_table(opened.films)
-    summary.mode_table(opened.films)
+    summary.size_table(opened.images)
+    summary.mode_table(opened.images)
     pixels = summary.pixel_summary(workspace, opened)
-    summary.exposure_table(pixels, "film_means")
-    summary.exposure_table(pixels, "film_deviations")
+    summary.exposure_table(pixels, "image_means")
+    summary.exposure_table(pixels, "image_deviations")
     summary.histogram_shares(pixels)
     summary.difference_table(pixels)
     return {"open": round(opening, 3), "seconds": round(time.perf_counter() - begin, 3)}

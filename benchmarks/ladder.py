@@ -1,4 +1,4 @@
-"""The ladder of probes on a folder of films, beside published figures: ``python -m benchmarks.ladder --data FOLDER``.
+"""The ladder of probes on a folder of images, beside published figures: ``python -m benchmarks.ladder --data FOLDER``.
 
 Imports the folder, climbs the ladder as the app does, and prints one JSON line: accuracy with its interval of every
 probe, the verdict, and the seconds that it took beyond decoding. ``--study database`` or ``--study darkcovidnet`` adds
@@ -41,7 +41,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(scratch))
-        measuring.show(climbed(workspace, importing.import_folder(workspace, given.data, name="Films"), given.study))
+        measuring.show(climbed(workspace, importing.import_folder(workspace, given.data, name="Images"), given.study))
 
 
 def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) -> dict[str, Any]:
@@ -52,13 +52,13 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
 
     begin, processor = time.perf_counter(), time.process_time()
     frozen = frozen_features.best(workspace, dataset)
-    ladder = probes.ladder(workspace, dataset, lungs.of_films, progress=told, frozen=frozen)
+    ladder = probes.ladder(workspace, dataset, lungs.of_images, progress=told, frozen=frozen)
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
     said = probe_ladder.verdict(ladder)
     rungs = {
         rung.probe.key: {
             "accuracy": round(100 * rung.accuracy.value, 1),
-            "films": rung.films,
+            "images": rung.images,
             "interval": [round(100 * bound, 1) for bound in (rung.accuracy.low, rung.accuracy.high)],
             "kept": round(ladder.kept(rung), 3),
         }
@@ -68,7 +68,7 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
     published = STUDY.get(study or "", {})
     return {
         "benchmark": "ladder",
-        "films": ladder.films,
+        "images": ladder.images,
         "counts": dataset.counts,
         "majority": round(100 * ladder.rungs[0].majority, 1),
         "full_picture": ladder.full.probe.name,

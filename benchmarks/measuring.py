@@ -28,7 +28,7 @@ LOAD_BEFORE = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else Non
 def options(description: str, repeats: int = 3) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes: ``--data FOLDER`` and ``--repeats N``."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="a folder of real films, one folder per class")
+    parser.add_argument("--data", type=Path, help="a folder of real images, one folder per class")
     parser.add_argument("--repeats", type=int, default=repeats, help="how often each side runs, in turn")
     return parser
 

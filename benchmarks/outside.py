@@ -1,10 +1,10 @@
 """What three models are worth inside and outside their data set: ``python -m benchmarks.outside --data A --outside B``.
 
-Each model is trained twice on A, once on a split film by film and once with copies and patients kept together, and each
-run is then tested on B, without the films that both data sets hold. Only classes of the same name count; the others are
-answered and counted by what they are called. The models: MobileNetV2 at 224 px on its two middle layers (the app's
-default), the course's MobileNetV2 (128 px, last layer, 5 epochs), and the baseline CNN. ImageNet weights must be in
-Keras's cache. Everything goes through the command line.
+Each model is trained twice on A, once on a split image by image and once with copies and patients kept together, and
+each run is then tested on B, without the images that both data sets hold. Only classes of the same name count; the
+others are answered and counted by what they are called. The models: MobileNetV2 at 224 px on its two middle layers (the
+app's default), the course's MobileNetV2 (128 px, last layer, 5 epochs), and the baseline CNN. ImageNet weights must be
+in Keras's cache. Everything goes through the command line.
 
 Prints one JSON line per split: every run's figures with intervals, all pairs, and the outside tests with the drop.
 There is no peer, and nothing is timed.
@@ -17,13 +17,13 @@ from benchmarks import course, measuring
 from covid_core import presets
 from covid_core.specs import TrainingSpec
 
-SPLITS = {"film by film": "stratified", "groups kept together": "grouped"}
+SPLITS = {"image by image": "stratified", "groups kept together": "grouped"}
 OVERALL = ("accuracy", "balanced_accuracy", "macro_auroc", "matthews_correlation", "expected_calibration_error")
 
 
 def main() -> None:
     parser = course.options(__doc__)
-    parser.add_argument("--outside", type=Path, required=True, help="another folder of films, one folder per class")
+    parser.add_argument("--outside", type=Path, required=True, help="another folder of images, one folder per class")
     given = parser.parse_args()
     with course.bench(given) as bench:
         ours = bench.workspace("outside")
@@ -34,7 +34,7 @@ def main() -> None:
             measuring.show(
                 {
                     "benchmark": "outside",
-                    "data": bench.films.name,
+                    "data": bench.images.name,
                     "outside": given.outside.name,
                     "split": words,
                     **compared(ours, runs),
@@ -45,11 +45,11 @@ def main() -> None:
 
 
 def specs(ours: course.Ours) -> list[TrainingSpec]:
-    """The three models; the course's on all films, not on a balanced subset."""
+    """The three models; the course's on all images, not on a balanced subset."""
     classes = tuple(ours.counts)
     found = [
         ("MobileNetV2, two middle layers", presets.pretrained_spec(ours.dataset, classes), {"weights": "imagenet"}),
-        ("MobileNetV2 of the course", ours.course_spec("mobilenet_v2"), {"split.films_per_class": None}),
+        ("MobileNetV2 of the course", ours.course_spec("mobilenet_v2"), {"split.images_per_class": None}),
         ("Baseline CNN", presets.baseline_spec(ours.dataset, classes), {}),
     ]
     return [
@@ -69,7 +69,7 @@ def compared(ours: course.Ours, runs: list[str]) -> dict[str, Any]:
     _, answer = measuring.command_line("compare", *runs, home=ours.home)
     (group,) = answer["groups"]
     return {
-        "films": group["films"],
+        "images": group["images"],
         "table": group["table"],
         "pairs": group["pairs"],
         "measures": {run: _test_measures(group["runs"][run]["test"]) for run in runs},
@@ -83,9 +83,9 @@ def _test_measures(test: dict[str, Any]) -> dict[str, Any]:
 
 
 def evaluated(ours: course.Ours, run: str, dataset: str) -> dict[str, Any]:
-    """One run on the other data set, as ``evaluate`` tells it, without the list of shared films."""
+    """One run on the other data set, as ``evaluate`` tells it, without the list of shared images."""
     _, answer = measuring.command_line("evaluate", run, dataset, home=ours.home)
-    kept = ("run", "classes", "unknown", "shared", "conflicts", "films", "drop", "called")
+    kept = ("run", "classes", "unknown", "shared", "conflicts", "images", "drop", "called")
     figures = {
         side: {
             "accuracy": answer[side]["overall"]["accuracy"],

@@ -1,8 +1,8 @@
 """How long each page takes to answer on the server, with a full workspace: ``python -m benchmarks.pages``.
 
-By default 21,165 films are made (grey noise over a gradient, 256 px, three classes), imported, and 200 finished runs
+By default 21,165 images are made (grey noise over a gradient, 256 px, three classes), imported, and 200 finished runs
 are put beside them: records with splits, histories and prediction tables of full size, but without models. ``--data
-FOLDER`` takes real films; ``--keep FOLDER`` leaves the workspace there, and uses it again the next time.
+FOLDER`` takes real images; ``--keep FOLDER`` leaves the workspace there, and uses it again the next time.
 
 Two things are measured. Every page and tab, run as the server runs it (pages/dashboard.py, then the page) in one
 process, first cold, then warm several times; the browser's drawing is not in it. Then a server of its own, started by
@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.films import LABELS, made_films
+from benchmarks.images import LABELS, made_images
 from benchmarks.measuring import ROOT, machine, options, show
 
-FILMS = 21_165
+IMAGES = 21_165
 RUNS = 200
 RUNS_PER_STUDY = 10
 STUDIES = 5
@@ -45,7 +45,7 @@ PATIENCE = 60.0  # seconds for a server to start
 VIEWS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {  # name: page, address, choices of the session
     "home": ("home", {}, {}),
     "dataset": ("dataset", {}, {}),
-    "dataset, films": ("dataset", {"tab": "Films"}, {}),
+    "dataset, images": ("dataset", {"tab": "Images"}, {}),
     "dataset, pixels": ("dataset", {"tab": "Pixels"}, {}),
     "dataset, sizes and sources": ("dataset", {"tab": "Sizes and sources"}, {}),
     "train": ("train", {}, {}),
@@ -68,7 +68,7 @@ VIEWS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {  # name: page, 
 
 def main() -> None:
     parser = options(__doc__, repeats=7)
-    parser.add_argument("--films", type=int, default=FILMS)
+    parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--keep", type=Path, help="a folder for the workspace, used again when it is there")
     parser.add_argument("--only", nargs="+", choices=VIEWS, help="these views, and no server")
@@ -76,12 +76,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = (given.keep or Path(folder)) / "workspace"
         os.environ["COVID_CORE_HOME"] = str(home)
-        films = fill(given.data or made_films(home.parent / "films", given.films // len(LABELS)), given.runs)
+        images = fill(given.data or made_images(home.parent / "images", given.images // len(LABELS)), given.runs)
         views = {view: timed(view, given.repeats) for view in given.only or VIEWS}
         server = {} if given.only else served(given.repeats)
     slow = [view for view, times in views.items() if times["warm"] > LIMIT]
     show(
-        {"benchmark": "pages", "films": films, "runs": given.runs, "views": views, "slower_than_limit": slow}
+        {"benchmark": "pages", "images": images, "runs": given.runs, "views": views, "slower_than_limit": slow}
         | server
         | {"machine": machine()}
     )
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def fill(source: Path, runs: int) -> int:
-    """Import the films and make finished runs on them, as far as they are not there. Returns the number of films."""
+    """Import the images and make finished runs on them, as far as they are not there. Returns the number of images."""
     from covid_core.data import dataset as data
     from covid_core.data import importing
     from covid_core.data.split import make_split
@@ -102,7 +102,7 @@ def fill(source: Path, runs: int) -> int:
     workspace = Workspace.default()
     listed = data.list_datasets(workspace)
     dataset = data.open_dataset(workspace, listed[0]["id"]) if listed else importing.import_folder(workspace, source)
-    split = make_split(dataset.films, dataset.classes, SplitSpec(validation=0.16, test=0.16))
+    split = make_split(dataset.images, dataset.classes, SplitSpec(validation=0.16, test=0.16))
     for number in range(len(store.list_runs(workspace)[0]), runs):
         group = number // RUNS_PER_STUDY
         study = f"study-{group}" if group < STUDIES else ""
@@ -110,7 +110,7 @@ def fill(source: Path, runs: int) -> int:
         if study:
             members = tuple(run.id for run in store.list_runs(workspace)[0] if run.study == study)
             store.write_study(workspace, store.Study(study, f"Study {group}", "", made.created, members))
-    return len(dataset.films)
+    return len(dataset.images)
 
 
 def made_run(workspace: Any, dataset: Any, split: Any, number: int, study: str) -> Any:
@@ -142,7 +142,7 @@ def made_run(workspace: Any, dataset: Any, split: Any, number: int, study: str) 
 
 
 def scored(split: Any, classes: tuple[str, ...], skill: float, seed: int) -> Any:
-    """A prediction table of all films of the split."""
+    """A prediction table of all images of the split."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(len(split), len(classes)))
     logits[np.arange(len(split)), np.searchsorted(classes, split["label"].to_numpy(dtype=str))] += skill
@@ -174,7 +174,7 @@ def result_of(table: Any, classes: tuple[str, ...], now: float) -> dict[str, Any
         "parameters": 2_589_763,
         "parameters_trained": 331_779,
         "model_bytes": 10_400_000,
-        "milliseconds_per_film": 4.0,
+        "milliseconds_per_image": 4.0,
         "engine": "LiteRT",
         "device": "CPU",
         "accuracy": accuracy,

@@ -1,4 +1,4 @@
-"""Pictures that are no frontal chest films, for the benchmark of refusals: found in installed packages, or drawn here.
+"""Pictures that are no frontal chest images, for the benchmark of refusals: found in installed packages, or drawn here.
 
 Nothing is kept in the repository: files are read where their packages have put them, and told by name and SHA-256.
 Python packages: scikit-image, matplotlib, gradio, pydicom (its test files). Debian packages: mate-backgrounds,
@@ -21,9 +21,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from covid_core.errors import ImageError
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 from covid_core.images.image import SMALLEST_SIDE
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 
 PHOTOGRAPHS, MEDICAL, DRAWINGS, DRAWN_XRAYS = "photographs and pictures", "medical pictures", "drawings", "drawn X-rays"
 PYTHON_PACKAGES = {  # module: what it is, its folders
@@ -65,7 +65,7 @@ class Picture:
 
 def found() -> tuple[list[Picture], list[str], list[str]]:
     """Pictures of all packages, each once however often it is packed; what of them could not be read or is smaller than
-    a film may be; and packages that are not installed."""
+    an image may be; and packages that are not installed."""
     pictures, left_out, missing, seen = [], [], [], set()
     for package, kind, root, paths in _listed(missing):
         for path in paths:
@@ -113,11 +113,11 @@ def _pixels(path: Path, content: bytes) -> list[tuple[str, np.ndarray]]:
     if path.suffix.lower() not in PICTURES:
         return []
     try:
-        return [("", read_film(content).pixels)]
+        return [("", read_image(content).pixels)]
     except ImageError:  # a kind of file that the app does not read, or several pictures: the first, as PNG
         converted = io.BytesIO()
         Image.open(io.BytesIO(content)).convert("RGBA").save(converted, "PNG", compress_level=1)
-        return [("", read_film(converted.getvalue()).pixels)]
+        return [("", read_image(converted.getvalue()).pixels)]
 
 
 def _dicom(content: bytes) -> np.ndarray:
@@ -215,23 +215,23 @@ def _page_of_text(rng: np.random.Generator) -> np.ndarray:
     is_dark = bool(rng.integers(2))
     picture = Image.new("L", (3 * SIDE, 3 * SIDE), 15 if is_dark else 245)
     pen = ImageDraw.Draw(picture)
-    words = ["the", "film", "was", "read", "faithfully", "and", "shows", "no", "sign", "of", "anything", "unusual"]
+    words = ["the", "image", "was", "read", "faithfully", "and", "shows", "no", "sign", "of", "anything", "unusual"]
     for row in range(30, 730, 16):
         line = " ".join(rng.choice(words, rng.integers(6, 18)))
         pen.text((40, row), line, fill=230 if is_dark else 10)
     return np.asarray(picture)
 
 
-def _window_with_a_film(rng: np.random.Generator) -> np.ndarray:
-    """A screen copied with all that stands around the film: the film is not what the run would see."""
+def _window_with_a_image(rng: np.random.Generator) -> np.ndarray:
+    """A screen copied with all that stands around the image: the image is not what the run would see."""
     picture = Image.new("L", (640, 400), 40)
     pen = ImageDraw.Draw(picture)
     pen.rectangle((0, 0, 640, 36), fill=90)
     pen.rectangle((0, 36, 170, 400), fill=60)
     for row in range(50, 390, 22):
         pen.text((12, row), f"series {rng.integers(1, 99)}  {rng.integers(100, 999)}", fill=220)
-    film = film_at(int(rng.integers(60)), 60, seed=9)
-    picture.paste(Image.fromarray(film.pixels), (170 + int(rng.integers(40, 180)), 36 + int(rng.integers(10, 90))))
+    image = image_at(int(rng.integers(60)), 60, seed=9)
+    picture.paste(Image.fromarray(image.pixels), (170 + int(rng.integers(40, 180)), 36 + int(rng.integers(10, 90))))
     return np.asarray(picture)
 
 
@@ -271,7 +271,7 @@ Shape = tuple[float, float, float, float, float, float]
 
 
 def _xray(shapes: list[Shape], rng: np.random.Generator) -> np.ndarray:
-    """Absorbing ellipses, summed and saturating as on film, with noise; each a little otherwise every time."""
+    """Absorbing ellipses, summed and saturating as on image, with noise; each a little otherwise every time."""
     rows, columns = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j]
     absorbed = np.zeros((SIDE, SIDE))
     for row, column, high, wide, turn, amount in shapes:
@@ -398,7 +398,7 @@ DRAWN = (
     (DRAWINGS, _bar_chart, 4),
     (DRAWINGS, _scatter, 4),
     (DRAWINGS, _page_of_text, 5),
-    (DRAWINGS, _window_with_a_film, 6),
+    (DRAWINGS, _window_with_a_image, 6),
     (DRAWINGS, _form, 4),
     (DRAWINGS, _face, 4),
     (DRAWINGS, _landscape, 4),

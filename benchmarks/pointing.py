@@ -1,18 +1,18 @@
 """Do heat maps point at the lesions? ``python -m benchmarks.pointing [--plant NAME] [--case NAME] [--repeats 1]``.
 
-Runs are trained on synthetic films, published, and opened again as the app opens them. They then look at films of
-another seed, which no run has seen, whose lesions are known from how they were drawn. For each film of an ill class
+Runs are trained on synthetic images, published, and opened again as the app opens them. They then look at images of
+another seed, which no run has seen, whose lesions are known from how they were drawn. For each image of an ill class
 that the run calls rightly, the highest point of its heat map for that class has to lie on the lesion
 (``benchmarks.pointing_game``). Beside the hits: what a point at random would hit, what plain Grad-CAM hits
 (nothing taken off the maps), the share of the heat inside the lungs, and what the weight-randomisation check says.
 
-The game measures the map only where the network reads the lesions: how many of the films that it called rightly it
+The game measures the map only where the network reads the lesions: how many of the images that it called rightly it
 calls otherwise once they are drawn without their lesion is told beside the hits. With the plant "clear-lesions" the
-same diseases are plain to see; the films to learn from and the fresh ones both have it. On usual films the baseline CNN
-calls four ill films in ten wrongly.
+same diseases are plain to see; the images to learn from and the fresh ones both have it. On usual images the baseline
+CNN calls four ill images in ten wrongly.
 
 MobileNetV2 starts from ImageNet weights, which have to be cached (KERAS_HOME). Prints one JSON line per run, which says
-what was planted ("none": the usual films) and the run's seed; ``--repeats 3`` trains each case from seeds 0, 1 and 2.
+what was planted ("none": the usual images) and the run's seed; ``--repeats 3`` trains each case from seeds 0, 1 and 2.
 """
 
 import os
@@ -33,8 +33,8 @@ from covid_core.synthetic.phantom import CLEAR_LESIONS
 IMAGES = 3000  # to train on, with validation and test parts
 FRESH = 600  # of another seed: 143 of COVID, 53 of viral pneumonia
 TRAINING_SEED = 7
-FRESH_SEED = 2  # the films of seed 1 chose how heat maps are made and which cases there are; these have chosen nothing
-NONE = "none"  # planted: the usual films
+FRESH_SEED = 2  # the images of seed 1 chose how heat maps are made and which cases there are; these have chosen nothing
+NONE = "none"  # planted: the usual images
 CASES: dict[str, dict[str, Any]] = {
     "MobileNetV2, 224 px, one layer": {"backbone": "mobilenet_v2", "image_size": 224, "head": {"units": ()}},
     "MobileNetV2, 224 px": {"backbone": "mobilenet_v2", "image_size": 224},
@@ -72,7 +72,7 @@ CASES_BY_PLANT = {
 
 def main() -> None:
     parser = options(__doc__, repeats=1)
-    parser.add_argument("--images", type=int, default=IMAGES, help="synthetic films to train on")
+    parser.add_argument("--images", type=int, default=IMAGES, help="synthetic images to train on")
     parser.add_argument("--plant", choices=tuple(CASES_BY_PLANT), action="append", help="by default each in turn")
     parser.add_argument("--case", choices=tuple(CASES), action="append", help="by default those of the plant")
     parser.add_argument("--keep", type=Path, help="a workspace to use again")
@@ -110,25 +110,25 @@ def of_case(name: str, fields: dict[str, Any], images: int, plant: str) -> dict[
 
 
 def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plant: tuple[str, ...]) -> Any:
-    """A finished run on synthetic films."""
+    """A finished run on synthetic images."""
     from covid_core.data import dataset as data
     from covid_core.data import importing
     from covid_core.jobs import queue
     from covid_core.runs import store
     from covid_core.specs import TrainingSpec
 
-    films_name = ", ".join((f"{images} films", *plant))
-    name = f"{name}, {films_name}, seed {fields['seed']}"
+    images_name = ", ".join((f"{images} images", *plant))
+    name = f"{name}, {images_name}, seed {fields['seed']}"
     for run in store.list_runs(workspace)[0]:
         if run.name == name and run.result:
             return run
-    listed = [one["id"] for one in data.list_datasets(workspace) if one["name"] == films_name]
-    films = (
+    listed = [one["id"] for one in data.list_datasets(workspace) if one["name"] == images_name]
+    images = (
         data.open_dataset(workspace, listed[0])
         if listed
-        else importing.import_phantom(workspace, images, TRAINING_SEED, plant, films_name)
+        else importing.import_phantom(workspace, images, TRAINING_SEED, plant, images_name)
     )
-    spec = TrainingSpec(dataset=films.id, classes=films.classes, name=name, **fields)
+    spec = TrainingSpec(dataset=images.id, classes=images.classes, name=name, **fields)
     run = queue.submit_training(workspace, spec)
     if queue.wait(run).state != store.COMPLETED:
         raise SystemExit(run.log_tail())
@@ -136,40 +136,42 @@ def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plan
 
 
 def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
-    """The game on fresh films, by class and together."""
-    from covid_core.images.codec import Film
+    """The game on fresh images, by class and together."""
+    from covid_core.images.codec import GreyImage
     from covid_core.inference.lung_share import share_inside, share_over
     from covid_core.inference.predictor import Predictor
 
     predictor = Predictor.open(workspace, run)
     plain = copy(predictor)
-    plain._head = replace(plain._head, usual=())  # as a run has it that does not know the usual film
+    plain._head = replace(plain._head, usual=())  # as a run has it that does not know the usual image
     points: dict[str, list[Any]] = {}
     of_plain, shares, seconds, turned, asked = [], [], [], [], 0
-    for film, healed in ill_films(plant):
+    for image, healed in ill_images(plant):
         asked += 1
         begin = time.perf_counter()
-        prediction, heat = predictor.explained(Film(film.pixels, "L"), None, film.pixels.shape)
+        prediction, heat = predictor.explained(GreyImage(image.pixels, "L"), None, image.pixels.shape)
         seconds.append(time.perf_counter() - begin)
-        if prediction.predicted != film.label:
+        if prediction.predicted != image.label:
             continue
-        turned.append(predictor.predict([Film(healed, "L")])[0].predicted != film.label)
-        points.setdefault(film.label, []).append(pointing_game.point(heat, film.lesion))
-        shares.append(share_inside(heat, film.lung_mask > 0))
+        turned.append(predictor.predict([GreyImage(healed, "L")])[0].predicted != image.label)
+        points.setdefault(image.label, []).append(pointing_game.point(heat, image.lesion))
+        shares.append(share_inside(heat, image.lung_mask > 0))
         of_plain.append(
-            pointing_game.point(plain.heat_map(Film(film.pixels, "L"), film.label, film.pixels.shape), film.lesion)
+            pointing_game.point(
+                plain.heat_map(GreyImage(image.pixels, "L"), image.label, image.pixels.shape), image.lesion
+            )
         )
     found = {label: pointing_game.played(some) for label, some in points.items()}
     together = pointing_game.played([one for some in points.values() for one in some])
     inside = share_over(shares)
     return {
-        "ill_films": asked,
-        "called_rightly": together.films,
+        "ill_images": asked,
+        "called_rightly": together.images,
         "called_otherwise_without_lesion": round(float(np.mean(turned)), 3),
         "hits": round(together.hits, 3),
         "chance": round(together.chance, 3),
         "by_class": {
-            label: {"hits": round(one.hits, 3), "chance": round(one.chance, 3), "films": one.films}
+            label: {"hits": round(one.hits, 3), "chance": round(one.chance, 3), "images": one.images}
             for label, one in found.items()
         },
         "hits_of_plain_grad_cam": round(pointing_game.played(of_plain).hits, 3),
@@ -180,15 +182,15 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def ill_films(plant: tuple[str, ...]) -> Iterator[tuple[Any, np.ndarray]]:
-    """Films with a lesion that no run was trained on, each with the pixels of the same film without it."""
-    from covid_core.synthetic.anatomy import make_film
-    from covid_core.synthetic.phantom import class_counts, film_at
+def ill_images(plant: tuple[str, ...]) -> Iterator[tuple[Any, np.ndarray]]:
+    """Images with a lesion that no run was trained on, each with the pixels of the same image without it."""
+    from covid_core.synthetic.anatomy import make_image
+    from covid_core.synthetic.phantom import class_counts, image_at
 
     first_healthy, healthy = class_counts(FRESH)["COVID"], class_counts(FRESH)["Normal"]
     for number in (*range(first_healthy), *range(first_healthy + healthy, FRESH)):
-        healed = make_film("Normal", np.random.default_rng((FRESH_SEED, number)))
-        yield film_at(number, FRESH, FRESH_SEED, plant), healed.pixels
+        healed = make_image("Normal", np.random.default_rng((FRESH_SEED, number)))
+        yield image_at(number, FRESH, FRESH_SEED, plant), healed.pixels
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ TOLERANCE = 15 / 224  # of the picture's longer side
 
 @dataclass(frozen=True)
 class Point:
-    """One film's turn: whether the highest point hit, and how likely a point at random would have."""
+    """One image's turn: whether the highest point hit, and how likely a point at random would have."""
 
     hit: bool
     chance: float
@@ -22,15 +22,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Game:
-    """Hits and chance in the mean of all films; nan without films."""
+    """Hits and chance in the mean of all images; nan without images."""
 
     hits: float
     chance: float
-    films: int
+    images: int
 
 
 def point(heat: np.ndarray, lesion: np.ndarray) -> Point:
-    """Play one film's turn.
+    """Play one image's turn.
 
     Args:
         heat: (height, width); of several highest points the first counts. An empty map (nothing above 0) is no hit.

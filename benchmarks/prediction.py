@@ -1,12 +1,12 @@
 """A prediction against the bare forward pass of the same network: ``python -m benchmarks.prediction``.
 
 Two runs are trained for a moment (MobileNetV2, default taps at 224 px; last layer at 128 px), from ImageNet weights
-where they are cached and from random ones elsewhere: the time is the same. Films are made, or taken from ``--data``.
+where they are cached and from random ones elsewhere: the time is the same. Images are made, or taken from ``--data``.
 
-The peer invokes the run's exported network with LiteRT on a film that is a square of the right size already, and takes
-its outputs. Ours start from the decoded film: ``Predictor.logits`` (from the square), ``predict`` (scores) and
-``explained`` (scores and heat map), film by film, a few films in turn; then ``predict`` for 200 films, one by one
-against batches as the Predict page makes them. Then fresh processes: opening the model and answering for a first film.
+The peer invokes the run's exported network with LiteRT on an image that is a square of the right size already, and
+takes its outputs. Ours start from the decoded image: ``Predictor.logits`` (from the square), ``predict`` (scores) and
+``explained`` (scores and heat map), image by image, a few images in turn; then ``predict`` for 200 images, one by one
+against batches as the Predict page makes them. Then fresh processes: opening the model and answering for a first image.
 Then, with a Chromium, a fresh server: from the click on an example until its scores are there, and from the choice of
 200 files until their table is.
 
@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.films import LABELS, made_films
+from benchmarks.images import LABELS, made_images
 from benchmarks.measuring import in_turn, options, result, seconds_of, show
 from benchmarks.pages import BROWSERS, PATIENCE, server, until_healthy
 
-FILMS = 200
-IN_TURN = 40  # films that a side does before the next one's turn
+IMAGES = 200
+IN_TURN = 40  # images that a side does before the next one's turn
 TURNS = 15
-AT_ONCE = 16  # films per batch, as on the Predict page
+AT_ONCE = 16  # images per batch, as on the Predict page
 CASES: dict[str, dict[str, Any]] = {
     "MobileNetV2, default taps, 224 px": {"taps": "default", "image_size": 224},
     "MobileNetV2, last layer, 128 px": {"taps": "last", "image_size": 128},
@@ -40,36 +40,37 @@ CASES: dict[str, dict[str, Any]] = {
 FIRST = """
 import time
 from pathlib import Path
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 run = store.open_run(Workspace.default(), {run!r})
-film = read_film(Path({film!r}))
+image = read_image(Path({image!r}))
 begin = time.perf_counter()
-Predictor.open(Workspace.default(), run).predict([film])
+Predictor.open(Workspace.default(), run).predict([image])
 print(time.perf_counter() - begin)
 """
 
 
 def main() -> None:
     parser = options(__doc__, repeats=5)
-    parser.add_argument("--keep", type=Path, help="a folder for films and workspace, used again when it is there")
+    parser.add_argument("--keep", type=Path, help="a folder for images and workspace, used again when it is there")
     parser.add_argument("--no-browser", action="store_true", help="leave out what needs a Chromium")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = given.keep or Path(folder)
         os.environ["COVID_CORE_HOME"] = str(place / "workspace")
-        source = given.data or made_films(place / "films", -(-FILMS // len(LABELS)))
+        source = given.data or made_images(place / "images", -(-IMAGES // len(LABELS)))
         paths = sorted(path for path in source.rglob("*.png") if "masks" not in path.parts)
-        paths = [paths[i] for i in np.linspace(0, len(paths) - 1, FILMS).round().astype(int)]
+        paths = [paths[i] for i in np.linspace(0, len(paths) - 1, IMAGES).round().astype(int)]
         for case, fields in CASES.items():
             run = trained(place, source, case, fields)
             show(compared(case, run, paths, given.repeats, not given.no_browser))
 
 
 def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any:
-    """A run of these settings, trained for one epoch on a few of the films, or the one that an earlier call trained."""
+    """A run of these settings, trained for one epoch on a few of the images, or the one that an earlier call
+    trained."""
     from covid_core import weights
     from covid_core.backbones import backbone_named
     from covid_core.data import dataset as data
@@ -94,7 +95,7 @@ def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any
         mode="frozen",
         weights="imagenet" if cached else "random",
         epochs=1,
-        split=SplitSpec(films_per_class=50),
+        split=SplitSpec(images_per_class=50),
         **fields,
     )
     run = queue.submit_training(workspace, spec)
@@ -105,23 +106,25 @@ def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any
 
 def compared(case: str, run: Any, paths: list[Path], repeats: int, browser: bool) -> dict[str, Any]:
     """All sides, then what a fresh process and a fresh server take."""
-    from covid_core.images.codec import read_film, to_square
+    from covid_core.images.codec import read_image, to_square
     from covid_core.inference.predictor import Predictor
     from covid_core.workspace import Workspace
 
     predictor = Predictor.open(Workspace.default(), run)
-    films = [read_film(path) for path in paths]
-    squares = [to_square(film.pixels, predictor.size)[None] for film in films]
-    batches = [films[start : start + AT_ONCE] for start in range(0, len(films), AT_ONCE)]
+    images = [read_image(path) for path in paths]
+    squares = [to_square(image.pixels, predictor.size)[None] for image in images]
+    batches = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
     one_by_one = {
         "bare": over(bare(run), [square[..., None] for square in squares[:IN_TURN]]),
         "logits": over(predictor.logits, squares[:IN_TURN]),
-        "scores": over(lambda film: predictor.predict([film]), films[:IN_TURN]),
-        "scores and heat map": over(lambda film: predictor.explained(film, None, film.pixels.shape), films[:IN_TURN]),
+        "scores": over(lambda image: predictor.predict([image]), images[:IN_TURN]),
+        "scores and heat map": over(
+            lambda image: predictor.explained(image, None, image.pixels.shape), images[:IN_TURN]
+        ),
     }
     many = {
         "batches": over(predictor.predict, batches),
-        "one by one": over(lambda film: predictor.predict([film]), films),
+        "one by one": over(lambda image: predictor.predict([image]), images),
     }
     for side in (*one_by_one.values(), *many.values()):
         side()  # caches are warm and memory is there for all of them alike
@@ -131,11 +134,11 @@ def compared(case: str, run: Any, paths: list[Path], repeats: int, browser: bool
     first = [in_fresh_process(run, paths[0]) for _ in range(repeats)]
     facts = {
         "case": case,
-        "films_in_turn": IN_TURN,
-        "milliseconds_per_film": {side: round(1000 * time / IN_TURN, 2) for side, time in medians.items()},
+        "images_in_turn": IN_TURN,
+        "milliseconds_per_image": {side: round(1000 * time / IN_TURN, 2) for side, time in medians.items()},
         "over_bare": {side: round(time / medians["bare"], 2) for side, time in medians.items()},
-        f"seconds_for_{len(films)}": {side: statistics.median(times) for side, times in of_many.items()},
-        f"seconds_for_{len(films)}_all": of_many,
+        f"seconds_for_{len(images)}": {side: statistics.median(times) for side, times in of_many.items()},
+        f"seconds_for_{len(images)}_all": of_many,
         "first_in_fresh_process": {"median": statistics.median(first), "all": first},
     }
     answer = result("prediction", seconds, ours="scores", peer="bare", **facts)
@@ -155,7 +158,8 @@ def over(ask: Callable[[Any], Any], given: list[Any]) -> Callable[[], float]:
 
 
 def bare(run: Any) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """The run's exported network in a LiteRT interpreter, as its documentation uses one: a film in, all outputs out."""
+    """The run's exported network in a LiteRT interpreter, as its documentation uses one: an image in, all outputs
+    out."""
     from ai_edge_litert.interpreter import Interpreter
 
     from covid_core.inference.predictor import trunk_path_of
@@ -176,14 +180,14 @@ def bare(run: Any) -> Callable[[np.ndarray], list[np.ndarray]]:
     return forward
 
 
-def in_fresh_process(run: Any, film: Path) -> float:
-    """Seconds from a decoded film to its scores in a process that has not opened a model yet."""
-    _, output = seconds_of([sys.executable, "-c", FIRST.format(run=run.id, film=str(film))])
+def in_fresh_process(run: Any, image: Path) -> float:
+    """Seconds from a decoded image to its scores in a process that has not opened a model yet."""
+    _, output = seconds_of([sys.executable, "-c", FIRST.format(run=run.id, image=str(image))])
     return round(float(output), 3)
 
 
 def in_a_browser(run: Any, paths: list[Path], repeats: int) -> dict[str, Any]:
-    """A fresh server each time: the first example from the click on, then all films as uploads."""
+    """A fresh server each time: the first example from the click on, then all images as uploads."""
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -207,12 +211,12 @@ def in_a_browser(run: Any, paths: list[Path], repeats: int) -> dict[str, Any]:
                 first.append(round(time.perf_counter() - begin, 2))
                 begin = time.perf_counter()
                 page.locator("input[type=file]").set_input_files(paths)
-                page.get_by_text(f"{len(paths)} films read").wait_for()
+                page.get_by_text(f"{len(paths)} images read").wait_for()
                 many.append(round(time.perf_counter() - begin, 2))
         browser.close()
     return {
         "first_click_on_a_fresh_server": {"median": statistics.median(first), "all": first},
-        "uploads_until_their_table": {"films": len(paths), "median": statistics.median(many), "all": many},
+        "uploads_until_their_table": {"images": len(paths), "median": statistics.median(many), "all": many},
     }
 
 

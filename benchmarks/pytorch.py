@@ -35,7 +35,7 @@ def main() -> None:
                     PEER,
                     state=state,
                     weights=course.weights_of(MODEL),
-                    films=bench.told[PEER][0]["films"],
+                    images=bench.told[PEER][0]["images"],
                     submitted_to_completed=[row["submitted_to_completed"] for row in told],
                     test_accuracy=[row["test"]["accuracy"] for row in told],
                     peer_runs=bench.told[PEER],
@@ -45,7 +45,7 @@ def main() -> None:
 
 def peer(bench: course.Bench, python: str, weights: str) -> float:
     """The PyTorch program. Returns the seconds of its whole process."""
-    words = ["--data", str(bench.films), "--weights", weights, "--films-per-class", str(course.MOST_PER_CLASS)]
+    words = ["--data", str(bench.images), "--weights", weights, "--images-per-class", str(course.MOST_PER_CLASS)]
     words += ["--epochs", str(bench.epochs)] if bench.epochs else []
     seconds, output = measuring.seconds_of([python, str(SCRIPT), *words])
     bench.told[PEER].append(json.loads(output.splitlines()[-1]))

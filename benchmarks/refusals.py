@@ -1,19 +1,19 @@
 """What a run refuses to answer for: ``python -m benchmarks.refusals --home WORKSPACE --run RUN [--run RUN ...]``.
 
-Looked at: pictures that are no frontal chest films (``benchmarks.pictures``: photographs, drawings, CT and MR slices
-out of installed packages, and drawn ones), and the run's own test films turned by 90, 180 and 270 degrees and
-inverted. To reach: 95 % of them are refused, and at most 5 % of the test films as they are. ``--outside DATASET`` adds
-how many frontal films of another data set are refused; there is no aim for that.
+Looked at: pictures that are no frontal chest images (``benchmarks.pictures``: photographs, drawings, CT and MR slices
+out of installed packages, and drawn ones), and the run's own test images turned by 90, 180 and 270 degrees and
+inverted. To reach: 95 % of them are refused, and at most 5 % of the test images as they are. ``--outside DATASET`` adds
+how many frontal images of another data set are refused; there is no aim for that.
 
 Rules and shares were fixed before any of these pictures was opened. They were chosen on the training and validation
-films of the 4,014 (as they are, turned, inverted, tilted, zoomed), on crops of the two photographs of scikit-learn, and
-on drawings made for it: ellipses and rectangles, text, lines, and hands, knees, CT slices, lateral chests and teeth of
-a few ellipses. None of those is among the pictures here. A third of the pictures, chosen by their hash, is left alone;
-``--reserve`` looks at that third only, for a rule that was changed after the others were seen.
+images of the 4,014 (as they are, turned, inverted, tilted, zoomed), on crops of the two photographs of scikit-learn,
+and on drawings made for it: ellipses and rectangles, text, lines, and hands, knees, CT slices, lateral chests and teeth
+of a few ellipses. None of those is among the pictures here. A third of the pictures, chosen by their hash, is left
+alone; ``--reserve`` looks at that third only, for a rule that was changed after the others were seen.
 
 A DICOM file is taken by its pixels alone, so that its tags do not give it away. Prints one JSON line per run: every
-picture with its SHA-256, whether it was refused and by which check, the shares, and the test films that were misjudged.
-There is no peer, and nothing is timed.
+picture with its SHA-256, whether it was refused and by which check, the shares, and the test images that were
+misjudged. There is no peer, and nothing is timed.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from benchmarks import measuring, pictures
 from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.evaluation.metrics import wilson
-from covid_core.images.codec import Film
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Look
+from covid_core.images.codec import GreyImage
+from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Look
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
 from covid_core.runs.pinned_dataset import dataset_of
@@ -37,11 +37,11 @@ from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as it is": lambda film: film,
-    "turned by 90 degrees": lambda film: np.rot90(film, 1),
-    "turned by 180 degrees": lambda film: np.rot90(film, 2),
-    "turned by 270 degrees": lambda film: np.rot90(film, 3),
-    "inverted": lambda film: 255 - film,
+    "as it is": lambda image: image,
+    "turned by 90 degrees": lambda image: np.rot90(image, 1),
+    "turned by 180 degrees": lambda image: np.rot90(image, 2),
+    "turned by 270 degrees": lambda image: np.rot90(image, 3),
+    "inverted": lambda image: 255 - image,
 }
 AT_ONCE = 32
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, required=True, help="the workspace that holds the runs and their data set")
     parser.add_argument("--run", action="append", required=True, help="id of a finished run with its reference")
-    parser.add_argument("--outside", help="id of another data set of frontal films in the same workspace")
+    parser.add_argument("--outside", help="id of another data set of frontal images in the same workspace")
     parser.add_argument("--reserve", action="store_true", help="only the pictures that are left alone otherwise")
     given = parser.parse_args()
     workspace = Workspace(given.home.resolve())
@@ -71,7 +71,7 @@ def main() -> None:
                 "limits": limits(predictor),
                 "reserve": given.reserve,
                 "pictures": shares(looks),
-                "test_films": films_of(workspace, run, predictor),
+                "test_images": images_of(workspace, run, predictor),
                 **({"outside": outside(workspace, predictor, given.outside)} if given.outside else {}),
                 "not_installed": missing,
                 "not_read": left_out,
@@ -81,15 +81,15 @@ def main() -> None:
         )
 
 
-def looked_at(predictor: Predictor, films: Sequence[np.ndarray]) -> Iterator[Look]:
-    for start in range(0, len(films), AT_ONCE):
-        some = films[start : start + AT_ONCE]
-        yield from predictor.look([Film(np.ascontiguousarray(film), "L") for film in some])
+def looked_at(predictor: Predictor, images: Sequence[np.ndarray]) -> Iterator[Look]:
+    for start in range(0, len(images), AT_ONCE):
+        some = images[start : start + AT_ONCE]
+        yield from predictor.look([GreyImage(np.ascontiguousarray(image), "L") for image in some])
 
 
 def limits(predictor: Predictor) -> dict[str, Any]:
     reference = predictor.reference
-    return {CHEST_FILM: vars(reference.gate.limit), LIKE_TRAINING: vars(reference.neighbourhood.limit)}
+    return {CHEST_IMAGE: vars(reference.gate.limit), LIKE_TRAINING: vars(reference.neighbourhood.limit)}
 
 
 def share_refused(looks: Sequence[Look]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def share_refused(looks: Sequence[Look]) -> dict[str, Any]:
     refused = [look.refused_by for look in looks if look.refused_by]
     alone = {
         name: sum(look.checks[k].passed is False for look in looks)
-        for k, name in enumerate((CHEST_FILM, LIKE_TRAINING))
+        for k, name in enumerate((CHEST_IMAGE, LIKE_TRAINING))
     }
     measured = wilson(len(refused), len(looks))
     return {
@@ -117,15 +117,15 @@ def shares(looks: dict[pictures.Picture, Look]) -> dict[str, Any]:
     return {"all": share_refused(list(looks.values())), "of_packages": share_refused(packed), **by_kind}
 
 
-def films_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str, Any]:
-    """The run's test films as they are and changed, with the ids of those that were misjudged."""
+def images_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str, Any]:
+    """The run's test images as they are and changed, with the ids of those that were misjudged."""
     dataset, split = dataset_of(workspace, run), run.split()
     ids = split.loc[split["part"] == "test", "image_id"].to_numpy()
     pixels = open_pixels(workspace, dataset, run.spec.image_size)
-    films = np.asarray(pixels[dataset.films.set_index("image_id").index.get_indexer(ids)])
+    images = np.asarray(pixels[dataset.images.set_index("image_id").index.get_indexer(ids)])
     told = {}
     for name, change in CHANGES.items():
-        looks = list(looked_at(predictor, [change(film) for film in films]))
+        looks = list(looked_at(predictor, [change(image) for image in images]))
         expected = name != "as it is"
         wrong = [str(ids[k]) for k, look in enumerate(looks) if bool(look.refused_by) != expected]
         told[name] = {**share_refused(looks), "misjudged": wrong}
@@ -134,10 +134,10 @@ def films_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str, 
 
 
 def outside(workspace: Workspace, predictor: Predictor, identifier: str) -> dict[str, Any]:
-    """How many films of another data set are refused, by class."""
+    """How many images of another data set are refused, by class."""
     dataset: Dataset = open_dataset(workspace, identifier)
     looks = list(looked_at(predictor, np.asarray(open_pixels(workspace, dataset, predictor.size))))
-    labels = dataset.films["label"].to_numpy()
+    labels = dataset.images["label"].to_numpy()
     by_class = {
         label: share_refused([look for look, own in zip(looks, labels, strict=True) if own == label])
         for label in dataset.classes

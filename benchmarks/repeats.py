@@ -1,6 +1,6 @@
 """What folds and seeds cost beside one run: ``python -m benchmarks.repeats --data FOLDER``.
 
-One run, 5 folds and 10 seeds of a frozen MobileNetV2, each from a workspace that holds nothing but the imported films;
+One run, 5 folds and 10 seeds of a frozen MobileNetV2, each from a workspace that holds nothing but the imported images;
 the whole process of ``train --wait`` counts. In two settings: the course's (128 px, 5 epochs) and those that
 ``covid_core train`` chooses (224 px, two middle layers, up to 60 epochs). ImageNet weights must be in Keras's cache: a
 random start would give every seed another network. Prints one JSON line per setting and kind of repeat; ``cost`` is
@@ -47,7 +47,7 @@ def compare(bench: course.Bench, name: str, repeats: int) -> None:
             kind,
             setting=name,
             repeats=KINDS[kind],
-            films=sum(ours.counts.values()),
+            images=sum(ours.counts.values()),
             stages={side: [row["stages"] for row in bench.told[side][-1]["runs"]] for side in (ONE, kind)},
             test=bench.told[kind][-1]["test"],
         )

@@ -1,6 +1,7 @@
 """The course's seven runs, plain Keras, and the floor: ``python -m benchmarks.study --data FOLDER``.
 
-- keras: the seven models in turn in one process, which is the faster way for it: libraries and films are read once, and
+- keras: the seven models in turn in one process, which is the faster way for it: libraries and images are read once,
+and
   ResNet50's frozen model is trained once and goes on to its last 10 layers.
 - ours: ``import`` into an empty workspace, then ``study --preset course --wait``, both whole processes. With ``--only``
   or ``--skip`` the chosen runs are trained by one ``train --wait`` after the other instead.
@@ -110,7 +111,7 @@ def floor(workspace: course.Ours, names: list[str]) -> float:
 
 
 def needed_trunks(names: Sequence[str]) -> dict[str, str]:
-    """Backbones that must see every film once, each with a run that has its exported network."""
+    """Backbones that must see every image once, each with a run that has its exported network."""
     backbones = {name: name.removesuffix("_last10").removesuffix("_augmented") for name in names if name != "baseline"}
     return {backbone: name for name, backbone in reversed(backbones.items())}
 
@@ -124,7 +125,7 @@ def study_line(bench: course.Bench, names: list[str], seconds: Mapping[str, Sequ
         OURS,
         course.PEER,
         models=names,
-        films=peers[0]["films"],
+        images=peers[0]["images"],
         submitted_to_completed=[row["submitted_to_completed"] for row in told],
         runs={name: one_run(bench, names, name) for name in names},
         peer_start=[answer["seconds"] for answer in peers],

@@ -1,6 +1,6 @@
 """Is a model's verdict right? ``python -m benchmarks.verdicts [--seeds 20] [--first 0]``.
 
-For each seed two runs are trained on synthetic films, and audited on their own test films as the app audits them
+For each seed two runs are trained on synthetic images, and audited on their own test images as the app audits them
 (``covid_core.audit.model.model_audit``): one where each class has its letter in a corner, beside the lesions as usual,
 which has to be told "reads the frame", and one whose lesions are plain to see and where nothing else differs, which has
 to be told "reads the lungs". Each is right in LEAST of 20 seeds or the benchmark fails. The rule
@@ -21,7 +21,7 @@ from benchmarks.measuring import machine, options, show, tell
 
 LEAST = 19  # of 20
 IMAGES = 300
-TEST, VALIDATION = 0.3, 0.2  # shares: 90 test films, 8 of the rarest class
+TEST, VALIDATION = 0.3, 0.2  # shares: 90 test images, 8 of the rarest class
 SIZE = 128
 EXPECTED = {"corner-tag": "reads the frame", "clear-lesions": "reads the lungs"}
 
@@ -73,12 +73,12 @@ def spec(workspace: Any, seed: int, plant: str) -> Any:
     from covid_core.data import importing
     from covid_core.specs import SplitSpec, TrainingSpec
 
-    films = importing.import_phantom(workspace, IMAGES, seed, (plant,), f"{plant}, seed {seed}")
-    tell(f"seed {seed}, {plant}: films drawn")
+    images = importing.import_phantom(workspace, IMAGES, seed, (plant,), f"{plant}, seed {seed}")
+    tell(f"seed {seed}, {plant}: images drawn")
     return TrainingSpec(
-        dataset=films.id,
-        classes=films.classes,
-        name=films.name,
+        dataset=images.id,
+        classes=images.classes,
+        name=images.name,
         backbone="mobilenet_v2",
         image_size=SIZE,
         seed=seed,

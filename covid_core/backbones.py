@@ -1,7 +1,7 @@
 """The networks that a run can build on: facts only, no TensorFlow.
 
 Sources: parameters and layer names from ``keras.applications`` (Keras 3.15), ``include_top=False``; MobileNetV2's taps
-were chosen by cross-validation on 1,124 real films (0.823 on the last layer, 0.878 on ``block_13_expand_relu``); the
+were chosen by cross-validation on 1,124 real images (0.823 on the last layer, 0.878 on ``block_13_expand_relu``); the
 others follow the same idea by depth (the last maps at stride 16) and were not tuned.
 """
 
@@ -51,7 +51,7 @@ class Backbone:
         return self.taps if choice == "default" and self.taps else (self.last,)
 
     def weights_name(self, size: int) -> str:
-        """File name of the ImageNet weights for films of ``size`` pixels; MobileNetV2 has several."""
+        """File name of the ImageNet weights for images of ``size`` pixels; MobileNetV2 has several."""
         return self.weights_file.format(size=size if size in MOBILENET_SIZES else 224)
 
     def weights_url(self, size: int) -> str:
@@ -137,7 +137,7 @@ _BACKBONES = (
         last="mixed10",
         taps=("mixed5", "mixed7"),
         minimum_size=75,
-        good_at="Looks at several scales at once; wants larger films (224 px or more).",
+        good_at="Looks at several scales at once; wants larger images (224 px or more).",
         licence="Apache-2.0",
     ),
     Backbone(

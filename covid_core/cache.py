@@ -2,7 +2,7 @@
 
 Three folders of the workspace hold it, and all of it can be computed again:
 
-- ``pixels``: decoded films, one file per data set version and size;
+- ``pixels``: decoded images, one file per data set version and size;
 - ``features``: what frozen networks answered, one file per data set version, network and view;
 - ``tables``: small derived tables and thumbnails.
 
@@ -139,7 +139,7 @@ def _free(workspace: Workspace) -> int:
 def _no_room_in_words(workspace: Workspace, wanted: int, in_use: int) -> str:
     """Names what is too small, the limit or the disk: raising the limit makes no room on a full disk."""
     need = f"{file_size(wanted)} have to be kept for this work"
-    smaller = "Try smaller films, fewer layers or fewer augmented views"
+    smaller = "Try smaller images, fewer layers or fewer augmented views"
     free = _free(workspace)
     if wanted + SPARE > free:
         disk = f"the disk has {file_size(free)} free, of which {file_size(SPARE)} are left to the runs"

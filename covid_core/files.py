@@ -79,9 +79,30 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
 
+FORMER_KEYS = {  # of files that version 0.2 and earlier wrote, and what they are called now
+    "films": "images",
+    "films_per_class": "images_per_class",
+    "milliseconds_per_film": "milliseconds_per_image",
+    "usual film": "usual image",
+}
+BY_CLASS = ("classes", "counts", "unknown", "sensitivity")  # objects whose keys are names of classes, and stay
+
+
 def read_json(path: Path) -> Any:
-    """Content of a JSON file. Raises OSError or ValueError as ``open`` and ``json`` do."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Content of a JSON file, keys of earlier versions as they are called now. Raises OSError or ValueError as ``open``
+    and ``json`` do."""
+    return with_present_keys(json.loads(path.read_text(encoding="utf-8")))
+
+
+def with_present_keys(value: Any) -> Any:
+    """A JSON value with its FORMER_KEYS replaced, at any depth."""
+    if isinstance(value, list):
+        return [with_present_keys(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        FORMER_KEYS.get(name, name): one if name in BY_CLASS else with_present_keys(one) for name, one in value.items()
+    }
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":

@@ -62,7 +62,7 @@ def count(value: float) -> str:
 
 
 def plural(value: int, word: str, words: str | None = None) -> str:
-    """A count with its noun: ``1 film``, ``2,000 films``."""
+    """A count with its noun: ``1 image``, ``2,000 images``."""
     return f"{count(value)} {word if value == 1 else words or word + 's'}"
 
 

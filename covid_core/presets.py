@@ -16,7 +16,7 @@ from covid_core.runs.store import REPEATS
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, StudySpec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
-COURSE_FILMS_PER_CLASS = 1_344  # what the course drew of each class before it split
+COURSE_IMAGES_PER_CLASS = 1_344  # what the course drew of each class before it split
 COURSE_SIZE = 128
 COURSE_EPOCHS = 5
 COURSE_BATCH = 16
@@ -24,15 +24,15 @@ COURSE_HEAD = HeadSpec(units=(128,), dropout=0.5, standardize=False)
 COURSE_AUGMENTATION = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zoom=0.1, flip=True)
 
 COURSE_DEVIATIONS = (
-    "Labels belong to their films. The course trained on labels that were cut off in class order and did not match "
+    "Labels belong to their images. The course trained on labels that were cut off in class order and did not match "
     "the images, so its accuracies cannot be compared with these. The setting labels=shifted makes that mistake again.",
-    "Each backbone gets films in the range of greys that it was trained on, instead of 0 to 1 for all of them.",
-    "Films are read straight from their files at 128 px, instead of being shrunk to 192 px and then to 128 px.",
+    "Each backbone gets images in the range of greys that it was trained on, instead of 0 to 1 for all of them.",
+    "Images are read straight from their files at 128 px, instead of being shrunk to 192 px and then to 128 px.",
     "Of several epochs, the one with the lowest validation loss is kept; the course kept the last.",
 )
 
 BASELINE_EPOCHS = 15  # without pretrained features the validation loss turns up again soon after
-FULL_RATE = 2e-5  # with batch normalization at inference, training every layer at 3e-4 diverged on real films
+FULL_RATE = 2e-5  # with batch normalization at inference, training every layer at 3e-4 diverged on real images
 FULL_EPOCHS = 10  # each is a pass through the whole network and back
 FULL_BATCH = 16
 DEFAULT_BACKBONE = "mobilenet_v2"
@@ -46,7 +46,7 @@ CACHED, DOWNLOADABLE, MISSING = "cached", "downloadable", "missing"
 
 @dataclass(frozen=True)
 class Preset:
-    """A study in one click. ``build`` takes what all runs share and the films per class of the chosen classes."""
+    """A study in one click. ``build`` takes what all runs share and the images per class of the chosen classes."""
 
     name: str
     label: str
@@ -68,7 +68,7 @@ def study(
         preset: a key of STUDY_PRESETS.
         dataset: id of the data set.
         classes: labels to tell apart.
-        counts: films per class of the data set; the course's balanced subset depends on the smallest.
+        counts: images per class of the data set; the course's balanced subset depends on the smallest.
         name: of the study; by default the preset's label.
         overrides: settings by dotted name (``epochs``, ``head.dropout``, ``split.seed``), applied to every run.
 
@@ -107,12 +107,12 @@ def with_overrides(spec: TrainingSpec, overrides: Mapping[str, Any]) -> Training
 def with_subset(overrides: Mapping[str, Any], spec: TrainingSpec, counts: Mapping[str, int]) -> Mapping[str, Any]:
     """The settings, with the course's balanced subset where they ask for shifted labels and no subset is named.
 
-    Without a subset there is nothing to shift. ``counts`` are the films per class of the data set.
+    Without a subset there is nothing to shift. ``counts`` are the images per class of the data set.
     """
-    if overrides.get("labels") != "shifted" or spec.split.films_per_class is not None:
+    if overrides.get("labels") != "shifted" or spec.split.images_per_class is not None:
         return overrides
-    chosen = [films for label, films in counts.items() if label in spec.classes]
-    return {"split.films_per_class": min([COURSE_FILMS_PER_CLASS, *chosen]), **overrides}
+    chosen = [images for label, images in counts.items() if label in spec.classes]
+    return {"split.images_per_class": min([COURSE_IMAGES_PER_CLASS, *chosen]), **overrides}
 
 
 def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1) -> StudySpec:
@@ -120,7 +120,7 @@ def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1) -> StudySpec:
 
     Args:
         spec: what is repeated; its own seed is the first.
-        folds: parts that the films are dealt into; each is tested on once. 1 keeps the spec's own split.
+        folds: parts that the images are dealt into; each is tested on once. 1 keeps the spec's own split.
         seeds: how many seeds, counted up from the spec's own.
 
     Raises InvalidChoice.
@@ -172,7 +172,7 @@ def default_spec(dataset: str, workspace: Workspace) -> TrainingSpec:
 
 
 def pretrained_spec(dataset: str, classes: tuple[str, ...], backbone: str = DEFAULT_BACKBONE) -> TrainingSpec:
-    """A frozen backbone with a trained head: the settings that did best on real films in cross-validation."""
+    """A frozen backbone with a trained head: the settings that did best on real images in cross-validation."""
     return parse(TrainingSpec, {"dataset": dataset, "classes": classes, "backbone": backbone})
 
 
@@ -268,9 +268,9 @@ def _read(text: str) -> Any:
 
 def _course(shared: dict[str, Any], counts: list[int]) -> tuple[TrainingSpec, ...]:
     """The seven runs of the course study."""
-    per_class = min(COURSE_FILMS_PER_CLASS, *counts)
+    per_class = min(COURSE_IMAGES_PER_CLASS, *counts)
     common = shared | {
-        "split": {"method": "stratified", "films_per_class": per_class},
+        "split": {"method": "stratified", "images_per_class": per_class},
         "head": COURSE_HEAD,
         "taps": "last",
         "image_size": COURSE_SIZE,
@@ -328,7 +328,7 @@ STUDY_PRESETS: dict[str, Preset] = {
         Preset(
             "backbones",
             "Every backbone",
-            "Each pretrained backbone once, with the same head and the same split. Which one suits these films?",
+            "Each pretrained backbone once, with the same head and the same split. Which one suits these images?",
             _backbones,
         ),
         Preset(

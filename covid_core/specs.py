@@ -5,7 +5,7 @@ Every limit below protects the machine or the meaning of a number; ``parse`` tur
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
@@ -19,7 +19,7 @@ Labels = Literal["folder", "shifted"]
 
 SPLIT_LABELS: dict[str, str] = {
     "grouped": "Keep groups together",
-    "stratified": "Film by film",
+    "stratified": "Image by image",
     "by_source": "Hold out sources",
 }
 MODE_LABELS: dict[str, str] = {
@@ -64,10 +64,11 @@ class Spec(BaseModel):
 class SplitSpec(Spec):
     """Who goes where. All parts are alike in their classes, as far as groups and sources allow.
 
-    ``method`` "grouped" keeps duplicates, and films of one patient where that is known, in one part, "stratified" draws
-    film by film, "by_source" keeps groups together as well and tests on the sources ``held_out``. ``films_per_class``
-    draws a balanced subset before the split, as the course study did. With ``folds`` above 1 the films are dealt into
-    that many parts; ``fold`` (from 0) says which of them is tested on, in place of the share ``test``.
+    ``method`` "grouped" keeps duplicates, and images of one patient where that is known, in one part, "stratified"
+    draws image by image, "by_source" keeps groups together as well and tests on the sources ``held_out``.
+    ``images_per_class`` draws a balanced subset before the split, as the course study did. With ``folds`` above 1 the
+    images are dealt into that many parts; ``fold`` (from 0) says which of them is tested on, in place of the share
+    ``test``.
     """
 
     method: SplitMethod = "grouped"
@@ -76,7 +77,9 @@ class SplitSpec(Spec):
     test: float = Field(default=0.16, ge=0.02, le=0.6)
     folds: int = Field(default=1, ge=1, le=20)
     fold: int = Field(default=0, ge=0)
-    films_per_class: int | None = Field(default=None, ge=3)
+    images_per_class: int | None = Field(
+        default=None, ge=3, validation_alias=AliasChoices("images_per_class", "films_per_class")
+    )
     seed: int = Field(default=1987, ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -113,10 +116,10 @@ class SplitSpec(Spec):
 
 
 class AugmentationSpec(Spec):
-    """Random changes of a training film; all amounts are the largest in either direction, 0 is off.
+    """Random changes of a training image; all amounts are the largest in either direction, 0 is off.
 
-    ``rotation`` in degrees; ``shift_x``, ``shift_y`` and ``zoom`` as shares of the film, ``contrast``, ``brightness``
-    as shares of the grey range. ``flip`` mirrors half of the films, which moves the heart to the other side.
+    ``rotation`` in degrees; ``shift_x``, ``shift_y`` and ``zoom`` as shares of the image, ``contrast``, ``brightness``
+    as shares of the grey range. ``flip`` mirrors half of the images, which moves the heart to the other side.
     """
 
     rotation: float = Field(default=0, ge=0, le=45)
@@ -134,7 +137,7 @@ class AugmentationSpec(Spec):
 
     @property
     def only_flips(self) -> bool:
-        """Whether mirroring is all that may change: a film then has two views in all."""
+        """Whether mirroring is all that may change: an image then has two views in all."""
         return self == AugmentationSpec(flip=True)
 
 
@@ -163,10 +166,10 @@ class TrainingSpec(Spec):
     """Everything that decides a run. Equal specs on equal data give equal runs, up to the order of float sums.
 
     ``keep`` says which epoch's weights count: that with the lowest validation loss, or the last.
-    ``views`` is how many augmented copies of each film the head sees in turn (default: one per epoch, as in an ordinary
-    fit). ``test_time_flip`` answers with the mean logits of a film and its mirror image.
+    ``views`` is how many augmented copies of each image the head sees in turn (default: one per epoch, as in an
+    ordinary fit). ``test_time_flip`` answers with the mean logits of an image and its mirror image.
 
-    ``labels`` are those of the films' folders, or "shifted": a mistake made on purpose, that of the course study (see
+    ``labels`` are those of the images' folders, or "shifted": a mistake made on purpose, that of the course study (see
     ``data.label_shift``). It stands here and not in the split because it decides what is learned, not who goes where;
     the split table holds both labels, and the split is stratified by those that are learned, as the course's was.
     """
@@ -233,9 +236,9 @@ class TrainingSpec(Spec):
             raise ValueError("views belongs to augmentation with a frozen backbone")
         if self.test_time_flip and self.mode != "frozen":
             raise ValueError("test_time_flip needs mode frozen")
-        if self.labels == "shifted" and self.split.films_per_class is None:
+        if self.labels == "shifted" and self.split.images_per_class is None:
             raise ValueError(
-                "shifted labels need split.films_per_class, as the course had 1344: a list that is not cut is right"
+                "shifted labels need split.images_per_class, as the course had 1344: a list that is not cut is right"
             )
         minimum = backbone_named(self.backbone).minimum_size
         if self.image_size < minimum:
@@ -272,7 +275,7 @@ class TrainingSpec(Spec):
         if self.imbalance != "none":
             parts.append(IMBALANCE_LABELS[self.imbalance].lower())
         if self.labels == "shifted":
-            parts.append("labels of other films")
+            parts.append("labels of other images")
         return ", ".join(parts)
 
 

@@ -16,7 +16,7 @@ def cache_folder() -> Path:
 
 
 def cached_path(backbone: Backbone, size: int) -> Path:
-    """Where the ImageNet weights for films of ``size`` pixels lie, whether or not they are there."""
+    """Where the ImageNet weights for images of ``size`` pixels lie, whether or not they are there."""
     return cache_folder() / backbone.weights_name(size)
 
 

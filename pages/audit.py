@@ -1,4 +1,4 @@
-"""What is wrong with a data set's films, and can their class be read off the source?"""
+"""What is wrong with a data set's images, and can their class be read off the source?"""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from pages.panels.audit import decision_form, decision_log, duplicates, findings
 from pages.shared import audit_panel, gallery, shell
 from pages.shared.audit_panel import Audited
 
-QUESTION = "What is wrong with these films, and can the class be read off the source?"
+QUESTION = "What is wrong with these images, and can the class be read off the source?"
 FINDINGS, COPIES, LADDER, AGAINST, MAP, DECISIONS = (
     "Findings",
     "Copies",
@@ -40,7 +40,7 @@ def main() -> None:
         _answer(audited, at_work)
     audit_panel.is_outdated(audited, at_work)
     _show_tabs(audited, at_work)
-    gallery.show_open_film(dataset)
+    gallery.show_open_image(dataset)
     st.divider()
     st.page_link("train.py", label=_next(dataset), icon=":material/arrow_forward:")
 
@@ -49,9 +49,9 @@ def _answer(audited: Audited, at_work: bool) -> None:
     """What was found, in words; without an audit, what one would do and the button that starts it."""
     found = audited.found
     if found is None and at_work:
-        st.markdown("**Not known yet: the films are being audited.**")
+        st.markdown("**Not known yet: the images are being audited.**")
     elif found is None:
-        st.markdown(f"**Not known yet: nobody has audited these {plural(len(audited.dataset.films), 'film')}.**")
+        st.markdown(f"**Not known yet: nobody has audited these {plural(len(audited.dataset.images), 'image')}.**")
     else:
         said = probe_ladder.verdict(found.ladder).headline if found.ladder else found.ladder_reason
         st.markdown(f"**{shell.plain(said)}** {_findings_in_words(audited)} {_copies_in_words(audited)}")
@@ -66,19 +66,19 @@ def _findings_in_words(audited: Audited) -> str:
     table = table[table["finding"] != UNREADABLE]
     kinds = table["finding"].value_counts()
     if kinds.empty:
-        told = "No film has a finding"
+        told = "No image has a finding"
     else:
-        named = ", ".join(f"{name} {films:,}" for name, films in kinds.head(3).items())
+        named = ", ".join(f"{name} {images:,}" for name, images in kinds.head(3).items())
         more = f" and {plural(len(kinds) - 3, 'kind')} more" if len(kinds) > 3 else ""
-        films = plural(table["image_id"].nunique(), "film has a finding", "films have findings")
-        told = f"{films} of {plural(len(kinds), 'kind')} ({named}{more})"
+        images = plural(table["image_id"].nunique(), "image has a finding", "images have findings")
+        told = f"{images} of {plural(len(kinds), 'kind')} ({named}{more})"
     return f"{told}; {plural(unread, 'file')} could not be read." if unread else f"{told}."
 
 
 def _copies_in_words(audited: Audited) -> str:
     pairs = audited.pairs[~audited.pairs["dismissed"]]
     if not len(pairs):
-        return "No two films show the same picture."
+        return "No two images show the same picture."
     conflicts = int(pairs["conflict"].sum())
     disagree = f"{plural(conflicts, 'pair')} of them with two classes" if conflicts else "none with two classes"
     return f"{plural(len(pairs), 'pair shows', 'pairs show')} the same picture, {disagree}."
@@ -108,8 +108,8 @@ def _of_audit(audited: Audited, at_work: bool, show: Callable[[Audited], None]) 
         return
     with st.container(border=True):
         st.markdown(
-            f"**No audit yet.** {audit_panel.WHAT_IT_DOES} With {plural(len(audited.dataset.films), 'film')} it takes "
-            f"about {audit_panel.about(audited.dataset)}; the page stays usable meanwhile."
+            f"**No audit yet.** {audit_panel.WHAT_IT_DOES} With {plural(len(audited.dataset.images), 'image')} it "
+            f"takes about {audit_panel.about(audited.dataset)}; the page stays usable meanwhile."
         )
         if not at_work:
             audit_panel.offer(audited.dataset)
@@ -117,7 +117,7 @@ def _of_audit(audited: Audited, at_work: bool, show: Callable[[Audited], None]) 
 
 def _next(dataset: Dataset) -> str:
     left = dataset.taken_out
-    return "Next: train on the films that are left" if len(left) else "Next: train a classifier on these films"
+    return "Next: train on the images that are left" if len(left) else "Next: train a classifier on these images"
 
 
 main()

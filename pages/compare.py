@@ -17,7 +17,7 @@ from covid_core.formatting import count, plural
 from covid_core.reports import comparison_text, tables
 from covid_core.runs import candidates, store, test_set_access
 from covid_core.runs.store import Run, Study
-from pages.panels.compare import calibration, clicks, external_tests, images, repeats, score_histogram
+from pages.panels.compare import calibration, clicks, external_tests, image_browser, repeats, score_histogram
 from pages.shared import comparison_tables, model_audit_panel, run_cache, shell, test_set_views
 
 QUESTION = "Which model is better, on what, by how much?"
@@ -57,8 +57,8 @@ def main() -> None:
     told = comparison_text.summary(ranking)
     answer.markdown(f"**{shell.plain(told.headline)}**")
     splits = {candidate.split_hash for candidate in group}
-    on_these_films = [run for run in usable if run.split_hash in splits]
-    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told, on_these_films, repeated)
+    on_these_images = [run for run in usable if run.split_hash in splits]
+    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told, on_these_images, repeated)
 
 
 def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
@@ -66,7 +66,9 @@ def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
     with shell.told():
         repeats.show(answer, study)
     st.subheader("Single runs")
-    st.caption("One run is one fold or one seed: good for looking at films and curves, not for saying which is better.")
+    st.caption(
+        "One run is one fold or one seed: good for looking at images and curves, not for saying which is better."
+    )
 
 
 def _nothing_to_compare() -> None:
@@ -124,33 +126,33 @@ def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
     )
     comparison_tables.remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
     if chosen == by_default and len(chosen) < len(ids):
-        which = "of this study" if study else "tested on the newest run's films"
+        which = "of this study" if study else "tested on the newest run's images"
         newest = f"{count(len(chosen))} {which}" if len(chosen) > 1 else "run"
         st.caption(f"The newest {newest}; {count(len(ids))} can be chosen.")
     return chosen
 
 
 def _pick_group(loaded: list[Candidate], runs: Sequence[Run], repeated: Study | None) -> list[Candidate]:
-    """Runs of one set of test films. Where the choice holds several, they are never ranked together.
+    """Runs of one set of test images. Where the choice holds several, they are never ranked together.
 
     ``repeated`` is the study of repeats that the page is about: its folds have shown together above.
     """
     groups = comparison.grouped(loaded)
     if len(groups) < 2:
         return groups[0] if groups else []
-    films = {run.id: candidates.films_in_words(run) for run in runs}
+    images = {run.id: candidates.images_in_words(run) for run in runs}
     if repeated:
-        st.caption(f"Each of the {len(groups)} folds has test films of its own, so one is shown at a time.")
+        st.caption(f"Each of the {len(groups)} folds has test images of its own, so one is shown at a time.")
     else:
         st.warning(
-            f"Not comparable: different test films. These runs were tested on {len(groups)} different sets of films, "
+            f"Not comparable: different test images. These runs were tested on {len(groups)} different sets of images, "
             "so each set is ranked by itself. Folds and seeds are compared in the tab Repeats.",
             icon=":material/warning:",
         )
     position = st.selectbox(
-        "Test films",
+        "Test images",
         range(len(groups)),
-        format_func=lambda i: f"{films[groups[i][0].id]} ({_size_of(groups[i])})",
+        format_func=lambda i: f"{images[groups[i][0].id]} ({_size_of(groups[i])})",
         key="compare_group",
         help="What each set is: data set, share or fold, and the seed of the split.",
     )
@@ -158,16 +160,17 @@ def _pick_group(loaded: list[Candidate], runs: Sequence[Run], repeated: Study | 
 
 
 def _size_of(group: list[Candidate]) -> str:
-    return f"{plural(group[0].assessment.test.n, 'film')}, {plural(len(group), 'run')}"
+    return f"{plural(group[0].assessment.test.n, 'image')}, {plural(len(group), 'run')}"
 
 
 def _show(
-    ranking: Ranking, runs: list[Run], told: comparison_text.Summary, on_these_films: list[Run], repeated: Study | None
+    ranking: Ranking, runs: list[Run], told: comparison_text.Summary, on_these_images: list[Run], repeated: Study | None
 ) -> None:
-    """Everything about one group of comparable runs, the best first; others may have been tested on these films too."""
+    """Everything about one group of comparable runs, the best first; others may have been tested on these images
+    too."""
     order = list(ranking.order)
     _summary(told, order, runs)
-    test_set_views.show(on_these_films)
+    test_set_views.show(on_these_images)
     rows = _performance(order, runs)
     if rows:
         _details(ranking, rows, runs, repeated)
@@ -188,7 +191,7 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
         "Per class": _per_class,
         "Pairs": lambda order, runs: _pairs(ranking, rows, order, runs),
         "Confusion": _confusion,
-        "Films": images.show,
+        "Images": image_browser.show,
         "Calibration": calibration.show,
         "Outside test": external_tests.show,
         **({} if repeated else {"Repeats": lambda _order, _runs: repeats.show(st.container())}),  # else above
@@ -208,8 +211,8 @@ def _summary(told: comparison_text.Summary, order: Sequence[Candidate], runs: Se
     if any(run.record["dataset"]["synthetic"] for run in runs):
         st.info(shell.SYNTHETIC, icon=":material/draw:")
     names = [candidate.name for candidate in order]
-    read, films = model_audit_panel.sentence(names, runs), _films_since(names, runs)
-    sentences = (*told.details, *films, read)
+    read, images = model_audit_panel.sentence(names, runs), _images_since(names, runs)
+    sentences = (*told.details, *images, read)
     st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in sentences), help=model_audit_panel.HELP)
     if told.warnings:
         st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
@@ -223,12 +226,12 @@ def _summary(told: comparison_text.Summary, order: Sequence[Candidate], runs: Se
     )
 
 
-def _films_since(names: Sequence[str], runs: Sequence[Run]) -> list[str]:
-    """Which runs have seen other films or classes than the data set has now."""
+def _images_since(names: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Which runs have seen other images or classes than the data set has now."""
     versions = zip(names, map(shell.version_of, runs), strict=True)
     changed = [(name, version) for name, version in versions if version.before is not None and not version.is_present]
     return [
-        f"{name} was trained and tested {version.in_words} on its films; its figures are of the films as they were."
+        f"{name} was trained and tested {version.in_words} on its images; its figures are of the images as they were."
         for name, version in changed
     ]
 
@@ -268,11 +271,11 @@ def _measures(order: list[Candidate], runs: list[Run]) -> None:
     part = _part("compare_measures_part")
     shown = _few(order, COLUMNS, "compare_measures")
     table = comparison_tables.measures(order[shown], runs[shown], part)
-    films = plural(int(table["n"].iloc[0]), f"{part} film")
-    st.caption(f"On {films}. {comparison_tables.METHODS}", help=comparison_tables.measures_help())
+    images = plural(int(table["n"].iloc[0]), f"{part} image")
+    st.caption(f"On {images}. {comparison_tables.METHODS}", help=comparison_tables.measures_help())
     told = model_audit_panel.columns(runs[shown])
     raw = table.assign(**{heading: [*words, *[""] * (len(table) - len(words))] for heading, words in told.items()})
-    view, caption = comparison_tables.measures_view(table, told), f"Measures on the {part} films"
+    view, caption = comparison_tables.measures_view(table, told), f"Measures on the {part} images"
     comparison_tables.show_table(view, f"measures-{part}", caption, raw=raw, pinned="Measure")
     comparison_tables.show_notes(order[shown], runs[shown], part)
 
@@ -280,7 +283,7 @@ def _measures(order: list[Candidate], runs: list[Run]) -> None:
 def _part(key: str) -> str:
     """The part to look at."""
     return st.segmented_control(
-        "Films",
+        "Images",
         ["test", "validation"],
         format_func=str.capitalize,
         default="test",
@@ -293,50 +296,50 @@ def _part(key: str) -> str:
 def _pairs(ranking: Ranking, rows: list[int], order: list[Candidate], runs: list[Run]) -> None:
     """Who beats whom, and whether that could be chance."""
     if len(ranking.order) < 2:
-        st.info("Choose two runs or more to compare them film by film.", icon=":material/compare_arrows:")
+        st.info("Choose two runs or more to compare them image by image.", icon=":material/compare_arrows:")
         return
     rows = rows[_few([ranking.order[i] for i in rows], LINES, "compare_pairs")]
     names = [ranking.order[i].name for i in rows]
     st.caption(
         "Row less column, in points of test accuracy. Faint: could be chance (exact McNemar test, Holm's correction "
-        f"for all {plural(ranking.pairs.compared, 'pair')} at 5 %). A cell opens the films that one has right and the "
+        f"for all {plural(ranking.pairs.compared, 'pair')} at 5 %). A cell opens the images that one has right and the "
         "other wrong."
     )
     drawn = [ranking.order[i].id for i in rows]
     clicks.chart(
         figures.pair_matrix(names, ranking.pairs, rows), "pairs", "pair", drawn, f"Differences of {len(rows)} runs"
     )
-    _pair_films(order, runs)
+    _pair_images(order, runs)
     table = comparison.pair_table(ranking)
     shown = table[table["first"].isin(names) & table["second"].isin(names)]
     comparison_tables.show_table(
         comparison_tables.pairs_view(shown),
         "pairs",
-        "Every pair on the same test films",
+        "Every pair on the same test images",
         raw=table,
         pinned="Better",
         config=comparison_tables.PAIR_CONFIG,
     )
 
 
-def _pair_films(order: list[Candidate], runs: list[Run]) -> None:
-    """The films of the pair that was clicked: those that one run has right and the other wrong, both ways round."""
+def _pair_images(order: list[Candidate], runs: list[Run]) -> None:
+    """The images of the pair that was clicked: those that one run has right and the other wrong, both ways round."""
     ids, cell = clicks.picked("pair") or ((), ())
-    places = [images.position_of(order, ids[place]) for place in cell]
+    places = [image_browser.position_of(order, ids[place]) for place in cell]
     if not places or None in places:
         return
-    found = images.answers(order, runs)
+    found = image_browser.answers(order, runs)
     for right, wrong in (places, places[::-1]):
         st.subheader(f"{shell.plain(order[right].name)} right, {shell.plain(order[wrong].name)} wrong")
-        images.films_of(
-            found, image_selection.right_in_one(found, right, wrong), runs, f"pair-{right}-{wrong}", images.SHORT
+        image_browser.images_of(
+            found, image_selection.right_in_one(found, right, wrong), runs, f"pair-{right}-{wrong}", image_browser.SHORT
         )
 
 
 def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
     """The course's second table."""
     table = tables.hyperparameters([candidate.name for candidate in order], [run.spec for run in runs])
-    table["Films"] = [f"{run.record['dataset']['name']}, {shell.version_of(run).in_words}" for run in runs]
+    table["Images"] = [f"{run.record['dataset']['name']}, {shell.version_of(run).in_words}" for run in runs]
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
         table = tables.only_what_differs(table, keep=("Model", "Special strategy"))
     best = order[0].name if beats_majority(order[0].assessment) else ""
@@ -388,7 +391,7 @@ def _curves_file(pairs: list[tuple[Candidate, Run]]) -> str:
 
 def _confusion(order: list[Candidate], runs: list[Run]) -> None:
     st.caption(
-        "Rows: what the film is. Columns: what the run called it. Shares are of the row. A cell opens its films."
+        "Rows: what the image is. Columns: what the run called it. Shares are of the row. A cell opens its images."
     )
     shown = _few(order, MATRICES, "compare_matrices")
     with st.grid(3, min_column_width=330):
@@ -404,19 +407,19 @@ def _confusion(order: list[Candidate], runs: list[Run]) -> None:
                 figure = shell.drawn("confusion", version, functools.partial(figures.confusion_matrix, counts))
                 name = f"confusion-{candidate.id}"
                 clicks.chart(figure, name, "cell", candidate.id, f"Confusion matrix of {candidate.name}")
-    _cell_films(order, runs)
+    _cell_images(order, runs)
 
 
-def _cell_films(order: list[Candidate], runs: list[Run]) -> None:
-    """The films of the cell that was clicked, with what every run says of them."""
+def _cell_images(order: list[Candidate], runs: list[Run]) -> None:
+    """The images of the cell that was clicked, with what every run says of them."""
     identifier, cell = clicks.picked("cell") or ("", ())
-    position = images.position_of(order, identifier)
+    position = image_browser.position_of(order, identifier)
     if position is None:
         return
     label, called = (order[position].assessment.classes[place] for place in cell)
     st.subheader(f"{shell.plain(label)} called {shell.plain(called)} by {shell.plain(order[position].name)}")
-    found = images.answers(order, runs)
-    images.films_of(found, image_selection.in_cell(found, position, label, called), runs, "cell")
+    found = image_browser.answers(order, runs)
+    image_browser.images_of(found, image_selection.in_cell(found, position, label, called), runs, "cell")
 
 
 def _per_class(order: list[Candidate], runs: list[Run]) -> None:
@@ -444,7 +447,7 @@ def _per_class(order: list[Candidate], runs: list[Run]) -> None:
     comparison_tables.show_table(
         comparison_tables.class_view(table, measure),
         f"per-class-{part}",
-        f"Measures per class on the {part} films",
+        f"Measures per class on the {part} images",
         raw=table,
     )
     comparison_tables.show_notes(order[shown], runs[shown], part)
@@ -516,7 +519,7 @@ def _cost(order: list[Candidate], runs: list[Run]) -> None:
     cost = st.segmented_control(
         "Accuracy against",
         ["seconds", "milliseconds"],
-        format_func={"seconds": "Training time", "milliseconds": "Time per film"}.__getitem__,
+        format_func={"seconds": "Training time", "milliseconds": "Time per image"}.__getitem__,
         default="seconds",
         required=True,
         key="compare_cost",
@@ -537,14 +540,14 @@ def _next_step(order: list[Candidate]) -> None:
     st.divider()
     with st.container(horizontal=True, vertical_alignment="center"):
         if chosen is None or not beats_majority(chosen.assessment):
-            st.markdown("Next: look at the films and labels again, then train another way.")
+            st.markdown("Next: look at the images and labels again, then train another way.")
             st.page_link("dataset.py", label="Look at the data set", icon=":material/arrow_forward:")
             st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
             return
-        st.markdown(f"Next: see how {shell.plain(chosen.name)}, validation's choice, answers single films.")
+        st.markdown(f"Next: see how {shell.plain(chosen.name)}, validation's choice, answers single images.")
         st.page_link(
             "predict.py",
-            label="Try it on a film",
+            label="Try it on an image",
             icon=":material/arrow_forward:",
             query_params={"run": chosen.id},
         )

@@ -26,7 +26,7 @@ PAGES = {
         st.Page("train.py", title="Train", icon=":material/model_training:", url_path="train"),
         st.Page("compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
     ],
-    "Films": [st.Page("predict.py", title="Predict", icon=":material/search:", url_path="predict")],
+    "Images": [st.Page("predict.py", title="Predict", icon=":material/search:", url_path="predict")],
     "Learn": [st.Page("lessons.py", title="Lessons", icon=":material/school:", url_path="lessons")],
 }
 

@@ -11,33 +11,33 @@ from covid_core.runs import store
 from pages.panels.home import cache_usage
 from pages.shared import import_jobs, run_cache, shell
 
-FIRST_LABEL = "Draw 600 synthetic films"
+FIRST_LABEL = "Draw 600 synthetic images"
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
 PAGES = {
-    "dataset": ("dataset.py", "Look at the films", ":material/photo_library:"),
-    "audit": ("audit.py", "Audit the films", ":material/fact_check:"),
+    "dataset": ("dataset.py", "Look at the images", ":material/photo_library:"),
+    "audit": ("audit.py", "Audit the images", ":material/fact_check:"),
     "train": ("train.py", "Train a model", ":material/model_training:"),
     "watch": ("train.py", "See how far it is", ":material/monitoring:"),
     "study": ("train.py", "Queue the course study", ":material/playlist_play:"),
     "compare": ("compare.py", "See what the models are worth", ":material/compare_arrows:"),
-    "predict": ("predict.py", "Read a film", ":material/search:"),
+    "predict": ("predict.py", "Read an image", ":material/search:"),
     "lessons": ("lessons.py", "See how a model fools you", ":material/school:"),
 }
 READERS = (
     (
         "Radiologist",
-        "Give a film to a trained model and see its scores, what they rest on, and when it should not be asked.",
+        "Give an image to a trained model and see its scores, what they rest on, and when it should not be asked.",
         ("predict",),
     ),
     (
         "Instructor",
         "Show in four lessons what a high accuracy can hide, and with one click how seven networks learn on the same "
-        "films.",
+        "images.",
         ("lessons", "study"),
     ),
     (
         "Student",
-        "Look at the films first, train a yardstick, and find out what a pretrained network adds.",
+        "Look at the images first, train a yardstick, and find out what a pretrained network adds.",
         ("dataset", "lessons"),
     ),
 )
@@ -45,14 +45,14 @@ READERS = (
 
 @dataclass(frozen=True)
 class Situation:
-    """What is there: readable data sets, runs with their states, and whether the films in use were looked at."""
+    """What is there: readable data sets, runs with their states, and whether the images in use were looked at."""
 
     datasets: list[dict[str, Any]]
     runs: list[run_cache.Seen]
     looked: bool
 
     @property
-    def films(self) -> int:
+    def images(self) -> int:
         return sum(sum(info["counts"].values()) for info in self.datasets)
 
     @property
@@ -90,7 +90,7 @@ def main() -> None:
     _readers()
     cache_usage.section()
     st.caption(
-        f"{shell.RESEARCH_ONLY} Films stay on this machine. A score is what a network answers, not how likely a "
+        f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is what a network answers, not how likely a "
         "disease is."
     )
 
@@ -100,9 +100,9 @@ def _say_what_is_synthetic(datasets: list[dict[str, Any]]) -> None:
     if drawn and len(drawn) == len(datasets):
         shell.say_synthetic()
     elif drawn:
-        films = plural(sum(sum(info["counts"].values()) for info in drawn), "film")
+        images = plural(sum(sum(info["counts"].values()) for info in drawn), "image")
         st.info(
-            f"{films} of these are synthetic, drawn by a program: no figure on them is a finding.",
+            f"{images} of these are synthetic, drawn by a program: no figure on them is a finding.",
             icon=":material/draw:",
         )
 
@@ -116,10 +116,10 @@ def _answer(situation: Situation) -> str:
     """What is there, in a sentence."""
     if not situation.datasets and not situation.runs:
         return (
-            "Nothing is loaded yet. Begin with synthetic films: they are drawn here in seconds, show no patient, and "
+            "Nothing is loaded yet. Begin with synthetic images: they are drawn here in seconds, show no patient, and "
             "every page works with them."
         )
-    parts = [f"{plural(situation.films, 'film')} in {plural(len(situation.datasets), 'data set')}"]
+    parts = [f"{plural(situation.images, 'image')} in {plural(len(situation.datasets), 'data set')}"]
     if situation.usable:
         parts.append(f"{plural(situation.usable, 'trained model')}")
     if situation.active:
@@ -130,7 +130,7 @@ def _answer(situation: Situation) -> str:
 
 
 def _next_step(situation: Situation) -> None:
-    """The one primary button, and beside it the way to films of one's own."""
+    """The one primary button, and beside it the way to images of one's own."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if situation.next_step == "draw":
             import_jobs.start_phantom_button(FIRST_LABEL)
@@ -138,7 +138,7 @@ def _next_step(situation: Situation) -> None:
             page, label, icon = PAGES[situation.next_step]
             # Bound to the page that it names: by the time a click arrives, the next step may be another.
             st.button(label, type="primary", icon=icon, key="next-step", on_click=_choose, args=(page,))
-        st.page_link("dataset.py", label="Add films of your own", icon=":material/upload:")
+        st.page_link("dataset.py", label="Add images of your own", icon=":material/upload:")
 
 
 def _choose(page: str) -> None:
@@ -149,14 +149,14 @@ def _way(situation: Situation) -> None:
     """The six steps, with how far each has come."""
     trained = plural(situation.usable, "trained model") if situation.usable else "no trained model yet"
     training = f"{plural(situation.active, 'run')} at work or waiting" if situation.active else trained
-    films = plural(situation.films, "film") if situation.datasets else "none yet"
+    images = plural(situation.images, "image") if situation.datasets else "none yet"
     steps = (
-        ("Films", films, "dataset", bool(situation.datasets)),
+        ("Images", images, "dataset", bool(situation.datasets)),
         ("Look", "classes, sources, sizes", "dataset", situation.looked),
         ("Audit", "what is wrong, what gives the class away", "audit", False),
         ("Train", training, "train", bool(situation.usable)),
-        ("Compare", "on the same films, with intervals", "compare", False),
-        ("Predict", "one film, and why", "predict", False),
+        ("Compare", "on the same images, with intervals", "compare", False),
+        ("Predict", "one image, and why", "predict", False),
     )
     st.subheader("The way through")
     with st.grid(3, min_column_width=112):

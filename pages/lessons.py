@@ -1,4 +1,4 @@
-"""Lessons: four ways a model fools you, each predicted, seen, explained, and looked for in one's own films."""
+"""Lessons: four ways a model fools you, each predicted, seen, explained, and looked for in one's own images."""
 
 import streamlit as st
 
@@ -38,7 +38,7 @@ def _overview() -> None:
         "preparing one takes under a minute on two processor cores.",
     )
     st.caption(
-        "Each lesson draws synthetic films and trains small networks on them, now and on this machine. They are kept "
+        "Each lesson draws synthetic images and trains small networks on them, now and on this machine. They are kept "
         "apart: no list of your data sets and runs holds them, and a reset removes them."
     )
     with st.grid(2, min_column_width=320):

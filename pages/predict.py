@@ -1,4 +1,4 @@
-"""This film: probability or score per class, where the model looked, and what was done to the picture."""
+"""This image: probability or score per class, where the model looked, and what was done to the picture."""
 
 import math
 
@@ -10,7 +10,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, ImageError
 from covid_core.formatting import share
 from covid_core.images import sandbox
-from covid_core.images.codec import LARGEST_FILE, Film
+from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import INVALID_WINDOW
 from covid_core.inference import worklist
 from covid_core.runs.candidates import unique_names
@@ -28,11 +28,11 @@ THUMBNAIL = 104  # pixels; three stand side by side on a phone
 def page() -> None:
     runs, broken = shell.usable_runs()
     if not runs:
-        shell.heading("What do the models say of this film?")
+        shell.heading("What do the models say of this image?")
         empty()
         shell.broken_notice(broken)
         return
-    st.title("What do the models say of this film?")
+    st.title("What do the models say of this image?")
     answer = st.container()
     asked, covered = st.columns([3, 1], gap="medium")
     with asked:
@@ -42,13 +42,13 @@ def page() -> None:
     predictor_cache.warm_up(chosen)
     sandbox.warm_up()
     shell.broken_notice(broken)
-    given = pick_films(chosen)
+    given = pick_images(chosen)
     forget_all_but(chosen, given)
     with answer:
         if not chosen:
             st.markdown("Choose at least one run.")
         elif not given:
-            st.markdown("Drop a film below, or try one of the examples: the model has not been trained on them.")
+            st.markdown("Drop an image below, or try one of the examples: the model has not been trained on them.")
         else:
             show(chosen, given, coverage)
     if chosen:
@@ -58,9 +58,9 @@ def page() -> None:
 
 
 def forget_all_but(runs: list[Run], given: list[Given]) -> None:
-    """A film that was taken off the page leaves the session, too, with all that was said of it."""
+    """An image that was taken off the page leaves the session, too, with all that was said of it."""
     image_results.forget_all_but(runs, given)
-    answer_panel.forget_all_but(film.key for film in given)
+    answer_panel.forget_all_but(image.key for image in given)
     if not given:
         explanation.forget()
 
@@ -68,7 +68,7 @@ def forget_all_but(runs: list[Run], given: list[Given]) -> None:
 def empty() -> None:
     """Nothing can predict yet."""
     with st.container(border=True):
-        st.markdown("**No finished run yet.** Train one first; with the synthetic films it takes under a minute.")
+        st.markdown("**No finished run yet.** Train one first; with the synthetic images it takes under a minute.")
         st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
 
 
@@ -93,7 +93,7 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         key=CHOSEN,
         format_func=lambda name: labels[name],
         max_selections=MOST_RUNS,
-        help="Every run that is chosen looks at every film.",
+        help="Every run that is chosen looks at every image.",
     )
     st.query_params["run"] = ",".join(names)
     return [by_id[name] for name in names]
@@ -102,17 +102,17 @@ def pick_runs(runs: list[Run]) -> list[Run]:
 def validations_choice(runs: list[Run]) -> Run:
     """The run with the highest validation accuracy among those on the newest run's data set and split.
 
-    Of halved validation films the half that chooses counts, unless not all of these runs halved them.
+    Of halved validation images the half that chooses counts, unless not all of these runs halved them.
     """
     newest = runs[0]
-    rivals = [run for run in runs if same_films(run, newest)]
+    rivals = [run for run in runs if same_images(run, newest)]
     alike = len({run.is_halved for run in rivals}) == 1
     found = [run.selection_accuracy if alike else run.accuracy("validation") for run in rivals]
     return rivals[max(range(len(rivals)), key=lambda i: (not math.isnan(found[i]), found[i]))]
 
 
-def same_films(one: Run, other: Run) -> bool:
-    """Whether two runs were made on the same split of the same films."""
+def same_images(one: Run, other: Run) -> bool:
+    """Whether two runs were made on the same split of the same images."""
     versions = {run.record["dataset"]["version"] for run in (one, other)}
     return len(versions) == 1 and one.split_hash == other.split_hash
 
@@ -120,7 +120,7 @@ def same_films(one: Run, other: Run) -> bool:
 def run_label(run: Run, name: str, told: Told) -> str:
     """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
-    mistake = ", labels of other films" if run.spec.labels == "shifted" else ""
+    mistake = ", labels of other images" if run.spec.labels == "shifted" else ""
     reached = f"test {share(run.accuracy('test'))}, {told.in_passing}"
     return f"{name} · {run.record['dataset']['name']} · {reached}{stopped}{mistake}"
 
@@ -131,15 +131,15 @@ def warn_of(runs: list[Run]) -> None:
     if synthetic:
         verb, says = ("was", "it says") if len(synthetic) == 1 else ("were", "they say")
         st.warning(
-            f"{', '.join(synthetic)} {verb} trained on synthetic films. What {says} of a real film means nothing.",
+            f"{', '.join(synthetic)} {verb} trained on synthetic images. What {says} of a real image means nothing.",
             icon=":material/draw:",
         )
 
 
-def pick_films(runs: list[Run]) -> list[Given]:
+def pick_images(runs: list[Run]) -> list[Given]:
     """Uploads, or an example; an upload goes first."""
     files = st.file_uploader(
-        "Films (DICOM, PNG, JPEG or TIFF, whatever their names)",
+        "Images (DICOM, PNG, JPEG or TIFF, whatever their names)",
         accept_multiple_files=True,
         help="Several at once are fine. They are read in this session's memory and are not kept. Of a DICOM file only "
         "what the reading needs is looked at, and nothing personal.",
@@ -154,12 +154,12 @@ def pick_films(runs: list[Run]) -> list[Given]:
 
 
 def pick_example(run: Run) -> Given | None:
-    """A film of the run's data set: one of a few from its test part, or the one in the address."""
+    """An image of the run's data set: one of a few from its test part, or the one in the address."""
     try:
         dataset = shell.dataset_to_try(run)
         names = uploads.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
         offer_examples(dataset, names)
-        asked = st.query_params.get("film")
+        asked = st.query_params.get("image")
         return uploads.from_dataset(dataset, asked) if asked else None
     except CovidCoreError as error:
         st.warning(f"No example: {shell.plain(error)}", icon=":material/image_not_supported:")
@@ -168,25 +168,25 @@ def pick_example(run: Run) -> Given | None:
 
 def offer_examples(dataset: Dataset, names: list[str]) -> None:
     """Thumbnails to click, each with its class."""
-    st.caption("Or try a film of the run's own test part, on which it was not trained:")
+    st.caption("Or try an image of the run's own test part, on which it was not trained:")
     with st.container(horizontal=True, gap="small"):
         for name, (picture, label) in uploads.thumbnails(dataset, tuple(names)).items():
             with st.container(width=THUMBNAIL + 8):
-                st.image(picture, width=THUMBNAIL, alt=f"Example film {name}, {label}")
+                st.image(picture, width=THUMBNAIL, alt=f"Example image {name}, {label}")
                 if st.button(
                     shell.plain(label), key=f"example-{name}", width="stretch", help=f"Try {shell.plain(name)}"
                 ):
-                    st.query_params["film"] = name
+                    st.query_params["image"] = name
 
 
 def show(runs: list[Run], given: list[Given], coverage: float) -> None:
-    """One film in full; several as a work-list to choose from."""
+    """One image in full; several as a work-list to choose from."""
     warn_of(runs)
     reference_job.offer(runs)
     runs = answerable(runs)
     with shell.told():
         if len(given) == 1:
-            show_film(runs, given[0], coverage)
+            show_image(runs, given[0], coverage)
             return
         if not runs:
             return
@@ -195,9 +195,9 @@ def show(runs: list[Run], given: list[Given], coverage: float) -> None:
             runs, given, lambda known: place.dataframe(so_far(runs, given, known, coverage))
         )
         place.empty()
-        film = worklist_table.pick(given, [image_results.entry(runs, one, answers, coverage) for one in given])
-        if film:
-            show_film(runs, film, coverage)
+        image = worklist_table.pick(given, [image_results.entry(runs, one, answers, coverage) for one in given])
+        if image:
+            show_image(runs, image, coverage)
 
 
 def answerable(runs: list[Run]) -> list[Run]:
@@ -211,16 +211,16 @@ def answerable(runs: list[Run]) -> list[Run]:
 
 
 def so_far(runs: list[Run], given: list[Given], known: image_results.Answers, coverage: float) -> pd.DataFrame:
-    """The work-list of the films that all runs have seen by now."""
-    seen = [film for film in given if all(film.key in known.said[run.id] for run in runs)]
-    entries = worklist.ordered(image_results.entry(runs, film, known, coverage) for film in seen)
-    return worklist_table.table(entries, [None] * len(entries)).drop(columns="Film", errors="ignore")
+    """The work-list of the images that all runs have seen by now."""
+    seen = [image for image in given if all(image.key in known.said[run.id] for run in runs)]
+    entries = worklist.ordered(image_results.entry(runs, image, known, coverage) for image in seen)
+    return worklist_table.table(entries, [None] * len(entries)).drop(columns="Image", errors="ignore")
 
 
-def show_film(runs: list[Run], given: Given, coverage: float) -> None:
-    """The answer, the film in its viewer, the scores, and the reasons."""
+def show_image(runs: list[Run], given: Given, coverage: float) -> None:
+    """The answer, the image in its viewer, the scores, and the reasons."""
     try:
-        film = uploads.opened(given)
+        image = uploads.opened(given)
     except ImageError as error:
         answer_panel.unread(given.name, str(error))
         if uploads.is_read_otherwise(given):
@@ -231,35 +231,35 @@ def show_film(runs: list[Run], given: Given, coverage: float) -> None:
     if not runs:
         return
     opinions = image_results.opinions(runs, given, coverage)
-    anyway = answer_panel.headline(opinions, film, given.key)
+    anyway = answer_panel.headline(opinions, image, given.key)
     heard = [pair for pair in zip(runs, opinions, strict=True) if anyway or not pair[1].look.refused_by]
     if given.label:
         st.caption(f"Its data set calls it {shell.plain(given.label)}. {trained_on(runs, given)}")
-    pick_window(given, film)
+    pick_window(given, image)
     picture, answer = st.columns([1.4, 1], gap="medium")
     with picture:
-        explanation.show(heard or [(runs[0], opinions[0])], given, film, answered=bool(heard))
+        explanation.show(heard or [(runs[0], opinions[0])], given, image, answered=bool(heard))
     with answer:
         if heard:
             answer_panel.numbers(heard)
-        answer_panel.checks(opinions, film)
+        answer_panel.checks(opinions, image)
         if len(runs) > 1:
             answer_panel.agreement(opinions, anyway)
     explanation.similar(runs[0], given, opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
     if heard:
         scales.show_numbers({opinion.run: opinion.look.prediction for _, opinion in heard})
-    report_button.button(runs, opinions, given, film, anyway)
+    report_button.button(runs, opinions, given, image, anyway)
 
 
-def pick_window(given: Given, film: Film) -> None:
-    """Through which of the windows that the file holds the film is read. The models see the same."""
-    if len(film.windows) < 2:
+def pick_window(given: Given, image: GreyImage) -> None:
+    """Through which of the windows that the file holds the image is read. The models see the same."""
+    if len(image.windows) < 2:
         return
     st.selectbox(
         "Read through",
-        range(len(film.windows)),
-        index=film.chosen,
-        format_func=lambda place: film.windows[place].name,
+        range(len(image.windows)),
+        index=image.chosen,
+        format_func=lambda place: image.windows[place].name,
         key=f"window-{given.key}",
         on_change=uploads.choose_window,
         args=(given, f"window-{given.key}"),
@@ -267,15 +267,15 @@ def pick_window(given: Given, film: Film) -> None:
     )
 
 
-def trained_on(runs: list[Run], film: Given) -> str:
-    """Which of the runs have seen the film in training: their answer about it is learned by heart."""
-    related = [run for run in runs if is_of(run, film.dataset)]
-    names = [shell.plain(run.name) for run in related if uploads.part_of(run, film.name) == "train"]
+def trained_on(runs: list[Run], image: Given) -> str:
+    """Which of the runs have seen the image in training: their answer about it is learned by heart."""
+    related = [run for run in runs if is_of(run, image.dataset)]
+    names = [shell.plain(run.name) for run in related if uploads.part_of(run, image.name) == "train"]
     return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
 
 
 def is_of(run: Run, dataset: Dataset) -> bool:
-    """Whether the run was made on that data set, as it is or as it was, or on another import of the same films."""
+    """Whether the run was made on that data set, as it is or as it was, or on another import of the same images."""
     known = run.record["dataset"]
     return known["id"] == dataset.id or known["version"] == dataset.version
 

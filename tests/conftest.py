@@ -1,4 +1,4 @@
-"""What every test may ask for: an empty workspace of its own, and a folder of made films."""
+"""What every test may ask for: an empty workspace of its own, and a folder of made images."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,7 +8,7 @@ import cores  # before NumPy
 import hypothesis
 import pytest
 import trained_runs
-from made_films import write_films
+from made_images import write_images
 
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -57,10 +57,10 @@ def copy_of_trained(tmp_path_factory) -> Callable[[Workspace], Run]:
 
 
 @pytest.fixture
-def film_folder(tmp_path) -> MadeFolder:
-    """Make a folder ``CLASS/*.png`` of small films that differ: counts per class, and their side in pixels."""
+def image_folder(tmp_path) -> MadeFolder:
+    """Make a folder ``CLASS/*.png`` of small images that differ: counts per class, and their side in pixels."""
 
-    def make(counts: Mapping[str, int], side: int = 40, name: str = "films") -> Path:
-        return write_films(tmp_path / name, counts, side)
+    def make(counts: Mapping[str, int], side: int = 40, name: str = "images") -> Path:
+        return write_images(tmp_path / name, counts, side)
 
     return make

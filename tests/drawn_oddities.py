@@ -1,4 +1,4 @@
-"""What stands out among drawn films, whatever their seed: one for every day, more in tests/soak."""
+"""What stands out among drawn images, whatever their seed: one for every day, more in tests/soak."""
 
 import numpy as np
 
@@ -11,22 +11,23 @@ SIZE = 64
 
 
 def phantoms(images: int, seed: int, *plant: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Films (n, 64, 64), their label and their true label as numbers."""
-    made = [phantom.film_at(index, images, seed, plant, SIZE) for index in range(images)]
-    labels, true = [film.label for film in made], [film.true_label for film in made]
+    """Images (n, 64, 64), their label and their true label as numbers."""
+    made = [phantom.image_at(index, images, seed, plant, SIZE) for index in range(images)]
+    labels, true = [image.label for image in made], [image.true_label for image in made]
     classes = sorted(set(labels))
     codes = [np.array([classes.index(label) for label in names]) for names in (labels, true)]
-    return np.stack([film.pixels for film in made]), *codes
+    return np.stack([image.pixels for image in made]), *codes
 
 
-def told_by(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def told_by(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Components as the map takes them, and the same with what lies beyond them."""
-    wide, _, beyond = projection.principal(probes.shrunk(films, SIZE).reshape(len(films), -1), 100)
+    wide, _, beyond = projection.principal(probes.shrunk(images, SIZE).reshape(len(images), -1), 100)
     return wide, np.column_stack([wide[:, :50], beyond - beyond.mean()])
 
 
-def foreign(film: np.ndarray) -> np.ndarray:
-    """Pictures that are no upright film, uint8 (n, 64, 64): drawings, noise, and a film turned, inverted and tiled."""
+def foreign(image: np.ndarray) -> np.ndarray:
+    """Pictures that are no upright image, uint8 (n, 64, 64): drawings, noise, and an image turned, inverted and
+    tiled."""
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE
     rng = np.random.default_rng(0)
     drawn = [
@@ -36,27 +37,27 @@ def foreign(film: np.ndarray) -> np.ndarray:
         rng.integers(0, 255, (SIZE, SIZE)),
         np.where((np.abs(x - 0.5) < 0.3) & (np.abs(y - 0.5) < 0.1), 255, 0),
     ]
-    return np.stack([*drawn, 255 - film, film.T, film[::-1], np.tile(film[::2, ::2], (2, 2))]).astype(np.uint8)
+    return np.stack([*drawn, 255 - image, image.T, image[::-1], np.tile(image[::2, ::2], (2, 2))]).astype(np.uint8)
 
 
 def hardly_an_outlier_without_fault(seed: int) -> None:
-    films, codes, _ = phantoms(300, seed)
-    assert (outlying(told_by(films)[1], codes) > FAR).mean() <= 0.01
+    images, codes, _ = phantoms(300, seed)
+    assert (outlying(told_by(images)[1], codes) > FAR).mean() <= 0.01
 
 
-def pictures_that_are_no_films_first(seed: int) -> None:
-    films, codes, _ = phantoms(300, seed)
-    strange = foreign(films[3])
-    mixed, codes = np.concatenate([films, strange]), np.concatenate([codes, np.ones(len(strange), int)])
+def pictures_that_are_no_images_first(seed: int) -> None:
+    images, codes, _ = phantoms(300, seed)
+    strange = foreign(images[3])
+    mixed, codes = np.concatenate([images, strange]), np.concatenate([codes, np.ones(len(strange), int)])
     scores = outlying(told_by(mixed)[1], codes)
     assert set(np.argsort(-scores)[: len(strange)]) == set(range(300, 300 + len(strange)))
     assert (scores[300:] > FAR).all()
 
 
 def exchanged_labels_found(seed: int) -> None:
-    films, codes, true = phantoms(400, seed, "swapped-labels", "clear-lesions")
+    images, codes, true = phantoms(400, seed, "swapped-labels", "clear-lesions")
     planted = codes != true
-    scores = scored(told_by(films)[0], codes, np.arange(400) % 5)
+    scores = scored(told_by(images)[0], codes, np.arange(400) % 5)
     first = np.argsort(scores[np.arange(400), codes])[: planted.sum()]
     assert planted[first].mean() >= 5 * planted.mean()
     suspicious, other = suspected(scores, codes)

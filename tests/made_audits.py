@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from covid_core.audit.model import model_audit
-from covid_core.audit.model.model_audit import OWN, OWN_IN_SHORT, AuditFilms
+from covid_core.audit.model.model_audit import OWN, OWN_IN_SHORT, AuditImages
 from covid_core.inference.head import Head
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.store import Run
@@ -22,36 +22,36 @@ class Reader:
     def __init__(self, place: tuple[slice, slice], usual: float):
         self._place, self._usual = place, usual
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
         rows, columns = self._place
-        value = (films[:, rows, columns].mean(axis=(1, 2), dtype=np.float32) - self._usual) / 8
-        return [np.broadcast_to(value[:, None, None, None], (len(films), 6, 6, 1)).astype(np.float32)]
+        value = (images[:, rows, columns].mean(axis=(1, 2), dtype=np.float32) - self._usual) / 8
+        return [np.broadcast_to(value[:, None, None, None], (len(images), 6, 6, 1)).astype(np.float32)]
 
 
 def predictor(place: tuple[slice, slice]) -> Predictor:
     return Predictor(("ill", "well"), SIDE, Reader(place, 60 if place == IN_LUNGS else 140), HEAD)
 
 
-def films(with_lungs: bool = True) -> AuditFilms:
-    """Ill films have brighter lungs, and a brighter corner: each alone tells the class."""
+def images(with_lungs: bool = True) -> AuditImages:
+    """Ill images have brighter lungs, and a brighter corner: each alone tells the class."""
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], EACH).astype(np.int32)
     pixels = rng.integers(96, 105, (2 * EACH, SIDE, SIDE))
     lungs = np.zeros((2 * EACH, SIDE, SIDE), bool)
-    for film, label in enumerate(labels):
+    for image, label in enumerate(labels):
         top, left = rng.integers(10, 14), rng.integers(8, 11)
-        lungs[film, top : top + 24, left : left + 30] = True
-        pixels[film][lungs[film]] -= 20 if label == 0 else 60
-        pixels[film][IN_CORNER] += 60 if label == 0 else 20
+        lungs[image, top : top + 24, left : left + 30] = True
+        pixels[image][lungs[image]] -= 20 if label == 0 else 60
+        pixels[image][IN_CORNER] += 60 if label == 0 else 20
     if not with_lungs:
         lungs[:] = False
     by = {"source": np.tile(np.array(["A", "B"], object), EACH)}
     known = np.full(2 * EACH, with_lungs)
-    return AuditFilms(pixels.astype(np.uint8), labels, None, lungs, known, by, "made", 2 * EACH)
+    return AuditImages(pixels.astype(np.uint8), labels, None, lungs, known, by, "made", 2 * EACH)
 
 
 @cache
 def _audited(place: str, with_lungs: bool) -> dict[str, Any]:
-    return model_audit.audited(predictor(IN_LUNGS if place == "lungs" else IN_CORNER), films(with_lungs))
+    return model_audit.audited(predictor(IN_LUNGS if place == "lungs" else IN_CORNER), images(with_lungs))
 
 
 def keep_audit(run: Run, reads: str = "corner", with_lungs: bool = True, **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ PATIENT = "Canary^Patient"
 
 
 def as_dicom(pixels: np.ndarray, **tags: Any) -> bytes:
-    """A uint8 film as 12 bits stored as a negative, with a patient's name that must show up nowhere.
+    """A uint8 image as 12 bits stored as a negative, with a patient's name that must show up nowhere.
 
     ``tags`` are further tags by their keyword.
     """
@@ -19,7 +19,7 @@ def as_dicom(pixels: np.ndarray, **tags: Any) -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = "1.2.3"
-    file = FileDataset("film", {}, file_meta=meta, preamble=bytes(128))
+    file = FileDataset("image", {}, file_meta=meta, preamble=bytes(128))
     file.PatientName, file.Modality, file.ViewPosition, file.BurnedInAnnotation = PATIENT, "DX", "PA", "NO"
     file.Rows, file.Columns = pixels.shape
     file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME1"

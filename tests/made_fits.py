@@ -11,7 +11,7 @@ from covid_core.nets.fitting import Fit, Stage
 from covid_core.specs import TrainingSpec
 from covid_core.work import silent
 
-FILMS, WIDTH = 20, 5
+IMAGES, WIDTH = 20, 5
 
 
 class Kill(BaseException):
@@ -19,13 +19,13 @@ class Kill(BaseException):
 
 
 def spec(backbone: str = "mobilenet_v2", **choices: Any) -> TrainingSpec:
-    """A spec for made films of 32 pixels and a random start."""
-    base = {"dataset": "films", "classes": ("a", "b", "c"), "backbone": backbone, "weights": "random", "taps": "last"}
+    """A spec for made images of 32 pixels and a random start."""
+    base = {"dataset": "images", "classes": ("a", "b", "c"), "backbone": backbone, "weights": "random", "taps": "last"}
     return TrainingSpec(**{**base, "image_size": 32, **choices})
 
 
-def films(count: int, size: int = 32, seed: int = 0) -> np.ndarray:
-    """Films of noise, uint8 (count, size, size)."""
+def images(count: int, size: int = 32, seed: int = 0) -> np.ndarray:
+    """Images of noise, uint8 (count, size, size)."""
     return np.random.default_rng(seed).integers(0, 256, (count, size, size)).astype(np.uint8)
 
 
@@ -35,7 +35,7 @@ def as_arrays(outputs: Any) -> list[np.ndarray]:
 
 
 class HeadTraining:
-    """A fit of four epochs on 20 made films, by NumPy.
+    """A fit of four epochs on 20 made images, by NumPy.
 
     ``rows`` is the history, ``seen`` the epoch of every batch. From the epoch ``poison`` on, features are nan.
     """
@@ -48,9 +48,9 @@ class HeadTraining:
         self.watch = silent
         self.fit = Fit(self.spec, path / "checkpoint.npz", self.rows.append, lambda *what: self.watch(*what))
         self.poison = poison
-        self.labels = np.arange(FILMS) % 3
+        self.labels = np.arange(IMAGES) % 3
         rng = np.random.default_rng(0)
-        self.features = (rng.normal(size=(FILMS, WIDTH)) + self.labels[:, None]).astype(np.float32)
+        self.features = (rng.normal(size=(IMAGES, WIDTH)) + self.labels[:, None]).astype(np.float32)
         self.validation = self.features
         self.sample_weights: np.ndarray | None = None
         self.answer: Any = None
@@ -65,7 +65,7 @@ class HeadTraining:
             "name": "head",
             "inputs": self.inputs,
             "labels": self.labels,
-            "order": lambda epoch: np.random.default_rng(epoch).permutation(FILMS),
+            "order": lambda epoch: np.random.default_rng(epoch).permutation(IMAGES),
             "validation": lambda rows: self.validation[rows],
             "validation_labels": self.labels,
             "learning_rate": self.spec.learning_rate,
@@ -100,7 +100,7 @@ class HeadTraining:
     def val_loss(self) -> float:
         """Mean cross-entropy of the head that came out, counted by hand."""
         scores = softmax(self.answer.logits(self.features))
-        return float(-np.log(scores[np.arange(FILMS), self.labels]).mean())
+        return float(-np.log(scores[np.arange(IMAGES), self.labels]).mean())
 
 
 class KerasTraining(HeadTraining):

@@ -13,7 +13,7 @@ from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import Workspace
 
-COMMON, RARE = 90, 10  # test films
+COMMON, RARE = 90, 10  # test images
 
 
 def job(
@@ -30,7 +30,7 @@ def job(
 
 
 def test_part(right: int, wrong_sick: int = 0, common: int = COMMON, rare: int = RARE) -> pd.DataFrame:
-    """Answers for films of COVID (``rare``) and Normal: ``right`` COVID films are found, ``wrong_sick`` Normal films
+    """Answers for images of COVID (``rare``) and Normal: ``right`` COVID images are found, ``wrong_sick`` Normal images
     are called COVID."""
     labels = ["COVID"] * rare + ["Normal"] * common
     given = ["COVID"] * right + ["Normal"] * (rare - right) + ["COVID"] * wrong_sick
@@ -44,7 +44,7 @@ def ready(
     patients: Sequence[str] | None = None,
     **result: object,
 ) -> None:
-    """A lesson with one finished run per role, whose predictions are these tables. ``patients`` says whose each film
+    """A lesson with one finished run per role, whose predictions are these tables. ``patients`` says whose each image
     is; without, each is by itself."""
     place = preparation.place_of(workspace, key)
     runs = {}
@@ -63,7 +63,7 @@ def rare_class(
     alarms: Sequence[int] = (0, 9, 8, 30),
     patients: Sequence[str] | None = None,
 ) -> None:
-    """The lesson of the rare class: for each way, how many of 10 COVID films it finds and how many false alarms;
+    """The lesson of the rare class: for each way, how many of 10 COVID images it finds and how many false alarms;
     ``patients`` as of ``ready``."""
     roles = ("none", "class_weights", "oversample", "undersample")
     tables = {role: test_part(*given) for role, given in zip(roles, zip(found, alarms, strict=True), strict=True)}
@@ -71,14 +71,14 @@ def rare_class(
 
 
 def corner_tag(workspace: Workspace, without: int) -> None:
-    """The lesson of the corner tag, in which so many of 40 films are answered rightly without their letter."""
+    """The lesson of the corner tag, in which so many of 40 images are answered rightly without their letter."""
     place, labels = preparation.place_of(workspace, "corner-tag"), [*PAIR] * 20
     other = [PAIR[1 - PAIR.index(label)] for label in labels]
     run = made_run(place, answered(labels, labels), "tagged")
     some = labels[:without] + other[without:]
     for name, given in ((preparation.WITHOUT_TAG, some), (preparation.OTHER_TAG, other)):
         run.write_evaluation({"created": time.time(), "dataset": {"name": name}}, answered(labels, given))
-    heat = {"share": 0.5, "low": 0.45, "high": 0.55, "chance": 0.05, "films": 40}
+    heat = {"share": 0.5, "low": 0.45, "high": 0.55, "chance": 0.05, "images": 40}
     job(workspace, "corner-tag", store.COMPLETED, progress=1.0).write_result(
         {"dataset": "made", "runs": {"tagged": run.id}, "seconds": 20.0, "heat": {"own": heat, "other": heat}}
     )

@@ -7,18 +7,18 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import PredictionSet
 from covid_core.inference.head import softmax
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check, Look, Neighbour, Prediction
+from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Check, Look, Neighbour, Prediction
 from covid_core.inference.predictor import UNCALIBRATED
 from covid_core.inference.worklist import Opinion
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
-WARM = Calibration(temperature=2.0, films=322)
+WARM = Calibration(temperature=2.0, images=322)
 PASSED = (
-    Check(CHEST_FILM, True, 0.9, 0.4, "It looks like a frontal chest film."),
-    Check(LIKE_TRAINING, True, 1.0, 2.0, "It is not unlike the training films."),
+    Check(CHEST_IMAGE, True, 0.9, 0.4, "It looks like a frontal chest image."),
+    Check(LIKE_TRAINING, True, 1.0, 2.0, "It is not unlike the training images."),
 )
-REFUSED = (Check(CHEST_FILM, False, 0.1, 0.4, "It does not look like a frontal chest film."), PASSED[1])
-UNASKED = (Check(CHEST_FILM, None, math.nan, math.nan, "This could not be checked: no reference."),)
+REFUSED = (Check(CHEST_IMAGE, False, 0.1, 0.4, "It does not look like a frontal chest image."), PASSED[1])
+UNASKED = (Check(CHEST_IMAGE, None, math.nan, math.nan, "This could not be checked: no reference."),)
 NEAR = (Neighbour("COVID/a.png", "COVID", 0.71),)
 
 

@@ -19,18 +19,18 @@ from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 COURSE_SIZES = {"train": 2741, "validation": 645, "test": 646}
-COURSE_MAJORITY = {"train": 2458, "validation": 579, "test": 579}  # films that the course's labels called class 0
+COURSE_MAJORITY = {"train": 2458, "validation": 579, "test": 579}  # images that the course's labels called class 0
 
 
 def answered(labels: Sequence[str], given: Sequence[str], part: str = "test", sure: float = 0.8) -> pd.DataFrame:
-    """A prediction table of one part in which film i of class ``labels[i]`` was called ``given[i]``."""
+    """A prediction table of one part in which image i of class ``labels[i]`` was called ``given[i]``."""
     classes = tuple(sorted({*labels, *given}))
     hit = np.array(given, dtype=object)[:, None] == np.array(classes, dtype=object)[None, :]
     return scored(labels, np.where(hit, sure, (1 - sure) / max(1, len(classes) - 1)), classes, part)
 
 
 def scored(labels: Sequence[str], scores: np.ndarray, classes: Sequence[str], part: str = "test") -> pd.DataFrame:
-    """A prediction table of one part from scores of shape (films, classes); film ids are the part and a number."""
+    """A prediction table of one part from scores of shape (images, classes); image ids are the part and a number."""
     columns: dict[str, Any] = {
         "image_id": [f"{part}-{i:05d}" for i in range(len(labels))],
         "part": part,
@@ -46,7 +46,7 @@ def scored(labels: Sequence[str], scores: np.ndarray, classes: Sequence[str], pa
 def all_parts(sizes: Mapping[str, int], skill: float, seed: int = 0, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """A prediction table of all parts: labels in turn, softmax scores with ``skill`` added to the true class's logit.
 
-    Labels and film ids depend on ``sizes`` and ``classes`` alone, so two tables of equal sizes can be compared.
+    Labels and image ids depend on ``sizes`` and ``classes`` alone, so two tables of equal sizes can be compared.
     """
     rng = np.random.default_rng(seed)
     parts = []
@@ -60,7 +60,7 @@ def all_parts(sizes: Mapping[str, int], skill: float, seed: int = 0, classes: Se
 
 
 def course_artefact() -> pd.DataFrame:
-    """The course's mistake: 579 of 646 test films are called class 0, and the run always answers it."""
+    """The course's mistake: 579 of 646 test images are called class 0, and the run always answers it."""
     parts = []
     for part, size in COURSE_SIZES.items():
         labels = ["COVID"] * COURSE_MAJORITY[part] + ["Normal"] * (size - COURSE_MAJORITY[part])
@@ -98,21 +98,21 @@ def made_run(
     study: str = "",
     result: Mapping[str, Any] | None = None,
     halved: bool = False,
-    films: pd.DataFrame | None = None,
+    images: pd.DataFrame | None = None,
     parts: pd.DataFrame | None = None,
     **spec: Any,
 ) -> Run:
     """A run folder with every file that a comparison reads, as if it had been trained to ``state``.
 
-    ``halved`` has a validation part of 200 films or more halved, as new runs have it; without, it is a run from before
-    that. ``films`` (image_id, label) are those of the data set and ``parts`` is the split, where these are more than
+    ``halved`` has a validation part of 200 images or more halved, as new runs have it; without, it is a run from before
+    that. ``images`` (image_id, label) are those of the data set and ``parts`` is the split, where these are more than
     the table tells. ``spec`` are fields of TrainingSpec; ``result`` replaces or adds entries of result.json. A run that
     is not completed or stopped gets no history, predictions or result.
     """
     classes = tuple(column.removeprefix("score_") for column in table.columns if column.startswith("score_"))
-    films = (table if films is None else films)[["image_id", "label"]].assign(sha256="")
+    images = (table if images is None else images)[["image_id", "label"]].assign(sha256="")
     chosen = TrainingSpec(dataset="made", classes=classes, name=name, **{"epochs": 5, **spec})
-    dataset = Dataset("made", workspace.datasets / "made", {"name": "Made", "kind": "folder"}, films)
+    dataset = Dataset("made", workspace.datasets / "made", {"name": "Made", "kind": "folder"}, images)
     split = table[["image_id", "label", "part"]].assign(group=table["image_id"]) if parts is None else parts
     if halved:
         split["half"] = halves(split, seed=0)
@@ -129,15 +129,15 @@ def made_run(
 
 def run_on_shifted_labels(workspace: Workspace, name: str = "", drawn: int = 1344, **options: Any) -> Run:
     """The course's mistake at its full size, as a run that has learned to answer the first class."""
-    films = pd.DataFrame(
+    images = pd.DataFrame(
         [(f"{label}-{i:05d}", label) for label, count in DATABASE_COUNTS.items() for i in range(count)],
         columns=["image_id", "label"],
     )
-    split = SplitSpec(method="stratified", films_per_class=drawn)
-    parts = make_split(films, CLASSES, split, "shifted")
+    split = SplitSpec(method="stratified", images_per_class=drawn)
+    parts = make_split(images, CLASSES, split, "shifted")
     table = scored(parts["label"], np.tile([0.8, 0.15, 0.05], (len(parts), 1)), CLASSES)
     table = table.assign(image_id=parts["image_id"], part=parts["part"])
-    return made_run(workspace, table, name, films=films, parts=parts, labels="shifted", split=split, **options)
+    return made_run(workspace, table, name, images=images, parts=parts, labels="shifted", split=split, **options)
 
 
 def _finish(run: Run, table: pd.DataFrame, epochs: pd.DataFrame) -> None:
@@ -155,7 +155,7 @@ def _result(seconds: float, milliseconds: float) -> dict[str, Any]:
         "parameters": 2_589_763,
         "parameters_trained": 331_779,
         "model_bytes": 10_400_000,
-        "milliseconds_per_film": milliseconds,
+        "milliseconds_per_image": milliseconds,
         "engine": "LiteRT",
         "device": "CPU",
     }
@@ -181,9 +181,9 @@ def course_like_runs(workspace: Workspace, count: int = 7, study: str = "") -> l
     ]
 
 
-def fold_table(fold: int, skill: float, seed: int = 0, films: int = 30) -> pd.DataFrame:
-    """A prediction table whose test films are those of one fold; the same for every skill and seed."""
-    table = all_parts({"train": 4 * films, "validation": 12, "test": films}, skill, seed=100 * seed + fold)
+def fold_table(fold: int, skill: float, seed: int = 0, images: int = 30) -> pd.DataFrame:
+    """A prediction table whose test images are those of one fold; the same for every skill and seed."""
+    table = all_parts({"train": 4 * images, "validation": 12, "test": images}, skill, seed=100 * seed + fold)
     return table.assign(image_id=f"fold-{fold}-" + table["image_id"])
 
 

@@ -18,7 +18,7 @@ LIMITS = {
 
 
 def made_segmenter(
-    workspace: Workspace, dataset: str = "films", synthetic: bool = False, age: float = 0.0, **changes: Any
+    workspace: Workspace, dataset: str = "images", synthetic: bool = False, age: float = 0.0, **changes: Any
 ) -> Segmenter:
     """A segmenter that learned from the data set of that id ``age`` seconds ago; ``changes`` replace record entries."""
     identifier = segmenters.fresh_id(dataset)
@@ -27,7 +27,7 @@ def made_segmenter(
         record = {
             "created": time.time() - age,
             "dataset": {"id": dataset, "name": f"The {dataset}", "version": "1", "synthetic": synthetic},
-            "films": {"train": 68, "validation": 16, "test": 16},
+            "images": {"train": 68, "validation": 16, "test": 16},
             "left_out": 0,
             "size": 128,
             "threshold": 0.5,
@@ -38,7 +38,7 @@ def made_segmenter(
             "same_for_all_dice": 0.8,
             "refused": {"value": 0.0, "low": 0.0, "high": 0.2, "n": 16},
             "seconds": 61.0,
-            "milliseconds_per_film": 2.0,
+            "milliseconds_per_image": 2.0,
         }
         segmenters.write_record(folder, {**record, **changes})
     return segmenters.open_segmenter(workspace, identifier)

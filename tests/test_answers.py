@@ -26,7 +26,7 @@ def told(run: Run) -> dict:
     return comparison_json.of_run(run, candidates.candidate(run))
 
 
-def test_reliability_is_told_on_both_scales_with_every_film_once(runs):
+def test_reliability_is_told_on_both_scales_with_every_image_once(runs):
     found = told(runs[0])["reliability"]
     assert list(found) == [temperature_scaling.SCORES, temperature_scaling.PROBABILITIES]
     assert [sum(one["right"]["n"] for one in bins) for bins in found.values()] == [60, 60]
@@ -49,7 +49,7 @@ def test_operating_points_of_every_class_and_aim_are_those_of_the_page(runs):
     assert found[0]["test"]["npv"] == vars(expected.test["npv"])
 
 
-def test_a_class_without_validation_films_has_no_operating_point_and_says_so(workspace):
+def test_a_class_without_validation_images_has_no_operating_point_and_says_so(workspace):
     table = all_parts(SIZES, 2)
     table = table[~((table["part"] == "validation") & (table["label"] == "Normal"))]
     points = told(made_run(workspace, table))["operating_points"]
@@ -88,11 +88,11 @@ def test_a_damaged_outside_test_is_told_and_takes_nothing_along(runs):
     found = told(runs[0])
     assert [one["evaluation"] for one in found["outside"]] == [kept.id]
     assert "missing or damaged" in found["outside"][0]["note"]
-    assert found["test"]["films"]
+    assert found["test"]["images"]
 
 
-def test_films_are_told_with_every_answer_and_listed_as_on_the_page(runs):
-    found = comparison_json.of_films(runs)
+def test_images_are_told_with_every_answer_and_listed_as_on_the_page(runs):
+    found = comparison_json.of_images(runs)
     first, second = (run.id for run in runs)
     by_id = {row["image_id"]: row for row in found["answers"]}
     assert len(by_id) == 60
@@ -110,17 +110,17 @@ def test_the_verb_tells_all_of_it_as_json(workspace: Workspace, runs, capsys):
     (group,) = json.loads(capsys.readouterr().out)["groups"]
     of_run = group["runs"][runs[0].id]
     assert {"reliability", "operating_points", "curves", "outside", "settings", "cost", "history"} <= set(of_run)
-    assert len(group["test_films"]["answers"]) == 60
-    assert group["test_films"]["answers"][0]["label"] in runs[0].classes
+    assert len(group["test_images"]["answers"]) == 60
+    assert group["test_images"]["answers"][0]["label"] in runs[0].classes
     assert not any(isinstance(value, float) and math.isnan(value) for value in of_run["cost"].values())
 
 
-def test_films_without_an_answer_are_called_nothing(workspace):
+def test_images_without_an_answer_are_called_nothing(workspace):
     table = all_parts(SIZES, 1)
     table.loc[table.index[-1], [f"score_{label}" for label in ("COVID", "Normal", "Viral Pneumonia")]] = np.nan
     run = made_run(workspace, table)
     row = next(
-        one for one in comparison_json.of_films([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1]
+        one for one in comparison_json.of_images([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1]
     )
     assert row[f"called_{run.id}"] == ""
 

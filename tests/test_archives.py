@@ -17,7 +17,7 @@ from covid_core.data.dataset import list_datasets
 from covid_core.errors import DataError, Stopped
 from covid_core.images.codec import png_bytes
 
-FILM = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
+IMAGE = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
 
 
 def archive(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes], packing: int = zipfile.ZIP_STORED) -> Path:
@@ -60,30 +60,30 @@ def refuse(path: Path, reason: str) -> str:
     ["..", "a/..", "../../x.png", "a/../../x.png", "/abs.png", "C:\\x.png", "C:/x.png", "..\\..\\x.png", "a\\x.png"],
 )
 def test_z1_a_member_that_would_leave_its_folder_is_named_and_the_whole_refused(tmp_path, name):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), (member(name), IMAGE))
     assert name in refuse(path, "would leave its folder").replace("\\\\", "\\")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
 def test_z2_links_and_devices_are_refused(tmp_path, kind):
     refuse(
-        archive(tmp_path / "films.zip", (member("a/1.png", kind | 0o644), b"/etc/passwd")), "link or device: 'a/1.png'"
+        archive(tmp_path / "images.zip", (member("a/1.png", kind | 0o644), b"/etc/passwd")), "link or device: 'a/1.png'"
     )
 
 
 def test_z3_a_bomb_is_refused_by_its_ratio(tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/1.png", b"\0" * 2**21), packing=zipfile.ZIP_DEFLATED)
+    path = archive(tmp_path / "images.zip", ("a/1.png", b"\0" * 2**21), packing=zipfile.ZIP_DEFLATED)
     refuse(path, "packed more than 200 to 1")
 
 
 def test_z3_a_small_file_may_be_packed_as_it_likes(tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/1.png", b"\0" * 2**19), packing=zipfile.ZIP_DEFLATED)
+    path = archive(tmp_path / "images.zip", ("a/1.png", b"\0" * 2**19), packing=zipfile.ZIP_DEFLATED)
     archives.extract(path, tmp_path / "unpacked")
     assert (tmp_path / "unpacked/a/1.png").stat().st_size == 2**19
 
 
 def test_z3_members_that_share_their_bytes_are_refused(tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM * 20), ("a/2.png", b"?"))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE * 20), ("a/2.png", b"?"))
     content = bytearray(path.read_bytes())
     first, second = (content.index(b"PK\x01\x02"), content.rindex(b"PK\x01\x02"))
     content[second + 16 : second + 28] = content[first + 16 : first + 28]  # checksum and both sizes
@@ -94,30 +94,30 @@ def test_z3_members_that_share_their_bytes_are_refused(tmp_path):
 
 def test_z3_too_many_members_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MOST_FILES", 3)
-    refuse(archive(tmp_path / "films.zip", *((f"a/{i}.png", FILM) for i in range(4))), "holds 4 files; at most 3")
+    refuse(archive(tmp_path / "images.zip", *((f"a/{i}.png", IMAGE) for i in range(4))), "holds 4 files; at most 3")
 
 
 def test_z3_too_many_bytes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_BYTES", len(FILM))
-    refuse(archive(tmp_path / "films.zip", ("a/1.png", FILM), ("a/2.png", FILM)), "unpacks to")
+    monkeypatch.setattr(archives, "MOST_BYTES", len(IMAGE))
+    refuse(archive(tmp_path / "images.zip", ("a/1.png", IMAGE), ("a/2.png", IMAGE)), "unpacks to")
 
 
 def test_z3_too_little_free_space_is_told_before_it_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6, 100))
-    refuse(archive(tmp_path / "films.zip", ("a/1.png", FILM)), "of free disk space; 100 B is left")
+    refuse(archive(tmp_path / "images.zip", ("a/1.png", IMAGE)), "of free disk space; 100 B is left")
 
 
 def test_z3_an_archive_within_an_archive_stays_packed(workspace, tmp_path):
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as opened:
-        opened.writestr("b/2.png", FILM)
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), ("a/more.zip", inner.getvalue()))
+        opened.writestr("b/2.png", IMAGE)
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), ("a/more.zip", inner.getvalue()))
     assert importing.import_archive(workspace, path).counts == {"a": 1}
 
 
-@pytest.mark.parametrize("stated", [1, len(FILM) - 1])
+@pytest.mark.parametrize("stated", [1, len(IMAGE) - 1])
 def test_z4_a_member_larger_than_it_says_is_refused(tmp_path, stated):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE))
     content = bytearray(path.read_bytes())
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = struct.pack("<I", stated)
@@ -128,23 +128,23 @@ def test_z4_a_member_larger_than_it_says_is_refused(tmp_path, stated):
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns when this test writes what it is about
 @pytest.mark.parametrize("second", ["a/1.png", "A/1.PNG", "a//1.png", "./a/1.png", "a/./1.png"])
 def test_z5_a_name_that_comes_twice_is_refused(tmp_path, second):
-    refuse(archive(tmp_path / "films.zip", ("a/1.png", FILM), (second, FILM)), "twice")
+    refuse(archive(tmp_path / "images.zip", ("a/1.png", IMAGE), (second, IMAGE)), "twice")
 
 
 def test_z5_a_file_where_another_needs_a_folder_is_refused(tmp_path):
-    refuse(archive(tmp_path / "films.zip", ("a", FILM), ("a/1.png", FILM)), "cannot be unpacked")
+    refuse(archive(tmp_path / "images.zip", ("a", IMAGE), ("a/1.png", IMAGE)), "cannot be unpacked")
 
 
 @pytest.mark.parametrize("name", ["", ".", "a/.", "./.", "a//."])
 def test_z6_a_file_without_a_name_is_refused(tmp_path, name):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), (member(name), IMAGE))
     assert archives.survey_archive(path) == {"a": 1}
     refuse(path, f"a file without a name: {re.escape(repr(name))}")
 
 
 @pytest.mark.parametrize("name", ["a//2.png", "./a/2.png", "a/./2.png"])
 def test_z6_a_roundabout_name_is_the_plain_one(tmp_path, name):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), (member(name), IMAGE))
     assert archives.survey_archive(path) == {"a": 2}
     archives.extract(path, tmp_path / "unpacked")
     assert tree(tmp_path / "unpacked") == ["a", "a/1.png", "a/2.png"]
@@ -156,7 +156,7 @@ def test_z6_a_roundabout_name_is_the_plain_one(tmp_path, name):
     ids=["long", "nul", "only nul", "root", "slash", "slashes", "folder", "above"],
 )
 def test_z6_a_name_that_no_file_can_have_harms_nothing(tmp_path, name):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), (member(name), FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), (member(name), IMAGE))
     before = tree(tmp_path)
     try:
         archives.extract(path, tmp_path / "unpacked")
@@ -167,20 +167,20 @@ def test_z6_a_name_that_no_file_can_have_harms_nothing(tmp_path, name):
 
 
 def test_z6_a_name_in_an_old_encoding_is_imported(workspace, tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/nnnn.png", FILM))
+    path = archive(tmp_path / "images.zip", ("a/nnnn.png", IMAGE))
     patched(path, b"nnnn", "肺炎".encode("shift-jis"))
     dataset = importing.import_archive(workspace, path)
-    assert len(dataset.films) == 1
+    assert len(dataset.images) == 1
     assert dataset.path_of(0).is_file()
 
 
 def test_z6_a_name_that_is_not_the_unicode_it_claims_is_refused(tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/肺.png", FILM))
+    path = archive(tmp_path / "images.zip", ("a/肺.png", IMAGE))
     refuse(patched(path, "肺".encode(), b"\xff\xfe\xfd"), "cannot be unpacked")
 
 
 def test_z7_a_locked_archive_is_refused(tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE))
     content = bytearray(path.read_bytes())
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(signature) + flags] |= 1
@@ -190,31 +190,36 @@ def test_z7_a_locked_archive_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"film", lambda content: FILM],
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: b"image",
+        lambda content: IMAGE,
+    ],
     ids=["truncated", "empty", "text", "picture"],
 )
 def test_z7_what_is_no_whole_archive_is_refused(tmp_path, damage):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE))
     path.write_bytes(damage(path.read_bytes()))
-    refuse(path, "films.zip cannot be unpacked")
+    refuse(path, "images.zip cannot be unpacked")
 
 
 @pytest.mark.parametrize(
     "packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["deflate", "bzip2", "lzma"]
 )
 def test_z7_a_member_whose_packed_bytes_are_damaged_is_refused(tmp_path, packing):
-    path = tmp_path / "films.zip"
+    path = tmp_path / "images.zip"
     with zipfile.ZipFile(path, "w", packing) as opened:
-        opened.writestr("a/1.png", FILM + bytes(range(256)) * 8)
+        opened.writestr("a/1.png", IMAGE + bytes(range(256)) * 8)
     content = bytearray(path.read_bytes())
     packed = content.index(b"a/1.png") + len("a/1.png")
     content[packed + 9 : packed + 15] = b"\xff" * 6
     path.write_bytes(content)
-    refuse(path, "films.zip cannot be unpacked")
+    refuse(path, "images.zip cannot be unpacked")
 
 
 def test_z7_an_unknown_packing_is_refused(tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE))
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x03\x04") + 8] = content[content.index(b"PK\x01\x02") + 10] = 97
     path.write_bytes(content)
@@ -222,11 +227,11 @@ def test_z7_an_unknown_packing_is_refused(tmp_path):
 
 
 def test_z7_a_missing_archive_is_refused(tmp_path):
-    refuse(tmp_path / "films.zip", "films.zip cannot be unpacked: No such file or directory")
+    refuse(tmp_path / "images.zip", "images.zip cannot be unpacked: No such file or directory")
 
 
 def test_z8_a_failure_near_the_end_leaves_nothing(workspace, tmp_path):
-    path = archive(tmp_path / "films.zip", *((f"a/{i}.png", FILM) for i in range(10)))
+    path = archive(tmp_path / "images.zip", *((f"a/{i}.png", IMAGE) for i in range(10)))
 
     def stop(share: float, message: str) -> None:
         if share > 0.27:  # unpacking is the first 30 % of an import
@@ -239,7 +244,7 @@ def test_z8_a_failure_near_the_end_leaves_nothing(workspace, tmp_path):
 
 
 def test_z8_a_damaged_member_at_the_end_leaves_nothing(workspace, tmp_path):
-    path = archive(tmp_path / "films.zip", ("a/1.png", FILM), ("a/2.png", b"nnnn"))
+    path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), ("a/2.png", b"nnnn"))
     with pytest.raises(DataError, match="Bad CRC-32"):
         importing.import_archive(workspace, patched(path, b"nnnn", b"mmmm"))
     assert os.listdir(workspace.uploads) == []
@@ -247,9 +252,9 @@ def test_z8_a_damaged_member_at_the_end_leaves_nothing(workspace, tmp_path):
 
 
 def test_a_sound_archive_becomes_a_data_set_that_needs_it_no_more(workspace, tmp_path):
-    path = archive(tmp_path / "films.zip", ("films/a/1.png", FILM), ("films/b/1.png", FILM))
+    path = archive(tmp_path / "images.zip", ("images/a/1.png", IMAGE), ("images/b/1.png", IMAGE))
     dataset = importing.import_path(workspace, path)
     path.unlink()
-    assert dataset.name == "films"
+    assert dataset.name == "images"
     assert dataset.path_of(1).is_file()
     assert os.listdir(workspace.uploads) == []

@@ -87,7 +87,7 @@ def test_overall_measures_agree_with_scikit_learn():
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=EXACT)
 
 
-def test_every_measure_has_an_interval_around_it_and_its_films():
+def test_every_measure_has_an_interval_around_it_and_its_images():
     given = drawn()
     found = measured(given)
     assert tuple(found.overall) == assessment.MEASURES
@@ -96,7 +96,7 @@ def test_every_measure_has_an_interval_around_it_and_its_films():
         assert measure.low < measure.value < measure.high
         assert measure.n == given.n
     for name in assessment.SHARES_OF_CLASS:
-        assert 0 < found.per_class["COVID"][name].n < given.n  # of the films that it is a share of
+        assert 0 < found.per_class["COVID"][name].n < given.n  # of the images that it is a share of
 
 
 def test_every_bootstrapped_measure_has_its_definition_in_the_docstring():
@@ -105,7 +105,7 @@ def test_every_bootstrapped_measure_has_its_definition_in_the_docstring():
     assert "macro measures: unweighted means" in weighted_measures.__doc__
 
 
-def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_films():
+def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_images():
     right, wrong = [0.95, 0.05], [0.05, 0.95]
     given = metrics.answers(scored(["A"] * 10, np.array([right] * 6 + [wrong] * 4), ["A", "B"]), "test")
     assert values(given)["expected_calibration_error"] == pytest.approx(0.95 - 0.6, abs=EXACT)
@@ -126,16 +126,16 @@ def test_one_class_in_the_part_leaves_its_areas_undefined_with_the_reason():
     given = metrics.answers(scored(["A", "A"], np.array([[0.9, 0.1], [0.4, 0.6]]), ["A", "B"]), "test")
     found = measured(given)
     assert math.isnan(found.per_class["A"]["auroc"].value)
-    assert found.per_class["A"]["auroc"].note == "every film of this part is A"
-    assert found.per_class["B"]["auprc"].note == "no film of this part is B"
-    assert found.overall["macro_auroc"].note == "every film of this part is A"
+    assert found.per_class["A"]["auroc"].note == "every image of this part is A"
+    assert found.per_class["B"]["auprc"].note == "no image of this part is B"
+    assert found.overall["macro_auroc"].note == "every image of this part is A"
 
 
-def test_a_class_without_films_is_left_out_of_the_mean_and_named():
+def test_a_class_without_images_is_left_out_of_the_mean_and_named():
     found = measured(metrics.answers(course_artefact(), "test"))
     assert math.isnan(found.per_class["Viral Pneumonia"]["sensitivity"].value)
     assert found.overall["balanced_accuracy"].value == 0.5
-    said = "Viral Pneumonia is left out: no film of this part is Viral Pneumonia"
+    said = "Viral Pneumonia is left out: no image of this part is Viral Pneumonia"
     assert found.overall["balanced_accuracy"].note == said
 
 
@@ -166,14 +166,14 @@ def test_an_interval_of_balanced_classes_is_as_wide_as_theory_says(all_draws):
 
 
 def test_an_auroc_interval_agrees_with_the_one_by_hanley_and_mcneil(all_draws):
-    """Their standard error of an area A of P and N films, with Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A)."""
+    """Their standard error of an area A of P and N images, with Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A)."""
     given = drawn()
     measure = measured(given).per_class["COVID"]["auroc"]
-    area, films = measure.value, int((given.y_true == 0).sum())
+    area, images = measure.value, int((given.y_true == 0).sum())
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    others = given.n - films
-    variance = area * (1 - area) + (films - 1) * (q1 - area**2) + (others - 1) * (q2 - area**2)
-    assert (measure.high - measure.low) / 2 == pytest.approx(1.96 * math.sqrt(variance / films / others), rel=0.15)
+    others = given.n - images
+    variance = area * (1 - area) + (images - 1) * (q1 - area**2) + (others - 1) * (q2 - area**2)
+    assert (measure.high - measure.low) / 2 == pytest.approx(1.96 * math.sqrt(variance / images / others), rel=0.15)
 
 
 def test_every_defined_measure_lies_within_its_interval(all_draws):
@@ -182,13 +182,13 @@ def test_every_defined_measure_lies_within_its_interval(all_draws):
         assert measure.low <= measure.value <= measure.high
 
 
-def test_the_same_films_give_the_same_interval_in_any_order():
+def test_the_same_images_give_the_same_interval_in_any_order():
     table = all_parts(COURSE_SIZES, skill=1.0)
     one, other = assess(table), assess(table.sample(frac=1, random_state=1))
     assert one.tested.overall == other.tested.overall
 
 
-def test_a_mean_of_areas_is_drawn_on_the_same_films_as_each_of_them(all_draws):
+def test_a_mean_of_areas_is_drawn_on_the_same_images_as_each_of_them(all_draws):
     """Of two classes, both areas are one and the same on every draw, so their mean has the same interval."""
     table = all_parts({"train": 3, "validation": 3, "test": 200}, skill=1.0, classes=("A", "B"))
     found = measured(metrics.answers(table, "test"))
@@ -198,8 +198,8 @@ def test_a_mean_of_areas_is_drawn_on_the_same_films_as_each_of_them(all_draws):
     assert (mean.low, mean.high) == pytest.approx((other.low, other.high), abs=1e-6)
 
 
-def test_films_that_come_in_fives_have_intervals_wider_by_the_root_of_five(all_draws):
-    """Five copies of each film tell as much as one: drawn as groups, they must not look like five times as many."""
+def test_images_that_come_in_fives_have_intervals_wider_by_the_root_of_five(all_draws):
+    """Five copies of each image tell as much as one: drawn as groups, they must not look like five times as many."""
     once = all_parts({"train": 3, "validation": 3, "test": 300}, skill=1.0)
     copies = [once.assign(image_id=once["image_id"] + f"-{i}") for i in range(5)]
     table = pd.concat(copies, ignore_index=True)
@@ -214,12 +214,12 @@ def test_films_that_come_in_fives_have_intervals_wider_by_the_root_of_five(all_d
     assert width(together) == pytest.approx(width(alone), rel=0.1)
 
 
-def test_groups_of_one_film_each_are_no_groups():
+def test_groups_of_one_image_each_are_no_groups():
     table = all_parts(COURSE_SIZES, skill=1.0)
     assert assess(table, groups=pd.Series(table["image_id"].to_numpy(), index=table["image_id"])).groups is None
 
 
-def test_films_that_stand_alone_are_tested_by_their_counts():
+def test_images_that_stand_alone_are_tested_by_their_counts():
     table = all_parts(COURSE_SIZES, skill=1.0)
     found = assess(table, groups=pd.Series(table["image_id"].to_numpy(), index=table["image_id"]), intervals=False)
     hits = {part: round(measure.value * measure.n) for part, measure in found.accuracy.items()}
@@ -229,7 +229,7 @@ def test_films_that_stand_alone_are_tested_by_their_counts():
     assert found.accuracy["test"] == found.tested.overall["accuracy"] == metrics.wilson(hits["test"], 646)
 
 
-def test_forty_patients_of_ten_films_give_no_more_false_alarms_than_the_level_says():
+def test_forty_patients_of_ten_images_give_no_more_false_alarms_than_the_level_says():
     tossed_coins.no_more_false_alarms_than_the_level_says(trials=100)
 
 
@@ -243,7 +243,7 @@ def test_the_course_artefact_is_89_63_per_cent_and_marked_twice():
     assert assessment.marks(found) == [assessment.ONE_CLASS, assessment.NOT_BETTER]
 
 
-def test_two_films_above_the_majority_class_do_not_beat_it():
+def test_two_images_above_the_majority_class_do_not_beat_it():
     table = course_artefact()
     normal = table.index[(table["part"] == "test") & (table["label"] == "Normal")][:2]
     table.loc[normal, ["score_COVID", "score_Normal"]] = [0.15, 0.8]
@@ -290,5 +290,5 @@ def test_fishers_exact_test_agrees_with_scipy(cells):
     assert assessment.unlike_by_chance(*cells) == pytest.approx(expected, rel=1e-9)
 
 
-def test_parts_without_films_are_not_compared():
+def test_parts_without_images_are_not_compared():
     assert math.isnan(assessment.unlike_by_chance(0, 0, 5, 9))

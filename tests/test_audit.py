@@ -1,4 +1,4 @@
-"""Findings of the audit: planted faults are found, clean films are left alone, limits follow their rules."""
+"""Findings of the audit: planted faults are found, clean images are left alone, limits follow their rules."""
 
 import numpy as np
 import pandas as pd
@@ -10,26 +10,26 @@ from covid_core.audit.quality.findings import BY_NAME, FINDINGS, UNREADABLE, Rul
 from covid_core.data import importing
 from covid_core.errors import DataError
 from covid_core.images.codec import png_bytes
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-FILMS, PLANTED, SIZE = 400, 10, 256
-FOUND, FALSE = 0.9, 0.01  # of the planted faults at least; of clean films at most, all kinds together
+IMAGES, PLANTED, SIZE = 400, 10, 256
+FOUND, FALSE = 0.9, 0.01  # of the planted faults at least; of clean images at most, all kinds together
 
 
 @pytest.fixture(scope="module")
-def films() -> list[np.ndarray]:
-    return [film_at(index, FILMS, seed=11, size=SIZE).pixels for index in range(FILMS)]
+def images() -> list[np.ndarray]:
+    return [image_at(index, IMAGES, seed=11, size=SIZE).pixels for index in range(IMAGES)]
 
 
-def imported(folder, films):
+def imported(folder, images):
     """A data set of two classes, in this order."""
-    for number, film in enumerate(films):
-        label = folder / "films" / ("A" if number % 2 else "B")
+    for number, image in enumerate(images):
+        label = folder / "images" / ("A" if number % 2 else "B")
         label.mkdir(parents=True, exist_ok=True)
-        (label / f"{number:04d}.png").write_bytes(png_bytes(film))
+        (label / f"{number:04d}.png").write_bytes(png_bytes(image))
     workspace = Workspace(folder / "workspace")
-    return workspace, importing.import_folder(workspace, folder / "films")
+    return workspace, importing.import_folder(workspace, folder / "images")
 
 
 def number_of(image_id: str) -> int:
@@ -37,13 +37,13 @@ def number_of(image_id: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def planted(films, tmp_path_factory):
-    """The audit of a set in which ten films have each fault, and which film has which."""
+def planted(images, tmp_path_factory):
+    """The audit of a set in which ten images have each fault, and which image has which."""
     rng, which = np.random.default_rng(5), {}
-    changed = list(films)
+    changed = list(images)
     for place, (name, fault) in enumerate(planted_faults.FAULTS.items()):
         for number in range(place * PLANTED, (place + 1) * PLANTED):
-            changed[number] = fault(films[number], rng)
+            changed[number] = fault(images[number], rng)
             which[number] = name
     workspace, dataset = imported(tmp_path_factory.mktemp("planted"), changed)
     return findings.audit(workspace, dataset), which
@@ -57,16 +57,16 @@ def test_planted_faults_are_found(planted, name):
     assert len(flagged & wanted) >= FOUND * len(wanted)
 
 
-def test_films_beside_planted_faults_are_left_alone(planted):
+def test_images_beside_planted_faults_are_left_alone(planted):
     found, which = planted
     flagged = set(map(number_of, found.findings["image_id"])) - set(which)
-    assert len(flagged) <= FALSE * (FILMS - len(which))
+    assert len(flagged) <= FALSE * (IMAGES - len(which))
 
 
-def test_clean_phantom_films_raise_hardly_a_finding(films, tmp_path):
-    workspace, dataset = imported(tmp_path, films)
+def test_clean_phantom_images_raise_hardly_a_finding(images, tmp_path):
+    workspace, dataset = imported(tmp_path, images)
     found = findings.audit(workspace, dataset)
-    assert found.findings["image_id"].nunique() <= FALSE * FILMS
+    assert found.findings["image_id"].nunique() <= FALSE * IMAGES
     assert list(found.summary["finding"]) == list(FINDINGS)
     assert not found.summary["unknown"].any()
 
@@ -75,8 +75,8 @@ def test_every_fault_is_a_finding_and_every_finding_but_colour_can_be_planted():
     assert set(BY_NAME) - set(planted_faults.FAULTS) == {"colour"}
 
 
-def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(films, tmp_path):
-    workspace, dataset = imported(tmp_path, films[:6])
+def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(images, tmp_path):
+    workspace, dataset = imported(tmp_path, images[:6])
     first = findings.with_scores(workspace, dataset)
     (kept,) = workspace.tables.glob("*audit*")
     dataset.path_of(0).unlink()  # whoever measures again fails
@@ -86,22 +86,22 @@ def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(films, tmp_
         findings.with_scores(workspace, dataset)
 
 
-def test_few_films_have_no_reading_and_say_so(films, tmp_path):
-    found = findings.audit(*imported(tmp_path, films[:6]))
+def test_few_images_have_no_reading_and_say_so(images, tmp_path):
+    found = findings.audit(*imported(tmp_path, images[:6]))
     unknown = found.summary.set_index("finding")["unknown"]
     assert (unknown["inverted"], unknown["turned"], unknown["odd view"]) == (6, 6, 6)
     assert unknown.drop(["inverted", "turned", "odd view"]).sum() == 0
 
 
-def test_a_coloured_picture_and_an_unreadable_file_are_findings(films, tmp_path):
-    folder = tmp_path / "films" / "A"
+def test_a_coloured_picture_and_an_unreadable_file_are_findings(images, tmp_path):
+    folder = tmp_path / "images" / "A"
     folder.mkdir(parents=True)
-    tinted = np.stack([films[0], films[0] // 2, films[0] // 2], axis=2)
-    grey = np.stack([films[1]] * 3, axis=2)
+    tinted = np.stack([images[0], images[0] // 2, images[0] // 2], axis=2)
+    grey = np.stack([images[1]] * 3, axis=2)
     for name, content in (("tinted", png_bytes(tinted)), ("grey", png_bytes(grey)), ("broken", b"no picture")):
         (folder / f"{name}.png").write_bytes(content)
     workspace = Workspace(tmp_path / "workspace")
-    found = findings.audit(workspace, importing.import_folder(workspace, tmp_path / "films"))
+    found = findings.audit(workspace, importing.import_folder(workspace, tmp_path / "images"))
     kinds = found.findings.set_index("finding")["image_id"]
     assert kinds["colour"] == "A/tinted.png"
     assert kinds[UNREADABLE] == "A/broken.png"
@@ -109,10 +109,10 @@ def test_a_coloured_picture_and_an_unreadable_file_are_findings(films, tmp_path)
 
 
 def scores(**values: list[float]) -> pd.DataFrame:
-    """Scores of films that have nothing but what is given."""
-    films = len(next(iter(values.values())))
-    table = pd.DataFrame({"image_id": [f"A/{number}.png" for number in range(films)]})
-    return table.assign(**{name: values.get(name, np.full(films, np.nan)) for name in BY_NAME})
+    """Scores of images that have nothing but what is given."""
+    images = len(next(iter(values.values())))
+    table = pd.DataFrame({"image_id": [f"A/{number}.png" for number in range(images)]})
+    return table.assign(**{name: values.get(name, np.full(images, np.nan)) for name in BY_NAME})
 
 
 def test_an_unknown_score_is_no_finding():
@@ -120,14 +120,14 @@ def test_an_unknown_score_is_no_finding():
     assert found.findings["image_id"].tolist() == ["A/0.png"]
     assert "10 of 255" in found.findings["text"].iat[0]
     row = found.summary.set_index("finding").loc["dark"]
-    assert (row["films"], row["share"], row["unknown"]) == (1, 0.5, 1)
+    assert (row["images"], row["share"], row["unknown"]) == (1, 0.5, 1)
     assert np.isnan(found.summary.set_index("finding").loc["bright", "share"])
 
 
-def test_a_fault_of_most_films_is_a_finding_all_the_same_and_is_called_common():
+def test_a_fault_of_most_images_is_a_finding_all_the_same_and_is_called_common():
     found = findings.judged(scores(bright=[230.0] * 8 + [120.0] * 2), pd.DataFrame({"path": [], "reason": []}))
     row = found.summary.set_index("finding").loc["bright"]
-    assert (row["films"], row["limit"], row["common"]) == (8, 200, True)
+    assert (row["images"], row["limit"], row["common"]) == (8, 200, True)
     assert "belongs to the data set" in findings.in_words(found)[0]
 
 
@@ -137,23 +137,23 @@ def test_a_fault_of_most_films_is_a_finding_all_the_same_and_is_called_common():
     ids=[
         "no spread stays at the bound",
         "a common fault stays at what is certain",
-        "between, the films decide",
+        "between, the images decide",
         "none",
     ],
 )
-def test_a_limit_comes_from_the_films_within_its_range(given, expected):
+def test_a_limit_comes_from_the_images_within_its_range(given, expected):
     rule = Rule("x", findings.BELOW, 60, 40, 5, "", "")
     assert rule.limit(np.array(given, float)) == pytest.approx(expected)
 
 
-def test_the_opening_is_that_of_scipy(films):
+def test_the_opening_is_that_of_scipy(images):
     from scipy import ndimage
 
-    expected = ndimage.grey_opening(films[0], 15, mode="nearest")
-    assert np.array_equal(measures._opened(films[0], 15), expected)
+    expected = ndimage.grey_opening(images[0], 15, mode="nearest")
+    assert np.array_equal(measures._opened(images[0], 15), expected)
 
 
-def test_a_film_of_one_grey_has_no_detail_no_blocks_and_no_sharpness():
+def test_a_image_of_one_grey_has_no_detail_no_blocks_and_no_sharpness():
     blank = np.full((128, 128), 90, np.uint8)
     assert np.isnan(measures.detail(blank))
     assert np.isnan(measures.blockiness(blank))
@@ -163,10 +163,10 @@ def test_a_film_of_one_grey_has_no_detail_no_blocks_and_no_sharpness():
 
 
 def test_a_band_is_as_deep_as_it_was_drawn():
-    film = np.random.default_rng(0).integers(0, 256, (3, 128, 128)).astype(np.uint8)
-    film[1, :, -16:] = 7
-    film[2, :8] = 255
-    assert measures.band(film).tolist() == [0, 16 / 128, 8 / 128]
+    image = np.random.default_rng(0).integers(0, 256, (3, 128, 128)).astype(np.uint8)
+    image[1, :, -16:] = 7
+    image[2, :8] = 255
+    assert measures.band(image).tolist() == [0, 16 / 128, 8 / 128]
 
 
 def test_every_rule_writes_its_limit_with_a_unit_and_shares_as_everywhere():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_data import made_dataset
-from made_films import write_films
+from made_images import write_images
 from made_segmenters import made_segmenter
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -34,12 +34,12 @@ COUNTS = {"COVID": 12, "Normal": 14}
 def audited(tmp_path_factory) -> tuple[Path, str]:
     """A workspace with an audited data set: small pictures, one of them twice with two classes, one file unreadable."""
     folder = tmp_path_factory.mktemp("audited")
-    films = write_films(folder / "films", COUNTS, 64)
-    first = sorted((films / "COVID").iterdir())[0]
-    (films / "Normal" / "again.png").write_bytes(first.read_bytes())
-    (films / "Normal" / "torn.png").write_bytes(b"no picture")
+    images = write_images(folder / "images", COUNTS, 64)
+    first = sorted((images / "COVID").iterdir())[0]
+    (images / "Normal" / "again.png").write_bytes(first.read_bytes())
+    (images / "Normal" / "torn.png").write_bytes(b"no picture")
     workspace = Workspace(folder / "workspace")
-    dataset = importing.import_folder(workspace, films, name="Made films")
+    dataset = importing.import_folder(workspace, images, name="Made images")
     dataset_audit.make(workspace, dataset)
     return workspace.root, dataset.id
 
@@ -95,14 +95,14 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
 # Without an audit
 
 
-def test_an_empty_workspace_shows_the_way_to_films(workspace):
+def test_an_empty_workspace_shows_the_way_to_images(workspace):
     assert "No data set yet." in words(audit_page())
 
 
 def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = audit_page()
-    assert "nobody has audited these 14 films" in words(page)
+    assert "nobody has audited these 14 images" in words(page)
     assert "takes about 5 s" in words(page)
     assert page.button(key="audit-start")
 
@@ -117,7 +117,7 @@ def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(worksp
     assert lock.try_acquire()  # as its process would
     job.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
     page.run()
-    assert "the films are being audited" in words(page)
+    assert "the images are being audited" in words(page)
     assert "10 s so far" in words(page)
     press(page, f"stop-{job.id}")
     assert job.stop_requested()
@@ -151,7 +151,7 @@ def test_every_tab_has_something_to_say_without_an_audit(workspace, tmp_path, ta
 
 def test_the_answer_holds_verdict_findings_copies_and_conflicts(here):
     told = words(audit_page())
-    assert "27 films have findings" in told and "1 file could not be read" in told
+    assert "27 images have findings" in told and "1 file could not be read" in told
     assert "1 pair shows the same picture, 1 pair of them with two classes." in told
 
 
@@ -164,7 +164,7 @@ def test_every_tab_opens_by_its_address(here, tab):
 
 def test_kinds_of_findings_have_their_limits_and_reasons(here):
     kinds = table(audit_page(), "Why this limit").set_index("Finding")
-    assert kinds.loc["odd size", ["Films", "Limit"]].tolist() == [27, "under 128 pixels"]
+    assert kinds.loc["odd size", ["Images", "Limit"]].tolist() == [27, "under 128 pixels"]
     assert "scaled up for them" in kinds.loc["odd size", "Why this limit"]
 
 
@@ -198,16 +198,16 @@ def test_a_damaged_data_set_is_told_in_a_sentence(here):
     assert "is damaged: delete it and import it again." in words(audit_page())
 
 
-def test_a_film_whose_file_is_gone_is_told_in_a_sentence(here, workspace):
+def test_a_image_whose_file_is_gone_is_told_in_a_sentence(here, workspace):
     for path in workspace.pixels.iterdir():
         path.unlink()
-    film = here().path_of(0)
-    content = film.read_bytes()
-    film.unlink()
+    image = here().path_of(0)
+    content = image.read_bytes()
+    image.unlink()
     try:
         page = audit_page()
     finally:
-        film.write_bytes(content)
+        image.write_bytes(content)
     assert len(page.error) == 1 and not page.exception
 
 
@@ -220,30 +220,30 @@ def test_a_finding_is_dismissed_and_that_is_undone(here):
     decide(page, "finding-Dismiss")
     assert [one.action for one in here().decisions] == 24 * [DISMISS]
     assert here().version == version
-    assert "“odd size” of 24 films is dismissed." in words(page)
-    assert "Show 24 dismissed films, too" in [toggle.label for toggle in page.toggle]
+    assert "“odd size” of 24 images is dismissed." in words(page)
+    assert "Show 24 dismissed images, too" in [toggle.label for toggle in page.toggle]
     press(page, "decision-undo")
     assert not in_force(here().decisions)
 
 
-def test_left_out_films_are_gone_and_come_back(here):
+def test_left_out_images_are_gone_and_come_back(here):
     version = here().version
     page = audit_page(finding="odd size")
-    name = here().films["image_id"].iat[3]
+    name = here().images["image_id"].iat[3]
     page.checkbox(key=f"choose-{here().id}-odd size-{name}").check().run()
     decide(page, "finding-Leave out")
     changed = here()
-    assert name not in set(changed.films["image_id"])
+    assert name not in set(changed.images["image_id"])
     assert changed.version != version and changed.decisions[0].author == "Ada"
-    assert "was asked before films were left out or got another class" in words(page)
-    assert page.button(key="audit-again").label == "Audit the films again"
+    assert "was asked before images were left out or got another class" in words(page)
+    assert page.button(key="audit-again").label == "Audit the images again"
     press(page, "decision-undo")
     assert here().version == version
     assert "was asked before" not in words(page)
     assert not [button for button in page.button if button.key == "audit-again"]
 
 
-def test_a_film_gets_another_class(here):
+def test_a_image_gets_another_class(here):
     page = audit_page("Copies")
     decide(page, "pair-Change the first's class", new_class="Normal")
     ((one),) = in_force(here().decisions)
@@ -257,7 +257,7 @@ def test_without_a_new_class_nothing_is_decided_and_it_is_asked_for(here):
     assert "Choose the new class first." in words(page) + "".join(error.value for error in page.error)
 
 
-def test_the_class_that_a_film_has_is_not_offered(here):
+def test_the_class_that_a_image_has_is_not_offered(here):
     page = press(audit_page("Copies"), "pair-Change the first's class")
     assert page.selectbox(key="decision-class").options == ["Normal"]
 
@@ -265,14 +265,14 @@ def test_the_class_that_a_film_has_is_not_offered(here):
 def test_pairs_are_kept_together(here):
     page = decide(audit_page("Copies"), "group-all")
     assert {one.action for one in here().decisions} == {GROUP}
-    assert "2 films are kept together." in words(page)
+    assert "2 images are kept together." in words(page)
     assert "Kept together by decision: 1 of 1 pair." in words(page)
     assert not {"group-all", "pair-Keep together"} & {button.key for button in page.button}
 
 
 def test_a_dismissed_pair_is_no_longer_listed(here):
     page = decide(audit_page("Copies"), "pair-Dismiss")
-    assert "No two films show the same picture." in words(page)
+    assert "No two images show the same picture." in words(page)
     assert "1 pair dismissed" in words(page)
 
 
@@ -291,16 +291,16 @@ def test_the_name_is_asked_once(here):
     assert page.text_input(key="decision-author").value == "Grace"
 
 
-def test_what_stays_of_each_class_is_told_before_films_are_left_out(here):
+def test_what_stays_of_each_class_is_told_before_images_are_left_out(here):
     page = press(audit_page("Copies"), "pair-Leave out the first")
     assert "What stays: COVID 11, Normal 15. No file is changed." in words(page)
     assert not here().decisions
 
 
-def test_all_films_cannot_be_left_out(here):
+def test_all_images_cannot_be_left_out(here):
     page = choose_all(audit_page(finding="odd size"), "kind")
     decide(page, "finding-Leave out")
-    assert "That would leave out all 27 films." in words(page)
+    assert "That would leave out all 27 images." in words(page)
     assert not here().decisions
 
 
@@ -323,7 +323,7 @@ def test_decisions_are_listed_and_all_taken_back(here):
 
 
 def test_a_pair_is_opened_by_its_address_and_left_for_the_list(here):
-    pair = here().films["image_id"].iat[0]
+    pair = here().images["image_id"].iat[0]
     page = audit_page("Copies", pair=f"{pair}|nobody")
     assert "Pair 1 of 1" in words(page)
     assert [
@@ -336,9 +336,9 @@ def test_a_pair_is_opened_by_its_address_and_left_for_the_list(here):
 @pytest.mark.parametrize("method", ["grouped", "stratified"])
 def test_a_pair_in_two_parts_of_a_split_is_counted(here, method):
     dataset = here()
-    films = duplicates.with_groups(Workspace.default(), dataset) if method == "grouped" else dataset.films
-    for seed in range(1987, 2010):  # one by which the two films fall apart, where any split parts them
-        split = make_split(films, dataset.classes, SplitSpec(method=method, seed=seed))
+    images = duplicates.with_groups(Workspace.default(), dataset) if method == "grouped" else dataset.images
+    for seed in range(1987, 2010):  # one by which the two images fall apart, where any split parts them
+        split = make_split(images, dataset.classes, SplitSpec(method=method, seed=seed))
         part = split.set_index("image_id")["part"]
         apart = part["COVID/COVID-1.png"] != part["Normal/again.png"]
         if apart:
@@ -358,12 +358,12 @@ def test_without_another_data_set_there_is_nothing_to_compare_with(here):
     assert "There is no other data set yet." in words(audit_page("Another data set"))
 
 
-def test_shared_films_are_shown_side_by_side_conflicts_first(here, workspace, tmp_path):
-    films = write_films(tmp_path / "other", {"COVID": 10, "Normal": 10}, 50)
+def test_shared_images_are_shown_side_by_side_conflicts_first(here, workspace, tmp_path):
+    images = write_images(tmp_path / "other", {"COVID": 10, "Normal": 10}, 50)
     own = here()
     for number, (row, label) in enumerate(((0, "Normal"), (1, "COVID"))):
-        (films / label / f"shared-{number}.png").write_bytes(own.path_of(row).read_bytes())
-    other = importing.import_folder(workspace, films, name="Elsewhere")
+        (images / label / f"shared-{number}.png").write_bytes(own.path_of(row).read_bytes())
+    other = importing.import_folder(workspace, images, name="Elsewhere")
     page = audit_page("Another data set", dataset=own.id)
     press(page, "against-start")
     ((job, request),) = queue.data_audit_jobs(workspace)
@@ -374,7 +374,7 @@ def test_shared_films_are_shown_side_by_side_conflicts_first(here, workspace, tm
     page = audit_page("Another data set", dataset=own.id, against=other.id)
     told = words(page)
     assert "; the classes of" in told and "Their classes differ" in told
-    assert table(page, "Class in Made films")["Normal"].sum() >= 1
+    assert table(page, "Class in Made images")["Normal"].sum() >= 1
 
 
 def test_a_ladder_that_cannot_be_climbed_says_why(workspace, tmp_path):
@@ -383,19 +383,19 @@ def test_a_ladder_that_cannot_be_climbed_says_why(workspace, tmp_path):
     assert "can be asked where two classes" in words(audit_page("Does it give the class away?"))
 
 
-def test_with_a_damaged_segmenter_the_ladder_says_so_and_its_films_are_shown(here, workspace):
+def test_with_a_damaged_segmenter_the_ladder_says_so_and_its_images_are_shown(here, workspace):
     dataset = here()
     made_segmenter(workspace).network_path.write_bytes(b"another network")
     dataset_audit.make(workspace, dataset)
     page = audit_page("Does it give the class away?")
     assert "is missing or was changed after training" in words(page)
-    assert "One film of each class, as each probe is shown it" in words(page) and not page.error
+    assert "One image of each class, as each probe is shown it" in words(page) and not page.error
 
 
 def test_a_run_says_which_version_it_used(here, workspace):
     dataset = here()
     spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn")
-    store.create_run(workspace, spec, dataset, make_split(dataset.films, dataset.classes, spec.split))
+    store.create_run(workspace, spec, dataset, make_split(dataset.images, dataset.classes, spec.split))
     page = decide(audit_page("Copies"), "pair-Leave out the first")
     page = audit_page("Decisions")
-    assert table(page, "Films as")["Films as"].tolist() == ["they were imported"]
+    assert table(page, "Images as")["Images as"].tolist() == ["they were imported"]

@@ -20,9 +20,9 @@ PAIRS = pd.DataFrame(
 )
 
 
-def found(**films: str) -> pd.DataFrame:
-    """Findings from the films that have each: ``text="a1 a2"``."""
-    rows = [(name, finding) for finding, names in films.items() for name in names.split()]
+def found(**images: str) -> pd.DataFrame:
+    """Findings from the images that have each: ``text="a1 a2"``."""
+    rows = [(name, finding) for finding, names in images.items() for name in names.split()]
     return pd.DataFrame(rows, columns=["image_id", "finding"])
 
 
@@ -38,22 +38,26 @@ def test_the_finding_that_goes_most_with_the_class_comes_first():
     assert table["association"].iat[-1] == 0
 
 
-def test_files_that_are_no_films_count_for_no_class():
+def test_files_that_are_no_images_count_for_no_class():
     assert tables.findings_by_class(found(unreadable="torn.png"), LABELS).empty
 
 
 @pytest.mark.parametrize(
-    ("films", "labels", "said"),
+    ("images", "labels", "said"),
     [
-        ("a1 a2 a3", LABELS, "“text” is found in 75.0 % of the A films and in 0.0 % of the B films (Cramér's V 0.77"),
+        (
+            "a1 a2 a3",
+            LABELS,
+            "“text” is found in 75.0 % of the An images and in 0.0 % of the B images (Cramér's V 0.77",
+        ),
         ("a1 b1", LABELS, "No finding goes with the class by more than chance explains; the closest"),
         ("a1", {"a1": "A", "a2": "A"}, "there is a single class"),
-        (" ".join(LABELS), LABELS, "every film has “text”"),
+        (" ".join(LABELS), LABELS, "every image has “text”"),
     ],
-    ids=["with the class", "with none", "one class", "every film"],
+    ids=["with the class", "with none", "one class", "every image"],
 )
-def test_what_goes_with_the_class_is_said_in_figures(films, labels, said):
-    assert said in tables.association_in_words(tables.findings_by_class(found(text=films), labels))
+def test_what_goes_with_the_class_is_said_in_figures(images, labels, said):
+    assert said in tables.association_in_words(tables.findings_by_class(found(text=images), labels))
 
 
 def test_without_findings_there_is_nothing_to_say():
@@ -69,12 +73,12 @@ def test_pairs_of_each_kind(kind, firsts):
     assert " ".join(chosen["first"]) == firsts
 
 
-def test_a_pair_has_the_classes_that_its_films_have_now():
+def test_a_pair_has_the_classes_that_its_images_have_now():
     table = tables.with_labels(PAIRS, {**LABELS, "a2": "b"}, LABELS)
     assert table["conflict"].tolist() == [False, False, True]  # the case of letters makes no conflict
 
 
-def test_classes_of_shared_films_are_counted_against_each_other():
+def test_classes_of_shared_images_are_counted_against_each_other():
     table = tables.class_crosstab(PAIRS)
     assert table.loc["A"].to_dict() == {"A": 1, "B": 2}
 

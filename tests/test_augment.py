@@ -1,4 +1,4 @@
-"""Random changes of training films: what moves, what stays, and that a film's changes come again."""
+"""Random changes of training images: what moves, what stays, and that an image's changes come again."""
 
 import numpy as np
 import pytest
@@ -12,126 +12,126 @@ SINGLE_AMOUNTS = [AugmentationSpec(**{name: getattr(EVERYTHING, name)}) for name
 
 
 @pytest.fixture
-def films() -> np.ndarray:
-    """Forty films with a bright square left of the middle on a grey ramp."""
+def images() -> np.ndarray:
+    """Forty images with a bright square left of the middle on a grey ramp."""
     ramp = np.tile(np.linspace(40, 160, SIZE, dtype=np.uint8), (SIZE, 1))
     ramp[24:40, 16:28] = 240
     return np.repeat(ramp[None], 40, axis=0)
 
 
-def centre_of_square(film: np.ndarray) -> tuple[float, float]:
-    rows, columns = np.nonzero(film > 220)
+def centre_of_square(image: np.ndarray) -> tuple[float, float]:
+    rows, columns = np.nonzero(image > 220)
     return rows.mean(), columns.mean()
 
 
-def test_a_spec_that_is_off_returns_the_films_themselves(films):
-    assert augmentation.view(films, AugmentationSpec(), seed=1, view=0) is films
+def test_a_spec_that_is_off_returns_the_images_themselves(images):
+    assert augmentation.view(images, AugmentationSpec(), seed=1, view=0) is images
 
 
-def test_a_single_film_is_returned_as_it_is_when_the_spec_is_off(films):
-    first = films[0]
-    assert augmentation.augmented_film(first, AugmentationSpec(), np.random.default_rng(0)) is first
+def test_a_single_image_is_returned_as_it_is_when_the_spec_is_off(images):
+    first = images[0]
+    assert augmentation.augmented_image(first, AugmentationSpec(), np.random.default_rng(0)) is first
 
 
 @pytest.mark.parametrize(
     "spec", [*SINGLE_AMOUNTS, EVERYTHING], ids=lambda spec: ",".join(spec.model_dump(exclude_defaults=True))
 )
-def test_films_keep_their_shape_and_type(films, spec):
-    changed = augmentation.view(films, spec, seed=0, view=0)
-    assert (changed.shape, changed.dtype) == (films.shape, np.uint8)
+def test_images_keep_their_shape_and_type(images, spec):
+    changed = augmentation.view(images, spec, seed=0, view=0)
+    assert (changed.shape, changed.dtype) == (images.shape, np.uint8)
 
 
 @pytest.mark.parametrize("spec", SINGLE_AMOUNTS, ids=lambda spec: ",".join(spec.model_dump(exclude_defaults=True)))
-def test_every_amount_alone_changes_films(films, spec):
-    assert not np.array_equal(augmentation.view(films, spec, seed=0, view=0), films)
+def test_every_amount_alone_changes_images(images, spec):
+    assert not np.array_equal(augmentation.view(images, spec, seed=0, view=0), images)
 
 
-def test_the_films_that_are_given_stay_as_they_are(films):
-    before = films.copy()
-    augmentation.view(films, EVERYTHING, seed=0, view=0)
-    assert np.array_equal(films, before)
+def test_the_images_that_are_given_stay_as_they_are(images):
+    before = images.copy()
+    augmentation.view(images, EVERYTHING, seed=0, view=0)
+    assert np.array_equal(images, before)
 
 
-def test_a_view_comes_again_with_its_seed(films):
-    first, second = (augmentation.view(films, EVERYTHING, seed=7, view=2) for _ in range(2))
+def test_a_view_comes_again_with_its_seed(images):
+    first, second = (augmentation.view(images, EVERYTHING, seed=7, view=2) for _ in range(2))
     assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("other", [{"seed": 8, "view": 2}, {"seed": 7, "view": 3}], ids=["seed", "view"])
-def test_another_seed_or_view_changes_films_differently(films, other):
-    first = augmentation.view(films, EVERYTHING, seed=7, view=2)
-    assert not np.array_equal(first, augmentation.view(films, EVERYTHING, **other))
+def test_another_seed_or_view_changes_images_differently(images, other):
+    first = augmentation.view(images, EVERYTHING, seed=7, view=2)
+    assert not np.array_equal(first, augmentation.view(images, EVERYTHING, **other))
 
 
-def test_a_film_of_a_batch_is_changed_as_in_the_whole_view(films):
-    whole, rows = augmentation.view(films, EVERYTHING, seed=7, view=2), np.array([31, 4])
-    assert np.array_equal(augmentation.view(films[rows], EVERYTHING, seed=7, view=2, rows=rows), whole[rows])
+def test_a_image_of_a_batch_is_changed_as_in_the_whole_view(images):
+    whole, rows = augmentation.view(images, EVERYTHING, seed=7, view=2), np.array([31, 4])
+    assert np.array_equal(augmentation.view(images[rows], EVERYTHING, seed=7, view=2, rows=rows), whole[rows])
 
 
-def test_about_half_of_the_films_are_mirrored(films):
-    changed = augmentation.view(films, AugmentationSpec(flip=True), seed=0, view=0)
-    mirrored = sum(np.array_equal(film, films[0][:, ::-1]) for film in changed)
+def test_about_half_of_the_images_are_mirrored(images):
+    changed = augmentation.view(images, AugmentationSpec(flip=True), seed=0, view=0)
+    mirrored = sum(np.array_equal(image, images[0][:, ::-1]) for image in changed)
     assert 10 <= mirrored <= 30
 
 
-def test_a_film_that_is_not_mirrored_is_exactly_unchanged(films):
-    changed = augmentation.view(films, AugmentationSpec(flip=True), seed=0, view=0)
-    assert all(np.array_equal(film, films[0]) or np.array_equal(film, films[0][:, ::-1]) for film in changed)
+def test_a_image_that_is_not_mirrored_is_exactly_unchanged(images):
+    changed = augmentation.view(images, AugmentationSpec(flip=True), seed=0, view=0)
+    assert all(np.array_equal(image, images[0]) or np.array_equal(image, images[0][:, ::-1]) for image in changed)
 
 
-def test_a_shift_to_the_side_leaves_the_height(films):
-    changed = augmentation.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
-    assert all(abs(centre_of_square(film)[0] - centre_of_square(films[0])[0]) < 0.5 for film in changed)
+def test_a_shift_to_the_side_leaves_the_height(images):
+    changed = augmentation.view(images, AugmentationSpec(shift_x=0.1), seed=0, view=0)
+    assert all(abs(centre_of_square(image)[0] - centre_of_square(images[0])[0]) < 0.5 for image in changed)
 
 
-def test_a_shift_stays_within_its_amount(films):
-    changed = augmentation.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
-    moved = [centre_of_square(film)[1] - centre_of_square(films[0])[1] for film in changed]
+def test_a_shift_stays_within_its_amount(images):
+    changed = augmentation.view(images, AugmentationSpec(shift_x=0.1), seed=0, view=0)
+    moved = [centre_of_square(image)[1] - centre_of_square(images[0])[1] for image in changed]
     assert max(map(abs, moved)) <= 0.1 * SIZE + 0.5
 
 
-def test_a_shift_leaves_black_behind(films):
-    changed = augmentation.view(films, AugmentationSpec(shift_x=0.1), seed=0, view=0)
-    moved = [film for film in changed if abs(centre_of_square(film)[1] - centre_of_square(films[0])[1]) > 1]
-    assert moved and all(film[:, 0].max() == 0 or film[:, -1].max() == 0 for film in moved)
+def test_a_shift_leaves_black_behind(images):
+    changed = augmentation.view(images, AugmentationSpec(shift_x=0.1), seed=0, view=0)
+    moved = [image for image in changed if abs(centre_of_square(image)[1] - centre_of_square(images[0])[1]) > 1]
+    assert moved and all(image[:, 0].max() == 0 or image[:, -1].max() == 0 for image in moved)
 
 
 def test_a_turn_leaves_the_middle_where_it_is():
-    film = np.zeros((SIZE, SIZE), dtype=np.uint8)
-    film[28:36, 28:36] = 240
-    changed = augmentation.view(np.repeat(film[None], 10, axis=0), AugmentationSpec(rotation=45), seed=0, view=0)
+    image = np.zeros((SIZE, SIZE), dtype=np.uint8)
+    image[28:36, 28:36] = 240
+    changed = augmentation.view(np.repeat(image[None], 10, axis=0), AugmentationSpec(rotation=45), seed=0, view=0)
     assert all(np.allclose(centre_of_square(turned), 31.5, atol=0.5) for turned in changed)
 
 
-def test_contrast_leaves_the_mean(films):
-    changed = augmentation.view(films, AugmentationSpec(contrast=0.2), seed=0, view=0)
-    assert np.abs(changed.mean(axis=(1, 2)) - films[0].mean()).max() < 1.5
+def test_contrast_leaves_the_mean(images):
+    changed = augmentation.view(images, AugmentationSpec(contrast=0.2), seed=0, view=0)
+    assert np.abs(changed.mean(axis=(1, 2)) - images[0].mean()).max() < 1.5
 
 
-def test_brightness_shifts_all_greys_alike(films):
-    changed = augmentation.view(films, AugmentationSpec(brightness=0.05), seed=0, view=0)
-    shifts = changed.astype(int) - films
+def test_brightness_shifts_all_greys_alike(images):
+    changed = augmentation.view(images, AugmentationSpec(brightness=0.05), seed=0, view=0)
+    shifts = changed.astype(int) - images
     assert (np.ptp(shifts, axis=(1, 2)) == 0).all()
 
 
-def test_turning_on_one_amount_leaves_what_the_others_draw(films):
-    mirrored = augmentation.view(films, AugmentationSpec(flip=True), seed=3, view=0)
-    brighter = augmentation.view(films, AugmentationSpec(flip=True, brightness=0.02), seed=3, view=0)
+def test_turning_on_one_amount_leaves_what_the_others_draw(images):
+    mirrored = augmentation.view(images, AugmentationSpec(flip=True), seed=3, view=0)
+    brighter = augmentation.view(images, AugmentationSpec(flip=True, brightness=0.02), seed=3, view=0)
     assert np.abs(brighter.astype(int) - mirrored).max() <= np.ceil(0.02 * 255)
 
 
 @pytest.mark.parametrize("amounts", [{}, {"rotation": 10, "brightness": 0.1}], ids=["alone", "with others"])
-def test_which_films_are_mirrored_can_be_asked_without_changing_them(films, amounts):
+def test_which_images_are_mirrored_can_be_asked_without_changing_them(images, amounts):
     rows = np.array([31, 4, 17, 8, 0])
     spec = AugmentationSpec(flip=True, **amounts)
     for view in range(3):
         turned = augmentation.mirrored(rows, seed=7, view=view)
-        given = np.where(turned[:, None, None], films[rows][:, :, ::-1], films[rows])
+        given = np.where(turned[:, None, None], images[rows][:, :, ::-1], images[rows])
         reference = augmentation.view(given, AugmentationSpec(**amounts), seed=7, view=view, rows=rows)
-        assert np.array_equal(augmentation.view(films[rows], spec, seed=7, view=view, rows=rows), reference)
+        assert np.array_equal(augmentation.view(images[rows], spec, seed=7, view=view, rows=rows), reference)
 
 
-def test_other_films_are_mirrored_in_another_view():
+def test_other_images_are_mirrored_in_another_view():
     rows = np.arange(100)
     first, again, other = (augmentation.mirrored(rows, seed=7, view=view) for view in (0, 0, 1))
     assert np.array_equal(first, again)
@@ -139,7 +139,7 @@ def test_other_films_are_mirrored_in_another_view():
     assert 35 < first.sum() < 65
 
 
-def test_a_film_is_mirrored_by_its_own_number_whatever_it_is_asked_with():
+def test_a_image_is_mirrored_by_its_own_number_whatever_it_is_asked_with():
     rows = np.array([31, 4, 17])
     assert (
         augmentation.mirrored(rows[[2, 0]], seed=7, view=2).tolist()

@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from made_films import write_films
+from made_images import write_images
 from made_runs import COURSE_SIZES, all_parts
 
 from benchmarks import comparison, course, fine_tuning, measuring, pictures, study
@@ -56,11 +56,11 @@ def test_every_script_explains_itself(script, monkeypatch, capsys):
 
 
 def test_a_result_holds_raw_times_medians_and_their_ratio():
-    answer = measuring.result("x", {"ours": [2.0, 1.0, 9.0], "peer": [10.0, 30.0, 12.0]}, "ours", "peer", films=7)
+    answer = measuring.result("x", {"ours": [2.0, 1.0, 9.0], "peer": [10.0, 30.0, 12.0]}, "ours", "peer", images=7)
     assert answer["seconds"] == {"ours": [2.0, 1.0, 9.0], "peer": [10.0, 30.0, 12.0]}
     assert answer["median"] == {"ours": 2.0, "peer": 12.0}
     assert answer["times_faster"] == 6.0
-    assert answer["films"] == 7
+    assert answer["images"] == 7
     assert answer["machine"]["cores"] >= 1
 
 
@@ -84,7 +84,7 @@ def test_a_process_that_fails_ends_the_benchmark():
 
 
 def test_the_peers_names_are_the_runs_of_the_course():
-    runs = presets.study("course", "films", ("a", "b", "c"), {"a": 40, "b": 40, "c": 40}).runs
+    runs = presets.study("course", "images", ("a", "b", "c"), {"a": 40, "b": 40, "c": 40}).runs
     assert list(course.RUNS.values()) == [run.name for run in runs]
     assert set(course.RUNS) == set(keras_course.MODELS)
 
@@ -99,28 +99,28 @@ def test_both_sides_start_at_random_where_keras_has_no_weights(monkeypatch, tmp_
     assert course.weights_of("baseline") == "random"
 
 
-def test_a_try_takes_the_first_films_of_each_class(tmp_path):
-    write_films(tmp_path / "films" / "a", {"images": 5})
-    write_films(tmp_path / "films", {"b": 3})
-    chosen = course._films(tmp_path / "films", 2, tmp_path / "chosen")
+def test_a_try_takes_the_first_images_of_each_class(tmp_path):
+    write_images(tmp_path / "images" / "a", {"images": 5})
+    write_images(tmp_path / "images", {"b": 3})
+    chosen = course._images(tmp_path / "images", 2, tmp_path / "chosen")
     assert {path.parent.name for path in chosen.rglob("*.png")} == {"a", "b"}
     assert len(list(chosen.rglob("*.png"))) == 4
 
 
 def test_the_peers_read_both_layouts_and_leave_the_fourth_class_out(tmp_path):
-    write_films(tmp_path / "a", {"images": 5})
-    write_films(tmp_path, {"b": 3, "Lung_Opacity": 2})
-    films, labels, classes = keras_course.read(tmp_path, 4)
-    assert films.shape == (7, keras_course.SIZE, keras_course.SIZE, 3)
+    write_images(tmp_path / "a", {"images": 5})
+    write_images(tmp_path, {"b": 3, "Lung_Opacity": 2})
+    images, labels, classes = keras_course.read(tmp_path, 4)
+    assert images.shape == (7, keras_course.SIZE, keras_course.SIZE, 3)
     assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert classes == ["a", "b"]
     assert sum(map(len, pytorch_frozen.split(tmp_path, 4).values())) == 7
 
 
 def test_the_peers_split_is_stratified(tmp_path):
-    write_films(tmp_path, {"a": 25, "b": 25})
-    films, labels, _ = keras_course.read(tmp_path, None)
-    parts = keras_course.split(films, labels)
+    write_images(tmp_path, {"a": 25, "b": 25})
+    images, labels, _ = keras_course.read(tmp_path, None)
+    parts = keras_course.split(images, labels)
     listed = pytorch_frozen.split(tmp_path, None)
     for name, size in {"train": 34, "validation": 8, "test": 8}.items():
         assert len(parts[name][1]) == len(listed[name]) == size
@@ -143,17 +143,17 @@ def test_the_floor_has_one_pass_per_backbone():
 @pytest.mark.parametrize("in_pairs", [False, True])
 def test_the_comparison_has_every_figure_of_every_run_and_every_pair(in_pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(resampling, "REPLICATES", 20)
-    comparison.fill(tmp_path, runs=3, films=60, in_pairs=in_pairs)
+    comparison.fill(tmp_path, runs=3, images=60, in_pairs=in_pairs)
     runs = comparison._runs(tmp_path)
     found = comparison.every_figure(runs)
     assert len(found["test"]) == len(found["validation"]) == len(found["calibration"]) == 3
     assert len(found["pairs"]) == 3
     assert {run.record["grouped"] for run in runs} == {in_pairs}
-    assert comparison.facts(tmp_path) == {"runs": 3, "validation_films": 12, "test_films": 60}
+    assert comparison.facts(tmp_path) == {"runs": 3, "validation_images": 12, "test_images": 60}
 
 
-def test_films_in_pairs_are_of_one_class_and_one_part(tmp_path):
-    comparison.fill(tmp_path, runs=1, films=60, in_pairs=True)
+def test_images_in_pairs_are_of_one_class_and_one_part(tmp_path):
+    comparison.fill(tmp_path, runs=1, images=60, in_pairs=True)
     split = comparison._runs(tmp_path)[0].split()
     together = split.groupby("group")
     assert set(together.size()) == {2}
@@ -172,7 +172,7 @@ def test_the_peer_of_the_comparison_has_the_same_figures():
 
 
 def test_the_peer_of_the_comparison_has_nearly_the_same_intervals():
-    """Both draw films at random, so their ends differ by chance: by a small part of their width."""
+    """Both draw images at random, so their ends differ by chance: by a small part of their width."""
     given = metrics.answers(all_parts({"train": 3, "validation": 3, "test": 200}, skill=1.0), "test")
     ours = assessment.measured(given).overall
     theirs = bootstrap.intervals(given.y_true, given.y_prob, replicates=300)

@@ -169,7 +169,9 @@ def test_a_reader_goes_on_with_a_map_whose_file_was_removed(workspace, keep, roo
 def test_what_is_larger_than_the_limit_is_refused_and_nothing_is_removed(workspace, keep, room_for):
     keep("a.f32")
     room_for(2)
-    with pytest.raises(NoRoom, match=r"196.6 kB have to be kept .* may take 131.1 kB. Try smaller films.*_CACHE_GB\.$"):
+    with pytest.raises(
+        NoRoom, match=r"196.6 kB have to be kept .* may take 131.1 kB. Try smaller images.*_CACHE_GB\.$"
+    ):
         cache.make_room(workspace, 3 * BLOCK)
     assert names(workspace) == ["a.f32"]
 

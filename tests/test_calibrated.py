@@ -18,7 +18,7 @@ TABLE = all_parts(COURSE_SIZES, skill=2)
 SMALL = all_parts({"train": 30, "validation": 90, "test": 30}, skill=1)
 STORED = {
     "temperature": 1.5,
-    "films": 322,
+    "images": 322,
     "log_loss_before": 0.5,
     "log_loss_after": 0.4,
     "expected_calibration_error_before": 0.1,
@@ -28,7 +28,7 @@ STORED = {
 
 
 def sharpened(half: str, times: float):
-    """TABLE with the logits of one half of its validation films ``times`` as large."""
+    """TABLE with the logits of one half of its validation images ``times`` as large."""
     split = TABLE.assign(group=TABLE["image_id"])
     split["half"] = halves(split, seed=0)
     rows = validation_for(split, half)
@@ -49,25 +49,25 @@ def test_a_stored_calibration_counts_more_than_the_predictions(workspace):
 def test_a_run_from_before_is_calibrated_by_its_predictions(workspace):
     found = temperature_scaling.of(made_run(workspace, TABLE))
     assert found == calibration.calibrate(TABLE)
-    assert found.films == COURSE_SIZES["validation"]
+    assert found.images == COURSE_SIZES["validation"]
 
 
-def test_films_that_chose_the_epoch_have_no_say_in_the_temperature(workspace):
+def test_images_that_chose_the_epoch_have_no_say_in_the_temperature(workspace):
     plain, other = (
         temperature_scaling.of(made_run(workspace, table, halved=True)) for table in (TABLE, sharpened(SELECTION, 5))
     )
     assert plain.temperature == other.temperature
-    assert plain.films == 322
+    assert plain.images == 322
 
 
-def test_films_that_calibrate_have_it_all(workspace):
+def test_images_that_calibrate_have_it_all(workspace):
     plain, other = (
         temperature_scaling.of(made_run(workspace, table, halved=True)) for table in (TABLE, sharpened(CALIBRATION, 5))
     )
     assert other.temperature == pytest.approx(5 * plain.temperature, rel=1e-4)
 
 
-def test_thresholds_are_chosen_on_the_films_that_calibrate(workspace):
+def test_thresholds_are_chosen_on_the_images_that_calibrate(workspace):
     run = made_run(workspace, TABLE, halved=True)
     point = calibration.operating_point(temperature_scaling.table(run), "COVID", "sensitivity", 0.9)
     assert point.validation["sensitivity"].n + point.validation["specificity"].n == 322
@@ -92,7 +92,7 @@ def test_a_calibration_is_kept_in_json_and_read_again(workspace, tmp_path, table
 def test_a_run_that_cannot_be_calibrated_says_why(workspace):
     found = temperature_scaling.of(made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1)))
     assert not found.is_defined
-    assert found.note == "A temperature needs validation films with finite logits."
+    assert found.note == "A temperature needs validation images with finite logits."
 
 
 def test_a_run_whose_predictions_are_gone_says_so(workspace):
@@ -118,16 +118,16 @@ def test_a_stored_calibration_of_another_shape_is_refused(workspace, stored):
         temperature_scaling.of(made_run(workspace, TABLE, result={"calibration": stored}))
 
 
-def test_the_films_are_told_with_what_else_they_chose(workspace):
+def test_the_images_are_told_with_what_else_they_chose(workspace):
     def words(table, **made) -> str:
         run = made_run(workspace, table, **made)
-        return temperature_scaling.films_in_words(run, temperature_scaling.of(run))
+        return temperature_scaling.images_in_words(run, temperature_scaling.of(run))
 
-    assert words(TABLE, halved=True) == "322 validation films, which chose nothing else"
-    assert words(TABLE).endswith("645 validation films, which also chose the epoch: they were not halved")
+    assert words(TABLE, halved=True) == "322 validation images, which chose nothing else"
+    assert words(TABLE).endswith("645 validation images, which also chose the epoch: they were not halved")
     assert "which also chose between runs" in words(SMALL, keep="last", patience=0)
     assert "which also chose the epoch" in words(SMALL, keep="last", patience=3)
-    assert words(SMALL) == "90 validation films, which also chose the epoch: validation has fewer than 200 films"
+    assert words(SMALL) == "90 validation images, which also chose the epoch: validation has fewer than 200 images"
 
 
 def test_the_record_of_a_run_says_whether_it_halved(workspace):
@@ -145,7 +145,7 @@ def test_a_run_from_before_halves_opens_as_it_was(workspace):
     assert candidates.assess(run).selection == candidates.assess(run).validation
 
 
-def test_films_that_calibrate_do_not_choose_between_runs(workspace):
+def test_images_that_calibrate_do_not_choose_between_runs(workspace):
     run = made_run(workspace, TABLE, halved=True)
     found = candidates.assess(run)
     assert (found.validation.n, found.selection.n) == (645, 323)
@@ -163,8 +163,8 @@ def test_the_choice_between_runs_is_by_the_half_that_chooses(workspace):
     assert comparison.chosen_by_validation(runs).id == runs[0].id
 
 
-def test_a_run_from_before_is_chosen_against_a_halved_one_on_all_validation_films(workspace):
-    """Better in the half that chooses, worse in all: an old run is known on all films only."""
+def test_a_run_from_before_is_chosen_against_a_halved_one_on_all_validation_images(workspace):
+    """Better in the half that chooses, worse in all: an old run is known on all images only."""
     better, worse = sharpened(CALIBRATION, -1), all_parts(COURSE_SIZES, skill=1.5, seed=1)
     runs = [
         candidates.candidate(made_run(workspace, better, halved=True)),
@@ -174,7 +174,7 @@ def test_a_run_from_before_is_chosen_against_a_halved_one_on_all_validation_film
     assert [found.n for found in comparison.to_choose_by(runs)] == [645, 645]
 
 
-def test_selection_accuracy_of_a_run_from_before_is_that_of_all_validation_films(workspace):
+def test_selection_accuracy_of_a_run_from_before_is_that_of_all_validation_images(workspace):
     run = made_run(workspace, SMALL, result={"accuracy": {"validation": 0.75}})
     assert run.selection_accuracy == 0.75
     assert made_run(workspace, SMALL, result={"selection_accuracy": 0.5}).selection_accuracy == 0.5

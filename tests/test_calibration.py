@@ -16,19 +16,19 @@ from covid_core.evaluation.metrics import wilson
 CLASSES = ("A", "B", "C")
 
 
-def honest(seed: int, films: int, part: str, sharpened: float = 1.0) -> pd.DataFrame:
-    """Films whose labels are drawn from the scores, which are then made ``sharpened`` times too sure."""
+def honest(seed: int, images: int, part: str, sharpened: float = 1.0) -> pd.DataFrame:
+    """Images whose labels are drawn from the scores, which are then made ``sharpened`` times too sure."""
     rng = np.random.default_rng(seed)
-    logits = 2 * rng.normal(size=(films, 3))
+    logits = 2 * rng.normal(size=(images, 3))
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = [CLASSES[rng.choice(3, p=row)] for row in scores]
     powers = np.exp(sharpened * logits)
     return scored(labels, powers / powers.sum(axis=1, keepdims=True), CLASSES, part)
 
 
-def both(sharpened: float, films: int = 4000) -> pd.DataFrame:
+def both(sharpened: float, images: int = 4000) -> pd.DataFrame:
     return pd.concat(
-        [honest(0, films, "validation", sharpened), honest(1, films, "test", sharpened)], ignore_index=True
+        [honest(0, images, "validation", sharpened), honest(1, images, "test", sharpened)], ignore_index=True
     )
 
 
@@ -38,7 +38,7 @@ def test_the_temperature_undoes_what_made_scores_too_sure(sharpened):
 
 
 def test_the_temperature_is_the_one_of_least_log_loss():
-    table = both(2.0, films=300)
+    table = both(2.0, images=300)
     validation = table[table["part"] == "validation"]
 
     def loss(temperature: float) -> float:
@@ -63,31 +63,31 @@ def test_a_temperature_of_one_leaves_the_scores():
 
 def test_calibration_says_what_the_temperature_brings_on_test():
     found = calibration.calibrate(both(3.0))
-    assert found.films == 4000
+    assert found.images == 4000
     assert found.expected_calibration_error_after < 0.03 < found.expected_calibration_error_before
     assert found.log_loss_after < found.log_loss_before
 
 
-def test_without_validation_films_there_is_no_temperature():
-    with pytest.raises(DataError, match="validation films"):
+def test_without_validation_images_there_is_no_temperature():
+    with pytest.raises(DataError, match="validation images"):
         calibration.fitted_temperature(honest(0, 20, "test"))
 
 
 @pytest.mark.parametrize("skill", [50.0, -50.0], ids=["all right", "all wrong"])
 def test_no_temperature_where_the_loss_is_least_beyond_the_bounds(skill):
-    """Films that are all answered rightly would become certain, those that are all wrong a coin."""
+    """Images that are all answered rightly would become certain, those that are all wrong a coin."""
     found = calibration.calibrate(all_parts({"train": 3, "validation": 30, "test": 30}, skill))
     assert not found.is_defined
-    assert found.note.startswith("No temperature fits the 30 validation films")
+    assert found.note.startswith("No temperature fits the 30 validation images")
 
 
-def test_a_calibration_without_test_films_has_a_temperature_and_no_figures():
+def test_a_calibration_without_test_images_has_a_temperature_and_no_figures():
     found = calibration.calibrate(honest(0, 300, "validation", 2.0))
     assert found.is_defined
     assert math.isnan(found.log_loss_after)
 
 
-def test_bins_hold_every_film_once_with_the_share_that_was_right():
+def test_bins_hold_every_image_once_with_the_share_that_was_right():
     given = metrics.answers(honest(0, 500, "test"), "test")
     bins = calibration.reliability(given)
     assert sum(one.right.n for one in bins) == 500
@@ -102,7 +102,7 @@ def test_a_score_on_the_edge_of_a_bin_belongs_below():
     assert (one.low, one.high) == pytest.approx((11 / 15, 12 / 15))
 
 
-def test_a_film_without_an_answer_is_in_no_bin():
+def test_a_image_without_an_answer_is_in_no_bin():
     table = answered(["A", "B"], ["A", "B"])
     table.loc[0, "score_A"] = np.nan
     assert sum(one.right.n for one in calibration.reliability(metrics.answers(table, "test"))) == 1
@@ -110,7 +110,7 @@ def test_a_film_without_an_answer_is_in_no_bin():
 
 @pytest.mark.parametrize("aim", ["sensitivity", "specificity"])
 def test_a_threshold_reaches_its_aim_on_validation_and_one_step_further_does_not(aim):
-    table = both(1.0, films=300)
+    table = both(1.0, images=300)
     point = calibration.operating_point(table, "A", aim, 0.9)
     assert point.validation[aim].value >= 0.9
     scores = np.sort(table.loc[table["part"] == "validation", "score_A"].unique())
@@ -120,15 +120,15 @@ def test_a_threshold_reaches_its_aim_on_validation_and_one_step_further_does_not
 
 
 def test_the_test_part_has_no_say_in_the_threshold():
-    table = both(1.0, films=300)
+    table = both(1.0, images=300)
     other = table.assign(label=table["label"].where(table["part"] == "validation", "B"))
     one, two = (calibration.operating_point(given, "A", "sensitivity", 0.9) for given in (table, other))
     assert one.threshold == two.threshold
 
 
-def test_no_threshold_without_films_of_the_class():
+def test_no_threshold_without_images_of_the_class():
     table = pd.concat([answered(["B", "C"], ["B", "C"], "validation"), answered(["A", "B"], ["A", "B"])])
-    with pytest.raises(DataError, match="no film of this part is A"):
+    with pytest.raises(DataError, match="no image of this part is A"):
         calibration.operating_point(table.fillna(0.1), "A", "sensitivity", 0.9)
 
 

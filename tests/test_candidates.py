@@ -72,12 +72,12 @@ def members(workspace: Workspace, study: store.Study) -> list[Run]:
     return [store.open_run(workspace, run) for run in study.runs]
 
 
-def test_a_study_of_repeats_knows_its_folds_seeds_and_films(workspace):
+def test_a_study_of_repeats_knows_its_folds_seeds_and_images(workspace):
     study = made_repeats(workspace, "Mine", 2, folds=3, seeds=(4, 5), split={"method": "stratified", "seed": 7})
     (found,) = candidates.repeats([(study, members(workspace, study))]).studies
     assert (found.folds, found.seeds, found.planned, found.remarks) == (3, (4, 5), 6, ())
     assert found.made_of == "3 folds x 2 seeds"
-    assert found.films == "Made: 3 folds, seed 7"
+    assert found.images == "Made: 3 folds, seed 7"
 
 
 def test_a_run_is_measured_once_where_somebody_remembers_it(workspace):
@@ -104,7 +104,7 @@ def test_a_run_on_shifted_labels_is_marked_and_explained(workspace):
     found = candidates.candidate(run_on_shifted_labels(workspace))
     assert found.assessment.test.value == 579 / 646
     assert found.marks == (WRONG_LABELS, ONE_CLASS, NOT_BETTER)
-    assert found.explained.startswith("The labels are those of the first 4,032 of 15,153 films in class order")
+    assert found.explained.startswith("The labels are those of the first 4,032 of 15,153 images in class order")
 
 
 def test_a_run_of_an_earlier_version_has_no_labels_to_check(workspace):
@@ -121,7 +121,7 @@ def test_without_the_counts_of_the_data_set_shifted_labels_are_found_all_the_sam
     assert candidates.label_check(run).cause.startswith("In class order the labels lie in 2 whole blocks")
 
 
-def test_runs_on_shifted_and_right_labels_of_the_same_films_are_never_ranked_together(workspace):
+def test_runs_on_shifted_and_right_labels_of_the_same_images_are_never_ranked_together(workspace):
     shifted = run_on_shifted_labels(workspace)
     parts = shifted.split().assign(label=lambda split: split["folder_label"])
     table = shifted.predictions().assign(label=parts["label"])
@@ -129,13 +129,13 @@ def test_runs_on_shifted_and_right_labels_of_the_same_films_are_never_ranked_tog
     loaded = [candidates.candidate(run) for run in (shifted, right)]
     assert len(comparison.grouped(loaded)) == 2
     assert WRONG_LABELS not in loaded[1].marks
-    assert [", with labels of other films" in candidates.films_in_words(run) for run in (shifted, right)] == [
+    assert [", with labels of other images" in candidates.images_in_words(run) for run in (shifted, right)] == [
         True,
         False,
     ]
 
 
-def test_the_sensitivity_for_a_class_without_test_films_is_undefined(workspace):
+def test_the_sensitivity_for_a_class_without_test_images_is_undefined(workspace):
     found = candidates.sensitivities(run_on_shifted_labels(workspace))
     assert (found["COVID"], found["Normal"]) == (1, 0)
     assert math.isnan(found["Viral Pneumonia"])

@@ -47,8 +47,8 @@ def launched(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def dataset(film_folder, capsys) -> str:
-    main.main(["import", str(film_folder({"a": 8, "b": 8}))])
+def dataset(image_folder, capsys) -> str:
+    main.main(["import", str(image_folder({"a": 8, "b": 8}))])
     return capsys.readouterr().out.split()[0]
 
 
@@ -66,7 +66,7 @@ def answer(capsys):
 def test_a_demo_makes_a_data_set_that_can_be_summarised(answer):
     code, made = answer("demo", "--images", "6", "--name", "Six")
     assert code == 0
-    assert (made["name"], made["films"], made["synthetic"]) == ("Six", 6, True)
+    assert (made["name"], made["images"], made["synthetic"]) == ("Six", 6, True)
     code, told = answer("summary", made["dataset"])
     assert code == 0
     assert sum(told["counts"].values()) == 6
@@ -75,20 +75,20 @@ def test_a_demo_makes_a_data_set_that_can_be_summarised(answer):
 def test_what_is_planted_in_a_demo_stands_in_its_name(answer):
     code, made = answer("demo", "--images", "6", "--plant", "clear-lesions", "--plant", "corner-tag")
     assert code == 0
-    assert made["name"] == "Phantom films, clear-lesions, corner-tag"
+    assert made["name"] == "Phantom images, clear-lesions, corner-tag"
 
 
-def test_a_folder_is_imported_with_what_was_left_out(answer, film_folder):
-    root = film_folder({"a": 2, "b": 2})
+def test_a_folder_is_imported_with_what_was_left_out(answer, image_folder):
+    root = image_folder({"a": 2, "b": 2})
     (root / "a/broken.png").write_bytes(b"?")
-    code, made = answer("import", str(root), "--name", "Films")
+    code, made = answer("import", str(root), "--name", "Images")
     assert code == 0
     assert made["counts"] == {"a": 2, "b": 2}
     assert made["left_out"][0]["path"] == "a/broken.png"
 
 
-def test_only_the_classes_that_were_asked_for_are_imported(answer, film_folder):
-    root = film_folder({"a": 2, "b": 2, "c": 2})
+def test_only_the_classes_that_were_asked_for_are_imported(answer, image_folder):
+    root = image_folder({"a": 2, "b": 2, "c": 2})
     assert answer("import", str(root), "--classes", "a", "c")[1]["counts"] == {"a": 2, "c": 2}
 
 
@@ -222,20 +222,20 @@ def test_runs_are_compared_best_first(answer, workspace):
     assert shares == sorted(shares, reverse=True)
 
 
-def test_a_comparison_tells_the_temperature_of_every_run_and_its_films(answer, workspace):
+def test_a_comparison_tells_the_temperature_of_every_run_and_its_images(answer, workspace):
     run = made_run(workspace, all_parts(COURSE_SIZES, 2), halved=True)
     unfit = made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1))
     groups = answer("compare", run.id, unfit.id)[1]["groups"]
     told = {name: figures["calibration"] for group in groups for name, figures in group["runs"].items()}
     assert told[run.id]["temperature"] > 0
-    assert (told[run.id]["films"], told[run.id]["chose_nothing_else"]) == (322, True)
+    assert (told[run.id]["images"], told[run.id]["chose_nothing_else"]) == (322, True)
     assert told[unfit.id]["temperature"] is None
-    assert told[unfit.id]["note"] == "A temperature needs validation films with finite logits."
+    assert told[unfit.id]["note"] == "A temperature needs validation images with finite logits."
 
 
 @pytest.fixture
-def film(tmp_path) -> str:
-    path = tmp_path / "film.png"
+def image(tmp_path) -> str:
+    path = tmp_path / "image.png"
     path.write_bytes(png_bytes(np.arange(64 * 64).reshape(64, 64).astype(np.uint8)))
     return str(path)
 
@@ -245,8 +245,8 @@ def answering_at_once(monkeypatch) -> None:
     head = Head("mean", (np.array([[3.0, 1.0, 0.0]], np.float32),), (np.zeros(3, np.float32),))
 
     class Trunk:
-        def maps(self, films: np.ndarray) -> list[np.ndarray]:
-            return [np.ones((len(films), 1, 1, 1), np.float32)]
+        def maps(self, images: np.ndarray) -> list[np.ndarray]:
+            return [np.ones((len(images), 1, 1, 1), np.float32)]
 
     def opened(_workspace, run) -> Predictor:
         return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run))
@@ -254,35 +254,35 @@ def answering_at_once(monkeypatch) -> None:
     monkeypatch.setattr(Predictor, "open", opened)
 
 
-def test_a_calibrated_run_predicts_probabilities_and_scores(answer, workspace, monkeypatch, film, capsys):
+def test_a_calibrated_run_predicts_probabilities_and_scores(answer, workspace, monkeypatch, image, capsys):
     answering_at_once(monkeypatch)
     run = made_run(workspace, all_parts(COURSE_SIZES, 2), halved=True)
-    told = answer("predict", run.id, film)[1]
+    told = answer("predict", run.id, image)[1]
     temperature = told["calibration"]["temperature"]
-    (row,) = told["films"]
+    (row,) = told["images"]
     assert list(row["scores"].values()) == pytest.approx(softmax(np.array([[3.0, 1, 0]]))[0])
     assert list(row["probabilities"].values()) == pytest.approx(softmax(np.array([[3.0, 1, 0]]) / temperature)[0])
-    assert (told["calibration"]["films"], told["calibration"]["chose_nothing_else"]) == (322, True)
-    main.main(["predict", run.id, film])
+    assert (told["calibration"]["images"], told["calibration"]["chose_nothing_else"]) == (322, True)
+    main.main(["predict", run.id, image])
     printed = capsys.readouterr().out
-    assert "film.png: COVID, not Normal or Viral Pneumonia." in printed
+    assert "image.png: COVID, not Normal or Viral Pneumonia." in printed
     assert "probabilities: COVID 0.98" in printed
-    assert f"at temperature {temperature:.2f}, calibrated on 322 validation films, which chose nothing else" in printed
+    assert f"at temperature {temperature:.2f}, calibrated on 322 validation images, which chose nothing else" in printed
 
 
-def test_a_run_without_a_temperature_predicts_scores_and_says_so(answer, workspace, monkeypatch, film, capsys):
+def test_a_run_without_a_temperature_predicts_scores_and_says_so(answer, workspace, monkeypatch, image, capsys):
     answering_at_once(monkeypatch)
     run = made_run(workspace, all_parts({"train": 9, "validation": 0, "test": 9}, 1))
-    told = answer("predict", run.id, film)[1]
-    assert told["films"][0]["probabilities"] is None
+    told = answer("predict", run.id, image)[1]
+    assert told["images"][0]["probabilities"] is None
     assert told["calibration"]["temperature"] is None
-    main.main(["predict", run.id, film])
+    main.main(["predict", run.id, image])
     printed = capsys.readouterr().out
     assert "scores: COVID 0.844" in printed
     assert "Scores are not probabilities: this run is not calibrated. A temperature needs" in printed
 
 
-def test_a_comparison_is_noted_once_a_day_as_a_look_at_the_test_films_and_tells_of_it(answer, workspace):
+def test_a_comparison_is_noted_once_a_day_as_a_look_at_the_test_images_and_tells_of_it(answer, workspace):
     runs = course_like_runs(workspace, 2)
     for _ in range(2):
         (group,) = answer("compare", *(run.id for run in runs))[1]["groups"]
@@ -347,7 +347,7 @@ def test_a_study_of_unlike_trainings_has_no_repeats(answer, workspace):
 
 
 def kept_at_import(workspace) -> int:
-    """Bytes of decoded films and of the groups that they form."""
+    """Bytes of decoded images and of the groups that they form."""
     pixels, groups = (sum(path.stat().st_size for path in at.iterdir()) for at in (workspace.pixels, workspace.tables))
     assert pixels == 16 * 128 * 128 and groups > 0
     return pixels + groups
@@ -416,7 +416,7 @@ def test_a_limit_that_is_no_number_is_refused_before_anything_is_cleared(answer,
         (["study"], "Say which data set"),
         (["compare"], "Say which runs"),
         (["cache", "--kind", "pixels"], "--kind says what --clear removes"),
-        (["predict", "nothing-12345", "film.png"], "There is no run with the id"),
+        (["predict", "nothing-12345", "image.png"], "There is no run with the id"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -430,7 +430,7 @@ def test_what_is_refused_is_one_sentence_and_exit_code_one(answer, capsys, argum
 
 def test_a_run_without_a_result_predicts_nothing(answer, workspace):
     run = made_run(workspace, TABLE, "Made", state=store.FAILED)
-    code, told = answer("predict", run.id, "film.png")
+    code, told = answer("predict", run.id, "image.png")
     assert code == 1
     assert told["error"] == "Made has no result yet."
 
@@ -457,19 +457,21 @@ def test_undefined_numbers_are_null(answer, workspace):
 def test_logs_never_mix_with_the_answer(capsys):
     main.main(["demo", "--images", "45", "--json"])
     told = capsys.readouterr()
-    assert json.loads(told.out)["films"] == 45
+    assert json.loads(told.out)["images"] == 45
     assert "%" in told.err
 
 
-# Labels of other films
+# Labels of other images
 
-MARKS = "labels are not those of the films' folders; predicts one class only; does not beat the majority class"
-REASON = "The labels are those of the first 4,032 of 15,153 films in class order, not of the films that were trained on"
+MARKS = "labels are not those of the images' folders; predicts one class only; does not beat the majority class"
+REASON = (
+    "The labels are those of the first 4,032 of 15,153 images in class order, not of the images that were trained on"
+)
 
 
 @pytest.fixture
-def uneven(film_folder, capsys) -> str:
-    main.main(["import", str(film_folder({"a": 18, "b": 30, "c": 10}))])
+def uneven(image_folder, capsys) -> str:
+    main.main(["import", str(image_folder({"a": 18, "b": 30, "c": 10}))])
     return capsys.readouterr().out.split()[0]
 
 
@@ -484,12 +486,12 @@ def test_the_mistake_is_replayed_with_one_setting(answer, uneven, launched, work
     runs, _ = store.list_runs(workspace)
     assert {run.id for run in runs} == set(launched)
     for run in runs:
-        assert run.spec.split.films_per_class == 10
+        assert run.spec.split.images_per_class == 10
         assert run.split()["label"].value_counts().to_dict() == {"a": 18, "b": 12}
 
 
 def test_a_subset_that_was_asked_for_is_the_one_that_is_shifted(answer, uneven, launched, workspace):
-    settings = ("--set", "labels=shifted", "--set", "split.films_per_class=8")
+    settings = ("--set", "labels=shifted", "--set", "split.images_per_class=8")
     _, started = answer("train", uneven, "--backbone", "baseline_cnn", *settings)
     assert store.open_run(workspace, started["run"]).split()["label"].value_counts().to_dict() == {"a": 18, "b": 6}
 
@@ -497,7 +499,7 @@ def test_a_subset_that_was_asked_for_is_the_one_that_is_shifted(answer, uneven, 
 def test_a_shift_that_shifts_nothing_is_refused(answer, dataset, launched):
     code, told = answer("train", dataset, "--backbone", "baseline_cnn", "--set", "labels=shifted")
     assert code == 1
-    assert told["error"].startswith("The first 16 labels of the list are those of the films that were drawn")
+    assert told["error"].startswith("The first 16 labels of the list are those of the images that were drawn")
     assert launched == []
 
 
@@ -508,7 +510,7 @@ def test_compare_marks_shifted_labels_and_names_the_reason(answer, workspace, ca
     assert group["table"][0]["marks"] == MARKS
     assert group["summary"][-1].startswith(REASON)
     labels = group["runs"][run.id]["labels"]
-    assert (labels["films"], labels["wrong"], labels["unused"]) == (4032, 2688, ["Viral Pneumonia"])
+    assert (labels["images"], labels["wrong"], labels["unused"]) == (4032, 2688, ["Viral Pneumonia"])
     assert main.main(["compare", run.id]) == 0
     printed = capsys.readouterr().out
     assert f"test 89.6 % [87.0, 91.8]  not audited yet  ({MARKS})" in printed
@@ -535,14 +537,14 @@ def test_show_tells_of_wrong_labels_while_the_run_trains(answer, workspace):
 def test_show_says_nothing_of_right_labels(answer, workspace):
     run = made_run(workspace, TABLE, parts=TABLE.assign(group=TABLE["image_id"], folder_label=TABLE["label"]))
     labels = answer("show", run.id)[1]["labels"]
-    assert (labels["films"], labels["wrong"], labels["in_words"]) == (24, 0, "")
+    assert (labels["images"], labels["wrong"], labels["in_words"]) == (24, 0, "")
 
 
-def test_an_audit_tells_faults_copies_what_gives_the_class_away_and_shared_films(answer, film_folder):
-    folder = film_folder({"a": 20, "b": 20})
+def test_an_audit_tells_faults_copies_what_gives_the_class_away_and_shared_images(answer, image_folder):
+    folder = image_folder({"a": 20, "b": 20})
     (folder / "b" / "again.png").write_bytes((folder / "a" / "a-1.png").read_bytes())
-    _, made = answer("import", str(folder), "--name", "Films")
-    _, other = answer("import", str(film_folder({"a": 3, "b": 3}, name="others")), "--name", "Others")
+    _, made = answer("import", str(folder), "--name", "Images")
+    _, other = answer("import", str(image_folder({"a": 3, "b": 3}, name="others")), "--name", "Others")
     code, told = answer("audit", made["dataset"], "--against", other["dataset"])
     assert code == 0
     assert {row["finding"] for row in told["findings"]} >= {"odd size"}
@@ -552,11 +554,11 @@ def test_an_audit_tells_faults_copies_what_gives_the_class_away_and_shared_films
     assert (told["ladder"]["verdict"]["level"], told["ladder"]["verdict"]["by"]) == ("much is not the lungs", "border")
     assert not rungs["outside"]["run"]
     assert told["sources"]["known"] == 0
-    assert (told["against"]["films"], told["against"]["others"]) == (7, 6)
+    assert (told["against"]["images"], told["against"]["others"]) == (7, 6)
 
 
-def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, film_folder, capsys):
-    _, made = answer("import", str(film_folder({"a": 20})), "--name", "Films")
+def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, image_folder, capsys):
+    _, made = answer("import", str(image_folder({"a": 20})), "--name", "Images")
     code, told = answer("audit", made["dataset"])
     assert (code, told["ladder"]) == (0, None)
     assert "two classes" in told["ladder_reason"]
@@ -564,19 +566,19 @@ def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, film_folder, 
     assert "No ladder: What gives the class away can be asked where two classes" in capsys.readouterr().out
 
 
-def test_a_map_tells_neighbours_outliers_and_labels(answer, film_folder, capsys):
-    _, made = answer("import", str(film_folder({"a": 20, "b": 20})), "--name", "Films")
+def test_a_map_tells_neighbours_outliers_and_labels(answer, image_folder, capsys):
+    _, made = answer("import", str(image_folder({"a": 20, "b": 20})), "--name", "Images")
     code, told = answer("map", made["dataset"])
-    assert (code, len(told["films"]), told["judged"]) == (0, 40, 40)
-    assert {"image_id", "tsne_x", "outlier_score", "given_score"} <= set(told["films"][0])
+    assert (code, len(told["images"]), told["judged"]) == (0, 40, 40)
+    assert {"image_id", "tsne_x", "outlier_score", "given_score"} <= set(told["images"][0])
     assert told["neighbours"]["source"][0] is None  # no source is known
     assert main.main(["map", made["dataset"]]) == 0
-    assert "Of the 10 films nearest to a film" in capsys.readouterr().out
+    assert "Of the 10 images nearest to an image" in capsys.readouterr().out
 
 
 def test_the_ladder_is_no_verb_of_its_own():
     with pytest.raises(SystemExit) as ended:
-        main.main(["ladder", "films"])
+        main.main(["ladder", "images"])
     assert ended.value.code == 2
 
 

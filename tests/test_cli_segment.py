@@ -67,7 +67,7 @@ def test_a_data_set_without_masks_is_refused_in_one_sentence(answer, workspace, 
     _, dataset = made_dataset(tmp_path, workspace)
     code, told = answer("segment", dataset.id)
     assert code == 1
-    assert told["error"] == "Made films has no lung masks, so no segmenter can be trained on it."
+    assert told["error"] == "Made images has no lung masks, so no segmenter can be trained on it."
 
 
 def test_segmenters_are_listed_with_damaged_ones(answer, workspace):
@@ -84,7 +84,7 @@ def test_the_list_in_words(capsys, workspace):
     made = made_segmenter(workspace)
     main.main(["segmenters"])
     told = capsys.readouterr().out.strip()
-    assert told == f"{made.id}  Dice 0.950 [0.940, 0.960] on 16 test films  The films"
+    assert told == f"{made.id}  Dice 0.950 [0.940, 0.960] on 16 test images  The images"
 
 
 def test_a_job_is_stopped_by_its_id(answer, database):

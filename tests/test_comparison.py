@@ -32,9 +32,9 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     return comparison.pairs([assess(first), assess(second)]).of(0, 1)
 
 
-def wrong_at(*films: int):
-    """100 films, 60 A and 40 B, all answered rightly but those at the positions given; validation as the test part."""
-    given = [("B" if label == "A" else "A") if i in films else label for i, label in enumerate(LABELS)]
+def wrong_at(*images: int):
+    """100 images, 60 A and 40 B, all answered rightly but those at the positions given; validation as the test part."""
+    given = [("B" if label == "A" else "A") if i in images else label for i, label in enumerate(LABELS)]
     return pd.concat([answered(LABELS, given, part) for part in ("validation", "test")], ignore_index=True)
 
 
@@ -73,7 +73,7 @@ def test_runs_that_never_disagree_have_a_p_of_one():
     assert comparison.mcnemar(np.array(0), np.array(0)) == 1.0
 
 
-def test_paired_counts_the_films_that_one_run_alone_had_right():
+def test_paired_counts_the_images_that_one_run_alone_had_right():
     found = paired(wrong_at(0, 1), wrong_at(1, 2, 3, 4))
     assert (found.n, found.only_first, found.only_second) == (100, 3, 1)
     assert found.difference == pytest.approx(0.02, abs=EXACT)
@@ -101,21 +101,21 @@ def test_every_pair_of_a_group_is_corrected_for_all_of_them():
     assert np.isnan(np.diagonal(found.p)).all()
 
 
-def test_paired_does_not_depend_on_the_order_of_the_films():
+def test_paired_does_not_depend_on_the_order_of_the_images():
     table = wrong_at(0, 1, 70)
     found = paired(table, table.sample(frac=1, random_state=1))
     assert (found.only_first, found.only_second) == (0, 0)
 
 
-def outcomes(rng: np.random.Generator, shares: list[float], films: int) -> np.ndarray:
-    """Which films runs get right, of shape (runs, films): hard films are hard for all, as for real models (correlation
-    near 0.4)."""
-    hardness, luck = rng.normal(size=films), rng.normal(size=(len(shares), films))
+def outcomes(rng: np.random.Generator, shares: list[float], images: int) -> np.ndarray:
+    """Which images runs get right, of shape (runs, images): hard images are hard for all, as for real models
+    (correlation near 0.4)."""
+    hardness, luck = rng.normal(size=images), rng.normal(size=(len(shares), images))
     return np.sqrt(0.6) * hardness + np.sqrt(0.4) * luck > -stats.norm.ppf(shares)[:, None]
 
 
 def compared(right: np.ndarray, groups: np.ndarray | None = None) -> comparison.Pairs:
-    """What the page says of runs that got these films right, all of one class."""
+    """What the page says of runs that got these images right, all of one class."""
     strata = np.zeros(right.shape[1], int)
     return comparison.pairs([replace(SOME_RUN, right=row, strata=strata, groups=groups) for row in right])
 
@@ -146,7 +146,7 @@ def test_two_models_of_the_same_skill_are_called_different_in_at_most_one_of_twe
     assert np.mean([one.p[0, 1] / 2 <= 0.05 for one in found]) > 0.07  # a one-sided p would not pass this trial
 
 
-def test_a_gap_of_five_points_on_1500_films_is_found_in_four_of_five_trials(few_draws):
+def test_a_gap_of_five_points_on_1500_images_is_found_in_four_of_five_trials(few_draws):
     rng = np.random.default_rng(1)
     assert np.mean([called_different(compared(outcomes(rng, [0.88, 0.83], 1500))) for _ in range(300)]) >= 0.8
 
@@ -158,15 +158,15 @@ def test_a_false_alarm_among_many_equal_runs_is_as_rare_as_among_two(few_draws):
     assert np.mean([any_below(one.p) for one in found]) > 0.15  # without Holm's correction it would be many
 
 
-def test_two_equal_models_on_films_that_come_in_fives_are_called_different_no_more_often(few_draws):
-    """Five copies of a film are right or wrong together: as five films, they would be five times the evidence."""
+def test_two_equal_models_on_images_that_come_in_fives_are_called_different_no_more_often(few_draws):
+    """Five copies of an image are right or wrong together: as five images, they would be five times the evidence."""
     rng, groups = np.random.default_rng(3), np.repeat(np.arange(120), 5)
     trials = [np.repeat(outcomes(rng, [0.85, 0.85], 120), 5, axis=1) for _ in range(500)]
     assert np.mean([called_different(compared(right, groups)) for right in trials]) <= 0.05
     assert np.mean([called_different(compared(right)) for right in trials]) > 0.2
 
 
-def test_films_that_stand_by_themselves_have_the_p_of_the_exact_mcnemar_test():
+def test_images_that_stand_by_themselves_have_the_p_of_the_exact_mcnemar_test():
     right = outcomes(np.random.default_rng(4), [0.9, 0.8, 0.85, 0.85], 200)
     alone, grouped = compared(right), compared(right, np.arange(200))
     np.testing.assert_allclose(grouped.p, alone.p, rtol=1e-12)
@@ -193,14 +193,14 @@ def test_the_paired_interval_holds_the_true_difference_as_often_as_it_says(monke
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
 
 
-def test_runs_with_other_test_films_are_not_comparable():
+def test_runs_with_other_test_images_are_not_comparable():
     one, other = assess(wrong_at()), assess(wrong_at().assign(image_id=lambda t: "x" + t["image_id"]))
     assert not comparison.comparable(one, other)
-    with pytest.raises(ValueError, match="same test films"):
+    with pytest.raises(ValueError, match="same test images"):
         comparison.pairs([one, other])
 
 
-def test_runs_with_other_labels_on_the_same_films_are_not_comparable():
+def test_runs_with_other_labels_on_the_same_images_are_not_comparable():
     table = wrong_at()
     last = table.index[-1]
     assert not comparison.comparable(
@@ -208,7 +208,7 @@ def test_runs_with_other_labels_on_the_same_films_are_not_comparable():
     )
 
 
-def test_groups_hold_runs_of_the_same_test_films_the_largest_first():
+def test_groups_hold_runs_of_the_same_test_images_the_largest_first():
     alone = candidate("alone", all_parts(COURSE_SIZES, skill=1))
     a, b = candidate("a", wrong_at(0)), candidate("b", wrong_at(1))
     assert [[c.name for c in group] for group in comparison.grouped([alone, a, b])] == [["a", "b"], ["alone"]]
@@ -217,7 +217,7 @@ def test_groups_hold_runs_of_the_same_test_films_the_largest_first():
 def test_equal_test_accuracy_is_ranked_by_validation():
     better = wrong_at(0)
     worse = better.copy()
-    worse.loc[5, ["score_A", "score_B"]] = [0.2, 0.8]  # a film of the validation part
+    worse.loc[5, ["score_A", "score_B"]] = [0.2, 0.8]  # an image of the validation part
     order = comparison.ranked([candidate("worse", worse), candidate("better", better)])
     assert [c.name for c in order] == ["better", "worse"]
 
@@ -226,7 +226,7 @@ def test_an_empty_test_part_is_undefined_and_ranks_last():
     empty = candidate("empty", answered(["A", "B"], ["A", "B"], "train"))
     assert math.isnan(empty.assessment.test.value)
     assert empty.marks == ()
-    assert told_of(empty).headline == "None of these runs has answered a test film."
+    assert told_of(empty).headline == "None of these runs has answered a test image."
 
 
 def test_the_table_of_no_runs_is_empty():
@@ -235,29 +235,32 @@ def test_the_table_of_no_runs_is_empty():
 
 def test_summary_says_that_a_small_lead_could_be_chance():
     told = told_of(candidate("B", wrong_at(0, 1)), candidate("A", wrong_at(1, 2, 3)))
-    assert told.headline.startswith("B is the best of 2 runs: 98.0 % [93.0, 99.4] of 100 test films.")
+    assert told.headline.startswith("B is the best of 2 runs: 98.0 % [93.0, 99.4] of 100 test images.")
     assert "It leads A by 1.0 points [" in told.headline
-    assert "could be chance: 2 films that only A" not in told.headline
-    assert "the difference could be chance: 2 films that only B has right against 1 that only A has" in told.headline
+    assert "could be chance: 2 images that only A" not in told.headline
+    assert "the difference could be chance: 2 images that only B has right against 1 that only A has" in told.headline
 
 
 def test_summary_says_that_a_large_lead_is_more_than_chance():
     told = told_of(candidate("A", wrong_at(*range(20))), candidate("B", wrong_at()))
-    assert "that is more than chance: 20 films that only B has right against 0" in told.headline
+    assert "that is more than chance: 20 images that only B has right against 0" in told.headline
     assert "p < 0.001" in told.headline
 
 
-def test_summary_says_that_films_that_belong_together_count_for_fewer():
+def test_summary_says_that_images_that_belong_together_count_for_fewer():
     table = all_parts({"train": 3, "validation": 3, "test": 60}, skill=0)
     patients = pd.Series((table.index // 10).to_numpy(), index=table["image_id"])
-    for groups, said in ((None, "at 5 %)"), (patients, "at 5 %, in which films that belong together count for fewer)")):
+    for groups, said in (
+        (None, "at 5 %)"),
+        (patients, "at 5 %, in which images that belong together count for fewer)"),
+    ):
         told = summary(ranking([Candidate("A", "A", assess(table, groups=groups))]))
         assert any(said in sentence for sentence in (told.headline, *told.details))
 
 
 def test_summary_says_why_an_interval_may_leave_zero_out_where_the_test_finds_nothing():
     headline = told_of(candidate("A", wrong_at(*range(5))), candidate("B", wrong_at())).headline
-    assert "could be chance: 5 films" in headline
+    assert "could be chance: 5 images" in headline
     assert "exact McNemar p = 0.062" in headline
     assert headline.endswith(" the exact test is the stricter of the two, and it decides.")
 
@@ -293,13 +296,13 @@ def test_summary_does_not_crown_a_run_below_the_majority_class():
     assert "A: predicts one class only, does not beat the majority class." in told.warnings
 
 
-def test_summary_says_how_many_films_chose_where_validation_is_halved():
+def test_summary_says_how_many_images_chose_where_validation_is_halved():
     table = wrong_at(0)
     halved = [
         Candidate(name, name, assess(one, choosing=one[~one["image_id"].isin(table["image_id"].iloc[50:100])]))
         for name, one in (("First", table), ("Second", wrong_at(0, 1, 2, 3)))
     ]
-    assert "on the 50 films that choose" in " ".join(told_of(*halved).details)
+    assert "on the 50 images that choose" in " ".join(told_of(*halved).details)
 
 
 def test_summary_tells_when_validation_would_choose_another_run():
@@ -312,17 +315,17 @@ def test_summary_tells_when_validation_would_choose_another_run():
 
 
 def test_summary_names_what_the_best_run_costs():
-    told = told_of(candidate("A", wrong_at(0), seconds=130, ms_per_film=3.71))
-    assert "What it costs: A trained for 2 min 10 s and takes 3.7 ms per film." in told.details
+    told = told_of(candidate("A", wrong_at(0), seconds=130, ms_per_image=3.71))
+    assert "What it costs: A trained for 2 min 10 s and takes 3.7 ms per image." in told.details
 
 
-def test_summary_warns_when_runs_were_trained_on_different_films():
+def test_summary_warns_when_runs_were_trained_on_different_images():
     runs = [candidate("A", wrong_at(0), split_hash="1"), candidate("B", wrong_at(), split_hash="2")]
-    assert any("trained on different films" in warning for warning in told_of(*runs).warnings)
+    assert any("trained on different images" in warning for warning in told_of(*runs).warnings)
 
 
-def test_films_of_the_same_names_in_another_data_set_are_other_films():
-    assert not comparison.comparable(assess(wrong_at(0), films_of="one"), assess(wrong_at(0), films_of="other"))
+def test_images_of_the_same_names_in_another_data_set_are_other_images():
+    assert not comparison.comparable(assess(wrong_at(0), images_of="one"), assess(wrong_at(0), images_of="other"))
 
 
 def test_summary_explains_a_mark_once_and_names_the_runs_where_these_are_not_all():

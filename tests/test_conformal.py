@@ -21,7 +21,7 @@ def logits_of(table: pd.DataFrame, part: str) -> np.ndarray:
 
 
 def uneven(counts: dict[str, int], seed: int = 0) -> pd.DataFrame:
-    """Validation films, so many of each class, with logits that tell the classes apart a little."""
+    """Validation images, so many of each class, with logits that tell the classes apart a little."""
     rng = np.random.default_rng(seed)
     labels = [label for label, count in counts.items() for _ in range(count)]
     logits = rng.normal(size=(len(labels), len(CLASSES)))
@@ -31,19 +31,19 @@ def uneven(counts: dict[str, int], seed: int = 0) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("coverage", ["0.7", "0.8", "0.9", "0.95", "0.99"])
-@pytest.mark.parametrize("films", [1, 8, 9, 18, 19, 20, 98, 99, 100, 321])
-def test_the_limit_is_the_least_value_that_enough_values_keep(films, coverage):
+@pytest.mark.parametrize("images", [1, 8, 9, 18, 19, 20, 98, 99, 100, 321])
+def test_the_limit_is_the_least_value_that_enough_values_keep(images, coverage):
     """Brute force, in exact fractions: the least value with at least coverage of n + 1 values at or below it."""
-    values = np.random.default_rng(films).normal(size=films)
-    enough = [v for v in values if Fraction(int((values <= v).sum())) >= (films + 1) * Fraction(coverage)]
+    values = np.random.default_rng(images).normal(size=images)
+    enough = [v for v in values if Fraction(int((values <= v).sum())) >= (images + 1) * Fraction(coverage)]
     assert conformal.quantile(values, float(coverage)) == (min(enough) if enough else math.inf)
 
 
-@pytest.mark.parametrize(("coverage", "films"), [(0.7, 3), (0.8, 4), (0.9, 9), (0.95, 19), (0.98, 49), (0.99, 99)])
-def test_a_coverage_needs_so_many_films(coverage, films):
-    assert conformal.least(coverage) == films
-    assert conformal.quantile(np.arange(films), coverage) == films - 1
-    assert conformal.quantile(np.arange(films - 1), coverage) == math.inf
+@pytest.mark.parametrize(("coverage", "images"), [(0.7, 3), (0.8, 4), (0.9, 9), (0.95, 19), (0.98, 49), (0.99, 99)])
+def test_a_coverage_needs_so_many_images(coverage, images):
+    assert conformal.least(coverage) == images
+    assert conformal.quantile(np.arange(images), coverage) == images - 1
+    assert conformal.quantile(np.arange(images - 1), coverage) == math.inf
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
@@ -57,7 +57,7 @@ def test_sets_hold_the_right_class_as_often_as_promised_in_every_class(coverage)
         assert np.mean([one.of_class[label].value for one in found]) == pytest.approx(coverage + 0.005, abs=0.025)
 
 
-def test_one_limit_for_all_keeps_the_promise_over_all_films_where_a_class_is_too_rare():
+def test_one_limit_for_all_keeps_the_promise_over_all_images_where_a_class_is_too_rare():
     covered = []
     for seed in range(40):
         given = Sets.of(uneven({"COVID": 60, "Normal": 150, "Viral Pneumonia": 6}, seed))
@@ -98,13 +98,13 @@ def test_a_set_is_told_in_words_the_likeliest_class_first():
     told = given.set_of(np.array([1.0, -9.0, 1.1]), 0.9)
     assert told.classes == ("Viral Pneumonia", "COVID")
     assert told.in_words == "Viral Pneumonia or COVID, not Normal"
-    assert (told.coverage, told.films, told.note, told.is_single) == (0.9, 300, "", False)
+    assert (told.coverage, told.images, told.note, told.is_single) == (0.9, 300, "", False)
     assert given.set_of(np.zeros(3), 0.95).in_words.endswith(": no class can be ruled out")
     assert given.set_of(np.array([9.0, 0.0, 0.0]), 0.9).in_words == "COVID, not Normal or Viral Pneumonia"
 
 
 def test_an_empty_set_is_said_and_says_which_coverage_would_fill_it():
-    table = all_parts(SIZES, skill=6)  # so good that at 70 % some films are like no class
+    table = all_parts(SIZES, skill=6)  # so good that at 70 % some images are like no class
     given = Sets.of(table)
     unclear = np.array([0.1, 0.0, 0.0])
     told = given.set_of(unclear, 0.7)
@@ -121,15 +121,15 @@ def test_a_coverage_that_a_class_cannot_support_is_said():
     given = Sets.of(uneven({"COVID": 60, "Normal": 150, "Viral Pneumonia": 12}))
     assert given.set_of(np.zeros(3), 0.9).note == ""
     assert given.set_of(np.zeros(3), 0.95).note == (
-        "95 % holds over all films together, not within each class: at least 19 films of a class are needed for that, "
-        "and Viral Pneumonia has 12."
+        "95 % holds over all images together, not within each class: at least 19 images of a class are needed for "
+        "that, and Viral Pneumonia has 12."
     )
 
 
-def test_a_coverage_that_all_films_cannot_support_rules_nothing_out():
+def test_a_coverage_that_all_images_cannot_support_rules_nothing_out():
     told = Sets.of(uneven({"COVID": 5, "Normal": 5, "Viral Pneumonia": 5})).set_of(np.array([9.0, 0, 0]), 0.95)
     assert set(told.classes) == set(CLASSES)
-    assert told.note == "At least 19 films are needed for 95 %, and there are 15: no class can be ruled out."
+    assert told.note == "At least 19 images are needed for 95 %, and there are 15: no class can be ruled out."
 
 
 @pytest.mark.parametrize("coverage", [0.0, 0.69, 0.995, 1.0, math.nan])
@@ -158,21 +158,21 @@ def test_what_sets_come_to_is_counted_on_the_test_part():
     assert found.covered.n == 3000
 
 
-def test_a_run_from_before_halves_has_sets_of_all_its_validation_films(workspace):
+def test_a_run_from_before_halves_has_sets_of_all_its_validation_images(workspace):
     run = made_run(workspace, all_parts(SIZES, skill=2))
-    assert prediction_sets.of(run).films == 300
+    assert prediction_sets.of(run).images == 300
 
 
-def test_films_that_chose_the_epoch_set_no_limit(workspace):
+def test_images_that_chose_the_epoch_set_no_limit(workspace):
     run = made_run(workspace, all_parts(SIZES, skill=2), halved=True)
     validation = temperature_scaling.table(run)
-    assert prediction_sets.of(run).films == (validation["part"] == "validation").sum() == 150
+    assert prediction_sets.of(run).images == (validation["part"] == "validation").sum() == 150
 
 
 def test_a_run_tells_what_its_sets_come_to(workspace):
     told = prediction_sets.as_answer(made_run(workspace, all_parts(SIZES, skill=2)), 0.9)
     assert told["in_words"].startswith("Sets at 90 % hold the right class of ")
-    assert "of the 3,000 test films" in told["in_words"]
+    assert "of the 3,000 test images" in told["in_words"]
     assert set(told["of_class"]) == set(CLASSES)
     assert told["within_each_class"]
 
@@ -184,8 +184,8 @@ def test_a_run_without_logits_says_that_it_has_no_sets(workspace):
 
 
 def test_a_likeliest_class_that_is_ruled_out_is_explained():
-    """Films of one class are all very like it, those of the other hardly: between the two the other one is left."""
+    """Images of one class are all very like it, those of the other hardly: between the two the other one is left."""
     sharp, vague = np.linspace(0.001, 0.1, 50), np.linspace(0.5, 2.0, 50)
     told = Sets(("COVID", "Normal"), (vague, sharp)).set_of(np.array([0.0, 0.5]), 0.9)
     assert told.classes == ("COVID",)
-    assert told.note == "Normal is ruled out all the same: 98.0 % of its own films fit it better."
+    assert told.note == "Normal is ruled out all the same: 98.0 % of its own images fit it better."

@@ -1,4 +1,4 @@
-"""Films with parts covered, and with the lungs of other films."""
+"""Images with parts covered, and with the lungs of other images."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SIZE = 64
 
 
 def slope(low: int = 40, high: int = 160) -> np.ndarray:
-    """A film that brightens from left to right: (1, SIZE, SIZE)."""
+    """An image that brightens from left to right: (1, SIZE, SIZE)."""
     return np.linspace(low, high, SIZE).round().astype(np.uint8)[None, None, :].repeat(SIZE, 1)
 
 
@@ -22,14 +22,14 @@ def box(top: int, bottom: int, left: int, right: int) -> np.ndarray:
 
 
 def test_what_is_not_covered_stays_as_it_is():
-    films = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE), np.uint8)
     hole = box(20, 40, 10, 50).repeat(2, 0)
-    assert (filled(films, hole)[~hole] == films[~hole]).all()
+    assert (filled(images, hole)[~hole] == images[~hole]).all()
 
 
-def test_a_hole_in_a_smooth_film_is_filled_almost_as_it_was():
-    film, hole = slope(), box(20, 44, 20, 44)
-    change = filled(film, hole).astype(int) - film
+def test_a_hole_in_a_smooth_image_is_filled_almost_as_it_was():
+    image, hole = slope(), box(20, 44, 20, 44)
+    change = filled(image, hole).astype(int) - image
     assert np.abs(change).max() <= 12  # of the 46 grey levels across the hole
 
 
@@ -40,43 +40,43 @@ def test_nothing_of_what_was_covered_is_left():
     assert (filled(marked, hole) == filled(plain, hole)).all()
 
 
-def test_a_film_that_is_covered_whole_is_grey():
+def test_a_image_that_is_covered_whole_is_grey():
     assert np.unique(filled(slope(), np.ones((1, SIZE, SIZE), bool))).tolist() == [128]
 
 
 @pytest.mark.parametrize("cover", COVERS, ids=lambda cover: cover.name)
-def test_a_cover_changes_films_and_keeps_their_form(cover):
-    films = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE), np.uint8)
-    changed = cover.of(films, box(20, 44, 20, 44).repeat(3, 0))
-    assert changed.shape == films.shape and changed.dtype == np.uint8
-    assert (changed != films).any()
+def test_a_cover_changes_images_and_keeps_their_form(cover):
+    images = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE), np.uint8)
+    changed = cover.of(images, box(20, 44, 20, 44).repeat(3, 0))
+    assert changed.shape == images.shape and changed.dtype == np.uint8
+    assert (changed != images).any()
 
 
-def test_border_and_centre_share_out_the_film():
-    films = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE), np.uint8)
-    of = {cover.name: cover.of(films, np.zeros((1, SIZE, SIZE), bool))[0] for cover in COVERS if not cover.needs_lungs}
+def test_border_and_centre_share_out_the_image():
+    images = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE), np.uint8)
+    of = {cover.name: cover.of(images, np.zeros((1, SIZE, SIZE), bool))[0] for cover in COVERS if not cover.needs_lungs}
     border = ring(SIZE)
-    assert (of[occlusions.BORDER_ONLY][border] == films[0][border]).all()
-    assert (of[occlusions.CENTRE_ONLY][~border] == films[0][~border]).all()
+    assert (of[occlusions.BORDER_ONLY][border] == images[0][border]).all()
+    assert (of[occlusions.CENTRE_ONLY][~border] == images[0][~border]).all()
 
 
 def test_tags_are_corners_and_thin_bright_marks_but_never_lungs():
-    film = np.full((1, SIZE, SIZE), 60, np.uint8)
-    film[0, 30, 10:14] = film[0, 30, 40:44] = 240
+    image = np.full((1, SIZE, SIZE), 60, np.uint8)
+    image[0, 30, 10:14] = image[0, 30, 40:44] = 240
     lungs = box(20, 44, 30, 60)
-    found = tags(film, lungs)[0]
+    found = tags(image, lungs)[0]
     assert found[0, 0] and found[-1, -1] and found[30, 10:14].all()
     assert not found[widened(lungs)[0]].any()
     assert not found[15, 20]
 
 
-def test_a_film_with_its_own_lungs_stays_as_it_is():
-    films = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE), np.uint8)
+def test_a_image_with_its_own_lungs_stays_as_it_is():
+    images = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE), np.uint8)
     lungs = box(20, 44, 12, 52)
-    assert (swapped(films, lungs, films, lungs) == films).all()
+    assert (swapped(images, lungs, images, lungs) == images).all()
 
 
-def test_the_frame_stays_and_the_lungs_are_those_of_the_other_film_at_their_place():
+def test_the_frame_stays_and_the_lungs_are_those_of_the_other_image_at_their_place():
     frame, donor = np.full((1, SIZE, SIZE), 100, np.uint8), np.full((1, SIZE, SIZE), 160, np.uint8)
     here, there = box(16, 48, 10, 54), box(20, 40, 20, 44)
     donor[there] = 110  # 50 darker than what is around them

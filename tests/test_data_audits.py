@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from made_data import film, made_database, made_dataset
-from made_films import write_films
+from made_data import image, made_database, made_dataset
+from made_images import write_images
 from made_segmenters import made_segmenter
 
 from covid_core.audit import dataset_audit
@@ -67,11 +67,11 @@ def audited(tmp_path_factory):
 
 
 def copied(folder, workspace, name="Copies"):
-    """A data set of which one film is there twice, with two classes."""
-    films = write_films(folder / name, {"a": 12, "b": 12}, 64)
-    first = sorted((films / "a").iterdir())[0]
-    (films / "b" / "again.png").write_bytes(first.read_bytes())
-    return importing.import_folder(workspace, films, name=name)
+    """A data set of which one image is there twice, with two classes."""
+    images = write_images(folder / name, {"a": 12, "b": 12}, 64)
+    first = sorted((images / "a").iterdir())[0]
+    (images / "b" / "again.png").write_bytes(first.read_bytes())
+    return importing.import_folder(workspace, images, name=name)
 
 
 def test_what_was_found_is_read_back_equal(made):
@@ -113,7 +113,7 @@ def test_with_a_damaged_segmenter_the_probes_that_need_lungs_say_so_and_the_othe
     assert dataset_audit.known(workspace, dataset).outdated == ""
 
 
-def test_a_film_that_is_there_twice_with_two_classes_is_found(tmp_path, workspace):
+def test_a_image_that_is_there_twice_with_two_classes_is_found(tmp_path, workspace):
     found = dataset_audit.make(workspace, copied(tmp_path, workspace))
     assert found.pairs[["kind", "conflict"]].to_numpy().tolist() == [["exact", True]]
 
@@ -151,20 +151,20 @@ def test_what_was_found_before_a_stop_is_taken_up(made):
     assert shares == sorted(shares) and shares[-1] == 1
 
 
-def test_shared_films_are_found_and_told_from_either_side(tmp_path, workspace):
+def test_shared_images_are_found_and_told_from_either_side(tmp_path, workspace):
     one = copied(tmp_path, workspace)
-    films = tmp_path / "other"
-    (films / "c").mkdir(parents=True)
+    images = tmp_path / "other"
+    (images / "c").mkdir(parents=True)
     twin = one.path_of(0).read_bytes()
-    (films / "c" / "twin.png").write_bytes(twin)
+    (images / "c" / "twin.png").write_bytes(twin)
     for number in range(5):
-        (films / "c" / f"{number}.png").write_bytes(png_bytes(film(900 + number)))
-    other = importing.import_folder(workspace, films, name="Other")
+        (images / "c" / f"{number}.png").write_bytes(png_bytes(image(900 + number)))
+    other = importing.import_folder(workspace, images, name="Other")
     assert dataset_audit.shared(workspace, one, other) is None
     dataset_audit.make(workspace, one, other)
     here, there = dataset_audit.shared(workspace, one, other), dataset_audit.shared(workspace, other, one)
-    assert (here.films, here.others, len(here.conflicts)) == (2, 1, 2)
-    assert (there.films, there.others, len(there.conflicts)) == (1, 2, 2)
+    assert (here.images, here.others, len(here.conflicts)) == (2, 1, 2)
+    assert (there.images, there.others, len(there.conflicts)) == (1, 2, 2)
     assert there.pairs["first_label"].tolist() == ["c", "c"]
     assert list(there.pairs) == list(here.pairs)
 
@@ -200,36 +200,36 @@ def test_nothing_is_kept_of_a_data_set_that_was_deleted_while_it_was_audited(tmp
 # Decisions
 
 
-def test_after_decisions_the_findings_are_those_of_the_films_that_stay(tmp_path, workspace):
+def test_after_decisions_the_findings_are_those_of_the_images_that_stay(tmp_path, workspace):
     one = copied(tmp_path, workspace)
     before = dataset_audit.make(workspace, one)
-    left, relabelled = one.films["image_id"].iloc[3], "b/again.png"
+    left, relabelled = one.images["image_id"].iloc[3], "b/again.png"
     decide(workspace, one.id, [Decision(LEAVE_OUT, left), Decision(RELABEL, relabelled, "a")], "Somebody")
     now = open_dataset(workspace, one.id)
     found = dataset_audit.known(workspace, now)
-    assert left not in set(found.audit.scores["image_id"]) and len(found.audit.scores) == len(one.films) - 1
+    assert left not in set(found.audit.scores["image_id"]) and len(found.audit.scores) == len(one.images) - 1
     assert found.pairs["conflict"].tolist() == [False]
-    assert (found.made, found.ladder.films) == (before.made, before.ladder.films)
+    assert (found.made, found.ladder.images) == (before.made, before.ladder.images)
     assert "Make the audit again" in found.outdated
     again = dataset_audit.make(workspace, now)
-    assert again.ladder.films == before.ladder.films - 1
+    assert again.ladder.images == before.ladder.images - 1
     assert dataset_audit.known(workspace, now).outdated == ""
 
 
-def test_a_pair_of_which_one_film_is_left_out_is_none(tmp_path, workspace):
+def test_a_pair_of_which_one_image_is_left_out_is_none(tmp_path, workspace):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
     dataset_audit.make(workspace, one, other)
     before = dataset_audit.shared(workspace, one, other)
     (gone,) = set(dataset_audit.known(workspace, one).pairs["second"])
     now = decide(workspace, one.id, [Decision(LEAVE_OUT, gone)], "Somebody")
     assert not len(dataset_audit.known(workspace, now).pairs)
-    assert dataset_audit.shared(workspace, now, other).films == before.films - 1
+    assert dataset_audit.shared(workspace, now, other).images == before.images - 1
     assert gone not in set(dataset_audit.shared(workspace, other, now).pairs["second"])
 
 
-def test_a_film_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
+def test_a_image_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
     one = copied(tmp_path, workspace)
-    now = decide(workspace, one.id, [Decision(LEAVE_OUT, one.films["image_id"].iloc[0])], "Somebody")
+    now = decide(workspace, one.id, [Decision(LEAVE_OUT, one.images["image_id"].iloc[0])], "Somebody")
     dataset_audit.make(workspace, now)
     assert dataset_audit.known(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
 
@@ -249,7 +249,7 @@ def test_the_job_keeps_what_it_finds(tmp_path, workspace, launched):
     assert job.status().state == store.COMPLETED
     assert job.result == {"dataset": one.id, "against": other.id}
     assert dataset_audit.known(workspace, one) is not None
-    assert dataset_audit.shared(workspace, one, other).films
+    assert dataset_audit.shared(workspace, one, other).images
 
 
 def test_a_data_set_is_audited_once_at_a_time(tmp_path, workspace, launched):
@@ -280,8 +280,8 @@ def test_a_job_that_was_told_to_stop_ends_stopped(tmp_path, workspace, launched)
     assert job.status().state == store.STOPPED
 
 
-def test_the_same_films_imported_with_other_sources_have_an_audit_of_their_own(tmp_path, workspace):
-    folder = write_films(tmp_path / "films", {"a": 12, "b": 12}, 64)
+def test_the_same_images_imported_with_other_sources_have_an_audit_of_their_own(tmp_path, workspace):
+    folder = write_images(tmp_path / "images", {"a": 12, "b": 12}, 64)
     first = importing.import_folder(workspace, folder, name="Without sources")
     dataset_audit.make(workspace, first)
     for label in ("a", "b"):

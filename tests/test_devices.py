@@ -30,15 +30,15 @@ def build():
     head = model.build_head(spec, [tuple(output.shape)[1:] for output in trunk.outputs])
     return model.to_logits(trunk, head, model.pooling_of(spec))
 
-films = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 1)).astype(np.uint8)
+images = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 1)).astype(np.uint8)
 labels = np.arange(16) % 2
 with devices.training():
     trained = build()
     before = [weight.copy() for weight in trained.get_weights()]
     fit = Fit(spec, Path(sys.argv[1]) / "checkpoint.npz", rows.append, silent)
     stage = keras_fit.NetworkStage(
-        name="all", model=trained, inputs=lambda at, epoch: films[at], labels=labels,
-        order=lambda epoch: np.arange(16), validation=lambda at: films[at], validation_labels=labels,
+        name="all", model=trained, inputs=lambda at, epoch: images[at], labels=labels,
+        order=lambda epoch: np.arange(16), validation=lambda at: images[at], validation_labels=labels,
         learning_rate=0.01, epochs=1,
     )
     keras_fit.run(fit, 0, stage)

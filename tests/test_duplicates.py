@@ -1,4 +1,4 @@
-"""Films that show the same picture, and the groups that they form."""
+"""Images that show the same picture, and the groups that they form."""
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,8 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
     return np.clip(128 + 1500 * smooth, 0, 255).astype(np.uint8)
 
 
-def alike(*films: np.ndarray) -> set[tuple[int, int]]:
-    table = duplicates.pairs(np.stack(films))
+def alike(*images: np.ndarray) -> set[tuple[int, int]]:
+    table = duplicates.pairs(np.stack(images))
     return {(int(a), int(b)) for a, b in zip(table["first"], table["second"], strict=True)}
 
 
@@ -39,7 +39,7 @@ def test_a_copy_that_was_resized_is_found():
     assert alike(one, np.clip(smaller, 0, 255).astype(np.uint8)) == {(0, 1)}
 
 
-def test_blank_films_are_not_alike():
+def test_blank_images_are_not_alike():
     assert alike(np.zeros((SIDE, SIDE), np.uint8), np.full((SIDE, SIDE), 9, np.uint8)) == set()
 
 
@@ -47,32 +47,32 @@ def test_chests_that_only_share_their_shape_are_not_the_same_picture():
     rng = np.random.default_rng(5)
     shape = ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), 16)
     detail = [ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), 2) for _ in range(2)]
-    films = np.stack([np.clip(128 + 4000 * shape + 80 * one, 0, 255).astype(np.uint8) for one in detail])
-    one, other = duplicates.miniatures(films, duplicates.SIDE)
+    images = np.stack([np.clip(128 + 4000 * shape + 80 * one, 0, 255).astype(np.uint8) for one in detail])
+    one, other = duplicates.miniatures(images, duplicates.SIDE)
     assert one @ other > duplicates.ALIKE
-    assert alike(*films) == set()
+    assert alike(*images) == set()
 
 
-def test_pairs_across_two_sets_name_a_film_of_each(monkeypatch):
+def test_pairs_across_two_sets_name_a_image_of_each(monkeypatch):
     monkeypatch.setattr(duplicates, "BLOCK", 2)
-    films = pictures(5)
-    found = duplicates.pairs(films, films[[3, 0]])
+    images = pictures(5)
+    found = duplicates.pairs(images, images[[3, 0]])
     assert sorted(zip(found["first"], found["second"], strict=True)) == [(0, 1), (3, 0)]
     assert found["detail"].to_numpy() == pytest.approx(1, abs=1e-5)
 
 
 def test_blocks_find_what_one_block_finds(monkeypatch):
-    films = np.concatenate([pictures(7), pictures(7)])
-    whole = duplicates.pairs(films)
+    images = np.concatenate([pictures(7), pictures(7)])
+    whole = duplicates.pairs(images)
     monkeypatch.setattr(duplicates, "BLOCK", 3)
     assert set(map(tuple, whole[["first", "second"]].to_numpy())) == {(i, i + 7) for i in range(7)}
     pd.testing.assert_frame_equal(
-        duplicates.pairs(films)[["first", "second"]].sort_values("first", ignore_index=True),
+        duplicates.pairs(images)[["first", "second"]].sort_values("first", ignore_index=True),
         whole[["first", "second"]].sort_values("first", ignore_index=True),
     )
 
 
-def films(sha256: str, patients: list[str] | None = None) -> pd.DataFrame:
+def images(sha256: str, patients: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame({"sha256": list(sha256), "patient_id": patients or [""] * len(sha256)})
 
 
@@ -81,20 +81,20 @@ def groups(table: pd.DataFrame, *pairs: tuple[int, int]) -> list[int]:
 
 
 def test_what_is_alike_equal_or_of_one_patient_is_one_group():
-    assert groups(films("abcadef", ["", "p", "", "", "p", "", ""]), (2, 5)) == [0, 1, 2, 0, 1, 2, 6]
+    assert groups(images("abcadef", ["", "p", "", "", "p", "", ""]), (2, 5)) == [0, 1, 2, 0, 1, 2, 6]
 
 
 def test_groups_reach_over_a_chain():
-    assert groups(films("abcd"), (2, 3), (1, 2)) == [0, 1, 1, 1]
+    assert groups(images("abcd"), (2, 3), (1, 2)) == [0, 1, 1, 1]
 
 
-def test_films_of_unknown_patients_stay_apart():
-    assert groups(films("abc")) == [0, 1, 2]
+def test_images_of_unknown_patients_stay_apart():
+    assert groups(images("abc")) == [0, 1, 2]
 
 
-def test_groups_of_a_data_set_are_kept_and_named_after_their_first_film(tmp_path):
+def test_groups_of_a_data_set_are_kept_and_named_after_their_first_image(tmp_path):
     workspace = Workspace(tmp_path / "workspace")
-    root = class_folders(tmp_path / "films", {"A": 4, "B": 4})
+    root = class_folders(tmp_path / "images", {"A": 4, "B": 4})
     (root / "B" / "B-9.png").write_bytes((root / "A" / "A-2.png").read_bytes())
     dataset = importing.import_folder(workspace, root)
     found = duplicates.with_groups(workspace, dataset).set_index("image_id")["group"]
@@ -109,17 +109,17 @@ def test_groups_of_a_data_set_are_kept_and_named_after_their_first_film(tmp_path
 
 def test_import_has_the_groups_ready(tmp_path, monkeypatch):
     workspace = Workspace(tmp_path / "workspace")
-    root = class_folders(tmp_path / "films", {"A": 4, "B": 4})
+    root = class_folders(tmp_path / "images", {"A": 4, "B": 4})
     (root / "B" / "B-9.png").write_bytes((root / "A" / "A-2.png").read_bytes())
     dataset = importing.import_folder(workspace, root)
     monkeypatch.delattr(duplicates, "pairs")  # whoever looks for them again fails
     assert duplicates.with_groups(workspace, dataset)["group"].duplicated().sum() == 1
-    assert set(dataset.info["seconds"]) == {"films", "groups"}
+    assert set(dataset.info["seconds"]) == {"images", "groups"}
 
 
 def test_a_data_set_without_groups_gets_them_when_they_are_asked_for(tmp_path):
     workspace = Workspace(tmp_path / "workspace")
-    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"A": 3, "B": 3}))
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "images", {"A": 3, "B": 3}))
     before = duplicates.with_groups(workspace, dataset)
     (kept,) = workspace.tables.glob("*groups*")
     kept.unlink()
@@ -133,8 +133,8 @@ def test_an_import_that_has_no_room_for_groups_is_an_import_all_the_same(tmp_pat
 
     monkeypatch.setattr(duplicates, "keep", no_room)
     workspace = Workspace(tmp_path / "workspace")
-    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"A": 3, "B": 3}))
-    assert len(dataset.films) == 6
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "images", {"A": 3, "B": 3}))
+    assert len(dataset.images) == 6
 
 
 def test_progress_of_the_search_never_falls_and_ends_at_one(monkeypatch):
@@ -148,26 +148,26 @@ def test_progress_of_the_search_never_falls_and_ends_at_one(monkeypatch):
 def test_of_very_many_copies_enough_pairs_are_kept_to_hold_them_together(monkeypatch):
     monkeypatch.setattr(duplicates, "MOST", 10)
     noise = np.random.default_rng(1).normal(0, 3, (12, SIDE, SIDE))
-    films = np.clip(np.repeat(pictures(2), 6, axis=0) + noise, 0, 255).astype(np.uint8)
-    some = duplicates.pairs(films)
+    images = np.clip(np.repeat(pictures(2), 6, axis=0) + noise, 0, 255).astype(np.uint8)
+    some = duplicates.pairs(images)
     monkeypatch.setattr(duplicates, "MOST", 1000)
-    every = duplicates.pairs(films)
+    every = duplicates.pairs(images)
     assert (len(some), len(every)) == (18, 30)
     table = pd.DataFrame({"sha256": "", "patient_id": ""}, index=range(12))
     assert duplicates.groups(table, some).tolist() == duplicates.groups(table, every).tolist() == [0] * 6 + [6] * 6
-    for film in range(12):  # the one that it is most alike is among those kept
-        best = every[(every[["first", "second"]] == film).any(axis=1)].iloc[0]
+    for image in range(12):  # the one that it is most alike is among those kept
+        best = every[(every[["first", "second"]] == image).any(axis=1)].iloc[0]
         assert ((some["first"] == best["first"]) & (some["second"] == best["second"])).any()
 
 
 def test_the_blur_is_that_of_scipy():
-    films = pictures(3)[:, : duplicates.FINE, : duplicates.FINE].astype(np.float32)
-    expected = ndimage.gaussian_filter(films, (0, duplicates.BLUR, duplicates.BLUR))
-    np.testing.assert_allclose(duplicates._blurred(films), expected, atol=1e-3)
+    images = pictures(3)[:, : duplicates.FINE, : duplicates.FINE].astype(np.float32)
+    expected = ndimage.gaussian_filter(images, (0, duplicates.BLUR, duplicates.BLUR))
+    np.testing.assert_allclose(duplicates._blurred(images), expected, atol=1e-3)
 
 
-def test_no_pair_of_alike_films_is_lost_by_the_sketch():
-    """Films that share a part of their detail: around the threshold, the sketch must let all through that count."""
+def test_no_pair_of_alike_images_is_lost_by_the_sketch():
+    """Images that share a part of their detail: around the threshold, the sketch must let all through that count."""
     rng = np.random.default_rng(2)
     common, other = rng.normal(size=(2, 300, SIDE, SIDE))
     share = np.sqrt(rng.uniform(0.8, 1, 300))[:, None, None]
@@ -183,7 +183,7 @@ def test_no_pair_of_alike_films_is_lost_by_the_sketch():
 
 def test_groups_whose_file_is_torn_are_computed_again(tmp_path):
     workspace = Workspace(tmp_path / "workspace")
-    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"A": 3, "B": 3}))
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "images", {"A": 3, "B": 3}))
     before = duplicates.with_groups(workspace, dataset)
     (kept,) = workspace.tables.glob("*groups*")
     kept.write_bytes(b"torn")

@@ -8,12 +8,12 @@ from covid_core.audit.embedding import projection
 from covid_core.audit.embedding.projection import gradient, nearest, principal, tsne
 
 
-def islands(films: int = 150, islands: int = 3, width: int = 20, apart: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
-    """Films in islands far from each other: numbers (films, width), and which island each is of."""
+def islands(images: int = 150, islands: int = 3, width: int = 20, apart: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
+    """Images in islands far from each other: numbers (images, width), and which island each is of."""
     rng = np.random.default_rng(0)
-    of = np.arange(films) % islands
+    of = np.arange(images) % islands
     middles = rng.normal(0, apart, (islands, width))
-    return (middles[of] + rng.normal(0, 1, (films, width))).astype(np.float32), of
+    return (middles[of] + rng.normal(0, 1, (images, width))).astype(np.float32), of
 
 
 def arranged(features: np.ndarray, progress=lambda share, message: None) -> np.ndarray:
@@ -24,7 +24,7 @@ def arranged(features: np.ndarray, progress=lambda share, message: None) -> np.n
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """A tenth of the way: enough to see that every film has a place, not to see which."""
+    """A tenth of the way: enough to see that every image has a place, not to see which."""
     monkeypatch.setattr(projection, "TOGETHER", 25)
     monkeypatch.setattr(projection, "APART", 50)
 
@@ -54,13 +54,13 @@ def test_constant_features_count_for_nothing():
     assert np.allclose(principal(with_constants, 3)[0], principal(features, 3)[0], atol=1e-3)
 
 
-def test_films_that_are_all_the_same_lie_on_one_spot():
+def test_images_that_are_all_the_same_lie_on_one_spot():
     coordinates, _, beyond = principal(np.full((12, 5), 3.0), 4)
     assert not coordinates.any()
     assert not beyond.any()
 
 
-def test_neighbours_are_exact_and_never_the_film_itself():
+def test_neighbours_are_exact_and_never_the_image_itself():
     features, _ = islands(40)
     apart = np.sqrt(np.square(features[:, None] - features).sum(axis=2))
     np.fill_diagonal(apart, np.inf)
@@ -69,7 +69,7 @@ def test_neighbours_are_exact_and_never_the_film_itself():
     assert np.allclose(distances, np.sort(apart, axis=1)[:, :3], rtol=1e-4)
 
 
-def test_of_few_films_all_others_are_neighbours():
+def test_of_few_images_all_others_are_neighbours():
     positions, distances = nearest(np.array([[0.0], [1.0], [5.0]]), 10)
     assert positions.tolist() == [[1, 2], [0, 2], [1, 0]]
     assert distances.tolist() == [[1, 5], [1, 4], [4, 5]]
@@ -104,7 +104,7 @@ def test_neighbours_are_kept_as_well_as_by_the_reference():
     assert ours > trustworthiness(features, reference, n_neighbors=10) - 0.02
 
 
-def test_the_same_films_give_the_same_map(few_steps):
+def test_the_same_images_give_the_same_map(few_steps):
     features, _ = islands(60)
     assert np.array_equal(arranged(features), arranged(features))
 
@@ -123,15 +123,15 @@ def test_it_tells_how_far_it_is_and_ends_when_it_is_told_to():
     assert told[-1] < 0.35
 
 
-@pytest.mark.parametrize("films", [2, 3, 4, 10])
-def test_few_films_have_places_too(films, few_steps):
-    features, _ = islands(films)
+@pytest.mark.parametrize("images", [2, 3, 4, 10])
+def test_few_images_have_places_too(images, few_steps):
+    features, _ = islands(images)
     coordinates = np.pad(principal(features, 20)[0], ((0, 0), (0, 1)))
     places = tsne(coordinates[:, :2], *nearest(coordinates, 90))
-    assert places.shape == (films, 2)
+    assert places.shape == (images, 2)
     assert np.isfinite(places).all()
 
 
-def test_films_of_which_many_are_the_same_have_places_too(few_steps):
+def test_images_of_which_many_are_the_same_have_places_too(few_steps):
     features = np.repeat(islands(10)[0], 12, axis=0)
     assert np.isfinite(arranged(features)).all()

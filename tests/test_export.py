@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from made_fits import as_arrays, films, spec
+from made_fits import as_arrays, images, spec
 
 from covid_core.errors import RunDamaged, RunError
 from covid_core.inference.lite import BATCH, LiteNetwork, LiteTrunk, shared_network
@@ -25,12 +25,12 @@ SIDE = 16
 
 
 def small(*outputs: str) -> keras.Model:
-    """Two convolutions on films of 16 pixels; the maps of ``first`` and ``second`` are outputs, as named."""
+    """Two convolutions on images of 16 pixels; the maps of ``first`` and ``second`` are outputs, as named."""
     keras.utils.set_random_seed(0)
-    film = keras.Input((SIDE, SIDE, 1), dtype="uint8")
-    first = keras.layers.Conv2D(3, 3, activation="relu", name="first")(keras.layers.Rescaling(1 / 255)(film))
+    image = keras.Input((SIDE, SIDE, 1), dtype="uint8")
+    first = keras.layers.Conv2D(3, 3, activation="relu", name="first")(keras.layers.Rescaling(1 / 255)(image))
     second = keras.layers.Conv2D(2, 3, strides=2, name="second")(first)
-    return keras.Model(film, [{"first": first, "second": second}[name] for name in outputs])
+    return keras.Model(image, [{"first": first, "second": second}[name] for name in outputs])
 
 
 ORDERS = [("second",), ("first", "second"), ("second", "first")]
@@ -38,7 +38,7 @@ ORDERS = [("second",), ("first", "second"), ("second", "first")]
 
 @pytest.mark.parametrize("outputs", ORDERS, ids="-".join)
 def test_an_exported_network_gives_kerass_answers_in_their_order(tmp_path, outputs):
-    network, grey = small(*outputs), films(3, SIDE)[..., None]
+    network, grey = small(*outputs), images(3, SIDE)[..., None]
     export.export_network(network, tmp_path / "network.tflite")
     answers = LiteNetwork(tmp_path / "network.tflite").run(grey)
     reference = as_arrays(network(grey))
@@ -48,7 +48,7 @@ def test_an_exported_network_gives_kerass_answers_in_their_order(tmp_path, outpu
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the converter
 def test_a_network_that_keras_exported_with_a_signature_is_read_in_its_order_too(tmp_path):
-    network, grey = small("second", "first"), films(2, SIDE)[..., None]
+    network, grey = small("second", "first"), images(2, SIDE)[..., None]
     network.export(tmp_path / "network.tflite", format="litert", verbose=False)
     answers = LiteNetwork(tmp_path / "network.tflite").run(grey)
     reference = as_arrays(network(grey))
@@ -56,7 +56,7 @@ def test_a_network_that_keras_exported_with_a_signature_is_read_in_its_order_too
 
 
 def test_what_tensorflow_itself_answers_comes_back_for_comparison(tmp_path):
-    network, grey = small("first", "second"), films(2, SIDE)[..., None]
+    network, grey = small("first", "second"), images(2, SIDE)[..., None]
     traced = export.export_network(network, tmp_path / "network.tflite")
     assert [a.shape for a in traced(grey)] == [a.shape for a in as_arrays(network(grey))]
     assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(traced(grey), as_arrays(network(grey)), strict=True))
@@ -91,7 +91,7 @@ def test_an_export_that_answers_otherwise_is_refused_and_not_found(workspace, mo
 
 
 def test_a_damaged_export_is_refused(tmp_path):
-    (tmp_path / "trunk.tflite").write_bytes(b"film")
+    (tmp_path / "trunk.tflite").write_bytes(b"image")
     with pytest.raises(RunDamaged, match="trunk.tflite is missing or damaged"):
         LiteTrunk(tmp_path / "trunk.tflite")
 
@@ -106,7 +106,7 @@ def test_all_who_ask_for_a_file_use_one_network(tmp_path):
 
 
 def test_a_file_that_was_exported_anew_is_opened_anew(tmp_path):
-    path, grey = tmp_path / "network.tflite", films(2, SIDE)[..., None]
+    path, grey = tmp_path / "network.tflite", images(2, SIDE)[..., None]
     export.export_network(small("second"), path)
     before = shared_network(path)
     export.export_network(small("first"), path)
@@ -140,7 +140,7 @@ def frozen(place, network) -> FrozenTrunk:
 def test_an_exported_trunk_gives_kerass_maps_of_every_tap(workspace):
     built = model.build_trunk(spec(taps="default"), None)
     made = export.export_trunk(workspace, "key", built, 2)
-    grey = films(3)
+    grey = images(3)
     exported = LiteTrunk(made.path).maps(grey)
     for ours, reference in zip(exported, as_arrays(built(grey[..., None], training=False)), strict=True):
         assert relative_difference(ours, reference) < 1e-5
@@ -169,37 +169,37 @@ def test_what_is_kept_of_kerass_answers_is_what_keras_answers(network, frozen):
 def test_frozen_part_and_exported_tail_one_after_the_other_are_the_whole_network(tmp_path, network, frozen):
     _, tail = model.split_at(network, frozen.layers[frozen.taps])
     export.export_network(tail, tmp_path / "tail.tflite")
-    grey = films(3)
+    grey = images(3)
     (ours,) = LiteTrunk(frozen.path, tmp_path / "tail.tflite", [frozen.taps]).maps(grey)
     (reference,) = as_arrays(network(grey[..., None], training=False))
     assert relative_difference(ours, reference) < 1e-5
 
 
 def test_only_the_chosen_outputs_come_back(frozen):
-    grey = films(2)
+    grey = images(2)
     everything = LiteTrunk(frozen.path).maps(grey)
     (chosen,) = LiteTrunk(frozen.path, outputs=[1]).maps(grey)
     assert len(everything) == 2
     assert np.array_equal(chosen, everything[1])
 
 
-def test_films_beyond_one_batch_come_in_their_order(frozen):
-    exported, grey = LiteTrunk(frozen.path, outputs=[0]), films(2 * BATCH + 3)
+def test_images_beyond_one_batch_come_in_their_order(frozen):
+    exported, grey = LiteTrunk(frozen.path, outputs=[0]), images(2 * BATCH + 3)
     (together,) = exported.maps(grey)
-    alone = np.concatenate([exported.maps(film[None])[0] for film in grey])
+    alone = np.concatenate([exported.maps(image[None])[0] for image in grey])
     assert relative_difference(together, alone) < 1e-5
 
 
 def test_one_network_serves_several_threads(frozen):
-    exported, grey = LiteTrunk(frozen.path, outputs=[0], threads=1), films(12)
-    alone = [exported.maps(film[None])[0] for film in grey]
+    exported, grey = LiteTrunk(frozen.path, outputs=[0], threads=1), images(12)
+    alone = [exported.maps(image[None])[0] for image in grey]
     with ThreadPoolExecutor(4) as pool:
-        at_once = list(pool.map(lambda film: exported.maps(film[None])[0], grey))
+        at_once = list(pool.map(lambda image: exported.maps(image[None])[0], grey))
     assert all(np.array_equal(a, b) for a, b in zip(alone, at_once, strict=True))
 
 
 def test_the_engine_for_all_cores_gives_the_networks_own_maps(frozen):
-    engine, grey = trunk.lite_engine(frozen, 32), films(5)
+    engine, grey = trunk.lite_engine(frozen, 32), images(5)
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(engine.maps, [grey[:2], grey[2:]]))
     for number, reference in enumerate(LiteTrunk(frozen.path).maps(grey)):

@@ -1,4 +1,4 @@
-"""What a head sees of kept features: which table, by epoch. tests/test_training.py computes them from films."""
+"""What a head sees of kept features: which table, by epoch. tests/test_training.py computes them from images."""
 
 from types import SimpleNamespace
 
@@ -13,20 +13,20 @@ from covid_core.nets.fitting import Fit
 from covid_core.specs import TrainingSpec
 from covid_core.work import silent
 
-ROWS = np.array([4, 2, 7, 5])  # the run's films among the ten of the data set
+ROWS = np.array([4, 2, 7, 5])  # the run's images among the ten of the data set
 
 
 def table(offset: float) -> np.ndarray:
-    """Two features per film: the film's number and that plus a half, plus ``offset``."""
+    """Two features per image: the image's number and that plus a half, plus ``offset``."""
     return (np.arange(10)[:, None] + np.array([0, 0.5]) + offset).astype(np.float32)
 
 
-def test_features_are_found_by_the_position_among_the_runs_films():
+def test_features_are_found_by_the_position_among_the_runs_images():
     known = Features(ROWS, "LiteRT", table(0))
     assert known.plain(np.array([0, 3])).tolist() == [[4, 4.5], [5, 5.5]]
 
 
-def test_without_augmentation_every_epoch_sees_the_films_as_they_are():
+def test_without_augmentation_every_epoch_sees_the_images_as_they_are():
     known = Features(ROWS, "LiteRT", table(0))
     for epoch in range(3):
         assert np.array_equal(known.seen(np.arange(4), epoch), known.plain(np.arange(4)))
@@ -38,7 +38,7 @@ def test_views_are_seen_in_turn():
     assert seen == [12, 22, 12, 22, 12]
 
 
-def test_a_view_of_both_sides_takes_each_film_from_the_side_that_was_drawn():
+def test_a_view_of_both_sides_takes_each_image_from_the_side_that_was_drawn():
     asked = []
 
     def choose(at: np.ndarray, epoch: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_a_view_of_both_sides_takes_each_film_from_the_side_that_was_drawn():
 
     known = Features(ROWS, "LiteRT", table(0), mirror=table(100), choose_side=choose)
     assert known.seen(np.array([0, 1, 2]), 3)[:, 0].tolist() == [4, 2, 107]
-    assert asked == [([4, 2, 7], 3)]  # by the number in the data set, as the films themselves would be
+    assert asked == [([4, 2, 7], 3)]  # by the number in the data set, as the images themselves would be
 
 
 def test_activations_at_the_boundary_have_their_shape_back():
@@ -68,17 +68,17 @@ def test_logits_of_a_run_are_those_of_one_side_or_the_mean_of_both(both):
     assert np.allclose(training._mean_logits(HEAD, known), (plain + mirrored) / 2 if both else plain)
 
 
-def test_mirrored_films_in_training_alone_do_not_change_the_answer():
+def test_mirrored_images_in_training_alone_do_not_change_the_answer():
     known = Features(ROWS, "LiteRT", table(0), mirror=table(100), choose_side=lambda at, epoch: at > 4)
     assert np.array_equal(training._mean_logits(HEAD, known), HEAD.logits(table(0)[ROWS]))
 
 
 def plan_of(chosen: TrainingSpec, labels: np.ndarray, path) -> SimpleNamespace:
-    """As much of a plan as the head's stage asks for: the first twelve films train, the others validate."""
+    """As much of a plan as the head's stage asks for: the first twelve images train, the others validate."""
     validation = np.arange(12, len(labels))
-    films = SimpleNamespace(part={"train": np.arange(12)}.__getitem__, selection=lambda: validation, labels=labels)
+    images = SimpleNamespace(part={"train": np.arange(12)}.__getitem__, selection=lambda: validation, labels=labels)
     fit = Fit(chosen, path / "checkpoint.npz", lambda row: None, silent)
-    return SimpleNamespace(spec=chosen, films=films, fit=fit)
+    return SimpleNamespace(spec=chosen, images=images, fit=fit)
 
 
 def fitted(chosen: TrainingSpec, features: np.ndarray, labels: np.ndarray, path) -> Head:
@@ -101,7 +101,7 @@ def test_a_head_that_learned_on_scaled_features_takes_plain_ones(tmp_path, units
     assert [array.dtype for array in (*head.weights, *head.biases)] == [np.float32] * 2 * (1 + len(units))
 
 
-def test_features_of_many_films_are_scaled_as_those_of_few(monkeypatch):
+def test_features_of_many_images_are_scaled_as_those_of_few(monkeypatch):
     values = np.random.default_rng(0).normal(5, 2, (40, 3)).astype(np.float32)
     at_once = training._scale(values.__getitem__, np.arange(40))
     monkeypatch.setattr(training, "BLOCK", 7)
@@ -110,7 +110,7 @@ def test_features_of_many_films_are_scaled_as_those_of_few(monkeypatch):
     assert np.allclose(at_once[1], np.maximum(values.std(axis=0), values.std(axis=0).mean()))
 
 
-def test_logits_of_many_films_are_those_of_few(monkeypatch):
+def test_logits_of_many_images_are_those_of_few(monkeypatch):
     known = Features(ROWS, "LiteRT", table(0), mirror=table(100), at_test_too=True)
     at_once = training._mean_logits(HEAD, known)
     monkeypatch.setattr(training, "BLOCK", 3)
@@ -128,7 +128,7 @@ def test_views_have_the_columns_of_the_pooling_alone():
     assert known.seen(np.array([0]), 0).tolist() == [[14, 14.5]]
 
 
-def test_scaling_looks_at_training_films_alone(tmp_path, monkeypatch):
+def test_scaling_looks_at_training_images_alone(tmp_path, monkeypatch):
     made, seen = HeadTraining(tmp_path), []
     monkeypatch.setattr(head_fit, "run", lambda fit, number, stage, pooling: seen.append(stage) or HEAD_OF_5)
     features = made.features.copy()

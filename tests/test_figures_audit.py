@@ -55,7 +55,7 @@ def test_findings_are_named_with_how_closely_they_go_with_the_class():
     assert names == ["<b>text</b>  Cramér's V 1.00", "<b>dark</b>  Cramér's V 0.58"]
 
 
-def test_a_finding_that_every_film_has_goes_with_no_class():
+def test_a_finding_that_every_image_has_goes_with_no_class():
     table = findings_by_class(pd.DataFrame({"image_id": list(LABELS), "finding": "text"}), LABELS)
     assert audit.finding_bars(table).layout.annotations[0].text == "<b>text</b>"
 

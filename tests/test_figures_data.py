@@ -82,10 +82,10 @@ def test_a_difference_of_noise_does_not_fill_the_scale():
     assert figure.layout.coloraxis.cmax == figures.LEAST_RANGE
 
 
-def test_boxes_are_drawn_from_percentiles_without_the_films():
+def test_boxes_are_drawn_from_percentiles_without_the_images():
     table = pd.DataFrame(
         [("A", 9, 5.0, 1.0, 3.0, 5.0, 7.0, 9.0)],
-        columns=["label", "films", "mean", "p5", "p25", "median", "p75", "p95"],
+        columns=["label", "images", "mean", "p5", "p25", "median", "p75", "p95"],
     )
 
     box = figures.exposure_boxes(table, "Brightness").data[0]
@@ -93,8 +93,8 @@ def test_boxes_are_drawn_from_percentiles_without_the_films():
     assert (box.lowerfence[0], box.q1[0], box.median[0], box.q3[0], box.upperfence[0]) == (1, 3, 5, 7, 9)
 
 
-def test_dots_of_sizes_grow_with_the_films_they_stand_for():
-    table = pd.DataFrame({"width": [64, 80], "height": [64, 64], "label": ["A", "A"], "films": [100, 25]})
+def test_dots_of_sizes_grow_with_the_images_they_stand_for():
+    table = pd.DataFrame({"width": [64, 80], "height": [64, 64], "label": ["A", "A"], "images": [100, 25]})
 
     sizes = figures.size_dots(table).data[0].marker.size
 
@@ -102,9 +102,9 @@ def test_dots_of_sizes_grow_with_the_films_they_stand_for():
 
 
 def test_many_sources_end_in_one_bar_for_the_rest_and_one_for_the_unknown():
-    films = pd.DataFrame({"source": [f"site {n:02}" for n in range(20)] + [""], "label": ["A"] * 21})
+    images = pd.DataFrame({"source": [f"site {n:02}" for n in range(20)] + [""], "label": ["A"] * 21})
 
-    figure = figures.source_bars(summary.source_table(films, ["A"]))
+    figure = figures.source_bars(summary.source_table(images, ["A"]))
 
     assert [note.text for note in figure.layout.annotations[-2:]] == ["8 other sources", summary.UNKNOWN_SOURCE]
     assert sum(figure.data[0].x) == 21
@@ -112,8 +112,8 @@ def test_many_sources_end_in_one_bar_for_the_rest_and_one_for_the_unknown():
 
 def test_sources_that_look_alike_when_shortened_keep_their_own_bars():
     long = ["https://example.org/" + "a" * 60 + end for end in ("b" * 30, "b" * 29 + "c" + "b" * 30)]
-    films = pd.DataFrame({"source": long, "label": ["A", "A"]})
+    images = pd.DataFrame({"source": long, "label": ["A", "A"]})
 
-    figure = figures.source_bars(summary.source_table(films, ["A"]))
+    figure = figures.source_bars(summary.source_table(images, ["A"]))
 
     assert len(set(figure.data[0].y)) == 2

@@ -24,7 +24,7 @@ def test_confusion_cells_show_the_count_and_its_share_of_the_row():
     assert texts == ["8<br>80.0 %", "2<br>20.0 %", "1<br>25.0 %", "3<br>75.0 %"]
 
 
-def test_a_class_without_films_has_counts_but_no_shares():
+def test_a_class_without_images_has_counts_but_no_shares():
     texts = [note.text for note in figures.confusion_matrix(COUNTS.mul([1, 0], axis=0)).layout.annotations]
     assert texts[2:] == ["0<br>–", "0<br>–"]
 
@@ -33,7 +33,7 @@ def test_every_confusion_cell_can_be_clicked_and_says_which_it_is():
     marks = figures.confusion_matrix(COUNTS).data[1]
     assert [list(cell) for cell in marks.customdata] == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert list(zip(marks.y, marks.x, strict=True)) == [("A", "A"), ("A", "B"), ("B", "A"), ("B", "B")]
-    assert marks.hovertext[1] == "2 films of A were called B (20.0 %)"
+    assert marks.hovertext[1] == "2 images of A were called B (20.0 %)"
     assert marks.hoverinfo != "skip"  # a mark that hovering skips tells nobody that it was clicked
 
 
@@ -60,11 +60,11 @@ def test_a_score_histogram_has_a_row_per_label_in_its_colour():
     assert list(drawn.y) == [0, 3, 90, 0]
     assert drawn.marker.color == class_colours(["COVID"])["COVID"]
     assert [list(mark) for mark in unseen.customdata] == [[1, 0], [1, 2]]
-    assert unseen.hovertext[1] == "1 film of Normal: score of COVID 50 to 75 %"
+    assert unseen.hovertext[1] == "1 image of Normal: score of COVID 50 to 75 %"
     assert unseen.x == (12.5, 62.5)
 
 
-def test_one_film_beside_many_can_be_clicked():
+def test_one_image_beside_many_can_be_clicked():
     unseen = figures.score_histogram(BARS, "COVID").data[1]
     assert len(set(unseen.y)) == 1
     assert unseen.y[0] >= 90
@@ -72,10 +72,10 @@ def test_one_film_beside_many_can_be_clicked():
 
 def test_the_numbers_of_a_score_histogram_stand_over_its_bars():
     texts = [note.text for note in figures.score_histogram(BARS, "COVID").layout.annotations]
-    assert texts == ["3", "90", "<b>COVID</b>, 93 films", "40", "1", "<b>Normal</b>, 41 films"]
+    assert texts == ["3", "90", "<b>COVID</b>, 93 images", "40", "1", "<b>Normal</b>, 41 images"]
 
 
-def test_a_score_histogram_without_films_can_be_drawn():
+def test_a_score_histogram_without_images_can_be_drawn():
     assert figures.score_histogram(BARS * 0, "COVID").data[1].y == ()
 
 

@@ -1,4 +1,4 @@
-"""The bars of one film: every run with what its numbers are."""
+"""The bars of one image: every run with what its numbers are."""
 
 from covid_core.figures.prediction import score_bars
 

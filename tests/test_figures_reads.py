@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 import pytest
-from made_audits import IN_CORNER, IN_LUNGS, films, predictor
+from made_audits import IN_CORNER, IN_LUNGS, images, predictor
 
 from covid_core.audit.model import evidence, model_audit
 from covid_core.figures import evidence as figures
@@ -21,13 +21,13 @@ ORDER = [
 
 @pytest.fixture(scope="module")
 def audit() -> dict:
-    return model_audit.audited(predictor(IN_CORNER), films())
+    return model_audit.audited(predictor(IN_CORNER), images())
 
 
 @pytest.fixture(scope="module")
 def blind() -> dict:
     """An audit without any lung mask."""
-    return model_audit.audited(predictor(IN_CORNER), films(with_lungs=False))
+    return model_audit.audited(predictor(IN_CORNER), images(with_lungs=False))
 
 
 def drawn(figure: go.Figure) -> dict[float, float]:
@@ -92,7 +92,7 @@ def test_several_runs_stand_below_each_other_and_one_without_effects_says_so(aud
 
 
 def test_covers_of_several_runs_share_their_rows(audit):
-    other = model_audit.audited(predictor(IN_LUNGS), films())
+    other = model_audit.audited(predictor(IN_LUNGS), images())
     figure = figures.covers_of_runs(["A", "B"], [audit, other])
     assert [trace.name for trace in figure.data] == ["A", "B", "always ill 50.0 %"]
     assert [list(trace.x) for trace in figure.data[:2]] == [

@@ -1,4 +1,4 @@
-"""The figure of studies of repeats: points, means, and lines between runs that were tested on the same films."""
+"""The figure of studies of repeats: points, means, and lines between runs that were tested on the same images."""
 
 import pandas as pd
 import pytest
@@ -29,7 +29,7 @@ def test_every_run_is_a_point_and_every_study_has_its_mean_and_spread():
     assert figure.layout.shapes[0].x0 == 45
 
 
-def test_lines_join_only_runs_of_the_same_test_films():
+def test_lines_join_only_runs_of_the_same_test_images():
     (line,) = [trace for trace in repeated_runs(RUNS, SPREADS, "x").data if trace.mode == "lines"]
     assert list(line.x) == [pytest.approx(80), pytest.approx(70), None]
 

@@ -166,7 +166,7 @@ def test_memory_of_a_mapped_file_is_given_back_and_its_content_stays(tmp_path):
 
 
 def test_nothing_is_given_back_of_a_file_that_is_not_mapped(tmp_path):
-    (tmp_path / "file").write_bytes(b"film")
+    (tmp_path / "file").write_bytes(b"image")
     assert files.give_back_mapped(tmp_path / "file") == 0
 
 

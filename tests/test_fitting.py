@@ -125,7 +125,7 @@ def test_a_validation_loss_that_is_not_a_number_names_the_epoch(training, tmp_pa
         poisoned.run()
 
 
-def test_films_of_weight_zero_teach_nothing(training, tmp_path):
+def test_images_of_weight_zero_teach_nothing(training, tmp_path):
     one, other = training(tmp_path, learning_rate=0.1, keep="last"), training(tmp_path, learning_rate=0.1, keep="last")
     other.features = np.where(other.labels[:, None] == 2, np.float32(7), other.features)
     for fit in (one, other):
@@ -134,7 +134,7 @@ def test_films_of_weight_zero_teach_nothing(training, tmp_path):
     assert same_weights(one, other, 1e-6)
 
 
-@pytest.mark.parametrize("damage", [b"", b"film"], ids=["empty", "text"])
+@pytest.mark.parametrize("damage", [b"", b"image"], ids=["empty", "text"])
 def test_a_damaged_checkpoint_is_told(tmp_path, damage):
     (tmp_path / "checkpoint.npz").write_bytes(damage)
     with pytest.raises(RunDamaged, match="The checkpoint is damaged"):

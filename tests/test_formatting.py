@@ -50,7 +50,7 @@ def test_counts_have_thousands_separators():
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [((1, "film"), "1 film"), ((2000, "film"), "2,000 films"), ((0, "class", "classes"), "0 classes")],
+    [((1, "image"), "1 image"), ((2000, "image"), "2,000 images"), ((0, "class", "classes"), "0 classes")],
 )
 def test_a_noun_agrees_with_its_count(arguments, text):
     assert formatting.plural(*arguments) == text

@@ -22,8 +22,8 @@ def dataset(tmp_path, workspace):
 
 
 def kept(workspace, dataset, key, width=3):
-    """A table of features, each film's first number its row, and a run that names their network."""
-    table = np.tile(np.arange(len(dataset.films), dtype=np.float32)[:, None], width)
+    """A table of features, each image's first number its row, and a run that names their network."""
+    table = np.tile(np.arange(len(dataset.images), dtype=np.float32)[:, None], width)
     table.tofile(workspace.features / f"{dataset.pixels_key[:16]}-{key}-pooled.f32")
     return table
 
@@ -34,7 +34,7 @@ def run(workspace, key, size, origin="imagenet"):
     )
 
 
-def test_features_of_the_largest_films_are_taken(workspace, dataset):
+def test_features_of_the_largest_images_are_taken(workspace, dataset):
     for key, size in (("small", 128), ("large", 224)):
         kept(workspace, dataset, key)
         run(workspace, key, size)
@@ -49,7 +49,7 @@ def test_a_network_that_has_learned_nothing_is_not_taken(workspace, dataset):
     assert frozen_features.best(workspace, dataset) is None
 
 
-def test_features_that_some_film_lacks_are_not_taken(workspace, dataset):
+def test_features_that_some_image_lacks_are_not_taken(workspace, dataset):
     table = kept(workspace, dataset, "some")
     run(workspace, "some", 224)
     table[7, 0] = np.nan
@@ -57,10 +57,10 @@ def test_features_that_some_film_lacks_are_not_taken(workspace, dataset):
     assert frozen_features.best(workspace, dataset) is None
 
 
-def test_after_a_film_was_left_out_the_others_keep_their_features(workspace, dataset):
+def test_after_a_image_was_left_out_the_others_keep_their_features(workspace, dataset):
     kept(workspace, dataset, "one")
     run(workspace, "one", 224)
-    now = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iloc[2])], "Somebody")
+    now = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.images["image_id"].iloc[2])], "Somebody")
     assert frozen_features.best(workspace, now).table[:4, 0].tolist() == [0, 1, 3, 4]
 
 
@@ -70,7 +70,7 @@ def test_without_features_there_are_none(workspace, dataset):
 
 
 def test_what_the_network_reaches_is_the_full_picture(workspace, dataset):
-    codes = (dataset.films["label"] == "Normal").to_numpy()
+    codes = (dataset.images["label"] == "Normal").to_numpy()
     table = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32) + 3 * codes[:, None]
     ladder = probes.ladder(workspace, dataset, frozen=Frozen(table, "MobileNetV2 at 224 px"))
     assert ladder.full.probe.name == "Frozen features of MobileNetV2 at 224 px"

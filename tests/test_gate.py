@@ -1,4 +1,5 @@
-"""Does a picture look like a frontal chest film? On phantom films, as they are, changed, and on pictures drawn here."""
+"""Does a picture look like a frontal chest image? On phantom images, as they are, changed, and on pictures drawn
+here."""
 
 import math
 
@@ -9,27 +10,27 @@ from scipy import ndimage
 from covid_core.evaluation import conformal
 from covid_core.inference import gate
 from covid_core.inference.gate import DOWN, ENOUGH, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, UPRIGHT, Gate, Limit
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 
 SIDE = 64
 TURNS = {LEFT: 1, DOWN: 2, RIGHT: 3}
 
 
 @pytest.fixture(scope="module")
-def films() -> np.ndarray:
+def images() -> np.ndarray:
     """uint8 (300, 64, 64): the first 180 to learn from, 60 to set the limit, 60 that were never seen."""
-    return np.stack([film_at(index, 300, 4, size=SIDE).pixels for index in range(300)])[
+    return np.stack([image_at(index, 300, 4, size=SIDE).pixels for index in range(300)])[
         np.random.default_rng(1).permutation(300)
     ]
 
 
 @pytest.fixture(scope="module")
-def fitted(films) -> Gate:
-    return Gate.fit(lambda at: films[:180][at], 180, films[180:240])
+def fitted(images) -> Gate:
+    return Gate.fit(lambda at: images[:180][at], 180, images[180:240])
 
 
-def changed(films: np.ndarray, reading: str) -> np.ndarray:
-    return 255 - films if reading == INVERTED else np.ascontiguousarray(np.rot90(films, TURNS[reading], axes=(1, 2)))
+def changed(images: np.ndarray, reading: str) -> np.ndarray:
+    return 255 - images if reading == INVERTED else np.ascontiguousarray(np.rot90(images, TURNS[reading], axes=(1, 2)))
 
 
 def photograph_like(number: int) -> np.ndarray:
@@ -44,30 +45,30 @@ def photograph_like(number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("reading", list(TURNS) + [INVERTED])
-def test_histograms_of_changed_films_need_no_pixels(films, reading):
-    of_pixels = gate.histograms(changed(films[:20], reading))
-    assert np.allclose(gate.changed(gate.histograms(films[:20]), reading), of_pixels, atol=0.01)
+def test_histograms_of_changed_images_need_no_pixels(images, reading):
+    of_pixels = gate.histograms(changed(images[:20], reading))
+    assert np.allclose(gate.changed(gate.histograms(images[:20]), reading), of_pixels, atol=0.01)
 
 
 @pytest.mark.parametrize("reading", READINGS)
-def test_what_was_changed_can_be_undone(films, reading):
-    found = gate.histograms(films[:5])
+def test_what_was_changed_can_be_undone(images, reading):
+    found = gate.histograms(images[:5])
     assert np.array_equal(gate.undone(gate.changed(found, reading), reading), found)
 
 
-def test_brightness_and_contrast_do_not_count(films):
-    plain, faint = (gate.histograms(some) for some in (films[:10], (60 + films[:10] * 0.5).astype(np.uint8)))
+def test_brightness_and_contrast_do_not_count(images):
+    plain, faint = (gate.histograms(some) for some in (images[:10], (60 + images[:10] * 0.5).astype(np.uint8)))
     assert np.abs(plain - faint).max() < 0.05
 
 
-def test_films_that_were_never_seen_pass(films, fitted):
-    verdicts = fitted.verdicts(films[240:])
+def test_images_that_were_never_seen_pass(images, fitted):
+    verdicts = fitted.verdicts(images[240:])
     assert np.mean([one.passed for one in verdicts]) >= 0.9
 
 
 @pytest.mark.parametrize("reading", list(TURNS) + [INVERTED])
-def test_turned_and_inverted_films_are_refused_and_it_is_said_how_they_lie(films, fitted, reading):
-    verdicts = fitted.verdicts(changed(films[240:], reading))
+def test_turned_and_inverted_images_are_refused_and_it_is_said_how_they_lie(images, fitted, reading):
+    verdicts = fitted.verdicts(changed(images[240:], reading))
     assert not any(one.passed for one in verdicts)
     assert np.mean([one.reading == reading for one in verdicts]) >= 0.9
 
@@ -78,71 +79,71 @@ def test_photograph_like_pictures_and_noise_are_refused(fitted):
     assert not any(one.passed for one in fitted.verdicts(pictures))
 
 
-def test_a_mirrored_film_is_no_reason_to_refuse(films, fitted):
-    verdicts = fitted.verdicts(np.ascontiguousarray(films[240:, :, ::-1]))
+def test_a_mirrored_image_is_no_reason_to_refuse(images, fitted):
+    verdicts = fitted.verdicts(np.ascontiguousarray(images[240:, :, ::-1]))
     assert np.mean([one.passed for one in verdicts]) >= 0.85
 
 
-def test_a_slightly_tilted_film_is_no_reason_to_refuse(films, fitted):
-    tilted = np.stack([ndimage.rotate(film, 6, reshape=False, order=1, mode="nearest") for film in films[240:]])
+def test_a_slightly_tilted_image_is_no_reason_to_refuse(images, fitted):
+    tilted = np.stack([ndimage.rotate(image, 6, reshape=False, order=1, mode="nearest") for image in images[240:]])
     assert np.mean([one.passed for one in fitted.verdicts(tilted)]) >= 0.85
 
 
-def test_the_limit_is_what_nearly_all_validation_films_reach(films):
-    upside_down = changed(films[180:210], DOWN)  # whose leads are low, so that the limit is below the highest one
-    made = Gate.fit(lambda at: films[:180][at], 180, np.concatenate([upside_down, films[210:240]]))
-    leads = made.leads(gate.histograms(np.concatenate([upside_down, films[210:240]])))
+def test_the_limit_is_what_nearly_all_validation_images_reach(images):
+    upside_down = changed(images[180:210], DOWN)  # whose leads are low, so that the limit is below the highest one
+    made = Gate.fit(lambda at: images[:180][at], 180, np.concatenate([upside_down, images[210:240]]))
+    leads = made.leads(gate.histograms(np.concatenate([upside_down, images[210:240]])))
     assert made.limit.value == pytest.approx(-conformal.quantile(-leads, min(1 - SHARE, 60 / 61)))
 
 
-def test_validation_films_that_are_all_alike_refuse_no_film_that_leads_clearly(films):
-    """Of 38 of them the lowest lead was 0.88 once, and 6 of 39 other good films were refused."""
-    made = Gate.fit(lambda at: films[:180][at], 180, np.repeat(films[180:181], 38, axis=0))
-    assert made.leads(gate.histograms(films[180:181]))[0] > ENOUGH
+def test_validation_images_that_are_all_alike_refuse_no_image_that_leads_clearly(images):
+    """Of 38 of them the lowest lead was 0.88 once, and 6 of 39 other good images were refused."""
+    made = Gate.fit(lambda at: images[:180][at], 180, np.repeat(images[180:181], 38, axis=0))
+    assert made.leads(gate.histograms(images[180:181]))[0] > ENOUGH
     assert made.limit.value == ENOUGH
-    assert np.mean([verdict.passed for verdict in made.verdicts(films[240:])]) == 1
+    assert np.mean([verdict.passed for verdict in made.verdicts(images[240:])]) == 1
 
 
-def test_a_film_is_judged_alike_alone_and_among_others(films, fitted):
-    among = fitted.verdicts(films[240:250])
-    assert [fitted.verdicts(film[None])[0].lead for film in films[240:250]] == pytest.approx(
+def test_a_image_is_judged_alike_alone_and_among_others(images, fitted):
+    among = fitted.verdicts(images[240:250])
+    assert [fitted.verdicts(image[None])[0].lead for image in images[240:250]] == pytest.approx(
         [one.lead for one in among], abs=1e-5
     )
 
 
-def test_a_film_without_contrast_is_refused_and_no_error(fitted):
+def test_a_image_without_contrast_is_refused_and_no_error(fitted):
     flat = np.full((1, SIDE, SIDE), 90, np.uint8)
     flat[0, 0, 0] = 91
     assert fitted.verdicts(flat)[0].passed is False
 
 
-def test_with_too_few_validation_films_there_is_no_verdict(films):
-    few = Gate.fit(lambda at: films[:50][at], 50, films[180 : 180 + LEAST - 1])
-    assert few.verdicts(films[:1])[0].passed is None
-    assert few.verdicts(films[:1])[0].reading == ""
+def test_with_too_few_validation_images_there_is_no_verdict(images):
+    few = Gate.fit(lambda at: images[:50][at], 50, images[180 : 180 + LEAST - 1])
+    assert few.verdicts(images[:1])[0].passed is None
+    assert few.verdicts(images[:1])[0].reading == ""
 
 
 @pytest.mark.parametrize(
-    ("films", "refused", "value", "kept", "who"),
+    ("images", "refused", "value", "kept", "who"),
     [
         (18, 0.02, math.nan, math.nan, None),
-        (19, 0.02, 18, 19 / 20, "all 19 validation films"),
-        (49, 0.02, 48, 0.98, "all 49 validation films"),
-        (99, 0.02, 97, 0.98, "98 % of 99 validation films"),
-        (321, 0.02, 315, 0.98, "98 % of 321 validation films"),
-        (98, 0.01, 97, 98 / 99, "all 98 validation films"),
-        (1000, 0.01, 990, 0.99, "99 % of 1,000 validation films"),
+        (19, 0.02, 18, 19 / 20, "all 19 validation images"),
+        (49, 0.02, 48, 0.98, "all 49 validation images"),
+        (99, 0.02, 97, 0.98, "98 % of 99 validation images"),
+        (321, 0.02, 315, 0.98, "98 % of 321 validation images"),
+        (98, 0.01, 97, 98 / 99, "all 98 validation images"),
+        (1000, 0.01, 990, 0.99, "99 % of 1,000 validation images"),
     ],
 )
-def test_a_limit_refuses_no_more_than_its_share_of_good_films(films, refused, value, kept, who):
-    limit = Limit.above(np.random.default_rng(0).permutation(films).astype(float), refused)
+def test_a_limit_refuses_no_more_than_its_share_of_good_images(images, refused, value, kept, who):
+    limit = Limit.above(np.random.default_rng(0).permutation(images).astype(float), refused)
     assert (limit.value, limit.kept) == pytest.approx((value, kept), nan_ok=True)
-    assert limit.films == films
+    assert limit.images == images
     if who:
         assert limit.who == who
 
 
-def test_further_films_are_refused_at_the_rate_that_was_promised():
+def test_further_images_are_refused_at_the_rate_that_was_promised():
     rng = np.random.default_rng(2)
     refused = [np.mean(rng.normal(size=200) > Limit.above(rng.normal(size=321), 0.02).value) for _ in range(300)]
     assert 0.014 < np.mean(refused) <= 0.02

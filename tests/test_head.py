@@ -106,7 +106,7 @@ def test_a_damaged_head_is_refused(tmp_path, damage):
     if damage == "pickle":
         np.savez(path, pooling=np.array([{}], dtype=object))
     elif damage != "gone":
-        path.write_bytes({"torn": content[: len(content) // 2], "text": b"film", "empty": b""}[damage])
+        path.write_bytes({"torn": content[: len(content) // 2], "text": b"image", "empty": b""}[damage])
     with pytest.raises(RunDamaged, match="head.npz is missing or damaged"):
         Head.load(path)
 

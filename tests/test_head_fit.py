@@ -11,7 +11,7 @@ from covid_core.inference.head import softmax
 from covid_core.nets import training
 from covid_core.nets.head_fit import Network
 
-WIDTH, CLASSES, FILMS = 5, 3, 7
+WIDTH, CLASSES, IMAGES = 5, 3, 7
 HIDDEN = [pytest.param((), id="no layer"), pytest.param((4,), id="one"), pytest.param((6, 4), id="two")]
 
 
@@ -25,7 +25,7 @@ def network_of(hidden: tuple[int, ...], dropout: float = 0.0) -> Network:
 
 def batch() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
-    return rng.normal(size=(FILMS, WIDTH)).astype(np.float32), rng.integers(0, CLASSES, FILMS)
+    return rng.normal(size=(IMAGES, WIDTH)).astype(np.float32), rng.integers(0, CLASSES, IMAGES)
 
 
 def loss_in_float64(
@@ -42,7 +42,7 @@ def loss_in_float64(
         if number < len(head.weights) - 1:
             values = np.maximum(values, 0)
             values = np.where(rng.random(values.shape, np.float32) >= dropout, values / (1 - dropout), 0)
-    losses = -np.log(softmax(values)[np.arange(FILMS), labels])
+    losses = -np.log(softmax(values)[np.arange(IMAGES), labels])
     return float((losses * (1 if weights is None else weights)).mean())
 
 
@@ -57,7 +57,7 @@ def slopes(network: Network, weights: np.ndarray | None, dropout: float = 0.0) -
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("weights", [None, np.linspace(0.2, 3, FILMS)], ids=["alike", "weighted"])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.2, 3, IMAGES)], ids=["alike", "weighted"])
 def test_the_gradient_is_that_of_finite_differences(hidden, weights):
     network = network_of(hidden)
     loss, _ = network.learn(*batch(), weights, np.random.default_rng(0))
@@ -114,7 +114,7 @@ def test_dropout_draws_by_epoch_and_seed_alone(tmp_path):
 
 
 def test_every_epoch_leaves_out_other_units(tmp_path):
-    """With equal films in one batch and no steps to speak of, only the units left out can change the loss."""
+    """With equal images in one batch and no steps to speak of, only the units left out can change the loss."""
     still = {"learning_rate": 1e-9, "optimizer": "sgd", "batch_size": 20}
     fit = HeadTraining(tmp_path, **still, head={"units": (8,), "dropout": 0.5})
     fit.features[:], fit.labels[:] = 1, 0
@@ -132,12 +132,12 @@ def test_right_answers_are_counted():
     network = network_of((4,))
     x, _ = batch()
     labels = network.head("").logits(x).argmax(axis=1)
-    assert network.learn(x, labels, None, np.random.default_rng(0))[1] == FILMS
+    assert network.learn(x, labels, None, np.random.default_rng(0))[1] == IMAGES
     assert network.learn(x, (labels + 1) % CLASSES, None, np.random.default_rng(0))[1] == 0
 
 
-def test_the_loss_and_accuracy_of_an_epoch_are_means_over_films_not_batches(tmp_path):
-    """20 films in batches of 16: with steps of next to nothing the epoch's loss is that of the start."""
+def test_the_loss_and_accuracy_of_an_epoch_are_means_over_images_not_batches(tmp_path):
+    """20 images in batches of 16: with steps of next to nothing the epoch's loss is that of the start."""
     done = HeadTraining(tmp_path, batch_size=16, epochs=1, learning_rate=1e-9, optimizer="sgd").run()
     assert done.rows[0]["loss"] == pytest.approx(done.val_loss(), abs=1e-5)
     assert done.rows[0]["loss"] == pytest.approx(done.rows[0]["val_loss"], abs=1e-5)
@@ -184,7 +184,7 @@ IMBALANCED = np.array([0] * 6 + [1] * 3 + [2] * 1)
     ("imbalance", "counts"),
     [("none", [6, 3, 1]), ("class_weights", [6, 3, 1]), ("undersample", [1, 1, 1]), ("oversample", [6, 6, 6])],
 )
-def test_an_epoch_goes_through_the_films_that_the_balance_asks_for(imbalance, counts):
+def test_an_epoch_goes_through_the_images_that_the_balance_asks_for(imbalance, counts):
     order = training._order(spec(imbalance=imbalance), IMBALANCED, 0)
     assert np.bincount(IMBALANCED[order(0)]).tolist() == counts
     if imbalance != "undersample":
@@ -192,7 +192,7 @@ def test_an_epoch_goes_through_the_films_that_the_balance_asks_for(imbalance, co
 
 
 @pytest.mark.parametrize(("imbalance", "counts"), [("undersample", [3, 0, 3]), ("oversample", [6, 0, 6])])
-def test_a_class_without_films_takes_no_part_in_the_balance(imbalance, counts):
+def test_a_class_without_images_takes_no_part_in_the_balance(imbalance, counts):
     labels = np.array([0] * 6 + [2] * 3)
     order = training._order(spec(imbalance=imbalance), labels, 0)
     assert np.bincount(labels[order(0)]).tolist() == counts

@@ -44,7 +44,7 @@ def test_loss_and_gradient_of_a_batch_are_kerass(units, weighted):
 
 
 class Problem:
-    """Three overlapping clouds of unequal size: a head that saw 200 films is right in about 62 of 100 others."""
+    """Three overlapping clouds of unequal size: a head that saw 200 images is right in about 62 of 100 others."""
 
     def __init__(self):
         rng = np.random.default_rng(7)

@@ -1,4 +1,4 @@
-"""Heat maps: where they are hot, and how they lie over a film. tests/test_nets.py compares them with a tape."""
+"""Heat maps: where they are hot, and how they lie over an image. tests/test_nets.py compares them with a tape."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_evidence_against_a_class_is_cold():
     assert not heat.any()
 
 
-def test_a_map_has_the_films_size_and_range():
+def test_a_map_has_the_images_size_and_range():
     heat = unit_map(head_of(MEAN, [1.0, -1.0]), [spot(1, 2)], 0, 60, 30)
     assert heat.shape == (30, 60)
     assert heat.dtype == np.float32
@@ -97,12 +97,12 @@ def test_a_flattened_map_does_not_hold_against_a_class_what_nobody_thought_of():
     assert np.allclose(with_three, with_two, atol=0.01)
 
 
-def test_what_the_usual_film_has_too_is_cold():
-    """A corner that lights up on every film says nothing of this one."""
+def test_what_the_usual_image_has_too_is_cold():
+    """A corner that lights up on every image says nothing of this one."""
     head = head_of(MEAN, [1.0, -1.0])
-    film, usual = spot(1, 2) + 5 * spot(3, 3), 5 * spot(3, 3)[0]
-    assert np.unravel_index(unit_map(head, [film], 0, 4, 4).argmax(), (4, 4)) == (3, 3)
-    heat = unit_map(head, [film], 0, 4, 4, [usual])
+    image, usual = spot(1, 2) + 5 * spot(3, 3), 5 * spot(3, 3)[0]
+    assert np.unravel_index(unit_map(head, [image], 0, 4, 4).argmax(), (4, 4)) == (3, 3)
+    heat = unit_map(head, [image], 0, 4, 4, [usual])
     assert np.unravel_index(heat.argmax(), (4, 4)) == (1, 2)
     assert heat[3, 3] == 0
 
@@ -112,15 +112,15 @@ def test_less_than_usual_of_what_speaks_against_a_class_speaks_for_it():
     assert heat[2, 1] == 1
 
 
-def test_evidence_against_the_usual_film_adds_up_to_the_difference_of_the_logits():
+def test_evidence_against_the_usual_image_adds_up_to_the_difference_of_the_logits():
     """Exactly so for heads of one layer and two classes, on means or on flattened maps (linear SHAP). Of flattened maps
     it is the class's logit less the other's, of means the logit less the mean of both: half as much."""
     rng = np.random.default_rng(1)
-    film, usual = rng.random((1, 4, 4, 3)), rng.random((1, 4, 4, 3))
+    image, usual = rng.random((1, 4, 4, 3)), rng.random((1, 4, 4, 3))
     for pooling, width, cells, times in ((MEAN, 3, 16, 1), (FLATTEN, 48, 1, 2)):
         head = Head(pooling, (rng.normal(size=(width, 2)),), (rng.normal(size=2),)).centred
-        logits = head.logits(head.features([film])) - head.logits(head.features([usual]))
-        assert cam(head, [film], 0, 4, 4, [usual[0]]).sum() / cells == pytest.approx(times * logits[0, 0], abs=1e-5)
+        logits = head.logits(head.features([image])) - head.logits(head.features([usual]))
+        assert cam(head, [image], 0, 4, 4, [usual[0]]).sum() / cells == pytest.approx(times * logits[0, 0], abs=1e-5)
 
 
 def test_a_flattening_head_knows_where_each_weight_belongs():
@@ -157,13 +157,13 @@ def test_values_out_of_range_take_the_end_colours():
     assert np.array_equal(coloured(np.array([[-1.0, 2.0]])), coloured(np.array([[0.0, 1.0]])))
 
 
-def test_cold_parts_of_a_film_stay_as_they_are():
-    film = np.full((2, 2), 77, np.uint8)
-    shown = overlaid(film, np.array([[0.0, 0.0], [0.0, 1.0]]), opacity=0.6)
+def test_cold_parts_of_a_image_stay_as_they_are():
+    image = np.full((2, 2), 77, np.uint8)
+    shown = overlaid(image, np.array([[0.0, 0.0], [0.0, 1.0]]), opacity=0.6)
     assert (shown[0] == 77).all()
     assert (shown[1, 1] != 77).any()
 
 
-def test_without_opacity_the_film_is_shown_alone():
-    film = np.full((2, 2), 77, np.uint8)
-    assert (overlaid(film, np.ones((2, 2)), opacity=0) == 77).all()
+def test_without_opacity_the_image_is_shown_alone():
+    image = np.full((2, 2), 77, np.uint8)
+    assert (overlaid(image, np.ones((2, 2)), opacity=0) == 77).all()

@@ -12,69 +12,69 @@ from PIL import Image, PngImagePlugin
 
 from covid_core.errors import ImageError
 from covid_core.images import codec
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 
 
 def test_a_file_over_the_limit_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(codec, "LARGEST_FILE", 2**20)
-    (tmp_path / "film.png").write_bytes(b"\0" * (2**20 + 1))
+    (tmp_path / "image.png").write_bytes(b"\0" * (2**20 + 1))
     monkeypatch.setattr(codec.Path, "read_bytes", lambda path: pytest.fail("was read"))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
-        read_film(tmp_path / "film.png")
+        read_image(tmp_path / "image.png")
 
 
 def test_bytes_over_the_limit_are_refused(monkeypatch):
     monkeypatch.setattr(codec, "LARGEST_FILE", 2**20)
     with pytest.raises(ImageError, match="larger than 1 MiB"):
-        read_film(b"\0" * (2**20 + 1))
+        read_image(b"\0" * (2**20 + 1))
 
 
 def test_a_missing_file_is_refused_without_its_folder(tmp_path):
     with pytest.raises(ImageError, match="cannot be opened: No such file") as refusal:
-        read_film(tmp_path / "film.png")
+        read_image(tmp_path / "image.png")
     assert str(tmp_path) not in str(refusal.value)
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
 def test_what_is_no_plain_file_is_refused(tmp_path, make):
-    make(tmp_path / "film.png")
+    make(tmp_path / "image.png")
     with pytest.raises(ImageError, match="folder or a device"):
-        read_film(tmp_path / "film.png")
+        read_image(tmp_path / "image.png")
 
 
 def test_metadata_is_never_written():
     info = PngImagePlugin.PngInfo()
     info.add_text("PatientName", "CANARY")
-    film = read_film(png(RAMP, pnginfo=info))
-    assert b"CANARY" not in codec.png_bytes(film.pixels) + codec.jpeg_bytes(film.pixels)
+    image = read_image(png(RAMP, pnginfo=info))
+    assert b"CANARY" not in codec.png_bytes(image.pixels) + codec.jpeg_bytes(image.pixels)
 
 
-def test_a_film_is_squashed_to_a_square():
+def test_a_image_is_squashed_to_a_square():
     square = codec.to_square(np.repeat(RAMP, 2, axis=0), 32)
     assert square.shape == (32, 32)
     assert square.dtype == np.uint8
     assert np.all(np.diff(square[0].astype(int)) >= 0)
 
 
-def test_a_film_of_the_right_size_is_left_as_it_is():
+def test_a_image_of_the_right_size_is_left_as_it_is():
     assert codec.to_square(RAMP, SIDE) is RAMP
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (256, 256), (200, 299), (299, 200), (32, 240), (1500, 1700)])
 @pytest.mark.parametrize("size", [128, 100])
 def test_squares_are_those_of_pillow_to_the_last_grey_level(shape, size):
-    films = list(np.random.default_rng(0).choice(np.array([0, 7, 128, 255], np.uint8), (3, *shape)))
-    expected = [np.asarray(Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS)) for film in films]
-    assert np.array_equal(codec.to_squares(films, size), expected)
-    assert np.array_equal(codec.to_square(films[0], size), expected[0])
+    images = list(np.random.default_rng(0).choice(np.array([0, 7, 128, 255], np.uint8), (3, *shape)))
+    expected = [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)) for image in images]
+    assert np.array_equal(codec.to_squares(images, size), expected)
+    assert np.array_equal(codec.to_square(images[0], size), expected[0])
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
 def test_a_grey_png_is_read_to_the_last_grey_level(level):
     pixels = np.random.default_rng(0).integers(0, 256, (270, 300), dtype=np.uint8)
-    film = read_film(png(pixels, compress_level=level))
-    assert np.array_equal(film.pixels, pixels)
-    assert (film.mode, film.notes) == ("L", ())
+    image = read_image(png(pixels, compress_level=level))
+    assert np.array_equal(image.pixels, pixels)
+    assert (image.mode, image.notes) == ("L", ())
 
 
 def test_a_mask_is_true_where_it_is_white(tmp_path):
@@ -102,7 +102,7 @@ def test_an_affine_shift_brings_black_in():
     assert moved[:, 9:].min() == 200
 
 
-def test_a_coarse_map_is_brought_to_a_films_size():
+def test_a_coarse_map_is_brought_to_a_images_size():
     fine = codec.resized_map(np.array([[0.0, 1.0]]), 10, 4)
     assert fine.shape == (4, 10)
     assert fine.dtype == np.float32

@@ -1,4 +1,4 @@
-"""From folders of films to data sets: layouts, what is left out and why, and nothing half done."""
+"""From folders of images to data sets: layouts, what is left out and why, and nothing half done."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from made_films import write_films
+from made_images import write_images
 
 from covid_core.data import archives, importing, layouts
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
@@ -15,16 +15,16 @@ from covid_core.data.pixels import pixels_path
 from covid_core.errors import DataError, NotFound, Stopped
 from covid_core.images.codec import png_bytes
 
-FILM = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
+IMAGE = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
 
 
-def put(path, content=FILM):
+def put(path, content=IMAGE):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 def database(root, numbers=(1, 2, 10)):
-    """The COVID-19 Radiography Database's layout with one class of films, masks and sources."""
+    """The COVID-19 Radiography Database's layout with one class of images, masks and sources."""
     for number in numbers:
         put(root / f"COVID/images/COVID-{number}.png")
         put(root / f"COVID/masks/COVID-{number}.png")
@@ -35,67 +35,67 @@ def database(root, numbers=(1, 2, 10)):
     return root
 
 
-def test_plain_class_folders_become_a_data_set(workspace, film_folder):
-    dataset = importing.import_folder(workspace, film_folder({"Normal": 3, "COVID": 2}))
-    assert dataset.name == "films"
+def test_plain_class_folders_become_a_data_set(workspace, image_folder):
+    dataset = importing.import_folder(workspace, image_folder({"Normal": 3, "COVID": 2}))
+    assert dataset.name == "images"
     assert dataset.classes == ("COVID", "Normal")
     assert dataset.counts == {"COVID": 2, "Normal": 3}
-    assert dataset.films["width"].tolist() == [40] * 5
+    assert dataset.images["width"].tolist() == [40] * 5
 
 
 def test_the_radiography_databases_layout_gives_masks_and_sources(workspace, tmp_path):
-    dataset = importing.import_folder(workspace, database(tmp_path / "films"))
-    covid = dataset.films[dataset.films["label"] == "COVID"]
+    dataset = importing.import_folder(workspace, database(tmp_path / "images"))
+    covid = dataset.images[dataset.images["label"] == "COVID"]
     assert covid["image_id"].tolist() == ["COVID/COVID-1.png", "COVID/COVID-2.png", "COVID/COVID-10.png"]
     assert covid["source"].tolist() == ["https://site/1", "https://site/2", "https://site/10"]
     assert covid["mask_path"].tolist()[0] == "COVID/masks/COVID-1.png"
-    assert dataset.films["source"].tolist()[-1] == ""
+    assert dataset.images["source"].tolist()[-1] == ""
 
 
 def test_a_class_the_course_left_out_has_to_be_asked_for(workspace, tmp_path):
-    root = database(tmp_path / "films")
+    root = database(tmp_path / "images")
     assert "Lung_Opacity" not in importing.import_folder(workspace, root).classes
     assert importing.import_folder(workspace, root, classes=["Lung_Opacity"]).classes == ("Lung_Opacity",)
 
 
 def test_a_survey_counts_without_reading(tmp_path):
-    assert layouts.survey(database(tmp_path / "films")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
+    assert layouts.survey(database(tmp_path / "images")) == {"COVID": 3, "Lung_Opacity": 1, "Normal": 1}
 
 
 def test_class_folders_are_found_below_what_archives_wrap_around_them(workspace, tmp_path):
-    write_films(tmp_path / "archive/COVID-19_Radiography_Dataset", {"a": 2, "b": 2})
+    write_images(tmp_path / "archive/COVID-19_Radiography_Dataset", {"a": 2, "b": 2})
     (tmp_path / "archive/__MACOSX").mkdir()
     assert importing.import_folder(workspace, tmp_path / "archive").name == "COVID-19_Radiography_Dataset"
 
 
-def test_films_are_referred_to_and_not_copied(workspace, film_folder):
-    root = film_folder({"a": 2})
+def test_images_are_referred_to_and_not_copied(workspace, image_folder):
+    root = image_folder({"a": 2})
     dataset = importing.import_folder(workspace, root)
     assert dataset.path_of(0) == root / "a/a-1.png"
     delete_dataset(workspace, dataset.id)
     assert (root / "a/a-1.png").exists()
 
 
-def test_files_that_cannot_be_read_are_left_out_with_the_reason(workspace, film_folder):
-    root = film_folder({"a": 2, "b": 2})
-    put(root / "a/broken.png", FILM[:100])
+def test_files_that_cannot_be_read_are_left_out_with_the_reason(workspace, image_folder):
+    root = image_folder({"a": 2, "b": 2})
+    put(root / "a/broken.png", IMAGE[:100])
     put(root / "a/empty.PNG", b"")
     (root / "b/folder.jpg").mkdir()
     dataset = importing.import_folder(workspace, root)
-    assert len(dataset.films) == 4
+    assert len(dataset.images) == 4
     assert dataset.left_out["path"].tolist() == ["a/empty.PNG", "a/broken.png", "b/folder.jpg"]
     assert dataset.left_out["reason"].str.contains("empty|cut off|not a file").all()
 
 
-def test_a_file_too_large_to_be_a_film_is_left_out_unread(workspace, film_folder):
-    root = film_folder({"a": 2})
+def test_a_file_too_large_to_be_a_image_is_left_out_unread(workspace, image_folder):
+    root = image_folder({"a": 2})
     with open(root / "a/huge.png", "wb") as handle:
         handle.truncate(2**33)
     assert importing.import_folder(workspace, root).left_out["reason"].tolist() == ["The file is larger than 32 MiB."]
 
 
-def test_a_name_that_is_no_text_is_left_out_with_the_reason(workspace, film_folder):
-    root = film_folder({"a": 2})
+def test_a_name_that_is_no_text_is_left_out_with_the_reason(workspace, image_folder):
+    root = image_folder({"a": 2})
     shutil.copy(root / "a/a-1.png", os.fsencode(root / "a") + b"/\xff.png")
     left_out = importing.import_folder(workspace, root).left_out
     assert left_out["path"].tolist() == ["a/\\udcff.png"]
@@ -104,17 +104,17 @@ def test_a_name_that_is_no_text_is_left_out_with_the_reason(workspace, film_fold
 
 @pytest.mark.parametrize("label", ["<b>", "=1+1", "Lünge", "肺", "𓀀 x", "‮RTL", "a" * 200, "![x](http:)"])
 def test_any_class_name_is_kept_as_it_is(workspace, tmp_path, label):
-    put(tmp_path / "films" / label / "1.png")
-    dataset = importing.import_folder(workspace, tmp_path / "films")
+    put(tmp_path / "images" / label / "1.png")
+    dataset = importing.import_folder(workspace, tmp_path / "images")
     assert open_dataset(workspace, dataset.id).classes == (label,)
 
 
-def test_other_files_are_not_films(workspace, film_folder):
-    root = film_folder({"a": 2})
+def test_other_files_are_not_images(workspace, image_folder):
+    root = image_folder({"a": 2})
     for name in ("Thumbs.db", ".hidden.png", "notes.txt"):
         put(root / "a" / name)
     dataset = importing.import_folder(workspace, root)
-    assert len(dataset.films) == 2
+    assert len(dataset.images) == 2
     assert dataset.left_out["path"].tolist() == ["a/Thumbs.db", "a/notes.txt"]
 
 
@@ -130,16 +130,16 @@ def test_other_files_are_not_films(workspace, film_folder):
     ids=["missing", "empty", "no classes", "nothing readable", "broken metadata"],
 )
 def test_a_folder_that_cannot_become_a_data_set_leaves_nothing(workspace, tmp_path, make, reason):
-    make(tmp_path / "films")
+    make(tmp_path / "images")
     with pytest.raises(DataError, match=reason):
-        importing.import_folder(workspace, tmp_path / "films")
+        importing.import_folder(workspace, tmp_path / "images")
     assert list_datasets(workspace) == []
     assert os.listdir(workspace.pixels) == []
 
 
-def test_a_class_that_does_not_exist_is_refused_with_those_that_do(workspace, film_folder):
+def test_a_class_that_does_not_exist_is_refused_with_those_that_do(workspace, image_folder):
     with pytest.raises(DataError, match="no class c in .*; found: a, b"):
-        importing.import_folder(workspace, film_folder({"a": 1, "b": 1}), classes=["a", "c"])
+        importing.import_folder(workspace, image_folder({"a": 1, "b": 1}), classes=["a", "c"])
 
 
 def test_a_folder_that_cannot_be_opened_is_refused_in_a_sentence(workspace, tmp_path):
@@ -147,24 +147,24 @@ def test_a_folder_that_cannot_be_opened_is_refused_in_a_sentence(workspace, tmp_
         importing.import_path(workspace, tmp_path / ("x" * 300))
 
 
-def test_a_stopped_import_leaves_nothing(workspace, film_folder):
+def test_a_stopped_import_leaves_nothing(workspace, image_folder):
     def stop(share, message):
         raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        importing.import_folder(workspace, film_folder({"a": 60}), progress=stop)
+        importing.import_folder(workspace, image_folder({"a": 60}), progress=stop)
     assert os.listdir(workspace.datasets) == os.listdir(workspace.pixels) == []
 
 
-def test_progress_reaches_its_end_and_never_goes_back(workspace, film_folder):
+def test_progress_reaches_its_end_and_never_goes_back(workspace, image_folder):
     told = []
-    importing.import_folder(workspace, film_folder({"a": 100}), progress=lambda share, _: told.append(share))
+    importing.import_folder(workspace, image_folder({"a": 100}), progress=lambda share, _: told.append(share))
     assert told == sorted(told)
     assert told[-1] == 1
 
 
-def test_an_import_keeps_pixels_for_the_overview(workspace, film_folder):
-    dataset = importing.import_folder(workspace, film_folder({"a": 3}))
+def test_an_import_keeps_pixels_for_the_overview(workspace, image_folder):
+    dataset = importing.import_folder(workspace, image_folder({"a": 3}))
     path = pixels_path(workspace, dataset.pixels_key, importing.SUMMARY_SIZE)
     assert path.stat().st_size == 3 * importing.SUMMARY_SIZE**2
 
@@ -172,42 +172,42 @@ def test_an_import_keeps_pixels_for_the_overview(workspace, film_folder):
 def test_the_phantom_makes_a_data_set_with_masks_and_says_so(workspace):
     dataset = importing.import_phantom(workspace, images=6)
     assert dataset.is_synthetic
-    assert all((dataset.root / path).is_file() for path in [*dataset.films["path"], *dataset.films["mask_path"]])
+    assert all((dataset.root / path).is_file() for path in [*dataset.images["path"], *dataset.images["mask_path"]])
     assert os.listdir(workspace.uploads) == []
 
 
-def test_the_version_changes_with_labels_and_the_pixels_do_not(workspace, film_folder):
-    root = film_folder({"a": 2, "b": 2})
+def test_the_version_changes_with_labels_and_the_pixels_do_not(workspace, image_folder):
+    root = image_folder({"a": 2, "b": 2})
     first = importing.import_folder(workspace, root)
-    relabelled = first.films.assign(label=["b", "a", "a", "b"])
+    relabelled = first.images.assign(label=["b", "a", "a", "b"])
     other = type(first)(first.id, first.folder, first.info, relabelled)
     assert other.version != first.version
     assert other.pixels_key == first.pixels_key
 
 
-def test_equal_films_make_equal_versions(workspace, film_folder):
-    root = film_folder({"a": 2})
+def test_equal_images_make_equal_versions(workspace, image_folder):
+    root = image_folder({"a": 2})
     assert importing.import_folder(workspace, root).version == importing.import_folder(workspace, root).version
 
 
-def test_a_data_set_from_when_a_difference_hash_was_kept_opens_at_the_same_version(workspace, film_folder):
-    made = importing.import_folder(workspace, film_folder({"a": 2}))
+def test_a_data_set_from_when_a_difference_hash_was_kept_opens_at_the_same_version(workspace, image_folder):
+    made = importing.import_folder(workspace, image_folder({"a": 2}))
     assert "dhash" not in pd.read_parquet(made.folder / "manifest.parquet")
-    made.films.assign(dhash="f" * 16).to_parquet(made.folder / "manifest.parquet", index=False)
+    made.images.assign(dhash="f" * 16).to_parquet(made.folder / "manifest.parquet", index=False)
     again = open_dataset(workspace, made.id)
     assert again.version == made.version
-    pd.testing.assert_frame_equal(again.films, made.films)
+    pd.testing.assert_frame_equal(again.images, made.images)
 
 
-def test_a_film_is_found_by_its_id(workspace, film_folder):
-    dataset = importing.import_folder(workspace, film_folder({"a": 3}))
+def test_a_image_is_found_by_its_id(workspace, image_folder):
+    dataset = importing.import_folder(workspace, image_folder({"a": 3}))
     assert dataset.row_of("a/a-2.png") == 1
-    with pytest.raises(DataError, match="has no film 'a/a-9.png'"):
+    with pytest.raises(DataError, match="has no image 'a/a-9.png'"):
         dataset.row_of("a/a-9.png")
 
 
-def test_data_sets_are_listed_newest_first_and_damaged_ones_are_told(workspace, film_folder):
-    root = film_folder({"a": 1})
+def test_data_sets_are_listed_newest_first_and_damaged_ones_are_told(workspace, image_folder):
+    root = image_folder({"a": 1})
     names = [importing.import_folder(workspace, root, name).id for name in ("one", "two", "three")]
     (workspace.datasets / names[1] / "import.json").write_text("[]")
     listed = list_datasets(workspace)
@@ -217,15 +217,15 @@ def test_data_sets_are_listed_newest_first_and_damaged_ones_are_told(workspace, 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"name": "x"}'])
 @pytest.mark.parametrize("name", ["import.json", "manifest.parquet"])
-def test_a_damaged_data_set_is_refused_with_what_to_do(workspace, film_folder, name, content):
-    dataset = importing.import_folder(workspace, film_folder({"a": 1}))
+def test_a_damaged_data_set_is_refused_with_what_to_do(workspace, image_folder, name, content):
+    dataset = importing.import_folder(workspace, image_folder({"a": 1}))
     (dataset.folder / name).write_text(content)
     with pytest.raises(DataError, match="is damaged: delete it and import it again"):
         open_dataset(workspace, dataset.id)
 
 
-def test_a_deleted_data_set_is_not_found(workspace, film_folder):
-    dataset = importing.import_folder(workspace, film_folder({"a": 1}))
+def test_a_deleted_data_set_is_not_found(workspace, image_folder):
+    dataset = importing.import_folder(workspace, image_folder({"a": 1}))
     delete_dataset(workspace, dataset.id)
     with pytest.raises(NotFound, match="no data set with the id"):
         open_dataset(workspace, dataset.id)
@@ -242,31 +242,31 @@ def test_kaggle_out_of_reach_says_what_to_do_instead(workspace, monkeypatch):
         importing.import_kaggle(workspace)
 
 
-def test_what_kaggle_fetched_is_imported(workspace, film_folder, monkeypatch):
+def test_what_kaggle_fetched_is_imported(workspace, image_folder, monkeypatch):
     import kagglehub
 
-    root = film_folder({"a": 2})
+    root = image_folder({"a": 2})
     monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(root))
     assert importing.import_kaggle(workspace).name == "covid19-radiography-database"
 
 
 def test_an_archive_is_surveyed_by_its_names_alone(tmp_path):
-    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for name in ("db/A/images/1.png", "db/A/masks/1.png", "db/B/2.jpg", "__MACOSX/B/._2.jpg", "db/readme.txt"):
             archive.writestr(name, b"")
-    assert archives.survey_archive(tmp_path / "films.zip") == {"A": 1, "B": 1}
+    assert archives.survey_archive(tmp_path / "images.zip") == {"A": 1, "B": 1}
 
 
-def test_deleting_a_data_set_removes_what_was_derived_from_its_films(workspace, film_folder):
-    imported = importing.import_folder(workspace, film_folder({"A": 2, "B": 2}))
+def test_deleting_a_data_set_removes_what_was_derived_from_its_images(workspace, image_folder):
+    imported = importing.import_folder(workspace, image_folder({"A": 2, "B": 2}))
     assert list(workspace.pixels.iterdir())
     delete_dataset(workspace, imported.id)
     assert not list(workspace.pixels.iterdir())
     assert not list(workspace.datasets.iterdir())
 
 
-def test_what_is_no_png_or_jpeg_file_is_listed_and_left_out(workspace, film_folder):
-    root = film_folder({"A": 2, "B": 2})
+def test_what_is_no_png_or_jpeg_file_is_listed_and_left_out(workspace, image_folder):
+    root = image_folder({"A": 2, "B": 2})
     (root / "A" / "scan.tif").write_bytes(b"II*")
     (root / "B" / "older").mkdir()
     left_out = importing.import_folder(workspace, root).left_out

@@ -1,4 +1,4 @@
-"""Starting, queueing, stopping and resuming. Processes that import films are real; no training starts here."""
+"""Starting, queueing, stopping and resuming. Processes that import images are real; no training starts here."""
 
 import os
 import re
@@ -40,8 +40,8 @@ def processes(monkeypatch) -> list[list[str]]:
 
 
 @pytest.fixture
-def dataset(workspace, film_folder):
-    return import_folder(workspace, film_folder({"a": 8, "b": 8}))
+def dataset(workspace, image_folder):
+    return import_folder(workspace, image_folder({"a": 8, "b": 8}))
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ def test_an_import_runs_in_a_process_of_its_own(workspace):
     job = queue.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
     assert queue.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
     dataset = open_dataset(workspace, job.result["dataset"])
-    assert (dataset.name, len(dataset.films)) == ("Six", 6)
+    assert (dataset.name, len(dataset.images)) == ("Six", 6)
     assert not FileLock(job.path / "lock").is_held()
 
 
@@ -412,7 +412,7 @@ def test_a_worker_has_the_code_of_whoever_started_it_and_not_that_of_the_current
 
 def test_a_failed_import_says_why_and_removes_the_upload(workspace):
     upload = workspace.uploads / "upload.zip"
-    upload.write_bytes(b"film")
+    upload.write_bytes(b"image")
     job = queue.submit_job(workspace, "import", {"source": str(upload), "remove_source": True})
     status = queue.wait(job, 0.05)
     assert status.state == store.FAILED

@@ -1,4 +1,5 @@
-"""Outlines of a data set's films: each is drawn once, kept beside the pixels, and drawn again only where it is gone."""
+"""Outlines of a data set's images: each is drawn once, kept beside the pixels, and drawn again only where it is
+gone."""
 
 import dataclasses
 
@@ -18,7 +19,7 @@ ROWS = np.arange(6)
 
 
 class Network:
-    """A network that finds two lungs in every second film that it is shown, and nothing in the others."""
+    """A network that finds two lungs in every second image that it is shown, and nothing in the others."""
 
     def __init__(self):
         self.shown = 0
@@ -30,29 +31,29 @@ class Network:
 
 
 @pytest.fixture
-def films(tmp_path):
+def images(tmp_path):
     return made_dataset(tmp_path, counts={"COVID": 3, "Normal": 3})
 
 
-def outlined(films, network, rows=ROWS, **more):
-    return lungs.outlined_films(*films, rows, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "one"), **more)
+def outlined(images, network, rows=ROWS, **more):
+    return lungs.outlined_images(*images, rows, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "one"), **more)
 
 
-def test_a_film_is_outlined_once_whether_or_not_it_has_lungs(films):
+def test_a_image_is_outlined_once_whether_or_not_it_has_lungs(images):
     network = Network()
-    masks, known = outlined(films, network)
+    masks, known = outlined(images, network)
     assert known.tolist() == [True, False] * 3
     assert masks[0].mean() == pytest.approx((lung_mask(SUMMARY_SIZE) > 0).mean(), abs=0.02)
-    again, known_again = outlined(films, network)
+    again, known_again = outlined(images, network)
     assert network.shown == len(ROWS)
     np.testing.assert_array_equal(again, masks)
     np.testing.assert_array_equal(known_again, known)
 
 
-def test_films_in_another_order_and_after_a_decision_keep_their_outlines(films):
-    workspace, dataset = films
-    masks, _ = outlined(films, Network())
-    now = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iloc[1])], "Somebody")
+def test_images_in_another_order_and_after_a_decision_keep_their_outlines(images):
+    workspace, dataset = images
+    masks, _ = outlined(images, Network())
+    now = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.images["image_id"].iloc[1])], "Somebody")
     network = Network()
     some, _ = outlined((workspace, now), network, np.array([4, 1]))
     assert not network.shown
@@ -60,15 +61,15 @@ def test_films_in_another_order_and_after_a_decision_keep_their_outlines(films):
 
 
 @pytest.mark.parametrize("left", [0, 200])
-def test_outlines_that_are_torn_are_drawn_again(films, left):
-    masks, _ = outlined(films, Network())
-    (path,) = films[0].pixels.glob("*lungs*")
+def test_outlines_that_are_torn_are_drawn_again(images, left):
+    masks, _ = outlined(images, Network())
+    (path,) = images[0].pixels.glob("*lungs*")
     path.write_bytes(path.read_bytes()[:left])
-    np.testing.assert_array_equal(outlined(films, Network())[0], masks)
+    np.testing.assert_array_equal(outlined(images, Network())[0], masks)
 
 
 def test_what_was_outlined_before_a_stop_is_kept(tmp_path):
-    films = made_dataset(tmp_path, counts={"COVID": 30})
+    images = made_dataset(tmp_path, counts={"COVID": 30})
 
     def stopped(share, _message):
         if share > 0.5:
@@ -76,72 +77,72 @@ def test_what_was_outlined_before_a_stop_is_kept(tmp_path):
 
     network = Network()
     with pytest.raises(Stopped):
-        outlined(films, network, np.arange(30), progress=stopped)
+        outlined(images, network, np.arange(30), progress=stopped)
     assert 0 < network.shown < 30
-    outlined(films, network, np.arange(30))
+    outlined(images, network, np.arange(30))
     assert network.shown == 30
 
 
-def test_a_full_cache_takes_no_outline_from_whoever_asked_and_hides_no_stop(films, monkeypatch):
-    outlined(films, Network(), ROWS[:2])
+def test_a_full_cache_takes_no_outline_from_whoever_asked_and_hides_no_stop(images, monkeypatch):
+    outlined(images, Network(), ROWS[:2])
 
     def full(*_given, **_more):
         raise NoRoom("There is no room.")
 
     monkeypatch.setattr(lungs.cache, "make_room", full)
-    assert outlined(films, Network())[1].any()
+    assert outlined(images, Network())[1].any()
 
 
-def test_another_segmenter_draws_its_own(films):
-    outlined(films, Network())
+def test_another_segmenter_draws_its_own(images):
+    outlined(images, Network())
     network = Network()
-    lungs.outlined_films(*films, ROWS, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "two"))
+    lungs.outlined_images(*images, ROWS, Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Made.", "two"))
     assert network.shown == len(ROWS)
 
 
-def test_outlines_that_another_version_of_the_program_drew_are_not_taken(films, monkeypatch):
-    outlined(films, Network())
+def test_outlines_that_another_version_of_the_program_drew_are_not_taken(images, monkeypatch):
+    outlined(images, Network())
     monkeypatch.setattr(lungs, "FORMAT", lungs.FORMAT + 1)
     network = Network()
-    outlined(films, network)
+    outlined(images, network)
     assert network.shown == len(ROWS)
 
 
-def test_outlines_go_with_the_data_set(films):
-    workspace, dataset = films
-    outlined(films, Network())
+def test_outlines_go_with_the_data_set(images):
+    workspace, dataset = images
+    outlined(images, Network())
     delete_dataset(workspace, dataset.id)
     assert not list(workspace.pixels.glob("*lungs*"))
 
 
 def test_a_data_set_with_masks_is_not_outlined(tmp_path):
     workspace, dataset = made_database(tmp_path, counts={"COVID": 3, "Normal": 3})
-    found = lungs.of_films(workspace, dataset, ROWS)
+    found = lungs.of_images(workspace, dataset, ROWS)
     assert found.known.all() and "own lung masks" in found.whose
     assert not list(workspace.pixels.glob("*lungs*"))
 
 
-def test_masks_and_outlines_are_not_mixed_where_only_some_films_have_a_mask(tmp_path, monkeypatch):
-    """Also of films of which none has a mask: the same rule for a few films as for all."""
+def test_masks_and_outlines_are_not_mixed_where_only_some_images_have_a_mask(tmp_path, monkeypatch):
+    """Also of images of which none has a mask: the same rule for a few images as for all."""
     workspace, dataset = made_database(tmp_path, counts={"COVID": 3, "Normal": 3})
-    lacking = dataset.films["mask_path"].where(dataset.films["label"] == "COVID", "")
-    some = dataclasses.replace(dataset, films=dataset.films.assign(mask_path=lacking))
+    lacking = dataset.images["mask_path"].where(dataset.images["label"] == "COVID", "")
+    some = dataclasses.replace(dataset, images=dataset.images.assign(mask_path=lacking))
     network = Network()
     segmenter = Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one")
     monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
-    found = lungs.of_films(workspace, some, ROWS)
-    assert found.known.tolist() == (dataset.films["label"] == "COVID").tolist()
+    found = lungs.of_images(workspace, some, ROWS)
+    assert found.known.tolist() == (dataset.images["label"] == "COVID").tolist()
     assert found.in_short == "own masks"
-    none = lungs.of_films(workspace, some, np.flatnonzero(lacking == ""))
+    none = lungs.of_images(workspace, some, np.flatnonzero(lacking == ""))
     assert not none.known.any() and none.reason == lungs.NONE_OF_ITS_OWN
     assert not network.shown
 
 
-def test_outlines_come_at_the_size_that_is_asked_for(films, monkeypatch):
-    segmenter = Lungs(Network(), SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one", "Made films")
+def test_outlines_come_at_the_size_that_is_asked_for(images, monkeypatch):
+    segmenter = Lungs(Network(), SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one", "Made images")
     monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
-    found = lungs.of_films(*films, ROWS, size=48)
+    found = lungs.of_images(*images, ROWS, size=48)
     assert found.masks.shape == (6, 48, 48)
     assert found.known.tolist() == [True, False] * 3
     assert found.masks[0].mean() == pytest.approx((lung_mask(48) > 0).mean(), abs=0.03)
-    assert (found.whose, found.in_short) == ("outlines by a segmenter", "outlines learned from Made films")
+    assert (found.whose, found.in_short) == ("outlines by a segmenter", "outlines learned from Made images")

@@ -1,4 +1,4 @@
-"""Whether labels are those of their films: right, cut, moved, exchanged and random ones, on short lists."""
+"""Whether labels are those of their images: right, cut, moved, exchanged and random ones, on short lists."""
 
 import math
 
@@ -21,10 +21,10 @@ def of(labels: str, folders: str, **in_list: int) -> LabelCheck:
 
 def test_right_labels_say_nothing():
     found = of("abcabcabba", "abcabcabba", a=4, b=4, c=2)
-    assert (found.films, found.wrong, found.cause, found.in_words) == (10, 0, "", "")
+    assert (found.images, found.wrong, found.cause, found.in_words) == (10, 0, "", "")
 
 
-def test_right_labels_of_films_that_are_sorted_by_class_say_nothing_although_they_go_with_the_place():
+def test_right_labels_of_images_that_are_sorted_by_class_say_nothing_although_they_go_with_the_place():
     found = of("a" * 100 + "b" * 100 + "c" * 100, "a" * 100 + "b" * 100 + "c" * 100, a=900, b=900, c=900)
     assert (found.by_folder, found.by_place) == (pytest.approx(1), pytest.approx(1, abs=0.05))
     assert (found.wrong, found.in_words) == (0, "")
@@ -35,22 +35,22 @@ def test_the_courses_cut_is_named_with_its_numbers():
         {"label": ["COVID"] * 3616 + ["Normal"] * 416, "folder_label": [label for label in COURSE for _ in range(1344)]}
     )
     assert check(table, tuple(COURSE), COURSE).in_words == (
-        "The labels are those of the first 4,032 of 15,153 films in class order, not of the films that were trained "
-        "on: 2,688 of 4,032 films (66.7 %) have a label that is not the class of their folder. None has the label "
+        "The labels are those of the first 4,032 of 15,153 images in class order, not of the images that were trained "
+        "on: 2,688 of 4,032 images (66.7 %) have a label that is not the class of their folder. None has the label "
         "Viral Pneumonia. The label goes with the place in the list (Cramér's V 0.98) more than with the folder (0.48)."
     )
 
 
-def test_a_cut_is_found_where_the_films_are_not_sorted_by_class():
+def test_a_cut_is_found_where_the_images_are_not_sorted_by_class():
     found = of("baabaabaabab", "cabcabcabcab", a=7, b=20, c=4)
-    assert found.cause.startswith("The labels are those of the first 12 of 31 films in class order")
+    assert found.cause.startswith("The labels are those of the first 12 of 31 images in class order")
 
 
 def test_a_cut_to_one_class_is_named_and_goes_with_nothing():
     found = of("aaaaaa", "aabbcc", a=7, b=20, c=4)
-    assert found.cause.startswith("The labels are those of the first 6 of 31 films")
+    assert found.cause.startswith("The labels are those of the first 6 of 31 images")
     assert math.isnan(found.by_folder) and math.isnan(found.by_place)
-    assert found.in_words.endswith("4 of 6 films (66.7 %) have a label that is not the class of their folder. "
+    assert found.in_words.endswith("4 of 6 images (66.7 %) have a label that is not the class of their folder. "
                                    "None has the label b or c.")  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_where_the_whole_list_is_not_known_blocks_in_class_order_are_named():
     found = of("aaaaaaabbbbb", "aaaabbbbcccc")
     assert found.cause == (
         "In class order the labels lie in 2 whole blocks that are not the folders', as if they were those of another "
-        "list of films"
+        "list of images"
     )
 
 
@@ -71,17 +71,17 @@ def test_where_the_whole_list_is_not_known_blocks_in_class_order_are_named():
     ],
 )
 def test_labels_that_were_moved_by_some_rows_are_named_with_their_number(labels, rows):
-    assert of(labels, "ababcbacabbacbcabcaa").cause == f"The labels are those of the films {rows} in the list"
+    assert of(labels, "ababcbacabbacbcabcaa").cause == f"The labels are those of the images {rows} in the list"
 
 
 def test_labels_that_were_moved_in_a_sorted_list_are_named_although_few_are_wrong():
     found = of("aaaaabbbbccc", "aaaabbbbcccc")
-    assert (found.wrong, found.cause) == (2, "The labels are those of the films 1 row further up in the list")
+    assert (found.wrong, found.cause) == (2, "The labels are those of the images 1 row further up in the list")
 
 
 def test_exchanged_classes_are_named():
     found = of("bbbaaaccc", "aaabbbccc")
-    assert found.cause == "All films of a folder have one label, but another class's: a is called b, b is called a"
+    assert found.cause == "All images of a folder have one label, but another class's: a is called b, b is called a"
     assert found.by_folder == 1
 
 
@@ -91,9 +91,9 @@ def test_random_mislabelling_has_a_share_and_no_cause():
     labels = np.where(rng.random(600) < 0.1, rng.permutation(folders), folders)
     wrong = int((labels != folders).sum())
     found = of("".join(labels), "".join(folders), a=200, b=200, c=200)
-    assert (found.films, found.wrong, found.cause) == (600, wrong, "")
+    assert (found.images, found.wrong, found.cause) == (600, wrong, "")
     share = f"{100 * wrong / 600:.1f} %"
-    assert found.in_words == f"{wrong} of 600 films ({share}) have a label that is not the class of their folder."
+    assert found.in_words == f"{wrong} of 600 images ({share}) have a label that is not the class of their folder."
 
 
 def test_labels_that_are_mostly_random_do_not_pass_for_those_of_places():
@@ -110,10 +110,10 @@ def test_a_single_wrong_label_at_the_edge_of_a_class_has_no_cause():
 
 def test_without_the_class_of_the_folder_nothing_is_known():
     found = check(pd.DataFrame({"label": ["a", "b"]}), CLASSES)
-    assert (found.films, found.wrong, found.in_words) == (0, 0, "")
+    assert (found.images, found.wrong, found.in_words) == (0, 0, "")
 
 
-def test_no_films_have_no_wrong_labels():
+def test_no_images_have_no_wrong_labels():
     assert of("", "").in_words == ""
 
 

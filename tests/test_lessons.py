@@ -1,4 +1,4 @@
-"""The lessons' films, what is kept of them and removed, and figures and words that follow from the runs' answers."""
+"""The lessons' images, what is kept of them and removed, and figures and words that follow from the runs' answers."""
 
 import re
 
@@ -30,23 +30,23 @@ def outcome(workspace, key: str) -> outcomes.Outcome:
     return outcomes.of(catalogue.named(key), preparation.look(workspace, key))
 
 
-# Films
+# Images
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=KEYS)
-def test_a_film_of_a_lesson_is_the_same_whenever_it_is_drawn(lesson):
+def test_a_image_of_a_lesson_is_the_same_whenever_it_is_drawn(lesson):
     last = lesson.images - 1
-    assert (lesson.film_at(last, 3).pixels == lesson.film_at(last, 3).pixels).all()
-    assert (lesson.film_at(last, 3).pixels != lesson.film_at(last, 4).pixels).any()
+    assert (lesson.image_at(last, 3).pixels == lesson.image_at(last, 3).pixels).all()
+    assert (lesson.image_at(last, 3).pixels != lesson.image_at(last, 4).pixels).any()
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=KEYS)
-def test_a_story_shows_films_that_say_what_they_are(lesson):
+def test_a_story_shows_images_that_say_what_they_are(lesson):
     assert all(one.caption and one.pixels.shape == (image_sets.SIDE, image_sets.SIDE) for one in of_story(lesson))
 
 
 def test_the_shifted_labels_have_the_courses_share_of_the_largest_class():
-    labels = [label for label, count in phantom.class_counts(catalogue.SHIFTED_FILMS).items() for _ in range(count)]
+    labels = [label for label, count in phantom.class_counts(catalogue.SHIFTED_IMAGES).items() for _ in range(count)]
     table = pd.DataFrame({"image_id": [f"{label}-{i}" for i, label in enumerate(labels)], "label": labels})
     spec = catalogue.named("shifted-labels").trainings[0].spec("any", 0)
     made = make_split(table, spec.classes, spec.split, spec.labels)
@@ -54,8 +54,8 @@ def test_the_shifted_labels_have_the_courses_share_of_the_largest_class():
     assert f"{100 * test.max() / test.sum():.1f}" == "89.6"  # the course's 579 of 646
 
 
-def test_a_film_without_its_letter_differs_from_the_tagged_one_in_the_letter_alone():
-    tagged = catalogue.named("corner-tag").film_at(0, 0)
+def test_a_image_without_its_letter_differs_from_the_tagged_one_in_the_letter_alone():
+    tagged = catalogue.named("corner-tag").image_at(0, 0)
     bare = preparation.redrawn("COVID/COVID-1.png", 0)
     assert ((tagged.pixels != bare) <= phantom.tag("COVID", image_sets.SIDE)).all()
     assert (tagged.pixels != bare).any()
@@ -66,9 +66,9 @@ def test_the_letter_lies_in_the_corner_whose_heat_is_measured():
         assert (phantom.tag(label, image_sets.SIDE) <= preparation.corner(label)).all()
 
 
-def test_twins_are_found_as_films_that_belong_together():
+def test_twins_are_found_as_images_that_belong_together():
     lesson = catalogue.named("twin")
-    drawn = [to_square(lesson.film_at(index, 0).pixels, 128) for index in range(40 * catalogue.TIMES_SAVED)]
+    drawn = [to_square(lesson.image_at(index, 0).pixels, 128) for index in range(40 * catalogue.TIMES_SAVED)]
     pairs = duplicates.pairs(np.stack(drawn))
     same = pairs["first"] // catalogue.TIMES_SAVED == pairs["second"] // catalogue.TIMES_SAVED
     assert same.all() and len(pairs) == 40 * 3
@@ -76,9 +76,9 @@ def test_twins_are_found_as_films_that_belong_together():
 
 def test_labels_of_twins_have_nothing_to_do_with_what_is_drawn():
     lesson = catalogue.named("twin")
-    some = [lesson.film_at(index, 0) for index in range(0, 60, 3)]
-    assert {film.label for film in some} == {"COVID", "Normal"}
-    assert {film.true_label for film in some} == {"Normal"}
+    some = [lesson.image_at(index, 0) for index in range(0, 60, 3)]
+    assert {image.label for image in some} == {"COVID", "Normal"}
+    assert {image.true_label for image in some} == {"Normal"}
 
 
 # What is kept and removed
@@ -149,7 +149,7 @@ def test_the_rare_class_names_the_most_accurate_and_the_one_that_finds_most(work
     assert "“class_weights” has" not in found.headline
     assert re.search(r"“undersample” finds 80\.0 % .* of them, with an accuracy of 68\.0 %", found.headline)
     assert found.asked.value == 0.1 and found.asked.n == 10
-    assert "finds 7 COVID films that the plain run overlooks and overlooks 0 that it finds" in " ".join(found.details)
+    assert "finds 7 COVID images that the plain run overlooks and overlooks 0 that it finds" in " ".join(found.details)
 
 
 def test_where_the_most_accurate_run_finds_most_the_words_say_so(workspace):
@@ -163,7 +163,7 @@ def test_ways_out_that_find_no_more_than_chance_are_no_effect(workspace):
     made_lessons.rare_class(workspace, found=(1, 3, 2, 2))
     found = outcome(workspace, "rare-class")
     assert not found.came_out
-    assert "finds 2 COVID films that the plain run overlooks" in " ".join(found.details)
+    assert "finds 2 COVID images that the plain run overlooks" in " ".join(found.details)
     assert "that could be chance" in " ".join(found.details)
 
 
@@ -171,18 +171,18 @@ def test_one_of_three_ways_out_that_is_just_beyond_chance_is_no_effect(workspace
     made_lessons.rare_class(workspace, found=(1, 3, 2, 7))  # p = 0.031 by itself, 0.094 as one of three
     found = outcome(workspace, "rare-class")
     assert not found.came_out
-    assert "“undersample” finds 6 COVID films" in " ".join(found.details)
+    assert "“undersample” finds 6 COVID images" in " ".join(found.details)
     assert "more than chance" not in " ".join(found.details)
 
 
-def test_films_of_one_patient_that_a_way_out_finds_are_one_find(workspace):
-    """Nine films of one patient, found or overlooked together, are no evidence, however many they are."""
-    alone = [str(film) for film in range(100)]
+def test_images_of_one_patient_that_a_way_out_finds_are_one_find(workspace):
+    """Nine images of one patient, found or overlooked together, are no evidence, however many they are."""
+    alone = [str(image) for image in range(100)]
     for patients, came_out in ((alone, True), (["one"] * 9 + alone[9:], False)):
         made_lessons.rare_class(workspace, found=(0, 0, 0, 9), patients=patients)
         found = outcome(workspace, "rare-class")
         assert found.came_out == came_out
-        assert "finds 9 COVID films that the plain run overlooks" in " ".join(found.details)
+        assert "finds 9 COVID images that the plain run overlooks" in " ".join(found.details)
         assert ("exact McNemar p = 0.012" in " ".join(found.details)) == came_out
     assert found.rows[-1].found["COVID"].high - found.rows[-1].found["COVID"].low > 0.6
 
@@ -192,7 +192,7 @@ def test_films_of_one_patient_that_a_way_out_finds_are_one_find(workspace):
     [(20, "not to be told from a coin"), (36, "better than a coin"), (4, "worse than a coin")],
     ids=["coin", "better", "worse"],
 )
-def test_films_without_their_letter_are_held_against_a_coin(workspace, without, words):
+def test_images_without_their_letter_are_held_against_a_coin(workspace, without, words):
     made_lessons.corner_tag(workspace, without)
     found = outcome(workspace, "corner-tag")
     assert words in found.headline
@@ -215,11 +215,11 @@ def test_a_prediction_is_told_how_far_off_it_is(workspace, prediction, words):
     assert words in outcome(workspace, "corner-tag").against(prediction)
 
 
-def test_the_table_has_a_row_for_each_answer_with_intervals_and_films(workspace):
+def test_the_table_has_a_row_for_each_answer_with_intervals_and_images(workspace):
     made_lessons.corner_tag(workspace, without=20)
     table = outcomes.table(outcome(workspace, "corner-tag"))
     assert list(table["Right"]) == ["100.0 % [91.2, 100.0]", "50.0 % [35.2, 64.8]", "0.0 % [0.0, 8.8]"]
-    assert set(table["Test films"]) == {"40"}
+    assert set(table["Test images"]) == {"40"}
 
 
 def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_nothing(workspace):
@@ -232,13 +232,13 @@ def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_not
     assert "http:" not in page and "https:" not in page and "<script" not in page
 
 
-# One's own films
+# One's own images
 
 
 def test_the_mistake_is_computed_on_ones_own_counts(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 30, "Normal": 80, "Viral Pneumonia": 12})
     look = own_data.look(catalogue.named("shifted-labels"), workspace, dataset)
-    assert "with 12 films of each class, 24 of 36 labels (66.7 %) would be another film's" in look.sentences[0]
+    assert "with 12 images of each class, 24 of 36 labels (66.7 %) would be another image's" in look.sentences[0]
     assert list(look.table["Labels beside them"]) == ["30", "6", "0"]
 
 
@@ -251,36 +251,36 @@ def test_even_classes_are_drawn_in_part_so_that_there_is_something_to_shift(tmp_
 def test_a_rare_class_is_named_with_its_share_and_the_ways_out(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 5, "Normal": 45})
     look = own_data.look(catalogue.named("rare-class"), workspace, dataset)
-    assert look.sentences[0].startswith("Always answering Normal is right on 90.0 % of 50 films.")
-    assert "a film of COVID counts as 9.0 of Normal" in look.sentences[1]
+    assert look.sentences[0].startswith("Always answering Normal is right on 90.0 % of 50 images.")
+    assert "an image of COVID counts as 9.0 of Normal" in look.sentences[1]
 
 
 def test_labels_that_were_changed_by_decision_are_not_said_to_be_those_of_the_folders(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
-    wanted = [Decision(RELABEL, dataset.films["image_id"].iat[0], "Normal")]
+    wanted = [Decision(RELABEL, dataset.images["image_id"].iat[0], "Normal")]
     changed = decide(workspace, dataset.id, wanted, "Somebody")
     last = own_data.look(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
-    assert "but for 1 film whose class was changed on the Audit page" in last
+    assert "but for 1 image whose class was changed on the Audit page" in last
 
 
-def test_the_ladder_of_films_from_before_a_decision_is_not_told_of_those_that_are_left(tmp_path):
+def test_the_ladder_of_images_from_before_a_decision_is_not_told_of_those_that_are_left(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     dataset_audit.make(workspace, dataset)
     assert own_data.kept_ladder(workspace, dataset) is not None
-    less = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.films["image_id"].iat[0])], "Somebody")
+    less = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.images["image_id"].iat[0])], "Somebody")
     assert own_data.kept_ladder(workspace, less) is None
 
 
 def test_a_run_that_never_had_the_rare_class_is_not_said_to_miss_it(workspace):
     run = made_run(workspace, made_lessons.test_part(8), "Two classes")
     told = own_data._found_by(run, "Pneumonia")
-    assert told.endswith("of its test films; Pneumonia is none of its classes.")
+    assert told.endswith("of its test images; Pneumonia is none of its classes.")
     assert "finds 80.0 % of COVID" in own_data._found_by(run, "COVID")
 
 
-def test_films_without_twins_are_said_to_have_none(tmp_path):
+def test_images_without_twins_are_said_to_have_none(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 8, "Normal": 8})
-    assert "No two of 16 films" in own_data.look(catalogue.named("twin"), workspace, dataset).sentences[0]
+    assert "No two of 16 images" in own_data.look(catalogue.named("twin"), workspace, dataset).sentences[0]
 
 
 def test_one_class_alone_is_refused_in_a_sentence(tmp_path):

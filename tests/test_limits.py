@@ -5,17 +5,17 @@ import pytest
 
 from covid_core.audit.duplicates import threshold
 from covid_core.figures.audit import copies_histogram, copies_histogram_in_words
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 
-FILMS = 160
+IMAGES = 160
 
 
 @pytest.fixture(scope="module")
 def squares() -> np.ndarray:
-    return np.stack([film_at(index, FILMS, seed=3, size=128).pixels for index in range(FILMS)])
+    return np.stack([image_at(index, IMAGES, seed=3, size=128).pixels for index in range(IMAGES)])
 
 
-def test_look_alikes_have_a_higher_limit_than_films_of_many_kinds():
+def test_look_alikes_have_a_higher_limit_than_images_of_many_kinds():
     """Bests of 1,000 values of a normal law; the limit is where one of all compared is expected."""
     rng = np.random.default_rng(0)
     apart = np.tanh(0.1 * rng.normal(size=(400, 1000)).max(axis=1))
@@ -25,30 +25,30 @@ def test_look_alikes_have_a_higher_limit_than_films_of_many_kinds():
     assert np.arctanh([of_apart, of_alike]) == pytest.approx([0.475, 1.175], abs=0.03)
 
 
-def test_the_limit_rests_on_films_that_are_not_the_same_and_is_told_in_words(squares):
+def test_the_limit_rests_on_images_that_are_not_the_same_and_is_told_in_words(squares):
     found = threshold.calibrated(squares)
     assert threshold.LOWEST <= found.limit <= threshold.HIGHEST
     assert found.different.max() < threshold.HIGHEST
-    assert found.compared == FILMS * (FILMS - 1)
+    assert found.compared == IMAGES * (IMAGES - 1)
     assert f"{found.read:.3f}" in found.reason
     assert f"{found.limit:.3f}" in found.reason
 
 
-def test_films_that_are_all_there_twice_keep_the_limit_of_films_that_are_not(squares):
+def test_images_that_are_all_there_twice_keep_the_limit_of_images_that_are_not(squares):
     twice = np.concatenate([squares, squares])
     assert threshold.calibrated(twice).read == pytest.approx(threshold.calibrated(squares).read, abs=0.04)
 
 
-def test_films_of_one_patient_are_not_drawn_as_different_ones(squares):
+def test_images_of_one_patient_are_not_drawn_as_different_ones(squares):
     noise = np.random.default_rng(0).normal(0, 14, squares.shape)
     again = np.clip(squares + noise, 0, 255).astype(np.uint8)
     both = np.concatenate([squares, again])
-    patients = np.array([str(film % FILMS) for film in range(2 * FILMS)])
+    patients = np.array([str(image % IMAGES) for image in range(2 * IMAGES)])
     known, unknown = threshold.calibrated(both, patients=patients), threshold.calibrated(both)
     assert known.read < unknown.read
 
 
-def test_few_films_have_the_usual_limit_and_say_so(squares):
+def test_few_images_have_the_usual_limit_and_say_so(squares):
     found = threshold.calibrated(squares[:40])
     assert found.limit == threshold.USUAL
     assert "too few" in found.reason

@@ -1,4 +1,4 @@
-"""How much of a heat map lies inside the lungs: held against their area, of one film and of many."""
+"""How much of a heat map lies inside the lungs: held against their area, of one image and of many."""
 
 import numpy as np
 import pytest
@@ -43,23 +43,23 @@ def test_without_heat_or_without_lungs_the_share_is_undefined_and_says_why():
     assert "no lung is marked" in blind.in_words
 
 
-def test_the_mean_share_of_many_films_has_an_interval_and_leaves_out_what_is_undefined():
-    films = [LungShare(value, 0.25) for value in (0.4, 0.6) * 20] + [LungShare(np.nan, 0.3, "the heat map is empty")]
-    found = share_over(films)
+def test_the_mean_share_of_many_images_has_an_interval_and_leaves_out_what_is_undefined():
+    images = [LungShare(value, 0.25) for value in (0.4, 0.6) * 20] + [LungShare(np.nan, 0.3, "the heat map is empty")]
+    found = share_over(images)
     assert found.share == pytest.approx(0.5)
     assert found.ratio == pytest.approx(2)
     assert 0.45 < found.low < 0.5 < found.high < 0.55
-    assert (found.films, found.undefined) == (40, 1)
-    assert "40 films" in found.in_words
+    assert (found.images, found.undefined) == (40, 1)
+    assert "40 images" in found.in_words
 
 
-def test_films_that_belong_together_widen_the_interval():
-    films = [LungShare(value, 0.25) for value in (0.2,) * 20 + (0.8,) * 20]
-    alone, together = share_over(films), share_over(films, np.arange(40) // 10)
+def test_images_that_belong_together_widen_the_interval():
+    images = [LungShare(value, 0.25) for value in (0.2,) * 20 + (0.8,) * 20]
+    alone, together = share_over(images), share_over(images, np.arange(40) // 10)
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
-def test_no_film_with_a_share_is_told_as_none():
-    found = share_over([LungShare(np.nan, np.nan, "no lung is marked on the film")])
+def test_no_image_with_a_share_is_told_as_none():
+    found = share_over([LungShare(np.nan, np.nan, "no lung is marked on the image")])
     assert np.isnan([found.share, found.low, found.ratio]).all()
-    assert found.in_words == "No film has both a heat map and lungs that are marked."
+    assert found.in_words == "No image has both a heat map and lungs that are marked."

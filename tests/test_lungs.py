@@ -6,7 +6,7 @@ from made_data import lung_mask, made_database, made_dataset
 from made_segmenters import LIMITS, made_segmenter
 
 from covid_core.errors import RunDamaged, RunError
-from covid_core.images.codec import Film, read_film
+from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs
 from covid_core.inference.lungs import Lungs, Shape
 from covid_core.runs import segmenters
@@ -29,8 +29,8 @@ def two_lungs() -> np.ndarray:
 
 
 def outline_of(scores: np.ndarray, shape: tuple[int, int] = (SIZE, SIZE)) -> lungs.LungOutline:
-    film = Film(np.arange(np.prod(shape), dtype=np.uint8).reshape(shape), "L")
-    return Lungs(Told(scores), SIZE, 0.5, LIMITS, "By a made segmenter.").outline(film)
+    image = GreyImage(np.arange(np.prod(shape), dtype=np.uint8).reshape(shape), "L")
+    return Lungs(Told(scores), SIZE, 0.5, LIMITS, "By a made segmenter.").outline(image)
 
 
 def without(scores: np.ndarray, *places: tuple[slice, slice]) -> np.ndarray:
@@ -44,7 +44,7 @@ LEFT, RIGHT = (slice(None), slice(0, SIZE // 2)), (slice(None), slice(SIZE // 2,
 
 
 @pytest.mark.parametrize("shape", [(SIZE, SIZE), (200, 150), (40, 48)], ids=str)
-def test_an_outline_has_the_films_size_and_tells_whose_it_is(shape):
+def test_an_outline_has_the_images_size_and_tells_whose_it_is(shape):
     found = outline_of(two_lungs(), shape)
     assert found.mask.shape == shape
     assert found.mask.dtype == bool
@@ -77,7 +77,7 @@ def test_a_thin_bridge_between_the_lungs_is_cut():
         (without(two_lungs(), LEFT, (slice(0, 10), slice(None))), "only one side looks like a lung"),
         (two_lungs().T, "does not lie side by side"),
         (np.where(two_lungs() > 0.5, 0.7, 0.01), "unsure of too much"),
-        (np.where(np.indices((SIZE, SIZE))[1] % 32 < 16, 0.99, 0.01), "cut off by the film's border"),
+        (np.where(np.indices((SIZE, SIZE))[1] % 32 < 16, 0.99, 0.01), "cut off by the image's border"),
     ],
     ids=["nothing", "everything", "one lung", "lying", "unsure", "cut"],
 )
@@ -86,7 +86,7 @@ def test_what_is_no_pair_of_lungs_gets_a_reason_and_no_mask(scores, reason):
     assert found.mask is None
     assert np.isnan(found.area_share)
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("No lungs were found in this film: ")
+    assert found.notes[0].startswith("No lungs were found in this image: ")
     assert reason in found.notes[0]
 
 
@@ -139,9 +139,9 @@ def test_a_network_that_was_changed_is_not_used(workspace):
         lungs.serving(workspace)
 
 
-def test_a_film_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
+def test_a_image_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
     _, dataset = made_database(tmp_path, workspace)
-    found = lungs.mask_of(workspace, dataset.id, dataset.films["image_id"].iat[0])
+    found = lungs.mask_of(workspace, dataset.id, dataset.images["image_id"].iat[0])
     assert found.is_known
     assert found.notes == (lungs.OWN_MASK,)
     assert found.area_share == found.mask.mean()
@@ -149,19 +149,19 @@ def test_a_film_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
 
 def test_the_data_sets_own_mask_goes_before_an_outline(workspace, tmp_path):
     _, dataset = made_database(tmp_path, workspace)
-    film, opened = read_film(dataset.path_of(0)), Lungs(Told(two_lungs()), SIZE, 0.5, LIMITS, "By a made segmenter.")
-    image_id = dataset.films["image_id"].iat[0]
-    assert lungs.known(workspace, film, dataset.id, image_id, opened).notes == (lungs.OWN_MASK,)
-    assert lungs.known(workspace, film, dataset.id, opened=opened).notes == ("By a made segmenter.",)
+    image, opened = read_image(dataset.path_of(0)), Lungs(Told(two_lungs()), SIZE, 0.5, LIMITS, "By a made segmenter.")
+    image_id = dataset.images["image_id"].iat[0]
+    assert lungs.known(workspace, image, dataset.id, image_id, opened).notes == (lungs.OWN_MASK,)
+    assert lungs.known(workspace, image, dataset.id, opened=opened).notes == ("By a made segmenter.",)
 
 
 def test_with_neither_mask_nor_segmenter_it_says_so(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
-    found = lungs.known(workspace, read_film(dataset.path_of(0)), dataset.id, dataset.films["image_id"].iat[0])
+    found = lungs.known(workspace, read_image(dataset.path_of(0)), dataset.id, dataset.images["image_id"].iat[0])
     assert not found.is_known
     assert found.notes == (segmenters.NOT_TRAINED,)
 
 
-def test_a_film_of_a_data_set_without_masks_has_none(workspace, tmp_path):
+def test_a_image_of_a_data_set_without_masks_has_none(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
-    assert lungs.mask_of(workspace, dataset.id, dataset.films["image_id"].iat[0]) is None
+    assert lungs.mask_of(workspace, dataset.id, dataset.images["image_id"].iat[0]) is None

@@ -18,15 +18,15 @@ from covid_core.audit.model.randomisation_test import (
     structural_similarity,
 )
 
-FILMS, SIDE = 6, 12
+IMAGES, SIDE = 6, 12
 
 
 def noise(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(FILMS, SIDE, SIDE))
+    return np.random.default_rng(seed).normal(size=(IMAGES, SIDE, SIDE))
 
 
 def check_of(whole: float, head: float = 0.1, defined: float = 1.0) -> MapCheck:
-    return MapCheck(Likeness(whole, 0.1, defined), Likeness(head, 0.1, 1.0), films=16, shuffles=4)
+    return MapCheck(Likeness(whole, 0.1, defined), Likeness(head, 0.1, 1.0), images=16, shuffles=4)
 
 
 def test_rank_correlation_is_spearmans_with_ties():
@@ -42,14 +42,14 @@ def test_a_map_is_as_similar_to_itself_as_can_be_and_less_to_another():
 
 
 def test_maps_that_weights_do_not_change_are_found_to_mean_nothing():
-    """A blob in the middle of every film, or the film's own edges: whatever the weights, the same map."""
+    """A blob in the middle of every image, or the image's own edges: whatever the weights, the same map."""
     edges = noise(0)
     found = likeness(edges, [edges, edges.copy()])
     assert found == Likeness(pytest.approx(1), pytest.approx(1), 1.0)
-    assert MapCheck(found, found, FILMS, 2).verdict == MEANINGLESS
+    assert MapCheck(found, found, IMAGES, 2).verdict == MEANINGLESS
 
 
-def test_a_map_that_only_changes_its_sign_shows_the_film_too():
+def test_a_map_that_only_changes_its_sign_shows_the_image_too():
     edges = noise(0)
     assert likeness(edges, [-edges]).correlation == pytest.approx(1)
 
@@ -57,7 +57,7 @@ def test_a_map_that_only_changes_its_sign_shows_the_film_too():
 def test_maps_that_have_nothing_in_common_depend_on_the_weights():
     found = likeness(noise(0), [noise(1), noise(2)])
     assert found.correlation < 0.2
-    assert MapCheck(found, found, FILMS, 2).verdict == DEPENDS
+    assert MapCheck(found, found, IMAGES, 2).verdict == DEPENDS
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_the_verdict_follows_the_higher_of_the_two_correlations(correlation, ver
 
 
 def test_maps_that_are_the_same_everywhere_are_not_compared():
-    flat = np.zeros((FILMS, SIDE, SIDE))
-    broken = np.where(np.arange(FILMS)[:, None, None] < 2, noise(1), np.nan)
+    flat = np.zeros((IMAGES, SIDE, SIDE))
+    broken = np.where(np.arange(IMAGES)[:, None, None] < 2, noise(1), np.nan)
     assert likeness(noise(0), [flat]).defined == 0
     assert likeness(noise(0), [broken]).defined == pytest.approx(2 / 6)
     assert np.isnan(likeness(noise(0), [flat]).correlation)
-    assert MapCheck(likeness(noise(0), [flat]), likeness(noise(0), [noise(1)]), FILMS, 1).verdict == UNKNOWN
+    assert MapCheck(likeness(noise(0), [flat]), likeness(noise(0), [noise(1)]), IMAGES, 1).verdict == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_maps_that_are_the_same_everywhere_are_not_compared():
         (check_of(0.95), "The heat map means nothing, for it hardly depends on what was learned"),
         (check_of(0.6), "cannot be said: with all weights"),
         (check_of(np.nan, defined=0.1), "cannot be said: most maps are the same everywhere."),
-        (randomisation_test.unknown("the films are gone"), "cannot be said: the films are gone."),
+        (randomisation_test.unknown("the images are gone"), "cannot be said: the images are gone."),
     ],
-    ids=["depends", "means nothing", "between", "empty", "no films"],
+    ids=["depends", "means nothing", "between", "empty", "no images"],
 )
 def test_the_verdict_is_told_in_one_sentence(check, words):
     assert words in check.in_words

@@ -36,7 +36,7 @@ def page():
     dataset = shell.pick_dataset()
     if dataset is not None:
         map_panel.tab(dataset)
-        gallery.show_open_film(dataset)
+        gallery.show_open_image(dataset)
 
 st.navigation([st.Page(page, title="Map"), st.Page("home.py")]).run()
 """
@@ -44,14 +44,14 @@ st.navigation([st.Page(page, title="Map"), st.Page("home.py")]).run()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """A launched job waits: this process stands for its own. Where films come to lie does not matter here."""
+    """A launched job waits: this process stands for its own. Where images come to lie does not matter here."""
     monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
     monkeypatch.setattr(projection, "TOGETHER", 5)
     monkeypatch.setattr(projection, "APART", 5)
 
 
 @pytest.fixture
-def films(workspace, tmp_path):
+def images(workspace, tmp_path):
     sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
     return made_database(tmp_path, workspace, counts={"COVID": 20, "Normal": 20}, sources=sources)[1]
 
@@ -82,7 +82,7 @@ def keys(page: AppTest) -> list[str]:
 
 
 def names(page: AppTest, start: str) -> list[str]:
-    """Films whose pictures a grid shows."""
+    """Images whose pictures a grid shows."""
     return [key.removeprefix(start) for key in keys(page) if key.startswith(start) and key.endswith(".png")]
 
 
@@ -94,25 +94,25 @@ def ended(job: JobFolder, state: str, **more: object) -> None:
 # Not yet
 
 
-def test_without_a_map_it_says_what_one_does_and_how_long_it_takes(shown, films):
+def test_without_a_map_it_says_what_one_does_and_how_long_it_takes(shown, images):
     page = shown()
-    assert "No map yet. It draws every film as a point" in words(page).replace("**", "")
-    assert "With 40 films it takes about" in words(page)
+    assert "No map yet. It draws every image as a point" in words(page).replace("**", "")
+    assert "With 40 images it takes about" in words(page)
     assert page.button(key="map-start").label == "Make the map"
 
 
-def test_too_few_films_are_told_without_a_button(shown, workspace, tmp_path):
+def test_too_few_images_are_told_without_a_button(shown, workspace, tmp_path):
     made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 3})
     page = shown()
     assert "it needs 10, and these are 7" in words(page)
     assert "map-start" not in keys(page)
 
 
-def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, films):
+def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
     ((job, of),) = queue.map_jobs(workspace)
-    assert of == films.id
+    assert of == images.id
     assert "The map is being made" in words(page)
     assert "map-start" not in keys(page)
     lock = job.lock
@@ -127,7 +127,7 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
         lock.release()
 
 
-def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, films):
+def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
     ((job, _),) = queue.map_jobs(workspace)
@@ -139,7 +139,7 @@ def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, fi
     assert again.id != job.id
 
 
-def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, films):
+def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
     ((job, _),) = queue.map_jobs(workspace)
@@ -154,16 +154,16 @@ def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, films):
 # Whole
 
 
-def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, workspace, films):
-    made = embedding_map.make(workspace, films)
+def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, workspace, images):
+    made = embedding_map.make(workspace, images)
     told = words(shown()).replace("**", "")
     for sentence in made.in_words:
         assert sentence in told
-    assert "from the films themselves, 64 x 64 pixels" in told
+    assert "from the images themselves, 64 x 64 pixels" in told
 
 
-def test_labels_and_outliers_are_listed_with_their_films(shown, workspace, films):
-    made = embedding_map.make(workspace, films)
+def test_labels_and_outliers_are_listed_with_their_images(shown, workspace, images):
+    made = embedding_map.make(workspace, images)
     page = shown()
     count = len(made.suspicious)
     assert f"{count} label{'s are' if count != 1 else ' is'} disputed, of 40." in words(page)
@@ -171,38 +171,38 @@ def test_labels_and_outliers_are_listed_with_their_films(shown, workspace, films
     assert "lie far from all others" in words(page) or "lies far from all others" in words(page)
 
 
-def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, films):
-    first = embedding_map.make(workspace, films).suspicious["image_id"].iat[0]
-    data.decide(workspace, films.id, [Decision(DISMISS, first, finding=map_panel.SUSPICIOUS)], "A. Reader")
+def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, images):
+    first = embedding_map.make(workspace, images).suspicious["image_id"].iat[0]
+    data.decide(workspace, images.id, [Decision(DISMISS, first, finding=map_panel.SUSPICIOUS)], "A. Reader")
     assert first not in names(shown(), "map-suspicious-label-")
 
 
-def test_a_choice_opens_the_gallery_with_its_films(shown, workspace, films):
-    embedding_map.make(workspace, films)
-    page = shown(map_chosen=(films.id, films.version, [3, 25]))
-    assert "2 films chosen" in [title.value for title in page.subheader]
-    assert names(page, "map-chosen-page-") == films.films["image_id"].iloc[[3, 25]].tolist()
+def test_a_choice_opens_the_gallery_with_its_images(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    page = shown(map_chosen=(images.id, images.version, [3, 25]))
+    assert "2 images chosen" in [title.value for title in page.subheader]
+    assert names(page, "map-chosen-page-") == images.images["image_id"].iloc[[3, 25]].tolist()
     assert "Classes: COVID 1, Normal 1." in words(page)
     page.button(key="map-chosen-none").click().run()
     assert not names(page, "map-chosen-page-")
 
 
-def test_a_choice_of_another_version_is_forgotten(shown, workspace, films):
-    embedding_map.make(workspace, films)
-    page = shown(map_chosen=(films.id, "another", [3, 25]))
+def test_a_choice_of_another_version_is_forgotten(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    page = shown(map_chosen=(images.id, "another", [3, 25]))
     assert not names(page, "map-chosen-page-")
 
 
-def test_all_films_of_a_colour_can_be_chosen_without_drawing(shown, workspace, films):
-    embedding_map.make(workspace, films)
+def test_all_images_of_a_colour_can_be_chosen_without_drawing(shown, workspace, images):
+    embedding_map.make(workspace, images)
     page = shown()
     page.selectbox(key="map-group").select("Normal").run()
     page.button(key="map-choose-group").click().run()
-    assert "20 films chosen" in [title.value for title in page.subheader]
+    assert "20 images chosen" in [title.value for title in page.subheader]
 
 
-def test_arrangement_and_colour_are_in_the_address(shown, workspace, films):
-    embedding_map.make(workspace, films)
+def test_arrangement_and_colour_are_in_the_address(shown, workspace, images):
+    embedding_map.make(workspace, images)
     page = shown({"map": map_panel.PCA, "colour": map_panel.SOURCE})
     assert "Along the two directions" in words(page)
     assert page.selectbox(key="map-group").options == ["https://a.org", "https://b.org"]
@@ -218,26 +218,26 @@ def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, w
     assert page.selectbox(key="map-group").options == ["COVID", "Normal"]
 
 
-def test_findings_of_the_audit_colour_the_map(shown, workspace, films):
-    embedding_map.make(workspace, films)
-    found = dataset_audit.make(workspace, films).audit.findings
+def test_findings_of_the_audit_colour_the_map(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    found = dataset_audit.make(workspace, images).audit.findings
     assert len(found)
     groups = shown({"colour": map_panel.FINDING}).selectbox(key="map-group").options
     assert set(groups) <= {"No finding", "Other findings", *found["finding"]}
     assert set(groups) & set(found["finding"])
 
 
-def test_a_film_of_the_lists_opens(shown, workspace, films):
-    embedding_map.make(workspace, films)
+def test_a_image_of_the_lists_opens(shown, workspace, images):
+    embedding_map.make(workspace, images)
     page = shown()
     key = next(key for key in keys(page) if key.startswith("map-suspicious-label-") and key.endswith(".png"))
     page.button(key=key).click().run()
-    assert page.query_params["film"] == key.removeprefix("map-suspicious-label-")
+    assert page.query_params["image"] == key.removeprefix("map-suspicious-label-")
 
 
-def test_after_a_decision_the_earlier_map_is_shown_and_can_be_made_again(shown, workspace, films):
-    embedding_map.make(workspace, films)
-    data.decide(workspace, films.id, [Decision(LEAVE_OUT, films.films["image_id"].iat[0])], "A. Reader")
+def test_after_a_decision_the_earlier_map_is_shown_and_can_be_made_again(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    data.decide(workspace, images.id, [Decision(LEAVE_OUT, images.images["image_id"].iat[0])], "A. Reader")
     page = shown()
     assert "This map is of an earlier version" in words(page)
     assert page.button(key="map-start").label == "Make it again"
@@ -251,7 +251,7 @@ def points(count: int = 5, **more: object) -> scatter.Points:
         "places": np.arange(2.0 * count).reshape(-1, 2),
         "codes": np.zeros(count, int),
         "groups": [scatter.Group("All", NEUTRAL)],
-        "names": [f"film {row}" for row in range(count)],
+        "names": [f"image {row}" for row in range(count)],
         "words": [""] * count,
         "title": "Map",
         "alt": "A map",
@@ -259,13 +259,13 @@ def points(count: int = 5, **more: object) -> scatter.Points:
     return scatter.Points(**{**given, **more})
 
 
-def test_every_film_of_the_map_needs_a_finite_place_and_a_name():
+def test_every_image_of_the_map_needs_a_finite_place_and_a_name():
     for wrong in ({"names": ["one"]}, {"places": np.full((5, 2), np.nan)}, {"alt": " "}):
         with pytest.raises(InvalidChoice):
             points(**wrong)
 
 
-def test_a_film_is_found_again_on_its_sheet(monkeypatch):
+def test_a_image_is_found_again_on_its_sheet(monkeypatch):
     monkeypatch.setattr(scatter, "PER_SHEET", 64)
     pixels = np.repeat(np.arange(100, dtype=np.uint8) * 2, 64 * 64).reshape(100, 64, 64)
     order = scatter._order(np.random.default_rng(0).normal(size=(100, 2)))
@@ -278,16 +278,16 @@ def test_a_film_is_found_again_on_its_sheet(monkeypatch):
         assert abs(int(middle) - 2 * int(order[64 + place])) <= 2
 
 
-def test_four_thousand_films_take_less_than_four_megabytes():
+def test_four_thousand_images_take_less_than_four_megabytes():
     rng = np.random.default_rng(0)
-    smooth = rng.integers(0, 255, (1024, 8, 8), np.uint8).repeat(16, 1).repeat(16, 2)  # harder to pack than films
+    smooth = rng.integers(0, 255, (1024, 8, 8), np.uint8).repeat(16, 1).repeat(16, 2)  # harder to pack than images
     sheets = 4 * len(scatter.sheet(smooth, np.arange(1024), 0, "map"))
     message = scatter.message(points(4014), np.arange(4014), "map", 520)
     assert sheets + len(message) < 4_000_000
 
 
 @pytest.mark.parametrize("sent", [None, "x", -1, 5, True, [1, "2", 99]], ids=str)
-def test_rows_that_no_film_has_are_passed_over(monkeypatch, sent):
+def test_rows_that_no_image_has_are_passed_over(monkeypatch, sent):
     monkeypatch.setattr(scatter.st, "session_state", {"map": {"chosen": sent}})
     assert scatter._rows("map", "chosen", 5) == ([1] if isinstance(sent, list) else [])
 

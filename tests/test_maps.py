@@ -1,4 +1,4 @@
-"""The map of a data set: made, kept, found again, and made by a job; from the films, or from a network's answers."""
+"""The map of a data set: made, kept, found again, and made by a job; from the images, or from a network's answers."""
 
 import json
 
@@ -22,13 +22,13 @@ from covid_core.runs import store
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    """Where films come to lie does not matter here."""
+    """Where images come to lie does not matter here."""
     monkeypatch.setattr(projection, "TOGETHER", 5)
     monkeypatch.setattr(projection, "APART", 5)
 
 
 @pytest.fixture
-def films(workspace, tmp_path):
+def images(workspace, tmp_path):
     """Three classes, of which two differ in brightness."""
     levels = {"COVID": 60, "Normal": 140, "Viral Pneumonia": 140}
     counts = {"COVID": 20, "Normal": 20, "Viral Pneumonia": 12}
@@ -36,7 +36,7 @@ def films(workspace, tmp_path):
 
 
 def keep_features(workspace, dataset, origin: str) -> None:
-    """What a training leaves: a frozen network's answers for all films, and the run that names that network."""
+    """What a training leaves: a frozen network's answers for all images, and the run that names that network."""
     key = f"mobilenet-v2-{origin}"
     features(dataset).tofile(workspace.features / f"{dataset.pixels_key[:KEY_LENGTH]}-{key}-pooled.f32")
     result = {"trunk": key, "weights": {"origin": origin}}
@@ -45,84 +45,84 @@ def keep_features(workspace, dataset, origin: str) -> None:
 
 
 def features(dataset, width: int = 6) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(len(dataset.films), width)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(len(dataset.images), width)).astype(np.float32)
 
 
-def test_a_map_has_a_place_for_every_film_and_is_kept(workspace, films):
-    assert embedding_map.known(workspace, films) is None
-    made = embedding_map.make(workspace, films)
-    assert made.films["image_id"].tolist() == films.films["image_id"].tolist()
-    assert np.isfinite(made.films[["pca_x", "pca_y", "tsne_x", "tsne_y"]].to_numpy()).all()
+def test_a_map_has_a_place_for_every_image_and_is_kept(workspace, images):
+    assert embedding_map.known(workspace, images) is None
+    made = embedding_map.make(workspace, images)
+    assert made.images["image_id"].tolist() == images.images["image_id"].tolist()
+    assert np.isfinite(made.images[["pca_x", "pca_y", "tsne_x", "tsne_y"]].to_numpy()).all()
     assert made.features == embedding_map.PLAIN
-    kept = embedding_map.known(workspace, films)
-    assert kept.films.equals(made.films)
+    kept = embedding_map.known(workspace, images)
+    assert kept.images.equals(made.images)
     assert kept.facts == made.facts
     assert kept.is_current
 
 
-def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace, films):
-    first, second = embedding_map.make(workspace, films).in_words
-    assert first.startswith("Of the 10 films nearest to a film, ")
-    assert first.endswith("are of its class, over 52 films.")
-    assert second.endswith("no film has a known source.")
+def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace, images):
+    first, second = embedding_map.make(workspace, images).in_words
+    assert first.startswith("Of the 10 images nearest to an image, ")
+    assert first.endswith("are of its class, over 52 images.")
+    assert second.endswith("no image has a known source.")
 
 
 def test_with_sources_it_says_what_is_left_when_one_is_held_fixed(workspace, tmp_path):
     sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
-    _, films = made_database(tmp_path, workspace, counts={"COVID": 30, "Normal": 30}, sources=sources)
-    made = embedding_map.make(workspace, films)
-    assert "of its source, over 60 films whose source is known" in made.in_words[0]
-    assert made.in_words[1].startswith("Among films of one source, ")
-    assert made.purity("class within source").films == 45  # all of the first source; the second holds one class
-    assert made.purity("source within class").films == 30
+    _, images = made_database(tmp_path, workspace, counts={"COVID": 30, "Normal": 30}, sources=sources)
+    made = embedding_map.make(workspace, images)
+    assert "of its source, over 60 images whose source is known" in made.in_words[0]
+    assert made.in_words[1].startswith("Among images of one source, ")
+    assert made.purity("class within source").images == 45  # all of the first source; the second holds one class
+    assert made.purity("source within class").images == 30
 
 
 @pytest.mark.parametrize("harm", ["torn", "gone", "other"])
-def test_a_map_that_is_torn_or_missing_is_none(workspace, films, harm):
-    embedding_map.make(workspace, films)
+def test_a_map_that_is_torn_or_missing_is_none(workspace, images, harm):
+    embedding_map.make(workspace, images)
     (path,) = workspace.tables.glob("*-map-*.parquet")
     if harm == "torn":
         path.write_bytes(path.read_bytes()[:-200])
     elif harm == "gone":
         path.unlink()
     else:
-        films.films["image_id"].to_frame().to_parquet(path)
-    assert embedding_map.known(workspace, films) is None
+        images.images["image_id"].to_frame().to_parquet(path)
+    assert embedding_map.known(workspace, images) is None
 
 
-def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, films):
-    embedding_map.make(workspace, films)
-    out, other = films.films["image_id"].iloc[[0, 5]]
+def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, images):
+    embedding_map.make(workspace, images)
+    out, other = images.images["image_id"].iloc[[0, 5]]
     changed = data.decide(
-        workspace, films.id, [Decision(LEAVE_OUT, out), Decision(RELABEL, other, after="Normal")], "A. Reader"
+        workspace, images.id, [Decision(LEAVE_OUT, out), Decision(RELABEL, other, after="Normal")], "A. Reader"
     )
     assert embedding_map.known(workspace, changed) is None
     found = embedding_map.latest(workspace, changed)
     assert not found.is_current
-    assert found.films["image_id"].tolist() == changed.films["image_id"].tolist()
-    assert found.films["row"].tolist() == list(range(51))
-    assert found.films["label"].tolist() == changed.films["label"].tolist()
+    assert found.images["image_id"].tolist() == changed.images["image_id"].tolist()
+    assert found.images["row"].tolist() == list(range(51))
+    assert found.images["label"].tolist() == changed.images["label"].tolist()
 
 
-def test_a_label_that_was_changed_is_not_disputed_any_more(workspace, films):
-    made = embedding_map.make(workspace, films)
+def test_a_label_that_was_changed_is_not_disputed_any_more(workspace, images):
+    made = embedding_map.make(workspace, images)
     assert len(made.suspicious)
     first = made.suspicious.iloc[0]
     changed = data.decide(
-        workspace, films.id, [Decision(RELABEL, first["image_id"], after=first["other"])], "A. Reader"
+        workspace, images.id, [Decision(RELABEL, first["image_id"], after=first["other"])], "A. Reader"
     )
     assert first["image_id"] not in embedding_map.latest(workspace, changed).suspicious["image_id"].tolist()
 
 
-def test_disputed_labels_come_with_the_lowest_score_first(workspace, films):
-    table = embedding_map.make(workspace, films).suspicious
+def test_disputed_labels_come_with_the_lowest_score_first(workspace, images):
+    table = embedding_map.make(workspace, images).suspicious
     assert table["given_score"].is_monotonic_increasing
     assert table["rank"].tolist() == list(range(1, len(table) + 1))
     assert (table["label"] != table["other"]).all()
-    assert films.films["image_id"].iloc[table["row"]].tolist() == table["image_id"].tolist()
+    assert images.images["image_id"].iloc[table["row"]].tolist() == table["image_id"].tolist()
 
 
-def test_a_class_whose_films_all_belong_together_is_not_called_mislabelled():
+def test_a_class_whose_images_all_belong_together_is_not_called_mislabelled():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"image_id": [f"{number}" for number in range(72)], "source": ""})
     table["label"] = ["A"] * 30 + ["B"] * 30 + ["C"] * 12
@@ -135,36 +135,36 @@ def test_a_class_whose_films_all_belong_together_is_not_called_mislabelled():
     assert facts["reason"].startswith("Not asked about: C")
 
 
-def test_a_class_of_few_films_is_not_asked_about(workspace, tmp_path):
-    _, films = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
-    made = embedding_map.make(workspace, films)
+def test_a_class_of_few_images_is_not_asked_about(workspace, tmp_path):
+    _, images = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
+    made = embedding_map.make(workspace, images)
     assert made.facts["judged"] == 24
     assert (
         made.facts["reason"]
         == "Not asked about: Viral Pneumonia, of which there are fewer than 10, or which all belong together."
     )
-    assert made.films["given_score"].isna().sum() == 3
+    assert made.images["given_score"].isna().sum() == 3
 
 
 def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
-    _, films = made_dataset(tmp_path, workspace, counts={"Normal": 20})
-    made = embedding_map.make(workspace, films)
+    _, images = made_dataset(tmp_path, workspace, counts={"Normal": 20})
+    made = embedding_map.make(workspace, images)
     assert made.facts["accuracy"] is None
-    assert made.facts["reason"].startswith("Labels can be asked about where two classes have 10 films")
-    assert embedding_map.known(workspace, films) is not None
+    assert made.facts["reason"].startswith("Labels can be asked about where two classes have 10 images")
+    assert embedding_map.known(workspace, images) is not None
 
 
-def test_too_few_films_are_refused(workspace, tmp_path):
-    _, films = made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 5})
-    with pytest.raises(DataError, match="A map needs 10 films at least; Made films has 9"):
-        embedding_map.make(workspace, films)
+def test_too_few_images_are_refused(workspace, tmp_path):
+    _, images = made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 5})
+    with pytest.raises(DataError, match="A map needs 10 images at least; Made images has 9"):
+        embedding_map.make(workspace, images)
 
 
-def test_films_are_told_by_what_a_network_answered_where_that_is_given(workspace, films):
-    drawn, facts = embedding_map.drawn(features(films), films.films.assign(group=films.films["image_id"]))
-    made = embedding_map.make(workspace, films, frozen=Frozen(features(films), "MobileNetV2 at 224 px"))
-    assert made.features == "what the frozen network MobileNetV2 at 224 px answers, 6 numbers per film"
-    assert np.array_equal(made.films["pca_x"], drawn["pca_x"])
+def test_images_are_told_by_what_a_network_answered_where_that_is_given(workspace, images):
+    drawn, facts = embedding_map.drawn(features(images), images.images.assign(group=images.images["image_id"]))
+    made = embedding_map.make(workspace, images, frozen=Frozen(features(images), "MobileNetV2 at 224 px"))
+    assert made.features == "what the frozen network MobileNetV2 at 224 px answers, 6 numbers per image"
+    assert np.array_equal(made.images["pca_x"], drawn["pca_x"])
     assert made.facts["pca_share"] == facts["pca_share"]
 
 
@@ -179,42 +179,42 @@ def asked_by_the_job(workspace, dataset, _capsys) -> str:
 
 
 @pytest.mark.parametrize("asked", [asked_by_the_command_line, asked_by_the_job], ids=["command line", "job"])
-def test_answers_of_a_network_that_has_learned_nothing_make_no_map(workspace, films, monkeypatch, capsys, asked):
+def test_answers_of_a_network_that_has_learned_nothing_make_no_map(workspace, images, monkeypatch, capsys, asked):
     monkeypatch.setattr(queue, "launch", lambda *folders: [folder.next_attempt() for folder in folders])
-    keep_features(workspace, films, "random")
-    assert asked(workspace, films, capsys) == embedding_map.PLAIN
-    keep_features(workspace, films, "imagenet")
-    assert "the frozen network MobileNetV2 at 224 px" in asked(workspace, films, capsys)
+    keep_features(workspace, images, "random")
+    assert asked(workspace, images, capsys) == embedding_map.PLAIN
+    keep_features(workspace, images, "imagenet")
+    assert "the frozen network MobileNetV2 at 224 px" in asked(workspace, images, capsys)
 
 
-def test_it_stops_when_it_is_told_to_and_keeps_nothing(workspace, films):
+def test_it_stops_when_it_is_told_to_and_keeps_nothing(workspace, images):
     def stop(share: float, _message: str) -> None:
         if share > 0.5:
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        embedding_map.make(workspace, films, stop)
-    assert embedding_map.known(workspace, films) is None
+        embedding_map.make(workspace, images, stop)
+    assert embedding_map.known(workspace, images) is None
 
 
-def test_progress_never_goes_back(workspace, films):
+def test_progress_never_goes_back(workspace, images):
     told = []
-    embedding_map.make(workspace, films, lambda share, message: told.append(share))
+    embedding_map.make(workspace, images, lambda share, message: told.append(share))
     assert told == sorted(told)
     assert told[-1] == 1
 
 
-def test_deleting_a_data_set_removes_its_map(workspace, films):
-    embedding_map.make(workspace, films)
-    data.delete_dataset(workspace, films.id)
+def test_deleting_a_data_set_removes_its_map(workspace, images):
+    embedding_map.make(workspace, images)
+    data.delete_dataset(workspace, images.id)
     assert not list(workspace.tables.glob("*-map-*"))
 
 
 def test_a_job_makes_the_map(workspace):
-    films = importing.import_phantom(workspace, images=12, seed=1)
-    job = queue.submit_map(workspace, films.id)
+    images = importing.import_phantom(workspace, images=12, seed=1)
+    job = queue.submit_map(workspace, images.id)
     with pytest.raises(JobRefused, match="is being made already"):
-        queue.submit_map(workspace, films.id)
+        queue.submit_map(workspace, images.id)
     assert queue.wait(job).state == store.COMPLETED
-    assert [(one.id, of) for one, of in queue.map_jobs(workspace)] == [(job.id, films.id)]
-    assert embedding_map.known(workspace, films) is not None
+    assert [(one.id, of) for one, of in queue.map_jobs(workspace)] == [(job.id, images.id)]
+    assert embedding_map.known(workspace, images) is not None

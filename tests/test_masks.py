@@ -10,15 +10,15 @@ from covid_core.images.codec import png_bytes
 
 
 def mask_file(dataset, row: int):
-    return dataset.root / dataset.films["mask_path"].iat[row]
+    return dataset.root / dataset.images["mask_path"].iat[row]
 
 
 def test_only_data_sets_with_masks_are_listed(tmp_path, workspace):
     made_dataset(tmp_path, workspace)
     _, database = made_database(tmp_path, workspace)
     (found,) = masks.datasets_with_masks(workspace)
-    films = sum(COUNTS.values())
-    assert (found.id, found.films, found.masks, found.synthetic) == (database.id, films, films, False)
+    images = sum(COUNTS.values())
+    assert (found.id, found.images, found.masks, found.synthetic) == (database.id, images, images, False)
 
 
 def test_a_damaged_data_set_hides_no_other(tmp_path, workspace):
@@ -28,17 +28,17 @@ def test_a_damaged_data_set_hides_no_other(tmp_path, workspace):
     assert len(masks.datasets_with_masks(workspace)) == 1
 
 
-def test_a_mask_comes_at_the_films_size(tmp_path, workspace):
+def test_a_mask_comes_at_the_images_size(tmp_path, workspace):
     _, dataset = made_database(tmp_path, workspace)
     mask_file(dataset, 0).write_bytes(png_bytes(lung_mask(SIDE // 2)))
-    found = masks.mask_of(dataset, dataset.films["image_id"].iat[0])
+    found = masks.mask_of(dataset, dataset.images["image_id"].iat[0])
     assert found.shape == (SIDE, SIDE)
     assert np.mean(found == (lung_mask() > 0)) > 0.98
 
 
-def test_a_film_without_a_mask_has_none(tmp_path, workspace):
+def test_a_image_without_a_mask_has_none(tmp_path, workspace):
     _, dataset = made_dataset(tmp_path, workspace)
-    assert masks.mask_of(dataset, dataset.films["image_id"].iat[0]) is None
+    assert masks.mask_of(dataset, dataset.images["image_id"].iat[0]) is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_mask_that_cannot_be_used_is_told_and_is_left_out_of_many(tmp_path, wo
     _, dataset = made_database(tmp_path, workspace)
     mask_file(dataset, 1).write_bytes(content)
     with pytest.raises(DataError, match=words):
-        masks.mask_of(dataset, dataset.films["image_id"].iat[1])
+        masks.mask_of(dataset, dataset.images["image_id"].iat[1])
     found, usable = masks.squares(dataset, [0, 1, 2], 32)
     assert usable.tolist() == [True, False, True]
     assert found.shape == (3, 32, 32)

@@ -13,7 +13,7 @@ from covid_core.errors import DataError
 from covid_core.evaluation import metrics
 
 EXACT = 1e-12
-# six films: two A both right, three B of which one is called A, one C called B
+# six images: two A both right, three B of which one is called A, one C called B
 SIX = answered(["A", "A", "B", "B", "B", "C"], ["A", "A", "B", "B", "A", "B"])
 
 
@@ -29,7 +29,7 @@ def drawn(seed: int = 3, tied: bool = False) -> metrics.Answers:
     return metrics.answers(table, "test")
 
 
-def test_accuracy_is_the_share_of_right_answers_with_its_films():
+def test_accuracy_is_the_share_of_right_answers_with_its_images():
     measure = metrics.accuracy(six())
     assert (measure.value, measure.n) == (4 / 6, 6)
 
@@ -44,10 +44,10 @@ def test_wilson_interval_agrees_with_scipy(hits, total):
     assert measure.high == pytest.approx(expected.high, abs=EXACT)
 
 
-def test_wilson_of_no_films_is_undefined_with_its_reason():
+def test_wilson_of_no_images_is_undefined_with_its_reason():
     measure = metrics.wilson(0, 0)
     assert math.isnan(measure.value)
-    assert measure.note == metrics.NO_FILMS
+    assert measure.note == metrics.NO_IMAGES
 
 
 def test_confusion_counts_labels_in_rows_and_answers_in_columns():
@@ -65,7 +65,7 @@ def test_confusion_counts_labels_in_rows_and_answers_in_columns():
         (metrics.sensitivity, "C", 0.0),
     ],
 )
-def test_class_measures_of_six_films_are_those_worked_out_by_hand(measure, label, expected):
+def test_class_measures_of_six_images_are_those_worked_out_by_hand(measure, label, expected):
     assert measure(six(), label).value == pytest.approx(expected, abs=EXACT)
 
 
@@ -91,17 +91,17 @@ def test_precision_recall_points_are_those_of_scikit_learn_without_its_made_up_f
 
 def test_one_class_in_the_part_leaves_it_without_curves():
     given = metrics.answers(scored(["A", "A"], np.array([[0.9, 0.1], [0.4, 0.6]]), ["A", "B"]), "test")
-    assert metrics.no_curve_because(given, "A") == "every film of this part is A"
+    assert metrics.no_curve_because(given, "A") == "every image of this part is A"
     assert metrics.roc_points(given, "A").empty
 
 
 def test_ppv_of_a_class_that_was_never_answered_is_undefined_not_zero():
     measure = metrics.ppv(six(), "C")
     assert math.isnan(measure.value)
-    assert measure.note == "no film was called C"
+    assert measure.note == "no image was called C"
 
 
-def test_a_film_whose_scores_are_not_numbers_has_no_answer_and_is_not_right():
+def test_a_image_whose_scores_are_not_numbers_has_no_answer_and_is_not_right():
     table = answered(["A", "A", "B"], ["A", "A", "B"])
     table.loc[0, "score_A"] = np.nan
     given = metrics.answers(table, "test")
@@ -133,18 +133,18 @@ def test_a_table_that_lacks_a_column_is_refused(lost):
         metrics.answers(SIX.drop(columns=lost), "test")
 
 
-# Films that belong together
+# Images that belong together
 
 
-def some_answers(seed: int, films: int = 300) -> metrics.Answers:
+def some_answers(seed: int, images: int = 300) -> metrics.Answers:
     rng = np.random.default_rng(seed)
-    scores = rng.dirichlet(np.ones(3), films)
+    scores = rng.dirichlet(np.ones(3), images)
     scores[::50] = np.nan
-    return metrics.Answers(("A", "B", "C"), np.arange(films), rng.integers(0, 3, films), scores)
+    return metrics.Answers(("A", "B", "C"), np.arange(images), rng.integers(0, 3, images), scores)
 
 
 @pytest.mark.parametrize("share", [metrics.sensitivity, metrics.specificity, metrics.ppv, metrics.npv])
-def test_a_share_of_films_that_stand_alone_is_wilsons_of_their_counts(share):
+def test_a_share_of_images_that_stand_alone_is_wilsons_of_their_counts(share):
     given = some_answers(1)
     table = pd.DataFrame(given.counts)
     hits, others, called = table[1][1], int((given.y_true != 1).sum()), int(table[1].sum())
@@ -158,13 +158,13 @@ def test_a_share_of_films_that_stand_alone_is_wilsons_of_their_counts(share):
     assert share(given, "B") == share(given, "B", np.arange(given.n)) == metrics.wilson(*counts[share])
 
 
-def test_accuracy_of_films_that_stand_alone_is_wilsons_of_their_counts():
+def test_accuracy_of_images_that_stand_alone_is_wilsons_of_their_counts():
     given = some_answers(2)
     expected = metrics.wilson(int(given.right.sum()), given.n)
     assert metrics.accuracy(given) == metrics.accuracy(given, np.arange(given.n)) == expected
 
 
-def test_ten_copies_of_each_film_have_the_intervals_of_the_films():
+def test_ten_copies_of_each_image_have_the_intervals_of_the_images():
     once = some_answers(3)
     copies = metrics.Answers(once.classes, np.arange(3000), once.y_true.repeat(10), once.y_prob.repeat(10, axis=0))
     groups = np.repeat(np.arange(300), 10)
@@ -174,12 +174,12 @@ def test_ten_copies_of_each_film_have_the_intervals_of_the_films():
         assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=0.001)
 
 
-def test_a_difference_of_films_that_stand_alone_has_no_design_effect():
+def test_a_difference_of_images_that_stand_alone_has_no_design_effect():
     rng = np.random.default_rng(5)
     assert metrics.design_effect_of_difference(rng.random(90) < 0.7, np.arange(90) < 30, np.arange(90)) == 1
 
 
-def test_ten_copies_of_each_film_count_for_one_on_one_side_and_for_ten_on_both():
+def test_ten_copies_of_each_image_count_for_one_on_one_side_and_for_ten_on_both():
     rng, groups = np.random.default_rng(6), np.repeat(np.arange(100), 10)
     right = (rng.random(100) < 0.7)[groups]
     assert metrics.design_effect_of_difference(right, groups < 40, groups) == pytest.approx(10, rel=0.02)

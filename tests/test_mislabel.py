@@ -1,4 +1,4 @@
-"""The course's label mistake: a list of all labels, cut to the number of films drawn and put beside these."""
+"""The course's label mistake: a list of all labels, cut to the number of images drawn and put beside these."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ def cut(folders: str, classes: tuple[str, ...] = CLASSES, **in_list: int) -> str
     return "".join(cut_off(np.array(list(folders), dtype=object), in_list, classes))
 
 
-def test_the_first_labels_of_the_list_stand_beside_the_films_in_class_order():
+def test_the_first_labels_of_the_list_stand_beside_the_images_in_class_order():
     assert cut("aabbcc", a=4, b=9, c=2) == "aaaabb"
 
 
-def test_films_in_another_order_get_the_labels_of_their_places_in_class_order():
+def test_images_in_another_order_get_the_labels_of_their_places_in_class_order():
     assert cut("cabcab", a=4, b=9, c=2) == "baabaa"
 
 
@@ -30,5 +30,5 @@ def test_a_long_first_class_leaves_no_label_for_the_others():
 
 
 def test_a_cut_that_shifts_nothing_is_refused():
-    with pytest.raises(DataError, match="The first 6 labels of the list are those of the films that were drawn"):
+    with pytest.raises(DataError, match="The first 6 labels of the list are those of the images that were drawn"):
         cut("aabbcc", a=2, b=2, c=9)

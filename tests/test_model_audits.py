@@ -1,11 +1,11 @@
-"""The audit of a model: made models that read the lungs or a corner, films without masks, and a trained run's job."""
+"""The audit of a model: made models that read the lungs or a corner, images without masks, and a trained run's job."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_audits import IN_CORNER, IN_LUNGS, films, predictor
+from made_audits import IN_CORNER, IN_LUNGS, images, predictor
 from made_runs import all_parts, made_run
 
 from covid_core.audit.model import model_audit
@@ -24,7 +24,7 @@ def of(found: dict, name: str) -> dict:
 
 
 def test_a_model_that_reads_the_lungs_is_told_so():
-    found = model_audit.audited(predictor(IN_LUNGS), films())
+    found = model_audit.audited(predictor(IN_LUNGS), images())
     assert found["verdict"] == LUNGS
     assert of(found, "as they are")["accuracy"]["value"] == 1
     assert of(found, "lungs only")["accuracy"]["value"] == of(found, "tags covered")["accuracy"]["value"] == 1
@@ -33,7 +33,7 @@ def test_a_model_that_reads_the_lungs_is_told_so():
 
 
 def test_a_model_that_reads_a_corner_is_told_so():
-    found = model_audit.audited(predictor(IN_CORNER), films())
+    found = model_audit.audited(predictor(IN_CORNER), images())
     assert found["verdict"] == FRAME
     assert found["effects"]["frame"]["value"] == 1 and found["effects"]["lungs"]["value"] == 0
     assert of(found, "border only")["accuracy"]["value"] == 1
@@ -41,15 +41,15 @@ def test_a_model_that_reads_a_corner_is_told_so():
 
 
 def test_without_masks_only_what_needs_none_is_told():
-    found = model_audit.audited(predictor(IN_CORNER), films(with_lungs=False))
+    found = model_audit.audited(predictor(IN_CORNER), images(with_lungs=False))
     assert found["verdict"] == UNKNOWN and NO_LUNGS in found["in_words"]
     assert [row["name"] for row in found["covers"] if "note" in row] == ["without the lungs", "lungs only"]
     assert of(found, "border only")["accuracy"]["value"] == 1
     assert found["heat"]["share"] is None
 
 
-def test_an_audit_names_the_largest_class_of_its_films():
-    assert model_audit.audited(predictor(IN_LUNGS), films())["largest"] == {"label": "ill", "share": 0.5}
+def test_an_audit_names_the_largest_class_of_its_images():
+    assert model_audit.audited(predictor(IN_LUNGS), images())["largest"] == {"label": "ill", "share": 0.5}
 
 
 def test_whose_masks_are_told_in_short_also_by_audits_of_an_earlier_version():
@@ -59,14 +59,14 @@ def test_whose_masks_are_told_in_short_also_by_audits_of_an_earlier_version():
     assert model_audit.masks_in_short({"masks": "none"}) == model_audit.masks_in_short({}) == ""
 
 
-def test_films_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said():
-    given = films()
+def test_images_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said():
+    given = images()
     count = len(given.labels)
     plain, alone, fours = (
         model_audit.audited(predictor(IN_CORNER), replace(given, groups=groups))
         for groups in (None, np.arange(count), np.arange(count) // 4)
     )
-    words = "Films that belong together count for fewer."
+    words = "Images that belong together count for fewer."
     assert {**alone, "worst_in_words": ""} == {**plain, "worst_in_words": ""}
     assert words in fours["worst_in_words"] and words not in plain["worst_in_words"]
     one, other = (of(found, "as they are")["accuracy"] for found in (plain, fours))
@@ -74,7 +74,7 @@ def test_films_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said
 
 
 def test_an_audit_is_plain_json_and_reads_as_lines():
-    found = model_audit.audited(predictor(IN_LUNGS), films())
+    found = model_audit.audited(predictor(IN_LUNGS), images())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     lines = model_audit.in_lines(found)
     assert lines[0].startswith(LUNGS) and "worst of 2 subgroups" in lines[-1]
@@ -110,7 +110,7 @@ def test_an_audit_can_be_stopped():
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        model_audit.audited(predictor(IN_LUNGS), films(), stopped)
+        model_audit.audited(predictor(IN_LUNGS), images(), stopped)
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_a_trained_run_is_audited_by_its_job(workspace, copy_of_trained, capsys)
     answer = json.loads(capsys.readouterr().out)
     audit = answer["audit"]
     assert answer["state"] == store.COMPLETED and audit["verdict"] in (LUNGS, FRAME, UNKNOWN)
-    assert audit["with_lungs"] == audit["films"] == audit["of_all"] and len(audit["covers"]) == 7
+    assert audit["with_lungs"] == audit["images"] == audit["of_all"] and len(audit["covers"]) == 7
     assert of(audit, "as they are")["accuracy"]["value"] == pytest.approx(run.accuracy("test"))
     assert [one.what for one in run.openings()] == [model_audit.LOOK]
     assert main.main(["show", run.id, "--json"]) == 0

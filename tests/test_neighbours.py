@@ -1,4 +1,4 @@
-"""The training films nearest to a film, and the distance that is usual: against brute force, on made features."""
+"""The training images nearest to an image, and the distance that is usual: against brute force, on made features."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from covid_core.inference import neighbours
 from covid_core.inference.neighbours import BY, WIDTH, Neighbourhood, Space
 
 TRAINING, VALIDATION = np.arange(400), np.arange(400, 520)
-IDS = np.array([f"film-{number}" for number in TRAINING], dtype=object)
+IDS = np.array([f"image-{number}" for number in TRAINING], dtype=object)
 LABELS = np.array([("a", "b")[number % 2] for number in TRAINING], dtype=object)
 
 
@@ -31,13 +31,13 @@ def fitted(features) -> Neighbourhood:
 def test_neighbours_are_the_nearest_by_brute_force(features, fitted):
     wanted = fitted.space.coordinates(features[520:])
     positions, distances = fitted.training.nearest(wanted, 6)
-    for film, found, apart in zip(wanted, positions, distances, strict=True):
-        all_of_them = np.linalg.norm(fitted.training.coordinates.astype(np.float64) - film, axis=1)
+    for image, found, apart in zip(wanted, positions, distances, strict=True):
+        all_of_them = np.linalg.norm(fitted.training.coordinates.astype(np.float64) - image, axis=1)
         assert apart == pytest.approx(np.sort(all_of_them)[:6], abs=1e-4)
         assert all_of_them[found] == pytest.approx(apart, abs=1e-4)
 
 
-def test_a_training_film_is_its_own_neighbour_at_distance_0(features, fitted):
+def test_a_training_image_is_its_own_neighbour_at_distance_0(features, fitted):
     positions, distances = fitted.training.nearest(fitted.space.coordinates(features[:50]), 1)
     assert positions[:, 0].tolist() == list(range(50))
     assert distances.max() < 0.01
@@ -48,7 +48,7 @@ def test_the_usual_distance_is_1(features, fitted):
     assert np.median(among) == pytest.approx(1, abs=0.01)
 
 
-def test_one_odd_training_film_vouches_for_nothing():
+def test_one_odd_training_image_vouches_for_nothing():
     features = made()
     features[7] += 100
     found = Neighbourhood.fit(features.__getitem__, TRAINING, VALIDATION, IDS, LABELS)
@@ -57,15 +57,15 @@ def test_one_odd_training_film_vouches_for_nothing():
     assert found.training.distances(alike)[0] > found.limit.value
 
 
-def test_what_varies_in_no_direction_of_the_training_films_is_far(features, fitted):
-    """A photograph moves where no two films differ: along directions that are not kept."""
+def test_what_varies_in_no_direction_of_the_training_images_is_far(features, fitted):
+    """A photograph moves where no two images differ: along directions that are not kept."""
     odd = features[520:530].copy()
     odd[:, -100:] += np.random.default_rng(0).choice([-3, 3], 100)
     apart = fitted.training.distances(fitted.space.coordinates(odd))
     assert (apart > 2 * fitted.limit.value).all()
 
 
-def test_further_films_stay_within_the_limit(features, fitted):
+def test_further_images_stay_within_the_limit(features, fitted):
     apart = fitted.training.distances(fitted.space.coordinates(features[520:]))
     assert (apart <= fitted.limit.value).mean() >= 0.9
 
@@ -111,13 +111,13 @@ def test_features_are_taken_a_block_at_a_time(features, monkeypatch):
     assert apart[0] == pytest.approx(apart[1], rel=0.01)
 
 
-def test_fewer_training_films_than_neighbours_are_all_neighbours(features):
+def test_fewer_training_images_than_neighbours_are_all_neighbours(features):
     found = Neighbourhood.fit(features.__getitem__, TRAINING[:3], VALIDATION, IDS[:3], LABELS[:3])
     positions, distances = found.training.nearest(found.space.coordinates(features[520:521]), BY)
     assert sorted(positions[0].tolist()) == [0, 1, 2]
     assert (np.diff(distances[0]) >= 0).all()
 
 
-def test_without_validation_films_there_is_no_limit(features):
+def test_without_validation_images_there_is_no_limit(features):
     found = Neighbourhood.fit(features.__getitem__, TRAINING, VALIDATION[:0], IDS, LABELS)
     assert not found.limit.is_defined

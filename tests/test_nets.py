@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_fits import as_arrays, films, spec
+from made_fits import as_arrays, images, spec
 from scipy import ndimage
 
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
@@ -59,7 +59,7 @@ def test_preprocessing_in_the_model_is_that_of_keras(backbone):
     for layer in plain.layers:
         if layer.weights:
             layer.set_weights(built.get_layer(layer.name).get_weights())
-    grey = films(2, size_for(backbone))
+    grey = images(2, size_for(backbone))
     rgb = np.repeat(grey[..., None], 3, axis=3).astype(np.float32)
     prepared = getattr(keras.applications, MODULES[backbone.name]).preprocess_input(rgb)
     (maps,) = as_arrays(built(grey[..., None], training=False))
@@ -114,7 +114,7 @@ def test_a_cut_within_a_block_moves_to_its_start():
 def test_frozen_part_and_tail_are_the_whole(layers):
     built = model.build_trunk(spec(), None)
     frozen, tail = model.split_at(built, model.cut_before_last(built, layers)[0])
-    grey = films(2)[..., None]
+    grey = images(2)[..., None]
     assert np.array_equal(as_arrays(tail(frozen(grey)))[0], as_arrays(built(grey))[0])
 
 
@@ -139,7 +139,7 @@ def built(backbone: str, choices: dict) -> tuple[TrainingSpec, keras.Model, kera
 def test_the_head_in_numpy_gives_kerass_logits(backbone, choices):
     chosen, network, head = built(backbone, choices)
     pooling = model.pooling_of(chosen)
-    grey = films(3, 64)
+    grey = images(3, 64)
     arrays = model.head_arrays(head, pooling)
     logits = arrays.logits(arrays.features(as_arrays(network(grey[..., None], training=False))))
     reference = np.asarray(model.to_logits(network, head, pooling)(grey[..., None], training=False))
@@ -151,8 +151,8 @@ def test_a_heat_map_is_that_of_a_gradient_tape(backbone, choices):
     """Of the class's logit less the mean of all, a weight per channel; of flattened maps its log-odds, one per cell."""
     chosen, network, head = built(backbone, choices)
     pooling = model.pooling_of(chosen)
-    maps = tf.convert_to_tensor(as_arrays(network(films(1, 64)[..., None], training=False))[0])
-    usual = as_arrays(network(films(1, 64, seed=1)[..., None], training=False))[0]
+    maps = tf.convert_to_tensor(as_arrays(network(images(1, 64)[..., None], training=False))[0])
+    usual = as_arrays(network(images(1, 64, seed=1)[..., None], training=False))[0]
     after = keras.Model(inputs := keras.Input(maps.shape[1:]), head(model.pool_layers([inputs], pooling)))
     for index in range(3):
         with tf.GradientTape() as tape:
@@ -179,7 +179,7 @@ def test_a_saved_model_is_stock_keras_from_grey_bytes_to_scores(tmp_path):
     whole = model.with_scores(model.to_logits(network, head, "mean"))
     export.save_model(whole, tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    grey = films(2, 64)[..., None]
+    grey = images(2, 64)[..., None]
     scores = np.asarray(loaded(grey))
     assert loaded.input.dtype == "uint8"
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-6)
@@ -197,10 +197,10 @@ def test_arrays_put_into_a_keras_head_come_out_again():
 
 
 @pytest.mark.parametrize(("backbone", "choices"), HEADS[1:])
-def test_a_model_of_both_sides_answers_with_the_mean_of_a_film_and_its_mirror_image(backbone, choices):
+def test_a_model_of_both_sides_answers_with_the_mean_of_a_image_and_its_mirror_image(backbone, choices):
     chosen, network, head = built(backbone, choices)
     pooling = model.pooling_of(chosen)
-    grey = films(3, 64)[..., None]
+    grey = images(3, 64)[..., None]
     one_side = model.to_logits(network, head, pooling)
     reference = (np.asarray(one_side(grey)) + np.asarray(one_side(grey[:, :, ::-1]))) / 2
     both = model.to_mean_logits(network, head, pooling)

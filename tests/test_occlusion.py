@@ -5,7 +5,7 @@ import pytest
 
 from covid_core.errors import Stopped
 from covid_core.evaluation.calibration import Calibration
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference.head import Head
 from covid_core.inference.occlusion import GRID, occluded
 from covid_core.inference.predictor import Predictor
@@ -15,21 +15,21 @@ BRIGHT = Head("mean_max", (np.array([[0.0, 0.0], [8.0, -8.0]], np.float32),), (n
 
 
 class GreyTrunk:
-    """One channel: the film itself, in [0, 1]."""
+    """One channel: the image itself, in [0, 1]."""
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
-        return [films.astype(np.float32)[..., None] / 255]
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        return [images.astype(np.float32)[..., None] / 255]
 
 
 def predictor(**more) -> Predictor:
-    """Says "a" where the film has one bright place."""
+    """Says "a" where the image has one bright place."""
     return Predictor(("a", "b"), SIZE, GreyTrunk(), BRIGHT, **more)
 
 
-def spotted(row: int = 14, column: int = 34) -> Film:
+def spotted(row: int = 14, column: int = 34) -> GreyImage:
     pixels = np.full((SIZE, SIZE), 60, np.uint8)
     pixels[row - 2 : row + 2, column - 2 : column + 2] = 250
-    return Film(pixels, "L")
+    return GreyImage(pixels, "L")
 
 
 def test_covering_what_speaks_for_a_class_lowers_its_answer():
@@ -51,14 +51,14 @@ def test_places_that_do_not_matter_change_nothing():
     assert np.abs(change[6:, :6]).max() < 0.02 * change.max()
 
 
-def test_a_film_without_content_of_its_own_is_moved_by_nothing():
-    """The cover is the film's own grey: no box and no edge appear."""
-    found = occluded(predictor(), Film(np.full((SIZE, SIZE), 90, np.uint8), "L"), "a")
+def test_a_image_without_content_of_its_own_is_moved_by_nothing():
+    """The cover is the image's own grey: no box and no edge appear."""
+    found = occluded(predictor(), GreyImage(np.full((SIZE, SIZE), 90, np.uint8), "L"), "a")
     assert not found.change.any()
     assert not found.map((20, 30)).any()
 
 
-def test_the_map_lies_over_the_film_and_is_signed():
+def test_the_map_lies_over_the_image_and_is_signed():
     shown = occluded(predictor(), spotted(), "b").map((96, 144))
     assert shown.shape == (96, 144)
     assert -1 <= shown.min() < -0.9
@@ -67,7 +67,7 @@ def test_the_map_lies_over_the_film_and_is_signed():
 
 
 def test_the_answer_is_a_probability_where_the_run_is_calibrated():
-    warm = predictor(calibration=Calibration(temperature=2.0, films=300))
+    warm = predictor(calibration=Calibration(temperature=2.0, images=300))
     (prediction,) = warm.predict([spotted()])
     assert occluded(warm, spotted(), "a").answer == pytest.approx(prediction.probabilities[0])
     (plain,) = predictor().predict([spotted()])

@@ -1,4 +1,4 @@
-"""Films that stand out: far from all others, or with a label that does not fit; and who neighbours are."""
+"""Images that stand out: far from all others, or with a label that does not fit; and who neighbours are."""
 
 import math
 
@@ -10,52 +10,52 @@ from covid_core.audit.embedding import outlier_detection
 from covid_core.audit.embedding.outlier_detection import FAR, outlying, purity, scored, suspected
 
 
-def cloud(films: int = 100, width: int = 10, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(films, width))
+def cloud(images: int = 100, width: int = 10, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(images, width))
 
 
 # Outliers
 
 
 def test_what_lies_far_from_all_is_far_even_when_it_is_there_a_few_times():
-    films = np.concatenate([cloud(), np.full((3, 10), 20.0) + cloud(3, seed=1) / 10])
-    scores = outlying(films, np.zeros(len(films), int))
+    images = np.concatenate([cloud(), np.full((3, 10), 20.0) + cloud(3, seed=1) / 10])
+    scores = outlying(images, np.zeros(len(images), int))
     assert set(np.flatnonzero(scores > FAR)) == {100, 101, 102}
 
 
 def test_a_class_that_is_scattered_by_nature_is_judged_by_its_own_spread():
-    films = np.concatenate([cloud(170) * 0.1, cloud(30, seed=1) * 5])
+    images = np.concatenate([cloud(170) * 0.1, cloud(30, seed=1) * 5])
     codes = (np.arange(200) >= 170).astype(int)
-    assert (outlying(films, np.zeros(200, int)) > FAR).sum() > 10
-    assert not (outlying(films, codes) > FAR).any()
+    assert (outlying(images, np.zeros(200, int)) > FAR).sum() > 10
+    assert not (outlying(images, codes) > FAR).any()
 
 
-def test_films_that_are_all_the_same_are_no_outliers():
+def test_images_that_are_all_the_same_are_no_outliers():
     assert not (outlying(np.zeros((30, 4)), np.zeros(30, int)) > FAR).any()
 
 
-def test_too_few_films_have_no_score():
+def test_too_few_images_have_no_score():
     assert np.isnan(outlying(cloud(5), np.zeros(5, int))).all()
 
 
-def test_of_films_without_fault_hardly_any_is_an_outlier():
+def test_of_images_without_fault_hardly_any_is_an_outlier():
     drawn_oddities.hardly_an_outlier_without_fault(seed=0)
 
 
-def test_pictures_that_are_no_films_come_first():
-    drawn_oddities.pictures_that_are_no_films_first(seed=0)
+def test_pictures_that_are_no_images_come_first():
+    drawn_oddities.pictures_that_are_no_images_first(seed=0)
 
 
 # Labels
 
 
-def test_scores_are_those_of_a_classifier_that_had_not_seen_the_film():
-    films, codes = cloud(60), np.random.default_rng(2).integers(0, 2, 60)
+def test_scores_are_those_of_a_classifier_that_had_not_seen_the_image():
+    images, codes = cloud(60), np.random.default_rng(2).integers(0, 2, 60)
     folds = np.arange(60) % 5
-    scores = scored(films, codes, folds)
+    scores = scored(images, codes, folds)
     changed = codes.copy()
     changed[folds == 0] = 1 - changed[folds == 0]
-    assert np.array_equal(scored(films, changed, folds)[folds == 0], scores[folds == 0])
+    assert np.array_equal(scored(images, changed, folds)[folds == 0], scores[folds == 0])
     assert np.allclose(scores.sum(axis=1), 1)
     assert (scores > 0).all()
 
@@ -88,10 +88,10 @@ def test_exchanged_labels_are_found_five_times_as_often_as_by_chance():
 
 
 def test_islands_of_one_class_are_pure():
-    films = np.concatenate([cloud(50), cloud(50, seed=1) + 50])
+    images = np.concatenate([cloud(50), cloud(50, seed=1) + 50])
     codes = np.arange(100) // 50
-    found = purity(films, codes, np.arange(100))
-    assert (found.share, found.low, found.high, found.films) == (1, 1, 1, 100)
+    found = purity(images, codes, np.arange(100))
+    assert (found.share, found.low, found.high, found.images) == (1, 1, 1, 100)
     assert found.chance == pytest.approx(49 / 99)
 
 
@@ -108,28 +108,28 @@ def test_copies_do_not_make_a_class_pure():
     assert purity(twice, both, np.arange(600)).share > purity(twice, both, np.arange(600) % 100).share + 0.2
 
 
-def test_chance_leaves_the_films_of_ones_own_group_aside():
+def test_chance_leaves_the_images_of_ones_own_group_aside():
     patients, codes = np.repeat(np.arange(6), 15), np.repeat([0, 1] * 3, 15)
     found = purity(cloud(90), codes, patients)
-    assert found.chance == pytest.approx(0.4)  # of 75 films of others 30 are of the class; 44 of all 89 are
+    assert found.chance == pytest.approx(0.4)  # of 75 images of others 30 are of the class; 44 of all 89 are
     assert found.low <= found.chance <= found.high
 
 
-def test_neighbours_of_films_of_a_large_group_are_those_nearest_outside_of_it():
+def test_neighbours_of_images_of_a_large_group_are_those_nearest_outside_of_it():
     rng = np.random.default_rng(7)
-    films = np.concatenate([cloud(40) / 100, cloud(60, seed=1)])
+    images = np.concatenate([cloud(40) / 100, cloud(60, seed=1)])
     codes, groups = rng.integers(0, 2, 100), np.concatenate([np.zeros(40, int), np.arange(1, 61)])
     alike = []
-    for film, code, group in zip(films, codes, groups, strict=True):
+    for image, code, group in zip(images, codes, groups, strict=True):
         others = np.flatnonzero(groups != group)
-        near = others[np.argsort(np.linalg.norm(films[others] - film, axis=1))[: outlier_detection.BY_CLASS]]
+        near = others[np.argsort(np.linalg.norm(images[others] - image, axis=1))[: outlier_detection.BY_CLASS]]
         alike.append((codes[near] == code).mean())
-    found = purity(films, codes, groups)
-    assert found.films == 100
+    found = purity(images, codes, groups)
+    assert found.images == 100
     assert found.share == pytest.approx(np.mean(alike))
 
 
-def test_a_film_that_nothing_lies_outside_of_its_group_has_no_neighbours():
+def test_a_image_that_nothing_lies_outside_of_its_group_has_no_neighbours():
     assert purity(cloud(40), np.arange(40) % 2, np.zeros(40, int)) is outlier_detection.UNKNOWN
 
 
@@ -137,9 +137,9 @@ def test_with_the_source_held_fixed_a_class_that_is_all_source_is_not_pure():
     rng = np.random.default_rng(6)
     source = rng.integers(0, 2, 400)
     label = np.where(rng.random(400) < 0.9, source, 1 - source)
-    films = cloud(400) + 20 * source[:, None]
-    assert purity(films, label, np.arange(400)).share > 0.75
-    within = purity(films, label, np.arange(400), source)
+    images = cloud(400) + 20 * source[:, None]
+    assert purity(images, label, np.arange(400)).share > 0.75
+    within = purity(images, label, np.arange(400), source)
     assert abs(within.share - within.chance) < 0.03
 
 

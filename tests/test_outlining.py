@@ -76,7 +76,7 @@ def test_without_masks_it_says_so_and_shows_the_way_to_some(shown, workspace, tm
 def test_with_masks_it_says_what_learning_takes(shown, database):
     page = shown()
     assert segmenters.NOT_TRAINED in words(page)
-    assert "From 24 films of Made database with a lung mask. It takes about" in words(page)
+    assert "From 24 images of Made database with a lung mask. It takes about" in words(page)
     assert page.button(key="segment-start").label == "Learn to outline lungs"
 
 
@@ -141,14 +141,14 @@ def test_a_job_that_ended_is_told_once_with_what_it_made(shown, workspace, datab
     assert "Lungs can be outlined now" not in words(page)
 
 
-def test_the_one_in_use_shows_its_dice_with_interval_and_films(shown, workspace, database):
+def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace, database):
     made = made_segmenter(workspace, database.id, left_out=2)
     page = shown(database.id)
     assert made.in_words in words(page)
     figures = {metric.label: metric.value for metric in page.metric}
-    assert figures["Dice, test films"] == "0.950 [0.940, 0.960]"
+    assert figures["Dice, test images"] == "0.950 [0.940, 0.960]"
     assert figures["No outline given"] == "0.0 % [0.0, 20.0]"
-    assert "on films of The" in words(page)
+    assert "on images of The" in words(page)
     assert "2 masks could not be used." in words(page)
     assert page.button(key="segment-start").label == "Learn again"
 

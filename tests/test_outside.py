@@ -1,4 +1,4 @@
-"""A finished run on films from elsewhere."""
+"""A finished run on images from elsewhere."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_a_mapping_comes_before_the_name(run):
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"None": "COVID"}, "The outside films have no class 'None'"),
+        ({"None": "COVID"}, "The outside images have no class 'None'"),
         ({"Other": "None"}, "knows no class 'None'"),
         ({}, "None of the outside classes"),
     ],
@@ -64,19 +64,19 @@ def test_a_drop_holds_the_true_difference_as_often_as_it_says():
 
 def test_the_runs_own_data_set_is_no_outside(tmp_path, run):
     workspace = Workspace(tmp_path)
-    dataset = importing.import_folder(workspace, class_folders(tmp_path / "films", {"COVID": 3, "Normal": 3}))
+    dataset = importing.import_folder(workspace, class_folders(tmp_path / "images", {"COVID": 3, "Normal": 3}))
     run.record["dataset"]["id"] = dataset.id
     with pytest.raises(InvalidChoice, match="trained on this data set"):
         external_test.evaluate(workspace, run, dataset)
 
 
-def test_every_look_at_test_films_is_noted(run):
+def test_every_look_at_test_images_is_noted(run):
     run.note_opening('outside test: "quoted", with a comma')
     run.note_opening("again")
     assert [one.what for one in run.openings()] == ['outside test: "quoted", with a comma', "again"]
 
 
-def test_inside_figures_have_the_intervals_of_the_comparison_where_films_belong_together(tmp_path):
+def test_inside_figures_have_the_intervals_of_the_comparison_where_images_belong_together(tmp_path):
     table = all_parts({"train": 6, "validation": 6, "test": 60}, 1)
     parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))
     run = made_run(Workspace(tmp_path), table, parts=parts)

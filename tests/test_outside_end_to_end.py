@@ -1,4 +1,4 @@
-"""A trained run on films from elsewhere, from the job and the command line to the figures. Trains one tiny network."""
+"""A trained run on images from elsewhere, from the job and the command line to the figures. Trains one tiny network."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -25,19 +25,19 @@ COPIED = 3
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory) -> Path:
-    """Two folders of phantom films: ``inside``, and ``outside`` with other films and some of the same.
+def images(tmp_path_factory) -> Path:
+    """Two folders of phantom images: ``inside``, and ``outside`` with other images and some of the same.
 
     Of the same ones one is called COVID inside and Normal outside. ``Other`` is a class that the run does not know.
     """
-    root = tmp_path_factory.mktemp("films")
+    root = tmp_path_factory.mktemp("images")
     drawn = iter(range(60))
     for place, classes in (("inside", {"COVID": 12, "Normal": 12}), ("outside", {"covid": 5, "Normal": 5, "Other": 4})):
         for label, count in classes.items():
             folder = root / place / label
             folder.mkdir(parents=True)
             for number in range(count):
-                (folder / f"{place}-{label}-{number}.png").write_bytes(png_bytes(film_at(next(drawn), 60).pixels))
+                (folder / f"{place}-{label}-{number}.png").write_bytes(png_bytes(image_at(next(drawn), 60).pixels))
     for number in range(COPIED):
         label = "Normal" if number == 0 else "covid"
         shutil.copy(root / f"inside/COVID/inside-COVID-{number}.png", root / f"outside/{label}/copy-{number}.png")
@@ -45,15 +45,15 @@ def films(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(place, films) -> Run:
-    dataset = importing.import_folder(place, films / "inside", "Inside")
+def run(place, images) -> Run:
+    dataset = importing.import_folder(place, images / "inside", "Inside")
     return tiny_run(place, dataset)
 
 
 @pytest.fixture(scope="module")
-def job(place, films, run) -> store.JobFolder:
+def job(place, images, run) -> store.JobFolder:
     """The job that the Compare page starts."""
-    dataset = importing.import_folder(place, films / "outside", "Outside")
+    dataset = importing.import_folder(place, images / "outside", "Outside")
     classes = {"covid": "COVID", "Normal": "Normal"}
     job = queue.submit_job(place, "evaluate", {"run": run.id, "dataset": dataset.id, "classes": classes})
     assert queue.wait(job).state == store.COMPLETED, job.log_tail()
@@ -65,7 +65,7 @@ def test_the_job_keeps_the_outside_test_with_the_run_and_names_it(run, job):
     assert job.result["evaluation"] in [one.id for one in run.evaluations()]
 
 
-def test_films_of_both_data_sets_are_found_with_their_labels(run, job):
+def test_images_of_both_data_sets_are_found_with_their_labels(run, job):
     (evaluation,) = [one for one in run.evaluations() if one.id == job.result["evaluation"]]
     shared = evaluation.table().dropna(subset="twin").set_index("twin")
     assert sorted(shared.index) == [f"COVID/inside-COVID-{number}.png" for number in range(COPIED)]
@@ -73,14 +73,14 @@ def test_films_of_both_data_sets_are_found_with_their_labels(run, job):
     assert (evaluation.information["shared"], evaluation.information["conflicts"]) == (COPIED, 1)
 
 
-def test_the_opening_of_the_outside_films_is_noted(run, job):
+def test_the_opening_of_the_outside_images_is_noted(run, job):
     assert "outside test: Outside" in [one.what for one in run.openings()]
 
 
 @pytest.fixture(scope="module")
-def told(place, films, run) -> dict[str, Any]:
+def told(place, images, run) -> dict[str, Any]:
     """What ``evaluate RUN FOLDER --json`` answers."""
-    return _answer(place, run.id, str(films / "outside"), "--name", "Again")
+    return _answer(place, run.id, str(images / "outside"), "--name", "Again")
 
 
 def _answer(place: Workspace, *words: str) -> dict[str, Any]:
@@ -102,10 +102,10 @@ def test_the_command_line_tells_the_drop_class_by_class_with_intervals(told):
         assert drop["low"] <= drop["value"] <= drop["high"]
 
 
-def test_figures_leave_out_shared_films_and_unknown_classes(told):
+def test_figures_leave_out_shared_images_and_unknown_classes(told):
     assert (told["shared"], told["unknown"]) == (COPIED, {"Other": 4})
-    assert told["films"] == 10
-    assert {one["twin"] for one in told["shared_films"]} == {
+    assert told["images"] == 10
+    assert {one["twin"] for one in told["shared_images"]} == {
         f"COVID/inside-COVID-{number}.png" for number in range(COPIED)
     }
     assert sum(told["called"]["Other"].values()) == 4
@@ -113,4 +113,4 @@ def test_figures_leave_out_shared_films_and_unknown_classes(told):
 
 def test_a_mapping_counts_a_class_of_another_name(place, run, told):
     again = _answer(place, run.id, told["dataset"]["id"], "--map", "Other=Normal")
-    assert (again["films"], again["unknown"]) == (14, {})
+    assert (again["images"], again["unknown"]) == (14, {})

@@ -27,7 +27,7 @@ def test_agreement_of_an_outline_with_its_mask(found, mask, dice, iou):
     assert overlap.iou(found, mask) == pytest.approx([iou])
 
 
-def test_the_mean_has_an_interval_over_films():
+def test_the_mean_has_an_interval_over_images():
     values = np.random.default_rng(0).normal(0.9, 0.05, 100)
     found = overlap.mean(values)
     half = 1.96 * values.std() / 10
@@ -36,11 +36,11 @@ def test_the_mean_has_an_interval_over_films():
     assert found.n == 100
 
 
-def test_films_that_belong_together_make_the_interval_wider():
+def test_images_that_belong_together_make_the_interval_wider():
     values = np.repeat(np.random.default_rng(0).normal(0.9, 0.05, 20), 5)
     alone, together = overlap.mean(values), overlap.mean(values, np.repeat(np.arange(20), 5))
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
-def test_no_films_have_no_mean():
+def test_no_images_have_no_mean():
     assert not overlap.mean(np.array([])).is_defined

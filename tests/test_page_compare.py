@@ -27,7 +27,7 @@ from covid_core.reports.comparison_text import Summary
 from covid_core.runs import store, temperature_scaling, test_set_access
 from covid_core.runs.store import Run, Study
 from covid_core.workspace import Workspace
-from pages.panels.compare import clicks, images
+from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, model_audit_panel, shell
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
@@ -70,7 +70,7 @@ def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
         "Per class",
         "Pairs",
         "Confusion",
-        "Films",
+        "Images",
         "Calibration",
         "Outside test",
         "Repeats",
@@ -81,7 +81,7 @@ def test_the_answer_comes_first_with_its_figures(workspace):
     course_like_runs(workspace)
     page = opened("compare")
     assert page.title[0].value == "Which model is better, on what, by how much?"
-    assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test films." in words(page)
+    assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test images." in words(page)
 
 
 def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(workspace):
@@ -175,7 +175,7 @@ def test_every_measure_says_what_it_is_and_where_its_interval_comes_from(workspa
     course_like_runs(workspace, 2)
     caption = opened("compare", view="Measures").caption
     (told,) = [one for one in caption if "In brackets: 95 % interval" in one.value]
-    assert told.value.startswith("On 646 test films.")
+    assert told.value.startswith("On 646 test images.")
     for name in comparison_tables.OVERALL.values():
         assert f"**{name}.**" in told.proto.help
     shares = {"Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"}
@@ -196,23 +196,23 @@ def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):
     assert before["PPV"] != after["PPV"]
 
 
-def test_a_run_without_validation_films_says_why_it_has_no_temperature(workspace):
+def test_a_run_without_validation_images_says_why_it_has_no_temperature(workspace):
     made_run(workspace, all_parts({"train": 30, "validation": 0, "test": 30}, 1))
-    assert "A temperature needs validation films" in words(opened("compare", view="Calibration"))
+    assert "A temperature needs validation images" in words(opened("compare", view="Calibration"))
 
 
-def test_the_calibration_tab_says_on_which_films_the_temperature_was_fitted(workspace):
+def test_the_calibration_tab_says_on_which_images_the_temperature_was_fitted(workspace):
     table = all_parts(COURSE_SIZES, 2)
     made_run(workspace, table, halved=True)
     told = words(opened("compare", view="Calibration"))
-    assert "fitted on 322 validation films, which chose nothing else" in told
-    assert "Chosen on the validation films that calibrate" in told
+    assert "fitted on 322 validation images, which chose nothing else" in told
+    assert "Chosen on the validation images that calibrate" in told
 
 
-def test_the_calibration_tab_of_a_run_from_before_says_that_its_films_did_both(workspace):
+def test_the_calibration_tab_of_a_run_from_before_says_that_its_images_did_both(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     told = words(opened("compare", view="Calibration"))
-    assert "validation films, which also chose the epoch: validation has fewer than 200 films" in told
+    assert "validation images, which also chose the epoch: validation has fewer than 200 images" in told
 
 
 def test_the_calibration_tab_shows_the_temperature_that_the_run_kept(workspace):
@@ -236,7 +236,7 @@ def test_a_curve_that_is_undefined_is_named_with_its_reason(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
     page = opened("compare", view="ROC and precision-recall")
     page.selectbox(key="compare_curve_class").set_value("Viral Pneumonia").run()
-    assert "Not drawn, because undefined: ResNet50: no film of this part is Viral Pneumonia." in words(page)
+    assert "Not drawn, because undefined: ResNet50: no image of this part is Viral Pneumonia." in words(page)
 
 
 def test_only_the_open_tab_is_computed(workspace):
@@ -297,11 +297,11 @@ def test_a_choice_is_written_into_the_address(workspace):
     assert page.query_params["runs"] in (runs[1].id, [runs[1].id])
 
 
-def test_runs_with_other_test_films_are_not_ranked_together(workspace):
+def test_runs_with_other_test_images_are_not_ranked_together(workspace):
     other = made_run(workspace, all_parts(OTHER_SIZES, 1), "other")
     runs = [made_run(workspace, all_parts(SIZES, skill), f"run {skill}") for skill in (1, 2)]
     page = opened("compare", runs=",".join(run.id for run in (*runs, other)))
-    assert "Not comparable: different test films." in words(page)
+    assert "Not comparable: different test images." in words(page)
     assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)", CHANCE]
     page.selectbox(key="compare_group").set_value(1).run()
     assert performance(page)["Model"].tolist() == ["other", "Majority class (COVID)", CHANCE]
@@ -355,10 +355,10 @@ def test_nothing_chosen_asks_for_a_choice(workspace):
     assert "Choose the runs to compare." in words(page)
 
 
-def test_the_summary_that_leaves_the_page_names_the_films(workspace):
+def test_the_summary_that_leaves_the_page_names_the_images(workspace):
     runs = [made_run(workspace, all_parts(SIZES, 1))]
     runs[0].record["dataset"]["synthetic"] = True
-    assert "Films: Made (synthetic)." in comparison_tables.summary_text(Summary("Best."), runs)
+    assert "Images: Made (synthetic)." in comparison_tables.summary_text(Summary("Best."), runs)
 
 
 def test_of_many_runs_the_newest_are_chosen_and_the_page_says_so(workspace):
@@ -366,7 +366,7 @@ def test_of_many_runs_the_newest_are_chosen_and_the_page_says_so(workspace):
         made_run(workspace, all_parts(SIZES, 1, seed=number), f"run {number:02d}")
     page = opened("compare")
     assert len(page.multiselect[0].value) == 12
-    assert "The newest 12 tested on the newest run's films; 14 can be chosen." in words(page)
+    assert "The newest 12 tested on the newest run's images; 14 can be chosen." in words(page)
     assert len(performance(page)) == 14
 
 
@@ -392,7 +392,7 @@ def test_a_long_table_keeps_every_run(workspace, monkeypatch):
 
 @pytest.fixture
 def pair(workspace) -> list[Run]:
-    """Two runs on the same test films; the second is the better one."""
+    """Two runs on the same test images; the second is the better one."""
     return [made_run(workspace, all_parts(SIZES, skill, seed=seed), f"run {seed}") for seed, skill in enumerate((1, 3))]
 
 
@@ -410,9 +410,9 @@ def labels(run: Run) -> np.ndarray:
     return run.predictions().query("part == 'test'")["label"].to_numpy()
 
 
-def films_told(page: AppTest) -> list[int]:
-    """The numbers of films in the headings of the page's lists of films."""
-    return [int(number) for number in re.findall(r"^\*\*(\d+) films?\*\*$", words(page), re.MULTILINE)]
+def images_told(page: AppTest) -> list[int]:
+    """The numbers of images in the headings of the page's lists of images."""
+    return [int(number) for number in re.findall(r"^\*\*(\d+) images?\*\*$", words(page), re.MULTILINE)]
 
 
 def headings(page: AppTest) -> list[str]:
@@ -426,60 +426,60 @@ def clicked(place: str, of: object, mark: list[int]) -> dict[str, object]:
 
 def test_nothing_is_listed_before_a_click(pair):
     for tab in ("Confusion", "Pairs", "Scores", "Calibration"):
-        assert films_told(opened("compare", view=tab)) == []
+        assert images_told(opened("compare", view=tab)) == []
 
 
-def test_a_clicked_cell_lists_its_films(pair):
+def test_a_clicked_cell_lists_its_images(pair):
     worse = pair[0]
     page = opened("compare", clicked("cell", worse.id, [0, 1]), view="Confusion")
     assert "COVID called Normal by run 0" in headings(page)
-    assert films_told(page) == [((labels(worse) == "COVID") & (called(worse) == "Normal")).sum()]
+    assert images_told(page) == [((labels(worse) == "COVID") & (called(worse) == "Normal")).sum()]
 
 
-def test_an_empty_cell_says_that_no_film_is_like_that(workspace):
+def test_an_empty_cell_says_that_no_image_is_like_that(workspace):
     run = made_run(workspace, all_parts(SIZES, 40))
     page = opened("compare", clicked("cell", run.id, [0, 1]), view="Confusion")
-    assert "No film is like that." in words(page)
+    assert "No image is like that." in words(page)
 
 
 @pytest.mark.parametrize(("tab", "place"), [("Confusion", "cell"), ("Calibration", "bin")])
 def test_a_click_on_a_run_that_is_not_shown_any_more_lists_nothing(pair, tab, place):
-    assert films_told(opened("compare", clicked(place, "gone", [0, 1]), view=tab)) == []
+    assert images_told(opened("compare", clicked(place, "gone", [0, 1]), view=tab)) == []
 
 
 def test_a_clicked_pair_lists_what_either_has_right_alone(pair):
     better, worse = pair[1], pair[0]
     page = opened("compare", clicked("pair", [better.id, worse.id], [0, 1]), view="Pairs")
-    assert films_told(page) == [(right(better) & ~right(worse)).sum(), (right(worse) & ~right(better)).sum()]
+    assert images_told(page) == [(right(better) & ~right(worse)).sum(), (right(worse) & ~right(better)).sum()]
     assert "run 1 right, run 0 wrong" in headings(page)
     assert "run 0 right, run 1 wrong" in headings(page)
 
 
 def test_a_clicked_pair_of_which_one_run_is_gone_lists_nothing(pair):
-    assert films_told(opened("compare", clicked("pair", ["gone", pair[0].id], [0, 1]), view="Pairs")) == []
+    assert images_told(opened("compare", clicked("pair", ["gone", pair[0].id], [0, 1]), view="Pairs")) == []
 
 
 @pytest.mark.parametrize(("scale", "name"), [(0, "Scores"), (1, "Probabilities (calibrated)")])
-def test_a_clicked_bin_lists_as_many_films_as_its_scale_counts(pair, scale, name):
+def test_a_clicked_bin_lists_as_many_images_as_its_scale_counts(pair, scale, name):
     page = opened("compare", view="Calibration")
     table = page.container(key="table-reliability-bins").dataframe[0].value
     rows = table[table["Scale"] == name]
-    for score, counted in zip(rows["Score"], rows["Films"], strict=True):
+    for score, counted in zip(rows["Score"], rows["Images"], strict=True):
         number = image_selection.bins_in_words().index(score)
         shown = opened("compare", clicked("bin", pair[1].id, [scale, number]), view="Calibration")
-        assert films_told(shown) == [counted]
+        assert images_told(shown) == [counted]
 
 
-def test_a_clicked_bar_lists_its_films(pair):
+def test_a_clicked_bar_lists_its_images(pair):
     run = pair[1]
     page = opened("compare", clicked("bar", (run.id, "COVID"), [1, 0]), view="Scores")
     scores = run.predictions().query("part == 'test'")["score_COVID"].to_numpy()
-    assert films_told(page) == [((labels(run) == "Normal") & (scores < 0.1)).sum()]
+    assert images_told(page) == [((labels(run) == "Normal") & (scores < 0.1)).sum()]
     assert "Normal: score of COVID 0 to 10 %" in headings(page)
 
 
 def test_a_bar_of_another_class_than_the_one_shown_lists_nothing(pair):
-    assert films_told(opened("compare", clicked("bar", (pair[1].id, "Normal"), [1, 0]), view="Scores")) == []
+    assert images_told(opened("compare", clicked("bar", (pair[1].id, "Normal"), [1, 0]), view="Scores")) == []
 
 
 def test_scores_that_are_not_numbers_are_counted_under_the_histogram(workspace):
@@ -494,58 +494,62 @@ def test_scores_that_are_not_numbers_are_counted_under_the_histogram(workspace):
     [
         (
             {
-                "films": images.KINDS[images.CELL],
-                "films_run": "run 0",
-                "films_label": "Normal",
-                "films_called": "COVID",
+                "images": image_browser.KINDS[image_browser.CELL],
+                "images_run": "run 0",
+                "images_label": "Normal",
+                "images_called": "COVID",
             },
             lambda worse, _: (labels(worse) == "Normal") & (called(worse) == "COVID"),
         ),
         (
-            {"films": images.KINDS[images.PAIR], "films_right": "run 0", "films_wrong": "run 1"},
+            {"images": image_browser.KINDS[image_browser.PAIR], "images_right": "run 0", "images_wrong": "run 1"},
             lambda worse, better: right(worse) & ~right(better),
         ),
-        ({"films": images.KINDS[images.SURE], "films_run": "run 0"}, lambda worse, _: ~right(worse)),
+        ({"images": image_browser.KINDS[image_browser.SURE], "images_run": "run 0"}, lambda worse, _: ~right(worse)),
         (
-            {"films": images.KINDS[images.BAR], "films_label": "Normal", "films_bar": "0 to 10 %"},
+            {"images": image_browser.KINDS[image_browser.BAR], "images_label": "Normal", "images_bar": "0 to 10 %"},
             lambda _, better: (
                 (labels(better) == "Normal")
                 & (better.predictions().query("part == 'test'")["score_COVID"].to_numpy() < 0.1)
             ),
         ),
-        ({"films": "no such kind"}, lambda worse, better: ~(right(worse) & right(better))),
+        ({"images": "no such kind"}, lambda worse, better: ~(right(worse) & right(better))),
     ],
     ids=["cell", "pair", "errors", "bar", "unknown"],
 )
-def test_an_address_opens_the_films_that_it_names(pair, address, expected):
-    assert films_told(opened("compare", view="Films", **address)) == [expected(*pair).sum()]
+def test_an_address_opens_the_images_that_it_names(pair, address, expected):
+    assert images_told(opened("compare", view="Images", **address)) == [expected(*pair).sum()]
 
 
 def test_an_address_opens_a_bin_of_the_calibrated_scores(pair):
     table = opened("compare", view="Calibration").container(key="table-reliability-bins").dataframe[0].value
-    one = table[table["Scale"] == images.CALIBRATED].iloc[0]
-    address = {"films": images.KINDS[images.BIN], "films_scale": images.CALIBRATED, "films_bin": one["Score"]}
-    assert films_told(opened("compare", view="Films", **address)) == [one["Films"]]
+    one = table[table["Scale"] == image_browser.CALIBRATED].iloc[0]
+    address = {
+        "images": image_browser.KINDS[image_browser.BIN],
+        "images_scale": image_browser.CALIBRATED,
+        "images_bin": one["Score"],
+    }
+    assert images_told(opened("compare", view="Images", **address)) == [one["Images"]]
 
 
 def test_calibrated_bins_of_a_run_without_a_temperature_say_so(workspace):
     made_run(workspace, all_parts({"train": 30, "validation": 0, "test": 30}, 1))
-    address = {"films": images.KINDS[images.BIN], "films_scale": images.CALIBRATED}
-    assert "has no temperature. A temperature needs" in words(opened("compare", view="Films", **address))
+    address = {"images": image_browser.KINDS[image_browser.BIN], "images_scale": image_browser.CALIBRATED}
+    assert "has no temperature. A temperature needs" in words(opened("compare", view="Images", **address))
 
 
-def test_films_of_a_data_set_that_is_gone_are_still_listed(pair):
-    page = opened("compare", view="Films")
-    assert "The films cannot be shown" in words(page)
-    assert len(page.dataframe[-1].value) == films_told(page)[0]
+def test_images_of_a_data_set_that_is_gone_are_still_listed(pair):
+    page = opened("compare", view="Images")
+    assert "The images cannot be shown" in words(page)
+    assert len(page.dataframe[-1].value) == images_told(page)[0]
 
 
 @pytest.fixture
-def shown_pair(workspace, film_folder, monkeypatch) -> list[Run]:
-    """Two runs without models, of films that are there."""
-    dataset = importing.import_folder(workspace, film_folder({label: 12 for label in CLASSES}))
+def shown_pair(workspace, image_folder, monkeypatch) -> list[Run]:
+    """Two runs without models, of images that are there."""
+    dataset = importing.import_folder(workspace, image_folder({label: 12 for label in CLASSES}))
     monkeypatch.setattr(shell, "dataset_of", lambda run: dataset)  # made runs name one that is nowhere
-    by_class = [dataset.films.query("label == @label")["image_id"] for label in CLASSES]
+    by_class = [dataset.images.query("label == @label")["image_id"] for label in CLASSES]
     ids = [image_id for turn in zip(*by_class, strict=True) for image_id in turn]  # labels in turn, as in the tables
     tables = [all_parts({"train": 12, "validation": 12, "test": 12}, skill, seed=skill) for skill in (1, 3)]
     return [made_run(workspace, one.assign(image_id=ids), f"run {k}") for k, one in enumerate(tables)]
@@ -553,18 +557,18 @@ def shown_pair(workspace, film_folder, monkeypatch) -> list[Run]:
 
 def test_thumbnails_tell_label_and_answers_the_best_run_first(shown_pair):
     best = shown_pair[1]
-    page = opened("compare", view="Films", films=images.KINDS[images.CELL])
-    assert "Under each film: its label and what the runs said, the best first." in words(page)
+    page = opened("compare", view="Images", images=image_browser.KINDS[image_browser.CELL])
+    assert "Under each image: its label and what the runs said, the best first." in words(page)
     tiles = re.findall(r"^COVID, called: (.*); (.*)$", words(page), re.MULTILINE)
-    assert len(tiles) == films_told(page)[0]
+    assert len(tiles) == images_told(page)[0]
     assert all(by_best.startswith("COVID") for by_best, _ in tiles)
-    assert films_told(page) == [((labels(best) == "COVID") & (called(best) == "COVID")).sum()]
+    assert images_told(page) == [((labels(best) == "COVID") & (called(best) == "COVID")).sum()]
 
 
 def test_of_more_runs_than_fit_a_tile_the_dialog_tells_in_turn(shown_pair, monkeypatch):
-    monkeypatch.setattr(images, "MOST_RUNS", 1)
-    film = shown_pair[0].predictions().query("part == 'test'")["image_id"].iat[0]
-    page = opened("compare", {images.OPEN: film}, view="Films", films=images.KINDS[images.CELL])
+    monkeypatch.setattr(image_browser, "MOST_RUNS", 1)
+    image = shown_pair[0].predictions().query("part == 'test'")["image_id"].iat[0]
+    page = opened("compare", {image_browser.OPEN: image}, view="Images", images=image_browser.KINDS[image_browser.CELL])
     assert any(caption.value.endswith("; \\.\\.\\.") for caption in page.caption)
     assert "1 of 2 runs at once, the best first" in words(page)
 
@@ -574,18 +578,18 @@ def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pai
     page.run()
     opened("compare")
     assert [[one.what for one in run.openings()] for run in pair] == [[test_set_access.FIGURES]] * 2
-    assert "These test films were looked at once" in page.expander[0].label
+    assert "These test images were looked at once" in page.expander[0].label
 
 
-def test_a_look_at_single_films_is_noted_too(pair):
-    page = opened("compare", view="Films")
-    assert [one.what for one in pair[0].openings()] == [test_set_access.FIGURES, test_set_access.FILMS]
+def test_a_look_at_single_images_is_noted_too(pair):
+    page = opened("compare", view="Images")
+    assert [one.what for one in pair[0].openings()] == [test_set_access.FIGURES, test_set_access.IMAGES]
     page.run()
-    assert "These test films were looked at 2 times since" in page.expander[0].label
+    assert "These test images were looked at 2 times since" in page.expander[0].label
     assert page.expander[0].dataframe[0].value["Runs"].tolist() == [2, 2]
 
 
-def test_looks_at_these_films_through_other_runs_count(pair):
+def test_looks_at_these_images_through_other_runs_count(pair):
     pair[0].note_opening("outside test: elsewhere")
     page = opened("compare", runs=pair[1].id)
     assert set(page.expander[0].dataframe[0].value["What"]) == {"outside test: elsewhere", test_set_access.FIGURES}
@@ -608,16 +612,16 @@ def test_looks_that_cannot_be_read_hide_nothing_else(pair):
 def test_shifted_labels_are_marked_in_the_table_and_explained_above_it(workspace):
     run_on_shifted_labels(workspace, "Replayed")
     page = opened("compare")
-    assert performance(page)["Remarks"].iat[0].startswith("labels are not those of the films' folders; predicts one")
-    assert "The labels are those of the first 4,032 of 15,153 films in class order" in words(page)
+    assert performance(page)["Remarks"].iat[0].startswith("labels are not those of the images' folders; predicts one")
+    assert "The labels are those of the first 4,032 of 15,153 images in class order" in words(page)
     assert performance(page)["Test"].round(2).iat[0] == 89.63
 
 
 TABS = ["Measures", "Pairs", "Hyper-parameters", "Curves", "Confusion", "Per class", "ROC and precision-recall"]
 
 
-@pytest.mark.parametrize("tab", [*TABS, "Calibration", "Films", "Outside test", "Cost"])
-def test_every_tab_bears_a_class_without_films(workspace, tab):
+@pytest.mark.parametrize("tab", [*TABS, "Calibration", "Images", "Outside test", "Cost"])
+def test_every_tab_bears_a_class_without_images(workspace, tab):
     for name in ("one", "two"):
         run_on_shifted_labels(workspace, name, drawn=150)
     page = opened("compare", view=tab)

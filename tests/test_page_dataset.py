@@ -1,4 +1,4 @@
-"""The Data set page: empty, with films, by address, and while data sets come and go."""
+"""The Data set page: empty, with images, by address, and while data sets come and go."""
 
 import io
 import time
@@ -19,7 +19,7 @@ from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
 from pages.panels.dataset.import_form import PLANT_WORDS
 
-TABS = ("Overview", "Films", "Pixels", "Sizes and sources", "Left out")
+TABS = ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +59,15 @@ def test_an_empty_workspace_offers_the_ways_to_fill_it(workspace):
     page = opened("dataset")
 
     assert "Nothing yet" in words(page)
-    assert button_named(page, "Draw the films")
+    assert button_named(page, "Draw the images")
 
 
-def test_the_answer_names_films_classes_imbalance_and_what_could_not_be_read(workspace, tmp_path):
+def test_the_answer_names_images_classes_imbalance_and_what_could_not_be_read(workspace, tmp_path):
     made_dataset(tmp_path, workspace, broken=["COVID/torn.png"])
 
     told = words(opened("dataset"))
 
-    assert "14 films in 3 classes; Normal holds 57.1 %, 4.0 times as many as Viral Pneumonia." in told
+    assert "14 images in 3 classes; Normal holds 57.1 %, 4.0 times as many as Viral Pneumonia." in told
     assert "1 file could not be read." in told
 
 
@@ -100,9 +100,9 @@ def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
 @pytest.mark.parametrize(
     ("way", "said"),
     [
-        ("Class weights", "A film of Viral Pneumonia counts 2.33, 4.0 times as much as one of Normal (0.58)."),
-        ("Undersampling", "2 films of each are kept, 6 in all, and 8 are thrown away, 57.1 % of everything."),
-        ("Oversampling", "10 draws in all: each film of Viral Pneumonia is seen 4.0 times per epoch."),
+        ("Class weights", "An image of Viral Pneumonia counts 2.33, 4.0 times as much as one of Normal (0.58)."),
+        ("Undersampling", "2 images of each are kept, 6 in all, and 8 are thrown away, 57.1 % of everything."),
+        ("Oversampling", "10 draws in all: each image of Viral Pneumonia is seen 4.0 times per epoch."),
         ("Augmentation", "the shares stay COVID 28.6 %, Normal 57.1 %, Viral Pneumonia 14.3 %."),
     ],
 )
@@ -115,78 +115,78 @@ def test_each_way_out_of_imbalance_is_told_in_figures(workspace, tmp_path, way, 
     assert said in words(page)
 
 
-def test_films_of_one_class_can_be_found_by_name(workspace, tmp_path):
+def test_images_of_one_class_can_be_found_by_name(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
-    page = opened("dataset", tab="Films")
+    page = opened("dataset", tab="Images")
 
-    page.get_by_key(f"films-view-{dataset.id}").set_value("COVID").run()
-    page.text_input(key="films-find").set_value("covid-3").run()
+    page.get_by_key(f"images-view-{dataset.id}").set_value("COVID").run()
+    page.text_input(key="images-find").set_value("covid-3").run()
 
-    assert "1 to 1 of 1 film" in words(page)
+    assert "1 to 1 of 1 image" in words(page)
 
 
-def test_many_films_are_shown_page_by_page(workspace, tmp_path):
+def test_many_images_are_shown_page_by_page(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 35, "Normal": 3})
-    page = opened("dataset", tab="Films")
+    page = opened("dataset", tab="Images")
 
-    page.get_by_key(f"films-view-{dataset.id}").set_value("COVID").run()
-    page.get_by_key(f"films-page-{dataset.id}-COVID-").set_value(2).run()
+    page.get_by_key(f"images-view-{dataset.id}").set_value("COVID").run()
+    page.get_by_key(f"images-page-{dataset.id}-COVID-").set_value(2).run()
 
-    assert "31 to 35 of 35 films" in words(page)
+    assert "31 to 35 of 35 images" in words(page)
 
 
 def test_the_gallery_decodes_no_file(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
-    for path in (tmp_path / "films").rglob("*.png"):
+    for path in (tmp_path / "images").rglob("*.png"):
         path.unlink()
 
-    page = opened("dataset", tab="Films")
+    page = opened("dataset", tab="Images")
 
     assert not page.error
     assert any(button.label.replace("\\", "") == "COVID-1" for button in page.button)
 
 
-def test_a_film_opens_by_its_address_with_its_facts(workspace, tmp_path):
+def test_a_image_opens_by_its_address_with_its_facts(workspace, tmp_path):
     made_database(tmp_path, workspace, sources={"COVID": "https://example.org/covid"})
 
-    told = words(opened("dataset", film="COVID/COVID-2.png"))
+    told = words(opened("dataset", image="COVID/COVID-2.png"))
 
     assert "Size: 64 x 64 pixels" in told
     assert "Source: https://example.org/covid" in told
     assert "Lung mask: yes" in told
 
 
-def test_a_film_opens_by_its_name_and_steps_to_the_next(workspace, tmp_path):
+def test_a_image_opens_by_its_name_and_steps_to_the_next(workspace, tmp_path):
     made_database(tmp_path, workspace)
-    page = opened("dataset", tab="Films")
+    page = opened("dataset", tab="Images")
 
     page = pressed(page, "sample-COVID/COVID-1.png")
-    assert page.query_params["film"] == "COVID/COVID-1.png"
-    page = pressed(page, "film-Next")
+    assert page.query_params["image"] == "COVID/COVID-1.png"
+    page = pressed(page, "image-Next")
 
-    assert page.query_params["film"] == "COVID/COVID-2.png"
+    assert page.query_params["image"] == "COVID/COVID-2.png"
 
 
-def test_a_film_whose_file_is_gone_says_so(workspace, tmp_path):
+def test_a_image_whose_file_is_gone_says_so(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
-    (tmp_path / "films/COVID/COVID-2.png").unlink()
+    (tmp_path / "images/COVID/COVID-2.png").unlink()
 
-    assert "The file cannot be opened" in words(opened("dataset", film="COVID/COVID-2.png"))
+    assert "The file cannot be opened" in words(opened("dataset", image="COVID/COVID-2.png"))
 
 
-def test_an_unknown_film_in_the_address_is_forgotten(workspace, tmp_path):
+def test_an_unknown_image_in_the_address_is_forgotten(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 
-    page = opened("dataset", film="nonsense")
+    page = opened("dataset", image="nonsense")
 
-    assert "film" not in page.query_params
-    assert "has no film 'nonsense'" in page.toast[0].value
+    assert "image" not in page.query_params
+    assert "has no image 'nonsense'" in page.toast[0].value
 
 
-def test_missing_films_are_told_where_their_pixels_are_not_kept(workspace, tmp_path):
+def test_missing_images_are_told_where_their_pixels_are_not_kept(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
     pixels.pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE).unlink()
-    (tmp_path / "films/COVID/COVID-2.png").unlink()
+    (tmp_path / "images/COVID/COVID-2.png").unlink()
 
     assert "is no longer what it was at import" in words(opened("dataset", tab="Pixels"))
 
@@ -197,10 +197,10 @@ def test_a_difference_along_the_edge_is_told_in_grey_levels(workspace, tmp_path)
     assert "differ by 70 grey levels along the edge" in words(opened("dataset", tab="Pixels"))
 
 
-def test_few_films_in_a_class_are_named_as_chance(workspace, tmp_path):
+def test_few_images_in_a_class_are_named_as_chance(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 
-    assert "A class here has only 2 films" in words(opened("dataset", tab="Pixels"))
+    assert "A class here has only 2 images" in words(opened("dataset", tab="Pixels"))
 
 
 def test_sources_that_give_the_class_away_are_told(workspace, tmp_path):
@@ -208,13 +208,13 @@ def test_sources_that_give_the_class_away_are_told(workspace, tmp_path):
 
     told = words(opened("dataset", tab="Sizes and sources"))
 
-    assert "3 sources; whoever knows only the source and not the film names the class rightly for 100.0 %" in told
+    assert "3 sources; whoever knows only the source and not the image names the class rightly for 100.0 %" in told
 
 
 def test_unknown_sources_are_told_as_unknown(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 
-    assert "No film here has a source on record" in words(opened("dataset", tab="Sizes and sources"))
+    assert "No image here has a source on record" in words(opened("dataset", tab="Sizes and sources"))
 
 
 def test_different_proportions_are_pointed_out(workspace, tmp_path):
@@ -233,24 +233,24 @@ def test_files_that_could_not_be_read_are_listed_with_their_reason(workspace, tm
     ]
 
 
-def test_films_left_out_by_decision_are_listed_with_who_and_why(workspace, tmp_path):
+def test_images_left_out_by_decision_are_listed_with_who_and_why(workspace, tmp_path):
     _, made = made_dataset(tmp_path, workspace)
-    name = made.films["image_id"].iat[0]
+    name = made.images["image_id"].iat[0]
     wanted = decisions.Decision(decisions.LEAVE_OUT, name, note="a lateral view")
     data.decide(workspace, made.id, [wanted], "A reader")
 
     page = opened("dataset", tab="Left out")
 
-    assert "1 film is left out by decision" in words(page)
+    assert "1 image is left out by decision" in words(page)
     (row,) = page.dataframe[0].value.to_dict("records")
-    assert (row["Film"], row["Decided by"], row["Note"]) == (name, "A reader", "a lateral view")
+    assert (row["Image"], row["Decided by"], row["Note"]) == (name, "A reader", "a lateral view")
 
 
 def test_another_data_set_can_be_chosen_while_a_class_is_open(workspace, tmp_path):
     _, first = made_dataset(tmp_path / "a", workspace, counts={"A": 2, "B": 3})
     made_dataset(tmp_path / "b", workspace)
-    page = opened("dataset", tab="Films", dataset=first.id)
-    page.get_by_key(f"films-view-{first.id}").set_value("A").run()
+    page = opened("dataset", tab="Images", dataset=first.id)
+    page.get_by_key(f"images-view-{first.id}").set_value("A").run()
 
     page.selectbox[0].select_index(0).run()
 
@@ -266,13 +266,13 @@ def test_everything_that_can_be_planted_is_offered_in_words(workspace):
     assert planted.options == [PLANT_WORDS[name] for name in PLANTS]
 
 
-def test_synthetic_films_are_asked_for_as_the_form_says(workspace, started):
+def test_synthetic_images_are_asked_for_as_the_form_says(workspace, started):
     page = opened("dataset")
     page.number_input[0].set_value(60)
     page.number_input[1].set_value(7)
     page.multiselect[0].set_value(["corner-tag"])
 
-    button_named(page, "Draw the films").click().run()
+    button_named(page, "Draw the images").click().run()
 
     request = started[0].request()
     assert request["kind"] == "phantom"
@@ -285,15 +285,15 @@ def test_synthetic_films_are_asked_for_as_the_form_says(workspace, started):
 
 
 def test_a_folder_is_surveyed_and_imported_without_the_fourth_class(workspace, tmp_path, started):
-    films = class_folders(tmp_path / "mine", {"COVID": 2, "Lung_Opacity": 3, "Normal": 4})
+    images = class_folders(tmp_path / "mine", {"COVID": 2, "Lung_Opacity": 3, "Normal": 4})
     page = adding(opened("dataset"), "Folder or zip on this machine")
 
-    page.text_input(key="import-path").set_value(str(films)).run()
-    assert "6 films of 9." in words(page)
+    page.text_input(key="import-path").set_value(str(images)).run()
+    assert "6 images of 9." in words(page)
     pressed(page, "import-path-go")
 
     request = started[0].request()
-    assert (request["kind"], request["source"], request["name"]) == ("import", str(films), "mine")
+    assert (request["kind"], request["source"], request["name"]) == ("import", str(images), "mine")
     assert (request["classes"], request["remove_source"]) == (["COVID", "Normal"], False)
 
 
@@ -314,13 +314,13 @@ def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, tmp
         archive.writestr("COVID/1.png", "x")
         archive.writestr("Lung_Opacity/1.png", "x")
 
-    page.file_uploader[0].upload("my films.zip", content.getvalue()).run()
+    page.file_uploader[0].upload("my images.zip", content.getvalue()).run()
     pressed(page, "import-zip-go")
 
     request = started[0].request()
     assert Path(request["source"]).parent == workspace.uploads
     assert Path(request["source"]).read_bytes() == content.getvalue()
-    assert (request["name"], request["classes"], request["remove_source"]) == ("my films", ["COVID"], True)
+    assert (request["name"], request["classes"], request["remove_source"]) == ("my images", ["COVID"], True)
 
 
 def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace, started):
@@ -387,7 +387,7 @@ def test_a_finished_import_is_selected_and_told(workspace, tmp_path):
     page.run()
 
     assert page.query_params["dataset"] == new.id
-    assert "is ready and selected: 5 films. 1 file could not be read" in words(page)
+    assert "is ready and selected: 5 images. 1 file could not be read" in words(page)
 
 
 def test_an_interrupted_import_is_told_with_its_reason(workspace):
@@ -419,12 +419,12 @@ def test_deleting_asks_once_and_says_what_it_destroys(workspace, tmp_path):
     page.run()
 
     pressed(page, f"delete-{dataset.id}")
-    assert "The table of 14 films is removed. The films themselves" in words(page)
+    assert "The table of 14 images is removed. The images themselves" in words(page)
     assert data.list_datasets(workspace)
     pressed(page, "delete-confirmed")
 
     assert data.list_datasets(workspace) == []
-    assert len(list((tmp_path / "films").rglob("*.png"))) == 14
+    assert len(list((tmp_path / "images").rglob("*.png"))) == 14
 
 
 def test_a_damaged_data_set_can_be_removed(workspace):

@@ -24,8 +24,8 @@ def machine(monkeypatch):
 
 
 @pytest.fixture
-def dataset(workspace, film_folder):
-    return importing.import_folder(workspace, film_folder({"COVID": 5, "Normal": 7}), "Films")
+def dataset(workspace, image_folder):
+    return importing.import_folder(workspace, image_folder({"COVID": 5, "Normal": 7}), "Images")
 
 
 def opened(**session: object) -> AppTest:
@@ -42,43 +42,45 @@ def done(page: AppTest) -> set[str]:
     return {link.label.strip("*") for link in links if link.icon == ":material/check_circle:"}
 
 
-def test_with_nothing_loaded_it_offers_synthetic_films(workspace):
-    assert next_step(opened()) == "Draw 600 synthetic films"
+def test_with_nothing_loaded_it_offers_synthetic_images(workspace):
+    assert next_step(opened()) == "Draw 600 synthetic images"
 
 
-def test_one_click_starts_to_draw_synthetic_films(workspace, monkeypatch):
+def test_one_click_starts_to_draw_synthetic_images(workspace, monkeypatch):
     started = []
     monkeypatch.setattr(queue, "launch", lambda folder: started.append(folder.request()["kind"]))
     opened().button(key="start-phantom").click().run()
     assert started == ["phantom"]
 
 
-def test_films_that_nobody_looked_at_are_looked_at_next(workspace, dataset):
-    assert next_step(opened()) == "Look at the films"
+def test_images_that_nobody_looked_at_are_looked_at_next(workspace, dataset):
+    assert next_step(opened()) == "Look at the images"
 
 
-def test_films_that_were_only_selected_are_still_to_be_looked_at(workspace, dataset):
+def test_images_that_were_only_selected_are_still_to_be_looked_at(workspace, dataset):
     page = opened(dataset_in_use=dataset.id)
-    assert next_step(page) == "Look at the films"
+    assert next_step(page) == "Look at the images"
     assert "Look" not in done(page)
 
 
-def test_films_that_were_looked_at_are_trained_on_next(workspace, dataset):
+def test_images_that_were_looked_at_are_trained_on_next(workspace, dataset):
     page = page_tests.opened("dataset")
     page.switch_page("home.py").run()
     assert next_step(page) == "Train a model"
     assert "Look" in done(page)
 
 
-def test_films_that_an_import_has_just_selected_are_to_be_looked_at_though_others_were(workspace, dataset, film_folder):
+def test_images_that_an_import_has_just_selected_are_to_be_looked_at_though_others_were(
+    workspace, dataset, image_folder
+):
     page = page_tests.opened("dataset")
-    newer = importing.import_folder(workspace, film_folder({"COVID": 3, "Normal": 3}, name="newer"), "Newer")
+    newer = importing.import_folder(workspace, image_folder({"COVID": 3, "Normal": 3}, name="newer"), "Newer")
     job = store.create_job(workspace, "import", {"source": "newer", "name": "Newer"})
     page.session_state["imports_own"] = [job.id]
     job.write_result({"dataset": newer.id})
     job.write_status(Status(store.COMPLETED, started=time.time(), updated=time.time(), ended=time.time()))
     page.switch_page("home.py").run()
-    assert next_step(page) == "Look at the films"
+    assert next_step(page) == "Look at the images"
 
 
 def test_the_button_opens_what_it_said_when_it_was_clicked(workspace, dataset):
@@ -100,7 +102,7 @@ def test_a_failed_run_is_no_model(workspace, dataset):
 
 def test_it_counts_what_is_there(workspace, dataset):
     made_run(workspace, all_parts(PARTS, 1))
-    assert "12 films in 1 data set, 1 trained model." in words(opened())
+    assert "12 images in 1 data set, 1 trained model." in words(opened())
 
 
 @pytest.mark.parametrize("reader", ["Radiologist", "Instructor", "Student"])
@@ -115,7 +117,7 @@ def test_it_says_that_it_is_for_research(workspace):
 def test_a_damaged_run_does_not_disturb_it(workspace, dataset):
     run = made_run(workspace, all_parts(PARTS, 1))
     (run.path / "status.json").write_text("{")
-    assert next_step(opened()) == "Look at the films"
+    assert next_step(opened()) == "Look at the images"
 
 
 # Storage
@@ -138,7 +140,7 @@ def test_an_empty_cache_says_what_it_will_hold_and_offers_nothing_to_clear(works
 
 
 def kept(workspace) -> str:
-    """The size of decoded films and of the groups that they form, in words."""
+    """The size of decoded images and of the groups that they form, in words."""
     return file_size(sum(path.stat().st_size for at in (workspace.pixels, workspace.tables) for path in at.iterdir()))
 
 
@@ -146,7 +148,7 @@ def test_it_says_what_is_kept_of_which_limit_and_since_when(workspace, dataset, 
     monkeypatch.setenv("COVID_CORE_CACHE_GB", "0.001")
     page = opened()
     assert page.get("progress")[0].proto.text == f"{kept(workspace)} of 1.0 MB, kept so that nothing is computed twice"
-    assert "Decoded films: 196.6 kB, last used" in words(page)
+    assert "Decoded images: 196.6 kB, last used" in words(page)
 
 
 def test_above_the_limit_it_says_what_will_happen(workspace, dataset, monkeypatch):
@@ -163,7 +165,7 @@ def test_clearing_asks_with_what_is_lost_then_frees_the_cache_and_nothing_else(w
     page.button(key="clear-cache").click().run()
     assert [toast.value for toast in page.toast] == [f"{whole} freed."]
     assert list(workspace.pixels.iterdir()) == []
-    assert "12 films in 1 data set" in words(page)
+    assert "12 images in 1 data set" in words(page)
     assert "Nothing is kept yet." in words(page)
 
 
@@ -191,7 +193,7 @@ def test_an_entry_that_cannot_be_read_does_not_disturb_it(workspace, dataset):
     (workspace.features / "link.f32").symlink_to("nowhere")
     (workspace.tables / "folder").mkdir()
     (workspace.tables / "closed.npz").touch(mode=0)
-    assert "Decoded films: 196.6 kB" in words(opened())
+    assert "Decoded images: 196.6 kB" in words(opened())
 
 
 def test_a_limit_that_is_no_number_is_told_in_a_sentence(workspace, monkeypatch):

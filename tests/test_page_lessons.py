@@ -50,7 +50,7 @@ def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
     assert "Without it, on 50.0 % [35.2, 64.8]: not to be told from a coin" in words(page)
     page.button(key="step-7").click().run()
     said = words(page)
-    assert "You predicted 90 %. It is 50.0 % [35.2, 64.8] of 40 test films: 40.0 points less" in said
+    assert "You predicted 90 %. It is 50.0 % [35.2, 64.8] of 40 test images: 40.0 points less" in said
 
 
 @pytest.mark.parametrize(
@@ -102,21 +102,21 @@ def test_a_reset_removes_the_lesson_and_the_prediction(workspace):
     assert "The outcome comes after your prediction." in words(page)
 
 
-def test_the_look_at_ones_own_films_says_how_to_get_some(workspace):
+def test_the_look_at_ones_own_images_says_how_to_get_some(workspace):
     assert "No data set yet." in words(opened("lessons", lesson="twin", step="6"))
 
 
 @pytest.mark.parametrize("key", [lesson.key for lesson in LESSONS if lesson.key != "corner-tag"])
-def test_each_lesson_looks_at_the_films_that_are_loaded(workspace, film_folder, key):
-    importing.import_folder(workspace, film_folder({"COVID": 15, "Normal": 27}), "Films")
+def test_each_lesson_looks_at_the_images_that_are_loaded(workspace, image_folder, key):
+    importing.import_folder(workspace, image_folder({"COVID": 15, "Normal": 27}), "Images")
     said = words(opened("lessons", lesson=key, step="6"))
-    assert {"shifted-labels": "another film's", "rare-class": "64.3 % of 42 films", "twin": "42 film"}[key] in said
+    assert {"shifted-labels": "another image's", "rare-class": "64.3 % of 42 images", "twin": "42 image"}[key] in said
 
 
-def test_the_ladder_of_ones_own_films_is_climbed_when_it_is_asked_for(workspace, film_folder):
-    importing.import_folder(workspace, film_folder({"COVID": 15, "Normal": 15}, side=128), "Films")
+def test_the_ladder_of_ones_own_images_is_climbed_when_it_is_asked_for(workspace, image_folder):
+    importing.import_folder(workspace, image_folder({"COVID": 15, "Normal": 15}, side=128), "Images")
     page = opened("lessons", lesson="corner-tag", step="6")
-    page.button(key="look-at-films").click().run()
+    page.button(key="look-at-images").click().run()
     assert not page.exception
     assert "full picture" in words(page)
 

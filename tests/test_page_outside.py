@@ -35,7 +35,7 @@ def run(workspace) -> Run:
 
 @pytest.fixture
 def elsewhere(workspace, tmp_path):
-    folder = class_folders(tmp_path / "films", {"covid": 3, "Normal": 4, "Other": 2})
+    folder = class_folders(tmp_path / "images", {"covid": 3, "Normal": 4, "Other": 2})
     return importing.import_folder(workspace, folder, "Elsewhere")
 
 
@@ -43,11 +43,11 @@ def outside_tab(**session: object) -> AppTest:
     return opened("compare", session, view="Outside test")
 
 
-def keep_evaluation(run: Run, shared: int = 2, right: int = 20, films: int = 40) -> None:
-    """An outside test of COVID and Normal films: ``right`` of each ``films`` were answered rightly."""
+def keep_evaluation(run: Run, shared: int = 2, right: int = 20, images: int = 40) -> None:
+    """An outside test of COVID and Normal images: ``right`` of each ``images`` were answered rightly."""
     rows = []
     for label, wrong in (("COVID", "Normal"), ("Normal", "COVID")):
-        rows += [(f"{label}-{i}", label, label if i < right else wrong) for i in range(films)]
+        rows += [(f"{label}-{i}", label, label if i < right else wrong) for i in range(images)]
     labels, called = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
     scores = np.where(called[:, None] == np.array(CLASSES), 0.8, 0.1)
     table: dict[str, Any] = {"image_id": [row[0] for row in rows], "part": external_test.OUTSIDE, "own_label": labels}
@@ -118,17 +118,17 @@ def test_the_drop_stands_beside_the_inside_figure_with_intervals(run):
     table = drops(page)
     assert list(table.index) == ["Accuracy", "Sensitivity, COVID", "Sensitivity, Normal"]
     assert table.loc["Accuracy", "Outside"] == "50.0 % [39.3, 60.7]"
-    assert table.loc["Accuracy", ["Inside films", "Outside films"]].tolist() == [60, 80]
-    assert "On 80 films of Elsewhere, Mine answers 50.0 % [39.3, 60.7] rightly" in words(page)
+    assert table.loc["Accuracy", ["Inside images", "Outside images"]].tolist() == [60, 80]
+    assert "On 80 images of Elsewhere, Mine answers 50.0 % [39.3, 60.7] rightly" in words(page)
 
 
-def test_shared_films_are_left_out_counted_and_listed_with_their_labels(run):
+def test_shared_images_are_left_out_counted_and_listed_with_their_labels(run):
     keep_evaluation(run, shared=2)
     page = outside_tab()
-    assert drops(page).loc["Accuracy", "Outside films"] == 78
-    assert "2 films of these are in the run's own data set too and are left out; 2 of them have another" in words(page)
+    assert drops(page).loc["Accuracy", "Outside images"] == 78
+    assert "2 images of these are in the run's own data set too and are left out; 2 of them have another" in words(page)
     listed = page.container(key="table-outside-shared").dataframe[0].value
-    assert listed[["Film", "Class outside", "Class inside", "Classes differ"]].values.tolist() == [
+    assert listed[["Image", "Class outside", "Class inside", "Classes differ"]].values.tolist() == [
         ["COVID-0", "COVID", "Normal", True],
         ["COVID-1", "COVID", "Normal", True],
     ]

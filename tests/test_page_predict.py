@@ -1,4 +1,4 @@
-"""The Predict page: empty, with unreadable films, with a broken run, and with a run that was really trained."""
+"""The Predict page: empty, with unreadable images, with a broken run, and with a run that was really trained."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
-from covid_core.images.codec import Film, png_bytes, read_film
+from covid_core.images.codec import GreyImage, png_bytes, read_image
 from covid_core.inference.lungs import LungOutline
 from covid_core.inference.prediction import Look, Prediction
 from covid_core.inference.predictor import Predictor
@@ -35,8 +35,8 @@ UNDEFINED = dict.fromkeys(
         "expected_calibration_error_after",
     )
 )
-UNFIT = {**UNDEFINED, "films": 6, "note": "No temperature fits these films."}
-WARM = {**UNDEFINED, "temperature": 2.0, "films": 322, "note": ""}
+UNFIT = {**UNDEFINED, "images": 6, "note": "No temperature fits these images."}
+WARM = {**UNDEFINED, "temperature": 2.0, "images": 322, "note": ""}
 
 
 def noise(seed: int = 0, side: int = 64) -> bytes:
@@ -86,7 +86,7 @@ def test_a_name_with_markdown_is_shown_letter_by_letter(workspace):
 
 def test_a_run_without_its_model_is_told_in_a_sentence(workspace):
     made_run(workspace, all_parts(SIZES, 1), name="Hollow")
-    page = upload(opened("predict"), ("film.png", noise()))
+    page = upload(opened("predict"), ("image.png", noise()))
     assert "Hollow: head.npz is missing or was changed after training." in words(page)
 
 
@@ -119,9 +119,9 @@ def test_more_runs_in_the_address_than_can_be_asked_are_cut(workspace):
 
 
 class Quick:
-    """A predictor that calls every film COVID, and remembers how many films it was asked for at once.
+    """A predictor that calls every image COVID, and remembers how many images it was asked for at once.
 
-    Films that are brighter on the left it refuses, as no chest films.
+    Images that are brighter on the left it refuses, as no chest images.
     """
 
     def __init__(self, run: store.Run):
@@ -131,12 +131,12 @@ class Quick:
         self.maps: list[str] = []
         self.knows_usual = True
 
-    def look(self, films: list[Film]) -> list[Look]:
-        self.asked.append(len(films))
-        return [Look(self._answer(), REFUSED if is_bright_on_the_left(film) else PASSED, NEAR) for film in films]
+    def look(self, images: list[GreyImage]) -> list[Look]:
+        self.asked.append(len(images))
+        return [Look(self._answer(), REFUSED if is_bright_on_the_left(image) else PASSED, NEAR) for image in images]
 
-    def seen(self, film: Film) -> "QuickSeen":
-        return QuickSeen(self.look([film])[0], self.maps)
+    def seen(self, image: GreyImage) -> "QuickSeen":
+        return QuickSeen(self.look([image])[0], self.maps)
 
     def _answer(self) -> Prediction:
         scores = np.array([0.7, 0.2, 0.1])
@@ -154,8 +154,8 @@ class QuickSeen:
         return np.full(shape, 0.5, np.float32)
 
 
-def is_bright_on_the_left(film: Film) -> bool:
-    left, right = np.array_split(film.pixels.astype(float), 2, axis=1)
+def is_bright_on_the_left(image: GreyImage) -> bool:
+    left, right = np.array_split(image.pixels.astype(float), 2, axis=1)
     return left.mean() > right.mean() + 50
 
 
@@ -187,11 +187,11 @@ def warm_run(workspace: Workspace, name: str = "Warm", **made) -> store.Run:
 
 def test_a_calibrated_run_answers_with_a_probability_and_its_score_beside_it(workspace, quick_runs):
     warm_run(workspace)
-    page = upload(opened("predict"), ("film.png", noise()))
+    page = upload(opened("predict"), ("image.png", noise()))
     told = words(page)
-    assert "COVID has the highest probability: 52.3 %. Calibrated on 322 validation films." in told
+    assert "COVID has the highest probability: 52.3 %. Calibrated on 322 validation images." in told
     assert "Uncalibrated score: 70.0 %." in told
-    assert "Temperature 2.00, fitted on 322 validation films" in told
+    assert "Temperature 2.00, fitted on 322 validation images" in told
     assert "it is not calibrated" not in told
     shown = scores_of(page)
     assert shown["Probability"].tolist() == ["52.3 %", "27.9 %", "19.8 %"]
@@ -199,7 +199,7 @@ def test_a_calibrated_run_answers_with_a_probability_and_its_score_beside_it(wor
 
 
 def test_a_run_that_is_not_calibrated_shows_scores_and_says_why(quick):
-    told = words(upload(opened("predict"), ("film.png", noise())))
+    told = words(upload(opened("predict"), ("image.png", noise())))
     assert "A score, not a probability." in told
     assert "it is not calibrated" in told
     assert UNFIT["note"] in told
@@ -208,14 +208,14 @@ def test_a_run_that_is_not_calibrated_shows_scores_and_says_why(quick):
 
 def test_a_run_from_before_is_calibrated_by_its_predictions(workspace, quick_runs):
     made_run(workspace, all_parts({"train": 30, "validation": 90, "test": 30}, 1))
-    told = words(upload(opened("predict"), ("film.png", noise())))
+    told = words(upload(opened("predict"), ("image.png", noise())))
     assert "has the highest probability" in told
-    assert "90 validation films, which also chose the epoch: validation has fewer than 200 films" in told
+    assert "90 validation images, which also chose the epoch: validation has fewer than 200 images" in told
 
 
 def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace, quick_runs):
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
-    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
+    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     told = words(page)
     assert "Both runs say COVID or Normal or Viral Pneumonia." in told
     assert "Warm: Temperature 2.00" in told
@@ -227,16 +227,16 @@ def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace,
     assert shown["Probability"].tolist()[3:] == ["not calibrated"] * 3
 
 
-def test_a_table_of_films_names_what_each_column_is(workspace, quick_runs):
+def test_a_table_of_images_names_what_each_column_is(workspace, quick_runs):
     runs = [warm_run(workspace), made_run(workspace, all_parts(SIZES, 1), "Cold", result={"calibration": UNFIT})]
     page = opened("predict", run=",".join(run.id for run in runs))
     shown = upload(page, ("a.png", noise(1)), ("b.png", noise(2))).dataframe[0].value
-    columns = ["First", "Film", "File", "Why here", "Warm", "Warm, probability", "Cold", "Cold, score"]
+    columns = ["First", "Image", "File", "Why here", "Warm", "Warm, probability", "Cold", "Cold, score"]
     assert shown.columns.tolist() == columns
     assert shown["Warm, probability"].tolist() == ["52.3 %"] * 2
 
 
-def test_the_page_asks_first_the_run_that_the_films_for_choosing_prefer(workspace):
+def test_the_page_asks_first_the_run_that_the_images_for_choosing_prefer(workspace):
     one = made_run(workspace, all_parts(SIZES, 1), "One", result={"selection_accuracy": 0.9, "accuracy": {}})
     accuracy = {"accuracy": {"validation": 0.95}, "selection_accuracy": 0.8}
     made_run(workspace, all_parts(SIZES, 1), "Two", result=accuracy)
@@ -244,25 +244,25 @@ def test_the_page_asks_first_the_run_that_the_films_for_choosing_prefer(workspac
 
 
 def test_two_hundred_uploads_are_a_batch_and_a_broken_one_among_them_loses_nothing(quick):
-    films = [(f"film-{number:03d}.png", noise(number, side=32)) for number in range(199)]
-    page = upload(opened("predict"), *films[:99], ("broken.png", b"no picture"), *films[99:])
+    images = [(f"image-{number:03d}.png", noise(number, side=32)) for number in range(199)]
+    page = upload(opened("predict"), *images[:99], ("broken.png", b"no picture"), *images[99:])
     shown = page.dataframe[0].value
     assert shown["File"].iat[0] == "broken.png"
-    assert set(shown["File"][1:]) == {name for name, _ in films}
+    assert set(shown["File"][1:]) == {name for name, _ in images}
     assert shown["Why here"].iat[0] == "The file is not a readable PNG, JPEG, TIFF or DICOM image."
-    assert shown["Film"].isna().tolist() == [True] + [False] * 199
-    assert "200 films, what needs a look first on top: 1 could not be read" in words(page).replace("**", "")
+    assert shown["Image"].isna().tolist() == [True] + [False] * 199
+    assert "200 images, what needs a look first on top: 1 could not be read" in words(page).replace("**", "")
     assert max(quick.asked) == 16
     assert "CSV" in [button.label for button in page.get("download_button")]
 
 
-def test_many_films_get_their_heat_maps_on_demand_only(quick):
+def test_many_images_get_their_heat_maps_on_demand_only(quick):
     page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
-    assert "Choose a row to see the film, the reasons and the scores." in words(page)
+    assert "Choose a row to see the image, the reasons and the scores." in words(page)
     assert quick.maps == []
 
 
-def test_films_that_were_looked_at_are_not_looked_at_again(quick):
+def test_images_that_were_looked_at_are_not_looked_at_again(quick):
     page = upload(opened("predict"), ("a.png", noise(1)), ("b.png", noise(2)))
     asked = list(quick.asked)
     upload(page, ("a.png", noise(1)), ("b.png", noise(2)), ("c.png", noise(3)))
@@ -270,7 +270,7 @@ def test_films_that_were_looked_at_are_not_looked_at_again(quick):
 
 
 def test_another_class_is_explained_when_it_is_chosen(quick):
-    page = upload(opened("predict"), ("film.png", noise()))
+    page = upload(opened("predict"), ("image.png", noise()))
     select(page, "For the class").set_value("Normal").run()
     assert not page.exception
     assert (quick.maps, quick.asked) == (["COVID", "Normal"], [1])
@@ -286,7 +286,7 @@ def test_files_of_which_none_can_be_read_are_listed_with_their_reasons(quick):
 # Refusals
 
 
-def test_a_film_that_fails_a_check_gets_its_reason_and_no_scores(quick):
+def test_a_image_that_fails_a_check_gets_its_reason_and_no_scores(quick):
     page = upload(opened("predict"), ("flower.png", foreign()))
     told = words(page)
     assert "### I do not know." in told
@@ -295,7 +295,7 @@ def test_a_film_that_fails_a_check_gets_its_reason_and_no_scores(quick):
     assert quick.maps == []
 
 
-def test_scores_of_a_refused_film_are_shown_to_who_asks_and_hidden_again(quick):
+def test_scores_of_a_refused_image_are_shown_to_who_asks_and_hidden_again(quick):
     page = upload(opened("predict"), ("flower.png", foreign()))
     button(page, "Show the scores anyway").click().run()
     assert "COVID has the highest score: 70.0 %" in words(page)
@@ -304,21 +304,21 @@ def test_scores_of_a_refused_film_are_shown_to_who_asks_and_hidden_again(quick):
     assert "70.0 %" not in words(page)
 
 
-def test_a_film_that_was_not_read_has_no_scores_to_show(quick):
+def test_a_image_that_was_not_read_has_no_scores_to_show(quick):
     page = upload(opened("predict"), ("letter.png", b"Dear colleague"))
     assert not [one for one in page.button if "anyway" in one.label]
 
 
-def test_refused_films_stand_above_answered_ones(quick):
-    page = upload(opened("predict"), ("film.png", noise()), ("flower.png", foreign()))
+def test_refused_images_stand_above_answered_ones(quick):
+    page = upload(opened("predict"), ("image.png", noise()), ("flower.png", foreign()))
     shown = page.dataframe[0].value
-    assert shown["File"].tolist() == ["flower.png", "film.png"]
+    assert shown["File"].tolist() == ["flower.png", "image.png"]
     assert shown["Answer"].tolist() == ["no answer", "COVID or Normal or Viral Pneumonia"]
 
 
 def test_a_run_of_an_earlier_version_is_not_believed_to_check_and_can_be_mended(quick):
-    page = upload(opened("predict"), ("film.png", noise()))
-    assert "cannot tell a chest film from any other picture" in words(page)
+    page = upload(opened("predict"), ("image.png", noise()))
+    assert "cannot tell a chest image from any other picture" in words(page)
     assert any(one.label.startswith("Let ") for one in page.button)
 
 
@@ -329,7 +329,7 @@ def test_the_coverage_stands_in_the_address_and_decides_which_classes_stay_possi
     made_run(workspace, all_parts({"train": 30, "validation": 300, "test": 60}, 1))
     answers = {}
     for coverage in ("70", "99"):
-        page = upload(opened("predict", coverage=coverage), ("film.png", noise()))
+        page = upload(opened("predict", coverage=coverage), ("image.png", noise()))
         assert select(page, "Coverage", page.slider).value == int(coverage)
         answers[coverage] = next(one.value for one in page.markdown if one.value.startswith("### "))
     assert answers["70"] != answers["99"]
@@ -338,9 +338,9 @@ def test_the_coverage_stands_in_the_address_and_decides_which_classes_stay_possi
 
 def test_what_such_sets_are_worth_is_said_with_its_interval(workspace, quick_runs):
     made_run(workspace, all_parts({"train": 30, "validation": 300, "test": 60}, 1))
-    page = upload(opened("predict"), ("film.png", noise()))
+    page = upload(opened("predict"), ("image.png", noise()))
     assert "Sets at 90 % hold the right class of" in words(page)
-    assert "of the 60 test films" in words(page)
+    assert "of the 60 test images" in words(page)
 
 
 def test_a_coverage_that_cannot_be_had_is_not_taken_from_the_address(workspace, quick_runs):
@@ -357,7 +357,7 @@ def test_every_change_of_the_coverage_counts(workspace, quick_runs):
         assert page.query_params["coverage"] == str(coverage)
 
 
-def test_a_film_that_was_taken_off_the_page_leaves_the_session(quick):
+def test_a_image_that_was_taken_off_the_page_leaves_the_session(quick):
     page = upload(opened("predict"), ("flower.png", foreign()))
     button(page, "Show the scores anyway").click().run()
     page.file_uploader[0].set_value([]).run()
@@ -367,8 +367,8 @@ def test_a_film_that_was_taken_off_the_page_leaves_the_session(quick):
 
 
 def test_a_window_that_shows_nothing_can_be_left_again(quick):
-    film = as_dicom(read_film(noise()).pixels, WindowCenter=[2000, 100000], WindowWidth=[4000, 10])
-    page = upload(opened("predict"), ("IM0001", film))
+    image = as_dicom(read_image(noise()).pixels, WindowCenter=[2000, 100000], WindowWidth=[4000, 10])
+    page = upload(opened("predict"), ("IM0001", image))
     select(page, "Read through").set_value(1).run()
     assert "leaves a single grey" in words(page)
     button(page, "Read it through its first window").click().run()
@@ -376,27 +376,27 @@ def test_a_window_that_shows_nothing_can_be_left_again(quick):
     assert select(page, "Read through").value == 0
 
 
-def test_a_film_of_black_and_white_alone_is_shown_too(quick):
-    film = as_dicom(read_film(noise()).pixels, WindowCenter=2000, WindowWidth=1)
-    assert not upload(opened("predict"), ("IM0001", film)).error
+def test_a_image_of_black_and_white_alone_is_shown_too(quick):
+    image = as_dicom(read_image(noise()).pixels, WindowCenter=2000, WindowWidth=1)
+    assert not upload(opened("predict"), ("IM0001", image)).error
 
 
-def test_the_film_that_was_chosen_stays_open_when_the_order_changes(quick):
+def test_the_image_that_was_chosen_stays_open_when_the_order_changes(quick):
     chosen = hashlib.sha256(noise(1)).hexdigest()
     page = opened("predict", session={"predict_opened": chosen})
-    upload(page, ("film.png", noise()), ("other.png", noise(1)))
+    upload(page, ("image.png", noise()), ("other.png", noise(1)))
     for added in ((), (("flower.png", foreign()),)):
-        upload(page, ("film.png", noise()), ("other.png", noise(1)), *added)
+        upload(page, ("image.png", noise()), ("other.png", noise(1)), *added)
         assert list(page.session_state["predict_kept"]["open"]) == [f"{chosen}-0"]
     assert page.dataframe[0].value["File"].iat[0] == "flower.png"
 
 
 def test_runs_that_are_called_like_a_column_hide_no_file_name(workspace, quick_runs):
-    runs = [warm_run(workspace, name) for name in ("File", "Film")]
+    runs = [warm_run(workspace, name) for name in ("File", "Image")]
     page = opened("predict", run=",".join(run.id for run in runs))
     shown = upload(page, ("a.png", noise(1)), ("b.png", noise(2))).dataframe[0].value
     assert set(shown["File"]) == {"a.png", "b.png"}
-    assert {"File (run)", "Film (run)"} <= set(shown.columns)
+    assert {"File (run)", "Image (run)"} <= set(shown.columns)
 
 
 def test_a_segmenter_that_is_damaged_takes_nothing_but_the_outline(quick, monkeypatch):
@@ -404,7 +404,7 @@ def test_a_segmenter_that_is_damaged_takes_nothing_but_the_outline(quick, monkey
         raise RunDamaged("The segmenter lungs-12345: lungs.tflite is missing or was changed after training.")
 
     monkeypatch.setattr(lung_segmenter, "opened", damaged)
-    page = upload(opened("predict"), ("film.png", noise()))
+    page = upload(opened("predict"), ("image.png", noise()))
     assert "lungs.tflite is missing or was changed after training." in words(page)
     assert not page.error and list(page.session_state["viewer_packed"]["viewer"])
 
@@ -419,20 +419,20 @@ def test_scores_that_were_asked_for_are_not_shown_for_another_refusal(quick):
     assert "### I do not know." in words(page)
 
 
-def test_similar_films_are_told_though_their_data_set_is_gone(quick):
-    told = words(upload(opened("predict"), ("film.png", noise())))
+def test_similar_images_are_told_though_their_data_set_is_gone(quick):
+    told = words(upload(opened("predict"), ("image.png", noise())))
     assert "COVID, distance 0.71. The run's data set is not here any more" in told
 
 
-def test_a_film_of_a_data_set_is_read_as_a_picture_or_not_at_all(tmp_path):
+def test_a_image_of_a_data_set_is_read_as_a_picture_or_not_at_all(tmp_path):
     """What else may lie in its place by now is a stranger's file, and those are not decoded in the server's process."""
     workspace, dataset = made_dataset(tmp_path)
-    dataset.path_of(0).write_bytes(as_dicom(read_film(noise()).pixels))
+    dataset.path_of(0).write_bytes(as_dicom(read_image(noise()).pixels))
     with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
-        uploads.from_dataset(dataset, dataset.films["image_id"].iat[0]).read()
+        uploads.from_dataset(dataset, dataset.images["image_id"].iat[0]).read()
 
 
-def test_the_outline_of_a_large_film_is_kept_small():
+def test_the_outline_of_a_large_image_is_kept_small():
     mask = np.zeros((4000, 3000), bool)
     mask[1000:3000, 500:2500] = True
     small = image_results._small(LungOutline(mask, float(mask.mean()), ("Whose it is.",)))
@@ -441,14 +441,14 @@ def test_the_outline_of_a_large_film_is_kept_small():
     assert small.notes == ("Whose it is.",)
 
 
-def test_the_report_of_a_film_can_be_downloaded(quick):
-    page = upload(opened("predict"), ("film.png", noise()))
-    assert "Report of this film" in [one.label for one in page.get("download_button")]
+def test_the_report_of_a_image_can_be_downloaded(quick):
+    page = upload(opened("predict"), ("image.png", noise()))
+    assert "Report of this image" in [one.label for one in page.get("download_button")]
 
 
 @pytest.fixture(scope="module")
 def trained(place, copy_of_trained) -> tuple[Workspace, store.Run]:
-    """A run of the baseline CNN that a worker really trained, on very few synthetic films."""
+    """A run of the baseline CNN that a worker really trained, on very few synthetic images."""
     return place, copy_of_trained(place)
 
 
@@ -460,11 +460,11 @@ def with_trained(trained, monkeypatch) -> store.Run:
 
 
 @pytest.mark.slow
-def test_an_uploaded_film_gets_the_scores_that_the_predictor_gives(with_trained):
+def test_an_uploaded_image_gets_the_scores_that_the_predictor_gives(with_trained):
     content = noise(1)
     predictor = Predictor.open(Workspace.default(), with_trained)
-    (expected,) = predictor.predict([read_film(content)])
-    page = upload(opened("predict"), ("film.png", content))
+    (expected,) = predictor.predict([read_image(content)])
+    page = upload(opened("predict"), ("image.png", content))
     assert f"{expected.predicted} has the highest" in words(page)
     assert probability(float(expected.best_known.max())) in words(page)
 
@@ -477,7 +477,7 @@ def test_a_bad_file_among_good_ones_stops_nothing(with_trained):
 
 
 @pytest.mark.slow
-def test_the_same_film_twice_is_one_row(with_trained):
+def test_the_same_image_twice_is_one_row(with_trained):
     page = upload(opened("predict"), ("a.png", noise(1)), ("again.png", noise(1)), ("b.png", noise(2)))
     assert list(page.dataframe[0].value["File"]) == ["a.png", "b.png"]
 
@@ -485,7 +485,7 @@ def test_the_same_film_twice_is_one_row(with_trained):
 @pytest.mark.slow
 def test_an_example_in_the_address_opens_with_its_label(with_trained):
     image_id = with_trained.split()["image_id"].iloc[0]
-    page = opened("predict", film=image_id)
+    page = opened("predict", image=image_id)
     assert "Its data set calls it" in words(page)
 
 
@@ -503,13 +503,13 @@ def test_a_run_that_learned_the_example_is_named_though_the_run_beside_it_knows_
     record["dataset"]["version"] = "another"
     path.write_text(json.dumps(record), encoding="utf-8")
     learned = run.split().query("part == 'train'")["image_id"].iat[0]
-    told = words(opened("predict", run=f"elder-12345,{run.id}", film=learned))
+    told = words(opened("predict", run=f"elder-12345,{run.id}", image=learned))
     assert f"Used for training by {run.name}, {run.name}." in told
 
 
 @pytest.mark.slow
 def test_an_example_that_does_not_exist_is_told(with_trained):
-    assert "has no film" in words(opened("predict", film="../../etc/passwd"))
+    assert "has no image" in words(opened("predict", image="../../etc/passwd"))
 
 
 @pytest.mark.slow
@@ -519,13 +519,13 @@ def test_a_model_file_that_was_changed_gives_no_score(trained, tmp_path, monkeyp
     monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path / "copy"))
     path = tmp_path / "copy" / "runs" / run.id / "head.npz"
     path.write_bytes(path.read_bytes() + b" ")
-    page = upload(opened("predict"), ("film.png", noise()))
+    page = upload(opened("predict"), ("image.png", noise()))
     assert "was changed after training" in words(page)
     assert not page.image or "highest score" not in words(page)
 
 
 @pytest.mark.slow
-def test_a_16_bit_film_is_scaled_and_said_so(with_trained):
+def test_a_16_bit_image_is_scaled_and_said_so(with_trained):
     ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
     buffer = io.BytesIO()
     Image.fromarray(ramp).save(buffer, "PNG")
@@ -536,16 +536,16 @@ def test_a_16_bit_film_is_scaled_and_said_so(with_trained):
 
 
 class Deaf(Quick):
-    """A predictor that refuses every film."""
+    """A predictor that refuses every image."""
 
-    def look(self, films: list[Film]) -> list[Look]:
-        return [Look(self._answer(), REFUSED) for _ in films]
+    def look(self, images: list[GreyImage]) -> list[Look]:
+        return [Look(self._answer(), REFUSED) for _ in images]
 
 
 def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, monkeypatch):
     runs = [warm_run(workspace, "Hears"), warm_run(workspace, "Deaf")]
     monkeypatch.setattr(predictor_cache, "_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
-    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
+    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     assert "Deaf does not answer." in words(page)
     drawn = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
     assert {name for bar in drawn for name in bar["y"]} == {"Hears<br>probability"}
@@ -558,17 +558,17 @@ def test_a_run_whose_model_is_damaged_keeps_no_other_from_answering(workspace, m
     runs = [warm_run(workspace, "Whole"), made_run(workspace, all_parts(SIZES, 1), "Hollow")]
     really = predictor_cache._opened
     monkeypatch.setattr(predictor_cache, "_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
-    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("film.png", noise()))
+    page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     assert "Hollow: head.npz is missing or was changed after training." in words(page)
     assert "COVID has the highest probability: 52.3 %" in words(page)
 
 
-def test_a_film_whose_stored_window_is_invalid_can_be_read_over_its_full_range(quick):
-    film = as_dicom(
+def test_a_image_whose_stored_window_is_invalid_can_be_read_over_its_full_range(quick):
+    image = as_dicom(
         np.random.default_rng(5).integers(0, 255, (64, 64)).astype(np.uint8), WindowCenter=9, WindowWidth=-5
     )
-    page = upload(opened("predict"), ("IM0001", film))
-    assert "The film's stored window is invalid" in words(page)
+    page = upload(opened("predict"), ("IM0001", image))
+    assert "The image's stored window is invalid" in words(page)
     button(page, "Read it over its full range").click().run()
     assert not page.exception
     assert "COVID has the highest score" in words(page)

@@ -44,7 +44,7 @@ def test_a_study_of_folds_is_shown_by_its_repeats_first_and_is_no_dead_end(works
     page = opened("compare", study=study.id)
     assert page.markdown[0].value.startswith("**Good is ahead of Poor by")
     assert "Not comparable" not in words(page)
-    assert "Each of the 3 folds has test films of its own" in words(page)
+    assert "Each of the 3 folds has test images of its own" in words(page)
     assert "Poor, fold 3, seed 0 answers" in words(page)
     assert "Repeats" not in [tab.label for tab in page.tabs]
 
@@ -63,10 +63,10 @@ def test_a_pair_that_cannot_be_tested_says_why(workspace):
     assert row["Why not"] == "other folds: 3 folds (Three) against 2 folds (Two)"
 
 
-def test_other_runs_of_unlike_films_are_shown_the_way_to_the_repeats(workspace):
+def test_other_runs_of_unlike_images_are_shown_the_way_to_the_repeats(workspace):
     study = made_repeats(workspace, "Good", 2)
     page = opened("compare", runs=",".join(study.runs))
-    assert "Not comparable: different test films." in words(page)
+    assert "Not comparable: different test images." in words(page)
     assert "compared in the tab Repeats" in words(page)
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from made_data import database_folders
-from made_films import write_films
+from made_images import write_images
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +15,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.jobs import queue
 from covid_core.runs import store
 
-FILMS = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
+IMAGES = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
 SOURCES = {"COVID": ("one", "two", "two"), "Normal": ("one", "two", "two"), "Viral Pneumonia": "three"}
 
 
@@ -31,7 +31,7 @@ def machine(monkeypatch, tmp_path):
 
 @pytest.fixture
 def dataset(workspace, tmp_path) -> Dataset:
-    return importing.import_folder(workspace, database_folders(tmp_path / "films", FILMS, SOURCES), "Films")
+    return importing.import_folder(workspace, database_folders(tmp_path / "images", IMAGES, SOURCES), "Images")
 
 
 def train_page(**fields: object) -> AppTest:
@@ -40,15 +40,15 @@ def train_page(**fields: object) -> AppTest:
 
 
 def parts(page: AppTest) -> dict[str, list[int]]:
-    """Films of each class, by part, as the split's table shows them."""
+    """Images of each class, by part, as the split's table shows them."""
     table = next(one.value for one in page.dataframe if "Part" in one.value.columns)
-    return {row["Part"]: [row[label] for label in FILMS] for row in table.to_dict("records")}
+    return {row["Part"]: [row[label] for label in IMAGES] for row in table.to_dict("records")}
 
 
-def test_every_film_is_in_one_part_of_the_table(dataset):
+def test_every_image_is_in_one_part_of_the_table(dataset):
     shown = parts(train_page())
     assert list(shown) == ["Train", "Validation", "Test"]
-    assert [sum(column) for column in zip(*shown.values(), strict=True)] == list(FILMS.values())
+    assert [sum(column) for column in zip(*shown.values(), strict=True)] == list(IMAGES.values())
 
 
 def test_parts_are_drawn_by_class_and_by_source(dataset):
@@ -57,7 +57,7 @@ def test_parts_are_drawn_by_class_and_by_source(dataset):
 
 
 def test_a_grouped_split_says_that_it_shows_nothing_about_other_sources(dataset):
-    assert "new films of the same sources, not on others" in words(train_page())
+    assert "new images of the same sources, not on others" in words(train_page())
 
 
 @pytest.mark.parametrize("method", ["grouped", "by_source"])
@@ -66,7 +66,7 @@ def test_where_no_patient_is_on_record_a_split_does_not_promise_that_patients_st
     assert "Patients are not known here" in words(train_page(split_method=method, **fields))
 
 
-def test_a_film_by_film_split_says_that_copies_are_not_looked_for(dataset):
+def test_a_image_by_image_split_says_that_copies_are_not_looked_for(dataset):
     assert "the test figure may be too good" in words(train_page(split_method="stratified"))
 
 
@@ -76,9 +76,9 @@ def test_without_a_source_it_asks_for_one_and_nothing_can_be_trained(dataset):
     assert page.button(key="train").disabled
 
 
-def test_sources_are_offered_with_their_films(dataset):
+def test_sources_are_offered_with_their_images(dataset):
     page = train_page(split_method="by_source")
-    assert page.multiselect(key="new_held_out").options == ["two (16 films)", "three (12 films)", "one (8 films)"]
+    assert page.multiselect(key="new_held_out").options == ["two (16 images)", "three (12 images)", "one (8 images)"]
 
 
 def test_a_held_out_source_is_tested_on_and_in_no_other_part(dataset, workspace):
@@ -99,31 +99,31 @@ def test_a_split_that_cannot_be_is_refused_at_the_button_and_beside_its_fields(d
     page = train_page(split_method="by_source", held_out=["one", "two"])
     refusals = [one.value.replace("\\", "") for one in page.error]
     assert len(refusals) == 2
-    assert all("All films of the class 'COVID' come from held-out sources" in text for text in refusals)
+    assert all("All images of the class 'COVID' come from held-out sources" in text for text in refusals)
     assert page.button(key="train").disabled
 
 
-def test_films_of_no_known_source_are_called_unknown(workspace, tmp_path):
-    folder = database_folders(tmp_path / "films", FILMS, {"COVID": "one", "Normal": "one"})
-    importing.import_folder(workspace, folder, "Films")
+def test_images_of_no_known_source_are_called_unknown(workspace, tmp_path):
+    folder = database_folders(tmp_path / "images", IMAGES, {"COVID": "one", "Normal": "one"})
+    importing.import_folder(workspace, folder, "Images")
     page = train_page(split_method="by_source")
     assert any(option.startswith("unknown (12") for option in page.multiselect(key="new_held_out").options)
 
 
 def test_another_data_set_of_the_same_classes_has_its_own_split(workspace, dataset, tmp_path):
-    more = {label: 3 * films for label, films in FILMS.items()}
+    more = {label: 3 * images for label, images in IMAGES.items()}
     other = importing.import_folder(workspace, database_folders(tmp_path / "more", more, SOURCES), "More")
 
     told = [parts(opened("train", dataset=one.id)) for one in (dataset, other)]
 
-    assert [sum(map(sum, of.values())) for of in told] == [len(dataset.films), len(other.films)]
+    assert [sum(map(sum, of.values())) for of in told] == [len(dataset.images), len(other.images)]
 
 
 def test_copies_that_the_audit_found_and_a_split_parts_are_told_with_the_way_to_keep_them(workspace, tmp_path):
-    films = write_films(tmp_path / "films", {"COVID": 12, "Normal": 12}, 64)
-    for path in sorted((films / "COVID").iterdir()):
+    images = write_images(tmp_path / "images", {"COVID": 12, "Normal": 12}, 64)
+    for path in sorted((images / "COVID").iterdir()):
         path.with_name(f"again-{path.name}").write_bytes(path.read_bytes())
-    dataset = importing.import_folder(workspace, films)
+    dataset = importing.import_folder(workspace, images)
     assert "has not been made yet" in words(train_page())
     dataset_audit.make(workspace, dataset)
 

@@ -1,4 +1,4 @@
-"""The Train page: empty, with films, with runs in every state, with a broken run; and that a click makes the run."""
+"""The Train page: empty, with images, with runs in every state, with a broken run; and that a click makes the run."""
 
 import os
 import time
@@ -38,8 +38,8 @@ def machine(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def dataset(workspace, film_folder) -> Dataset:
-    return importing.import_folder(workspace, film_folder({"COVID": 10, "Normal": 14}), "Films")
+def dataset(workspace, image_folder) -> Dataset:
+    return importing.import_folder(workspace, image_folder({"COVID": 10, "Normal": 14}), "Images")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def running(workspace: Workspace, **status) -> Run:
 # Nothing yet
 
 
-def test_without_films_it_shows_the_way_to_them(workspace):
+def test_without_images_it_shows_the_way_to_them(workspace):
     assert "No data set yet." in words(at())
 
 
@@ -204,7 +204,7 @@ def test_settings_that_break_a_rule_are_told_and_cannot_be_trained(workspace, da
     assert page.button(key="train").disabled and "whole numbers such as 256" in words(page)
 
 
-def test_a_split_without_films_to_train_on_is_told(workspace, dataset):
+def test_a_split_without_images_to_train_on_is_told(workspace, dataset):
     page = at()
     page.number_input(key="new_test").set_value(60)
     page.number_input(key="new_validation").set_value(60).run()
@@ -317,7 +317,7 @@ def test_finished_repeats_tell_their_mean_spread_and_pooled_figure(workspace):
     made_repeats(workspace, "Folds", 9)
     told = words(at(STUDIES))
     assert "Test accuracy 100.0 % on average, spread 0.0 points, 100.0 % to 100.0 % over 3 folds" in told
-    assert "all folds together 100.0 % [95.9, 100.0] of 90 films" in told
+    assert "all folds together 100.0 % [95.9, 100.0] of 90 images" in told
 
 
 def test_repeats_of_which_one_has_ended_tell_no_mean_yet(workspace):
@@ -372,7 +372,7 @@ def test_the_list_names_the_state_of_a_run(workspace, state, word):
 
 def test_the_list_tells_the_test_accuracy(workspace):
     ended(workspace, store.COMPLETED)
-    assert "83.3 % of test films right" in words(at(RUNS))
+    assert "83.3 % of test images right" in words(at(RUNS))
 
 
 def test_a_waiting_run_tells_its_place(workspace, dataset):
@@ -413,7 +413,7 @@ def test_a_run_name_is_shown_letter_by_letter(workspace):
 
 def test_delete_asks_and_says_what_will_be_gone(workspace):
     ended(workspace, store.COMPLETED)
-    assert "its model, its scores for every film" in words(at(RUNS))
+    assert "its model, its scores for every image" in words(at(RUNS))
 
 
 def test_delete_removes_the_run(workspace):
@@ -434,12 +434,12 @@ def test_stop_asks_the_run_to_stop(workspace, dataset):
 
 def test_a_finished_run_tells_what_came_of_it(workspace):
     run = ended(workspace, store.COMPLETED)
-    assert "It answers **83.3 %** of 6 test films rightly" in words(at(run=run.id))
+    assert "It answers **83.3 %** of 6 test images rightly" in words(at(run=run.id))
 
 
-def test_a_finished_run_tells_who_looked_at_its_test_films(workspace):
+def test_a_finished_run_tells_who_looked_at_its_test_images(workspace):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine")
-    assert "No look at these test films has been noted yet" in [
+    assert "No look at these test images has been noted yet" in [
         one.label for one in opened("train", run=run.id).expander
     ]
     run.note_look(test_set_access.FIGURES)
@@ -447,12 +447,12 @@ def test_a_finished_run_tells_who_looked_at_its_test_films(workspace):
     assert told.dataframe[0].value["What"].tolist() == [test_set_access.FIGURES]
 
 
-def test_a_run_without_a_result_has_no_test_films_to_look_at(workspace):
+def test_a_run_without_a_result_has_no_test_images_to_look_at(workspace):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", state=store.FAILED)
-    assert not [one for one in opened("train", run=run.id).expander if "test films" in one.label]
+    assert not [one for one in opened("train", run=run.id).expander if "test images" in one.label]
 
 
-def test_looking_at_a_run_is_no_look_at_its_test_films(workspace):
+def test_looking_at_a_run_is_no_look_at_its_test_images(workspace):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine")
     opened("train", run=run.id)
     assert run.openings() == []
@@ -488,7 +488,7 @@ def test_a_run_that_was_stopped_too_early_says_that_nothing_is_kept(workspace):
 
 
 def test_the_run_view_tells_the_origin_of_the_weights_and_the_check(workspace):
-    facts = {"weights": {"origin": "random"}, "parity": {"largest_difference": 2e-7, "films": 6}}
+    facts = {"weights": {"origin": "random"}, "parity": {"largest_difference": 2e-7, "images": 6}}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=facts)
     page = at(run=run.id)
     assert "Starting weights: random." in words(page) and "differ by 2e-07 at most" in words(page)
@@ -497,7 +497,7 @@ def test_the_run_view_tells_the_origin_of_the_weights_and_the_check(workspace):
 def test_a_run_that_took_another_ones_outcome_says_so(workspace):
     result = {"accuracy": {"test": 5 / 6}, "taken_over_from": "first-12345"}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
-    assert "settings and films are those of first-12345" in words(at(run=run.id))
+    assert "settings and images are those of first-12345" in words(at(run=run.id))
 
 
 def test_a_run_says_what_it_found_ready(workspace):
@@ -528,7 +528,7 @@ def test_a_variant_starts_from_the_settings_of_its_run(workspace, dataset):
     assert page.number_input(key="new_learning_rate").value == 0.02
 
 
-# Labels of other films
+# Labels of other images
 
 ON_PURPOSE = "It is a mistake made on purpose"
 
@@ -536,7 +536,7 @@ ON_PURPOSE = "It is a mistake made on purpose"
 @pytest.mark.parametrize("state", [store.COMPLETED, store.FAILED])
 def test_a_run_on_shifted_labels_says_so_and_why(workspace, state):
     run = run_on_shifted_labels(workspace, state=state)
-    assert "The labels are those of the first 4,032 of 15,153 films in class order" in words(at(run=run.id))
+    assert "The labels are those of the first 4,032 of 15,153 images in class order" in words(at(run=run.id))
 
 
 def test_a_run_on_right_labels_does_not_speak_of_them(workspace):
@@ -550,8 +550,8 @@ def test_the_form_offers_no_wrong_labels(workspace, dataset):
 
 
 @pytest.fixture
-def uneven(workspace, film_folder) -> Dataset:
-    return importing.import_folder(workspace, film_folder({"COVID": 18, "Normal": 30, "Viral": 10}), "Uneven")
+def uneven(workspace, image_folder) -> Dataset:
+    return importing.import_folder(workspace, image_folder({"COVID": 18, "Normal": 30, "Viral": 10}), "Uneven")
 
 
 def variant_on_shifted_labels(workspace: Workspace, dataset: Dataset, **choices) -> AppTest:
@@ -559,7 +559,7 @@ def variant_on_shifted_labels(workspace: Workspace, dataset: Dataset, **choices)
         workspace,
         all_parts(PARTS, 2, classes=dataset.classes),
         labels="shifted",
-        split={"films_per_class": 10},
+        split={"images_per_class": 10},
         backbone="baseline_cnn",
         **choices,
     )
@@ -588,9 +588,9 @@ def test_one_click_takes_the_right_labels_again(workspace, uneven):
 
 def test_shifted_labels_without_a_subset_are_refused_in_the_form(workspace, uneven):
     page = variant_on_shifted_labels(workspace, uneven)
-    page.number_input(key="new_films_per_class").set_value(0).run()
+    page.number_input(key="new_images_per_class").set_value(0).run()
     assert not page.exception
-    assert "shifted labels need split.films_per_class" in words(page)
+    assert "shifted labels need split.images_per_class" in words(page)
 
 
 def test_a_study_on_shifted_labels_says_that_it_is_a_mistake_on_purpose(workspace, uneven, cached_weights):

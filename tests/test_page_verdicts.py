@@ -155,7 +155,7 @@ def test_predict_names_a_run_with_it(workspace, run):
 def test_a_run_that_was_not_audited_offers_it(workspace, run):
     told = words(page_of(run))
     assert "Not audited yet. An accuracy does not say what it rests on." in told.replace("**", "")
-    assert "It counts as a look at the test films." in told
+    assert "It counts as a look at the test images." in told
     assert "Audit this model" in labels(page_of(run))
 
 
@@ -172,7 +172,7 @@ def test_a_run_that_is_not_finished_has_no_panel(workspace):
 
 
 def test_a_click_starts_the_audit(workspace, run, monkeypatch):
-    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)  # the made run's films lie nowhere
+    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)  # the made run's images lie nowhere
     page = page_of(run)
     page.button(key=f"audit-start-run-{run.id}").click().run()
     assert not page.exception and audits_of(workspace) == [run.id]
@@ -180,14 +180,14 @@ def test_a_click_starts_the_audit(workspace, run, monkeypatch):
     assert "Audit this model" not in labels(page)
 
 
-def test_an_audit_whose_films_are_gone_is_refused_in_one_sentence(workspace, run):
+def test_an_audit_whose_images_are_gone_is_refused_in_one_sentence(workspace, run):
     page = page_of(run)
     page.button(key=f"audit-start-run-{run.id}").click().run()
     assert not page.exception and audits_of(workspace) == []
 
 
 def test_an_audit_at_work_shows_time_spent_and_left_and_can_be_stopped(workspace, run):
-    with working(workspace, run, progress=0.5, seconds_left=9.0, message="Test films, low-pass") as job:
+    with working(workspace, run, progress=0.5, seconds_left=9.0, message="Test images, low-pass") as job:
         page = page_of(run)
         assert "s so far, about 9.0 s left." in words(page)
         assert "Audit this model" not in labels(page)
@@ -233,7 +233,7 @@ def test_a_damaged_audit_is_told_and_the_rest_of_the_page_stands(workspace, run)
     assert "the audit of its model is damaged. Audit it again to replace it." in words(page)
     assert f":red-badge[{DAMAGED}]" in words(page)
     assert "Audit this model" in labels(page)
-    assert "It answers **91.7 %** of 12 test films rightly" in words(page)
+    assert "It answers **91.7 %** of 12 test images rightly" in words(page)
 
 
 def test_a_finished_audit_shows_verdict_figures_subgroups_and_whose_masks(workspace, run):
@@ -242,10 +242,10 @@ def test_a_finished_audit_shows_verdict_figures_subgroups_and_whose_masks(worksp
     told = words(page)
     assert f":orange-badge[{FRAME}] {found['in_words']}" in told
     assert found["worst_in_words"] in told
-    assert "60 test films. Lungs known of 60: the data set's own lung masks. Made " in told
+    assert "60 test images. Lungs known of 60: the data set's own lung masks. Made " in told
     tables = [frame.value for frame in page.dataframe]
     (covers,) = [table for table in tables if "Gone" in table]
-    assert covers["Films"].tolist()[0] == "as they are" and len(covers) == 7
+    assert covers["Images"].tolist()[0] == "as they are" and len(covers) == 7
     (groups,) = [table for table in tables if "Others right" in table]
     assert groups["n"].tolist() == [30, 30]
     assert "Audit again" in labels(page)
@@ -294,7 +294,7 @@ def test_runs_stand_side_by_side_with_what_their_answers_follow(workspace, run):
     table = page.container(key="table-reads").dataframe[0].value.set_index("Model")
     assert table[model_audit_panel.HEADING].to_dict() == {"Mine": LUNGS, "Second": FRAME, "Third": NOT_YET}
     assert table.loc["Second", "Frame"].startswith("100.0 %") and table.loc["Second", "Lungs"].startswith("0.0 %")
-    assert table.loc["Third", "Frame"] == "–" and table["Films"].isna().tolist().count(True) == 1
+    assert table.loc["Third", "Frame"] == "–" and table["Images"].isna().tolist().count(True) == 1
     assert page.selectbox(key="compare_audit_run").options == ["Mine", "Second"]
 
 
@@ -313,14 +313,14 @@ def test_audits_at_work_are_watched_and_those_that_wait_can_be_taken_out(workspa
     other = finished(workspace, "Other", 1.0)
     waiting = store.create_job(workspace, queue.AUDIT, {"run": other.id})
     waiting.write_launch(os.getpid(), 1)
-    with working(workspace, run, progress=0.25, message="Reading the test films"):
+    with working(workspace, run, progress=0.25, message="Reading the test images"):
         page = tab(run, other)
         assert "Audit of Mine" in words(page) and "1 audit waits." in words(page)
         page.button(key="audits-stop").click().run()
         assert waiting.status().state == store.STOPPED
 
 
-def test_the_version_of_the_films_that_a_made_run_used_cannot_be_told(workspace, run):
+def test_the_version_of_the_images_that_a_made_run_used_cannot_be_told(workspace, run):
     assert pinned_dataset.used_by(workspace, run).before is None
     assert shell.version_of(run).in_words == pinned_dataset.GONE
-    assert "Which films it used cannot be looked at any more" in words(page_of(run))
+    assert "Which images it used cannot be looked at any more" in words(page_of(run))

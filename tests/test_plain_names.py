@@ -1,4 +1,4 @@
-"""Names are plain text everywhere: what somebody called a class, a film, a source, a data set, a run or a study, and
+"""Names are plain text everywhere: what somebody called a class, an image, a source, a data set, a run or a study, and
 what they wrote, is shown letter by letter on every page, and asks no host for a picture."""
 
 import json
@@ -11,7 +11,7 @@ import page_tests
 import pytest
 from google.protobuf.message import Message
 from made_audits import keep_audit
-from made_data import database_folders, film
+from made_data import database_folders, image
 from made_runs import all_parts, made_repeats, made_run
 from made_segmenters import made_segmenter
 from streamlit.testing.v1 import AppTest
@@ -52,21 +52,21 @@ SIZES = {"train": 60, "validation": 30, "test": 30}
 
 
 @pytest.fixture(scope="module")
-def films(place: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def images(place: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A data set of such names, with copies, files that cannot be read, an audit, a map, and decisions."""
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("images")
     database_folders(folder, {ILL: 16, WELL: 18}, {ILL: SOURCES, WELL: SOURCES})
     for number, label in enumerate((ILL, WELL)):
         images = folder / label / "images"
         for path in sorted(images.iterdir())[:3]:  # one picture under two classes, and under two names
-            (images / f"{hostile('again')} {path.name}").write_bytes(png_bytes(film(int(path.stem.split("-")[-1]))))
+            (images / f"{hostile('again')} {path.name}").write_bytes(png_bytes(image(int(path.stem.split("-")[-1]))))
         (images / f"{hostile('torn')} {number}.png").write_bytes(b"no picture")
-    made = importing.import_folder(place, folder, hostile("films"))
+    made = importing.import_folder(place, folder, hostile("images"))
     other = database_folders(tmp_path_factory.mktemp("other"), {ILL: 6, WELL: 6})
     against = importing.import_folder(place, other, hostile("other"))
     dataset_audit.make(place, made, against)
     embedding_map.make(place, made)
-    names, note = list(made.films["image_id"]), hostile("because")
+    names, note = list(made.images["image_id"]), hostile("because")
     wanted = [
         Decision(RELABEL, names[5], after=WELL, note=note),
         Decision(LEAVE_OUT, names[6], note=note),
@@ -78,21 +78,21 @@ def films(place: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Dataset
 
 
 @pytest.fixture(scope="module")
-def runs(place: Workspace, films: Dataset) -> list[Run]:
+def runs(place: Workspace, images: Dataset) -> list[Run]:
     """Runs of such names with all that is kept of a run, studies, segmenters, and what is broken."""
     made = [
         made_run(place, all_parts(SIZES, skill, seed, (ILL, WELL)), hostile(f"run {seed}"), note=hostile("note"))
         for seed, skill in enumerate((3.0, 0.3))
     ]
     for run in made:
-        keep_audit(run, largest={"label": ILL, "share": 0.5, "films": 60})
+        keep_audit(run, largest={"label": ILL, "share": 0.5, "images": 60})
         keep_evaluation(run)
     for name, skill in (("study", 2.0), ("study two", 0.5)):
         made_repeats(place, hostile(name), skill)
     made_run(place, all_parts(SIZES, 1, 7, (ILL, WELL)), hostile("failed"), state=store.FAILED)
     broken = made_run(place, all_parts(SIZES, 1, 8, (ILL, WELL)), hostile("broken"))
     (broken.path / "run.json").write_text(hostile("{"))
-    for dataset in ("films", "others"):
+    for dataset in ("images", "others"):
         made_segmenter(place, hostile(dataset))
     failed = store.create_job(place, "import", {"source": "/" + hostile("folder"), "name": hostile("import")})
     now = time.time()
@@ -180,7 +180,7 @@ def find(app: AppTest, prefix: str) -> Any:
 
 PLACES = [
     ("home", {}),
-    *(("dataset", {"tab": tab}) for tab in ("Overview", "Films", "Pixels", "Sizes and sources", "Left out")),
+    *(("dataset", {"tab": tab}) for tab in ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")),
     *(
         ("audit", {"tab": tab})
         for tab in ("Findings", "Copies", "Does it give the class away?", "Another data set", "Map", "Decisions")
@@ -190,7 +190,7 @@ PLACES = [
     *(
         ("compare", {"view": view})
         for view in (
-            *("Measures", "What does it read?", "Per class", "Pairs", "Confusion", "Films", "Calibration"),
+            *("Measures", "What does it read?", "Per class", "Pairs", "Confusion", "Images", "Calibration"),
             *("Outside test", "Repeats", "Curves", "ROC and precision-recall", "Hyper-parameters", "Cost", "Scores"),
         )
     ),
@@ -201,56 +201,56 @@ PLACES = [
 @pytest.mark.parametrize(
     ("page", "address"), PLACES, ids=lambda one: one if isinstance(one, str) else "".join(one.values())
 )
-def test_on_every_page_and_tab(films, runs, page, address):
-    about = {"dataset": films.id} if page in ("dataset", "audit", "train") else {}
+def test_on_every_page_and_tab(images, runs, page, address):
+    about = {"dataset": images.id} if page in ("dataset", "audit", "train") else {}
     assert_plain(page_tests.opened(page, **about, **address))
 
 
-def test_in_the_gallery_of_one_class(films):
-    assert_plain(page_tests.opened("dataset", {f"films-view-{films.id}": ILL}, dataset=films.id, tab="Films"))
+def test_in_the_gallery_of_one_class(images):
+    assert_plain(page_tests.opened("dataset", {f"images-view-{images.id}": ILL}, dataset=images.id, tab="Images"))
 
 
-def test_where_no_film_of_a_class_is_called_so(films):
-    session = {f"films-view-{films.id}": ILL, "films-find": hostile("none")}
-    assert_plain(page_tests.opened("dataset", session, dataset=films.id, tab="Films"))
+def test_where_no_image_of_a_class_is_called_so(images):
+    session = {f"images-view-{images.id}": ILL, "images-find": hostile("none")}
+    assert_plain(page_tests.opened("dataset", session, dataset=images.id, tab="Images"))
 
 
-def test_on_an_open_film(films):
-    assert_plain(page_tests.opened("dataset", dataset=films.id, film=films.films["image_id"].iat[0]))
+def test_on_an_open_image(images):
+    assert_plain(page_tests.opened("dataset", dataset=images.id, image=images.images["image_id"].iat[0]))
 
 
-def test_where_a_film_is_not_there(films):
-    assert_plain(page_tests.opened("dataset", dataset=films.id, film=hostile("gone")))
+def test_where_a_image_is_not_there(images):
+    assert_plain(page_tests.opened("dataset", dataset=images.id, image=hostile("gone")))
 
 
-def test_where_data_sets_are_added_and_removed(films, runs, tmp_path):
+def test_where_data_sets_are_added_and_removed(images, runs, tmp_path):
     (tmp_path / hostile("folder") / ILL).mkdir(parents=True)
-    (tmp_path / hostile("folder") / ILL / "one.png").write_bytes(png_bytes(film(1)))
+    (tmp_path / hostile("folder") / ILL / "one.png").write_bytes(png_bytes(image(1)))
     session = {"manage": True, "import-way": "Folder or zip on this machine"}
-    app = page_tests.opened("dataset", session, dataset=films.id)
+    app = page_tests.opened("dataset", session, dataset=images.id)
     app.text_input(key="import-path").set_value(str(tmp_path / hostile("folder"))).run()
     assert app.multiselect
     assert_plain(app)
-    find(app, f"delete-{films.id}").click().run()
+    find(app, f"delete-{images.id}").click().run()
     assert_plain(app)
 
 
 @pytest.mark.parametrize("action", ["Leave out the first", "Change the first's class", "Dismiss"])
-def test_where_something_is_decided(films, action):
-    app = page_tests.opened("audit", dataset=films.id, tab="Copies")
+def test_where_something_is_decided(images, action):
+    app = page_tests.opened("audit", dataset=images.id, tab="Copies")
     find(app, f"pair-{action}").click().run()
     assert_plain(app)
 
 
-def test_where_the_films_of_a_class_are_chosen_on_the_map(films):
-    app = page_tests.opened("audit", dataset=films.id, tab="Map")
+def test_where_the_images_of_a_class_are_chosen_on_the_map(images):
+    app = page_tests.opened("audit", dataset=images.id, tab="Map")
     app.button(key="map-choose-group").click().run()
     assert_plain(app)
 
 
 @pytest.mark.parametrize("tab", [":material/playlist_play: Studies", ":material/list: Runs"])
-def test_in_the_lists_of_runs_and_studies(films, runs, tab):
-    assert_plain(page_tests.opened("train", {"train-sections": tab}, dataset=films.id))
+def test_in_the_lists_of_runs_and_studies(images, runs, tab):
+    assert_plain(page_tests.opened("train", {"train-sections": tab}, dataset=images.id))
 
 
 @pytest.mark.parametrize("position", [0, 1])
@@ -258,37 +258,37 @@ def test_on_a_runs_own_page(runs, position):
     assert_plain(page_tests.opened("train", run=runs[position].id))
 
 
-def test_where_a_training_is_planned_by_source_with_changed_films(films):
-    app = page_tests.opened("train", dataset=films.id)
+def test_where_a_training_is_planned_by_source_with_changed_images(images):
+    app = page_tests.opened("train", dataset=images.id)
     app.radio(key=key_of("split_method")).set_value("by_source").run()
     app.toggle(key=key_of("flip")).set_value(True).run()
     assert_plain(app)
 
 
 @pytest.mark.parametrize("lesson", [one.key for one in LESSONS])
-def test_in_a_lesson_about_these_films(films, runs, lesson):
-    session = {"lesson_shown": {lesson}, f"lesson-look-{films.version}": True}
-    assert_plain(page_tests.opened("lessons", session, lesson=lesson, step="6", dataset=films.id))
+def test_in_a_lesson_about_these_images(images, runs, lesson):
+    session = {"lesson_shown": {lesson}, f"lesson-look-{images.version}": True}
+    assert_plain(page_tests.opened("lessons", session, lesson=lesson, step="6", dataset=images.id))
 
 
 @pytest.fixture(scope="module")
-def trained(place: Workspace, films: Dataset) -> Run:
-    return tiny_run(place, films, name=hostile("trained"))
+def trained(place: Workspace, images: Dataset) -> Run:
+    return tiny_run(place, images, name=hostile("trained"))
 
 
 @pytest.mark.slow
-def test_in_answers_about_films(trained):
+def test_in_answers_about_images(trained):
     app = page_tests.opened("predict", run=trained.id)
     for number in range(2):
-        app.file_uploader[0].upload(f"{hostile('film')} {number}.png", png_bytes(film(number)))
+        app.file_uploader[0].upload(f"{hostile('image')} {number}.png", png_bytes(image(number)))
     app.file_uploader[0].upload(f"{hostile('letter')}.png", b"no picture")
     app.run()
     assert_plain(app)
 
 
 @pytest.mark.slow
-def test_in_the_answer_about_one_film(trained, films):
-    app = page_tests.opened("predict", run=trained.id, film=films.films["image_id"].iat[0])
+def test_in_the_answer_about_one_image(trained, images):
+    app = page_tests.opened("predict", run=trained.id, image=images.images["image_id"].iat[0])
     for button in app.button:
         if button.label == "Show the scores anyway":
             button.click().run()
@@ -297,13 +297,13 @@ def test_in_the_answer_about_one_film(trained, films):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("view", ["Films", "What does it read?", "Confusion", "Outside test", "Calibration"])
-def test_in_the_comparison_of_a_run_with_its_films(trained, view):
+@pytest.mark.parametrize("view", ["Images", "What does it read?", "Confusion", "Outside test", "Calibration"])
+def test_in_the_comparison_of_a_run_with_its_images(trained, view):
     assert_plain(page_tests.opened("compare", runs=trained.id, view=view))
 
 
 @pytest.mark.slow
-def test_on_a_film_that_runs_are_asked_about(trained, films):
-    app = page_tests.opened("compare", runs=trained.id, view="Films")
+def test_on_a_image_that_runs_are_asked_about(trained, images):
+    app = page_tests.opened("compare", runs=trained.id, view="Images")
     find(app, "tab-").click().run()
     assert_plain(app)

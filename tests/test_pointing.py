@@ -39,7 +39,7 @@ def test_an_empty_map_hits_nothing():
     assert not point(np.zeros((SIDE, SIDE)), np.ones((SIDE, SIDE), bool)).hit
 
 
-def test_a_game_is_the_mean_of_its_films():
+def test_a_game_is_the_mean_of_its_images():
     game = played([Point(True, 0.1), Point(False, 0.3)])
-    assert (game.hits, game.chance, game.films) == (0.5, pytest.approx(0.2), 2)
+    assert (game.hits, game.chance, game.images) == (0.5, pytest.approx(0.2), 2)
     assert np.isnan(played([]).hits)

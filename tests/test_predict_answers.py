@@ -14,14 +14,14 @@ from covid_core.inference.head import Head
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import temperature_scaling
 
-FILM = np.random.default_rng(3).integers(0, 255, (64, 80)).astype(np.uint8)
+IMAGE = np.random.default_rng(3).integers(0, 255, (64, 80)).astype(np.uint8)
 
 
 class Trunk:
-    """A network that finds the same in every film."""
+    """A network that finds the same in every image."""
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
-        return [np.ones((len(films), 2, 2, 1), np.float32)]
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        return [np.ones((len(images), 2, 2, 1), np.float32)]
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def run(workspace, monkeypatch):
 
 @pytest.fixture
 def files(tmp_path):
-    """A film, a DICOM film, a hand, and no film at all, by name."""
+    """An image, a DICOM image, a hand, and no image at all, by name."""
     content = {
-        "film.png": png_bytes(FILM),
-        "IM0001": as_dicom(FILM),
-        "hand": as_dicom(FILM, BodyPartExamined="HAND"),
+        "image.png": png_bytes(IMAGE),
+        "IM0001": as_dicom(IMAGE),
+        "hand": as_dicom(IMAGE, BodyPartExamined="HAND"),
         "letter.png": b"Dear colleague",
     }
     for name, bytes_ in content.items():
@@ -58,8 +58,8 @@ def asked(run, capsys):
     return ask
 
 
-def test_a_dicom_film_is_answered_with_the_classes_that_stay_possible(asked, files):
-    (row,) = asked(files["IM0001"])["films"]
+def test_a_dicom_image_is_answered_with_the_classes_that_stay_possible(asked, files):
+    (row,) = asked(files["IM0001"])["images"]
     assert row["answer"] == "COVID, not Normal or Viral Pneumonia."
     assert row["possible"] == ["COVID"]
     assert row["predicted"] == "COVID"
@@ -67,16 +67,16 @@ def test_a_dicom_film_is_answered_with_the_classes_that_stay_possible(asked, fil
 
 
 def test_what_the_file_says_is_no_chest_gets_its_reason_and_no_numbers(asked, files):
-    (row,) = asked(files["hand"])["films"]
+    (row,) = asked(files["hand"])["images"]
     assert row["answer"] == "I do not know."
-    assert row["refused_by"] == "frontal chest film"
+    assert row["refused_by"] == "frontal chest image"
     assert row["figures"] == "The file says that it shows a hand, not a chest."
     assert [row[name] for name in ("predicted", "possible", "probabilities", "scores", "logits")] == [None] * 5
 
 
 def test_who_asks_for_numbers_anyway_gets_them_with_the_failed_check(asked, files):
-    (row,) = asked(files["hand"], "--anyway")["films"]
-    assert row["refused_by"] == "frontal chest film"
+    (row,) = asked(files["hand"], "--anyway")["images"]
+    assert row["refused_by"] == "frontal chest image"
     assert row["scores"]["COVID"] > 0.8
     assert row["although"].startswith("Shown although a check failed: The file says that it shows a hand")
 
@@ -87,52 +87,52 @@ def test_the_failed_check_stands_beside_the_numbers_on_the_terminal_too(run, fil
 
 
 def test_every_check_is_told_in_words(asked, files):
-    (row,) = asked(files["hand"])["films"]
+    (row,) = asked(files["hand"])["images"]
     assert [check["in_words"] for check in row["checks"]][0] == row["figures"]
     assert all(check["in_words"] for check in row["checks"])
 
 
 def test_reports_that_cannot_be_written_are_refused_in_a_sentence(run, files, capsys):
-    assert main.main(["predict", run.id, files["film.png"], "--report", files["letter.png"]]) == 1
+    assert main.main(["predict", run.id, files["image.png"], "--report", files["letter.png"]]) == 1
     assert "No report can be written into" in capsys.readouterr().err
 
 
 def test_a_file_that_was_not_read_has_no_numbers_anyway(asked, files):
     told = asked(files["letter.png"], "--anyway")
-    (row,) = told["films"]
+    (row,) = told["images"]
     assert set(row) == {"file", "error"}
     assert told["failed"]
 
 
 def test_what_needs_a_look_first_stands_first(asked, files):
-    rows = asked(*files.values())["films"]
+    rows = asked(*files.values())["images"]
     assert [row["file"].rpartition("/")[2] for row in rows][:2] == ["letter.png", "hand"]
 
 
 def test_checks_that_could_not_be_made_are_told_as_such(asked, files):
-    (row,) = asked(files["film.png"])["films"]
+    (row,) = asked(files["image.png"])["images"]
     assert {check["outcome"] for check in row["checks"]} == {"Not checked"}
 
 
 def test_on_the_terminal_an_answer_without_checks_says_so_once(run, files, capsys):
-    main.main(["predict", run.id, files["film.png"]])
+    main.main(["predict", run.id, files["image.png"]])
     printed = capsys.readouterr().out
-    assert "Frontal chest film and like the training films? This could not be checked: the run keeps no" in printed
+    assert "Frontal chest image and like the training images? This could not be checked: the run keeps no" in printed
     assert printed.count("could not be checked") == 1
 
 
 def test_more_coverage_keeps_more_classes(asked, files):
-    few, many = (asked(files["film.png"], "--coverage", share)["films"][0]["possible"] for share in ("0.7", "0.99"))
+    few, many = (asked(files["image.png"], "--coverage", share)["images"][0]["possible"] for share in ("0.7", "0.99"))
     assert set(few) <= set(many)
 
 
 def test_a_coverage_that_cannot_be_had_is_refused(run, files, capsys):
-    assert main.main(["predict", run.id, files["film.png"], "--coverage", "1.5"]) == 1
+    assert main.main(["predict", run.id, files["image.png"], "--coverage", "1.5"]) == 1
     assert "The coverage must be 70 % to 99 %" in capsys.readouterr().err
 
 
-def test_each_film_gets_a_report_that_names_neither_file_nor_patient(asked, files, tmp_path):
-    rows = asked(files["IM0001"], "--report", str(tmp_path / "reports"))["films"]
+def test_each_image_gets_a_report_that_names_neither_file_nor_patient(asked, files, tmp_path):
+    rows = asked(files["IM0001"], "--report", str(tmp_path / "reports"))["images"]
     text = Path(rows[0]["report"]).read_text(encoding="utf-8")
     assert "COVID, not Normal or Viral Pneumonia." in text
     assert PATIENT.partition("^")[0] not in text and "IM0001" not in text
@@ -140,9 +140,9 @@ def test_each_film_gets_a_report_that_names_neither_file_nor_patient(asked, file
 
 
 def test_a_report_says_whether_its_heat_map_means_anything(asked, files, tmp_path):
-    rows = asked(files["film.png"], "--report", str(tmp_path))["films"]
+    rows = asked(files["image.png"], "--report", str(tmp_path))["images"]
     text = Path(rows[0]["report"]).read_text(encoding="utf-8")
-    assert "Whether the heat map shows what was learned cannot be said: the films that it needs cannot be read" in text
+    assert "Whether the heat map shows what was learned cannot be said: the images that it needs cannot be read" in text
 
 
 def test_no_tag_of_the_patient_is_in_the_answer(asked, files):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from covid_core.evaluation.calibration import Calibration
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import BATCH
@@ -17,14 +17,14 @@ HEAD = Head("mean", (np.array([[1.0, -1.0], [2.0, 0.5]], np.float32),), (np.arra
 
 
 class MadeTrunk:
-    """Two channels: the film's left half alone, and the whole film. Notes how many films it is given at once."""
+    """Two channels: the image's left half alone, and the whole image. Notes how many images it is given at once."""
 
     def __init__(self):
         self.calls: list[int] = []
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
-        self.calls.append(len(films))
-        grey = films.astype(np.float32) / 255
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        self.calls.append(len(images))
+        grey = images.astype(np.float32) / 255
         left = grey * (np.arange(SIDE) < SIDE // 2)
         return [np.stack([left, grey], axis=3)]
 
@@ -34,7 +34,7 @@ def predictor(both_sides: bool, **more) -> tuple[Predictor, MadeTrunk]:
     return Predictor(("a", "b"), SIDE, trunk, HEAD, both_sides, **more), trunk
 
 
-def films(count: int) -> np.ndarray:
+def images(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE)).astype(np.uint8)
 
 
@@ -44,114 +44,114 @@ def one_side(squares: np.ndarray) -> np.ndarray:
 
 def test_logits_of_one_side_are_the_heads():
     answering, trunk = predictor(both_sides=False)
-    assert np.allclose(answering.logits(films(3)), one_side(films(3)))
+    assert np.allclose(answering.logits(images(3)), one_side(images(3)))
     assert trunk.calls == [3]
 
 
-def test_logits_of_both_sides_are_the_mean_of_a_film_and_its_mirror_image():
+def test_logits_of_both_sides_are_the_mean_of_a_image_and_its_mirror_image():
     answering, trunk = predictor(both_sides=True)
-    plain, mirrored = one_side(films(3)), one_side(films(3)[:, :, ::-1])
+    plain, mirrored = one_side(images(3)), one_side(images(3)[:, :, ::-1])
     assert not np.allclose(plain, mirrored)
-    assert np.allclose(answering.logits(films(3)), (plain + mirrored) / 2)
+    assert np.allclose(answering.logits(images(3)), (plain + mirrored) / 2)
     assert trunk.calls == [3, 3]
 
 
-def test_both_sides_answer_alike_for_a_film_and_its_mirror_image():
+def test_both_sides_answer_alike_for_a_image_and_its_mirror_image():
     answering, _ = predictor(both_sides=True)
-    assert np.allclose(answering.logits(films(2)), answering.logits(films(2)[:, :, ::-1]), atol=1e-6)
+    assert np.allclose(answering.logits(images(2)), answering.logits(images(2)[:, :, ::-1]), atol=1e-6)
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
-def test_many_films_go_through_in_batches_and_come_back_in_their_order(both_sides):
+def test_many_images_go_through_in_batches_and_come_back_in_their_order(both_sides):
     answering, trunk = predictor(both_sides)
-    many = films(2 * BATCH + 1)
-    alone = np.concatenate([answering.logits(film[None]) for film in many])
+    many = images(2 * BATCH + 1)
+    alone = np.concatenate([answering.logits(image[None]) for image in many])
     trunk.calls.clear()
     assert np.allclose(answering.logits(many), alone, atol=1e-6)
     assert max(trunk.calls) == BATCH
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
-def test_a_heat_map_comes_with_the_scores_of_its_film(both_sides):
+def test_a_heat_map_comes_with_the_scores_of_its_image(both_sides):
     answering, _ = predictor(both_sides)
-    film = Film(films(1)[0], "L")
-    prediction, heat = answering.explained(film, None, (12, 18))
-    assert np.allclose(prediction.scores, softmax(answering.logits(films(1)))[0])
+    image = GreyImage(images(1)[0], "L")
+    prediction, heat = answering.explained(image, None, (12, 18))
+    assert np.allclose(prediction.scores, softmax(answering.logits(images(1)))[0])
     assert heat.shape == (12, 18)
     assert 0 <= heat.min() <= heat.max() == 1
 
 
 def test_a_heat_map_of_one_side_is_grad_cam():
     answering, _ = predictor(both_sides=False)
-    _, heat = answering.explained(Film(films(1)[0], "L"), "a", (SIDE, SIDE))
-    assert np.allclose(heat, to_unit(cam(HEAD, MadeTrunk().maps(films(1)), 0, SIDE, SIDE)))
+    _, heat = answering.explained(GreyImage(images(1)[0], "L"), "a", (SIDE, SIDE))
+    assert np.allclose(heat, to_unit(cam(HEAD, MadeTrunk().maps(images(1)), 0, SIDE, SIDE)))
 
 
-def test_a_heat_map_of_both_sides_lies_over_the_film_as_it_is():
+def test_a_heat_map_of_both_sides_lies_over_the_image_as_it_is():
     """The mirror image's map is turned back: a bright spot at the edge stays on its side."""
-    film = np.zeros((SIDE, SIDE), np.uint8)
-    film[2, SIDE - 1] = 255
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    image[2, SIDE - 1] = 255
     answering, _ = predictor(both_sides=True)
-    heat = answering.heat_map(Film(film, "L"), "a", (SIDE, SIDE))
+    heat = answering.heat_map(GreyImage(image, "L"), "a", (SIDE, SIDE))
     assert np.unravel_index(heat.argmax(), heat.shape) == (2, SIDE - 1)
     assert heat[2, 0] == pytest.approx(0, abs=1e-6)
 
 
-def test_heat_maps_of_a_film_and_its_mirror_image_mirror_each_other():
+def test_heat_maps_of_a_image_and_its_mirror_image_mirror_each_other():
     answering, _ = predictor(both_sides=True)
-    film = films(1)[0]
-    heat, turned = (answering.heat_map(Film(f, "L"), "a", (SIDE, SIDE)) for f in (film, film[:, ::-1].copy()))
+    image = images(1)[0]
+    heat, turned = (answering.heat_map(GreyImage(f, "L"), "a", (SIDE, SIDE)) for f in (image, image[:, ::-1].copy()))
     assert np.allclose(heat, turned[:, ::-1], atol=1e-5)
 
 
 def test_the_answer_and_maps_for_all_classes_come_from_one_pass():
     answering, trunk = predictor(both_sides=True)
-    film = Film(films(1)[0], "L")
+    image = GreyImage(images(1)[0], "L")
     trunk.calls.clear()
-    seen = answering.seen(film)
+    seen = answering.seen(image)
     maps = {label: seen.heat(label, (12, 18)) for label in ("b", "a")}
     assert trunk.calls == [1, 1]
-    assert all(np.array_equal(maps[label], answering.heat_map(film, label, (12, 18))) for label in maps)
-    assert np.array_equal(seen.look.prediction.logits, answering.look([film])[0].prediction.logits)
+    assert all(np.array_equal(maps[label], answering.heat_map(image, label, (12, 18))) for label in maps)
+    assert np.array_equal(seen.look.prediction.logits, answering.look([image])[0].prediction.logits)
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
-def test_the_mean_of_some_films_is_against_itself_nothing_special(both_sides):
-    """Evidence against the mean of the films adds up to nothing over these films."""
+def test_the_mean_of_some_images_is_against_itself_nothing_special(both_sides):
+    """Evidence against the mean of the images adds up to nothing over these images."""
     answering, _ = predictor(both_sides)
-    (evidence,) = answering.evidence(films(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
+    (evidence,) = answering.evidence(images(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
     assert evidence.shape == (5, SIDE, SIDE)
     assert np.abs(evidence).max() > 0.1
     assert np.allclose(evidence.sum(axis=0), 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
-def test_a_run_that_knows_the_usual_film_shows_what_differs_from_it(both_sides):
-    usual = predictor(both_sides)[0].mean_maps(films(5))
+def test_a_run_that_knows_the_usual_image_shows_what_differs_from_it(both_sides):
+    usual = predictor(both_sides)[0].mean_maps(images(5))
     assert usual[0].shape == (1 + both_sides, SIDE, SIDE, 2)
     trunk = MadeTrunk()
     answering = Predictor(("a", "b"), SIDE, trunk, replace(HEAD, usual=usual), both_sides)
-    film = films(5)[0]
-    (evidence,) = answering.evidence(films(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
-    assert np.allclose(answering.heat_map(Film(film, "L"), "a", (SIDE, SIDE)), to_unit(evidence[0]), atol=1e-5)
+    image = images(5)[0]
+    (evidence,) = answering.evidence(images(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
+    assert np.allclose(answering.heat_map(GreyImage(image, "L"), "a", (SIDE, SIDE)), to_unit(evidence[0]), atol=1e-5)
     assert answering.knows_usual and not predictor(both_sides)[0].knows_usual
 
 
-WARM = Calibration(temperature=2.5, films=300)
+WARM = Calibration(temperature=2.5, images=300)
 
 
 def test_probabilities_are_the_softmax_of_the_logits_divided_by_the_temperature():
     answering, _ = predictor(both_sides=False, calibration=WARM)
-    (prediction,) = answering.predict([Film(films(1)[0], "L")])
-    assert np.allclose(prediction.probabilities, softmax(one_side(films(1)) / 2.5)[0])
-    assert np.allclose(prediction.scores, softmax(one_side(films(1)))[0])
+    (prediction,) = answering.predict([GreyImage(images(1)[0], "L")])
+    assert np.allclose(prediction.probabilities, softmax(one_side(images(1)) / 2.5)[0])
+    assert np.allclose(prediction.scores, softmax(one_side(images(1)))[0])
     assert prediction.best_known is not prediction.scores
     assert prediction.by_class(prediction.probabilities)["b"] == pytest.approx(prediction.probabilities[1])
 
 
 def test_without_a_temperature_there_are_scores_only():
     answering, _ = predictor(both_sides=False)
-    (prediction,) = answering.predict([Film(films(1)[0], "L")])
+    (prediction,) = answering.predict([GreyImage(images(1)[0], "L")])
     assert prediction.probabilities is None
     assert prediction.best_known is prediction.scores
     assert prediction.calibration.note == "No temperature has been fitted."
@@ -159,20 +159,20 @@ def test_without_a_temperature_there_are_scores_only():
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 19.0])
 def test_a_temperature_changes_no_answer(temperature):
-    answering, _ = predictor(both_sides=False, calibration=Calibration(temperature=temperature, films=300))
-    for prediction in answering.predict([Film(film, "L") for film in films(20)]):
+    answering, _ = predictor(both_sides=False, calibration=Calibration(temperature=temperature, images=300))
+    for prediction in answering.predict([GreyImage(image, "L") for image in images(20)]):
         assert prediction.predicted == prediction.classes[int(prediction.probabilities.argmax())]
 
 
 def test_a_temperature_changes_no_heat_map():
-    film = Film(films(1)[0], "L")
-    maps = [predictor(True, calibration=one)[0].explained(film, "a", (12, 18))[1] for one in (WARM, Calibration())]
+    image = GreyImage(images(1)[0], "L")
+    maps = [predictor(True, calibration=one)[0].explained(image, "a", (12, 18))[1] for one in (WARM, Calibration())]
     assert np.array_equal(*maps)
 
 
 def test_explained_scores_are_calibrated_as_predicted_ones():
     answering, _ = predictor(both_sides=True, calibration=WARM)
-    film = Film(films(1)[0], "L")
+    image = GreyImage(images(1)[0], "L")
     assert np.allclose(
-        answering.explained(film, None, (6, 6))[0].probabilities, answering.predict([film])[0].probabilities
+        answering.explained(image, None, (6, 6))[0].probabilities, answering.predict([image])[0].probabilities
     )

@@ -21,11 +21,11 @@ def no_network(monkeypatch, tmp_path):
 
 
 def course(**options) -> StudySpec:
-    return presets.study("course", "films", CLASSES, COUNTS, **options)
+    return presets.study("course", "images", CLASSES, COUNTS, **options)
 
 
 def spec(**choices) -> TrainingSpec:
-    return parse(TrainingSpec, {"dataset": "films", "classes": CLASSES, **choices})
+    return parse(TrainingSpec, {"dataset": "images", "classes": CLASSES, **choices})
 
 
 def test_the_course_study_has_its_seven_runs():
@@ -40,34 +40,34 @@ def test_the_course_study_has_its_seven_runs():
     ]
 
 
-def test_the_course_study_takes_as_many_films_of_each_class_as_the_course():
-    assert course().runs[0].split.films_per_class == 1344
+def test_the_course_study_takes_as_many_images_of_each_class_as_the_course():
+    assert course().runs[0].split.images_per_class == 1344
 
 
-def test_the_course_study_takes_no_more_films_than_the_smallest_class_has():
+def test_the_course_study_takes_no_more_images_than_the_smallest_class_has():
     counts = {"COVID": 90, "Normal": 240, "Viral Pneumonia": 35}
-    assert presets.study("course", "films", CLASSES, counts).runs[0].split.films_per_class == 35
+    assert presets.study("course", "images", CLASSES, counts).runs[0].split.images_per_class == 35
 
 
-def test_only_the_chosen_classes_decide_how_many_films_are_taken():
+def test_only_the_chosen_classes_decide_how_many_images_are_taken():
     counts = {"COVID": 90, "Normal": 240, "Viral Pneumonia": 35}
-    assert presets.study("course", "films", ("COVID", "Normal"), counts).runs[0].split.films_per_class == 90
+    assert presets.study("course", "images", ("COVID", "Normal"), counts).runs[0].split.images_per_class == 90
 
 
 def test_a_class_too_small_to_split_is_refused():
-    with pytest.raises(InvalidChoice, match="films_per_class"):
-        presets.study("course", "films", CLASSES, COUNTS | {"COVID": 2})
+    with pytest.raises(InvalidChoice, match="images_per_class"):
+        presets.study("course", "images", CLASSES, COUNTS | {"COVID": 2})
 
 
 @pytest.mark.parametrize("preset", presets.STUDY_PRESETS)
 def test_all_runs_of_a_study_share_one_split(preset):
-    runs = presets.study(preset, "films", CLASSES, COUNTS).runs
+    runs = presets.study(preset, "images", CLASSES, COUNTS).runs
     assert len({run.split for run in runs}) == 1
 
 
 def test_the_course_splits_as_the_course_did():
     assert course().runs[0].split == SplitSpec(
-        method="stratified", validation=0.16, test=0.16, seed=1987, films_per_class=1344
+        method="stratified", validation=0.16, test=0.16, seed=1987, images_per_class=1344
     )
 
 
@@ -105,7 +105,7 @@ def test_only_the_last_run_of_the_course_is_augmented():
 
 
 def test_the_backbones_study_has_every_pretrained_backbone_once():
-    runs = presets.study("backbones", "films", CLASSES, COUNTS).runs
+    runs = presets.study("backbones", "images", CLASSES, COUNTS).runs
     assert {run.backbone for run in runs} == {name for name, one in BACKBONES.items() if one.pretrained}
 
 
@@ -115,12 +115,12 @@ def test_a_study_is_called_after_its_preset_when_it_has_no_name():
 
 def test_an_unknown_preset_is_refused_with_those_that_exist():
     with pytest.raises(InvalidChoice, match="course, backbones, quick, received: 'best'"):
-        presets.study("best", "films", CLASSES, COUNTS)
+        presets.study("best", "images", CLASSES, COUNTS)
 
 
 def test_an_unknown_class_is_refused():
     with pytest.raises(InvalidChoice, match="no class 'Flu'"):
-        presets.study("course", "films", ("COVID", "Flu"), COUNTS)
+        presets.study("course", "images", ("COVID", "Flu"), COUNTS)
 
 
 def test_an_override_reaches_every_run():
@@ -207,50 +207,50 @@ def test_a_random_start_is_written_into_the_runs_that_it_is_meant_for(no_network
     ]
 
 
-def default(workspace, film_folder) -> TrainingSpec:
-    dataset = importing.import_folder(workspace, film_folder({"COVID": 3, "Normal": 3}), "Films")
+def default(workspace, image_folder) -> TrainingSpec:
+    dataset = importing.import_folder(workspace, image_folder({"COVID": 3, "Normal": 3}), "Images")
     return presets.default_spec(dataset.id, workspace)
 
 
 def test_the_default_is_a_pretrained_backbone_where_its_weights_can_be_downloaded(
-    monkeypatch, no_network, workspace, film_folder
+    monkeypatch, no_network, workspace, image_folder
 ):
     monkeypatch.setattr(presets, "can_be_reached", lambda url: True)
-    assert default(workspace, film_folder).backbone == "mobilenet_v2"
+    assert default(workspace, image_folder).backbone == "mobilenet_v2"
 
 
-def test_the_default_is_the_baseline_where_no_weights_are_to_be_had(no_network, workspace, film_folder):
-    found = default(workspace, film_folder)
+def test_the_default_is_the_baseline_where_no_weights_are_to_be_had(no_network, workspace, image_folder):
+    found = default(workspace, image_folder)
     assert (found.backbone, found.image_size, found.epochs, found.optimizer) == ("baseline_cnn", 128, 15, "adam")
 
 
-def test_the_default_tells_all_classes_apart(no_network, workspace, film_folder):
-    assert default(workspace, film_folder).classes == ("COVID", "Normal")
+def test_the_default_tells_all_classes_apart(no_network, workspace, image_folder):
+    assert default(workspace, image_folder).classes == ("COVID", "Normal")
 
 
 def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
-    assert "neither on this machine nor" in presets.default_reason(presets.baseline_spec("films", CLASSES))
+    assert "neither on this machine nor" in presets.default_reason(presets.baseline_spec("images", CLASSES))
 
 
 def test_the_pretrained_default_says_that_its_weights_can_be_downloaded(no_network):
-    assert "can be downloaded (9.4 MB)" in presets.default_reason(presets.pretrained_spec("films", CLASSES))
+    assert "can be downloaded (9.4 MB)" in presets.default_reason(presets.pretrained_spec("images", CLASSES))
 
 
 @pytest.mark.parametrize("mode", ["frozen", "fine_tune", "full"])
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_has_settings_for_every_mode(backbone, mode):
-    assert presets.suggested_spec("films", CLASSES, backbone, mode).backbone == backbone
+    assert presets.suggested_spec("images", CLASSES, backbone, mode).backbone == backbone
 
 
 def test_training_every_layer_starts_slowly():
-    assert presets.suggested_spec("films", CLASSES, "resnet50", "full").learning_rate < 1e-4
+    assert presets.suggested_spec("images", CLASSES, "resnet50", "full").learning_rate < 1e-4
 
 
 # Repeats
 
 
 def frozen() -> TrainingSpec:
-    return TrainingSpec(dataset="films", classes=("a", "b"), seed=3)
+    return TrainingSpec(dataset="images", classes=("a", "b"), seed=3)
 
 
 def test_folds_are_runs_that_differ_in_what_they_test():

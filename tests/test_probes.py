@@ -1,4 +1,4 @@
-"""What probes are shown, and ladders of whole data sets: planted faults are found, clean films raise nothing."""
+"""What probes are shown, and ladders of whole data sets: planted faults are found, clean images raise nothing."""
 
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ from covid_core.data import importing, masks
 from covid_core.data.dataset import open_dataset
 from covid_core.errors import DataError
 from covid_core.images.codec import png_bytes
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-FILM = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
+IMAGE = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
 LUNGS = lung_mask(128) > 0
-SHOWN = probes.Shown(None, np.arange(1), FILM[None], probes.KnownLungs(LUNGS[None], np.ones(1, bool)))
+SHOWN = probes.Shown(None, np.arange(1), IMAGE[None], probes.KnownLungs(LUNGS[None], np.ones(1, bool)))
 FEW = {"COVID": 30, "Normal": 40}
 
 
@@ -30,47 +30,47 @@ def phantom(place: Workspace, *plant: str, images: int = 240):
     return probes.ladder(place, dataset)
 
 
-# What is left of a film
+# What is left of an image
 
 
 def test_the_border_is_all_that_its_probe_sees():
-    picture = probes.seen(probes.BORDER_PIXELS, FILM)
+    picture = probes.seen(probes.BORDER_PIXELS, IMAGE)
     assert not picture[10:-10, 10:-10].any()
     assert picture[:10].all() and picture[:, -10:].all()
 
 
 def test_no_pixel_of_the_lungs_is_left_outside_of_them():
-    picture = probes.seen(probes.OUTSIDE, FILM, LUNGS)
+    picture = probes.seen(probes.OUTSIDE, IMAGE, LUNGS)
     assert not picture[LUNGS].any()
     assert picture[:10].all()
 
 
 def test_nothing_but_the_lungs_is_left_of_them():
-    picture = probes.seen(probes.LUNGS_ONLY, FILM, LUNGS)
+    picture = probes.seen(probes.LUNGS_ONLY, IMAGE, LUNGS)
     assert not picture[~LUNGS].any()
     assert picture[LUNGS].all()
 
 
-def test_an_outline_is_the_same_for_every_film():
-    pictures = [probes.seen(probes.OUTLINES, film, LUNGS) for film in (FILM, 255 - FILM)]
+def test_an_outline_is_the_same_for_every_image():
+    pictures = [probes.seen(probes.OUTLINES, image, LUNGS) for image in (IMAGE, 255 - IMAGE)]
     np.testing.assert_array_equal(*pictures)
 
 
 def test_a_histogram_does_not_tell_where_a_grey_was():
-    shuffled = np.random.default_rng(1).permutation(FILM.ravel()).reshape(FILM.shape)
-    np.testing.assert_array_equal(*(probes.seen(probes.HISTOGRAM, film) for film in (FILM, shuffled)))
-    np.testing.assert_array_equal(*(probes.histogram(film[None]) for film in (FILM, shuffled)))
+    shuffled = np.random.default_rng(1).permutation(IMAGE.ravel()).reshape(IMAGE.shape)
+    np.testing.assert_array_equal(*(probes.seen(probes.HISTOGRAM, image) for image in (IMAGE, shuffled)))
+    np.testing.assert_array_equal(*(probes.histogram(image[None]) for image in (IMAGE, shuffled)))
 
 
-def test_six_numbers_are_those_of_the_film():
-    film = np.full((1, 64, 64), 50.0, np.float32)
-    film[:, :8] = 90
-    told = probes.six_numbers(film)[0]
-    assert told == pytest.approx([55, film.std(), 90, 50, 55, 55])
+def test_six_numbers_are_those_of_the_image():
+    image = np.full((1, 64, 64), 50.0, np.float32)
+    image[:, :8] = 90
+    told = probes.six_numbers(image)[0]
+    assert told == pytest.approx([55, image.std(), 90, 50, 55, 55])
 
 
 def test_a_thumbnail_has_256_pixels():
-    picture = probes.seen(probes.THUMB, FILM)
+    picture = probes.seen(probes.THUMB, IMAGE)
     assert len(np.unique(picture[::8, ::8])) == len(np.unique(picture)) <= 256
     np.testing.assert_array_equal(picture, picture[::8, ::8].repeat(8, 0).repeat(8, 1))
 
@@ -80,7 +80,7 @@ def test_a_probe_that_nobody_has_written_is_shown_nothing():
     with pytest.raises(KeyError, match="clavicles"):
         SHOWN.features(unknown)
     with pytest.raises(KeyError, match="clavicles"):
-        probes.seen(unknown, FILM)
+        probes.seen(unknown, IMAGE)
 
 
 def test_every_probe_is_written_once():
@@ -93,18 +93,18 @@ def test_every_probe_is_written_once():
 def test_a_probe_learns_from_what_is_seen_of_it(probe):
     learned = SHOWN.features(probe)[0]
     step = 128 // round(len(learned) ** 0.5)
-    np.testing.assert_array_equal(np.round(learned), probes.seen(probe, FILM, LUNGS)[::step, ::step].ravel())
+    np.testing.assert_array_equal(np.round(learned), probes.seen(probe, IMAGE, LUNGS)[::step, ::step].ravel())
 
 
 def test_a_probe_that_needs_a_mask_asks_for_it():
     with pytest.raises(ValueError, match="mask"):
-        probes.seen(probes.OUTSIDE, FILM)
+        probes.seen(probes.OUTSIDE, IMAGE)
 
 
 # Whole data sets
 
 
-def test_clean_phantom_films_give_nothing_away(place):
+def test_clean_phantom_images_give_nothing_away(place):
     said = probe_ladder.verdict(phantom(place, images=300))
     assert said.level in (probe_ladder.NOTHING_FOUND, probe_ladder.CANNOT_SAY)
 
@@ -147,52 +147,52 @@ def test_files_that_are_gone_cost_their_probe_only(tmp_path):
     assert rungs["border"].was_run
 
 
-def test_a_class_of_few_films_is_left_out_and_named(tmp_path):
+def test_a_class_of_few_images_is_left_out_and_named(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={**FEW, "Rare": 4})
     ladder = probes.ladder(workspace, dataset)
     assert ladder.classes == ("COVID", "Normal")
     assert "Rare" in ladder.note
 
 
-def with_copies(films, film: str, copies: int):
-    """The folder with copies of one of its films beside it."""
-    first = films / film
+def with_copies(images, image: str, copies: int):
+    """The folder with copies of one of its images beside it."""
+    first = images / image
     for number in range(copies):
         first.with_stem(f"{first.stem}-copy-{number}").write_bytes(first.read_bytes())
-    return films
+    return images
 
 
-def test_a_class_whose_films_all_belong_together_is_left_out_and_named(tmp_path):
+def test_a_class_whose_images_all_belong_together_is_left_out_and_named(tmp_path):
     """They are in one fold: it would never be learned where it is asked."""
-    films = with_copies(class_folders(tmp_path / "films", {**FEW, "Single": 1}), "Single/Single-1.png", 25)
+    images = with_copies(class_folders(tmp_path / "images", {**FEW, "Single": 1}), "Single/Single-1.png", 25)
     workspace = Workspace(tmp_path)
-    ladder = probes.ladder(workspace, importing.import_folder(workspace, films))
-    assert ladder.classes == ("COVID", "Normal") and ladder.films == 70
-    assert ladder.note == "Left out, as all its films belong together: Single."
+    ladder = probes.ladder(workspace, importing.import_folder(workspace, images))
+    assert ladder.classes == ("COVID", "Normal") and ladder.images == 70
+    assert ladder.note == "Left out, as all its images belong together: Single."
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_draw_of_a_class_has_two_groups_however_unequal(monkeypatch, seed):
-    monkeypatch.setattr(probes, "MOST_FILMS", 300)
+    monkeypatch.setattr(probes, "MOST_IMAGES", 300)
     monkeypatch.setattr(probes, "SEED", seed)
-    films = pd.DataFrame({"label": ["A"] * 500 + ["B"] * 500, "group": ["one"] * 499 + [str(i) for i in range(501)]})
-    drawn, _ = probes._drawn(films, "label", probes.LEAST_IN_CLASS)
+    images = pd.DataFrame({"label": ["A"] * 500 + ["B"] * 500, "group": ["one"] * 499 + [str(i) for i in range(501)]})
+    drawn, _ = probes._drawn(images, "label", probes.LEAST_IN_CLASS)
     assert drawn["label"].value_counts().to_dict() == {"A": 150, "B": 150}
     assert drawn.index.is_unique and drawn.groupby("label")["group"].nunique().min() >= 2
 
 
-def test_a_class_whose_films_with_known_lungs_all_belong_together_makes_no_probe_of_them(tmp_path):
-    films = with_copies(class_folders(tmp_path / "films", FEW), "COVID/COVID-1.png", 25)
+def test_a_class_whose_images_with_known_lungs_all_belong_together_makes_no_probe_of_them(tmp_path):
+    images = with_copies(class_folders(tmp_path / "images", FEW), "COVID/COVID-1.png", 25)
     workspace = Workspace(tmp_path)
-    dataset = importing.import_folder(workspace, films)
+    dataset = importing.import_folder(workspace, images)
 
     def lungs_of_copies(workspace, dataset, rows, progress):
-        about = dataset.films.iloc[rows]
+        about = dataset.images.iloc[rows]
         known = (about["label"] == "Normal") | about["image_id"].str.contains("copy")
         return masks.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
 
     rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
-    assert rung.reason == "All films with known lungs belong together of COVID."
+    assert rung.reason == "All images with known lungs belong together of COVID."
 
 
 def test_one_class_makes_no_ladder(tmp_path):
@@ -201,21 +201,21 @@ def test_one_class_makes_no_ladder(tmp_path):
         probes.ladder(workspace, dataset)
 
 
-def test_of_many_films_some_are_drawn_and_that_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(probes, "MOST_FILMS", 35)
+def test_of_many_images_some_are_drawn_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(probes, "MOST_IMAGES", 35)
     workspace, dataset = made_dataset(tmp_path, counts=FEW)
     ladder = probes.ladder(workspace, dataset)
-    assert ladder.films == 35
-    assert "35 of 70 films" in ladder.note
+    assert ladder.images == 35
+    assert "35 of 70 images" in ladder.note
 
 
-def test_films_that_belong_together_are_in_one_fold(tmp_path):
-    """Each film twice under different names, with labels at random: only twins across folds could tell the class."""
-    films = class_folders(tmp_path / "films", {"COVID": 30, "Normal": 30})
-    for path in sorted(films.rglob("*.png")):
+def test_images_that_belong_together_are_in_one_fold(tmp_path):
+    """Each image twice under different names, with labels at random: only twins across folds could tell the class."""
+    images = class_folders(tmp_path / "images", {"COVID": 30, "Normal": 30})
+    for path in sorted(images.rglob("*.png")):
         path.with_name(f"copy-{path.name}").write_bytes(path.read_bytes())
     workspace = Workspace(tmp_path)
-    rungs = by_key(probes.ladder(workspace, importing.import_folder(workspace, films)))
+    rungs = by_key(probes.ladder(workspace, importing.import_folder(workspace, images)))
     assert rungs["full"].p > 0.001
 
 
@@ -244,34 +244,34 @@ def test_unknown_sources_are_said_to_be_unknown(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts=FEW)
     found = probes.sources(workspace, open_dataset(workspace, dataset.id))
     assert np.isnan(found.association)
-    assert "No film has a known source" in found.in_words[0]
+    assert "No image has a known source" in found.in_words[0]
 
 
 SEEDS = 20
-FILMS_OF_SOURCES = 220
+IMAGES_OF_SOURCES = 220
 
 
 @pytest.fixture(scope="module")
 def two_sources(tmp_path_factory):
-    """Phantom films of two classes, of two sources each: here every film has a tag in its corner, there none."""
-    folder, films = tmp_path_factory.mktemp("sources"), FILMS_OF_SOURCES
+    """Phantom images of two classes, of two sources each: here every image has a tag in its corner, there none."""
+    folder, images = tmp_path_factory.mktemp("sources"), IMAGES_OF_SOURCES
     names = {}
-    for number in range(films):
-        film = film_at(number, films, seed=4, size=128)
-        pixels, of_class = film.pixels.copy(), names.setdefault(film.label, [])
+    for number in range(images):
+        image = image_at(number, images, seed=4, size=128)
+        pixels, of_class = image.pixels.copy(), names.setdefault(image.label, [])
         source = "There" if len(of_class) % 2 else "Here"
         if source == "Here":
             pixels[4:10, 4:14] = 230
-        place = folder / "films" / film.label / "images"
+        place = folder / "images" / image.label / "images"
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{film.label}-{number}.png").write_bytes(png_bytes(pixels))
-        of_class.append((f"{film.label}-{number}", source))
+        (place / f"{image.label}-{number}.png").write_bytes(png_bytes(pixels))
+        of_class.append((f"{image.label}-{number}", source))
     for label, of in names.items():
         table = pd.DataFrame([(name, "PNG", "128*128", source) for name, source in of])
         table.columns = ["FILE NAME", "FORMAT", "SIZE", "URL"]
-        table.to_excel(folder / "films" / f"{label}.metadata.xlsx", index=False)
+        table.to_excel(folder / "images" / f"{label}.metadata.xlsx", index=False)
     workspace = Workspace(folder / "workspace")
-    return workspace, importing.import_folder(workspace, folder / "films")
+    return workspace, importing.import_folder(workspace, folder / "images")
 
 
 def told_apart(found):
@@ -289,15 +289,15 @@ def test_sources_that_differ_by_a_tag_are_told_apart_within_each_class(two_sourc
 def test_sources_that_are_names_only_are_not_told_apart(two_sources):
     """Over 20 seeds, with p corrected over all questions of a seed: at 5 % more than three have a chance of 1.6 %."""
     workspace, dataset = two_sources
-    tagged = dataset.films["source"].to_numpy()
+    tagged = dataset.images["source"].to_numpy()
     found = 0
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
         source = np.empty(len(tagged), object)
-        for label in dataset.classes:  # as many tagged films in each of the two
+        for label in dataset.classes:  # as many tagged images in each of the two
             for tag in ("Here", "There"):
-                rows = np.flatnonzero((dataset.films["label"] == label) & (tagged == tag))
+                rows = np.flatnonzero((dataset.images["label"] == label) & (tagged == tag))
                 source[rng.permutation(rows)] = np.resize(["Here", "There"], len(rows))
-        shuffled = replace(dataset, films=dataset.films.assign(source=source))
+        shuffled = replace(dataset, images=dataset.images.assign(source=source))
         found += bool(told_apart(probes.sources(workspace, shuffled)))
     assert found <= 3

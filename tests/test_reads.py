@@ -11,7 +11,7 @@ from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN, Conflict, Eff
 from covid_core.evaluation.metrics import Measure, wilson
 
 LABELS = np.repeat(np.arange(3), (30, 12, 6)).astype(np.int32)
-SEEN = Measure(0.9, 0.85, 0.95)  # balanced accuracy of films as they are
+SEEN = Measure(0.9, 0.85, 0.95)  # balanced accuracy of images as they are
 
 
 def answers(of_frame: float, seed: int = 0) -> Conflict:
@@ -26,7 +26,7 @@ def effects(lungs: tuple, frame: tuple, within: float = 0.9) -> Effects:
     return Effects(Measure(*lungs), Measure(*frame), Measure(within))
 
 
-def test_every_combination_of_classes_has_its_pairs_and_no_film_meets_itself():
+def test_every_combination_of_classes_has_its_pairs_and_no_image_meets_itself():
     frames, lungs = evidence.pairs(LABELS, 3, 20, np.random.default_rng(0))
     assert (frames != lungs).all()
     cells = np.bincount(LABELS[frames] * 3 + LABELS[lungs], minlength=9)
@@ -52,7 +52,7 @@ def test_a_model_that_always_answers_the_same_reads_nothing():
     assert evidence.verdict(found, Measure(1 / 3, 1 / 3, 1 / 3), 3).verdict == UNKNOWN
 
 
-def test_films_that_belong_together_widen_the_interval():
+def test_images_that_belong_together_widen_the_interval():
     given = answers(0.3)
     alone = evidence.effects(given).frame
     together = evidence.effects(given, np.arange(len(LABELS)) // 3).frame
@@ -102,12 +102,12 @@ def test_the_worst_subgroup_comes_first_with_a_corrected_p_value():
     assert found[0].is_worse and not found[1].is_worse
 
 
-def test_a_subgroup_of_few_films_is_not_looked_at():
+def test_a_subgroup_of_few_images_is_not_looked_at():
     right, sources = np.ones(60, bool), np.array(["A"] * 19 + ["B"] * 41, object)
     assert evidence.subgroups(right, {"source": sources}) == []
 
 
-def test_subgroups_of_films_that_stand_alone_are_as_without_groups():
+def test_subgroups_of_images_that_stand_alone_are_as_without_groups():
     rng = np.random.default_rng(0)
     right, by = rng.random(120) < 0.8, {"source": rng.choice(np.array(["A", "B", "C"], object), 120)}
     found = evidence.subgroups(right, by)
@@ -120,7 +120,7 @@ def test_subgroups_of_films_that_stand_alone_are_as_without_groups():
 
 
 def test_patients_who_happen_to_be_hard_do_not_make_their_source_worse():
-    """Forty patients of ten films each, from two like sources; a patient's films are right or wrong together."""
+    """Forty patients of ten images each, from two like sources; a patient's images are right or wrong together."""
     rng, patients = np.random.default_rng(1), np.repeat(np.arange(40), 10)
     sources = {"source": np.where(patients < 20, "A", "B").astype(object)}
     trials = [np.repeat(rng.random(40) < 0.8, 10) for _ in range(300)]
@@ -131,7 +131,7 @@ def test_patients_who_happen_to_be_hard_do_not_make_their_source_worse():
 
 @pytest.mark.parametrize("patients_inside", [2, 5, 20])
 def test_two_like_sources_are_told_apart_no_more_often_than_the_level_says(patients_inside):
-    """Even where one source has two patients: how alike a patient's films are is known from all of them."""
+    """Even where one source has two patients: how alike a patient's images are is known from all of them."""
     rng, patients = np.random.default_rng(2), np.repeat(np.arange(40), 10)
     sources = {"source": np.where(patients < patients_inside, "A", "B").astype(object)}
     found = []
@@ -141,8 +141,8 @@ def test_two_like_sources_are_told_apart_no_more_often_than_the_level_says(patie
     assert np.mean(np.array(found) < 0.05) <= 0.08
 
 
-def test_what_sets_films_of_the_same_patients_apart_is_found_as_among_single_films():
-    """A patient's films are alike, but dark and bright ones are of the same patients: that cancels."""
+def test_what_sets_images_of_the_same_patients_apart_is_found_as_among_single_images():
+    """A patient's images are alike, but dark and bright ones are of the same patients: that cancels."""
     rng, patients = np.random.default_rng(3), np.repeat(np.arange(40), 10)
     dark = np.tile([True, False], 200)
     right = (rng.random(40) < 0.8)[patients] & ~(dark & (rng.random(400) < 0.25))
@@ -150,7 +150,7 @@ def test_what_sets_films_of_the_same_patients_apart_is_found_as_among_single_fil
     assert worst.name == "dark" and worst.is_worse
 
 
-def test_thirds_are_named_lowest_first_and_equal_films_have_none():
+def test_thirds_are_named_lowest_first_and_equal_images_have_none():
     names = ("low", "middle", "high")
     assert evidence.thirds(np.arange(9), names).tolist() == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3
     assert set(evidence.thirds(np.full(9, 5), names)) == {""}

@@ -1,4 +1,5 @@
-"""What a run keeps to judge new films by: kept and read, told in sentences, missing, damaged, and made by real runs."""
+"""What a run keeps to judge new images by: kept and read, told in sentences, missing, damaged, and made by real
+runs."""
 
 import math
 from dataclasses import replace
@@ -14,130 +15,130 @@ from covid_core.data import importing
 from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import JobRefused, RunDamaged
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference import prediction, reference_fit
 from covid_core.inference.gate import SHARE
 from covid_core.inference.head import Head, pooled, softmax
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check
+from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Check
 from covid_core.inference.predictor import NO_REFERENCE, Predictor
 from covid_core.inference.reference import SHOWN, Reference
 from covid_core.jobs import queue
 from covid_core.runs import store
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 
 SIDE = 64
-FILMS = 220
+IMAGES = 220
 HEAD = Head("mean", (np.array([[1.0, -1.0]] * 16, np.float32),), (np.zeros(2, np.float32),))
 
 
 class MadeTrunk:
-    """Sixteen channels: the film's greys in each of 4 x 4 cells."""
+    """Sixteen channels: the image's greys in each of 4 x 4 cells."""
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
-        cells = films.reshape(len(films), 4, SIDE // 4, 4, SIDE // 4).mean(axis=(2, 4)) / 64
-        return [np.broadcast_to(cells.reshape(len(films), 1, 1, 16), (len(films), 2, 2, 16)).astype(np.float32)]
-
-
-@pytest.fixture(scope="module")
-def films() -> np.ndarray:
-    made = np.stack([film_at(index, FILMS, 2, size=SIDE).pixels for index in range(FILMS)])
-    return made[np.random.default_rng(0).permutation(FILMS)]
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        cells = images.reshape(len(images), 4, SIDE // 4, 4, SIDE // 4).mean(axis=(2, 4)) / 64
+        return [np.broadcast_to(cells.reshape(len(images), 1, 1, 16), (len(images), 2, 2, 16)).astype(np.float32)]
 
 
 @pytest.fixture(scope="module")
-def reference(films) -> Reference:
+def images() -> np.ndarray:
+    made = np.stack([image_at(index, IMAGES, 2, size=SIDE).pixels for index in range(IMAGES)])
+    return made[np.random.default_rng(0).permutation(IMAGES)]
+
+
+@pytest.fixture(scope="module")
+def reference(images) -> Reference:
     table = all_parts({"train": 120, "validation": 60, "test": 40}, skill=1)
-    means = pooled(MadeTrunk().maps(films), "mean")
-    return reference_fit.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
+    means = pooled(MadeTrunk().maps(images), "mean")
+    return reference_fit.fitted(table[["image_id", "label", "part"]], images.__getitem__, means.__getitem__)
 
 
 def predictor(reference: Reference | None, both_sides: bool = False) -> Predictor:
     return Predictor(("a", "b"), SIDE, MadeTrunk(), HEAD, both_sides, reference=reference)
 
 
-def film_of(pixels: np.ndarray, **more) -> Film:
-    return Film(np.ascontiguousarray(pixels), "L", **more)
+def image_of(pixels: np.ndarray, **more) -> GreyImage:
+    return GreyImage(np.ascontiguousarray(pixels), "L", **more)
 
 
 def names(found: prediction.Look) -> list[str]:
     return [check.name for check in found.checks]
 
 
-def test_a_look_says_what_predict_says(films, reference):
+def test_a_look_says_what_predict_says(images, reference):
     for both_sides in (False, True):
         answering = predictor(reference, both_sides)
-        given = [film_of(film) for film in films[180:190]]
+        given = [image_of(image) for image in images[180:190]]
         for found, plain in zip(answering.look(given), answering.predict(given), strict=True):
             assert np.array_equal(found.prediction.scores, plain.scores)
             assert np.array_equal(found.prediction.logits, plain.logits)
             assert found.prediction.done == plain.done
 
 
-def test_films_that_were_never_seen_are_answered(films, reference):
-    looks = predictor(reference).look([film_of(film) for film in films[180:]])
+def test_images_that_were_never_seen_are_answered(images, reference):
+    looks = predictor(reference).look([image_of(image) for image in images[180:]])
     assert np.mean([found.refused_by is None for found in looks]) >= 0.85
     (good, *_) = (found for found in looks if found.refused_by is None)
-    assert names(good) == [CHEST_FILM, LIKE_TRAINING]
-    assert good.checks[0].text.startswith("It looks like a frontal chest film: read upright it is ")
+    assert names(good) == [CHEST_IMAGE, LIKE_TRAINING]
+    assert good.checks[0].text.startswith("It looks like a frontal chest image: read upright it is ")
     assert good.checks[1].text.startswith(
-        "It is not unlike the training films: its distance to the nearest of them is "
+        "It is not unlike the training images: its distance to the nearest of them is "
     )
-    assert "validation films" in good.checks[0].text
+    assert "validation images" in good.checks[0].text
     assert good.checks[0].figure >= good.checks[0].limit
     assert good.checks[1].figure <= good.checks[1].limit
 
 
-def test_a_turned_film_is_refused_and_the_sentence_says_how_it_lies(films, reference):
-    turned = predictor(reference).look([film_of(np.rot90(film)) for film in films[180:]])
-    assert all(found.refused_by.name == CHEST_FILM for found in turned)
+def test_a_turned_image_is_refused_and_the_sentence_says_how_it_lies(images, reference):
+    turned = predictor(reference).look([image_of(np.rot90(image)) for image in images[180:]])
+    assert all(found.refused_by.name == CHEST_IMAGE for found in turned)
     told = [found.checks[0].text for found in turned]
     assert np.mean(["that is turned by 90 degrees to the left: " in text for text in told]) >= 0.85
-    (inverted,) = predictor(reference).look([film_of(255 - films[180])])
+    (inverted,) = predictor(reference).look([image_of(255 - images[180])])
     assert "that is inverted, black for white: " in inverted.checks[0].text
     assert inverted.checks[0].figure < inverted.checks[0].limit
 
 
-def test_a_film_unlike_the_training_films_is_refused(films, reference):
-    """Far too bright and flat: it still looks like a chest film, but not to the network."""
-    (found,) = predictor(reference).look([film_of(150 + films[180] // 3)])
+def test_a_image_unlike_the_training_images_is_refused(images, reference):
+    """Far too bright and flat: it still looks like a chest image, but not to the network."""
+    (found,) = predictor(reference).look([image_of(150 + images[180] // 3)])
     assert found.checks[0].passed
     assert found.refused_by.name == LIKE_TRAINING
-    assert found.refused_by.text.startswith("It is unlike the training films: ")
+    assert found.refused_by.text.startswith("It is unlike the training images: ")
     assert found.refused_by.figure > found.refused_by.limit
 
 
-def test_neighbours_are_the_nearest_training_films_and_a_film_is_its_own(films, reference):
-    (found,) = predictor(reference).look([film_of(films[7])])
+def test_neighbours_are_the_nearest_training_images_and_a_image_is_its_own(images, reference):
+    (found,) = predictor(reference).look([image_of(images[7])])
     assert len(found.neighbours) == SHOWN
     assert (found.neighbours[0].image_id, found.neighbours[0].label) == ("train-00007", "Normal")
     distances = [near.distance for near in found.neighbours]
     assert distances[0] < 0.01
     assert distances == sorted(distances)
     space, among = reference.neighbourhood.space, reference.neighbourhood.training
-    own = space.coordinates(pooled(MadeTrunk().maps(films[7:8]), "mean"))
+    own = space.coordinates(pooled(MadeTrunk().maps(images[7:8]), "mean"))
     brute = np.argsort(np.linalg.norm(among.coordinates - own, axis=1), kind="stable")[:SHOWN]
     assert [near.image_id for near in found.neighbours] == [f"train-{k:05d}" for k in brute]
 
 
-def test_a_mirror_image_answered_with_its_film_does_not_change_whom_it_resembles(films, reference):
-    plain, both = (predictor(reference, sides).look([film_of(films[185])])[0] for sides in (False, True))
+def test_a_mirror_image_answered_with_its_image_does_not_change_whom_it_resembles(images, reference):
+    plain, both = (predictor(reference, sides).look([image_of(images[185])])[0] for sides in (False, True))
     assert plain.neighbours == both.neighbours
     assert plain.checks == both.checks
 
 
-def test_a_film_whose_file_says_that_it_is_no_frontal_chest_film_is_refused(films, reference):
-    said = "The file says that it is a lateral view; the runs know frontal films only."
+def test_a_image_whose_file_says_that_it_is_no_frontal_chest_image_is_refused(images, reference):
+    said = "The file says that it is a lateral view; the runs know frontal images only."
     for known in (reference, None):
-        (found,) = predictor(known).look([film_of(films[180], warnings=(said,), not_chest=(said,))])
+        (found,) = predictor(known).look([image_of(images[180], warnings=(said,), not_chest=(said,))])
         assert found.refused_by == Check(
-            CHEST_FILM, False, pytest.approx(math.nan, nan_ok=True), found.refused_by.limit, said
+            CHEST_IMAGE, False, pytest.approx(math.nan, nan_ok=True), found.refused_by.limit, said
         )
-    (found,) = predictor(reference).look([film_of(films[180], warnings=("A name is burned in.",))])
+    (found,) = predictor(reference).look([image_of(images[180], warnings=("A name is burned in.",))])
     assert found.checks[0].passed
 
 
-def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were_not_made(films):
-    (found,) = predictor(None).look([film_of(films[180])])
+def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were_not_made(images):
+    (found,) = predictor(None).look([image_of(images[180])])
     assert found.refused_by is None
     assert found.neighbours == ()
     assert [check.passed for check in found.checks] == [None, None]
@@ -145,26 +146,26 @@ def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were
     assert np.allclose(found.prediction.scores, softmax(found.prediction.logits[None])[0])
 
 
-def test_a_run_with_too_few_validation_films_says_that_it_sets_no_limit(films):
+def test_a_run_with_too_few_validation_images_says_that_it_sets_no_limit(images):
     table = all_parts({"train": 120, "validation": 12, "test": 40}, skill=1)
-    means = pooled(MadeTrunk().maps(films), "mean")
-    few = reference_fit.fitted(table[["image_id", "label", "part"]], films.__getitem__, means.__getitem__)
-    (found,) = predictor(few).look([film_of(films[180])])
+    means = pooled(MadeTrunk().maps(images), "mean")
+    few = reference_fit.fitted(table[["image_id", "label", "part"]], images.__getitem__, means.__getitem__)
+    (found,) = predictor(few).look([image_of(images[180])])
     assert [check.passed for check in found.checks] == [None, None]
-    assert "the run has 12 validation films to set a limit by, and at least 19 are needed" in found.checks[1].text
+    assert "the run has 12 validation images to set a limit by, and at least 19 are needed" in found.checks[1].text
     assert len(found.neighbours) == SHOWN
 
 
-def test_a_reference_is_read_as_it_was_kept(tmp_path, films, reference):
+def test_a_reference_is_read_as_it_was_kept(tmp_path, images, reference):
     reference.save(tmp_path / "reference.npz")
     kept = Reference.load(tmp_path / "reference.npz")
-    given = [film_of(film) for film in films[180:200]]
+    given = [image_of(image) for image in images[180:200]]
     assert predictor(kept).look(given)[3].checks == predictor(reference).look(given)[3].checks
     assert predictor(kept).look(given)[3].neighbours == predictor(reference).look(given)[3].neighbours
 
 
 def test_the_reference_of_a_large_data_set_is_small(tmp_path, reference):
-    """10,304 training films, of the 15,153 of the radiography database, told by 64 directions."""
+    """10,304 training images, of the 15,153 of the radiography database, told by 64 directions."""
     among = reference.neighbourhood.training
     rng = np.random.default_rng(0)
     many = replace(
@@ -224,16 +225,16 @@ def trained(place):
     return place, dataset, tiny_run(place, dataset)
 
 
-def looks_at(place, run, films) -> list[prediction.Look]:
-    return Predictor.open(place, run).look([film_of(film) for film in films])
+def looks_at(place, run, images) -> list[prediction.Look]:
+    return Predictor.open(place, run).look([image_of(image) for image in images])
 
 
 @pytest.mark.slow
-def test_a_finished_run_answers_for_its_test_films_and_refuses_what_is_none(trained):
+def test_a_finished_run_answers_for_its_test_images_and_refuses_what_is_none(trained):
     place, dataset, run = trained
     assert run.has_reference
     pixels = open_pixels(place, dataset, run.spec.image_size)
-    rows = dataset.films.set_index("image_id").index
+    rows = dataset.images.set_index("image_id").index
     test = np.asarray(pixels[rows.get_indexer(run.split().query("part == 'test'")["image_id"])])
     refused = {
         "as they are": [one.refused_by for one in looks_at(place, run, test)],
@@ -249,22 +250,22 @@ def test_a_finished_run_answers_for_its_test_films_and_refuses_what_is_none(trai
 
 
 @pytest.mark.slow
-def test_the_limits_of_a_run_are_those_of_its_calibrating_films(trained):
+def test_the_limits_of_a_run_are_those_of_its_calibrating_images(trained):
     place, dataset, run = trained
     split = run.split()
     calibrating = split[validation_for(split, CALIBRATION)]["image_id"]
     answering = Predictor.open(place, run)
-    found = looks_at(place, run, open_pixels(place, dataset, 32)[dataset.films["image_id"].isin(calibrating)])
-    assert answering.reference.gate.limit.films == len(calibrating)
+    found = looks_at(place, run, open_pixels(place, dataset, 32)[dataset.images["image_id"].isin(calibrating)])
+    assert answering.reference.gate.limit.images == len(calibrating)
     assert np.mean([one.checks[0].passed is False for one in found]) <= max(SHARE, 1 / len(calibrating))
 
 
 @pytest.mark.slow
-def test_a_training_film_of_a_run_is_its_own_nearest(trained):
+def test_a_training_image_of_a_run_is_its_own_nearest(trained):
     place, dataset, run = trained
     first = run.split().query("part == 'train'").iloc[0]
-    film = open_pixels(place, dataset, run.spec.image_size)[dataset.row_of(first["image_id"])]
-    nearest = looks_at(place, run, [film])[0].neighbours[0]
+    image = open_pixels(place, dataset, run.spec.image_size)[dataset.row_of(first["image_id"])]
+    nearest = looks_at(place, run, [image])[0].neighbours[0]
     assert (nearest.image_id, nearest.label) == (first["image_id"], first["label"])
     assert nearest.distance < 0.01
 
@@ -276,8 +277,8 @@ def test_a_run_from_before_gets_its_reference_by_a_job_and_the_same_one(trained,
     run.reference_path.unlink()
     run.write_result({name: value for name, value in run.result.items() if name != "reference_sha256"})
     old = store.open_run(place, run.id)
-    film = open_pixels(place, dataset, 32)[0]
-    assert [check.passed for check in looks_at(place, old, [film])[0].checks] == [None, None]
+    image = open_pixels(place, dataset, 32)[0]
+    assert [check.passed for check in looks_at(place, old, [image])[0].checks] == [None, None]
     monkeypatch.setenv("COVID_CORE_HOME", str(place.root))
     assert main.main(["reference", run.id, "--wait"]) == 0
     assert "completed" in capsys.readouterr().out

@@ -21,7 +21,7 @@ LABELS = ["A"] * 6 + ["B"] * 4
 
 
 def table(fold: int, *wrong: int) -> pd.DataFrame:
-    """40 training films and a fold's ten test films, 6 A and 4 B, all right but those at the positions given."""
+    """40 training images and a fold's ten test images, 6 A and 4 B, all right but those at the positions given."""
     given = [("B" if label == "A" else "A") if i in wrong else label for i, label in enumerate(LABELS)]
     test = answered(LABELS, given).assign(image_id=lambda t: f"fold-{fold}-" + t["image_id"])
     return pd.concat([answered(4 * LABELS, 4 * LABELS, "train"), test], ignore_index=True)
@@ -34,19 +34,19 @@ def study(name: str, runs: dict[tuple[int, int], pd.DataFrame], folds: int = 3, 
         for key, one in runs.items()
     )
     return Repeats(
-        **{"id": name, "name": name, "folds": folds, "films": "all", "planned": len(runs), **known, "runs": found}
+        **{"id": name, "name": name, "folds": folds, "images": "all", "planned": len(runs), **known, "runs": found}
     )
 
 
 def of_folds(name: str, *wrong: int, **known) -> Repeats:
-    """A study of folds in which fold i has so many films wrong."""
-    tables = {(fold, 0): table(fold, *range(films)) for fold, films in enumerate(wrong)}
+    """A study of folds in which fold i has so many images wrong."""
+    tables = {(fold, 0): table(fold, *range(images)) for fold, images in enumerate(wrong)}
     return study(name, tables, folds=known.pop("folds", len(wrong)), **known)
 
 
 def of_seeds(name: str, *wrong: tuple[int, ...], **known) -> Repeats:
-    """A study of seeds on one split in which seed i has the films at these positions wrong."""
-    return study(name, {(0, seed): table(0, *films) for seed, films in enumerate(wrong)}, folds=1, **known)
+    """A study of seeds on one split in which seed i has the images at these positions wrong."""
+    return study(name, {(0, seed): table(0, *images) for seed, images in enumerate(wrong)}, folds=1, **known)
 
 
 # One study
@@ -70,7 +70,7 @@ def test_an_undefined_value_is_left_out_and_the_count_says_so():
     assert math.isnan(repeats.spread([0.5]).spread)
 
 
-def test_all_folds_together_test_every_film_once():
+def test_all_folds_together_test_every_image_once():
     (found,) = repeats.pooled(of_folds("a", 1, 2, 3))
     assert found.accuracy == wilson(24, 30)
     assert found.sensitivity["A"] == wilson(12, 18)
@@ -92,9 +92,9 @@ def test_each_seed_with_all_folds_is_pooled_by_itself():
     assert [(one.seed, one.accuracy.value) for one in found] == [(1, 0.9), (2, 0.8)]
 
 
-def test_where_films_belong_together_groups_are_drawn_again():
-    films = [f"fold-{fold}-test-{i:05d}" for fold in range(3) for i in range(10)]
-    groups = pd.Series([f"{name[:6]} {int(name[-1]) // 5}" for name in films], index=films)
+def test_where_images_belong_together_groups_are_drawn_again():
+    images = [f"fold-{fold}-test-{i:05d}" for fold in range(3) for i in range(10)]
+    groups = pd.Series([f"{name[:6]} {int(name[-1]) // 5}" for name in images], index=images)
     plain, grouped = (repeats.pooled(of_folds("a", 3, 0, 5, groups=given))[0] for given in (None, groups))
     assert grouped.method == "bootstrap of groups"
     assert grouped.accuracy.value == plain.accuracy.value
@@ -106,15 +106,15 @@ def test_where_films_belong_together_groups_are_drawn_again():
     assert grouped.sensitivity["A"].low < plain.sensitivity["A"].low
 
 
-def test_folds_of_films_that_stand_alone_are_pooled_as_without_groups():
-    films = [f"fold-{fold}-test-{i:05d}" for fold in range(3) for i in range(10)]
+def test_folds_of_images_that_stand_alone_are_pooled_as_without_groups():
+    images = [f"fold-{fold}-test-{i:05d}" for fold in range(3) for i in range(10)]
     plain, alone = (
-        repeats.pooled(of_folds("a", 3, 0, 5, groups=given)) for given in (None, pd.Series(films, index=films))
+        repeats.pooled(of_folds("a", 3, 0, 5, groups=given)) for given in (None, pd.Series(images, index=images))
     )
     assert alone == plain
 
 
-def test_a_study_is_tested_against_the_majority_class_of_its_own_test_films():
+def test_a_study_is_tested_against_the_majority_class_of_its_own_test_images():
     above = repeats.above_majority(of_folds("a", 1, 2, 3))
     assert above.found == over_folds([0.3, 0.2, 0.1], trained=40, tested=10)
     assert above.is_above == (above.found.p / 2 <= 0.05)
@@ -126,10 +126,10 @@ def test_a_study_below_the_majority_class_is_not_above_it():
     assert not above.is_above
 
 
-def test_seeds_are_tested_against_the_majority_class_film_by_film():
+def test_seeds_are_tested_against_the_majority_class_image_by_image():
     above = repeats.above_majority(of_seeds("a", (0,), (1, 2), (0, 1)))
     gains = np.zeros((3, 10))
-    gains[:, 6:] = 1  # films of B, which always answering A has wrong
+    gains[:, 6:] = 1  # images of B, which always answering A has wrong
     for seed, wrong in enumerate([(0,), (1, 2), (0, 1)]):
         gains[seed, list(wrong)] = -1
     assert above.found == over_seeds(gains)
@@ -161,7 +161,7 @@ def test_the_smaller_training_part_of_a_pair_counts():
     assert found.found == over_folds([0.2, 0.1, 0.3], trained=20, tested=10)
 
 
-def test_seeds_of_a_fold_count_as_one_value_because_they_share_its_films():
+def test_seeds_of_a_fold_count_as_one_value_because_they_share_its_images():
     first = study("a", {(fold, seed): table(fold) for fold in (0, 1) for seed in (0, 1)}, folds=2)
     wrong = {(0, 0): 1, (0, 1): 3, (1, 0): 2, (1, 1): 4}
     second = study("b", {key: table(key[0], *range(n)) for key, n in wrong.items()}, folds=2)
@@ -171,7 +171,7 @@ def test_seeds_of_a_fold_count_as_one_value_because_they_share_its_films():
     assert found.found.p == pytest.approx(over_folds([0.2, 0.3], trained=40, tested=10).p)
 
 
-def test_seeds_on_one_split_are_paired_film_by_film():
+def test_seeds_on_one_split_are_paired_image_by_image():
     found = repeats.difference(of_seeds("a", (), (0,)), of_seeds("b", (1, 2), (2, 3)))
     gains = np.zeros((2, 10))
     gains[0, [1, 2]] = gains[1, [2, 3]] = 1
@@ -180,9 +180,9 @@ def test_seeds_on_one_split_are_paired_film_by_film():
     assert found.varied == "seeds"
 
 
-def test_films_of_one_group_count_as_one_case_over_seeds():
-    films = [f"fold-0-test-{i:05d}" for i in range(10)]
-    groups = pd.Series([str(i // 2) for i in range(10)], index=films)
+def test_images_of_one_group_count_as_one_case_over_seeds():
+    images = [f"fold-0-test-{i:05d}" for i in range(10)]
+    groups = pd.Series([str(i // 2) for i in range(10)], index=images)
     given = ((), (0,)), ((1, 2), (2, 3))
     plain = repeats.difference(*(of_seeds(name, *wrong) for name, wrong in zip("ab", given, strict=True)))
     grouped = repeats.difference(
@@ -200,15 +200,15 @@ def test_only_what_both_studies_have_is_compared():
 OTHER = {
     "folds": (of_folds("a", 1, 2), of_folds("b", 1, 2, 3), "other folds: 2 folds (a) against 3 folds (b)"),
     "one split": (of_folds("a", 1, 2), of_seeds("b", (1,), (2,)), "2 folds (a) against one split for all seeds (b)"),
-    "films": (
-        of_seeds("a", (1,), (2,), films="X, seed 1"),
-        study("b", {(0, s): table(7) for s in (0, 1)}, folds=1, films="X, seed 2"),
-        "other test films: X, seed 1 (a) against X, seed 2 (b)",
+    "images": (
+        of_seeds("a", (1,), (2,), images="X, seed 1"),
+        study("b", {(0, s): table(7) for s in (0, 1)}, folds=1, images="X, seed 2"),
+        "other test images: X, seed 1 (a) against X, seed 2 (b)",
     ),
-    "changed films": (
+    "changed images": (
         of_seeds("a", (1,), (2,)),
         study("b", {(0, s): table(7) for s in (0, 1)}, folds=1),
-        "the films or labels of the data set were changed in between",
+        "the images or labels of the data set were changed in between",
     ),
     "seeds": (
         study("a", {(0, s): table(0) for s in (0, 1)}, folds=1),
@@ -297,7 +297,7 @@ def test_a_line_tells_mean_spread_and_the_pooled_figure():
     one = of_folds("a", 1, 2, 3)
     assert study_line(one, repeats.spreads(one)["accuracy"], repeats.pooled(one)) == (
         "test accuracy 80.0 % on average, spread 10.0 points, 70.0 % to 90.0 % over 3 folds; "
-        "all folds together 80.0 % [62.7, 90.5] of 30 films"
+        "all folds together 80.0 % [62.7, 90.5] of 30 images"
     )
 
 
@@ -305,7 +305,7 @@ def test_pooled_figures_of_several_seeds_are_told_from_lowest_to_highest():
     tables = {(fold, seed): table(fold, *range(seed)) for fold in (0, 1) for seed in (1, 2)}
     one = study("a", tables, folds=2)
     line = study_line(one, repeats.spreads(one)["accuracy"], repeats.pooled(one))
-    assert line.endswith("over 2 folds x 2 seeds; all folds together 80.0 % to 90.0 % of 20 films, by seed")
+    assert line.endswith("over 2 folds x 2 seeds; all folds together 80.0 % to 90.0 % of 20 images, by seed")
 
 
 def test_the_headline_says_that_a_difference_could_be_chance():
@@ -327,7 +327,7 @@ def test_level_studies_are_called_level():
 
 def test_seeds_are_told_with_what_was_not_varied():
     told = summary(repeats.compare([of_seeds("a", (), (0,)), of_seeds("b", (1, 2), (2, 3))]))
-    assert "t-test over seeds and films" in told.headline
+    assert "t-test over seeds and images" in told.headline
     assert any("the split was not varied" in text for text in told.details)
 
 
@@ -365,9 +365,9 @@ def test_a_study_half_done_is_compared_over_what_both_have_and_says_so():
     assert any("are compared over the 2 runs that both have" in warning for warning in told.warnings)
 
 
-def test_a_run_without_training_films_is_no_ground_for_a_test():
+def test_a_run_without_training_images_is_no_ground_for_a_test():
     bare = {(fold, 0): fold_table(fold, 1).query("part == 'test'") for fold in (0, 1)}
-    assert repeats.above_majority(study("a", bare, folds=2)).reason == "a run has no films to train or test on"
+    assert repeats.above_majority(study("a", bare, folds=2)).reason == "a run has no images to train or test on"
 
 
 def test_who_is_ahead_is_read_off_the_runs_that_both_have():

@@ -14,7 +14,7 @@ from covid_core.audit.model.randomised_network import shuffled_content, shuffled
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
 from covid_core.errors import RunDamaged, Stopped
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.predictor import Predictor, trunk_path_of
@@ -22,8 +22,8 @@ from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, TrainingSpec
-from covid_core.synthetic.anatomy import make_film
-from covid_core.synthetic.phantom import CLEAR_LESIONS, film_at
+from covid_core.synthetic.anatomy import make_image
+from covid_core.synthetic.phantom import CLEAR_LESIONS, image_at
 
 pytestmark = pytest.mark.slow
 
@@ -69,8 +69,8 @@ def test_a_shuffled_network_has_the_same_weights_elsewhere(place, run):
 
 
 def test_a_shuffled_network_answers_otherwise_and_as_large(place, run):
-    path, films = trunk_path_of(place, run), np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), np.uint8)
-    (plain,), (shuffled,) = LiteNetwork(path).run(films), shuffled_network(path, rng()).run(films)
+    path, images = trunk_path_of(place, run), np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), np.uint8)
+    (plain,), (shuffled,) = LiteNetwork(path).run(images), shuffled_network(path, rng()).run(images)
     assert plain.shape == shuffled.shape
     assert np.isfinite(shuffled).all() and shuffled.std() > 0
     assert np.abs(np.corrcoef(plain.ravel(), shuffled.ravel())[0, 1]) < 0.9
@@ -87,7 +87,7 @@ def test_a_shuffled_head_keeps_the_sizes_of_its_weights_and_its_biases():
 
 
 def test_a_file_that_is_no_network_cannot_be_shuffled(tmp_path):
-    for content in (b"", b"film" * 100, b"filmTFL3"):
+    for content in (b"", b"image" * 100, b"imageTFL3"):
         (tmp_path / "trunk.tflite").write_bytes(content)
         with pytest.raises(RunDamaged, match="trunk.tflite"):
             shuffled_content(tmp_path / "trunk.tflite", rng())
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_network_cannot_be_shuffled(tmp_path):
 def test_maps_of_a_trained_run_depend_on_its_weights(place, run):
     found = heatmap_sanity.of(place, run)
     assert found.verdict == DEPENDS
-    assert (found.films, found.shuffles) == (14, heatmap_sanity.SHUFFLES)  # 90 films: 14 for validation
+    assert (found.images, found.shuffles) == (14, heatmap_sanity.SHUFFLES)  # 90 images: 14 for validation
     assert found.whole.defined == found.head.defined == 1
     assert found.whole.correlation != found.head.correlation  # another network, not only another head
 
@@ -127,7 +127,7 @@ def test_a_check_can_be_stopped_and_nothing_is_kept(place, run):
     assert heatmap_sanity.known(run) is None
 
 
-def test_without_the_films_the_check_says_so_and_is_not_kept(place, run, phantom):
+def test_without_the_images_the_check_says_so_and_is_not_kept(place, run, phantom):
     hidden = phantom.folder.with_name("hidden")
     phantom.folder.rename(hidden)
     try:
@@ -135,7 +135,7 @@ def test_without_the_films_the_check_says_so_and_is_not_kept(place, run, phantom
     finally:
         hidden.rename(phantom.folder)
     assert found.verdict == UNKNOWN
-    assert "the films that it needs cannot be read" in found.in_words
+    assert "the images that it needs cannot be read" in found.in_words
     assert heatmap_sanity.known(run) is None
 
 
@@ -158,10 +158,10 @@ def test_a_damaged_check_is_refused(run, damage):
         heatmap_sanity.known(run)
 
 
-# What a new run knows of the usual film
+# What a new run knows of the usual image
 
 
-def test_a_published_run_knows_the_mean_maps_of_its_training_films(place, run):
+def test_a_published_run_knows_the_mean_maps_of_its_training_images(place, run):
     (usual,) = Head.load(run.head_path).usual
     assert usual.shape == (1, 6, 6, 64)
     assert usual.any()
@@ -173,11 +173,11 @@ def test_a_published_run_knows_the_mean_maps_of_its_training_films(place, run):
 
 @pytest.fixture(scope="module")
 def reader(place) -> Predictor:
-    """A baseline CNN that reads lungs, saved and loaded again: right for nine films in ten with clear lesions."""
-    films = importing.import_phantom(place, 600, 7, (CLEAR_LESIONS,), "To learn from")
+    """A baseline CNN that reads lungs, saved and loaded again: right for nine images in ten with clear lesions."""
+    images = importing.import_phantom(place, 600, 7, (CLEAR_LESIONS,), "To learn from")
     spec = TrainingSpec(
-        dataset=films.id,
-        classes=films.classes,
+        dataset=images.id,
+        classes=images.classes,
         backbone="baseline_cnn",
         image_size=64,
         head=HeadSpec(units=()),
@@ -192,30 +192,30 @@ def reader(place) -> Predictor:
 
 @pytest.mark.parametrize(
     ("label", "numbers", "least"),
-    [("COVID", range(72), 0.75), ("Viral Pneumonia", range(273, 300), 0.9)],  # the classes' places in 300 films
+    [("COVID", range(72), 0.75), ("Viral Pneumonia", range(273, 300), 0.9)],  # the classes' places in 300 images
     ids=["COVID", "viral pneumonia"],
 )
 def test_the_map_of_a_trained_run_points_at_lesions_it_has_not_seen(reader, label, numbers, least):
     """A point at random would hit 18 % and 43 %; benchmarks/pointing.py has the figures of well trained networks."""
     points = []
     for number in numbers:
-        film = film_at(number, 300, 2, (CLEAR_LESIONS,))
-        prediction, heat = reader.explained(Film(film.pixels, "L"), None, film.pixels.shape)
-        assert film.label == label
+        image = image_at(number, 300, 2, (CLEAR_LESIONS,))
+        prediction, heat = reader.explained(GreyImage(image.pixels, "L"), None, image.pixels.shape)
+        assert image.label == label
         if prediction.predicted == label:
-            points.append(pointing_game.point(heat, film.lesion))
+            points.append(pointing_game.point(heat, image.lesion))
     game = pointing_game.played(points)
-    assert game.films > 0.7 * len(numbers)
+    assert game.images > 0.7 * len(numbers)
     assert game.hits >= least > 2 * game.chance
 
 
-def test_without_its_lesion_the_same_film_gets_another_answer(reader):
+def test_without_its_lesion_the_same_image_gets_another_answer(reader):
     """So what the run reads is the lesion, and its maps have something to point at."""
     turned = called = 0
     for number in range(40):
-        ill = film_at(number, 300, 2, (CLEAR_LESIONS,))
-        healed = make_film("Normal", np.random.default_rng((2, number)))
-        before, after = reader.predict([Film(one.pixels, "L") for one in (ill, healed)])
+        ill = image_at(number, 300, 2, (CLEAR_LESIONS,))
+        healed = make_image("Normal", np.random.default_rng((2, number)))
+        before, after = reader.predict([GreyImage(one.pixels, "L") for one in (ill, healed)])
         if before.predicted == ill.label:
             called += 1
             turned += after.predicted != ill.label

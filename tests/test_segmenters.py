@@ -37,11 +37,11 @@ def test_a_workspace_of_an_earlier_version_has_no_segmenters(workspace):
 
 def test_a_segmenter_tells_where_it_learned_and_how_far_to_trust_it(workspace):
     real = made_segmenter(workspace).in_words
-    assert "trained on 68 films of The films; its Dice on 16 test films there is 0.950 [0.940, 0.960]" in real
-    assert "Of a film from elsewhere it may be wrong" in real
+    assert "trained on 68 images of The images; its Dice on 16 test images there is 0.950 [0.940, 0.960]" in real
+    assert "Of an image from elsewhere it may be wrong" in real
     drawn = made_segmenter(workspace, synthetic=True).in_words
-    assert "68 synthetic films" in drawn
-    assert "Of a real film it may be wrong" in drawn
+    assert "68 synthetic images" in drawn
+    assert "Of a real image it may be wrong" in drawn
 
 
 def test_the_newest_is_listed_first(workspace):
@@ -51,7 +51,7 @@ def test_the_newest_is_listed_first(workspace):
     assert not broken
 
 
-def test_the_runs_own_data_set_goes_before_real_films_and_these_before_the_newest(workspace):
+def test_the_runs_own_data_set_goes_before_real_images_and_these_before_the_newest(workspace):
     own = made_segmenter(workspace, "own", synthetic=True, age=30)
     real = made_segmenter(workspace, "real", age=20)
     made_segmenter(workspace, "drawn", synthetic=True, age=10)
@@ -137,7 +137,7 @@ def test_the_same_data_set_is_not_learned_twice_at_a_time(workspace, database, l
 
 def test_a_data_set_without_masks_is_refused(workspace, tmp_path, launched):
     _, dataset = made_dataset(tmp_path, workspace)
-    with pytest.raises(DataError, match="Made films has no lung masks"):
+    with pytest.raises(DataError, match="Made images has no lung masks"):
         segmentation.submit(workspace, dataset.id)
     assert not launched
 

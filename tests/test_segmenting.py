@@ -1,4 +1,4 @@
-"""A segmenter that really learns, from a job to outlines: few synthetic films, a little while."""
+"""A segmenter that really learns, from a job to outlines: few synthetic images, a little while."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.masks import mask_of
 from covid_core.errors import RunDamaged, RunError, Stopped
 from covid_core.evaluation import overlap
-from covid_core.images.codec import Film, read_film
+from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
 from covid_core.jobs import queue, segmentation
 from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,15 +26,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
-FILMS = 90
-GOOD = 0.95  # Dice; one outline for all synthetic films reaches about 0.87
+IMAGES = 90
+GOOD = 0.95  # Dice; one outline for all synthetic images reaches about 0.87
 
 
 @pytest.fixture(scope="module")
 def dataset(place) -> Dataset:
-    """Synthetic films with masks, of which one is missing."""
-    made = importing.import_phantom(place, FILMS)
-    (made.root / made.films["mask_path"].iat[0]).unlink()
+    """Synthetic images with masks, of which one is missing."""
+    made = importing.import_phantom(place, IMAGES)
+    (made.root / made.images["mask_path"].iat[0]).unlink()
     return made
 
 
@@ -53,19 +53,19 @@ def lungs(made) -> Lungs:
 def pairs(first: int, count: int, size: int = 64):
     from covid_core.nets.segmentation.segmenter import Pairs
 
-    films = [film_at(number, size=size) for number in range(first, first + count)]
-    return Pairs(np.stack([film.pixels for film in films]), np.stack([film.lung_mask > 0 for film in films]))
+    images = [image_at(number, size=size) for number in range(first, first + count)]
+    return Pairs(np.stack([image.pixels for image in images]), np.stack([image.lung_mask > 0 for image in images]))
 
 
-def test_the_ladder_of_films_without_masks_takes_its_outlines_and_keeps_them(place, dataset, made):
-    films = dataset.films.assign(mask_path="")
-    bare = replace(dataset, films=films)
-    ladder = probes.ladder(place, bare, lungs_module.of_films)
+def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(place, dataset, made):
+    images = dataset.images.assign(mask_path="")
+    bare = replace(dataset, images=images)
+    ladder = probes.ladder(place, bare, lungs_module.of_images)
     rungs = {rung.probe.key: rung for rung in ladder.rungs}
     assert all(rungs[probe.key].was_run for probe in probes.NEED_MASKS)
     assert rungs["outside"].note.startswith("With outlines by a segmenter trained on")
     assert len(list(place.pixels.glob("*lungs*"))) == 1
-    again = probes.ladder(place, bare, lungs_module.of_films)
+    again = probes.ladder(place, bare, lungs_module.of_images)
     assert [rung.accuracy.value for rung in again.rungs[:-1]] == [rung.accuracy.value for rung in ladder.rungs[:-1]]
 
 
@@ -77,11 +77,11 @@ def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):
         "version": dataset.version,
         "synthetic": True,
     }
-    assert sum(record["films"].values()) == FILMS - 1
+    assert sum(record["images"].values()) == IMAGES - 1
     assert record["left_out"] == 1
     assert made.dice.value > GOOD > record["same_for_all_dice"] > 0.8
     assert made.dice.low <= made.dice.value <= made.dice.high
-    assert made.dice.n == record["films"]["test"]
+    assert made.dice.n == record["images"]["test"]
     assert record["iou"]["value"] < made.dice.value
     assert record["worst_dice"] <= made.dice.value
     assert sum(of["n"] for of in record["by_class"].values()) == made.dice.n
@@ -89,37 +89,37 @@ def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):
     assert record["best_epoch"] == 1 + int(np.argmax(record["validation_dices"]))
 
 
-def test_films_that_it_has_never_seen_are_outlined_at_their_own_size(lungs):
-    """Films of another seed, which no part of the data set holds."""
+def test_images_that_it_has_never_seen_are_outlined_at_their_own_size(lungs):
+    """Images of another seed, which no part of the data set holds."""
     dices = []
     for number in range(10):
-        film = film_at(number, seed=7, size=200)
-        found = lungs.outline(Film(film.pixels, "L"))
+        image = image_at(number, seed=7, size=200)
+        found = lungs.outline(GreyImage(image.pixels, "L"))
         assert found.is_known, found.notes
         assert found.mask.shape == (200, 200)
-        dices.append(float(overlap.dice(found.mask[None], film.lung_mask[None] > 0)[0]))
+        dices.append(float(overlap.dice(found.mask[None], image.lung_mask[None] > 0)[0]))
     assert np.mean(dices) > GOOD
 
 
 def test_its_outline_agrees_with_the_data_sets_mask(lungs, dataset):
     row = 5
-    found = lungs.outline(read_film(dataset.path_of(row)))
-    mask = mask_of(dataset, dataset.films["image_id"].iat[row])
+    found = lungs.outline(read_image(dataset.path_of(row)))
+    mask = mask_of(dataset, dataset.images["image_id"].iat[row])
     assert float(overlap.dice(found.mask[None], mask[None])[0]) > GOOD
 
 
 @pytest.mark.parametrize("kind", ["noise", "ramp", "lying", "disc"])
-def test_what_is_no_chest_film_gets_no_outline(lungs, kind):
+def test_what_is_no_chest_image_gets_no_outline(lungs, kind):
     line = np.linspace(0, 255, 160)
     pictures = {
         "noise": np.random.default_rng(0).integers(0, 256, (160, 160)),
         "ramp": np.tile(line, (160, 1)),
-        "lying": np.rot90(film_at(0, seed=7, size=160).pixels),
+        "lying": np.rot90(image_at(0, seed=7, size=160).pixels),
         "disc": np.where(np.hypot(*np.indices((160, 160)) - 80) < 60, 200, 30),
     }
-    found = lungs.outline(Film(np.ascontiguousarray(pictures[kind].astype(np.uint8)), "L"))
+    found = lungs.outline(GreyImage(np.ascontiguousarray(pictures[kind].astype(np.uint8)), "L"))
     assert found.mask is None
-    assert found.notes[0].startswith("No lungs were found in this film: ")
+    assert found.notes[0].startswith("No lungs were found in this image: ")
 
 
 def test_a_changed_network_is_told(place, made):
@@ -175,12 +175,12 @@ def test_the_epoch_with_the_best_validation_dice_is_kept():
 
     validation = pairs(20, 6)
     fitted = segmenter.fit(pairs(0, 20), validation, 0, lambda share, message: None, epochs=4)
-    found = segmenter.answers(fitted.network, validation.films) > 0.5
+    found = segmenter.answers(fitted.network, validation.images) > 0.5
     assert overlap.dice(found, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
 
 
-def test_more_films_are_gone_through_less_often():
+def test_more_images_are_gone_through_less_often():
     from covid_core.nets.segmentation import segmenter
 
     assert segmenter.epochs_for(20) == segmenter.MOST_EPOCHS
@@ -188,24 +188,24 @@ def test_more_films_are_gone_through_less_often():
     assert segmenter.epochs_for(1632) == segmenter.FEWEST_EPOCHS
 
 
-def test_masks_that_say_nothing_of_the_film_are_refused(place, tmp_path_factory):
+def test_masks_that_say_nothing_of_the_image_are_refused(place, tmp_path_factory):
     """Masks at random places: nothing can be learned, and no segmenter is made that would pretend to."""
     from made_data import database_folders
 
     from covid_core.images.codec import png_bytes
     from covid_core.nets.segmentation import segmenter, training
 
-    root = database_folders(tmp_path_factory.mktemp("random") / "films", {"a": 24})
+    root = database_folders(tmp_path_factory.mktemp("random") / "images", {"a": 24})
     rng = np.random.default_rng(0)
     for path in sorted((root / "a/masks").iterdir()):
         mask = np.zeros((64, 64), np.uint8)
         row, column = rng.integers(0, 54, 2)
         mask[row : row + 10, column : column + 10] = 255
         path.write_bytes(png_bytes(mask))
-    films = importing.import_folder(place, root)
+    images = importing.import_folder(place, root)
     before = sorted(place.segmenters.iterdir())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segmenter, "MOST_EPOCHS", 2)
         with pytest.raises(RunError, match="has not learned to outline"):
-            training.train(place, films.id, 0, lambda share, message: None)
+            training.train(place, images.id, 0, lambda share, message: None)
     assert sorted(place.segmenters.iterdir()) == before

@@ -40,7 +40,7 @@ def test_a_finished_run_is_opened_once(workspace, opened):
     assert opened == [run.id]
 
 
-def test_a_look_at_its_test_films_is_no_reason_to_open_a_run_again(workspace, opened):
+def test_a_look_at_its_test_images_is_no_reason_to_open_a_run_again(workspace, opened):
     run = made_run(workspace, all_parts(SIZES, 1))
     run_cache.look()
     opened.clear()

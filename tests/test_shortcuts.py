@@ -22,23 +22,23 @@ from covid_core.audit.shortcuts.probe_ladder import (
 )
 from covid_core.evaluation.metrics import wilson
 
-FILMS = 300
-CODES = np.arange(FILMS) % 3
-FOLDS = np.arange(FILMS) // 3 % 5
+IMAGES = 300
+CODES = np.arange(IMAGES) % 3
+FOLDS = np.arange(IMAGES) // 3 % 5
 CLASSES = ("a", "b", "c")
 BORDER = Probe("border", "Border pixels", "the border", NO_LUNGS)
 
 
 def noise(columns: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(FILMS, columns))
+    return np.random.default_rng(seed).normal(size=(IMAGES, columns))
 
 
-def made(key: str, holds: str, hits: int, films: int = 1000, majority: float = 0.5) -> Rung:
-    """A rung that was right on so many films."""
+def made(key: str, holds: str, hits: int, images: int = 1000, majority: float = 0.5) -> Rung:
+    """A rung that was right on so many images."""
     from covid_core.evaluation.assessment import at_least_by_chance
 
-    p = at_least_by_chance(hits, films, majority)
-    return Rung(Probe(key, f"Probe {key}", "", holds), films, wilson(hits, films), majority, p)
+    p = at_least_by_chance(hits, images, majority)
+    return Rung(Probe(key, f"Probe {key}", "", holds), images, wilson(hits, images), majority, p)
 
 
 def ladder(*rungs: Rung) -> Ladder:
@@ -68,20 +68,20 @@ def test_noise_reaches_no_more_than_the_largest_class(columns):
 
 
 def test_noise_is_answered_by_the_largest_class_where_there_is_one():
-    codes = (np.arange(FILMS) % 5 == 0).astype(int)
-    rung = climb(BORDER, noise(600), codes, ("large", "small"), np.arange(FILMS) // 5 % 5)
+    codes = (np.arange(IMAGES) % 5 == 0).astype(int)
+    rung = climb(BORDER, noise(600), codes, ("large", "small"), np.arange(IMAGES) // 5 % 5)
     assert rung.majority == 0.8
     assert rung.accuracy.low <= rung.majority <= rung.accuracy.high
 
 
 def test_features_that_never_change_answer_the_largest_class():
-    codes = (np.arange(FILMS) % 5 == 0).astype(int)
-    scores = answered(np.full((FILMS, 4), 7.3), codes, np.arange(FILMS) // 5 % 5)
+    codes = (np.arange(IMAGES) % 5 == 0).astype(int)
+    scores = answered(np.full((IMAGES, 4), 7.3), codes, np.arange(IMAGES) // 5 % 5)
     assert (scores.argmax(axis=1) == 0).all()
 
 
-def test_a_film_is_answered_without_its_own_fold():
-    alone = np.zeros((FILMS, 1))
+def test_a_image_is_answered_without_its_own_fold():
+    alone = np.zeros((IMAGES, 1))
     alone[FOLDS == 0] = noise(1)[FOLDS == 0]  # only the first fold has something to learn, so it learns nothing
     scores = answered(alone, CODES, FOLDS)
     assert len(np.unique(scores[FOLDS == 0], axis=0)) == 1
@@ -110,7 +110,7 @@ def test_it_agrees_with_kernel_ridge_regression_of_scikit_learn():
 def test_much_is_not_the_lungs_where_a_probe_without_lungs_keeps_half_of_the_gain():
     said = verdict(ladder(made("border", NO_LUNGS, 750), made("full", EVERYTHING, 900)))
     assert (said.level, said.by) == (probe_ladder.MUCH_IS_NOT, "border")
-    assert "75.0 % [72.2, 77.6] of films" in said.headline
+    assert "75.0 % [72.2, 77.6] of images" in said.headline
     assert "the largest class has 50.0 % and the full picture reaches 90.0 %" in said.headline
     assert "62 % of the full picture's gain" in said.headline
 
@@ -169,26 +169,26 @@ def test_what_could_not_be_run_is_said_with_its_reason_once():
 
 
 def of_patients(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, labels and patients of 600 films: ten of each patient, all alike, and no feature tells the class."""
+    """Features, labels and patients of 600 images: ten of each patient, all alike, and no feature tells the class."""
     rng = np.random.default_rng(seed)
     patients = np.repeat(np.arange(60), 10)
     features = np.repeat(rng.normal(size=(60, 6)), 10, axis=0) + 0.05 * rng.normal(size=(600, 6))
     return features, np.repeat(rng.permutation(np.arange(60) % 2), 10), patients
 
 
-def test_many_films_of_few_patients_are_no_more_evidence_than_the_patients():
+def test_many_images_of_few_patients_are_no_more_evidence_than_the_patients():
     rungs = []
     for seed in range(40):
         features, codes, patients = of_patients(seed)
         rungs.append(climb(BORDER, features, codes, CLASSES, patients % 5, groups=patients))
-    assert np.mean([rung.p <= 0.05 for rung in rungs]) <= 0.1  # 0.28 where films are counted as if they were patients
+    assert np.mean([rung.p <= 0.05 for rung in rungs]) <= 0.1  # 0.28 where images are counted as if they were patients
     assert np.mean([rung.accuracy.low <= 0.5 <= rung.accuracy.high for rung in rungs]) >= 0.85
     assert {rung.accuracy.n for rung in rungs} == {600}
 
 
-def test_films_that_do_not_belong_together_count_as_before():
+def test_images_that_do_not_belong_together_count_as_before():
     by_itself = climb(BORDER, noise(4), CODES, CLASSES, FOLDS)
-    grouped = climb(BORDER, noise(4), CODES, CLASSES, FOLDS, groups=np.arange(FILMS))
+    grouped = climb(BORDER, noise(4), CODES, CLASSES, FOLDS, groups=np.arange(IMAGES))
     assert (grouped.p, grouped.accuracy, grouped.sensitivity) == (
         by_itself.p,
         by_itself.accuracy,

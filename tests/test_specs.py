@@ -7,7 +7,7 @@ import pytest
 from covid_core.errors import InvalidChoice
 from covid_core.specs import AugmentationSpec, FineTuning, SplitSpec, StudySpec, TrainingSpec, parse
 
-BASE = {"dataset": "films", "classes": ("COVID", "Normal")}
+BASE = {"dataset": "images", "classes": ("COVID", "Normal")}
 FINE = {"mode": "fine_tune", "taps": "last", "fine_tuning": {"layers": 10}}
 
 
@@ -21,7 +21,7 @@ def spec(**choices) -> TrainingSpec:
         {},
         {"backbone": "baseline_cnn", "name": "Läufer", "imbalance": "oversample"},
         {**FINE, "backbone": "resnet50", "augmentation": {"rotation": 10, "flip": True}},
-        {"head": {"units": [128, 64], "pooling": "mean_max"}, "split": {"films_per_class": 100}, "views": None},
+        {"head": {"units": [128, 64], "pooling": "mean_max"}, "split": {"images_per_class": 100}, "views": None},
     ],
     ids=["default", "baseline", "fine-tuned", "head"],
 )
@@ -72,7 +72,7 @@ def test_a_study_comes_back_from_json_as_it_was():
         ({"test_time_flip": True, **FINE}, "test_time_flip needs mode frozen"),
         ({"keep": "first"}, "keep: .*'best' or 'last'"),
         ({"labels": "right"}, "labels: .*'folder' or 'shifted'"),
-        ({"labels": "shifted"}, "shifted labels need split.films_per_class"),
+        ({"labels": "shifted"}, "shifted labels need split.images_per_class"),
         ({"backbone": "inception_v3", "image_size": 64}, "inception_v3 needs an image_size of at least 75"),
     ],
 )
@@ -117,8 +117,8 @@ def test_total_epochs_count_both_stages():
         ({"imbalance": "none", "test_time_flip": True}, "frozen backbone, middle layers, mirrored copy at test"),
         ({"imbalance": "none", "keep": "last"}, "frozen backbone, middle layers, last epoch kept"),
         (FINE, "last 10 layers fine-tuned at 1e-05, class weights"),
-        ({"imbalance": "none", "taps": "last", "labels": "shifted", "split": {"films_per_class": 9}},)
-        + ("frozen backbone, labels of other films",),
+        ({"imbalance": "none", "taps": "last", "labels": "shifted", "split": {"images_per_class": 9}},)
+        + ("frozen backbone, labels of other images",),
         ({"taps": "last", "weights": "file:/a.h5", "augmentation": {"flip": True}, "imbalance": "oversample"},)
         + ("frozen backbone, weights from a file, augmentation, oversample",),
     ],

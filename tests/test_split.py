@@ -1,4 +1,4 @@
-"""Who is in which part: sizes, shares, chance, and the hash that says that two runs were tested on the same films."""
+"""Who is in which part: sizes, shares, chance, and the hash that says that two runs were tested on the same images."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from covid_core.errors import DataError
 from covid_core.specs import SplitSpec
 
 
-def films(**counts: int) -> pd.DataFrame:
+def images(**counts: int) -> pd.DataFrame:
     rows = [(f"{label}/{i}", label) for label, count in counts.items() for i in range(count)]
     return pd.DataFrame(rows, columns=["image_id", "label"])
 
@@ -32,7 +32,7 @@ def sizes(split: pd.DataFrame) -> dict[str, int]:
 
 
 def split_of(spec: SplitSpec | None = None, **counts: int) -> pd.DataFrame:
-    return make_split(films(**counts), tuple(counts), spec or SplitSpec())
+    return make_split(images(**counts), tuple(counts), spec or SplitSpec())
 
 
 def test_parts_have_the_sizes_of_the_course_study():
@@ -40,8 +40,8 @@ def test_parts_have_the_sizes_of_the_course_study():
     assert sizes(split) == {"train": 2741, "validation": 645, "test": 646}
 
 
-def test_every_film_of_the_classes_is_in_exactly_one_part():
-    table = films(a=30, b=20, c=10)
+def test_every_image_of_the_classes_is_in_exactly_one_part():
+    table = images(a=30, b=20, c=10)
     split = make_split(table, ("a", "b"), SplitSpec())
     assert split["image_id"].tolist() == table["image_id"].tolist()[:50]
     assert set(split["part"]) == set(PARTS)
@@ -61,12 +61,12 @@ def test_equal_seeds_give_equal_splits_and_others_do_not():
 
 
 def test_a_balanced_subset_is_drawn_before_the_split():
-    split = split_of(SplitSpec(films_per_class=20), a=100, b=50, c=15)
+    split = split_of(SplitSpec(images_per_class=20), a=100, b=50, c=15)
     assert split["label"].value_counts().to_dict() == {"a": 20, "b": 20, "c": 15}
 
 
-def test_a_balanced_subset_is_not_just_the_first_films():
-    split = split_of(SplitSpec(films_per_class=20), a=1000, b=20)
+def test_a_balanced_subset_is_not_just_the_first_images():
+    split = split_of(SplitSpec(images_per_class=20), a=1000, b=20)
     numbers = split.loc[split["label"] == "a", "image_id"].str.removeprefix("a/").astype(int)
     assert numbers.max() > 100
 
@@ -82,9 +82,9 @@ def test_no_part_lacks_a_class_however_small(share):
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_class_with_fewer_films_than_parts_is_refused(count):
-    with pytest.raises(DataError, match=f"The class 'b' has {count} films; this split needs 3 at least"):
-        make_split(films(a=10, b=count), ("a", "b"), SplitSpec())
+def test_a_class_with_fewer_images_than_parts_is_refused(count):
+    with pytest.raises(DataError, match=f"The class 'b' has {count} images; this split needs 3 at least"):
+        make_split(images(a=10, b=count), ("a", "b"), SplitSpec())
 
 
 def test_the_hash_depends_on_who_is_where_and_on_nothing_else():
@@ -109,7 +109,7 @@ def test_the_split_of_a_known_seed_stays_what_it_was():
 
 def shifted(per_class: int, **counts: int) -> pd.DataFrame:
     """The split of the course's label mistake."""
-    return make_split(films(**counts), tuple(counts), SplitSpec(films_per_class=per_class), "shifted")
+    return make_split(images(**counts), tuple(counts), SplitSpec(images_per_class=per_class), "shifted")
 
 
 def test_the_courses_mistake_has_its_counts():
@@ -120,8 +120,8 @@ def test_the_courses_mistake_has_its_counts():
     assert (split[split["part"] == "test"]["label"] == "COVID").sum() == 579
 
 
-def test_shifted_labels_stand_beside_the_films_that_right_ones_would_have_been_drawn_for():
-    right = split_of(SplitSpec(films_per_class=20), a=90, b=40, c=25)
+def test_shifted_labels_stand_beside_the_images_that_right_ones_would_have_been_drawn_for():
+    right = split_of(SplitSpec(images_per_class=20), a=90, b=40, c=25)
     wrong = shifted(20, a=30, b=40, c=25)
     assert right["folder_label"].equals(right["label"])
     assert wrong["folder_label"].equals(right["label"])
@@ -130,19 +130,19 @@ def test_shifted_labels_stand_beside_the_films_that_right_ones_would_have_been_d
 
 def test_a_class_that_the_cut_leaves_too_few_labels_is_refused_and_one_without_any_is_not():
     assert set(shifted(20, a=57, b=40, c=25)["label"]) == {"a", "b"}
-    with pytest.raises(DataError, match="The class 'b' has 2 films"):
+    with pytest.raises(DataError, match="The class 'b' has 2 images"):
         shifted(20, a=58, b=40, c=25)
 
 
 def test_shifted_labels_are_another_split_than_right_ones():
-    right = split_of(SplitSpec(films_per_class=20), a=90, b=40, c=25)
+    right = split_of(SplitSpec(images_per_class=20), a=90, b=40, c=25)
     assert split_hash(right) != split_hash(shifted(20, a=90, b=40, c=25))
 
 
 # Folds
 
 
-def test_the_folds_of_a_seed_test_every_film_once():
+def test_the_folds_of_a_seed_test_every_image_once():
     parts = [split_of(SplitSpec(folds=5, fold=fold), a=53, b=31, c=17) for fold in range(5)]
     times = sum((part["part"] == "test").astype(int) for part in parts)
     assert times.tolist() == [1] * 101
@@ -159,8 +159,8 @@ def test_a_folds_validation_part_is_drawn_from_what_is_not_tested():
     assert sizes(split) == {"train": 130, "validation": 20, "test": 50}
 
 
-def test_a_class_with_fewer_films_than_folds_is_refused():
-    with pytest.raises(DataError, match="The class 'b' has 4 films; this split needs 5 at least"):
+def test_a_class_with_fewer_images_than_folds_is_refused():
+    with pytest.raises(DataError, match="The class 'b' has 4 images; this split needs 5 at least"):
         split_of(SplitSpec(folds=5), a=50, b=4)
 
 
@@ -168,80 +168,80 @@ def test_a_class_with_fewer_films_than_folds_is_refused():
 
 
 def grouped(groups: list[tuple[str, int]]) -> pd.DataFrame:
-    """Films in groups: the class and the number of films of each."""
+    """Images in groups: the class and the number of images of each."""
     rows = [(f"{g}-{i}", label, f"{g}") for g, (label, size) in enumerate(groups) for i in range(size)]
     return pd.DataFrame(rows, columns=["image_id", "label", "group"])
 
 
 @some.composite
 def tables(draw) -> pd.DataFrame:
-    """Films of three classes in groups of one to five, some of them across classes, from up to four sources."""
-    films = grouped([(label, draw(some.integers(1, 5))) for label in "abc" for _ in range(draw(some.integers(8, 30)))])
+    """Images of three classes in groups of one to five, some of them across classes, from up to four sources."""
+    images = grouped([(label, draw(some.integers(1, 5))) for label in "abc" for _ in range(draw(some.integers(8, 30)))])
     rng = np.random.default_rng(draw(some.integers(0, 2**32 - 1)))
-    source = rng.choice(list("wxyz")[: draw(some.integers(2, 4))], len(films))
-    crossing = rng.random(len(films)) < draw(some.sampled_from([0.0, 0.02]))
-    return films.assign(source=source, label=np.where(crossing, rng.choice(list("abc"), len(films)), films["label"]))
+    source = rng.choice(list("wxyz")[: draw(some.integers(2, 4))], len(images))
+    crossing = rng.random(len(images)) < draw(some.sampled_from([0.0, 0.02]))
+    return images.assign(source=source, label=np.where(crossing, rng.choice(list("abc"), len(images)), images["label"]))
 
 
 SEEDS = some.integers(0, 2**32 - 1)
 
 
-def or_refused(films: pd.DataFrame, spec: SplitSpec) -> pd.DataFrame | None:
-    """The split; nothing where it says that these films cannot be split so."""
+def or_refused(images: pd.DataFrame, spec: SplitSpec) -> pd.DataFrame | None:
+    """The split; nothing where it says that these images cannot be split so."""
     try:
-        return make_split(films, ("a", "b", "c"), spec)
+        return make_split(images, ("a", "b", "c"), spec)
     except DataError:
         return None
 
 
-@given(films=tables(), seed=SEEDS, folds=some.sampled_from([1, 2, 5]))
-def test_no_group_crosses_parts(films, seed, folds):
-    split = or_refused(films, SplitSpec(seed=seed, folds=folds))
+@given(images=tables(), seed=SEEDS, folds=some.sampled_from([1, 2, 5]))
+def test_no_group_crosses_parts(images, seed, folds):
+    split = or_refused(images, SplitSpec(seed=seed, folds=folds))
     if split is not None:
         assert split.groupby("group")["part"].nunique().max() == 1
-        assert split["image_id"].tolist() == films["image_id"].tolist()
+        assert split["image_id"].tolist() == images["image_id"].tolist()
 
 
-@given(films=tables(), seed=SEEDS, held_out=some.sampled_from([("w",), ("x",), ("w", "x")]))
-def test_no_held_out_source_is_trained_or_validated_on(films, seed, held_out):
+@given(images=tables(), seed=SEEDS, held_out=some.sampled_from([("w",), ("x",), ("w", "x")]))
+def test_no_held_out_source_is_trained_or_validated_on(images, seed, held_out):
     spec = SplitSpec(method="by_source", held_out=held_out, seed=seed)
-    split = or_refused(films, spec)
+    split = or_refused(images, spec)
     if split is not None:
         away = split[split["source"].isin(held_out) & ~split["label"].isin(list(sources_that_stay(split, spec)))]
         assert set(away["part"]) <= {"test"}
         assert split.groupby("group")["part"].nunique().max() == 1
 
 
-@given(films=tables(), seed=SEEDS)
-def test_the_folds_of_grouped_films_test_every_film_once(films, seed):
-    splits = [or_refused(films, SplitSpec(seed=seed, folds=3, fold=fold)) for fold in range(3)]
+@given(images=tables(), seed=SEEDS)
+def test_the_folds_of_grouped_images_test_every_image_once(images, seed):
+    splits = [or_refused(images, SplitSpec(seed=seed, folds=3, fold=fold)) for fold in range(3)]
     if all(split is not None for split in splits):
         assert (sum((split["part"] == "test").astype(int) for split in splits) == 1).all()
 
 
 def test_grouped_parts_have_nearly_the_sizes_that_were_asked_for():
-    films = grouped([(label, size) for label in "ab" for size in [1, 2, 3] * 100])
-    split = make_split(films, ("a", "b"), SplitSpec(test=0.2, validation=0.1))
+    images = grouped([(label, size) for label in "ab" for size in [1, 2, 3] * 100])
+    split = make_split(images, ("a", "b"), SplitSpec(test=0.2, validation=0.1))
     assert sizes(split) == pytest.approx({"train": 840, "validation": 120, "test": 240}, abs=3)
 
 
-def test_films_without_twins_are_split_as_they_always_were():
-    table = films(a=53, b=31)
+def test_images_without_twins_are_split_as_they_always_were():
+    table = images(a=53, b=31)
     alone = make_split(table.assign(group=table["image_id"]), ("a", "b"), SplitSpec())
     assert split_hash(alone) == split_hash(make_split(table, ("a", "b"), SplitSpec(method="stratified")))
 
 
-def test_film_by_film_ignores_groups():
-    films = grouped([(label, 4) for label in "ab" for _ in range(30)])
-    split = make_split(films, ("a", "b"), SplitSpec(method="stratified"))
+def test_image_by_image_ignores_groups():
+    images = grouped([(label, 4) for label in "ab" for _ in range(30)])
+    split = make_split(images, ("a", "b"), SplitSpec(method="stratified"))
     assert (split["group"] == split["image_id"]).all()
-    assert split.assign(group=films["group"]).groupby("group")["part"].nunique().max() > 1
+    assert split.assign(group=images["group"]).groupby("group")["part"].nunique().max() > 1
 
 
 def test_a_class_of_too_few_groups_is_refused_with_their_number():
-    films = grouped([("a", 1)] * 30 + [("b", 20), ("b", 20)])
-    with pytest.raises(DataError, match="The films of the class 'b' belong to 2 groups, too few or too unequal"):
-        make_split(films, ("a", "b"), SplitSpec())
+    images = grouped([("a", 1)] * 30 + [("b", 20), ("b", 20)])
+    with pytest.raises(DataError, match="The images of the class 'b' belong to 2 groups, too few or too unequal"):
+        make_split(images, ("a", "b"), SplitSpec())
 
 
 # Sources
@@ -251,20 +251,20 @@ def from_sources(**counts: dict[str, int]) -> pd.DataFrame:
     rows = [
         (f"{label}/{source}/{i}", label, source)
         for label, sources in counts.items()
-        for source, films in sources.items()
-        for i in range(films)
+        for source, images in sources.items()
+        for i in range(images)
     ]
     return pd.DataFrame(rows, columns=["image_id", "label", "source"])
 
 
-def test_the_test_part_holds_all_films_of_the_held_out_source_and_no_other_of_these_classes():
+def test_the_test_part_holds_all_images_of_the_held_out_source_and_no_other_of_these_classes():
     table = from_sources(a={"one": 50, "two": 20}, b={"one": 40, "two": 10})
     split = make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("two",)))
     assert set(split.loc[split["part"] == "test", "source"]) == {"two"}
     assert sizes(split)["test"] == 30
 
 
-def test_a_class_with_one_source_only_gives_a_share_of_its_films():
+def test_a_class_with_one_source_only_gives_a_share_of_its_images():
     table = from_sources(a={"one": 50, "two": 20}, b={"two": 100})
     spec = SplitSpec(method="by_source", held_out=("two",), test=0.2)
     split = make_split(table, ("a", "b"), spec)
@@ -275,7 +275,7 @@ def test_a_class_with_one_source_only_gives_a_share_of_its_films():
 
 def test_holding_out_all_sources_of_a_class_is_refused():
     table = from_sources(a={"one": 50, "two": 20}, b={"one": 50, "three": 20})
-    with pytest.raises(DataError, match="All films of the class 'a' come from held-out sources"):
+    with pytest.raises(DataError, match="All images of the class 'a' come from held-out sources"):
         make_split(table, ("a", "b"), SplitSpec(method="by_source", held_out=("one", "two")))
 
 
@@ -288,9 +288,9 @@ def test_a_source_that_no_class_can_do_without_is_refused():
 # Halves of the validation part
 
 
-def validation_of(films: pd.DataFrame) -> pd.DataFrame:
-    """A split of nothing but validation films."""
-    return films.assign(part="validation", group=films.get("group", films["image_id"]))
+def validation_of(images: pd.DataFrame) -> pd.DataFrame:
+    """A split of nothing but validation images."""
+    return images.assign(part="validation", group=images.get("group", images["image_id"]))
 
 
 def test_a_large_validation_part_is_halved_class_by_class():
@@ -300,9 +300,9 @@ def test_a_large_validation_part_is_halved_class_by_class():
     assert (split["half"] != "").equals(split["part"] == "validation")
 
 
-@pytest.mark.parametrize(("films_of_a", "halved"), [(HALVED_FROM - 51, False), (HALVED_FROM - 50, True)])
-def test_fewer_than_200_validation_films_stay_together(films_of_a, halved):
-    half = halves(validation_of(films(a=films_of_a, b=50)), seed=0)
+@pytest.mark.parametrize(("images_of_a", "halved"), [(HALVED_FROM - 51, False), (HALVED_FROM - 50, True)])
+def test_fewer_than_200_validation_images_stay_together(images_of_a, halved):
+    half = halves(validation_of(images(a=images_of_a, b=50)), seed=0)
     assert (half != "").all() if halved else (half == "").all()
 
 
@@ -318,12 +318,12 @@ def test_no_group_crosses_the_halves(seed, group_sizes):
 
 
 def test_the_halves_depend_on_the_seed_alone():
-    split = validation_of(films(a=150, b=150))
+    split = validation_of(images(a=150, b=150))
     assert (halves(split, 1) == halves(split, 1)).all()
     assert (halves(split, 1) != halves(split, 2)).any()
 
 
-def test_halving_moves_no_film_to_another_part():
+def test_halving_moves_no_image_to_another_part():
     """The hash that earlier versions wrote holds for the halved split too."""
     split = split_of(a=1344, b=1344, c=1344)
     assert set(split["half"]) == {"", *HALVES}
@@ -331,11 +331,11 @@ def test_halving_moves_no_film_to_another_part():
 
 
 def test_validation_stays_whole_where_a_half_would_lack_a_class():
-    assert (halves(validation_of(films(a=300, b=1)), seed=0) == "").all()
+    assert (halves(validation_of(images(a=300, b=1)), seed=0) == "").all()
 
 
 @pytest.mark.parametrize("column", [True, False], ids=["not halved", "from before halves"])
-def test_films_that_are_not_halved_serve_for_both(column):
+def test_images_that_are_not_halved_serve_for_both(column):
     split = split_of(a=50, b=50) if column else split_of(a=50, b=50).drop(columns="half")
     for half in HALVES:
         assert (validation_for(split, half) == (split["part"] == "validation")).all()

@@ -9,9 +9,9 @@ from pages.panels.train import split_form
 
 
 def told(**counts: int) -> str:
-    rows = [(f"{label}-{i}", label) for label, films in counts.items() for i in range(films)]
-    films = pd.DataFrame(rows, columns=["image_id", "label"])
-    return split_form._halves_in_words(make_split(films, tuple(counts), SplitSpec()))
+    rows = [(f"{label}-{i}", label) for label, images in counts.items() for i in range(images)]
+    images = pd.DataFrame(rows, columns=["image_id", "label"])
+    return split_form._halves_in_words(make_split(images, tuple(counts), SplitSpec()))
 
 
 @pytest.mark.parametrize(
@@ -19,18 +19,18 @@ def told(**counts: int) -> str:
     [
         (
             {"a": 500, "b": 500, "c": 500},
-            "Validation is halved: 120 films choose the epoch and the run, 120 others turn scores into probabilities.",
+            "Validation is halved: 120 images choose the epoch and the run, 120 others turn scores into probabilities.",
         ),
         (
             {"a": 100, "b": 100, "c": 100},
-            "All 48 validation films choose the epoch and calibrate as well: fewer than 200 are not halved.",
+            "All 48 validation images choose the epoch and calibrate as well: fewer than 200 are not halved.",
         ),
         (
             {"a": 1500, "b": 5},
-            "All 241 validation films choose the epoch and calibrate as well: a half of them would lack a class.",
+            "All 241 validation images choose the epoch and calibrate as well: a half of them would lack a class.",
         ),
     ],
     ids=["many", "few", "a small class"],
 )
-def test_the_split_says_which_validation_films_choose_and_which_calibrate(counts, words):
+def test_the_split_says_which_validation_images_choose_and_which_calibrate(counts, words):
     assert told(**counts) == words

@@ -36,8 +36,8 @@ PLAIN = {
     ("options", "address"),
     [
         ({}, "http://127.0.0.1:8501/"),
-        ({"browser.serverPort": 8502, "server.baseUrlPath": "/films/"}, "http://127.0.0.1:8502/films"),
-        ({"browser.serverAddress": "films.example", "browser.serverPort": 80}, "http://films.example:80/"),
+        ({"browser.serverPort": 8502, "server.baseUrlPath": "/images/"}, "http://127.0.0.1:8502/images"),
+        ({"browser.serverAddress": "images.example", "browser.serverPort": 80}, "http://images.example:80/"),
         ({"server.address": "::1"}, "http://[::1]:8501/"),
         ({"server.address": "0.0.0.0", "server.sslCertFile": "cert.pem"}, "https://localhost:8501/"),
         ({"server.address": None}, "http://localhost:8501/"),

@@ -238,7 +238,7 @@ def test_a_table_that_cannot_be_read_is_damage_that_names_it(run, name, damage):
     content = path.read_bytes()
     path.unlink()
     if damage != "gone":
-        path.write_bytes(content[: len(content) // 2] if damage == "torn" else b"film")
+        path.write_bytes(content[: len(content) // 2] if damage == "torn" else b"image")
     with pytest.raises(RunDamaged, match=f"{run.id}: {name} is missing or damaged"):
         run.split() if name.startswith("split") else run.predictions()
 
@@ -318,10 +318,10 @@ def test_a_deleted_study_leaves_its_runs(workspace, run):
 
 
 def test_a_jobs_request_comes_back(workspace):
-    job = store.create_job(workspace, "import", {"source": "/films"})
+    job = store.create_job(workspace, "import", {"source": "/images"})
     opened = store.open_job(workspace, job.id)
     assert opened.request()["kind"] == "import"
-    assert opened.request()["source"] == "/films"
+    assert opened.request()["source"] == "/images"
     assert [listed.id for listed in store.list_jobs(workspace)] == [job.id]
 
 
@@ -347,5 +347,5 @@ def test_counts_that_are_no_numbers_are_damage(workspace, run):
         store.open_run(workspace, run.id)
 
 
-def test_a_run_keeps_how_many_films_of_each_class_its_data_set_has(run):
+def test_a_run_keeps_how_many_images_of_each_class_its_data_set_has(run):
     assert run.record["dataset"]["counts"] == {"COVID": 8, "Normal": 8, "Viral Pneumonia": 8}

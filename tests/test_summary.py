@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from made_data import COUNTS, film, made_database, made_dataset
+from made_data import COUNTS, image, made_database, made_dataset
 
 from covid_core.data import pixels, summary
 from covid_core.errors import ImageError
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 
 COURSE = {"COVID": 3616, "Normal": 10192, "Viral Pneumonia": 1345}
 
@@ -28,7 +28,7 @@ def test_class_weights_are_those_of_the_course():
 def test_class_weights_give_every_class_the_same_total():
     weights = summary.class_weights(COURSE)
 
-    totals = [weights[label] * films for label, films in COURSE.items()]
+    totals = [weights[label] * images for label, images in COURSE.items()]
 
     assert totals == pytest.approx([sum(COURSE.values()) / 3] * 3)
 
@@ -54,111 +54,111 @@ def test_undersampling_keeps_the_smallest_class_and_throws_the_rest_away():
 def test_oversampling_draws_every_class_up_to_the_largest():
     table = summary.resampling_table(COURSE)
 
-    assert (table["films"] + table["repeated"]).tolist() == [10192, 10192, 10192]
+    assert (table["images"] + table["repeated"]).tolist() == [10192, 10192, 10192]
     assert table["times"].tolist() == pytest.approx([10192 / 3616, 1, 10192 / 1345])
 
 
 def test_sizes_are_counted_per_class_the_most_frequent_first():
-    films = pd.DataFrame({"width": [64, 64, 80], "height": [64, 64, 64], "label": ["A", "A", "B"]})
+    images = pd.DataFrame({"width": [64, 64, 80], "height": [64, 64, 64], "label": ["A", "A", "B"]})
 
-    table = summary.size_table(films)
+    table = summary.size_table(images)
 
     assert table.to_dict("records") == [
-        {"width": 64, "height": 64, "label": "A", "films": 2},
-        {"width": 80, "height": 64, "label": "B", "films": 1},
+        {"width": 64, "height": 64, "label": "A", "images": 2},
+        {"width": 80, "height": 64, "label": "B", "images": 1},
     ]
 
 
-def test_films_without_a_source_are_counted_as_unknown_and_come_last():
-    films = pd.DataFrame({"source": ["", "", "", "x", "y", "y"], "label": ["A", "A", "B", "A", "B", "A"]})
+def test_images_without_a_source_are_counted_as_unknown_and_come_last():
+    images = pd.DataFrame({"source": ["", "", "", "x", "y", "y"], "label": ["A", "A", "B", "A", "B", "A"]})
 
-    table = summary.source_table(films, ["A", "B"])
+    table = summary.source_table(images, ["A", "B"])
 
     assert table.index.tolist() == ["y", "x", summary.UNKNOWN_SOURCE]
     assert table.loc[summary.UNKNOWN_SOURCE].tolist() == [2, 1]
 
 
 def test_a_source_of_its_own_per_class_gives_the_class_away():
-    films = pd.DataFrame({"source": ["x"] * 6 + ["y"] * 4, "label": ["A"] * 6 + ["B"] * 4})
+    images = pd.DataFrame({"source": ["x"] * 6 + ["y"] * 4, "label": ["A"] * 6 + ["B"] * 4})
 
-    told = summary.source_summary(summary.source_table(films, ["A", "B"]))
+    told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
     assert (told.one_class, told.guessed, told.majority) == (1.0, 1.0, 0.6)
 
 
 def test_one_source_for_all_says_nothing_of_the_class():
-    films = pd.DataFrame({"source": ["x"] * 10, "label": ["A"] * 6 + ["B"] * 4})
+    images = pd.DataFrame({"source": ["x"] * 10, "label": ["A"] * 6 + ["B"] * 4})
 
-    told = summary.source_summary(summary.source_table(films, ["A", "B"]))
+    told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
     assert (told.one_class, told.guessed, told.majority) == (0.0, 0.6, 0.6)
 
 
 def test_unknown_sources_are_not_taken_for_one_source():
-    films = pd.DataFrame({"source": ["", "x", "y"], "label": ["A", "A", "B"]})
+    images = pd.DataFrame({"source": ["", "x", "y"], "label": ["A", "A", "B"]})
 
-    told = summary.source_summary(summary.source_table(films, ["A", "B"]))
+    told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
     assert (told.known, told.unknown, told.sources) == (2, 1, 2)
 
 
 def test_without_any_source_its_shares_are_undefined():
-    films = pd.DataFrame({"source": ["", ""], "label": ["A", "B"]})
+    images = pd.DataFrame({"source": ["", ""], "label": ["A", "B"]})
 
-    told = summary.source_summary(summary.source_table(films, ["A", "B"]))
+    told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
     assert told.known == 0
     assert math.isnan(told.guessed)
 
 
-def random_films(n: int = 600, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+def random_images(n: int = 600, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (n, size, size), dtype=np.uint8), rng.integers(0, 3, n)
 
 
 def test_mean_and_deviation_images_are_those_of_numpy():
-    films, codes = random_films()
+    images, codes = random_images()
 
-    told = summary.summarise(films, codes, 3)
+    told = summary.summarise(images, codes, 3)
 
     for code in range(3):
-        mine = films[codes == code].astype(float)
+        mine = images[codes == code].astype(float)
         assert told["means"][code] == pytest.approx(mine.mean(axis=0), abs=1e-4)
         assert told["deviations"][code] == pytest.approx(mine.std(axis=0), abs=1e-4)
 
 
-def test_brightness_and_contrast_of_each_film_are_those_of_numpy():
-    films, codes = random_films()
+def test_brightness_and_contrast_of_each_image_are_those_of_numpy():
+    images, codes = random_images()
 
-    told = summary.summarise(films, codes, 3)
+    told = summary.summarise(images, codes, 3)
 
-    assert told["film_means"] == pytest.approx(films.mean(axis=(1, 2)), abs=1e-4)
-    assert told["film_deviations"] == pytest.approx(films.std(axis=(1, 2)), abs=1e-4)
+    assert told["image_means"] == pytest.approx(images.mean(axis=(1, 2)), abs=1e-4)
+    assert told["image_deviations"] == pytest.approx(images.std(axis=(1, 2)), abs=1e-4)
 
 
 def test_histograms_count_every_pixel_once():
-    films, codes = random_films()
+    images, codes = random_images()
 
-    told = summary.summarise(films, codes, 3)
+    told = summary.summarise(images, codes, 3)
 
     for code in range(3):
-        assert told["histograms"][code].tolist() == np.bincount(films[codes == code].ravel(), minlength=256).tolist()
+        assert told["histograms"][code].tolist() == np.bincount(images[codes == code].ravel(), minlength=256).tolist()
 
 
 def test_the_size_of_the_chunk_does_not_change_the_result(monkeypatch):
-    films, codes = random_films()
-    whole = summary.summarise(films, codes, 3)
+    images, codes = random_images()
+    whole = summary.summarise(images, codes, 3)
     monkeypatch.setattr(summary, "CHUNK", 7)
 
-    pieces = summary.summarise(films, codes, 3)
+    pieces = summary.summarise(images, codes, 3)
 
     assert all(np.array_equal(whole[name], pieces[name]) for name in whole)
 
 
-def test_white_films_do_not_overflow_the_sums():
-    films = np.full((300, 8, 8), 255, np.uint8)
+def test_white_images_do_not_overflow_the_sums():
+    images = np.full((300, 8, 8), 255, np.uint8)
 
-    told = summary.summarise(films, np.zeros(300, int), 1)
+    told = summary.summarise(images, np.zeros(300, int), 1)
 
     assert told["means"].min() == told["means"].max() == 255
     assert told["deviations"].max() == 0
@@ -172,7 +172,7 @@ def test_the_pixel_summary_is_computed_once_per_version(tmp_path, monkeypatch):
     second = summary.pixel_summary(workspace, dataset)
 
     assert np.array_equal(first.means, second.means)
-    assert second.films.tolist() == list(COUNTS.values())
+    assert second.images.tolist() == list(COUNTS.values())
 
 
 def test_a_torn_pixel_summary_is_made_again(tmp_path):
@@ -186,7 +186,7 @@ def test_a_torn_pixel_summary_is_made_again(tmp_path):
     assert np.array_equal(whole.histograms, again.histograms)
 
 
-def test_an_emptied_cache_is_filled_again_from_the_films(tmp_path):
+def test_an_emptied_cache_is_filled_again_from_the_images(tmp_path):
     workspace, dataset = made_dataset(tmp_path)
     whole = summary.pixel_summary(workspace, dataset)
     summary.summary_path(workspace, dataset).unlink()
@@ -215,9 +215,9 @@ def test_differences_are_given_for_every_pair_with_their_sign(tmp_path):
 
 
 def test_a_black_margin_shows_as_a_difference_along_the_edge():
-    films = np.full((2, 128, 128), 100, np.uint8)
-    films[1][summary.border_mask(128)] = 0
-    arrays = summary.summarise(films, np.array([0, 1]), 2)
+    images = np.full((2, 128, 128), 100, np.uint8)
+    images[1][summary.border_mask(128)] = 0
+    arrays = summary.summarise(images, np.array([0, 1]), 2)
     told = summary.PixelSummary(("A", "B"), codes=np.array([0, 1]), **arrays)
 
     row = summary.difference_table(told).iloc[0]
@@ -226,27 +226,27 @@ def test_a_black_margin_shows_as_a_difference_along_the_edge():
 
 
 def test_thumbnails_are_pictures_on_a_stripe_of_their_class():
-    films = np.stack([film(1), film(2)])
+    images = np.stack([image(1), image(2)])
 
-    pictures = summary.thumbnails(films, [1], ["#FFFFFF"])
+    pictures = summary.thumbnails(images, [1], ["#FFFFFF"])
 
-    read = read_film(pictures[0]).pixels
+    read = read_image(pictures[0]).pixels
     assert read.shape == (64 + summary.STRIPE, 64)
     assert read[-1].min() > 240
-    assert read[:60].mean() == pytest.approx(films[1][:60].mean(), abs=2)
+    assert read[:60].mean() == pytest.approx(images[1][:60].mean(), abs=2)
 
 
-def test_a_film_is_shown_with_its_proportions_and_its_lungs(tmp_path):
+def test_a_image_is_shown_with_its_proportions_and_its_lungs(tmp_path):
     _, dataset = made_database(tmp_path)
 
-    plain, marked = summary.film_view(dataset, 0), summary.film_view(dataset, 0, with_mask=True)
+    plain, marked = summary.image_view(dataset, 0), summary.image_view(dataset, 0, with_mask=True)
 
     assert plain.content != marked.content
     assert plain.file_bytes == dataset.path_of(0).stat().st_size
 
 
-def test_a_film_without_a_mask_says_so(tmp_path):
+def test_a_image_without_a_mask_says_so(tmp_path):
     _, dataset = made_dataset(tmp_path)
 
     with pytest.raises(ImageError, match="no lung mask"):
-        summary.film_view(dataset, 0, with_mask=True)
+        summary.image_view(dataset, 0, with_mask=True)

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 import h5py
 import numpy as np
 import pytest
-from made_fits import films, spec
+from made_fits import images, spec
 
 from covid_core.errors import RunError
 from covid_core.inference.head import Head
@@ -42,10 +42,10 @@ def saved_by_keras(chosen: TrainingSpec, head: Head, path: Path):
     from covid_core.nets import export, model
 
     keras.utils.set_random_seed(0)
-    film = keras.Input((SIDE, SIDE, 1), dtype="uint8")
-    maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(keras.layers.Rescaling(1 / 255)(film))
+    image = keras.Input((SIDE, SIDE, 1), dtype="uint8")
+    maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
     join = model.to_mean_logits if chosen.test_time_flip else model.to_logits
-    whole = model.with_scores(join(keras.Model(film, [maps]), model.keras_head(chosen, head, WIDTH), "mean_max"))
+    whole = model.with_scores(join(keras.Model(image, [maps]), model.keras_head(chosen, head, WIDTH), "mean_max"))
     export.save_model(whole, path)
     return whole
 
@@ -64,7 +64,7 @@ def test_a_model_written_from_a_template_is_the_one_that_keras_saves(workspace, 
     template.keep(path, sample, first.count_params())
     template.write_model(template.find(trunk_of(workspace), chosen), head, tmp_path / "written.keras")
     reference = saved_by_keras(chosen, head, tmp_path / "reference.keras")
-    grey = films(4, SIDE)[..., None]
+    grey = images(4, SIDE)[..., None]
     written = export.load_model(tmp_path / "written.keras")
     assert np.abs(np.asarray(written(grey)) - np.asarray(reference(grey))).max() < 1e-6
     assert np.abs(np.asarray(written(grey)) - np.asarray(first(grey))).max() > 1e-3
@@ -137,14 +137,14 @@ def test_a_damaged_template_is_told_and_removed(kept, tmp_path, damage):
         case "torn":
             kept.path.write_bytes(content[: len(content) // 2])
         case "text":
-            kept.path.write_bytes(b"film")
+            kept.path.write_bytes(b"image")
         case "place":
             archive(kept.path, kernel=SAMPLE.weights[0])
         case "shape":
             archive(kept.path, kernel=SAMPLE.weights[0], bias=np.zeros(5))
         case "weights":
             with ZipFile(kept.path, "w") as made:
-                made.writestr(WEIGHTS, b"film")
+                made.writestr(WEIGHTS, b"image")
     with pytest.raises(RunError, match="The kept model kept.keras was damaged and has been removed."):
         template.write_model(kept, OTHER, tmp_path / "model.keras")
     assert not kept.path.exists()

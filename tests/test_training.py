@@ -1,4 +1,4 @@
-"""Whole trainings in this process on made films: what they share, what they leave, and what the app makes of it."""
+"""Whole trainings in this process on made images: what they share, what they leave, and what the app makes of it."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_films import write_films
 from made_fits import Kill
+from made_images import write_images
 from test_architecture import BLOCK, ROOT
 from waiting import LONG
 
@@ -18,7 +18,7 @@ from covid_core.data.importing import import_folder
 from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference.head import Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk
@@ -54,7 +54,7 @@ assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 
 @pytest.fixture(scope="module")
 def dataset(place, tmp_path_factory) -> Dataset:
-    return import_folder(place, write_films(tmp_path_factory.mktemp("data") / "films", {"a": 12, "b": 10, "c": 8}))
+    return import_folder(place, write_images(tmp_path_factory.mktemp("data") / "images", {"a": 12, "b": 10, "c": 8}))
 
 
 def new_run(place: Workspace, dataset: Dataset, **choices) -> Run:
@@ -69,7 +69,7 @@ def new_run(place: Workspace, dataset: Dataset, **choices) -> Run:
         "head": HeadSpec(units=(8,), pooling="mean_max"),
     }
     spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, **{**base, **choices})
-    return store.create_run(place, spec, dataset, make_split(dataset.films, spec.classes, spec.split))
+    return store.create_run(place, spec, dataset, make_split(dataset.images, spec.classes, spec.split))
 
 
 def trained(place: Workspace, dataset: Dataset, **choices) -> Run:
@@ -115,10 +115,10 @@ def tuned(place, dataset) -> Run:
     return trained(place, dataset, **TUNED)
 
 
-def films_of(place: Workspace, run: Run) -> np.ndarray:
-    """uint8 films in the order of the run's predictions."""
+def images_of(place: Workspace, run: Run) -> np.ndarray:
+    """uint8 images in the order of the run's predictions."""
     plan = training._plan(place, run, silent)
-    return np.asarray(plan.films.pixels[plan.films.rows])
+    return np.asarray(plan.images.pixels[plan.images.rows])
 
 
 def logits_of(run: Run) -> np.ndarray:
@@ -129,11 +129,11 @@ def scores_of(run: Run) -> np.ndarray:
     return run.predictions()[[f"score_{label}" for label in run.classes]].to_numpy()
 
 
-def scores_by_keras(run: Run, films: np.ndarray) -> np.ndarray:
+def scores_by_keras(run: Run, images: np.ndarray) -> np.ndarray:
     import keras
 
     saved = keras.models.load_model(run.model_path, compile=False, safe_mode=True)
-    return np.asarray(saved(films[..., None], training=False))
+    return np.asarray(saved(images[..., None], training=False))
 
 
 # What a run leaves, and what later runs need not do again
@@ -176,7 +176,7 @@ def test_a_later_run_says_what_the_parts_that_it_found_had_taken(first, second):
 def test_a_head_with_another_pooling_takes_the_same_features(place, dataset, first):
     run = trained(place, dataset, head=HeadSpec(units=(8,), pooling="mean"))
     assert {"frozen network", "features"} <= set(run.result["reused"])
-    assert np.abs(scores_by_keras(run, films_of(place, run)) - scores_of(run)).max() < 1e-5
+    assert np.abs(scores_by_keras(run, images_of(place, run)) - scores_of(run)).max() < 1e-5
 
 
 def test_what_was_trained_without_tensorflow_is_checked_against_kerass_own_features(second):
@@ -187,14 +187,14 @@ def test_what_was_trained_without_tensorflow_is_checked_against_kerass_own_featu
 @pytest.mark.parametrize("name", ["first", "second", "both_sides", "tuned"])
 def test_the_saved_model_loaded_by_keras_gives_the_scores_of_the_table(request, place, name):
     run = request.getfixturevalue(name)
-    scores = scores_by_keras(run, films_of(place, run))
+    scores = scores_by_keras(run, images_of(place, run))
     assert np.abs(scores - scores_of(run)).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["first", "second", "both_sides", "tuned"])
 def test_the_app_gives_the_logits_of_the_table(request, place, name):
     run = request.getfixturevalue(name)
-    logits = Predictor.open(place, run).logits(films_of(place, run))
+    logits = Predictor.open(place, run).logits(images_of(place, run))
     assert np.abs(logits - logits_of(run)).max() < 1e-4
 
 
@@ -221,24 +221,24 @@ def test_a_run_whose_trunk_answers_otherwise_than_keras_did_is_refused(place, da
 
 def test_features_of_a_known_trunk_are_not_computed_again(place, dataset, first, monkeypatch):
     def never(frozen, size):
-        return trunk.Engine("none", lambda films: pytest.fail("computed again"), 8, 1)
+        return trunk.Engine("none", lambda images: pytest.fail("computed again"), 8, 1)
 
     monkeypatch.setattr(trunk, "lite_engine", never)
     trained(place, dataset, learning_rate=0.03)
 
 
-# Validation films that choose, and those that calibrate
+# Validation images that choose, and those that calibrate
 
 
 @pytest.fixture(scope="module")
 def halved(place, dataset, first) -> Run:
-    """A run whose validation part of six films was halved as if it were large."""
+    """A run whose validation part of six images was halved as if it were large."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(split, "HALVED_FROM", 6)
         return trained(place, dataset, learning_rate=0.05, epochs=6, patience=0)
 
 
-def test_the_epoch_is_chosen_by_one_half_of_the_validation_films(halved):
+def test_the_epoch_is_chosen_by_one_half_of_the_validation_images(halved):
     table = halved.predictions()
     chose = split.validation_for(halved.split(), split.SELECTION)
     labels = [halved.classes.index(label) for label in table["label"][chose]]
@@ -250,15 +250,15 @@ def test_the_epoch_is_chosen_by_one_half_of_the_validation_films(halved):
 
 
 def test_a_run_keeps_the_temperature_of_the_other_half(halved):
-    films = split.validation_for(halved.split(), split.CALIBRATION)
-    alone = halved.predictions()[films | (halved.split()["part"] == "test").to_numpy()]
+    images = split.validation_for(halved.split(), split.CALIBRATION)
+    alone = halved.predictions()[images | (halved.split()["part"] == "test").to_numpy()]
     np.testing.assert_equal(vars(temperature_scaling.of(halved)), vars(calibration.calibrate(alone)))
-    assert halved.result["calibration"]["films"] == 3
+    assert halved.result["calibration"]["images"] == 3
 
 
 def test_a_small_validation_part_does_both(first):
     assert not first.is_halved
-    assert first.result["calibration"]["films"] == 6
+    assert first.result["calibration"]["images"] == 6
     assert first.result["selection_accuracy"] == first.accuracy("validation")
 
 
@@ -270,23 +270,23 @@ def test_the_app_applies_the_temperature_that_the_run_keeps(place, halved):
 # Both sides
 
 
-def sides_of(place: Workspace, run: Run, films: np.ndarray) -> list[list[np.ndarray]]:
-    """Maps of films and of their mirror images."""
+def sides_of(place: Workspace, run: Run, images: np.ndarray) -> list[list[np.ndarray]]:
+    """Maps of images and of their mirror images."""
     exported = LiteTrunk(place.trunks / f"{run.result['trunk']}.tflite")
-    return [exported.maps(films), exported.maps(films[:, :, ::-1])]
+    return [exported.maps(images), exported.maps(images[:, :, ::-1])]
 
 
-def test_logits_are_the_mean_of_a_film_and_its_mirror_image(place, both_sides):
-    films, head = films_of(place, both_sides), Head.load(both_sides.head_path)
-    plain, mirrored = (head.logits(head.features(maps)) for maps in sides_of(place, both_sides, films))
+def test_logits_are_the_mean_of_a_image_and_its_mirror_image(place, both_sides):
+    images, head = images_of(place, both_sides), Head.load(both_sides.head_path)
+    plain, mirrored = (head.logits(head.features(maps)) for maps in sides_of(place, both_sides, images))
     assert np.abs(plain - mirrored).max() > 1e-3
     assert np.abs((plain + mirrored) / 2 - logits_of(both_sides)).max() < 1e-5
 
 
 def test_a_heat_map_of_both_sides_is_the_sum_with_the_mirrored_one_turned_back(place, both_sides):
-    film, head = films_of(place, both_sides)[0], Head.load(both_sides.head_path)
-    prediction, heat = Predictor.open(place, both_sides).explained(Film(film, "L"), "b", (20, 24))
-    sides = sides_of(place, both_sides, film[None])
+    image, head = images_of(place, both_sides)[0], Head.load(both_sides.head_path)
+    prediction, heat = Predictor.open(place, both_sides).explained(GreyImage(image, "L"), "b", (20, 24))
+    sides = sides_of(place, both_sides, image[None])
     plain, mirrored = (cam(head, maps, 1, 24, 20, [t[n] for t in head.usual]) for n, maps in enumerate(sides))
     assert np.allclose(heat, to_unit(plain + mirrored[:, ::-1]), atol=1e-5)
     assert np.allclose(prediction.logits, logits_of(both_sides)[0], atol=1e-5)
@@ -299,17 +299,17 @@ def test_a_model_of_both_sides_has_a_template_of_its_own(first, both_sides, plac
     assert one.parameters == two.parameters
 
 
-def test_augmentation_by_mirroring_alone_shows_the_head_what_the_changed_films_would(place, both_sides):
-    """Two passes, of the films and of their mirror images, hold every view that there is."""
+def test_augmentation_by_mirroring_alone_shows_the_head_what_the_changed_images_would(place, both_sides):
+    """Two passes, of the images and of their mirror images, hold every view that there is."""
     plan = training._plan(place, both_sides, silent)
     frozen = features.frozen_trunk(plan)
     known = features.of_run(plan, frozen)
-    rows = np.arange(len(plan.films.rows))
-    at = plan.films.rows[rows]
+    rows = np.arange(len(plan.images.rows))
+    at = plan.images.rows[rows]
     exported = LiteTrunk(frozen.path)
     for epoch in (0, 1, 5):
         changed = augmentation.view(
-            plan.films.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at
+            plan.images.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at
         )
         reference = pooled(exported.maps(changed), "mean_max")
         assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
@@ -327,21 +327,21 @@ def view_files(place: Workspace) -> set[Path]:
     return {path for path in place.features.glob("*-view-*") if path.suffix != ".lock"}
 
 
-def test_a_head_sees_the_augmented_films_in_turn(place, dataset, first):
+def test_a_head_sees_the_augmented_images_in_turn(place, dataset, first):
     run = new_run(place, dataset, **VIEWS)
     plan = training._plan(place, run, silent)
     frozen = features.frozen_trunk(plan)
     known = features.of_run(plan, frozen)
-    rows = plan.films.part("train")
-    at = plan.films.rows[rows]
+    rows = plan.images.part("train")
+    at = plan.images.rows[rows]
     for epoch, view in ((0, 0), (1, 1), (2, 0)):
-        changed = augmentation.view(plan.films.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
+        changed = augmentation.view(plan.images.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
         reference = pooled(LiteTrunk(frozen.path).maps(changed), "mean_max")
         assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
     assert set(plan.scratch) == view_files(place)
 
 
-def test_features_of_augmented_films_are_removed_when_the_run_is_complete(place, dataset, first):
+def test_features_of_augmented_images_are_removed_when_the_run_is_complete(place, dataset, first):
     trained(place, dataset, **VIEWS)
     assert not view_files(place)
 
@@ -440,7 +440,7 @@ def computed(place: Workspace, dataset: Dataset, with_boundary: bool, **choices)
     frozen = features.frozen_trunk(plan)
     features.of_run(plan, frozen, with_boundary)
     edge = features._Passes(plan, frozen).boundary()
-    return plan, bool(trunk.are_kept(place, edge, len(plan.films.pixels), plan.films.rows).all())
+    return plan, bool(trunk.are_kept(place, edge, len(plan.images.pixels), plan.images.rows).all())
 
 
 def forget(place: Workspace, names: str) -> None:
@@ -467,10 +467,10 @@ def test_activations_that_would_take_much_of_the_cache_are_not_kept_by_the_way(p
     assert not computed(place, dataset, False, **FROZEN_TOO)[1]
 
 
-def test_features_of_some_of_the_films_count_as_found(place, dataset, tuned):
+def test_features_of_some_of_the_images_count_as_found(place, dataset, tuned):
     forget(place, "*.f32")
     forget(place, "*.took")
-    few = SplitSpec(validation=0.2, test=0.2, films_per_class=4)
+    few = SplitSpec(validation=0.2, test=0.2, images_per_class=4)
     computed(place, dataset, False, **FROZEN_TOO, split=few)
     of_twelve = trunk.seconds_it_took(next(place.features.glob("*-pooled.f32")), 12)
     plan, _ = computed(place, dataset, False, **FROZEN_TOO)
@@ -489,8 +489,8 @@ def test_features_without_the_activations_that_are_needed_too_do_not_count_as_re
 
 def test_a_run_that_trains_all_layers_has_a_trunk_of_its_own(place, dataset):
     run = trained(place, dataset, backbone="baseline_cnn", head=HeadSpec(units=(8,)), epochs=2)
-    films = films_of(place, run)
+    images = images_of(place, run)
     assert run.trunk_path.is_file()
     assert run.result["trunk"] is None
-    assert np.abs(scores_by_keras(run, films) - scores_of(run)).max() < 1e-5
-    assert np.abs(Predictor.open(place, run).logits(films) - logits_of(run)).max() < 1e-4
+    assert np.abs(scores_by_keras(run, images) - scores_of(run)).max() < 1e-5
+    assert np.abs(Predictor.open(place, run).logits(images) - logits_of(run)).max() < 1e-4

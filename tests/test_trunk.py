@@ -1,4 +1,4 @@
-"""Features of films, once per film: keys, tables, two workers at once. What runs the network is made up here."""
+"""Features of images, once per image: keys, tables, two workers at once. What runs the network is made up here."""
 
 import json
 import threading
@@ -19,29 +19,29 @@ from covid_core.nets.trunk import RAW, Engine, FrozenTrunk, Wanted
 from covid_core.work import silent
 from covid_core.workspace import Workspace
 
-FILMS, SIDE = 12, 2
+IMAGES, SIDE = 12, 2
 MEANS = Wanted("means", "mean", (0,), 3)
 WHOLE = Wanted("whole", RAW, (1,), SIDE * SIDE * 2)
-NUMBERED = np.arange(FILMS, dtype=np.uint8)[:, None, None] * np.ones((1, SIDE, SIDE), np.uint8)
+NUMBERED = np.arange(IMAGES, dtype=np.uint8)[:, None, None] * np.ones((1, SIDE, SIDE), np.uint8)
 
 
-def maps_of(films: np.ndarray) -> list[np.ndarray]:
-    """Two outputs, of three channels and of two: the film times 1, 2, 3 and times 10, 20."""
-    grey = films[..., None].astype(np.float32)
+def maps_of(images: np.ndarray) -> list[np.ndarray]:
+    """Two outputs, of three channels and of two: the image times 1, 2, 3 and times 10, 20."""
+    grey = images[..., None].astype(np.float32)
     return [grey * np.float32([1, 2, 3]), grey * np.float32([10, 20])]
 
 
 class Asking:
-    """Asks for features and notes which films were computed."""
+    """Asks for features and notes which images were computed."""
 
     def __init__(self, workspace: Workspace, parallel: int = 2, batch: int = 2):
         self.workspace, self.parallel, self.batch = workspace, parallel, batch
         self.computed: list[int] = []
         self.engines = 0
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
-        self.computed.extend(films[:, 0, 0].tolist())
-        return maps_of(films)
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        self.computed.extend(images[:, 0, 0].tolist())
+        return maps_of(images)
 
     def engine(self) -> Engine:
         self.engines += 1
@@ -50,13 +50,13 @@ class Asking:
     def ask(self, rows: list[int], wanted=(MEANS,), by_the_way=(), progress=silent) -> list[np.ndarray]:
         at = np.array(rows)
         return trunk.cached_features(
-            self.workspace, wanted, FILMS, at, NUMBERED.__getitem__, self.engine, progress, by_the_way
+            self.workspace, wanted, IMAGES, at, NUMBERED.__getitem__, self.engine, progress, by_the_way
         )
 
 
 def kept(workspace: Workspace, wanted: Wanted) -> list[int]:
-    """Films whose features are in the cache."""
-    return np.flatnonzero(trunk.are_kept(workspace, wanted, FILMS, np.arange(FILMS))).tolist()
+    """Images whose features are in the cache."""
+    return np.flatnonzero(trunk.are_kept(workspace, wanted, IMAGES, np.arange(IMAGES))).tolist()
 
 
 # What it took
@@ -68,7 +68,7 @@ def test_what_computing_features_took_stands_beside_them(tmp_path):
     assert trunk.seconds_it_took(trunk.path_of(workspace, MEANS.name), 3) >= 0
 
 
-def test_what_a_stopped_pass_took_is_noted_with_the_films_that_it_did(tmp_path):
+def test_what_a_stopped_pass_took_is_noted_with_the_images_that_it_did(tmp_path):
     workspace = Workspace(tmp_path)
 
     def stop(share: float, message: str) -> None:
@@ -86,7 +86,7 @@ def test_a_note_that_cannot_be_written_harms_nothing(tmp_path):
     assert np.isnan(trunk.seconds_it_took(tmp_path / "gone" / "features.f32"))
 
 
-def test_seconds_of_several_passes_are_told_for_as_many_films_as_are_asked_for(tmp_path):
+def test_seconds_of_several_passes_are_told_for_as_many_images_as_are_asked_for(tmp_path):
     trunk.note_seconds(tmp_path / "features.f32", 3.0, 10)
     trunk.note_seconds(tmp_path / "features.f32", 1.0, 10)
     assert trunk.seconds_it_took(tmp_path / "features.f32", 5) == pytest.approx(1.0)
@@ -172,9 +172,9 @@ def test_a_trunk_of_which_a_file_is_missing_is_made_anew(workspace, suffix):
 
 
 def test_what_keras_answered_is_kept_as_mean_and_maximum_of_every_channel_of_the_taps(workspace):
-    made, films, answers = made_trunk(workspace)
+    made, images, answers = made_trunk(workspace)
     probe, taps = made.probe()
-    assert np.array_equal(probe, films)
+    assert np.array_equal(probe, images)
     assert len(taps) == 2
     for tap, answer in zip(taps, answers[:2], strict=True):
         assert np.allclose(tap[:, 0], pooled([answer], "mean"))
@@ -198,7 +198,7 @@ def test_the_width_counts_the_taps_and_not_the_boundary(workspace):
     assert (edge.outputs, edge.width) == ((2,), 16)
 
 
-# Features, once per film
+# Features, once per image
 
 
 def test_features_are_the_pooled_maps(workspace):
@@ -206,14 +206,14 @@ def test_features_are_the_pooled_maps(workspace):
     assert table[[1, 5]].tolist() == [[1, 2, 3], [5, 10, 15]]
 
 
-def test_a_film_is_computed_once(workspace):
+def test_a_image_is_computed_once(workspace):
     asking = Asking(workspace)
     asking.ask([1, 3])
     asking.ask([1, 3])
     assert sorted(asking.computed) == [1, 3]
 
 
-def test_only_missing_films_are_computed_and_others_stay_unknown(workspace):
+def test_only_missing_images_are_computed_and_others_stay_unknown(workspace):
     asking = Asking(workspace)
     asking.ask([1, 3])
     (table,) = asking.ask([1, 2, 3])
@@ -234,7 +234,7 @@ def test_whole_maps_are_kept_cell_by_cell(workspace):
     assert whole[4].tolist() == maps_of(NUMBERED[4:5])[1].ravel().tolist()
 
 
-def test_a_film_that_lacks_one_of_two_tables_is_computed_for_both(workspace):
+def test_a_image_that_lacks_one_of_two_tables_is_computed_for_both(workspace):
     asking = Asking(workspace)
     asking.ask([1, 2])
     asking.ask([1, 2, 3], wanted=(MEANS, WHOLE))
@@ -242,7 +242,7 @@ def test_a_film_that_lacks_one_of_two_tables_is_computed_for_both(workspace):
     assert kept(workspace, WHOLE) == [1, 2, 3]
 
 
-def test_what_is_kept_by_the_way_is_there_for_the_films_that_were_computed(workspace):
+def test_what_is_kept_by_the_way_is_there_for_the_images_that_were_computed(workspace):
     asking = Asking(workspace)
     asking.ask([1, 2])
     asking.ask([1, 2, 3], by_the_way=(WHOLE,))
@@ -269,16 +269,16 @@ def test_features_kept_by_the_way_are_not_computed_again(workspace):
 def test_many_cores_come_to_the_same_as_one(tmp_path, batch):
     (tmp_path / "one").mkdir()
     (tmp_path / "many").mkdir()
-    rows = list(range(FILMS))[::-1]
+    rows = list(range(IMAGES))[::-1]
     one = Asking(Workspace(tmp_path / "one"), parallel=1, batch=1).ask(rows, wanted=(MEANS, WHOLE))
     many = Asking(Workspace(tmp_path / "many"), parallel=4, batch=batch).ask(rows, wanted=(MEANS, WHOLE))
     assert all(np.array_equal(a, b) for a, b in zip(one, many, strict=True))
 
 
-def test_progress_ends_with_all_films(workspace):
+def test_progress_ends_with_all_images(workspace):
     told = []
     Asking(workspace).ask([0, 1, 2], progress=lambda *what: told.append(what))
-    assert told == [(2 / 3, "2 of 3 films"), (1.0, "3 of 3 films")]
+    assert told == [(2 / 3, "2 of 3 images"), (1.0, "3 of 3 images")]
 
 
 def stop(_share: float, _message: str) -> None:
@@ -288,17 +288,17 @@ def stop(_share: float, _message: str) -> None:
 def test_a_stop_keeps_what_is_computed_and_the_next_goes_on(workspace):
     asking = Asking(workspace, parallel=1)
     with pytest.raises(Stopped):
-        asking.ask(list(range(FILMS)), progress=stop)
+        asking.ask(list(range(IMAGES)), progress=stop)
     before = kept(workspace, MEANS)
     asking.computed.clear()
-    (table,) = asking.ask(list(range(FILMS)))
+    (table,) = asking.ask(list(range(IMAGES)))
     assert {0, 1} <= set(before)
-    assert sorted(asking.computed) == sorted(set(range(FILMS)) - set(before))
-    assert table[:, 0].tolist() == list(range(FILMS))
+    assert sorted(asking.computed) == sorted(set(range(IMAGES)) - set(before))
+    assert table[:, 0].tolist() == list(range(IMAGES))
 
 
 def test_an_error_of_the_network_is_told_and_lets_the_lock_go(workspace):
-    def broken(_films: np.ndarray) -> list[np.ndarray]:
+    def broken(_images: np.ndarray) -> list[np.ndarray]:
         raise ValueError("no such layer")
 
     asking = Asking(workspace)
@@ -306,7 +306,7 @@ def test_an_error_of_the_network_is_told_and_lets_the_lock_go(workspace):
         trunk.cached_features(
             workspace,
             [MEANS],
-            FILMS,
+            IMAGES,
             np.arange(3),
             NUMBERED.__getitem__,
             lambda: Engine("broken", broken, 2, 2),
@@ -316,7 +316,7 @@ def test_an_error_of_the_network_is_told_and_lets_the_lock_go(workspace):
     assert sorted(asking.computed) == [0, 1]
 
 
-def test_a_table_for_another_number_of_films_is_made_anew(workspace):
+def test_a_table_for_another_number_of_images_is_made_anew(workspace):
     trunk.path_of(workspace, "means").write_bytes(b"\0" * 48)
     (table,) = Asking(workspace).ask([1])
     assert table[1].tolist() == [1, 2, 3]
@@ -332,18 +332,18 @@ class Gate:
     def __init__(self):
         self.reached, self.open = threading.Event(), threading.Event()
 
-    def __call__(self, films: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         self.reached.set()
         assert self.open.wait(LONG)
-        return maps_of(films)
+        return maps_of(images)
 
 
 def at_once(workspace: Workspace, gate: Gate, second: Callable[[], None]) -> None:
-    """Run ``second`` while another worker computes all films behind the gate; the gate is open afterwards."""
+    """Run ``second`` while another worker computes all images behind the gate; the gate is open afterwards."""
     first = Asking(workspace)
     first.maps = gate
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(first.ask, list(range(FILMS)))
+        done = pool.submit(first.ask, list(range(IMAGES)))
         try:
             assert gate.reached.wait(LONG)
             second()
@@ -360,10 +360,10 @@ def test_of_two_workers_one_computes_and_the_other_waits_and_says_so(workspace, 
         told.append(message)
         gate.open.set()
 
-    at_once(workspace, gate, lambda: tables.extend(other.ask(list(range(FILMS)), progress=progress)))
+    at_once(workspace, gate, lambda: tables.extend(other.ask(list(range(IMAGES)), progress=progress)))
     assert set(told) == {"another run computes the same features, waiting for it"}
     assert other.engines == 0
-    assert tables[0][:, 0].tolist() == list(range(FILMS))
+    assert tables[0][:, 0].tolist() == list(range(IMAGES))
 
 
 def test_a_worker_that_waits_can_be_stopped(workspace, monkeypatch):
@@ -374,7 +374,7 @@ def test_a_worker_that_waits_can_be_stopped(workspace, monkeypatch):
             Asking(workspace).ask([0], progress=stop)
 
     at_once(workspace, Gate(), second)
-    assert kept(workspace, MEANS) == list(range(FILMS))
+    assert kept(workspace, MEANS) == list(range(IMAGES))
 
 
 def test_other_features_do_not_wait(workspace):

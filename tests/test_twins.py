@@ -31,7 +31,7 @@ def waiting(workspace, finished) -> Run:
     return made_run(workspace, TABLE, "Second", state=store.QUEUED)
 
 
-def test_equal_settings_on_equal_films_have_a_twin_whatever_the_name(workspace, finished, waiting):
+def test_equal_settings_on_equal_images_have_a_twin_whatever_the_name(workspace, finished, waiting):
     assert reuse.find(workspace, waiting).id == finished.id
 
 
@@ -44,11 +44,11 @@ def test_another_split_has_no_twin(workspace, finished, waiting):
     assert reuse.find(workspace, replace(waiting, record={**waiting.record, "split_hash": "other"})) is None
 
 
-def test_a_run_whose_validation_films_did_other_things_is_no_twin(workspace, finished, waiting):
+def test_a_run_whose_validation_images_did_other_things_is_no_twin(workspace, finished, waiting):
     assert reuse.find(workspace, replace(waiting, record={**waiting.record, "halved": True})) is None
 
 
-def test_other_films_have_no_twin(workspace, finished, waiting):
+def test_other_images_have_no_twin(workspace, finished, waiting):
     dataset = {**waiting.record["dataset"], "version": "other"}
     assert reuse.find(workspace, replace(waiting, record={**waiting.record, "dataset": dataset})) is None
 

@@ -105,7 +105,7 @@ def test_json_has_verdict_sentence_and_masks(run, capsys):
     assert [one["verdict"] for one in group["table"]] == [FRAME, "", ""]
 
 
-def test_the_report_of_a_film_has_it_beside_the_accuracy(run):
+def test_the_report_of_a_image_has_it_beside_the_accuracy(run):
     assert "What the model reads has not been asked yet." in image_report.card_line(run)
     found = keep_audit(run)
     assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in image_report.card_line(run)

@@ -1,4 +1,4 @@
-"""What the film viewer sends to the browser: no grey level lost, the same bytes every time, words letter by letter."""
+"""What the image viewer sends to the browser: no grey level lost, the same bytes every time, words letter by letter."""
 
 import json
 import re
@@ -19,11 +19,11 @@ NOISE = np.random.default_rng(0)
 
 
 def picture(pixels: np.ndarray, **more: object) -> Picture:
-    return Picture(pixels, "Film", "A film", **more)
+    return Picture(pixels, "Image", "An image", **more)
 
 
-def unpacked_film(message: bytes) -> np.ndarray:
-    """The pixels in a film's message, as the browser restores them."""
+def unpacked_image(message: bytes) -> np.ndarray:
+    """The pixels in an image's message, as the browser restores them."""
     header, values = unpacked(message)
     height, width = header["height"], header["width"]
     planes = np.frombuffer(values, np.uint8).reshape(header["bits"] // 8, height, width)
@@ -55,20 +55,20 @@ def header_of(panes: list[Picture], overlay: Overlay | None = None, lungs: np.nd
     ids=["8 bits", "16 bits", "every level", "largest steps", "one pixel"],
 )
 def test_the_browser_gets_every_grey_level(pixels):
-    received = unpacked_film(packing.film_message(picture(pixels)))
+    received = unpacked_image(packing.image_message(picture(pixels)))
     assert received.dtype == pixels.dtype
     np.testing.assert_array_equal(received, pixels)
 
 
 def test_a_view_of_an_array_arrives_as_it_is_seen():
     pixels = NOISE.integers(0, 65536, (40, 60)).astype(np.uint16)[::-1, ::2]
-    np.testing.assert_array_equal(unpacked_film(packing.film_message(picture(pixels))), pixels)
+    np.testing.assert_array_equal(unpacked_image(packing.image_message(picture(pixels))), pixels)
 
 
-def test_a_large_film_is_shrunk_by_area_and_keeps_its_depth():
+def test_a_large_image_is_shrunk_by_area_and_keeps_its_depth():
     fourths = NOISE.integers(0, 65536, (2048, 1500)).astype(np.uint16)
     large = picture(np.kron(fourths, np.ones((2, 2), np.uint16)))
-    received = unpacked_film(packing.film_message(large))
+    received = unpacked_image(packing.image_message(large))
     np.testing.assert_array_equal(received, fourths)
     pane = header_of([large])["panes"][0]
     assert pane["size"] == [4096, 3000]
@@ -80,18 +80,18 @@ def test_pixels_that_a_shrunk_one_covers_in_part_count_by_that_part():
     np.testing.assert_array_equal(packing.shrunk(rows, 2), [[1], [5]])  # (0 + 3 / 2) / 1.5 and (3 / 2 + 6) / 1.5
 
 
-def test_a_film_that_fits_is_not_touched():
+def test_a_image_that_fits_is_not_touched():
     pixels = NOISE.integers(0, 256, (2048, 30)).astype(np.uint8)
     assert packing.shrunk(pixels, packing.LONGEST_SIDE) is pixels
     assert not header_of([picture(pixels)])["panes"][0]["note"]
 
 
-def test_the_same_film_is_the_same_bytes_and_another_is_not():
+def test_the_same_image_is_the_same_bytes_and_another_is_not():
     pixels = NOISE.integers(0, 200, (30, 30)).astype(np.uint8)
     other = pixels.copy()
     other[-1, -1] += 1
-    message = packing.film_message(picture(pixels))
-    assert message == packing.film_message(picture(pixels.copy()))
+    message = packing.image_message(picture(pixels))
+    assert message == packing.image_message(picture(pixels.copy()))
     names = {picture(one).identity for one in (pixels, other, pixels.astype(np.uint16), pixels.reshape(15, 60))}
     assert len(names) == 4
 
@@ -99,7 +99,7 @@ def test_the_same_film_is_the_same_bytes_and_another_is_not():
 @pytest.mark.parametrize(
     "make, said",
     [
-        (lambda: Picture(np.zeros((4, 4), np.uint8), "Film", " "), "`alt`"),
+        (lambda: Picture(np.zeros((4, 4), np.uint8), "Image", " "), "`alt`"),
         (lambda: Overlay(np.zeros((4, 4)), "Map", ""), "`alt`"),
         (lambda: picture(np.zeros((4, 4), np.float32)), "`pixels`"),
         (lambda: picture(np.zeros((4, 4, 3), np.uint8)), "`pixels`"),
@@ -122,7 +122,7 @@ def test_without_a_window_all_levels_are_seen(pixels, window):
 
 
 def test_words_travel_letter_by_letter():
-    named = Picture(np.zeros((4, 4), np.uint8), "<img src=x> *Ünal* 片", "A <b>film</b>")
+    named = Picture(np.zeros((4, 4), np.uint8), "<img src=x> *Ünal* 片", "A <b>image</b>")
     pane = header_of([named])["panes"][0]
     assert (pane["title"], pane["alt"]) == (named.title, named.alt)
 
@@ -172,7 +172,7 @@ def test_the_viewer_asks_for_no_rerun_sets_no_html_and_knows_no_other_host():
     assert set(re.findall(r"https?://[^\"]*", source)) == {"http://www.w3.org/2000/svg"}
 
 
-def two_films() -> None:
+def two_images() -> None:
     import numpy as np
     import streamlit as st
 
@@ -180,12 +180,12 @@ def two_films() -> None:
     from pages.panels.predict.viewer import Picture
 
     level = st.number_input("Level", 0, 255, 10)
-    film = Picture(np.full((40, 40), level, np.uint8), "Film", "A film")
-    viewer.show(film, beside=Picture(np.zeros((40, 40), np.uint8), "Other", "Another"), key="one")
+    image = Picture(np.full((40, 40), level, np.uint8), "Image", "An image")
+    viewer.show(image, beside=Picture(np.zeros((40, 40), np.uint8), "Other", "Another"), key="one")
 
 
-def test_a_page_keeps_only_the_films_that_it_shows():
-    page = AppTest.from_function(two_films, default_timeout=PATIENCE).run()
+def test_a_page_keeps_only_the_images_that_it_shows():
+    page = AppTest.from_function(two_images, default_timeout=PATIENCE).run()
     assert not page.exception
     first = page.session_state[viewer.PACKED]["one"]
     page.run()
@@ -197,15 +197,15 @@ def test_a_page_keeps_only_the_films_that_it_shows():
     assert len(changed) == 2 and len(set(changed) - set(first)) == 1
 
 
-def test_the_same_film_twice_travels_once():
+def test_the_same_image_twice_travels_once():
     def same_twice() -> None:
         import numpy as np
 
         from pages.panels.predict import viewer
         from pages.panels.predict.viewer import Picture
 
-        film = Picture(np.zeros((40, 40), np.uint8), "Film", "A film")
-        viewer.show(film, beside=film, key="one")
+        image = Picture(np.zeros((40, 40), np.uint8), "Image", "An image")
+        viewer.show(image, beside=image, key="one")
 
     page = AppTest.from_function(same_twice, default_timeout=PATIENCE).run()
     assert not page.exception

@@ -41,7 +41,7 @@ def network(monkeypatch) -> list[str]:
 
 
 def spec(start: str) -> TrainingSpec:
-    return TrainingSpec(dataset="films", classes=("a", "b"), backbone="vgg16", weights=start, image_size=64)
+    return TrainingSpec(dataset="images", classes=("a", "b"), backbone="vgg16", weights=start, image_size=64)
 
 
 def cache(backbone: Backbone = VGG) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from made_films import write_films
+from made_images import write_images
 from waiting import until
 
 from covid_core.data.dataset import Dataset
@@ -34,7 +34,7 @@ RUN_FILES |= {"head.npz", "reference.npz", "trunk.tflite", "result.json", "worke
 
 @pytest.fixture(scope="module")
 def dataset(place, tmp_path_factory) -> Dataset:
-    return import_folder(place, write_films(tmp_path_factory.mktemp("data") / "films", {"a": 16, "b": 14, "c": 10}))
+    return import_folder(place, write_images(tmp_path_factory.mktemp("data") / "images", {"a": 16, "b": 14, "c": 10}))
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +131,8 @@ def saved_model(run: Run):
     return keras.models.load_model(run.model_path, compile=False, safe_mode=True)
 
 
-def films_of(place: Workspace, dataset: Dataset, run: Run) -> np.ndarray:
-    """The run's films as the saved model takes them, in the order of its predictions."""
+def images_of(place: Workspace, dataset: Dataset, run: Run) -> np.ndarray:
+    """The run's images as the saved model takes them, in the order of its predictions."""
     rows = [dataset.row_of(image_id) for image_id in run.predictions()["image_id"]]
     return np.asarray(open_pixels(place, dataset, run.spec.image_size)[rows])[..., None]
 
@@ -160,7 +160,7 @@ def test_the_record_says_how_it_went(complete):
     assert result["parity"]["largest_difference"] < 1e-4
 
 
-def test_predictions_cover_the_split_film_by_film(complete):
+def test_predictions_cover_the_split_image_by_image(complete):
     predictions, split = complete.predictions(), complete.split()
     assert predictions[["image_id", "part", "label"]].equals(split[["image_id", "part", "label"]])
     assert np.allclose(scores_of(predictions, complete).sum(axis=1), 1)
@@ -171,7 +171,7 @@ def test_the_training_learned_what_can_be_seen(complete):
 
 
 def test_plain_keras_gives_the_predictions_of_the_table(place, dataset, complete):
-    scores = saved_model(complete).predict(films_of(place, dataset, complete), verbose=0)
+    scores = saved_model(complete).predict(images_of(place, dataset, complete), verbose=0)
     assert np.abs(scores - scores_of(complete.predictions(), complete)).max() < 1e-5
 
 
@@ -241,7 +241,7 @@ def test_a_stopped_run_goes_on_from_its_last_epoch(place, stopped, complete):
 def test_a_pretrained_backbones_saved_model_agrees_with_its_table(place, dataset, pretrained, which):
     run = pretrained[which]
     assert run.status().state == store.COMPLETED, run.log_tail()
-    scores = saved_model(run).predict(films_of(place, dataset, run), verbose=0)
+    scores = saved_model(run).predict(images_of(place, dataset, run), verbose=0)
     assert np.abs(scores - scores_of(run.predictions(), run)).max() < 1e-5
 
 

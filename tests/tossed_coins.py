@@ -9,7 +9,7 @@ from covid_core.evaluation.assessment import assess
 
 
 def of_patients(seed: int) -> tuple[pd.DataFrame, pd.Series]:
-    """A run that tosses a coin for each of 40 validation and 40 test patients, who have ten films each."""
+    """A run that tosses a coin for each of 40 validation and 40 test patients, who have ten images each."""
     rng = np.random.default_rng(seed)
     parts = [
         answered(np.repeat(["A", "B"] * 20, 10), np.repeat(rng.choice(["A", "B"], 40), 10), part)
@@ -20,7 +20,7 @@ def of_patients(seed: int) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def no_more_false_alarms_than_the_level_says(trials: int) -> None:
-    """Counted as 400 films, the coin would beat the majority class, and test differ from validation, far too often."""
+    """Counted as 400 images, the coin would beat the majority class, and test differ from validation, far too often."""
     together, naive = [], []
     for seed in range(trials):
         table, groups = of_patients(seed)

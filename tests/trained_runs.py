@@ -21,7 +21,7 @@ from covid_core.workspace import Workspace
 
 
 def tiny_run(workspace: Workspace, dataset: Dataset, **settings: Any) -> Run:
-    """A baseline CNN on films of 32 pixels, after one epoch on all classes of the data set, or with other settings."""
+    """A baseline CNN on images of 32 pixels, after one epoch on all classes of the data set, or with other settings."""
     small = dict(
         dataset=dataset.id,
         classes=dataset.classes,
@@ -37,7 +37,7 @@ def tiny_run(workspace: Workspace, dataset: Dataset, **settings: Any) -> Run:
 
 
 def copy_of_trained(shared: Path, workspace: Workspace) -> Run:
-    """Copy a finished run and its data set, 90 films with clear lesions and lung masks, into an empty workspace.
+    """Copy a finished run and its data set, 90 images with clear lesions and lung masks, into an empty workspace.
 
     Args:
         shared: a folder of all processes that run tests; whoever comes first trains in it.

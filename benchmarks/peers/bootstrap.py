@@ -1,6 +1,6 @@
 """A run's figures and a pair's test as one writes them with scikit-learn and SciPy: one call per measure and draw.
 
-Films of each class are drawn again with replacement, every measure is computed anew on each draw by the library's own
+Images of each class are drawn again with replacement, every measure is computed anew on each draw by the library's own
 function, and percentiles bound the interval. It uses nothing of this project.
 """
 
@@ -15,7 +15,7 @@ PERCENTILES = (2.5, 97.5)
 def figures(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, np.ndarray]:
     """Every measure of one part that has a bootstrap interval; those of the classes are arrays of one value each.
 
-    ``y_true`` (films,) are positions of classes, ``y_prob`` (films, classes) scores that sum to 1.
+    ``y_true`` (images,) are positions of classes, ``y_prob`` (images, classes) scores that sum to 1.
     """
     classes = np.arange(y_prob.shape[1])
     y_pred, truth = y_prob.argmax(axis=1), np.eye(len(classes))[y_true]
@@ -42,7 +42,7 @@ def figures(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def calibration_error(top: np.ndarray, right: np.ndarray) -> float:
-    """Distance of mean score and share answered rightly, over bins of equal width, weighted by their films."""
+    """Distance of mean score and share answered rightly, over bins of equal width, weighted by their images."""
     inside = np.digitize(top, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
     gaps = [abs((top[inside == i] - right[inside == i]).sum()) for i in range(BINS)]
     return float(np.sum(gaps) / len(top))
@@ -54,15 +54,15 @@ def intervals(y_true: np.ndarray, y_prob: np.ndarray, replicates: int, seed: int
     of_class = [np.flatnonzero(y_true == k) for k in np.unique(y_true)]
     found = []
     for _ in range(replicates):
-        drawn = np.concatenate([rng.choice(films, len(films)) for films in of_class])
+        drawn = np.concatenate([rng.choice(images, len(images)) for images in of_class])
         found.append(figures(y_true[drawn], y_prob[drawn]))
     return {name: np.percentile([one[name] for one in found], PERCENTILES, axis=0) for name in found[0]}
 
 
 def pair(right: np.ndarray, other: np.ndarray, y_true: np.ndarray, replicates: int, seed: int = 0) -> dict[str, object]:
-    """Two runs on the same films: exact McNemar test, and the paired bootstrap's interval of the difference.
+    """Two runs on the same images: exact McNemar test, and the paired bootstrap's interval of the difference.
 
-    ``right`` and ``other`` (films,) say which films each answered rightly.
+    ``right`` and ``other`` (images,) say which images each answered rightly.
     """
     rng = np.random.default_rng(seed)
     of_class = [np.flatnonzero(y_true == k) for k in np.unique(y_true)]
@@ -70,13 +70,13 @@ def pair(right: np.ndarray, other: np.ndarray, y_true: np.ndarray, replicates: i
     p = stats.binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1.0
     differences = []
     for _ in range(replicates):
-        drawn = np.concatenate([rng.choice(films, len(films)) for films in of_class])
+        drawn = np.concatenate([rng.choice(images, len(images)) for images in of_class])
         differences.append(right[drawn].mean() - other[drawn].mean())
     return {"p": p, "interval": np.percentile(differences, PERCENTILES)}
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
-    """What logits (films, classes) have to be divided by for the least log loss."""
+    """What logits (images, classes) have to be divided by for the least log loss."""
     classes = np.arange(logits.shape[1])
 
     def loss(log_temperature: float) -> float:

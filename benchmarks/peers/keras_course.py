@@ -1,12 +1,12 @@
 """The course as a plain Keras program: ``python benchmarks/peers/keras_course.py --data FOLDER --model NAME ...``.
 
-It uses nothing of this project. All films are read in turn into one array, split 68 / 16 / 16 with their own labels,
+It uses nothing of this project. All images are read in turn into one array, split 68 / 16 / 16 with their own labels,
 scaled as ``keras.applications`` wants it for the backbone, and given to ``model.fit`` with the frozen base inside, as
 the Keras guide to transfer learning does. Then the test part is evaluated and the model saved.
 
 Several names after ``--model`` are trained in turn in this process; ``resnet50_last10`` goes on with the model of
 ``resnet50`` if that came before, and trains it first if not. Prints one JSON line: seconds of the import of the
-libraries, of reading the films and in all, and for each model seconds per stage and its accuracies.
+libraries, of reading the images and in all, and for each model seconds per stage and its accuracies.
 """
 
 import argparse
@@ -37,7 +37,7 @@ LAST_LAYERS = 10
 LEFT_OUT = "Lung_Opacity"  # a fourth class of the database, which the course did not use
 
 Part = tuple["np.ndarray", "np.ndarray"]
-"""Films of one part, and their class indices."""
+"""Images of one part, and their class indices."""
 
 
 def main() -> None:
@@ -54,21 +54,21 @@ def main() -> None:
         from sklearn.model_selection import train_test_split  # noqa: F401
     keras.utils.set_random_seed(SEED)
     with clock(seconds, "decode"):
-        films, labels, classes = read(given.data, given.films_per_class)
-        parts = split(films, labels)
+        images, labels, classes = read(given.data, given.images_per_class)
+        parts = split(images, labels)
     trained: dict[str, keras.Model] = {}
     runs = [run(*pair, parts, len(classes), given.epochs, trained) for pair in zip(given.model, weights, strict=True)]
     seconds["total"] = round(time.perf_counter() - begin, 3)
     versions = {"keras": keras.__version__, "tensorflow": tensorflow.__version__}
-    print(json.dumps({"peer": "keras", "films": len(films), "seconds": seconds, "runs": runs, "versions": versions}))
+    print(json.dumps({"peer": "keras", "images": len(images), "seconds": seconds, "runs": runs, "versions": versions}))
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--data", type=Path, required=True, help="one folder per class, films in it or in its images/")
+    made.add_argument("--data", type=Path, required=True, help="one folder per class, images in it or in its images/")
     made.add_argument("--model", nargs="+", choices=MODELS, required=True, metavar="NAME", help=", ".join(MODELS))
     made.add_argument("--weights", nargs="+", choices=("imagenet", "random"), default=["imagenet"])
-    made.add_argument("--films-per-class", type=int, help="the first films of each class only")
+    made.add_argument("--images-per-class", type=int, help="the first images of each class only")
     made.add_argument("--epochs", type=int, default=5)
     return made
 
@@ -82,26 +82,26 @@ def clock(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def read(folder: Path, most: int | None) -> "tuple[np.ndarray, np.ndarray, list[str]]":
-    """All films as uint8 RGB (n, SIZE, SIZE, 3), their class indices, and the classes."""
+    """All images as uint8 RGB (n, SIZE, SIZE, 3), their class indices, and the classes."""
     import numpy as np
     from PIL import Image
 
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != LEFT_OUT)
-    films, labels = [], []
+    images, labels = [], []
     for index, name in enumerate(classes):
         inner = folder / name / "images"
         for path in sorted((inner if inner.is_dir() else folder / name).glob("*.png"))[:most]:
-            films.append(np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE))))
+            images.append(np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE))))
             labels.append(index)
-    return np.array(films), np.array(labels), classes
+    return np.array(images), np.array(labels), classes
 
 
-def split(films: "np.ndarray", labels: "np.ndarray") -> dict[str, Part]:
+def split(images: "np.ndarray", labels: "np.ndarray") -> dict[str, Part]:
     """The course's stratified 68 / 16 / 16."""
     from sklearn.model_selection import train_test_split
 
     x_train, x_rest, y_train, y_rest = train_test_split(
-        films, labels, test_size=0.32, stratify=labels, random_state=SEED
+        images, labels, test_size=0.32, stratify=labels, random_state=SEED
     )
     x_val, x_test, y_val, y_test = train_test_split(x_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=SEED)
     return {"train": (x_train, y_train), "validation": (x_val, y_val), "test": (x_test, y_test)}
@@ -113,7 +113,7 @@ def run(
     """Train, evaluate and save one model. ``trained`` holds those that came before, and takes this one."""
     seconds: dict[str, float] = {}
     with clock(seconds, "scale"):
-        scaled = {part: (scale(name, films), labels) for part, (films, labels) in parts.items()}
+        scaled = {part: (scale(name, images), labels) for part, (images, labels) in parts.items()}
     with clock(seconds, "build"):
         model = trained.get("resnet50") if name == FINE_TUNED else None
         first = model is None
@@ -150,14 +150,14 @@ def backbone_of(name: str) -> str:
     return {FINE_TUNED: "resnet50", AUGMENTED: "mobilenet_v2"}.get(name, name)
 
 
-def scale(name: str, films: "np.ndarray") -> "np.ndarray":
-    """uint8 films as float32 in the range that the backbone was trained on; 0 to 1 for the baseline."""
+def scale(name: str, images: "np.ndarray") -> "np.ndarray":
+    """uint8 images as float32 in the range that the backbone was trained on; 0 to 1 for the baseline."""
     import keras
 
     if name == BASELINE:
-        return films.astype("float32") / 255
+        return images.astype("float32") / 255
     module, _ = BACKBONES[backbone_of(name)]
-    return getattr(keras.applications, module).preprocess_input(films)
+    return getattr(keras.applications, module).preprocess_input(images)
 
 
 def build(name: str, weights: str | None, classes: int) -> "keras.Model":
@@ -203,17 +203,17 @@ def transfer(name: str, weights: str | None, classes: int) -> "keras.Model":
         include_top=False, weights=weights, input_shape=(SIZE, SIZE, 3), name="base"
     )
     base.trainable = False
-    films = keras.Input((SIZE, SIZE, 3))
-    x = augmentation()(films) if name == AUGMENTED else films
+    images = keras.Input((SIZE, SIZE, 3))
+    x = augmentation()(images) if name == AUGMENTED else images
     x = base(x, training=False)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(128, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
-    return keras.Model(films, layers.Dense(classes, activation="softmax")(x))
+    return keras.Model(images, layers.Dense(classes, activation="softmax")(x))
 
 
 def augmentation() -> "keras.Sequential":
-    """Rotation by up to 15 degrees, shifts and zoom by up to 10 %, and mirroring, anew for every film and epoch."""
+    """Rotation by up to 15 degrees, shifts and zoom by up to 10 %, and mirroring, anew for every image and epoch."""
     from keras import Sequential, layers
 
     return Sequential(

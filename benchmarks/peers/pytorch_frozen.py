@@ -1,6 +1,6 @@
 """The course's frozen MobileNetV2 in PyTorch: ``python benchmarks/peers/pytorch_frozen.py --data FOLDER``.
 
-Written as torchvision's tutorial on transfer learning does it: a data set that reads a film when it is asked for, a
+Written as torchvision's tutorial on transfer learning does it: a data set that reads an image when it is asked for, a
 DataLoader with two workers, the convolutional part frozen and in evaluation mode, the course's head behind it, 5 epochs
 in batches of 16 with a pass over the validation part after each, then the test part. It uses nothing of this project.
 Prints one JSON line: seconds per stage and in all, and accuracies.
@@ -42,8 +42,8 @@ Listed = list[tuple[Path, int]]
 """Files with their class indices."""
 
 
-class Films(Dataset):
-    """Films of one part, read when they are asked for."""
+class Images(Dataset):
+    """Images of one part, read when they are asked for."""
 
     def __init__(self, listed: Listed):
         self.listed = listed
@@ -66,9 +66,9 @@ def main() -> None:
     seconds = {"import": round(time.perf_counter() - BEGIN, 3)}
     torch.manual_seed(SEED)
     with clock(seconds, "build"):
-        parts = split(given.data, given.films_per_class)
+        parts = split(given.data, given.images_per_class)
         loaders = {
-            name: DataLoader(Films(listed), batch_size=BATCH, shuffle=name == "train", num_workers=WORKERS)
+            name: DataLoader(Images(listed), batch_size=BATCH, shuffle=name == "train", num_workers=WORKERS)
             for name, listed in parts.items()
         }
         model = build(given.weights, 1 + max(label for _, label in parts["train"]))
@@ -81,7 +81,7 @@ def main() -> None:
     seconds["total"] = round(time.perf_counter() - BEGIN, 3)
     answer = {
         "peer": "pytorch",
-        "films": sum(map(len, parts.values())),
+        "images": sum(map(len, parts.values())),
         "weights": given.weights,
         "seconds": seconds,
         "accuracy": {"train": round(train, 4), "validation": round(validation, 4), "test": round(test, 4)},
@@ -92,9 +92,9 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--data", type=Path, required=True, help="one folder per class, films in it or in its images/")
+    made.add_argument("--data", type=Path, required=True, help="one folder per class, images in it or in its images/")
     made.add_argument("--weights", choices=("imagenet", "random"), default="imagenet")
-    made.add_argument("--films-per-class", type=int, help="the first films of each class only")
+    made.add_argument("--images-per-class", type=int, help="the first images of each class only")
     made.add_argument("--epochs", type=int, default=5)
     return made
 
@@ -139,9 +139,9 @@ def fit(model: "nn.Sequential", loaders: "dict[str, DataLoader]", epochs: int) -
         model.train()
         model[0].eval()
         right = 0
-        for films, labels in loaders["train"]:
+        for images, labels in loaders["train"]:
             optimizer.zero_grad()
-            scores = model(films)
+            scores = model(images)
             loss_of(scores, labels).backward()
             optimizer.step()
             right += (scores.argmax(1) == labels).sum().item()
@@ -150,10 +150,10 @@ def fit(model: "nn.Sequential", loaders: "dict[str, DataLoader]", epochs: int) -
 
 
 def accuracy(model: "nn.Sequential", loader: "DataLoader") -> float:
-    """Share of a part's films that are answered rightly."""
+    """Share of a part's images that are answered rightly."""
     model.eval()
     with torch.no_grad():
-        right = sum((model(films).argmax(1) == labels).sum().item() for films, labels in loader)
+        right = sum((model(images).argmax(1) == labels).sum().item() for images, labels in loader)
     return right / len(loader.dataset)
 
 

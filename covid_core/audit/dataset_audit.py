@@ -1,13 +1,13 @@
 """What is wrong with a data set, and does it give its classes away? Its audit in one piece, made by a job and kept.
 
-An audit asks five things: what is wrong with single films (``audit.quality.findings``), which show the same picture
+An audit asks five things: what is wrong with single images (``audit.quality.findings``), which show the same picture
 (``audit.duplicates.duplicate_pairs``), what tells the class but the lungs (the ladder of ``audit.shortcuts.probes``),
-how source and class go together, and, where another data set is named, which films the two share.
+how source and class go together, and, where another data set is named, which images the two share.
 
-What was found lies in the tables cache under the data set's version: scores of films, pairs of one picture, a record of
-the rest, and a table of shared films for each data set compared with. Each is written whole and may go at any time;
-what is gone or torn counts as not made. When films are left out or get another class, what was found of single films
-and pairs holds for those that stay; ladder and sources are then those of the earlier films, and the audit says so.
+What was found lies in the tables cache under the data set's version: scores of images, pairs of one picture, a record
+of the rest, and a table of shared images for each data set compared with. Each is written whole and may go at any time;
+what is gone or torn counts as not made. When images are left out or get another class, what was found of single images
+and pairs holds for those that stay; ladder and sources are then those of the earlier images, and the audit says so.
 """
 
 import contextlib
@@ -48,18 +48,18 @@ OTHER_SIDE = {
     for one, two in (("first", "second"), ("second", "first"))
     for end in ("", "_label", "_part")
 }
-SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per film, on two cores
+SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per image, on two cores
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     """The audit of one version of a data set.
 
-    ``audit``: single films. ``pairs``: films that show the same picture, also cropped, turned and mirrored ones (see
+    ``audit``: single images. ``pairs``: images that show the same picture, also cropped, turned and mirrored ones (see
     ``copies.within``; their parts are empty). ``ladder``: None where it could not be climbed, and ``ladder_reason``
     says why. ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of
     those that were done for it; what was kept of an earlier audit took none. ``outdated``: why ladder and sources
-    should be asked again, in a sentence; empty where they need not. ``of_now``: whether the two are of the films and
+    should be asked again, in a sentence; empty where they need not. ``of_now``: whether the two are of the images and
     classes of this version.
     """
 
@@ -91,11 +91,11 @@ class _Record(BaseModel):
 def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None, progress: Progress = silent) -> Found:
     """Audit a data set and keep what was found.
 
-    With ``against``, the films that the two data sets share are looked for and kept as well (``shared``), and an audit
+    With ``against``, the images that the two data sets share are looked for and kept as well (``shared``), and an audit
     that is kept already is not made again. Without it, the ladder and the sources are always asked anew: lungs may have
-    been outlined since. What is certain to be the same, scores of films and pairs, is taken from what is kept.
+    been outlined since. What is certain to be the same, scores of images and pairs, is taken from what is kept.
 
-    Raises DataError where films are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
+    Raises DataError where images are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
     what ``progress`` raises; what was found until then is kept.
     """
     kept = known(workspace, dataset) if against is not None else None
@@ -126,7 +126,7 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
 def known(workspace: Workspace, dataset: Dataset) -> Found | None:
     """The audit that is kept of the data set; None where it was not made, or a part of it is gone.
 
-    Where films were left out or got another class since, ``outdated`` says of which films ladder and sources are.
+    Where images were left out or got another class since, ``outdated`` says of which images ladder and sources are.
     """
     scored, pairs = findings.known(workspace, dataset), _known_pairs(workspace, dataset)
     if scored is None or pairs is None:
@@ -140,7 +140,7 @@ def known(workspace: Workspace, dataset: Dataset) -> Found | None:
 
 
 def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | None:
-    """The films that two data sets share, ``first`` of this one; None where that was asked from neither side."""
+    """The images that two data sets share, ``first`` of this one; None where that was asked from neither side."""
     pairs = _kept_between(workspace, dataset, other)
     if pairs is None:
         turned = _kept_between(workspace, other, dataset)
@@ -158,13 +158,13 @@ def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = 
 def _outdated(workspace: Workspace, dataset: Dataset, earlier: Dataset, record: _Record) -> str:
     if earlier.version != dataset.version:
         return (
-            "What gives the class away was asked before films were left out or got another class or group. Make the "
-            "audit again to ask it of the films as they are now."
+            "What gives the class away was asked before images were left out or got another class or group. Make the "
+            "audit again to ask it of the images as they are now."
         )
     if not record.had_lungs and _has_lungs(workspace, dataset):
         return "Since this audit lungs can be outlined. Make it again to run the probes that need them."
     if not record.had_features and frozen_features.best(workspace, dataset) is not None:
-        return "Since this audit a network has seen all films. Make it again to learn what the full picture is worth."
+        return "Since this audit a network has seen all images. Make it again to learn what the full picture is worth."
     return ""
 
 
@@ -185,7 +185,7 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple
     """The ladder, or why there is none."""
     try:
         frozen = frozen_features.best(workspace, dataset)
-        return probes.ladder(workspace, dataset, lungs.of_films_or_why, progress=progress, frozen=frozen), ""
+        return probes.ladder(workspace, dataset, lungs.of_images_or_why, progress=progress, frozen=frozen), ""
     except DataError as error:
         return None, str(error)
 
@@ -198,7 +198,7 @@ def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Pr
 
 
 def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
-    """Whether the lungs of its films are known, or could be outlined by a segmenter that is whole."""
+    """Whether the lungs of its images are known, or could be outlined by a segmenter that is whole."""
     try:
         return bool(masks.has_mask(dataset).any()) or lungs.serving(workspace, dataset.id) is not None
     except RunDamaged:
@@ -207,19 +207,19 @@ def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
 
 def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, has_audit: bool) -> dict[str, float]:
     """Seconds that each stage will take, roughly, so that progress and time left go by what is done."""
-    films = len(dataset.films)
+    images = len(dataset.images)
     expected = (
         {}
         if has_audit
         else {
-            FINDINGS: 0.5 if findings.known(workspace, dataset) else SECONDS[FINDINGS] * films,
-            COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * films,
-            LADDER: SECONDS[LADDER] * min(films, probes.MOST_FILMS),
-            SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.films["source"] != ""),
+            FINDINGS: 0.5 if findings.known(workspace, dataset) else SECONDS[FINDINGS] * images,
+            COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * images,
+            LADDER: SECONDS[LADDER] * min(images, probes.MOST_IMAGES),
+            SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.images["source"] != ""),
         }
     )
     if against is not None:
-        expected[SHARED] = SECONDS[SHARED] * (films + len(against.films))
+        expected[SHARED] = SECONDS[SHARED] * (images + len(against.images))
     return expected
 
 
@@ -261,7 +261,7 @@ def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path
 
 
 def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
-    """Pairs that are kept of this version of the data set, or of an earlier one that had more films."""
+    """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
         kept = _kept_pairs(_pairs_path(workspace, earlier.version))
         if kept is not None:
@@ -270,7 +270,7 @@ def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
 
 
 def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
-    """Pairs of one film each of two data sets, as they are now or with more films."""
+    """Pairs of one image each of two data sets, as they are now or with more images."""
     listed = [path.name.split("-") for path in workspace.tables.glob(f"*-shared-*-{FORMAT}.parquet")]
     firsts, seconds = ({name[place] for name in listed} for place in (0, 2))
     ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
@@ -283,10 +283,10 @@ def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.
 
 
 def _of_now(pairs: pd.DataFrame, dataset: Dataset, other: Dataset) -> pd.DataFrame:
-    """Those pairs whose films are in use, with the classes that they have now."""
+    """Those pairs whose images are in use, with the classes that they have now."""
     pairs = pairs.copy()
-    for side, films in (("first", dataset.films), ("second", other.films)):
-        pairs[f"{side}_label"] = pairs[side].map(dict(zip(films["image_id"], films["label"], strict=True)))
+    for side, images in (("first", dataset.images), ("second", other.images)):
+        pairs[f"{side}_label"] = pairs[side].map(dict(zip(images["image_id"], images["label"], strict=True)))
     pairs = pairs.dropna(subset=["first_label", "second_label"]).reset_index(drop=True)
     return pairs.assign(conflict=pairs["first_label"].str.casefold() != pairs["second_label"].str.casefold())
 
@@ -303,7 +303,7 @@ def _new_file(workspace: Workspace, dataset: Dataset, path: Path) -> Iterator[Pa
 def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
     path = _record_path(workspace, dataset)
     try:
-        record = _Record.model_validate_json(path.read_bytes())
+        record = _Record.model_validate(files.read_json(path))
     except (OSError, ValueError):
         return None
     cache.touch(path)
@@ -327,7 +327,7 @@ def as_answer(dataset: Dataset, found: Found) -> dict[str, Any]:
     return {
         "dataset": dataset.id,
         "version": dataset.version,
-        "films": len(dataset.films),
+        "images": len(dataset.images),
         "summary": found.audit.summary.to_dict("records"),
         "findings": found.audit.findings.to_dict("records"),
         "copies": found.pairs.to_dict("records"),
@@ -342,11 +342,11 @@ def as_answer(dataset: Dataset, found: Found) -> dict[str, Any]:
 
 
 def shared_as_answer(other: Dataset, found: Shared) -> dict[str, Any]:
-    """Shared films as plain dictionaries, for the command line."""
+    """Shared images as plain dictionaries, for the command line."""
     return {
         "dataset": other.id,
         "version": other.version,
-        "films": found.films,
+        "images": found.images,
         "others": found.others,
         "pairs": found.pairs.to_dict("records"),
         "conflicts": len(found.conflicts),
@@ -355,7 +355,7 @@ def shared_as_answer(other: Dataset, found: Shared) -> dict[str, Any]:
 
 def in_lines(found: Found) -> list[str]:
     """An audit for people, line by line."""
-    lines = [*(findings.in_words(found.audit) or ["No film is a finding."]), copies_in_words(found.pairs), ""]
+    lines = [*(findings.in_words(found.audit) or ["No image is a finding."]), copies_in_words(found.pairs), ""]
     if found.ladder is None:
         lines.append(f"No ladder: {found.ladder_reason}")
     else:
@@ -369,22 +369,22 @@ def in_lines(found: Found) -> list[str]:
 def copies_in_words(pairs: pd.DataFrame) -> str:
     """How many pairs show the same picture, in a sentence."""
     if not len(pairs):
-        return "No two films show the same picture."
+        return "No two images show the same picture."
     exact, conflicts = int((pairs["kind"] == duplicate_pairs.EXACT).sum()), int(pairs["conflict"].sum())
     return (
-        f"{plural(len(pairs), 'pair of films shows', 'pairs of films show')} the same picture, "
+        f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture, "
         f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
         "with two classes."
     )
 
 
 def shared_in_words(other: Dataset, found: Shared) -> str:
-    """How many films another data set has as well, in a sentence."""
+    """How many images another data set has as well, in a sentence."""
     if not len(found.pairs):
-        return f"No film is in {other.name} as well."
+        return f"No image is in {other.name} as well."
     disagree = len(found.conflicts)
     return (
-        f"{plural(found.films, 'film is', 'films are')} in {other.name} as well; "
+        f"{plural(found.images, 'image is', 'images are')} in {other.name} as well; "
         f"{plural(disagree, 'pair has', 'pairs have')} another class there."
     )
 

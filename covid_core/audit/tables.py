@@ -17,7 +17,7 @@ from covid_core.formatting import p_in_words, plural, share
 
 ALL, EQUAL, ALIKE, CONFLICT, ACROSS = "all", "equal", "alike", "conflict", "across"
 SAME_PICTURE = "same picture"  # finding of a pair, as it is dismissed
-DRAWS = 4999  # of films at random; p is never below 1 / 5,000
+DRAWS = 4999  # of images at random; p is never below 1 / 5,000
 WEAK = 0.1  # Cramér's V; below it finding and class hardly go together (Cohen 1988, w for one degree of freedom)
 
 
@@ -25,27 +25,27 @@ def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.D
     """How often each finding is in each class, those that go most with the class first.
 
     Args:
-        findings: columns image_id and finding; files that are no film of ``labels`` are left out.
-        labels: class of every film by its id.
+        findings: columns image_id and finding; files that are no image of ``labels`` are left out.
+        labels: class of every image by its id.
 
     Returns:
-        Columns finding, label, found, films (of that class), share (of them), association: Cramér's V of having the
-        finding and of the class over all films, and p, how often as much or more comes by chance, corrected (Holm) for
-        all findings; both the same in every row of a finding (nan with a single class, or where all films have it).
+        Columns finding, label, found, images (of that class), share (of them), association: Cramér's V of having the
+        finding and of the class over all images, and p, how often as much or more comes by chance, corrected (Holm) for
+        all findings; both the same in every row of a finding (nan with a single class, or where all images have it).
     """
-    films = pd.Series(labels, dtype=object)
-    classes, sizes = np.unique(films.to_numpy(str), return_counts=True)
-    known = findings[findings["image_id"].isin(films.index)]
+    images = pd.Series(labels, dtype=object)
+    classes, sizes = np.unique(images.to_numpy(str), return_counts=True)
+    known = findings[findings["image_id"].isin(images.index)]
     parts = []
     for finding, of_kind in known.groupby("finding", sort=False):
-        has = films.index.isin(of_kind["image_id"])
-        found = np.array([int(has[(films == label).to_numpy()].sum()) for label in classes])
-        association = cramers_v(has.astype(int), pd.factorize(films)[0])
-        table = pd.DataFrame({"finding": finding, "label": classes, "found": found, "films": sizes})
+        has = images.index.isin(of_kind["image_id"])
+        found = np.array([int(has[(images == label).to_numpy()].sum()) for label in classes])
+        association = cramers_v(has.astype(int), pd.factorize(images)[0])
+        table = pd.DataFrame({"finding": finding, "label": classes, "found": found, "images": sizes})
         p = _by_chance(found, sizes) if not math.isnan(association) else math.nan
         parts.append(table.assign(share=found / sizes, association=association, p=p))
     if not parts:
-        return pd.DataFrame(columns=["finding", "label", "found", "films", "share", "association", "p"])
+        return pd.DataFrame(columns=["finding", "label", "found", "images", "share", "association", "p"])
     asked = [part for part in parts if not math.isnan(part["p"].iat[0])]
     for part, corrected in zip(asked, holm(np.array([part["p"].iat[0] for part in asked])), strict=True):
         part["p"] = corrected
@@ -54,8 +54,8 @@ def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.D
 
 
 def _by_chance(found: np.ndarray, sizes: np.ndarray) -> float:
-    """How often as many films with a finding, drawn from all at random, go with the classes (films of each: ``sizes``)
-    as closely as those ``found`` of each. DRAWS draws, so that rare findings need no large numbers."""
+    """How often as many images with a finding, drawn from all at random, go with the classes (images of each:
+    ``sizes``) as closely as those ``found`` of each. DRAWS draws, so that rare findings need no large numbers."""
     drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(found.sum()), DRAWS, method="marginals")
     closeness = (np.square(np.vstack([found, drawn])) / sizes).sum(
         axis=1
@@ -73,12 +73,12 @@ def association_in_words(table: pd.DataFrame) -> str:
     strength = first["association"].iat[0]
     if math.isnan(strength):
         alone = table["label"].nunique() < 2
-        reason = "there is a single class" if alone else f"every film has “{first['finding'].iat[0]}”"
+        reason = "there is a single class" if alone else f"every image has “{first['finding'].iat[0]}”"
         return f"No finding can go with the class: {reason}."
     most, least = first.iloc[0], first.iloc[-1]
     figures = (
-        f"“{most['finding']}” is found in {share(most['share'])} of the {most['label']} films and in "
-        f"{share(least['share'])} of the {least['label']} films (Cramér's V {strength:.2f}; 0 not at all, 1 fully; "
+        f"“{most['finding']}” is found in {share(most['share'])} of the {most['label']} images and in "
+        f"{share(least['share'])} of the {least['label']} images (Cramér's V {strength:.2f}; 0 not at all, 1 fully; "
         f"{p_in_words(first['p'].iat[0])}, corrected for {plural(table['finding'].nunique(), 'finding')})"
     )
     if sure.empty:
@@ -89,7 +89,7 @@ def association_in_words(table: pd.DataFrame) -> str:
 
 
 def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:
-    """Pairs of films with the part of a split that each film is in by ``parts``; empty where it is in none."""
+    """Pairs of images with the part of a split that each image is in by ``parts``; empty where it is in none."""
     sides = zip(PARTS, ("first", "second"), strict=True)
     return pairs.assign(**{part: pairs[side].map(lambda name: parts.get(name, "")) for part, side in sides})
 
@@ -110,7 +110,7 @@ def class_crosstab(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_labels(pairs: pd.DataFrame, labels: Mapping[str, str], others: Mapping[str, str]) -> pd.DataFrame:
-    """Pairs with the classes that their films have by ``labels`` (the first) and ``others`` (the second)."""
+    """Pairs with the classes that their images have by ``labels`` (the first) and ``others`` (the second)."""
     first, second = (pairs[side].map(of).astype(str) for side, of in (("first", labels), ("second", others)))
     conflict = first.str.casefold() != second.str.casefold()
     return pairs.assign(first_label=first, second_label=second, conflict=conflict)

@@ -22,7 +22,7 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 
 
 def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Draw synthetic films."""
+    """Draw synthetic images."""
     from covid_core.data import importing
 
     plant = tuple(options.plant or ())
@@ -41,7 +41,7 @@ def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List data sets."""
     listed = data.list_datasets(workspace)
-    lines = [f"{info['id']}  {count(sum(info['counts'].values()))} films  {info['name']}" for info in listed]
+    lines = [f"{info['id']}  {count(sum(info['counts'].values()))} images  {info['name']}" for info in listed]
     kept = ("id", "name", "counts", "created", "damaged")
     rows = [{key: info[key] for key in kept if key in info} for info in listed]
     return {"datasets": rows, "text": "\n".join(lines) or "No data set yet: try demo or import."}
@@ -53,8 +53,8 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 
     opened = data.open_dataset(workspace, options.dataset)
     ways = summary.resampling_table(opened.counts)
-    sizes = summary.size_table(opened.films)
-    sources = summary.source_table(opened.films, opened.classes)
+    sizes = summary.size_table(opened.images)
+    sources = summary.source_table(opened.images, opened.classes)
     return {
         **_dataset_answer(opened),
         "imbalance_ratio": summary.imbalance_ratio(opened.counts),
@@ -66,12 +66,12 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 
 
 def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What is wrong with a data set: faults, copies, what but the lungs tells the class, films shared with another."""
+    """What is wrong with a data set: faults, copies, what but the lungs tells the class, images shared with another."""
     opened = data.open_dataset(workspace, options.dataset)
     other = data.open_dataset(workspace, options.against) if options.against else None
     found = dataset_audit.make(workspace, opened, other, progress())
     answer = dataset_audit.as_answer(opened, found)
-    lines = [f"{opened.name}: {plural(len(opened.films), 'film')}", *dataset_audit.in_lines(found)]
+    lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *dataset_audit.in_lines(found)]
     if other is not None:
         shared = dataset_audit.shared(workspace, opened, other)
         answer["against"] = dataset_audit.shared_as_answer(other, shared)
@@ -80,7 +80,7 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 
 
 def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """The map of a data set: who a film's neighbours are, which films lie apart, and which labels do not fit."""
+    """The map of a data set: who an image's neighbours are, which images lie apart, and which labels do not fit."""
     from covid_core.audit.embedding import embedding_map
     from covid_core.runs import frozen_features
 
@@ -91,7 +91,7 @@ def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Remove a data set; films that were only referred to stay."""
+    """Remove a data set; images that were only referred to stay."""
     data.delete_dataset(workspace, options.dataset)
     return {"dataset": options.dataset, "deleted": True}
 
@@ -103,7 +103,7 @@ def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
     return {
         "dataset": opened.id,
         "name": opened.name,
-        "films": len(opened.films),
+        "images": len(opened.images),
         "counts": opened.counts,
         "synthetic": opened.is_synthetic,
         "version": opened.version,
@@ -128,6 +128,8 @@ def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("datasets", do_datasets)
     verb("summary", do_summary, "dataset")
     audited = verb("audit", do_audit, "dataset")
-    audited.add_argument("--against", metavar="OTHER", help="another data set: shared films, and classes that disagree")
+    audited.add_argument(
+        "--against", metavar="OTHER", help="another data set: shared images, and classes that disagree"
+    )
     verb("map", do_map, "dataset")
     verb("delete-dataset", do_delete_dataset, "dataset")

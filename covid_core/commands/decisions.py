@@ -1,4 +1,4 @@
-"""``decide``, ``take-back`` and ``decisions``: what people decided about films of a data set."""
+"""``decide``, ``take-back`` and ``decisions``: what people decided about images of a data set."""
 
 import argparse
 import getpass
@@ -18,7 +18,7 @@ ACTIONS = {action.replace(" ", "-"): action for action in (LEAVE_OUT, RELABEL, G
 
 
 def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Leave films out, relabel or group them, or dismiss a finding; files are never changed."""
+    """Leave images out, relabel or group them, or dismiss a finding; files are never changed."""
     opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
     return _answer(opened, decisions.latest(opened.decisions))
 
@@ -31,7 +31,7 @@ def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 
 
 def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """All decisions on films of a data set, and its version after each."""
+    """All decisions on images of a data set, and its version after each."""
     opened = data.open_dataset(workspace, options.dataset)
     return {**_answer(opened, opened.decisions), "versions": opened.versions}
 
@@ -39,12 +39,12 @@ def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 def _wanted(options: argparse.Namespace) -> list[Decision]:
     action = ACTIONS[options.action]
     if action == GROUP:
-        if len(options.films) < 2:
-            raise InvalidChoice("A group needs two films at least.")
-        return decisions.together(options.films, options.note)
+        if len(options.images) < 2:
+            raise InvalidChoice("A group needs two images at least.")
+        return decisions.together(options.images, options.note)
     return [
-        Decision(action, film, options.to if action == RELABEL else "", options.finding, options.note)
-        for film in options.films
+        Decision(action, image, options.to if action == RELABEL else "", options.finding, options.note)
+        for image in options.images
     ]
 
 
@@ -52,10 +52,10 @@ def _answer(opened: Dataset, told: tuple[Decision, ...]) -> dict[str, Any]:
     valid = {one.number for one in decisions.in_force(opened.decisions)}
     rows = [asdict(one) | {"in_force": one.number in valid} for one in told]
     lines = [_line(row) for row in rows] or ["No decision yet: try decide."]
-    lines.append(f"{opened.name}: {plural(len(opened.films), 'film')} in use, version {opened.version[:12]}")
+    lines.append(f"{opened.name}: {plural(len(opened.images), 'image')} in use, version {opened.version[:12]}")
     return {
         "dataset": opened.id,
-        "films": len(opened.films),
+        "images": len(opened.images),
         "counts": opened.counts,
         "version": opened.version,
         "decisions": rows,
@@ -80,7 +80,7 @@ def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
     """Enter these verbs."""
     decide = verb("decide", do_decide, "dataset")
     decide.add_argument("action", choices=ACTIONS)
-    decide.add_argument("films", nargs="+", metavar="IMAGE_ID")
+    decide.add_argument("images", nargs="+", metavar="IMAGE_ID")
     decide.add_argument("--to", default="", metavar="CLASS", help="the new class, for relabel")
     decide.add_argument("--finding", default="", help="which finding, for dismiss; the audit names them")
     back = verb("take-back", do_take_back, "dataset")

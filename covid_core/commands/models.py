@@ -35,7 +35,7 @@ def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     names = candidates.unique_names(list(runs.values()))
     loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
     groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
-    note = "not comparable: different test films"
+    note = "not comparable: different test images"
     text = f"\n\n--- {note} ---\n\n".join(group["text"] for group in groups)
     answer = {"groups": groups, "comparable": len(groups) == 1, "text": text}
     repeated = [(study, members[study.id]) for study in studies if study.is_repeats]
@@ -54,7 +54,7 @@ def _repeats_answer(studies: Sequence[tuple[store.Study, Sequence[store.Run]]]) 
 
 
 def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
-    """One group of runs that were tested on the same films."""
+    """One group of runs that were tested on the same images."""
     ranking = comparison.ranking(group)
     told = comparison_text.summary(ranking)
     not_noted = [
@@ -69,11 +69,11 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     names = [candidate.name for candidate in ranking.order]
     sentences = [told.headline, *told.details, verdicts.sentence(names, list(read.values())), *told.warnings]
     return {
-        "films": candidates.films_in_words(runs[ranking.order[0].id]),
+        "images": candidates.images_in_words(runs[ranking.order[0].id]),
         "table": table,
         "pairs": comparison.pair_table(ranking).to_dict("records"),
         "runs": {candidate.id: comparison_json.of_run(runs[candidate.id], candidate) for candidate in ranking.order},
-        "test_films": comparison_json.of_films([runs[candidate.id] for candidate in ranking.order]),
+        "test_images": comparison_json.of_images([runs[candidate.id] for candidate in ranking.order]),
         "looks": test_set_access.of(runs[candidate.id] for candidate in group).to_dict("records"),
         "looks_not_noted": not_noted,
         "summary": sentences,
@@ -82,28 +82,30 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
 
 
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """A finished run on films from elsewhere: a folder with one folder per class, or a data set's id."""
+    """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
     from covid_core.data import importing
 
     run = store.open_run(workspace, options.run)
     mapping = presets.parse_assignments(options.map or [])
     known = {info["id"] for info in data.list_datasets(workspace)}
-    if options.films in known:
-        films = data.open_dataset(workspace, options.films)
+    if options.images in known:
+        images = data.open_dataset(workspace, options.images)
     else:
-        films = importing.import_path(workspace, Path(options.films), options.name, options.classes, progress())
-    answer = external_test.as_answer(run, external_test.evaluate(workspace, run, films, mapping, progress()))
+        images = importing.import_path(workspace, Path(options.images), options.name, options.classes, progress())
+    answer = external_test.as_answer(run, external_test.evaluate(workspace, run, images, mapping, progress()))
     return {**answer, "text": "\n".join(_outside_lines(answer))}
 
 
 def _outside_lines(answer: dict[str, Any]) -> list[str]:
     """The drop, class by class."""
-    lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['films'], 'film')}"]
+    lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['images'], 'image')}"]
     if answer["shared"]:
-        films, conflicts = plural(answer["shared"], "film"), count(answer["conflicts"])
-        lines.append(f"left out: {films} that the run's own data set has as well, {conflicts} with another class there")
+        images, conflicts = plural(answer["shared"], "image"), count(answer["conflicts"])
+        lines.append(
+            f"left out: {images} that the run's own data set has as well, {conflicts} with another class there"
+        )
     for label, unknown in answer["unknown"].items():
-        lines.append(f"left out: {plural(unknown, 'film')} of {label}, which the run does not know")
+        lines.append(f"left out: {plural(unknown, 'image')} of {label}, which the run does not know")
     for name, drop in answer["drop"].items():
         inside, beyond = (
             part["overall"]["accuracy"] if name == "accuracy" else part["per_class"][name]["sensitivity"]
@@ -117,7 +119,7 @@ def _outside_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What a run says of films, what needs a look first on top: the checks, the classes that stay possible, calibrated
+    """What a run says of images, what needs a look first on top: the checks, the classes that stay possible, calibrated
     probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
     reason, and no numbers."""
     from covid_core.inference.predictor import Predictor
@@ -131,20 +133,20 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     synthetic = run.record["dataset"]["synthetic"]
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:
-        lines.append("Trained on synthetic films: this says nothing about a real one.")
+        lines.append("Trained on synthetic images: this says nothing about a real one.")
     return {
         "run": run.id,
         "trained_on_synthetic": synthetic,
         "coverage": options.coverage,
         "calibration": temperature_scaling.as_answer(run),
-        "films": rows,
+        "images": rows,
         "failed": any("error" in row for row in rows),
         "text": "\n".join(lines),
     }
 
 
 def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Make what a run needs to judge new films by, where an earlier version trained it; no training."""
+    """Make what a run needs to judge new images by, where an earlier version trained it; no training."""
     run = store.open_run(workspace, options.run)
     job = queue.submit_reference(workspace, run)
     status = queue.wait(job) if options.wait else job.status()
@@ -153,7 +155,7 @@ def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 
 
 def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What a finished run's model reads, in one verdict: its test films with parts covered, and with others' lungs."""
+    """What a finished run's model reads, in one verdict: its test images with parts covered, and with others' lungs."""
     run = store.open_run(workspace, options.run)
     job = queue.submit_audit(workspace, run)
     status = followed(job, "audit") if options.wait else job.status()
@@ -196,8 +198,8 @@ def _scale_in_words(run: store.Run, found: Calibration) -> str:
     """What the numbers of a prediction are."""
     if not found.is_defined:
         return f"Scores are not probabilities: this run is not calibrated. {found.note}"
-    films = temperature_scaling.films_in_words(run, found)
-    return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {films}."
+    images = temperature_scaling.images_in_words(run, found)
+    return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
 
 
 def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -207,7 +209,7 @@ def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
     compare.add_argument(
         "--study", action="append", help="all runs of a study; of folds or seeds also what they say together"
     )
-    evaluate = verb("evaluate", do_evaluate, "run", "films")
+    evaluate = verb("evaluate", do_evaluate, "run", "images")
     evaluate.add_argument("--name", default="", help="of the data set that is made of a folder")
     evaluate.add_argument("--classes", nargs="+", help="class folders to use")
     evaluate.add_argument(
@@ -218,8 +220,8 @@ def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
     predict.add_argument(
         "--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"
     )
-    predict.add_argument("--window", type=int, default=0, help="which of the windows of a film to read it through")
-    predict.add_argument("--anyway", action="store_true", help="numbers of a film that failed a check, too")
-    predict.add_argument("--report", metavar="FOLDER", help="write a page per film there, with nothing personal in it")
+    predict.add_argument("--window", type=int, default=0, help="which of the windows of an image to read it through")
+    predict.add_argument("--anyway", action="store_true", help="numbers of an image that failed a check, too")
+    predict.add_argument("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it")
     verb("reference", do_reference, "run").add_argument("--wait", action="store_true", help="until it ends")
     verb("audit-run", do_audit_run, "run").add_argument("--wait", action="store_true", help="follow until it ends")

@@ -48,7 +48,7 @@ def _segmenter_answer(one: segmenters.Segmenter) -> dict[str, Any]:
 
 
 def _dice_text(one: segmenters.Segmenter) -> str:
-    return f"Dice {number(one.dice.value, one.dice.low, one.dice.high)} on {plural(one.dice.n, 'test film')}"
+    return f"Dice {number(one.dice.value, one.dice.low, one.dice.high)} on {plural(one.dice.n, 'test image')}"
 
 
 def add(verb: Callable[..., argparse.ArgumentParser]) -> None:

@@ -80,7 +80,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     sets = comparison_json.of_sets(run) if run.result else None
     audit, used = told["audit"], comparison_json.of_version(workspace, run)
     said = (
-        f"films of {run.record['dataset']['name']}: {used['in_words']}",
+        f"images of {run.record['dataset']['name']}: {used['in_words']}",
         labels.in_words,
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",

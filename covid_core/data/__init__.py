@@ -1,1 +1,1 @@
-"""Films on disk to a table, a split and grey pixels in memory."""
+"""Images on disk to a table, a split and grey pixels in memory."""

@@ -1,4 +1,4 @@
-"""Zip archives of films, from strangers: what is in them, and unpacking that a hostile one cannot misuse."""
+"""Zip archives of images, from strangers: what is in them, and unpacking that a hostile one cannot misuse."""
 
 import lzma
 import shutil
@@ -41,7 +41,7 @@ def survey_archive(archive: Path | BinaryIO) -> dict[str, int]:
     )
     found = {label: labels[label] for label in sorted(labels) if label}
     if not found:
-        raise DataError("The archive holds no class folders with PNG or JPEG films.")
+        raise DataError("The archive holds no class folders with PNG or JPEG images.")
     return found
 
 

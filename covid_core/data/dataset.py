@@ -1,7 +1,7 @@
-"""A data set: the table of its films and the folder that describes it. Image files are referred to, never changed.
+"""A data set: the table of its images and the folder that describes it. Image files are referred to, never changed.
 
 Files of ``datasets/ID/``: ``manifest.parquet`` (written once by import), ``import.json`` (name, origin, what was left
-out), ``decisions.csv`` (what people decided since; see ``decisions``), and ``files/`` where the films came from an
+out), ``decisions.csv`` (what people decided since; see ``decisions``), and ``files/`` where the images came from an
 archive or were made here.
 """
 
@@ -24,7 +24,7 @@ from covid_core.errors import DataError
 from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
-_VERSIONS: dict[str, str] = {}  # by hash of the films as imported and of what was decided; 200 bytes each
+_VERSIONS: dict[str, str] = {}  # by hash of the images as imported and of what was decided; 200 bytes each
 PATIENCE = 5.0  # seconds; another decision takes milliseconds
 KEY_LENGTH = 16  # digits of a hash at the start of a cached file's name: enough never to meet another
 MANIFEST_COLUMNS = (
@@ -55,18 +55,18 @@ class _Info(BaseModel):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Films with their labels.
+    """Images with their labels.
 
-    ``films`` has one row per readable film that is in use, in import order, with the columns MANIFEST_COLUMNS, and
-    ``together`` where films were grouped by decision; ``path`` and ``mask_path`` are relative to ``root``; an unknown
-    source, patient or mask is an empty string. ``decisions`` are all that led to these films; ``manifest`` holds the
-    films as they were imported.
+    ``images`` has one row per readable image that is in use, in import order, with the columns MANIFEST_COLUMNS, and
+    ``together`` where images were grouped by decision; ``path`` and ``mask_path`` are relative to ``root``; an unknown
+    source, patient or mask is an empty string. ``decisions`` are all that led to these images; ``manifest`` holds the
+    images as they were imported.
     """
 
     id: str
     folder: Path
     info: dict[str, Any]
-    films: pd.DataFrame
+    images: pd.DataFrame
     decisions: tuple[Decision, ...] = ()
     manifest: pd.DataFrame | None = None
 
@@ -76,12 +76,12 @@ class Dataset:
 
     @property
     def root(self) -> Path:
-        """The folder that film paths start from."""
+        """The folder that image paths start from."""
         return self.folder / "files" if self.info["root"] is None else Path(self.info["root"])
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the films were drawn by the phantom and show no patient."""
+        """Whether the images were drawn by the phantom and show no patient."""
         return self.info["kind"] == "phantom"
 
     @property
@@ -92,12 +92,12 @@ class Dataset:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names, sorted."""
-        return tuple(sorted(self.films["label"].unique()))
+        return tuple(sorted(self.images["label"].unique()))
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Films per class, in the order of ``classes``."""
-        counts = self.films["label"].value_counts()
+        """Images per class, in the order of ``classes``."""
+        counts = self.images["label"].value_counts()
         return {label: int(counts[label]) for label in self.classes}
 
     @cached_property
@@ -107,15 +107,15 @@ class Dataset:
 
     @cached_property
     def taken_out(self) -> pd.DataFrame:
-        """Films that were left out by decision: rows of the manifest."""
-        return self.imported.films[~self.imported.films["image_id"].isin(self.films["image_id"])]
+        """Images that were left out by decision: rows of the manifest."""
+        return self.imported.images[~self.imported.images["image_id"].isin(self.images["image_id"])]
 
     @cached_property
     def version(self) -> str:
-        """Hash over (image_id, sha256, label), and the groups where films were grouped: a run pins it, so a changed
+        """Hash over (image_id, sha256, label), and the groups where images were grouped: a run pins it, so a changed
         data set is noticed."""
-        grouped = [TOGETHER] if TOGETHER in self.films else []
-        return hash_of(self.films[["image_id", "sha256", "label", *grouped]])
+        grouped = [TOGETHER] if TOGETHER in self.images else []
+        return hash_of(self.images[["image_id", "sha256", "label", *grouped]])
 
     @cached_property
     def versions(self) -> dict[str, int]:
@@ -124,9 +124,9 @@ class Dataset:
         return {self._version_after(number): number for number in decisions.before_each(self.decisions)}
 
     def holding(self, keeps: Callable[[str], bool]) -> Iterator["Dataset"]:
-        """The data set as it is, then at those of its earlier versions that held all its films, latest first: what was
-        found of each film then holds for these. Of all, only versions of which ``keeps`` says that something is kept:
-        after hundreds of decisions most films tables would be made for nothing."""
+        """The data set as it is, then at those of its earlier versions that held all its images, latest first: what was
+        found of each image then holds for these. Of all, only versions of which ``keeps`` says that something is kept:
+        after hundreds of decisions most images tables would be made for nothing."""
         if keeps(self.version):
             yield self
         out = decisions.left_out(self.decisions)
@@ -140,7 +140,7 @@ class Dataset:
         if version == self.version:
             return self
         if version not in self.versions:
-            raise DataError(f"The data set {self.name} has never had the films or classes that are asked for.")
+            raise DataError(f"The data set {self.name} has never had the images or classes that are asked for.")
         return self._after(self.versions[version])
 
     def _version_after(self, number: int) -> str:
@@ -160,36 +160,36 @@ class Dataset:
     @cached_property
     def pixels_key(self) -> str:
         """Hash over (image_id, sha256): what decoded pixels depend on. Labels may change without decoding again."""
-        return hash_of(self.films[["image_id", "sha256"]])
+        return hash_of(self.images[["image_id", "sha256"]])
 
     @cached_property
     def facts_key(self) -> str:
-        """Hash over what import found beside the films: sources, patients and masks. Two imports of the same films have
-        the same version and may differ in these, so what depends on them is kept under both."""
-        return hash_of(self.imported.films[["source", "patient_id", "mask_path"]])[:KEY_LENGTH]
+        """Hash over what import found beside the images: sources, patients and masks. Two imports of the same images
+        have the same version and may differ in these, so what depends on them is kept under both."""
+        return hash_of(self.imported.images[["source", "patient_id", "mask_path"]])[:KEY_LENGTH]
 
     def path_of(self, row: int) -> Path:
-        """Path of the film in row ``row`` of ``films``."""
-        return self.root / self.films["path"].iat[row]
+        """Path of the image in row ``row`` of ``images``."""
+        return self.root / self.images["path"].iat[row]
 
     def row_of(self, image_id: str) -> int:
-        """Row of the film with that id. Raises DataError when there is none."""
-        rows = np.flatnonzero(self.films["image_id"].to_numpy() == image_id)
+        """Row of the image with that id. Raises DataError when there is none."""
+        rows = np.flatnonzero(self.images["image_id"].to_numpy() == image_id)
         if not len(rows):
-            raise DataError(f"The data set {self.name!r} has no film {image_id!r}.")
+            raise DataError(f"The data set {self.name!r} has no image {image_id!r}.")
         return int(rows[0])
 
 
 def open_dataset(workspace: Workspace, identifier: str, version: str = "") -> Dataset:
-    """Open a data set by its id, after all decisions on its films, or as it was at an earlier version.
+    """Open a data set by its id, after all decisions on its images, or as it was at an earlier version.
 
     Raises NotFound, or DataError when its files are damaged or it has never had that version.
     """
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:
         info = _info_in(folder)
-        films = files.read_table(folder / "manifest.parquet", MANIFEST_COLUMNS)
-        opened = _decided(Dataset(identifier, folder, info, films), decisions.read(folder))
+        images = files.read_table(folder / "manifest.parquet", MANIFEST_COLUMNS)
+        opened = _decided(Dataset(identifier, folder, info, images), decisions.read(folder))
     except (OSError, ValueError) as error:
         raise DataError(f"The data set {identifier} is damaged: delete it and import it again.") from error
     return opened.at(version) if version else opened
@@ -199,20 +199,20 @@ def _decided(imported: Dataset, given: tuple[Decision, ...]) -> Dataset:
     """A data set after decisions."""
     if not given:
         return imported
-    films = decisions.applied(imported.films, given)
-    return Dataset(imported.id, imported.folder, imported.info, films, given, imported.films)
+    images = decisions.applied(imported.images, given)
+    return Dataset(imported.id, imported.folder, imported.info, images, given, imported.images)
 
 
 def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], author: str) -> Dataset:
-    """Add decisions on films of a data set, and return it as it is then.
+    """Add decisions on images of a data set, and return it as it is then.
 
     ``wanted`` leave number, when, author and before empty. Raises InvalidChoice or DataError where one breaks a rule or
-    its film is not in use; none is written then.
+    its image is not in use; none is written then.
     """
     wanted = list(dict.fromkeys(wanted))  # the same twice would have to be taken back twice
     with _deciding(workspace, identifier) as opened:
-        known = decisions.checked(wanted, opened.films, opened.imported.classes, author)
-        labels = dict(zip(opened.films["image_id"], opened.films["label"], strict=True))
+        known = decisions.checked(wanted, opened.images, opened.imported.classes, author)
+        labels = dict(zip(opened.images["image_id"], opened.images["label"], strict=True))
         _append(opened.folder, wanted, known, labels)
         return open_dataset(workspace, identifier)
 
@@ -235,7 +235,7 @@ def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
     lock = decisions.lock_of(folder_of(workspace.datasets, identifier, "data set"))
     if not lock.acquire(PATIENCE):
-        raise DataError("Somebody else is deciding about these films right now. Try again in a moment.")
+        raise DataError("Somebody else is deciding about these images right now. Try again in a moment.")
     try:
         yield open_dataset(workspace, identifier)
     finally:
@@ -272,9 +272,9 @@ def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def delete_dataset(workspace: Workspace, identifier: str) -> None:
-    """Remove a data set with the films that were made or unpacked in it, and all that was derived from its films.
+    """Remove a data set with the images that were made or unpacked in it, and all that was derived from its images.
 
-    Films elsewhere stay. Another data set of the same films loses nothing but time: its caches are made again.
+    Images elsewhere stay. Another data set of the same images loses nothing but time: its caches are made again.
     """
     folder = folder_of(workspace.datasets, identifier, "data set")
     with contextlib.suppress(DataError):  # a damaged one has no key left to find its caches by

@@ -1,11 +1,12 @@
-"""What people decided about films of a data set: leave out, relabel, group, dismiss a finding. Files are never changed.
+"""What people decided about images of a data set: leave out, relabel, group, dismiss a finding. Files are never
+changed.
 
 ``decisions.csv`` in the data set's folder holds one line per decision, with author and time, and only grows: a decision
 is taken back by a further line that names it. What is in force is applied whenever the data set is opened, so its
 version changes with it, and every version that it ever had can be opened again: runs pin theirs.
 
 Lines of one call are written at once and share their time; a line torn by a crash is dropped by readers, and mended by
-the next writer. A damaged line is an error: films that somebody took out must not come back unnoticed.
+the next writer. A damaged line is an error: images that somebody took out must not come back unnoticed.
 """
 
 import csv
@@ -26,7 +27,7 @@ FILE, LOCK = "decisions.csv", "decisions.lock"
 LEAVE_OUT, RELABEL, GROUP, DISMISS, TAKE_BACK = "leave out", "relabel", "group", "dismiss", "take back"
 ACTIONS = (LEAVE_OUT, RELABEL, GROUP, DISMISS)
 COLUMNS = ("number", "when", "author", "action", "image_id", "finding", "before", "after", "note")
-TOGETHER = "together"  # column of films: equal for films that were grouped, empty for others
+TOGETHER = "together"  # column of images: equal for images that were grouped, empty for others
 LONGEST_AUTHOR, LONGEST_NOTE = 80, 500  # characters
 
 
@@ -34,9 +35,9 @@ LONGEST_AUTHOR, LONGEST_NOTE = 80, 500  # characters
 class Decision:
     """One line of the table.
 
-    ``after``: the new class of RELABEL, the group's name of GROUP (films of one name belong together), the other film
+    ``after``: the new class of RELABEL, the group's name of GROUP (images of one name belong together), the other image
     of a pair whose finding is dismissed, the number of the decision that TAKE_BACK takes back. ``finding``: what
-    DISMISS dismisses. ``number`` (from 1), ``when`` (ISO 8601, UTC), ``author`` and ``before`` (the film's class until
+    DISMISS dismisses. ``number`` (from 1), ``when`` (ISO 8601, UTC), ``author`` and ``before`` (the image's class until
     then) are filled in when it is written.
     """
 
@@ -57,7 +58,7 @@ class Decision:
 
 
 def together(image_ids: Sequence[str], note: str = "") -> list[Decision]:
-    """Decisions by which films belong together: no split parts them."""
+    """Decisions by which images belong together: no split parts them."""
     return [Decision(GROUP, name, after=image_ids[0], note=note) for name in image_ids]
 
 
@@ -86,7 +87,7 @@ def _of_row(row: list[str], number: int, folder: Path) -> Decision:
     if not known or not _is_time(given["when"]) or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
         raise DataError(
             f"Line {number} of {FILE} of the data set {folder.name} is damaged. Mend it, or remove the file to go back "
-            "to the films as they were imported."
+            "to the images as they were imported."
         )
     return Decision(**{**given, "number": number})
 
@@ -105,7 +106,7 @@ def stamp(folder: Path) -> int:
 
 
 def append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:
-    """Add decisions, all of one time. ``labels`` holds the present class of each film. The caller holds the lock."""
+    """Add decisions, all of one time. ``labels`` holds the present class of each image. The caller holds the lock."""
     before = len(read(folder))
     when = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     text = io.StringIO()
@@ -143,12 +144,12 @@ def in_force(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
 
 
 def changes(decisions: Iterable[Decision]) -> tuple[tuple[str, str, str], ...]:
-    """What the decisions in force do to films: equal where they lead to the same films."""
+    """What the decisions in force do to images: equal where they lead to the same images."""
     return tuple((one.action, one.image_id, one.after) for one in in_force(decisions) if one.action != DISMISS)
 
 
 def left_out(decisions: Iterable[Decision]) -> frozenset[str]:
-    """Ids of the films that the decisions in force leave out."""
+    """Ids of the images that the decisions in force leave out."""
     return frozenset(one.image_id for one in in_force(decisions) if one.action == LEAVE_OUT)
 
 
@@ -157,14 +158,14 @@ def latest(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
     return tuple(one for one in decisions if (one.when, one.author) == (decisions[-1].when, decisions[-1].author))
 
 
-def applied(films: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
-    """The films after the decisions in force: without those left out, with new classes, and, where any were grouped,
-    a column TOGETHER. Films that nobody decided about stay as they are, in their order."""
+def applied(images: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
+    """The images after the decisions in force: without those left out, with new classes, and, where any were grouped,
+    a column TOGETHER. Images that nobody decided about stay as they are, in their order."""
     valid = in_force(decisions)
     labels = {one.image_id: one.after for one in valid if one.action == RELABEL}
     out = left_out(valid)
     groups = _groups(valid)
-    kept = films[~films["image_id"].isin(out)].reset_index(drop=True)
+    kept = images[~images["image_id"].isin(out)].reset_index(drop=True)
     if labels:
         kept = kept.assign(label=kept["image_id"].map(labels).fillna(kept["label"]))
     if groups:
@@ -173,7 +174,7 @@ def applied(films: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame:
 
 
 def _groups(valid: Iterable[Decision]) -> dict[str, str]:
-    """The group's name of each film that was grouped. A film that is in two joins them."""
+    """The group's name of each image that was grouped. An image that is in two joins them."""
     leader: dict[str, str] = {}
 
     def first_of(name: str) -> str:
@@ -189,13 +190,13 @@ def _groups(valid: Iterable[Decision]) -> dict[str, str]:
 
 
 def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
-    """Films per class after the decisions, from those at import: what a list shows without opening the films."""
+    """Images per class after the decisions, from those at import: what a list shows without opening the images."""
     given = tuple(decisions)
     base: dict[str, str] = {}
     for one in given:
         base.setdefault(one.image_id, one.before)
         if base[one.image_id] not in imported:
-            raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no film had.")
+            raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no image had.")
     label, out = dict(base), set()
     for one in in_force(given):
         if one.action == RELABEL:
@@ -206,11 +207,11 @@ def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[s
         found[base[name]] -= 1
         if name not in out:
             found[label[name]] = found.get(label[name], 0) + 1
-    return {label: films for label, films in found.items() if films}
+    return {label: images for label, images in found.items() if images}
 
 
 def dismissed(decisions: Iterable[Decision]) -> frozenset[tuple[str, str, str]]:
-    """Findings that somebody looked at and dismissed: image id, finding, and the other film of a pair or nothing."""
+    """Findings that somebody looked at and dismissed: image id, finding, and the other image of a pair or nothing."""
     return frozenset((one.image_id, one.finding, one.after) for one in in_force(decisions) if one.action == DISMISS)
 
 
@@ -223,24 +224,24 @@ def before_each(decisions: Sequence[Decision]) -> list[int]:
 # Checks
 
 
-def checked(wanted: Sequence[Decision], films: pd.DataFrame, classes: Sequence[str], author: str) -> str:
+def checked(wanted: Sequence[Decision], images: pd.DataFrame, classes: Sequence[str], author: str) -> str:
     """Raise InvalidChoice or DataError where decisions break a rule. Returns the author, tidied.
 
     Args:
         wanted: what is to be decided.
-        films: present films, columns image_id and label.
-        classes: classes of the films as they were imported.
+        images: present images, columns image_id and label.
+        classes: classes of the images as they were imported.
         author: who decides.
     """
     author = checked_author(author)
     if not wanted:
-        raise InvalidChoice("Choose at least one film to decide about.")
-    present = dict(zip(films["image_id"], films["label"], strict=True))
+        raise InvalidChoice("Choose at least one image to decide about.")
+    present = dict(zip(images["image_id"], images["label"], strict=True))
     for one in wanted:
         _check(one, present, classes)
     out = {one.image_id for one in wanted if one.action == LEAVE_OUT}
     if len(out) == len(present):
-        raise DataError(f"That would leave out all {plural(len(present), 'film')}. Delete the data set instead.")
+        raise DataError(f"That would leave out all {plural(len(present), 'image')}. Delete the data set instead.")
     return author
 
 
@@ -256,7 +257,7 @@ def _check(one: Decision, present: Mapping[str, str], classes: Sequence[str]) ->
     if one.action not in ACTIONS:
         raise InvalidChoice(f"A decision is one of {', '.join(ACTIONS)}, received: {one.action!r}.")
     if one.image_id not in present:
-        raise DataError(f"There is no film {one.image_id!r} among those in use; it may have been left out already.")
+        raise DataError(f"There is no image {one.image_id!r} among those in use; it may have been left out already.")
     if any(len(text.splitlines()) > 1 for text in (one.note, one.after, one.finding)) or len(one.note) > LONGEST_NOTE:
         raise InvalidChoice(f"A note is one line of at most {LONGEST_NOTE} characters.")
     if one.action == RELABEL and one.after not in classes:
@@ -264,7 +265,9 @@ def _check(one: Decision, present: Mapping[str, str], classes: Sequence[str]) ->
     if one.action == RELABEL and one.after == present[one.image_id]:
         raise InvalidChoice(f"{one.image_id} is labelled {one.after} already.")
     if one.action == GROUP and one.after not in present:
-        raise DataError(f"A group is named after one of its films; there is no film {one.after!r} among those in use.")
+        raise DataError(
+            f"A group is named after one of its images; there is no image {one.after!r} among those in use."
+        )
     if one.action == DISMISS and not one.finding:
         raise InvalidChoice(f"Say which finding of {one.image_id} is dismissed.")
 

@@ -1,15 +1,15 @@
-"""Films that show the same picture: copies, and copies that were resized or saved anew; and the groups that they form.
+"""Images that show the same picture: copies, and copies that were resized or saved anew; and the groups that they form.
 
-Chest films look alike, so it is their detail that decides: greys at FINE pixels, less what is left of them after
-blurring. Two films are the same picture when their detail correlates from SAME_DETAIL, and their squares of SIDE pixels
-from ALIKE.
+Chest images look alike, so it is their detail that decides: greys at FINE pixels, less what is left of them after
+blurring. Two images are the same picture when their detail correlates from SAME_DETAIL, and their squares of SIDE
+pixels from ALIKE.
 
-Every film is compared with every other, so this is first asked of a sketch: detail projected on SKETCH directions drawn
-at random. What correlates by rho in full does so by r in the sketch, where atanh(r) lies around atanh(rho) with a
+Every image is compared with every other, so this is first asked of a sketch: detail projected on SKETCH directions
+drawn at random. What correlates by rho in full does so by r in the sketch, where atanh(r) lies around atanh(rho) with a
 deviation of 1 / sqrt(SKETCH - 3) (Fisher, Metron 1 (1921) 3-32). A copy at the very border shows less than LIKELY, and
 is lost, once in 10^8.
 
-Groups join whatever is the same picture, has equal bytes, or is of one patient: such films must not be trained and
+Groups join whatever is the same picture, has equal bytes, or is of one patient: such images must not be trained and
 tested on in turn.
 """
 
@@ -26,32 +26,32 @@ from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
 SIDE, FINE = 32, 64  # pixels a side; both divide SUMMARY_SIZE
-ALIKE = 0.95  # of 9.4 million pairs of real films 0.007 % are above it
+ALIKE = 0.95  # of 9.4 million pairs of real images 0.007 % are above it
 BLUR = 3.0  # pixels of FINE, standard deviation: removes the shape that all chests share
 REACH = 4  # deviations of a blur that are looked at
-SAME_DETAIL = 0.9  # of two real databases' 5,138 films, copies have 0.91 to 1, other pairs at most 0.85
+SAME_DETAIL = 0.9  # of two real databases' 5,138 images, copies have 0.91 to 1, other pairs at most 0.85
 SKETCH, SEED = 192, 0
 LIKELY = 0.78  # correlation of sketches from which a pair is looked at in full
-BLANK = 1e-3  # length below which a film has no picture
-BLOCK = 1024  # films against as many at a time: 4 MB of correlations, and 16 MB of detail on each side
-PIECE = 256  # films that are sketched at a time: 4 MB of detail
+BLANK = 1e-3  # length below which an image has no picture
+BLOCK = 1024  # images against as many at a time: 4 MB of correlations, and 16 MB of detail on each side
+PIECE = 256  # images that are sketched at a time: 4 MB of detail
 PIECEMEAL, TOGETHER = 32, 512  # a pair by itself costs so many times its share of a product; pairs at a time: 16 MB
-MOST = 4096  # pairs of two blocks that are kept as they are; of more, those that hold their films together
+MOST = 4096  # pairs of two blocks that are kept as they are; of more, those that hold their images together
 FORMAT = 1  # of the cached groups; a change of what they hold takes the next number
 
 
 def with_groups(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
-    """The data set's films with a column ``group``, equal for films that belong together.
+    """The data set's images with a column ``group``, equal for images that belong together.
 
-    Its values are the image id of the group's first film. Import computes it; where that is gone, or was made by an
+    Its values are the image id of the group's first image. Import computes it; where that is gone, or was made by an
     earlier version, it is computed once and kept.
     """
-    kept = _kept(_path(workspace, dataset), len(dataset.films))
+    kept = _kept(_path(workspace, dataset), len(dataset.images))
     if kept is None:
         pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
-        kept = groups(dataset.films, pairs(pixels, progress=part_of(progress, 0.5, 1)))
+        kept = groups(dataset.images, pairs(pixels, progress=part_of(progress, 0.5, 1)))
         keep(workspace, dataset, kept)
-    return dataset.films.assign(group=dataset.films["image_id"].to_numpy()[kept])
+    return dataset.images.assign(group=dataset.images["image_id"].to_numpy()[kept])
 
 
 def keep(workspace: Workspace, dataset: Dataset, found: np.ndarray) -> None:
@@ -65,28 +65,28 @@ def _path(workspace: Workspace, dataset: Dataset) -> Path:
     return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-groups-{FORMAT}.parquet"
 
 
-def _kept(path: Path, films: int) -> np.ndarray | None:
+def _kept(path: Path, images: int) -> np.ndarray | None:
     """The groups that were computed before; nothing where there are none, or where they are torn."""
     try:
         kept = files.read_table(path, ["first"])["first"].to_numpy()
     except (OSError, ValueError):
         return None
     cache.touch(path)
-    return kept if len(kept) == films else None
+    return kept if len(kept) == images else None
 
 
 def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progress = silent) -> pd.DataFrame:
-    """Films that show the same picture.
+    """Images that show the same picture.
 
     Args:
         pixels: uint8 (n, size, size), ``size`` a multiple of FINE.
-        others: those of other films; None compares the first among themselves, each pair once.
+        others: those of other images; None compares the first among themselves, each pair once.
         progress: told the share done.
 
     Returns:
         Columns first, second (positions) and detail (correlation of what blurring removes), the most alike first. Where
-        two blocks of BLOCK films have more than MOST pairs, as many copies of one picture, only enough of them to hold
-        the same films together; each film keeps the one that it is most alike.
+        two blocks of BLOCK images have more than MOST pairs, as many copies of one picture, only enough of them to hold
+        the same images together; each image keeps the one that it is most alike.
     """
     own = _sketches(pixels, part_of(progress, 0, 0.4))
     other, other_sketches = (pixels, own) if others is None else (others, _sketches(others, silent))
@@ -99,16 +99,16 @@ def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progre
             same = _same_picture(pixels[row : row + BLOCK], other[column : column + BLOCK], likely)
             found.append(_thinned(same) + [row, column, 0])
         done = min(row + BLOCK, len(pixels))
-        progress(0.4 + 0.6 * done / len(pixels), f"Looking for films that show the same picture: {done:,}")
+        progress(0.4 + 0.6 * done / len(pixels), f"Looking for images that show the same picture: {done:,}")
     columns = {"first": int, "second": int, "detail": float}
     table = pd.DataFrame(np.concatenate(found or [np.empty((0, 3))]), columns=list(columns)).astype(columns)
     return table.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 
 
 def _sketches(pixels: np.ndarray, progress: Progress) -> np.ndarray:
-    """The detail of films (n, size, size) on SKETCH random directions, as rows of length 1, float32.
+    """The detail of images (n, size, size) on SKETCH random directions, as rows of length 1, float32.
 
-    Blurring is symmetric, so it is taken from the directions once instead of from every film.
+    Blurring is symmetric, so it is taken from the directions once instead of from every image.
     """
     directions = np.random.default_rng(SEED).normal(size=(SKETCH, FINE, FINE)).astype(np.float32)
     directions = (directions - _blurred(directions)).reshape(SKETCH, -1)
@@ -117,19 +117,19 @@ def _sketches(pixels: np.ndarray, progress: Progress) -> np.ndarray:
         grey = shrunk(pixels[start : start + PIECE], FINE)
         rows[start : start + PIECE] = (grey - grey.mean(axis=1, keepdims=True)) @ directions.T
         done = min(start + PIECE, len(pixels))
-        progress(done / len(pixels), f"Looking at the detail of films: {done:,} of {len(pixels):,}")
+        progress(done / len(pixels), f"Looking at the detail of images: {done:,} of {len(pixels):,}")
     return of_length_one(rows)
 
 
-def _same_picture(films: np.ndarray, others: np.ndarray, likely: np.ndarray) -> np.ndarray:
-    """Of the pairs that are ``likely`` (films, others), those of one picture: both positions and the detail."""
+def _same_picture(images: np.ndarray, others: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    """Of the pairs that are ``likely`` (images, others), those of one picture: both positions and the detail."""
     i, j = np.nonzero(likely)
     if not len(i):
         return np.empty((0, 3))
     (rows, row), (columns, column) = (np.unique(at, return_inverse=True) for at in (i, j))
-    films, others = films[rows], others[columns]
-    near = _products(miniatures(films, SIDE), row, miniatures(others, SIDE), column) >= ALIKE
-    detail = _products(details(films), row, details(others), column)
+    images, others = images[rows], others[columns]
+    near = _products(miniatures(images, SIDE), row, miniatures(others, SIDE), column) >= ALIKE
+    detail = _products(details(images), row, details(others), column)
     same = near & (detail >= SAME_DETAIL)
     return np.column_stack([i[same], j[same], detail[same]])
 
@@ -158,21 +158,21 @@ def _thinned(same: np.ndarray) -> np.ndarray:
 
 
 def miniatures(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Films (n, size, size) as rows of side x side greys of mean 0 and length 1, float32; a blank film is all 0."""
+    """Images (n, size, size) as rows of side x side greys of mean 0 and length 1, float32; a blank image is all 0."""
     grey = shrunk(pixels, side)
     return of_length_one(grey - grey.mean(axis=1, keepdims=True))
 
 
 def details(pixels: np.ndarray) -> np.ndarray:
-    """What blurring takes from films at FINE pixels, as rows of mean 0 and length 1, float32."""
+    """What blurring takes from images at FINE pixels, as rows of mean 0 and length 1, float32."""
     grey = shrunk(pixels, FINE).reshape(-1, FINE, FINE)
     sharp = (grey - _blurred(grey)).reshape(len(grey), -1)
     return of_length_one(sharp - sharp.mean(axis=1, keepdims=True))
 
 
-def _blurred(films: np.ndarray) -> np.ndarray:
-    """Films (n, FINE, FINE), float32, under a Gaussian of BLUR pixels that is reflected at the borders."""
-    return _BLURRING @ films @ _BLURRING
+def _blurred(images: np.ndarray) -> np.ndarray:
+    """Images (n, FINE, FINE), float32, under a Gaussian of BLUR pixels that is reflected at the borders."""
+    return _BLURRING @ images @ _BLURRING
 
 
 def blurring(side: int, deviation: float) -> np.ndarray:
@@ -190,7 +190,7 @@ _BLURRING = blurring(FINE, BLUR)
 
 
 def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Films as rows of side x side means, float32. Sums of whole numbers: ten times as fast as ``numpy.mean``."""
+    """Images as rows of side x side means, float32. Sums of whole numbers: ten times as fast as ``numpy.mean``."""
     step = pixels.shape[1] // side
     whole = np.uint16 if 255 * step * step < 2**16 else np.uint32
     lines = np.asarray(pixels).reshape(len(pixels), side, step, side * step)
@@ -205,21 +205,21 @@ def of_length_one(rows: np.ndarray) -> np.ndarray:
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > BLANK)
 
 
-def groups(films: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
-    """Of shape (films,): position of the first film of each film's group.
+def groups(images: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
+    """Of shape (images,): position of the first image of each image's group.
 
     Args:
-        films: columns sha256 and patient_id (empty where unknown), and ``together`` where films were grouped by
+        images: columns sha256 and patient_id (empty where unknown), and ``together`` where images were grouped by
             decision.
-        alike: columns first, second: positions of films that show the same picture.
+        alike: columns first, second: positions of images that show the same picture.
     """
-    leader = np.arange(len(films))
+    leader = np.arange(len(images))
 
-    def first_of(film: int) -> int:
-        while leader[film] != film:
-            leader[film] = leader[leader[film]]
-            film = leader[film]
-        return film
+    def first_of(image: int) -> int:
+        while leader[image] != image:
+            leader[image] = leader[leader[image]]
+            image = leader[image]
+        return image
 
     def join(one: int, other: int) -> None:
         low, high = sorted((first_of(one), first_of(other)))
@@ -227,10 +227,10 @@ def groups(films: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
 
     for one, other in zip(alike["first"], alike["second"], strict=True):
         join(one, other)
-    for column in ("sha256", "patient_id", *([decisions.TOGETHER] if decisions.TOGETHER in films else [])):
-        values = films[column].to_numpy()
+    for column in ("sha256", "patient_id", *([decisions.TOGETHER] if decisions.TOGETHER in images else [])):
+        values = images[column].to_numpy()
         first = {}
-        for film, value in enumerate(values):
+        for image, value in enumerate(values):
             if value != "":
-                join(first.setdefault(value, film), film)
-    return np.array([first_of(film) for film in range(len(films))], dtype=int)
+                join(first.setdefault(value, image), image)
+    return np.array([first_of(image) for image in range(len(images))], dtype=int)

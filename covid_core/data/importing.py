@@ -25,7 +25,7 @@ from covid_core.data.dataset import MANIFEST_COLUMNS, Dataset, open_dataset
 from covid_core.data.layouts import Candidate, as_text, layout_of, opening
 from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
-from covid_core.images.codec import PICTURES, Film, content_of, png_bytes, read_film, to_squares
+from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
 from covid_core.synthetic import phantom
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace, new_id
@@ -33,25 +33,25 @@ from covid_core.workspace import Workspace, new_id
 KAGGLE_DATASET = "tawsifurrahman/covid19-radiography-database"
 KAGGLE_BYTES = 780_000_000  # size of the archive as Kaggle states it; only for the share shown while it loads
 LEFTOVER_AGE = 24 * 3600  # seconds
-READING = 0.9  # share of the work of an import; the rest is looking for films that belong together
+READING = 0.9  # share of the work of an import; the rest is looking for images that belong together
 TOGETHER = 16  # files that a thread examines in one go, for fewer hand-overs between threads
 ROWS_TOGETHER = 4096  # of the manifest, until they become a table: as Python's own texts they take five times as much
-SHRUNK_TOGETHER = 2**20  # pixels, 16 films of 256 px: threads wait for each other less in a few long calls
+SHRUNK_TOGETHER = 2**20  # pixels, 16 images of 256 px: threads wait for each other less in a few long calls
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What reading one file told: the film and its bytes' hash, or the reason why it is left out."""
+    """What reading one file told: the image and its bytes' hash, or the reason why it is left out."""
 
     candidate: Candidate
-    film: Film | None
+    image: GreyImage | None
     sha256: str = ""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Examined:
-    """Some files in order: rows of the manifest, the pixels of these films, and what was left out with the reason."""
+    """Some files in order: rows of the manifest, the pixels of these images, and what was left out with the reason."""
 
     rows: list[tuple[Any, ...]]
     squares: bytes
@@ -59,7 +59,7 @@ class _Examined:
 
 
 def sweep(workspace: Workspace) -> None:
-    """Remove what killed imports and trainings of segmenters left behind: archives, drawn films, half-written files.
+    """Remove what killed imports and trainings of segmenters left behind: archives, drawn images, half-written files.
 
     Only what nothing has touched for a day goes; a running import touches its folder all the time.
     """
@@ -85,7 +85,7 @@ def import_folder(
     progress: Progress = silent,
     copy_from_here: bool = False,
 ) -> Dataset:
-    """Make a data set of the films below ``root``; they are referred to, not copied.
+    """Make a data set of the images below ``root``; they are referred to, not copied.
 
     Args:
         workspace: where the data set is published.
@@ -96,7 +96,7 @@ def import_folder(
         copy_from_here: the folder may disappear (an archive's staging folder): move it into the data set.
 
     Raises:
-        DataError: no folder, no class of that name, or no film that can be read.
+        DataError: no folder, no class of that name, or no image that can be read.
         Stopped: raised by ``progress``; nothing is left behind then.
     """
     layout = layout_of(root)
@@ -149,13 +149,13 @@ def import_phantom(
     name: str = "",
     progress: Progress = silent,
 ) -> Dataset:
-    """Draw synthetic films, write them as PNG files, and import them. See ``synthetic.phantom``."""
+    """Draw synthetic images, write them as PNG files, and import them. See ``synthetic.phantom``."""
     return import_drawn(
         workspace,
         images,
-        lambda index: phantom.film_at(index, images, seed, plant),
-        name or (f"Phantom films, {', '.join(plant)}" if plant else "Phantom films"),
-        f"phantom, {images} films, seed {seed}" + (f", planted: {', '.join(plant)}" if plant else ""),
+        lambda index: phantom.image_at(index, images, seed, plant),
+        name or (f"Phantom images, {', '.join(plant)}" if plant else "Phantom images"),
+        f"phantom, {images} images, seed {seed}" + (f", planted: {', '.join(plant)}" if plant else ""),
         progress,
     )
 
@@ -163,18 +163,19 @@ def import_phantom(
 def import_drawn(
     workspace: Workspace,
     images: int,
-    film_at: Callable[[int], phantom.PhantomFilm],
+    image_at: Callable[[int], phantom.PhantomImage],
     name: str,
     origin: str,
     progress: Progress = silent,
 ) -> Dataset:
-    """Write synthetic films as PNG files, and import them.
+    """Write synthetic images as PNG files, and import them.
 
     Args:
         workspace: where the data set is published.
         images: how many.
-        film_at: draws the film of an index from 0, whatever was drawn before; called by several threads at once. No two
-            films of a label may have the same name.
+        image_at: draws the image of an index from 0, whatever was drawn before; called by several threads at once. No
+        two
+            images of a label may have the same name.
         name: shown to the user.
         origin: what was drawn, so that it can be drawn again.
         progress: told the share done.
@@ -185,11 +186,11 @@ def import_drawn(
         staging.mkdir()
         candidates = []
         with ThreadPoolExecutor(cores()) as pool:
-            written = ordered_map(pool, lambda index: _write_phantom(staging, film_at(index)), range(images))
+            written = ordered_map(pool, lambda index: _write_phantom(staging, image_at(index)), range(images))
             for done, candidate in enumerate(written, start=1):
                 candidates.append(candidate)
                 if done % 20 == 0:
-                    drawing(done / images, f"Drawing synthetic films: {done:,} of {images:,}")
+                    drawing(done / images, f"Drawing synthetic images: {done:,} of {images:,}")
         information = {"kind": "phantom", "name": name, "origin": origin, "root": None}
         return _publish(workspace, staging, candidates, information, part_of(progress, 0.7, 1), move=staging)
     finally:
@@ -215,13 +216,13 @@ def import_kaggle(
     return import_folder(workspace, folder, name or KAGGLE_DATASET.split("/")[1], classes, part_of(progress, 0.6, 1))
 
 
-def _write_phantom(folder: Path, film: phantom.PhantomFilm) -> Candidate:
-    path = f"{film.label}/images/{film.name}.png"
-    mask_path = f"{film.label}/masks/{film.name}.png"
-    for relative, pixels in ((path, film.pixels), (mask_path, film.lung_mask)):
+def _write_phantom(folder: Path, image: phantom.PhantomImage) -> Candidate:
+    path = f"{image.label}/images/{image.name}.png"
+    mask_path = f"{image.label}/masks/{image.name}.png"
+    for relative, pixels in ((path, image.pixels), (mask_path, image.lung_mask)):
         (folder / relative).parent.mkdir(parents=True, exist_ok=True)
         (folder / relative).write_bytes(png_bytes(pixels))
-    return Candidate(path, film.label, film.source, mask_path)
+    return Candidate(path, image.label, image.source, mask_path)
 
 
 def _publish(
@@ -233,28 +234,28 @@ def _publish(
     move: Path | None = None,
     ignored: Iterable[tuple[str, str]] = (),
 ) -> Dataset:
-    """Decode every candidate once, keep its pixels for the overview, find the films that belong together, and publish
+    """Decode every candidate once, keep its pixels for the overview, find the images that belong together, and publish
     manifest and report together."""
     identifier = new_id(information["name"])
     pixels = workspace.pixels / f".{identifier}.tmp"
     try:
         begin = time.perf_counter()
-        films, unread = _read_all(root, candidates, pixels, part_of(progress, 0, READING))
+        images, unread = _read_all(root, candidates, pixels, part_of(progress, 0, READING))
         left_out = [*ignored, *unread]
-        if films.empty:
+        if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
         read = time.perf_counter()
-        together = _groups(films, pixels, part_of(progress, READING, 1))
-        counts = films["label"].value_counts().sort_index()
+        together = _groups(images, pixels, part_of(progress, READING, 1))
+        counts = images["label"].value_counts().sort_index()
         info = {
             **information,
             "created": time.time(),
             "counts": {label: int(n) for label, n in counts.items()},
             "left_out": left_out,
-            "seconds": {"films": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)},
+            "seconds": {"images": round(read - begin, 3), "groups": round(time.perf_counter() - read, 3)},
         }
         with files.published_folder(workspace.datasets / identifier) as staging:
-            films.to_parquet(staging / "manifest.parquet", index=False)
+            images.to_parquet(staging / "manifest.parquet", index=False)
             files.write_json(staging / "import.json", info)
             if move is not None:
                 shutil.move(move, staging / "files")
@@ -267,16 +268,16 @@ def _publish(
         pixels.unlink(missing_ok=True)
 
 
-def _groups(films: pd.DataFrame, pixels: Path, progress: Progress) -> np.ndarray:
-    """Which films belong together, while their pixels are at hand: no page has to wait for it later."""
-    squares = np.memmap(pixels, np.uint8, "r", shape=(len(films), SUMMARY_SIZE, SUMMARY_SIZE))
-    return duplicates.groups(films, duplicates.pairs(squares, progress=progress))
+def _groups(images: pd.DataFrame, pixels: Path, progress: Progress) -> np.ndarray:
+    """Which images belong together, while their pixels are at hand: no page has to wait for it later."""
+    squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
+    return duplicates.groups(images, duplicates.pairs(squares, progress=progress))
 
 
 def _read_all(
     root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """The manifest's table, and what was left out with the reason. The films' pixels are written to ``pixels``."""
+    """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
     tables, rows, left_out = [], [], []
     with open(pixels, "wb") as handle, contextlib.closing(_examined(root, candidates, progress)) as examined:
         for part in examined:
@@ -301,11 +302,11 @@ def _examined(root: Path, candidates: list[Candidate], progress: Progress) -> It
         for part in ordered_map(pool, lambda part: _examine(root, part), parts, ahead=4 * cores()):
             yield part
             done += len(part.rows) + len(part.left_out)
-            progress(done / len(candidates), f"Reading films: {done:,} of {len(candidates):,}")
+            progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
 
 
 def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
-    """Read, hash and shrink some files; films of one shape that follow each other are shrunk in one go."""
+    """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go."""
     rows, squares, left_out = [], [], []
     for shape, alike in groupby((_read(root, candidate) for candidate in candidates), key=_shape):
         if shape is None:
@@ -313,7 +314,7 @@ def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
             continue
         at_once = max(1, SHRUNK_TOGETHER // (shape[0] * shape[1]))
         while batch := list(islice(alike, at_once)):
-            shrunk = to_squares([read.film.pixels for read in batch], SUMMARY_SIZE)
+            shrunk = to_squares([read.image.pixels for read in batch], SUMMARY_SIZE)
             rows += [_row(read) for read in batch]
             squares.append(shrunk.tobytes())
     return _Examined(rows, b"".join(squares), left_out)
@@ -324,20 +325,20 @@ def _read(root: Path, candidate: Candidate) -> _Read:
         return _Read(candidate, None, reason="Its name is not valid text (UTF-8); rename the file.")
     try:
         content = content_of(f"{root}/{candidate.path}")
-        return _Read(candidate, read_film(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
+        return _Read(candidate, read_image(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
     except ImageError as error:
         return _Read(candidate, None, reason=str(error))
 
 
 def _shape(read: _Read) -> tuple[int, int] | None:
-    return None if read.film is None else read.film.pixels.shape
+    return None if read.image is None else read.image.pixels.shape
 
 
 def _row(read: _Read) -> tuple[Any, ...]:
     """One row of the manifest, in the order of MANIFEST_COLUMNS."""
-    candidate, film = read.candidate, read.film
+    candidate, image = read.candidate, read.image
     name = candidate.path.rpartition("/")[2]
-    height, width = film.pixels.shape
+    height, width = image.pixels.shape
     return (
         f"{candidate.label}/{name}",
         candidate.path,
@@ -346,7 +347,7 @@ def _row(read: _Read) -> tuple[Any, ...]:
         "",
         width,
         height,
-        film.mode,
+        image.mode,
         read.sha256,
         candidate.mask_path,
     )

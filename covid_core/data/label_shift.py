@@ -7,24 +7,24 @@ import numpy as np
 from covid_core.errors import DataError
 
 ON_PURPOSE = (
-    "The labels are cut off in class order and put beside other films, as the course's were. It is a mistake made on "
-    "purpose: no figure of such a run says anything about the films."
+    "The labels are cut off in class order and put beside other images, as the course's were. It is a mistake made on "
+    "purpose: no figure of such a run says anything about the images."
 )
 
 
 def cut_off(folders: np.ndarray, in_list: Mapping[str, int], classes: tuple[str, ...]) -> np.ndarray:
-    """What the course took for the labels of the films that it had drawn.
+    """What the course took for the labels of the images that it had drawn.
 
-    Its list of labels was that of all films, in class order. It was cut to as many entries as there were films left,
+    Its list of labels was that of all images, in class order. It was cut to as many entries as there were images left,
     and put beside these in class order, whatever they show.
 
     Args:
-        folders: class of each film's folder, of shape (films,).
-        in_list: films of each class in the whole list, drawn or not.
+        folders: class of each image's folder, of shape (images,).
+        in_list: images of each class in the whole list, drawn or not.
         classes: in the order of the list.
 
     Returns:
-        A label for each film, of shape (films,); the last classes may have none.
+        A label for each image, of shape (images,); the last classes may have none.
 
     Raises:
         DataError: the labels would be the right ones, so that there is no mistake to see.
@@ -36,7 +36,7 @@ def cut_off(folders: np.ndarray, in_list: Mapping[str, int], classes: tuple[str,
     labels[in_class_order] = whole[: len(folders)]
     if (labels == folders).all():
         raise DataError(
-            f"The first {len(folders):,} labels of the list are those of the films that were drawn, so nothing is "
-            "shifted. Draw fewer films of each class than the first class has."
+            f"The first {len(folders):,} labels of the list are those of the images that were drawn, so nothing is "
+            "shifted. Draw fewer images of each class than the first class has."
         )
     return labels

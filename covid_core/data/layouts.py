@@ -1,4 +1,4 @@
-"""Which films a folder holds, from its names alone: classes, lung masks, sources, and what is no film.
+"""Which images a folder holds, from its names alone: classes, lung masks, sources, and what is no image.
 
 Two layouts are understood, class by class: ``CLASS/images/*.png`` with ``CLASS/masks`` and ``CLASS.metadata.xlsx`` (the
 COVID-19 Radiography Database), and ``CLASS/*.png``. Every folder is listed once.
@@ -22,7 +22,7 @@ DEEPEST = 4  # folders that an archive may have wrapped around the class folders
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that may become a film. ``mask_path`` and ``path`` are relative to the root, as POSIX text."""
+    """A file that may become an image. ``mask_path`` and ``path`` are relative to the root, as POSIX text."""
 
     path: str
     label: str
@@ -92,7 +92,7 @@ def layout_of(root: Path) -> Layout:
                 break
             current = folders[0]
     raise DataError(
-        f"No class folders with PNG or JPEG films in {root}. Expected CLASS/images/*.png or CLASS/*.png, "
+        f"No class folders with PNG or JPEG images in {root}. Expected CLASS/images/*.png or CLASS/*.png, "
         "one folder per class."
     )
 
@@ -132,12 +132,12 @@ def _class_folder(folder: Path) -> ClassFolder:
             elif not entry.name.startswith("."):
                 names.append(entry.name)  # a candidate, whatever it is: reading it says more
     names.sort(key=_natural)
-    reasons = ((name, _why_no_film(inside / name)) for name in sorted(others))
+    reasons = ((name, _why_no_image(inside / name)) for name in sorted(others))
     left_out = [(as_text(f"{relative}/{name}"), reason) for name, reason in reasons if reason]
     return ClassFolder(folder.name, relative, names, left_out)
 
 
-def _why_no_film(path: Path) -> str:
+def _why_no_image(path: Path) -> str:
     """Why a thing without an image's suffix is left out; nothing for what nobody expects to be read."""
     if path.is_dir():
         return "" if path.name in ("images", "masks") else "A folder inside a class is not read."
@@ -162,7 +162,7 @@ def _files_in(folder: Path) -> frozenset[str]:
 
 
 def _sources_of(table: Path) -> dict[str, str]:
-    """Film name (without suffix, lower case) to its URL, from the database's metadata table; empty without one."""
+    """Image name (without suffix, lower case) to its URL, from the database's metadata table; empty without one."""
     if not table.is_file():
         return {}
     try:

@@ -1,7 +1,7 @@
-"""Lung masks: which data sets have them, and films with their masks as squares to learn from.
+"""Lung masks: which data sets have them, and images with their masks as squares to learn from.
 
-A mask is a black and white picture of its film, white where the lungs are. It may have fewer pixels than the film, but
-the film's proportions, and is squashed to a square as the film is.
+A mask is a black and white picture of its image, white where the lungs are. It may have fewer pixels than the image,
+but the image's proportions, and is squashed to a square as the image is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,25 +17,25 @@ from covid_core.images.codec import read_mask, resized_map, to_square
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
-NO_MASKS = "It needs lung masks, no film here has one, and no segmenter outlined them."
+NO_MASKS = "It needs lung masks, no image here has one, and no segmenter outlined them."
 OWN_MASKS, OWN_IN_SHORT = "the data set's own lung masks", "own masks"
-SAME_ASPECT = 0.02  # relative difference of a mask's proportions from its film's that rounding to pixels can explain
+SAME_ASPECT = 0.02  # relative difference of a mask's proportions from its image's that rounding to pixels can explain
 
 
 @dataclass(frozen=True)
 class MaskedDataset:
-    """A data set that has lung masks: ``masks`` of its ``films`` have one."""
+    """A data set that has lung masks: ``masks`` of its ``images`` have one."""
 
     id: str
     name: str
-    films: int
+    images: int
     masks: int
     synthetic: bool
 
 
 @dataclass(frozen=True, eq=False)
 class KnownLungs:
-    """Lungs of some films: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
+    """Lungs of some images: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
     ``reason`` says why none is known."""
 
     masks: np.ndarray
@@ -49,7 +49,7 @@ FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
 
 
 def datasets_with_masks(workspace: Workspace) -> list[MaskedDataset]:
-    """The readable data sets in which at least one film has a lung mask, newest first."""
+    """The readable data sets in which at least one image has a lung mask, newest first."""
     found = []
     for info in data.list_datasets(workspace):
         if info.get("damaged"):
@@ -60,35 +60,35 @@ def datasets_with_masks(workspace: Workspace) -> list[MaskedDataset]:
             continue  # the Data set page tells of it; it has no masks that could be read
         masks = int(has_mask(dataset).sum())
         if masks:
-            found.append(MaskedDataset(dataset.id, dataset.name, len(dataset.films), masks, dataset.is_synthetic))
+            found.append(MaskedDataset(dataset.id, dataset.name, len(dataset.images), masks, dataset.is_synthetic))
     return found
 
 
 def has_mask(dataset: Dataset) -> np.ndarray:
-    """Of shape (films,): whether the film has a lung mask."""
-    return (dataset.films["mask_path"] != "").to_numpy()
+    """Of shape (images,): whether the image has a lung mask."""
+    return (dataset.images["mask_path"] != "").to_numpy()
 
 
 def mask_of(dataset: Dataset, image_id: str) -> np.ndarray | None:
-    """The data set's own mask of a film, bool (height, width) at the film's size; None where it has none.
+    """The data set's own mask of an image, bool (height, width) at the image's size; None where it has none.
 
-    Raises DataError when there is no such film, or its mask cannot be used.
+    Raises DataError when there is no such image, or its mask cannot be used.
     """
     row = dataset.row_of(image_id)
-    if not dataset.films["mask_path"].iat[row]:
+    if not dataset.images["mask_path"].iat[row]:
         return None
     try:
         mask = _mask_in(dataset, row)
     except ImageError as error:
         raise DataError(f"The lung mask of {image_id} cannot be used. {error}") from error
-    height, width = int(dataset.films["height"].iat[row]), int(dataset.films["width"].iat[row])
+    height, width = int(dataset.images["height"].iat[row]), int(dataset.images["width"].iat[row])
     return mask if mask.shape == (height, width) else resized_map(mask, width, height) > 0.5
 
 
 def squares(
     dataset: Dataset, rows: Iterable[int], size: int, progress: Progress = silent
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of some films as bool (n, size, size), and whether each could be used, bool (n,); one that could not is
+    """Masks of some images as bool (n, size, size), and whether each could be used, bool (n,); one that could not is
     empty."""
     rows = list(rows)
     masks, usable = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
@@ -110,7 +110,7 @@ def own_lungs(
     progress: Progress = silent,
     size: int = SUMMARY_SIZE,
 ) -> KnownLungs:
-    """The data set's own masks of some films; one that cannot be used or is all black is not known."""
+    """The data set's own masks of some images; one that cannot be used or is all black is not known."""
     having = has_mask(dataset)[rows]
     found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
     read, usable = squares(dataset, np.asarray(rows)[having], size, progress)
@@ -120,11 +120,11 @@ def own_lungs(
 
 def _mask_in(dataset: Dataset, row: int) -> np.ndarray:
     """The mask as its file has it. Raises ImageError."""
-    film = dataset.films.iloc[row]
-    mask = read_mask(dataset.root / film["mask_path"])
+    image = dataset.images.iloc[row]
+    mask = read_mask(dataset.root / image["mask_path"])
     height, width = mask.shape
-    if abs(width * film["height"] / (height * film["width"]) - 1) > SAME_ASPECT:
+    if abs(width * image["height"] / (height * image["width"]) - 1) > SAME_ASPECT:
         raise ImageError(
-            f"It has {width} x {height} pixels and the film {film['width']} x {film['height']}: other proportions."
+            f"It has {width} x {height} pixels and the image {image['width']} x {image['height']}: other proportions."
         )
     return mask

@@ -1,7 +1,7 @@
 """Who is in which part. A split is a table with a hash, stored with every run.
 
-Films that belong together (duplicates; one patient, where that is known) have the same *group*, and a group never
-crosses parts: a film whose twin was trained on is no test. Where every film is its own group, that is an ordinary
+Images that belong together (duplicates; one patient, where that is known) have the same *group*, and a group never
+crosses parts: an image whose twin was trained on is no test. Where every image is its own group, that is an ordinary
 stratified split.
 """
 
@@ -19,39 +19,40 @@ from covid_core.specs import Labels, SplitSpec
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = PARTS
 SELECTION, CALIBRATION = HALVES = ("selection", "calibration")
-HALVED_FROM = 200  # validation films; the halves of fewer would be too small to choose by and to calibrate on
+HALVED_FROM = 200  # validation images; the halves of fewer would be too small to choose by and to calibrate on
 COLUMNS = ["image_id", "label", "folder_label", "source", "group", "part"]
 
 
 def make_split(
-    films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec, labels: Labels = "folder"
+    images: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec, labels: Labels = "folder"
 ) -> pd.DataFrame:
-    """Assign films of ``classes`` to parts, stratified by label.
+    """Assign images of ``classes`` to parts, stratified by label.
 
     Args:
-        films: columns image_id and label, one row per film; ``group`` where films belong together and ``source`` where
-            it is known, else each film is its own group.
+        images: columns image_id and label, one row per image; ``group`` where images belong together and ``source``
+        where
+            it is known, else each image is its own group.
         classes: labels to keep.
         spec: method, shares, seed, and the size of a balanced subset where one is wanted.
-        labels: "folder" takes those of ``films``, "shifted" those of ``label_shift.cut_off``.
+        labels: "folder" takes those of ``images``, "shifted" those of ``label_shift.cut_off``.
 
     Returns:
-        Columns image_id, label (the one to learn), folder_label (that of ``films``), source, group, part, half, in the
-        order of ``films``; half is that of the validation part (see ``halves``). The test part has ceil(n * test)
-        films, the validation part round(n * validation), as the course study counted (4,032 films: 2,741 / 645 / 646);
-        a group that is drawn comes whole, so groups of several films may make a part a little larger. With folds the
-        test part is the wanted fold: all folds of a seed together test every film once. By source, the test part holds
-        the films of the chosen sources, and of each class that has one source only the share ``test``.
+        Columns image_id, label (the one to learn), folder_label (that of ``images``), source, group, part, half, in the
+        order of ``images``; half is that of the validation part (see ``halves``). The test part has ceil(n * test)
+        images, the validation part round(n * validation), as the course study counted (4,032 images: 2,741 / 645 /
+        646); a group that is drawn comes whole, so groups of several images may make a part a little larger. With folds
+        the test part is the wanted fold: all folds of a seed together test every image once. By source, the test part
+        holds the images of the chosen sources, and of each class that has one source only the share ``test``.
 
     Raises:
-        DataError: a class has too few films, or too few groups, for every part to hold one of it.
+        DataError: a class has too few images, or too few groups, for every part to hold one of it.
     """
-    chosen = _chosen(films, classes, spec)
+    chosen = _chosen(images, classes, spec)
     rng = np.random.default_rng(spec.seed)
-    if spec.films_per_class is not None:
-        chosen = _balanced(chosen, spec.films_per_class, rng)
+    if spec.images_per_class is not None:
+        chosen = _balanced(chosen, spec.images_per_class, rng)
     if labels == "shifted":
-        in_list = films["label"].value_counts().to_dict()
+        in_list = images["label"].value_counts().to_dict()
         chosen["label"] = label_shift.cut_off(chosen["folder_label"].to_numpy(), in_list, classes)
         # classes behind the cut have no label left; that is what the mistake did, so it is no reason to refuse
         classes = tuple(label for label in classes if (chosen["label"] == label).any())
@@ -59,14 +60,16 @@ def make_split(
     counts = chosen["label"].value_counts()
     for label in classes:
         if counts.get(label, 0) < least:
-            raise DataError(f"The class {label!r} has {counts.get(label, 0)} films; this split needs {least} at least.")
+            raise DataError(
+                f"The class {label!r} has {counts.get(label, 0)} images; this split needs {least} at least."
+            )
     drawing = _Drawing(chosen)
     if spec.method == "by_source":
         _hold_out(drawing, chosen, spec, rng)
     elif spec.folds > 1:
         drawing.put(drawing.dealt(spec.folds, rng) == spec.fold, TEST)
         rng = np.random.default_rng((spec.seed, spec.fold))
-    else:  # films of each class stay for the later parts
+    else:  # images of each class stay for the later parts
         drawing.draw(TEST, math.ceil(len(chosen) * spec.test), 2, rng)
     drawing.draw(VALIDATION, round(len(chosen) * spec.validation), 1, rng)
     made = chosen.assign(part=drawing.part)[COLUMNS]
@@ -82,47 +85,49 @@ def halves(split: pd.DataFrame, seed: int) -> np.ndarray:
         seed: of the split.
 
     Returns:
-        Of shape (films,): "selection" (early stopping, the best epoch, the choice between runs) or "calibration"
-        (temperature and thresholds) for validation films, stratified by label, groups whole; empty for all others, and
-        for all where the part has fewer than HALVED_FROM films or a half would lack a class: it then serves for both.
+        Of shape (images,): "selection" (early stopping, the best epoch, the choice between runs) or "calibration"
+        (temperature and thresholds) for validation images, stratified by label, groups whole; empty for all others, and
+        for all where the part has fewer than HALVED_FROM images or a half would lack a class: it then serves for both.
     """
     validation = (split["part"] == VALIDATION).to_numpy()
     half = np.full(len(split), "", dtype=object)
     if validation.sum() < HALVED_FROM:
         return half
-    films = split[validation]
-    dealt = _Drawing(films).dealt(len(HALVES), np.random.default_rng((seed, 0, 1)))  # a stream that no part is drawn by
-    if films.groupby(dealt)["label"].nunique().tolist() == [films["label"].nunique()] * len(HALVES):
+    images = split[validation]
+    dealt = _Drawing(images).dealt(
+        len(HALVES), np.random.default_rng((seed, 0, 1))
+    )  # a stream that no part is drawn by
+    if images.groupby(dealt)["label"].nunique().tolist() == [images["label"].nunique()] * len(HALVES):
         half[validation] = np.array(HALVES, dtype=object)[dealt]
     return half
 
 
-def folds_of(films: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
-    """Fold of each film, int (films,), from 0: stratified by ``label``, films of one ``group`` in one fold."""
-    return _Drawing(films).dealt(folds, np.random.default_rng(seed))
+def folds_of(images: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
+    """Fold of each image, int (images,), from 0: stratified by ``label``, images of one ``group`` in one fold."""
+    return _Drawing(images).dealt(folds, np.random.default_rng(seed))
 
 
 def validation_for(split: pd.DataFrame, half: str) -> np.ndarray:
-    """Of shape (films,): whether a film is of the validation part and serves for ``half``: a split that is not halved,
-    or was made before halves were known, has all of them serve for both."""
+    """Of shape (images,): whether an image is of the validation part and serves for ``half``: a split that is not
+    halved, or was made before halves were known, has all of them serve for both."""
     halved = split["half"] if "half" in split else pd.Series("", index=split.index)
     return ((split["part"] == VALIDATION) & halved.isin(["", half])).to_numpy()
 
 
 def split_hash(split: pd.DataFrame) -> str:
-    """Hash over (image_id, label, part): runs with the same hash were tested on the same films."""
+    """Hash over (image_id, label, part): runs with the same hash were tested on the same images."""
     return hash_of(split[["image_id", "label", "part"]])
 
 
-def sources_that_stay(films: pd.DataFrame, spec: SplitSpec) -> dict[str, str]:
+def sources_that_stay(images: pd.DataFrame, spec: SplitSpec) -> dict[str, str]:
     """Classes whose only source is held out: they cannot be without it, so it stays. Label to source."""
-    sources = films.groupby("label")["source"].unique()
+    sources = images.groupby("label")["source"].unique()
     return {label: of[0] for label, of in sources.items() if len(of) == 1 and of[0] in spec.held_out}
 
 
-def _chosen(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> pd.DataFrame:
-    """The films of the classes with all columns that a split has but the part."""
-    chosen = films.loc[films["label"].isin(classes)].reset_index(drop=True)
+def _chosen(images: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> pd.DataFrame:
+    """The images of the classes with all columns that a split has but the part."""
+    chosen = images.loc[images["label"].isin(classes)].reset_index(drop=True)
     own = chosen["image_id"]
     group = chosen["group"] if "group" in chosen and spec.method != "stratified" else own
     source = chosen["source"] if "source" in chosen else pd.Series("", index=chosen.index)
@@ -130,26 +135,26 @@ def _chosen(films: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> p
     return pd.DataFrame({"image_id": own, "label": label, "folder_label": label, "source": source, "group": group})
 
 
-def _balanced(films: pd.DataFrame, per_class: int, rng: np.random.Generator) -> pd.DataFrame:
-    """At most ``per_class`` films of each class, drawn without replacement, in the order of ``films``."""
+def _balanced(images: pd.DataFrame, per_class: int, rng: np.random.Generator) -> pd.DataFrame:
+    """At most ``per_class`` images of each class, drawn without replacement, in the order of ``images``."""
     kept = []
-    for _, rows in films.groupby("label", sort=True).groups.items():
+    for _, rows in images.groupby("label", sort=True).groups.items():
         kept.append(rng.permutation(np.asarray(rows))[:per_class])
-    return films.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
+    return images.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
 
 
-def _hold_out(drawing: "_Drawing", films: pd.DataFrame, spec: SplitSpec, rng: np.random.Generator) -> None:
-    """The chosen sources into the test part; classes that cannot be without theirs give a share of their films."""
-    stay = sources_that_stay(films, spec)
-    single = films.groupby("label")["source"].nunique()
-    away = films["source"].isin(spec.held_out) & ~films["label"].isin(list(stay))
+def _hold_out(drawing: "_Drawing", images: pd.DataFrame, spec: SplitSpec, rng: np.random.Generator) -> None:
+    """The chosen sources into the test part; classes that cannot be without theirs give a share of their images."""
+    stay = sources_that_stay(images, spec)
+    single = images.groupby("label")["source"].nunique()
+    away = images["source"].isin(spec.held_out) & ~images["label"].isin(list(stay))
     if not away.any():
-        raise DataError("Every class has films of the chosen sources only, so none of them can be held out.")
+        raise DataError("Every class has images of the chosen sources only, so none of them can be held out.")
     drawing.put(drawing.with_their_groups(away.to_numpy()), TEST)
     for label in single.index[single == 1]:
-        films_of = (films["label"] == label).to_numpy()
-        tested = int((films_of & (drawing.part == TEST)).sum())
-        wanted = math.ceil(int(films_of.sum()) * spec.test) - tested
+        images_of = (images["label"] == label).to_numpy()
+        tested = int((images_of & (drawing.part == TEST)).sum())
+        wanted = math.ceil(int(images_of.sum()) * spec.test) - tested
         drawing.draw_of(label, TEST, wanted, 2, rng)
 
 
@@ -159,23 +164,23 @@ def _check(split: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> No
     for label in classes:
         lacking = [part for part in PARTS if part not in held[label]]
         if lacking and spec.method == "by_source" and lacking[0] == TRAIN:
-            raise DataError(f"All films of the class {label!r} come from held-out sources: none is left to train on.")
+            raise DataError(f"All images of the class {label!r} come from held-out sources: none is left to train on.")
         if lacking and not (lacking == [TEST] and spec.method == "by_source"):
             groups = split.loc[split["label"] == label, "group"].nunique()
             raise DataError(
-                f"The films of the class {label!r} belong to {groups} groups, too few or too unequal for every part to "
-                "hold one."
+                f"The images of the class {label!r} belong to {groups} groups, too few or too unequal for every "
+                f"part to hold one."
             )
 
 
 class _Drawing:
-    """Films on their way into parts, ``part`` of shape (films,); a group is moved whole."""
+    """Images on their way into parts, ``part`` of shape (images,); a group is moved whole."""
 
-    def __init__(self, films: pd.DataFrame):
-        self.part = np.full(len(films), TRAIN, dtype=object)
-        self.labels = films["label"].to_numpy()
+    def __init__(self, images: pd.DataFrame):
+        self.part = np.full(len(images), TRAIN, dtype=object)
+        self.labels = images["label"].to_numpy()
         self._classes, self._codes = np.unique(self.labels, return_inverse=True)
-        _, self._group = np.unique(films["group"].to_numpy(), return_inverse=True)
+        _, self._group = np.unique(images["group"].to_numpy(), return_inverse=True)
         order = np.argsort(self._group, kind="stable")
         self._members = np.split(order, np.cumsum(np.bincount(self._group))[:-1])
 
@@ -183,19 +188,19 @@ class _Drawing:
         self.part[rows] = part
 
     def with_their_groups(self, rows: np.ndarray) -> np.ndarray:
-        """Of shape (films,): the films of all groups that have one of ``rows``."""
+        """Of shape (images,): the images of all groups that have one of ``rows``."""
         return np.isin(self._group, self._group[rows])
 
     def dealt(self, folds: int, rng: np.random.Generator) -> np.ndarray:
-        """Fold of each film: every class is shuffled and dealt, each film and its group to the fold that has the
-        fewest of its class, of equal ones to that with the fewest films."""
+        """Fold of each image: every class is shuffled and dealt, each image and its group to the fold that has the
+        fewest of its class, of equal ones to that with the fewest images."""
         fold = np.full(len(self.labels), -1)
         of_class = np.zeros((len(self._classes), folds), int)
-        for film in self._shuffled(rng):
-            if fold[film] < 0:
-                counts = of_class[self._codes[film]]
+        for image in self._shuffled(rng):
+            if fold[image] < 0:
+                counts = of_class[self._codes[image]]
                 target = int(np.lexsort((of_class.sum(axis=0), counts))[0])
-                members = self._members[self._group[film]]
+                members = self._members[self._group[image]]
                 fold[members] = target
                 np.add.at(of_class, (self._codes[members], target), 1)
         return fold
@@ -205,19 +210,19 @@ class _Drawing:
             yield from rng.permutation(np.flatnonzero(self.labels == label))
 
     def draw(self, part: str, size: int, kept: int, rng: np.random.Generator) -> None:
-        """``size`` free films into ``part``, every class by its share (largest remainders), at least one of each.
+        """``size`` free images into ``part``, every class by its share (largest remainders), at least one of each.
 
-        ``kept`` films of every class stay free; where that binds, fewer than ``size`` are drawn.
+        ``kept`` images of every class stay free; where that binds, fewer than ``size`` are drawn.
         """
         exact = np.bincount(self._codes, minlength=len(self._classes)) * (size / len(self.labels))
         wanted = np.maximum(1, np.floor(exact)).astype(int)
         for code in np.argsort(wanted - exact, kind="stable")[: max(0, size - wanted.sum())]:
             wanted[code] += 1
-        for label, films in zip(self._classes, wanted, strict=True):
-            self.draw_of(label, part, int(films), kept, rng)
+        for label, images in zip(self._classes, wanted, strict=True):
+            self.draw_of(label, part, int(images), kept, rng)
 
     def draw_of(self, label: str, part: str, wanted: int, kept: int, rng: np.random.Generator) -> None:
-        """Free films of one class into ``part``, each with its group, until it has ``wanted`` of the class.
+        """Free images of one class into ``part``, each with its group, until it has ``wanted`` of the class.
 
         A group that would overshoot by more than it brings near is passed over, unless the part had none otherwise.
         """
@@ -226,16 +231,16 @@ class _Drawing:
         missing = wanted - int((of_class & (self.part == part)).sum())
         may_go = len(free) - kept
         passed_over: dict[int, int] = {}
-        for film in rng.permutation(free):
+        for image in rng.permutation(free):
             if missing <= 0:
                 break
-            brings = int(of_class[self._members[self._group[film]]].sum())
-            if self.part[film] != TRAIN or brings > may_go:
+            brings = int(of_class[self._members[self._group[image]]].sum())
+            if self.part[image] != TRAIN or brings > may_go:
                 continue
             if brings > 2 * missing:
-                passed_over[film] = brings
+                passed_over[image] = brings
                 continue
-            self.part[self._members[self._group[film]]] = part
+            self.part[self._members[self._group[image]]] = part
             missing -= brings
             may_go -= brings
         if passed_over and not (of_class & (self.part == part)).any():

@@ -1,7 +1,7 @@
 """What is in a data set, in numbers: classes, ways out of imbalance, sizes, sources, grey levels.
 
-Everything about pixels comes from one pass over the cache of decoded films (``SUMMARY_SIZE`` pixels a side) and is kept
-beside it, so it is computed once per version of a data set.
+Everything about pixels comes from one pass over the cache of decoded images (``SUMMARY_SIZE`` pixels a side) and is
+kept beside it, so it is computed once per version of a data set.
 """
 
 import zipfile
@@ -18,17 +18,17 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import ImageError
-from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_film, read_mask, resized_map, thumbnail
+from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_image, read_mask, resized_map, thumbnail
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
 FORMAT = 1  # of the cached file; a change of its content takes the next number
-CHUNK = 64  # films at a time: 1 MB of pixels and 2 MB of squares at 128 px, which stay in the processor's cache
+CHUNK = 64  # images at a time: 1 MB of pixels and 2 MB of squares at 128 px, which stay in the processor's cache
 GREYS = np.arange(256)
 BORDER_SHARE = 10 / 128  # of the side; as wide as the border that the course study's classifiers were given
 UNKNOWN_SOURCE = "unknown"
 STRIPE = 4  # rows below a thumbnail in the colour of its class
-LARGEST_VIEW = 1024  # pixels; no screen shows a film larger than this in a dialog
+LARGEST_VIEW = 1024  # pixels; no screen shows an image larger than this in a dialog
 MASK_COLOUR = np.array([86, 180, 233])  # sky blue: stands out on grey
 MASK_STRENGTH = 0.18  # of the colour inside the lungs; the outline is drawn in full
 
@@ -37,40 +37,40 @@ MASK_STRENGTH = 0.18  # of the colour inside the lungs; the outline is drawn in 
 
 
 def class_table(counts: Mapping[str, int]) -> pd.DataFrame:
-    """Columns label, films, share (of all films, in [0, 1]), in the order of ``counts``."""
-    table = pd.DataFrame({"label": list(counts), "films": [int(n) for n in counts.values()]})
-    return table.assign(share=table["films"] / table["films"].sum())
+    """Columns label, images, share (of all images, in [0, 1]), in the order of ``counts``."""
+    table = pd.DataFrame({"label": list(counts), "images": [int(n) for n in counts.values()]})
+    return table.assign(share=table["images"] / table["images"].sum())
 
 
 def imbalance_ratio(counts: Mapping[str, int]) -> float:
-    """How many times as many films the largest class has as the smallest; 1 is balanced."""
+    """How many times as many images the largest class has as the smallest; 1 is balanced."""
     return max(counts.values()) / min(counts.values())
 
 
 def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
-    """What one film of each class counts so that all classes weigh the same: n / (k * n_c), with a mean of 1."""
+    """What one image of each class counts so that all classes weigh the same: n / (k * n_c), with a mean of 1."""
     total = sum(counts.values())
-    return {label: total / (len(counts) * films) for label, films in counts.items()}
+    return {label: total / (len(counts) * images) for label, images in counts.items()}
 
 
 def resampling_table(counts: Mapping[str, int]) -> pd.DataFrame:
-    """What each way out of imbalance would do if it were applied to all films.
+    """What each way out of imbalance would do if it were applied to all images.
 
     Returns:
-        Columns label, films, weight (class weights), kept and thrown_away (undersampling to the smallest class),
-        repeated (films drawn again by oversampling to the largest class) and times (how often a film is seen then).
+        Columns label, images, weight (class weights), kept and thrown_away (undersampling to the smallest class),
+        repeated (images drawn again by oversampling to the largest class) and times (how often an image is seen then).
     """
     smallest, largest = min(counts.values()), max(counts.values())
-    films = np.array(list(counts.values()))
+    images = np.array(list(counts.values()))
     return pd.DataFrame(
         {
             "label": list(counts),
-            "films": films,
+            "images": images,
             "weight": list(class_weights(counts).values()),
             "kept": smallest,
-            "thrown_away": films - smallest,
-            "repeated": largest - films,
-            "times": largest / films,
+            "thrown_away": images - smallest,
+            "repeated": largest - images,
+            "times": largest / images,
         }
     )
 
@@ -78,34 +78,34 @@ def resampling_table(counts: Mapping[str, int]) -> pd.DataFrame:
 # Files and sources
 
 
-def size_table(films: pd.DataFrame) -> pd.DataFrame:
-    """Columns width, height (pixels of the file), label, films; the most frequent first."""
-    return _counted(films, ["width", "height", "label"])
+def size_table(images: pd.DataFrame) -> pd.DataFrame:
+    """Columns width, height (pixels of the file), label, images; the most frequent first."""
+    return _counted(images, ["width", "height", "label"])
 
 
-def mode_table(films: pd.DataFrame) -> pd.DataFrame:
-    """Columns mode (kind of pixel in the file, "L" is 8-bit grey), label, films; the most frequent first."""
-    return _counted(films, ["mode", "label"])
+def mode_table(images: pd.DataFrame) -> pd.DataFrame:
+    """Columns mode (kind of pixel in the file, "L" is 8-bit grey), label, images; the most frequent first."""
+    return _counted(images, ["mode", "label"])
 
 
-def _counted(films: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    counted = films.groupby(columns, sort=True).size().rename("films").reset_index()
-    return counted.sort_values("films", ascending=False, kind="stable", ignore_index=True)
+def _counted(images: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    counted = images.groupby(columns, sort=True).size().rename("images").reset_index()
+    return counted.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
 
-def source_table(films: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
-    """Films per source (index, the largest first, UNKNOWN_SOURCE last) and class (columns)."""
-    source = films["source"].where(films["source"] != "", UNKNOWN_SOURCE)
-    table = pd.crosstab(source, films["label"]).reindex(columns=list(classes), fill_value=0)
+def source_table(images: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
+    """Images per source (index, the largest first, UNKNOWN_SOURCE last) and class (columns)."""
+    source = images["source"].where(images["source"] != "", UNKNOWN_SOURCE)
+    table = pd.crosstab(source, images["label"]).reindex(columns=list(classes), fill_value=0)
     order = sorted(table.index, key=lambda name: (name == UNKNOWN_SOURCE, -table.loc[name].sum(), name))
     return table.loc[order].rename_axis(index="source", columns=None)
 
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """What the source alone says about the class, over the films whose source is known.
+    """What the source alone says about the class, over the images whose source is known.
 
-    ``one_class`` is the share of films whose source holds a single class; ``guessed`` the share that is right when
+    ``one_class`` is the share of images whose source holds a single class; ``guessed`` the share that is right when
     every source is called by its most frequent class; ``majority`` the share that is right when all are called the
     most frequent class. All three are nan where no source is known.
     """
@@ -138,19 +138,19 @@ def source_summary(table: pd.DataFrame) -> SourceSummary:
 class PixelSummary:
     """Grey levels of a data set at SUMMARY_SIZE. Black is 0, white is 255.
 
-    ``films`` int64 (k,); ``histograms`` int64 (k, 256), pixels per grey level; ``means`` and ``deviations`` float32
-    (k, size, size), over the films of each class; ``film_means`` and ``film_deviations`` float32 (n,), over the pixels
-    of each film, in the order of ``dataset.films``; ``codes`` int64 (n,), the position of each film's class in
-    ``classes``. Standard deviations divide by n.
+    ``images`` int64 (k,); ``histograms`` int64 (k, 256), pixels per grey level; ``means`` and ``deviations`` float32
+    (k, size, size), over the images of each class; ``image_means`` and ``image_deviations`` float32 (n,), over the
+    pixels of each image, in the order of ``dataset.images``; ``codes`` int64 (n,), the position of each image's class
+    in ``classes``. Standard deviations divide by n.
     """
 
     classes: tuple[str, ...]
-    films: np.ndarray
+    images: np.ndarray
     histograms: np.ndarray
     means: np.ndarray
     deviations: np.ndarray
-    film_means: np.ndarray
-    film_deviations: np.ndarray
+    image_means: np.ndarray
+    image_deviations: np.ndarray
     codes: np.ndarray
 
 
@@ -162,10 +162,10 @@ def summary_path(workspace: Workspace, dataset: Dataset) -> Path:
 def pixel_summary(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> PixelSummary:
     """The pixel summary, from the cache where it is there and whole, else computed and kept.
 
-    Raises DataError when films have to be decoded again and are gone.
+    Raises DataError when images have to be decoded again and are gone.
     """
     path = summary_path(workspace, dataset)
-    codes = np.searchsorted(dataset.classes, dataset.films["label"].to_numpy(dtype=str))
+    codes = np.searchsorted(dataset.classes, dataset.images["label"].to_numpy(dtype=str))
     try:
         with open(path, "rb") as handle, np.load(handle) as kept:
             arrays = {name: kept[name] for name in kept.files}
@@ -190,28 +190,28 @@ def summarise(
     total, area = len(pixels), pixels.shape[1] * pixels.shape[2]
     histograms = np.zeros((classes, 256), np.int64)
     sums, squares = np.zeros((2, classes, area), np.int64)
-    of_films = np.empty((2, total), np.float32)
+    of_images = np.empty((2, total), np.float32)
     for start in range(0, total, CHUNK):
         chunk, chunk_codes = np.asarray(pixels[start : start + CHUNK]).reshape(-1, area), codes[start : start + CHUNK]
-        per_film = np.stack([np.bincount(film, minlength=256) for film in chunk])
-        of_films[:, start : start + len(chunk)] = _moments(per_film @ GREYS, per_film @ GREYS**2, area)
+        per_image = np.stack([np.bincount(image, minlength=256) for image in chunk])
+        of_images[:, start : start + len(chunk)] = _moments(per_image @ GREYS, per_image @ GREYS**2, area)
         for code in np.unique(chunk_codes):
             mine = chunk_codes == code
-            films = chunk if mine.all() else chunk[mine]
-            histograms[code] += per_film[mine].sum(axis=0)
-            sums[code] += films.sum(axis=0, dtype=np.uint32)
-            squares[code] += np.square(films, dtype=np.uint16).sum(axis=0, dtype=np.uint32)  # 255 squared fits
+            images = chunk if mine.all() else chunk[mine]
+            histograms[code] += per_image[mine].sum(axis=0)
+            sums[code] += images.sum(axis=0, dtype=np.uint32)
+            squares[code] += np.square(images, dtype=np.uint16).sum(axis=0, dtype=np.uint32)  # 255 squared fits
         progress(min(1.0, (start + CHUNK) / total), f"Reading grey levels: {min(start + CHUNK, total):,} of {total:,}")
-    films = np.bincount(codes, minlength=classes)
-    means, deviations = _moments(sums, squares, films[:, None])
+    images = np.bincount(codes, minlength=classes)
+    means, deviations = _moments(sums, squares, images[:, None])
     shape = (classes, *pixels.shape[1:])
     return {
-        "films": films,
+        "images": images,
         "histograms": histograms,
         "means": means.reshape(shape).astype(np.float32),
         "deviations": deviations.reshape(shape).astype(np.float32),
-        "film_means": of_films[0],
-        "film_deviations": of_films[1],
+        "image_means": of_images[0],
+        "image_deviations": of_images[1],
     }
 
 
@@ -225,15 +225,15 @@ def histogram_shares(summary: PixelSummary) -> np.ndarray:
     return summary.histograms / summary.histograms.sum(axis=1, keepdims=True)
 
 
-def exposure_table(summary: PixelSummary, of: str = "film_means") -> pd.DataFrame:
-    """How the films of each class spread in one number per film: columns label, films, mean and five percentiles.
+def exposure_table(summary: PixelSummary, of: str = "image_means") -> pd.DataFrame:
+    """How the images of each class spread in one number per image: columns label, images, mean and five percentiles.
 
     Args:
         summary: of the data set.
-        of: "film_means" (brightness) or "film_deviations" (contrast), in grey levels.
+        of: "image_means" (brightness) or "image_deviations" (contrast), in grey levels.
 
     Returns:
-        Columns label, films, mean, p5, p25, median, p75, p95.
+        Columns label, images, mean, p5, p25, median, p75, p95.
     """
     values = getattr(summary, of)
     rows = []
@@ -241,7 +241,7 @@ def exposure_table(summary: PixelSummary, of: str = "film_means") -> pd.DataFram
         mine = values[summary.codes == code].astype(float)
         p5, p25, median, p75, p95 = np.percentile(mine, [5, 25, 50, 75, 95])
         rows.append((label, len(mine), mine.mean(), p5, p25, median, p75, p95))
-    return pd.DataFrame(rows, columns=["label", "films", "mean", "p5", "p25", "median", "p75", "p95"])
+    return pd.DataFrame(rows, columns=["label", "images", "mean", "p5", "p25", "median", "p75", "p95"])
 
 
 def mean_differences(summary: PixelSummary) -> dict[tuple[str, str], np.ndarray]:
@@ -272,53 +272,54 @@ def difference_table(summary: PixelSummary) -> pd.DataFrame:
 
 
 def thumbnails(pixels: np.ndarray, rows: Iterable[int], colours: Iterable[str]) -> list[bytes]:
-    """JPEG files of some films from the pixel cache, each on a stripe in its class's colour (``#RRGGBB``)."""
+    """JPEG files of some images from the pixel cache, each on a stripe in its class's colour (``#RRGGBB``)."""
     return [jpeg_bytes(_striped(np.asarray(pixels[row]), colour)) for row, colour in zip(rows, colours, strict=True)]
 
 
-def _striped(film: np.ndarray, colour: str) -> np.ndarray:
-    height, width = film.shape
+def _striped(image: np.ndarray, colour: str) -> np.ndarray:
+    height, width = image.shape
     picture = np.empty((height + STRIPE, width, 3), np.uint8)
-    picture[:height] = film[:, :, None]
+    picture[:height] = image[:, :, None]
     picture[height:] = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
     return picture
 
 
 @dataclass(frozen=True)
-class FilmView:
-    """A film for a large view: a PNG file, the file's size in bytes, and what was changed to read it, in words."""
+class ImageView:
+    """An image for a large view: a PNG file, the file's size in bytes, and what was changed to read it, in words."""
 
     content: bytes
     file_bytes: int
     notes: tuple[str, ...]
 
 
-def film_view(dataset: Dataset, row: int, with_mask: bool = False) -> FilmView:
-    """One film straight from its file, the lungs marked where that is wanted. Raises ImageError when it cannot be read.
+def image_view(dataset: Dataset, row: int, with_mask: bool = False) -> ImageView:
+    """One image straight from its file, the lungs marked where that is wanted. Raises ImageError when it cannot be
+    read.
 
     Its proportions are kept, on a black square of at most LARGEST_VIEW pixels.
     """
     path = dataset.path_of(row)
-    film = read_film(path, kinds=PICTURES)
-    side = min(LARGEST_VIEW, max(film.pixels.shape))
-    picture = thumbnail(film.pixels, side)
+    image = read_image(path, kinds=PICTURES)
+    side = min(LARGEST_VIEW, max(image.pixels.shape))
+    picture = thumbnail(image.pixels, side)
     if with_mask:
-        picture = _with_lungs(picture, thumbnail(_fitted_mask(dataset, row, film.pixels.shape), side) > 127)
-    return FilmView(png_bytes(picture), path.stat().st_size, film.notes)
+        picture = _with_lungs(picture, thumbnail(_fitted_mask(dataset, row, image.pixels.shape), side) > 127)
+    return ImageView(png_bytes(picture), path.stat().st_size, image.notes)
 
 
 def _fitted_mask(dataset: Dataset, row: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The film's lung mask at the film's own size, uint8, 0 or 255. Raises ImageError when there is none."""
-    mask_path = dataset.films["mask_path"].iat[row]
+    """The image's lung mask at the image's own size, uint8, 0 or 255. Raises ImageError when there is none."""
+    mask_path = dataset.images["mask_path"].iat[row]
     if not mask_path:
-        raise ImageError("This film has no lung mask.")
+        raise ImageError("This image has no lung mask.")
     height, width = shape
     lungs = resized_map(read_mask(dataset.root / mask_path), width, height) > 0.5
     return np.where(lungs, 255, 0).astype(np.uint8)
 
 
 def _with_lungs(picture: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    """A film, uint8 (h, w), with the lungs faintly coloured and outlined: uint8 (h, w, 3)."""
+    """An image, uint8 (h, w), with the lungs faintly coloured and outlined: uint8 (h, w, 3)."""
     shrunk = lungs.copy()
     for axis in (0, 1):
         for step in (-1, 1):

@@ -1,7 +1,7 @@
 """What one run is worth: every measure of a part with its interval, and what a reader must know before believing it.
 
-Shares of films have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted_measures``,
-``resampling``); all are 95 %. Films that belong together (copies, one patient) are no independent evidence: in shares
+Shares of images have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted_measures``,
+``resampling``); all are 95 %. Images that belong together (copies, one patient) are no independent evidence: in shares
 and tests they count for fewer (``metrics.design_effect``), in the bootstrap they are drawn together.
 """
 
@@ -23,7 +23,7 @@ ALPHA = 0.05  # level of every test in the app
 ONE_CLASS = "predicts one class only"
 NOT_BETTER = "does not beat the majority class"
 LOSS_NOT_A_NUMBER = "loss is not a number"
-NO_ANSWER = "has no answer for some films"
+NO_ANSWER = "has no answer for some images"
 PARTS_DISAGREE = "validation and test disagree beyond chance"
 
 SHARES_OF_CLASS: dict[str, Callable[[Answers, str, np.ndarray | None], Measure]] = {
@@ -49,18 +49,18 @@ MEASURES = ("accuracy", *MEANS, "matthews_correlation", *OF_SCORES)
 
 @dataclass(frozen=True)
 class Measured:
-    """All figures of one part: films of each class, ``overall`` by MEASURES, ``per_class`` by class and CLASS_MEASURES,
-    and the confusion matrix (rows: labels, columns: answers)."""
+    """All figures of one part: images of each class, ``overall`` by MEASURES, ``per_class`` by class and
+    CLASS_MEASURES, and the confusion matrix (rows: labels, columns: answers)."""
 
     n: int
-    films: dict[str, int]
+    images: dict[str, int]
     overall: dict[str, Measure]
     per_class: dict[str, dict[str, Measure]]
     confusion: pd.DataFrame
 
 
 def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool = True) -> Measured:
-    """Measure one part. ``groups`` of shape (films,) says which films belong together; None: none do.
+    """Measure one part. ``groups`` of shape (images,) says which images belong together; None: none do.
 
     Without ``intervals`` nothing is drawn, and only shares have theirs.
     """
@@ -81,14 +81,14 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
     for name in MEASURES[1:]:
         notes = _notes_of_mean(MEANS[name], per_class) if name in MEANS else (_no_score_because(given), "")
         overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
-    films = dict(zip(given.classes, map(int, given.films), strict=True))
-    return Measured(given.n, films, overall, per_class, metrics.confusion(given))
+    images = dict(zip(given.classes, map(int, given.images), strict=True))
+    return Measured(given.n, images, overall, per_class, metrics.confusion(given))
 
 
 def as_answer(given: Measured) -> dict[str, Any]:
     """All figures of a part as plain dictionaries, for the command line."""
     return {
-        "films": given.films,
+        "images": given.images,
         "overall": {name: vars(measure) for name, measure in given.overall.items()},
         "per_class": {
             label: {name: vars(measure) for name, measure in found.items()} for label, found in given.per_class.items()
@@ -99,42 +99,42 @@ def as_answer(given: Measured) -> dict[str, Any]:
 
 def _of_class(name: str, given: Answers, k: int, values: dict[str, Any], bounds: dict[str, Any]) -> Measure:
     label = given.classes[k]
-    reason = f"no film is {label} and none was called so" if name == "f1" else metrics.no_curve_because(given, label)
+    reason = f"no image is {label} and none was called so" if name == "f1" else metrics.no_curve_because(given, label)
     return _measure(values[name][k], bounds[name][:, k] if name in bounds else None, given.n, reason)
 
 
-def _measure(value: float, bounds: np.ndarray | None, films: int, reason: str, left_out: str = "") -> Measure:
+def _measure(value: float, bounds: np.ndarray | None, images: int, reason: str, left_out: str = "") -> Measure:
     """``reason`` says why it is undefined where it is, ``left_out`` what a mean goes without where it is defined."""
     if math.isnan(value):
-        return Measure(math.nan, n=films, note=reason)
+        return Measure(math.nan, n=images, note=reason)
     low, high = (math.nan, math.nan) if bounds is None else map(float, bounds)
-    return Measure(float(value), low, high, films, left_out)
+    return Measure(float(value), low, high, images, left_out)
 
 
 def _notes_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple[str, str]:
     """Why a mean over classes may be undefined, and which classes it leaves out."""
     undefined = {label: found[name].note for label, found in per_class.items() if not found[name].is_defined}
     return (
-        next(iter(undefined.values()), metrics.NO_FILMS),
+        next(iter(undefined.values()), metrics.NO_IMAGES),
         "; ".join(f"{label} is left out: {reason}" for label, reason in undefined.items()),
     )
 
 
 def _no_score_because(given: Answers) -> str:
-    return metrics.NO_FILMS if not given.n else metrics.NOT_A_NUMBER
+    return metrics.NO_IMAGES if not given.n else metrics.NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
 class Assessment:
     """What one run's prediction table says.
 
-    ``selection`` is the accuracy on the validation films that may choose between runs, ``tested`` holds the figures of
-    the test part. ``right`` and ``strata`` hold for each of its films, in the order of
-    the image ids, whether it was answered rightly and which class it is of; ``groups`` which films belong together
+    ``selection`` is the accuracy on the validation images that may choose between runs, ``tested`` holds the figures of
+    the test part. ``right`` and ``strata`` hold for each of its images, in the order of
+    the image ids, whether it was answered rightly and which class it is of; ``groups`` which images belong together
     (None: none do). ``majority`` is the share of the largest class of each part. ``p_majority`` is the chance that
-    something that is right as often as the majority class would be right on at least as many films, ``p_parts`` that
-    of accuracies on validation and test at least as unlike as these if both were the same (nan without films); in both,
-    films that belong together count for fewer.
+    something that is right as often as the majority class would be right on at least as many images, ``p_parts`` that
+    of accuracies on validation and test at least as unlike as these if both were the same (nan without images); in
+    both, images that belong together count for fewer.
     """
 
     classes: tuple[str, ...]
@@ -146,7 +146,7 @@ class Assessment:
     right: np.ndarray
     strata: np.ndarray
     groups: np.ndarray | None
-    test_films: str
+    test_images: str
     p_majority: float
     p_parts: float
     only_answer: str
@@ -163,7 +163,7 @@ class Assessment:
 
 def assess(
     table: pd.DataFrame,
-    films_of: str = "",
+    images_of: str = "",
     groups: pd.Series | None = None,
     intervals: bool = True,
     choosing: pd.DataFrame | None = None,
@@ -172,10 +172,10 @@ def assess(
 
     Args:
         table: see ``covid_core.evaluation``.
-        films_of: names the films that its ids stand for (a data set's version).
-        groups: which films belong together, by image id; None: none do.
+        images_of: names the images that its ids stand for (a data set's version).
+        groups: which images belong together, by image id; None: none do.
         intervals: without them nothing is drawn, and of the measures in ``tested`` only shares have theirs.
-        choosing: the table with those validation films alone that may choose between runs; None: all may.
+        choosing: the table with those validation images alone that may choose between runs; None: all may.
     """
     may_choose = metrics.answers(table if choosing is None else choosing, "validation")
     table = table.sort_values("image_id", kind="stable")
@@ -190,12 +190,12 @@ def assess(
         accuracy={part: measure for part, (measure, _) in reached.items()},
         selection=metrics.accuracy(may_choose, groups_of(may_choose, groups)),
         majority=majority,
-        majority_label=test.classes[int(np.argmax(test.films))] if test.n else "",
+        majority_label=test.classes[int(np.argmax(test.images))] if test.n else "",
         tested=measured(test, together["test"], intervals),
         right=test.right,
         strata=test.y_true,
         groups=together["test"],
-        test_films=films_key(table, films_of),
+        test_images=images_key(table, images_of),
         p_majority=at_least_by_chance(int(test.right.sum()) / effect, test.n / effect, majority["test"].value),
         p_parts=_parts_unlike(validation, test, groups),
         only_answer=_only_answer(test),
@@ -204,7 +204,7 @@ def assess(
 
 
 def groups_of(given: Answers, groups: pd.Series | None) -> np.ndarray | None:
-    """The group of each film as a number; None where no two films share one."""
+    """The group of each image as a number; None where no two images share one."""
     if groups is None:
         return None
     return _codes(given.image_ids, groups)
@@ -217,22 +217,22 @@ def _codes(image_ids: np.ndarray, groups: pd.Series) -> np.ndarray | None:
 
 def majority_share(given: Answers, groups: np.ndarray | None = None) -> Measure:
     """Share of the largest class: what always answering it would reach. ``groups`` as of ``metrics.accuracy``."""
-    largest = int(np.argmax(given.films)) if given.n else 0
+    largest = int(np.argmax(given.images)) if given.n else 0
     return metrics.wilson_of_groups(given.y_true == largest, groups)[0]
 
 
 def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | None) -> tuple[int, int, int, int]:
-    """Right films and films of one side, then of the other, as an exact test of their difference counts them.
+    """Right images and images of one side, then of the other, as an exact test of their difference counts them.
 
-    As they are where each film is by itself. Where films belong together, as many as they count for, rounded down, so
+    As they are where each image is by itself. Where images belong together, as many as they count for, rounded down, so
     that no evidence is added (``metrics.design_effect_of_difference``, with its arguments).
     """
     sides = right[inside], right[~inside]
     if groups is None or not all(map(len, sides)):
         return tuple(number for side in sides for number in (int(side.sum()), len(side)))
     effect = metrics.design_effect_of_difference(right, inside, groups)
-    films = [int(len(side) / effect) for side in sides]
-    return round(sides[0].mean() * films[0]), films[0], round(sides[1].mean() * films[1]), films[1]
+    images = [int(len(side) / effect) for side in sides]
+    return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]
 
 
 def _parts_unlike(validation: Answers, test: Answers, groups: pd.Series | None) -> float:
@@ -242,19 +242,19 @@ def _parts_unlike(validation: Answers, test: Answers, groups: pd.Series | None) 
     return unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, together))
 
 
-def films_key(table: pd.DataFrame, films_of: str = "") -> str:
-    """Hash over ``films_of`` and (image_id, label) of the test part: equal keys mean the same test films.
+def images_key(table: pd.DataFrame, images_of: str = "") -> str:
+    """Hash over ``images_of`` and (image_id, label) of the test part: equal keys mean the same test images.
 
     Ids alone do not say so: COVID-1 of one data set is not COVID-1 of another.
     """
-    films = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
-    return hash_of(films, films_of)
+    images = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
+    return hash_of(images, images_of)
 
 
 def at_least_by_chance(hits: float, total: float, chance: float) -> float:
     """P(X >= hits) for X binomial(total, chance): the one-sided exact binomial test. nan where ``total`` is 0.
 
-    Counts need not be whole: films that belong together count for fewer (``metrics.design_effect``).
+    Counts need not be whole: images that belong together count for fewer (``metrics.design_effect``).
 
     Source: Clopper and Pearson, Biometrika 26 (1934) 404-413. ``chance`` is taken as known.
     """
@@ -266,7 +266,7 @@ def at_least_by_chance(hits: float, total: float, chance: float) -> float:
 
 
 def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -> float:
-    """Two-sided p of Fisher's exact test that two shares of different films are the same; nan without films.
+    """Two-sided p of Fisher's exact test that two shares of different images are the same; nan without images.
 
     All tables with the same margins that are at most as probable as this one are summed (Fisher, "Statistical Methods
     for Research Workers", 5th edition 1934, section 21.02).
@@ -287,7 +287,7 @@ def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -
 
 
 def _only_answer(test: Answers) -> str:
-    """The class that every test film was called; empty where there are two or more, or no answers."""
+    """The class that every test image was called; empty where there are two or more, or no answers."""
     called = np.flatnonzero(test.counts.sum(axis=0))
     return test.classes[called[0]] if len(called) == 1 else ""
 
@@ -307,5 +307,5 @@ def marks(given: Assessment, loss_is_a_number: bool = True) -> list[str]:
 
 
 def beats_majority(given: Assessment) -> bool:
-    """Whether the run is right on more test films than always answering their largest class explains, at ALPHA."""
+    """Whether the run is right on more test images than always answering their largest class explains, at ALPHA."""
     return given.p_majority <= ALPHA

@@ -1,11 +1,11 @@
 """How far scores are from being probabilities, the one number that brings them nearer, and thresholds for an aim.
 
-A score of 0.9 is calibrated when nine of ten films with it are what they were called. The reliability diagram shows it
+A score of 0.9 is calibrated when nine of ten images with it are what they were called. The reliability diagram shows it
 bin by bin; ``weighted_measures`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun
 and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number,
-fitted on validation films: the order of the classes, and with it every answer, stays.
+fitted on validation images: the order of the classes, and with it every answer, stays.
 
-Everything is chosen on the validation films that the caller hands over, and reported on the test part.
+Everything is chosen on the validation images that the caller hands over, and reported on the test part.
 """
 
 import math
@@ -35,7 +35,7 @@ USUAL_AIM = 0.95  # of sensitivity or specificity, where nobody has said what is
 
 @dataclass(frozen=True)
 class Bin:
-    """Films whose top score lies in (low, high]: their mean score, and the share that was answered rightly."""
+    """Images whose top score lies in (low, high]: their mean score, and the share that was answered rightly."""
 
     low: float
     high: float
@@ -49,7 +49,8 @@ class Bin:
 
 
 def reliability(given: Answers) -> list[Bin]:
-    """The diagram's bins that have films, by the score of the class that was answered; unanswered films are in none."""
+    """The diagram's bins that have images, by the score of the class that was answered; unanswered images are in
+    none."""
     top = given.y_prob.max(axis=1, initial=0)
     place = np.where(given.answered, bin_of(top), -1)
     bins = []
@@ -63,24 +64,24 @@ def reliability(given: Answers) -> list[Bin]:
 def fitted_temperature(table: pd.DataFrame) -> float:
     """What the logits of a prediction table have to be divided by so that the log loss of its validation part is least.
 
-    Between COLDEST and HOTTEST. Raises DataError where there is no validation film, a logit is not a number, or the
+    Between COLDEST and HOTTEST. Raises DataError where there is no validation image, a logit is not a number, or the
     loss is least beyond these bounds.
     """
     validation = table[(table["part"] == "validation").to_numpy()]
     logits = _logits(validation)
     if not len(validation) or not np.isfinite(logits).all():
-        raise DataError("A temperature needs validation films with finite logits.")
+        raise DataError("A temperature needs validation images with finite logits.")
     found = temperature(logits, metrics.answers(validation, "validation").y_true)
     if not COLDEST * (1 + AT_BOUND) < found < HOTTEST * (1 - AT_BOUND):
         raise DataError(
-            f"No temperature fits the {plural(len(validation), 'validation film')}: either all are answered rightly, "
+            f"No temperature fits the {plural(len(validation), 'validation image')}: either all are answered rightly, "
             "or their scores say nothing of their classes."
         )
     return found
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
-    """The same for logits (films, classes) and the position of each film's class.
+    """The same for logits (images, classes) and the position of each image's class.
 
     The loss is convex in the temperature's inverse, so it has one minimum, and golden-section search finds it.
     """
@@ -120,12 +121,12 @@ def _logits(table: pd.DataFrame) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature fitted on ``films`` validation films, and what it makes of the test part: log loss and expected
-    calibration error before and after (nan without test films). Where no temperature could be fitted all numbers are
+    """A temperature fitted on ``images`` validation images, and what it makes of the test part: log loss and expected
+    calibration error before and after (nan without test images). Where no temperature could be fitted all numbers are
     nan, and ``note`` says why."""
 
     temperature: float = math.nan
-    films: int = 0
+    images: int = 0
     log_loss_before: float = math.nan
     log_loss_after: float = math.nan
     expected_calibration_error_before: float = math.nan
@@ -138,16 +139,16 @@ class Calibration:
 
 
 def calibrate(table: pd.DataFrame) -> Calibration:
-    """Fit a temperature on all validation films of a prediction table, and report it on its test films."""
-    films = int((table["part"] == "validation").sum())
+    """Fit a temperature on all validation images of a prediction table, and report it on its test images."""
+    images = int((table["part"] == "validation").sum())
     try:
         fitted = fitted_temperature(table)
     except DataError as error:
-        return Calibration(films=films, note=str(error))
+        return Calibration(images=images, note=str(error))
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
     found = [weighted_measures.measures(given, areas=False)(once(given.y_true)) for given in test]
     figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
-    return Calibration(fitted, films, *figures)
+    return Calibration(fitted, images, *figures)
 
 
 @dataclass(frozen=True)
@@ -169,13 +170,13 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
         aim: what must be reached.
         at_least: how much of it, in [0, 1].
 
-    Raises DataError where validation has no film of the class, or none of another.
+    Raises DataError where validation has no image of the class, or none of another.
     """
     validation, test = (metrics.answers(table, part) for part in ("validation", "test"))
     points = metrics.roc_points(validation, label)
     if points.empty:
         reason = metrics.no_curve_because(validation, label)
-        raise DataError(f"No threshold for {label} can be chosen on the validation films: {reason}.")
+        raise DataError(f"No threshold for {label} can be chosen on the validation images: {reason}.")
     reached = points["sensitivity"] if aim == "sensitivity" else 1 - points["false_positive_rate"]
     enough = np.flatnonzero(reached.to_numpy() >= at_least)
     row = enough[0] if aim == "sensitivity" else enough[-1]  # sensitivity rises along the curve, specificity falls
@@ -184,21 +185,21 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
 
 
 def at(given: Answers, label: str, threshold: float) -> dict[str, Measure]:
-    """Sensitivity, specificity, ppv and npv where a film is called ``label`` at or above a threshold."""
+    """Sensitivity, specificity, ppv and npv where an image is called ``label`` at or above a threshold."""
     is_label = given.y_true == given.classes.index(label)
     called = given.y_prob[:, given.classes.index(label)] >= threshold
     hits, alarms = int((called & is_label).sum()), int((called & ~is_label).sum())
-    films, others = int(is_label.sum()), int((~is_label).sum())
+    images, others = int(is_label.sum()), int((~is_label).sum())
     return {
-        "sensitivity": metrics.wilson(hits, films, f"no film of this part is {label}"),
-        "specificity": metrics.wilson(others - alarms, others, f"every film of this part is {label}"),
-        "ppv": metrics.wilson(hits, hits + alarms, f"no film was called {label}"),
-        "npv": metrics.wilson(others - alarms, given.n - hits - alarms, f"every film was called {label}"),
+        "sensitivity": metrics.wilson(hits, images, f"no image of this part is {label}"),
+        "specificity": metrics.wilson(others - alarms, others, f"every image of this part is {label}"),
+        "ppv": metrics.wilson(hits, hits + alarms, f"no image was called {label}"),
+        "npv": metrics.wilson(others - alarms, given.n - hits - alarms, f"every image was called {label}"),
     }
 
 
 def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float) -> dict[str, Measure]:
-    """ppv and npv where a share ``prevalence`` of all films is of the class, by Bayes' theorem.
+    """ppv and npv where a share ``prevalence`` of all images is of the class, by Bayes' theorem.
 
     Bounds take both lower or both upper bounds of sensitivity and specificity, so they are wider than 95 %. Undefined
     where nothing, or everything, would be called so.

@@ -21,10 +21,10 @@ HAIR = 1e-9  # of a score: decides what is called, and moves no measure by more
 
 @dataclass(frozen=True)
 class Paired:
-    """Two runs on the same test films. ``difference`` is accuracy of the first minus that of the second.
+    """Two runs on the same test images. ``difference`` is accuracy of the first minus that of the second.
 
-    ``only_first`` films were right in the first run alone, ``only_second`` in the second alone; ``low`` and ``high``
-    bound the difference (95 %, bootstrap of films). ``p`` is that of the exact McNemar test (see ``pairs``),
+    ``only_first`` images were right in the first run alone, ``only_second`` in the second alone; ``low`` and ``high``
+    bound the difference (95 %, bootstrap of images). ``p`` is that of the exact McNemar test (see ``pairs``),
     ``p_holm`` the same after Holm's correction for all pairs that were compared.
     """
 
@@ -70,14 +70,14 @@ class Pairs:
 
 
 def pairs(assessments: Sequence[Assessment]) -> Pairs:
-    """Compare all runs of a group film by film. Raises ValueError when they were not tested on the same films.
+    """Compare all runs of a group image by image. Raises ValueError when they were not tested on the same images.
 
-    p of the exact McNemar test: twice the smaller tail of binomial(b + c, 1/2), b and c the films that one run alone
+    p of the exact McNemar test: twice the smaller tail of binomial(b + c, 1/2), b and c the images that one run alone
     had right (McNemar, Psychometrika 12 (1947) 153-157, with the binomial instead of its chi-squared approximation).
-    Where films belong together, that of ``mcnemar_of_groups``.
+    Where images belong together, that of ``mcnemar_of_groups``.
     """
     if not assessments or any(not comparable(assessments[0], other) for other in assessments[1:]):
-        raise ValueError("pairs() needs runs with the same test films")
+        raise ValueError("pairs() needs runs with the same test images")
     right = np.array([given.right for given in assessments], np.float32)
     only_first = np.rint(right @ (1 - right).T).astype(int)
     n, runs = right.shape[1], len(right)
@@ -101,15 +101,15 @@ def mcnemar(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray:
 
 
 def mcnemar_of_groups(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Two-sided p of every pair where films come in groups, which are not independent within: copies, one patient.
+    """Two-sided p of every pair where images come in groups, which are not independent within: copies, one patient.
 
     If two runs are equally good, every group could as well have come out the other way round, as a whole. p is the
     share of all ways to turn groups round that leave the two at least as far apart (randomization test: Fisher, "The
-    Design of Experiments", 1935, section 21). Of films that stand by themselves it is the exact McNemar test.
+    Design of Experiments", 1935, section 21). Of images that stand by themselves it is the exact McNemar test.
 
     Args:
-        right: of shape (runs, films), which films each run has right.
-        groups: of shape (films,), numbers from 0: films with equal ones belong together.
+        right: of shape (runs, images), which images each run has right.
+        groups: of shape (images,), numbers from 0: images with equal ones belong together.
 
     Returns:
         Of shape (runs, runs); 1 where two runs never disagree.
@@ -117,7 +117,7 @@ def mcnemar_of_groups(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
     sums = np.array([np.bincount(groups, weights=row) for row in right]).astype(int)
     p = np.ones((len(right), len(right)))
     for i in range(len(right) - 1):
-        leads = sums[i] - sums[i + 1 :]  # by how many films of each group the first is ahead
+        leads = sums[i] - sums[i + 1 :]  # by how many images of each group the first is ahead
         apart, sizes = np.abs(leads.sum(axis=1)), np.abs(leads)
         ones = (sizes == 1).sum(axis=1)
         p[i, i + 1 :] = mcnemar((ones + apart) // 2, (ones - apart) // 2)
@@ -155,17 +155,17 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def _bounds(right: np.ndarray, like: Assessment) -> tuple[np.ndarray, np.ndarray]:
-    """95 % intervals of all differences: the same drawn films for both runs of a pair (paired bootstrap)."""
+    """95 % intervals of all differences: the same drawn images for both runs of a pair (paired bootstrap)."""
     runs, n = right.shape
     low, high = np.full((2, runs, runs), math.nan)
     if not n or runs < 2:
         return low, high
     drawn = resampling.replicates(
-        lambda times: {"hits": right @ times.astype(np.float32), "films": times.sum(axis=0)},
+        lambda times: {"hits": right @ times.astype(np.float32), "images": times.sum(axis=0)},
         like.strata,
         like.groups,
     )
-    accuracy = drawn["hits"] / drawn["films"]
+    accuracy = drawn["hits"] / drawn["images"]
     for i in range(runs - 1):  # a row at a time: all differences of 200 runs would be 160 MB
         bounds = resampling.interval(accuracy[i] - accuracy[i + 1 :])
         low[i, i + 1 :], high[i, i + 1 :] = bounds
@@ -174,15 +174,15 @@ def _bounds(right: np.ndarray, like: Assessment) -> tuple[np.ndarray, np.ndarray
 
 
 def comparable(first: Assessment, second: Assessment) -> bool:
-    """Whether two runs were tested on the same films with the same labels, and may be ranked together."""
-    return first.test_films == second.test_films
+    """Whether two runs were tested on the same images with the same labels, and may be ranked together."""
+    return first.test_images == second.test_images
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A run in a comparison: its assessment and what only its record knows.
 
-    ``seconds`` is the training time, ``ms_per_film`` that of one prediction (nan where unknown). ``marks`` may hold
+    ``seconds`` is the training time, ``ms_per_image`` that of one prediction (nan where unknown). ``marks`` may hold
     more than ``marks()`` finds, for instance that the run was stopped; ``explained`` says in a sentence or more what is
     behind a mark, where that is known.
     """
@@ -194,14 +194,14 @@ class Candidate:
     explained: str = ""
     split_hash: str = ""
     seconds: float = math.nan
-    ms_per_film: float = math.nan
+    ms_per_image: float = math.nan
 
 
 def grouped(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Candidates that were tested on the same films, the largest group first, each in the order given."""
+    """Candidates that were tested on the same images, the largest group first, each in the order given."""
     groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(candidate.assessment.test_films, []).append(candidate)
+        groups.setdefault(candidate.assessment.test_images, []).append(candidate)
     return sorted(groups.values(), key=len, reverse=True)
 
 
@@ -221,23 +221,23 @@ class Ranking:
 
 
 def ranking(candidates: Sequence[Candidate]) -> Ranking:
-    """Rank candidates of one group and compare all pairs. Raises ValueError for none, and for unlike test films."""
+    """Rank candidates of one group and compare all pairs. Raises ValueError for none, and for unlike test images."""
     order = ranked(candidates)
     return Ranking(tuple(order), pairs([candidate.assessment for candidate in order]))
 
 
 def chosen_by_validation(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate with the highest accuracy on validation films (see ``to_choose_by``), which is the one to choose;
+    """The candidate with the highest accuracy on validation images (see ``to_choose_by``), which is the one to choose;
     None where none has any."""
     known = [(c, found) for c, found in zip(candidates, to_choose_by(candidates), strict=True) if found.is_defined]
     return max(known, key=lambda pair: pair[1].value, default=(None, None))[0]
 
 
 def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
-    """Accuracy of each candidate on the validation films that may choose between runs.
+    """Accuracy of each candidate on the validation images that may choose between runs.
 
-    Where some halved their validation part and others did not, all validation films choose: a choice needs the same
-    films for all.
+    Where some halved their validation part and others did not, all validation images choose: a choice needs the same
+    images for all.
     """
     selection = [c.assessment.selection for c in candidates]
     if len({found.n for found in selection}) < 2:
@@ -264,7 +264,7 @@ TABLE_COLUMNS = (
     *PARTS,
     "test_low",
     "test_high",
-    "films",
+    "images",
     *(column for name in OVERALL for column in (name, f"{name}_low", f"{name}_high")),
     "marks",
 )
@@ -273,8 +273,8 @@ TABLE_COLUMNS = (
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
     """The course's first table for one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
 
-    Shares are in [0, 1], nan where undefined; ``films`` is the number of test films; ``marks`` are joined by "; "; the
-    rows of the majority class and of chance have an empty ``id``.
+    Shares are in [0, 1], nan where undefined; ``images`` is the number of test images; ``marks`` are joined by "; ";
+    the rows of the majority class and of chance have an empty ``id``.
     """
     rows = [_row(candidate) for candidate in candidates]
     if candidates:
@@ -290,7 +290,7 @@ def _row(candidate: Candidate) -> dict[str, object]:
         **{part: given.accuracy[part].value for part in PARTS},
         "test_low": given.test.low,
         "test_high": given.test.high,
-        "films": given.test.n,
+        "images": given.test.n,
         **_with_bounds({name: given.tested.overall[name] for name in OVERALL}),
         "marks": "; ".join(candidate.marks),
     }
@@ -304,7 +304,7 @@ def _with_bounds(measures: dict[str, Measure]) -> dict[str, float]:
 
 
 def majority_row(given: Assessment) -> dict[str, object]:
-    """What answering the largest class of each part for every film would reach: the row that a run has to beat."""
+    """What answering the largest class of each part for every image would reach: the row that a run has to beat."""
     test = given.majority["test"]
     return {
         **_reference_row(f"{MAJORITY} ({given.majority_label})" if test.n else MAJORITY, always_largest(given.tested)),
@@ -324,31 +324,31 @@ def chance_row(given: Assessment) -> dict[str, object]:
 
 def _reference_row(name: str, reached: Measured) -> dict[str, object]:
     values = {name: reached.overall[name].value for name in OVERALL if name in reached.overall}
-    return {"id": "", "name": name, "films": reached.n, **values, "marks": ""}
+    return {"id": "", "name": name, "images": reached.n, **values, "marks": ""}
 
 
 def always_largest(given: Measured) -> Measured:
-    """The figures of answering the largest class for every film of a part. It has no scores: measures of them are left
-    out; as a ranking, all films are tied."""
-    films = np.array(list(given.films.values()))
-    answer = np.eye(len(films))[int(np.argmax(films))]
-    return _without_scores(_made_up(tuple(given.films), films, np.tile(answer, (int(films.sum()), 1))))
+    """The figures of answering the largest class for every image of a part. It has no scores: measures of them are left
+    out; as a ranking, all images are tied."""
+    images = np.array(list(given.images.values()))
+    answer = np.eye(len(images))[int(np.argmax(images))]
+    return _without_scores(_made_up(tuple(given.images), images, np.tile(answer, (int(images.sum()), 1))))
 
 
 def guessing(given: Measured) -> Measured:
-    """The figures of calling a film every class equally often whatever it shows, in the long run.
+    """The figures of calling an image every class equally often whatever it shows, in the long run.
 
-    Each film stands there once per class, called that class by a hair.
+    Each image stands there once per class, called that class by a hair.
     """
-    films = np.array(list(given.films.values()))
-    classes = len(films)
+    images = np.array(list(given.images.values()))
+    classes = len(images)
     scores = np.full((classes, classes), 1 / classes) + HAIR * (np.eye(classes) - 1 / classes)
-    found = _made_up(tuple(given.films), classes * films, np.tile(scores, (int(films.sum()), 1)))
-    return replace(found, n=given.n, films=given.films)
+    found = _made_up(tuple(given.images), classes * images, np.tile(scores, (int(images.sum()), 1)))
+    return replace(found, n=given.n, images=given.images)
 
 
-def _made_up(classes: tuple[str, ...], films: np.ndarray, scores: np.ndarray) -> Measured:
-    y_true = np.repeat(np.arange(len(films)), films)
+def _made_up(classes: tuple[str, ...], images: np.ndarray, scores: np.ndarray) -> Measured:
+    y_true = np.repeat(np.arange(len(images)), images)
     return assessment.measured(Answers(classes, np.arange(len(y_true)), y_true, scores), intervals=False)
 
 
@@ -376,7 +376,7 @@ def measure_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataF
 CLASS_COLUMNS = (
     "name",
     "label",
-    "films",
+    "images",
     *(column for name in CLASS_MEASURES for column in (name, f"{name}_low", f"{name}_high")),
 )
 
@@ -384,20 +384,20 @@ CLASS_COLUMNS = (
 def class_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
     """Every measure of every class of one part of several runs, columns CLASS_COLUMNS; the rows to beat come last."""
     rows = [
-        {"name": name, "label": label, "films": one.films[label], **_with_bounds(found)}
+        {"name": name, "label": label, "images": one.images[label], **_with_bounds(found)}
         for name, one in zip(names, figures, strict=True)
         for label, found in one.per_class.items()
     ]
     if figures:
         for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
             rows += [
-                {"name": name, "label": label, "films": reached.films[label], **_values(found)}
+                {"name": name, "label": label, "images": reached.images[label], **_values(found)}
                 for label, found in reached.per_class.items()
             ]
     return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
 
 
-PAIR_COLUMNS = ("first", "second", "films", "only_first", "only_second", "difference", "low", "high", "p", "p_holm")
+PAIR_COLUMNS = ("first", "second", "images", "only_first", "only_second", "difference", "low", "high", "p", "p_holm")
 
 
 def pair_table(ranking: Ranking) -> pd.DataFrame:
@@ -408,7 +408,7 @@ def pair_table(ranking: Ranking) -> pd.DataFrame:
     columns = {
         "first": names[first],
         "second": names[second],
-        "films": found.n,
+        "images": found.n,
         "only_first": found.only_first[first, second],
         "only_second": found.only_first[second, first],
         **{name: getattr(found, name)[first, second] for name in ("difference", "low", "high", "p", "p_holm")},

@@ -1,26 +1,26 @@
 """Sets of classes that hold the right one as often as one asks for: split conformal prediction.
 
 Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005), chapters 2 and 4; Angelopoulos and Bates,
-"A Gentle Introduction to Conformal Prediction" (2021). How unlike a class c a film is, is told by its score for c:
--log of the softmax of its logits, which orders films as 1 - score does and keeps apart scores that round to 1. Class c
-is in the set of a film where the film is no more unlike c than the ceil((n + 1) * coverage)-th smallest of the n
-calibration films of class c. With calibration films and film drawn alike, the set then holds the right class for a
-share ``coverage`` of films at least, and at most 1 / (n + 1) more where no two films tie.
+"A Gentle Introduction to Conformal Prediction" (2021). How unlike a class c an image is, is told by its score for c:
+-log of the softmax of its logits, which orders images as 1 - score does and keeps apart scores that round to 1. Class c
+is in the set of an image where the image is no more unlike c than the ceil((n + 1) * coverage)-th smallest of the n
+calibration images of class c. With calibration images and image drawn alike, the set then holds the right class for a
+share ``coverage`` of images at least, and at most 1 / (n + 1) more where no two images tie.
 
 *Each class has a limit of its own* (class-conditional, or Mondrian; the least ambiguous sets of Sadinle, Lei and
 Wasserman, JASA 114 (2019), section 2.3). One limit for all would give smaller sets on average, paid for by the rare
-class: with 9 % viral pneumonia, 90 % of all films can be covered while every film of it is missed. And it holds when
+class: with 9 % viral pneumonia, 90 % of all images can be covered while every image of it is missed. And it holds when
 classes become rarer or commoner than they were in training, as they do in another hospital. The price: each class
-needs ``least`` films of its own. Where one has fewer, all classes share one limit, the promise holds on average over
-all films only, and ``PredictionSet.note`` says so. Where all films together are too few, no class is ruled out.
+needs ``least`` images of its own. Where one has fewer, all classes share one limit, the promise holds on average over
+all images only, and ``PredictionSet.note`` says so. Where all images together are too few, no class is ruled out.
 
-*A set may be empty.* A run that is right on 97 % of films can cover no more than 90 % of them only by giving none of
-the classes now and then: the film is then more unlike every class than 90 % of that class's own films. That is an
+*A set may be empty.* A run that is right on 97 % of images can cover no more than 90 % of them only by giving none of
+the classes now and then: the image is then more unlike every class than 90 % of that class's own images. That is an
 answer of its own, "none of the classes at 90 %", never hidden behind the likeliest class, which would make every
 coverage below the accuracy a lie; ``PredictionSet.note`` says from which coverage on the likeliest class would be in.
 
-The logits are taken as they are, not divided by the temperature: that was fitted on the same films, and one number that
-knows them is one too many for the promise. The ground floor: this module sees arrays and prediction tables only.
+The logits are taken as they are, not divided by the temperature: that was fitted on the same images, and one number
+that knows them is one too many for the promise. The ground floor: this module sees arrays and prediction tables only.
 """
 
 import math
@@ -36,21 +36,21 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import count, plural, share
 
 USUAL_COVERAGE = 0.9
-LOWEST, HIGHEST = 0.7, 0.99  # below, most sets of a good run are empty; above, 100 films of each class are too few
+LOWEST, HIGHEST = 0.7, 0.99  # below, most sets of a good run are empty; above, 100 images of each class are too few
 LOGIT_PREFIX = "logit_"
 ROUNDING = 1e-9  # (n + 1) * coverage may exceed a whole number by float rounding alone
 
 
-def rank(films: int, coverage: float) -> int:
-    """Which of ``films`` ascending values is the limit: ceil((films + 1) * coverage), counted from 1.
+def rank(images: int, coverage: float) -> int:
+    """Which of ``images`` ascending values is the limit: ceil((images + 1) * coverage), counted from 1.
 
-    More than ``films`` where they are too few for the coverage.
+    More than ``images`` where they are too few for the coverage.
     """
-    return math.ceil((films + 1) * coverage - ROUNDING)
+    return math.ceil((images + 1) * coverage - ROUNDING)
 
 
 def least(coverage: float) -> int:
-    """The fewest films that support a coverage: 9 for 90 %, 19 for 95 %, 99 for 99 %."""
+    """The fewest images that support a coverage: 9 for 90 %, 19 for 95 %, 99 for 99 %."""
     return math.ceil(coverage / (1 - coverage) - ROUNDING)
 
 
@@ -65,16 +65,16 @@ def quantile(values: np.ndarray, coverage: float) -> float:
 
 @dataclass(frozen=True)
 class PredictionSet:
-    """Classes that a film may be, the likeliest first; all others are ruled out at this ``coverage``.
+    """Classes that an image may be, the likeliest first; all others are ruled out at this ``coverage``.
 
-    ``everything`` are all classes of the run, ``films`` how many films set the limits. ``note`` is a sentence or more
+    ``everything`` are all classes of the run, ``images`` how many images set the limits. ``note`` is a sentence or more
     where there is something to beware of: an empty set, or a promise that does not hold within each class.
     """
 
     classes: tuple[str, ...]
     everything: tuple[str, ...]
     coverage: float
-    films: int
+    images: int
     note: str = ""
 
     @property
@@ -98,14 +98,14 @@ def _either(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Sets:
-    """How unlike their own class the calibration films are: ascending values for each of ``classes``, by position."""
+    """How unlike their own class the calibration images are: ascending values for each of ``classes``, by position."""
 
     classes: tuple[str, ...]
     unlike: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, table: pd.DataFrame, part: str = "validation") -> "Sets":
-        """From the films of one part of a prediction table, all of which have set nothing else.
+        """From the images of one part of a prediction table, all of which have set nothing else.
 
         Raises DataError where a logit is missing or not a number.
         """
@@ -115,32 +115,32 @@ class Sets:
         return cls(given.classes, tuple(np.sort(own[given.y_true == k]) for k in range(len(given.classes))))
 
     @property
-    def films(self) -> int:
-        """Calibration films of all classes."""
+    def images(self) -> int:
+        """Calibration images of all classes."""
         return sum(map(len, self.unlike))
 
     def is_by_class(self, coverage: float) -> bool:
-        """Whether every class has films enough for a limit of its own."""
+        """Whether every class has images enough for a limit of its own."""
         return min(map(len, self.unlike)) >= least(coverage)
 
     def set_of(self, logits: np.ndarray, coverage: float = USUAL_COVERAGE) -> PredictionSet:
-        """The set of one film from its logits, of shape (classes,). Raises InvalidChoice."""
+        """The set of one image from its logits, of shape (classes,). Raises InvalidChoice."""
         inside = self.inside(logits[None], coverage)[0]
         order = np.argsort(-logits, kind="stable")
         chosen = tuple(self.classes[k] for k in order if inside[k])
         notes = [self._note_of_few(coverage)]
         if not inside[order[0]]:
             notes.append(self._note_of_ruled_out(logits, coverage) if chosen else self._note_of_none(logits, coverage))
-        return PredictionSet(chosen, self.classes, coverage, self.films, " ".join(filter(None, notes)))
+        return PredictionSet(chosen, self.classes, coverage, self.images, " ".join(filter(None, notes)))
 
     def inside(self, logits: np.ndarray, coverage: float) -> np.ndarray:
-        """Of shape (films, classes): whether each class is in each film's set. Raises InvalidChoice."""
+        """Of shape (images, classes): whether each class is in each image's set. Raises InvalidChoice."""
         limits = np.array([quantile(values, coverage) for values in self._compared(coverage)])
         return _unlike(logits) <= limits
 
     def p_values(self, logits: np.ndarray, coverage: float = USUAL_COVERAGE) -> np.ndarray:
-        """Of shape (films, classes): the share of the films that set a class's limit at this coverage, the film itself
-        counted with them, that are at least as unlike their own class as the film is unlike that class.
+        """Of shape (images, classes): the share of the images that set a class's limit at this coverage, the image
+        itself counted with them, that are at least as unlike their own class as the image is unlike that class.
 
         A class is in a set exactly where the coverage is above 1 less it. Raises InvalidChoice.
         """
@@ -152,12 +152,12 @@ class Sets:
         return np.stack(columns, axis=1)
 
     def too_few(self, coverage: float) -> dict[str, int]:
-        """Classes with too few films for a limit of their own, and how many they have."""
+        """Classes with too few images for a limit of their own, and how many they have."""
         found = zip(self.classes, map(len, self.unlike), strict=True)
-        return {label: films for label, films in found if films < least(coverage)}
+        return {label: images for label, images in found if images < least(coverage)}
 
     def _compared(self, coverage: float) -> tuple[np.ndarray, ...]:
-        """For each class, the ascending values that set its limit: those of its own films, or of all."""
+        """For each class, the ascending values that set its limit: those of its own images, or of all."""
         if not LOWEST <= coverage <= HIGHEST:
             limits = f"{share(LOWEST, 0)} to {share(HIGHEST, 0)}"
             raise InvalidChoice(f"The coverage must be {limits}, received: {coverage}.")
@@ -167,15 +167,15 @@ class Sets:
 
     def _note_of_few(self, coverage: float) -> str:
         """What the promise is, where it does not hold within each class."""
-        few, needed, wanted = self.too_few(coverage), plural(least(coverage), "film"), share(coverage, 0)
+        few, needed, wanted = self.too_few(coverage), plural(least(coverage), "image"), share(coverage, 0)
         if not few:
             return ""
-        if self.films < least(coverage):
-            have = count(self.films)
+        if self.images < least(coverage):
+            have = count(self.images)
             return f"At least {needed} are needed for {wanted}, and there are {have}: no class can be ruled out."
-        have = ", ".join(f"{label} has {count(films)}" for label, films in few.items())
+        have = ", ".join(f"{label} has {count(images)}" for label, images in few.items())
         return (
-            f"{wanted} holds over all films together, not within each class: at least {needed} of a class are needed "
+            f"{wanted} holds over all images together, not within each class: at least {needed} of a class are needed "
             f"for that, and {have}."
         )
 
@@ -183,7 +183,7 @@ class Sets:
         """Why the likeliest class is not in a set that holds others: each has a limit of its own."""
         best = int(logits.argmax())
         better = share(1 - self.p_values(logits[None], coverage)[0, best])
-        return f"{self.classes[best]} is ruled out all the same: {better} of its own films fit it better."
+        return f"{self.classes[best]} is ruled out all the same: {better} of its own images fit it better."
 
     def _note_of_none(self, logits: np.ndarray, coverage: float) -> str:
         """From which coverage on a set that is empty would have a class."""
@@ -191,17 +191,17 @@ class Sets:
         best = int(p.argmax())
         label, whose = self.classes[best], "its own" if self.is_by_class(coverage) else "all"
         return (
-            f"Of all classes {label} fits best, but less well than {share(1 - p[best])} of {whose} films fit theirs; "
+            f"Of all classes {label} fits best, but less well than {share(1 - p[best])} of {whose} images fit theirs; "
             "above that coverage it would be in the set."
         )
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What sets at a ``coverage`` came to on the films of a part.
+    """What sets at a ``coverage`` came to on the images of a part.
 
-    ``covered`` is the share of films whose set holds their class, ``of_class`` the same within each class; ``single``
-    and ``empty`` the shares of films with one and with no class. ``mean_size`` is nan without films.
+    ``covered`` is the share of images whose set holds their class, ``of_class`` the same within each class; ``single``
+    and ``empty`` the shares of images with one and with no class. ``mean_size`` is nan without images.
     """
 
     coverage: float
@@ -213,7 +213,7 @@ class Evaluated:
 
 
 def evaluated(sets: Sets, table: pd.DataFrame, coverage: float = USUAL_COVERAGE, part: str = "test") -> Evaluated:
-    """The sets of all films of a part. Raises InvalidChoice, DataError."""
+    """The sets of all images of a part. Raises InvalidChoice, DataError."""
     given = metrics.answers(table, part)
     inside = sets.inside(_logits(table, part, given.classes), coverage)
     hit, sizes = inside[np.arange(given.n), given.y_true], inside.sum(axis=1)
@@ -242,7 +242,7 @@ def _logits(table: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndarra
 
 
 def _unlike(logits: np.ndarray) -> np.ndarray:
-    """-log softmax, of shape (films, classes), log(1 + the other classes' part by its own), exact near 0."""
+    """-log softmax, of shape (images, classes), log(1 + the other classes' part by its own), exact near 0."""
     logits = logits.astype(np.float64)
     columns = [
         np.logaddexp(0, np.logaddexp.reduce(np.delete(logits, k, axis=1), axis=1) - logits[:, k])

@@ -1,4 +1,4 @@
-"""Tests of a mean whose values are not independent: folds that share training films, seeds that share test films.
+"""Tests of a mean whose values are not independent: folds that share training images, seeds that share test images.
 
 A t-test that takes such values for independent finds differences where there are none.
 """
@@ -36,14 +36,14 @@ class Repeated:
 def over_folds(values: Sequence[float], trained: float, tested: float) -> Repeated:
     """The corrected resampled t-test over folds or random splits.
 
-    Folds share training films, so their values vary less than those of independent trials would; the variance of the
+    Folds share training images, so their values vary less than those of independent trials would; the variance of the
     mean is taken as (1/k + tested/trained) times that of the values. Source: Nadeau and Bengio, Machine Learning 52
     (2003) 239-281; for folds: Bouckaert and Frank, PAKDD 2004, LNCS 3056, 3-12.
 
     Args:
         values: one accuracy, or one difference of two, per fold.
-        trained: films that each was trained on.
-        tested: films that each was tested on.
+        trained: images that each was trained on.
+        tested: images that each was tested on.
 
     Raises ValueError for fewer than two values.
     """
@@ -55,36 +55,37 @@ def over_folds(values: Sequence[float], trained: float, tested: float) -> Repeat
 
 
 def over_seeds(gains: np.ndarray, groups: np.ndarray | None = None) -> Repeated:
-    """The t-test over seeds and films, both a sample: seeds are the readers of a reading study, films its cases.
+    """The t-test over seeds and images, both a sample: seeds are the readers of a reading study, images its cases.
 
-    With mean squares of seeds S, films F and the rest R, the variance of the mean is (S + max(F - R, 0)) / (seeds x
-    films). Source: Dorfman, Berbaum and Metz, Investigative Radiology 27 (1992) 723-731; degrees of freedom (S +
-    max(F - R, 0))² / (S² / (seeds - 1)): Hillis, Statistics in Medicine 26 (2007) 596-619, here at most films - 1.
+    With mean squares of seeds S, images F and the rest R, the variance of the mean is (S + max(F - R, 0)) / (seeds x
+    images). Source: Dorfman, Berbaum and Metz, Investigative Radiology 27 (1992) 723-731; degrees of freedom (S +
+    max(F - R, 0))² / (S² / (seeds - 1)): Hillis, Statistics in Medicine 26 (2007) 596-619, here at most images - 1.
 
     Args:
-        gains: of shape (seeds, films): what each seed gains on each film, for instance 1 where the first of two models
+        gains: of shape (seeds, images): what each seed gains on each image, for instance 1 where the first of two
+        models
             alone is right, -1 where the second is, 0 elsewhere.
-        groups: of shape (films,): films with equal values belong together and are one case; None: each is its own.
+        groups: of shape (images,): images with equal values belong together and are one case; None: each is its own.
 
     Raises ValueError for fewer than two seeds or cases.
     """
     cases = _cases(gains, groups)
-    seeds, films = cases.shape
-    if seeds < 2 or films < 2:
-        raise ValueError("over_seeds() needs two seeds and two films at least")
-    of_seed, of_film = cases.mean(axis=1), cases.mean(axis=0)
+    seeds, images = cases.shape
+    if seeds < 2 or images < 2:
+        raise ValueError("over_seeds() needs two seeds and two images at least")
+    of_seed, of_image = cases.mean(axis=1), cases.mean(axis=0)
     mean, spread = float(of_seed.mean()), float(of_seed.std(ddof=1))
-    square_seeds = films * spread**2
-    rest = ((cases - of_seed[:, None] - of_film + mean) ** 2).sum() / ((seeds - 1) * (films - 1))
-    variance = square_seeds + max(seeds * float(of_film.var(ddof=1)) - float(rest), 0)
-    freedom = films - 1.0
+    square_seeds = images * spread**2
+    rest = ((cases - of_seed[:, None] - of_image + mean) ** 2).sum() / ((seeds - 1) * (images - 1))
+    variance = square_seeds + max(seeds * float(of_image.var(ddof=1)) - float(rest), 0)
+    freedom = images - 1.0
     if spread > NO_SPREAD:
         freedom = min(freedom, (seeds - 1) * (variance / square_seeds) ** 2)
-    return _t_test(mean, spread, math.sqrt(variance / (seeds * films)), freedom, seeds)
+    return _t_test(mean, spread, math.sqrt(variance / (seeds * images)), freedom, seeds)
 
 
 def _cases(gains: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Of shape (seeds, cases): one column per group, made so that the mean over cases is that over films."""
+    """Of shape (seeds, cases): one column per group, made so that the mean over cases is that over images."""
     gains = np.asarray(gains, float)
     if groups is None:
         return gains

@@ -1,4 +1,4 @@
-"""Which films stand behind a figure: of a cell, a bin, a difference; the hardest ones, and labels that look wrong."""
+"""Which images stand behind a figure: of a cell, a bin, a difference; the hardest ones, and labels that look wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ DOUBTERS = 2  # runs that must agree on another class: one alone may simply be w
 
 
 @dataclass(frozen=True)
-class FilmAnswers:
-    """What several runs say of the same films, in the order of the image ids.
+class ImageAnswers:
+    """What several runs say of the same images, in the order of the image ids.
 
-    ``image_ids`` and ``labels`` are of shape (films,); ``called`` (class names), ``score`` (of what was called) and
-    ``own`` (score of the label) of shape (films, runs), ``scores`` of all classes of shape (films, runs, classes). A
-    film without an answer is called nothing and scored nan.
+    ``image_ids`` and ``labels`` are of shape (images,); ``called`` (class names), ``score`` (of what was called) and
+    ``own`` (score of the label) of shape (images, runs), ``scores`` of all classes of shape (images, runs, classes). An
+    image without an answer is called nothing and scored nan.
     """
 
     runs: tuple[str, ...]
@@ -34,17 +34,17 @@ class FilmAnswers:
 
     @property
     def right(self) -> np.ndarray:
-        """Of shape (films, runs)."""
+        """Of shape (images, runs)."""
         return self.called == self.labels[:, None]
 
 
-def film_answers(tables: Mapping[str, pd.DataFrame]) -> FilmAnswers:
-    """The answers of runs on test films, from their prediction tables by name. All must hold the same films."""
+def image_answers(tables: Mapping[str, pd.DataFrame]) -> ImageAnswers:
+    """The answers of runs on test images, from their prediction tables by name. All must hold the same images."""
     given = [metrics.answers(table.sort_values("image_id", kind="stable"), "test") for table in tables.values()]
     first = given[0]
     rows = np.arange(first.n)
     top = [np.where(one.answered, one.y_prob.max(axis=1, initial=0), np.nan) for one in given]
-    return FilmAnswers(
+    return ImageAnswers(
         tuple(tables),
         first.classes,
         first.image_ids,
@@ -56,27 +56,27 @@ def film_answers(tables: Mapping[str, pd.DataFrame]) -> FilmAnswers:
     )
 
 
-def on_scale(films: FilmAnswers, run: int, scaled: FilmAnswers, name: str) -> FilmAnswers:
+def on_scale(images: ImageAnswers, run: int, scaled: ImageAnswers, name: str) -> ImageAnswers:
     """The same with one run's scores on another scale, such as calibrated ones, and with ``name`` for that run.
 
-    ``scaled`` holds that run alone, on the same films and with the same answers.
+    ``scaled`` holds that run alone, on the same images and with the same answers.
     """
     changed = {}
     for field in ("score", "own", "scores"):
-        changed[field] = getattr(films, field).copy()
+        changed[field] = getattr(images, field).copy()
         changed[field][:, run] = getattr(scaled, field)[:, 0]
-    return replace(films, runs=(*films.runs[:run], name, *films.runs[run + 1 :]), **changed)
+    return replace(images, runs=(*images.runs[:run], name, *images.runs[run + 1 :]), **changed)
 
 
-def in_cell(films: FilmAnswers, run: int, label: str, called: str) -> np.ndarray:
-    """Positions of the films of a confusion matrix's cell, the surest answers first."""
-    return _by((films.labels == label) & (films.called[:, run] == called), -films.score[:, run])
+def in_cell(images: ImageAnswers, run: int, label: str, called: str) -> np.ndarray:
+    """Positions of the images of a confusion matrix's cell, the surest answers first."""
+    return _by((images.labels == label) & (images.called[:, run] == called), -images.score[:, run])
 
 
-def in_bin(films: FilmAnswers, run: int, number: int) -> np.ndarray:
-    """Positions of the films of a bin of the reliability diagram, wrong answers first."""
-    inside = np.isfinite(films.score[:, run]) & (bin_of(films.score[:, run]) == number)
-    return _by(inside, films.right[:, run])
+def in_bin(images: ImageAnswers, run: int, number: int) -> np.ndarray:
+    """Positions of the images of a bin of the reliability diagram, wrong answers first."""
+    inside = np.isfinite(images.score[:, run]) & (bin_of(images.score[:, run]) == number)
+    return _by(inside, images.right[:, run])
 
 
 def bins_in_words() -> list[str]:
@@ -94,50 +94,51 @@ def bars_in_words() -> list[str]:
     return [f"{100 * bar / BARS:.0f} to {100 * (bar + 1) / BARS:.0f} %" for bar in range(BARS)]
 
 
-def score_counts(films: FilmAnswers, run: int, scored: str) -> pd.DataFrame:
-    """Films by the score that a run gives the class ``scored``: a row per bar from 0, a column per label.
+def score_counts(images: ImageAnswers, run: int, scored: str) -> pd.DataFrame:
+    """Images by the score that a run gives the class ``scored``: a row per bar from 0, a column per label.
 
-    Films without a finite score are in no bar.
+    Images without a finite score are in no bar.
     """
     counts = {}
-    scores = films.scores[:, run, films.classes.index(scored)]
-    for label in films.classes:
-        chosen = (films.labels == label) & np.isfinite(scores)
+    scores = images.scores[:, run, images.classes.index(scored)]
+    for label in images.classes:
+        chosen = (images.labels == label) & np.isfinite(scores)
         counts[label] = np.bincount(bar_of(scores[chosen]), minlength=BARS)
     return pd.DataFrame(counts)
 
 
-def in_bar(films: FilmAnswers, run: int, scored: str, label: str, bar: int) -> np.ndarray:
-    """Positions of the films of one label in a bar of the score histogram of the class ``scored``, wrong answers
+def in_bar(images: ImageAnswers, run: int, scored: str, label: str, bar: int) -> np.ndarray:
+    """Positions of the images of one label in a bar of the score histogram of the class ``scored``, wrong answers
     first."""
-    scores = films.scores[:, run, films.classes.index(scored)]
-    inside = (films.labels == label) & np.isfinite(scores) & (bar_of(scores) == bar)
-    return _by(inside, films.right[:, run])
+    scores = images.scores[:, run, images.classes.index(scored)]
+    inside = (images.labels == label) & np.isfinite(scores) & (bar_of(scores) == bar)
+    return _by(inside, images.right[:, run])
 
 
-def right_in_one(films: FilmAnswers, right: int, wrong: int) -> np.ndarray:
-    """Positions of the films that one run has right and another wrong, the surest errors first."""
-    return _by(films.right[:, right] & ~films.right[:, wrong], -films.score[:, wrong])
+def right_in_one(images: ImageAnswers, right: int, wrong: int) -> np.ndarray:
+    """Positions of the images that one run has right and another wrong, the surest errors first."""
+    return _by(images.right[:, right] & ~images.right[:, wrong], -images.score[:, wrong])
 
 
-def hardest(films: FilmAnswers) -> np.ndarray:
-    """Positions of the films that some run has wrong, those with the lowest mean score of their own class first."""
-    return _by(~films.right.all(axis=1), films.own.mean(axis=1))
+def hardest(images: ImageAnswers) -> np.ndarray:
+    """Positions of the images that some run has wrong, those with the lowest mean score of their own class first."""
+    return _by(~images.right.all(axis=1), images.own.mean(axis=1))
 
 
-def confident_errors(films: FilmAnswers, run: int) -> np.ndarray:
-    """Positions of the films that a run has wrong, the surest first."""
-    wrong = ~films.right[:, run] & np.isfinite(films.score[:, run])
-    return _by(wrong, -films.score[:, run])
+def confident_errors(images: ImageAnswers, run: int) -> np.ndarray:
+    """Positions of the images that a run has wrong, the surest first."""
+    wrong = ~images.right[:, run] & np.isfinite(images.score[:, run])
+    return _by(wrong, -images.score[:, run])
 
 
-def doubtful_labels(films: FilmAnswers) -> np.ndarray:
-    """Positions of films whose label may be wrong: DOUBTERS runs or more all agree on another class, and give the label
-    less than DOUBTED on average. Runs of one kind may share a mistake, so this is a list to look at, not a verdict."""
-    if len(films.runs) < DOUBTERS:
+def doubtful_labels(images: ImageAnswers) -> np.ndarray:
+    """Positions of images whose label may be wrong: DOUBTERS runs or more all agree on another class, and give the
+    label less than DOUBTED on average. Runs of one kind may share a mistake, so this is a list to look at, not a
+    verdict."""
+    if len(images.runs) < DOUBTERS:
         return np.empty(0, dtype=int)
-    agree = (films.called == films.called[:, :1]).all(axis=1) & ~films.right[:, 0] & (films.called[:, 0] != "")
-    return _by(agree & (films.own.mean(axis=1) < DOUBTED), films.own.mean(axis=1))
+    agree = (images.called == images.called[:, :1]).all(axis=1) & ~images.right[:, 0] & (images.called[:, 0] != "")
+    return _by(agree & (images.own.mean(axis=1) < DOUBTED), images.own.mean(axis=1))
 
 
 def _by(chosen: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Whether the labels that a run learned are those of its films, and if they are not, whose they are.
+"""Whether the labels that a run learned are those of its images, and if they are not, whose they are.
 
-A label that is wrong by chance makes a figure a little worse. Labels that belong to other films make it meaningless,
+A label that is wrong by chance makes a figure a little worse. Labels that belong to other images make it meaningless,
 and accuracy does not show it: a list of labels in class order has few classes left where it is cut, so that answering
 the first of them is right nearly always. The class of the folder, kept beside each label, shows it.
 """
@@ -14,26 +14,26 @@ import pandas as pd
 
 from covid_core.formatting import count, plural, share
 
-WRONG_LABELS = "labels are not those of the films' folders"
+WRONG_LABELS = "labels are not those of the images' folders"
 
 STRETCHES = 20  # of the list, equally long: places that a label may go with
-LEAST_IN_STRETCH = 20  # films; labels go with shorter ones by chance
+LEAST_IN_STRETCH = 20  # images; labels go with shorter ones by chance
 MOST_MOVED = 0.1  # of the list; labels moved by more agree in what is left of the overlap too easily
-LEAST_WRONG = 2  # films; a single one at the edge of a class is moved and mislabelled alike
+LEAST_WRONG = 2  # images; a single one at the edge of a class is moved and mislabelled alike
 
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """What the labels of ``films`` films are: ``wrong`` of them are not the class of the film's folder.
+    """What the labels of ``images`` images are: ``wrong`` of them are not the class of the image's folder.
 
     ``by_folder`` and ``by_place`` say how closely the label goes with the folder and with the place in the list in
-    class order (Cramér's V from 0 to 1, nan where all films have one label, or are too few). Labels in class order go
-    with both; where they are wrong and go with the place, they are those of other films. ``unused`` are classes that
-    have films and no label. ``cause`` says in a sentence whose labels these are, where an explanation fits every film;
-    else it is empty.
+    class order (Cramér's V from 0 to 1, nan where all images have one label, or are too few). Labels in class order go
+    with both; where they are wrong and go with the place, they are those of other images. ``unused`` are classes that
+    have images and no label. ``cause`` says in a sentence whose labels these are, where an explanation fits every
+    image; else it is empty.
     """
 
-    films: int = 0
+    images: int = 0
     wrong: int = 0
     unused: tuple[str, ...] = ()
     by_folder: float = math.nan
@@ -46,8 +46,8 @@ class LabelCheck:
         if not self.wrong:
             return ""
         how_many = (
-            f"{count(self.wrong)} of {plural(self.films, 'film')} ({share(self.wrong / self.films)}) have a label that "
-            "is not the class of their folder"
+            f"{count(self.wrong)} of {plural(self.images, 'image')} ({share(self.wrong / self.images)}) have a "
+            f"label that is not the class of their folder"
         )
         sentences = [f"{self.cause}: {how_many}" if self.cause else how_many]
         if self.unused:
@@ -61,13 +61,14 @@ class LabelCheck:
 
 
 def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, int] | None = None) -> LabelCheck:
-    """Compare the labels of a split with the folders of its films.
+    """Compare the labels of a split with the folders of its images.
 
     Args:
-        table: one row per film, in the order of the list: label, and folder_label, the class of its folder. Without the
+        table: one row per image, in the order of the list: label, and folder_label, the class of its folder. Without
+        the
             second, which earlier versions did not keep, nothing is known.
         classes: in the order in which lists name them.
-        in_list: films of each class in the whole data set, drawn or not; None: not known.
+        in_list: images of each class in the whole data set, drawn or not; None: not known.
     """
     if "folder_label" not in table:
         return LabelCheck()
@@ -79,7 +80,7 @@ def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, i
     stretches = min(STRETCHES, len(labels) // LEAST_IN_STRETCH)
     place[in_class_order] = np.arange(len(labels)) * stretches // max(1, len(labels))
     return LabelCheck(
-        films=len(labels),
+        images=len(labels),
         wrong=wrong,
         unused=tuple(classes[code] for code in np.setdiff1d(folders, labels)),
         by_folder=cramers_v(labels, folders),
@@ -89,7 +90,7 @@ def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, i
 
 
 def cramers_v(one: np.ndarray, other: np.ndarray) -> float:
-    """How closely two codes of shape (films,) go together: 0 not at all, 1 as far as their numbers of values allow.
+    """How closely two codes of shape (images,) go together: 0 not at all, 1 as far as their numbers of values allow.
 
     The root of chi-squared / (n * (values - 1)), values being the smaller of the two numbers of values. Source: Cramér,
     "Mathematical Methods of Statistics" (1946), section 21.9. nan where one of them has one value only.
@@ -111,34 +112,34 @@ def _cause(
     classes: tuple[str, ...],
     in_list: Mapping[str, int] | None,
 ) -> str:
-    """The explanation that fits every film: the list was cut, classes were exchanged, or labels were moved."""
+    """The explanation that fits every image: the list was cut, classes were exchanged, or labels were moved."""
     listed = labels[in_class_order]
     if in_list is not None:
         whole = np.repeat(np.arange(len(classes)), [in_list.get(label, 0) for label in classes])
         if np.array_equal(listed, whole[: len(listed)]):
             return (
-                f"The labels are those of the first {count(len(listed))} of {plural(len(whole), 'film')} in class "
-                "order, not of the films that were trained on"
+                f"The labels are those of the first {count(len(listed))} of {plural(len(whole), 'image')} in class "
+                "order, not of the images that were trained on"
             )
     exchanged = _exchanged(labels, folders)
     if exchanged:
         pairs = [f"{classes[folder]} is called {classes[label]}" for folder, label in exchanged]
-        return f"All films of a folder have one label, but another class's: {', '.join(pairs)}"
+        return f"All images of a folder have one label, but another class's: {', '.join(pairs)}"
     moved = _moved(labels, folders)
     if moved:
         where = "further down" if moved > 0 else "further up"
-        return f"The labels are those of the films {plural(abs(moved), 'row')} {where} in the list"
+        return f"The labels are those of the images {plural(abs(moved), 'row')} {where} in the list"
     changes = np.count_nonzero(np.diff(listed))
     if changes == len(np.unique(listed)) - 1:
         return (
             f"In class order the labels lie in {plural(changes + 1, 'whole block')} that are not the folders', as if "
-            "they were those of another list of films"
+            "they were those of another list of images"
         )
     return ""
 
 
 def _exchanged(labels: np.ndarray, folders: np.ndarray) -> list[tuple[int, int]]:
-    """Folders whose films all have one label, and another one, with that label; nothing where a folder has several."""
+    """Folders whose images all have one label, and another one, with that label; nothing where a folder has several."""
     pairs = np.unique(np.column_stack([folders, labels]), axis=0)
     if len(pairs) > len(np.unique(folders)):
         return []
@@ -146,11 +147,11 @@ def _exchanged(labels: np.ndarray, folders: np.ndarray) -> list[tuple[int, int]]
 
 
 def _moved(labels: np.ndarray, folders: np.ndarray) -> int:
-    """How many rows further down (negative: up) the film stands whose label each film has; 0 where that fits not all.
+    """How many rows further down (negative: up) the image stands whose label each image has; 0 where that fits not all.
 
     What is moved over one end of the list may have come in again at the other, or its place be taken by anything.
     """
-    given, right, n = labels.tobytes(), folders.tobytes(), len(labels)  # a byte a film: texts compare and search fast
+    given, right, n = labels.tobytes(), folders.tobytes(), len(labels)  # a byte an image: texts compare and search fast
     for rows in range(1, int(MOST_MOVED * n) + 1):
         if given[:-rows] == right[rows:]:
             return rows

@@ -1,6 +1,6 @@
-"""A run's answers on one part of its films: the arrays, the measures that are shares of films, and the curves.
+"""A run's answers on one part of its images: the arrays, the measures that are shares of images, and the curves.
 
-Every measure comes with its interval and the number of films that it rests on. Undefined is not a number, with the
+Every measure comes with its interval and the number of images that it rests on. Undefined is not a number, with the
 reason in words; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
 scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted_measures``.
 """
@@ -17,7 +17,7 @@ from covid_core.errors import DataError
 SCORE_PREFIX = "score_"
 Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
-NO_FILMS = "there are no films in this part"
+NO_IMAGES = "there are no images in this part"
 NOT_A_NUMBER = "some scores are not numbers"
 
 
@@ -26,7 +26,7 @@ class Measure:
     """One number that somebody may rely on.
 
     ``value`` is nan where it is undefined. ``low`` and ``high`` bound its 95 % interval (nan where none is computed),
-    ``n`` is the number of films it rests on, ``note`` says why it is undefined or what was left out.
+    ``n`` is the number of images it rests on, ``note`` says why it is undefined or what was left out.
     """
 
     value: float
@@ -46,9 +46,10 @@ class Measure:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A run's answers on some films, as arrays.
+    """A run's answers on some images, as arrays.
 
-    ``y_true`` of shape (films,) holds positions in ``classes``; ``y_prob`` of shape (films, classes) holds the scores.
+    ``y_true`` of shape (images,) holds positions in ``classes``; ``y_prob`` of shape (images, classes) holds the
+    scores.
     """
 
     classes: tuple[str, ...]
@@ -62,31 +63,32 @@ class Answers:
 
     @cached_property
     def answered(self) -> np.ndarray:
-        """Of shape (films,): whether all scores of the film are finite. A film without them has no answer."""
+        """Of shape (images,): whether all scores of the image are finite. An image without them has no answer."""
         return np.isfinite(self.y_prob).all(axis=1)
 
     @cached_property
     def y_pred(self) -> np.ndarray:
-        """Of shape (films,): position of the highest score, the first of equal ones, or -1 where there is no answer."""
+        """Of shape (images,): position of the highest score, the first of equal ones, or -1 where there is no
+        answer."""
         if not self.n:
             return np.empty(0, dtype=np.intp)
         return np.where(self.answered, np.argmax(np.where(self.answered[:, None], self.y_prob, 0), axis=1), -1)
 
     @cached_property
     def right(self) -> np.ndarray:
-        """Of shape (films,): whether the answer is the label. No answer is not right."""
+        """Of shape (images,): whether the answer is the label. No answer is not right."""
         return self.y_pred == self.y_true
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Of shape (classes, classes): films by label (rows) and answer (columns). Unanswered films are in none."""
+        """Of shape (classes, classes): images by label (rows) and answer (columns). Unanswered images are in none."""
         k = len(self.classes)
         cells = self.y_true[self.answered] * k + self.y_pred[self.answered]
         return np.bincount(cells, minlength=k * k).reshape(k, k)
 
     @cached_property
-    def films(self) -> np.ndarray:
-        """Of shape (classes,): films of each label, answered or not."""
+    def images(self) -> np.ndarray:
+        """Of shape (classes,): images of each label, answered or not."""
         return np.bincount(self.y_true, minlength=len(self.classes))
 
 
@@ -96,67 +98,67 @@ def classes_of(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def answers(table: pd.DataFrame, part: str) -> Answers:
-    """The films of one part of a prediction table as arrays.
+    """The images of one part of a prediction table as arrays.
 
     Raises DataError for a table without the columns of one, and for a label that has no score column.
     """
     classes = classes_of(table)
     if not classes or not {"image_id", "part", "label"} <= set(table.columns):
         raise DataError("The predictions lack a column: image_id, part, label and a score for every class are needed.")
-    films = table.loc[(table["part"] == part).to_numpy()]
-    y_true = pd.Index(classes).get_indexer(films["label"])
+    images = table.loc[(table["part"] == part).to_numpy()]
+    y_true = pd.Index(classes).get_indexer(images["label"])
     if (y_true < 0).any():
-        unknown = films["label"].iloc[int(np.argmax(y_true < 0))]
-        raise DataError(f"The predictions hold films of the class {unknown!r}, for which there are no scores.")
-    y_prob = films[[SCORE_PREFIX + label for label in classes]].to_numpy(dtype=float)
-    return Answers(classes, films["image_id"].to_numpy(dtype=object), y_true, y_prob)
+        unknown = images["label"].iloc[int(np.argmax(y_true < 0))]
+        raise DataError(f"The predictions hold images of the class {unknown!r}, for which there are no scores.")
+    y_prob = images[[SCORE_PREFIX + label for label in classes]].to_numpy(dtype=float)
+    return Answers(classes, images["image_id"].to_numpy(dtype=object), y_true, y_prob)
 
 
 def predicted_labels(given: Answers) -> np.ndarray:
-    """Of shape (films,): the class with the highest score, an empty string where a score is not a number."""
+    """Of shape (images,): the class with the highest score, an empty string where a score is not a number."""
     return np.array([*given.classes, ""], dtype=object)[given.y_pred]
 
 
 def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
-    """How many films stand for one where films that belong together are answered alike; 1 where each is by itself.
+    """How many images stand for one where images that belong together are answered alike; 1 where each is by itself.
 
-    Variance of a share of clustered films over that of as many single ones, never less than 1. Where all answers are
+    Variance of a share of clustered images over that of as many single ones, never less than 1. Where all answers are
     right, or none, it cannot be seen how alike a group is answered, and each group counts as one.
 
     Source: Rao and Scott, "A simple method for the analysis of clustered binary data", Biometrics 48 (1992) 577-585.
 
     Args:
-        right: bool (films,).
-        groups: of shape (films,), equal for films that belong together.
+        right: bool (images,).
+        groups: of shape (images,), equal for images that belong together.
     """
     codes = np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(codes)
-    films, several = len(codes), len(sizes)
-    if several == films:
+    images, several = len(codes), len(sizes)
+    if several == images:
         return 1.0
     value = float(np.mean(right))
     if value in (0.0, 1.0) or several == 1:
-        return float(np.square(sizes).sum() / films)
+        return float(np.square(sizes).sum() / images)
     residuals = np.bincount(codes, np.asarray(right, float)) - sizes * value
-    found = several / (several - 1) * float(np.square(residuals).sum()) / (films * value * (1 - value))
+    found = several / (several - 1) * float(np.square(residuals).sum()) / (images * value * (1 - value))
     return max(1.0, found)
 
 
 def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: np.ndarray) -> float:
-    """How many films stand for one where a share of some films is held against that of all others; 1 at least.
+    """How many images stand for one where a share of some images is held against that of all others; 1 at least.
 
-    A group may lie on one side, where it counts for fewer, or on both, where what its films have in common cancels.
-    With r the correlation of two films of a group, n and N the films of a group and of all on each side, the variance
-    of the difference is 1 - r + r * sum((n1/N1 - n2/N2)**2) / (1/N1 + 1/N2) times that of as many single films. r is
-    the mean product of residuals from the share of all films over the pairs within groups, by their mean square: it
+    A group may lie on one side, where it counts for fewer, or on both, where what its images have in common cancels.
+    With r the correlation of two images of a group, n and N the images of a group and of all on each side, the variance
+    of the difference is 1 - r + r * sum((n1/N1 - n2/N2)**2) / (1/N1 + 1/N2) times that of as many single images. r is
+    the mean product of residuals from the share of all images over the pairs within groups, by their mean square: it
     does not rest on the few groups that one side may have.
 
     Source: Donner, Birkett and Buck, American Journal of Epidemiology 114 (1981) 906-914, for clusters on one side.
 
     Args:
-        right: bool (films,).
-        inside: bool (films,), the side of each film; both sides need one.
-        groups: of shape (films,), equal for films that belong together.
+        right: bool (images,).
+        inside: bool (images,), the side of each image; both sides need one.
+        groups: of shape (images,), equal for images that belong together.
     """
     codes = np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(codes)
@@ -171,21 +173,21 @@ def design_effect_of_difference(right: np.ndarray, inside: np.ndarray, groups: n
     return max(1.0, 1 - alike + alike * apart)
 
 
-def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None, reason: str = NO_FILMS) -> tuple[Measure, float]:
-    """A share of films with the Wilson interval of as many as they count for, and their design effect.
+def wilson_of_groups(right: np.ndarray, groups: np.ndarray | None, reason: str = NO_IMAGES) -> tuple[Measure, float]:
+    """A share of images with the Wilson interval of as many as they count for, and their design effect.
 
-    ``right`` and ``groups`` as of ``design_effect``; None: each film is by itself. Undefined without films, for
+    ``right`` and ``groups`` as of ``design_effect``; None: each image is by itself. Undefined without images, for
     ``reason``.
     """
     if not len(right):
         return wilson(0, 0, reason), 1.0
     effect = 1.0 if groups is None else design_effect(right, groups)
-    hits, films = int(np.count_nonzero(right)), len(right)
-    found = wilson(hits / effect, films / effect)
-    return replace(found, value=hits / films, n=films), effect  # runs with equal hits are equal to the last digit
+    hits, images = int(np.count_nonzero(right)), len(right)
+    found = wilson(hits / effect, images / effect)
+    return replace(found, value=hits / images, n=images), effect  # runs with equal hits are equal to the last digit
 
 
-def wilson(hits: float, total: float, reason: str = NO_FILMS) -> Measure:
+def wilson(hits: float, total: float, reason: str = NO_IMAGES) -> Measure:
     """A share with its 95 % score interval: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212.
@@ -203,70 +205,72 @@ def wilson(hits: float, total: float, reason: str = NO_FILMS) -> Measure:
 
 
 def accuracy(given: Answers, groups: np.ndarray | None = None) -> Measure:
-    """Share of films whose answer is the label, with its Wilson interval.
+    """Share of images whose answer is the label, with its Wilson interval.
 
-    Here and below, ``groups`` of shape (films,) says which films belong together: they count for fewer.
+    Here and below, ``groups`` of shape (images,) says which images belong together: they count for fewer.
     """
     return wilson_of_groups(given.right, groups)[0]
 
 
-def _share_of(films: np.ndarray, hit: np.ndarray, groups: np.ndarray | None, reason: str) -> Measure:
-    """Share of some films, bool (films,), that are hit, bool (films,)."""
-    return wilson_of_groups(hit[films], None if groups is None else groups[films], reason)[0]
+def _share_of(images: np.ndarray, hit: np.ndarray, groups: np.ndarray | None, reason: str) -> Measure:
+    """Share of some images, bool (images,), that are hit, bool (images,)."""
+    return wilson_of_groups(hit[images], None if groups is None else groups[images], reason)[0]
 
 
 def confusion(given: Answers) -> pd.DataFrame:
-    """Films by label (rows) and answer (columns)."""
+    """Images by label (rows) and answer (columns)."""
     return pd.DataFrame(
         given.counts, index=pd.Index(given.classes, name="label"), columns=pd.Index(given.classes, name="answer")
     )
 
 
 def prevalence(given: Answers, label: str) -> Measure:
-    """Share of the films that are of ``label``."""
-    return wilson(int(given.films[given.classes.index(label)]), given.n)
+    """Share of the images that are of ``label``."""
+    return wilson(int(given.images[given.classes.index(label)]), given.n)
 
 
 def sensitivity(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TP / (TP + FN): share of the films of ``label`` that are called so (= recall)."""
+    """TP / (TP + FN): share of the images of ``label`` that are called so (= recall)."""
     k = given.classes.index(label)
-    return _share_of(given.y_true == k, given.y_pred == k, groups, f"no film of this part is {label}")
+    return _share_of(given.y_true == k, given.y_pred == k, groups, f"no image of this part is {label}")
 
 
 def specificity(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TN / (TN + FP): share of the films of other classes that are not called ``label``."""
+    """TN / (TN + FP): share of the images of other classes that are not called ``label``."""
     k = given.classes.index(label)
-    reason = f"every film of this part is {label}" if given.n else NO_FILMS
+    reason = f"every image of this part is {label}" if given.n else NO_IMAGES
     return _share_of(given.y_true != k, given.y_pred != k, groups, reason)
 
 
 def ppv(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TP / (TP + FP): share of the films called ``label`` that are of it (= precision)."""
+    """TP / (TP + FP): share of the images called ``label`` that are of it (= precision)."""
     k = given.classes.index(label)
-    return _share_of(given.y_pred == k, given.y_true == k, groups, f"no film was called {label}")
+    return _share_of(given.y_pred == k, given.y_true == k, groups, f"no image was called {label}")
 
 
 def npv(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TN / (TN + FN): share of the films called something else that are indeed not ``label``."""
+    """TN / (TN + FN): share of the images called something else that are indeed not ``label``."""
     k = given.classes.index(label)
     called_other = given.answered & (given.y_pred != k)
-    return _share_of(called_other, given.y_true != k, groups, f"every film was called {label}" if given.n else NO_FILMS)
+    return _share_of(
+        called_other, given.y_true != k, groups, f"every image was called {label}" if given.n else NO_IMAGES
+    )
 
 
 def no_curve_because(given: Answers, label: str) -> str:
     """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
-    films = int(given.films[given.classes.index(label)])
+    images = int(given.images[given.classes.index(label)])
     if given.n == 0:
-        return NO_FILMS
-    if films == 0:
-        return f"no film of this part is {label}"
-    if films == given.n:
-        return f"every film of this part is {label}"
+        return NO_IMAGES
+    if images == 0:
+        return f"no image of this part is {label}"
+    if images == given.n:
+        return f"every image of this part is {label}"
     return "" if given.answered.all() else NOT_A_NUMBER
 
 
 def _by_falling_threshold(is_label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Films of the class among those called so, films called so, and the threshold, for each distinct score."""
+    """Images of the class among those called so, images called so, and the threshold, for each distinct score."""
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
@@ -276,7 +280,7 @@ def _by_falling_threshold(is_label: np.ndarray, score: np.ndarray) -> tuple[np.n
 def roc_points(given: Answers, label: str) -> pd.DataFrame:
     """Points of the ROC curve, one per distinct score, from "call nothing" to "call everything".
 
-    Columns false_positive_rate, sensitivity, threshold (a film is called ``label`` at or above it). Empty where the
+    Columns false_positive_rate, sensitivity, threshold (an image is called ``label`` at or above it). Empty where the
     curve is undefined.
     """
     if no_curve_because(given, label):

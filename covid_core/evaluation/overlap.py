@@ -1,15 +1,16 @@
-"""How well outlines agree with masks: Dice and intersection over union of each film, and their means with intervals."""
+"""How well outlines agree with masks: Dice and intersection over union of each image, and their means with
+intervals."""
 
 import math
 
 import numpy as np
 
 from covid_core.evaluation import resampling
-from covid_core.evaluation.metrics import NO_FILMS, Measure
+from covid_core.evaluation.metrics import NO_IMAGES, Measure
 
 
 def dice(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """2 |A ∩ B| / (|A| + |B|) of each film: float (n,); 1 where both are empty.
+    """2 |A ∩ B| / (|A| + |B|) of each image: float (n,); 1 where both are empty.
 
     Source: Dice, "Measures of the amount of ecologic association between species", Ecology 26 (1945) 297-302.
 
@@ -22,7 +23,7 @@ def dice(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def iou(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """|A ∩ B| / |A ∪ B| of each film, the Jaccard index: float (n,); 1 where both are empty."""
+    """|A ∩ B| / |A ∪ B| of each image, the Jaccard index: float (n,); 1 where both are empty."""
     common, both = _sizes(found, masks)
     return np.divide(common, both - common, out=np.ones(len(found)), where=both > 0)
 
@@ -33,12 +34,12 @@ def _sizes(found: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Measure:
-    """The mean over films, with its 95 % bootstrap interval; films of one group are drawn together.
+    """The mean over images, with its 95 % bootstrap interval; images of one group are drawn together.
 
-    Undefined where there are no films.
+    Undefined where there are no images.
     """
     if not len(values):
-        return Measure(math.nan, note=NO_FILMS)
+        return Measure(math.nan, note=NO_IMAGES)
     drawn = resampling.replicates(
         lambda times: {"mean": values @ times / times.sum(axis=0)}, np.zeros(len(values), int), groups
     )

@@ -2,12 +2,13 @@
 
 Repeats are no independent trials, and which kind they are decides what may be said:
 
-- *Folds* are tested on different films, but their training films overlap. A mean over folds is tested with the
+- *Folds* are tested on different images, but their training images overlap. A mean over folds is tested with the
   corrected resampled t-test (``corrected_tests.over_folds``); where a fold has several seeds, its value is their mean,
-  because the seeds of a fold share all their films.
-- *Seeds on one split* share training films and test films, so that correction has no meaning for them. They are to the
-  test films what several readers are to the cases of a reading study, and are tested in the same way
-  (``corrected_tests.over_seeds``). The split itself was not varied: other training films might say otherwise, and
+  because the seeds of a fold share all their images.
+- *Seeds on one split* share training images and test images, so that correction has no meaning for them. They are to
+the
+  test images what several readers are to the cases of a reading study, and are tested in the same way
+  (``corrected_tests.over_seeds``). The split itself was not varied: other training images might say otherwise, and
   nothing here can tell.
 """
 
@@ -26,7 +27,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 
 FOLDS, SEEDS = "folds", "seeds"
-TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and films"}
+TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and images"}
 OVERALL = ("accuracy", "balanced_accuracy", "macro_auroc")  # measures that are summed up, beside each sensitivity
 SENSITIVITY = "sensitivity "  # before the class, in names of measures
 
@@ -53,14 +54,14 @@ class Repeat:
 class Repeats:
     """The finished runs of a study of repeats, of ``planned`` in all.
 
-    ``folds`` is 1 where all runs share one split. ``films`` says in words which films the study is about, ``remarks``
+    ``folds`` is 1 where all runs share one split. ``images`` says in words which images the study is about, ``remarks``
     what is to be known of its runs: which are left out, and why.
     """
 
     id: str
     name: str
     folds: int
-    films: str
+    images: str
     runs: tuple[Repeat, ...]
     planned: int
     remarks: tuple[str, ...] = ()
@@ -110,7 +111,7 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def value(run: Repeat, measure: str) -> float:
-    """A measure of one run on its test films, by the names of ``measures``; nan where it is undefined."""
+    """A measure of one run on its test images, by the names of ``measures``; nan where it is undefined."""
     tested = run.assessment.tested
     if measure.startswith(SENSITIVITY):
         return tested.per_class[measure.removeprefix(SENSITIVITY)]["sensitivity"].value
@@ -129,10 +130,10 @@ def spreads(study: Repeats) -> dict[str, Spread]:
 
 @dataclass(frozen=True)
 class Pooled:
-    """All folds of one seed together: every film is tested once, by the model that was not trained on it.
+    """All folds of one seed together: every image is tested once, by the model that was not trained on it.
 
-    Accuracy with a Wilson interval or, where films belong together, one by drawing groups again (``method``), and the
-    sensitivity of each class, for whose Wilson interval such films count for fewer. Scores of different models are no
+    Accuracy with a Wilson interval or, where images belong together, one by drawing groups again (``method``), and the
+    sensitivity of each class, for whose Wilson interval such images count for fewer. Scores of different models are no
     common scale, so no measure of scores is pooled.
     """
 
@@ -165,7 +166,7 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
         accuracy, method = replace(accuracy, low=low, high=high), "bootstrap of groups"
     sensitivity = {
         label: metrics.wilson_of_groups(
-            right[strata == k], None if groups is None else groups[strata == k], f"no film is {label}"
+            right[strata == k], None if groups is None else groups[strata == k], f"no image is {label}"
         )[0]
         for k, label in enumerate(folds[0].classes)
     }
@@ -173,7 +174,7 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
 
 
 def _pooled_groups(folds: Sequence[Assessment]) -> np.ndarray | None:
-    """Numbers of the groups over all folds, which no group crosses; None where no two films share one."""
+    """Numbers of the groups over all folds, which no group crosses; None where no two images share one."""
     if all(one.groups is None for one in folds):
         return None
     found, used = [], 0
@@ -214,9 +215,9 @@ class Tested:
 
 
 def above_majority(study: Repeats) -> Tested:
-    """By how much a study's accuracy is above always answering the largest class of the test films, run by run.
+    """By how much a study's accuracy is above always answering the largest class of the test images, run by run.
 
-    Which class is the largest is read off the test films themselves, so the figure to beat is as high as can be.
+    Which class is the largest is read off the test images themselves, so the figure to beat is as high as can be.
     """
     gains = {run.key: run.assessment.right.astype(float) - _is_largest(run.assessment) for run in study.runs}
     return _tested(study, {run.key: run.assessment for run in study.runs}, gains)
@@ -227,9 +228,9 @@ def _is_largest(given: Assessment) -> np.ndarray:
 
 
 def difference(first: Repeats, second: Repeats) -> Tested:
-    """Accuracy of the first study less that of the second, over the runs of equal fold, seed and test films."""
+    """Accuracy of the first study less that of the second, over the runs of equal fold, seed and test images."""
     mine, others = ({run.key: run.assessment for run in study.runs} for study in (first, second))
-    common = [key for key in mine if key in others and mine[key].test_films == others[key].test_films]
+    common = [key for key in mine if key in others and mine[key].test_images == others[key].test_images]
     if not common or first.folds != second.folds:
         return Tested(first.varied, None, _unlike(first, second))
     gains = {key: mine[key].right.astype(float) - others[key].right for key in common}
@@ -238,14 +239,14 @@ def difference(first: Repeats, second: Repeats) -> Tested:
 
 
 def trained_on(given: Assessment) -> int:
-    """Films of the training part."""
+    """Images of the training part."""
     return given.accuracy["train"].n
 
 
 def _tested(
     study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[tuple[int, int], np.ndarray], where: str = ""
 ) -> Tested:
-    """The test that fits what the study varied. ``gains`` holds (films,) per fold and seed."""
+    """The test that fits what the study varied. ``gains`` holds (images,) per fold and seed."""
     keys, varied = sorted(gains), study.varied
     repeats = {key[0 if varied == FOLDS else 1] for key in keys}
     if len(repeats) < 2:
@@ -253,7 +254,7 @@ def _tested(
         words = " ".join([f"{number} is finished", *([where] if where else [])])
         return Tested(varied, None, f"{words}, and a spread needs two", len(keys))
     if any(not len(gains[key]) or not trained_on(of[key]) for key in keys):
-        return Tested(varied, None, "a run has no films to train or test on", len(keys))
+        return Tested(varied, None, "a run has no images to train or test on", len(keys))
     if varied == FOLDS:
         values = [np.mean([gains[key].mean() for key in keys if key[0] == fold]) for fold in sorted(repeats)]
         trained = np.mean([trained_on(of[key]) for key in keys])
@@ -261,7 +262,7 @@ def _tested(
     else:
         groups = of[keys[0]].groups
         if len(gains[keys[0]] if groups is None else np.unique(groups)) < 2:
-            return Tested(varied, None, "there is one test film only", len(keys))
+            return Tested(varied, None, "there is one test image only", len(keys))
         found = over_seeds(np.stack([gains[key] for key in keys]), groups)
     reason = f"all {varied} differ by exactly the same, so no spread tells what chance does"
     return Tested(varied, found, reason if math.isnan(found.p) else "", len(keys))
@@ -276,12 +277,12 @@ def _unlike(first: Repeats, second: Repeats) -> str:
         return _other("classes", first, second, ", ".join(first.classes), ", ".join(second.classes))
     if first.folds != second.folds:
         return _other("folds", first, second, _dealt(first.folds), _dealt(second.folds))
-    if first.films != second.films:
-        return _other("test films", first, second, first.films, second.films)
+    if first.images != second.images:
+        return _other("test images", first, second, first.images, second.images)
     if not set(first.seeds) & set(second.seeds):
         return _other("seeds of training", first, second, *(", ".join(map(str, one.seeds)) for one in (first, second)))
     if {run.key for run in first.runs} & {run.key for run in second.runs}:
-        return "other test films: the films or labels of the data set were changed in between"
+        return "other test images: the images or labels of the data set were changed in between"
     return "no fold and seed is finished in both studies"
 
 

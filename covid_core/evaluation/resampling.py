@@ -1,9 +1,9 @@
-"""Intervals by drawing films again: for every measure that is not a simple share.
+"""Intervals by drawing images again: for every measure that is not a simple share.
 
-The films of a part are drawn again, as many and with replacement, REPLICATES times; the middle 95 % of what a measure
+The images of a part are drawn again, as many and with replacement, REPLICATES times; the middle 95 % of what a measure
 gives on these draws is its interval (percentile bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap",
-1993, chapter 13). Each class is drawn from by itself, so every draw has the films per class that the part has. Where
-films belong together (duplicates, one patient), whole groups are drawn, because their films are not independent
+1993, chapter 13). Each class is drawn from by itself, so every draw has the images per class that the part has. Where
+images belong together (duplicates, one patient), whole groups are drawn, because their images are not independent
 (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 """
 
@@ -13,21 +13,21 @@ from functools import lru_cache
 import numpy as np
 
 REPLICATES = 2000
-SEED = 0  # the same films are drawn alike for every run, whenever one looks
+SEED = 0  # the same images are drawn alike for every run, whenever one looks
 OUTSIDE = (2.5, 97.5)  # percentiles that bound an interval
 MOST_UNDEFINED = 0.05  # share of draws in which a measure may be undefined and still get an interval
 BLOCK = 1 << 22  # cells drawn at a time: 8 MB of counts
-LEAST = 400  # draws at a time where films are many: fewer would make each step too small to be worth its call
-KEPT = 32 << 20  # bytes of counts that are kept for the next run on the same films; 8,000 films fit
+LEAST = 400  # draws at a time where images are many: fewer would make each step too small to be worth its call
+KEPT = 32 << 20  # bytes of counts that are kept for the next run on the same images; 8,000 images fit
 
 
 def once(strata: np.ndarray) -> np.ndarray:
-    """Every film once, of shape (films, 1): what a measure gives on it is its value."""
+    """Every image once, of shape (images, 1): what a measure gives on it is its value."""
     return np.ones((len(strata), 1), np.uint32)
 
 
 def running(times: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """How often the first 0, 1, 2, ... films of an order were drawn, of shape (1 + films of the order, draws).
+    """How often the first 0, 1, 2, ... images of an order were drawn, of shape (1 + images of the order, draws).
 
     Row by row, many draws are ten times as fast as by ``numpy.cumsum``.
     """
@@ -35,8 +35,8 @@ def running(times: np.ndarray, order: np.ndarray) -> np.ndarray:
     if times.shape[1] == 1:
         np.cumsum(times[order], axis=0, dtype=times.dtype, out=summed[1:])
         return summed
-    for row, film in enumerate(order.tolist()):
-        np.add(summed[row], times[film], out=summed[row + 1])
+    for row, image in enumerate(order.tolist()):
+        np.add(summed[row], times[image], out=summed[row + 1])
     return summed
 
 
@@ -47,8 +47,8 @@ def replicates(
 
     Args:
         of: takes some draws (see ``draws``), returns arrays whose last axis is these draws.
-        strata: of shape (films,): the class of each film, as integers.
-        groups: of shape (films,): films with equal values are drawn together; None: each film by itself.
+        strata: of shape (images,): the class of each image, as integers.
+        groups: of shape (images,): images with equal values are drawn together; None: each image by itself.
 
     Returns:
         The arrays of all REPLICATES draws.
@@ -68,9 +68,9 @@ def interval(values: np.ndarray) -> np.ndarray:
 
 
 def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """REPLICATES draws in blocks of shape (films, draws): how often each film was drawn.
+    """REPLICATES draws in blocks of shape (images, draws): how often each image was drawn.
 
-    A group belongs to the class of its first film.
+    A group belongs to the class of its first image.
     """
     units = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int32).tobytes()
     known = strata.astype(np.int32).tobytes()
@@ -83,12 +83,12 @@ def _kept(strata: bytes, units: bytes | None) -> list[np.ndarray]:
 
 
 def _drawn(strata: bytes, units: bytes | None) -> Iterator[np.ndarray]:
-    of_film = np.frombuffer(strata, np.int32)
-    unit_of = np.arange(len(of_film)) if units is None else np.frombuffer(units, np.int32)
-    of_unit = of_film[np.unique(unit_of, return_index=True)[1]]
+    of_image = np.frombuffer(strata, np.int32)
+    unit_of = np.arange(len(of_image)) if units is None else np.frombuffer(units, np.int32)
+    of_unit = of_image[np.unique(unit_of, return_index=True)[1]]
     rng = np.random.default_rng(SEED)
-    counts = np.uint16 if len(of_film) < 2**16 else np.uint32  # a film, or all of them, may be drawn that often
-    at_once = max(LEAST, BLOCK // max(1, len(of_film)))
+    counts = np.uint16 if len(of_image) < 2**16 else np.uint32  # an image, or all of them, may be drawn that often
+    at_once = max(LEAST, BLOCK // max(1, len(of_image)))
     for start in range(0, REPLICATES, at_once):
         count = min(at_once, REPLICATES - start)
         times = np.zeros((len(of_unit), count), counts)

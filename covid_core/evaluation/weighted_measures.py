@@ -1,6 +1,6 @@
-"""Measures of films that count several times: a weight of 1 each gives a measure's value, drawn weights its interval.
+"""Measures of images that count several times: a weight of 1 each gives a measure's value, drawn weights its interval.
 
-Every measure that is not a simple share is written once, here, for many draws of films at a time. Results are of shape
+Every measure that is not a simple share is written once, here, for many draws of images at a time. Results are of shape
 (draws,), or (classes, draws) for the measures of one class against the rest, and nan where they are undefined.
 
 Sources:
@@ -34,17 +34,17 @@ SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn clips; the l
 
 
 def measures(given: Answers, areas: bool = True) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """What every measure of a part is on given draws of its films, which are looked at once, not per call.
+    """What every measure of a part is on given draws of its images, which are looked at once, not per call.
 
     Without ``areas``, those that rest on sums alone: AUROC and AUPRC take most of the time. One draw is computed in
     double precision, many in single: an interval's ends are known to two digits only.
     """
-    per_film = _per_film(given)
+    per_image = _per_image(given)
     area_of = [_areas(given, k) for k in range(len(given.classes))] if areas else []
 
     def of(times: np.ndarray) -> dict[str, np.ndarray]:
         precision = np.float64 if times.shape[1] == 1 else np.float32
-        sums = per_film.astype(precision) @ times.astype(precision)
+        sums = per_image.astype(precision) @ times.astype(precision)
         found = _of_sums(sums.astype(np.float64), len(given.classes))
         if not areas:
             return found
@@ -54,17 +54,17 @@ def measures(given: Answers, areas: bool = True) -> Callable[[np.ndarray], dict[
     return of
 
 
-def _per_film(given: Answers) -> "csr_array":
-    """Of shape (rows, films): what is summed over films. Cells of label and answer (the last answer is none), loss,
+def _per_image(given: Answers) -> "csr_array":
+    """Of shape (rows, images): what is summed over images. Cells of label and answer (the last answer is none), loss,
     squared error, and by bin of the top score how far it is above being right.
 
-    Four values per film and the rest nothing: the sum of these alone is twice as fast as a product of full matrices,
+    Four values per image and the rest nothing: the sum of these alone is twice as fast as a product of full matrices,
     and does not wait for a processor core that a training keeps busy.
     """
     from scipy.sparse import csr_array  # 0.1 s to import, and not every page needs it
 
-    k, films = len(given.classes), np.arange(given.n)
-    own = given.y_prob[films, given.y_true]
+    k, images = len(given.classes), np.arange(given.n)
+    own = given.y_prob[images, given.y_true]
     loss = -np.log(np.clip(own, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
     squares = np.square(given.y_prob - np.eye(k)[given.y_true]).sum(axis=1)
     top = given.y_prob.max(axis=1, initial=0)
@@ -72,7 +72,7 @@ def _per_film(given: Answers) -> "csr_array":
     cells = k * (k + 1)
     rows = [cell, np.full(given.n, cells), np.full(given.n, cells + 1), cells + 2 + bin_of(top)]
     values = [np.ones(given.n), loss, squares, top - given.right]
-    at = np.concatenate(rows), np.tile(films, len(rows))
+    at = np.concatenate(rows), np.tile(images, len(rows))
     return csr_array((np.concatenate(values), at), shape=(cells + 2 + BINS, given.n))
 
 
@@ -82,15 +82,15 @@ def bin_of(top: np.ndarray) -> np.ndarray:
 
 
 def _of_sums(sums: np.ndarray, k: int) -> dict[str, np.ndarray]:
-    """The measures that rest on sums over films."""
+    """The measures that rest on sums over images."""
     cells = sums[: k * (k + 1)].reshape(k, k + 1, -1)  # label, answer (the last is none), draw
     loss, squares, gaps = sums[-BINS - 2], sums[-BINS - 1], sums[-BINS:]
-    total, films, called = cells.sum(axis=(0, 1)), cells.sum(axis=1), cells[:, :k].sum(axis=0)
+    total, images, called = cells.sum(axis=(0, 1)), cells.sum(axis=1), cells[:, :k].sum(axis=0)
     hits, answered = cells[np.arange(k), np.arange(k)], cells[:, :k].sum(axis=1)
-    f1 = _ratio(2 * hits, films + called)
+    f1 = _ratio(2 * hits, images + called)
     return {
-        "balanced_accuracy": _mean(_ratio(hits, films)),
-        "macro_specificity": _mean(_ratio(total - films - called + hits, total - films)),
+        "balanced_accuracy": _mean(_ratio(hits, images)),
+        "macro_specificity": _mean(_ratio(total - images - called + hits, total - images)),
         "macro_ppv": _mean(_ratio(hits, called)),
         "macro_npv": _mean(_ratio(answered.sum(axis=0) - called - answered + hits, answered.sum(axis=0) - called)),
         "f1": f1,
@@ -105,10 +105,10 @@ def _of_sums(sums: np.ndarray, k: int) -> dict[str, np.ndarray]:
 def _matthews(cells: np.ndarray) -> np.ndarray:
     """Correlation of labels and answers; 0 where all labels or all answers are one class, as in scikit-learn."""
     k = len(cells)
-    total, films, called = cells.sum(axis=(0, 1)), cells.sum(axis=1), cells.sum(axis=0)
+    total, images, called = cells.sum(axis=(0, 1)), cells.sum(axis=1), cells.sum(axis=0)
     hits = cells[np.arange(k), np.arange(k)].sum(axis=0)
-    covariance = hits * total - (films * called[:k]).sum(axis=0)
-    spread = (total**2 - (films**2).sum(axis=0)) * (total**2 - (called**2).sum(axis=0))
+    covariance = hits * total - (images * called[:k]).sum(axis=0)
+    spread = (total**2 - (images**2).sum(axis=0)) * (total**2 - (called**2).sum(axis=0))
     return np.where((total > 0) & (spread <= 0), 0.0, _ratio(covariance, np.sqrt(np.maximum(spread, 0))))
 
 
@@ -125,15 +125,15 @@ def _mean(of_classes: np.ndarray) -> np.ndarray:
 def _areas(given: Answers, k: int) -> Callable[[np.ndarray, type], np.ndarray]:
     """AUROC and AUPRC of one class against the rest, of shape (2, draws).
 
-    Films are ordered by falling score. For each film of class ``k`` it is counted how many films of ``k``, and of the
-    others, have at least its score: ties count half in AUROC, and all at once in AUPRC. All classes are measured on the
-    same draws of the same films, since their mean is a measure as well.
+    Images are ordered by falling score. For each image of class ``k`` it is counted how many images of ``k``, and of
+    the others, have at least its score: ties count half in AUROC, and all at once in AUPRC. All classes are measured on
+    the same draws of the same images, since their mean is a measure as well.
     """
     if not (given.n and given.answered.all()):
         return lambda times, precision: np.full((2, times.shape[1]), np.nan)
     score = -given.y_prob[:, k]
-    own, others = (films[np.argsort(score[films], kind="stable")] for films in _class_and_rest(given, k))
-    found, alarms = (np.searchsorted(score[films], score[own], "right") for films in (own, others))
+    own, others = (images[np.argsort(score[images], kind="stable")] for images in _class_and_rest(given, k))
+    found, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
     passed = np.searchsorted(score[others], score[own], "left")
     tied = (alarms != passed).any()
 

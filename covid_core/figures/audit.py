@@ -42,7 +42,7 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
         _add_line(figure, run[-1].majority, "dot", "largest class")
     if ladder.full is not None:
         _add_line(figure, ladder.full.accuracy.value, "dash", "full picture")
-    figure.update_xaxes(title="Films called rightly", tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(title="Images called rightly", tickformat=".0%", range=[0, 1])
     figure.update_yaxes(visible=False, range=[len(run) - 0.5, -0.75])
     return settled(figure, height=150 + BAR_HEIGHT * len(run))
 
@@ -69,7 +69,7 @@ def _add_bars(figure: go.Figure, places: list[int], rungs: list[Rung], name: str
 
 def _told(rung: Rung) -> str:
     reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    return f"{literal(rung.probe.name)}: {reached} of {plural(rung.films, 'film')}, {p_in_words(rung.p)}"
+    return f"{literal(rung.probe.name)}: {reached} of {plural(rung.images, 'image')}, {p_in_words(rung.p)}"
 
 
 def _add_line(figure: go.Figure, at: float, dash: str, name: str) -> None:
@@ -87,11 +87,11 @@ def ladder_in_words(ladder: Ladder) -> str:
     if ladder.full is not None:
         lines.append(f"the full picture, dashed, {share(ladder.full.accuracy.value)}")
     rest = f"; {' and '.join(lines)}" if lines else ""
-    return f"Films called rightly by what the classifier sees: {', '.join(told)}{rest}."
+    return f"Images called rightly by what the classifier sees: {', '.join(told)}{rest}."
 
 
 def finding_bars(table: pd.DataFrame) -> go.Figure:
-    """Share of each class's films that have a finding, from ``tables.findings_by_class``: a group per finding.
+    """Share of each class's images that have a finding, from ``tables.findings_by_class``: a group per finding.
 
     Bars far apart within a group are a finding that goes with the class. The name above each group tells its Cramér's
     V.
@@ -117,14 +117,14 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
         told = "" if math.isnan(strength) else f"  Cramér's V {strength:.2f}"
         above = {"x": 0, "y": place - GROUP / 2 + 0.08, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
         figure.add_annotation(text=f"<b>{literal(finding)}</b>{told}", **above)
-    figure.update_xaxes(title="Films of the class with the finding", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title="Images of the class with the finding", tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
     height = 130 + len(findings) * (26 + 14 * len(colours))
     return settled(figure, height=height).update_layout(legend={"traceorder": "normal"})
 
 
 def _found_in_words(finding: str, row: pd.Series) -> str:
-    return f"{literal(finding)}: {count(row['found'])} of {count(row['films'])} films of the class"
+    return f"{literal(finding)}: {count(row['found'])} of {count(row['images'])} images of the class"
 
 
 def findings_in_words(table: pd.DataFrame) -> str:
@@ -133,20 +133,20 @@ def findings_in_words(table: pd.DataFrame) -> str:
     for finding, rows in table.groupby("finding", sort=False):
         shares = ", ".join(f"{row.label} {share(row.share)}" for row in rows.itertuples())
         told.append(f"{finding}: {shares}")
-    return f"Share of each class's films with a finding. {'; '.join(told)}."
+    return f"Share of each class's images with a finding. {'; '.join(told)}."
 
 
 def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
-    """How alike films are that are certainly different, and those that were called copies, with the limit between.
+    """How alike images are that are certainly different, and those that were called copies, with the limit between.
 
     Args:
-        limits: what ``threshold.calibrated`` gives; without calibration there are no different films to draw.
+        limits: what ``threshold.calibrated`` gives; without calibration there are no different images to draw.
         copies: details (correlations, once aligned) of the pairs that were found; any number.
     """
     figure = go.Figure()
     edges = np.linspace(LOWEST_DETAIL, 1, BINS + 1)
     parts = (
-        ("different films, each with its most alike", NEUTRAL, limits.different),
+        ("different images, each with its most alike", NEUTRAL, limits.different),
         ("copies", COPIES, copies),
     )
     for name, colour, detail in parts:
@@ -166,7 +166,7 @@ def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
         )
     _add_limit(figure, limits.limit)
     figure.update_layout(barmode="overlay", bargap=0)
-    figure.update_xaxes(title="How far the detail of both films agrees (correlation)", range=[LOWEST_DETAIL, 1])
+    figure.update_xaxes(title="How far the detail of both images agrees (correlation)", range=[LOWEST_DETAIL, 1])
     figure.update_yaxes(title="Pairs")
     return settled(figure)
 
@@ -183,5 +183,5 @@ def copies_histogram_in_words(limits: Limits, copies: np.ndarray) -> str:
     if not len(limits.different):
         return f"{found}. {limits.reason}"
     middle, most = np.median(limits.different), limits.different.max()
-    reached = f"{len(limits.different):,} films reach {middle:.3f} with a different one (median), {most:.3f} at most"
+    reached = f"{len(limits.different):,} images reach {middle:.3f} with a different one (median), {most:.3f} at most"
     return f"{found}. {reached}. {limits.reason}"

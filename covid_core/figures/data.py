@@ -18,7 +18,7 @@ ACCENT = "#56B4E9"
 PART_SHADES = (0.3, 0.6, 1.0)  # train, validation, test: the part that is reported stands out
 BAR_HEIGHT = 44  # pixels per bar
 GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
-# Black is "no difference", as films lie on black; the two ends are told apart with any kind of colour vision.
+# Black is "no difference", as images lie on black; the two ends are told apart with any kind of colour vision.
 DIFFERENCE_SCALE = [[0, "#56B4E9"], [0.5, "#000000"], [1, "#E69F00"]]
 LEAST_RANGE = 10  # grey levels; below it a difference of mean images is noise and must not fill the scale
 PICTURES_HEIGHT = 270
@@ -29,9 +29,11 @@ DOT_AREA = 40  # pixels across for the most frequent size
 
 
 def class_bars(table: pd.DataFrame) -> go.Figure:
-    """Films per class, from ``summary.class_table``: a bar each, with its count and share."""
-    figure = _bars(table["label"], table["films"], [f"{count(r.films)} ({share(r.share)})" for r in table.itertuples()])
-    figure.update_xaxes(title="Films", tickformat=",")
+    """Images per class, from ``summary.class_table``: a bar each, with its count and share."""
+    figure = _bars(
+        table["label"], table["images"], [f"{count(r.images)} ({share(r.share)})" for r in table.itertuples()]
+    )
+    figure.update_xaxes(title="Images", tickformat=",")
     return figure
 
 
@@ -47,32 +49,32 @@ def part_bars(counts: pd.DataFrame) -> go.Figure:
             name=str(part).capitalize(),
             orientation="h",
             marker={"color": ACCENT, "opacity": opacity},
-            hovertemplate="%{y}: %{x:,} films<extra>%{fullData.name}</extra>",
+            hovertemplate="%{y}: %{x:,} images<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Films", tickformat=",")
+    figure.update_xaxes(title="Images", tickformat=",")
     figure.update_yaxes(autorange="reversed", type="category")
     return settled(figure, height=110 + BAR_HEIGHT * len(names))
 
 
 def weight_bars(weights: Mapping[str, float]) -> go.Figure:
-    """What one film of each class counts under balanced class weights; the line at 1 is a balanced class."""
+    """What one image of each class counts under balanced class weights; the line at 1 is a balanced class."""
     figure = _bars(list(weights), list(weights.values()), [f"{weight:.3f}" for weight in weights.values()])
     figure.add_vline(1, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
-    figure.update_xaxes(title="Weight of one film")
+    figure.update_xaxes(title="Weight of one image")
     return figure
 
 
 def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
-    """Films per class after ``way``, "undersample" or "oversample": kept in colour, thrown away or repeated faint.
+    """Images per class after ``way``, "undersample" or "oversample": kept in colour, thrown away or repeated faint.
 
     ``table`` comes from ``summary.resampling_table``.
     """
     under = way == "undersample"
-    kept, other = (table["kept"], table["thrown_away"]) if under else (table["films"], table["repeated"])
+    kept, other = (table["kept"], table["thrown_away"]) if under else (table["images"], table["repeated"])
     names, colours = [literal(label) for label in table["label"]], list(class_colours(table["label"]).values())
     figure = go.Figure()
-    parts = (("Kept" if under else "Films", kept, 1.0), ("Thrown away" if under else "Drawn again", other, 0.3))
+    parts = (("Kept" if under else "Images", kept, 1.0), ("Thrown away" if under else "Drawn again", other, 0.3))
     for name, values, opacity in parts:
         figure.add_bar(
             y=names,
@@ -80,11 +82,11 @@ def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
             name=name,
             orientation="h",
             marker={"color": colours, "opacity": opacity},
-            hovertemplate="%{y}: %{x:,} films<extra>" + name + "</extra>",
+            hovertemplate="%{y}: %{x:,} images<extra>" + name + "</extra>",
             showlegend=False,
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Films", tickformat=",")
+    figure.update_xaxes(title="Images", tickformat=",")
     figure.update_yaxes(type="category", autorange="reversed")
     return settled(figure, height=90 + BAR_HEIGHT * len(table))
 
@@ -187,9 +189,9 @@ def _pictures(
 
 
 def exposure_boxes(table: pd.DataFrame, quantity: str) -> go.Figure:
-    """Brightness or contrast of the films of each class, from ``summary.exposure_table``.
+    """Brightness or contrast of the images of each class, from ``summary.exposure_table``.
 
-    Boxes hold the middle half of the films, whiskers nine of ten (5th to 95th percentile).
+    Boxes hold the middle half of the images, whiskers nine of ten (5th to 95th percentile).
     """
     figure = go.Figure()
     for row in table.itertuples():
@@ -210,8 +212,8 @@ def exposure_boxes(table: pd.DataFrame, quantity: str) -> go.Figure:
 
 
 def size_dots(table: pd.DataFrame) -> go.Figure:
-    """Width and height of the files, from ``summary.size_table``: one dot per size and class, its area the films."""
-    largest = table["films"].max()
+    """Width and height of the files, from ``summary.size_table``: one dot per size and class, its area the images."""
+    largest = table["images"].max()
     figure = go.Figure()
     for label, colour in class_colours(sorted(table["label"].unique())).items():
         rows = table[table["label"] == label]
@@ -220,11 +222,11 @@ def size_dots(table: pd.DataFrame) -> go.Figure:
             y=rows["height"],
             mode="markers",
             marker={
-                "size": np.maximum(6, DOT_AREA * np.sqrt(rows["films"] / largest)),
+                "size": np.maximum(6, DOT_AREA * np.sqrt(rows["images"] / largest)),
                 "color": colour,
                 "opacity": 0.6,
             },
-            text=[plural(int(films), "film") for films in rows["films"]],
+            text=[plural(int(images), "image") for images in rows["images"]],
             name=literal(label),
             hovertemplate="%{x} x %{y} pixels: %{text}<extra>%{fullData.name}</extra>",
         )
@@ -235,7 +237,7 @@ def size_dots(table: pd.DataFrame) -> go.Figure:
 
 
 def source_bars(table: pd.DataFrame) -> go.Figure:
-    """Films per source and class, from ``summary.source_table``: a source in one colour gives the class away."""
+    """Images per source and class, from ``summary.source_table``: a source in one colour gives the class away."""
     shown = _largest_sources(table)
     places = list(range(len(shown)))  # two sources may look the same when shortened, so names are no axis
     figure = go.Figure()
@@ -248,10 +250,10 @@ def source_bars(table: pd.DataFrame) -> go.Figure:
             orientation="h",
             marker={"color": colour},
             hovertext=[literal(source) for source in shown.index],
-            hovertemplate="%{x:,} films, %{hovertext}<extra>%{fullData.name}</extra>",
+            hovertemplate="%{x:,} images, %{hovertext}<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Films", tickformat=",")
+    figure.update_xaxes(title="Images", tickformat=",")
     for place, source in zip(places, shown.index, strict=True):  # above its bar, since names are as wide as a phone
         above = {"x": 0, "y": place - 0.25, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
         figure.add_annotation(text=_short(str(source)), **above)

@@ -42,12 +42,12 @@ FEW_EPOCHS = 5  # up to here each epoch has its mark on the axis
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
-    """Counts (rows: label, columns: answer) with each cell's share of its row; a class without films has no shares.
+    """Counts (rows: label, columns: answer) with each cell's share of its row; a class without images has no shares.
 
     The marks' customdata is [row, column], positions of the classes.
     """
-    films = counts.sum(axis=1)
-    shares = counts.div(films.where(films > 0), axis=0)
+    images = counts.sum(axis=1)
+    shares = counts.div(images.where(images > 0), axis=0)
     names = [_broken(literal(label)) for label in counts.columns]
     figure = go.Figure(
         go.Heatmap(
@@ -142,7 +142,7 @@ def _pair_hover(pair: Paired, first: str, second: str) -> str:
     verdict = "could be chance" if pair.could_be_chance else "more than chance"
     return (
         f"{literal(first)} less {literal(second)}: {points_in_words(pair.difference, pair.low, pair.high)}<br>"
-        f"{count(pair.only_first)} films only the first has right, {count(pair.only_second)} only the second<br>"
+        f"{count(pair.only_first)} images only the first has right, {count(pair.only_second)} only the second<br>"
         f"McNemar {p_in_words(pair.p)}, after Holm {p_in_words(pair.p_holm)}: {verdict}"
     )
 
@@ -173,7 +173,7 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": 0.5}},
             customdata=[[place, one.number] for one in bins],
-            text=[plural(one.right.n, "film") for one in bins],
+            text=[plural(one.right.n, "image") for one in bins],
             name=literal(name),
             hovertemplate="score %{x:.1f} %, right %{y:.1f} %, %{text}<extra>%{fullData.name}</extra>",
         )
@@ -184,10 +184,10 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
 
 
 def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
-    """How many films of each label (columns) lie in each bar of the score (rows) of the class ``scored``.
+    """How many images of each label (columns) lie in each bar of the score (rows) of the class ``scored``.
 
-    One row of bars per label with an axis of its own, so that rare films are seen beside frequent ones. An unseen bar
-    of full height lies before each: one film among hundreds can be clicked too. Its customdata is [position of the
+    One row of bars per label with an axis of its own, so that rare images are seen beside frequent ones. An unseen bar
+    of full height lies before each: one image among hundreds can be clicked too. Its customdata is [position of the
     label, number of the bar].
     """
     colours = class_colours(counts.columns)
@@ -195,15 +195,15 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     figure = make_subplots(rows=rows, shared_xaxes=True, vertical_spacing=BAR_GAP / rows)
     width = 100 / len(counts)
     for place, label in enumerate(counts.columns):
-        films, at = counts[label], {"row": place + 1, "col": 1}
-        top = max(1, films.max()) * BAR_ROOM
-        middles = [width * (bar + 0.5) for bar in range(len(films))]
-        figure.add_bar(x=middles, y=films, marker={"color": colours[label], "line": {"width": 0}}, **SILENT, **at)
-        figure.add_trace(_unseen_bars(films, top, place, scored), **at)
-        for middle, number in zip(middles, films, strict=True):
+        images, at = counts[label], {"row": place + 1, "col": 1}
+        top = max(1, images.max()) * BAR_ROOM
+        middles = [width * (bar + 0.5) for bar in range(len(images))]
+        figure.add_bar(x=middles, y=images, marker={"color": colours[label], "line": {"width": 0}}, **SILENT, **at)
+        figure.add_trace(_unseen_bars(images, top, place, scored), **at)
+        for middle, number in zip(middles, images, strict=True):
             if number:
                 figure.add_annotation(text=count(number), x=middle, y=number, yshift=9, showarrow=False, **at)
-        words = f"<b>{literal(label)}</b>, {plural(int(films.sum()), 'film')}"
+        words = f"<b>{literal(label)}</b>, {plural(int(images.sum()), 'image')}"
         figure.add_annotation(text=words, x=0, y=top, yshift=8, xanchor="left", showarrow=False, **at)
         figure.update_yaxes(range=[0, top], showticklabels=False, showgrid=False, **at)
     figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=False, zeroline=False)
@@ -212,10 +212,10 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     return settled(figure, height=60 + BAR_ROW * rows)
 
 
-def _unseen_bars(films: pd.Series, top: float, place: int, scored: str) -> go.Bar:
-    """A bar of height ``top`` before each bar that has films, with what hovering says."""
-    bars = [bar for bar, number in enumerate(films) if number]
-    width = 100 / len(films)
+def _unseen_bars(images: pd.Series, top: float, place: int, scored: str) -> go.Bar:
+    """A bar of height ``top`` before each bar that has images, with what hovering says."""
+    bars = [bar for bar, number in enumerate(images) if number]
+    width = 100 / len(images)
     return go.Bar(
         x=[width * (bar + 0.5) for bar in bars],
         y=[top] * len(bars),
@@ -224,7 +224,7 @@ def _unseen_bars(films: pd.Series, top: float, place: int, scored: str) -> go.Ba
         selected=CHOSEN,
         unselected=UNSEEN,
         hovertext=[
-            f"{plural(int(films.iloc[bar]), 'film')} of {literal(films.name)}: score of {literal(scored)} "
+            f"{plural(int(images.iloc[bar]), 'image')} of {literal(images.name)}: score of {literal(scored)} "
             f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
             for bar in bars
         ],
@@ -240,12 +240,12 @@ def _broken(name: str) -> str:
 
 def _cell_hover(counts: pd.DataFrame, shares: pd.DataFrame, row: int, column: int) -> str:
     label, answer = literal(counts.index[row]), literal(counts.columns[column])
-    return f"{count(counts.iat[row, column])} films of {label} were called {answer} ({share(shares.iat[row, column])})"
+    return f"{count(counts.iat[row, column])} images of {label} were called {answer} ({share(shares.iat[row, column])})"
 
 
-def _cell_text(films: int, of_row: float, answer: str, label: str) -> dict[str, object]:
+def _cell_text(images: int, of_row: float, answer: str, label: str) -> dict[str, object]:
     colour = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
-    return {"x": answer, "y": label, "text": f"{count(films)}<br>{share(of_row)}", "showarrow": False, **colour}
+    return {"x": answer, "y": label, "text": f"{count(images)}<br>{share(of_row)}", "showarrow": False, **colour}
 
 
 def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:
@@ -367,10 +367,10 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
 
     Args:
         points: columns name, cost, value, low, high; the order gives the colours; rows without a cost are left out.
-        cost: "seconds" (of training) or "milliseconds" (per film).
+        cost: "seconds" (of training) or "milliseconds" (per image).
         majority: share of the majority class, drawn as a line.
     """
-    titles = {"seconds": "Training time", "milliseconds": "Time per film"}
+    titles = {"seconds": "Training time", "milliseconds": "Time per image"}
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
     figure = go.Figure()
     for position, row in enumerate(points.itertuples()):

@@ -1,4 +1,4 @@
-"""Figures of what a model reads: covered films, lungs in the frames of others, and where its heat lies.
+"""Figures of what a model reads: covered images, lungs in the frames of others, and where its heat lies.
 
 Every function takes audits as ``audit.model.model_audit`` keeps them: plain values, None where something is undefined.
 What a kept audit lacks is not drawn.
@@ -39,7 +39,8 @@ def in_order(found: Found) -> list[Found]:
 
 
 def covers(found: Found) -> go.Figure:
-    """Accuracy as the films are and under each cover, with 95 % intervals; dotted: the largest class of these films."""
+    """Accuracy as the images are and under each cover, with 95 % intervals; dotted: the largest class of these
+    images."""
     rows = in_order(found)
     figure = go.Figure()
     for kind, colour in COLOURS.items():
@@ -51,7 +52,7 @@ def covers(found: Found) -> go.Figure:
     largest = found.get("largest")
     if largest and rows:
         _add_line(figure, largest["share"], "dot", f"always {literal(largest['label'])} {share(largest['share'])}")
-    figure.update_xaxes(title="Test films answered rightly", tickformat=".0%", range=[0, 1.02])
+    figure.update_xaxes(title="Test images answered rightly", tickformat=".0%", range=[0, 1.02])
     _rows_from_top(figure, len(rows))
     return settled(figure, height=BASE + ROW * len(rows))
 
@@ -121,9 +122,9 @@ def covers_of_runs(names: Sequence[str], found: Sequence[Found]) -> go.Figure:
         _name_above(figure, place - 0.08, f"{cover} ({DESTROYS[cover]})")
     largest = {(one["largest"]["label"], one["largest"]["share"]) for one in found if one.get("largest")}
     if len(largest) == 1:
-        ((label, films),) = largest
-        _add_line(figure, films, "dot", f"always {literal(label)} {share(films)}")
-    figure.update_xaxes(title="Test films answered rightly", tickformat=".0%", range=[0, 1.02])
+        ((label, images),) = largest
+        _add_line(figure, images, "dot", f"always {literal(label)} {share(images)}")
+    figure.update_xaxes(title="Test images answered rightly", tickformat=".0%", range=[0, 1.02])
     _rows_from_top(figure, len(rows))
     return settled(figure, height=BASE + (NAME_ROW + NARROW_ROW * len(names)) * len(rows))
 
@@ -133,10 +134,12 @@ def covers_of_runs(names: Sequence[str], found: Sequence[Found]) -> go.Figure:
 
 def covers_in_words(found: Found) -> str:
     """Alternative text of ``covers``: every figure in it."""
-    told = [f"{row['name']} {_in_words(row['accuracy'])} of {plural(row['films'], 'film')}" for row in in_order(found)]
+    told = [
+        f"{row['name']} {_in_words(row['accuracy'])} of {plural(row['images'], 'image')}" for row in in_order(found)
+    ]
     largest = found.get("largest")
     line = f"; always {largest['label']} {share(largest['share'])}" if largest else ""
-    return f"Test films answered rightly: {', '.join(told) or 'nothing measured'}{line}."
+    return f"Test images answered rightly: {', '.join(told) or 'nothing measured'}{line}."
 
 
 def effects_in_words(found: Found) -> str:

@@ -1,4 +1,4 @@
-"""What runs say of one film."""
+"""What runs say of one image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ ROW_HEIGHT = 46  # pixels per bar, so that one run and eight runs read alike
 def score_bars(
     scores: Mapping[str, Mapping[str, float]], classes: Sequence[str], scales: Mapping[str, str]
 ) -> go.Figure:
-    """Scores or probabilities of one film as stacked bars, one per run; the parts of a bar add up to 100 %.
+    """Scores or probabilities of one image as stacked bars, one per run; the parts of a bar add up to 100 %.
 
     ``scores`` maps a run's name to its number per class, ``scales`` to what these are; it stands under the name.
     """

@@ -20,7 +20,7 @@ def repeated_runs(
 ) -> go.Figure:
     """One row per study: its runs as points, above them a diamond at the mean with the spread to either side.
 
-    Thin lines join runs of equal fold, seed and test films in neighbouring studies.
+    Thin lines join runs of equal fold, seed and test images in neighbouring studies.
 
     Args:
         runs: ``repeats_tables.run_table`` of one measure, a share in [0, 1].
@@ -59,7 +59,7 @@ def _placed(runs: pd.DataFrame, row: int) -> pd.DataFrame:
 
 
 def _joined(upper: pd.DataFrame, lower: pd.DataFrame) -> go.Scatter:
-    pairs = upper.merge(lower, on=["fold", "seed", "films"], suffixes=("", "_lower"))
+    pairs = upper.merge(lower, on=["fold", "seed", "images"], suffixes=("", "_lower"))
     x = [end for a, b in zip(pairs["value"], pairs["value_lower"], strict=True) for end in (100 * a, 100 * b, None)]
     y = [end for a, b in zip(pairs["height"], pairs["height_lower"], strict=True) for end in (a, b, None)]
     return go.Scatter(x=x, y=y, mode="lines", line={"color": NEUTRAL, "width": 1}, opacity=0.4, hoverinfo="skip")

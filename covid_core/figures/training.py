@@ -11,7 +11,7 @@ FEWEST_EPOCHS = 5  # width of the axis while there are fewer, so that the first 
 
 
 def run_curves(history: pd.DataFrame, quantity: str, keep: str = "best") -> go.Figure:
-    """``quantity`` ("accuracy" or "loss") of one run over its epochs, on the training and the validation films.
+    """``quantity`` ("accuracy" or "loss") of one run over its epochs, on the training and the validation images.
 
     Args:
         history: columns as ``runs.store.HISTORY_COLUMNS``, one row per finished epoch, in order; epochs of all stages
@@ -26,8 +26,8 @@ def run_curves(history: pd.DataFrame, quantity: str, keep: str = "best") -> go.F
     epochs = list(range(1, len(history) + 1))
     figure = go.Figure()
     for column, name, line in (
-        (quantity, "Training films", {"color": NEUTRAL, "width": 2, "dash": "dot"}),
-        (f"val_{quantity}", "Validation films", {"color": RUN_COLOURS[0], "width": 2.5}),
+        (quantity, "Training images", {"color": NEUTRAL, "width": 2, "dash": "dot"}),
+        (f"val_{quantity}", "Validation images", {"color": RUN_COLOURS[0], "width": 2.5}),
     ):
         figure.add_scatter(
             x=epochs,

@@ -1,7 +1,7 @@
 """One image file to grey pixels, and back.
 
-``read_film`` and ``to_square`` are the whole preprocessing outside the model, the same for training and prediction. How
-files are opened stands in ``images.raster`` (pictures) and ``images.dicom``.
+``read_image`` and ``to_square`` are the whole preprocessing outside the model, the same for training and prediction.
+How files are opened stands in ``images.raster`` (pictures) and ``images.dicom``.
 """
 
 import base64
@@ -17,13 +17,13 @@ from PIL import Image, ImageOps
 
 from covid_core.errors import ImageError
 from covid_core.images import raster, resampling
-from covid_core.images.image import Film, chosen_place
+from covid_core.images.image import GreyImage, chosen_place
 
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
 KINDS = (PNG, JPEG, TIFF, DICOM)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-LARGEST_FILE = 32 * 2**20  # bytes; a 16-bit film of 16 megapixels fits
+LARGEST_FILE = 32 * 2**20  # bytes; a 16-bit image of 16 megapixels fits
 STARTS = {
     PNG: (b"\x89PNG\r\n\x1a\n",),
     JPEG: (b"\xff\xd8\xff",),
@@ -34,8 +34,8 @@ FIRST_TYPES = (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM")  # of ele
 SHORT_VALUE = 128  # bytes; longer than any of them where no type is stored
 
 
-def read_film(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KINDS) -> Film:
-    """Read a film faithfully, or raise ImageError with the reason in one sentence.
+def read_image(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KINDS) -> GreyImage:
+    """Read an image faithfully, or raise ImageError with the reason in one sentence.
 
     The file is decoded in this process; what strangers hand in goes through ``images.sandbox``, which can be stopped.
 
@@ -54,14 +54,14 @@ def read_film(source: Path | bytes, window: int = 0, kinds: Sequence[str] = KIND
     if kind not in kinds:
         raise ImageError(f"The file is not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image.")
     if kind == DICOM:
-        from covid_core.images import dicom  # takes a second to import, which films that are pictures need not pay
+        from covid_core.images import dicom  # takes a second to import, which images that are pictures need not pay
 
-        film = dicom.read(content, window)
+        image = dicom.read(content, window)
     else:
-        film = raster.read(content, window)
-    if window and not film.windows:
+        image = raster.read(content, window)
+    if window and not image.windows:
         chosen_place(window, 1)
-    return film
+    return image
 
 
 def kind_of(content: bytes) -> str:
@@ -103,33 +103,33 @@ def content_of(path: Path | str) -> bytes:
 
 
 def to_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Squash a uint8 film (height, width) to (size, size), antialiased (Lanczos). The one resize of the project."""
+    """Squash a uint8 image (height, width) to (size, size), antialiased (Lanczos). The one resize of the project."""
     return pixels if pixels.shape == (size, size) else to_squares([pixels], size)[0]
 
 
-def to_squares(films: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Films of one shape (height, width) as uint8 (n, size, size), as ``to_square`` gives them, in less time."""
-    if films[0].shape == (size, size):
-        return np.stack(films)
-    if resampling.is_exact(films[0]):
-        return resampling.squares(films, size)
-    shrunk = (Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS) for film in films)
-    return np.stack([np.asarray(film) for film in shrunk])
+def to_squares(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Images of one shape (height, width) as uint8 (n, size, size), as ``to_square`` gives them, in less time."""
+    if images[0].shape == (size, size):
+        return np.stack(images)
+    if resampling.is_exact(images[0]):
+        return resampling.squares(images, size)
+    shrunk = (Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS) for image in images)
+    return np.stack([np.asarray(image) for image in shrunk])
 
 
 def read_mask(path: Path) -> np.ndarray:
     """Lung mask as bool of shape (height, width), from a black and white picture."""
-    return read_film(path, kinds=PICTURES).pixels > 127
+    return read_image(path, kinds=PICTURES).pixels > 127
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A uint8 film fitted into a black square of ``side`` pixels, its proportions kept."""
+    """A uint8 image fitted into a black square of ``side`` pixels, its proportions kept."""
     image = ImageOps.contain(Image.fromarray(pixels), (side, side), Image.Resampling.LANCZOS)
     return np.asarray(ImageOps.pad(image, (side, side), color=0))
 
 
 def fitted(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """A uint8 film shrunk, where it is larger, so that its longer side has ``longest`` pixels; proportions kept."""
+    """A uint8 image shrunk, where it is larger, so that its longer side has ``longest`` pixels; proportions kept."""
     if max(pixels.shape) <= longest:
         return pixels
     return np.asarray(ImageOps.contain(Image.fromarray(pixels), (longest, longest), Image.Resampling.LANCZOS))
@@ -156,7 +156,7 @@ def data_url(content: bytes) -> str:
 
 
 def affine(pixels: np.ndarray, matrix: tuple[float, ...]) -> np.ndarray:
-    """A uint8 film moved by an inverse affine map (Pillow's six numbers), bilinear, black where nothing was."""
+    """A uint8 image moved by an inverse affine map (Pillow's six numbers), bilinear, black where nothing was."""
     height, width = pixels.shape
     return np.asarray(
         Image.fromarray(pixels).transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
@@ -164,6 +164,6 @@ def affine(pixels: np.ndarray, matrix: tuple[float, ...]) -> np.ndarray:
 
 
 def resized_map(values: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A float map (h, w) brought to (height, width), bilinear: for drawing a coarse heat map over a film."""
+    """A float map (h, w) brought to (height, width), bilinear: for drawing a coarse heat map over an image."""
     image = Image.fromarray(values.astype(np.float32))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))

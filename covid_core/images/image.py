@@ -1,6 +1,6 @@
-"""A film as it was read, and the rules that every reader keeps: sizes, bit depths, windows, grey from colours.
+"""An image as it was read, and the rules that every reader keeps: sizes, bit depths, windows, grey from colours.
 
-What opens pictures stands in ``images.raster``, what opens DICOM files in ``images.dicom``; both give a ``Film``.
+What opens pictures stands in ``images.raster``, what opens DICOM files in ``images.dicom``; both give a ``Image``.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from covid_core.errors import ImageError
 SMALLEST_SIDE = 32  # pixels; below it no lung field is left to see
 MOST_PIXELS = 64_000_000
 LARGEST_ASPECT = 8
-COLOUR_SPREAD = 12  # grey levels between channels, mean over the film; scanned grey films stay far below it
+COLOUR_SPREAD = 12  # grey levels between channels, mean over the image; scanned grey images stay far below it
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # depths that detectors deliver inside 16-bit files
-LEVELS = 2**16  # greys that Film.deep can hold
+LEVELS = 2**16  # greys that Image.deep can hold
 PIXELS_AT_ONCE = 2**20  # looked up in a table in one go: NumPy makes eight bytes of every index
 LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 1/65536, as Pillow has it
-FULL_RANGE = -1  # the window that every film with depth offers last
-INVALID_WINDOW = "The film's stored window is invalid; read it over its full range, or export it again."
-TOO_MUCH_MEMORY = "The film needs too much memory to be read; export it smaller or uncompressed and try that."
+FULL_RANGE = -1  # the window that every image with depth offers last
+INVALID_WINDOW = "The image's stored window is invalid; read it over its full range, or export it again."
+TOO_MUCH_MEMORY = "The image needs too much memory to be read; export it smaller or uncompressed and try that."
 
 
 class WindowChoice(NamedTuple):
-    """A range of ``Film.deep`` that is shown as black to white; ``name`` tells it in words and in the file's units."""
+    """A range of ``Image.deep`` that is shown as black to white; ``name`` tells it in words and in the file's units."""
 
     name: str
     centre: float
@@ -32,19 +32,19 @@ class WindowChoice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Film:
-    """A film as it was read.
+class GreyImage:
+    """An image as it was read.
 
     ``pixels``: uint8 of shape (height, width), black is 0: all that a model sees. ``mode`` is the kind of pixel in the
     file ("L", "RGB", "MONOCHROME2" ...), ``notes`` says in words what was changed on the way to grey. ``warnings`` are
     reasons to doubt any answer (a lateral view, a hand, a name burned in), each one sentence; ``not_chest`` are those
-    of them that say it is no frontal chest film: no run answers for it. ``spacing`` is a pixel's height and width in
+    of them that say it is no frontal chest image: no run answers for it. ``spacing`` is a pixel's height and width in
     millimetres, where the file tells it. ``deep`` holds the greys
     before they were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the
     (centre, width) of it that became ``pixels``, as ``shown`` does it.
 
     ``windows`` are the choices that the file offers, the full range last, and ``chosen`` is the place of the one that
-    was used; reading the file again with another place shows the film so. Both are empty for an 8-bit picture.
+    was used; reading the file again with another place shows the image so. Both are empty for an 8-bit picture.
     A stored curve (a VOI LUT, a sigmoid) has been applied to ``deep`` already where it was chosen, so that its window
     is all of what the curve gives. Centre and width are nan of a choice that ``deep`` cannot show, a curve that was not
     chosen or anything else than the one that was: it takes another reading.
@@ -69,14 +69,14 @@ def with_depth(
     chosen: int,
     notes: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
-) -> Film:
-    """A film from uint16 greys, shown in the chosen window. Raises ImageError where that leaves nothing to see."""
+) -> GreyImage:
+    """An image from uint16 greys, shown in the chosen window. Raises ImageError where that leaves nothing to see."""
     with_content(deep)
     choice = windows[chosen]
     pixels = shown(deep, choice.centre, choice.width)
     if pixels.min() == pixels.max():
-        raise ImageError(f"The film's {choice.name} leaves a single grey; export the film with another window.")
-    return Film(pixels, mode, notes, warnings, deep, (choice.centre, choice.width), windows, chosen)
+        raise ImageError(f"The image's {choice.name} leaves a single grey; export the image with another window.")
+    return GreyImage(pixels, mode, notes, warnings, deep, (choice.centre, choice.width), windows, chosen)
 
 
 def shown(deep: np.ndarray, centre: float, width: float) -> np.ndarray:
@@ -115,7 +115,7 @@ def chosen_place(window: int, offered: int) -> int:
     """``window`` as a place among so many, counted from the end where negative. Raises ImageError for no such."""
     if not -offered <= window < offered:
         raise ImageError(
-            f"There is none at place {window} of the film's windows; places begin at 0, and it has {offered}."
+            f"There is none at place {window} of the image's windows; places begin at 0, and it has {offered}."
         )
     return window % offered
 
@@ -123,18 +123,18 @@ def chosen_place(window: int, offered: int) -> int:
 def with_content(pixels: np.ndarray) -> np.ndarray:
     """The pixels themselves. Raises ImageError when they are all equal."""
     if pixels.min() == pixels.max():
-        raise ImageError("The film has no image content: all its pixels are equal.")
+        raise ImageError("The image has no image content: all its pixels are equal.")
     return pixels
 
 
 def size_refused(width: int, height: int) -> str:
-    """Why a picture of that size is no film; nothing when it may be one."""
+    """Why a picture of that size is no image; nothing when it may be one."""
     if min(width, height) < SMALLEST_SIDE:
-        return f"The film is too small: {width} x {height} pixels, at least {SMALLEST_SIDE} are needed."
+        return f"The image is too small: {width} x {height} pixels, at least {SMALLEST_SIDE} are needed."
     if width * height > MOST_PIXELS:
-        return f"The film has more than {MOST_PIXELS // 10**6} million pixels."
+        return f"The image has more than {MOST_PIXELS // 10**6} million pixels."
     if max(width, height) > LARGEST_ASPECT * min(width, height):
-        return f"The film is a strip of {width} x {height} pixels."
+        return f"The image is a strip of {width} x {height} pixels."
     return ""
 
 
@@ -148,5 +148,5 @@ def grey_of_colours(rgb: np.ndarray, notes: list[str]) -> np.ndarray:
         grey[top : top + step] = (rows.astype(np.uint32) @ LUMA + 0x8000) >> 16
         spread += int(np.ptp(rows, axis=2).sum(dtype=np.int64))
     if spread / grey.size > COLOUR_SPREAD:
-        notes.append("a colour picture, turned to grey; X-ray films are grey")
+        notes.append("a colour picture, turned to grey; X-ray images are grey")
     return grey

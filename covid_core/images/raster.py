@@ -13,7 +13,7 @@ from covid_core.errors import ImageError
 from covid_core.images.image import (
     MOST_PIXELS,
     TOO_MUCH_MEMORY,
-    Film,
+    GreyImage,
     WindowChoice,
     chosen_place,
     full_range,
@@ -26,7 +26,7 @@ from covid_core.images.image import (
 PLUGINS = {"PNG": "PngImagePlugin", "JPEG": "JpegImagePlugin", "TIFF": "TiffImagePlugin"}  # of Pillow, by its format
 FORMATS = tuple(PLUGINS)
 EXIF_ORIENTATION = 0x0112
-TURNS = {  # what makes a film upright again, by its EXIF orientation
+TURNS = {  # what makes an image upright again, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,21 +42,21 @@ TIFF_TILES, TIFF_TILE_BYTES, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 324, 325, 322, 
 DAMAGED = "The image is damaged or cut off."
 
 
-def read(content: bytes, window: int = 0) -> Film:
-    """A film from the bytes of a PNG, JPEG or TIFF file. Raises ImageError with the reason in one sentence."""
+def read(content: bytes, window: int = 0) -> GreyImage:
+    """An image from the bytes of a PNG, JPEG or TIFF file. Raises ImageError with the reason in one sentence."""
     notes: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that the header check refuses, and of damaged EXIF
         image, stored = _decoded(content)
         image = _upright(image, notes)
         if image.mode.startswith(("I", "F")):
-            return _deep_film(image, notes, window)
+            return _deep_image(image, notes, window)
         pixels = _grey(image, stored, notes)
-    return Film(with_content(pixels), image.mode, tuple(notes))
+    return GreyImage(with_content(pixels), image.mode, tuple(notes))
 
 
 def colour_spread(content: bytes) -> float:
-    """Grey levels between the strongest and the weakest of red, green and blue, mean over the film, 0 to 255.
+    """Grey levels between the strongest and the weakest of red, green and blue, mean over the image, 0 to 255.
 
     Of the bytes of a picture that ``read`` has taken. Raises ImageError where they are none.
     """
@@ -65,7 +65,7 @@ def colour_spread(content: bytes) -> float:
 
 
 def load_decoders() -> None:
-    """Import what reads the formats, so that the first film does not wait for it."""
+    """Import what reads the formats, so that the first image does not wait for it."""
     for name in (*PLUGINS.values(), "MpoImagePlugin"):
         importlib.import_module(f"PIL.{name}")
 
@@ -84,7 +84,7 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
         kind = "TIFF" if content[:2] in (b"II", b"MM") else "PNG or JPEG"
         raise ImageError(f"The file is not a readable {kind} image.") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"The film has more than {MOST_PIXELS // 10**6} million pixels.") from error
+        raise ImageError(f"The image has more than {MOST_PIXELS // 10**6} million pixels.") from error
     except MemoryError as error:
         raise ImageError(TOO_MUCH_MEMORY) from error
     except ImageError:
@@ -130,7 +130,7 @@ def _stored_kind(image: ImageFile) -> str:
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """The film as its EXIF orientation says. Pillow has turned TIFF files already."""
+    """The image as its EXIF orientation says. Pillow has turned TIFF files already."""
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # Pillow's EXIF reader answers damaged data with half a dozen kinds of error
@@ -143,8 +143,8 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.transpose(turn)
 
 
-def _deep_film(image: Image.Image, notes: list[str], window: int) -> Film:
-    """A film of more than 8 bits, or of signed or floating-point greys; all of them stay in ``Film.deep``."""
+def _deep_image(image: Image.Image, notes: list[str], window: int) -> GreyImage:
+    """An image of more than 8 bits, or of signed or floating-point greys; all of them stay in ``Image.deep``."""
     values = np.asarray(image)
     if image.mode == "F":
         deep, choice = _deep_of_floats(values)
@@ -162,7 +162,7 @@ def _deep_of_integers(values: np.ndarray) -> tuple[np.ndarray, WindowChoice]:
     """``Image.convert`` would clip instead: 17 of 256 levels of a 16-bit ramp survive it."""
     darkest, brightest = int(values.min()), int(values.max())
     if brightest - min(darkest, 0) >= 2**16:
-        raise ImageError("The film has more than 16 bits per pixel.")
+        raise ImageError("The image has more than 16 bits per pixel.")
     if darkest >= 0:
         return values.astype(np.uint16), full_range(brightest)
     return (values.astype(np.int64) - darkest).astype(np.uint16), _all_of(brightest - darkest)
@@ -171,10 +171,10 @@ def _deep_of_integers(values: np.ndarray) -> tuple[np.ndarray, WindowChoice]:
 def _deep_of_floats(values: np.ndarray) -> tuple[np.ndarray, WindowChoice]:
     """Greys from 0 to 1 keep that scale; others reach from the darkest pixel to the brightest."""
     if not np.isfinite(values).all():
-        raise ImageError("Some pixels of the film are not finite numbers.")
+        raise ImageError("Some pixels of the image are not finite numbers.")
     darkest, brightest = float(values.min()), float(values.max())
     if darkest == brightest:
-        raise ImageError("The film has no image content: all its pixels are equal.")
+        raise ImageError("The image has no image content: all its pixels are equal.")
     if darkest >= 0 and brightest <= 1:
         return np.round(values * 65535.0).astype(np.uint16), WindowChoice("full range, 0 to 1", 32767.5, 65535.0)
     scaled = (values.astype(np.float64) - darkest) / (brightest - darkest)
@@ -199,10 +199,10 @@ def _grey(image: Image.Image, stored: str, notes: list[str]) -> np.ndarray:
 
 
 def _check_upper_bits(image: Image.Image, notes: list[str]) -> None:
-    """Of 16 bits per colour Pillow gives the upper 8. Where the film lies in the lower ones nothing would be left."""
+    """Of 16 bits per colour Pillow gives the upper 8. Where the image lies in the lower ones nothing would be left."""
     colours = [extremes[1] for band, extremes in zip(image.getbands(), _extremes(image), strict=True) if band != "A"]
     if max(colours) < 128:
-        raise ImageError("The film has 16 bits per colour and uses the lower ones only; save it as 16-bit grey.")
+        raise ImageError("The image has 16 bits per colour and uses the lower ones only; save it as 16-bit grey.")
     notes.append("16 bits per colour, of which the upper 8 were read")
 
 

@@ -1,7 +1,7 @@
-"""Lanczos shrinking of many films at once: the pixels that Pillow's ``Image.resize`` gives, several times as fast.
+"""Lanczos shrinking of many images at once: the pixels that Pillow's ``Image.resize`` gives, several times as fast.
 
 Pillow weighs every output pixel on its own. Here the weights of eight neighbouring pixels form a small matrix, and one
-stacked matrix product applies all of them to several films: a few long calls, between which other threads can run.
+stacked matrix product applies all of them to several images: a few long calls, between which other threads can run.
 Weights are multiples of 2 ** -22, as in Pillow, so sums are exact in float64 in any order, and they are rounded as
 there: after the rows, and after the columns.
 """
@@ -15,11 +15,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-REACH = 3  # of the Lanczos filter, in output pixels (input pixels where a film grows)
+REACH = 3  # of the Lanczos filter, in output pixels (input pixels where an image grows)
 WEIGHT_UNIT = 2.0**-22  # Pillow's precision for 8-bit pixels
 BLOCK = 8  # output pixels per matrix: more of them multiply more zeros, fewer make smaller products
-STRIP = 2**18  # pixels as float64 at a time: 2 MB, whatever the size of the films
-KEPT = 2 * STRIP  # float64 numbers that a thread keeps for its next films, of each kind of scratch memory
+STRIP = 2**18  # pixels as float64 at a time: 2 MB, whatever the size of the images
+KEPT = 2 * STRIP  # float64 numbers that a thread keeps for its next images, of each kind of scratch memory
 
 _kept = threading.local()
 
@@ -28,7 +28,7 @@ _kept = threading.local()
 class _Direction:
     """How a line of ``size`` pixels is shrunk: block k of outputs is ``weights[k]`` times ``window`` inputs.
 
-    The inputs of block k start at ``k * step`` of a line of ``padded`` pixels that holds the film's from ``pad`` on.
+    The inputs of block k start at ``k * step`` of a line of ``padded`` pixels that holds the image's from ``pad`` on.
     What lies around them has no weight. ``weights`` is float64 (blocks, window, BLOCK).
     """
 
@@ -44,43 +44,43 @@ class _Direction:
         return len(self.weights) * BLOCK
 
 
-def is_exact(film: np.ndarray) -> bool:
-    """Whether ``squares`` gives a film's Pillow pixels: not where it is taller than wide.
+def is_exact(image: np.ndarray) -> bool:
+    """Whether ``squares`` gives an image's Pillow pixels: not where it is taller than wide.
 
     Pillow 13 shrinks the columns of some of those first, which rounds differently.
     """
-    return film.shape[0] <= film.shape[1]
+    return image.shape[0] <= image.shape[1]
 
 
-def squares(films: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Films, uint8 and all of one shape (h, w), squashed to uint8 (n, size, size)."""
-    height, width = films[0].shape
+def squares(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Images, uint8 and all of one shape (h, w), squashed to uint8 (n, size, size)."""
+    height, width = images[0].shape
     across, down = _direction(width, size), _direction(height, size)
-    shrunk = np.empty((len(films), size, size), np.uint8)
+    shrunk = np.empty((len(images), size, size), np.uint8)
     at_once = max(1, STRIP // (height * width))
-    for start in range(0, len(films), at_once):
-        some = films[start : start + at_once]
+    for start in range(0, len(images), at_once):
+        some = images[start : start + at_once]
         rows = _scratch("rows", (len(some), down.padded, across.outputs))
         inside = rows[:, down.pad : down.pad + height]
         rows_at_once = max(1, STRIP // (len(some) * width))
         for top in range(0, height, rows_at_once):
             part = slice(top, top + rows_at_once)
-            _shrink_rows([film[part] for film in some], across, inside[:, part])
+            _shrink_rows([image[part] for image in some], across, inside[:, part])
         shrunk[start : start + at_once] = _shrink_columns(rows, down)[:, :size, :size]
     return shrunk
 
 
-def _shrink_rows(films: Sequence[np.ndarray], across: _Direction, out: np.ndarray) -> None:
-    """The rows of n films, or of a part of each: uint8 (h, w) each to float64 (n, h, outputs), rounded."""
-    padded = _scratch("padded", (len(films), len(films[0]), across.padded))
-    for film, line in zip(films, padded, strict=True):
-        line[:, across.pad : across.pad + across.size] = film
-    of_film, of_row, of_pixel = padded.strides
+def _shrink_rows(images: Sequence[np.ndarray], across: _Direction, out: np.ndarray) -> None:
+    """The rows of n images, or of a part of each: uint8 (h, w) each to float64 (n, h, outputs), rounded."""
+    padded = _scratch("padded", (len(images), len(images[0]), across.padded))
+    for image, line in zip(images, padded, strict=True):
+        line[:, across.pad : across.pad + across.size] = image
+    of_image, of_row, of_pixel = padded.strides
     blocks, window, _ = across.weights.shape
     windows = as_strided(
         padded,
-        (len(films), blocks, len(films[0]), window),
-        (of_film, across.step * of_pixel, of_row, of_pixel),
+        (len(images), blocks, len(images[0]), window),
+        (of_image, across.step * of_pixel, of_row, of_pixel),
         writeable=False,
     )
     np.matmul(windows, across.weights, out=out.reshape(*out.shape[:2], blocks, BLOCK).swapaxes(1, 2))
@@ -89,16 +89,16 @@ def _shrink_rows(films: Sequence[np.ndarray], across: _Direction, out: np.ndarra
 
 def _shrink_columns(rows: np.ndarray, down: _Direction) -> np.ndarray:
     """Float64 (n, padded, outputs) to (n, outputs of ``down``, outputs), rounded, in scratch memory."""
-    films, _, width = rows.shape
+    images, _, width = rows.shape
     blocks, window, _ = down.weights.shape
-    of_film, of_row, of_pixel = rows.strides
+    of_image, of_row, of_pixel = rows.strides
     windows = as_strided(
-        rows, (films, blocks, window, width), (of_film, down.step * of_row, of_row, of_pixel), writeable=False
+        rows, (images, blocks, window, width), (of_image, down.step * of_row, of_row, of_pixel), writeable=False
     )
-    result = _scratch("columns", (films, blocks, BLOCK, width))
+    result = _scratch("columns", (images, blocks, BLOCK, width))
     np.matmul(down.weights.swapaxes(1, 2), windows, out=result)
     _round(result)
-    return result.reshape(films, down.outputs, width)
+    return result.reshape(images, down.outputs, width)
 
 
 def _round(values: np.ndarray) -> None:

@@ -1,11 +1,11 @@
-"""Strangers' films, decoded in a process that can be ended: when it hangs, when it wants all memory, when it crashes.
+"""Strangers' images, decoded in a process that can be ended: when it hangs, when it wants all memory, when it crashes.
 
 Some damaged JPEG 2000 files hold pydicom 3.0.2 up for ever, and no thread can be stopped; so uploads are never decoded
 in the server's own process. Two decoders are kept warm and serve all sessions in turn. Each is started anew, never
 forked from a process that has threads, and ends with the server: its input ends then, also when the server was killed,
 and an alarm of its own ends one that hangs.
 
-Limits per film: ``SECONDS`` everywhere; ``MEGABYTES`` on Linux. Windows and macOS have no limit of memory for one
+Limits per image: ``SECONDS`` everywhere; ``MEGABYTES`` on Linux. Windows and macOS have no limit of memory for one
 process; there the number of pixels, of a file's bytes and of a deflated file's unpacked bytes bound it.
 """
 
@@ -22,11 +22,11 @@ from pathlib import Path
 from covid_core.errors import ImageError
 from covid_core.images import sandbox_worker
 from covid_core.images.codec import LARGEST_FILE
-from covid_core.images.image import TOO_MUCH_MEMORY, Film
+from covid_core.images.image import TOO_MUCH_MEMORY, GreyImage
 from covid_core.images.sandbox_worker import Broken
 
-SECONDS = 4.5  # for one film, so that the answer comes within 5; one of 12 megapixels takes about one
-MEGABYTES = 512  # beyond what a warm decoder has: a film of 16 megapixels and 16 bits takes 200
+SECONDS = 4.5  # for one image, so that the answer comes within 5; one of 12 megapixels takes about one
+MEGABYTES = 512  # beyond what a warm decoder has: an image of 16 megapixels and 16 bits takes 200
 DECODERS = 2
 START_SECONDS = 60.0  # on a machine that is busy with everything else
 OWN_ALARM = 2.0  # times SECONDS until a decoder ends itself
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Sandbox:
-    """Some decoders, used by any number of threads. ``read_film`` waits while all of them are busy."""
+    """Some decoders, used by any number of threads. ``read_image`` waits while all of them are busy."""
 
     def __init__(self, decoders: int = DECODERS, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
         self.seconds, self.megabytes = seconds, megabytes
@@ -49,21 +49,21 @@ class Sandbox:
         for one in list(self._idle):
             one.start()
 
-    def read_film(self, content: bytes, window: int = 0) -> Film:
-        """As ``codec.read_film``, of a stranger's file. Raises ImageError, within the time limit, and nothing else."""
+    def read_image(self, content: bytes, window: int = 0) -> GreyImage:
+        """As ``codec.read_image``, of a stranger's file. Raises ImageError, within the time limit, and nothing else."""
         if len(content) > LARGEST_FILE:
             raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
         with self._free:
             one = self._idle.pop()
             try:
-                film = one.read_film(content, window)
+                image = one.read_image(content, window)
             finally:
                 # The last one that worked is used first; one that has just been started comes to work last
                 self._idle.append(one) if one.is_warm else self._idle.appendleft(one)
-        return film
+        return image
 
     def close(self) -> None:
-        """End the decoders; the next film would start them anew."""
+        """End the decoders; the next image would start them anew."""
         for one in list(self._idle):
             one.end()
 
@@ -96,14 +96,14 @@ class _Decoder:
                 handle.close()
             process.wait()
 
-    def read_film(self, content: bytes, window: int) -> Film:
+    def read_image(self, content: bytes, window: int) -> GreyImage:
         if self.process is not None and self.process.poll() is not None:
             self.end()  # it ended while nobody looked: memory ran short, or somebody killed it
         self.start()
         is_whole = False
         try:
             self._wait_until_warm()
-            film, error, failed_at = self._asked(content, window)
+            image, error, failed_at = self._asked(content, window)
             is_whole = self.is_warm  # false also where the whole answer came as the time ran out
         finally:
             if not is_whole:
@@ -111,9 +111,9 @@ class _Decoder:
                 self.start()
         if failed_at:
             log.warning("The decoder failed unforeseen: %s", failed_at)
-        if film is None:
+        if image is None:
             raise ImageError(error)
-        return film
+        return image
 
     def _wait_until_warm(self) -> None:
         if self.is_warm:
@@ -126,9 +126,9 @@ class _Decoder:
             except Broken:
                 self.is_warm = False
         if not self.is_warm:
-            raise ImageError("The process that reads films did not start; the server's log tells why.")
+            raise ImageError("The process that reads images did not start; the server's log tells why.")
 
-    def _asked(self, content: bytes, window: int) -> tuple[Film | None, str, str]:
+    def _asked(self, content: bytes, window: int) -> tuple[GreyImage | None, str, str]:
         with _Watch(self.process, self.seconds) as watch:
             try:
                 sandbox_worker.send_request(self.process.stdin, content, window)
@@ -223,14 +223,14 @@ def default() -> Sandbox:
         return _default
 
 
-def read_film(content: bytes, window: int = 0) -> Film:
-    """A stranger's film, read faithfully in a process that can be ended. Raises ImageError with one sentence.
+def read_image(content: bytes, window: int = 0) -> GreyImage:
+    """A stranger's image, read faithfully in a process that can be ended. Raises ImageError with one sentence.
 
-    ``window`` is a place among the film's ``windows``; see ``codec.read_film``.
+    ``window`` is a place among the image's ``windows``; see ``codec.read_image``.
     """
-    return default().read_film(content, window)
+    return default().read_image(content, window)
 
 
 def warm_up() -> None:
-    """Start the decoders in the background, so that the first film does not wait a second for them."""
+    """Start the decoders in the background, so that the first image does not wait a second for them."""
     default().warm_up()

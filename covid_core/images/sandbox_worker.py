@@ -23,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 
 from covid_core.errors import ImageError
-from covid_core.images.image import MOST_PIXELS, TOO_MUCH_MEMORY, Film, WindowChoice
+from covid_core.images.image import MOST_PIXELS, TOO_MUCH_MEMORY, GreyImage, WindowChoice
 
 READY = b"ready"
 REQUEST = struct.Struct("<Qi")  # bytes of the file, place of the window
@@ -47,32 +47,32 @@ def receive_request(handle: BinaryIO) -> tuple[bytes, int]:
     return receive(handle, length), window
 
 
-def send_answer(handle: BinaryIO, film: Film | None, error: str = "", failed_at: str = "") -> None:
-    """A film, or why there is none; ``failed_at`` names the place in the code of an error that nobody foresaw."""
+def send_answer(handle: BinaryIO, image: GreyImage | None, error: str = "", failed_at: str = "") -> None:
+    """An image, or why there is none; ``failed_at`` names the place in the code of an error that nobody foresaw."""
     about = {"error": error, "failed_at": failed_at}
-    if film is not None:
+    if image is not None:
         about |= {
-            "shape": film.pixels.shape,
-            "mode": film.mode,
-            "notes": film.notes,
-            "warnings": film.warnings,
-            "is_deep": film.deep is not None,
-            "window": film.window,
-            "windows": film.windows,
-            "chosen": film.chosen,
-            "not_chest": film.not_chest,
-            "spacing": film.spacing,
+            "shape": image.pixels.shape,
+            "mode": image.mode,
+            "notes": image.notes,
+            "warnings": image.warnings,
+            "is_deep": image.deep is not None,
+            "window": image.window,
+            "windows": image.windows,
+            "chosen": image.chosen,
+            "not_chest": image.not_chest,
+            "spacing": image.spacing,
         }
     told = json.dumps(about).encode()
     send(handle, ANSWER.pack(len(told)) + told)
-    if film is not None:
-        send(handle, np.ascontiguousarray(film.pixels).data)
-        if film.deep is not None:
-            send(handle, np.ascontiguousarray(film.deep).data)
+    if image is not None:
+        send(handle, np.ascontiguousarray(image.pixels).data)
+        if image.deep is not None:
+            send(handle, np.ascontiguousarray(image.deep).data)
 
 
-def receive_answer(handle: BinaryIO) -> tuple[Film | None, str, str]:
-    """Film, reason why there is none, and place in the code. Raises Broken for what no healthy process answers."""
+def receive_answer(handle: BinaryIO) -> tuple[GreyImage | None, str, str]:
+    """Image, reason why there is none, and place in the code. Raises Broken for what no healthy process answers."""
     (length,) = ANSWER.unpack(receive(handle, ANSWER.size))
     if length > LONGEST_ANSWER:
         raise Broken
@@ -85,13 +85,13 @@ def receive_answer(handle: BinaryIO) -> tuple[Film | None, str, str]:
             raise Broken
         pixels = received_array(handle, (height, width), np.uint8)
         deep = received_array(handle, (height, width), np.uint16) if about["is_deep"] else None
-        return _film(about, pixels, deep), "", ""
+        return _image(about, pixels, deep), "", ""
     except (KeyError, TypeError, ValueError) as error:
         raise Broken from error
 
 
-def _film(about: dict, pixels: np.ndarray, deep: np.ndarray | None) -> Film:
-    return Film(
+def _image(about: dict, pixels: np.ndarray, deep: np.ndarray | None) -> GreyImage:
+    return GreyImage(
         pixels,
         str(about["mode"]),
         tuple(map(str, about["notes"])),
@@ -153,14 +153,14 @@ def main() -> None:
         while True:
             content, window = receive_request(requests)
             with _alarm(seconds):
-                _answer(answers, codec.read_film, content, window)
+                _answer(answers, codec.read_image, content, window)
             del content
 
 
 def _answer(answers: BinaryIO, read, content: bytes, window: int) -> None:
-    film, error, failed_at = None, "", ""
+    image, error, failed_at = None, "", ""
     try:
-        film = read(content, window)
+        image = read(content, window)
     except ImageError as refusal:
         error = str(refusal)
     except MemoryError:
@@ -169,7 +169,7 @@ def _answer(answers: BinaryIO, read, content: bytes, window: int) -> None:
         last = traceback.extract_tb(unforeseen.__traceback__)[-1]
         error = UNEXPECTED
         failed_at = f"{type(unforeseen).__name__} in {os.path.basename(last.filename)}, line {last.lineno}"
-    send_answer(answers, film, error, failed_at)
+    send_answer(answers, image, error, failed_at)
 
 
 def _silence() -> None:
@@ -201,7 +201,7 @@ def _limit(megabytes: int) -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """End this process by itself if a film takes much longer than the server lets it: the server may be gone by then,
+    """End this process by itself if an image takes much longer than the server lets it: the server may be gone by then,
     and a process that hangs in a decoder does not see the end of its input."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)  # not caught, so that the system itself ends the process

@@ -1,1 +1,1 @@
-"""One film to scores and a heat map, without TensorFlow."""
+"""One image to scores and a heat map, without TensorFlow."""

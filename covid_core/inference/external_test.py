@@ -1,7 +1,7 @@
-"""A finished run on films from elsewhere: what is left of its figures, without the films that it was trained on.
+"""A finished run on images from elsewhere: what is left of its figures, without the images that it was trained on.
 
-The outside films are another data set. Films that show the same picture as one of the run's own (of any part) are
-found, counted and left out; where the two data sets disagree on such a film's class, that is a label conflict.
+The outside images are another data set. Images that show the same picture as one of the run's own (of any part) are
+found, counted and left out; where the two data sets disagree on such an image's class, that is a label conflict.
 """
 
 import math
@@ -29,7 +29,7 @@ from covid_core.runs.store import Evaluation, Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
-OUTSIDE = "outside"  # the part that outside films are in
+OUTSIDE = "outside"  # the part that outside images are in
 
 
 def mapped(run: Run, labels: Mapping[str, int], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -45,7 +45,7 @@ def mapped(run: Run, labels: Mapping[str, int], mapping: Mapping[str, str]) -> d
     by_name = {label.casefold(): label for label in run.classes}
     for outside, inside in mapping.items():
         if outside not in labels:
-            raise InvalidChoice(f"The outside films have no class {outside!r}; there are {', '.join(labels)}.")
+            raise InvalidChoice(f"The outside images have no class {outside!r}; there are {', '.join(labels)}.")
         if inside not in run.classes:
             raise InvalidChoice(f"{run.name} knows no class {inside!r}; it knows {', '.join(run.classes)}.")
     found = {label: mapping.get(label) or by_name.get(label.casefold()) for label in labels}
@@ -63,7 +63,7 @@ def evaluate(
     mapping: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Answer for all films of another data set, and keep the answers with the run.
+    """Answer for all images of another data set, and keep the answers with the run.
 
     Raises InvalidChoice (see ``mapped``), RunDamaged, DataError.
     """
@@ -79,7 +79,7 @@ def evaluate(
         "created": time.time(),
         "dataset": {"id": outside.id, "name": outside.name, "version": outside.version},
         "classes": classes,
-        "unknown": {label: films for label, films in outside.counts.items() if label not in classes},
+        "unknown": {label: images for label, images in outside.counts.items() if label not in classes},
         "shared": int(table["twin"].notna().sum()),
         "conflicts": int((table["twin"].notna() & (table["label"] != table["twin_label"])).sum()),
         "method": f"detail at {duplicates.FINE} px correlates from {duplicates.SAME_DETAIL}",
@@ -94,15 +94,15 @@ def _logits(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> np.
     for start in range(0, len(pixels), step):
         found.append(predictor.logits(np.asarray(pixels[start : start + step])))
         done = min(start + step, len(pixels))
-        progress(done / len(pixels), f"Answering: {done:,} of {len(pixels):,} films")
+        progress(done / len(pixels), f"Answering: {done:,} of {len(pixels):,} images")
     return np.concatenate(found)
 
 
 def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.ndarray) -> pd.DataFrame:
-    """A prediction table; films of classes that the run does not know keep their own label."""
-    films = outside.films
-    table = pd.DataFrame({"image_id": films["image_id"], "part": OUTSIDE, "own_label": films["label"]})
-    table["label"] = films["label"].map(classes).fillna(films["label"])
+    """A prediction table; images of classes that the run does not know keep their own label."""
+    images = outside.images
+    table = pd.DataFrame({"image_id": images["image_id"], "part": OUTSIDE, "own_label": images["label"]})
+    table["label"] = images["label"].map(classes).fillna(images["label"])
     scores = softmax(logits.astype(np.float64))
     columns = {f"score_{label}": scores[:, k] for k, label in enumerate(run.classes)}
     columns |= {f"logit_{label}": logits[:, k] for k, label in enumerate(run.classes)}
@@ -110,9 +110,9 @@ def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.nd
 
 
 def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress) -> pd.DataFrame:
-    """Outside films that the run's data set has as well: columns image_id, twin, twin_label, twin_part, detail."""
+    """Outside images that the run's data set has as well: columns image_id, twin, twin_label, twin_part, detail."""
     own = dataset_of(workspace, run)
-    rows = own.films.set_index("image_id").index.get_indexer(run.split()["image_id"])
+    rows = own.images.set_index("image_id").index.get_indexer(run.split()["image_id"])
     if (rows < 0).any():
         raise DataError(f"The data set {own.name!r} has changed since {run.name} was trained.")
     inside = open_pixels(workspace, own, SUMMARY_SIZE, part_of(progress, 0.0, 0.5))[rows]
@@ -121,7 +121,7 @@ def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress
     split = run.split().iloc[found["second"]]
     return pd.DataFrame(
         {
-            "image_id": outside.films["image_id"].to_numpy()[found["first"]],
+            "image_id": outside.images["image_id"].to_numpy()[found["first"]],
             "twin": split["image_id"].to_numpy(),
             "twin_label": split["label"].to_numpy(),
             "twin_part": split["part"].to_numpy(),
@@ -134,9 +134,9 @@ def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress
 class Outside:
     """An outside test as it is shown.
 
-    ``figures`` are those of the films of known classes without shared ones; ``inside`` those of the run's test part,
+    ``figures`` are those of the images of known classes without shared ones; ``inside`` those of the run's test part,
     restricted to the same classes. ``drops`` holds, by measure name (``accuracy``) or class, inside less outside.
-    ``called`` counts, for all films without shared ones, their own class (rows) and the answer (columns).
+    ``called`` counts, for all images without shared ones, their own class (rows) and the answer (columns).
     """
 
     figures: Measured
@@ -167,7 +167,7 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
 
 
 def difference(first: Measure, second: Measure) -> Measure:
-    """First less second, two shares of different films, with a 95 % interval from their Wilson intervals.
+    """First less second, two shares of different images, with a 95 % interval from their Wilson intervals.
 
     Source: method 10 of Newcombe, Statistics in Medicine 17 (1998) 873-890. Undefined where one of them is.
     """
@@ -187,10 +187,10 @@ def as_answer(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "run": run.id,
         "evaluation": evaluation.id,
         **evaluation.information,
-        "films": found.figures.n,
+        "images": found.figures.n,
         "outside": assessment.as_answer(found.figures),
         "inside": assessment.as_answer(found.inside),
         "drop": {name: vars(measure) for name, measure in found.drops.items()},
         "called": found.called.to_dict("index"),
-        "shared_films": shared.to_dict("records"),
+        "shared_images": shared.to_dict("records"),
     }

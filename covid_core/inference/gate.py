@@ -1,15 +1,15 @@
-"""Does a picture look like a frontal chest film, as the run's own training films do?
+"""Does a picture look like a frontal chest image, as the run's own training images do?
 
 The picture is brought to 32 x 32 pixels, and each of 4 x 4 cells is told by how strongly its greys rise in each of
 eight directions (a histogram of oriented gradients: Dalal and Triggs, CVPR 2005). Brightness and contrast drop out;
-where lungs, spine, diaphragm and shoulders lie stays. A linear classifier has learned to tell the training films from
-themselves turned by 90, 180 and 270 degrees and inverted (black for white): five *readings* of each film. Whoever can
-say what is up in a chest film knows what one looks like, so the *lead* of the upright reading over the best other one
-is high for chest films and for nothing else. Source of the idea: Golan and El-Yaniv, "Deep Anomaly Detection Using
-Geometric Transformations", NeurIPS 2018. No network is needed, and no picture of anything but the training films.
+where lungs, spine, diaphragm and shoulders lie stays. A linear classifier has learned to tell the training images from
+themselves turned by 90, 180 and 270 degrees and inverted (black for white): five *readings* of each image. Whoever can
+say what is up in a chest image knows what one looks like, so the *lead* of the upright reading over the best other one
+is high for chest images and for nothing else. Source of the idea: Golan and El-Yaniv, "Deep Anomaly Detection Using
+Geometric Transformations", NeurIPS 2018. No network is needed, and no picture of anything but the training images.
 
-Half of what it learns from are the same films slightly tilted, moved, enlarged or shrunk: positioning is no refusal.
-The limit is what all but a share of SHARE of the validation films reach (see ``Limit``), and never above ENOUGH.
+Half of what it learns from are the same images slightly tilted, moved, enlarged or shrunk: positioning is no refusal.
+The limit is what all but a share of SHARE of the validation images reach (see ``Limit``), and never above ENOUGH.
 """
 
 import math
@@ -31,12 +31,14 @@ IN_WORDS = {
     RIGHT: "turned by 90 degrees to the right",
     INVERTED: "inverted, black for white",
 }
-SHARE = 0.02  # of good films refused here. Not less: among a hundred real films one may be stored inverted, and must
+SHARE = 0.02  # of good images refused here. Not less: among a hundred real images one may be stored inverted, and must
 # not set the limit. ``neighbours.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
-ENOUGH = 0.5  # lead that always passes: half of what a film can have. Of some forty validation films that happen to be
-# alike the lowest lead can be 0.88, which 6 of 39 other good films missed; limits of real films lie below (0.40).
-LEAST = 19  # validation films; of fewer even the largest value would refuse more than 5 % of good films
-FILMS = 2000  # training films that the classifier sees; twice as many took twice the time and refused the same
+ENOUGH = (
+    0.5  # lead that always passes: half of what an image can have. Of some forty validation images that happen to be
+)
+# alike the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images lie below (0.40).
+LEAST = 19  # validation images; of fewer even the largest value would refuse more than 5 % of good images
+IMAGES = 2000  # training images that the classifier sees; twice as many took twice the time and refused the same
 RIDGE = 0.02  # of the number of examples, on standardized values; ten times more or less changed nothing
 TILT, SHIFT, ZOOM = 15, 3, 0.15  # at most: degrees, pixels of 32, share
 FLAT = 1e-3  # grey levels: below, a picture has no contrast
@@ -44,25 +46,25 @@ FLAT = 1e-3  # grey levels: below, a picture has no contrast
 
 @dataclass(frozen=True)
 class Limit:
-    """A border that validation films keep.
+    """A border that validation images keep.
 
-    ``value`` is kept by a further good film with a probability of at least ``kept``: the ceil((n + 1) * kept)-th of
-    the ``films`` values. Fewer films than that needs all keep it, and ``kept`` is n / (n + 1). Below LEAST films it is
-    nan: there is no limit.
+    ``value`` is kept by a further good image with a probability of at least ``kept``: the ceil((n + 1) * kept)-th of
+    the ``images`` values. Fewer images than that needs all keep it, and ``kept`` is n / (n + 1). Below LEAST images it
+    is nan: there is no limit.
     """
 
     value: float
-    films: int
+    images: int
     kept: float
 
     @classmethod
     def above(cls, values: np.ndarray, refused: float) -> "Limit":
         """The border that values stay below or at, but for a share ``refused``."""
-        films = len(values)
-        if films < LEAST:
-            return cls(math.nan, films, math.nan)
-        kept = min(1 - refused, films / (films + 1))
-        return cls(conformal.quantile(values, kept), films, kept)
+        images = len(values)
+        if images < LEAST:
+            return cls(math.nan, images, math.nan)
+        kept = min(1 - refused, images / (images + 1))
+        return cls(conformal.quantile(values, kept), images, kept)
 
     @property
     def is_defined(self) -> bool:
@@ -70,35 +72,35 @@ class Limit:
 
     @property
     def who(self) -> str:
-        """``98 % of 321 validation films``, as the subject of a sentence."""
-        films = plural(self.films, "validation film")
+        """``98 % of 321 validation images``, as the subject of a sentence."""
+        images = plural(self.images, "validation image")
         return (
-            f"all {films}"
-            if conformal.rank(self.films, self.kept) >= self.films
-            else f"{share(self.kept, 0)} of {films}"
+            f"all {images}"
+            if conformal.rank(self.images, self.kept) >= self.images
+            else f"{share(self.kept, 0)} of {images}"
         )
 
 
 def histograms(squares: np.ndarray) -> np.ndarray:
-    """Of uint8 films (n, size, size): float32 (n, CELLS, CELLS, DIRECTIONS), the square roots of shares of all change.
+    """Of uint8 images (n, size, size): float32 (n, CELLS, CELLS, DIRECTIONS), the square roots of shares of all change.
 
     Direction 0 is a grey that rises to the right, 2 one that rises downwards.
     """
     return _histograms(to_squares(list(squares), SIDE).astype(np.float32))
 
 
-def _histograms(films: np.ndarray) -> np.ndarray:
-    spread = np.maximum(films.std(axis=(1, 2), keepdims=True), FLAT)
-    films = films / spread
-    down, right = np.zeros_like(films), np.zeros_like(films)
-    down[:, 1:-1] = films[:, 2:] - films[:, :-2]
-    right[:, :, 1:-1] = films[:, :, 2:] - films[:, :, :-2]
+def _histograms(images: np.ndarray) -> np.ndarray:
+    spread = np.maximum(images.std(axis=(1, 2), keepdims=True), FLAT)
+    images = images / spread
+    down, right = np.zeros_like(images), np.zeros_like(images)
+    down[:, 1:-1] = images[:, 2:] - images[:, :-2]
+    right[:, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
     strength = np.hypot(down, right)
     angle = np.arctan2(down, right) * (DIRECTIONS / (2 * np.pi)) % DIRECTIONS
     below = np.floor(angle).astype(np.int8) % DIRECTIONS
     beyond = angle - np.floor(angle)
     cell = SIDE // CELLS
-    found = np.zeros((len(films), CELLS, CELLS, DIRECTIONS), np.float32)
+    found = np.zeros((len(images), CELLS, CELLS, DIRECTIONS), np.float32)
     for direction in range(DIRECTIONS):  # a change between two directions counts for both, by its nearness
         part = np.where(below == direction, strength * (1 - beyond), 0)
         part += np.where((below + 1) % DIRECTIONS == direction, strength * beyond, 0)
@@ -108,7 +110,7 @@ def _histograms(films: np.ndarray) -> np.ndarray:
 
 
 def changed(found: np.ndarray, reading: str) -> np.ndarray:
-    """The histograms of the same films turned to the left, down or right, or inverted, without their pixels."""
+    """The histograms of the same images turned to the left, down or right, or inverted, without their pixels."""
     if reading == INVERTED:
         return np.roll(found, DIRECTIONS // 2, axis=3)
     quarters = QUARTERS[reading]
@@ -116,13 +118,13 @@ def changed(found: np.ndarray, reading: str) -> np.ndarray:
 
 
 def undone(found: np.ndarray, reading: str) -> np.ndarray:
-    """The histograms of films that are so, made upright again."""
+    """The histograms of images that are so, made upright again."""
     return changed(found, {LEFT: RIGHT, RIGHT: LEFT}.get(reading, reading))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of one film: the ``lead`` of its upright reading in about [-1, 1], whether that reaches the
+    """What the gate says of one image: the ``lead`` of its upright reading in about [-1, 1], whether that reaches the
     limit (None where there is none), and the reading under which it would, where one does."""
 
     lead: float
@@ -133,7 +135,7 @@ class Verdict:
 @dataclass(frozen=True)
 class Gate:
     """The classifier of readings: ``weights`` of shape (values + 1, readings) for values (CELLS * CELLS * DIRECTIONS)
-    less ``mean`` by ``deviation``, and the least lead of a good film."""
+    less ``mean`` by ``deviation``, and the least lead of a good image."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -143,9 +145,9 @@ class Gate:
     @classmethod
     def fit(cls, training: Callable[[np.ndarray], np.ndarray], count: int, validation: np.ndarray) -> "Gate":
         """From uint8 squares (n, size, size): ``training`` gives those at some of ``count`` positions, to learn from;
-        the films of ``validation`` set the limit."""
+        the images of ``validation`` set the limit."""
         rng = np.random.default_rng(0)
-        chosen = np.sort(rng.permutation(count)[:FILMS])
+        chosen = np.sort(rng.permutation(count)[:IMAGES])
         small = to_squares(list(training(chosen)), SIDE).astype(np.float32)
         plain = _histograms(np.concatenate([small, _jittered(small, rng)]))
         values = np.concatenate([_flat(changed(plain, reading)) for reading in READINGS])
@@ -158,21 +160,21 @@ class Gate:
         leads = unset.leads(histograms(validation)) if len(validation) else np.zeros(0)
         limit = Limit.above(-leads, SHARE)
         value = min(-limit.value, ENOUGH) if limit.is_defined else math.nan
-        return cls(mean, deviation, weights, Limit(value, limit.films, limit.kept))
+        return cls(mean, deviation, weights, Limit(value, limit.images, limit.kept))
 
     def leads(self, found: np.ndarray) -> np.ndarray:
-        """Of shape (n,): how far the upright reading of films with these histograms is ahead of the best other one."""
+        """Of shape (n,): how far the upright reading of images with these histograms is ahead of the best other one."""
         scores = _with_one((_flat(found) - self.mean) / self.deviation) @ self.weights
         return scores[:, 0] - scores[:, 1:].max(axis=1)
 
     def verdicts(self, squares: np.ndarray) -> list[Verdict]:
-        """Of uint8 films (n, size, size)."""
+        """Of uint8 images (n, size, size)."""
         found = histograms(squares)
         leads = {reading: self.leads(undone(found, reading)) for reading in READINGS}
         return [self._verdict({reading: float(of[k]) for reading, of in leads.items()}) for k in range(len(squares))]
 
     def _verdict(self, leads: dict[str, float]) -> Verdict:
-        """``leads`` are the film's as it is, and when each other reading is undone."""
+        """``leads`` are the image's as it is, and when each other reading is undone."""
         lead = leads[UPRIGHT]
         if not self.limit.is_defined:
             return Verdict(lead, None)
@@ -190,16 +192,16 @@ def _with_one(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.ones((len(values), 1), values.dtype)], axis=1)
 
 
-def _jittered(films: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float32 films (n, side, side), each tilted, moved and zoomed a little; what comes in is black or continued."""
+def _jittered(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """float32 images (n, side, side), each tilted, moved and zoomed a little; what comes in is black or continued."""
     from scipy import ndimage  # 0.2 s to import, and only fitting needs it
 
-    moved, middle = np.empty_like(films), np.full(2, (SIDE - 1) / 2)
-    for number, film in enumerate(films):
+    moved, middle = np.empty_like(images), np.full(2, (SIDE - 1) / 2)
+    for number, image in enumerate(images):
         angle = np.deg2rad(rng.uniform(-TILT, TILT))
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         turn *= 1 + rng.uniform(-ZOOM, ZOOM)
         offset = middle - turn @ middle + rng.uniform(-SHIFT, SHIFT, 2)
         mode = "nearest" if number % 2 else "constant"
-        moved[number] = ndimage.affine_transform(film, turn, offset, order=1, mode=mode)
+        moved[number] = ndimage.affine_transform(image, turn, offset, order=1, mode=mode)
     return moved

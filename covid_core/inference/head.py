@@ -20,7 +20,7 @@ class Head:
     ``weights[i]`` has shape (inputs, outputs), ``biases[i]`` (outputs,), both float32. ``pooling`` says how maps
     become features: their mean, mean and maximum side by side, or all cells in a row.
 
-    ``usual`` are the mean maps of some training films, which a heat map compares a film's with: one array (sides,
+    ``usual`` are the mean maps of some training images, which a heat map compares an image's with: one array (sides,
     height, width, channels) per tap, where the second side is that of mirror images; empty in runs from before there
     were any. Nothing that the head answers depends on them.
     """

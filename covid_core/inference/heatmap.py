@@ -1,28 +1,28 @@
-"""Where the model looked: Grad-CAM (Selvaraju et al. 2017) without a tape, against the usual film.
+"""Where the model looked: Grad-CAM (Selvaraju et al. 2017) without a tape, against the usual image.
 
 Between the pooled maps and a logit there is only the head, so the gradient is a closed formula. With several taps each
 map is taken along its own direct path to the head (an earlier tap also feeds a later one; that path is left out), as
 the density ``gradient . activation``, brought to one size and summed before negative evidence is cut off.
 
-Four choices go beyond the paper. They were made in the pointing game, on made films whose lesions are known; the shares
-of hits that decide are those on films that had no part in the choice (``benchmarks/pointing.py``):
+Four choices go beyond the paper. They were made in the pointing game, on made images whose lesions are known; the
+shares of hits that decide are those on images that had no part in the choice (``benchmarks/pointing.py``):
 
 - *Which logit*: the class's less the mean of all classes'. Scores depend on differences of logits alone, so what speaks
   for every class alike speaks for none. Where maps are flattened, it is less the mean of the other classes', each
   weighted by its share of the scores that are left to them: the gradient of the class's log-odds, log(p / (1 - p)). A
   network that knows places sees for itself where another disease would be and is not. Against all classes alike that
-  counts even on films on which nothing else suggests it: clear hila, where viral pneumonia would be, spoke for COVID.
+  counts even on images on which nothing else suggests it: clear hila, where viral pneumonia would be, spoke for COVID.
   Ten baseline CNNs hit 68 to 94 % with equal weights and 70 to 94 % with these, none fewer, 3.4 points more in the
-  mean. Four MobileNetV2s, which pool, hit 0 to 2 points fewer with them on the films of the choice: there equal weights
-  stay. With two classes both are the same map.
-- *Against what*: the activations less their mean over training films, cell by cell (``Head.usual``). For a head of one
+  mean. Four MobileNetV2s, which pool, hit 0 to 2 points fewer with them on the images of the choice: there equal
+  weights stay. With two classes both are the same map.
+- *Against what*: the activations less their mean over training images, cell by cell (``Head.usual``). For a head of one
   layer that is the Shapley value of each activation (linear SHAP: Lundberg and Lee 2017; with log-odds of more than two
-  classes, of their line through this film); plain ``gradient .
-  activation`` also shows what every film has. The zeros with which convolutions pad a film light up its corners, and
+  classes, of their line through this image); plain ``gradient .
+  activation`` also shows what every image has. The zeros with which convolutions pad an image light up its corners, and
   many a map for viral pneumonia was highest there. MobileNetV2s hit 68 to 80 % without this choice and 84 to 96 % with
-  it. A run from before the mean was kept has maps without it. The usual film is nobody's own: against the same film
-  drawn without its lesion, which only made films have, the same ten baseline CNNs would hit 96 to 100 %. What they miss
-  are places where this body differs from the usual one, mostly the angles between dome, heart and ribs.
+  it. A run from before the mean was kept has maps without it. The usual image is nobody's own: against the same image
+  drawn without its lesion, which only made images have, the same ten baseline CNNs would hit 96 to 100 %. What they
+  miss are places where this body differs from the usual one, mostly the angles between dome, heart and ribs.
 - *Which cells*: after mean or maximum pooling each channel has one weight, the sum of its gradient over the cells, as
   in the paper. After flattening each cell has its own (HiResCAM: Draelos and Carin 2020), which adds up to the logit
   exactly if the head has one layer; averaged over the cells, what the head learned of places is lost (65 % of hits
@@ -67,14 +67,14 @@ def cam(
     height: int,
     usual: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """Heat map of one film for one class, before what speaks against the class is cut off (``to_unit``).
+    """Heat map of one image for one class, before what speaks against the class is cut off (``to_unit``).
 
     Args:
         head: the model's head.
         maps: one array (1, h, w, channels) per tap.
         class_index: position of the class in the run's order.
-        width, height: size of the result, usually the film's.
-        usual: the maps of the usual film, (h, w, channels) per tap; none: the film's are taken as they are.
+        width, height: size of the result, usually the image's.
+        usual: the maps of the usual image, (h, w, channels) per tap; none: the image's are taken as they are.
 
     Returns:
         float32 (height, width), any range. The maps of all classes add up to 0 everywhere, unless the head flattens.
@@ -132,10 +132,10 @@ def coloured(heat: np.ndarray) -> np.ndarray:
     return np.round(COLOURS[low] * (1 - share) + COLOURS[low + 1] * share).astype(np.uint8)
 
 
-def overlaid(film: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
-    """A uint8 film (height, width) under its heat map, as uint8 (height, width, 3).
+def overlaid(image: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
+    """A uint8 image (height, width) under its heat map, as uint8 (height, width, 3).
 
-    The map covers as much as it is hot, up to ``opacity`` in [0, 1], so cold parts of the film stay as they are.
+    The map covers as much as it is hot, up to ``opacity`` in [0, 1], so cold parts of the image stay as they are.
     """
     cover = (opacity * np.clip(heat, 0, 1))[..., None]
-    return np.round(film[..., None] * (1 - cover) + coloured(heat) * cover).astype(np.uint8)
+    return np.round(image[..., None] * (1 - cover) + coloured(heat) * cover).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Networks in LiteRT form: uint8 films in, float32 feature maps out. Starts in a fraction of TensorFlow's time."""
+"""Networks in LiteRT form: uint8 images in, float32 feature maps out. Starts in a fraction of TensorFlow's time."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.work import cores
 
-BATCH = 4  # films per call; larger batches leave the processor's cache: MobileNetV2 at 128 px was 10 % slower with 8
-LARGE_FILM, LARGE_BATCH = 192, 2  # px and films per call; at 224 px it was 40 % slower with 8
+BATCH = 4  # images per call; larger batches leave the processor's cache: MobileNetV2 at 128 px was 10 % slower with 8
+LARGE_IMAGE, LARGE_BATCH = 192, 2  # px and images per call; at 224 px it was 40 % slower with 8
 
 
 def batch_for(size: int) -> int:
-    """How many films of ``size`` pixels one call takes."""
-    return LARGE_BATCH if size >= LARGE_FILM else BATCH
+    """How many images of ``size`` pixels one call takes."""
+    return LARGE_BATCH if size >= LARGE_IMAGE else BATCH
 
 
 class LiteNetwork:
@@ -110,10 +110,10 @@ def _output_tensors(interpreter: Any) -> list[int]:
 
 
 class LiteTrunk:
-    """The part of a model from the film to the maps that the head pools.
+    """The part of a model from the image to the maps that the head pools.
 
     Args:
-        path: the exported network that takes films.
+        path: the exported network that takes images.
         tail: an exported network that takes the last of the chosen outputs, where a part of the trunk was trained.
         outputs: which outputs of the first network are wanted; by default all.
         threads: processor threads for one call, in networks of its own; by default all cores, in shared networks.
@@ -133,13 +133,13 @@ class LiteTrunk:
         self._tail = opened(tail) if tail else None
         self._wanted = outputs
 
-    def maps(self, films: np.ndarray) -> list[np.ndarray]:
-        """Feature maps of uint8 films (n, size, size): one float32 array (n, height, width, channels) per tap."""
-        batch = batch_for(films.shape[1])
-        parts = [self._maps_of_batch(films[start : start + batch]) for start in range(0, len(films), batch)]
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        """Feature maps of uint8 images (n, size, size): one float32 array (n, height, width, channels) per tap."""
+        batch = batch_for(images.shape[1])
+        parts = [self._maps_of_batch(images[start : start + batch]) for start in range(0, len(images), batch)]
         return parts[0] if len(parts) == 1 else [np.concatenate(tap) for tap in zip(*parts, strict=True)]
 
-    def _maps_of_batch(self, films: np.ndarray) -> list[np.ndarray]:
-        maps = self._network.run(np.ascontiguousarray(films)[..., None])
+    def _maps_of_batch(self, images: np.ndarray) -> list[np.ndarray]:
+        maps = self._network.run(np.ascontiguousarray(images)[..., None])
         chosen = maps if self._wanted is None else [maps[number] for number in self._wanted]
         return self._tail.run(chosen[-1]) if self._tail else chosen

@@ -1,4 +1,4 @@
-"""How much of a heat map lies inside the lungs: of one film, and in the mean of many."""
+"""How much of a heat map lies inside the lungs: of one image, and in the mean of many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
     positive = np.maximum(heat, 0).astype(np.float64)
     total, chance = float(positive.sum()), float(inside.mean())
     if chance == 0:
-        return LungShare(np.nan, np.nan, "no lung is marked on the film")
+        return LungShare(np.nan, np.nan, "no lung is marked on the image")
     if total == 0:
         return LungShare(np.nan, chance, "the heat map is empty")
     return LungShare(float((positive * inside).sum()) / total, chance)
@@ -63,16 +63,16 @@ def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
 
 @dataclass(frozen=True)
 class LungShares:
-    """The shares of many films: their mean with its 95 % interval, their mean chance, and the ratio of the two.
+    """The shares of many images: their mean with its 95 % interval, their mean chance, and the ratio of the two.
 
-    ``films`` counts those with a share and ``undefined`` those without. All numbers are nan without films.
+    ``images`` counts those with a share and ``undefined`` those without. All numbers are nan without images.
     """
 
     share: float
     low: float
     high: float
     chance: float
-    films: int
+    images: int
     undefined: int
 
     @property
@@ -82,19 +82,19 @@ class LungShares:
     @property
     def in_words(self) -> str:
         """All of it in one sentence."""
-        if not self.films:
-            return "No film has both a heat map and lungs that are marked."
+        if not self.images:
+            return "No image has both a heat map and lungs that are marked."
         return (
             f"{interval(self.share, self.low, self.high)} of the heat lies inside the lungs in the mean of "
-            f"{plural(self.films, 'film')}; the lungs fill {share(self.chance)} of the picture: "
+            f"{plural(self.images, 'image')}; the lungs fill {share(self.chance)} of the picture: "
             f"{self.ratio:.1f} times chance."
         )
 
 
 def share_over(found: Sequence[LungShare], groups: np.ndarray | None = None) -> LungShares:
-    """The mean share of a test part, with its interval from films drawn again (``evaluation.resampling``).
+    """The mean share of a test part, with its interval from images drawn again (``evaluation.resampling``).
 
-    ``groups`` of shape (films,), where films belong together.
+    ``groups`` of shape (images,), where images belong together.
     """
     kept = np.array([one.is_defined for one in found], dtype=bool)
     undefined = int((~kept).sum())

@@ -1,7 +1,7 @@
-"""Where the lungs are in a film: the data set's own mask, or an outline by a small network that learned from masks.
+"""Where the lungs are in an image: the data set's own mask, or an outline by a small network that learned from masks.
 
 The network scores pixels; the two largest patches above its threshold become the outline. Whether that is a pair of
-lungs is then asked: an outline unlike those of the segmenter's own validation films is not given, and the reason is.
+lungs is then asked: an outline unlike those of the segmenter's own validation images is not given, and the reason is.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from covid_core.data.masks import KnownLungs, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import NoRoom, RunDamaged, RunError
 from covid_core.formatting import share
-from covid_core.images.codec import Film, resized_map, to_square
+from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.lite import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
@@ -31,17 +31,17 @@ from covid_core.workspace import Workspace
 
 FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the next number
 SURE = 0.9  # score from which a pixel counts as surely lung; below one less this, as surely none
-SPECK = 0.002  # of the film; a smaller patch is no lung
-CALL = 8  # films per call
+SPECK = 0.002  # of the image; a smaller patch is no lung
+CALL = 8  # images per call
 OWN_MASK = "The lung mask is the data set's own."
 NONE_OF_ITS_OWN = (
-    "It needs lung masks, which this data set has, but none of these films has one that can be used. Outlines by a "
-    "segmenter are not mixed with them: which films have a mask may go with their class."
+    "It needs lung masks, which this data set has, but none of these images has one that can be used. Outlines by a "
+    "segmenter are not mixed with them: which images have a mask may go with their class."
 )
 
-# How far an outline may be beyond what 98 % of the segmenter's validation films show, as they are and changed; a factor
-# on either end. Set by looking at outlines of some 200 real films, drawn by a segmenter of synthetic films: at these
-# limits most that were wrong are refused, and few of the others. Lungs of the lying are small: more for area.
+# How far an outline may be beyond what 98 % of the segmenter's validation images show, as they are and changed; a
+# factor on either end. Set by looking at outlines of some 200 real images, drawn by a segmenter of synthetic images: at
+# these limits most that were wrong are refused, and few of the others. Lungs of the lying are small: more for area.
 MARGINS = {"area": 1.5, "balance": 1.25, "tilt": 1.25, "ragged": 1.25, "unsure": 1.5, "cut": 1.25}
 WHY = {
     "area": "what looks like lungs covers {value} of it, and lungs cover {low} to {high}",
@@ -49,7 +49,7 @@ WHY = {
     "tilt": "what looks like lungs does not lie side by side",
     "ragged": "what looks like lungs has no clear edge",
     "unsure": "the segmenter is unsure of too much of the outline",
-    "cut": "what looks like lungs is cut off by the film's border",
+    "cut": "what looks like lungs is cut off by the image's border",
 }
 
 
@@ -57,10 +57,10 @@ WHY = {
 class Shape:
     """What an outline looks like, in plain numbers.
 
-    ``area``: share of the film inside. ``balance``: area of the smaller lung over the larger one's, 0 where there is
+    ``area``: share of the image inside. ``balance``: area of the smaller lung over the larger one's, 0 where there is
     only one. ``tilt``: degrees by which the line between the lungs' middles is off the horizontal, 90 where there is
     only one. ``ragged``: length of the edge over that of two discs of the same area. ``unsure``: pixels that the
-    network is not sure of, over pixels inside. ``cut``: share of the edge that lies on the film's border.
+    network is not sure of, over pixels inside. ``cut``: share of the edge that lies on the image's border.
     """
 
     area: float
@@ -73,10 +73,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class LungOutline:
-    """The lungs of a film, or why they are not known.
+    """The lungs of an image, or why they are not known.
 
-    ``mask``: bool (height, width) at the film's size, None where no outline is given. ``area_share``: of the film that
-    lies inside, nan without a mask. ``notes``: sentences, whose outline it is and what speaks against it.
+    ``mask``: bool (height, width) at the image's size, None where no outline is given. ``area_share``: of the image
+    that lies inside, nan without a mask. ``notes``: sentences, whose outline it is and what speaks against it.
     """
 
     mask: np.ndarray | None
@@ -92,13 +92,13 @@ class Lungs:
     """A segmenter that outlines lungs.
 
     Args:
-        network: takes films, uint8 (n, size, size, 1); its first output is the score map, float32 (n, size, size).
-        size: side of its films in pixels.
+        network: takes images, uint8 (n, size, size, 1); its first output is the score map, float32 (n, size, size).
+        size: side of its images in pixels.
         threshold: score above which a pixel is lung.
         limits: lowest and highest value of each figure of Shape at which an outline is given.
         origin: whose outlines these are, in words.
         key: the network's hash, by which what it has outlined is kept.
-        learned_from: the films that it learned from, in a few words.
+        learned_from: the images that it learned from, in a few words.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Lungs:
         limits: dict[str, Sequence[float]],
         origin: str = "",
         key: str = "",
-        learned_from: str = "other films",
+        learned_from: str = "other images",
     ):
         self.key = key
         self.size = size
@@ -129,19 +129,19 @@ class Lungs:
         key, words = record["network_sha256"], segmenter.learned_from
         return cls(network, record["size"], record["threshold"], limits, segmenter.in_words, key, words)
 
-    def outline(self, film: Film) -> LungOutline:
-        """The lungs of a film, or the reason why no outline is given: a wrong one would be worse than none."""
-        height, width = film.pixels.shape
-        (scores,) = self.scores(to_square(film.pixels, self.size)[None])
+    def outline(self, image: GreyImage) -> LungOutline:
+        """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
+        height, width = image.pixels.shape
+        (scores,) = self.scores(to_square(image.pixels, self.size)[None])
         mask = outlined(scores, self._threshold)
         reason = self.refusal(mask, scores)
         if reason:
-            return LungOutline(None, math.nan, (f"No lungs were found in this film: {reason}.",))
+            return LungOutline(None, math.nan, (f"No lungs were found in this image: {reason}.",))
         mask = _at_size(mask, scores, self._threshold, height, width)
         return LungOutline(mask, float(mask.mean()), tuple(filter(None, [self.origin])))
 
     def scores(self, squares: np.ndarray) -> np.ndarray:
-        """How much each pixel looks like lung, float32 in [0, 1], of films uint8 (n, size, size): the same shape."""
+        """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
         return scores_of(self._network, squares)
 
     def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
@@ -163,21 +163,21 @@ def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
 
 
 def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | None:
-    """The data set's own mask of one of its films; None where the film has none. Raises NotFound, DataError."""
+    """The data set's own mask of one of its images; None where the image has none. Raises NotFound, DataError."""
     mask = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
     return None if mask is None else LungOutline(mask, float(mask.mean()), (OWN_MASK,))
 
 
 def known(
-    workspace: Workspace, film: Film, dataset: str = "", image_id: str = "", opened: Lungs | None = None
+    workspace: Workspace, image: GreyImage, dataset: str = "", image_id: str = "", opened: Lungs | None = None
 ) -> LungOutline:
-    """The lungs of a film as far as they can be known, always with whose outline it is, or why there is none.
+    """The lungs of an image as far as they can be known, always with whose outline it is, or why there is none.
 
     Args:
         workspace: of the segmenters.
-        film: as it was read.
+        image: as it was read.
         dataset: id of the run's data set, which decides which segmenter serves.
-        image_id: of the film, where it is one of that data set: its own mask then goes first.
+        image_id: of the image, where it is one of that data set: its own mask then goes first.
         opened: the segmenter that serves, where it is open already.
 
     Raises RunDamaged, NotFound, DataError.
@@ -186,18 +186,18 @@ def known(
     if own is not None:
         return own
     opened = opened or serving(workspace, dataset)
-    return opened.outline(film) if opened else LungOutline(None, math.nan, (segmenters.NOT_TRAINED,))
+    return opened.outline(image) if opened else LungOutline(None, math.nan, (segmenters.NOT_TRAINED,))
 
 
-def of_films(
+def of_images(
     workspace: Workspace,
     dataset: Dataset,
     rows: Sequence[int],
     progress: Progress = silent,
     size: int = SUMMARY_SIZE,
 ) -> KnownLungs:
-    """The lungs of many films of a data set as squares: its own masks where any of its films has one, else outlines by
-    the segmenter that serves. The two are never mixed: which films have a mask may go with their class.
+    """The lungs of many images of a data set as squares: its own masks where any of its images has one, else outlines
+    by the segmenter that serves. The two are never mixed: which images have a mask may go with their class.
 
     Raises RunDamaged, DataError.
     """
@@ -207,44 +207,44 @@ def of_films(
     opened = serving(workspace, dataset.id)
     if opened is None:
         return own
-    found, known = outlined_films(workspace, dataset, rows, opened, progress)
+    found, known = outlined_images(workspace, dataset, rows, opened, progress)
     if size != SUMMARY_SIZE:
         found = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in found])
         known &= found.any(axis=(1, 2))
-    reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no film here."
+    reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no image here."
     whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
     return KnownLungs(found, known, whose, reason, f"outlines learned from {opened.learned_from}")
 
 
-def of_films_or_why(
+def of_images_or_why(
     workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent
 ) -> KnownLungs:
-    """As ``of_films``; where the segmenter that serves is damaged, no lungs are known, and that is the reason."""
+    """As ``of_images``; where the segmenter that serves is damaged, no lungs are known, and that is the reason."""
     try:
-        return of_films(workspace, dataset, rows, progress)
+        return of_images(workspace, dataset, rows, progress)
     except RunDamaged as error:
         none = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool)
         return KnownLungs(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
 
 
-def outlined_films(
+def outlined_images(
     workspace: Workspace, dataset: Dataset, rows: Sequence[int], opened: Lungs, progress: Progress = silent
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Outlines of some films of a data set, bool (n, SUMMARY_SIZE, SUMMARY_SIZE), and of which films there is one.
+    """Outlines of some images of a data set, bool (n, SUMMARY_SIZE, SUMMARY_SIZE), and of which images there is one.
 
-    What a segmenter has outlined is kept beside the films' pixels, also when the work is stopped.
+    What a segmenter has outlined is kept beside the images' pixels, also when the work is stopped.
     """
     imported, pixels = dataset.imported, open_pixels(workspace, dataset, SUMMARY_SIZE)
-    names = dataset.films["image_id"].to_numpy()[np.asarray(rows, int)]
-    places = imported.films.set_index("image_id").index.get_indexer(names)
+    names = dataset.images["image_id"].to_numpy()[np.asarray(rows, int)]
+    places = imported.images.set_index("image_id").index.get_indexer(names)
     path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}-{FORMAT}.npz"
-    packed, asked = _kept_outlines(path, len(imported.films))
+    packed, asked = _kept_outlines(path, len(imported.images))
     missing = np.flatnonzero(~asked[places])
     try:
         for done, place in enumerate(missing):
             if done % 20 == 0:
                 progress(done / len(missing), f"Outlining lungs: {done:,} of {len(missing):,}")
-            outline = opened.outline(Film(np.asarray(pixels[rows[place]]), "L"))
+            outline = opened.outline(GreyImage(np.asarray(pixels[rows[place]]), "L"))
             if outline.is_known:
                 packed[places[place]] = np.packbits(outline.mask)
             asked[places[place]] = True
@@ -258,9 +258,9 @@ def outlined_films(
     return masks_of, masks_of.any(axis=(1, 2))
 
 
-def _kept_outlines(path: Path, films: int) -> tuple[np.ndarray, np.ndarray]:
-    """Outlines as bits, uint8 (films, SUMMARY_SIZE² / 8), empty where there is none, and which films were asked."""
-    shape = (films, SUMMARY_SIZE**2 // 8)
+def _kept_outlines(path: Path, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outlines as bits, uint8 (images, SUMMARY_SIZE² / 8), empty where there is none, and which images were asked."""
+    shape = (images, SUMMARY_SIZE**2 // 8)
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as kept:
             packed, asked = kept["packed"], kept["asked"]
@@ -268,16 +268,16 @@ def _kept_outlines(path: Path, films: int) -> tuple[np.ndarray, np.ndarray]:
             cache.touch(path)
             return packed, asked
     except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
-        return _no_outlines(films)  # what is gone or torn is outlined again
-    return _no_outlines(films)
+        return _no_outlines(images)  # what is gone or torn is outlined again
+    return _no_outlines(images)
 
 
-def _no_outlines(films: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros((films, SUMMARY_SIZE**2 // 8), np.uint8), np.zeros(films, bool)
+def _no_outlines(images: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((images, SUMMARY_SIZE**2 // 8), np.uint8), np.zeros(images, bool)
 
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
-    """The score maps of films, uint8 (n, s, s), as float32 of the same shape."""
+    """The score maps of images, uint8 (n, s, s), as float32 of the same shape."""
     parts = [np.ascontiguousarray(squares[start : start + CALL])[..., None] for start in range(0, len(squares), CALL)]
     return np.concatenate([network.run(part)[0] for part in parts])
 
@@ -322,13 +322,13 @@ def _side_by_side(mask: np.ndarray) -> tuple[float, float]:
 
 
 def limits_of(shapes: Sequence[Shape]) -> dict[str, tuple[float, float]]:
-    """What outlines may look like, from those of validation films: the 1st and 99th percentile with MARGINS.
+    """What outlines may look like, from those of validation images: the 1st and 99th percentile with MARGINS.
 
     Only area has a lower and an upper end that count; of the others, one end is the best there can be. Raises RunError
     where there are no outlines.
     """
     if not shapes:
-        raise RunError("The segmenter found no lungs in its own validation films; its masks may be of something else.")
+        raise RunError("The segmenter found no lungs in its own validation images; its masks may be of something else.")
     found = {}
     for name in (field.name for field in fields(Shape)):
         low, high = np.percentile([getattr(shape, name) for shape in shapes], (1, 99)).tolist()
@@ -344,6 +344,6 @@ def limits_of(shapes: Sequence[Shape]) -> dict[str, tuple[float, float]]:
 
 
 def _at_size(mask: np.ndarray, scores: np.ndarray, threshold: float, height: int, width: int) -> np.ndarray:
-    """An outline (s, s) at a film's size: its score map is enlarged and cut anew, so that the edge has no steps."""
+    """An outline (s, s) at an image's size: its score map is enlarged and cut anew, so that the edge has no steps."""
     near = np.where(ndimage.binary_dilation(mask), scores, 0)
     return resized_map(np.where(mask & (scores <= threshold), 1, near), width, height) > threshold

@@ -1,15 +1,16 @@
-"""Which training films a film looks like to the network, and whether it looks like any of them.
+"""Which training images an image looks like to the network, and whether it looks like any of them.
 
-A film is told by the means of the maps that the run's head pools. These are brought to their WIDTH directions of most
-variance over the training films, each divided by its deviation, to which the mean deviation is added (in squares) so
-that faint directions, mostly noise, count for less. One more coordinate says how much of the film lies in no such
-direction: a photograph moves there, because what is in it never varied between films. The distance is the Euclidean
+An image is told by the means of the maps that the run's head pools. These are brought to their WIDTH directions of most
+variance over the training images, each divided by its deviation, to which the mean deviation is added (in squares) so
+that faint directions, mostly noise, count for less. One more coordinate says how much of the image lies in no such
+direction: a photograph moves there, because what is in it never varied between images. The distance is the Euclidean
 one. Source of the idea: Sun, Ming, Zhu and Li, "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022
-(with PCA in place of their normalisation: cosine distances missed drawings and other X-rays entirely, as tried on films
-turned, inverted and drawn; distances of the means themselves missed 22 % of inverted films where these miss none).
+(with PCA in place of their normalisation: cosine distances missed drawings and other X-rays entirely, as tried on
+images turned, inverted and drawn; distances of the means themselves missed 22 % of inverted images where these miss
+none).
 
-Distances are in units of what is usual: 1 is the median distance of a validation film to its BY-th nearest training
-film. That one is looked at, not the very nearest, so that a single odd film in the training part vouches for nothing.
+Distances are in units of what is usual: 1 is the median distance of a validation image to its BY-th nearest training
+image. That one is looked at, not the very nearest, so that a single odd image in the training part vouches for nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,16 +22,16 @@ import numpy as np
 from covid_core.inference.gate import Limit
 
 WIDTH = 64  # directions; 32 and 128 did no better
-STRAY_WEIGHT = 3.0  # deviations that a stray share of one deviation counts for; without, some turned films pass
+STRAY_WEIGHT = 3.0  # deviations that a stray share of one deviation counts for; without, some turned images pass
 BY = 5  # neighbours that have to be near
-SHARE = 0.01  # of good films refused here, see ``gate.SHARE``; the distances of all else are far above the limit
-BLOCK = 2048  # films; their features take 20 MB at most
+SHARE = 0.01  # of good images refused here, see ``gate.SHARE``; the distances of all else are far above the limit
+BLOCK = 2048  # images; their features take 20 MB at most
 FARTHEST = 60_000.0  # float16, in which coordinates are kept, ends at 65,504
 ROUNDING = 1e-6  # of the features' size: what varies by less than float32 can tell does not vary
 SPARE = 8  # more candidates than are wanted, of which exact distances choose
 
 Features = Callable[[np.ndarray], np.ndarray]
-"""Positions of films to float32 features (n, d)."""
+"""Positions of images to float32 features (n, d)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Space:
 
     @classmethod
     def fit(cls, features: Features, training: np.ndarray) -> "Space":
-        """From the features of films at the positions ``training``, a block at a time."""
+        """From the features of images at the positions ``training``, a block at a time."""
         from scipy import linalg  # 0.1 s to import, and only fitting needs it
 
         mean = sum(block.sum(axis=0, dtype=np.float64) for block in _blocks(features, training)) / len(training)
@@ -73,7 +74,7 @@ class Space:
         return replace(plain, stray=np.array([strays.mean(), deviation], np.float32))
 
     def coordinates(self, features: np.ndarray) -> np.ndarray:
-        """float32 (n, k + 1), exactly as they are kept of training films: a film that is one of them is at 0."""
+        """float32 (n, k + 1), exactly as they are kept of training images: an image that is one of them is at 0."""
         along, beyond = self._split(features)
         stray = (beyond - self.stray[0]) * (STRAY_WEIGHT / self.stray[1])
         found = np.concatenate([along, stray[:, None]], axis=1) / np.float32(self.unit)
@@ -89,20 +90,20 @@ class Space:
 
 @dataclass(frozen=True)
 class Training:
-    """The training films: ids and labels (n,), and coordinates (n, k + 1), float32."""
+    """The training images: ids and labels (n,), and coordinates (n, k + 1), float32."""
 
     image_ids: np.ndarray
     labels: np.ndarray
     coordinates: np.ndarray
 
     def nearest(self, coordinates: np.ndarray, count: int = BY) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and distances, each (films, count) or as many as there are, of the training films nearest to films
-        at ``coordinates``, the nearest first; of equal ones the first."""
+        """Positions and distances, each (images, count) or as many as there are, of the training images nearest to
+        images at ``coordinates``, the nearest first; of equal ones the first."""
         count = min(count, len(self.coordinates))
         candidates = min(count + SPARE, len(self.coordinates))
         positions, distances = [], []
         for one in coordinates:
-            about = self._squares - 2 * (self.coordinates @ one)  # quick, but inexact where films are close
+            about = self._squares - 2 * (self.coordinates @ one)  # quick, but inexact where images are close
             some = np.sort(np.argpartition(about, candidates - 1)[:candidates])
             exact = np.sqrt(np.square(self.coordinates[some] - one).sum(axis=1))
             order = np.argsort(exact, kind="stable")[:count]
@@ -116,13 +117,13 @@ class Training:
         return np.square(self.coordinates).sum(axis=1)
 
     def distances(self, coordinates: np.ndarray) -> np.ndarray:
-        """Of shape (films,): the distance to the BY-th nearest training film."""
+        """Of shape (images,): the distance to the BY-th nearest training image."""
         return self.nearest(coordinates)[1][:, -1]
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """The training films in their space, and the distance that validation films stay below."""
+    """The training images in their space, and the distance that validation images stay below."""
 
     space: Space
     training: Training
@@ -132,7 +133,7 @@ class Neighbourhood:
     def fit(
         cls, features: Features, training: np.ndarray, validation: np.ndarray, ids: np.ndarray, labels: np.ndarray
     ) -> "Neighbourhood":
-        """From features by position; ``ids`` and ``labels`` are those of the training films."""
+        """From features by position; ``ids`` and ``labels`` are those of the training images."""
         space = Space.fit(features, training)
         among = Training(ids, labels, _coordinates(space, features, training))
         told = _coordinates(space, features, validation) if len(validation) else among.coordinates[:0]
@@ -152,6 +153,6 @@ def _blocks(features: Features, positions: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _product(centred: np.ndarray) -> np.ndarray:
-    """Sums of products of columns; in float32, whose errors a thousand films average out, it takes half the time."""
+    """Sums of products of columns; in float32, whose errors a thousand images average out, it takes half the time."""
     centred = centred.astype(np.float32)
     return (centred.T @ centred).astype(np.float64)

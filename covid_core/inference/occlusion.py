@@ -1,10 +1,10 @@
-"""What moves the score: each place of the film is covered in turn, and the run asked again (Zeiler and Fergus 2014).
+"""What moves the score: each place of the image is covered in turn, and the run asked again (Zeiler and Fergus 2014).
 
 What it can tell: how far this run's answer hangs on what is to be seen at a place, through the whole network and
 without a gradient; it knows nothing of how the network is built, so it is a second witness for a heat map.
 
-What it cannot tell: what would be seen there in a healthy film. A covered place is itself something new, though the
-cover is as quiet as can be: the film's own grey in the wider surroundings, faded in, so that no box, no edge and no
+What it cannot tell: what would be seen there in a healthy image. A covered place is itself something new, though the
+cover is as quiet as can be: the image's own grey in the wider surroundings, faded in, so that no box, no edge and no
 black hole appears (a black square in a lung looks like air, a white one like consolidation). A finding that is seen in
 two places loses little when one of them is covered; a finding much larger than the patch leaves its haze in the cover;
 and one smaller than the patch is not placed more finely than PATCH.
@@ -15,24 +15,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_core.evaluation.calibration import Calibration
-from covid_core.images.codec import Film, resized_map, to_square
+from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.head import softmax
 from covid_core.inference.lite import BATCH
 from covid_core.inference.predictor import Predictor
 from covid_core.work import Progress, silent
 
 GRID = 12  # places along a side
-PATCH = 1 / 6  # of the film's side: twice the distance of two places, so each point is covered well at least once
-AT_ONCE = 4 * BATCH  # covered films between two looks at the progress
+PATCH = 1 / 6  # of the image's side: twice the distance of two places, so each point is covered well at least once
+AT_ONCE = 4 * BATCH  # covered images between two looks at the progress
 
 
 @dataclass(frozen=True)
 class Occlusion:
-    """What covering each place of a film does to the answer for one class.
+    """What covering each place of an image does to the answer for one class.
 
     ``change``, float32 (GRID, GRID), is how far the class's logit, less the mean of all classes', falls: above 0 the
     place speaks for the class, below 0 against it. ``answer`` is the class's probability (its score where the run has
-    none) for the whole film, ``covered``, (GRID, GRID), that with the place covered.
+    none) for the whole image, ``covered``, (GRID, GRID), that with the place covered.
     """
 
     label: str
@@ -53,24 +53,24 @@ class Occlusion:
         return (column + 0.5) / GRID, (row + 0.5) / GRID, float(self.covered[row, column])
 
 
-def occluded(predictor: Predictor, film: Film, label: str, progress: Progress = silent) -> Occlusion:
-    """Cover the film at GRID x GRID places, one after the other.
+def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progress = silent) -> Occlusion:
+    """Cover the image at GRID x GRID places, one after the other.
 
     Args:
         predictor: the run.
-        film: the film.
+        image: the image.
         label: the class that is asked about.
-        progress: told the share done after every AT_ONCE covered films; what it raises ends the work.
+        progress: told the share done after every AT_ONCE covered images; what it raises ends the work.
     """
-    square = to_square(film.pixels, predictor.size)
+    square = to_square(image.pixels, predictor.size)
     index, places = predictor.classes.index(label), GRID * GRID
     covers = _covers(square)
     logits = [predictor.logits(square[None])]
     for start in range(0, places, AT_ONCE):
-        progress(start / places, f"Covering places of the film: {start} of {places}")
+        progress(start / places, f"Covering places of the image: {start} of {places}")
         some = range(start, min(start + AT_ONCE, places))
         logits.append(predictor.logits(np.stack([_covered(square, covers, place) for place in some])))
-    progress(1.0, f"Covering places of the film: {places} of {places}")
+    progress(1.0, f"Covering places of the image: {places} of {places}")
     every = np.concatenate(logits)
     contrast = every[:, index] - every.mean(axis=1)
     answers = _answers(every, predictor.calibration)[:, index]
@@ -85,14 +85,15 @@ def _answers(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
 
 
 def _covers(square: np.ndarray) -> np.ndarray:
-    """The film so blurred that what fits under the patch is gone: float32 (size, size)."""
+    """The image so blurred that what fits under the patch is gone: float32 (size, size)."""
     from scipy import ndimage  # 0.2 s to import, and only this needs it
 
     return ndimage.gaussian_filter(square.astype(np.float32), PATCH * len(square), mode="nearest")
 
 
 def _covered(square: np.ndarray, covers: np.ndarray, place: int) -> np.ndarray:
-    """The film with one place covered; the cover is whole in the middle of the patch and fades out towards its edge."""
+    """The image with one place covered; the cover is whole in the middle of the patch and fades out towards its
+    edge."""
     row, column = divmod(place, GRID)
     centres = (np.arange(len(square)) + 0.5) / len(square)
     down, across = (_fade(centres - (number + 0.5) / GRID) for number in (row, column))

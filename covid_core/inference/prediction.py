@@ -1,4 +1,4 @@
-"""What one run says of one film, and the reasons for and against believing it.
+"""What one run says of one image, and the reasons for and against believing it.
 
 The checks come in the order in which they are made; the first that fails is why there is no answer. A check that could
 not be made is told as such, never as passed.
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_core.evaluation.calibration import Calibration
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference.head import softmax
 
-CHEST_FILM = "frontal chest film"
-LIKE_TRAINING = "like the training films"
+CHEST_IMAGE = "frontal chest image"
+LIKE_TRAINING = "like the training images"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says of one film. ``scores`` are softmax outputs, not probabilities: they are not calibrated.
+    """What a run says of one image. ``scores`` are softmax outputs, not probabilities: they are not calibrated.
 
     ``calibration`` is the run's; where it is defined there are ``probabilities`` too.
     """
@@ -73,8 +73,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training film that looks like the film to the network. ``distance`` is 0 for the same picture, and 1 is usual
-    for a film of the same kind (see ``inference.neighbours``)."""
+    """A training image that looks like the image to the network. ``distance`` is 0 for the same picture, and 1 is usual
+    for an image of the same kind (see ``inference.neighbours``)."""
 
     image_id: str
     label: str
@@ -83,7 +83,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Look:
-    """A prediction with the checks that were made before it and the training films that look most like it."""
+    """A prediction with the checks that were made before it and the training images that look most like it."""
 
     prediction: Prediction
     checks: tuple[Check, ...]
@@ -105,8 +105,9 @@ def unasked(name: str, reason: str) -> Check:
     return Check(name, None, math.nan, math.nan, f"This could not be checked: {reason}.")
 
 
-def told_by_file(film: Film) -> Check | None:
-    """The failed check of a film whose own file says that it is no frontal chest film; None where it says nothing."""
-    if not film.not_chest:
+def told_by_file(image: GreyImage) -> Check | None:
+    """The failed check of an image whose own file says that it is no frontal chest image; None where it says
+    nothing."""
+    if not image.not_chest:
         return None
-    return Check(CHEST_FILM, False, math.nan, math.nan, " ".join(film.not_chest))
+    return Check(CHEST_IMAGE, False, math.nan, math.nan, " ".join(image.not_chest))

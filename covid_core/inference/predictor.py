@@ -1,4 +1,4 @@
-"""A finished run that answers for films, without TensorFlow."""
+"""A finished run that answers for images, without TensorFlow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,12 +9,12 @@ import numpy as np
 from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
-from covid_core.images.codec import Film, to_square
+from covid_core.images.codec import GreyImage, to_square
 from covid_core.inference import prediction
 from covid_core.inference.head import MEAN, Head, pooled, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Look, Prediction
+from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Look, Prediction
 from covid_core.inference.reference import Reference
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -22,12 +22,12 @@ from covid_core.workspace import Workspace
 
 HeadChange = Callable[[Head], Head]
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
-NO_REFERENCE = "the run keeps no reference of its training films; it can be made from the data set at any time"
+NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One film after its pass through the network: what the run says of it, and what heat maps are made from."""
+    """One image after its pass through the network: what the run says of it, and what heat maps are made from."""
 
     look: Look
     _head: Head = field(repr=False)
@@ -106,73 +106,76 @@ class Predictor:
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
         return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip, calibration, reference)
 
-    def predict(self, films: list[Film]) -> list[Prediction]:
-        """Scores of each film, and probabilities where the run is calibrated."""
-        squares = np.stack([to_square(film.pixels, self.size) for film in films])
+    def predict(self, images: list[GreyImage]) -> list[Prediction]:
+        """Scores of each image, and probabilities where the run is calibrated."""
+        squares = np.stack([to_square(image.pixels, self.size) for image in images])
         logits = self.logits(squares)
         return [
-            Prediction(self.classes, scores, raw, self._done(film), self.calibration)
-            for film, scores, raw in zip(films, softmax(logits), logits, strict=True)
+            Prediction(self.classes, scores, raw, self._done(image), self.calibration)
+            for image, scores, raw in zip(images, softmax(logits), logits, strict=True)
         ]
 
-    def look(self, films: list[Film]) -> list[Look]:
-        """What ``predict`` says of each film, the checks of its content in their order, and the training films nearest
-        to it, from the same single pass. That a film was read faithfully is known before: else there is none."""
-        squares = np.stack([to_square(film.pixels, self.size) for film in films])
-        return self._looks(films, squares, *self._logits_and_features(squares))
+    def look(self, images: list[GreyImage]) -> list[Look]:
+        """What ``predict`` says of each image, the checks of its content in their order, and the training images
+        nearest to it, from the same single pass. That an image was read faithfully is known before: else there is
+        none."""
+        squares = np.stack([to_square(image.pixels, self.size) for image in images])
+        return self._looks(images, squares, *self._logits_and_features(squares))
 
-    def seen(self, film: Film) -> "Seen":
-        """The same of one film, with all that its heat maps are made from: still one pass."""
-        square = to_square(film.pixels, self.size)[None]
+    def seen(self, image: GreyImage) -> "Seen":
+        """The same of one image, with all that its heat maps are made from: still one pass."""
+        square = to_square(image.pixels, self.size)[None]
         sides = [self.maps(side) for side in self._sides(square)]
-        (found,) = self._looks([film], square, self._mean_logits(sides), pooled(sides[0], MEAN))
+        (found,) = self._looks([image], square, self._mean_logits(sides), pooled(sides[0], MEAN))
         return Seen(found, self._head, sides)
 
-    def _looks(self, films: list[Film], squares: np.ndarray, logits: np.ndarray, features: np.ndarray) -> list[Look]:
+    def _looks(
+        self, images: list[GreyImage], squares: np.ndarray, logits: np.ndarray, features: np.ndarray
+    ) -> list[Look]:
         if self.reference is None:
             checks = [
-                (prediction.unasked(CHEST_FILM, NO_REFERENCE), prediction.unasked(LIKE_TRAINING, NO_REFERENCE))
-            ] * len(films)
-            nearest = [()] * len(films)
+                (prediction.unasked(CHEST_IMAGE, NO_REFERENCE), prediction.unasked(LIKE_TRAINING, NO_REFERENCE))
+            ] * len(images)
+            nearest = [()] * len(images)
         else:
             checks, nearest = self.reference.checks(squares, features), self.reference.neighbours(features)
         return [
             Look(
-                Prediction(self.classes, scores, raw, self._done(film), self.calibration),
-                (prediction.told_by_file(film) or chest, like),
+                Prediction(self.classes, scores, raw, self._done(image), self.calibration),
+                (prediction.told_by_file(image) or chest, like),
                 near,
             )
-            for film, scores, raw, (chest, like), near in zip(
-                films, softmax(logits), logits, checks, nearest, strict=True
+            for image, scores, raw, (chest, like), near in zip(
+                images, softmax(logits), logits, checks, nearest, strict=True
             )
         ]
 
-    def explained(self, film: Film, label: str | None, shape: tuple[int, int]) -> tuple[Prediction, np.ndarray]:
+    def explained(self, image: GreyImage, label: str | None, shape: tuple[int, int]) -> tuple[Prediction, np.ndarray]:
         """Scores and the heat map for ``label`` (by default the predicted class), from one pass."""
-        found = self.seen(film)
+        found = self.seen(image)
         return found.look.prediction, found.heat(label or found.look.prediction.predicted, shape)
 
-    def heat_map(self, film: Film, label: str, shape: tuple[int, int]) -> np.ndarray:
+    def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
         """The heat map alone, as ``Seen.heat`` gives it."""
-        return self.seen(film).heat(label, shape)
+        return self.seen(image).heat(label, shape)
 
     @property
     def knows_usual(self) -> bool:
-        """Whether heat maps show what differs from the usual training film; those of older runs show all there is."""
+        """Whether heat maps show what differs from the usual training image; those of older runs show all there is."""
         return bool(self._head.usual)
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Mean maps of uint8 films (n, size, size), as ``Head.usual`` has them."""
+        """Mean maps of uint8 images (n, size, size), as ``Head.usual`` has them."""
         return _means([self.maps(side) for side in self._sides(squares)])
 
     def evidence(
         self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange]
     ) -> Iterator[np.ndarray]:
-        """Heat maps of films against the mean of these films, before the cut at 0, from one pass.
+        """Heat maps of images against the mean of these images, before the cut at 0, from one pass.
 
         Args:
             squares: uint8 (n, size, size).
-            classes: position of the class that each film's map is for.
+            classes: position of the class that each image's map is for.
             shape: height and width of the maps.
             changes: what to do to the head before maps are made.
 
@@ -181,23 +184,23 @@ class Predictor:
         """
         sides = [self.maps(side) for side in self._sides(squares)]
         usual = _means(sides)
-        films = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
+        images = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
         for change in changes:  # one head at a time: a flattening one can be 200 MB
             head = replace(change(self._head), usual=usual)
-            yield np.stack([_evidence(head, film, index, shape) for film, index in zip(films, classes, strict=True)])
+            yield np.stack([_evidence(head, image, index, shape) for image, index in zip(images, classes, strict=True)])
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of uint8 films (n, size, size); the mean of both sides' where the spec asks for both."""
+        """Logits (n, classes) of uint8 images (n, size, size); the mean of both sides' where the spec asks for both."""
         batch = batch_for(self.size)
         batches = [squares[start : start + batch] for start in range(0, len(squares), batch)]
         return np.concatenate([self._mean_logits([self.maps(side) for side in self._sides(b)]) for b in batches])
 
     def features(self, squares: np.ndarray) -> np.ndarray:
-        """Means (n, d) of the maps of uint8 films (n, size, size), by which the reference knows films."""
+        """Means (n, d) of the maps of uint8 images (n, size, size), by which the reference knows images."""
         return self._logits_and_features(squares)[1]
 
     def _logits_and_features(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As ``logits``, and the means of the films' own maps, not of their mirror images'."""
+        """As ``logits``, and the means of the images' own maps, not of their mirror images'."""
         batch, found = batch_for(self.size), []
         for start in range(0, len(squares), batch):
             maps = [self.maps(side) for side in self._sides(squares[start : start + batch])]
@@ -211,14 +214,14 @@ class Predictor:
         logits = [self._head.logits(self._head.features(maps)) for maps in sides]
         return logits[0] if len(logits) == 1 else (logits[0] + logits[1]) / 2
 
-    def _done(self, film: Film) -> tuple[str, ...]:
-        height, width = film.pixels.shape
+    def _done(self, image: GreyImage) -> tuple[str, ...]:
+        height, width = image.pixels.shape
         resized = f"{width} x {height} pixels squashed to {self.size} x {self.size}"
-        return (*film.notes, resized) if (height, width) != (self.size, self.size) else film.notes
+        return (*image.notes, resized) if (height, width) != (self.size, self.size) else image.notes
 
 
 def _evidence(head: Head, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
-    """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the film."""
+    """For and against a class, before what speaks against it is cut off: float32 of ``shape``, over the image."""
     height, width = shape
     heat = [
         cam(head, maps, index, width, height, [tap[number] for tap in head.usual]) for number, maps in enumerate(sides)
@@ -227,7 +230,7 @@ def _evidence(head: Head, sides: list[list[np.ndarray]], index: int, shape: tupl
 
 
 def _means(sides: list[list[np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Mean maps over films: one array (sides, height, width, channels) per tap."""
+    """Mean maps over images: one array (sides, height, width, channels) per tap."""
     means = [[tap.mean(axis=0, dtype=np.float64).astype(np.float32) for tap in maps] for maps in sides]
     return tuple(np.stack(tap) for tap in zip(*means, strict=True))
 

@@ -1,6 +1,6 @@
-"""What a run keeps of its training films to judge a new one by: the gate, and the films in the network's own space.
+"""What a run keeps of its training images to judge a new one by: the gate, and the images in the network's own space.
 
-One file of a run, a few megabytes at most: 130 bytes per training film beside its id, and 0.3 MB that do not grow.
+One file of a run, a few megabytes at most: 130 bytes per training image beside its id, and 0.3 MB that do not grow.
 """
 
 import json
@@ -16,21 +16,22 @@ from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.inference.gate import IN_WORDS, LEAST, Gate, Limit, Verdict
 from covid_core.inference.neighbours import Neighbourhood, Space, Training
-from covid_core.inference.prediction import CHEST_FILM, LIKE_TRAINING, Check, Neighbour, unasked
+from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Check, Neighbour, unasked
 
 VERSION = 1
-SHOWN = 6  # neighbours of a film
+SHOWN = 6  # neighbours of an image
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The two checks of a film's content, and its neighbours."""
+    """The two checks of an image's content, and its neighbours."""
 
     gate: Gate
     neighbourhood: Neighbourhood
 
     def checks(self, squares: np.ndarray, features: np.ndarray) -> list[tuple[Check, Check]]:
-        """For films as uint8 (n, size, size) and their features (n, d): frontal chest film, like the training films."""
+        """For images as uint8 (n, size, size) and their features (n, d): frontal chest image, like the training
+        images."""
         distances = self.neighbourhood.training.distances(self.neighbourhood.space.coordinates(features))
         verdicts = self.gate.verdicts(squares)
         return [
@@ -39,15 +40,15 @@ class Reference:
         ]
 
     def neighbours(self, features: np.ndarray, count: int = SHOWN) -> list[tuple[Neighbour, ...]]:
-        """For films with features (n, d): the training films nearest to each, the nearest first."""
+        """For images with features (n, d): the training images nearest to each, the nearest first."""
         among = self.neighbourhood.training
         positions, distances = among.nearest(self.neighbourhood.space.coordinates(features), count)
         return [
             tuple(
                 Neighbour(str(among.image_ids[k]), str(among.labels[k]), float(distance))
-                for k, distance in zip(of_film, apart, strict=True)
+                for k, distance in zip(of_image, apart, strict=True)
             )
-            for of_film, apart in zip(positions, distances, strict=True)
+            for of_image, apart in zip(positions, distances, strict=True)
         ]
 
     def save(self, path: Path) -> None:
@@ -82,7 +83,7 @@ class Reference:
         """Read what ``save`` wrote. Raises RunDamaged."""
         try:
             with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-                facts = json.loads(stored["facts"].tobytes())
+                facts = files.with_present_keys(json.loads(stored["facts"].tobytes()))
                 if facts["version"] != VERSION:
                     raise RunDamaged(
                         f"{path.parent.name}: {path.name} was written by another version; make the reference again."
@@ -105,7 +106,7 @@ def _parts(stored: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> tuple[
     coordinates = stored["coordinates"].astype(np.float32)
     ids = np.array(facts["image_ids"], dtype=object)
     if not len(ids) == len(labels) == len(coordinates) or not np.isfinite(coordinates).all():
-        raise ValueError("ids, labels and coordinates are of different films")
+        raise ValueError("ids, labels and coordinates are of different images")
     return gate, Neighbourhood(space, Training(ids, labels, coordinates), _limit_of(facts["distance_limit"]))
 
 
@@ -120,19 +121,21 @@ def _limit_of(record: Mapping[str, Any]) -> Limit:
 
 def _chest_check(verdict: Verdict, limit: Limit) -> Check:
     if verdict.passed is None:
-        return unasked(CHEST_FILM, _too_few(limit))
+        return unasked(CHEST_IMAGE, _too_few(limit))
     lead = f"read upright it is {abs(verdict.lead):.2f} {'ahead of' if verdict.lead >= 0 else 'behind'}"
     beside = f"{lead} the best other reading (turned, upside down, inverted)"
     if verdict.passed:
-        text = f"It looks like a frontal chest film: {beside}; {limit.who} are {limit.value:.2f} ahead or more."
+        text = f"It looks like a frontal chest image: {beside}; {limit.who} are {limit.value:.2f} ahead or more."
     elif verdict.reading:
         text = (
-            f"It looks like a chest film that is {IN_WORDS[verdict.reading]}: {lead} the best other reading, where "
+            f"It looks like a chest image that is {IN_WORDS[verdict.reading]}: {lead} the best other reading, where "
             f"{limit.who} are {limit.value:.2f} ahead or more; put right, it would pass."
         )
     else:
-        text = f"It does not look like a frontal chest film: {beside}; {limit.who} are {limit.value:.2f} ahead or more."
-    return Check(CHEST_FILM, verdict.passed, verdict.lead, limit.value, text)
+        text = (
+            f"It does not look like a frontal chest image: {beside}; {limit.who} are {limit.value:.2f} ahead or more."
+        )
+    return Check(CHEST_IMAGE, verdict.passed, verdict.lead, limit.value, text)
 
 
 def _distance_check(distance: float, limit: Limit) -> Check:
@@ -140,11 +143,11 @@ def _distance_check(distance: float, limit: Limit) -> Check:
         return unasked(LIKE_TRAINING, _too_few(limit))
     passed = distance <= limit.value
     text = (
-        f"It is {'not ' if passed else ''}unlike the training films: its distance to the nearest of them is "
+        f"It is {'not ' if passed else ''}unlike the training images: its distance to the nearest of them is "
         f"{distance:.1f} times the usual one; {limit.who} stay at {limit.value:.1f} or below."
     )
     return Check(LIKE_TRAINING, passed, distance, limit.value, text)
 
 
 def _too_few(limit: Limit) -> str:
-    return f"the run has {limit.films} validation films to set a limit by, and at least {LEAST} are needed"
+    return f"the run has {limit.images} validation images to set a limit by, and at least {LEAST} are needed"

@@ -1,6 +1,6 @@
-"""A run's reference: what new films are judged by, made when the run is published, or later for an older run.
+"""A run's reference: what new images are judged by, made when the run is published, or later for an older run.
 
-Training films are what a new film is compared with; the limits are set by the validation films that calibrate, which
+Training images are what a new image is compared with; the limits are set by the validation images that calibrate, which
 have chosen nothing else where the part is halved (``data.split.halves``). The test part has no say in it.
 """
 
@@ -23,11 +23,11 @@ from covid_core.runs.store import Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
-AT_ONCE = 64  # films between two reports of progress
+AT_ONCE = 64  # images between two reports of progress
 
 
 def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], features: Features) -> Reference:
-    """The reference from the films of a split.
+    """The reference from the images of a split.
 
     Args:
         split: columns image_id, label, part, and half where the run is halved.
@@ -43,35 +43,35 @@ def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], feat
 
 
 def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
-    """Give a finished run its reference, from the data set's films and the run's exported network, without TensorFlow.
+    """Give a finished run its reference, from the data set's images and the run's exported network, without TensorFlow.
 
     Raises DataError where the data set has changed, RunDamaged, and JobRefused where the run is at work.
     """
     dataset = dataset_of(workspace, run)
     predictor = Predictor.open(workspace, run, with_reference=False)
-    films = open_pixels(workspace, dataset, run.spec.image_size, part_of(progress, 0.0, 0.2))
+    images = open_pixels(workspace, dataset, run.spec.image_size, part_of(progress, 0.0, 0.2))
     split = run.split()
-    rows = dataset.films.set_index("image_id").index.get_indexer(split["image_id"])
+    rows = dataset.images.set_index("image_id").index.get_indexer(split["image_id"])
     used = np.flatnonzero((split["part"] == TRAIN).to_numpy() | validation_for(split, CALIBRATION))
-    known = _features_of(predictor, films, rows, used, part_of(progress, 0.2, 0.9))
-    found = fitted(split, lambda at: np.asarray(films[rows[at]]), known.__getitem__)
+    known = _features_of(predictor, images, rows, used, part_of(progress, 0.2, 0.9))
+    found = fitted(split, lambda at: np.asarray(images[rows[at]]), known.__getitem__)
     progress(0.95, "Keeping the reference")
     _publish(workspace, run, found)
 
 
 def _features_of(
-    predictor: Predictor, films: np.ndarray, rows: np.ndarray, used: np.ndarray, progress: Progress
+    predictor: Predictor, images: np.ndarray, rows: np.ndarray, used: np.ndarray, progress: Progress
 ) -> np.ndarray:
     """float32 (rows, d), of which only ``used`` are computed."""
     found: np.ndarray | None = None
     for start in range(0, len(used), AT_ONCE):
         some = used[start : start + AT_ONCE]
-        values = predictor.features(np.asarray(films[rows[some]]))
+        values = predictor.features(np.asarray(images[rows[some]]))
         if found is None:
             found = np.zeros((len(rows), values.shape[1]), np.float32)
         found[some] = values
         done = start + len(some)
-        progress(done / len(used), f"Looking at the run's own films: {done:,} of {len(used):,}")
+        progress(done / len(used), f"Looking at the run's own images: {done:,} of {len(used):,}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Which of many films needs a look first, and why.
+"""Which of many images needs a look first, and why.
 
 First what no run could answer for, then what runs or classes disagree on, then what was called anything but normal, the
 surest first; last what was called normal, the least sure first. Within one urgency the order is stable.
@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from covid_core.evaluation.conformal import PredictionSet
-from covid_core.inference.prediction import CHEST_FILM, Check, Look
+from covid_core.inference.prediction import CHEST_IMAGE, Check, Look
 
 NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters
 
 
 class Urgency(IntEnum):
-    """Why a film stands where it stands in the list; lower is more urgent."""
+    """Why an image stands where it stands in the list; lower is more urgent."""
 
     UNREAD = 0
     REFUSED = 1
@@ -29,7 +29,7 @@ class Urgency(IntEnum):
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one run says of one film: the look, and the classes that it does not exclude at the coverage asked for.
+    """What one run says of one image: the look, and the classes that it does not exclude at the coverage asked for.
 
     ``answer`` is None where the run's predictions do not tell them.
     """
@@ -56,7 +56,7 @@ class Opinion:
 
     @property
     def called(self) -> str:
-        """The class that the film is taken for: of those that stay possible the likeliest, of all where none does.
+        """The class that the image is taken for: of those that stay possible the likeliest, of all where none does.
 
         A class can be the likeliest and ruled out all the same, for each has a limit of its own (see ``conformal``).
         """
@@ -76,7 +76,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Entry:
-    """One film of a work-list. ``reason`` says why it could not be read; then there are no opinions."""
+    """One image of a work-list. ``reason`` says why it could not be read; then there are no opinions."""
 
     name: str
     reason: str = ""
@@ -130,7 +130,7 @@ class Entry:
 
 
 def heeding(opinions: Iterable[Opinion]) -> list[Opinion]:
-    """The opinions, where a run that could not check the picture heeds one that found it to be no chest film.
+    """The opinions, where a run that could not check the picture heeds one that found it to be no chest image.
 
     That is said of the picture, not of the run: who has not looked for it cannot answer all the same.
     """
@@ -144,12 +144,12 @@ def heeding(opinions: Iterable[Opinion]) -> list[Opinion]:
 
 
 def _is_no_chest(check: Check | None) -> bool:
-    return check is not None and check.name == CHEST_FILM
+    return check is not None and check.name == CHEST_IMAGE
 
 
 def _heeding(opinion: Opinion, told: Check) -> Opinion:
     checks = tuple(
-        told if check.name == CHEST_FILM and check.passed is None else check for check in opinion.look.checks
+        told if check.name == CHEST_IMAGE and check.passed is None else check for check in opinion.look.checks
     )
     return replace(opinion, look=replace(opinion.look, checks=checks))
 

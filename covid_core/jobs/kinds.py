@@ -37,8 +37,8 @@ def _evaluate(workspace: Workspace, request: Request, progress: Progress) -> Res
     """Test a run on another data set."""
     from covid_core.inference import external_test
 
-    run, films = store.open_run(workspace, request["run"]), open_dataset(workspace, request["dataset"])
-    done = external_test.evaluate(workspace, run, films, request["classes"], progress)
+    run, images = store.open_run(workspace, request["run"]), open_dataset(workspace, request["dataset"])
+    done = external_test.evaluate(workspace, run, images, request["classes"], progress)
     return {"run": run.id, "evaluation": done.id}
 
 
@@ -83,7 +83,7 @@ def _lesson(workspace: Workspace, request: Request, progress: Progress) -> Resul
 
 def _segmenter(workspace: Workspace, request: Request, progress: Progress) -> Result:
     """Train a lung segmenter on a data set's masks."""
-    progress(0.0, "Reading films")
+    progress(0.0, "Reading images")
     return {"segmenter": entry_point(SEGMENTATION)(workspace, request["dataset"], request["seed"], progress)}
 
 

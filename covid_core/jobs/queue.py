@@ -110,8 +110,8 @@ def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
     """The published folder of a run, without a process."""
     dataset = open_dataset(workspace, spec.dataset)
     grouped = spec.split.method != "stratified"
-    films = duplicates.with_groups(workspace, dataset) if grouped else dataset.films
-    return store.create_run(workspace, spec, dataset, make_split(films, spec.classes, spec.split, spec.labels), study)
+    images = duplicates.with_groups(workspace, dataset) if grouped else dataset.images
+    return store.create_run(workspace, spec, dataset, make_split(images, spec.classes, spec.split, spec.labels), study)
 
 
 def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> JobFolder:
@@ -166,7 +166,7 @@ def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
 
 
 def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = None) -> JobFolder:
-    """Start the audit of a data set, or make it again; ``against`` names another one to look for shared films in.
+    """Start the audit of a data set, or make it again; ``against`` names another one to look for shared images in.
 
     Raises JobRefused, NotFound, DataError.
     """

@@ -64,7 +64,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, CovidCoreError):
         return str(error)
     if isinstance(error, MemoryError) or kind == TENSORFLOW_OUT_OF_MEMORY:
-        return "Out of memory. Try a smaller batch size or smaller films."
+        return "Out of memory. Try a smaller batch size or smaller images."
     if isinstance(error, OSError):
         return f"The disk or a file failed: {error.strerror or error}."
     return f"A bug in Second Look ended the job ({kind}). The log has details."

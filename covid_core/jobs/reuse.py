@@ -1,4 +1,4 @@
-"""Runs that would come out the same: equal settings, equal films, equal versions. The second need not be trained."""
+"""Runs that would come out the same: equal settings, equal images, equal versions. The second need not be trained."""
 
 import time
 from importlib import metadata
@@ -20,7 +20,7 @@ def find(workspace: Workspace, run: Run) -> Run | None:
     for other in runs:
         alike = other.split_hash == run.split_hash and other.is_halved == run.is_halved
         alike = alike and _deciding(other.spec) == wanted
-        if other.id != run.id and alike and _same_films(other, run) and _is_whole(other):
+        if other.id != run.id and alike and _same_images(other, run) and _is_whole(other):
             return other
     return None
 
@@ -35,7 +35,7 @@ def _deciding(spec: TrainingSpec) -> TrainingSpec:
     return spec.model_copy(update=NAMES)
 
 
-def _same_films(one: Run, other: Run) -> bool:
+def _same_images(one: Run, other: Run) -> bool:
     return one.record["dataset"]["version"] == other.record["dataset"]["version"]
 
 

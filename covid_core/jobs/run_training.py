@@ -29,7 +29,7 @@ def entry_point(name: str) -> Callable[..., Any]:
 
 def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
     """Train a run, or take over a finished one that is equal. Returns whether it went to its end."""
-    reporter(0.0, "Reading films")
+    reporter(0.0, "Reading images")
     twin = None if run.checkpoint_path.exists() else reuse.find(workspace, run)
     if twin is not None:
         reuse.take_over(run, twin)

@@ -42,5 +42,5 @@ def segment_jobs(workspace: Workspace) -> list[SegmentJob]:
 
 
 def expected_seconds() -> float:
-    """About how long a training takes here. It sees about as many films whatever their number."""
+    """About how long a training takes here. It sees about as many images whatever their number."""
     return START_SECONDS + FIT_SECONDS * 2 / cores()

@@ -1,4 +1,4 @@
-"""The four lessons: what each asks, which films are drawn for it, and which runs are trained on them.
+"""The four lessons: what each asks, which images are drawn for it, and which runs are trained on them.
 
 All of it is chosen so that the effect comes out on any machine within a minute and without a download; what came out
 is read from the runs' predictions every time (``outcomes``), and the words follow from it.
@@ -12,12 +12,12 @@ from covid_core.errors import NotFound
 from covid_core.lessons import image_sets
 from covid_core.specs import HeadSpec, SplitSpec, TrainingSpec, parse
 from covid_core.synthetic import phantom
-from covid_core.synthetic.phantom import PhantomFilm
+from covid_core.synthetic.phantom import PhantomImage
 
 COVID, NORMAL = PAIR = ("COVID", "Normal")
 SHIFTED, TAG, RARE, TWIN = "shifted-labels", "corner-tag", "rare-class", "twin"
 
-# The course's own network and pace, on small films: a second or two per run.
+# The course's own network and pace, on small images: a second or two per run.
 COURSE = {
     "backbone": "baseline_cnn",
     "image_size": 64,
@@ -28,13 +28,13 @@ COURSE = {
     "keep": "last",
     "imbalance": "none",
 }
-# A network whose filters nobody has trained; only its last layers learn. It needs no download, runs once per film, and
+# A network whose filters nobody has trained; only its last layers learn. It needs no download, runs once per image, and
 # what the lessons on rare classes and twins show does not depend on good filters.
 UNTRAINED = {
     "backbone": "mobilenet_v2",
     "weights": "random",
     "mode": "frozen",
-    "seed": 1,  # of the filters: random ones differ in how much they see, and other films shall be the only difference
+    "seed": 1,  # of the filters: random ones differ in how much they see, and other images shall be the only difference
     "image_size": 96,
     "batch_size": 32,
     "learning_rate": 1e-3,
@@ -43,12 +43,12 @@ UNTRAINED = {
     "imbalance": "none",
 }
 
-# 1: as many films of each class as the database has, a thirteenth of all: 300 are drawn evenly, and 269 of the first
+# 1: as many images of each class as the database has, a thirteenth of all: 300 are drawn evenly, and 269 of the first
 # 300 labels in the list are the first class's, so 43 of 48 test labels: 89.6 %, the course's figure.
-SHIFTED_FILMS, SHIFTED_DRAWN = 1127, 100
-TAGGED_FILMS = 120  # of each class
-COMMON_FILMS, RARE_FILMS = 540, 60
-TWIN_FILMS, TIMES_SAVED = 120, 3  # patients, and films of each
+SHIFTED_IMAGES, SHIFTED_DRAWN = 1127, 100
+TAGGED_IMAGES = 120  # of each class
+COMMON_IMAGES, RARE_IMAGES = 540, 60
+TWIN_IMAGES, TIMES_SAVED = 120, 3  # patients, and images of each
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Training:
 class Lesson:
     """A lesson. ``story`` are paragraphs; ``asks`` is the question whose answer, in per cent, is to be predicted.
 
-    ``images`` films are drawn by ``film_at`` of index and seed. ``why`` are the sentences to take home, ``guards`` says
-    what in Second Look catches the mistake, each with the page that has it (a name without suffix).
+    ``images`` images are drawn by ``image_at`` of index and seed. ``why`` are the sentences to take home, ``guards``
+    says what in Second Look catches the mistake, each with the page that has it (a name without suffix).
     """
 
     key: str
@@ -78,39 +78,39 @@ class Lesson:
     story: tuple[str, ...]
     asks: str
     images: int
-    film_at: Callable[[int, int], PhantomFilm] = field(repr=False)
+    image_at: Callable[[int, int], PhantomImage] = field(repr=False)
     trainings: tuple[Training, ...] = field(repr=False)
     why: tuple[str, ...] = field(repr=False)
     guards: tuple[tuple[str, str], ...] = field(repr=False)
 
 
-def _shifted_film(index: int, seed: int) -> PhantomFilm:
+def _shifted_image(index: int, seed: int) -> PhantomImage:
     numbered = [
         (label, number)
-        for label, count in phantom.class_counts(SHIFTED_FILMS).items()
+        for label, count in phantom.class_counts(SHIFTED_IMAGES).items()
         for number in range(1, count + 1)
     ]
     label, number = numbered[index]
-    return image_sets.film(label, number, seed, clear=True)
+    return image_sets.image(label, number, seed, clear=True)
 
 
-def _tagged_film(index: int, seed: int) -> PhantomFilm:
-    which, number = divmod(index, TAGGED_FILMS)
-    return image_sets.film(PAIR[which], number + 1, seed, tag=PAIR[which])
+def _tagged_image(index: int, seed: int) -> PhantomImage:
+    which, number = divmod(index, TAGGED_IMAGES)
+    return image_sets.image(PAIR[which], number + 1, seed, tag=PAIR[which])
 
 
-def _rare_film(index: int, seed: int) -> PhantomFilm:
-    if index < COMMON_FILMS:
-        return image_sets.film(NORMAL, index + 1, seed)
-    return image_sets.film(COVID, index - COMMON_FILMS + 1, seed, clear=True)
+def _rare_image(index: int, seed: int) -> PhantomImage:
+    if index < COMMON_IMAGES:
+        return image_sets.image(NORMAL, index + 1, seed)
+    return image_sets.image(COVID, index - COMMON_IMAGES + 1, seed, clear=True)
 
 
-def _twin_film(index: int, seed: int) -> PhantomFilm:
-    """Healthy patients, each with a label that has nothing to do with the film, saved several times."""
+def _twin_image(index: int, seed: int) -> PhantomImage:
+    """Healthy patients, each with a label that has nothing to do with the image, saved several times."""
     patient, again = divmod(index, TIMES_SAVED)
     of_class, which = divmod(patient, len(PAIR))
     first = TIMES_SAVED * of_class + 1
-    original = image_sets.film(PAIR[which], first, seed, shown=NORMAL)
+    original = image_sets.image(PAIR[which], first, seed, shown=NORMAL)
     return image_sets.saved_again(original, first + again, seed) if again else original
 
 
@@ -128,7 +128,7 @@ def _twin_training(method: str, name: str) -> Training:
 
 
 def _course_training(role: str, name: str) -> Training:
-    split = SplitSpec(method="stratified", films_per_class=SHIFTED_DRAWN)
+    split = SplitSpec(method="stratified", images_per_class=SHIFTED_DRAWN)
     labels, head = ("shifted" if role == "shifted" else "folder"), HeadSpec(units=(128,))
     classes = tuple(phantom.DATABASE_COUNTS)
     return Training(
@@ -142,56 +142,56 @@ LESSONS: tuple[Lesson, ...] = (
         "The shifted labels",
         "Can a model that has learned nothing score 89.6 %?",
         (
-            "A course trained seven networks on chest films and reported about 89.6 % for each of them. This lesson "
+            "A course trained seven networks on chest images and reported about 89.6 % for each of them. This lesson "
             "makes the same mistake again, at a thirteenth of its size.",
-            f"There are {SHIFTED_FILMS:,} synthetic films in three classes, as uneven as in the real database. "
-            f"{SHIFTED_DRAWN} films of each class are drawn, so that the classes are even.",
-            "The labels were listed for all films, in class order. The list is cut to as many labels as there are "
-            "films left, and put beside them. Nearly all of the first labels in the list are COVID's.",
-            "The course's small network learns from these films and these labels.",
+            f"There are {SHIFTED_IMAGES:,} synthetic images in three classes, as uneven as in the real database. "
+            f"{SHIFTED_DRAWN} images of each class are drawn, so that the classes are even.",
+            "The labels were listed for all images, in class order. The list is cut to as many labels as there are "
+            "images left, and put beside them. Nearly all of the first labels in the list are COVID's.",
+            "The course's small network learns from these images and these labels.",
         ),
-        "On how many of its test films is its answer the label that stands beside the film, in per cent?",
-        SHIFTED_FILMS,
-        _shifted_film,
+        "On how many of its test images is its answer the label that stands beside the image, in per cent?",
+        SHIFTED_IMAGES,
+        _shifted_image,
         (_course_training("shifted", "Shifted labels"), _course_training("right", "Right labels")),
         (
             "An accuracy means nothing beside the share of the largest class. Whoever always gives the commonest label "
             "is right that often, and has looked at nothing.",
             "Seven networks with the same figure to the last digit are no proof that it is right. They are a reason to "
             "look at the confusion matrix.",
-            "Labels must travel with their films, never in a list beside them.",
+            "Labels must travel with their images, never in a list beside them.",
         ),
         (
             (
                 "compare",
                 "Compare puts the majority class beside every model, marks a run that gives one answer only, and says "
-                "when labels are not those of the films' folders.",
+                "when labels are not those of the images' folders.",
             ),
             (
                 "dataset",
-                "Here every label belongs to the name of its film. The mistake has to be asked for.",
+                "Here every label belongs to the name of its image. The mistake has to be asked for.",
             ),
         ),
     ),
     Lesson(
         TAG,
         "The corner tag",
-        "What does a model read that is right on every film?",
+        "What does a model read that is right on every image?",
         (
-            f"Two hospitals send {TAGGED_FILMS} synthetic films each, one of COVID patients, the other of healthy "
-            "people. Each burns its letter into a corner of its films: C on the left, N on the right.",
+            f"Two hospitals send {TAGGED_IMAGES} synthetic images each, one of COVID patients, the other of healthy "
+            "people. Each burns its letter into a corner of its images: C on the left, N on the right.",
             "The course's small network learns on a part of them, and is tested on others of the same hospitals. "
             "It will be right on nearly all.",
-            "Then the same test films are drawn once more, the same patients and the same lungs, without the letter; "
+            "Then the same test images are drawn once more, the same patients and the same lungs, without the letter; "
             "and a third time with the other hospital's letter.",
         ),
-        "On how many of its test films is it still right when the letter is gone, in per cent?",
-        2 * TAGGED_FILMS,
-        _tagged_film,
+        "On how many of its test images is it still right when the letter is gone, in per cent?",
+        2 * TAGGED_IMAGES,
+        _tagged_image,
         (
             Training(
                 "tagged",
-                "Films with a letter",
+                "Images with a letter",
                 {
                     **COURSE,
                     "classes": PAIR,
@@ -210,14 +210,14 @@ LESSONS: tuple[Lesson, ...] = (
         (
             (
                 "predict",
-                "Predict shows for each film where the answer comes from, and how much of the heat map lies inside the "
-                "lungs.",
+                "Predict shows for each image where the answer comes from, and how much of the heat map lies inside "
+                "the lungs.",
             ),
             (
                 "compare",
                 "The audit of a model covers the lungs, everything else, the border and tags, and says what it reads.",
             ),
-            ("train", "A split that holds out whole sources tests on films whose letters the model has not seen."),
+            ("train", "A split that holds out whole sources tests on images whose letters the model has not seen."),
         ),
     ),
     Lesson(
@@ -225,16 +225,18 @@ LESSONS: tuple[Lesson, ...] = (
         "The rare class",
         "Is the model with the highest accuracy the best?",
         (
-            f"Of {COMMON_FILMS + RARE_FILMS} synthetic films, {RARE_FILMS} show COVID: one in ten, as in a screening.",
-            "The same network learns four times on the same films: as they are; with class weights, so that each class "
-            "counts as much; with COVID films drawn several times (oversampling); and with as many healthy films left "
-            "out as makes the classes even (undersampling).",
+            f"Of {COMMON_IMAGES + RARE_IMAGES} synthetic images, {RARE_IMAGES} show COVID: one in ten, as in a "
+            f"screening.",
+            "The same network learns four times on the same images: as they are; with class weights, so that each "
+            "class "
+            "counts as much; with COVID images drawn several times (oversampling); and with as many healthy images "
+            "left out as makes the classes even (undersampling).",
             "The network's filters are random and stay so; only its last layers learn. That takes seconds, and needs "
             "no download.",
         ),
-        "How many of the COVID films does the model find that learns on the films as they are, in per cent?",
-        COMMON_FILMS + RARE_FILMS,
-        _rare_film,
+        "How many of the COVID images does the model find that learns on the images as they are, in per cent?",
+        COMMON_IMAGES + RARE_IMAGES,
+        _rare_image,
         (
             _rare_training("none", "As they are"),
             _rare_training("class_weights", "Class weights"),
@@ -242,8 +244,8 @@ LESSONS: tuple[Lesson, ...] = (
             _rare_training("undersample", "Undersampling"),
         ),
         (
-            "Accuracy counts films, and nearly all films are healthy. A model that overlooks the sick loses little of "
-            "it.",
+            "Accuracy counts images, and nearly all images are healthy. A model that overlooks the sick loses "
+            "little of it.",
             "Sensitivity asks: of those who have it, how many are found? Specificity asks: of those who do not, how "
             "many are left in peace? Both belong beside accuracy.",
             "Weights and sampling do not make a better eye. They move the balance between overlooking and false alarm, "
@@ -255,7 +257,7 @@ LESSONS: tuple[Lesson, ...] = (
                 "Compare shows sensitivity and specificity of each class with their intervals, and how each threshold "
                 "trades one for the other.",
             ),
-            ("train", "Train has the four ways under imbalance; they touch the training films alone."),
+            ("train", "Train has the four ways under imbalance; they touch the training images alone."),
         ),
     ),
     Lesson(
@@ -263,30 +265,30 @@ LESSONS: tuple[Lesson, ...] = (
         "The twin",
         "Can a model be right where there is nothing to learn?",
         (
-            f"{TWIN_FILMS} healthy synthetic patients. Half of them are called COVID and half Normal, and the films "
+            f"{TWIN_IMAGES} healthy synthetic patients. Half of them are called COVID and half Normal, and the images "
             "know nothing of it: there is nothing to learn, and whoever guesses is right on half of them.",
-            f"Each film is in the collection {TIMES_SAVED} times, saved again with a slightly different exposure, as "
+            f"Each image is in the collection {TIMES_SAVED} times, saved again with a slightly different exposure, as "
             "happens when archives are merged.",
-            "The same network learns twice. Once films are dealt to training and test one by one, so that twins are "
+            "The same network learns twice. Once images are dealt to training and test one by one, so that twins are "
             "separated; once twins stay together.",
             "The network's filters are random and stay so; only its last layers learn.",
         ),
-        "On how many test films is the model right when twins are separated, in per cent?",
-        TWIN_FILMS * TIMES_SAVED,
-        _twin_film,
+        "On how many test images is the model right when twins are separated, in per cent?",
+        TWIN_IMAGES * TIMES_SAVED,
+        _twin_image,
         (
-            _twin_training("stratified", "Film by film"),
+            _twin_training("stratified", "Image by image"),
             _twin_training("grouped", "Twins kept together"),
         ),
         (
-            "A test film whose twin was trained on is no test: the model need only know it again.",
-            "Public collections copy each other. The same film is in several of them, under other names, now and then "
+            "A test image whose twin was trained on is no test: the model need only know it again.",
+            "Public collections copy each other. The same image is in several of them, under other names, now and then "
             "with another label.",
-            "Copies, and films that were kept together, stay in one part.",
+            "Copies, and images that were kept together, stay in one part.",
         ),
         (
-            ("dataset", "Copies are looked for when films are imported, also those that were saved again."),
-            ("train", "Keep groups together is the usual split here. Film by film has to be chosen."),
+            ("dataset", "Copies are looked for when images are imported, also those that were saved again."),
+            ("train", "Keep groups together is the usual split here. Image by image has to be chosen."),
         ),
     ),
 )

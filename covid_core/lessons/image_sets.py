@@ -1,21 +1,21 @@
-"""The films of the lessons, drawn from a seed: each set so that one mistake shows, and nothing else.
+"""The images of the lessons, drawn from a seed: each set so that one mistake shows, and nothing else.
 
-A film depends on its label, its number and the seed alone, so films can be drawn in any order and in parallel.
+An image depends on its label, its number and the seed alone, so images can be drawn in any order and in parallel.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from covid_core.images.image import Film
+from covid_core.images.image import GreyImage
 from covid_core.synthetic import phantom
-from covid_core.synthetic.phantom import PhantomFilm
+from covid_core.synthetic.phantom import PhantomImage
 
 SIDE = 192  # pixels; drawn in two thirds of the time of the usual 256
 
 
-def film(label: str, number: int, seed: int, shown: str = "", tag: str = "", clear: bool = False) -> PhantomFilm:
-    """A film of a lesson.
+def image(label: str, number: int, seed: int, shown: str = "", tag: str = "", clear: bool = False) -> PhantomImage:
+    """An image of a lesson.
 
     Args:
         label: what the data set says of it.
@@ -25,18 +25,18 @@ def film(label: str, number: int, seed: int, shown: str = "", tag: str = "", cle
         tag: the class whose letter is burned into a corner; none by default.
         clear: draw plain lesions, instead of some that are hardly visible.
     """
-    from covid_core.synthetic.anatomy import PHANTOM_CLASSES, make_film  # imports scipy
+    from covid_core.synthetic.anatomy import PHANTOM_CLASSES, make_image  # imports scipy
 
     truth = shown or label
     rng = np.random.default_rng((seed, PHANTOM_CLASSES.index(label), number))
-    drawn = make_film(truth, rng, SIDE, clear)
+    drawn = make_image(truth, rng, SIDE, clear)
     pixels = phantom.burn_tag(drawn.pixels, tag) if tag else drawn.pixels
     plants = tuple(name for name, planted in (("corner-tag", tag), ("clear-lesions", clear)) if planted)
-    return PhantomFilm(f"{label}-{number}", label, truth, drawn.site, pixels, drawn.lung_mask, drawn.lesion, plants)
+    return PhantomImage(f"{label}-{number}", label, truth, drawn.site, pixels, drawn.lung_mask, drawn.lesion, plants)
 
 
-def saved_again(original: PhantomFilm, number: int, seed: int) -> PhantomFilm:
-    """The film as it comes out of another archive: another gamma, and noise of coding."""
+def saved_again(original: PhantomImage, number: int, seed: int) -> PhantomImage:
+    """The image as it comes out of another archive: another gamma, and noise of coding."""
     rng = np.random.default_rng((seed, number, 1))
     grey = 255.0 * (original.pixels / 255.0) ** rng.uniform(0.9, 1.1)
     blocks = rng.normal(0, 1.0, (SIDE // 8, SIDE // 8)).repeat(8, 0).repeat(8, 1)  # JPEG codes 8 x 8 pixels
@@ -45,6 +45,6 @@ def saved_again(original: PhantomFilm, number: int, seed: int) -> PhantomFilm:
     return replace(original, name=f"{original.label}-{number}", pixels=pixels, plants=plants)
 
 
-def as_film(pixels: np.ndarray) -> Film:
-    """Drawn greys as a film that was read."""
-    return Film(pixels, "L")
+def as_image(pixels: np.ndarray) -> GreyImage:
+    """Drawn greys as an image that was read."""
+    return GreyImage(pixels, "L")

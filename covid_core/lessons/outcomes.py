@@ -26,9 +26,9 @@ AS_TRAINED, WITHOUT, OTHER = "With the letter", "Without it", "With the other le
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A line of a lesson's table: who answered, and its answers for the films of a test part.
+    """A line of a lesson's table: who answered, and its answers for the images of a test part.
 
-    ``groups`` of shape (films,) says which films belong together (None: none do), and these count for fewer.
+    ``groups`` of shape (images,) says which images belong together (None: none do), and these count for fewer.
     ``accuracy`` has its interval; ``found`` is the sensitivity of each class; ``majority`` the share of the largest.
     """
 
@@ -75,7 +75,7 @@ def of(lesson: Lesson, prepared: Prepared) -> Outcome:
 
 
 def table(outcome: Outcome) -> pd.DataFrame:
-    """The rows as texts, for a page and for print: a column per class with the share of its films that are found."""
+    """The rows as texts, for a page and for print: a column per class with the share of its images that are found."""
     return pd.DataFrame(
         [
             {
@@ -83,7 +83,7 @@ def table(outcome: Outcome) -> pd.DataFrame:
                 "Right": in_words(row.accuracy),
                 "Always the largest class": share(row.majority.value),
                 **{f"{label} found": in_words(found) for label, found in row.found.items()},
-                "Test films": count(row.answers.n),
+                "Test images": count(row.answers.n),
             }
             for row in outcome.rows
         ]
@@ -107,9 +107,9 @@ def confusion(row: Row) -> pd.DataFrame:
 
 
 def _row(name: str, answers: Answers, together: pd.Series | None, accuracy: Measure | None = None) -> Row:
-    """A row; ``together`` is the group of each film by image id (None: none do)."""
+    """A row; ``together`` is the group of each image by image id (None: none do)."""
     groups = assessment.groups_of(answers, together)
-    classes = [label for label, films in zip(answers.classes, answers.films, strict=True) if films]
+    classes = [label for label, images in zip(answers.classes, answers.images, strict=True) if images]
     return Row(
         name,
         answers,
@@ -135,36 +135,36 @@ def _shifted(runs: dict[str, Run]) -> Outcome:
     largest = f"always answering {found.majority_label} reaches {share(found.majority['test'].value)}"
     if found.only_answer:
         headline = (
-            f"It calls every film {found.only_answer}, and that is the label of {count(answers.right.sum())} of "
-            f"{plural(answers.n, 'test film')}: {share(found.test.value)}. It has learned nothing; {largest}."
+            f"It calls every image {found.only_answer}, and that is the label of {count(answers.right.sum())} of "
+            f"{plural(answers.n, 'test image')}: {share(found.test.value)}. It has learned nothing; {largest}."
         )
     else:
         beaten = "does not beat" if came_out else "beats"
-        headline = f"It gives the label of {in_words(found.test)} of films and {beaten} the largest class: {largest}."
+        headline = f"It gives the label of {in_words(found.test)} of images and {beaten} the largest class: {largest}."
     rows = (
         _row("Shifted labels", answers, wrong.groups()),
-        _row("Against the films", true_answers, wrong.groups()),
+        _row("Against the images", true_answers, wrong.groups()),
         _row("Right labels", _tested(right), right.groups()),
     )
     return Outcome(
         found.test,
-        f"of {plural(answers.n, 'test film')}",
+        f"of {plural(answers.n, 'test image')}",
         rows,
         came_out,
         headline,
         (
             candidates.label_check(wrong).in_words,
-            f"Against what the films show, the same answers are right on {in_words(rows[1].accuracy)}.",
+            f"Against what the images show, the same answers are right on {in_words(rows[1].accuracy)}.",
             _with_right_labels(honest, rows[2]),
         ),
     )
 
 
 def _against_folders(run: Run) -> Answers:
-    """The run's answers on its test films, held against the class of each film's folder."""
+    """The run's answers on its test images, held against the class of each image's folder."""
     split = run.split().set_index("image_id")
     if "folder_label" not in split:
-        raise RunDamaged(f"{run.name} does not say what its films show. Prepare the lesson again.")
+        raise RunDamaged(f"{run.name} does not say what its images show. Prepare the lesson again.")
     predictions = run.predictions()
     told = predictions.assign(label=split.loc[predictions["image_id"], "folder_label"].to_numpy())
     return metrics.answers(told.sort_values("image_id", kind="stable"), "test")
@@ -173,7 +173,7 @@ def _against_folders(run: Run) -> Answers:
 def _with_right_labels(honest: assessment.Assessment, row: Row) -> str:
     beats = "more than" if assessment.beats_majority(honest) else "not certainly more than"
     return (
-        f"The same network with the right labels reaches {in_words(row.accuracy)} of {plural(row.answers.n, 'film')}, "
+        f"The same network with the right labels reaches {in_words(row.accuracy)} of {plural(row.answers.n, 'image')}, "
         f"{beats} the {share(row.majority.value)} of the largest class ({p_in_words(honest.p_majority)})."
     )
 
@@ -191,9 +191,9 @@ def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
         for name, what in ((WITHOUT, WITHOUT_TAG), (OTHER, OTHER_TAG))
     )
     came_out = without.accuracy.high < inside.accuracy.low
-    films = plural(inside.answers.n, "test film")
+    images = plural(inside.answers.n, "test image")
     headline = (
-        f"With its letter on the film it is right on {in_words(inside.accuracy)} of {films}. Without it, on "
+        f"With its letter on the image it is right on {in_words(inside.accuracy)} of {images}. Without it, on "
         f"{in_words(without.accuracy)}: {_beside_a_coin(without.accuracy)}. With the other hospital's letter, on "
         f"{in_words(other.accuracy)}."
     )
@@ -205,11 +205,11 @@ def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
     )
     return Outcome(
         without.accuracy,
-        f"of {films}",
+        f"of {images}",
         (inside, without, other),
         came_out,
         headline,
-        (f"Without a letter it calls these films: {called}.", _heat_in_words(heat)),
+        (f"Without a letter it calls these images: {called}.", _heat_in_words(heat)),
     )
 
 
@@ -221,11 +221,11 @@ def _beside_a_coin(measure: Measure) -> str:
 
 def _heat_in_words(heat: dict[str, dict[str, float]]) -> str:
     own, other = heat["own"], heat["other"]
-    if not own["films"]:
+    if not own["images"]:
         return "No heat map has anything above 0, so it cannot be said where the network looks."
     return (
-        f"Of the heat, {interval(own['share'], own['low'], own['high'])} lies in the corner of the film's own letter, "
-        f"which is {share(own['chance'])} of the picture (mean of {plural(int(own['films']), 'film')}). Another "
+        f"Of the heat, {interval(own['share'], own['low'], own['high'])} lies in the corner of the image's own letter, "
+        f"which is {share(own['chance'])} of the picture (mean of {plural(int(own['images']), 'image')}). Another "
         f"{interval(other['share'], other['low'], other['high'])} lies where the other hospital's letter would "
         "be: that there is none tells the network something too."
     )
@@ -248,28 +248,28 @@ def _rare(runs: dict[str, Run]) -> Outcome:
     if accurate is not finder:
         headline = (
             f"“{accurate.name}” has the highest accuracy, {in_words(accurate.accuracy)}, and finds "
-            f"{in_words(accurate.found[COVID])} of the COVID films. “{finder.name}” finds "
+            f"{in_words(accurate.found[COVID])} of the COVID images. “{finder.name}” finds "
             f"{in_words(finder.found[COVID])} of them, with an accuracy of {in_words(finder.accuracy)}."
         )
     else:
         headline = (
             f"This time “{finder.name}” has both the highest accuracy, {in_words(finder.accuracy)}, and finds the most "
-            f"COVID films, {in_words(finder.found[COVID])}. On so few films that can be chance."
+            f"COVID images, {in_words(finder.found[COVID])}. On so few images that can be chance."
         )
     details = [
-        f"“{plain.name}” is right on {in_words(plain.accuracy)} of {plural(plain.answers.n, 'film')} and overlooks "
-        f"{count(_missed(plain))} of {plural(plain.found[COVID].n, 'COVID film')}. Calling everybody healthy is right "
+        f"“{plain.name}” is right on {in_words(plain.accuracy)} of {plural(plain.answers.n, 'image')} and overlooks "
+        f"{count(_missed(plain))} of {plural(plain.found[COVID].n, 'COVID image')}. Calling everybody healthy is right "
         f"on {share(plain.majority.value)}."
     ]
     details += [_beside_plain(plain, row, float(p)) for row, p in zip(others, corrected, strict=True)]
     details.append(f"(p is corrected for {len(others)} comparisons.)")
-    of = f"of {plural(plain.found[COVID].n, 'COVID film')} of the test part"
+    of = f"of {plural(plain.found[COVID].n, 'COVID image')} of the test part"
     return Outcome(plain.found[COVID], of, tuple(rows.values()), came_out, headline, tuple(details))
 
 
 def _missed(row: Row) -> int:
     place = row.answers.classes.index(COVID)
-    return int(row.answers.films[place] - row.answers.counts[place, place])
+    return int(row.answers.images[place] - row.answers.counts[place, place])
 
 
 def _sick(row: Row) -> np.ndarray:
@@ -277,8 +277,8 @@ def _sick(row: Row) -> np.ndarray:
 
 
 def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
-    """COVID films that a way out alone finds, that the plain run alone finds, and p of the exact McNemar test, in which
-    films that belong together change sides together."""
+    """COVID images that a way out alone finds, that the plain run alone finds, and p of the exact McNemar test, in
+    which images that belong together change sides together."""
     sick = _sick(plain)
     first, second = (one.answers.right[sick] for one in (row, plain))
     gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
@@ -289,16 +289,16 @@ def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
 
 
 def _beside_plain(plain: Row, row: Row, p: float) -> str:
-    """What a way out finds more than the plain run, on the same films, and what it costs; ``p`` is corrected."""
+    """What a way out finds more than the plain run, on the same images, and what it costs; ``p`` is corrected."""
     sick = _sick(plain)
     gained, lost, _ = _gained(plain, row)
     chance = "more than chance" if p <= ALPHA else "that could be chance"
     alarms = int((~row.answers.right[~sick]).sum()) - int((~plain.answers.right[~sick]).sum())
     changed = f"{plural(abs(alarms), 'false alarm')} {'more' if alarms >= 0 else 'fewer'}"
     return (
-        f"“{row.name}” finds {plural(gained, 'COVID film')} that the plain run overlooks and overlooks {count(lost)} "
+        f"“{row.name}” finds {plural(gained, 'COVID image')} that the plain run overlooks and overlooks {count(lost)} "
         f"that it finds ({chance}, exact McNemar {p_in_words(p)}), for {changed} among "
-        f"{plural(int((~sick).sum()), NORMAL + ' film')}."
+        f"{plural(int((~sick).sum()), NORMAL + ' image')}."
     )
 
 
@@ -314,7 +314,7 @@ def _twin(runs: dict[str, Run]) -> Outcome:
     known = int(np.isin(group[tested], group[trained]).sum())
     came_out = apart.accuracy.low > together.accuracy.high
     headline = (
-        f"Dealt film by film, the model is right on {in_words(apart.accuracy)} of {plural(apart.answers.n, 'film')}. "
+        f"With a random split, the model is right on {in_words(apart.accuracy)} of {plural(apart.answers.n, 'image')}. "
         f"With twins kept together the same model is right on {in_words(together.accuracy)}: "
         f"{_beside_a_coin(together.accuracy)}."
     )
@@ -322,14 +322,15 @@ def _twin(runs: dict[str, Run]) -> Outcome:
         headline += " This time the two intervals meet, so chance may have made the difference."
     return Outcome(
         apart.accuracy,
-        f"of {plural(apart.answers.n, 'test film')}",
+        f"of {plural(apart.answers.n, 'test image')}",
         (apart, together),
         came_out,
         headline,
         (
-            f"Film by film, {count(known)} of {plural(int(tested.sum()), 'test film')} had a twin among the training "
-            "films. The labels were dealt without a look at the films, so all above one half is films known again.",
-            "The intervals draw patients again, not films: films of one patient are answered alike.",
+            f"Image by image, {count(known)} of {plural(int(tested.sum()), 'test image')} had a twin among the "
+            f"training "
+            "images. The labels were dealt without a look at the images, so all above one half is images known again.",
+            "The intervals draw patients again, not images: images of one patient are answered alike.",
         ),
     )
 

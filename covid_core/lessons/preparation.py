@@ -1,4 +1,4 @@
-"""Prepare a lesson: draw its films, train its runs, ask them what it asks; and remove all of it again.
+"""Prepare a lesson: draw its images, train its runs, ask them what it asks; and remove all of it again.
 
 Each lesson has a workspace of its own inside the user's (``lessons/KEY``), which is there only while the lesson is
 prepared. All is done by one job in one process, so TensorFlow starts once.
@@ -33,7 +33,7 @@ from covid_core.synthetic.phantom import CORNER_TAGS
 from covid_core.work import Progress, part_of
 from covid_core.workspace import Workspace, list_folders
 
-RECIPE = 1  # of films, runs and what is kept of them; a change of it takes the next number
+RECIPE = 1  # of images, runs and what is kept of them; a change of it takes the next number
 FOLDER = "lessons"
 DRAWING = 0.25  # share of the time, as seen on two cores
 LAST_LOOK = 0.05
@@ -62,7 +62,7 @@ class Prepared:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether another version of the lesson prepared it, whose films and figures may be others."""
+        """Whether another version of the lesson prepared it, whose images and figures may be others."""
         return self.job is not None and self.job.request().get("recipe") != RECIPE
 
     @property
@@ -72,7 +72,7 @@ class Prepared:
 
     @property
     def seed(self) -> int:
-        """Which films were drawn."""
+        """Which images were drawn."""
         return int(self.job.request().get("seed", 0)) if self.job is not None else 0
 
     def run(self, role: str) -> Run:
@@ -127,7 +127,7 @@ def stop(workspace: Workspace, key: str) -> None:
 
 
 def reset(workspace: Workspace, key: str) -> None:
-    """Stop what is at work and remove the lesson's films, runs and caches. Nothing of the user's own is touched.
+    """Stop what is at work and remove the lesson's images, runs and caches. Nothing of the user's own is touched.
 
     Raises JobRefused where the job does not stop in time; nothing is removed then.
     """
@@ -172,12 +172,12 @@ def _held(workspace: Workspace, key: str) -> Iterator[None]:
 
 
 def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress) -> dict[str, Any]:
-    """Draw the films of a lesson, train its runs, and ask what is left to ask.
+    """Draw the images of a lesson, train its runs, and ask what is left to ask.
 
     Args:
         place: the lesson's own workspace.
         key: of the lesson.
-        seed: of films and networks.
+        seed: of images and networks.
         train: trains a published run in this process.
         progress: told the share done; may raise Stopped.
 
@@ -189,7 +189,7 @@ def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress
     dataset = importing.import_drawn(
         place,
         lesson.images,
-        lambda index: lesson.film_at(index, seed),
+        lambda index: lesson.image_at(index, seed),
         f"Lesson: {lesson.title}",
         f"lesson {lesson.key}, seed {seed}",
         part_of(progress, 0, DRAWING),
@@ -211,13 +211,14 @@ def _named(progress: Progress, name: str) -> Progress:
 
 def _published(place: Workspace, dataset: Dataset, spec: TrainingSpec) -> Run:
     grouped = spec.split.method != "stratified"
-    table = duplicates.with_groups(place, dataset) if grouped else dataset.films
+    table = duplicates.with_groups(place, dataset) if grouped else dataset.images
     return store.create_run(place, spec, dataset, make_split(table, spec.classes, spec.split, spec.labels))
 
 
 def _look_at_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> dict[str, Any]:
-    """Ask the run about its test films drawn again without their letter, and with the other one; and where it looks."""
-    progress(1 - LAST_LOOK, "The same films without their letter")
+    """Ask the run about its test images drawn again without their letter, and with the other one; and where it
+    looks."""
+    progress(1 - LAST_LOOK, "The same images without their letter")
     predictor, split = Predictor.open(place, run), run.split()
     test = split[split["part"] == "test"].reset_index(drop=True)
     for what, tag_of in ((WITHOUT_TAG, {}), (OTHER_TAG, dict(zip(PAIR, reversed(PAIR), strict=True)))):
@@ -235,7 +236,7 @@ def _look_at_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> 
         corner_of = dict(zip(PAIR, map(corner, whose), strict=True))
         shares = [share_inside(heat, corner_of[label]) for heat, label in zip(heats, test["label"], strict=True)]
         found = share_over(shares)
-        in_corners[where] = {name: getattr(found, name) for name in ("share", "low", "high", "chance", "films")}
+        in_corners[where] = {name: getattr(found, name) for name in ("share", "low", "high", "chance", "images")}
     return {"heat": in_corners}
 
 
@@ -249,16 +250,16 @@ def _keep_answers(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -
 
 
 def redrawn(image_id: str, seed: int, tag: str = "") -> np.ndarray:
-    """The film of that id of the lesson of the corner tag, with another letter or none: uint8 (SIDE, SIDE)."""
+    """The image of that id of the lesson of the corner tag, with another letter or none: uint8 (SIDE, SIDE)."""
     label, _, file = image_id.rpartition("/")
     number = int(file.rpartition("-")[2].partition(".")[0])
-    return image_sets.film(label, number, seed, tag=tag).pixels
+    return image_sets.image(label, number, seed, tag=tag).pixels
 
 
 def heat_of(predictor: Predictor, image_id: str, label: str, seed: int) -> np.ndarray:
-    """The heat map for a film's own class, with its letter on it: float32 (SIDE, SIDE)."""
+    """The heat map for an image's own class, with its letter on it: float32 (SIDE, SIDE)."""
     return predictor.heat_map(
-        image_sets.as_film(redrawn(image_id, seed, label)), label, (image_sets.SIDE, image_sets.SIDE)
+        image_sets.as_image(redrawn(image_id, seed, label)), label, (image_sets.SIDE, image_sets.SIDE)
     )
 
 

@@ -14,10 +14,10 @@ from covid_core.images.codec import to_square
 from covid_core.inference.lite import LiteNetwork
 from covid_core.nets import model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
-from covid_core.synthetic.phantom import MIN_SIZE, film_at
+from covid_core.synthetic.phantom import MIN_SIZE, image_at
 from covid_core.workspace import Workspace
 
-PROBE_FILMS = 16
+PROBE_IMAGES = 16
 EXPORT_LIMIT = 1e-3  # of the largest value; float sums in another order differ by 1e-5 at most in what we tried
 
 Traced = Callable[[np.ndarray], list[np.ndarray]]
@@ -56,12 +56,12 @@ def export_network(network: keras.Model, path: Path) -> Traced:
 
 
 def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int, cut: int = 0) -> FrozenTrunk:
-    """Export the frozen part of a network, and keep what Keras answers for some films.
+    """Export the frozen part of a network, and keep what Keras answers for some images.
 
     Args:
         workspace: whose ``trunks``.
         key: the name.
-        network: film to the maps of the taps.
+        network: image to the maps of the taps.
         taps: how many outputs it has.
         cut: how many last layers a fine-tuning may want; their input becomes one more output. 0: none.
 
@@ -74,17 +74,17 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
     shapes = tuple(tuple(tensor.shape[1:]) for tensor in outputs)
     made = FrozenTrunk(key, workspace.trunks / f"{key}.tflite", names, shapes, taps, behind)
     traced = export_network(whole, made.path)
-    films = probe_films(network.input.shape[1])
-    answers = traced(films[..., None])
-    _check_same(LiteNetwork(made.path).run(films[..., None]), answers)
-    trunk.keep(made, films, answers)
+    images = probe_images(network.input.shape[1])
+    answers = traced(images[..., None])
+    _check_same(LiteNetwork(made.path).run(images[..., None]), answers)
+    trunk.keep(made, images, answers)
     return made
 
 
-def probe_films(size: int) -> np.ndarray:
-    """Synthetic films on which exported networks are compared with Keras's: uint8 (n, size, size)."""
-    films = [film_at(number, PROBE_FILMS, size=max(size, MIN_SIZE)).pixels for number in range(PROBE_FILMS)]
-    return np.stack([to_square(film, size) for film in films])
+def probe_images(size: int) -> np.ndarray:
+    """Synthetic images on which exported networks are compared with Keras's: uint8 (n, size, size)."""
+    images = [image_at(number, PROBE_IMAGES, size=max(size, MIN_SIZE)).pixels for number in range(PROBE_IMAGES)]
+    return np.stack([to_square(image, size) for image in images])
 
 
 def _check_same(exported: list[np.ndarray], reference: list[np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""What a run's head learns from: features of its films, of their mirror images, and of augmented copies."""
+"""What a run's head learns from: features of its images, of their mirror images, and of augmented copies."""
 
 import hashlib
 from collections.abc import Callable
@@ -26,11 +26,11 @@ SHARE_BY_THE_WAY = 0.1  # of the cache's limit: more is not kept for a fine-tuni
 
 @dataclass
 class Features:
-    """float32 features by the position of a film among the run's films; tables hold all films of the data set.
+    """float32 features by the position of an image among the run's images; tables hold all images of the data set.
 
     ``columns`` are those of the tables that the run's pooling takes, ``mean_columns`` the means alone. ``views`` are
-    augmented copies of the training films, one table each, with the run's own pooling alone. With ``choose_side`` a
-    view takes the plain or the mirrored table, film by film, as augmentation by mirroring alone would.
+    augmented copies of the training images, one table each, with the run's own pooling alone. With ``choose_side`` a
+    view takes the plain or the mirrored table, image by image, as augmentation by mirroring alone would.
     """
 
     rows: np.ndarray
@@ -46,11 +46,11 @@ class Features:
     edge_shape: tuple[int, ...] = ()
 
     def plain(self, positions: np.ndarray) -> np.ndarray:
-        """Features (n, d) of films as they are."""
+        """Features (n, d) of images as they are."""
         return self._taken(self.table, positions)
 
     def means(self, positions: np.ndarray) -> np.ndarray:
-        """Means (n, d) of the maps of films as they are, whatever the run's pooling."""
+        """Means (n, d) of the maps of images as they are, whatever the run's pooling."""
         return np.asarray(self.table[self.rows[positions]])[:, self.mean_columns]
 
     def mirrored(self, positions: np.ndarray) -> np.ndarray:
@@ -105,14 +105,14 @@ def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Feat
 
 
 def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
-    spec, rows = plan.spec, plan.films.rows
+    spec, rows = plan.spec, plan.images.rows
     passes = _Passes(plan, frozen)
     edge = passes.boundary() if frozen.taps < len(frozen.shapes) else None
-    table, *rest = passes.run(passes.kept(), rows, lambda at: plan.films.pixels[at], ONE_PASS, edge, with_boundary)
+    table, *rest = passes.run(passes.kept(), rows, lambda at: plan.images.pixels[at], ONE_PASS, edge, with_boundary)
     mirror = None
     if spec.test_time_flip or spec.augmentation.only_flips:
         mirrored = passes.kept("-mirrored")
-        mirror, *_ = passes.run(mirrored, rows, lambda at: plan.films.pixels[at][:, :, ::-1], "Mirrored films")
+        mirror, *_ = passes.run(mirrored, rows, lambda at: plan.images.pixels[at][:, :, ::-1], "Mirrored images")
     sides = (lambda at, epoch: augmentation.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
     return Features(
         rows=rows,
@@ -130,7 +130,7 @@ def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
 
 
 class _Passes:
-    """Passes of one run's films through its trunk, each with its part of the progress."""
+    """Passes of one run's images through its trunk, each with its part of the progress."""
 
     def __init__(self, plan: Plan, frozen: FrozenTrunk):
         self._plan = plan
@@ -159,7 +159,7 @@ class _Passes:
         return trunk.pooled_features(self._frozen, f"{self._name()}-pooled{what}")
 
     def view(self, change: str) -> Wanted:
-        """Features of augmented films: of no use after the run, so they are of its own pooling and removed then."""
+        """Features of augmented images: of no use after the run, so they are of its own pooling and removed then."""
         pooling = self._plan.spec.head.pooling
         name = f"{self._name()}-{pooling}-view-{change}"
         path = trunk.path_of(self._plan.workspace, name)
@@ -174,7 +174,7 @@ class _Passes:
         self,
         wanted: Wanted,
         rows: np.ndarray,
-        films: trunk.Films,
+        images: trunk.Images,
         said: str,
         edge: Wanted | None = None,
         must: bool = False,
@@ -182,7 +182,7 @@ class _Passes:
         """One pass; the activations at the edge are kept too where they must be or take little room."""
         plan = self._plan
         needed = [wanted, edge] if must else [wanted]
-        there = np.all([trunk.are_kept(plan.workspace, one, len(plan.films.pixels), rows) for one in needed], axis=0)
+        there = np.all([trunk.are_kept(plan.workspace, one, len(plan.images.pixels), rows) for one in needed], axis=0)
         if there.any():
             path = trunk.path_of(plan.workspace, wanted.name)
             plan.reuse("features", trunk.seconds_it_took(path, int(there.sum())))
@@ -190,16 +190,16 @@ class _Passes:
         return trunk.cached_features(
             plan.workspace,
             needed,
-            len(plan.films.pixels),
+            len(plan.images.pixels),
             rows,
-            films,
+            images,
             self.engine,
             self._progress(said),
             extra,
         )
 
     def _name(self) -> str:
-        return f"{self._plan.films.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"
+        return f"{self._plan.images.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"
 
     def _progress(self, said: str) -> Progress:
         start = 0.1 + 0.9 * self._done / self._count
@@ -215,8 +215,8 @@ def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
     outputs = [network.get_layer(name).output for name in frozen.layers]
     whole = keras.Model(network.input, outputs)
 
-    def maps(films: np.ndarray) -> list[np.ndarray]:
-        answer = whole.predict(films[..., None], batch_size=GPU_BATCH, verbose=0)
+    def maps(images: np.ndarray) -> list[np.ndarray]:
+        answer = whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0)
         return answer if isinstance(answer, list) else [answer]
 
     return Engine(ON_GPU, maps, GPU_BATCH, 1)
@@ -227,16 +227,16 @@ def _is_small(edge: Wanted, rows: int) -> bool:
 
 
 def _count_of_views(spec: TrainingSpec) -> int:
-    """Augmented copies to be computed: none where mirrored films are all that is needed."""
+    """Augmented copies to be computed: none where mirrored images are all that is needed."""
     if spec.augmentation.is_off or spec.augmentation.only_flips:
         return 0
     return min(spec.views or spec.epochs, spec.epochs)
 
 
 def _views(plan: Plan, passes: _Passes) -> list[np.memmap]:
-    """Features of augmented training films, one table per view; kept on disk until the run is complete."""
-    spec, films = plan.spec, plan.films
-    train = films.rows[films.part("train")]
+    """Features of augmented training images, one table per view; kept on disk until the run is complete."""
+    spec, images = plan.spec, plan.images
+    train = images.rows[images.part("train")]
     tables = []
     for number in range(_count_of_views(spec)):
         change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
@@ -244,7 +244,7 @@ def _views(plan: Plan, passes: _Passes) -> list[np.memmap]:
             passes.view(change),
             train,
             lambda rows, number=number: augmentation.view(
-                films.pixels[rows], spec.augmentation, spec.seed, number, rows
+                images.pixels[rows], spec.augmentation, spec.seed, number, rows
             ),
             f"Augmented view {number + 1}",
         )

@@ -19,7 +19,7 @@ Row = dict[str, float | int | str]
 """One finished epoch, as it stands in the history."""
 
 Inputs = Callable[[np.ndarray, int], np.ndarray]
-"""Positions of films in the training part, and the epoch (from 0), to what is learned from."""
+"""Positions of images in the training part, and the epoch (from 0), to what is learned from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from covid_core.nets.fitting import Fit, Row, Stage, check_loss
 from covid_core.nets.optimizers import Optimizer
 
 CHECKPOINT_EVERY = 2.0  # seconds; an epoch takes less than that, and writing it to the disk would take longer
-BLOCK = 1024  # validation films at once
+BLOCK = 1024  # validation images at once
 
 
 class Network:
@@ -50,7 +50,7 @@ class Network:
         """Put the gradient of the mean loss of one batch into ``gradient``.
 
         Returns:
-            The mean loss, and how many films were answered rightly (with dropout, as Keras counts them).
+            The mean loss, and how many images were answered rightly (with dropout, as Keras counts them).
         """
         inputs, masks = [x], []
         for layer, biases in self._layers[:-1]:

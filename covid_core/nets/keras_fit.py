@@ -47,7 +47,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class Held(keras.utils.PyDataset):
-    """Validation films in their order, a batch at a time, so that they need not fit into memory."""
+    """Validation images in their order, a batch at a time, so that they need not fit into memory."""
 
     def __init__(self, stage: NetworkStage, batch_size: int):
         super().__init__()

@@ -1,6 +1,7 @@
-"""Build models from stock Keras layers: film -> preprocessing -> trunk -> pooled maps -> head -> scores.
+"""Build models from stock Keras layers: image -> preprocessing -> trunk -> pooled maps -> head -> scores.
 
-Every model takes uint8 grey films (batch, size, size, 1) and preprocesses them itself: a saved one needs no other code.
+Every model takes uint8 grey images (batch, size, size, 1) and preprocesses them itself: a saved one needs no other
+code.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ BASELINE_FILTERS = (32, 64)  # of the course study's network
 
 
 def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
-    """Film to the maps that the head pools, one output per tap.
+    """Image to the maps that the head pools, one output per tap.
 
     Args:
         spec: backbone, size, taps, seed.
@@ -30,14 +31,14 @@ def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
     backbone = backbone_named(spec.backbone)
     if weights is None:
         keras.utils.set_random_seed(spec.seed)
-    film = keras.Input((spec.image_size, spec.image_size, 1), dtype="uint8", name="film")
+    image = keras.Input((spec.image_size, spec.image_size, 1), dtype="uint8", name="image")
     if not backbone.pretrained:
-        return keras.Model(film, [_baseline(layers.Rescaling(1 / 255)(film))], name="trunk")
+        return keras.Model(image, [_baseline(layers.Rescaling(1 / 255)(image))], name="trunk")
     constructor = getattr(keras.applications, backbone.constructor)
-    network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(film, backbone))
+    network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(image, backbone))
     if weights is not None:
         _load(network, weights)
-    return keras.Model(film, [network.get_layer(tap).output for tap in taps_of(spec)], name="trunk")
+    return keras.Model(image, [network.get_layer(tap).output for tap in taps_of(spec)], name="trunk")
 
 
 def taps_of(spec: TrainingSpec) -> tuple[str, ...]:
@@ -83,14 +84,14 @@ def to_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Mode
 
 
 def to_mean_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Model:
-    """As ``to_logits``, but the mean of the logits of a film and of its mirror image."""
+    """As ``to_logits``, but the mean of the logits of an image and of its mirror image."""
     both = [trunk.input, keras.ops.flip(trunk.input, axis=2)]
-    logits = [head(pool_layers(_outputs(trunk, film), pooling)) for film in both]
+    logits = [head(pool_layers(_outputs(trunk, image), pooling)) for image in both]
     return keras.Model(trunk.input, layers.Average(name="both_sides")(logits), name="classifier")
 
 
-def _outputs(network: keras.Model, film: keras.KerasTensor) -> list[keras.KerasTensor]:
-    answer = network(film)
+def _outputs(network: keras.Model, image: keras.KerasTensor) -> list[keras.KerasTensor]:
+    answer = network(image)
     return answer if isinstance(answer, list) else [answer]
 
 
@@ -115,9 +116,9 @@ def keras_head(spec: TrainingSpec, head: Head, width: int) -> keras.Model:
     return built
 
 
-def _preprocessed(film: keras.KerasTensor, backbone: Backbone) -> keras.KerasTensor:
+def _preprocessed(image: keras.KerasTensor, backbone: Backbone) -> keras.KerasTensor:
     """Three equal channels in the range that the backbone was trained on."""
-    rgb = layers.Concatenate(name="three_channels")([film, film, film])
+    rgb = layers.Concatenate(name="three_channels")([image, image, image])
     match backbone.preprocessing:
         case "minus_one_to_one":
             return layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(rgb)
@@ -171,7 +172,7 @@ def cut_before_last(trunk: keras.Model, layer_count: int) -> tuple[str, int]:
 
 
 def split_at(trunk: keras.Model, boundary: str) -> tuple[keras.Model, keras.Model]:
-    """The trunk as two models that share its layers: film to boundary, boundary to the last map."""
+    """The trunk as two models that share its layers: image to boundary, boundary to the last map."""
     tensor = trunk.get_layer(boundary).output
     return keras.Model(trunk.input, [tensor], name="frozen"), keras.Model(tensor, trunk.outputs, name="tail")
 

@@ -44,8 +44,8 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Films:
-    """What a run sees: decoded films of the data set, and the positions and class indices of its parts."""
+class Images:
+    """What a run sees: decoded images of the data set, and the positions and class indices of its parts."""
 
     dataset: Dataset
     pixels: np.ndarray
@@ -58,7 +58,8 @@ class Films:
         return np.flatnonzero(self.split["part"].to_numpy() == name)
 
     def selection(self) -> np.ndarray:
-        """Positions within ``rows`` of the validation films that choose the epoch: half of them where they are many."""
+        """Positions within ``rows`` of the validation images that choose the epoch: half of them where they are
+        many."""
         return np.flatnonzero(validation_for(self.split, SELECTION))
 
 
@@ -73,7 +74,7 @@ class Plan:
 
     workspace: Workspace
     run: Run
-    films: Films
+    images: Images
     start: Path | None
     fit: Fit
     clock: Clock

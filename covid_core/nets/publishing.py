@@ -19,7 +19,7 @@ from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Reference
 from covid_core.nets import template
-from covid_core.nets.plan import Clock, Films, Plan, Trained
+from covid_core.nets.plan import Clock, Images, Plan, Trained
 from covid_core.nets.template import Template
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -28,11 +28,11 @@ from covid_core.specs import TrainingSpec
 if TYPE_CHECKING:
     import keras
 
-PARITY_FILMS = 16
+PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
 PARITY_LIMIT_GPU = 2e-3  # where the reference itself runs on a GPU, whose sums are less exact
-USUAL_FILMS = 32  # training films whose mean maps are what a heat map compares with
-TIMED_FILMS = 15  # repeats of one film; their median is the run's milliseconds per film
+USUAL_IMAGES = 32  # training images whose mean maps are what a heat map compares with
+TIMED_IMAGES = 15  # repeats of one image; their median is the run's milliseconds per image
 BY_LOADING, BY_TRUNK = "the saved model, loaded by Keras", "Keras's own features, kept from the trunk's export"
 
 
@@ -42,12 +42,12 @@ def publish(plan: Plan, trained: Trained) -> None:
     sizes = _save(plan, trained)
     parts = _exported_parts(run, trained)
     predictor = Predictor.of_parts(run, parts["trunk"], parts["tail"], trained.head, _outputs_used(trained))
-    usual = clock.timed("usual film", lambda: predictor.mean_maps(_some(plan.films, "train", USUAL_FILMS)))
+    usual = clock.timed("usual image", lambda: predictor.mean_maps(_some(plan.images, "train", USUAL_IMAGES)))
     replace(trained.head, usual=usual).save(run.head_path)
-    predictions = _prediction_table(plan.films.split, run.classes, trained.logits)
+    predictions = _prediction_table(plan.images.split, run.classes, trained.logits)
     run.write_predictions(predictions)
-    choosing = temperature_scaling.serving(predictions, plan.films.split, SELECTION)
-    plan.report_end(0.5, "Keeping what new films are judged by")
+    choosing = temperature_scaling.serving(predictions, plan.images.split, SELECTION)
+    plan.report_end(0.5, "Keeping what new images are judged by")
     clock.timed("reference", lambda: _reference(plan, trained).save(run.reference_path))
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
@@ -56,7 +56,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "finished": time.time(),
             "accuracy": _accuracies(predictions, run.classes),
             "selection_accuracy": _accuracies(choosing, run.classes)["validation"],
-            "calibration": temperature_scaling.as_record(temperature_scaling.fitted(predictions, plan.films.split)),
+            "calibration": temperature_scaling.as_record(temperature_scaling.fitted(predictions, plan.images.split)),
             "best_epoch": plan.fit.memory.best_epoch,
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,
@@ -71,7 +71,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "parity": parity,
             **sizes,
             "model_bytes": run.model_path.stat().st_size,
-            "milliseconds_per_film": _milliseconds(predictor, plan.films),
+            "milliseconds_per_image": _milliseconds(predictor, plan.images),
             "engine": trained.engine,
             "reused": {name: None if math.isnan(took) else round(took, 3) for name, took in plan.reused.items()},
             "device": plan.device,
@@ -135,9 +135,9 @@ def _exported_parts(run: Run, trained: Trained) -> dict[str, Path | None]:
 
 
 def _reference(plan: Plan, trained: Trained) -> Reference:
-    """What new films are judged by, from the run's own films."""
-    films = plan.films
-    return reference_fit.fitted(films.split, lambda at: films.pixels[films.rows[at]], trained.features)
+    """What new images are judged by, from the run's own images."""
+    images = plan.images
+    return reference_fit.fitted(images.split, lambda at: images.pixels[images.rows[at]], trained.features)
 
 
 def _outputs_used(trained: Trained) -> list[int] | None:
@@ -169,16 +169,16 @@ def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
 
 
 def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any]:
-    """Largest difference of a score between the saved model, the app's path and the table, on some films.
+    """Largest difference of a score between the saved model, the app's path and the table, on some images.
 
-    Where Keras is up, it loads the saved model and answers for test films. Else the model is a copy that an earlier
-    run on this trunk had checked that way, and Keras's own features of synthetic films, kept since then, are compared
+    Where Keras is up, it loads the saved model and answers for test images. Else the model is a copy that an earlier
+    run on this trunk had checked that way, and Keras's own features of synthetic images, kept since then, are compared
     with the app's through this run's head. Raises RunError when they disagree: no number of such a run could be
     trusted.
     """
-    chosen = plan.films.part("test")[:PARITY_FILMS]
-    films = np.asarray(plan.films.pixels[plan.films.rows[chosen]])
-    app = softmax(predictor.logits(films))
+    chosen = plan.images.part("test")[:PARITY_IMAGES]
+    images = np.asarray(plan.images.pixels[plan.images.rows[chosen]])
+    app = softmax(predictor.logits(images))
     difference = float(np.abs(app - softmax(trained.logits[chosen])).max())
     if plan.built is None:
         by, other = BY_TRUNK, _difference_on_probe(trained, predictor)
@@ -186,18 +186,18 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
         from covid_core.nets import export
 
         saved = export.load_model(plan.run.model_path)
-        by, other = BY_LOADING, float(np.abs(app - np.asarray(saved(films[..., None], training=False))).max())
+        by, other = BY_LOADING, float(np.abs(app - np.asarray(saved(images[..., None], training=False))).max())
     difference = max(difference, other)
     limit = PARITY_LIMIT_GPU if plan.devices.label != "CPU" else PARITY_LIMIT
     if not difference < limit:
         raise RunError(f"The saved model and the app's own path differ by {difference:.2g} in a score.")
-    return {"largest_difference": difference, "films": len(chosen), "by": by}
+    return {"largest_difference": difference, "images": len(chosen), "by": by}
 
 
 def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
     """Largest difference of a score between the head on Keras's own features and on the app's."""
-    films, answers = trained.frozen.probe()
-    maps = predictor.maps(films)
+    images, answers = trained.frozen.probe()
+    maps = predictor.maps(images)
     pooled = [np.stack([tap.mean(axis=(1, 2)), tap.max(axis=(1, 2))], axis=1) for tap in maps]
     scores = [softmax(_logits_of_extremes(trained.head, taps)) for taps in (answers, pooled)]
     return float(np.abs(scores[0] - scores[1]).max())
@@ -209,20 +209,20 @@ def _logits_of_extremes(head: Head, taps: list[np.ndarray]) -> np.ndarray:
     return head.logits(np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1))
 
 
-def _some(films: Films, part: str, count: int) -> np.ndarray:
-    """Up to ``count`` films of a part, spread over it: uint8 (n, size, size)."""
-    chosen = films.part(part)
+def _some(images: Images, part: str, count: int) -> np.ndarray:
+    """Up to ``count`` images of a part, spread over it: uint8 (n, size, size)."""
+    chosen = images.part(part)
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, count).round().astype(int))]
-    return np.asarray(films.pixels[films.rows[chosen]])
+    return np.asarray(images.pixels[images.rows[chosen]])
 
 
-def _milliseconds(predictor: Predictor, films: Films) -> float:
-    """Median time from a decoded film to its logits, one film at a time."""
-    film = np.asarray(films.pixels[films.rows[:1]])
+def _milliseconds(predictor: Predictor, images: Images) -> float:
+    """Median time from a decoded image to its logits, one image at a time."""
+    image = np.asarray(images.pixels[images.rows[:1]])
     times = []
-    for _ in range(TIMED_FILMS):
+    for _ in range(TIMED_IMAGES):
         begin = time.perf_counter()
-        predictor.logits(film)
+        predictor.logits(image)
         times.append(time.perf_counter() - begin)
     return round(1000 * float(np.median(times)), 3)
 

@@ -2,11 +2,11 @@
 
 Three ways, by mode:
 
-- **frozen**: features of every film from the exported trunk, once (per augmented view); the head is trained on them,
+- **frozen**: features of every image from the exported trunk, once (per augmented view); the head is trained on them,
   without TensorFlow where the trunk and a model of this shape have been made before.
 - **fine_tune**: activations at the boundary, once; the head is trained on the frozen network's features, then the last
   layers and the head together. With augmentation the second stage goes through the whole network.
-- **full**: the whole network on films, as in an ordinary Keras fit.
+- **full**: the whole network on images, as in an ordinary Keras fit.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from covid_core.inference.head import MEAN, Head, pooled
 from covid_core.inference.lite import batch_for, one_per_thread
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
-from covid_core.nets.plan import Clock, Films, Plan, Trained
+from covid_core.nets.plan import Clock, Images, Plan, Trained
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
@@ -47,8 +47,8 @@ FIT_FROM = {
     "full": 0.05,
 }  # share of a run's time before the fit, as seen on two cores
 FIT_UNTIL = {"frozen": 0.95, "fine_tune": 0.9, "full": 0.9}
-BLOCK = 2048  # films; their features take 50 MB at most
-TAIL_BATCH = 32  # films per call of the last layers, whose maps are small
+BLOCK = 2048  # images; their features take 50 MB at most
+TAIL_BATCH = 32  # images per call of the last layers, whose maps are small
 HEAD, TAIL, ALL = "head", "last layers", "all layers"
 
 
@@ -80,13 +80,13 @@ def _check_something_learned(plan: Plan) -> None:
 
 def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
     clock, spec = Clock(), run.spec
-    films = clock.timed("decode", lambda: _films(workspace, run, part_of(report, 0, 0.05)))
+    images = clock.timed("decode", lambda: _images(workspace, run, part_of(report, 0, 0.05)))
     start = clock.timed("weights", lambda: weights.obtain(spec, backbone_named(spec.backbone), report))
     begin, end = FIT_FROM[spec.mode], FIT_UNTIL[spec.mode]
     fit = Fit(spec, run.checkpoint_path, run.append_history, part_of(report, begin, end))
     found = clock.timed("tensorflow", devices.found) if devices.may_exist() else devices.Devices()
     before, after = part_of(report, 0.05, begin), _deaf(part_of(report, end, 1))
-    return Plan(workspace, run, films, start, fit, clock, before, after, found)
+    return Plan(workspace, run, images, start, fit, clock, before, after, found)
 
 
 def _remove(paths: list[Path]) -> None:
@@ -105,15 +105,15 @@ def _deaf(progress: Progress) -> Progress:
     return report
 
 
-def _films(workspace: Workspace, run: Run, report: Progress) -> Films:
+def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
     """What the run sees, by its own version of the data set. Its labels stand in the split; pixels and features are
-    those of all films as imported, so that leaving one out costs no decoding and no pass through a network."""
+    those of all images as imported, so that leaving one out costs no decoding and no pass through a network."""
     dataset = dataset_of(workspace, run).imported
     split = run.split()
-    position = pd.Series(np.arange(len(dataset.films)), index=dataset.films["image_id"])
+    position = pd.Series(np.arange(len(dataset.images)), index=dataset.images["image_id"])
     rows = position.loc[split["image_id"]].to_numpy()
     labels = pd.Categorical(split["label"], categories=list(run.classes)).codes.astype(np.int32)
-    return Films(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
+    return Images(dataset, open_pixels(workspace, dataset, run.spec.image_size, report), split, rows, labels)
 
 
 # Frozen
@@ -129,7 +129,7 @@ def _train_frozen(plan: Plan) -> Trained:
 
 
 def _mean_logits(head: Head, known: features.Features) -> np.ndarray:
-    """Logits of all rows; the mean of a film's and its mirror image's where the spec asks for both."""
+    """Logits of all rows; the mean of an image's and its mirror image's where the spec asks for both."""
     blocks = list(_blocks(np.arange(len(known.rows))))
     logits = np.concatenate([head.logits(known.plain(rows)) for rows in blocks])
     if not known.at_test_too:
@@ -138,13 +138,13 @@ def _mean_logits(head: Head, known: features.Features) -> np.ndarray:
 
 
 def _blocks(positions: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions, so many at a time that their features fit into memory, however many films there are."""
+    """Positions, so many at a time that their features fit into memory, however many images there are."""
     return (positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK))
 
 
 def _fit_head(plan: Plan, known: features.Features) -> Head:
     """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
-    train = plan.films.part("train")
+    train = plan.images.part("train")
     mean, deviation = _scale(known.plain, train) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
     stage = _head_stage(plan, known, lambda values: (values - mean) / deviation)
     head = head_fit.run(plan.fit, 0, stage, plan.spec.head.pooling)
@@ -154,17 +154,17 @@ def _fit_head(plan: Plan, known: features.Features) -> Head:
     return Head(head.pooling, (first, *head.weights[1:]), (head.biases[0] - mean @ first, *head.biases[1:]))
 
 
-def _scale(features: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature over the training films, float32."""
-    mean = sum(features(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(films)) / len(films)
-    squares = sum(np.square(features(rows) - mean).sum(axis=0) for rows in _blocks(films))
-    deviation = np.sqrt(squares / len(films))
+def _scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature over the training images, float32."""
+    mean = sum(features(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(images)) / len(images)
+    squares = sum(np.square(features(rows) - mean).sum(axis=0) for rows in _blocks(images))
+    deviation = np.sqrt(squares / len(images))
     smallest = SMALLEST_DEVIATION * deviation.mean()
     return mean.astype(np.float32), np.maximum(deviation, smallest).astype(np.float32)
 
 
 def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:
-    train, validation = plan.films.part("train"), plan.films.selection()
+    train, validation = plan.images.part("train"), plan.images.selection()
     return Stage(
         name=HEAD,
         inputs=lambda rows, epoch: scaled(known.seen(train[rows], epoch)),
@@ -176,13 +176,13 @@ def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarr
 
 
 def _labelled(plan: Plan, number: int) -> dict[str, Any]:
-    """What the ``number``-th stage of any kind is to answer, in which order, and what each film counts."""
-    labels = plan.films.labels
-    learned = labels[plan.films.part("train")]
+    """What the ``number``-th stage of any kind is to answer, in which order, and what each image counts."""
+    labels = plan.images.labels
+    learned = labels[plan.images.part("train")]
     return {
         "labels": learned,
         "order": _order(plan.spec, learned, number),
-        "validation_labels": labels[plan.films.selection()],
+        "validation_labels": labels[plan.images.selection()],
         "sample_weights": _sample_weights(plan.spec, learned),
     }
 
@@ -220,7 +220,7 @@ def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Featu
     """Tail and head on cached activations."""
     from covid_core.nets.keras_fit import NetworkStage
 
-    train, validation = plan.films.part("train"), plan.films.selection()
+    train, validation = plan.images.part("train"), plan.images.selection()
     return NetworkStage(
         name=TAIL,
         model=classifier,
@@ -236,7 +236,7 @@ def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Featu
 
 
 def _train_all(plan: Plan) -> Trained:
-    """Every layer, on films, on all devices."""
+    """Every layer, on images, on all devices."""
     plan.start_tensorflow()
     from covid_core.nets import keras_fit, model
 
@@ -254,9 +254,9 @@ def _train_all(plan: Plan) -> Trained:
     classifier = model.to_logits(network, head, pooling)
     arrays = model.head_arrays(head, pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, network))
-    films, batch = plan.films, batch_for(spec.image_size)
+    images, batch = plan.images, batch_for(spec.image_size)
     logits, means = plan.clock.timed(
-        "predict", lambda: _exported_answers(plan, arrays, lambda at: films.pixels[films.rows[at]][..., None], batch)
+        "predict", lambda: _exported_answers(plan, arrays, lambda at: images.pixels[images.rows[at]][..., None], batch)
     )
     return Trained(arrays, None, network, classifier, logits, means.__getitem__, "TensorFlow")
 
@@ -269,10 +269,10 @@ def _exported_answers(
     Args:
         plan: of the run.
         head: what follows the network.
-        inputs: gives what the network takes for positions among the run's films.
-        batch: films per call.
+        inputs: gives what the network takes for positions among the run's images.
+        batch: images per call.
     """
-    total, run = len(plan.films.rows), one_per_thread(plan.run.trunk_path)
+    total, run = len(plan.images.rows), one_per_thread(plan.run.trunk_path)
     batches = [np.arange(start, min(start + batch, total)) for start in range(0, total, batch)]
     parts: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -283,7 +283,7 @@ def _exported_answers(
     with ThreadPoolExecutor(cores()) as pool:
         for part in ordered_map(pool, answer, batches):
             parts.append(part)
-            plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(total, 'film')}")
+            plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(total, 'image')}")
     return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -297,21 +297,21 @@ def _untrained(spec: TrainingSpec) -> "tuple[keras.Model, keras.Model]":
 def _pixel_stage(
     plan: Plan, name: str, classifier: "keras.Model", learning_rate: float, epochs: int, number: int
 ) -> "NetworkStage":
-    """A stage that goes through the whole network, films augmented anew in every epoch."""
+    """A stage that goes through the whole network, images augmented anew in every epoch."""
     from covid_core.nets.keras_fit import NetworkStage
 
-    films, spec = plan.films, plan.spec
-    train, validation = films.part("train"), films.selection()
+    images, spec = plan.images, plan.spec
+    train, validation = images.part("train"), images.selection()
 
     def inputs(rows: np.ndarray, epoch: int) -> np.ndarray:
-        chosen = films.rows[train[rows]]
-        return augmentation.view(films.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
+        chosen = images.rows[train[rows]]
+        return augmentation.view(images.pixels[chosen], spec.augmentation, spec.seed, epoch, chosen)[..., None]
 
     return NetworkStage(
         name=name,
         model=classifier,
         inputs=inputs,
-        validation=lambda rows: films.pixels[films.rows[validation[rows]]][..., None],
+        validation=lambda rows: images.pixels[images.rows[validation[rows]]][..., None],
         learning_rate=learning_rate,
         epochs=epochs,
         **_labelled(plan, number),
@@ -331,7 +331,7 @@ def _let_learn(network: "keras.Model", names: set[str], normalization: bool = Fa
 def _order(spec: TrainingSpec, labels: np.ndarray, stage: int) -> Callable[[int], np.ndarray]:
     """Positions that an epoch goes through: all of them, or balanced by leaving out or by repeating.
 
-    A class without films takes no part in the balance: there is nothing of it to repeat.
+    A class without images takes no part in the balance: there is nothing of it to repeat.
     """
     by_class = [np.flatnonzero(labels == code) for code in np.unique(labels)]
     sizes = [len(positions) for positions in by_class]
@@ -352,9 +352,9 @@ def _order(spec: TrainingSpec, labels: np.ndarray, stage: int) -> Callable[[int]
 
 
 def _sample_weights(spec: TrainingSpec, labels: np.ndarray) -> np.ndarray | None:
-    """Balanced class weights n / (k * n_c) per film, as scikit-learn defines them; None without.
+    """Balanced class weights n / (k * n_c) per image, as scikit-learn defines them; None without.
 
-    k counts the classes that have films.
+    k counts the classes that have images.
     """
     if spec.imbalance != "class_weights":
         return None

@@ -1,8 +1,8 @@
-"""The frozen part of a network, once per film: exported once, run once, kept.
+"""The frozen part of a network, once per image: exported once, run once, kept.
 
 Exported networks lie in ``workspace.trunks``, one group of files per key: ``KEY.tflite``, ``KEY.json`` (its outputs)
-and ``KEY.npz`` (what Keras itself answers for some synthetic films). Features lie in ``workspace.features``, one row
-per film of a data set; a row that is not computed yet is NaN. Beside both stands what they took (``NAME.took``): a
+and ``KEY.npz`` (what Keras itself answers for some synthetic images). Features lie in ``workspace.features``, one row
+per image of a data set; a row that is not computed yet is NaN. Beside both stands what they took (``NAME.took``): a
 run that finds them there can say what it would have cost without.
 """
 
@@ -27,15 +27,15 @@ from covid_core.work import Progress, cores, ordered_map
 from covid_core.workspace import Workspace
 
 Maps = Callable[[np.ndarray], list[np.ndarray]]
-"""uint8 films (n, size, size) to float32 maps, one array (n, height, width, channels) per output."""
+"""uint8 images (n, size, size) to float32 maps, one array (n, height, width, channels) per output."""
 
-Films = Callable[[np.ndarray], np.ndarray]
-"""Positions in a data set to uint8 films (n, size, size), augmented or not."""
+Images = Callable[[np.ndarray], np.ndarray]
+"""Positions in a data set to uint8 images (n, size, size), augmented or not."""
 
 RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing pooled
 FORMAT = "2"  # of the files of a trunk
 LITE = "LiteRT"  # an engine
-TOOK = ".took"  # JSON: seconds, and for how many exports or films
+TOOK = ".took"  # JSON: seconds, and for how many exports or images
 LOCK_POLL = 0.3  # seconds between looks at features that another worker computes
 
 
@@ -59,7 +59,7 @@ class FrozenTrunk:
         return self.shapes[: self.taps]
 
     def width(self, pooling: str) -> int:
-        """Features per film."""
+        """Features per image."""
         return sum(channels for _, _, channels in self.tap_shapes) * {MEAN: 1, MEAN_MAX: 2}[pooling]
 
     def columns(self, pooling: str) -> slice | np.ndarray:
@@ -73,13 +73,14 @@ class FrozenTrunk:
         return np.concatenate([np.arange(start, start + n) for start, n in zip(starts, channels, strict=True)])
 
     def probe(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Synthetic uint8 films (n, size, size), and what Keras itself answers: float32 (n, 2, channels) per tap.
+        """Synthetic uint8 images (n, size, size), and what Keras itself answers: float32 (n, 2, channels) per tap.
 
         The two rows hold the mean and the maximum of each channel's map, which is all that a head can pool of it.
         """
         try:
             with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as stored:
-                return stored["films"], [stored[f"tap_{number}"] for number in range(self.taps)]
+                images = stored["films" if "films" in stored else "images"]  # the first: of version 0.2 and earlier
+                return images, [stored[f"tap_{number}"] for number in range(self.taps)]
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise _damaged(self.path.with_suffix(".npz")) from error
 
@@ -110,11 +111,11 @@ def _damaged(path: Path) -> RunDamaged:
     )
 
 
-def keep(trunk: FrozenTrunk, films: np.ndarray, answers: Sequence[np.ndarray]) -> None:
-    """Publish what is known of an exported trunk: its outputs, and Keras's own maps for some films."""
+def keep(trunk: FrozenTrunk, images: np.ndarray, answers: Sequence[np.ndarray]) -> None:
+    """Publish what is known of an exported trunk: its outputs, and Keras's own maps for some images."""
     taps = {f"tap_{number}": _mean_and_max(maps) for number, maps in enumerate(answers[: trunk.taps])}
     with files.published(trunk.path.with_suffix(".npz")) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, films=films, **taps)
+        np.savez(handle, images=images, **taps)
     facts = asdict(trunk)
     files.write_json(trunk.path.with_suffix(".json"), {name: facts[name] for name in facts if name != "path"})
 
@@ -125,7 +126,7 @@ def _mean_and_max(maps: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Engine:
-    """A way to run a trunk: ``batch`` films per call, ``parallel`` calls at once."""
+    """A way to run a trunk: ``batch`` images per call, ``parallel`` calls at once."""
 
     label: str
     maps: Maps
@@ -136,7 +137,7 @@ class Engine:
 def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
     """LiteRT on all cores."""
     run = one_per_thread(trunk.path)
-    return Engine(LITE, lambda films: run(np.ascontiguousarray(films)[..., None]), batch_for(size), cores())
+    return Engine(LITE, lambda images: run(np.ascontiguousarray(images)[..., None]), batch_for(size), cores())
 
 
 @dataclass(frozen=True)
@@ -169,25 +170,25 @@ def cached_features(
     wanted: Sequence[Wanted],
     count: int,
     rows: np.ndarray,
-    films: Films,
+    images: Images,
     engine: Callable[[], Engine],
     progress: Progress,
     by_the_way: Sequence[Wanted] = (),
 ) -> list[np.memmap]:
-    """Features of some films of a data set, computed in one pass for those films that the cache lacks.
+    """Features of some images of a data set, computed in one pass for those images that the cache lacks.
 
     Args:
         workspace: whose cache.
         wanted: what to have; names hold all that the numbers depend on (pixels, trunk, view).
-        count: films in the data set.
+        count: images in the data set.
         rows: positions in the data set that are wanted.
-        films: gives the pixels of some positions.
+        images: gives the pixels of some positions.
         engine: gives what runs the trunk; not asked when nothing is missing.
         progress: told the share done; a second worker that asks meanwhile waits and says so.
-        by_the_way: kept as well for films that are computed anyway.
+        by_the_way: kept as well for images that are computed anyway.
 
     Returns:
-        float32 memory maps (count, width) of all films, one per ``wanted``; only ``rows`` are sure to be computed.
+        float32 memory maps (count, width) of all images, one per ``wanted``; only ``rows`` are sure to be computed.
     """
     with _alone(workspace, wanted[0].name, progress):
         tables = [_open_table(path_of(workspace, one.name), count, one.width) for one in wanted]
@@ -197,7 +198,9 @@ def cached_features(
             paths = [path_of(workspace, one.name) for one in everything]
             cache.make_room(workspace, sum(one.width for one in everything) * 4 * len(missing), keep=paths)
             more = [_open_table(path_of(workspace, one.name), count, one.width) for one in by_the_way]
-            _compute(list(zip(everything, [*tables, *more], strict=True)), missing, films, engine(), progress, paths[0])
+            _compute(
+                list(zip(everything, [*tables, *more], strict=True)), missing, images, engine(), progress, paths[0]
+            )
     for one in wanted:
         cache.touch(path_of(workspace, one.name))
     cache.touch(path_of(workspace, wanted[0].name).with_suffix(TOOK))
@@ -218,7 +221,7 @@ def path_of(workspace: Workspace, name: str) -> Path:
 
 
 def note_seconds(path: Path, seconds: float, times: int = 1) -> None:
-    """Add to what stands beside a kept file: seconds that computing took, so many times (or for so many films)."""
+    """Add to what stands beside a kept file: seconds that computing took, so many times (or for so many images)."""
     before = _noted(path) or {"seconds": 0.0, "times": 0}
     now = {"seconds": round(before["seconds"] + seconds, 3), "times": before["times"] + times}
     with contextlib.suppress(OSError):  # it is only told; what it took long to compute is safe
@@ -226,7 +229,7 @@ def note_seconds(path: Path, seconds: float, times: int = 1) -> None:
 
 
 def seconds_it_took(path: Path, times: int = 1) -> float:
-    """Seconds that computing what is kept took, for once (or for so many films); nan where nobody noted it."""
+    """Seconds that computing what is kept took, for once (or for so many images); nan where nobody noted it."""
     noted = _noted(path)
     return noted["seconds"] / noted["times"] * times if noted else math.nan
 
@@ -259,7 +262,7 @@ class _alone:
 def _compute(
     tables: Sequence[tuple[Wanted, np.memmap]],
     rows: np.ndarray,
-    films: Films,
+    images: Images,
     engine: Engine,
     progress: Progress,
     noted_at: Path,
@@ -267,7 +270,7 @@ def _compute(
     """Fill rows of several tables in one pass, batch by batch on all cores, and note what it took, stopped or not."""
 
     def batch_done(batch: np.ndarray) -> int:
-        maps = engine.maps(films(batch))
+        maps = engine.maps(images(batch))
         for wanted, table in tables:
             values = wanted.values(maps)
             table[batch, 1:] = values[:, 1:]
@@ -280,7 +283,7 @@ def _compute(
         with ThreadPoolExecutor(engine.parallel) as pool:
             for count in ordered_map(pool, batch_done, batches, ahead=4 * engine.parallel):
                 done += count
-                progress(done / len(rows), f"{done:,} of {len(rows):,} films")
+                progress(done / len(rows), f"{done:,} of {len(rows):,} images")
     finally:
         if done:
             note_seconds(noted_at, time.monotonic() - began, done)

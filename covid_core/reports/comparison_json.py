@@ -11,7 +11,7 @@ from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import assessment, calibration, image_selection, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Bin
 from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.image_selection import FilmAnswers
+from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.inference import external_test
 from covid_core.runs import candidates, pinned_dataset, prediction_sets, temperature_scaling
@@ -70,7 +70,7 @@ def of_audit(run: Run) -> dict[str, Any] | None:
 
 
 def of_version(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """Which version of its data set the run used: decisions on its films by then, of all that there are now."""
+    """Which version of its data set the run used: decisions on its images by then, of all that there are now."""
     used = pinned_dataset.used_by(workspace, run)
     version = run.record["dataset"]["version"]
     return {"version": version, "before": used.before, "decisions": used.decided, "in_words": used.in_words}
@@ -112,10 +112,10 @@ def _curves(run: Run) -> dict[str, Any]:
     }
 
 
-def of_films(runs: Sequence[Run]) -> dict[str, Any]:
-    """The films behind the figures of runs with the same test films: every answer, and the lists that the page makes of
-    them, by image id. Raises RunDamaged."""
-    found = image_selection.film_answers({run.id: run.predictions() for run in runs})
+def of_images(runs: Sequence[Run]) -> dict[str, Any]:
+    """The images behind the figures of runs with the same test images: every answer, and the lists that the page makes
+    of them, by image id. Raises RunDamaged."""
+    found = image_selection.image_answers({run.id: run.predictions() for run in runs})
     return {
         "answers": _table(found).to_dict("records"),
         "hardest": _ids(found, image_selection.hardest(found)),
@@ -130,12 +130,12 @@ def of_films(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _ids(found: FilmAnswers, rows: np.ndarray) -> list[str]:
+def _ids(found: ImageAnswers, rows: np.ndarray) -> list[str]:
     return found.image_ids[rows].tolist()
 
 
-def _table(found: FilmAnswers) -> pd.DataFrame:
-    """One row per film: image_id, label, and by run what it was called and the scores of that and of the label."""
+def _table(found: ImageAnswers) -> pd.DataFrame:
+    """One row per image: image_id, label, and by run what it was called and the scores of that and of the label."""
     table = pd.DataFrame({"image_id": found.image_ids, "label": found.labels})
     for k, run in enumerate(found.runs):
         for name in ("called", "score", "own"):

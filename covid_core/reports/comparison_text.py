@@ -23,7 +23,7 @@ def summary(ranking: Ranking) -> Summary:
     """The comparison of one group of candidates in plain English, from the numbers alone."""
     order = ranking.order
     if not order[0].assessment.test.is_defined:
-        return Summary("None of these runs has answered a test film.")
+        return Summary("None of these runs has answered a test image.")
     details = [_majority_sentence(order), _validation_sentence(order), _cost_sentence(order)]
     return Summary(_headline(ranking), tuple(text for text in details if text), tuple(_warnings(order)))
 
@@ -37,7 +37,7 @@ def in_words(measure: Measure) -> str:
 
 def _headline(ranking: Ranking) -> str:
     order, best = ranking.order, ranking.order[0].assessment
-    reached = f"{in_words(best.test)} of {plural(best.test.n, 'test film')}"
+    reached = f"{in_words(best.test)} of {plural(best.test.n, 'test image')}"
     if not beats_majority(best):
         who = "This run does not beat" if len(order) == 1 else f"None of these {len(order)} runs beats"
         name = f"{order[0].name} reaches" if len(order) == 1 else f"the highest, {order[0].name}, reaches"
@@ -57,11 +57,11 @@ def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> str:
     if pairs.compared > 1:
         tested += f"; {p_in_words(lead.p_holm)} after Holm's correction for {count(pairs.compared)} pairs"
     evidence = (
-        f"{plural(lead.only_first, 'film')} that only {order[0].name} has right against {count(lead.only_second)} "
+        f"{plural(lead.only_first, 'image')} that only {order[0].name} has right against {count(lead.only_second)} "
         f"that only {order[1].name} has ({tested})"
     )
     if lead.only_first == lead.only_second:
-        return f"They differ by {evidence}." if lead.only_first else "They are right on the same films."
+        return f"They differ by {evidence}." if lead.only_first else "They are right on the same images."
     verdict = "the difference could be chance" if lead.could_be_chance else "that is more than chance"
     by = points(lead.difference, lead.low, lead.high)
     return f"It leads {order[1].name} by {by}; {verdict}: {evidence}.{_at_odds(lead, pairs.compared)}"
@@ -85,9 +85,9 @@ def _majority_sentence(order: Sequence[Candidate]) -> str:
     base = f"Always answering {best.majority_label} would reach {share(best.majority['test'].value)}"
     losers = [c for c in order if not beats_majority(c.assessment)]
     if len(losers) == len(order):
-        fewer = "" if best.groups is None else ", in which films that belong together count for fewer"
+        fewer = "" if best.groups is None else ", in which images that belong together count for fewer"
         test = f"one-sided exact test at 5 %{fewer}"
-        return f"{base}; to beat that, a run needs more films right than chance explains ({test})."
+        return f"{base}; to beat that, a run needs more images right than chance explains ({test})."
     above = best.test.value - best.majority["test"].value
     sentence = f"{base}; {order[0].name} is {points(above)} above it ({p_in_words(best.p_majority)})"
     return f"{sentence}, {len(losers)} of {len(order)} runs do not beat it." if losers else f"{sentence}."
@@ -100,7 +100,7 @@ def _validation_sentence(order: Sequence[Candidate]) -> str:
         return ""
     found, accuracies = chosen.assessment, to_choose_by(order)
     of_chosen = accuracies[order.index(chosen)]
-    by = f" on the {count(of_chosen.n)} films that choose" if of_chosen.n < found.validation.n else ""
+    by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < found.validation.n else ""
     if chosen.id == order[0].id:
         return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(of_chosen)}{by})."
     against = f"{share(of_chosen.value)} against {share(accuracies[0].value)}{by}"
@@ -122,8 +122,8 @@ def _cost(candidate: Candidate) -> str:
     words = []
     if not math.isnan(candidate.seconds):
         words.append(f"trained for {duration(candidate.seconds)}")
-    if not math.isnan(candidate.ms_per_film):
-        words.append(f"takes {milliseconds(candidate.ms_per_film)} per film")
+    if not math.isnan(candidate.ms_per_image):
+        words.append(f"takes {milliseconds(candidate.ms_per_image)} per image")
     return " and ".join(words)
 
 
@@ -131,7 +131,7 @@ def _warnings(candidates: Sequence[Candidate]) -> list[str]:
     found = [f"{c.name}: {', '.join(c.marks)}." for c in candidates if c.marks]
     found += _explanations(candidates)
     if len({c.split_hash for c in candidates}) > 1:
-        found.append("The test films are the same, but some of these runs were trained on different films.")
+        found.append("The test images are the same, but some of these runs were trained on different images.")
     return found
 
 

@@ -1,6 +1,6 @@
-"""A film, what runs say of it, and why: one self-contained HTML page, without anything that names a patient.
+"""An image, what runs say of it, and why: one self-contained HTML page, without anything that names a patient.
 
-It holds the picture, heat maps, answers, checks and limits; no file name, no tag, no film of another patient.
+It holds the picture, heat maps, answers, checks and limits; no file name, no tag, no image of another patient.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import groups_of
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, probability, share
-from covid_core.images.codec import Film, data_url, fitted, jpeg_bytes, png_bytes
+from covid_core.images.codec import GreyImage, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.lung_share import share_inside
 from covid_core.inference.prediction import Check
@@ -34,12 +34,12 @@ from covid_core.runs.store import Run
 TEMPLATE = Path(__file__).with_name("image_report.html")
 LONGEST = 900  # pixels of a picture in the report
 OPACITY = 0.6  # of the heat map
-MARK_DIGITS = 8  # of the film's hash: tells films apart, names nobody
+MARK_DIGITS = 8  # of the image's hash: tells images apart, names nobody
 LIMITS = (
-    "It is a statistical answer of a program that has seen the films of one data set. It is no diagnosis.",
-    "Probabilities and the set of possible classes hold for films like those validation films, in that mix of classes; "
-    "not for another hospital's.",
-    "The program knows the classes of its data set and no other: whatever else the film shows, it will not say so.",
+    "It is a statistical answer of a program that has seen the images of one data set. It is no diagnosis.",
+    "Probabilities and the set of possible classes hold for images like those validation images, in that mix of "
+    "classes; not for another hospital's.",
+    "The program knows the classes of its data set and no other: whatever else the image shows, it will not say so.",
     "A heat map shows what raised a number. It does not show that the reason is a medical one.",
 )
 
@@ -55,7 +55,7 @@ class Map:
 
 
 def to_html(
-    film: Film,
+    image: GreyImage,
     runs: Sequence[Run],
     opinions: Sequence[Opinion],
     maps: Sequence[Map],
@@ -64,21 +64,24 @@ def to_html(
     """The report as HTML that needs no other file and loads nothing.
 
     Args:
-        film: as it was read.
+        image: as it was read.
         runs: those that were asked.
         opinions: what each of them says, in their order.
         maps: heat maps to show.
-        anyway: show the numbers of a film that failed a check, too.
+        anyway: show the numbers of an image that failed a check, too.
     """
     told = prediction_text.said(opinions, anyway)
-    shown = fitted(film.pixels, LONGEST)
-    done = opinions[0].look.prediction.done if opinions else film.notes
+    shown = fitted(image.pixels, LONGEST)
+    done = opinions[0].look.prediction.done if opinions else image.notes
     report = {
-        "mark": mark_of(film),
+        "mark": mark_of(image),
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
         "answer": " ".join(text for text in (told.answer, told.figures) if text),
-        "warnings": [*filter(None, [prediction_text.although(opinions) if anyway else ""]), *film.warnings],
-        "pictures": [_picture(png_bytes(shown), "The film as it was read", "Film"), *(_drawn(shown, m) for m in maps)],
+        "warnings": [*filter(None, [prediction_text.although(opinions) if anyway else ""]), *image.warnings],
+        "pictures": [
+            _picture(png_bytes(shown), "The image as it was read", "Image"),
+            *(_drawn(shown, m) for m in maps),
+        ],
         "done": "; ".join(done) or "nothing",
         "runs": [_run(run, opinion, anyway, len(runs) > 1) for run, opinion in zip(runs, opinions, strict=True)],
         "limits": LIMITS,
@@ -95,14 +98,15 @@ def note_of(heat: np.ndarray, lungs: np.ndarray | None, check: MapCheck) -> str:
     return " ".join(filter(None, [inside, check.in_words]))
 
 
-def mark_of(film: Film) -> str:
-    """What a film is called in its report: first digits of a hash of its pixels. It tells films apart, and no more."""
-    return hashlib.sha256(np.ascontiguousarray(film.pixels)).hexdigest()[:MARK_DIGITS]
+def mark_of(image: GreyImage) -> str:
+    """What an image is called in its report: first digits of a hash of its pixels. It tells images apart, and no
+    more."""
+    return hashlib.sha256(np.ascontiguousarray(image.pixels)).hexdigest()[:MARK_DIGITS]
 
 
-def shape_of(film: Film) -> tuple[int, int]:
-    """Height and width of the film's picture in the report."""
-    return fitted(film.pixels, LONGEST).shape
+def shape_of(image: GreyImage) -> tuple[int, int]:
+    """Height and width of the image's picture in the report."""
+    return fitted(image.pixels, LONGEST).shape
 
 
 @lru_cache
@@ -117,7 +121,7 @@ def _picture(content: bytes, caption: str, alt: str) -> dict[str, str]:
 def _drawn(shown: np.ndarray, one: Map) -> dict[str, str]:
     heat = overlaid(shown, one.heat, OPACITY)
     caption = f"{one.run}: Grad-CAM, what speaks for {one.label}. {one.note}".strip()
-    return _picture(jpeg_bytes(heat, quality=90), caption, f"Heat map over the film: what speaks for {one.label}")
+    return _picture(jpeg_bytes(heat, quality=90), caption, f"Heat map over the image: what speaks for {one.label}")
 
 
 def _run(run: Run, opinion: Opinion, anyway: bool, several: bool) -> dict[str, Any]:
@@ -165,14 +169,14 @@ def card_line(run: Run) -> str:
         test = metrics.answers(table, "test")
         learned = count(int((table["part"] == "train").sum()))
         reached = metrics.accuracy(test, groups_of(test, run.groups()))
-        largest = share(float(test.films.max() / test.n)) if test.n else "–"
+        largest = share(float(test.images.max() / test.n)) if test.n else "–"
         words = (
-            f"it answers {in_words(reached)} of its {plural(test.n, 'test film')} rightly "
+            f"it answers {in_words(reached)} of its {plural(test.n, 'test image')} rightly "
             f"(always answering the largest class: {largest})"
         )
     except CovidCoreError as error:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
-        f"{kind}, trained on {learned} {synthetic}films of the data set {run.record['dataset']['name']}; {words}. "
+        f"{kind}, trained on {learned} {synthetic}images of the data set {run.record['dataset']['name']}; {words}. "
         f"{verdicts.of(run).in_full} Run {run.id}."
     )

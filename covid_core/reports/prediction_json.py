@@ -10,7 +10,7 @@ from covid_core.audit.model import heatmap_sanity
 from covid_core.errors import ImageError, InvalidChoice, RunDamaged
 from covid_core.evaluation.conformal import Sets
 from covid_core.images import sandbox
-from covid_core.images.codec import Film, content_of
+from covid_core.images.codec import GreyImage, content_of
 from covid_core.inference import lungs
 from covid_core.inference.prediction import Check
 from covid_core.inference.predictor import Predictor
@@ -23,8 +23,8 @@ from covid_core.workspace import Workspace
 
 @dataclass(frozen=True)
 class Asked:
-    """How films are to be answered: at which ``coverage``, read through which of their windows, and whether numbers
-    are told of a film that failed a check, too. Reports are written into ``reports``, where that is given."""
+    """How images are to be answered: at which ``coverage``, read through which of their windows, and whether numbers
+    are told of an image that failed a check, too. Reports are written into ``reports``, where that is given."""
 
     coverage: float
     window: int = 0
@@ -54,20 +54,20 @@ def _entry(
     workspace: Workspace, run: Run, predictor: Predictor, sets: Sets | None, path: str, asked: Asked
 ) -> tuple[Entry, dict[str, Any]]:
     try:
-        film = sandbox.read_film(content_of(path), asked.window)
+        image = sandbox.read_image(content_of(path), asked.window)
     except ImageError as error:
         return Entry(path, reason=str(error)), {"file": path, "error": str(error)}
-    (look,) = predictor.look([film])
+    (look,) = predictor.look([image])
     opinion = Opinion(run.name, look, sets.set_of(look.prediction.logits, asked.coverage) if sets else None)
     answer = {
         "file": path,
         **of_opinion(opinion, asked.anyway),
-        "warnings": film.warnings,
+        "warnings": image.warnings,
         "done": look.prediction.done,
     }
     if asked.reports is not None:
-        answer["report"] = str(_report(workspace, run, predictor, film, opinion, asked))
-    return Entry(path, "", film.warnings, (opinion,)), answer
+        answer["report"] = str(_report(workspace, run, predictor, image, opinion, asked))
+    return Entry(path, "", image.warnings, (opinion,)), answer
 
 
 def of_opinion(opinion: Opinion, anyway: bool = False) -> dict[str, Any]:
@@ -96,17 +96,19 @@ def _check(check: Check) -> dict[str, Any]:
     return {**told, "outcome": image_report.outcome(check)}
 
 
-def _report(workspace: Workspace, run: Run, predictor: Predictor, film: Film, opinion: Opinion, asked: Asked) -> Path:
-    """Write the film's report; it is called after the film's hash."""
+def _report(
+    workspace: Workspace, run: Run, predictor: Predictor, image: GreyImage, opinion: Opinion, asked: Asked
+) -> Path:
+    """Write the image's report; it is called after the image's hash."""
     maps, shown = [], asked.anyway or opinion.look.refused_by is None
     if shown:
         label = opinion.called
-        heat = predictor.heat_map(film, label, image_report.shape_of(film))
-        outline = lungs.known(workspace, film, run.record["dataset"]["id"])
+        heat = predictor.heat_map(image, label, image_report.shape_of(image))
+        outline = lungs.known(workspace, image, run.record["dataset"]["id"])
         note = image_report.note_of(heat, outline.mask, heatmap_sanity.of(workspace, run))
         maps.append(image_report.Map(run.name, label, heat, note))
-    page = image_report.to_html(film, [run], [opinion], maps, asked.anyway)
-    path = asked.reports / f"second-look-{image_report.mark_of(film)}.html"
+    page = image_report.to_html(image, [run], [opinion], maps, asked.anyway)
+    path = asked.reports / f"second-look-{image_report.mark_of(image)}.html"
     try:
         asked.reports.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, page.encode())

@@ -1,4 +1,5 @@
-"""What runs say of a film, in plain English: the same sentences on the page, in the report and on the command line."""
+"""What runs say of an image, in plain English: the same sentences on the page, in the report and on the command
+line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ def scale_of(prediction: Prediction) -> str:
 
 
 def said(opinions: Sequence[Opinion], anyway: bool = False) -> Said:
-    """What one run or several say of a film. ``anyway``: of a film that failed a check, too."""
+    """What one run or several say of an image. ``anyway``: of an image that failed a check, too."""
     refused = [] if anyway else [opinion for opinion in opinions if opinion.look.refused_by]
     if len(opinions) == 1:
         return Said(NO_ANSWER, refused[0].look.refused_by.text) if refused else _of_one(opinions[0])
@@ -66,8 +67,8 @@ def _of_one(opinion: Opinion) -> Said:
     prediction = opinion.look.prediction
     score = probability(float(prediction.scores.max()))
     top = f"{prediction.predicted} has the highest {scale_of(prediction)}: {_top(prediction)}"
-    films = plural(prediction.calibration.films, "validation film")
-    scale = f"Calibrated on {films}. Uncalibrated score: {score}."
+    images = plural(prediction.calibration.images, "validation image")
+    scale = f"Calibrated on {images}. Uncalibrated score: {score}."
     if not prediction.is_calibrated:
         scale = "A score, not a probability."
     if opinion.answer is None:

@@ -18,7 +18,7 @@ from covid_core.evaluation.repeats import (
 )
 
 SPREAD_COLUMNS = ("study", "measure", "mean", "spread", "lowest", "highest", "count")
-RUN_COLUMNS = ("study", "run", "fold", "seed", "films", "measure", "value")
+RUN_COLUMNS = ("study", "run", "fold", "seed", "images", "measure", "value")
 STUDY_COLUMNS = (
     "study",
     "made_of",
@@ -28,7 +28,7 @@ STUDY_COLUMNS = (
     "pooled",
     "pooled_low",
     "pooled_high",
-    "pooled_films",
+    "pooled_images",
     "above_majority",
     "above_low",
     "above_high",
@@ -55,7 +55,7 @@ def _pooled_columns(together: Sequence[Pooled]) -> dict[str, float]:
         return {}
     one = together[0].accuracy
     bounds = {"pooled_low": one.low, "pooled_high": one.high} if len(together) == 1 else {}
-    return {"pooled": float(np.mean([each.accuracy.value for each in together])), "pooled_films": one.n, **bounds}
+    return {"pooled": float(np.mean([each.accuracy.value for each in together])), "pooled_images": one.n, **bounds}
 
 
 def _above_columns(above: Tested) -> dict[str, float]:
@@ -78,11 +78,11 @@ def spread_table(given: Comparison) -> pd.DataFrame:
 def run_table(given: Comparison, measure: str) -> pd.DataFrame:
     """One row per run with its value of a measure, columns RUN_COLUMNS; studies that lack the measure are left out.
 
-    Runs with equal ``films`` were tested on the same ones.
+    Runs with equal ``images`` were tested on the same ones.
     """
     rows = [
         {"study": study.name, "run": run.name, "fold": run.fold, "seed": run.seed}
-        | {"films": run.assessment.test_films, "measure": measure, "value": value(run, measure)}
+        | {"images": run.assessment.test_images, "measure": measure, "value": value(run, measure)}
         for study in given.studies
         if measure in measures(study)
         for run in study.runs
@@ -112,7 +112,7 @@ def as_answer(given: Comparison) -> dict[str, object]:
             {
                 "study": study.id,
                 "name": study.name,
-                "films": study.films,
+                "images": study.images,
                 "varied": study.varied,
                 "folds": study.folds,
                 "seeds": study.seeds,

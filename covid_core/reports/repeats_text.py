@@ -9,12 +9,12 @@ from covid_core.formatting import plural, points, share
 from covid_core.reports.comparison_text import Summary, in_words, p_in_words
 
 FOLDS_SHARE = (
-    "Folds share training films, so their spread alone makes differences look surer than they are; the corrected "
+    "Folds share training images, so their spread alone makes differences look surer than they are; the corrected "
     "resampled t-test allows for that."
 )
 SPLIT_NOT_VARIED = (
-    "Seeds share one split: their spread is that of the random start alone. The test counts seeds and test films as "
-    "samples, but the split was not varied, so other training films might say otherwise."
+    "Seeds share one split: their spread is that of the random start alone. The test counts seeds and test images as "
+    "samples, but the split was not varied, so other training images might say otherwise."
 )
 LEVEL = 5e-4  # a smaller difference is written as 0.0 points
 REASONS = 2  # pairs that cannot be compared are listed one by one up to so many
@@ -47,11 +47,11 @@ def pooled_in_words(found: tuple[Pooled, ...]) -> str:
     """All folds of a seed together; of several seeds the lowest and the highest. Empty where no seed has all folds."""
     if not found:
         return ""
-    films = plural(found[0].accuracy.n, "film")
+    images = plural(found[0].accuracy.n, "image")
     if len(found) == 1:
-        return f"all folds together {in_words(found[0].accuracy)} of {films}"
+        return f"all folds together {in_words(found[0].accuracy)} of {images}"
     values = [one.accuracy.value for one in found]
-    return f"all folds together {share(min(values))} to {share(max(values))} of {films}, by seed"
+    return f"all folds together {share(min(values))} to {share(max(values))} of {images}, by seed"
 
 
 def study_line(study: Repeats, accuracy: Spread, found: tuple[Pooled, ...]) -> str:
@@ -118,7 +118,7 @@ def _study_sentence(given: Comparison, i: int) -> str:
     if not study.runs:
         return f"{study.name}: no finished run."
     if len(given.studies) == 1:
-        return f"Films: {study.films}."
+        return f"Images: {study.images}."
     line = study_line(study, given.spreads[i]["accuracy"], given.pooled[i])
     return f"{study.name}: {line}. {_above(given, i)}"
 

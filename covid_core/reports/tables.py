@@ -104,7 +104,7 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
         "Patience": spec.patience,
         "Seed": spec.seed,
         "Split seed": spec.split.seed,
-        "Films per class": spec.split.films_per_class or "All",
+        "Images per class": spec.split.images_per_class or "All",
     }
 
 
@@ -115,7 +115,7 @@ def _pooling(spec: TrainingSpec) -> str:
 
 
 def augmentation_in_words(spec: TrainingSpec) -> str:
-    """What a training film goes through: ``rotation 15°, shift across 10 %``; ``None`` where nothing."""
+    """What a training image goes through: ``rotation 15°, shift across 10 %``; ``None`` where nothing."""
     words = []
     for name, amount in spec.augmentation.model_dump(exclude_defaults=True).items():
         how_much = "" if amount is True else f" {amount:g}°" if name == "rotation" else f" {100 * amount:g} %"

@@ -31,7 +31,7 @@ COST_COLUMNS = (
     "parameters",
     "parameters_trained",
     "model_bytes",
-    "milliseconds_per_film",
+    "milliseconds_per_image",
     "device",
 )
 
@@ -49,13 +49,13 @@ def measured(run: Run, part: str) -> Measured:
     return assessment.measured(given, assessment.groups_of(given, run.groups()))
 
 
-def films_in_words(run: Run, of_study: bool = False) -> str:
-    """Which films a run was tested on, as far as its record tells: what differs where runs cannot be compared.
+def images_in_words(run: Run, of_study: bool = False) -> str:
+    """Which images a run was tested on, as far as its record tells: what differs where runs cannot be compared.
 
-    ``of_study``: which films all folds of its study were tested on.
+    ``of_study``: which images all folds of its study were tested on.
     """
     split = run.spec.split
-    drawn = f", {count(split.films_per_class)} per class" if split.films_per_class else ""
+    drawn = f", {count(split.images_per_class)} per class" if split.images_per_class else ""
     if split.method == "by_source":
         how = f"held-out {plural(len(split.held_out), 'source')} {', '.join(split.held_out)}"
     elif split.folds > 1 and of_study:
@@ -63,14 +63,14 @@ def films_in_words(run: Run, of_study: bool = False) -> str:
     elif split.folds > 1:
         how = f"fold {split.fold + 1} of {split.folds}"
     else:
-        how = f"{share(split.test, 0)} of the films"
+        how = f"{share(split.test, 0)} of the images"
     together = "" if split.method == "stratified" else ", groups kept together"
-    labels = ", with labels of other films" if run.spec.labels == "shifted" else ""
+    labels = ", with labels of other images" if run.spec.labels == "shifted" else ""
     return f"{run.record['dataset']['name']}{drawn}: {how}{together}, seed {split.seed}{labels}"
 
 
 def label_check(run: Run) -> LabelCheck:
-    """Whether the labels that the run learned are those of its films. Raises RunDamaged."""
+    """Whether the labels that the run learned are those of its images. Raises RunDamaged."""
     return labelling.check(run.split(), run.classes, run.record["dataset"].get("counts"))
 
 
@@ -91,7 +91,7 @@ def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
         explained=labels.in_words,
         split_hash=run.split_hash,
         seconds=training_seconds(run),
-        ms_per_film=_number(run.result.get("milliseconds_per_film")),
+        ms_per_image=_number(run.result.get("milliseconds_per_image")),
     )
 
 
@@ -160,12 +160,12 @@ def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run],
     if len(runs) < len(study.runs):
         remarks.append(f"{plural(len(study.runs) - len(runs), 'run')} deleted or damaged")
     folds = max((run.spec.split.folds for run in runs), default=1)
-    films = films_in_words(runs[0], of_study=True) if runs else ""
-    return Repeats(study.id, name, folds, films, tuple(found), len(study.runs), tuple(remarks))
+    images = images_in_words(runs[0], of_study=True) if runs else ""
+    return Repeats(study.id, name, folds, images, tuple(found), len(study.runs), tuple(remarks))
 
 
 def sensitivities(run: Run) -> dict[str, float]:
-    """Share of each class's test films that the run answers rightly; nan for a class that has none."""
+    """Share of each class's test images that the run answers rightly; nan for a class that has none."""
     table = run.predictions()
     test = table[table["part"] == "test"]
     scores = test[[f"score_{label}" for label in run.classes]].to_numpy()
@@ -182,7 +182,7 @@ def costs(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:
 
 def _costs(run: Run) -> dict[str, Any]:
     result = run.result
-    numbers = ("epochs_done", "parameters", "parameters_trained", "model_bytes", "milliseconds_per_film")
+    numbers = ("epochs_done", "parameters", "parameters_trained", "model_bytes", "milliseconds_per_image")
     return {
         "training_seconds": training_seconds(run),
         "waited_seconds": waited_seconds(run),

@@ -1,6 +1,6 @@
-"""What frozen networks answered for the films of a data set, as trainings kept it. Reading it needs no TensorFlow.
+"""What frozen networks answered for the images of a data set, as trainings kept it. Reading it needs no TensorFlow.
 
-The tables are those of ``nets.trunk``: float32, one row per film, first number NaN where a film was not asked. What
+The tables are those of ``nets.trunk``: float32, one row per image, first number NaN where an image was not asked. What
 network a table is of stands in the runs that name it.
 """
 
@@ -21,16 +21,16 @@ RANDOM = "random"  # origin of weights that have learned nothing
 
 @dataclass(frozen=True, eq=False)
 class Frozen:
-    """What a frozen network answered for all films of a data set: float32 (films, d), and its ``name`` in words."""
+    """What a frozen network answered for all images of a data set: float32 (images, d), and its ``name`` in words."""
 
     table: np.ndarray
     name: str
 
 
 def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:
-    """The features of all films in use that tell most: of the largest films, by a network that has learned something.
+    """The features of all images in use that tell most: of the largest images, by a network that has learned something.
 
-    None where no run in the workspace names such a network, or its features of some film are not kept.
+    None where no run in the workspace names such a network, or its features of some image are not kept.
     """
     for size, label, key in sorted(_networks(workspace), reverse=True):
         table = _kept(workspace, dataset, key)
@@ -40,7 +40,7 @@ def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:
 
 
 def _networks(workspace: Workspace) -> set[tuple[int, str, str]]:
-    """Side of the films in pixels, name, and key of each frozen network that a run names."""
+    """Side of the images in pixels, name, and key of each frozen network that a run names."""
     return set(_named(store.list_runs(workspace)[0]))
 
 
@@ -56,13 +56,13 @@ def _named(runs: list[store.Run]) -> Iterator[tuple[int, str, str]]:
 
 
 def _kept(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None:
-    for earlier in (dataset, dataset.imported):  # trainings keep those of all films as they were imported
+    for earlier in (dataset, dataset.imported):  # trainings keep those of all images as they were imported
         path = workspace.features / f"{earlier.pixels_key[:KEY_LENGTH]}-{key}-pooled.f32"
-        width, rest = divmod(path.stat().st_size if path.exists() else 0, 4 * len(earlier.films))
+        width, rest = divmod(path.stat().st_size if path.exists() else 0, 4 * len(earlier.images))
         if not width or rest:
             continue
-        rows = np.flatnonzero(earlier.films["image_id"].isin(dataset.films["image_id"]))
-        table = np.memmap(path, np.float32, "r", shape=(len(earlier.films), width))
+        rows = np.flatnonzero(earlier.images["image_id"].isin(dataset.images["image_id"]))
+        table = np.memmap(path, np.float32, "r", shape=(len(earlier.images), width))
         if np.isfinite(table[rows, 0]).all():
             cache.touch(path)
             return table if len(rows) == len(table) else table[rows]  # all of them stay on disk

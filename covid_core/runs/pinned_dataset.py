@@ -1,4 +1,4 @@
-"""The films that a run was made on: its data set as it was then, whatever people have decided about it since."""
+"""The images that a run was made on: its data set as it was then, whatever people have decided about it since."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ def at_version_of(run: Run, dataset: Dataset) -> Dataset:
 
 @dataclass(frozen=True)
 class Version:
-    """Which version of its data set a run used: the first ``before`` of the ``decided`` decisions on its films were
+    """Which version of its data set a run used: the first ``before`` of the ``decided`` decisions on its images were
     made by then. Where that cannot be told, ``before`` is None and ``note`` says why."""
 
     before: int | None
@@ -39,7 +39,7 @@ class Version:
 
     @property
     def is_present(self) -> bool:
-        """Whether the films are still the same."""
+        """Whether the images are still the same."""
         return self.before == self.decided
 
     @property

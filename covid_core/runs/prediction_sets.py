@@ -12,8 +12,8 @@ from covid_core.runs.store import Run
 
 
 def of(run: Run) -> Sets:
-    """From the validation films that calibrate (see ``data.split.halves``). Where the part is not halved these also
-    chose the epoch, so that sets may be a little too small; ``temperature_scaling.films_in_words`` says it.
+    """From the validation images that calibrate (see ``data.split.halves``). Where the part is not halved these also
+    chose the epoch, so that sets may be a little too small; ``temperature_scaling.images_in_words`` says it.
 
     Raises RunDamaged.
     """
@@ -32,10 +32,10 @@ def report(run: Run, coverage: float = conformal.USUAL_COVERAGE) -> Evaluated:
 
 
 def in_words(found: Evaluated) -> str:
-    """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test films; ...``."""
+    """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test images; ...``."""
     covered = interval(found.covered.value, found.covered.low, found.covered.high)
     return (
-        f"Sets at {share(found.coverage, 0)} hold the right class of {covered} of the {found.covered.n:,} test films, "
+        f"Sets at {share(found.coverage, 0)} hold the right class of {covered} of the {found.covered.n:,} test images, "
         f"{found.mean_size:.2f} classes each on average: one class for {share(found.single.value)}, none for "
         f"{share(found.empty.value)}."
     )
@@ -47,7 +47,7 @@ def as_answer(run: Run, coverage: float = conformal.USUAL_COVERAGE) -> dict[str,
     of_class: Mapping[str, Any] = {label: vars(measure) for label, measure in found.of_class.items()}
     return {
         "coverage": found.coverage,
-        "calibration_films": sets.films,
+        "calibration_images": sets.images,
         "within_each_class": sets.is_by_class(coverage),
         "too_few": sets.too_few(coverage),
         "covered": vars(found.covered),

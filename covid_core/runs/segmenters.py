@@ -1,10 +1,10 @@
-"""Trained lung segmenters: their files, which one serves for a film, and when one can be trained.
+"""Trained lung segmenters: their files, which one serves for an image, and when one can be trained.
 
 ``segmenters/ID/`` is published whole, by the job that trained it, and never changed:
 
 ===============  =========================================================================================
-lungs.tflite     the network: films, uint8 (n, size, size, 1), to a score per pixel, float32 (n, size, size)
-segmenter.json   on which films it was trained and tested, how well it agreed with their masks, what an outline must
+lungs.tflite     the network: images, uint8 (n, size, size, 1), to a score per pixel, float32 (n, size, size)
+segmenter.json   on which images it was trained and tested, how well it agreed with their masks, what an outline must
                  look like to be given, the network's hash, versions
 ===============  =========================================================================================
 """
@@ -27,8 +27,8 @@ from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
-LEAST_FILMS = 20  # with masks; fewer leave three films or less to test on
-MOST_FILMS = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
+LEAST_IMAGES = 20  # with masks; fewer leave three images or less to test on
+MOST_IMAGES = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
 NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
 NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
 
@@ -63,7 +63,7 @@ class _Record(BaseModel):
 
     created: FiniteFloat
     dataset: _DatasetRecord
-    films: dict[str, int]
+    images: dict[str, int]
     left_out: int
     size: int = Field(ge=16)
     threshold: float = Field(gt=0, lt=1)
@@ -74,7 +74,7 @@ class _Record(BaseModel):
     same_for_all_dice: FiniteFloat
     refused: _MeasureRecord
     seconds: FiniteFloat
-    milliseconds_per_film: FiniteFloat
+    milliseconds_per_image: FiniteFloat
     network_sha256: str
 
 
@@ -104,12 +104,12 @@ class Segmenter:
 
     @property
     def dice(self) -> Measure:
-        """Mean Dice of its outlines on test films that it had not seen, whether or not it would give the outline."""
+        """Mean Dice of its outlines on test images that it had not seen, whether or not it would give the outline."""
         return self._measure("dice")
 
     @property
     def refused(self) -> Measure:
-        """Share of the test films for which it gives no outline."""
+        """Share of the test images for which it gives no outline."""
         return self._measure("refused")
 
     def _measure(self, name: str) -> Measure:
@@ -117,7 +117,7 @@ class Segmenter:
 
     @property
     def learned_from(self) -> str:
-        """The films that it learned from, in a few words."""
+        """The images that it learned from, in a few words."""
         return f"{self.dataset['name']} (synthetic)" if self.is_synthetic else str(self.dataset["name"])
 
     @property
@@ -125,11 +125,11 @@ class Segmenter:
         """Whose outline it is, and how far to trust it."""
         kind = "synthetic " if self.is_synthetic else ""
         told = (
-            f"Outline by a segmenter trained on {plural(self.record['films']['train'], f'{kind}film')} of "
-            f"{self.dataset['name']}; its Dice on {plural(self.dice.n, 'test film')} there is "
+            f"Outline by a segmenter trained on {plural(self.record['images']['train'], f'{kind}image')} of "
+            f"{self.dataset['name']}; its Dice on {plural(self.dice.n, 'test image')} there is "
             f"{number(self.dice.value, self.dice.low, self.dice.high)}."
         )
-        doubt = "Of a real film it may be wrong" if self.is_synthetic else "Of a film from elsewhere it may be wrong"
+        doubt = "Of a real image it may be wrong" if self.is_synthetic else "Of an image from elsewhere it may be wrong"
         return f"{told} {doubt}: look at it before you rely on it."
 
 
@@ -171,7 +171,7 @@ def delete_segmenter(workspace: Workspace, identifier: str) -> None:
 
 def serving(workspace: Workspace, dataset: str = "") -> Segmenter | None:
     """Which segmenter outlines lungs: the newest that learned from the data set of that id (the run's), else the newest
-    that learned from real films, else the newest; None where there is none."""
+    that learned from real images, else the newest; None where there is none."""
     found, _ = list_segmenters(workspace)
     own = [one for one in found if one.dataset["id"] == dataset]
     real = [one for one in found if not one.is_synthetic]
@@ -203,5 +203,5 @@ def check(name: str, count: int) -> None:
     """Raise DataError where a data set has too few masks to learn from and to test on."""
     if not count:
         raise DataError(f"{name} has no lung masks, so no segmenter can be trained on it.")
-    if count < LEAST_FILMS:
-        raise DataError(f"{name} has {plural(count, 'lung mask')}; at least {LEAST_FILMS} are needed.")
+    if count < LEAST_IMAGES:
+        raise DataError(f"{name} has {plural(count, 'lung mask')}; at least {LEAST_IMAGES} are needed.")

@@ -17,7 +17,7 @@ A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, `
 ``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
 result.
 Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests), ``audits/NAME.json`` (checks of the model) and
-``openings.csv`` (every look at test films).
+``openings.csv`` (every look at test images).
 """
 
 import io
@@ -269,7 +269,7 @@ class Run(JobFolder):
 
     @property
     def is_halved(self) -> bool:
-        """Whether one half of its validation films chose the epoch and the other calibrates; else all did both."""
+        """Whether one half of its validation images chose the epoch and the other calibrates; else all did both."""
         return bool(self.record.get("halved"))
 
     @property
@@ -282,12 +282,12 @@ class Run(JobFolder):
         return self.record["created"]
 
     def accuracy(self, part: str) -> float:
-        """Share of a part's films that are answered rightly, as the worker counted it; nan where unknown."""
+        """Share of a part's images that are answered rightly, as the worker counted it; nan where unknown."""
         return self.result.get("accuracy", {}).get(part, math.nan)
 
     @property
     def selection_accuracy(self) -> float:
-        """The same for the validation films that may choose between runs; nan where unknown."""
+        """The same for the validation images that may choose between runs; nan where unknown."""
         return self.result.get("selection_accuracy", self.accuracy("validation"))
 
     @property
@@ -305,7 +305,7 @@ class Run(JobFolder):
 
     @property
     def reference_path(self) -> Path:
-        """What is kept of the training films to judge a new film by, where ``has_reference``."""
+        """What is kept of the training images to judge a new image by, where ``has_reference``."""
         return self.path / "reference.npz"
 
     @property
@@ -323,7 +323,7 @@ class Run(JobFolder):
 
     def split(self) -> pd.DataFrame:
         """Columns image_id, label, group, part, and half where the run is halved (see ``data.split.halves``); of later
-        versions also source and folder_label, the class of the film's folder.
+        versions also source and folder_label, the class of the image's folder.
 
         Raises RunDamaged when it is not the one that the run recorded.
         """
@@ -333,7 +333,7 @@ class Run(JobFolder):
         return split
 
     def groups(self) -> pd.Series | None:
-        """The group of each film by image id; None where no two films of the split share one."""
+        """The group of each image by image id; None where no two images of the split share one."""
         return self.split().set_index("image_id")["group"] if self.record.get("grouped") else None
 
     def predictions(self) -> pd.DataFrame:
@@ -353,7 +353,7 @@ class Run(JobFolder):
             raise RunDamaged(f"The history of {self.name} cannot be read: {error}.") from error
 
     def note_opening(self, what: str) -> None:
-        """Append to openings.csv that somebody looked at test films: each look makes a later choice less honest.
+        """Append to openings.csv that somebody looked at test images: each look makes a later choice less honest.
 
         One write of a whole line at the file's end, so two processes do not mix theirs. Raises RunError where the
         folder cannot be written.
@@ -375,7 +375,7 @@ class Run(JobFolder):
             self.note_opening(what)
 
     def openings(self) -> list["Opening"]:
-        """Every opening of test films, as noted, the oldest first. A line that cannot be read counts as one.
+        """Every opening of test images, as noted, the oldest first. A line that cannot be read counts as one.
 
         Raises RunDamaged.
         """
@@ -387,7 +387,7 @@ class Run(JobFolder):
         return [Opening.of_line(line) for line in text.split("\n") if line]
 
     def write_evaluation(self, information: Mapping[str, Any], table: pd.DataFrame) -> "Evaluation":
-        """Keep an outside test: what it was, and the answers for its films."""
+        """Keep an outside test: what it was, and the answers for its images."""
         identifier = new_id(information["dataset"]["name"])
         folder = self.path / "evaluations"
         folder.mkdir(exist_ok=True)
@@ -419,7 +419,7 @@ class Run(JobFolder):
         return record
 
     def take_over(self, other: "Run") -> None:
-        """Copy the outcome of a run of equal settings on equal films; the result is left to be written last."""
+        """Copy the outcome of a run of equal settings on equal images; the result is left to be written last."""
         for name in OUTCOME:
             if (other.path / name).exists():
                 with files.published(self.path / name) as temporary:
@@ -442,7 +442,7 @@ class Run(JobFolder):
 
 @dataclass(frozen=True)
 class Opening:
-    """A look at a run's test films: when, in seconds since 1970 (nan where that cannot be read), and at what."""
+    """A look at a run's test images: when, in seconds since 1970 (nan where that cannot be read), and at what."""
 
     time: float
     what: str
@@ -464,15 +464,15 @@ class Opening:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An outside test of a run. ``information`` says on which films and how classes were matched."""
+    """An outside test of a run. ``information`` says on which images and how classes were matched."""
 
     id: str
     folder: Path
     information: dict[str, Any] = field(repr=False)
 
     def table(self) -> pd.DataFrame:
-        """A prediction table of the outside films, with own_label; where the run's own data set holds the same picture,
-        also twin (its id), twin_label, twin_part and detail."""
+        """A prediction table of the outside images, with own_label; where the run's own data set holds the same
+        picture, also twin (its id), twin_label, twin_part and detail."""
         return _read_table(self.folder / f"{self.id}.parquet")
 
 
@@ -533,7 +533,7 @@ class _DatasetRecord(BaseModel):
     name: str
     version: str
     synthetic: bool
-    counts: dict[str, int] | None = None  # films per class; earlier versions did not keep it
+    counts: dict[str, int] | None = None  # images per class; earlier versions did not keep it
 
 
 class _Record(BaseModel):

@@ -34,7 +34,7 @@ def of(run: Run) -> Calibration:
 
 
 def table(run: Run) -> pd.DataFrame:
-    """The run's predictions; of its validation films only those that calibrate. Raises RunDamaged."""
+    """The run's predictions; of its validation images only those that calibrate. Raises RunDamaged."""
     predictions = run.predictions()
     return serving(predictions, run.split(), CALIBRATION) if run.is_halved else predictions
 
@@ -53,7 +53,7 @@ def diagrams(run: Run) -> dict[str, list[Bin]]:
 
 
 def serving(predictions: pd.DataFrame, split: pd.DataFrame, half: str) -> pd.DataFrame:
-    """A prediction table without the validation films that do not serve for that half (see ``data.split.halves``)."""
+    """A prediction table without the validation images that do not serve for that half (see ``data.split.halves``)."""
     kept = split.loc[validation_for(split, half), "image_id"]
     return predictions[((predictions["part"] != "validation") | predictions["image_id"].isin(kept)).to_numpy()]
 
@@ -84,14 +84,14 @@ def _read(run: Run, stored: Mapping[str, Any]) -> Calibration:
     return found
 
 
-def films_in_words(run: Run, found: Calibration) -> str:
-    """Which films a temperature was fitted on, and what else they did: ``322 validation films, which chose ...``."""
-    films = plural(found.films, "validation film")
+def images_in_words(run: Run, found: Calibration) -> str:
+    """Which images a temperature was fitted on, and what else they did: ``322 validation images, which chose ...``."""
+    images = plural(found.images, "validation image")
     if run.is_halved:
-        return f"{films}, which chose nothing else"
-    why = f"validation has fewer than {HALVED_FROM} films" if found.films < HALVED_FROM else "they were not halved"
+        return f"{images}, which chose nothing else"
+    why = f"validation has fewer than {HALVED_FROM} images" if found.images < HALVED_FROM else "they were not halved"
     fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
-    return f"{films}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
+    return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
 
 
 def as_answer(run: Run) -> dict[str, Any]:

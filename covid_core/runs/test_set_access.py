@@ -1,6 +1,6 @@
-"""Who looked at test films, and how often. Each look makes a later choice less honest, so it is noted with the run.
+"""Who looked at test images, and how often. Each look makes a later choice less honest, so it is noted with the run.
 
-Noted once per run, kind of look and calendar day: figures that were compared, and single films. An outside test is
+Noted once per run, kind of look and calendar day: figures that were compared, and single images. An outside test is
 noted each time. The accuracy that a run tells of itself, in lists and on its own page, is not.
 """
 
@@ -13,12 +13,12 @@ from covid_core.errors import RunError
 from covid_core.runs.store import Opening, Run
 
 FIGURES = "figures compared"
-FILMS = "single films looked at"
+IMAGES = "single images looked at"
 COLUMNS = ("time", "what", "runs")
 
 
 def note(runs: Iterable[Run], what: str) -> list[Run]:
-    """Note a look at the runs' test films. Returns the runs with which it could not be noted."""
+    """Note a look at the runs' test images. Returns the runs with which it could not be noted."""
     failed = []
     for run in runs:
         try:
@@ -29,7 +29,7 @@ def note(runs: Iterable[Run], what: str) -> list[Run]:
 
 
 def of(runs: Iterable[Run]) -> pd.DataFrame:
-    """The looks at the test films that some runs share, columns COLUMNS: one row per day and kind of look, the oldest
+    """The looks at the test images that some runs share, columns COLUMNS: one row per day and kind of look, the oldest
     first, with its first time (seconds since 1970; nan where it cannot be read) and the number of runs.
 
     Raises RunDamaged.

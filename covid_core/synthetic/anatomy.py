@@ -1,14 +1,15 @@
-"""Synthetic frontal chest films with lung masks, drawn from a seed: something to try the app on without a download.
+"""Synthetic frontal chest images with lung masks, drawn from a seed: something to try the app on without a download.
 
-A film is drawn as it is taken. The attenuation along each ray (soft tissue, less the air of the lungs, plus bone,
+An image is drawn as it is taken. The attenuation along each ray (soft tissue, less the air of the lungs, plus bone,
 vessels and whatever ails the lungs) is summed, exp(-attenuation) reaches the detector with scatter and noise, and a
-display curve makes bone bright and air dark. Posture, build, breath, exposure and site vary from film to film and know
-nothing of the class; the class is drawn inside the lungs alone. The films are for showing and testing the software;
-they teach nobody to read an X-ray.
+display curve makes bone bright and air dark. Posture, build, breath, exposure and site vary from image to image and
+know nothing of the class; the class is drawn inside the lungs alone. The images are for showing and testing the
+software; they teach nobody to read an X-ray.
 
 Coordinates: `u` runs from -1 (image left, the patient's right) to 1 and `v` from -1 (top) to 1 (bottom) in the body's
 own frame, with the midline at u = 0. Attenuations are line integrals without unit. Distances and soft shapes are
-smooth, so they are computed on a grid of half the film's resolution and doubled; sharp profiles are then cut from them.
+smooth, so they are computed on a grid of half the image's resolution and doubled; sharp profiles are then cut from
+them.
 """
 
 from dataclasses import dataclass
@@ -30,15 +31,15 @@ BONE_MARROW = 0.78  # part of a bone's width
 SCATTER_SHARE = 0.22  # of the light at the detector
 
 VESSELS_PER_LUNG = 9
-# Per generation: strength, blur in pixels of a 256 px film, points along a vessel, and vessels that leave it.
+# Per generation: strength, blur in pixels of a 256 px image, points along a vessel, and vessels that leave it.
 VESSEL_GENERATIONS = ((0.36, 1.5, 64, 4), (0.08, 0.6, 36, 3), (0.036, 0.0, 20, 0))
 
 # Share of the air that the disease replaces where it is worst: from hardly visible to plain. With these ranges a
-# linear classifier on ImageNet features is right for about 90 % of 600 films, one on grey levels for 67 to 74 %.
+# linear classifier on ImageNet features is right for about 90 % of 600 images, one on grey levels for 67 to 74 %.
 GROUND_GLASS = (0.25, 0.80)
 INTERSTITIAL = (0.22, 0.78)
-# The same where lesions are to be plain on every film: brighter than the healthy lung by about 47 and 32 grey levels of
-# 256 in the median of films, against 25 and 10 as usual.
+# The same where lesions are to be plain on every image: brighter than the healthy lung by about 47 and 32 grey levels
+# of 256 in the median of images, against 25 and 10 as usual.
 CLEAR_GROUND_GLASS = (0.9, 1.1)
 CLEAR_INTERSTITIAL = (1.4, 1.8)
 MOST_FILLED = 0.95  # of the air along a ray, by all that is not air together
@@ -47,20 +48,20 @@ MOST_FILLED = 0.95  # of the air along a ray, by all that is not air together
 # its worst place, after a blur has filled the meshes of a net and joined the specks of a patch. At a half, the milder
 # of two patches that are plain to see would not count.
 LESION_EDGE = 0.25
-LESION_BLUR = 4.0  # pixels of a 256 px film
+LESION_BLUR = 4.0  # pixels of a 256 px image
 
 Field = np.ndarray  # float32 (rows, columns)
 
 
 @dataclass(frozen=True)
 class Site:
-    """How one synthetic hospital takes and shows its films. Sites differ a little, and not by class."""
+    """How one synthetic hospital takes and shows its images. Sites differ a little, and not by class."""
 
     name: str
     darkness: float  # attenuation by which the middle of the display is moved
     contrast: float  # slope of the display curve, 1 is average
     dose: float  # photons per pixel in open air
-    blur: float  # of focal spot and detector, in pixels of a 256 px film
+    blur: float  # of focal spot and detector, in pixels of a 256 px image
     border_chance: float  # how often the collimator's edge shows
 
 
@@ -189,13 +190,13 @@ def _grain(size: int, scale: float, rng: np.random.Generator) -> Field:
 
 @lru_cache(maxsize=8)
 def _half_grid(size: int) -> tuple[Field, Field]:
-    """Centres of a film's cells of two by two pixels, x (1, n) and y (n, 1), from -1 to 1."""
+    """Centres of an image's cells of two by two pixels, x (1, n) and y (n, 1), from -1 to 1."""
     centres = ((np.arange(-(-size // 2)) + 0.5) * (4.0 / size) - 1.0).astype(np.float32)
     return centres[None, :], centres[:, None]
 
 
 class Body:
-    """A patient on the half-resolution grid of a film, with the landmarks that the organs share."""
+    """A patient on the half-resolution grid of an image, with the landmarks that the organs share."""
 
     def __init__(self, patient: Patient, size: int) -> None:
         self.patient, self.size = patient, size
@@ -206,8 +207,8 @@ class Body:
         self.v = cos * y - sin * x
         self.across = np.abs(self.u)  # distance from the midline
 
-    def on_film(self, places: np.ndarray) -> np.ndarray:
-        """Column + i row, in pixels of the film, of places u + iv in the body."""
+    def on_image(self, places: np.ndarray) -> np.ndarray:
+        """Column + i row, in pixels of the image, of places u + iv in the body."""
         p = self.patient
         turned = p.zoom * np.exp(1j * p.tilt) * places + complex(*p.shift)
         return (turned + (1 + 1j)) * (self.size / 2) - (0.5 + 0.5j)
@@ -346,8 +347,8 @@ def _air(body: Body) -> tuple[Field, np.ndarray]:
 
 def _splat(body: Body, places: np.ndarray, weight: np.ndarray) -> Field:
     """Full-resolution sum of points at places u + iv, each shared out among its four nearest pixels."""
-    size, on_film = body.size, body.on_film(places).ravel()
-    column, row = on_film.real, on_film.imag
+    size, on_image = body.size, body.on_image(places).ravel()
+    column, row = on_image.real, on_image.imag
     inside = (column >= 0) & (column < size - 1) & (row >= 0) & (row < size - 1)
     column, row, weight = column[inside], row[inside], weight.ravel()[inside]
     x, y = column.astype(np.intp), row.astype(np.intp)
@@ -432,7 +433,7 @@ def _extent(replaced: Field) -> np.ndarray:
     return smooth > LESION_EDGE * smooth.max()
 
 
-# From attenuation to film
+# From attenuation to image
 
 
 def _detect(attenuation: Field, site: Site, rng: np.random.Generator) -> Field:
@@ -473,18 +474,18 @@ def _collimate(pixels: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -
 
 @dataclass(frozen=True)
 class Drawing:
-    """A film as it was drawn, and what is where on it."""
+    """An image as it was drawn, and what is where on it."""
 
     pixels: np.ndarray  # uint8 (size, size)
     lung_mask: np.ndarray  # uint8 (size, size), 0 or 255
-    lesion: np.ndarray  # bool (size, size), inside the lungs' mask; nowhere on a healthy film
+    lesion: np.ndarray  # bool (size, size), inside the lungs' mask; nowhere on a healthy image
     site: str
 
 
-def make_film(label: str, rng: np.random.Generator, size: int = 256, clear: bool = False) -> Drawing:
-    """Draw one film, with lesions from hardly visible to plain, or `clear` ones only.
+def make_image(label: str, rng: np.random.Generator, size: int = 256, clear: bool = False) -> Drawing:
+    """Draw one image, with lesions from hardly visible to plain, or `clear` ones only.
 
-    The lesions have a random stream of their own, so that films of two classes from equal generators show the same
+    The lesions have a random stream of their own, so that images of two classes from equal generators show the same
     patient, position and noise.
 
     Raises:
@@ -492,8 +493,8 @@ def make_film(label: str, rng: np.random.Generator, size: int = 256, clear: bool
     """
     if label not in PHANTOM_CLASSES:
         raise InvalidChoice(f"`label` must be one of {', '.join(PHANTOM_CLASSES)}, received: {label!r}")
-    anatomy_rng, lesion_rng, film_rng = rng.spawn(3)
-    body, site = Body(draw_patient(anatomy_rng), size), SITES[film_rng.integers(len(SITES))]
+    anatomy_rng, lesion_rng, image_rng = rng.spawn(3)
+    body, site = Body(draw_patient(anatomy_rng), size), SITES[image_rng.integers(len(SITES))]
     air, seen = _air(body)
     solid = _double(_soft_parts(body, anatomy_rng) + _spine(body) + _shoulder_bones(body), size)
     solid += _clavicles(body, anatomy_rng) + _ribs(body, anatomy_rng)
@@ -507,8 +508,8 @@ def make_film(label: str, rng: np.random.Generator, size: int = 256, clear: bool
         filled = ailing
     air *= 1.0 - np.minimum(filled, MOST_FILLED)
     solid -= air
-    grey = _display(_detect(np.maximum(solid, 0.0), site, film_rng), healthy, site, film_rng)
+    grey = _display(_detect(np.maximum(solid, 0.0), site, image_rng), healthy, site, image_rng)
     pixels, mask = np.clip(grey, 0, 255).astype(np.uint8), seen.astype(np.uint8) * np.uint8(255)
-    if film_rng.random() < site.border_chance:
-        _collimate(pixels, mask, film_rng)
+    if image_rng.random() < site.border_chance:
+        _collimate(pixels, mask, image_rng)
     return Drawing(pixels, mask, lesion & (mask > 0), site.name)

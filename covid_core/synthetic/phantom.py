@@ -1,10 +1,11 @@
-"""Sets of synthetic films: classes as uneven as in the real database, and what is planted on purpose.
+"""Sets of synthetic images: classes as uneven as in the real database, and what is planted on purpose.
 
 Faults are planted to be found. Clear lesions are no fault: they are the disease as usual, in the same places and
 stronger, so that a small network too reads the lungs and nothing else. Whether its heat maps point at what it reads
-can be measured on those films alone; on the usual ones a network may be right by other signs.
+can be measured on those images alone; on the usual ones a network may be right by other signs.
 
-A film of a set depends only on (index, images, seed, plant, size), so films can be made in any order and in parallel.
+An image of a set depends only on (index, images, seed, plant, size), so images can be made in any order and in
+parallel.
 """
 
 from collections.abc import Collection
@@ -33,8 +34,8 @@ GLYPHS = {  # five columns by seven rows
 
 
 @dataclass(frozen=True)
-class PhantomFilm:
-    """A synthetic film: what was drawn, and what the data set says about it."""
+class PhantomImage:
+    """A synthetic image: what was drawn, and what the data set says about it."""
 
     name: str  # file stem, "Normal-12"; numbered within the label from 1
     label: str  # as the data set has it; differs from true_label where labels were swapped
@@ -42,8 +43,8 @@ class PhantomFilm:
     source: str  # a synthetic site, "Phantom site A"
     pixels: np.ndarray  # uint8 (size, size)
     lung_mask: np.ndarray  # uint8 (size, size), 0 or 255
-    lesion: np.ndarray  # bool (size, size): where the disease was drawn; nowhere on a healthy film
-    plants: tuple[str, ...]  # what was planted in this film; clear lesions in ill ones alone
+    lesion: np.ndarray  # bool (size, size): where the disease was drawn; nowhere on a healthy image
+    plants: tuple[str, ...]  # what was planted in this image; clear lesions in ill ones alone
 
 
 # Planted faults
@@ -62,46 +63,46 @@ def tag(label: str, size: int) -> np.ndarray:
 
 
 def burn_tag(pixels: np.ndarray, label: str) -> np.ndarray:
-    """The film (size, size) with the class's letter in the class's upper corner."""
+    """The image (size, size) with the class's letter in the class's upper corner."""
     return np.where(tag(label, len(pixels)), np.uint8(TAG_GREY), pixels)
 
 
 def _shift_brightness(pixels: np.ndarray, label: str) -> np.ndarray:
-    """The film brighter or darker, by class."""
+    """The image brighter or darker, by class."""
     return np.clip(pixels.astype(np.int16) + BRIGHTNESS_SHIFT[label], 0, 255).astype(np.uint8)
 
 
-def _copy_slightly_changed(film: PhantomFilm, rng: np.random.Generator) -> PhantomFilm:
-    """The film as after a second export: cropped by 3 %, turned by a degree, another gamma, coding noise."""
+def _copy_slightly_changed(image: PhantomImage, rng: np.random.Generator) -> PhantomImage:
+    """The image as after a second export: cropped by 3 %, turned by a degree, another gamma, coding noise."""
     from scipy import ndimage  # 0.2 s to import, and pages need only the names of the faults
 
-    size, turn = len(film.pixels), rng.uniform(-0.02, 0.02)
+    size, turn = len(image.pixels), rng.uniform(-0.02, 0.02)
     matrix = 0.97 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     middle = np.full(2, (size - 1) / 2)
     offset = middle - matrix @ middle + rng.uniform(-0.005, 0.005, 2) * size
-    grey = ndimage.affine_transform(film.pixels.astype(np.float32), matrix, offset, order=1, mode="nearest")
+    grey = ndimage.affine_transform(image.pixels.astype(np.float32), matrix, offset, order=1, mode="nearest")
     grey = 255.0 * (grey / 255.0) ** rng.uniform(0.9, 1.1)
     blocks = rng.normal(0, 1.0, (-(-size // 8), -(-size // 8))).repeat(8, 0).repeat(8, 1)  # JPEG codes 8 x 8 pixels
     pixels = np.clip(grey + blocks[:size, :size], 0, 255).astype(np.uint8)
     mask, lesion = (
         ndimage.affine_transform(where, matrix, offset, order=0, mode="nearest")
-        for where in (film.lung_mask, film.lesion)
+        for where in (image.lung_mask, image.lesion)
     )
-    return replace(film, pixels=pixels, lung_mask=mask, lesion=lesion)
+    return replace(image, pixels=pixels, lung_mask=mask, lesion=lesion)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which film of a set is what."""
+    """Which image of a set is what."""
 
     labels: tuple[str, ...]
     true_labels: tuple[str, ...]
     numbers: tuple[int, ...]  # within the label, from 1
-    copy_of: dict[int, int]  # index of a near duplicate -> index of the earlier film it copies
+    copy_of: dict[int, int]  # index of a near duplicate -> index of the earlier image it copies
 
 
 def _swap_labels(labels: list[str], rng: np.random.Generator) -> list[str]:
-    """True labels of a set in which pairs of films of different classes had their labels exchanged."""
+    """True labels of a set in which pairs of images of different classes had their labels exchanged."""
     true_labels, order = list(labels), rng.permutation(len(labels))
     pairs = [(a, b) for a, b in zip(order[::2], order[1::2], strict=False) if labels[a] != labels[b]]
     for a, b in pairs[: max(1, round(SWAP_SHARE * len(labels) / 2))]:
@@ -110,7 +111,7 @@ def _swap_labels(labels: list[str], rng: np.random.Generator) -> list[str]:
 
 
 def _choose_copies(labels: list[str], true_labels: list[str], rng: np.random.Generator) -> dict[int, int]:
-    """Near duplicates and their originals: earlier films of the same class, rightly labelled, no copies themselves."""
+    """Near duplicates and their originals: earlier images of the same class, rightly labelled, no copies themselves."""
     copy_of: dict[int, int] = {}
     right = [i for i in rng.permutation(len(labels)).tolist() if labels[i] == true_labels[i]]
     for i in right:
@@ -146,24 +147,26 @@ def _check(images: int, seed: int, plant: Collection[str], size: int) -> None:
         raise InvalidChoice(f"`plant` must be a collection of names from {', '.join(PLANTS)}, received: {plant!r}")
 
 
-# Sets of films
+# Sets of images
 
 
 def class_counts(images: int) -> dict[str, int]:
-    """Films per class in a set of `images`: out of balance as in the real database, at least one of each."""
+    """Images per class in a set of `images`: out of balance as in the real database, at least one of each."""
     _check(images, 0, (), MIN_SIZE)
     total = sum(DATABASE_COUNTS.values())
     covid, viral = (max(1, round(images * DATABASE_COUNTS[label] / total)) for label in ("COVID", "Viral Pneumonia"))
     return {"COVID": covid, "Normal": images - covid - viral, "Viral Pneumonia": viral}
 
 
-def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str] = (), size: int = 256) -> PhantomFilm:
-    """Film `index` of the set that `generate` yields for the same arguments; films can be made in any order.
+def image_at(
+    index: int, images: int = 600, seed: int = 0, plant: Collection[str] = (), size: int = 256
+) -> PhantomImage:
+    """Image `index` of the set that `generate` yields for the same arguments; images can be made in any order.
 
     Raises:
         InvalidChoice: an argument breaks a rule (a ValueError).
     """
-    from covid_core.synthetic.anatomy import LESIONS, make_film  # imports scipy
+    from covid_core.synthetic.anatomy import LESIONS, make_image  # imports scipy
 
     _check(images, seed, plant, size)
     if not 0 <= index < images:
@@ -172,10 +175,10 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
     label, true_label = plan.labels[index], plan.true_labels[index]
     name = f"{label}-{plan.numbers[index]}"
     if index in plan.copy_of:
-        original = film_at(plan.copy_of[index], images, seed, plant, size)
+        original = image_at(plan.copy_of[index], images, seed, plant, size)
         copied = _copy_slightly_changed(original, np.random.default_rng((seed, index)))
         return replace(copied, name=name, plants=(*original.plants, "near-duplicates"))
-    drawn = make_film(true_label, np.random.default_rng((seed, index)), size, CLEAR_LESIONS in plant)
+    drawn = make_image(true_label, np.random.default_rng((seed, index)), size, CLEAR_LESIONS in plant)
     pixels = drawn.pixels
     plants = ["swapped-labels"] if label != true_label else []
     if CLEAR_LESIONS in plant and true_label in LESIONS:
@@ -186,4 +189,4 @@ def film_at(index: int, images: int = 600, seed: int = 0, plant: Collection[str]
     if "corner-tag" in plant:
         pixels = burn_tag(pixels, true_label)
         plants.append("corner-tag")
-    return PhantomFilm(name, label, true_label, drawn.site, pixels, drawn.lung_mask, drawn.lesion, tuple(plants))
+    return PhantomImage(name, label, true_label, drawn.site, pixels, drawn.lung_mask, drawn.lesion, tuple(plants))

@@ -27,12 +27,12 @@ from pages.shared import job_cards, shell
 
 POLL = 1.0  # seconds
 OWN = "audit_jobs"  # session: audits to tell of when they end
-SECONDS_PER_FILM = 0.03  # on two cores, measured on 600 to 1,124 films
-SECONDS_PER_COMPARED = 0.005  # per film of both data sets, measured on 4,014 and 1,124 films
+SECONDS_PER_IMAGE = 0.03  # on two cores, measured on 600 to 1,124 images
+SECONDS_PER_COMPARED = 0.005  # per image of both data sets, measured on 4,014 and 1,124 images
 WHAT_IT_DOES = (
-    "It measures every film (exposure, sharpness, borders, letters, orientation and more), looks for films that show "
-    "the same picture, and asks what classifiers reach that see only some of each film, such as its border. Nothing is "
-    "changed; what it finds is kept."
+    "It measures every image (exposure, sharpness, borders, letters, orientation and more), looks for images that show "
+    "the same picture, and asks what classifiers reach that see only some of each image, such as its border. "
+    "Nothing is changed; what it finds is kept."
 )
 
 
@@ -41,7 +41,7 @@ class Audited:
     """A data set as it is now, with the audit that there is of it.
 
     ``found`` is None where there is none. ``is_current`` says whether it is of this version of the data set;
-    ``changes`` counts the decisions that its films have seen since, where it is not.
+    ``changes`` counts the decisions that its images have seen since, where it is not.
     """
 
     dataset: Dataset
@@ -51,17 +51,17 @@ class Audited:
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """Present class of every film that is in use."""
-        return dict(zip(self.dataset.films["image_id"], self.dataset.films["label"], strict=True))
+        """Present class of every image that is in use."""
+        return dict(zip(self.dataset.images["image_id"], self.dataset.images["label"], strict=True))
 
     @cached_property
     def dismissed(self) -> frozenset[tuple[str, str, str]]:
-        """What somebody dismissed: image id, finding, and the other film of a pair or nothing."""
+        """What somebody dismissed: image id, finding, and the other image of a pair or nothing."""
         return decisions.dismissed(self.dataset.decisions)
 
     @cached_property
     def findings(self) -> pd.DataFrame:
-        """Findings of files that could not be read, and of films in use; with a column dismissed."""
+        """Findings of files that could not be read, and of images in use; with a column dismissed."""
         table = self.found.audit.findings
         known = table["image_id"].isin(self.labels) | (table["finding"] == UNREADABLE)
         kept = table[known]
@@ -70,7 +70,7 @@ class Audited:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Pairs whose films are both in use, with their present classes; with a column dismissed."""
+        """Pairs whose images are both in use, with their present classes; with a column dismissed."""
         table = self.found.pairs
         kept = table[table["first"].isin(self.labels) & table["second"].isin(self.labels)]
         kept = tables.with_labels(kept, self.labels, self.labels)
@@ -132,7 +132,7 @@ def panel(dataset: Dataset) -> bool:
     return bool(active)
 
 
-def offer(dataset: Dataset, label: str = "Audit the films", key: str = "audit-start", primary: bool = True) -> None:
+def offer(dataset: Dataset, label: str = "Audit the images", key: str = "audit-start", primary: bool = True) -> None:
     """The button that starts an audit."""
     kind = "primary" if primary else "secondary"
     icon = ":material/fact_check:"
@@ -148,14 +148,14 @@ def start(identifier: str, against: str = "") -> None:
 
 def about(dataset: Dataset) -> str:
     """How long an audit takes, in words."""
-    return roughly(SECONDS_PER_FILM * len(dataset.films))
+    return roughly(SECONDS_PER_IMAGE * len(dataset.images))
 
 
 def about_both(audited: Audited, other: Dataset) -> str:
     """How long it takes to compare two data sets, in words; without an audit of the first, that is made as well."""
-    films = len(audited.dataset.films)
-    own = 0 if audited.found is not None and audited.is_current else films * SECONDS_PER_FILM
-    return roughly(own + SECONDS_PER_COMPARED * (films + len(other.films)))
+    images = len(audited.dataset.images)
+    own = 0 if audited.found is not None and audited.is_current else images * SECONDS_PER_IMAGE
+    return roughly(own + SECONDS_PER_COMPARED * (images + len(other.images)))
 
 
 def _jobs_of(dataset: Dataset) -> list[AuditJob]:
@@ -196,9 +196,9 @@ def _watch(dataset: Dataset, active: frozenset[str]) -> None:
 def _title(job: AuditJob) -> str:
     other = job.request.get("against")
     if not other:
-        return "Auditing the films"
+        return "Auditing the images"
     names = {info["id"]: info["name"] for info in data.list_datasets(shell.workspace())}
-    return f"Looking for films that are in {shell.plain(names.get(other, other))} as well"
+    return f"Looking for images that are in {shell.plain(names.get(other, other))} as well"
 
 
 # In words
@@ -209,7 +209,7 @@ def is_outdated(audited: Audited, at_work: bool) -> None:
     told = "" if audited.found is None else audited.found.outdated
     if not audited.is_current:
         told = (
-            f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Below, films that were "
+            f"**This audit is of the data set before {plural(audited.changes, 'decision')}.** Below, images that were "
             "left out since are hidden and classes are those of now; limits, the ladder and sources are as they were."
         )
     if not told:
@@ -218,4 +218,4 @@ def is_outdated(audited: Audited, at_work: bool) -> None:
     row.markdown(f":material/history: {told}")
     if not at_work:
         with row:
-            offer(audited.dataset, "Audit the films again", "audit-again", primary=False)
+            offer(audited.dataset, "Audit the images again", "audit-again", primary=False)

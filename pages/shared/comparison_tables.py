@@ -45,21 +45,21 @@ CLASS_SHARES = {
     "auprc": "AUPRC",
 }
 HELP = {
-    "Train": "Share of training films that are answered rightly. High here and low on test means learned by heart.",
-    "Validation": "Share of validation films that are answered rightly. Choose by it, not by test: where they are "
+    "Train": "Share of training images that are answered rightly. High here and low on test means learned by heart.",
+    "Validation": "Share of validation images that are answered rightly. Choose by it, not by test: where they are "
     "200 or more, a half of them chooses and the other calibrates.",
-    "Test": "Share of test films that are answered rightly. This is the number to report.",
+    "Test": "Share of test images that are answered rightly. This is the number to report.",
     "Balanced accuracy": "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
     "Macro F1": "Mean over the classes of the harmonic mean of sensitivity and PPV.",
-    "Macro AUROC": "Mean over the classes of how often a film of the class has a higher score than another film.",
-    "Sensitivity": "Of the films of the class, how many are called so (recall).",
-    "Specificity": "Of the films of other classes, how many are not called so.",
-    "PPV": "Of the films called so, how many are of the class (precision). It changes with how frequent the class is.",
-    "NPV": "Of the films called something else, how many are indeed not of the class.",
+    "Macro AUROC": "Mean over the classes of how often an image of the class has a higher score than another image.",
+    "Sensitivity": "Of the images of the class, how many are called so (recall).",
+    "Specificity": "Of the images of other classes, how many are not called so.",
+    "PPV": "Of the images called so, how many are of the class (precision). It changes with how frequent the class is.",
+    "NPV": "Of the images called something else, how many are indeed not of the class.",
     "F1": "Harmonic mean of sensitivity and PPV.",
-    "AUROC": "How often a film of the class has a higher score than a film of another class.",
+    "AUROC": "How often an image of the class has a higher score than an image of another class.",
     "AUPRC": "Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
-    "Accuracy": "Share of films that are answered rightly.",
+    "Accuracy": "Share of images that are answered rightly.",
     "Macro specificity": "Mean specificity over the classes.",
     "Macro PPV": "Mean PPV over the classes that were answered.",
     "Macro NPV": "Mean NPV over the classes.",
@@ -84,11 +84,11 @@ OVERALL = {
     "expected_calibration_error": "Calibration error",
 }
 PLAIN_NUMBERS = ("matthews_correlation", "log_loss", "brier_score")  # not shares: three digits instead of per cent
-WILSON = "Wilson's score method (Wilson 1927), films that belong together counted for fewer (Rao and Scott 1992)"
+WILSON = "Wilson's score method (Wilson 1927), images that belong together counted for fewer (Rao and Scott 1992)"
 BOOTSTRAP = "stratified bootstrap, 2,000 draws (Efron and Tibshirani 1993)"
 MEANS_OF_CLASSES = "unweighted mean over the classes (Sokolova and Lapalme 2009)"
 SOURCES = {  # how each measure is defined beyond what HELP says, and how its interval is found
-    **dict.fromkeys(("Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"), ("share of films", WILSON)),
+    **dict.fromkeys(("Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"), ("share of images", WILSON)),
     **dict.fromkeys(
         ("Balanced accuracy", "Macro specificity", "Macro PPV", "Macro NPV", "Macro F1", "Macro AUROC", "Macro AUPRC"),
         (MEANS_OF_CLASSES, BOOTSTRAP),
@@ -102,8 +102,8 @@ SOURCES = {  # how each measure is defined beyond what HELP says, and how its in
     "Calibration error": ("Naeini, Cooper and Hauskrecht 2015; Guo and others 2017", BOOTSTRAP),
 }
 METHODS = (
-    "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the films of each class "
-    "again 2,000 times (percentile bootstrap). Films that belong together (copies) count for fewer in the first, the "
+    "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the images of each class "
+    "again 2,000 times (percentile bootstrap). Images that belong together (copies) count for fewer in the first, the "
     "more so the more alike they are answered (Rao and Scott), and are drawn together in the second."
 )
 
@@ -202,7 +202,7 @@ def performance_view(
     notes = ["; ".join([*remarks.get(run, []), *([marks] if marks else [])]) for run, marks in words]
     for place, (heading, words_of) in enumerate({**(told or {}), "Remarks": notes}.items(), start=5):
         view.insert(place, heading, [*words_of, *[""] * (len(view) - len(words_of))])
-    view["Test films"] = table["films"]
+    view["Test images"] = table["images"]
     return view
 
 
@@ -215,7 +215,7 @@ def figures_of(run: Run, part: str) -> Measured:
     return _figures(str(run.path), run_cache.stamp_of(run.path), part, run)
 
 
-@st.cache_resource(max_entries=KEPT_CANDIDATES, show_spinner="Drawing films again for intervals")
+@st.cache_resource(max_entries=KEPT_CANDIDATES, show_spinner="Drawing images again for intervals")
 def _figures(path: str, stamp: str, part: str, _run: Run) -> Measured:
     return candidates.measured(_run, part)
 
@@ -261,7 +261,7 @@ def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
         {
             "Model": table["name"],
             "Class": table["label"],
-            "Films": table["films"],
+            "Images": table["images"],
             CLASS_SHARES[measure]: 100 * table[measure],
             "95 % interval": [_bounds(low, high) for low, high in bounds],
             **{CLASS_SHARES[name]: 100 * table[name] for name in others},
@@ -294,10 +294,10 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
 
 
 PAIR_CONFIG = {
-    "Difference, points": st.column_config.NumberColumn(format="%.1f", help="Of test accuracy, on the same films."),
-    "95 % interval": st.column_config.TextColumn(help="Paired bootstrap: both runs on the same drawn films."),
+    "Difference, points": st.column_config.NumberColumn(format="%.1f", help="Of test accuracy, on the same images."),
+    "95 % interval": st.column_config.TextColumn(help="Paired bootstrap: both runs on the same drawn images."),
     "p (McNemar)": st.column_config.NumberColumn(
-        help="Exact McNemar test (1947) of the films that one run alone had right. Films that belong together, as "
+        help="Exact McNemar test (1947) of the images that one run alone had right. Images that belong together, as "
         "copies do, change sides together."
     ),
     "p (Holm)": st.column_config.NumberColumn(
@@ -322,7 +322,7 @@ def cost_points(loaded: Sequence[Candidate], cost: str) -> pd.DataFrame:
     rows = [
         {
             "name": candidate.name,
-            "cost": candidate.seconds if cost == "seconds" else candidate.ms_per_film,
+            "cost": candidate.seconds if cost == "seconds" else candidate.ms_per_image,
             "value": candidate.assessment.test.value,
             "low": candidate.assessment.test.low,
             "high": candidate.assessment.test.high,
@@ -364,7 +364,7 @@ def cost_view(table: pd.DataFrame) -> pd.DataFrame:
             "Parameters": table["parameters"],
             "Parameters trained": table["parameters_trained"],
             "Model file (MB)": table["model_bytes"] / 1e6,
-            "Time per film (ms)": table["milliseconds_per_film"],
+            "Time per image (ms)": table["milliseconds_per_image"],
             "Device": table["device"],
         }
     )
@@ -386,8 +386,8 @@ COST_CONFIG = {
     "Parameters": st.column_config.NumberColumn(format="localized", help="Numbers in the whole network."),
     "Parameters trained": st.column_config.NumberColumn(format="localized", help="Those that training changed."),
     "Model file (MB)": st.column_config.NumberColumn(format="%.1f"),
-    "Time per film (ms)": st.column_config.NumberColumn(
-        format="%.1f", help="Median for one decoded film at a time, on the machine that trained the run."
+    "Time per image (ms)": st.column_config.NumberColumn(
+        format="%.1f", help="Median for one decoded image at a time, on the machine that trained the run."
     ),
 }
 
@@ -463,7 +463,7 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
         "Waited (s)": duration,
         "Fit alone (s)": duration,
         "Model file (MB)": lambda megabytes: file_size(1e6 * megabytes) if megabytes == megabytes else UNDEFINED,
-        "Time per film (ms)": milliseconds,
+        "Time per image (ms)": milliseconds,
     }
     without_units = {name: name.partition(" (")[0] for name in words}
     words |= dict.fromkeys(P_COLUMNS, p_value)
@@ -477,14 +477,14 @@ def _share_of_hundred(value: float) -> str:
 
 
 def summary_text(told: Summary, runs: Iterable[Run], read: str = "") -> str:
-    """The written summary as a plain text file that also says, away from the page, which films it is about; ``read``
+    """The written summary as a plain text file that also says, away from the page, which images it is about; ``read``
     is the sentence on what the models read."""
-    films = sorted({_films_in_words(run) for run in runs})
+    images = sorted({_images_in_words(run) for run in runs})
     warnings = ["", *told.warnings] if told.warnings else []
     details = [*told.details, *([read] if read else [])]
-    return "\n".join([told.headline, "", *details, *warnings, "", f"Films: {'; '.join(films)}.", ""])
+    return "\n".join([told.headline, "", *details, *warnings, "", f"Images: {'; '.join(images)}.", ""])
 
 
-def _films_in_words(run: Run) -> str:
+def _images_in_words(run: Run) -> str:
     dataset = run.record["dataset"]
     return f"{dataset['name']} (synthetic)" if dataset["synthetic"] else dataset["name"]

@@ -1,4 +1,4 @@
-"""Films as pictures: thumbnails in a grid, and one film large with its facts."""
+"""Images as pictures: thumbnails in a grid, and one image large with its facts."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,10 +14,10 @@ from pages.shared import shell
 
 TILE = 104  # pixels; three in a row at 390 px
 WIDE_TILE = 132  # pixels of a tile with a line of text
-FILM = "film"  # query parameter: the film that is open
+IMAGE = "image"  # query parameter: the image that is open
 
 
-def film_grid(
+def image_grid(
     dataset: Dataset,
     rows: Iterable[int],
     pixels: np.ndarray,
@@ -26,27 +26,27 @@ def film_grid(
     opens: Callable[[str], None] | None = None,
     below: Callable[[str], None] | None = None,
 ) -> None:
-    """Thumbnails of some films with their names; a name opens the film.
+    """Thumbnails of some images with their names; a name opens the image.
 
     Args:
-        dataset: the films' data set.
-        rows: positions in ``dataset.films`` and in ``pixels``.
-        pixels: all decoded films, uint8 (n, size, size).
+        dataset: the images' data set.
+        rows: positions in ``dataset.images`` and in ``pixels``.
+        pixels: all decoded images, uint8 (n, size, size).
         key: tells several grids of a page apart.
-        captions: a line under each film; none by default.
-        opens: told the image id of a film whose name was clicked; ``open_film`` by default.
-        below: draws more under the film of an image id.
+        captions: a line under each image; none by default.
+        opens: told the image id of an image whose name was clicked; ``open_image`` by default.
+        below: draws more under the image of an image id.
     """
     rows = list(rows)
     colours = class_colours(dataset.classes)
-    labels = dataset.films["label"].to_numpy()
+    labels = dataset.images["label"].to_numpy()
     pictures = summary.thumbnails(pixels, rows, [colours[labels[row]] for row in rows])
     grid = st.grid("auto", min_column_width=WIDE_TILE if captions else TILE, gap="small")
     for row, picture, caption in zip(rows, pictures, captions or [""] * len(rows), strict=True):
-        identifier = dataset.films["image_id"].iat[row]
+        identifier = dataset.images["image_id"].iat[row]
         name = short_name(identifier)
         with grid.cell().container(gap=None):
-            st.image(picture, width="stretch", alt=f"Film {name}, labelled {labels[row]}")
+            st.image(picture, width="stretch", alt=f"Image {name}, labelled {labels[row]}")
             if caption:
                 st.caption(shell.plain(caption))
             st.button(
@@ -55,7 +55,7 @@ def film_grid(
                 type="tertiary",
                 width="stretch",
                 wrap=True,
-                on_click=opens or open_film,
+                on_click=opens or open_image,
                 args=(identifier,),
             )
             if below is not None:
@@ -63,62 +63,62 @@ def film_grid(
 
 
 def short_name(identifier: str) -> str:
-    """What a film is called on a page: its file without folder and ending."""
+    """What an image is called on a page: its file without folder and ending."""
     return identifier.rpartition("/")[2].rpartition(".")[0]
 
 
-def open_film(identifier: str) -> None:
-    """Put a film into the address; ``show_open_film`` shows it."""
-    st.query_params[FILM] = identifier
+def open_image(identifier: str) -> None:
+    """Put an image into the address; ``show_open_image`` shows it."""
+    st.query_params[IMAGE] = identifier
 
 
-def close_film() -> None:
-    """Take the film out of the address."""
-    st.query_params.pop(FILM, None)
+def close_image() -> None:
+    """Take the image out of the address."""
+    st.query_params.pop(IMAGE, None)
 
 
-def show_open_film(dataset: Dataset) -> None:
-    """The film that the address names, large. A film of another data set is forgotten."""
-    identifier = st.query_params.get(FILM)
+def show_open_image(dataset: Dataset) -> None:
+    """The image that the address names, large. An image of another data set is forgotten."""
+    identifier = st.query_params.get(IMAGE)
     if not identifier:
         return
     try:
         dataset.row_of(identifier)
     except CovidCoreError as error:
         st.toast(shell.plain(error), icon=":material/error:")
-        close_film()
+        close_image()
         return
-    _film_dialog(dataset)
+    _image_dialog(dataset)
 
 
-@st.dialog("Film", width="large", icon=":material/radiology:", on_dismiss=close_film)
-def _film_dialog(dataset: Dataset) -> None:
-    identifier = st.query_params.get(FILM, "")
+@st.dialog("Image", width="large", icon=":material/radiology:", on_dismiss=close_image)
+def _image_dialog(dataset: Dataset) -> None:
+    identifier = st.query_params.get(IMAGE, "")
     with shell.told():
         row = dataset.row_of(identifier)
         picture, facts = st.columns([3, 2])
         with facts:
-            film = dataset.films.iloc[row]
+            image = dataset.images.iloc[row]
             st.markdown(f"**{shell.plain(identifier)}**")
-            with_mask = bool(film["mask_path"]) and st.toggle("Outline the lungs", key="film-mask")
-            view = summary.film_view(dataset, row, with_mask)
+            with_mask = bool(image["mask_path"]) and st.toggle("Outline the lungs", key="image-mask")
+            view = summary.image_view(dataset, row, with_mask)
             _facts(dataset, row, view)
             _step(dataset, row)
-        alt = f"Chest X-ray {identifier}, labelled {film['label']}" + (", lungs outlined" if with_mask else "")
+        alt = f"Chest X-ray {identifier}, labelled {image['label']}" + (", lungs outlined" if with_mask else "")
         picture.image(view.content, width="stretch", alt=alt)
 
 
-def _facts(dataset: Dataset, row: int, view: summary.FilmView) -> None:
-    """What is known of a film; what is not known says so."""
-    film = dataset.films.iloc[row]
+def _facts(dataset: Dataset, row: int, view: summary.ImageView) -> None:
+    """What is known of an image; what is not known says so."""
+    image = dataset.images.iloc[row]
     lines = {
-        "Class": film["label"],
-        "Size": f"{film['width']} x {film['height']} pixels",
-        "Mode": mode_in_words(film["mode"]),
-        "Source": film["source"] or summary.UNKNOWN_SOURCE,
-        "Patient": film["patient_id"] or "unknown",
-        "Lung mask": "yes" if film["mask_path"] else "none",
-        "File": f"{film['path']}, {file_size(view.file_bytes)}",
+        "Class": image["label"],
+        "Size": f"{image['width']} x {image['height']} pixels",
+        "Mode": mode_in_words(image["mode"]),
+        "Source": image["source"] or summary.UNKNOWN_SOURCE,
+        "Patient": image["patient_id"] or "unknown",
+        "Lung mask": "yes" if image["mask_path"] else "none",
+        "File": f"{image['path']}, {file_size(view.file_bytes)}",
     }
     st.markdown("  \n".join(f"{name}: {shell.plain(value)}" for name, value in lines.items()))
     for note in view.notes:
@@ -132,8 +132,8 @@ def mode_in_words(mode: str) -> str:
 
 
 def _step(dataset: Dataset, row: int) -> None:
-    """To the film before and after, in the order of the data set."""
-    identifiers = dataset.films["image_id"]
+    """To the image before and after, in the order of the data set."""
+    identifiers = dataset.images["image_id"]
     with st.container(horizontal=True):
         steps = (("Previous", ":material/arrow_back:", row - 1), ("Next", ":material/arrow_forward:", row + 1))
         for label, icon, other in steps:
@@ -141,8 +141,8 @@ def _step(dataset: Dataset, row: int) -> None:
             st.button(
                 label,
                 icon=icon,
-                key=f"film-{label}",
+                key=f"image-{label}",
                 disabled=not exists,
-                on_click=open_film,
+                on_click=open_image,
                 args=(identifiers.iat[other] if exists else "",),
             )

@@ -17,7 +17,7 @@ from pages.shared import job_cards, shell
 POLL = 1  # seconds between looks at a running import
 KINDS = ("import", "phantom", "kaggle")
 OWN, FINISHED = "imports_own", "imports_finished"  # session: jobs to follow; the data set that the last one made
-FILMS_AT_FIRST = 600
+IMAGES_AT_FIRST = 600
 
 
 class ImportJob(NamedTuple):
@@ -32,7 +32,7 @@ class ImportJob(NamedTuple):
         """What it makes, in words, as Markdown."""
         match self.request["kind"]:
             case "phantom":
-                return f"Drawing {plural(self.request['images'], 'synthetic film')}"
+                return f"Drawing {plural(self.request['images'], 'synthetic image')}"
             case "kaggle":
                 return "Importing the COVID-19 Radiography Database from Kaggle"
             case _:
@@ -40,11 +40,11 @@ class ImportJob(NamedTuple):
 
 
 def start_phantom_button(label: str) -> None:
-    """One click to a first data set: synthetic films without planted faults."""
+    """One click to a first data set: synthetic images without planted faults."""
     drawing = any(job.request["kind"] == "phantom" and not job.status.is_final for job in _import_jobs())
     clicked = st.button(label, type="primary", icon=":material/draw:", key="start-phantom", disabled=drawing)
     if clicked:
-        start("phantom", {"images": FILMS_AT_FIRST, "seed": 0, "plant": [], "name": ""})
+        start("phantom", {"images": IMAGES_AT_FIRST, "seed": 0, "plant": [], "name": ""})
 
 
 def panel() -> bool:
@@ -72,7 +72,7 @@ def _select(identifier: str) -> None:
     """Make a data set the one that all pages are about."""
     st.session_state[shell.IN_USE] = st.session_state[FINISHED] = identifier
     st.query_params["dataset"] = identifier
-    st.query_params.pop("film", None)
+    st.query_params.pop("image", None)
 
 
 def _tell_finished() -> bool:
@@ -83,7 +83,7 @@ def _tell_finished() -> bool:
     with shell.told():
         made = shell.open_dataset(identifier)
         left_out = made.left_out
-        text = f"**{shell.plain(made.name)}** is ready and selected: {plural(len(made.films), 'film')}."
+        text = f"**{shell.plain(made.name)}** is ready and selected: {plural(len(made.images), 'image')}."
         if len(left_out):
             text += f" {plural(len(left_out), 'file')} could not be read; the tab Left out lists them."
         st.success(text, icon=":material/check_circle:")

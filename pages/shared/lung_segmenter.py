@@ -25,8 +25,8 @@ POLL = 1.0  # seconds
 OWN = "segment_jobs"  # session: trainings to tell of when they end
 DICE_HELP = (
     "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
-    "films that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
-    "all of these films reaches {same}."
+    "images that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
+    "all of these images reaches {same}."
 )
 
 
@@ -115,7 +115,7 @@ def _show_segmenters(dataset: str) -> None:
     others = [one for one in found if chosen and one.id != chosen.id]
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
-            st.caption("Not in use: one that learned from the run's own data set goes first, then one of real films.")
+            st.caption("Not in use: one that learned from the run's own data set goes first, then one of real images.")
             for one in others:
                 _show_other(one)
             for entry in broken:
@@ -128,18 +128,18 @@ def _show_serving(one: Segmenter) -> None:
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record["same_for_all_dice"]))
-            st.metric("Dice, test films", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
-            worst = "95 % of the test films agree at least as well with their masks."
+            st.metric("Dice, test images", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
+            worst = "95 % of the test images agree at least as well with their masks."
             st.metric("Dice, worst 5 %", number(one.record["worst_dice"]), help=worst)
-            refused = "Test films whose outline does not look like a pair of lungs, so that none is given."
+            refused = "Test images whose outline does not look like a pair of lungs, so that none is given."
             st.metric("No outline given", in_words(one.refused), help=refused)
-        parts = ", ".join(f"{count(films)} {part}" for part, films in one.record["films"].items())
+        parts = ", ".join(f"{count(images)} {part}" for part, images in one.record["images"].items())
         unused = one.record["left_out"]
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
         st.caption(
-            f"Trained {moment(one.record['created'])} in {duration(one.record['seconds'])} on films of "
+            f"Trained {moment(one.record['created'])} in {duration(one.record['seconds'])} on images of "
             f"{shell.plain(one.dataset['name'])} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record['milliseconds_per_film'])}. One and the same outline for all test films would "
+            f"{milliseconds(one.record['milliseconds_per_image'])}. One and the same outline for all test images would "
             f"have a Dice of {number(one.record['same_for_all_dice'])}."
         )
         _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
@@ -162,7 +162,7 @@ def _delete_button(identifier: str, what: str, one: Segmenter | None = None) -> 
     """Asks once, and says what will be gone."""
     size = f" ({file_size(one.network_path.stat().st_size)})" if one else ""
     with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{identifier}"):
-        st.markdown(f"Delete {what}{size}? Runs and films stay; outlines that it gave are not given any more.")
+        st.markdown(f"Delete {what}{size}? Runs and images stay; outlines that it gave are not given any more.")
         key = f"delete-segmenter-now-{identifier}"
         st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(identifier,))
 
@@ -177,12 +177,12 @@ def _delete(identifier: str) -> None:
 
 def _offer(dataset: str) -> None:
     """Which data set to learn from, what it will take, and the button; without masks, how to get some."""
-    masked = {one.id: one for one in _masked() if one.masks >= segmenters.LEAST_FILMS}
+    masked = {one.id: one for one in _masked() if one.masks >= segmenters.LEAST_IMAGES}
     if not masked:
         with st.container(border=True):
             st.markdown(
                 f"**{segmenters.NO_MASKS}** The COVID-19 Radiography Database comes with masks, and the synthetic "
-                f"films do; at least {segmenters.LEAST_FILMS} are needed."
+                f"images do; at least {segmenters.LEAST_IMAGES} are needed."
             )
             st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
         return
@@ -205,9 +205,9 @@ def _offer(dataset: str) -> None:
 
 def _plan_in_words(chosen: MaskedDataset) -> str:
     drawn = ""
-    if chosen.masks > segmenters.MOST_FILMS:
-        drawn = f", of which {count(segmenters.MOST_FILMS)} are drawn"
-    kind = "synthetic film" if chosen.synthetic else "film"
+    if chosen.masks > segmenters.MOST_IMAGES:
+        drawn = f", of which {count(segmenters.MOST_IMAGES)} are drawn"
+    kind = "synthetic image" if chosen.synthetic else "image"
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
         f"{roughly(segmentation.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, "

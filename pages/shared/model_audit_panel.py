@@ -31,11 +31,11 @@ DRAWN_AT_ONCE = 6  # runs in one figure
 PICTURE = 150  # pixels; two in a row at 390 px
 COLOURS = {evidence.FRAME: "orange", evidence.LUNGS: "green", evidence.UNKNOWN: "gray", DAMAGED: "red", NOT_YET: "gray"}
 WHAT_IT_DOES = (
-    "The audit asks the finished model again about its own test films: as they are, with parts covered, and with the "
-    "lungs of other films. Nothing is trained. It counts as a look at the test films."
+    "The audit asks the finished model again about its own test images: as they are, with parts covered, and with the "
+    "lungs of other images. Nothing is trained. It counts as a look at the test images."
 )
 NO_MASKS = (
-    "Nobody here knows where the lungs of these films are: the data set has no masks, and no segmenter is trained. "
+    "Nobody here knows where the lungs of these images are: the data set has no masks, and no segmenter is trained. "
     "An audit can still cover the border and the middle, but its verdict will be that it cannot say."
 )
 HOW_TO_GET_MASKS = (
@@ -43,7 +43,7 @@ HOW_TO_GET_MASKS = (
     "lungs*; it takes some minutes), then audit again."
 )
 MASKS_BY_NOW = (
-    "**Lung masks were missing.** By now a segmenter can outline the lungs of these films: audit again for a verdict."
+    "**Lung masks were missing.** By now a segmenter can outline the lungs of these images: audit again for a verdict."
 )
 
 
@@ -236,31 +236,31 @@ def _figures(run: Run, found: Mapping[str, Any], place: str) -> None:
     drawn = shell.drawn("audit covers", version, lambda: figures.covers(found))
     shell.chart(drawn, f"audit-covers-{place}-{run.id}", alt=figures.covers_in_words(found))
     st.caption(
-        "Covered films are no films any more: a network may answer oddly to them, so these figures are told beside the "
-        "verdict and do not decide it."
+        "Covered images are no images any more: a network may answer oddly to them, so these figures are told "
+        "beside the verdict and do not decide it."
     )
 
 
 def _cover_table(found: Mapping[str, Any], name: str) -> None:
     with st.expander("The same as a table", icon=":material/table_rows:"):
         table = cover_table(found)
-        shell.table(table, f"audit-covers-{name}", alt="Accuracy as the films are and under each cover")
+        shell.table(table, f"audit-covers-{name}", alt="Accuracy as the images are and under each cover")
 
 
 def cover_table(found: Mapping[str, Any]) -> pd.DataFrame:
-    """A row per cover, in words, with the films that it could be tried on."""
+    """A row per cover, in words, with the images that it could be tried on."""
     rows = []
     for row in found["covers"]:
         known = bool(row.get("accuracy"))
         drop = row["drop"] if known else {}
         rows.append(
             {
-                "Films": row["name"],
+                "Images": row["name"],
                 "Gone": row["destroys"],
                 "Right": _interval(row["accuracy"]) if known else row.get("note", comparison_tables.UNDEFINED),
                 "Drop": points(drop["value"], drop["low"], drop["high"]) if known else comparison_tables.UNDEFINED,
                 "Same answer": _interval(row["same_answer"]) if known else comparison_tables.UNDEFINED,
-                "n": row["films"],
+                "n": row["images"],
             }
         )
     return pd.DataFrame(rows)
@@ -271,7 +271,7 @@ def _interval(value: Mapping[str, Any]) -> str:
 
 
 def _pictures(run: Run, place: str) -> None:
-    """One test film under every cover, made when somebody looks."""
+    """One test image under every cover, made when somebody looks."""
     box = st.expander(
         "What the model is shown", icon=":material/image:", key=f"audit-pictures-{place}-{run.id}", on_change="rerun"
     )
@@ -281,7 +281,7 @@ def _pictures(run: Run, place: str) -> None:
         try:
             shown = _examples(str(run.path), run_cache.stamp_of(run.path), lung_segmenter.in_use(run.spec.dataset), run)
         except CovidCoreError as error:
-            st.warning(f"The films cannot be shown: {shell.plain(error)}", icon=":material/hide_image:")
+            st.warning(f"The images cannot be shown: {shell.plain(error)}", icon=":material/hide_image:")
             return
         grid = st.grid("auto", min_column_width=PICTURE, gap="small")
         for one in shown:
@@ -291,7 +291,7 @@ def _pictures(run: Run, place: str) -> None:
                 st.caption(shell.plain(one.in_words))
 
 
-@st.cache_resource(max_entries=16, show_spinner="Covering a test film")
+@st.cache_resource(max_entries=16, show_spinner="Covering a test image")
 def _examples(path: str, stamp: str, segmenter: str, _run: Run) -> list[Shown]:
     return pictures.examples(shell.workspace(), _run)
 
@@ -310,7 +310,7 @@ def subgroup_table(found: Mapping[str, Any]) -> pd.DataFrame:
         [
             {
                 "By": one["by"],
-                "Films": one["name"],
+                "Images": one["name"],
                 "Right": _interval(one["accuracy"]),
                 "n": one["accuracy"]["n"],
                 "Others right": _interval(one["others"]),
@@ -329,9 +329,9 @@ def _rule() -> None:
 
 
 def _made_from(found: Mapping[str, Any]) -> str:
-    drawn = "" if found["films"] == found["of_all"] else f" of {count(found['of_all'])}, drawn at random"
+    drawn = "" if found["images"] == found["of_all"] else f" of {count(found['of_all'])}, drawn at random"
     lungs = f"Lungs known of {count(found['with_lungs'])}: {found['masks']}" if found["with_lungs"] else "No lung masks"
-    return f"{plural(found['films'], 'test film')}{drawn}. {lungs.rstrip('.')}. Made {moment(found['made'])}."
+    return f"{plural(found['images'], 'test image')}{drawn}. {lungs.rstrip('.')}. Made {moment(found['made'])}."
 
 
 # Several runs
@@ -347,7 +347,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     names = [candidate.name for candidate in order]
     found = _audits(names, runs)
     st.caption(
-        "Frame and lungs: how many of its answers follow each alone, when the lungs of one test film are put into the "
+        "Frame and lungs: how many of its answers follow each alone, when the lungs of one test image are put into the "
         "frame of another.",
         help=HELP,
     )
@@ -433,19 +433,19 @@ def side_by_side(
                 else comparison_tables.UNDEFINED,
                 "By chance": share(heat["chance"]) if known else comparison_tables.UNDEFINED,
                 "Worst subgroup": _worst(given),
-                "Films": given.get("films"),
+                "Images": given.get("images"),
                 "With lungs known": given.get("with_lungs"),
                 MASKS: told.masks,
             }
         )
-    return pd.DataFrame(rows).astype({"Films": "Int64", "With lungs known": "Int64"})
+    return pd.DataFrame(rows).astype({"Images": "Int64", "With lungs known": "Int64"})
 
 
 def _worst(found: Mapping[str, Any]) -> str:
     if not found.get("subgroups"):
         return comparison_tables.UNDEFINED
     one = found["subgroups"][0]
-    return f"{one['by']}: {one['name']}, {_interval(one['accuracy'])} of {plural(one['accuracy']['n'], 'film')}"
+    return f"{one['by']}: {one['name']}, {_interval(one['accuracy'])} of {plural(one['accuracy']['n'], 'image')}"
 
 
 def _figures_of_runs(audited: Sequence[tuple[str, Mapping[str, Any]]], of_all: int) -> None:

@@ -16,7 +16,7 @@ from covid_core.workspace import Workspace
 
 MOST_BYTES = 60_000_000  # of networks that stay open beside the last one; in use they take two to three times as much
 WORKSPACE_BYTES = 15_000_000  # what even a small network needs beside its weights
-WARMED = 2  # runs whose models are opened before a film is there
+WARMED = 2  # runs whose models are opened before an image is there
 
 
 def of(run: Run) -> Predictor:
@@ -25,7 +25,7 @@ def of(run: Run) -> Predictor:
 
 
 def warm_up(runs: Iterable[Run]) -> None:
-    """Open models in the background, so that the first film need not wait for that."""
+    """Open models in the background, so that the first image need not wait for that."""
     for run in list(runs)[:WARMED]:
         _shared().start(run)
 

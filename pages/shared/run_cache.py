@@ -47,7 +47,7 @@ class Seen:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of test films that it answers rightly, if it is known."""
+        """Share of test images that it answers rightly, if it is known."""
         return self.result.get("accuracy", {}).get("test")
 
     @cached_property

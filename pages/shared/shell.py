@@ -22,7 +22,7 @@ from pages.shared import run_cache
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 IN_USE, LOOKED_AT = "dataset_in_use", "datasets_looked_at"  # session: an id; ids
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
-SYNTHETIC = "These films are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
+SYNTHETIC = "These images are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
 
 
 def plain(text: object) -> str:
@@ -79,7 +79,7 @@ def dataset_of(run: store.Run) -> Dataset:
 
 
 def dataset_to_try(run: store.Run) -> Dataset:
-    """The same, or the data set as it is where it never was that version: any of its films can be handed in.
+    """The same, or the data set as it is where it never was that version: any of its images can be handed in.
 
     Raises NotFound or DataError.
     """
@@ -103,13 +103,13 @@ def version_of(run: store.Run) -> pinned_dataset.Version:
 def pick_dataset() -> Dataset | None:
     """The data set that the page is about: from its address, the last choice, or the newest. None where there is none.
 
-    Draws the chooser, the note on synthetic films, and, where nothing is loaded, what to do.
+    Draws the chooser, the note on synthetic images, and, where nothing is loaded, what to do.
     """
     listed = [info for info in data.list_datasets(workspace()) if not info.get("damaged")]
     if not listed:
         no_dataset()
         return None
-    names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} films)" for info in listed}
+    names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} images)" for info in listed}
     wanted = st.query_params.get("dataset") or st.session_state.get(IN_USE)
     position = list(names).index(wanted) if wanted in names else 0
     if wanted and wanted not in names:
@@ -136,7 +136,7 @@ def in_use(listed: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def look_at(identifier: str) -> None:
-    """Note that the films of a data set were shown in this browser session."""
+    """Note that the images of a data set were shown in this browser session."""
     st.session_state[LOOKED_AT] = st.session_state.get(LOOKED_AT, frozenset()) | {identifier}
 
 
@@ -146,14 +146,14 @@ def was_looked_at(identifier: str | None) -> bool:
 
 
 def no_dataset() -> None:
-    """The empty state of every page that needs films."""
+    """The empty state of every page that needs images."""
     with st.container(border=True):
-        st.markdown("**No data set yet.** Start with synthetic films, or import your own.")
+        st.markdown("**No data set yet.** Start with synthetic images, or import your own.")
         st.page_link("home.py", label="Start on the Home page", icon=":material/arrow_forward:")
 
 
 def synthetic_note(dataset: Dataset) -> None:
-    """Every page says so where films are drawn and not taken."""
+    """Every page says so where images are drawn and not taken."""
     if dataset.is_synthetic:
         say_synthetic()
 

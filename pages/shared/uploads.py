@@ -1,6 +1,6 @@
-"""Films that a user handed in for a prediction: in this browser session's memory only, never written.
+"""Images that a user handed in for a prediction: in this browser session's memory only, never written.
 
-Of many films no pixels are kept: each is decoded, looked at and let go, and decoded again when somebody opens it.
+Of many images no pixels are kept: each is decoded, looked at and let go, and decoded again when somebody opens it.
 What runs say of them is in ``image_results``.
 """
 
@@ -14,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core.data.dataset import Dataset
 from covid_core.images import sandbox
-from covid_core.images.codec import PICTURES, Film, data_url, jpeg_bytes, read_film, thumbnail
+from covid_core.images.codec import PICTURES, GreyImage, data_url, jpeg_bytes, read_image, thumbnail
 from covid_core.images.image import FULL_RANGE
 from covid_core.runs.store import Run
 
@@ -26,20 +26,20 @@ WINDOWS = "predict_windows"  # session: the window that an upload is read throug
 
 @dataclass(frozen=True)
 class Given:
-    """One film that was handed in. ``read`` decodes it, or raises ImageError; the same key means the same pixels.
+    """One image that was handed in. ``read`` decodes it, or raises ImageError; the same key means the same pixels.
 
-    ``label`` and ``dataset`` are of a film that a data set holds.
+    ``label`` and ``dataset`` are of an image that a data set holds.
     """
 
     key: str
     name: str
-    read: Callable[[], Film] = field(repr=False)
+    read: Callable[[], GreyImage] = field(repr=False)
     label: str = ""
     dataset: Dataset | None = field(default=None, repr=False)
 
 
 def uploaded(files: Iterable[UploadedFile]) -> list[Given]:
-    """The uploads; the same file twice is one film."""
+    """The uploads; the same file twice is one image."""
     keys = kept("keys")
     given: dict[str, Given] = {}
     now = {}
@@ -52,9 +52,9 @@ def uploaded(files: Iterable[UploadedFile]) -> list[Given]:
     return list(given.values())
 
 
-def _read_upload(file: UploadedFile, window: int) -> Film:
+def _read_upload(file: UploadedFile, window: int) -> GreyImage:
     """A stranger's file, decoded in a process of its own. Raises ImageError."""
-    return sandbox.read_film(file.getvalue(), window)
+    return sandbox.read_image(file.getvalue(), window)
 
 
 def choose_window(given: Given, widget: str) -> None:
@@ -83,31 +83,31 @@ def file_of(given: Given) -> str:
 
 
 def from_dataset(dataset: Dataset, image_id: str) -> Given:
-    """A film of the data set that a run was trained with, to try without an upload. Raises DataError for no such."""
+    """An image of the data set that a run was trained with, to try without an upload. Raises DataError for no such."""
     row = dataset.row_of(image_id)
     path = dataset.path_of(row)
-    label = dataset.films["label"].iat[row]
-    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_film(path, kinds=PICTURES), label, dataset)
+    label = dataset.images["label"].iat[row]
+    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_image(path, kinds=PICTURES), label, dataset)
 
 
-def opened(given: Given) -> Film:
-    """The film's pixels; the last one that was opened is kept. Raises ImageError."""
-    films = kept("open")
-    if given.key not in films:
+def opened(given: Given) -> GreyImage:
+    """The image's pixels; the last one that was opened is kept. Raises ImageError."""
+    images = kept("open")
+    if given.key not in images:
         keep("open", {given.key: given.read()})
     return kept("open")[given.key]
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def example_ids(path: str, per_class: int, _run: Run) -> list[str]:
-    """Test films of a run, the same few of every class: the model has not seen them in training."""
+    """Test images of a run, the same few of every class: the model has not seen them in training."""
     split = _run.split()
     test = split[split["part"] == "test"]
     return [str(name) for name in test.groupby("label", sort=True).head(per_class)["image_id"]]
 
 
 def part_of(run: Run, image_id: str) -> str:
-    """The part of the run's split that a film is in; nothing for a film that the split left out."""
+    """The part of the run's split that an image is in; nothing for an image that the split left out."""
     return _part_of(str(run.path), image_id, run)
 
 
@@ -119,7 +119,7 @@ def _part_of(path: str, image_id: str, _run: Run) -> str:
 
 
 def thumbnails(dataset: Dataset, image_ids: tuple[str, ...]) -> dict[str, tuple[bytes, str]]:
-    """Picture and label of a few films of a data set, by image id."""
+    """Picture and label of a few images of a data set, by image id."""
     return _thumbnails(dataset.version, image_ids, dataset)
 
 
@@ -128,19 +128,19 @@ def _thumbnails(version: str, image_ids: tuple[str, ...], _dataset: Dataset) -> 
     found = {}
     for image_id in image_ids:
         row = _dataset.row_of(image_id)
-        pixels = read_film(_dataset.path_of(row), kinds=PICTURES).pixels
-        found[image_id] = jpeg_bytes(thumbnail(pixels, THUMBNAIL_SIDE)), _dataset.films["label"].iat[row]
+        pixels = read_image(_dataset.path_of(row), kinds=PICTURES).pixels
+        found[image_id] = jpeg_bytes(thumbnail(pixels, THUMBNAIL_SIDE)), _dataset.images["label"].iat[row]
     return found
 
 
 def miniature(given: Given) -> str | None:
-    """The film as a small picture for a table, if it could be read: a data URL."""
+    """The image as a small picture for a table, if it could be read: a data URL."""
     return kept("miniatures").get(given.key)
 
 
-def keep_miniature(given: Given, film: Film) -> None:
-    """Remember the small picture of a film whose pixels are let go."""
-    small = jpeg_bytes(thumbnail(film.pixels, MINIATURE_SIDE), quality=70)
+def keep_miniature(given: Given, image: GreyImage) -> None:
+    """Remember the small picture of an image whose pixels are let go."""
+    small = jpeg_bytes(thumbnail(image.pixels, MINIATURE_SIDE), quality=70)
     kept("miniatures").setdefault(given.key, data_url(small))
 
 

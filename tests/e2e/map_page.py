@@ -9,4 +9,4 @@ st.set_page_config(page_title="Map", layout="wide")
 dataset = shell.pick_dataset()
 if dataset is not None:
     map_panel.tab(dataset)
-    gallery.show_open_film(dataset)
+    gallery.show_open_image(dataset)

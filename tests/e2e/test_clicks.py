@@ -1,4 +1,4 @@
-"""Behind every figure of the comparison stand films: real clicks on cells, points, bars and pairs open them."""
+"""Behind every figure of the comparison stand images: real clicks on cells, points, bars and pairs open them."""
 
 import math
 import re
@@ -49,7 +49,7 @@ def runs(app: App) -> dict[str, Run]:
     """Two networks that were really trained, for their heat maps, with scores of a known skill in place of their own: a
     network that learned for seconds gives one answer only."""
     workspace = Workspace(app.home / "workspace")
-    dataset = importing.import_phantom(workspace, images=90, seed=1, name="Few films")
+    dataset = importing.import_phantom(workspace, images=90, seed=1, name="Few images")
     choices = {"backbone": "baseline_cnn", "head": HeadSpec(units=(8,)), "image_size": 64, "epochs": 1}
     started = [
         queue.submit_training(
@@ -66,7 +66,7 @@ def runs(app: App) -> dict[str, Run]:
 
 
 def with_skill(table: pd.DataFrame, skill: float, seed: int) -> pd.DataFrame:
-    """The table with logits drawn at random, ``skill`` added to that of the film's class."""
+    """The table with logits drawn at random, ``skill`` added to that of the image's class."""
     logits = 1.5 * np.random.default_rng(seed).normal(size=(len(table), len(CLASSES)))
     logits[np.arange(len(table)), [CLASSES.index(label) for label in table["label"]]] += 1.5 * skill
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def with_skill(table: pd.DataFrame, skill: float, seed: int) -> pd.DataFrame:
 
 
 def answered(run: Run) -> pd.DataFrame:
-    """The run's test films in the order of their ids, with what they were called and how surely."""
+    """The run's test images in the order of their ids, with what they were called and how surely."""
     test = run.predictions().query("part == 'test'").sort_values("image_id").reset_index(drop=True)
     scores = test[[f"score_{label}" for label in CLASSES]].to_numpy()
     return test.assign(called=np.array(CLASSES)[scores.argmax(axis=1)], top=scores.max(axis=1))
@@ -102,31 +102,31 @@ def place(mark: dict[str, float]) -> tuple[float, float]:
     return mark["x"], mark["y"]
 
 
-def expect_films(page: Page, heading: str, films: int) -> None:
+def expect_images(page: Page, heading: str, images: int) -> None:
     expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile(rf"^{films} films?$")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"^{images} images?$")).first).to_be_visible()
 
 
 def fullest(counts: pd.Series) -> tuple:
     return counts.idxmax(), int(counts.max())
 
 
-def test_a_click_on_a_confusion_cell_opens_its_films(page: Page, app: App, runs: dict[str, Run]):
+def test_a_click_on_a_confusion_cell_opens_its_images(page: Page, app: App, runs: dict[str, Run]):
     show(page, app, "Confusion")
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     for chart, name in enumerate(SKILLS):  # the better one comes first
-        films = answered(runs[name])
-        wrong = films[films["label"] != films["called"]]
+        images = answered(runs[name])
+        wrong = images[images["label"] != images["called"]]
         (label, called), number = fullest(wrong.groupby(["label", "called"]).size())
         cell = [CLASSES.index(label), CLASSES.index(called)]
         click(page, chart, 1, cell, beside=(-35, 25))  # the whole cell answers, not its middle alone
-        expect_films(page, f"{label} called {called} by {name}", number)
-        expect(page.get_by_alt_text(re.compile("^Film .*labelled"))).to_have_count(number)
+        expect_images(page, f"{label} called {called} by {name}", number)
+        expect(page.get_by_alt_text(re.compile("^Image .*labelled"))).to_have_count(number)
     page.wait_for_function(f"{CHOSEN} === 1")  # the cell of the first matrix is let go
 
 
 @pytest.mark.parametrize("scale", [0, 1], ids=["scores", "calibrated"])
-def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_films_of_its_scale(
+def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_images_of_its_scale(
     page: Page, app: App, runs: dict[str, Run], scale: int
 ):
     run = runs["First"]
@@ -141,64 +141,66 @@ def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_films_of_its_sc
     own, other = (page.evaluate(MARKS, [0, 1 + one]) for one in (scale, 1 - scale))
     alone = max(own, key=lambda mark: min(math.dist(place(mark), place(there)) for there in other))
     number = alone["stands_for"][1]
-    films = int((np.ceil(top * BINS) - 1 == number).sum())
+    images = int((np.ceil(top * BINS) - 1 == number).sum())
     click(page, 0, 1 + scale, [scale, number])
     name = "First, calibrated" if scale else "First"
-    expect_films(page, f"{name}: {100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %", films)
+    expect_images(page, f"{name}: {100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %", images)
 
 
-def test_a_click_on_a_bar_of_the_score_histogram_opens_its_films(page: Page, app: App, runs: dict[str, Run]):
-    films = answered(runs["First"])
-    normal = films[films["label"] == "Normal"]
+def test_a_click_on_a_bar_of_the_score_histogram_opens_its_images(page: Page, app: App, runs: dict[str, Run]):
+    images = answered(runs["First"])
+    normal = images[images["label"] == "Normal"]
     bar, number = fullest((10 * normal["score_COVID"]).astype(int).clip(upper=9).value_counts())
     show(page, app, "Scores")
     click(page, 0, 3, [1, bar])
-    expect_films(page, f"Normal: score of COVID {10 * bar} to {10 * bar + 10} %", number)
+    expect_images(page, f"Normal: score of COVID {10 * bar} to {10 * bar + 10} %", number)
 
 
 def test_a_click_on_a_pair_opens_what_either_has_right_alone(page: Page, app: App, runs: dict[str, Run]):
-    first, second = (films["label"] == films["called"] for films in (answered(runs["First"]), answered(runs["Second"])))
+    first, second = (
+        images["label"] == images["called"] for images in (answered(runs["First"]), answered(runs["Second"]))
+    )
     show(page, app, "Pairs")
     click(page, 0, 1, [0, 1])
-    expect_films(page, "First right, Second wrong", int((first & ~second).sum()))
-    expect_films(page, "Second right, First wrong", int((second & ~first).sum()))
+    expect_images(page, "First right, Second wrong", int((first & ~second).sum()))
+    expect_images(page, "Second right, First wrong", int((second & ~first).sum()))
 
 
-def test_a_second_click_on_a_cell_closes_its_films(page: Page, app: App, runs: dict[str, Run]):
-    films = answered(runs["First"])
-    number = int(((films["label"] == "Normal") & (films["called"] == "Normal")).sum())
+def test_a_second_click_on_a_cell_closes_its_images(page: Page, app: App, runs: dict[str, Run]):
+    images = answered(runs["First"])
+    number = int(((images["label"] == "Normal") & (images["called"] == "Normal")).sum())
     show(page, app, "Confusion")
     click(page, 0, 1, [1, 1])
-    expect_films(page, "Normal called Normal by First", number)
+    expect_images(page, "Normal called Normal by First", number)
     click(page, 0, 1, [1, 1])
     expect(page.get_by_role("heading", name="Normal called Normal by First", exact=True)).to_have_count(0)
 
 
-def test_a_film_opens_with_the_scores_and_heat_maps_of_all_runs(page: Page, app: App, runs: dict[str, Run]):
-    page.goto(f"{app.url}/compare?view=Films")
+def test_a_image_opens_with_the_scores_and_heat_maps_of_all_runs(page: Page, app: App, runs: dict[str, Run]):
+    page.goto(f"{app.url}/compare?view=Images")
     hardest = page.get_by_role("button", name=re.compile(r"^(COVID|Normal|Viral Pneumonia)-\d+$")).first
     name = hardest.inner_text()
     hardest.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_alt_text(re.compile(f"^Chest X-ray .*{name}"))).to_be_visible()
-    film = re.compile(rf"/{name}\.")
+    image = re.compile(rf"/{name}\.")
     for run in runs.values():
         expect(dialog.get_by_alt_text(re.compile(f"^Heat map of {run.name} over .*{name}"))).to_be_visible()
-        row = answered(run)[lambda films: films["image_id"].str.contains(film)].iloc[0]
+        row = answered(run)[lambda images: images["image_id"].str.contains(image)].iloc[0]
         expect(dialog.get_by_text(f"{run.name}: {row['called']} {100 * row['top']:.1f} %")).to_be_visible()
 
 
 def test_the_keyboard_reaches_a_bar_and_the_address_opens_it_again(page: Page, app: App, runs: dict[str, Run]):
-    films = answered(runs["Second"])
+    images = answered(runs["Second"])
     bar, number = fullest(
-        (10 * films.query("label == 'Normal'")["score_COVID"]).astype(int).clip(upper=9).value_counts()
+        (10 * images.query("label == 'Normal'")["score_COVID"]).astype(int).clip(upper=9).value_counts()
     )
-    page.goto(f"{app.url}/compare?view=Films")
-    choose(page, "Which films", "A bar of the score histogram")
+    page.goto(f"{app.url}/compare?view=Images")
+    choose(page, "Which images", "A bar of the score histogram")
     choose(page, "Run", "Second")
     choose(page, "Label", "Normal")
     choose(page, "From", f"{10 * bar} to {10 * bar + 10} %")
-    told = re.compile(rf"^{number} films?$")
+    told = re.compile(rf"^{number} images?$")
     expect(page.get_by_text(told)).to_be_visible()
     address = page.url
     page.goto("about:blank")

@@ -17,7 +17,7 @@ from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
-FEW_FILMS = 60
+FEW_IMAGES = 60
 Z = 1.959963984540054
 
 
@@ -30,15 +30,15 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def wilson(hits: int, films: int) -> str:
+def wilson(hits: int, images: int) -> str:
     """A share and its score interval as the page writes them, by the formula."""
-    p, half = hits / films, Z * np.sqrt(hits / films * (1 - hits / films) / films + Z**2 / (4 * films**2))
-    low, high = ((p + Z**2 / (2 * films) + sign * half) / (1 + Z**2 / films) for sign in (-1, 1))
+    p, half = hits / images, Z * np.sqrt(hits / images * (1 - hits / images) / images + Z**2 / (4 * images**2))
+    low, high = ((p + Z**2 / (2 * images) + sign * half) / (1 + Z**2 / images) for sign in (-1, 1))
     return f"{percent(p)} [{100 * max(0, low):.1f}, {100 * min(1, high):.1f}]"
 
 
 def right(table: pd.DataFrame) -> np.ndarray:
-    """Whether each test film of a prediction table got its label as the answer."""
+    """Whether each test image of a prediction table got its label as the answer."""
     test = table[table["part"] == "test"]
     scores = [name for name in test.columns if name.startswith("score_")]
     called = np.array([name.removeprefix("score_") for name in scores])[test[scores].to_numpy().argmax(axis=1)]
@@ -91,18 +91,18 @@ def test_the_shifted_labels_score_the_courses_figure_and_nothing_was_learned(
     predict_and_prepare(page, app, workspace, "shifted-labels", 40)
     run = run_of(workspace, "shifted-labels", "shifted")
     table = run.predictions()
-    hits, films = int(right(table).sum()), len(right(table))
+    hits, images = int(right(table).sum()), len(right(table))
     largest = table.loc[table["part"] == "test", "label"].value_counts().iloc[0]
     folders = run.split().set_index("image_id")["folder_label"]
     shown = table.assign(label=folders.loc[table["image_id"]].to_numpy())
     honest = right(run_of(workspace, "shifted-labels", "right").predictions())
     text = said(page)
-    assert f"always answering COVID reaches {percent(largest / films)}" in text
-    assert percent(largest / films) == "89.6 %"
-    assert f"It is {wilson(hits, films)} of {films} test films" in text
-    assert f"the same answers are right on {wilson(int(right(shown).sum()), films)}" in text
+    assert f"always answering COVID reaches {percent(largest / images)}" in text
+    assert percent(largest / images) == "89.6 %"
+    assert f"It is {wilson(hits, images)} of {images} test images" in text
+    assert f"the same answers are right on {wilson(int(right(shown).sum()), images)}" in text
     assert f"the right labels reaches {wilson(int(honest.sum()), len(honest))}" in text
-    assert wilson(hits, films) in summed_up(page, tmp_path)
+    assert wilson(hits, images) in summed_up(page, tmp_path)
 
 
 def test_the_letter_in_the_corner_decides(page: Page, app: App, workspace: Workspace, tmp_path: Path):
@@ -112,7 +112,7 @@ def test_the_letter_in_the_corner_decides(page: Page, app: App, workspace: Works
     other = {one.information["dataset"]["name"]: right(one.table()) for one in run.evaluations()}
     text = said(page)
     figures = [wilson(int(hits.sum()), len(hits)) for hits in (inside, *(other[n] for n in sorted(other)))]
-    assert f"With its letter on the film it is right on {figures[0]} of {len(inside)} test films" in text
+    assert f"With its letter on the image it is right on {figures[0]} of {len(inside)} test images" in text
     assert f"With the other hospital's letter, on {figures[1]}" in text
     assert f"Without it, on {figures[2]}" in text
     heat = preparation.look(workspace, "corner-tag").job.result["heat"]["own"]
@@ -133,8 +133,8 @@ def test_the_rare_class_is_overlooked_and_the_ways_out_find_more(
     found = {role: right(table)[labelled(table, "COVID")] for role, table in tables.items()}
     text = said(page)
     plain, sick = right(tables["none"]), found["none"]
-    assert f"“As they are” is right on {wilson(int(plain.sum()), len(plain))} of {len(plain)} films" in text
-    assert f"overlooks {len(sick) - int(sick.sum())} of {len(sick)} COVID films" in text
+    assert f"“As they are” is right on {wilson(int(plain.sum()), len(plain))} of {len(plain)} images" in text
+    assert f"overlooks {len(sick) - int(sick.sum())} of {len(sick)} COVID images" in text
     for role, name in (
         ("class_weights", "Class weights"),
         ("oversample", "Oversampling"),
@@ -142,7 +142,7 @@ def test_the_rare_class_is_overlooked_and_the_ways_out_find_more(
     ):
         gained, lost = int((found[role] & ~sick).sum()), int((sick & ~found[role]).sum())
         assert re.search(
-            f"“{name}” finds {gained} COVID films? that the plain run overlooks and overlooks {lost}", text
+            f"“{name}” finds {gained} COVID images? that the plain run overlooks and overlooks {lost}", text
         )
     assert max(hits.mean() for hits in found.values()) > sick.mean()
     assert wilson(int(plain.sum()), len(plain)) in summed_up(page, tmp_path)
@@ -159,19 +159,21 @@ def test_twins_across_parts_make_a_model_look_right_where_nothing_can_be_learned
     split = run_of(workspace, "twin", "stratified").split().set_index("image_id").assign(group=groups)
     tested, trained = (split[split["part"] == part] for part in ("test", "train"))
     text = said(page)
-    assert f"Dealt film by film, the model is right on {percent(apart)}" in text
+    assert f"Dealt image by image, the model is right on {percent(apart)}" in text
     assert f"With twins kept together the same model is right on {percent(together)}" in text
     known = int(tested["group"].isin(trained["group"]).sum())
-    assert f"{known} of {len(tested)} test films had a twin among the training films" in text
+    assert f"{known} of {len(tested)} test images had a twin among the training images" in text
     assert apart > together
     assert percent(apart) in summed_up(page, tmp_path)
 
 
-def test_a_lesson_looks_at_the_users_own_films_and_a_reset_leaves_no_run_behind(
+def test_a_lesson_looks_at_the_users_own_images_and_a_reset_leaves_no_run_behind(
     page: Page, app: App, workspace: Workspace
 ):
-    films = importing.import_phantom(workspace, images=FEW_FILMS, seed=1)
-    normal = f"Always answering Normal is right on {percent(films.counts['Normal'] / FEW_FILMS)} of {FEW_FILMS} films"
+    images = importing.import_phantom(workspace, images=FEW_IMAGES, seed=1)
+    normal = (
+        f"Always answering Normal is right on {percent(images.counts['Normal'] / FEW_IMAGES)} of {FEW_IMAGES} images"
+    )
     page.goto(f"{app.url}/lessons?lesson=rare-class&step=6")
     expect(page.get_by_text(normal, exact=False)).to_be_visible()
     page.goto(f"{app.url}/lessons")

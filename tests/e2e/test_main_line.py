@@ -16,10 +16,10 @@ from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.specs import HeadSpec, TrainingSpec
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-FEW_FILMS = 60
+FEW_IMAGES = 60
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def workspace(app: App) -> Workspace:
 @pytest.fixture(scope="module")
 def small(workspace: Workspace) -> str:
     """Id of a data set on which a training takes seconds."""
-    return importing.import_phantom(workspace, images=FEW_FILMS, seed=1, name="Few films").id
+    return importing.import_phantom(workspace, images=FEW_IMAGES, seed=1, name="Few images").id
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +59,25 @@ def busy(workspace: Workspace) -> Iterator[None]:
         slot.release()
 
 
-def test_the_first_start_draws_films_with_one_click(page: Page, app: App, workspace: Workspace, busy: None):
+def test_the_first_start_draws_images_with_one_click(page: Page, app: App, workspace: Workspace, busy: None):
     page.goto(app.url)
-    page.get_by_role("button", name="Draw 600 synthetic films").click()
-    expect(page.get_by_text("Drawing 600 synthetic films")).to_be_visible()
+    page.get_by_role("button", name="Draw 600 synthetic images").click()
+    expect(page.get_by_text("Drawing 600 synthetic images")).to_be_visible()
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Dismiss").click()
-    expect(page.get_by_role("button", name="Draw 600 synthetic films")).to_be_enabled()
+    expect(page.get_by_role("button", name="Draw 600 synthetic images")).to_be_enabled()
     assert data.list_datasets(workspace) == []
 
 
-def test_as_many_films_are_drawn_as_are_asked_for(page: Page, app: App):
+def test_as_many_images_are_drawn_as_are_asked_for(page: Page, app: App):
     page.goto(f"{app.url}/dataset")
-    page.get_by_role("spinbutton", name="Number of films").fill(str(FEW_FILMS))
+    page.get_by_role("spinbutton", name="Number of images").fill(str(FEW_IMAGES))
     page.keyboard.press("Tab")
-    page.get_by_role("button", name="Draw the films").click()
-    expect(page.get_by_text(f"is ready and selected: {FEW_FILMS} films.", exact=False)).to_be_visible()
+    page.get_by_role("button", name="Draw the images").click()
+    expect(page.get_by_text(f"is ready and selected: {FEW_IMAGES} images.", exact=False)).to_be_visible()
     page.goto(app.url)
-    expect(page.get_by_text(f"{FEW_FILMS} films in 1 data set", exact=False)).to_be_visible()
-    page.get_by_role("button", name="Look at the films").click()
+    expect(page.get_by_text(f"{FEW_IMAGES} images in 1 data set", exact=False)).to_be_visible()
+    page.get_by_role("button", name="Look at the images").click()
     expect(page.get_by_role("heading", name="What is in this data set?")).to_be_visible()
 
 
@@ -89,16 +89,16 @@ def test_a_deep_link_as_the_first_visit_opens_the_whole_app(page: Page, app: App
     expect(page.get_by_text("For research and teaching.", exact=False).first).to_be_visible()
 
 
-def test_the_data_set_page_answers_with_counts_and_says_that_films_are_synthetic(page: Page, app: App):
+def test_the_data_set_page_answers_with_counts_and_says_that_images_are_synthetic(page: Page, app: App):
     page.goto(f"{app.url}/dataset")
-    expect(page.get_by_text(f"{FEW_FILMS} films in 3 classes", exact=False)).to_be_visible()
-    expect(page.get_by_text("These films are synthetic", exact=False)).to_be_visible()
+    expect(page.get_by_text(f"{FEW_IMAGES} images in 3 classes", exact=False)).to_be_visible()
+    expect(page.get_by_text("These images are synthetic", exact=False)).to_be_visible()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
 
-def test_a_film_of_the_gallery_opens_large(page: Page, app: App):
-    page.goto(f"{app.url}/dataset?tab=Films")
-    expect(page.get_by_alt_text(re.compile("^Film .*COVID-[0-9]+, labelled")).first).to_be_visible()
+def test_a_image_of_the_gallery_opens_large(page: Page, app: App):
+    page.goto(f"{app.url}/dataset?tab=Images")
+    expect(page.get_by_alt_text(re.compile("^Image .*COVID-[0-9]+, labelled")).first).to_be_visible()
     page.get_by_role("button", name=re.compile("^COVID-[0-9]+$")).first.click()
     expect(page.get_by_alt_text(re.compile("Chest X-ray COVID.COVID-"))).to_be_visible()
 
@@ -117,17 +117,17 @@ def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Works
 
 def test_the_comparison_shows_the_run_beside_the_majority_class(page: Page, app: App):
     page.goto(f"{app.url}/compare")
-    expect(page.get_by_text(re.compile("By hand.*of .* test films")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("By hand.*of .* test images")).first).to_be_visible()
     expect(page.get_by_text(re.compile("[Aa]lways answering")).first).to_be_visible()
 
 
-def test_an_uploaded_film_gets_scores_and_a_heat_map(page: Page, app: App, tmp_path: Path):
-    film = tmp_path / "from the ward.png"
-    film.write_bytes(png_bytes(film_at(3, images=12, seed=9).pixels))
+def test_an_uploaded_image_gets_scores_and_a_heat_map(page: Page, app: App, tmp_path: Path):
+    image = tmp_path / "from the ward.png"
+    image.write_bytes(png_bytes(image_at(3, images=12, seed=9).pixels))
     page.goto(f"{app.url}/predict")
-    page.locator("input[type=file]").set_input_files(film)
+    page.locator("input[type=file]").set_input_files(image)
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
-    expect(page.get_by_role("img", name=re.compile("Heat map over the film"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Heat map over the image"))).to_be_visible()
     expect(page.get_by_text("Not a medical device", exact=False).first).to_be_visible()
 
 

@@ -1,4 +1,4 @@
-"""The map of a data set in a real browser: a film is pointed at and seen, and what is drawn around is chosen."""
+"""The map of a data set in a real browser: an image is pointed at and seen, and what is drawn around is chosen."""
 
 import re
 from collections.abc import Iterator
@@ -32,25 +32,25 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 @pytest.fixture(scope="module")
-def films(app: App) -> Dataset:
-    return importing.import_phantom(Workspace(app.home / "workspace"), images=90, seed=1, name="Few films")
+def images(app: App) -> Dataset:
+    return importing.import_phantom(Workspace(app.home / "workspace"), images=90, seed=1, name="Few images")
 
 
 @pytest.fixture(scope="module")
-def mapped(app: App, films: Dataset) -> pd.DataFrame:
-    return embedding_map.make(Workspace(app.home / "workspace"), films).films
+def mapped(app: App, images: Dataset) -> pd.DataFrame:
+    return embedding_map.make(Workspace(app.home / "workspace"), images).images
 
 
 def show(page: Page, app: App) -> None:
     page.goto(app.url)
-    expect(page.locator(".film-map .stage")).to_be_visible()
-    page.locator(".film-map .stage").scroll_into_view_if_needed()
-    still(page, page.locator(".film-map .stage"))
+    expect(page.locator(".image-map .stage")).to_be_visible()
+    page.locator(".image-map .stage").scroll_into_view_if_needed()
+    still(page, page.locator(".image-map .stage"))
 
 
 def seen_at(page: Page, mapped: pd.DataFrame) -> np.ndarray:
-    """Where the browser has each film of the t-SNE map, in pixels of the page: (n, 2), by the rule of its drawing."""
-    box = page.locator(".film-map .stage").evaluate(
+    """Where the browser has each image of the t-SNE map, in pixels of the page: (n, 2), by the rule of its drawing."""
+    box = page.locator(".image-map .stage").evaluate(
         "stage => { const b = stage.getBoundingClientRect();"
         " return [b.left + stage.clientLeft, b.top + stage.clientTop, stage.clientWidth, stage.clientHeight]; }"
     )
@@ -63,7 +63,7 @@ def seen_at(page: Page, mapped: pd.DataFrame) -> np.ndarray:
 
 
 def lonely(at: np.ndarray) -> int:
-    """The film that is farthest from its nearest."""
+    """The image that is farthest from its nearest."""
     apart = np.linalg.norm(at[:, None] - at, axis=2)
     np.fill_diagonal(apart, np.inf)
     return int(apart.min(axis=1).argmax())
@@ -74,39 +74,39 @@ def name_of(mapped: pd.DataFrame, row: int) -> str:
 
 
 def names_chosen(page: Page) -> set[str]:
-    pictures = page.locator(".st-key-map-chosen").get_by_alt_text(re.compile("^Film "))
-    return {re.match("Film (.*), labelled", picture.get_attribute("alt"))[1] for picture in pictures.all()}
+    pictures = page.locator(".st-key-map-chosen").get_by_alt_text(re.compile("^Image "))
+    return {re.match("Image (.*), labelled", picture.get_attribute("alt"))[1] for picture in pictures.all()}
 
 
-def test_the_page_makes_the_map_at_a_click(page: Page, app: App, films: Dataset):
+def test_the_page_makes_the_map_at_a_click(page: Page, app: App, images: Dataset):
     page.goto(app.url)
     page.get_by_role("button", name="Make the map").click()
-    expect(page.locator(".film-map canvas").first).to_be_visible()
-    legend = page.locator(".film-map .legend")
-    expect(legend.get_by_role("button", name=f"Normal {films.counts['Normal']}", exact=True)).to_be_visible()
+    expect(page.locator(".image-map canvas").first).to_be_visible()
+    legend = page.locator(".image-map .legend")
+    expect(legend.get_by_role("button", name=f"Normal {images.counts['Normal']}", exact=True)).to_be_visible()
 
 
-def test_pointing_at_a_film_shows_it(page: Page, app: App, films: Dataset, mapped: pd.DataFrame):
+def test_pointing_at_a_image_shows_it(page: Page, app: App, images: Dataset, mapped: pd.DataFrame):
     show(page, app)
     at = seen_at(page, mapped)
     row = lonely(at)
     page.mouse.move(*at[row].tolist())
-    expect(page.locator(".film-map .card strong")).to_have_text(name_of(mapped, row))
-    expect(page.locator(".film-map .card span")).to_contain_text(mapped["label"].iat[row])
-    picture = page.locator(f".film-map .card canvas[data-film='{name_of(mapped, row)}']")
+    expect(page.locator(".image-map .card strong")).to_have_text(name_of(mapped, row))
+    expect(page.locator(".image-map .card span")).to_contain_text(mapped["label"].iat[row])
+    picture = page.locator(f".image-map .card canvas[data-image='{name_of(mapped, row)}']")
     expect(picture).to_have_count(1)
     drawn = picture.evaluate(
         "canvas => { const { data } = canvas.getContext('2d').getImageData(0, 0, 256, 256);"
         " return Array.from({ length: 65536 }, (_, i) => data[4 * i]); }"
     )
     drawn = to_square(np.array(drawn, np.uint8).reshape(256, 256), 32).astype(float)
-    every = open_pixels(Workspace(app.home / "workspace"), films, SUMMARY_SIZE)
-    off = [np.abs(to_square(np.asarray(film), 32) - drawn).mean() for film in every]
+    every = open_pixels(Workspace(app.home / "workspace"), images, SUMMARY_SIZE)
+    off = [np.abs(to_square(np.asarray(image), 32) - drawn).mean() for image in every]
     assert int(np.argmin(off)) == row
     assert off[row] < 8
 
 
-def test_a_click_opens_the_film(page: Page, app: App, mapped: pd.DataFrame):
+def test_a_click_opens_the_image(page: Page, app: App, mapped: pd.DataFrame):
     show(page, app)
     at = seen_at(page, mapped)
     row = lonely(at)
@@ -119,7 +119,7 @@ def test_a_click_opens_the_film(page: Page, app: App, mapped: pd.DataFrame):
 @pytest.mark.parametrize("tool", ["Lasso", "Rectangle"])
 def test_what_is_drawn_around_opens_the_gallery(page: Page, app: App, mapped: pd.DataFrame, tool: str):
     show(page, app)
-    page.locator(".film-map").get_by_role("button", name=tool, exact=True).click()
+    page.locator(".image-map").get_by_role("button", name=tool, exact=True).click()
     at = seen_at(page, mapped)
     middle = np.median(at, axis=0)
     low, high = middle - 70, middle + 70
@@ -131,40 +131,40 @@ def test_what_is_drawn_around_opens_the_gallery(page: Page, app: App, mapped: pd
     for corner in corners[1:]:
         page.mouse.move(*map(float, corner), steps=4)
     page.mouse.up()
-    expect(page.get_by_role("heading", name=f"{inside.sum()} films chosen")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"{inside.sum()} images chosen")).to_be_visible()
     expected = {name_of(mapped, row) for row in np.flatnonzero(inside)}
-    until(lambda: names_chosen(page) == expected, "the films inside, and no others")
-    page.locator(".film-map").get_by_role("button", name="Take the choice back").click()
+    until(lambda: names_chosen(page) == expected, "the images inside, and no others")
+    page.locator(".image-map").get_by_role("button", name="Take the choice back").click()
     expect(page.locator(".st-key-map-chosen")).to_have_count(0)
 
 
-def test_keys_go_from_film_to_film_choose_and_open(page: Page, app: App, mapped: pd.DataFrame):
+def test_keys_go_from_image_to_image_choose_and_open(page: Page, app: App, mapped: pd.DataFrame):
     show(page, app)
     at = seen_at(page, mapped)
-    page.locator(".film-map .stage").focus()
+    page.locator(".image-map .stage").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    name = page.locator(".film-map .card strong").inner_text()
+    name = page.locator(".image-map .card strong").inner_text()
     assert name in {name_of(mapped, row) for row in range(len(at))}
     page.keyboard.press("Space")
-    expect(page.get_by_role("heading", name="1 film chosen")).to_be_visible()
-    until(lambda: names_chosen(page) == {name}, "the chosen film, and no other")
-    page.locator(".film-map .stage").focus()
+    expect(page.get_by_role("heading", name="1 image chosen")).to_be_visible()
+    until(lambda: names_chosen(page) == {name}, "the chosen image, and no other")
+    page.locator(".image-map .stage").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog").get_by_alt_text(re.compile(f"^Chest X-ray .*{name}"))).to_be_visible()
 
 
 def test_a_class_that_is_hidden_neither_answers_nor_is_chosen(page: Page, app: App, mapped: pd.DataFrame):
     show(page, app)
-    page.locator(".film-map .legend").get_by_role("button", name=re.compile("^Normal")).click()
+    page.locator(".image-map .legend").get_by_role("button", name=re.compile("^Normal")).click()
     at = seen_at(page, mapped)
-    page.locator(".film-map").get_by_role("button", name="Rectangle", exact=True).click()
+    page.locator(".image-map").get_by_role("button", name="Rectangle", exact=True).click()
     page.mouse.move(*(at.min(axis=0) - 8).tolist())
     page.mouse.down()
     page.mouse.move(*(at.max(axis=0) + 8).tolist(), steps=4)
     page.mouse.up()
     expected = int((mapped["label"] != "Normal").sum())
-    expect(page.get_by_role("heading", name=f"{expected} films chosen")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"{expected} images chosen")).to_be_visible()
 
 
 def test_a_finger_taps_to_see_and_again_to_open(browser, app: App, mapped: pd.DataFrame):
@@ -175,7 +175,7 @@ def test_a_finger_taps_to_see_and_again_to_open(browser, app: App, mapped: pd.Da
     at = seen_at(page, mapped)
     row = lonely(at)
     page.touchscreen.tap(*at[row].tolist())
-    expect(page.locator(".film-map .card strong")).to_have_text(name_of(mapped, row))
+    expect(page.locator(".image-map .card strong")).to_have_text(name_of(mapped, row))
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     page.touchscreen.tap(*at[row].tolist())
     expect(page.get_by_role("dialog")).to_be_visible()

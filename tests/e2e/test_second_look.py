@@ -1,4 +1,4 @@
-"""A radiologist's films in a browser: a DICOM file, a 16-bit film, a photograph and a broken file together."""
+"""A radiologist's images in a browser: a DICOM file, a 16-bit image, a photograph and a broken file together."""
 
 import io
 import re
@@ -18,10 +18,10 @@ from covid_core.data import importing
 from covid_core.images.codec import png_bytes
 from covid_core.runs import store
 from covid_core.specs import HeadSpec
-from covid_core.synthetic.phantom import film_at
+from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-FILMS = 240
+IMAGES = 240
 ROW = 56  # pixels of a row of the work-list
 HEAD = 35
 CANVAS = """canvas => {
@@ -34,15 +34,15 @@ CANVAS = """canvas => {
 
 @pytest.fixture(scope="module")
 def run(app: App) -> store.Run:
-    """A run that has validation films enough to tell films from other pictures."""
+    """A run that has validation images enough to tell images from other pictures."""
     workspace = Workspace(app.home / "workspace")
-    dataset = importing.import_phantom(workspace, images=FILMS, seed=1, name="Films")
+    dataset = importing.import_phantom(workspace, images=IMAGES, seed=1, name="Images")
     return tiny_run(workspace, dataset, name="Small CNN", head=HeadSpec(units=(16,)), image_size=64, epochs=3)
 
 
 def phantom(index: int) -> np.ndarray:
-    """A film that is in no data set here."""
-    return film_at(index, images=60, seed=77).pixels
+    """An image that is in no data set here."""
+    return image_at(index, images=60, seed=77).pixels
 
 
 def as_16_bit_png(pixels: np.ndarray) -> bytes:
@@ -112,10 +112,10 @@ def offered(page: Page, box: Locator, option: str) -> bool:
 
 def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, app: App, run: store.Run):
     handed_in(page, app, run)
-    expect(page.get_by_text("4 films")).to_be_visible()
+    expect(page.get_by_text("4 images")).to_be_visible()
     expect(page.get_by_text("1 could not be read, 1 without an answer", exact=False)).to_be_visible()
     cells = page.locator("[data-testid=stDataFrame] table")
-    for words in ("The image is damaged or cut off.", "It does not look like a frontal chest film", "no answer"):
+    for words in ("The image is damaged or cut off.", "It does not look like a frontal chest image", "no answer"):
         expect(cells.get_by_text(words, exact=False).first).to_be_attached()
     assert [row(page, "broken.png"), row(page, "photo.jpg")] == [0, 1]
     assert {row(page, "IM0001"), row(page, "sixteen.png")} == {2, 3}
@@ -123,7 +123,7 @@ def test_four_files_get_four_right_answers_what_needs_a_look_on_top(page: Page, 
 
 def test_a_photograph_is_refused_with_the_check_that_failed_and_no_score(page: Page, app: App, run: store.Run):
     handed_in(page, app, run)
-    expect(page.get_by_text("4 films")).to_be_visible()
+    expect(page.get_by_text("4 images")).to_be_visible()
     chosen(page, "photo.jpg")
     expect(page.get_by_role("heading", name="I do not know.")).to_be_visible()
     expect(page.locator(".viewer")).to_be_visible()
@@ -133,15 +133,15 @@ def test_a_photograph_is_refused_with_the_check_that_failed_and_no_score(page: P
     expect(page.get_by_text("Shown although a check failed", exact=False)).to_be_visible()
 
 
-def test_a_chosen_film_stays_open_when_others_come_before_it(page: Page, app: App, run: store.Run):
+def test_a_chosen_image_stays_open_when_others_come_before_it(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "IM0001", "sixteen.png")
-    expect(page.get_by_text("2 films")).to_be_visible()
+    expect(page.get_by_text("2 images")).to_be_visible()
     chosen(page, "sixteen.png")
     opened = page.locator(".viewer").get_by_text("sixteen.png").first
     expect(opened).to_be_attached()
     page.locator("input[type=file]").set_input_files(given("photo.jpg", "broken.png"))
-    expect(page.get_by_text("4 films")).to_be_visible()
-    until(lambda: row(page, "sixteen.png") >= 2, "two files before the film")
+    expect(page.get_by_text("4 images")).to_be_visible()
+    until(lambda: row(page, "sixteen.png") >= 2, "two files before the image")
     idle(page)
     expect(opened).to_be_attached()
 
@@ -154,12 +154,12 @@ def test_a_broken_file_never_gets_scores(page: Page, app: App, run: store.Run):
 
 
 @pytest.mark.parametrize("name", ["IM0001", "sixteen.png"])
-def test_a_film_with_depth_is_answered_and_explained(page: Page, app: App, run: store.Run, name: str):
+def test_a_image_with_depth_is_answered_and_explained(page: Page, app: App, run: store.Run, name: str):
     handed_in(page, app, run, name)
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
     expect(page.locator(".viewer")).to_be_visible()
-    expect(page.get_by_text("Most similar training films")).to_be_visible()
-    expect(page.get_by_text("It looks like a frontal chest film", exact=False)).to_be_visible()
+    expect(page.get_by_text("Most similar training images")).to_be_visible()
+    expect(page.get_by_text("It looks like a frontal chest image", exact=False)).to_be_visible()
     negative = page.get_by_text("stored as a negative", exact=False)
     assert negative.count() > 0 if name == "IM0001" else negative.count() == 0
 
@@ -188,25 +188,25 @@ def test_dragging_the_window_changes_the_picture_and_never_the_prediction(page: 
 def test_nothing_of_the_patient_is_shown_logged_or_in_the_report(page: Page, app: App, run: store.Run, tmp_path: Path):
     handed_in(page, app, run, "IM0001")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
-    text = downloaded(page, "Report of this film", tmp_path / "report.html")
-    assert "A second look at film" in text
+    text = downloaded(page, "Report of this image", tmp_path / "report.html")
+    assert "A second look at image" in text
     family = PATIENT.partition("^")[0]
     for place in (text, page.content(), app.log.read_text(encoding="utf-8")):
         assert family not in place
     assert "IM0001" not in text
 
 
-def test_covering_the_film_place_by_place_shows_what_moves_the_score(page: Page, app: App, run: store.Run):
+def test_covering_the_image_place_by_place_shows_what_moves_the_score(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "sixteen.png")
     expect(page.get_by_text("has the highest", exact=False).first).to_be_visible()
-    expect(page.get_by_role("button", name="Report of this film")).to_be_visible()  # the page has come to its end
+    expect(page.get_by_role("button", name="Report of this image")).to_be_visible()  # the page has come to its end
     choose(page, "Map", "What moves the score")
     expect(page.get_by_text("with the place covered that speaks most for it", exact=False)).to_be_visible()
 
 
-def test_a_similar_training_film_stands_beside_the_film(page: Page, app: App, run: store.Run):
+def test_a_similar_training_image_stands_beside_the_image(page: Page, app: App, run: store.Run):
     handed_in(page, app, run, "sixteen.png")
-    expect(page.get_by_role("button", name="Report of this film")).to_be_visible()
+    expect(page.get_by_role("button", name="Report of this image")).to_be_visible()
     page.get_by_role("button", name="Show beside").first.click()
     expect(page.locator(".viewer").get_by_text("labelled", exact=False).first).to_be_visible()
     expect(page.locator(".viewer canvas")).to_have_count(2)

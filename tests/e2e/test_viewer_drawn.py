@@ -1,4 +1,4 @@
-"""The film viewer in a real browser: what a hand, a key or a finger does is seen in the canvas's own pixels."""
+"""The image viewer in a real browser: what a hand, a key or a finger does is seen in the canvas's own pixels."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import viewer_films
+import viewer_images
 from app_server import App
 from playwright.sync_api import Browser, CDPSession, Locator, Page, expect
 from states import PATIENCE, frames, idle, still
@@ -23,7 +23,7 @@ PIXELS = """canvas => {
 }"""
 OUTSIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 STEPS = 8  # in which the mouse is dragged
-RESENT = 10_000  # bytes that a rerun may send; a film takes several hundred thousand
+RESENT = 10_000  # bytes that a rerun may send; an image takes several hundred thousand
 READBACK = "willReadFrequently"  # Chromium's advice to those who read canvases, as only this test does
 NARROW = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
@@ -40,7 +40,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture
 def opened(browser: Browser, app: App) -> Iterator[Opener]:
-    """Open the page with a film. At the end nothing may be on any page's console or asked of another host."""
+    """Open the page with an image. At the end nothing may be on any page's console or asked of another host."""
     contexts, complaints, elsewhere = [], [], []
 
     def open_page(query: str, script: str = "", theme: str = "dark", **context: object) -> Page:
@@ -53,7 +53,7 @@ def opened(browser: Browser, app: App) -> Iterator[Opener]:
         page.on("request", lambda r: elsewhere.append(r.url) if f":{app.port}/" not in r.url else None)
         if script:
             page.add_init_script(script)
-        page.goto(f"{app.url}/?film={query}&embed_options={theme}_theme")
+        page.goto(f"{app.url}/?image={query}&embed_options={theme}_theme")
         expect(page.locator(".viewer")).to_be_visible()
         expect(page.get_by_text("Runs: 1")).to_be_visible()
         return page
@@ -81,9 +81,9 @@ def greys(page: Page, pane: int = 0) -> np.ndarray:
     return shown[..., 0]
 
 
-def film_at_one(page: Page, side: int) -> np.ndarray:
-    """A square film of ``side`` pixels with one of the screen for each, cut out of its canvas."""
-    page.get_by_role("button", name="One film pixel per screen pixel").click()
+def image_at_one(page: Page, side: int) -> np.ndarray:
+    """A square image of ``side`` pixels with one of the screen for each, cut out of its canvas."""
+    page.get_by_role("button", name="One image pixel per screen pixel").click()
     shown = pixels(page)
     top, left = ((size - side + 1) // 2 for size in shown.shape[:2])
     return shown[top : top + side, left : left + side]
@@ -123,21 +123,21 @@ def status(page: Page, pane: int = 0) -> tuple[float, float, float]:
     return tuple(map(float, found.groups()))
 
 
-def windowed(film: np.ndarray, centre: float, width: float) -> np.ndarray:
+def windowed(image: np.ndarray, centre: float, width: float) -> np.ndarray:
     """The screen's grey of each value, by the formula."""
-    return np.rint(255 * np.clip((film - (centre - width / 2)) / width, 0, 1)).astype(int)
+    return np.rint(255 * np.clip((image - (centre - width / 2)) / width, 0, 1)).astype(int)
 
 
 def test_sixteen_bits_are_seen_by_the_formula_and_a_narrow_window_parts_neighbouring_levels(opened):
     page = opened("ramp")
-    ramp = viewer_films.ramp().pixels
-    shown = film_at_one(page, 256)[..., 0]
+    ramp = viewer_images.ramp().pixels
+    shown = image_at_one(page, 256)[..., 0]
     assert len(np.unique(shown)) >= 250
     np.testing.assert_allclose(shown, windowed(ramp.astype(float), 32767.5, 65535), atol=1)  # .5 rounds either way
     assert len(np.unique(shown[127:129])) <= 3  # 512 levels
     drag(page, across=-810, down=0)
     assert status(page)[1] == 128  # a 512th
-    narrow = film_at_one(page, 256)[..., 0]
+    narrow = image_at_one(page, 256)[..., 0]
     np.testing.assert_allclose(narrow, windowed(ramp.astype(float), 32767.5, 65535 / 512), atol=1)
     inside = narrow[127, 192:].astype(int)  # 64 levels below the centre
     assert (np.diff(inside) >= 1).all()
@@ -153,7 +153,7 @@ def test_a_window_drag_changes_pixels_reset_restores_them_and_the_page_never_run
     assert greys(page).mean() < narrower.mean()  # a higher centre is darker
     press(page, "Reset the window")
     np.testing.assert_array_equal(greys(page), before)
-    press(page, "Drag moves the film")
+    press(page, "Drag moves the image")
     drag(page, across=-120, down=0, button="right")
     np.testing.assert_array_equal(greys(page), narrower)
     expect_no_run(page)
@@ -161,14 +161,14 @@ def test_a_window_drag_changes_pixels_reset_restores_them_and_the_page_never_run
 
 def test_invert_inverts(opened):
     page = opened("ramp")
-    before = film_at_one(page, 256).astype(int)
+    before = image_at_one(page, 256).astype(int)
     press(page, "Invert")
     expect(page.get_by_role("button", name="Invert", exact=True)).to_have_attribute("aria-pressed", "true")
-    np.testing.assert_allclose(film_at_one(page, 256), 255 - before, atol=1)
-    assert pixels(page)[0, 0].max() == 0  # beside the film it stays dark
+    np.testing.assert_allclose(image_at_one(page, 256), 255 - before, atol=1)
+    assert pixels(page)[0, 0].max() == 0  # beside the image it stays dark
 
 
-def test_the_wheel_zooms_around_the_pointer_and_a_double_click_shows_the_whole_film(opened):
+def test_the_wheel_zooms_around_the_pointer_and_a_double_click_shows_the_whole_image(opened):
     page = opened("large")
     box = stage(page).bounding_box()
     before = greys(page)
@@ -177,7 +177,7 @@ def test_the_wheel_zooms_around_the_pointer_and_a_double_click_shows_the_whole_f
     page.mouse.wheel(0, -900)
     frames(page)
     assert status(page)[2] > 90
-    np.testing.assert_allclose(probe(page)[:2], place[:2], atol=8)  # a screen pixel is 8 of this film's at first
+    np.testing.assert_allclose(probe(page)[:2], place[:2], atol=8)  # a screen pixel is 8 of this image's at first
     page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     np.testing.assert_array_equal(greys(page), before)
 
@@ -189,7 +189,7 @@ def probe(page: Page) -> tuple[float, float, float]:
     return tuple(float(text.replace(",", "")) for text in found.groups())
 
 
-def test_the_value_under_the_pointer_is_the_films(opened):
+def test_the_value_under_the_pointer_is_the_images(opened):
     page = opened("ramp")
     box = stage(page).bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2 + 50, box["y"] + 77)
@@ -237,7 +237,7 @@ def test_every_key_does_what_the_help_says_and_none_runs_the_page(opened):
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_on_the_full_screen_the_film_fills_it_and_comes_back(opened):
+def test_on_the_full_screen_the_image_fills_it_and_comes_back(opened):
     page = opened("phantom")
     pixels(page)
     before = stage(page).bounding_box()["height"]
@@ -269,7 +269,7 @@ def fingers(page: Page) -> Callable[[str, list[tuple[float, float]]], None]:
     return touch
 
 
-def test_one_finger_moves_a_zoomed_film_and_two_zoom_it(opened):
+def test_one_finger_moves_a_zoomed_image_and_two_zoom_it(opened):
     page = opened("phantom", **NARROW)
     pixels(page)
     stage(page).scroll_into_view_if_needed()
@@ -299,7 +299,7 @@ def test_one_finger_moves_a_zoomed_film_and_two_zoom_it(opened):
     assert status(page)[1] < window[1]
 
 
-def test_films_side_by_side_zoom_together_until_they_are_parted_and_have_windows_of_their_own(opened):
+def test_images_side_by_side_zoom_together_until_they_are_parted_and_have_windows_of_their_own(opened):
     page = opened("beside")
     pixels(page, 1)
     fit = [status(page, pane)[2] for pane in (0, 1)]
@@ -320,20 +320,20 @@ def test_films_side_by_side_zoom_together_until_they_are_parted_and_have_windows
     assert status(page, 1)[2] == fit[1] and status(page, 0)[2] == zoom
 
 
-def test_heat_is_laid_over_the_film_as_the_core_does_it(opened):
+def test_heat_is_laid_over_the_image_as_the_core_does_it(opened):
     page = opened("phantom")
     pixels(page)
     press(page, "Lungs")
-    shown = film_at_one(page, 512)
-    film, _ = viewer_films.twelve_bits(1, 512, "")
-    grey = windowed(film.pixels.astype(float), *viewer_films.WINDOW).astype(np.uint8)
-    heat = resized_map(viewer_films.OVERLAYS["Upper left"].heat, 512, 512)
+    shown = image_at_one(page, 512)
+    image, _ = viewer_images.twelve_bits(1, 512, "")
+    grey = windowed(image.pixels.astype(float), *viewer_images.WINDOW).astype(np.uint8)
+    heat = resized_map(viewer_images.OVERLAYS["Upper left"].heat, 512, 512)
     expected = overlaid(grey, heat, 0.6).astype(int)
     bar = np.s_[440:, :260]  # of 10 cm, in the lower left
     expected[bar] = shown[bar]
     np.testing.assert_allclose(shown, expected, atol=4)  # 256 steps of heat, colour and cover each
     press(page, "Heat map")
-    assert np.ptp(film_at_one(page, 512)[:440].astype(int), axis=2).max() == 0
+    assert np.ptp(image_at_one(page, 512)[:440].astype(int), axis=2).max() == 0
 
 
 def test_what_raises_and_what_lowers_a_score_have_two_colours(opened):
@@ -341,7 +341,7 @@ def test_what_raises_and_what_lowers_a_score_have_two_colours(opened):
     choose(page, "Both ways")
     expect(page.get_by_text("What moves the score for COVID")).to_be_visible()
     press(page, "Lungs")
-    shown = film_at_one(page, 512).astype(int)
+    shown = image_at_one(page, 512).astype(int)
     raises, lowers = shown[205, 154], shown[333, 358]
     assert raises[0] > raises[2] + 40 and lowers[2] > lowers[0] + 40
 
@@ -350,7 +350,7 @@ def choose(page: Page, name: str) -> None:
     page.get_by_test_id("stRadio").get_by_text(name, exact=True).click()
 
 
-def test_the_view_outlives_reruns_of_the_page_for_the_same_film_and_another_film_starts_anew(opened):
+def test_the_view_outlives_reruns_of_the_page_for_the_same_image_and_another_image_starts_anew(opened):
     page = opened("phantom")
     pixels(page)
     stage(page).focus()
@@ -365,14 +365,14 @@ def test_the_view_outlives_reruns_of_the_page_for_the_same_film_and_another_film
     choose(page, "Lower right")
     expect(page.get_by_text("what speaks for Normal")).to_be_visible()
     assert status(page) == view
-    page.get_by_text("Another film").click()
+    page.get_by_text("Another image").click()
     expect(page.get_by_text("Runs: 4")).to_be_visible()
     pixels(page)
     assert status(page)[:2] == (2048, 4096)
     expect(page.get_by_role("button", name="Invert", exact=True)).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_film_is_sent_once(opened):
+def test_a_image_is_sent_once(opened):
     page = opened("beside&size=1024")
     pixels(page, 1)
     received: list[int] = []
@@ -405,13 +405,13 @@ def test_titles_are_text_and_pictures_have_words(opened):
     expect(page.get_by_role("img", name="256 grey levels from left to right")).to_be_visible()
 
 
-def test_a_large_film_says_that_it_was_shrunk(opened):
+def test_a_large_image_says_that_it_was_shrunk(opened):
     page = opened("large")
     expect(page.get_by_text("Shrunk for the screen from 3,072 × 4,096 pixels")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_films_lie_on_black_and_controls_are_read_in_both_themes(opened, theme):
+def test_images_lie_on_black_and_controls_are_read_in_both_themes(opened, theme):
     page = opened("phantom", theme=theme)
     assert pixels(page)[5, 5].max() == 0
     assert page.locator(".table").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(0, 0, 0)"
@@ -437,7 +437,7 @@ def contrast(one: np.ndarray, other: np.ndarray) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_on_a_phone_films_stand_one_above_the_other_and_nothing_lies_beside_the_screen(opened):
+def test_on_a_phone_images_stand_one_above_the_other_and_nothing_lies_beside_the_screen(opened):
     page = opened("beside", **NARROW)
     pixels(page, 1)
     assert page.evaluate(OUTSIDE) <= 0
@@ -448,16 +448,16 @@ def test_on_a_phone_films_stand_one_above_the_other_and_nothing_lies_beside_the_
         assert min(box["width"], box["height"]) >= 44 and box["x"] + box["width"] <= 390
 
 
-def test_where_the_browser_cannot_unpack_a_film_a_sentence_says_so_and_the_page_works(opened):
+def test_where_the_browser_cannot_unpack_a_image_a_sentence_says_so_and_the_page_works(opened):
     page = opened("ramp", script="delete window.DecompressionStream;")
-    expect(page.get_by_role("alert").filter(has_text="The film cannot be drawn in this browser")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="The image cannot be drawn in this browser")).to_be_visible()
     press(page, "Run again")
     expect(page.get_by_text("Runs: 2")).to_be_visible()
-    assert any("Film viewer" in text for text in opened.complaints)
+    assert any("Image viewer" in text for text in opened.complaints)
     opened.complaints.clear()
 
 
-def test_a_drag_draws_once_a_step_and_no_more_of_a_large_film_than_the_screen_holds(opened):
+def test_a_drag_draws_once_a_step_and_no_more_of_a_large_image_than_the_screen_holds(opened):
     counted = """
         const real = CanvasRenderingContext2D.prototype.putImageData;
         window.draws = [];

@@ -21,7 +21,7 @@ def workspace(app: App) -> Workspace:
 
 @pytest.fixture(scope="module")
 def run(workspace: Workspace, copy_of_trained) -> store.Run:
-    """A trained run on films with lung masks."""
+    """A trained run on images with lung masks."""
     return copy_of_trained(workspace)
 
 
@@ -36,7 +36,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
     expect(page.get_by_text("The worst subgroups")).to_be_visible()
     assert page.get_by_text("not audited yet").count() == 0
     page.get_by_text("What the model is shown").click()
-    expect(page.get_by_alt_text(re.compile("^lungs of another film"))).to_be_visible()
+    expect(page.get_by_alt_text(re.compile("^lungs of another image"))).to_be_visible()
 
 
 def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page: Page, app: App, run: store.Run):

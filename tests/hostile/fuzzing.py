@@ -8,7 +8,7 @@ from hostile.make import DEFLATED, IMPLICIT, bits_of, dicom
 from PIL import Image
 
 from covid_core.errors import ImageError
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 from covid_core.images.sandbox import Sandbox
 
 CANARY = "CANARY^JANE"
@@ -17,9 +17,9 @@ CANARY = "CANARY^JANE"
 def dicom_files(files: int, seed: int) -> None:
     curve = {"LUTDescriptor": [4096, 0, 16], "LUTData": np.arange(4096, dtype="<u2").tobytes()}
     window = {"WindowCenter": 1500, "WindowWidth": 1800, "VOILUTSequence": [curve]}
-    tags, film = {**bits_of(12), "PatientName": CANARY, **window}, make.film(12, 32)
-    seeds = [dicom(film, **tags), dicom(film, IMPLICIT, **tags), dicom(film, DEFLATED, **tags)]
-    _read_or_refused(read_film, [*seeds, dicom(film, preamble=None)], files, seed)
+    tags, image = {**bits_of(12), "PatientName": CANARY, **window}, make.image(12, 32)
+    seeds = [dicom(image, **tags), dicom(image, IMPLICIT, **tags), dicom(image, DEFLATED, **tags)]
+    _read_or_refused(read_image, [*seeds, dicom(image, preamble=None)], files, seed)
 
 
 def pictures(files: int, seed: int) -> None:
@@ -31,14 +31,14 @@ def pictures(files: int, seed: int) -> None:
         make.encoded(make.LEANING.astype(np.uint16), "TIFF"),
         make.encoded(make.LEANING, "TIFF", compression="tiff_lzw"),
     ]
-    _read_or_refused(read_film, seeds, files, seed)
+    _read_or_refused(read_image, seeds, files, seed)
 
 
 def strangers_files(files: int, seed: int) -> None:
     """In the process that is made for them, with its own limits."""
     sandbox = Sandbox()
     try:
-        _read_or_refused(sandbox.read_film, make.fuzz_seeds(), files, seed)
+        _read_or_refused(sandbox.read_image, make.fuzz_seeds(), files, seed)
     finally:
         sandbox.close()
 

@@ -62,7 +62,7 @@ def raw_png(
 
 
 def low_depth_png(depth: int) -> tuple[bytes, np.ndarray]:
-    """A grey PNG of 1, 2 or 4 bits, and the same film in 8 bits."""
+    """A grey PNG of 1, 2 or 4 bits, and the same image in 8 bits."""
     levels = np.tile(np.arange(SIDE) % 2**depth, (SIDE, 1))
     bits = np.unpackbits(levels.astype(np.uint8)[..., None], axis=2)[..., -depth:].reshape(SIDE, -1)
     content = raw_png(SIDE, SIDE, packed(np.packbits(bits, axis=1)), depth)
@@ -77,13 +77,13 @@ def interlaced_png(pixels: np.ndarray) -> bytes:
 
 
 def sixteen_bit_colours(pixels: np.ndarray) -> bytes:
-    """A grey film of 16 bits as a PNG of 16 bits per colour."""
+    """A grey image of 16 bits as a PNG of 16 bits per colour."""
     rows = np.repeat(pixels[..., None], 3, axis=2).astype(">u2").reshape(len(pixels), -1)
     return raw_png(pixels.shape[1], pixels.shape[0], packed(rows), depth=16, colour=2)
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The film stored so that its EXIF orientation turns it back."""
+    """The image stored so that its EXIF orientation turns it back."""
     stored = {
         1: pixels,
         2: pixels[:, ::-1],
@@ -163,8 +163,8 @@ def twelve_bit_tiff(pixels: np.ndarray) -> bytes:
 # DICOM ---------------------------------------------------------------------------------------------------------------
 
 
-def film(bits: int = 12, side: int = SIDE) -> np.ndarray:
-    """A film of so many bits: LEANING's slope with noise, every grey level of a coarse scale in it."""
+def image(bits: int = 12, side: int = SIDE) -> np.ndarray:
+    """An image of so many bits: LEANING's slope with noise, every grey level of a coarse scale in it."""
     slope = np.add.outer(np.arange(side) * 3.0, np.arange(side)) / (4 * side)
     noise = np.random.default_rng(7).random((side, side)) / 8
     return np.round((slope * 0.875 + noise) * (2**bits - 1)).astype(np.uint8 if bits <= 8 else np.uint16)
@@ -179,7 +179,7 @@ def dicom(
     raw: Mapping[int, tuple[str, bytes]] | None = None,
     **tags: Any,
 ) -> bytes:
-    """A DICOM file of one film.
+    """A DICOM file of one image.
 
     Args:
         pixels: integers (height, width) or (height, width, 3); None for a file without any.
@@ -218,7 +218,7 @@ def dicom(
 
 
 def described(pixels: np.ndarray) -> dict[str, Any]:
-    """The tags without which no film can be read."""
+    """The tags without which no image can be read."""
     bits = pixels.dtype.itemsize * 8
     is_grey = pixels.ndim == 2
     return {
@@ -340,14 +340,14 @@ def _difference(value: int) -> str:
 
 
 def rle_bomb() -> bytes:
-    """A film of 64 x 64 whose RLE segments unpack to 300 MB."""
+    """An image of 64 x 64 whose RLE segments unpack to 300 MB."""
     segment = b"\x81\x00" * (300_000_000 // 2 // 128)
-    return dicom(film(), RLE, frames=[rle_frame([segment, segment])])
+    return dicom(image(), RLE, frames=[rle_frame([segment, segment])])
 
 
 def deflate_bomb() -> bytes:
-    """About 300 kB that unpack to 300 MB: a private tag before the pixels of a film that is sound."""
-    sound, size = dicom(film(), preamble=None), 300_000_000
+    """About 300 kB that unpack to 300 MB: a private tag before the pixels of an image that is sound."""
+    sound, size = dicom(image(), preamble=None), 300_000_000
     at = sound.index(struct.pack("<HH", 0x0028, 0x0002))
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     parts = [packer.compress(sound[:at] + struct.pack("<HH2s2xI", 0x0009, 0x1010, b"OB", size))]
@@ -358,11 +358,11 @@ def deflate_bomb() -> bytes:
 
 
 def nested_sequences(depth: int = 3000) -> bytes:
-    """A film below whose top level so many sequences are nested, all of undefined length."""
+    """An image below whose top level so many sequences are nested, all of undefined length."""
     start = struct.pack("<HH", 0x0040, 0xA730) + b"SQ\0\0" + struct.pack("<I", 0xFFFFFFFF)
     start += struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
     end = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    sound = dicom(film())
+    sound = dicom(image())
     at = sound.index(struct.pack("<HH", 0x7FE0, 0x0010))
     return sound[:at] + start * depth + end * depth + sound[at:]
 
@@ -387,9 +387,9 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 
 def fuzz_seeds() -> list[bytes]:
     """One file of every kind that is read, each of 40 or 64 pixels a side, to be mutated."""
-    small = film(12, 40)
+    small = image(12, 40)
     tags = {**bits_of(12), "PatientName": "CANARY", "WindowCenter": 1500, "WindowWidth": 1800}
-    eight = film(8, 40)
+    eight = image(8, 40)
     return [
         with_orientation(LEANING, 6),
         interlaced_png(LEANING),

@@ -17,10 +17,10 @@ from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from covid_core.errors import ImageError
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 from covid_core.images.image import FULL_RANGE
 
-TWELVE = make.film(12)
+TWELVE = make.image(12)
 EIGHT = np.round(TWELVE * (255 / 4095)).astype(np.uint8)
 RIGHT = {**bits_of(12)}
 DAMAGED = "damaged or cut off"
@@ -29,7 +29,7 @@ CANARY = "CANARY^JANE"
 
 def refused(content: bytes, **options) -> str:
     with pytest.raises(ImageError) as refusal:
-        read_film(content, **options)
+        read_image(content, **options)
     sentence = str(refusal.value)
     assert "\n" not in sentence
     assert sentence.endswith(".")
@@ -41,7 +41,7 @@ def lut(values, first: int = 0, bits: int = 16) -> dict:
 
 
 def of_pydicom(content: bytes, index: int = 0, prefer_lut: bool = True) -> np.ndarray:
-    """What pydicom's own functions make of a film: 0 to 255 over the range that it says the values have."""
+    """What pydicom's own functions make of an image: 0 to 255 over the range that it says the values have."""
     found = pydicom.dcmread(io.BytesIO(content))
     values = apply_modality_lut(found.pixel_array, found)
     bits, slope, intercept = found.BitsStored, found.get("RescaleSlope", 1), found.get("RescaleIntercept", 0)
@@ -68,10 +68,10 @@ def of_pydicom(content: bytes, index: int = 0, prefer_lut: bool = True) -> np.nd
     ],
     ids=["plain", "window", "windows", "rescale", "falling", "sigmoid", "voi-lut", "modality-lut"],
 )
-def test_a_negative_is_the_film_turned_round(tags):
+def test_a_negative_is_the_image_turned_round(tags):
     """D1: pixel_array of pydicom leaves MONOCHROME1 as it is stored."""
-    positive = read_film(dicom(TWELVE, **RIGHT, **tags))
-    negative = read_film(dicom(TWELVE, **RIGHT, **tags, PhotometricInterpretation="MONOCHROME1"))
+    positive = read_image(dicom(TWELVE, **RIGHT, **tags))
+    negative = read_image(dicom(TWELVE, **RIGHT, **tags, PhotometricInterpretation="MONOCHROME1"))
     assert np.abs(negative.pixels - (255.0 - positive.pixels)).max() <= 1
     assert negative.notes[0] == "stored as a negative (MONOCHROME1), so that dark and bright were exchanged"
 
@@ -79,13 +79,13 @@ def test_a_negative_is_the_film_turned_round(tags):
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_a_negative_and_its_positive_give_the_same_pixels(bits):
     """D1: the twins that detectors write, without a window and with one."""
-    film = make.film(bits)
-    twin = (2**bits - 1 - film.astype(int)).astype(film.dtype)
+    image = make.image(bits)
+    twin = (2**bits - 1 - image.astype(int)).astype(image.dtype)
     for tags in ({}, {"WindowCenter": 2**bits // 2, "WindowWidth": 2**bits // 3}):
-        one = read_film(dicom(film, **bits_of(bits), **tags))
-        other = read_film(dicom(twin, **bits_of(bits), **tags, PhotometricInterpretation="MONOCHROME1"))
+        one = read_image(dicom(image, **bits_of(bits), **tags))
+        other = read_image(dicom(twin, **bits_of(bits), **tags, PhotometricInterpretation="MONOCHROME1"))
         assert np.array_equal(one.pixels, other.pixels)
-    assert np.array_equal(read_film(dicom(film, **bits_of(bits))).pixels, read_film(make.png(film)).pixels)
+    assert np.array_equal(read_image(dicom(image, **bits_of(bits))).pixels, read_image(make.png(image)).pixels)
 
 
 # D2 ------------------------------------------------------------------------------------------------------------------
@@ -108,80 +108,82 @@ def test_a_negative_and_its_positive_give_the_same_pixels(bits):
 def test_a_stored_window_is_shown_as_pydicom_shows_it(tags):
     """D2"""
     content = dicom(TWELVE, **RIGHT, **tags)
-    film = read_film(content)
-    assert np.abs(film.pixels - of_pydicom(content)).max() <= 1
-    assert film.notes[-1].startswith("shown in its stored ")
+    image = read_image(content)
+    assert np.abs(image.pixels - of_pydicom(content)).max() <= 1
+    assert image.notes[-1].startswith("shown in its stored ")
 
 
 def test_a_table_of_grey_values_is_applied():
     """D2"""
     curve = (np.arange(4096.0) ** 2 / 4095**2 * 65535).round()
-    film = read_film(dicom(TWELVE, **RIGHT, VOILUTSequence=[lut(curve)]))
-    assert np.array_equal(film.deep, curve[TWELVE])
-    assert np.array_equal(film.pixels, np.round(curve[TWELVE] * (255 / 65535)))
-    assert film.notes == ("shown in its stored curve 1",)
+    image = read_image(dicom(TWELVE, **RIGHT, VOILUTSequence=[lut(curve)]))
+    assert np.array_equal(image.deep, curve[TWELVE])
+    assert np.array_equal(image.pixels, np.round(curve[TWELVE] * (255 / 65535)))
+    assert image.notes == ("shown in its stored curve 1",)
 
 
 def test_a_table_of_eight_bits_is_applied_to_values_beyond_eight_bits():
     """D2: pydicom 3.0.2 brings the places to the entries' type first, so that the 300th value gets the 44th entry."""
     curve = np.arange(4096) // 16
-    film = read_film(dicom(TWELVE, **RIGHT, VOILUTSequence=[lut(curve, bits=8)]))
-    assert np.array_equal(film.pixels, curve[TWELVE])
+    image = read_image(dicom(TWELVE, **RIGHT, VOILUTSequence=[lut(curve, bits=8)]))
+    assert np.array_equal(image.pixels, curve[TWELVE])
 
 
 @pytest.mark.parametrize("first", [-500, 0, 900])
 def test_values_outside_a_table_get_its_ends(first):
     """D2"""
     signed = TWELVE.astype(np.int16) - 1000
-    film = read_film(dicom(signed, VOILUTSequence=[lut(np.arange(1000) * 60, first)]))
-    assert np.array_equal(film.deep, np.clip(signed.astype(int) - first, 0, 999) * 60)
+    image = read_image(dicom(signed, VOILUTSequence=[lut(np.arange(1000) * 60, first)]))
+    assert np.array_equal(image.deep, np.clip(signed.astype(int) - first, 0, 999) * 60)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_a_table_of_twelve_bits_that_is_called_sixteen_is_shown_in_full(photometric):
     """D2: the commonest quirk of stored tables."""
     tags = {**RIGHT, "PhotometricInterpretation": photometric, "VOILUTSequence": [lut(np.arange(4096))]}
-    film = read_film(dicom(TWELVE, **tags))
-    assert np.array_equal(film.pixels, EIGHT if photometric == "MONOCHROME2" else 255 - EIGHT)
+    image = read_image(dicom(TWELVE, **tags))
+    assert np.array_equal(image.pixels, EIGHT if photometric == "MONOCHROME2" else 255 - EIGHT)
 
 
 def test_a_table_of_bytes_is_read():
     """D2: entries of 8 bits, one byte each."""
     curve = (np.arange(256)[::-1] // 2).astype(np.uint8)
     item = {"LUTDescriptor": [256, 0, 8], "LUTData": curve.tobytes()}
-    assert np.array_equal(read_film(dicom(EIGHT, VOILUTSequence=[item])).pixels, curve[EIGHT])
+    assert np.array_equal(read_image(dicom(EIGHT, VOILUTSequence=[item])).pixels, curve[EIGHT])
 
 
 def test_a_modality_table_comes_before_the_window():
     """D2"""
     table = np.arange(4096)[::-1] * 16
-    film = read_film(dicom(TWELVE, **RIGHT, ModalityLUTSequence=[lut(table)], WindowCenter=32768, WindowWidth=30000))
+    image = read_image(dicom(TWELVE, **RIGHT, ModalityLUTSequence=[lut(table)], WindowCenter=32768, WindowWidth=30000))
     low = 32768 - 0.5 - 29999 / 2
-    assert np.array_equal(film.pixels, np.clip(np.round((table[TWELVE] - low) * (255 / 29999)), 0, 255))
+    assert np.array_equal(image.pixels, np.clip(np.round((table[TWELVE] - low) * (255 / 29999)), 0, 255))
 
 
 def test_all_stored_windows_are_offered_and_any_of_them_can_be_chosen():
     """D2: shown and changeable."""
     tags = {**RIGHT, "WindowCenter": [1500, 900], "WindowWidth": [1800, 300], "VOILUTSequence": [lut(np.arange(4096))]}
     content = dicom(TWELVE, **tags)
-    assert [np.isnan(choice.centre) for choice in read_film(content, window=1).windows] == [True, False, False, False]
-    assert [np.isnan(choice.centre) for choice in read_film(content).windows] == [False, True, True, True]
+    assert [np.isnan(choice.centre) for choice in read_image(content, window=1).windows] == [True, False, False, False]
+    assert [np.isnan(choice.centre) for choice in read_image(content).windows] == [False, True, True, True]
     names = [
         "stored curve 1",
         "stored window, centre 1500, width 1800",
         "stored window, centre 900, width 300",
         "full range, 12 bits",
     ]
-    films = [read_film(content, window=place) for place in range(4)]
-    for place, film in enumerate(films):
-        assert [choice.name for choice in film.windows[:3]] == names[:3]
-        assert film.windows[3].name.startswith("full range")
-        assert film.chosen == place
-        assert names[place] in film.notes[-1]
-    assert np.array_equal(films[2].pixels, read_film(dicom(TWELVE, **RIGHT, WindowCenter=900, WindowWidth=300)).pixels)
-    assert np.array_equal(read_film(content, window=FULL_RANGE).pixels, EIGHT)
+    images = [read_image(content, window=place) for place in range(4)]
+    for place, image in enumerate(images):
+        assert [choice.name for choice in image.windows[:3]] == names[:3]
+        assert image.windows[3].name.startswith("full range")
+        assert image.chosen == place
+        assert names[place] in image.notes[-1]
+    assert np.array_equal(
+        images[2].pixels, read_image(dicom(TWELVE, **RIGHT, WindowCenter=900, WindowWidth=300)).pixels
+    )
+    assert np.array_equal(read_image(content, window=FULL_RANGE).pixels, EIGHT)
     assert refused(content, window=4) == (
-        "There is none at place 4 of the film's windows; places begin at 0, and it has 4."
+        "There is none at place 4 of the image's windows; places begin at 0, and it has 4."
     )
 
 
@@ -190,11 +192,11 @@ def test_windows_are_given_in_the_greys_that_are_kept():
     signed = TWELVE.astype(np.int16) - 2000
     content = dicom(signed, **RIGHT, RescaleSlope=2, RescaleIntercept=100, WindowCenter=500, WindowWidth=3000)
     for photometric in ("MONOCHROME1", "MONOCHROME2"):
-        film = read_film(content.replace(b"MONOCHROME2", photometric.encode()))
-        centre, width = film.window
-        again = np.clip(np.round((film.deep - (centre - width / 2)) * (255 / width)), 0, 255)
-        assert np.array_equal(film.pixels, again)
-    assert np.abs(read_film(content).pixels - of_pydicom(content)).max() <= 1
+        image = read_image(content.replace(b"MONOCHROME2", photometric.encode()))
+        centre, width = image.window
+        again = np.clip(np.round((image.deep - (centre - width / 2)) * (255 / width)), 0, 255)
+        assert np.array_equal(image.pixels, again)
+    assert np.abs(read_image(content).pixels - of_pydicom(content)).max() <= 1
 
 
 # D3 ------------------------------------------------------------------------------------------------------------------
@@ -202,56 +204,56 @@ def test_windows_are_given_in_the_greys_that_are_kept():
 
 @pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 15, 16])
 def test_every_number_of_stored_bits_keeps_its_levels(bits):
-    """D3, and I9 for DICOM: a ramp keeps its 256 levels, and the film its depth."""
+    """D3, and I9 for DICOM: a ramp keeps its 256 levels, and the image its depth."""
     ramp = np.linspace(0, 2**bits - 1, 256 * 256).round().reshape(256, 256)
-    film = read_film(dicom(ramp.astype(np.uint8 if bits == 8 else np.uint16), **bits_of(bits)))
-    assert len(np.unique(film.pixels)) == 256
+    image = read_image(dicom(ramp.astype(np.uint8 if bits == 8 else np.uint16), **bits_of(bits)))
+    assert len(np.unique(image.pixels)) == 256
     if bits > 8:
-        assert np.array_equal(film.deep, ramp)
+        assert np.array_equal(image.deep, ramp)
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED])
 def test_signed_values_are_read_as_signed(bits, syntax):
     """D3: stored in the lower bits, sign-extended or not."""
-    film = make.film(bits).astype(np.int32) - 2 ** (bits - 1)
-    stored = (film & (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+    image = make.image(bits).astype(np.int32) - 2 ** (bits - 1)
+    stored = (image & (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     tags = {**bits_of(bits), "PixelRepresentation": 1}
-    for pixels in (stored, film.astype(np.int8 if bits == 8 else np.int16)):
-        deep = read_film(dicom(pixels, syntax, **tags), window=FULL_RANGE).deep
-        assert np.array_equal(deep, film - film.min())
+    for pixels in (stored, image.astype(np.int8 if bits == 8 else np.int16)):
+        deep = read_image(dicom(pixels, syntax, **tags), window=FULL_RANGE).deep
+        assert np.array_equal(deep, image - image.min())
 
 
 def test_values_in_the_upper_bits_are_brought_down():
     """D3: HighBit 15 with 12 bits stored, as old writers did."""
-    film = read_film(dicom(TWELVE << 4, BitsStored=12, HighBit=15))
-    assert np.array_equal(film.deep, TWELVE)
+    image = read_image(dicom(TWELVE << 4, BitsStored=12, HighBit=15))
+    assert np.array_equal(image.deep, TWELVE)
 
 
-def test_an_overlay_in_the_unused_bits_is_not_part_of_the_film():
+def test_an_overlay_in_the_unused_bits_is_not_part_of_the_image():
     """D3 and D14: bits above the stored ones."""
-    film = read_film(dicom(TWELVE | (np.uint16(1) << 14), **RIGHT))
-    assert np.array_equal(film.deep, TWELVE)
+    image = read_image(dicom(TWELVE | (np.uint16(1) << 14), **RIGHT))
+    assert np.array_equal(image.deep, TWELVE)
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED])
-def test_the_same_film_as_a_picture_and_as_dicom_gives_the_same_pixels(syntax):
+def test_the_same_image_as_a_picture_and_as_dicom_gives_the_same_pixels(syntax):
     """D3 and D6"""
-    assert np.array_equal(read_film(dicom(TWELVE, syntax, **RIGHT)).pixels, read_film(make.png(TWELVE)).pixels)
-    assert np.array_equal(read_film(dicom(EIGHT, syntax)).pixels, EIGHT)
+    assert np.array_equal(read_image(dicom(TWELVE, syntax, **RIGHT)).pixels, read_image(make.png(TWELVE)).pixels)
+    assert np.array_equal(read_image(dicom(EIGHT, syntax)).pixels, EIGHT)
 
 
 def test_twelve_bits_that_are_called_sixteen_are_seen_by_their_brightest_pixel():
     """D3"""
-    assert np.array_equal(read_film(dicom(TWELVE)).pixels, EIGHT)
-    turned = read_film(dicom(65535 - TWELVE, PhotometricInterpretation="MONOCHROME1"))
+    assert np.array_equal(read_image(dicom(TWELVE)).pixels, EIGHT)
+    turned = read_image(dicom(65535 - TWELVE, PhotometricInterpretation="MONOCHROME1"))
     assert np.array_equal(turned.pixels, EIGHT)
 
 
-def test_thirty_two_bits_are_read_where_the_film_has_no_more_than_sixteen():
+def test_thirty_two_bits_are_read_where_the_image_has_no_more_than_sixteen():
     """D3"""
-    film = read_film(dicom(TWELVE.astype(np.uint32)))
-    assert np.array_equal(film.deep, TWELVE - TWELVE.min())
+    image = read_image(dicom(TWELVE.astype(np.uint32)))
+    assert np.array_equal(image.deep, TWELVE - TWELVE.min())
     assert "more than 16 bits" in refused(dicom(TWELVE.astype(np.uint32) * 2**16))
 
 
@@ -279,9 +281,9 @@ def test_an_invalid_width_is_refused_and_the_full_range_can_still_be_asked_for(v
     """D4"""
     content = dicom(TWELVE, **RIGHT, WindowCenter=[1500, 900] if isinstance(value, list) else 1500, WindowWidth=value)
     assert "stored window is invalid" in refused(content)
-    film = read_film(content, window=FULL_RANGE)
-    assert np.array_equal(film.pixels, EIGHT)
-    assert film.notes[0] == "the stored window is invalid and was left out"
+    image = read_image(content, window=FULL_RANGE)
+    assert np.array_equal(image.pixels, EIGHT)
+    assert image.notes[0] == "the stored window is invalid and was left out"
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1e99", CANARY, ["1", "2"]])
@@ -301,10 +303,10 @@ def test_half_a_window_is_refused(tags):
     assert "stored window is invalid" in refused(dicom(TWELVE, **tags))
 
 
-def test_a_window_beside_the_film_is_refused():
+def test_a_window_beside_the_image_is_refused():
     """D4 and I18: it would leave one grey."""
     said = refused(dicom(TWELVE, **RIGHT, WindowCenter=60_000, WindowWidth=100))
-    assert said.startswith("The film's stored window, centre 60000, width 100 leaves a single grey")
+    assert said.startswith("The image's stored window, centre 60000, width 100 leaves a single grey")
 
 
 @pytest.mark.parametrize("tag", ["VOILUTSequence", "ModalityLUTSequence"])
@@ -326,7 +328,7 @@ def test_an_invalid_table_is_refused(tag, item):
     assert "invalid" in refused(dicom(TWELVE, **{tag: [item]}))
 
 
-def test_a_constant_film_is_refused():
+def test_a_constant_image_is_refused():
     """I18 for DICOM, also where only a table makes it so."""
     assert "no image content" in refused(dicom(np.full((64, 64), 900, np.uint16)))
     assert "no image content" in refused(dicom(TWELVE, ModalityLUTSequence=[lut(np.full(4096, 7))]))
@@ -345,9 +347,9 @@ def test_several_frames_are_refused_and_none_is_chosen_for_the_user(frames):
 
 
 @pytest.mark.parametrize("frames", [None, "", 1])
-def test_one_frame_is_a_film_whether_it_is_said_or_not(frames):
+def test_one_frame_is_a_image_whether_it_is_said_or_not(frames):
     """D5"""
-    assert np.array_equal(read_film(dicom(TWELVE, **RIGHT, NumberOfFrames=frames)).pixels, EIGHT)
+    assert np.array_equal(read_image(dicom(TWELVE, **RIGHT, NumberOfFrames=frames)).pixels, EIGHT)
 
 
 def test_a_number_of_frames_that_is_none_is_refused():
@@ -359,7 +361,7 @@ def test_a_number_of_frames_that_is_none_is_refused():
 
 
 def compressed(syntax: str, pixels: np.ndarray, **tags) -> bytes:
-    """A film compressed by the encoders that pydicom finds."""
+    """An image compressed by the encoders that pydicom finds."""
     found = pydicom.dcmread(io.BytesIO(dicom(pixels, **tags)))
     found.compress(syntax, generate_instance_uid=False)
     buffer = io.BytesIO()
@@ -378,26 +380,26 @@ LOSSLESS = {
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_a_lossless_compression_gives_every_pixel_back(name, bits):
     """D6"""
-    film = make.film(bits)
-    read = read_film(compressed(LOSSLESS[name], film, **bits_of(bits)))
-    assert np.array_equal(read.pixels if bits == 8 else read.deep, film)
+    image = make.image(bits)
+    read = read_image(compressed(LOSSLESS[name], image, **bits_of(bits)))
+    assert np.array_equal(read.pixels if bits == 8 else read.deep, image)
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_a_lossless_compression_gives_signed_pixels_back(name):
     """D6"""
-    film = make.film(16).astype(np.int32) - 2**15
-    read = read_film(compressed(LOSSLESS[name], film.astype(np.int16)))
-    assert np.array_equal(read.deep, film - film.min())
+    image = make.image(16).astype(np.int32) - 2**15
+    read = read_image(compressed(LOSSLESS[name], image.astype(np.int16)))
+    assert np.array_equal(read.deep, image - image.min())
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"])
 def test_lossless_jpeg_gives_every_pixel_back(syntax, bits):
     """D6"""
-    film = make.film(bits)
-    read = read_film(dicom(film, syntax, frames=[make.lossless_jpeg(film, bits)], **bits_of(bits)))
-    assert np.array_equal(read.pixels if bits == 8 else read.deep, film)
+    image = make.image(bits)
+    read = read_image(dicom(image, syntax, frames=[make.lossless_jpeg(image, bits)], **bits_of(bits)))
+    assert np.array_equal(read.pixels if bits == 8 else read.deep, image)
 
 
 @pytest.mark.parametrize("depth", [8, 12])
@@ -405,13 +407,13 @@ def test_baseline_jpeg_is_read_and_extended_jpeg_where_it_has_eight_bits(depth):
     """D6: no decoder at hand reads 12 bits, and the sentence names the compression."""
     frame = make.jpeg(EIGHT, quality=100)
     decoded = np.asarray(Image.open(io.BytesIO(frame)))
-    assert np.array_equal(read_film(dicom(EIGHT, make.JPEG_BASELINE, frames=[frame])).pixels, decoded)
+    assert np.array_equal(read_image(dicom(EIGHT, make.JPEG_BASELINE, frames=[frame])).pixels, decoded)
     if depth == 8:
-        assert np.array_equal(read_film(dicom(EIGHT, make.JPEG_EXTENDED, frames=[frame])).pixels, decoded)
+        assert np.array_equal(read_image(dicom(EIGHT, make.JPEG_EXTENDED, frames=[frame])).pixels, decoded)
     else:
         said = refused(dicom(TWELVE, make.JPEG_EXTENDED, frames=[frame], **RIGHT))
         assert said == (
-            "The compression JPEG Extended (Process 2 and 4) is not supported; export the film uncompressed."
+            "The compression JPEG Extended (Process 2 and 4) is not supported; export the image uncompressed."
         )
 
 
@@ -422,7 +424,7 @@ def test_a_high_throughput_stream_goes_to_its_decoder():
     frame = next(pydicom.encaps.generate_frames(found.PixelData, number_of_frames=1))
     for number in (201, 202, 203):
         content = dicom(TWELVE, f"1.2.840.10008.1.2.4.{number}", frames=[frame], **RIGHT)
-        assert np.array_equal(read_film(content).deep, TWELVE)
+        assert np.array_equal(read_image(content).deep, TWELVE)
 
 
 @pytest.mark.parametrize(
@@ -438,27 +440,27 @@ def test_a_high_throughput_stream_goes_to_its_decoder():
 )
 def test_a_compression_that_is_not_supported_is_named(syntax, name):
     """D6"""
-    said = refused(dicom(TWELVE, syntax, frames=[b"film"]))
-    assert said == f"The compression {name} is not supported; export the film uncompressed."
+    said = refused(dicom(TWELVE, syntax, frames=[b"image"]))
+    assert said == f"The compression {name} is not supported; export the image uncompressed."
 
 
 def test_every_registered_transfer_syntax_is_decoded_or_refused_in_a_sentence():
     """D6: a frame that is none, under each of them."""
     for syntax in pydicom.uid.AllTransferSyntaxes:
-        said = refused(dicom(TWELVE, syntax, frames=[b"film" * 9]))
+        said = refused(dicom(TWELVE, syntax, frames=[b"image" * 9]))
         assert DAMAGED in said or "not supported" in said or "no image" in said, syntax
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-def test_a_compressed_film_that_is_cut_off_is_refused_wherever_it_is_cut(name):
+def test_a_compressed_image_that_is_cut_off_is_refused_wherever_it_is_cut(name):
     """D6 and D9: JPEG 2000 decoders draw what they have; a file without its end is not read."""
     content = compressed(LOSSLESS[name], TWELVE, **RIGHT)
     for length in range(200, len(content), 97):
         try:
-            film = read_film(content[:length])
+            image = read_image(content[:length])
         except ImageError:
             continue
-        pytest.fail(f"read {film.pixels.shape} from {length} of {len(content)} bytes")
+        pytest.fail(f"read {image.pixels.shape} from {length} of {len(content)} bytes")
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
@@ -481,7 +483,7 @@ def test_a_jpeg_frame_that_is_cut_off_is_refused(kind, share):
 
 def test_values_beyond_the_stored_bits_are_refused():
     """D6 and D7: a compressed picture of more bits than its header says."""
-    content = compressed(LOSSLESS["JPEG-2000-lossless"], make.film(16))
+    content = compressed(LOSSLESS["JPEG-2000-lossless"], make.image(16))
     at = content.index(struct.pack("<HH2sH", 0x0028, 0x0101, b"US", 2)) + 8
     twelve = content[:at] + struct.pack("<H", 12) + content[at + 2 :]
     at = twelve.index(struct.pack("<HH2sH", 0x0028, 0x0102, b"US", 2)) + 8
@@ -524,7 +526,7 @@ def test_values_beyond_the_stored_bits_are_refused():
 def test_a_header_that_does_not_fit_the_pixels_is_refused(tags, reason):
     """D7"""
     with pytest.raises(ImageError, match=reason):
-        read_film(dicom(TWELVE, **tags))
+        read_image(dicom(TWELVE, **tags))
 
 
 # D8 ------------------------------------------------------------------------------------------------------------------
@@ -542,13 +544,13 @@ def test_a_file_without_pixels_holds_no_image():
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
 def test_a_file_without_mark_is_read_where_its_first_element_is_one_that_files_begin_with(syntax):
     """D9"""
-    assert np.array_equal(read_film(dicom(TWELVE, syntax, preamble=None, **RIGHT)).deep, TWELVE)
+    assert np.array_equal(read_image(dicom(TWELVE, syntax, preamble=None, **RIGHT)).deep, TWELVE)
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT])
 def test_a_file_without_mark_but_with_its_meta_group_is_read(syntax):
     """D9"""
-    assert np.array_equal(read_film(dicom(TWELVE, syntax, **RIGHT)[132:]).deep, TWELVE)
+    assert np.array_equal(read_image(dicom(TWELVE, syntax, **RIGHT)[132:]).deep, TWELVE)
 
 
 @pytest.mark.parametrize(
@@ -596,7 +598,7 @@ def test_a_file_that_is_cut_off_is_refused_wherever_it_is_cut(syntax):
 def test_three_thousand_nested_sequences_are_refused_or_passed_over():
     """D11: RecursionError in pydicom."""
     try:
-        assert np.array_equal(read_film(make.nested_sequences()).deep, make.film())
+        assert np.array_equal(read_image(make.nested_sequences()).deep, make.image())
     except ImageError as refusal:
         assert DAMAGED in str(refusal)
 
@@ -613,10 +615,10 @@ NEEDED = {"PhotometricInterpretation", "SpecificCharacterSet", "VOILUTFunction",
 
 
 def everything_said(content: bytes, caplog, capfd) -> str:
-    """All that a film, or its refusal, lets out: texts, representation, traceback, log, standard output and error."""
+    """All that an image, or its refusal, lets out: texts, representation, traceback, log, standard output and error."""
     try:
-        film = read_film(content)
-        said = repr(film) + film.mode + "".join((*film.notes, *film.warnings, *(w.name for w in film.windows)))
+        image = read_image(content)
+        said = repr(image) + image.mode + "".join((*image.notes, *image.warnings, *(w.name for w in image.windows)))
     except ImageError as refusal:
         said = "".join(traceback.format_exception(refusal)) + repr(refusal)
     out = capfd.readouterr()
@@ -649,20 +651,20 @@ def test_nothing_personal_leaves_the_reading_whatever_tag_it_was_written_into(ca
 
 def test_a_file_that_says_that_text_is_burned_in_is_warned_of():
     """D14"""
-    (warning,) = read_film(dicom(TWELVE, **RIGHT, BurnedInAnnotation="YES")).warnings
+    (warning,) = read_image(dicom(TWELVE, **RIGHT, BurnedInAnnotation="YES")).warnings
     assert warning == "The file says that text is burned into the picture; it may name the patient."
-    assert read_film(dicom(TWELVE, **RIGHT, BurnedInAnnotation="NO")).warnings == ()
+    assert read_image(dicom(TWELVE, **RIGHT, BurnedInAnnotation="NO")).warnings == ()
 
 
 @pytest.mark.parametrize("charset", ["ISO_IR 192", "ISO 2022 IR 87", "GB18030", "nonsense", ["", "ISO 2022 IR 149"]])
-def test_no_character_set_keeps_a_film_from_being_read(charset):
+def test_no_character_set_keeps_a_image_from_being_read(charset):
     """D12"""
     tags = {
         "SpecificCharacterSet": charset,
         "PatientName": "x" * 65_000,
         "PatientComments": "<script>alert(1)</script>",
     }
-    assert np.array_equal(read_film(dicom(TWELVE, **RIGHT, **tags)).deep, TWELVE)
+    assert np.array_equal(read_image(dicom(TWELVE, **RIGHT, **tags)).deep, TWELVE)
 
 
 # D13 -----------------------------------------------------------------------------------------------------------------
@@ -673,8 +675,8 @@ def test_no_character_set_keeps_a_film_from_being_read(charset):
 )
 def test_what_stands_before_the_mark_changes_nothing(start):
     """D13: CVE-2019-11687; the preamble is read by nobody and kept by nobody."""
-    film = read_film(dicom(TWELVE, **RIGHT, preamble=start.ljust(128, b"\0")))
-    assert np.array_equal(film.deep, TWELVE)
+    image = read_image(dicom(TWELVE, **RIGHT, preamble=start.ljust(128, b"\0")))
+    assert np.array_equal(image.deep, TWELVE)
 
 
 # D15 -----------------------------------------------------------------------------------------------------------------
@@ -700,9 +702,9 @@ def test_what_stands_before_the_mark_changes_nothing(start):
     ],
     ids=str,
 )
-def test_what_is_no_frontal_chest_film_by_its_tags_is_warned_of(tags, said):
+def test_what_is_no_frontal_chest_image_by_its_tags_is_warned_of(tags, said):
     """D15"""
-    (warning,) = read_film(dicom(TWELVE, **RIGHT, **tags)).warnings
+    (warning,) = read_image(dicom(TWELVE, **RIGHT, **tags)).warnings
     assert said in warning
     assert warning.endswith(".")
 
@@ -720,9 +722,9 @@ def test_what_is_no_frontal_chest_film_by_its_tags_is_warned_of(tags, said):
     ],
     ids=str,
 )
-def test_a_chest_film_and_a_film_without_these_tags_are_warned_of_nothing(tags):
+def test_a_chest_image_and_a_image_without_these_tags_are_warned_of_nothing(tags):
     """D15"""
-    assert read_film(dicom(TWELVE, **RIGHT, **tags)).warnings == ()
+    assert read_image(dicom(TWELVE, **RIGHT, **tags)).warnings == ()
 
 
 # D16 -----------------------------------------------------------------------------------------------------------------
@@ -744,9 +746,9 @@ def palette(entries: np.ndarray, first: int = 0) -> dict:
 
 def test_a_palette_of_greys_gives_the_same_pixels():
     """D16"""
-    film = read_film(dicom(EIGHT, **palette(np.arange(256) * 257)))
-    assert np.array_equal(film.pixels, EIGHT)
-    assert film.mode == "PALETTE COLOR"
+    image = read_image(dicom(EIGHT, **palette(np.arange(256) * 257)))
+    assert np.array_equal(image.pixels, EIGHT)
+    assert image.mode == "PALETTE COLOR"
 
 
 @pytest.mark.parametrize(
@@ -766,23 +768,23 @@ def test_a_damaged_palette_is_refused(wrong):
 
 
 @pytest.mark.parametrize("planar", [0, 1])
-def test_grey_stored_as_colours_is_the_same_film(planar):
+def test_grey_stored_as_colours_is_the_same_image(planar):
     """D16"""
     rgb = np.repeat(EIGHT[..., None], 3, axis=2)
     stored = rgb if planar == 0 else rgb.transpose(2, 0, 1).reshape(64, 64, 3)
-    assert np.array_equal(read_film(dicom(stored, PlanarConfiguration=planar)).pixels, EIGHT)
+    assert np.array_equal(read_image(dicom(stored, PlanarConfiguration=planar)).pixels, EIGHT)
 
 
 def test_luminance_and_colour_differences_become_the_same_grey():
     """D16"""
     ycc = np.stack([EIGHT, np.full_like(EIGHT, 128), np.full_like(EIGHT, 128)], axis=2)
-    film = read_film(dicom(ycc, PhotometricInterpretation="YBR_FULL"))
-    assert np.abs(film.pixels.astype(int) - EIGHT).max() <= 1
+    image = read_image(dicom(ycc, PhotometricInterpretation="YBR_FULL"))
+    assert np.abs(image.pixels.astype(int) - EIGHT).max() <= 1
 
 
 def test_a_colour_picture_is_told_and_deep_colours_are_refused():
     """D16 and I13"""
-    assert "X-ray films are grey" in read_film(dicom(make.colour_photo())).notes[0]
+    assert "X-ray images are grey" in read_image(dicom(make.colour_photo())).notes[0]
     assert "more than 8 bits per colour" in refused(dicom(make.colour_photo().astype(np.uint16)))
 
 
@@ -799,14 +801,14 @@ def test_colours_that_pydicom_would_leave_as_they_are_are_refused(photometric):
 def test_pixels_that_are_not_square_are_told(keyword):
     """D17"""
     values = [4, 3] if keyword == "PixelAspectRatio" else ["0.4", "0.3"]
-    (warning,) = read_film(dicom(TWELVE, **RIGHT, **{keyword: values})).warnings
+    (warning,) = read_image(dicom(TWELVE, **RIGHT, **{keyword: values})).warnings
     assert warning.startswith("Its pixels are 1.33 times as high as wide")
 
 
 @pytest.mark.parametrize("value", ["nan", ["0", "1"], ["-1", "1"], ["1"], ["a", "b"], ["inf", "inf"]])
 def test_a_spacing_that_makes_no_sense_says_nothing(value):
     """D17"""
-    assert read_film(dicom(TWELVE, **RIGHT, PixelSpacing=value)).warnings == ()
+    assert read_image(dicom(TWELVE, **RIGHT, PixelSpacing=value)).warnings == ()
 
 
 def test_mutated_dicom_files_are_read_or_refused_and_nothing_of_the_patient_is_told(caplog, capfd):

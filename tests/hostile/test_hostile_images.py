@@ -1,7 +1,7 @@
 """Hostile and unusual pictures: what is read and how, what is refused, and what a reader is told.
 
-I1 to I20 are the rows of the table of image uploads; each has its tests here, except I19 (what is no chest film), which
-the gate answers, and what a page does with a file.
+I1 to I20 are the rows of the table of image uploads; each has its tests here, except I19 (what is no chest image),
+which the gate answers, and what a page does with a file.
 """
 
 import io
@@ -19,7 +19,7 @@ from waiting import LONG
 
 from covid_core.errors import ImageError
 from covid_core.images import codec
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 from covid_core.images.sandbox import Sandbox
 
 NOT_READABLE = "not a readable"
@@ -70,9 +70,9 @@ REFUSED = [
     pytest.param(png(np.zeros((1, 65_000), np.uint8)), "too small: 65000 x 1", id="I5-line"),
     pytest.param(raw_png(0, 5, b""), "too small|readable|damaged", id="I5-no-width"),
     pytest.param(png(np.zeros((40, 40 * 9), np.uint8)), "strip of 360 x 40", id="I5-strip"),
-    pytest.param(b"<!doctype html><p>film", NOT_READABLE, id="I6-html"),
+    pytest.param(b"<!doctype html><p>image", NOT_READABLE, id="I6-html"),
     pytest.param(b'<svg xmlns="http://www.w3.org/2000/svg"/>', NOT_READABLE, id="I6-svg"),
-    pytest.param(b"film", NOT_READABLE, id="I6-text"),
+    pytest.param(b"image", NOT_READABLE, id="I6-text"),
     pytest.param(alien("EPS"), NOT_READABLE, id="I7-eps"),
     pytest.param(alien("BMP"), NOT_READABLE, id="I7-bmp"),
     pytest.param(alien("WEBP"), NOT_READABLE, id="I7-webp"),
@@ -100,9 +100,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("content", "reason"), REFUSED)
-def test_what_is_not_a_faithful_film_is_refused_in_a_sentence(content, reason):
+def test_what_is_not_a_faithful_image_is_refused_in_a_sentence(content, reason):
     with pytest.raises(ImageError, match=reason) as refusal:
-        read_film(content)
+        read_image(content)
     assert "\n" not in str(refusal.value)
     assert str(refusal.value).endswith(".")
 
@@ -110,14 +110,14 @@ def test_what_is_not_a_faithful_film_is_refused_in_a_sentence(content, reason):
 @pytest.mark.parametrize(("content", "reason"), REFUSED)
 def test_the_process_for_strangers_files_refuses_in_the_same_words(content, reason, sandbox):
     with pytest.raises(ImageError, match=reason):
-        sandbox.read_film(content)
+        sandbox.read_image(content)
 
 
 def test_an_icc_bomb_is_refused_or_ignored():
     """I17"""
     bomb = chunk(b"iCCP", b"a\0\0" + zlib.compress(b"a" * 20_000_000, 9))
     try:
-        assert np.array_equal(read_film(raw_png(SIDE, SIDE, packed(RAMP), extra=bomb)).pixels, RAMP)
+        assert np.array_equal(read_image(raw_png(SIDE, SIDE, packed(RAMP), extra=bomb)).pixels, RAMP)
     except ImageError as refusal:
         assert DAMAGED in str(refusal)
 
@@ -128,7 +128,7 @@ def test_an_icc_bomb_is_refused_or_ignored():
     ids=["I8-html", "I8-pdf"],
 )
 def test_what_follows_a_picture_changes_nothing(content):
-    assert np.array_equal(read_film(content).pixels, RAMP)
+    assert np.array_equal(read_image(content).pixels, RAMP)
 
 
 def test_a_picture_that_is_also_a_zip_gives_its_pixels():
@@ -136,7 +136,7 @@ def test_a_picture_that_is_also_a_zip_gives_its_pixels():
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("a", "b")
-    assert np.array_equal(read_film(png(RAMP) + archive.getvalue()).pixels, RAMP)
+    assert np.array_equal(read_image(png(RAMP) + archive.getvalue()).pixels, RAMP)
 
 
 @pytest.mark.parametrize("write", [png, tiff], ids=["png", "tiff"])
@@ -144,21 +144,21 @@ def test_a_picture_that_is_also_a_zip_gives_its_pixels():
 def test_a_ramp_of_more_than_eight_bits_keeps_its_grey_levels(depth, write):
     """I9: Image.convert would leave 17 of 256."""
     ramp = np.linspace(0, 2**depth - 1, 256 * 256).reshape(256, 256).astype(np.uint16)
-    film = read_film(write(ramp))
-    assert len(np.unique(film.pixels)) >= 250
-    assert film.notes == (FULL.format(bits=depth),)
+    image = read_image(write(ramp))
+    assert len(np.unique(image.pixels)) >= 250
+    assert image.notes == (FULL.format(bits=depth),)
 
 
 @pytest.mark.parametrize("write", [png, tiff], ids=["png", "tiff"])
-def test_the_depth_of_a_film_is_kept_beside_its_pixels(write):
+def test_the_depth_of_a_image_is_kept_beside_its_pixels(write):
     """I9"""
-    deep = make.film(12)
-    film = read_film(write(deep))
-    assert np.array_equal(film.deep, deep)
-    assert film.deep.dtype == np.uint16
-    assert film.window == (2047.5, 4095.0)
-    assert [choice.name for choice in film.windows] == ["full range, 12 bits"]
-    assert np.array_equal(film.pixels, np.round(deep * (255 / 4095)))
+    deep = make.image(12)
+    image = read_image(write(deep))
+    assert np.array_equal(image.deep, deep)
+    assert image.deep.dtype == np.uint16
+    assert image.window == (2047.5, 4095.0)
+    assert [choice.name for choice in image.windows] == ["full range, 12 bits"]
+    assert np.array_equal(image.pixels, np.round(deep * (255 / 4095)))
 
 
 @pytest.mark.parametrize(
@@ -202,38 +202,38 @@ def test_the_depth_of_a_film_is_kept_beside_its_pixels(write):
         "I16-interlaced",
     ],
 )
-def test_the_same_film_in_another_form_gives_the_same_pixels(content):
-    """Lossless twins of one film: not one grey level differs, so no score can."""
+def test_the_same_image_in_another_form_gives_the_same_pixels(content):
+    """Lossless twins of one image: not one grey level differs, so no score can."""
     brought = LEANING.copy()
     brought[0, 0], brought[-1, -1] = LEANING[0, 0], LEANING[-1, -1]
-    assert np.array_equal(read_film(content).pixels, brought)
+    assert np.array_equal(read_image(content).pixels, brought)
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
 def test_signed_greys_reach_from_the_darkest_to_the_brightest_pixel(kind):
     """I9"""
-    film = read_film(tiff((LEANING.astype(kind) - 100) * 8))
+    image = read_image(tiff((LEANING.astype(kind) - 100) * 8))
     stretched = np.round((LEANING - float(LEANING.min())) / np.ptp(LEANING) * 255)
-    assert np.abs(film.pixels - stretched).max() <= 1
-    assert film.notes == ("shown over its range from the darkest to the brightest pixel",)
+    assert np.abs(image.pixels - stretched).max() <= 1
+    assert image.notes == ("shown over its range from the darkest to the brightest pixel",)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_low_bit_depths_are_the_same_picture(depth):
     """I10"""
     content, expected = make.low_depth_png(depth)
-    assert np.array_equal(read_film(content).pixels, expected)
+    assert np.array_equal(read_image(content).pixels, expected)
 
 
 def test_a_palette_is_the_same_picture():
     """I10"""
     palette = Image.fromarray(RAMP).convert("P")
-    assert np.abs(read_film(png(palette)).pixels.astype(int) - RAMP).max() <= 1
+    assert np.abs(read_image(png(palette)).pixels.astype(int) - RAMP).max() <= 1
 
 
-def test_a_transparent_grey_of_a_film_is_kept():
-    """I10: tRNS of a grey picture names one grey as transparent; the film's grey stays."""
-    assert np.array_equal(read_film(png(Image.fromarray(RAMP), transparency=255)).pixels, RAMP)
+def test_a_transparent_grey_of_a_image_is_kept():
+    """I10: tRNS of a grey picture names one grey as transparent; the image's grey stays."""
+    assert np.array_equal(read_image(png(Image.fromarray(RAMP), transparency=255)).pixels, RAMP)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -244,56 +244,56 @@ def test_transparent_white_is_laid_on_black_and_told(mode, kind):
     alpha = np.full((SIDE, SIDE), 255, np.uint8)
     alpha[:, SIDE // 2 :] = 0
     image.putalpha(Image.fromarray(alpha))
-    film = read_film(encoded(image, kind))
-    assert film.pixels[:, SIDE // 2 :].max() == 0
-    assert np.abs(film.pixels[:, : SIDE // 2].astype(int) - RAMP[:, : SIDE // 2]).max() <= 1
-    assert film.notes == ("transparent parts laid on black",)
+    image = read_image(encoded(image, kind))
+    assert image.pixels[:, SIDE // 2 :].max() == 0
+    assert np.abs(image.pixels[:, : SIDE // 2].astype(int) - RAMP[:, : SIDE // 2]).max() <= 1
+    assert image.notes == ("transparent parts laid on black",)
 
 
 def test_full_alpha_is_nothing_to_tell():
     """I11"""
-    assert read_film(png(Image.fromarray(RAMP).convert("RGBA"))).notes == ()
+    assert read_image(png(Image.fromarray(RAMP).convert("RGBA"))).notes == ()
 
 
 def test_a_colour_profile_and_gamma_change_nothing():
     """I12"""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    film = read_film(raw_png(SIDE, SIDE, packed(RAMP), extra=chunk(b"gAMA", struct.pack(">I", 45455))))
-    assert np.array_equal(film.pixels, RAMP)
-    assert np.array_equal(read_film(png(RAMP, icc_profile=profile)).pixels, RAMP)
+    image = read_image(raw_png(SIDE, SIDE, packed(RAMP), extra=chunk(b"gAMA", struct.pack(">I", 45455))))
+    assert np.array_equal(image.pixels, RAMP)
+    assert np.array_equal(read_image(png(RAMP, icc_profile=profile)).pixels, RAMP)
 
 
 def test_a_colour_photo_is_told():
     """I13"""
-    assert "X-ray films are grey" in read_film(png(make.colour_photo())).notes[0]
+    assert "X-ray images are grey" in read_image(png(make.colour_photo())).notes[0]
 
 
-def test_grey_saved_as_colour_is_the_same_film_and_nothing_to_tell():
+def test_grey_saved_as_colour_is_the_same_image_and_nothing_to_tell():
     """I13"""
-    film = read_film(png(np.stack([RAMP] * 3, axis=2)))
-    assert np.array_equal(film.pixels, RAMP)
-    assert film.notes == ()
+    image = read_image(png(np.stack([RAMP] * 3, axis=2)))
+    assert np.array_equal(image.pixels, RAMP)
+    assert image.notes == ()
 
 
 def test_colours_become_the_grey_that_pillow_makes_of_them():
     photo = make.colour_photo()
-    assert np.array_equal(read_film(png(photo)).pixels, np.asarray(Image.fromarray(photo).convert("L")))
+    assert np.array_equal(read_image(png(photo)).pixels, np.asarray(Image.fromarray(photo).convert("L")))
 
 
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_gives_the_same_film(orientation, depth):
+def test_every_exif_orientation_gives_the_same_image(orientation, depth):
     """I14"""
     stored = LEANING.astype(np.uint16) * 257 if depth == 16 else LEANING
-    film = read_film(make.with_orientation(stored, orientation))
-    assert np.array_equal(film.pixels, LEANING)
-    assert film.deep is None or np.array_equal(film.deep, stored)
-    assert ("turned as its EXIF orientation says" in film.notes) == (orientation > 1)
+    image = read_image(make.with_orientation(stored, orientation))
+    assert np.array_equal(image.pixels, LEANING)
+    assert image.deep is None or np.array_equal(image.deep, stored)
+    assert ("turned as its EXIF orientation says" in image.notes) == (orientation > 1)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"], ids=["plain", "lzw"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_of_a_tiff_gives_the_same_film(orientation, compression):
+def test_every_orientation_of_a_tiff_gives_the_same_image(orientation, compression):
     """I14"""
     for stored in (LEANING, LEANING.astype(np.uint16) * 257):
         content = encoded(
@@ -302,7 +302,7 @@ def test_every_orientation_of_a_tiff_gives_the_same_film(orientation, compressio
             compression=compression,
             tiffinfo={make.EXIF_ORIENTATION: orientation},
         )
-        assert np.array_equal(read_film(content).pixels, LEANING)
+        assert np.array_equal(read_image(content).pixels, LEANING)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -310,20 +310,20 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation):
     """I14"""
     exif = Image.Exif()
     exif[make.EXIF_ORIENTATION] = orientation
-    assert np.array_equal(read_film(png(LEANING, exif=exif)).pixels, LEANING)
+    assert np.array_equal(read_image(png(LEANING, exif=exif)).pixels, LEANING)
 
 
 @pytest.mark.parametrize(
     "body", [b"MM\xf8*\0\0\0\x08", b"II*\0\x08\0\0\0\xff\xff", b"\0"], ids=["magic", "short", "one"]
 )
-def test_damaged_exif_does_not_cost_the_film(body):
+def test_damaged_exif_does_not_cost_the_image(body):
     """I14: Pillow raises SyntaxError, TypeError or struct.error here, or warns."""
-    assert np.array_equal(read_film(raw_png(SIDE, SIDE, packed(RAMP), extra=chunk(b"eXIf", body))).pixels, RAMP)
+    assert np.array_equal(read_image(raw_png(SIDE, SIDE, packed(RAMP), extra=chunk(b"eXIf", body))).pixels, RAMP)
 
 
-def test_a_progressive_jpeg_is_the_same_film():
+def test_a_progressive_jpeg_is_the_same_image():
     """I16"""
-    plain, progressive = (read_film(jpeg(LEANING, progressive=progressive)).pixels for progressive in (False, True))
+    plain, progressive = (read_image(jpeg(LEANING, progressive=progressive)).pixels for progressive in (False, True))
     assert np.array_equal(plain, progressive)
 
 
@@ -331,24 +331,24 @@ def test_two_hundred_files_at_once_are_all_read_and_their_memory_returns(sandbox
     """I20"""
     content = [png(np.roll(LEANING, shift, axis=1)) for shift in range(20)] * 10
     with ThreadPoolExecutor(16) as pool:
-        films = list(pool.map(sandbox.read_film, content))
-    assert all(np.array_equal(film.pixels, np.roll(LEANING, n % 20, axis=1)) for n, film in enumerate(films))
+        images = list(pool.map(sandbox.read_image, content))
+    assert all(np.array_equal(image.pixels, np.roll(LEANING, n % 20, axis=1)) for n, image in enumerate(images))
     assert len(sandbox.processes()) <= 2
 
 
 def test_a_data_sets_reader_takes_pictures_only():
-    """A DICOM file that is called film.png does not reach a decoder in the process of an import."""
+    """A DICOM file that is called image.png does not reach a decoder in the process of an import."""
     with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
-        read_film(make.dicom(make.film()), kinds=codec.PICTURES)
+        read_image(make.dicom(make.image()), kinds=codec.PICTURES)
     with pytest.raises(ImageError, match="not a readable PNG or JPEG image"):
-        read_film(tiff(LEANING), kinds=codec.PICTURES)
+        read_image(tiff(LEANING), kinds=codec.PICTURES)
 
 
 def test_a_window_that_a_picture_does_not_offer_is_refused():
-    for content in (png(LEANING), png(make.film(12)), jpeg(LEANING)):
+    for content in (png(LEANING), png(make.image(12)), jpeg(LEANING)):
         with pytest.raises(ImageError, match="There is none at place 1"):
-            read_film(content, window=1)
-        assert np.array_equal(read_film(content, window=-1).pixels, read_film(content).pixels)
+            read_image(content, window=1)
+        assert np.array_equal(read_image(content, window=-1).pixels, read_image(content).pixels)
 
 
 def test_mutated_pictures_are_read_or_refused_and_nothing_else():

@@ -1,4 +1,4 @@
-"""The files that pydicom tests itself with: each gives a film or its one sentence, and twins give the same film.
+"""The files that pydicom tests itself with: each gives an image or its one sentence, and twins give the same image.
 
 They lie in the installed package; nothing is downloaded and nothing is kept.
 """
@@ -11,13 +11,13 @@ import pytest
 from waiting import LONG
 
 from covid_core.errors import ImageError
-from covid_core.images.codec import read_film
+from covid_core.images.codec import read_image
 from covid_core.images.image import FULL_RANGE
 from covid_core.images.sandbox import Sandbox
 
 FOLDER = Path(pydicom.data.__file__).parent / "test_files"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file())
-READ = {  # those that are films of a size and kind that is read; all others get a sentence
+READ = {  # those that are images of a size and kind that is read; all others get a sentence
     "693_J2KI.dcm",
     "CT_small.dcm",
     "ExplVR_BigEnd.dcm",
@@ -80,23 +80,23 @@ def usual():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
-def test_each_gives_a_film_or_one_sentence(path, usual):
+def test_each_gives_a_image_or_one_sentence(path, usual):
     try:
-        film = usual.read_film(path.read_bytes())
+        image = usual.read_image(path.read_bytes())
     except ImageError as refusal:
         assert path.name not in READ, refusal
         assert "\n" not in str(refusal)
         assert any(word in str(refusal) for word in WORDS.split("|")), refusal
     else:
         assert path.name in READ
-        assert film.pixels.dtype == np.uint8
-        assert film.pixels.min() < film.pixels.max()
+        assert image.pixels.dtype == np.uint8
+        assert image.pixels.min() < image.pixels.max()
 
 
 @pytest.mark.parametrize(("plain", "other"), TWINS)
-def test_twins_give_the_same_film_bit_for_bit(plain, other):
+def test_twins_give_the_same_image_bit_for_bit(plain, other):
     for window in (0, FULL_RANGE):
-        one, two = (read_film(FOLDER / name, window) for name in (plain, other))
+        one, two = (read_image(FOLDER / name, window) for name in (plain, other))
         assert np.array_equal(one.pixels, two.pixels)
         assert one.notes == two.notes
         assert (one.deep is None and two.deep is None) or np.array_equal(one.deep, two.deep)
@@ -105,7 +105,7 @@ def test_twins_give_the_same_film_bit_for_bit(plain, other):
 @pytest.mark.parametrize("name", ["SC_rgb_gdcm_KY.dcm", "SC_rgb_jpeg_gdcm.dcm"])
 def test_lossless_colours_give_the_same_greys(name):
     """JPEG 2000 and lossless JPEG against RLE."""
-    assert np.array_equal(read_film(FOLDER / name).pixels, read_film(FOLDER / "SC_rgb_rle.dcm").pixels)
+    assert np.array_equal(read_image(FOLDER / name).pixels, read_image(FOLDER / "SC_rgb_rle.dcm").pixels)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_lossless_colours_give_the_same_greys(name):
 )
 def test_lossy_colours_give_nearly_the_same_greys(name):
     """Colour spaces taken for one another would differ by dozens of levels; lossy compression by 8 at an edge."""
-    difference = np.abs(read_film(FOLDER / name).pixels.astype(int) - read_film(FOLDER / "SC_rgb_rle.dcm").pixels)
+    difference = np.abs(read_image(FOLDER / name).pixels.astype(int) - read_image(FOLDER / "SC_rgb_rle.dcm").pixels)
     assert difference.max() <= 8
     assert difference.mean() < 1
 
@@ -126,8 +126,8 @@ def test_lossy_colours_give_nearly_the_same_greys(name):
 def test_no_value_differs_from_what_pydicom_decodes(name):
     """The greys that are kept are the decoded values, shifted and, for a negative, turned; nothing is lost."""
     found = pydicom.dcmread(FOLDER / name)
-    values, film = found.pixel_array.astype(np.int64), read_film(FOLDER / name, FULL_RANGE)
-    greys = film.pixels if film.deep is None else film.deep
-    if film.deep is None and found.BitsStored == 1:
+    values, image = found.pixel_array.astype(np.int64), read_image(FOLDER / name, FULL_RANGE)
+    greys = image.pixels if image.deep is None else image.deep
+    if image.deep is None and found.BitsStored == 1:
         values = values * 255
     assert np.array_equal(greys - int(greys.min()), values - values.min())

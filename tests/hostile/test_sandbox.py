@@ -19,7 +19,7 @@ from waiting import LONG
 
 from covid_core.errors import ImageError
 from covid_core.images import codec, sandbox, sandbox_worker
-from covid_core.images.image import Film, WindowChoice
+from covid_core.images.image import GreyImage, WindowChoice
 from covid_core.images.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ import sys, time
 from covid_core.images.sandbox import Sandbox
 made = Sandbox()
 made.warm_up()
-made.read_film(bytes.fromhex(sys.stdin.readline()))
+made.read_image(bytes.fromhex(sys.stdin.readline()))
 print(*made.processes(), flush=True)
 time.sleep(3600)
 """
@@ -38,9 +38,9 @@ time.sleep(3600)
 
 @pytest.fixture
 def hasty():
-    """A sandbox of a single decoder, which has read a film, and has little time for the next."""
+    """A sandbox of a single decoder, which has read an image, and has little time for the next."""
     made = Sandbox(decoders=1, seconds=1.5)
-    made.read_film(GOOD)
+    made.read_image(GOOD)
     yield made
     made.close()
 
@@ -49,7 +49,7 @@ def hasty():
 def one():
     """The same with all the time in the world."""
     made = Sandbox(decoders=1, seconds=LONG)
-    made.read_film(GOOD)
+    made.read_image(GOOD)
     yield made
     made.close()
 
@@ -62,11 +62,11 @@ def usual():
 
 
 def read_all(given: Sandbox, contents: list[bytes]) -> list[str]:
-    """What becomes of files: nothing for a film, the sentence for another."""
+    """What becomes of files: nothing for an image, the sentence for another."""
     said = []
     for content in contents:
         try:
-            given.read_film(content)
+            given.read_image(content)
             said.append("")
         except ImageError as refusal:
             said.append(str(refusal))
@@ -75,7 +75,7 @@ def read_all(given: Sandbox, contents: list[bytes]) -> list[str]:
 
 def refused(given: Sandbox, content: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        given.read_film(content)
+        given.read_image(content)
 
 
 def stopped_while_reading(given: Sandbox, signals: int, content: bytes) -> None:
@@ -91,13 +91,13 @@ def stopped_while_reading(given: Sandbox, signals: int, content: bytes) -> None:
     striker = threading.Thread(target=strike)
     striker.start()
     try:
-        given.read_film(content)
+        given.read_image(content)
     finally:
         striker.join()
 
 
 def large() -> bytes:
-    """A film of 60 megapixels that takes a decoder about a second."""
+    """An image of 60 megapixels that takes a decoder about a second."""
     rows = np.zeros((7500, 8001), np.uint8)
     rows[:, 4000:] = 200
     return make.raw_png(8000, 7500, rows.tobytes(), extra=make.chunk(b"gAMA", bytes(4)))
@@ -111,39 +111,39 @@ def pixels_alike(one: object, other: object) -> bool:
     "content",
     [
         GOOD,
-        make.png(make.film(12)),
+        make.png(make.image(12)),
         make.png(make.colour_photo()),
-        make.dicom(make.film(12), **make.bits_of(12), WindowCenter=[1500, 900], WindowWidth=[900, 80], Modality="CT"),
-        make.dicom(make.film(8), ViewPosition="LL", BurnedInAnnotation="YES"),
+        make.dicom(make.image(12), **make.bits_of(12), WindowCenter=[1500, 900], WindowWidth=[900, 80], Modality="CT"),
+        make.dicom(make.image(8), ViewPosition="LL", BurnedInAnnotation="YES"),
     ],
     ids=["plain", "deep", "colours", "dicom", "doubtful"],
 )
-def test_a_film_is_the_same_as_from_the_servers_own_process(usual, content):
-    read, expected = usual.read_film(content), codec.read_film(content)
-    for one in fields(Film):
+def test_a_image_is_the_same_as_from_the_servers_own_process(usual, content):
+    read, expected = usual.read_image(content), codec.read_image(content)
+    for one in fields(GreyImage):
         assert pixels_alike(getattr(read, one.name), getattr(expected, one.name)), one.name
     assert all(isinstance(choice, WindowChoice) for choice in read.windows)
 
 
 def test_another_window_can_be_asked_for(usual):
-    content = make.dicom(make.film(12), WindowCenter=[1500, 900], WindowWidth=[900, 80])
+    content = make.dicom(make.image(12), WindowCenter=[1500, 900], WindowWidth=[900, 80])
     for window in (1, -1):
-        assert np.array_equal(usual.read_film(content, window).pixels, codec.read_film(content, window).pixels)
+        assert np.array_equal(usual.read_image(content, window).pixels, codec.read_image(content, window).pixels)
 
 
 def test_a_window_that_only_another_reading_can_show_is_no_number(usual):
     table = {"LUTDescriptor": [4096, 0, 12], "LUTData": np.arange(4096, dtype="<u2").tobytes()}
-    content = make.dicom(make.film(12), VOILUTSequence=[table], WindowCenter=900, WindowWidth=80)
-    assert [np.isnan(choice.width) for choice in usual.read_film(content).windows] == [False, True, True]
+    content = make.dicom(make.image(12), VOILUTSequence=[table], WindowCenter=900, WindowWidth=80)
+    assert [np.isnan(choice.width) for choice in usual.read_image(content).windows] == [False, True, True]
 
 
-def test_a_decoder_that_hangs_is_ended_and_the_next_film_is_read(hasty):
+def test_a_decoder_that_hangs_is_ended_and_the_next_image_is_read(hasty):
     """D10b: a process that does not go on, as in an endless loop; only stopped, so that no file has to do it."""
     (before,) = hasty.processes()
     os.kill(before, signal.SIGSTOP)
     refused(hasty, GOOD, "took longer than 1.5 seconds to read")
     assert not psutil.pid_exists(before)
-    assert np.array_equal(hasty.read_film(GOOD).pixels, make.LEANING)
+    assert np.array_equal(hasty.read_image(GOOD).pixels, make.LEANING)
 
 
 def test_a_new_decoder_is_started_at_once(hasty):
@@ -155,7 +155,7 @@ def test_a_new_decoder_is_started_at_once(hasty):
     assert psutil.Process(after).is_running()
 
 
-def test_a_film_that_takes_too_long_is_refused():
+def test_a_image_that_takes_too_long_is_refused():
     """D10b: work that a decoder really does, and too little time for it."""
     hastier = Sandbox(decoders=1, seconds=0.1)
     try:
@@ -171,20 +171,20 @@ def test_the_default_limit_answers_within_five_seconds():
 def test_a_decoder_that_crashes_over_a_file_costs_one_sentence(one):
     with pytest.raises(ImageError, match="made its reader break off"):
         stopped_while_reading(one, signal.SIGSEGV, large())
-    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+    assert np.array_equal(one.read_image(GOOD).pixels, make.LEANING)
 
 
 def test_a_decoder_that_the_system_ended_had_too_much_memory(one):
     with pytest.raises(ImageError, match="too much memory"):
         stopped_while_reading(one, signal.SIGKILL, large())
-    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+    assert np.array_equal(one.read_image(GOOD).pixels, make.LEANING)
 
 
 def test_a_decoder_that_died_idle_costs_nothing(one):
     (before,) = one.processes()
     os.kill(before, signal.SIGKILL)
     os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
-    assert np.array_equal(one.read_film(GOOD).pixels, make.LEANING)
+    assert np.array_equal(one.read_image(GOOD).pixels, make.LEANING)
 
 
 @LINUX
@@ -195,13 +195,13 @@ def test_a_bomb_is_refused_in_little_memory(bomb):
     assert len(content) < 6_000_000
     made = Sandbox(decoders=1, seconds=LONG)
     try:
-        made.read_film(GOOD)
+        made.read_image(GOOD)
         (process,) = map(psutil.Process, made.processes())
         before = process.memory_info().rss
         refused(made, content, "unpacks to more than 128 MB|too much memory|damaged|no image content")
         peak = highest_memory(process.pid) if process.is_running() else 0
         assert peak - before < 512 * 2**20
-        assert np.array_equal(made.read_film(GOOD).pixels, make.LEANING)
+        assert np.array_equal(made.read_image(GOOD).pixels, make.LEANING)
     finally:
         made.close()
 
@@ -213,44 +213,44 @@ def highest_memory(process: int) -> int:
 
 
 @LINUX
-def test_a_film_over_the_limit_of_memory_is_refused_in_a_sentence():
+def test_a_image_over_the_limit_of_memory_is_refused_in_a_sentence():
     small = Sandbox(decoders=1, seconds=LONG, megabytes=24)
     try:
         assert "too much memory" in read_all(small, [large()])[0]
-        assert np.array_equal(small.read_film(GOOD).pixels, make.LEANING)
+        assert np.array_equal(small.read_image(GOOD).pixels, make.LEANING)
     finally:
         small.close()
 
 
 @LINUX
-def test_the_largest_film_fits_the_limit_of_memory(usual):
+def test_the_largest_image_fits_the_limit_of_memory(usual):
     """16 megapixels of 16 bits, stored plainly: as large as a file may be."""
     deep = np.tile(np.arange(4096, dtype=np.uint16), (4090, 1))
     for content in (make.dicom(deep, WindowCenter=2000, WindowWidth=900), make.png(deep, compress_level=0)):
-        film = usual.read_film(content)
-        assert film.pixels.shape == (4090, 4096)
+        image = usual.read_image(content)
+        assert image.pixels.shape == (4090, 4096)
 
 
 def test_more_threads_than_decoders_take_turns(usual):
     shifted = [np.roll(make.LEANING, shift, axis=1) for shift in range(24)]
     with ThreadPoolExecutor(8) as pool:
-        films = list(pool.map(usual.read_film, map(make.png, shifted)))
-    assert all(np.array_equal(film.pixels, pixels) for film, pixels in zip(films, shifted, strict=True))
+        images = list(pool.map(usual.read_image, map(make.png, shifted)))
+    assert all(np.array_equal(image.pixels, pixels) for image, pixels in zip(images, shifted, strict=True))
     assert len(usual.processes()) <= sandbox.DECODERS
 
 
-def test_a_film_is_read_beside_one_that_hangs():
+def test_a_image_is_read_beside_one_that_hangs():
     made = Sandbox(decoders=2, seconds=LONG)
     try:
         made.warm_up()
         hung = made.processes()[-1]
         os.kill(hung, signal.SIGSTOP)
         with ThreadPoolExecutor(2) as pool:
-            films = [pool.submit(made.read_film, GOOD) for _ in range(2)]
-            read, waiting = wait(films, return_when=FIRST_COMPLETED)
+            images = [pool.submit(made.read_image, GOOD) for _ in range(2)]
+            read, waiting = wait(images, return_when=FIRST_COMPLETED)
             assert (len(read), len(waiting)) == (1, 1)
             os.kill(hung, signal.SIGCONT)
-            assert all(np.array_equal(film.result().pixels, make.LEANING) for film in films)
+            assert all(np.array_equal(image.result().pixels, make.LEANING) for image in images)
     finally:
         made.close()
 
@@ -258,7 +258,7 @@ def test_a_film_is_read_beside_one_that_hangs():
 def test_a_file_over_the_limit_reaches_no_decoder(usual, monkeypatch):
     monkeypatch.setattr(sandbox, "LARGEST_FILE", 2**20)
     with pytest.raises(ImageError, match="larger than 1 MiB"):
-        usual.read_film(bytes(2**20 + 1))
+        usual.read_image(bytes(2**20 + 1))
 
 
 @LINUX
@@ -279,7 +279,7 @@ def test_decoders_end_with_a_server_that_was_killed():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such alarm")
-def test_a_decoder_without_a_server_ends_itself_over_a_film_that_hangs():
+def test_a_decoder_without_a_server_ends_itself_over_a_image_that_hangs():
     alone = subprocess.Popen(
         [sys.executable, "-m", "covid_core.images.sandbox_worker", "0.1", "512"],
         cwd=ROOT,
@@ -299,7 +299,7 @@ def test_a_decoder_inherits_nothing_that_is_open(tmp_path):
         os.set_inheritable(secret.fileno(), True)
         made = Sandbox(decoders=1)
         try:
-            made.read_film(GOOD)
+            made.read_image(GOOD)
             folder = Path(f"/proc/{made.processes()[0]}/fd")
             open_files = [os.readlink(handle) for handle in folder.iterdir()]
         finally:
@@ -310,7 +310,7 @@ def test_a_decoder_inherits_nothing_that_is_open(tmp_path):
 
 @LINUX
 def test_a_decoder_knows_neither_streamlit_nor_tensorflow_nor_tables(usual):
-    usual.read_film(make.dicom(make.film(12)))
+    usual.read_image(make.dicom(make.image(12)))
     maps = Path(f"/proc/{usual.processes()[0]}/maps").read_text(encoding="utf-8")
     assert "pydicom" in maps or "gdcm" in maps or "numpy" in maps
     assert not [name for name in ("tensorflow", "pyarrow", "pandas", "litert", "tornado") if name in maps]
@@ -323,20 +323,20 @@ def test_what_decoders_print_reaches_no_log(usual, capfd, caplog):
     """Native decoders write to standard output and error by themselves, past Python."""
     frame = b"\xff\x4f\xff\x51" + bytes(range(200))
     with pytest.raises(ImageError):
-        usual.read_film(make.dicom(make.film(12), "1.2.840.10008.1.2.4.90", frames=[frame], PatientName="CANARY"))
+        usual.read_image(make.dicom(make.image(12), "1.2.840.10008.1.2.4.90", frames=[frame], PatientName="CANARY"))
     said = capfd.readouterr()
     assert (said.out, said.err, caplog.text) == ("", "", "")
 
 
 def test_an_error_that_nobody_foresaw_is_told_by_its_place_and_never_by_its_text():
-    def broken(_content: bytes, _window: int) -> Film:
+    def broken(_content: bytes, _window: int) -> GreyImage:
         raise RuntimeError("CANARY")
 
     answer = io.BytesIO()
     sandbox_worker._answer(answer, broken, b"", 0)
     answer.seek(0)
-    film, error, failed_at = sandbox_worker.receive_answer(answer)
-    assert film is None
+    image, error, failed_at = sandbox_worker.receive_answer(answer)
+    assert image is None
     assert error == sandbox_worker.UNEXPECTED
     assert failed_at.startswith("RuntimeError in test_sandbox.py, line ")
     assert b"CANARY" not in answer.getvalue()
@@ -367,14 +367,14 @@ def test_decoders_are_closed_and_can_be_used_again():
     made.close()
     assert not [process for process in processes if process.is_running()]
     assert made.processes() == []
-    assert np.array_equal(made.read_film(GOOD).pixels, make.LEANING)
+    assert np.array_equal(made.read_image(GOOD).pixels, make.LEANING)
     made.close()
 
 
 def test_the_whole_program_shares_one_sandbox():
     assert sandbox.default() is sandbox.default()
     sandbox.warm_up()
-    assert np.array_equal(sandbox.read_film(GOOD).pixels, make.LEANING)
+    assert np.array_equal(sandbox.read_image(GOOD).pixels, make.LEANING)
     sandbox.default().close()
 
 

@@ -1,13 +1,13 @@
-"""Pairs of films laid over each other: a copy that was cropped, turned a little, mirrored or re-exposed stays a copy.
+"""Pairs of images laid over each other: a copy that was cropped, turned a little, mirrored or re-exposed stays a copy.
 
 ``search`` names the pairs that may be copies. Each of them is aligned by an affine map, first at COARSE pixels, then at
-FINE, and what counts is how far their detail correlates where both films are, but for a MARGIN: at its border a
-cropped film has been blurred differently, which is the largest difference that it has.
+FINE, and what counts is how far their detail correlates where both images are, but for a MARGIN: at its border a
+cropped image has been blurred differently, which is the largest difference that it has.
 
-Alignment takes the steps of Lucas and Kanade (IJCAI 1981) with the gradient of the first film only, as in Baker and
+Alignment takes the steps of Lucas and Kanade (IJCAI 1981) with the gradient of the first image only, as in Baker and
 Matthews, International Journal of Computer Vision 56 (2004) 221-255.
 
-How alike two different films can be is a matter of the data set: see ``threshold``.
+How alike two different images can be is a matter of the data set: see ``threshold``.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ from covid_core.work import Progress, cores, ordered_map, part_of, silent
 COARSE, FINE = 32, 64  # pixels a side; both divide the 128 of the pixel cache
 ROUNDS = {COARSE: 4, FINE: 4}
 BROAD = {COARSE: 3.0, FINE: 2.0}  # pixels: what is broader is the shape that all chests share
-MARGIN = 1 / 16  # of the side, at each border of either film
+MARGIN = 1 / 16  # of the side, at each border of either image
 FAINT = 4  # grey levels: contrast below which a place has no detail
-SEEN = 0.6  # share of the film that must be on both
+SEEN = 0.6  # share of the image that must be on both
 PROMISING = 0.88  # coarse correlation once aligned; copies have 0.94 and more
 TOGETHER = 128  # pairs at a time: 2 MB a picture of detail
 STEADY = 1e-3
@@ -43,7 +43,7 @@ def near(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progres
 
     Args:
         pixels: uint8 (n, 128, 128).
-        others: those of other films; None compares the first among themselves.
+        others: those of other images; None compares the first among themselves.
         progress: told the share done.
 
     Returns:
@@ -67,7 +67,7 @@ def _pieces(pixels: np.ndarray, others: np.ndarray | None, progress: Progress) -
     for view, i, j, share in search.candidates(pixels, others):
         for start in range(0, len(i), TOGETHER):
             yield view, i[start : start + TOGETHER], j[start : start + TOGETHER]
-        progress(share, f"Laying films over each other: {share:.0%}")
+        progress(share, f"Laying images over each other: {share:.0%}")
 
 
 def _laid(
@@ -91,9 +91,9 @@ def _aligned(
     for side, least in ((COARSE, promising), (FINE, -np.inf)):
         if not len(i):
             break
-        films = banded(pixels[i], side)
-        films = films[:, :, ::-1] if view.mirrored else films
-        maps, alike = align(films, banded(others[j], side), maps, ROUNDS[side])
+        images = banded(pixels[i], side)
+        images = images[:, :, ::-1] if view.mirrored else images
+        maps, alike = align(images, banded(others[j], side), maps, ROUNDS[side])
         good = alike >= least
         i, j, maps, alike = i[good], j[good], maps[good], alike[good]
     return view, i, j, alike
@@ -106,23 +106,23 @@ def of_pairs(pixels: np.ndarray, others: np.ndarray, i: np.ndarray, j: np.ndarra
     return _laid(pixels, others, pieces, promising=-np.inf)["detail"].to_numpy()
 
 
-def laid_over(film: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One film moved so that it lies over another one.
+def laid_over(image: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One image moved so that it lies over another one.
 
     Args:
-        film: uint8 (size, size), ``size`` a multiple of FINE.
+        image: uint8 (size, size), ``size`` a multiple of FINE.
         other: the same; it is moved.
 
     Returns:
-        The moved film, float32 (size, size), and where it shows something, bool (size, size). It stays where it is
+        The moved image, float32 (size, size), and where it shows something, bool (size, size). It stays where it is
         unless moving it makes the two agree better by WORTH at least.
     """
-    size, crop = len(film), 1 / (1 - 2 * search.CROP) - 1
+    size, crop = len(image), 1 / (1 - 2 * search.CROP) - 1
     begin = np.zeros((3, 6), np.float32)  # as it is, and either one cropped
     begin[1:, [0, 4]] = [[crop, crop], [-crop, -crop]]
-    films, others = (np.repeat(banded(one[None], FINE), len(begin), axis=0) for one in (film, other))
-    _, unmoved = align(films[:1], others[:1], begin[:1], 0)
-    maps, alike = align(films, others, begin, 2 * ROUNDS[FINE])
+    images, others = (np.repeat(banded(one[None], FINE), len(begin), axis=0) for one in (image, other))
+    _, unmoved = align(images[:1], others[:1], begin[:1], 0)
+    maps, alike = align(images, others, begin, 2 * ROUNDS[FINE])
     best = maps[[alike.argmax()]] if alike.max() > unmoved[0] + WORTH else begin[:1]
     line = np.linspace(-1, 1, size, dtype=np.float32)
     x, y = (grid.ravel() for grid in np.meshgrid(line, line))
@@ -131,7 +131,7 @@ def laid_over(film: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def banded(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Films (n, size, size) at ``side`` pixels: what is neither broad nor noise, by its local contrast; float32."""
+    """Images (n, size, size) at ``side`` pixels: what is neither broad nor noise, by its local contrast; float32."""
     grey = shrunk(np.asarray(pixels), side).reshape(-1, side, side)
     sharp, broad = _BLURS[side]
     band = sharp @ grey @ sharp - broad @ grey @ broad
@@ -141,26 +141,26 @@ def banded(pixels: np.ndarray, side: int) -> np.ndarray:
 _BLURS = {side: (blurring(side, 0.7), blurring(side, BROAD[side])) for side in (COARSE, FINE)}
 
 
-def align(films: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lay each of the others over its film.
+def align(images: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lay each of the others over its image.
 
     Args:
-        films: float32 (n, side, side).
+        images: float32 (n, side, side).
         others: the same.
-        begin: (n, 6): where a pixel (x, y), from -1 to 1, of the film lies in the other: at x + m0 x + m1 y + m2 and
+        begin: (n, 6): where a pixel (x, y), from -1 to 1, of the image lies in the other: at x + m0 x + m1 y + m2 and
             y + m3 x + m4 y + m5.
         rounds: steps to take.
 
     Returns:
-        The maps (n, 6), and the correlation over what both show; -1 where that is less than SEEN of the film.
+        The maps (n, 6), and the correlation over what both show; -1 where that is less than SEEN of the image.
     """
-    count, side, _ = films.shape
+    count, side, _ = images.shape
     edge = round(MARGIN * side)
     line = np.linspace(-1, 1, side, dtype=np.float32)
     x, y = (grid[edge:-edge, edge:-edge].ravel() for grid in np.meshgrid(line, line))
-    flat = films[:, edge:-edge, edge:-edge].reshape(count, -1)
+    flat = images[:, edge:-edge, edge:-edge].reshape(count, -1)
     deviation = flat.std(axis=1, keepdims=True) + STEADY
-    rise = np.gradient(films, line[1] - line[0], axis=(1, 2))
+    rise = np.gradient(images, line[1] - line[0], axis=(1, 2))
     rise_y, rise_x = (grade[:, edge:-edge, edge:-edge].reshape(count, -1) / deviation for grade in rise)
     slopes = np.stack([rise_x * x, rise_x * y, rise_x, rise_y * x, rise_y * y, rise_y], axis=1)
     inverse = np.linalg.inv(slopes @ slopes.transpose(0, 2, 1) + STEADY * np.eye(6, dtype=np.float32))

@@ -1,6 +1,6 @@
-"""Pairs of films that show the same picture, as the audit tells them: what each pair means, and how it differs.
+"""Pairs of images that show the same picture, as the audit tells them: what each pair means, and how it differs.
 
-``duplicates`` finds the plain ones, ``alignment`` those that were moved or changed. Here they get their films' names
+``duplicates`` finds the plain ones, ``alignment`` those that were moved or changed. Here they get their images' names
 and classes, within a data set or between two, and a picture of their difference.
 """
 
@@ -24,14 +24,14 @@ PARTS = ("first_part", "second_part")
 
 @dataclass(frozen=True)
 class Shared:
-    """Films that two data sets share.
+    """Images that two data sets share.
 
-    ``pairs``: as ``within`` gives them, ``first`` of the data set, ``second`` of the other. ``films`` and ``others``
-    count the films of each that the other has as well; ``conflicts`` are the pairs whose classes differ by name.
+    ``pairs``: as ``within`` gives them, ``first`` of the data set, ``second`` of the other. ``images`` and ``others``
+    count the images of each that the other has as well; ``conflicts`` are the pairs whose classes differ by name.
     """
 
     pairs: pd.DataFrame
-    films: int
+    images: int
     others: int
     conflicts: pd.DataFrame
 
@@ -43,11 +43,11 @@ def within(
     thorough: bool = False,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Pairs of films of one data set that show the same picture.
+    """Pairs of images of one data set that show the same picture.
 
     Args:
         workspace: with the data set's pixels.
-        dataset: whose films are compared.
+        dataset: whose images are compared.
         parts: the part of a split that each image id is in; None where there is no split.
         thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``threshold`` tells.
         progress: told the share done.
@@ -60,17 +60,17 @@ def within(
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
     limit = calibrated(pixels, None, _patients(dataset)).limit if thorough else None
     found = pairs(pixels, None, thorough, part_of(progress, 0.5, 1), limit)
-    return named(found, dataset.films, dataset.films, parts)
+    return named(found, dataset.images, dataset.images, parts)
 
 
 def between(
     workspace: Workspace, dataset: Dataset, other: Dataset, thorough: bool = False, progress: Progress = silent
 ) -> Shared:
-    """Films that two data sets share, and where their classes disagree by name (in any case of letters)."""
+    """Images that two data sets share, and where their classes disagree by name (in any case of letters)."""
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.3))
     others = open_pixels(workspace, other, SUMMARY_SIZE, part_of(progress, 0.3, 0.6))
     found = pairs(pixels, others, thorough, part_of(progress, 0.6, 1))
-    shared = named(found, dataset.films, other.films)
+    shared = named(found, dataset.images, other.images)
     return Shared(shared, shared["first"].nunique(), shared["second"].nunique(), shared[shared["conflict"]])
 
 
@@ -80,7 +80,7 @@ def limits(workspace: Workspace, dataset: Dataset) -> Limits:
 
 
 def _patients(dataset: Dataset) -> np.ndarray:
-    return dataset.films["patient_id"].to_numpy()
+    return dataset.images["patient_id"].to_numpy()
 
 
 def pairs(
@@ -90,12 +90,12 @@ def pairs(
     progress: Progress = silent,
     limit: float | None = None,
 ) -> pd.DataFrame:
-    """Pairs of one picture among films, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, or
-    with ``thorough`` those whose detail, once aligned, correlates from ``limit`` (None: calibrated on these films).
+    """Pairs of one picture among images, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, or
+    with ``thorough`` those whose detail, once aligned, correlates from ``limit`` (None: calibrated on these images).
     Columns first, second (positions), detail, mirrored.
 
     A thorough search also aligns what ``duplicates`` finds: it finds copies however many there are of one picture, and
-    among films that look alike some pairs that are none."""
+    among images that look alike some pairs that are none."""
     plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.2 if thorough else 1)).assign(mirrored=False)
     if not thorough:
         return plain
@@ -109,10 +109,10 @@ def pairs(
 
 
 def named(
-    found: pd.DataFrame, films: pd.DataFrame, others: pd.DataFrame, parts: pd.Series | None = None
+    found: pd.DataFrame, images: pd.DataFrame, others: pd.DataFrame, parts: pd.Series | None = None
 ) -> pd.DataFrame:
-    """``duplicates.pairs`` with the names, classes and parts of their films; see ``within``."""
-    one, two = films.iloc[found["first"]], others.iloc[found["second"]]
+    """``duplicates.pairs`` with the names, classes and parts of their images; see ``within``."""
+    one, two = images.iloc[found["first"]], others.iloc[found["second"]]
     labels = [side["label"].to_numpy() for side in (one, two)]
     equal = one["sha256"].to_numpy() == two["sha256"].to_numpy()
     table = pd.DataFrame(
@@ -134,13 +134,13 @@ def named(
 
 
 def across_parts(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of ``within`` whose films are in two parts of the split: what a model is tested on, it has seen."""
+    """Pairs of ``within`` whose images are in two parts of the split: what a model is tested on, it has seen."""
     both = (pairs["first_part"] != "") & (pairs["second_part"] != "")
     return pairs[both & (pairs["first_part"] != pairs["second_part"])]
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How the greys of two films differ, as a picture: uint8, 128 where they do not.
+    """How the greys of two images differ, as a picture: uint8, 128 where they do not.
 
     Both are uint8 (side, side). The second is laid over the first, and given its mean and contrast: another crop, tilt
     or exposure is no difference, nor is what only one of them shows. Lighter is where the first is brighter; a

@@ -1,12 +1,13 @@
-"""Which films look alike, even where one was cropped, turned a little, mirrored or exposed anew: a search of all pairs.
+"""Which images look alike, even where one was cropped, turned a little, mirrored or exposed anew: a search of all
+pairs.
 
-A film is told by few numbers, its sketch: its band (greys at SIDE pixels, less what is broad, by the local contrast of
-what is left, so that exposure drops out) along the AXES directions in which the films of this search differ most,
-measured by how much a film differs from itself when it is moved a little. These are the axes of Fisher's discriminant
-(Annals of Eugenics 7 (1936) 179-188), each film being a class, and its moved selves the members of the class.
+An image is told by few numbers, its sketch: its band (greys at SIDE pixels, less what is broad, by the local contrast
+of what is left, so that exposure drops out) along the AXES directions in which the images of this search differ most,
+measured by how much an image differs from itself when it is moved a little. These are the axes of Fisher's discriminant
+(Annals of Eugenics 7 (1936) 179-188), each image being a class, and its moved selves the members of the class.
 
-A film is shown to the others as it is and without CROP on every side, plain and mirrored. What correlates from LIKE is
-a candidate and no more: ``alignment`` decides.
+An image is shown to the others as it is and without CROP on every side, plain and mirrored. What correlates from LIKE
+is a candidate and no more: ``alignment`` decides.
 """
 
 from collections.abc import Iterator
@@ -21,20 +22,20 @@ SIDE, HALF = 32, 64  # pixels a side; the second is what views are made of
 MARGIN = 3  # pixels of SIDE at the border that are not looked at: a crop changes what blurring finds there
 CROP = 0.03  # of the side, on every side: half way to 6 %, which aligning reaches from there
 AXES = 128
-LIKE = 0.68  # sketches of changed copies correlate from 0.71, worst of 400 phantom and 400 real films in each way
-MOST = 6  # others that a film is laid over per view, the most alike; plain copies are found without this
-FEW = 150  # films below which there are no axes to be had: their bands are compared, which tells less
+LIKE = 0.68  # sketches of changed copies correlate from 0.71, worst of 400 phantom and 400 real images in each way
+MOST = 6  # others that an image is laid over per view, the most alike; plain copies are found without this
+FEW = 150  # images below which there are no axes to be had: their bands are compared, which tells less
 FEW_LIKE, FEW_MOST = 0.8, 2  # then; bands of changed copies correlate from 0.87
-LEARNT_FROM, TIMES, SEED = 1500, 3, 0  # films that the axes are learnt from, and how often each is moved
+LEARNT_FROM, TIMES, SEED = 1500, 3, 0  # images that the axes are learnt from, and how often each is moved
 ZOOM, TURN, SHIFT = 0.035, 0.035, 0.03  # up to so much, as shares of half the side and radian: half way between views
-RIDGE = 0.05  # of the mean spread of a film about itself is added in all directions: noise has no axis of its own
-BLOCK, PIECE = 1024, 512  # films against as many at a time: 4 MB; films that are sketched at a time
+RIDGE = 0.05  # of the mean spread of an image about itself is added in all directions: noise has no axis of its own
+BLOCK, PIECE = 1024, 512  # images against as many at a time: 4 MB; images that are sketched at a time
 STEADY = 1e-3
 
 
 @dataclass(frozen=True)
 class View:
-    """A way of looking at a film: without ``CROP`` on every side, as in a mirror."""
+    """A way of looking at an image: without ``CROP`` on every side, as in a mirror."""
 
     cropped: bool
     mirrored: bool
@@ -46,11 +47,11 @@ VIEWS = tuple(View(cropped, mirrored) for cropped in (False, True) for mirrored 
 def candidates(
     pixels: np.ndarray, others: np.ndarray | None = None
 ) -> Iterator[tuple[View, np.ndarray, np.ndarray, float]]:
-    """Pairs that may be copies: view of the first film, positions in ``pixels`` and in ``others``, and the share done.
+    """Pairs that may be copies: view of the first image, positions in ``pixels`` and in ``others``, and the share done.
 
     Args:
         pixels: uint8 (n, 128, 128).
-        others: those of other films; None compares the first among themselves, where a pair may be told twice.
+        others: those of other images; None compares the first among themselves, where a pair may be told twice.
     """
     sketch = learnt(pixels, others)
     target = sketch.of(pixels if others is None else others, View(False, False))
@@ -67,7 +68,7 @@ def candidates(
 
 
 def _found(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the few most alike of each row, one more than is wanted, since a film finds itself."""
+    """Positions of the few most alike of each row, one more than is wanted, since an image finds itself."""
     least, most = (LIKE, MOST) if told_apart else (FEW_LIKE, FEW_MOST)
     found = []
     for start in range(0, len(target), BLOCK):
@@ -83,13 +84,13 @@ def _found(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.n
 
 @dataclass(frozen=True)
 class Sketch:
-    """How films are sketched: the mean of their bands, and the axes, None where the films are too few for any."""
+    """How images are sketched: the mean of their bands, and the axes, None where the images are too few for any."""
 
     mean: np.ndarray
     axes: np.ndarray | None
 
     def of(self, pixels: np.ndarray, view: View) -> np.ndarray:
-        """Sketches of films (n, 128, 128) as rows of length 1, float32."""
+        """Sketches of images (n, 128, 128) as rows of length 1, float32."""
         rows = []
         for start in range(0, len(pixels), PIECE):
             band = _banded(_seen(pixels[start : start + PIECE], view.cropped))
@@ -99,11 +100,11 @@ class Sketch:
 
 
 def learnt(pixels: np.ndarray, others: np.ndarray | None = None) -> Sketch:
-    """The sketch for films, and others where there are any: from LEARNT_FROM of them, drawn with SEED."""
+    """The sketch for images, and others where there are any: from LEARNT_FROM of them, drawn with SEED."""
     rng = np.random.default_rng(SEED)
     sets = [pixels] if others is None else [pixels, others]
-    share = min(1.0, LEARNT_FROM / sum(len(films) for films in sets))
-    drawn = [films[np.sort(rng.permutation(len(films))[: round(share * len(films))])] for films in sets]
+    share = min(1.0, LEARNT_FROM / sum(len(images) for images in sets))
+    drawn = [images[np.sort(rng.permutation(len(images))[: round(share * len(images))])] for images in sets]
     band = _banded(_seen(np.concatenate(drawn), False))
     flat = _flat(band)
     mean = flat.mean(axis=0)
@@ -121,7 +122,7 @@ def learnt(pixels: np.ndarray, others: np.ndarray | None = None) -> Sketch:
 
 
 def _shaken(band: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Films that are zoomed, turned and shifted a little, each in its own way."""
+    """Images that are zoomed, turned and shifted a little, each in its own way."""
     count = len(band)
     zoom, turn = rng.uniform(-ZOOM, ZOOM, count), rng.uniform(-TURN, TURN, count)
     right, down = rng.uniform(-SHIFT, SHIFT, (2, count))
@@ -132,7 +133,7 @@ def _shaken(band: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _seen(pixels: np.ndarray, cropped: bool) -> np.ndarray:
-    """Films at SIDE pixels, with or without CROP on every side; float32."""
+    """Images at SIDE pixels, with or without CROP on every side; float32."""
     if not cropped:
         return shrunk(np.asarray(pixels), SIDE).reshape(-1, SIDE, SIDE)
     return _CROPPING @ shrunk(np.asarray(pixels), HALF).reshape(-1, HALF, HALF) @ _CROPPING.T
@@ -148,7 +149,7 @@ def _cropping() -> np.ndarray:
 
 
 def _banded(grey: np.ndarray) -> np.ndarray:
-    """Films (n, SIDE, SIDE): what is neither broader than 3 pixels nor noise, by its local contrast."""
+    """Images (n, SIDE, SIDE): what is neither broader than 3 pixels nor noise, by its local contrast."""
     band = _SHARP @ grey @ _SHARP - _BROAD @ grey @ _BROAD
     return band / (np.sqrt(np.maximum(_BROAD @ np.square(band) @ _BROAD, 0)) + 2)
 

@@ -1,10 +1,10 @@
-"""From which likeness on a pair of aligned films is a copy: told by pairs of the same data that certainly are none.
+"""From which likeness on a pair of aligned images is a copy: told by pairs of the same data that certainly are none.
 
-How alike two different films look is a matter of the data: films of one machine and position are more alike than films
-of many. FILMS films are drawn, each is asked for the ASKED that its sketch is most like among OTHERS others drawn, and
-these are aligned as candidates are. The Fisher transform of a correlation is nearly normal (Fisher, Metron 1 (1921)
-3-32), so the best that each film reaches is the largest of so many normal values. Their law is laid through the median
-and the 90 % quantile of these bests, where the tail begins, and read off where EXPECTED pairs among all that are
+How alike two different images look is a matter of the data: images of one machine and position are more alike than
+images of many. IMAGES images are drawn, each is asked for the ASKED that its sketch is most like among OTHERS others
+drawn, and these are aligned as candidates are. The Fisher transform of a correlation is nearly normal (Fisher, Metron 1
+(1921) 3-32), so the best that each image reaches is the largest of so many normal values. Their law is laid through the
+median and the 90 % quantile of these bests, where the tail begins, and read off where EXPECTED pairs among all that are
 compared would lie beyond it.
 """
 
@@ -15,14 +15,14 @@ import numpy as np
 from covid_core.audit.duplicates import alignment, search
 from covid_core.audit.duplicates.search import View
 
-FILMS, OTHERS, ASKED = 400, 1000, 2
-FEWEST = 100  # films from which a law can be laid through: of fewer, a tenth is too few
-EXPECTED = 1.0  # pairs of different films that may pass for copies, among all that are compared
+IMAGES, OTHERS, ASKED = 400, 1000, 2
+FEWEST = 100  # images from which a law can be laid through: of fewer, a tenth is too few
+EXPECTED = 1.0  # pairs of different images that may pass for copies, among all that are compared
 LOWEST = (
-    0.93  # two real films of one patient reach 0.92; copies with arrows drawn in, or a caption, have 0.936 and more
+    0.93  # two real images of one patient reach 0.92; copies with arrows drawn in, or a caption, have 0.936 and more
 )
-HIGHEST = 0.975  # films changed as in ``benchmarks.copies`` have 0.985 and more, phantom and real ones
-USUAL = 0.945  # where the films are too few: no pair of different phantom or real films looked at has more
+HIGHEST = 0.975  # images changed as in ``benchmarks.copies`` have 0.985 and more, phantom and real ones
+USUAL = 0.945  # where the images are too few: no pair of different phantom or real images looked at has more
 SIDES = 2  # each pair is compared plainly and mirrored
 QUANTILES = (0.5, 0.9)
 SEED = 1
@@ -33,10 +33,10 @@ TOP = 1 - 1e-6  # correlations are kept below, so that their transform is finite
 class Limits:
     """The limit that was used, and what it rests on.
 
-    ``limit``: detail (correlation once aligned) from which a pair is a copy. ``different``: per film drawn, the largest
-    detail it reached with films that are certainly others, ascending; empty where there were too few. ``others``: among
-    how many each was sought. ``compared``: pairs that the limit must hold for, mirrored ones counted apart. ``read``:
-    what the law gave, nan without it; the limit is that, held between LOWEST and HIGHEST.
+    ``limit``: detail (correlation once aligned) from which a pair is a copy. ``different``: per image drawn, the
+    largest detail it reached with images that are certainly others, ascending; empty where there were too few.
+    ``others``: among how many each was sought. ``compared``: pairs that the limit must hold for, mirrored ones counted
+    apart. ``read``: what the law gave, nan without it; the limit is that, held between LOWEST and HIGHEST.
     """
 
     limit: float
@@ -50,13 +50,11 @@ class Limits:
     def reason(self) -> str:
         """One sentence on how the limit came about."""
         if np.isnan(self.read):
-            return f"The films are too few to calibrate a limit, so it is the usual one, {self.limit:.3f}."
-        drawn = f"{len(self.different):,} films, each laid over those most like it of {self.others:,} others"
+            return f"The images are too few to calibrate a limit, so it is the usual one, {self.limit:.3f}."
+        drawn = f"{len(self.different):,} images, each laid over those most like it of {self.others:,} others"
         told = f"From {drawn}, one false pair in {self.compared:,} comparisons is expected from {self.read:.3f}"
         if self.read < self.limit:
-            return (
-                f"{told}; a copy is called one from {self.limit:.3f}, since two films of one patient can reach as much."
-            )
+            return f"{told}; a copy is one from {self.limit:.3f}, since two images of one patient can reach as much."
         if self.read > self.limit:
             return f"{told}; the limit is held at {self.limit:.3f}, since changed copies begin not far above."
         return f"{told}, which is the limit."
@@ -68,9 +66,9 @@ def calibrated(
     patients: np.ndarray | None = None,
     other_patients: np.ndarray | None = None,
 ) -> Limits:
-    """The limit for copies among films, uint8 (n, 128, 128), or between them and others.
+    """The limit for copies among images, uint8 (n, 128, 128), or between them and others.
 
-    Films of one known patient (text, empty where unknown) are not certainly different, and are not drawn together.
+    Images of one known patient (text, empty where unknown) are not certainly different, and are not drawn together.
     """
     within = others is None
     others, other_patients = (pixels, patients) if within else (others, other_patients)
@@ -78,14 +76,14 @@ def calibrated(
     if min(len(pixels), len(others)) < FEWEST:
         return Limits(USUAL, np.empty(0), 0, compared, float("nan"))
     rng = np.random.default_rng(SEED)
-    one = np.sort(rng.permutation(len(pixels))[:FILMS])
+    one = np.sort(rng.permutation(len(pixels))[:IMAGES])
     two = np.sort(rng.permutation(len(others))[:OTHERS])
     sketch = search.learnt(pixels, None if within else others)
     alike = sketch.of(pixels[one], View(False, False)) @ sketch.of(others[two], View(False, False)).T
     alike[_may_be_same(one, two, within, patients, other_patients)] = -np.inf
     best = np.argpartition(-alike, ASKED, axis=1)[:, :ASKED]
     detail = alignment.of_pairs(pixels, others, np.repeat(one, ASKED), two[best.ravel()])
-    detail = np.where(detail < HIGHEST, detail, -1).reshape(-1, ASKED)  # beyond it are copies, no different films
+    detail = np.where(detail < HIGHEST, detail, -1).reshape(-1, ASKED)  # beyond it are copies, no different images
     best = detail.max(axis=1)
     different = np.sort(best[best > -1])
     if len(different) < FEWEST / 2:
@@ -95,7 +93,7 @@ def calibrated(
 
 
 def _may_be_same(one: np.ndarray, two: np.ndarray, within: bool, patients, other_patients) -> np.ndarray:
-    """Which of the drawn films (rows, columns) are one film, or of one patient."""
+    """Which of the drawn images (rows, columns) are one image, or of one patient."""
     same = one[:, None] == two if within else np.zeros((len(one), len(two)), bool)
     if patients is None or other_patients is None or not within:
         return same  # patients of two data sets are numbered apart

@@ -1,7 +1,7 @@
-"""The map of a data set: each film a point, films that are alike side by side; and which films and labels stand out.
+"""The map of a data set: each image a point, images that are alike side by side; and which images and labels stand out.
 
-Films are told by what a frozen network answered for all of them, where whoever makes the map hands that in
-(``runs.frozen_features`` finds it), else by the films themselves at 64 pixels. Either way the first WIDTH principal
+Images are told by what a frozen network answered for all of them, where whoever makes the map hands that in
+(``runs.frozen_features`` finds it), else by the images themselves at 64 pixels. Either way the first WIDTH principal
 components count; see ``audit.embedding.projection`` for the two pictures, and ``audit.embedding.outlier_detection`` for
 what outliers, suspicious labels and neighbours are.
 """
@@ -30,10 +30,10 @@ from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
-FORMAT = 2  # of the kept file; a change of what it holds, or of what films are told by, takes the next number
+FORMAT = 2  # of the kept file; a change of what it holds, or of what images are told by, takes the next number
 WIDTH = 50  # principal components that neighbours are looked for in; the usual number before t-SNE
-WIDE = 100  # that labels are judged by; on synthetic films with clear lesions 50 find as many exchanged labels
-LEAST = 10  # films; fewer need no map
+WIDE = 100  # that labels are judged by; on synthetic images with clear lesions 50 find as many exchanged labels
+LEAST = 10  # images; fewer need no map
 SEED = 0
 LINES = 12  # of each list that the command line prints; --json has all
 COLUMNS = (
@@ -50,8 +50,8 @@ COLUMNS = (
     "other_score",
     "is_suspicious",
 )
-PLAIN = "the films themselves, 64 x 64 pixels, each pixel standardised over all films"
-SECONDS_PER_FILM, START_SECONDS = 0.008, 4.0  # 4,014 films: 24 s on two cores, 37 s beside other work
+PLAIN = "the images themselves, 64 x 64 pixels, each pixel standardised over all images"
+SECONDS_PER_IMAGE, START_SECONDS = 0.008, 4.0  # 4,014 images: 24 s on two cores, 37 s beside other work
 
 
 class _Facts(BaseModel):
@@ -70,24 +70,24 @@ class _Facts(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """Where each film lies, and what stands out.
+    """Where each image lies, and what stands out.
 
-    ``films``: one row per film in the data set's order, with COLUMNS, its present ``label``, and ``row``, its position
-    in the data set's films. Scores are no probabilities: ``outlier_score`` in robust deviations, ``given_score`` and
-    ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for films that it could not be asked
-    about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this version.
-    ``facts``: features (in words), pca_share (of all variance, along the two directions shown), accuracy of that
-    classifier over ``judged`` films (None: it could not be asked, ``reason`` says why), neighbours, sources (films
-    whose source is known), made (seconds since 1970), seconds.
+    ``images``: one row per image in the data set's order, with COLUMNS, its present ``label``, and ``row``, its
+    position in the data set's images. Scores are no probabilities: ``outlier_score`` in robust deviations,
+    ``given_score`` and ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for images that it
+    could not be asked about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
+    version. ``facts``: features (in words), pca_share (of all variance, along the two directions shown), accuracy of
+    that classifier over ``judged`` images (None: it could not be asked, ``reason`` says why), neighbours, sources
+    (images whose source is known), made (seconds since 1970), seconds.
     """
 
-    films: pd.DataFrame
+    images: pd.DataFrame
     facts: dict[str, Any]
     is_current: bool = True
 
     @property
     def features(self) -> str:
-        """What films are told by, in words."""
+        """What images are told by, in words."""
         return self.facts["features"]
 
     def purity(self, what: str) -> Purity:
@@ -97,26 +97,28 @@ class Map:
 
     @cached_property
     def outliers(self) -> pd.DataFrame:
-        """Films far from all others, the farthest first: row, image_id, label, outlier_score."""
-        found = self.films[self.films["is_outlier"]].sort_values("outlier_score", ascending=False, kind="stable")
+        """Images far from all others, the farthest first: row, image_id, label, outlier_score."""
+        found = self.images[self.images["is_outlier"]].sort_values("outlier_score", ascending=False, kind="stable")
         return found[["row", "image_id", "label", "outlier_score"]].reset_index(drop=True)
 
     @cached_property
     def suspicious(self) -> pd.DataFrame:
-        """Films whose label is disputed, the lowest score of the given label first.
+        """Images whose label is disputed, the lowest score of the given label first.
 
         Columns rank (from 1), row, image_id, label, given_score, other, other_score. A label that was changed since the
         map was made is not among them.
         """
-        disputed = self.films["is_suspicious"] & (self.films["given"] == self.films["label"])  # nobody has changed it
-        found = self.films[disputed].sort_values("given_score", kind="stable")
+        disputed = self.images["is_suspicious"] & (
+            self.images["given"] == self.images["label"]
+        )  # nobody has changed it
+        found = self.images[disputed].sort_values("given_score", kind="stable")
         told = found[["row", "image_id", "label", "given_score", "other", "other_score"]].reset_index(drop=True)
         told.insert(0, "rank", np.arange(1, len(told) + 1))
         return told
 
     @property
     def in_words(self) -> tuple[str, ...]:
-        """Who a film's neighbours are, each sentence with the figures it rests on."""
+        """Who an image's neighbours are, each sentence with the figures it rests on."""
         return tuple(filter(None, [_classes_in_words(self), _held_fixed_in_words(self)]))
 
 
@@ -129,14 +131,14 @@ def _figure(one: Purity) -> str:
 
 def _classes_in_words(shown: Map) -> str:
     by_class = shown.purity("class")
-    nearest = f"Of the {outlier_detection.BY_CLASS} films nearest to a film"
-    if not by_class.films:
+    nearest = f"Of the {outlier_detection.BY_CLASS} images nearest to an image"
+    if not by_class.images:
         return ""
-    told = f"{nearest}, {_figure(by_class)} are of its class, over {plural(by_class.films, 'film')}"
+    told = f"{nearest}, {_figure(by_class)} are of its class, over {plural(by_class.images, 'image')}"
     by_source = shown.purity("source")
-    if by_source.films:
+    if by_source.images:
         told += (
-            f"; {_figure(by_source)} are of its source, over {plural(by_source.films, 'film')} whose source is known"
+            f"; {_figure(by_source)} are of its source, over {plural(by_source.images, 'image')} whose source is known"
         )
     return f"{told}."
 
@@ -145,23 +147,23 @@ def _held_fixed_in_words(shown: Map) -> str:
     """Disease or source? What is left of the one when the other is the same for all."""
     within, across = shown.purity("class within source"), shown.purity("source within class")
     if not shown.facts["sources"]:
-        return "Whether these neighbours share a disease or a source cannot be told: no film has a known source."
-    if not within.films and not across.films:
+        return "Whether these neighbours share a disease or a source cannot be told: no image has a known source."
+    if not within.images and not across.images:
         return (
             "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, "
             "and no class two known sources."
         )
     told = []
-    if within.films:
+    if within.images:
         told.append(
-            f"Among films of one source, {_figure(within)} of the nearest are of the same class "
-            f"({plural(within.films, 'film')} of sources with two classes or more)"
+            f"Among images of one source, {_figure(within)} of the nearest are of the same class "
+            f"({plural(within.images, 'image')} of sources with two classes or more)"
         )
     else:
         told.append("No known source holds two classes, so the class cannot be looked at with the source held fixed")
-    if across.films:
+    if across.images:
         told.append(
-            f"among films of one class, {_figure(across)} are of the same source ({plural(across.films, 'film')} of "
+            f"among images of one class, {_figure(across)} are of the same source ({plural(across.images, 'image')} of "
             "classes with two sources or more)"
         )
     else:
@@ -172,9 +174,9 @@ def _held_fixed_in_words(shown: Map) -> str:
 # Made and kept
 
 
-def expected_seconds(films: int) -> float:
+def expected_seconds(images: int) -> float:
     """About how long a map takes."""
-    return START_SECONDS + SECONDS_PER_FILM * films
+    return START_SECONDS + SECONDS_PER_IMAGE * images
 
 
 def known(workspace: Workspace, dataset: Dataset) -> Map | None:
@@ -185,7 +187,7 @@ def known(workspace: Workspace, dataset: Dataset) -> Map | None:
         facts = _Facts.model_validate(kept.attrs).model_dump()
     except (OSError, ValueError):
         return None
-    if not kept["image_id"].equals(dataset.films["image_id"]):
+    if not kept["image_id"].equals(dataset.images["image_id"]):
         return None
     cache.touch(path)
     kept.attrs = {}
@@ -193,53 +195,54 @@ def known(workspace: Workspace, dataset: Dataset) -> Map | None:
 
 
 def latest(workspace: Workspace, dataset: Dataset) -> Map | None:
-    """The map of this version of the data set, or else of its last version that has one, for the films still in use."""
+    """The map of this version of the data set, or else of its last version that has one, for the images still in
+    use."""
     found = known(workspace, dataset)
     if found is not None:
         return found
     for version in reversed(dataset.versions):
         earlier = None if version == dataset.version else known(workspace, dataset.at(version))
         if earlier is not None:
-            return Map(_placed(earlier.films[list(COLUMNS)], dataset), earlier.facts, is_current=False)
+            return Map(_placed(earlier.images[list(COLUMNS)], dataset), earlier.facts, is_current=False)
     return None
 
 
-def _placed(films: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
-    """The films that are in use, with their present class and their position."""
-    present = dataset.films[["image_id", "label"]].reset_index(names="row")
-    return films.merge(present, on="image_id", how="inner", validate="one_to_one")
+def _placed(images: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """The images that are in use, with their present class and their position."""
+    present = dataset.images[["image_id", "label"]].reset_index(names="row")
+    return images.merge(present, on="image_id", how="inner", validate="one_to_one")
 
 
 def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *, frozen: Frozen | None = None) -> Map:
-    """Make the map of a data set and keep it. Raises DataError where films are too few or gone, and NoRoom.
+    """Make the map of a data set and keep it. Raises DataError where images are too few or gone, and NoRoom.
 
-    ``frozen``: what a network that has learned something answered for the films; without it they tell for themselves.
+    ``frozen``: what a network that has learned something answered for the images; without it they tell for themselves.
     """
-    if len(dataset.films) < LEAST:
-        raise DataError(f"A map needs {LEAST} films at least; {dataset.name} has {count(len(dataset.films))}.")
+    if len(dataset.images) < LEAST:
+        raise DataError(f"A map needs {LEAST} images at least; {dataset.name} has {count(len(dataset.images))}.")
     began = time.monotonic()
     groups = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
     features, told_by = _told_apart_by(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
-    films, facts = drawn(features, groups, part_of(progress, 0.1, 1))
+    images, facts = drawn(features, groups, part_of(progress, 0.1, 1))
     facts |= {"features": told_by, "made": time.time(), "seconds": time.monotonic() - began}
     facts = _Facts.model_validate(facts).model_dump()
     with contextlib.suppress(NoRoom):  # it is made again when it is asked for
-        cache.make_room(workspace, int(films.memory_usage(deep=True).sum()))
-        films.attrs = facts
+        cache.make_room(workspace, int(images.memory_usage(deep=True).sum()))
+        images.attrs = facts
         with files.published(_path(workspace, dataset)) as temporary:
-            films.to_parquet(temporary, index=False)
-        films.attrs = {}
+            images.to_parquet(temporary, index=False)
+        images.attrs = {}
     progress(1, "The map is made")
-    return Map(_placed(films, dataset), facts)
+    return Map(_placed(images, dataset), facts)
 
 
 def _told_apart_by(
     workspace: Workspace, dataset: Dataset, frozen: Frozen | None, progress: Progress
 ) -> tuple[np.ndarray, str]:
-    """Numbers of shape (films, d), and what they are in words."""
+    """Numbers of shape (images, d), and what they are in words."""
     if frozen is not None:
         width = count(frozen.table.shape[1])
-        return frozen.table, f"what the frozen network {frozen.name} answers, {width} numbers per film"
+        return frozen.table, f"what the frozen network {frozen.name} answers, {width} numbers per image"
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
     return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), PLAIN
 
@@ -249,13 +252,13 @@ def _path(workspace: Workspace, dataset: Dataset) -> Path:
 
 
 def drawn(
-    features: np.ndarray, films: pd.DataFrame, progress: Progress = silent
+    features: np.ndarray, images: pd.DataFrame, progress: Progress = silent
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Map.films without labels, and what of Map.facts follows from the features.
+    """Map.images without labels, and what of Map.facts follows from the features.
 
     Args:
-        features: numbers of shape (films, d).
-        films: columns image_id, label, source (empty: unknown) and group, in the same order.
+        features: numbers of shape (images, d).
+        images: columns image_id, label, source (empty: unknown) and group, in the same order.
     """
     wide, shares, beyond = projection.principal(features, WIDE, SEED, part_of(progress, 0, 0.15))
     wide = wide if wide.shape[1] > 1 else np.pad(wide, ((0, 0), (0, 1)))
@@ -263,23 +266,23 @@ def drawn(
     reach = int(projection.REACH * projection.PERPLEXITY)
     found, distances = projection.nearest(coordinates, reach, part_of(progress, 0.15, 0.2))
     places = projection.tsne(coordinates[:, :2], found, distances, part_of(progress, 0.2, 0.8))
-    codes, classes = pd.factorize(films["label"], sort=True)
+    codes, classes = pd.factorize(images["label"], sort=True)
     with_stray = np.column_stack([coordinates, beyond - beyond.mean()])
     far = outlier_detection.outlying(with_stray, codes, part_of(progress, 0.8, 0.85))
     table = pd.DataFrame(
         {
-            "image_id": films["image_id"].to_numpy(),
+            "image_id": images["image_id"].to_numpy(),
             "pca_x": wide[:, 0],
             "pca_y": wide[:, 1],
             "tsne_x": places[:, 0],
             "tsne_y": places[:, 1],
             "outlier_score": far,
             "is_outlier": far > FAR,
-            "given": films["label"].to_numpy(),
+            "given": images["label"].to_numpy(),
         }
     )
-    judged, accuracy, asked, reason = _judged(wide, films, np.asarray(classes), part_of(progress, 0.85, 0.95))
-    neighbours = _neighbours(coordinates, films)
+    judged, accuracy, asked, reason = _judged(wide, images, np.asarray(classes), part_of(progress, 0.85, 0.95))
+    neighbours = _neighbours(coordinates, images)
     progress(1, "Counted neighbours")
     facts = {
         "pca_share": float(shares[:2].sum()),
@@ -287,30 +290,30 @@ def drawn(
         "judged": asked,
         "reason": reason,
         "neighbours": neighbours,
-        "sources": int((films["source"] != "").sum()),
+        "sources": int((images["source"] != "").sum()),
     }
     return table.assign(**judged)[list(COLUMNS)], facts
 
 
 def _judged(
-    coordinates: np.ndarray, films: pd.DataFrame, classes: np.ndarray, progress: Progress
+    coordinates: np.ndarray, images: pd.DataFrame, classes: np.ndarray, progress: Progress
 ) -> tuple[dict[str, Any], float | None, int, str]:
-    """The columns about labels, the classifier's accuracy over so many films, and why some or all were not asked."""
-    total = len(films)
+    """The columns about labels, the classifier's accuracy over so many images, and why some or all were not asked."""
+    total = len(images)
     columns = {
         "given_score": np.full(total, np.nan),
         "other": np.full(total, "", object),
         "other_score": np.full(total, np.nan),
         "is_suspicious": np.zeros(total, bool),
     }
-    counts, groups = films["label"].value_counts(), films.groupby("label")["group"].nunique()
+    counts, groups = images["label"].value_counts(), images.groupby("label")["group"].nunique()
     enough = [label for label in classes if counts[label] >= LEAST_IN_CLASS and groups[label] > 1]
     asked = np.array(enough, object)  # a class of one group cannot be learned from others, so all of it would look odd
     if len(asked) < 2:
-        reason = f"two classes have {LEAST_IN_CLASS} films or more that do not all belong together"
+        reason = f"two classes have {LEAST_IN_CLASS} images or more that do not all belong together"
         return columns, None, 0, f"Labels can be asked about where {reason}."
-    rows = np.flatnonzero(films["label"].isin(asked))
-    chosen = films.iloc[rows]
+    rows = np.flatnonzero(images["label"].isin(asked))
+    chosen = images.iloc[rows]
     codes = np.searchsorted(asked, chosen["label"].to_numpy(object))
     scores = outlier_detection.scored(
         coordinates[rows], codes, split.folds_of(chosen, outlier_detection.FOLDS, SEED), progress
@@ -325,11 +328,11 @@ def _judged(
     return columns, float((scores.argmax(axis=1) == codes).mean()), len(rows), reason
 
 
-def _neighbours(coordinates: np.ndarray, films: pd.DataFrame) -> dict[str, tuple]:
+def _neighbours(coordinates: np.ndarray, images: pd.DataFrame) -> dict[str, tuple]:
     """Each purity of ``Map.purity`` as plain numbers; undefined ones are None."""
-    labels, groups = pd.factorize(films["label"])[0], pd.factorize(films["group"])[0]
-    sources = pd.factorize(films["source"])[0]
-    known_source = (films["source"] != "").to_numpy()
+    labels, groups = pd.factorize(images["label"])[0], pd.factorize(images["group"])[0]
+    sources = pd.factorize(images["source"])[0]
+    known_source = (images["source"] != "").to_numpy()
     among = coordinates[known_source]
     told = {
         "class": outlier_detection.purity(coordinates, labels, groups),
@@ -348,7 +351,7 @@ def _neighbours(coordinates: np.ndarray, films: pd.DataFrame) -> dict[str, tuple
 
 def as_answer(shown: Map) -> dict[str, Any]:
     """A map as plain dictionaries, for the command line."""
-    films = shown.films.drop(columns=["row", "given"])
+    images = shown.images.drop(columns=["row", "given"])
     text = [*shown.in_words, "", f"Outliers: {count(len(shown.outliers))}"]
     text += [f"{one.outlier_score:8.1f} deviations  {one.image_id}" for one in shown.outliers.head(LINES).itertuples()]
     text += ["", f"Suspicious labels: {count(len(shown.suspicious))}"]
@@ -359,7 +362,7 @@ def as_answer(shown: Map) -> dict[str, Any]:
     return {
         **shown.facts,
         "words": list(shown.in_words),
-        "films": films.astype(object).where(films.notna(), None).to_dict("records"),
+        "images": images.astype(object).where(images.notna(), None).to_dict("records"),
         "outliers": shown.outliers.to_dict("records"),
         "suspicious": shown.suspicious.to_dict("records"),
         "text": "\n".join(text),

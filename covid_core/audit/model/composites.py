@@ -1,10 +1,10 @@
-"""Films with the lungs of another film: what does a model follow, the lungs or all around them?
+"""Images with the lungs of another image: what does a model follow, the lungs or all around them?
 
 A cue conflict, as Geirhos et al. 2019 ("ImageNet-trained CNNs are biased towards texture") put texture against shape.
-Covering a part changes a film so much that many a network answers anything; a film with other lungs is still a film.
-The other film is stretched so that the boxes around both lungs meet, and what lies in the lungs is set in seamlessly:
-its own grey levels and, added to them, a smooth sheet of the differences around (Perez et al. 2003, "Poisson Image
-Editing", equation 4, from ``occlusions.pulled``).
+Covering a part changes an image so much that many a network answers anything; an image with other lungs is still an
+image. The other image is stretched so that the boxes around both lungs meet, and what lies in the lungs is set in
+seamlessly: its own grey levels and, added to them, a smooth sheet of the differences around (Perez et al. 2003,
+"Poisson Image Editing", equation 4, from ``occlusions.pulled``).
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def boxes(lungs: np.ndarray) -> np.ndarray:
 
 
 def swapped(frames: np.ndarray, frame_lungs: np.ndarray, donors: np.ndarray, donor_lungs: np.ndarray) -> np.ndarray:
-    """Films uint8 (n, size, size) with the lungs of ``donors`` in place of their own; masks are bool, none empty."""
+    """Images uint8 (n, size, size) with the lungs of ``donors`` in place of their own; masks are bool, none empty."""
     moved = np.stack(
         [
             _moved(donor, source, target)
@@ -37,11 +37,11 @@ def swapped(frames: np.ndarray, frame_lungs: np.ndarray, donors: np.ndarray, don
     return np.clip(np.rint(np.where(inside, moved + sheet, frames)), 0, 255).astype(np.uint8)
 
 
-def _moved(film: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """A film stretched so that one box comes to lie on another: float32, edges repeated."""
+def _moved(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """An image stretched so that one box comes to lie on another: float32, edges repeated."""
     top, bottom, left, right = source
     up, down, near, far = target
     scale = (bottom - top) / max(1.0, down - up), (right - left) / max(1.0, far - near)
     return ndimage.affine_transform(
-        film.astype(np.float32), scale, (top - scale[0] * up, left - scale[1] * near), order=1, mode="nearest"
+        image.astype(np.float32), scale, (top - scale[0] * up, left - scale[1] * near), order=1, mode="nearest"
     )

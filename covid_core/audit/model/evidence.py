@@ -1,7 +1,7 @@
 """What does a model read: the lungs, or the frame around them? The rule, and the figures that it rests on.
 
-**The figures.** Films are put together from two: the frame of one, the lungs of another (``audit.model.composites``),
-in all combinations of classes. Both effects are differences between films that differ in one thing alone:
+**The figures.** Images are put together from two: the frame of one, the lungs of another (``audit.model.composites``),
+in all combinations of classes. Both effects are differences between images that differ in one thing alone:
 
 - *lung effect*: how much more often a class is answered when the lungs are of it, in the same kind of frame (of another
   class, b): P(a | lungs a, frame b) - P(a | lungs b, frame b);
@@ -9,29 +9,30 @@ in all combinations of classes. Both effects are differences between films that 
 
 each in the mean of all ordered pairs of classes, so that a rare class counts as much as a frequent one. A model that
 always answers the same, or guesses, has 0 in both; what it gets wrong by itself counts for neither. Intervals come from
-drawing films again; a composite counts as often as its frame times its lungs were drawn ("pigeonhole bootstrap": Owen,
+drawing images again; a composite counts as often as its frame times its lungs were drawn ("pigeonhole bootstrap": Owen,
 Annals of Applied Statistics 1 (2007) 386-411; it is conservative).
 
-**Why not the films with the lungs covered.** Those are told beside, but decide nothing: a network that reads nothing
-but the lungs may answer anything to a film without any. On made films with clear lesions, where no other cue exists,
-films of lungs alone kept between 4 and 63 % of the skill, so that figure cannot tell lungs from frame.
+**Why not the images with the lungs covered.** Those are told beside, but decide nothing: a network that reads nothing
+but the lungs may answer anything to an image without any. On made images with clear lesions, where no other cue exists,
+images of lungs alone kept between 4 and 63 % of the skill, so that figure cannot tell lungs from frame.
 
 **The rule** (``verdict``), in this order:
 
-1. "cannot say" where the figures are missing: no masks, or too few films of a class with known lungs.
-2. "cannot say" where the model does not answer its own films better than chance: balanced accuracy whose interval is
+1. "cannot say" where the figures are missing: no masks, or too few images of a class with known lungs.
+2. "cannot say" where the model does not answer its own images better than chance: balanced accuracy whose interval is
    not above 1 / classes. Nothing was read.
-3. "cannot say" where films put together within a class keep less than half (LEAST_KEPT) of the skill that the model has
-   on films as they are: the composing itself then decides the answers.
+3. "cannot say" where images put together within a class keep less than half (LEAST_KEPT) of the skill that the model
+has
+   on images as they are: the composing itself then decides the answers.
 4. "reads the frame" where the whole interval of the frame effect is above FRAME_FROM. The frame alone then turns more
    than one answer in ten, and no figure of this model is about lungs only, whatever else it reads. A model that reads
    both is told so in its words, and still has this verdict: it is a warning.
 5. "reads the lungs" where the whole interval of the frame effect is below FRAME_BELOW and that of the lung effect above
    LUNGS_FROM: most answers follow the lungs, and fewer than one in five the frame.
-6. "cannot say" otherwise: too few films, or something between.
+6. "cannot say" otherwise: too few images, or something between.
 
 How wide a band around the lungs goes with them (``audit.model.occlusions.MARGIN``) moves the figures: on 4,014 real
-films, with outlines by a segmenter of synthetic films, a MobileNetV2's frame effect was 0.75 at 2 % of the side, 0.64
+images, with outlines by a segmenter of synthetic images, a MobileNetV2's frame effect was 0.75 at 2 % of the side, 0.64
 at 5 % and 0.43 [0.35, 0.50] at 8 %. The verdict was the same.
 
 What the rule does not see: signs of disease outside the masks (heart size, fluid behind the diaphragm) count as frame;
@@ -55,16 +56,16 @@ FRAME_FROM = 0.10
 FRAME_BELOW = 0.20
 LUNGS_FROM = 0.50
 LEAST_KEPT = 0.5
-LEAST_FILMS = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
+LEAST_IMAGES = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
 NO_MASKS = "cannot be told without lung masks"
-NO_LUNGS = "the lungs of none of its test films are known"
+NO_LUNGS = "the lungs of none of its test images are known"
 
 RULE = (  # the module's text in short, for people who look at a verdict
-    f"*{UNKNOWN.capitalize()}* where lung masks are missing, or a class has fewer than {LEAST_FILMS} test films with "
+    f"*{UNKNOWN.capitalize()}* where lung masks are missing, or a class has fewer than {LEAST_IMAGES} test images with "
     "known lungs.",
-    f"*{UNKNOWN.capitalize()}* where the model does not answer its own test films better than chance.",
-    f"*{UNKNOWN.capitalize()}* where films put together from two of the same class are answered much worse than films "
-    "as they are: the composing itself then decides.",
+    f"*{UNKNOWN.capitalize()}* where the model does not answer its own test images better than chance.",
+    f"*{UNKNOWN.capitalize()}* where images put together from two of the same class are answered much worse than "
+    f"images as they are: the composing itself then decides.",
     f"*{FRAME.capitalize()}* where the frame alone turns more than {share(FRAME_FROM, 0)} of the answers, with its "
     "whole 95 % interval. No figure of such a model is about lungs only, even where it reads the lungs as well.",
     f"*{LUNGS.capitalize()}* where the frame turns fewer than {share(FRAME_BELOW, 0)} of the answers and the lungs "
@@ -79,7 +80,7 @@ BLIND_TO = (
 
 @dataclass(frozen=True)
 class Conflict:
-    """Answers to composites: positions of the film that gave the frame and of that which gave the lungs, among films
+    """Answers to composites: positions of the image that gave the frame and of that which gave the lungs, among images
     with ``labels`` (positions of their class, of ``classes`` classes), and the class ``answered``."""
 
     labels: np.ndarray
@@ -107,9 +108,9 @@ class Verdict:
 
 
 def pairs(labels: np.ndarray, classes: int, cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Which film gives the frame and which the lungs: positions, ``cells`` of each combination of two classes.
+    """Which image gives the frame and which the lungs: positions, ``cells`` of each combination of two classes.
 
-    Every film is used about equally often, and none with itself. Each class needs two films.
+    Every image is used about equally often, and none with itself. Each class needs two images.
     """
     frames, lungs = [], []
     for of_frame in range(classes):
@@ -131,7 +132,7 @@ def _in_turn(members: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
 
 
 def effects(given: Conflict, groups: np.ndarray | None = None) -> Effects:
-    """Both effects with their intervals; ``groups`` of shape (films,), where films belong together."""
+    """Both effects with their intervals; ``groups`` of shape (images,), where images belong together."""
     cell = given.labels[given.frames] * given.classes + given.labels[given.lungs]
 
     def of(times: np.ndarray) -> dict[str, np.ndarray]:
@@ -168,9 +169,9 @@ def _effects(given: Conflict, cell: np.ndarray, weights: np.ndarray) -> dict[str
 
 
 def balanced(labels: np.ndarray, answered: np.ndarray, classes: int, groups: np.ndarray | None = None) -> Measure:
-    """Mean sensitivity of the classes that have films, with its interval; nan without films."""
+    """Mean sensitivity of the classes that have images, with its interval; nan without images."""
     if not len(labels):
-        return Measure(math.nan, note="there are no films")
+        return Measure(math.nan, note="there are no images")
     right = answered == labels
     here = [np.flatnonzero(labels == k) for k in range(classes) if (labels == k).any()]
 
@@ -189,16 +190,16 @@ def skill(accuracy: float, classes: int) -> float:
 
 def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> Verdict:
     """The rule of the module's text. ``found`` is None where there are no composites, for the reason ``why``;
-    ``as_it_is`` is the balanced accuracy on the same films as they are."""
+    ``as_it_is`` is the balanced accuracy on the same images as they are."""
     if found is None:
         return _unknown(why)
     if not as_it_is.low > 1 / classes:
-        return _unknown("the model does not answer its own test films better than chance")
+        return _unknown("the model does not answer its own test images better than chance")
     kept = skill(found.within.value, classes) / skill(as_it_is.value, classes)
     if not kept >= LEAST_KEPT:
         return _unknown(
-            "films put together from two of the same class are answered much worse than films as they are, so what is "
-            "put together decides the answers"
+            "images put together from two of the same class are answered much worse than images as they are, so "
+            "what is put together decides the answers"
         )
     frame, lungs = (interval(one.value, one.low, one.high) for one in (found.frame, found.lungs))
     if found.frame.low > FRAME_FROM:
@@ -215,13 +216,13 @@ def _unknown(why: str) -> Verdict:
 
 # Subgroups
 
-LEAST_SUBGROUP = 20  # films; of fewer an accuracy says little: at 20 its interval is about 35 points wide
+LEAST_SUBGROUP = 20  # images; of fewer an accuracy says little: at 20 its interval is about 35 points wide
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Accuracy on the films that share something, against all others: ``p`` is Fisher's exact, two-sided, corrected
-    (Holm) for all subgroups that were looked at. Films that belong together count for fewer in intervals and ``p``."""
+    """Accuracy on the images that share something, against all others: ``p`` is Fisher's exact, two-sided, corrected
+    (Holm) for all subgroups that were looked at. Images that belong together count for fewer in intervals and ``p``."""
 
     by: str
     name: str
@@ -236,12 +237,12 @@ class Subgroup:
 
 
 def subgroups(right: np.ndarray, by: dict[str, np.ndarray], groups: np.ndarray | None = None) -> list[Subgroup]:
-    """All subgroups of LEAST_SUBGROUP films or more, whose others are as many too, the worst first.
+    """All subgroups of LEAST_SUBGROUP images or more, whose others are as many too, the worst first.
 
     Args:
-        right: bool (films,), whether the film was answered rightly.
-        by: for each property, its value per film as words of shape (films,); an empty one is unknown.
-        groups: of shape (films,), equal for films that belong together; None: each is by itself.
+        right: bool (images,), whether the image was answered rightly.
+        by: for each property, its value per image as words of shape (images,); an empty one is unknown.
+        groups: of shape (images,), equal for images that belong together; None: each is by itself.
     """
     found = []
     for name, values in by.items():
@@ -258,21 +259,21 @@ def subgroups(right: np.ndarray, by: dict[str, np.ndarray], groups: np.ndarray |
 def _against_others(
     by: str, name: str, right: np.ndarray, inside: np.ndarray, outside: np.ndarray, groups: np.ndarray | None
 ) -> Subgroup:
-    """One subgroup with its p as it is before any correction; both sides are bool (films,)."""
+    """One subgroup with its p as it is before any correction; both sides are bool (images,)."""
     from scipy import stats  # slow to import, and only this needs it
 
     sides = [(right[one], None if groups is None else groups[one]) for one in (inside, outside)]
     known = inside | outside
-    hits, films, other_hits, others = whole_counts(
+    hits, images, other_hits, others = whole_counts(
         right[known], inside[known], None if groups is None else groups[known]
     )
-    p = float(stats.fisher_exact([[hits, films - hits], [other_hits, others - other_hits]]).pvalue)
+    p = float(stats.fisher_exact([[hits, images - hits], [other_hits, others - other_hits]]).pvalue)
     here, elsewhere = (wilson_of_groups(*side)[0] for side in sides)
     return Subgroup(by, name, here, elsewhere, p)
 
 
 def thirds(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Each film's third of a property by its name, lowest first; empty words where all films have the same value."""
+    """Each image's third of a property by its name, lowest first; empty words where all images have the same value."""
     if not len(values) or values.min() == values.max():
         return np.full(len(values), "", object)
     return np.array(names, object)[np.searchsorted(np.quantile(values, (1 / 3, 2 / 3)), values, side="left")]

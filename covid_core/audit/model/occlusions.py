@@ -1,13 +1,13 @@
-"""Films with parts covered, to see what a model needs: the lungs, everything else, the border, the middle, fine detail,
-tags.
+"""Images with parts covered, to see what a model needs: the lungs, everything else, the border, the middle, fine
+detail, tags.
 
 What is covered is filled from around it: smoothly, from the nearest pixels that stay (a pyramid of means, as in
-Gortler et al. 1996, "The Lumigraph", section 3.4, then relaxed). Black, or the film's mean, would draw the outline of
-what was cut out: an edge that no film has, which a network answers to, and whose shape still tells the lungs' size. A
-smooth fill leaves grey levels that the film has and nothing to see. It is still no film: a network may answer oddly to
-it, so figures on covered films say what is lost, and a few points more or less mean nothing.
+Gortler et al. 1996, "The Lumigraph", section 3.4, then relaxed). Black, or the image's mean, would draw the outline of
+what was cut out: an edge that no image has, which a network answers to, and whose shape still tells the lungs' size. A
+smooth fill leaves grey levels that the image has and nothing to see. It is still no image: a network may answer oddly
+to it, so figures on covered images say what is lost, and a few points more or less mean nothing.
 
-All films are squares, uint8 (n, size, size), and all masks bool of the same shape. Lengths are shares of the side.
+All images are squares, uint8 (n, size, size), and all masks bool of the same shape. Lengths are shares of the side.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ BLUR = 1 / 32  # standard deviation of the low pass: what is left has details of
 RELAXED = 4  # sweeps after each step of the pyramid; steps of more would be no smoother to the eye
 
 
-def filled(films: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """The films with what is covered filled from what stays; a film of which nothing stays is grey all over."""
-    smooth = pulled(np.where(covered, 0, films).astype(np.float32), (~covered).astype(np.float32))
-    return np.where(covered, np.clip(np.rint(smooth), 0, 255), films).astype(np.uint8)
+def filled(images: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """The images with what is covered filled from what stays; an image of which nothing stays is grey all over."""
+    smooth = pulled(np.where(covered, 0, images).astype(np.float32), (~covered).astype(np.float32))
+    return np.where(covered, np.clip(np.rint(smooth), 0, 255), images).astype(np.uint8)
 
 
 def pulled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -61,24 +61,24 @@ def widened(lungs: np.ndarray) -> np.ndarray:
 
 
 def ring(size: int) -> np.ndarray:
-    """The border of a film, bool (size, size)."""
+    """The border of an image, bool (size, size)."""
     width = round(RING * size)
     found = np.ones((size, size), bool)
     found[width : size - width, width : size - width] = False
     return found
 
 
-def tags(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+def tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     """Where tags are or may be: the four corners, and thin marks much brighter than what is around them. Lungs are left
     alone, so far as they are known: an empty mask protects nothing."""
-    size = films.shape[1]
+    size = images.shape[1]
     height, width = (round(share * size) for share in CORNER)
-    found = np.zeros(films.shape, bool)
+    found = np.zeros(images.shape, bool)
     for rows in (slice(None, height), slice(size - height, None)):
         for columns in (slice(None, width), slice(size - width, None)):
             found[:, rows, columns] = True
     wide = max(3, round(MARK_WIDTH * size))
-    raised = films.astype(np.int16) - ndimage.grey_opening(films, (1, wide, wide)) > MARK_STEP
+    raised = images.astype(np.int16) - ndimage.grey_opening(images, (1, wide, wide)) > MARK_STEP
     found |= ndimage.maximum_filter(raised, (0, 3, 3))
     return found & ~widened(lungs)
 
@@ -88,7 +88,7 @@ Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Cover:
-    """A way to cover films: its name, what it destroys in words, and whether it needs lung masks."""
+    """A way to cover images: its name, what it destroys in words, and whether it needs lung masks."""
 
     name: str
     destroys: str
@@ -102,31 +102,31 @@ BORDER_ONLY, CENTRE_ONLY = "border only", "centre only"
 LOW_PASS, WITHOUT_TAGS = "low-pass", "tags covered"
 
 
-def _without_lungs(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return filled(films, widened(lungs))
+def _without_lungs(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    return filled(images, widened(lungs))
 
 
-def _lungs_only(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return filled(films, ~lungs)
+def _lungs_only(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    return filled(images, ~lungs)
 
 
-def _border_only(films: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
-    return filled(films, np.broadcast_to(~ring(films.shape[1]), films.shape))
+def _border_only(images: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
+    return filled(images, np.broadcast_to(~ring(images.shape[1]), images.shape))
 
 
-def _centre_only(films: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
-    return filled(films, np.broadcast_to(ring(films.shape[1]), films.shape))
+def _centre_only(images: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
+    return filled(images, np.broadcast_to(ring(images.shape[1]), images.shape))
 
 
-def _low_pass(films: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
-    spread = BLUR * films.shape[1]
-    return np.rint(ndimage.gaussian_filter(films.astype(np.float32), (0, spread, spread), mode="nearest")).astype(
+def _low_pass(images: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
+    spread = BLUR * images.shape[1]
+    return np.rint(ndimage.gaussian_filter(images.astype(np.float32), (0, spread, spread), mode="nearest")).astype(
         np.uint8
     )
 
 
-def _without_tags(films: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return filled(films, tags(films, lungs))
+def _without_tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    return filled(images, tags(images, lungs))
 
 
 COVERS = (

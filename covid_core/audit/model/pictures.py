@@ -1,4 +1,4 @@
-"""What the films of a model's audit look like: two test films with every cover, and with each other's lungs."""
+"""What the images of a model's audit look like: two test images with every cover, and with each other's lungs."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,17 +10,17 @@ from covid_core.audit.model.composites import swapped
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import DataError
-from covid_core.inference.lungs import of_films
+from covid_core.inference.lungs import of_images
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
-TRIED = 6  # films of a class that are looked at until one has known lungs
+TRIED = 6  # images of a class that are looked at until one has known lungs
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture, uint8 (size, size), with its name and what was done to the film, in words."""
+    """A picture, uint8 (size, size), with its name and what was done to the image, in words."""
 
     name: str
     in_words: str
@@ -28,34 +28,34 @@ class Shown:
 
 
 def examples(workspace: Workspace, run: Run) -> list[Shown]:
-    """A test film as the model sees it, under each cover, and in the end with the lungs of a film of another class.
+    """A test image as the model sees it, under each cover, and in the end with the lungs of an image of another class.
 
-    Covers that need lungs are left out where those of no film tried are known. Raises RunDamaged, and DataError where
-    the films are gone.
+    Covers that need lungs are left out where those of no image tried are known. Raises RunDamaged, and DataError where
+    the images are gone.
     """
     split, dataset = run.split(), dataset_of(workspace, run)
     test = split.loc[split["part"] == TEST]
     tried = test.groupby("label", sort=True).head(TRIED)
     if tried.empty:
-        raise DataError(f"{run.name} has no test film.")
-    rows = dataset.films.set_index("image_id").index.get_indexer(tried["image_id"])
-    found = of_films(workspace, dataset, rows, size=run.spec.image_size)
+        raise DataError(f"{run.name} has no test image.")
+    rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
+    found = of_images(workspace, dataset, rows, size=run.spec.image_size)
     lungs, known = found.masks, found.known
     chosen = [_first(np.flatnonzero((tried["label"] == label).to_numpy()), known) for label in tried["label"].unique()]
-    films = decode_rows(dataset, rows[chosen], run.spec.image_size)
+    images = decode_rows(dataset, rows[chosen], run.spec.image_size)
     labels, known, lungs = tried["label"].to_numpy()[chosen], known[chosen], lungs[chosen]
     at = int(np.argmax(known))  # the first with lungs; without any, the first
-    film, mask = films[at : at + 1], lungs[at : at + 1]
-    shown = [Shown(occlusions.AS_THEY_ARE, f"A test film of the class {labels[at]}, as the model sees it", film[0])]
+    image, mask = images[at : at + 1], lungs[at : at + 1]
+    shown = [Shown(occlusions.AS_THEY_ARE, f"A test image of the class {labels[at]}, as the model sees it", image[0])]
     shown += [
-        Shown(cover.name, f"Gone: {cover.destroys}", cover.of(film, mask)[0])
+        Shown(cover.name, f"Gone: {cover.destroys}", cover.of(image, mask)[0])
         for cover in occlusions.COVERS
         if known[at] or not cover.needs_lungs
     ]
     for frame, other in list(pairwise(np.flatnonzero(known)))[:1]:
-        made = swapped(films[[frame]], lungs[[frame]], films[[other]], lungs[[other]])[0]
-        words = f"The frame of this {labels[frame]} film with the lungs of a film of {labels[other]}"
-        shown.append(Shown("lungs of another film", words, made))
+        made = swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
+        words = f"The frame of this {labels[frame]} image with the lungs of an image of {labels[other]}"
+        shown.append(Shown("lungs of another image", words, made))
     return shown
 
 

@@ -4,14 +4,15 @@ After Adebayo et al. 2018, "Sanity Checks for Saliency Maps". Two figures say ho
 
 - the size of the rank correlation (Spearman) of all their places, before what speaks against the class is cut off. Its
   sign is left out, as in the paper's comparison of absolute maps: a map that shows the same places the other way round
-  shows the film and no lesson either;
+  shows the image and no lesson either;
 - the structural similarity (SSIM: Wang et al. 2004, Gaussian window of 1.5 places, K1 = 0.01, K2 = 0.03) of the maps as
   they are drawn, from 0 to 1. It is told and decides nothing: it depends on how much of a map is cut off.
 
-What maps of known kinds give (4 shuffles of 16 films): one that is the film's edges, or the same blob on every film, is
-like itself with 1.00. Seventeen runs that had learned (MobileNetV2 and baseline CNN at 64 to 224 pixels, frozen,
-fine-tuned and fully trained, on made films and on real ones) gave 0.06 to 0.21 with the whole network shuffled and 0.11
-to 0.34 with the head alone. The coarser a map, the more it is like another by chance: the highest has 4 x 4 places.
+What maps of known kinds give (4 shuffles of 16 images): one that is the image's edges, or the same blob on every image,
+is like itself with 1.00. Seventeen runs that had learned (MobileNetV2 and baseline CNN at 64 to 224 pixels, frozen,
+fine-tuned and fully trained, on made images and on real ones) gave 0.06 to 0.21 with the whole network shuffled and
+0.11 to 0.34 with the head alone. The coarser a map, the more it is like another by chance: the highest has 4 x 4
+places.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ import numpy as np
 DEPENDS, MEANINGLESS, UNKNOWN = "depends on the weights", "means nothing", "cannot say"
 
 # Of the size of the rank correlation; its square is the part of the ranks' variance that is there without the weights.
-SAME_FROM = 0.70  # half of it: the map is more the film's or the network's build than what was learned
+SAME_FROM = 0.70  # half of it: the map is more the image's or the network's build than what was learned
 OTHER_BELOW = 0.50  # a quarter; good runs stay below 0.35, so what lies between the two is strange and told as neither
 LEAST_DEFINED = 0.5  # share of pairs of maps that have to be comparable: a map that is the same everywhere has no ranks
 
@@ -50,7 +51,7 @@ class MapCheck:
 
     whole: Likeness
     head: Likeness
-    films: int
+    images: int
     shuffles: int
     why: str = ""
 
@@ -95,7 +96,7 @@ def unknown(why: str) -> MapCheck:
 
 
 def likeness(maps: np.ndarray, shuffled: Sequence[np.ndarray]) -> Likeness:
-    """How alike maps (films, height, width) are to those of each shuffle, film by film; all before the cut at 0."""
+    """How alike maps (images, height, width) are to those of each shuffle, image by image; all before the cut at 0."""
     pairs = [(one, other) for others in shuffled for one, other in zip(maps, others, strict=True)]
     comparable = [(one, other) for one, other in pairs if _varies(one) and _varies(other)]
     if not comparable:

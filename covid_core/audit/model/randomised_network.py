@@ -1,7 +1,7 @@
 """A run's network with its weights in random order: as large, as deep, as it was built, and it knows nothing.
 
 For the weight-randomisation test of Adebayo et al. 2018, "Sanity Checks for Saliency Maps": a heat map that stays as it
-is when the weights are shuffled shows the film, or the network's build, and nothing that was learned.
+is when the weights are shuffled shows the image, or the network's build, and nothing that was learned.
 
 Every kernel's weights change places within their kernel, and each takes a random sign, as weights at a random start
 have: most kernels lean to one side, and without it whole layers fall silent. Biases and the scales of normalisation

@@ -18,7 +18,7 @@ NOT_YET = "not audited yet"
 DAMAGED = "its audit is damaged"
 HEADING = "What it reads"
 HELP = (
-    "Two test films are put together, the lungs of one in the frame of the other, and the model is asked again. "
+    "Two test images are put together, the lungs of one in the frame of the other, and the model is asked again. "
     f"**{evidence.FRAME.capitalize()}**: the frame alone turns more than {share(evidence.FRAME_FROM, 0)} of its "
     "answers, so its accuracy is not about lungs only, whatever else it reads. "
     f"**{evidence.LUNGS.capitalize()}**: the lungs turn more than {share(evidence.LUNGS_FROM, 0)} of them, and the "

@@ -1,11 +1,11 @@
-"""What is wrong with the films of a data set: each is measured (``measures``), and what is too far off is a finding.
+"""What is wrong with the images of a data set: each is measured (``measures``), and what is too far off is a finding.
 
-How far is too far stands in RULES, each with its reason. Where it depends on the films, the limit comes from the data
+How far is too far stands in RULES, each with its reason. Where it depends on the images, the limit comes from the data
 set itself: so many robust deviations from its median. Where a fault is common, median and deviation are those of the
-fault; so the limit never leaves the range from ``bound`` (on whose good side no film is a finding) to ``certain``
-(beyond which every film is one, however many there are).
+fault; so the limit never leaves the range from ``bound`` (on whose good side no image is a finding) to ``certain``
+(beyond which every image is one, however many there are).
 
-Findings are things to look at, not verdicts: most films with a marker are good films. Files are never changed.
+Findings are things to look at, not verdicts: most images with a marker are good images. Files are never changed.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import pandas as pd
 from covid_core import cache, files
 from covid_core.audit.quality import measures
 from covid_core.data.dataset import KEY_LENGTH, Dataset
-from covid_core.data.pixels import SUMMARY_SIZE, film_of, open_pixels
+from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
 from covid_core.errors import NoRoom
 from covid_core.formatting import plural, share
 from covid_core.images import raster
@@ -30,13 +30,13 @@ from covid_core.work import Progress, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace
 
 FORMAT = 1  # of the kept scores; a change of a measure takes the next number
-CHUNK = 64  # films at a time: 1 MB of pixels
+CHUNK = 64  # images at a time: 1 MB of pixels
 GREY_MODES = ("1", "L", "LA", "I", "F")  # kinds of pixel without colour, by their beginning ("I;16")
-PLAIN = 0.4  # lead of a film that reads well; limits of the gate for real films lie there
-TRUSTED = 3  # robust deviations below the median lead; what lies lower does not teach what is up in a film
-READABLE = 40  # films; with fewer the readings of a film cannot be learned from the others
+PLAIN = 0.4  # lead of an image that reads well; limits of the gate for real images lie there
+TRUSTED = 3  # robust deviations below the median lead; what lies lower does not teach what is up in an image
+READABLE = 40  # images; with fewer the readings of an image cannot be learned from the others
 NORMAL = 1.4826  # times the median absolute deviation is the standard deviation of normal values
-COMMON = 0.2  # share of films from which a finding says more about the data set than about its films
+COMMON = 0.2  # share of images from which a finding says more about the data set than about its images
 UNREADABLE = "unreadable"
 BELOW, ABOVE = "below", "above"
 
@@ -45,7 +45,7 @@ BELOW, ABOVE = "below", "above"
 class Rule:
     """When a measure is a finding.
 
-    A film is one where its score is on the ``side`` of the limit. The limit is ``spread`` robust standard deviations
+    An image is one where its score is on the ``side`` of the limit. The limit is ``spread`` robust standard deviations
     (1.4826 times the median absolute deviation) from the set's median, but at most ``bound`` and at least ``certain``
     where findings lie below, and the other way round above; without ``spread`` it is ``bound``. ``text`` tells the
     finding with ``{score}`` and ``{limit}``.
@@ -60,7 +60,7 @@ class Rule:
     reason: str
 
     def limit(self, scores: np.ndarray) -> float:
-        """The limit for films with these scores (nan is unknown)."""
+        """The limit for images with these scores (nan is unknown)."""
         known = scores[~np.isnan(scores)]
         if self.spread is None or not len(known):
             return self.bound
@@ -87,7 +87,7 @@ RULES = (
         60,
         6,
         "Its greys span {score:.0f} of 255 levels (limit {limit:.0f}): blank, or nearly so.",
-        "Of 5,138 real films 99 % span 90 levels and more; the one that spans 50 shows a veil, and no ribs.",
+        "Of 5,138 real images 99 % span 90 levels and more; the one that spans 50 shows a veil, and no ribs.",
     ),
     Rule(
         "dark",
@@ -96,7 +96,7 @@ RULES = (
         40,
         4,
         "Its mean grey is {score:.0f} of 255 (limit {limit:.0f}): too dark.",
-        "Of 5,138 real films 99 % have 80 and more; at 40 the lungs are black.",
+        "Of 5,138 real images 99 % have 80 and more; at 40 the lungs are black.",
     ),
     Rule(
         "bright",
@@ -105,7 +105,7 @@ RULES = (
         200,
         4,
         "Its mean grey is {score:.0f} of 255 (limit {limit:.0f}): too bright.",
-        "Of 5,138 real films 99 % have 190 and less; at 200 the lungs are grey and the rest is white.",
+        "Of 5,138 real images 99 % have 190 and less; at 200 the lungs are grey and the rest is white.",
     ),
     Rule(
         "blurred",
@@ -114,7 +114,7 @@ RULES = (
         0.055,
         4,
         "Of its local contrast {score:.1%} is fine (limit {limit:.1%}): blurred.",
-        "Real films have 8 % and more; under a Gaussian of 1.2 % of the side they have 6 % and less.",
+        "Real images have 8 % and more; under a Gaussian of 1.2 % of the side they have 6 % and less.",
     ),
     Rule(
         "odd size",
@@ -140,8 +140,8 @@ RULES = (
         0.0,
         0.0,
         None,
-        "With black for white it would look more like the other films (by {score:.2f}).",
-        "The reading that the other films speak for counts; at 0 both are as likely.",
+        "With black for white it would look more like the other images (by {score:.2f}).",
+        "The reading that the other images speak for counts; at 0 both are as likely.",
     ),
     Rule(
         "turned",
@@ -149,8 +149,8 @@ RULES = (
         0.0,
         0.0,
         None,
-        "Turned by a quarter or a half it would look more like the other films (by {score:.2f}).",
-        "The reading that the other films speak for counts; at 0 both are as likely.",
+        "Turned by a quarter or a half it would look more like the other images (by {score:.2f}).",
+        "The reading that the other images speak for counts; at 0 both are as likely.",
     ),
     Rule(
         "odd view",
@@ -158,9 +158,10 @@ RULES = (
         0.6,
         0.1,
         5,
-        "What is up in it is hard to tell from the other films ({score:.2f}, limit {limit:.2f}): a lateral view, or no "
-        "frontal chest film?",
-        "Frontal films lead by about 0.9, and 99 % of real ones by 0.38 and more; at 0.1 hardly anything is like them.",
+        "What is up in it is hard to tell from the other images ({score:.2f}, limit {limit:.2f}): a lateral view, "
+        "or no frontal chest image?",
+        "Frontal images lead by about 0.9, and 99 % of real ones by 0.38 and more; at 0.1 hardly anything is like "
+        "them.",
     ),
     Rule(
         "colour",
@@ -169,7 +170,7 @@ RULES = (
         COLOUR_SPREAD,
         None,
         "Red, green and blue differ by {score:.0f} levels (limit {limit:.0f}): a coloured picture.",
-        "Scanned grey films stay far below it; the same limit as where a film is read.",
+        "Scanned grey images stay far below it; the same limit as where an image is read.",
     ),
     Rule(
         "text",
@@ -178,8 +179,8 @@ RULES = (
         0.5,
         None,
         "Of its pixels {score:.1f} ‰ look like letters or a marker (limit {limit:.1f} ‰).",
-        "A letter R 14 pixels high on a film of 256 has about 0.5 ‰. Markers are usual; they matter where they go with "
-        "the class.",
+        "A letter R 14 pixels high on an image of 256 has about 0.5 ‰. Markers are usual; they matter where they go "
+        "with the class.",
     ),
     Rule(
         "border",
@@ -197,7 +198,7 @@ RULES = (
         1.4,
         None,
         "Greys jump {score:.1f} times as much between blocks of 8 pixels as inside them (limit {limit:.1f}): JPEG.",
-        "Real and synthetic films without blocks have 1.12 at most, JPEG files of quality 45 and less 3 and more.",
+        "Real and synthetic images without blocks have 1.12 at most, JPEG files of quality 45 and less 3 and more.",
     ),
     Rule(
         "scaled up",
@@ -207,10 +208,11 @@ RULES = (
         None,
         "Its finest detail takes {score:.0%} of what its pixels could show (limit {limit:.0%}): scaled up from a small "
         "picture, or smoothed.",
-        "Real films of 256 pixels show 65 % and more; enlarged three times or more they show 60 % at most.",
+        "Real images of 256 pixels show 65 % and more; enlarged three times or more they show 60 % at most.",
     ),
 )
-UNITS = {  # how the limit of a finding is written; inverted and turned films have none but that they are more likely so
+# how the limit of a finding is written; inverted and turned images have none but that they are more likely so
+UNITS = {
     "low contrast": "{limit:.0f} of 255 levels",
     "dark": "{limit:.0f} of 255",
     "bright": "{limit:.0f} of 255",
@@ -233,11 +235,11 @@ FINDINGS = (UNREADABLE, *BY_NAME)
 class Audit:
     """What was found.
 
-    ``scores``: one row per film in the data set's order, columns image_id and the names of RULES; nan is unknown.
-    ``findings``: one row per film and finding, columns image_id, finding, score, limit, text; the worst of each kind
+    ``scores``: one row per image in the data set's order, columns image_id and the names of RULES; nan is unknown.
+    ``findings``: one row per image and finding, columns image_id, finding, score, limit, text; the worst of each kind
     first. Unreadable files have their path as image_id, and no score.
-    ``summary``: one row per kind, columns finding, films, share (of the films that were measured; nan where there are
-    none), unknown (films that could not be measured), limit, common (see COMMON), reason.
+    ``summary``: one row per kind, columns finding, images, share (of the images that were measured; nan where there are
+    none), unknown (images that could not be measured), limit, common (see COMMON), reason.
     """
 
     scores: pd.DataFrame
@@ -246,19 +248,19 @@ class Audit:
 
 
 def audit(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Audit:
-    """Measure every film once, keep that, and say what is too far off. Raises DataError where files have changed."""
+    """Measure every image once, keep that, and say what is too far off. Raises DataError where files have changed."""
     scores = with_scores(workspace, dataset, progress)
     return judged(scores, dataset.left_out)
 
 
 def known(workspace: Workspace, dataset: Dataset) -> Audit | None:
-    """What ``audit`` says, where its films have been measured already and that is kept."""
+    """What ``audit`` says, where its images have been measured already and that is kept."""
     scores = _kept_of(workspace, dataset)
     return None if scores is None else judged(scores, dataset.left_out)
 
 
 def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Audit:
-    """What the scores of films say by RULES, with the files that could not be read (columns path, reason)."""
+    """What the scores of images say by RULES, with the files that could not be read (columns path, reason)."""
     limits = {rule.finding: rule.limit(scores[rule.finding].to_numpy(float)) for rule in RULES}
     found = [_unreadable(left_out)]
     found += [_found(rule, scores, limits[rule.finding]) for rule in RULES]
@@ -303,22 +305,22 @@ def limit_in_words(finding: str, limit: float) -> str:
 def _summary(scores: pd.DataFrame, findings: pd.DataFrame, limits: dict[str, float], left_out: int) -> pd.DataFrame:
     rows = []
     for name in FINDINGS:
-        films = int((findings["finding"] == name).sum())
+        images = int((findings["finding"] == name).sum())
         unknown = 0 if name == UNREADABLE else int(scores[name].isna().sum())
         measured = len(scores) + left_out if name == UNREADABLE else len(scores) - unknown
-        of_all = films / measured if measured else np.nan
+        of_all = images / measured if measured else np.nan
         reason = BY_NAME[name].reason if name in BY_NAME else "Import could not read the file."
-        rows.append((name, films, of_all, unknown, limits.get(name, np.nan), bool(of_all >= COMMON), reason))
-    return pd.DataFrame(rows, columns=["finding", "films", "share", "unknown", "limit", "common", "reason"])
+        rows.append((name, images, of_all, unknown, limits.get(name, np.nan), bool(of_all >= COMMON), reason))
+    return pd.DataFrame(rows, columns=["finding", "images", "share", "unknown", "limit", "common", "reason"])
 
 
 def in_words(found: Audit) -> list[str]:
     """One sentence per kind of finding that there is, the most frequent first; a common one says so."""
     told = []
-    for row in found.summary.sort_values("films", ascending=False, kind="stable").itertuples():
-        if row.films:
-            usual = "; so common that it belongs to the data set, not to single films" if row.common else ""
-            told.append(f"{row.finding}: {plural(row.films, 'film')} ({share(row.share)}){usual}")
+    for row in found.summary.sort_values("images", ascending=False, kind="stable").itertuples():
+        if row.images:
+            usual = "; so common that it belongs to the data set, not to single images" if row.common else ""
+            told.append(f"{row.finding}: {plural(row.images, 'image')} ({share(row.share)}){usual}")
     return told
 
 
@@ -326,7 +328,7 @@ def in_words(found: Audit) -> list[str]:
 
 
 def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
-    """``Audit.scores``; measured once and kept. Of films that stay when others are left out, they stay as well."""
+    """``Audit.scores``; measured once and kept. Of images that stay when others are left out, they stay as well."""
     kept = _kept_of(workspace, dataset)
     if kept is not None:
         return kept
@@ -343,11 +345,11 @@ def _path(workspace: Workspace, version: str) -> Path:
 
 
 def _kept_of(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
-    """The kept scores of these films, of this version of the data set or of an earlier one that had more films."""
+    """The kept scores of these images, of this version of the data set or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _path(workspace, version).exists()):
         kept = _kept(_path(workspace, earlier.version), earlier)
         if kept is not None:
-            return kept[kept["image_id"].isin(dataset.films["image_id"])].reset_index(drop=True)
+            return kept[kept["image_id"].isin(dataset.images["image_id"])].reset_index(drop=True)
     return None
 
 
@@ -358,22 +360,22 @@ def _kept(path: Path, dataset: Dataset) -> pd.DataFrame | None:
     except (OSError, ValueError):
         return None
     cache.touch(path)
-    return kept if kept["image_id"].equals(dataset.films["image_id"]) else None
+    return kept if kept["image_id"].equals(dataset.images["image_id"]) else None
 
 
 def measure(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
     """``Audit.scores``, from the cached squares of SUMMARY_SIZE, and from the files what squares do not show."""
     squares = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.1))
-    scores = pd.DataFrame({"image_id": dataset.films["image_id"]})
-    scores = scores.assign(**_of_sizes(dataset.films), **of_squares(squares, part_of(progress, 0.1, 0.3)))
+    scores = pd.DataFrame({"image_id": dataset.images["image_id"]})
+    scores = scores.assign(**_of_sizes(dataset.images), **of_squares(squares, part_of(progress, 0.1, 0.3)))
     scores = scores.assign(**_of_files(dataset, part_of(progress, 0.3, 0.9)))
     scores = scores.assign(**of_readings(squares))
-    progress(1, "Looked at every film")
+    progress(1, "Looked at every image")
     return scores[["image_id", *BY_NAME]]
 
 
-def _of_sizes(films: pd.DataFrame) -> dict[str, np.ndarray]:
-    width, height = films["width"].to_numpy(float), films["height"].to_numpy(float)
+def _of_sizes(images: pd.DataFrame) -> dict[str, np.ndarray]:
+    width, height = images["width"].to_numpy(float), images["height"].to_numpy(float)
     proportion = width / height
     usual = np.median(proportion)
     return {
@@ -395,14 +397,14 @@ def of_squares(squares: np.ndarray, progress: Progress = silent) -> dict[str, np
         for found in ordered_map(pool, part, range(0, len(squares), CHUNK)):
             parts.append(found)
             done = min(len(parts) * CHUNK, len(squares))
-            progress(done / len(squares), f"Measuring films: {done:,} of {len(squares):,}")
+            progress(done / len(squares), f"Measuring images: {done:,} of {len(squares):,}")
     names = ("low contrast", "dark", "bright", "blurred", "border")
     return dict(zip(names, np.concatenate(parts, axis=1), strict=True))
 
 
 def _of_files(dataset: Dataset, progress: Progress) -> dict[str, np.ndarray]:
-    """Scores that need the film as its file holds it, by finding."""
-    total, found = len(dataset.films), []
+    """Scores that need the image as its file holds it, by finding."""
+    total, found = len(dataset.images), []
     with ThreadPoolExecutor(cores()) as pool:
         for done, scores in enumerate(ordered_map(pool, lambda row: of_file(dataset, row), range(total)), start=1):
             found.append(scores)
@@ -412,33 +414,33 @@ def _of_files(dataset: Dataset, progress: Progress) -> dict[str, np.ndarray]:
 
 
 def of_file(dataset: Dataset, row: int) -> dict[str, float]:
-    """Scores of one film as its file holds it, by finding."""
-    film, content = film_of(dataset, row)
-    is_grey = dataset.films["mode"].iat[row].startswith(GREY_MODES)
+    """Scores of one image as its file holds it, by finding."""
+    image, content = image_of(dataset, row)
+    is_grey = dataset.images["mode"].iat[row].startswith(GREY_MODES)
     return {
         "colour": 0.0 if is_grey else raster.colour_spread(content),
-        "text": measures.letters(film.pixels),
-        "blocks": measures.blockiness(film.pixels),
-        "scaled up": measures.detail(film.pixels),
+        "text": measures.letters(image.pixels),
+        "blocks": measures.blockiness(image.pixels),
+        "scaled up": measures.detail(image.pixels),
     }
 
 
 def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
-    """How films of uint8 (n, side, side) read to a classifier that has learned from the others what is up in a film
-    (see ``inference.gate``), by finding; all unknown with fewer than READABLE films.
+    """How images of uint8 (n, side, side) read to a classifier that has learned from the others what is up in an image
+    (see ``inference.gate``), by finding; all unknown with fewer than READABLE images.
 
-    Each half of the films is read by what was learned from the other half, three times: then without the films
+    Each half of the images is read by what was learned from the other half, three times: then without the images
     that read wrong or hardly. A set of which most are inverted or turned alike speaks for them; nothing here can know
     better.
     """
-    films = len(squares)
-    if films < READABLE:
-        return {name: np.full(films, np.nan) for name in ("inverted", "turned", "odd view")}
+    images = len(squares)
+    if images < READABLE:
+        return {name: np.full(images, np.nan) for name in ("inverted", "turned", "odd view")}
     found = gate.histograms(squares)
-    half = np.random.default_rng(0).permutation(films) % 2
-    good = np.ones(films, bool)
+    half = np.random.default_rng(0).permutation(images) % 2
+    good = np.ones(images, bool)
     for _ in range(3):
-        leads = np.empty((films, len(READINGS)))
+        leads = np.empty((images, len(READINGS)))
         for side in (0, 1):
             learned = np.flatnonzero((half != side) & good)
             fitted = Gate.fit(lambda at, rows=learned: squares[rows[at]], len(learned), squares[:0])
@@ -446,7 +448,7 @@ def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:
                 leads[half == side, place] = fitted.leads(gate.undone(found[half == side], reading))
         upright = leads[:, READINGS.index(UPRIGHT)]
         least = max(0.0, _far_below(upright, TRUSTED))
-        good = upright > least if np.count_nonzero(upright > least) >= films / 2 else good
+        good = upright > least if np.count_nonzero(upright > least) >= images / 2 else good
     others = {reading: leads[:, place] for place, reading in enumerate(READINGS) if reading != UPRIGHT}
     inverted = others.pop(INVERTED)
     turned = np.max(list(others.values()), axis=0)

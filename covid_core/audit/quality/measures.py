@@ -1,8 +1,8 @@
-"""What can be wrong with a film, as numbers: pixels in, one number per film out. What is too much stands in
+"""What can be wrong with an image, as numbers: pixels in, one number per image out. What is too much stands in
 ``findings``.
 
-Measures of ``squares`` take uint8 (n, side, side), whole films squashed to squares, and give float64 (n,). Measures of
-a ``film`` take uint8 (height, width) as the file holds it, for what squashing would hide. What cannot be measured is
+Measures of ``squares`` take uint8 (n, side, side), whole images squashed to squares, and give float64 (n,). Measures of
+an ``image`` take uint8 (height, width) as the file holds it, for what squashing would hide. What cannot be measured is
 nan.
 """
 
@@ -20,8 +20,8 @@ BAND_TAILS = (10, 90)  # percentiles: letters in a band leave it a band
 DEEPEST_BAND = 0.4  # of the side; beyond it a picture is blank
 LETTER_SIDE, LETTER_WIDTH, LETTER_RISE = 256, 15, 80  # pixels of the longer side, pixels, grey levels
 LETTER_SIZES = (4, 32)  # pixels of LETTER_SIDE, the longer side of a patch
-STEEP = 80  # grey levels between a letter's neighbouring pixels: of 600 phantom films, 0.2 % have a patch so steep
-CROP = 512  # pixels a side of what is looked at of a large film, a multiple of BLOCK
+STEEP = 80  # grey levels between a letter's neighbouring pixels: of 600 phantom images, 0.2 % have a patch so steep
+CROP = 512  # pixels a side of what is looked at of a large image, a multiple of BLOCK
 BLOCK = 8  # pixels that JPEG codes together
 BANDS = 32  # of frequencies up to the finest that pixels can show
 ROUNDING = 1 / 12  # variance that rounding to whole grey levels adds at every frequency
@@ -29,7 +29,7 @@ DETAIL = 6 * ROUNDING  # power above which a frequency shows more than rounding
 
 
 def contrast(squares: np.ndarray) -> np.ndarray:
-    """Grey levels between the 2nd and 98th percentile, 0 to 255; a blank film has 0."""
+    """Grey levels between the 2nd and 98th percentile, 0 to 255; a blank image has 0."""
     low, high = np.percentile(squares.reshape(len(squares), -1), TAILS, axis=1)
     return high - low
 
@@ -42,14 +42,14 @@ def brightness(squares: np.ndarray) -> np.ndarray:
 def sharpness(squares: np.ndarray) -> np.ndarray:
     """The share of local contrast that blurring by one pixel takes away, 0 (blurred) to about 1 (noise).
 
-    Standard deviation of the film less its 3 x 3 binomial blur, by that of the film, in each of 8 x 8 tiles; their
-    median. A film without contrast in any tile is nan. Source of the idea, high-pass energy as a measure of focus:
+    Standard deviation of the image less its 3 x 3 binomial blur, by that of the image, in each of 8 x 8 tiles; their
+    median. An image without contrast in any tile is nan. Source of the idea, high-pass energy as a measure of focus:
     Pertuz, Puig and Garcia, Pattern Recognition 46 (2013) 1415-1432.
     """
-    films = squares.astype(np.float32)
-    down = films[:, :-2] + 2 * films[:, 1:-1] + films[:, 2:]
+    images = squares.astype(np.float32)
+    down = images[:, :-2] + 2 * images[:, 1:-1] + images[:, 2:]
     blurred = (down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]) / 16
-    inner = films[:, 1:-1, 1:-1]
+    inner = images[:, 1:-1, 1:-1]
     fine, whole = _tile_deviations(inner - blurred), _tile_deviations(inner)
     shares = np.divide(fine, whole, out=np.full_like(fine, np.nan), where=whole > BLANK_TILE)
     blank = np.isnan(shares).all(axis=1)
@@ -57,10 +57,10 @@ def sharpness(squares: np.ndarray) -> np.ndarray:
     return np.where(blank, np.nan, np.nanmedian(shares, axis=1))
 
 
-def _tile_deviations(films: np.ndarray) -> np.ndarray:
-    side = films.shape[1] // TILES
-    tiles = films[:, : side * TILES, : side * TILES].reshape(len(films), TILES, side, TILES, side)
-    return tiles.std(axis=(2, 4)).reshape(len(films), -1)
+def _tile_deviations(images: np.ndarray) -> np.ndarray:
+    side = images.shape[1] // TILES
+    tiles = images[:, : side * TILES, : side * TILES].reshape(len(images), TILES, side, TILES, side)
+    return tiles.std(axis=(2, 4)).reshape(len(images), -1)
 
 
 def band(squares: np.ndarray) -> np.ndarray:
@@ -87,17 +87,17 @@ def _depth(squares: np.ndarray) -> np.ndarray:
     return np.where(part.all(axis=1), part.shape[1], part.argmin(axis=1)) / side
 
 
-def letters(film: np.ndarray) -> float:
-    """Pixels of what looks like burned-in letters or a marker, in thousandths of the film.
+def letters(image: np.ndarray) -> float:
+    """Pixels of what looks like burned-in letters or a marker, in thousandths of the image.
 
-    On a film whose longer side has 256 pixels: patches that rise by 80 grey levels or more above what remains when all
-    that is narrower than 15 pixels is taken away (the white top-hat of Meyer, as in Soille, Morphological Image
-    Analysis, 2003, chapter 4), of a letter's size, not at the very edge of the film, and with steep sides, which ribs
+    On an image whose longer side has 256 pixels: patches that rise by 80 grey levels or more above what remains when
+    all that is narrower than 15 pixels is taken away (the white top-hat of Meyer, as in Soille, Morphological Image
+    Analysis, 2003, chapter 4), of a letter's size, not at the very edge of the image, and with steep sides, which ribs
     and the edge of the body do not have. Dark letters, and white ones on a white ground, are not seen.
     """
     from scipy import ndimage  # 0.2 s to import, and pages need only the names of the findings
 
-    small = fitted(film, LETTER_SIDE)
+    small = fitted(image, LETTER_SIDE)
     rise = small - _opened(small, LETTER_WIDTH)  # an opening is never above what it opens
     patches, count = ndimage.label(rise >= LETTER_RISE, np.ones((3, 3)))
     if not count:
@@ -113,12 +113,12 @@ def letters(film: np.ndarray) -> float:
     return 1000 * found / small.size
 
 
-def _opened(film: np.ndarray, width: int) -> np.ndarray:
+def _opened(image: np.ndarray, width: int) -> np.ndarray:
     """The grey opening by a square of ``width`` pixels (odd): each bright thing that is narrower is taken away."""
-    return _extremes(_extremes(film, width, np.minimum), width, np.maximum)
+    return _extremes(_extremes(image, width, np.minimum), width, np.maximum)
 
 
-def _extremes(film: np.ndarray, width: int, extreme: np.ufunc) -> np.ndarray:
+def _extremes(image: np.ndarray, width: int, extreme: np.ufunc) -> np.ndarray:
     """The least or largest grey in the square of ``width`` pixels (odd) around each pixel, continued at the borders.
 
     The window doubles with each step, 1, 2, 4, ..., on whole arrays: thirty times as fast as scipy.ndimage.
@@ -126,25 +126,25 @@ def _extremes(film: np.ndarray, width: int, extreme: np.ufunc) -> np.ndarray:
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (width // 2, width // 2)
-        lines = np.moveaxis(np.pad(film, pad, mode="edge"), axis, 0)
+        lines = np.moveaxis(np.pad(image, pad, mode="edge"), axis, 0)
         reach = 1
         while reach < width:
             step = min(reach, width - reach)
             lines = extreme(lines[:-step], lines[step:])
             reach += step
-        film = np.moveaxis(lines, 0, axis)
-    return film
+        image = np.moveaxis(lines, 0, axis)
+    return image
 
 
-def blockiness(film: np.ndarray) -> float:
+def blockiness(image: np.ndarray) -> float:
     """How much more grey jumps at the edges of 8 x 8 blocks than inside them: 1 is no blocks, JPEG at quality 60 about
-    2; nan for a film of fewer than 64 pixels a side, or without any change.
+    2; nan for an image of fewer than 64 pixels a side, or without any change.
 
     Jumps are second differences, so that a steady rise is none; each of the eight places that a line of blocks can have
-    is told by the median of its lines, so that a single edge in the film does not count. Both directions must show
+    is told by the median of its lines, so that a single edge in the image does not count. Both directions must show
     them. Source of the idea: Wang, Bovik and Evans, ICIP 2000, "Blind measurement of blocking artifacts".
     """
-    crop = centre(film).astype(np.int16)
+    crop = centre(image).astype(np.int16)
     return min(_jumps(crop), _jumps(crop.T)) if min(crop.shape) >= 8 * BLOCK else np.nan
 
 
@@ -156,15 +156,15 @@ def _jumps(crop: np.ndarray) -> float:
     return float(places.max() / usual) if usual > 0 else np.nan
 
 
-def detail(film: np.ndarray) -> float:
-    """The finest detail that a film shows, as a share of the finest that its pixels could: 1 for a film that uses
-    them all, 0.5 where every other pixel would do; nan for a film of one grey.
+def detail(image: np.ndarray) -> float:
+    """The finest detail that an image shows, as a share of the finest that its pixels could: 1 for an image that uses
+    them all, 0.5 where every other pixel would do; nan for an image of one grey.
 
     The highest of 32 bands of frequencies whose power is above what rounding to whole greys leaves (ROUNDING).
     """
     from scipy import fft  # in single precision, which numpy's takes twice the time to do without
 
-    crop = centre(film).astype(np.float32)
+    crop = centre(image).astype(np.float32)
     if crop.min() == crop.max():
         return np.nan
     window, bands, members = _spectrum_of(crop.shape)
@@ -177,7 +177,7 @@ def detail(film: np.ndarray) -> float:
 
 @lru_cache(maxsize=8)
 def _spectrum_of(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For films of that shape: a Hann window under which noise keeps its power, the band of each frequency, and how
+    """For images of that shape: a Hann window under which noise keeps its power, the band of each frequency, and how
     many frequencies each band has. A frequency is as fine as the finer of its two directions."""
     window = np.hanning(shape[0])[:, None] * np.hanning(shape[1])[None, :]
     down, right = np.abs(np.fft.fftfreq(shape[0])), np.fft.rfftfreq(shape[1])
@@ -186,7 +186,7 @@ def _spectrum_of(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.nda
     return (window / np.sqrt(np.square(window).sum())).astype(np.float32), bands, members
 
 
-def centre(film: np.ndarray) -> np.ndarray:
+def centre(image: np.ndarray) -> np.ndarray:
     """At most CROP x CROP pixels of the middle, beginning where a block of a JPEG file begins."""
-    top, left = (max(0, (length - CROP) // 2) // BLOCK * BLOCK for length in film.shape)
-    return film[top : top + CROP, left : left + CROP]
+    top, left = (max(0, (length - CROP) // 2) // BLOCK * BLOCK for length in image.shape)
+    return image[top : top + CROP, left : left + CROP]

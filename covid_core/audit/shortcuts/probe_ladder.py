@@ -1,10 +1,10 @@
 """Does anything but the lungs give the answer away? Probes, the ladder that they make, and its verdict.
 
-A *probe* is a classifier that is given only some of a film: its border, its thumbnail, the size of its file. What it
-reaches is cross-validated: every film is answered once, by a classifier that has seen neither it nor a film that
+A *probe* is a classifier that is given only some of an image: its border, its thumbnail, the size of its file. What it
+reaches is cross-validated: every image is answered once, by a classifier that has seen neither it nor an image that
 belongs with it. A *ladder* holds probes in order, from what shows no lung to the full picture, all with the same folds.
 
-**The classifier** is the same for every probe: features standardised on the training films, the Gaussian kernel
+**The classifier** is the same for every probe: features standardised on the training images, the Gaussian kernel
 exp(-|a - b|² / d) of d features, and least squares with a ridge against one column per class (kernel ridge regression;
 "least squares support vector machine": Suykens and Vandewalle, Neural Processing Letters 9 (1999) 293-300). It costs
 one factorisation whatever the number of features and classes. On five probes of each of two real data sets it is within
@@ -13,8 +13,8 @@ several times as fast. RIDGE is the same for every data set and probe.
 
 **The verdict** (``verdict``) rests on the probes that show no lung (``NO_LUNGS``: size and kind of file, border pixels,
 pixels outside of the lungs), and on nothing else. A probe's *gain* is its accuracy less the share of the largest class;
-what it *keeps* is its gain over the full picture's, the best that was reached with the whole film (``Ladder.full``). In
-this order:
+what it *keeps* is its gain over the full picture's, the best that was reached with the whole image (``Ladder.full``).
+In this order:
 
 1. "cannot say" where no probe without lungs could be run, or where the full picture does not beat the largest class
    either: what this classifier cannot learn at all, it cannot learn from a shortcut.
@@ -76,15 +76,15 @@ class Probe:
 class Rung:
     """What a probe reached.
 
-    ``accuracy`` with its Wilson interval and ``majority``, the share of the largest class, are of the same ``films``.
-    ``p`` is the chance that answering the largest class always would be right as often. In both, films that belong
+    ``accuracy`` with its Wilson interval and ``majority``, the share of the largest class, are of the same ``images``.
+    ``p`` is the chance that answering the largest class always would be right as often. In both, images that belong
     together count for fewer (``metrics.design_effect``). ``sensitivity`` is by class.
-    ``reason`` says why the probe could not be run; all else is then undefined. ``note`` says on which films it was run
+    ``reason`` says why the probe could not be run; all else is then undefined. ``note`` says on which images it was run
     where they are not all.
     """
 
     probe: Probe
-    films: int = 0
+    images: int = 0
     accuracy: Measure = Measure(math.nan)
     majority: float = math.nan
     p: float = math.nan
@@ -104,17 +104,17 @@ class Rung:
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """Rungs in order, all of the same films and folds as far as they could be run. ``note`` says which films were drawn
-    where they are not all of the data set."""
+    """Rungs in order, all of the same images and folds as far as they could be run. ``note`` says which images were
+    drawn where they are not all of the data set."""
 
     classes: tuple[str, ...]
-    films: int
+    images: int
     rungs: tuple[Rung, ...]
     note: str = ""
 
     @property
     def full(self) -> Rung | None:
-        """What can be reached with the whole film, where it was asked: the best of the rungs that hold EVERYTHING."""
+        """What can be reached with the whole image, where it was asked: the best of the rungs that hold EVERYTHING."""
         whole = [rung for rung in self.rungs if rung.probe.holds == EVERYTHING and rung.was_run]
         return max(whole, key=lambda rung: rung.accuracy.value, default=None)
 
@@ -141,17 +141,17 @@ class Verdict:
 def answered(
     features: np.ndarray, codes: np.ndarray, folds: np.ndarray, threads: int = 1, told: Told = lambda share: None
 ) -> np.ndarray:
-    """Score of every class for every film, each from a classifier that was trained on the other folds.
+    """Score of every class for every image, each from a classifier that was trained on the other folds.
 
     Args:
-        features: numbers of shape (films, d), all finite. Those that are the same for all training films are left out.
-        codes: class of each film, of shape (films,), from 0; a fold's training films should hold all.
-        folds: fold of each film, of shape (films,); films that belong together in one.
-        threads: folds at a time; each takes some 250 MB for 4,000 films of 4,096 features.
-        told: called with the share done after each fold; what it raises ends the work.
+        features: numbers of shape (images, d), all finite. Those that are the same for all training images are left
+        out. codes: class of each image, of shape (images,), from 0; a fold's training images should hold all. folds:
+        fold of each image, of shape (images,); images that belong together in one. threads: folds at a time; each takes
+        some 250 MB for 4,000 images of 4,096 features. told: called with the share done after each fold; what it raises
+        ends the work.
 
     Returns:
-        float32 (films, classes); the highest of a row is the answer. Scores are no probabilities.
+        float32 (images, classes); the highest of a row is the answer. Scores are no probabilities.
     """
     features = np.asarray(features, np.float32)
     wanted = np.eye(codes.max() + 1, dtype=np.float32)[codes]
@@ -175,7 +175,7 @@ def answered(
 
 
 def _fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Scores of the tested films, float32 (tested, classes)."""
+    """Scores of the tested images, float32 (tested, classes)."""
     from scipy.linalg import cho_factor, cho_solve  # 0.2 s to import, and no page needs it before a ladder is asked for
 
     shares = wanted.mean(axis=0)
@@ -183,7 +183,7 @@ def _fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.n
     telling = deviation > 1e-6 * np.maximum(1, np.abs(mean))  # below it, rounding
     if not telling.any():
         return np.tile(shares, (len(tested), 1))
-    trained, tested = (((films - mean) / np.where(telling, deviation, 1))[:, telling] for films in (trained, tested))
+    trained, tested = (((images - mean) / np.where(telling, deviation, 1))[:, telling] for images in (trained, tested))
     kernel = _kernel(trained, trained)
     kernel[np.diag_indices_from(kernel)] += RIDGE
     factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
@@ -213,9 +213,9 @@ def climb(
     told: Told = lambda share: None,
     groups: np.ndarray | None = None,
 ) -> Rung:
-    """Run a probe: features (films, d), class and fold of each film as in ``answered``, names of the classes.
+    """Run a probe: features (images, d), class and fold of each image as in ``answered``, names of the classes.
 
-    ``groups`` of shape (films,): films that belong together are answered alike, so they count for fewer in intervals
+    ``groups`` of shape (images,): images that belong together are answered alike, so they count for fewer in intervals
     and in p; None: each is by itself.
     """
     scores = answered(features, codes, folds, threads, told)
@@ -273,7 +273,7 @@ def _figure(rung: Rung) -> str:
 def _nothing_learned(full: Rung) -> str:
     return (
         f"It cannot be said whether the lungs decide: from the full picture this classifier tells the class in "
-        f"{_figure(full)} of {plural(full.films, 'film')}, and always answering the largest class is right in "
+        f"{_figure(full)} of {plural(full.images, 'image')}, and always answering the largest class is right in "
         f"{share(full.majority)}."
     )
 
@@ -289,7 +289,7 @@ def _nothing_found(blind: Sequence[Rung], full: Rung) -> str:
 def _with_lines(rung: Rung, full: Rung) -> str:
     """A figure with the two that it is judged by."""
     whole = f"the full picture reaches {share(full.accuracy.value)} ({_lower(full.probe.name)})"
-    return f"{_figure(rung)} of films, where the largest class has {share(rung.majority)} and {whole}"
+    return f"{_figure(rung)} of images, where the largest class has {share(rung.majority)} and {whole}"
 
 
 def _beside(ladder: Ladder) -> list[str]:
@@ -328,7 +328,7 @@ def as_answer(ladder: Ladder) -> dict[str, Any]:
     """The ladder and its verdict as plain dictionaries, for the command line."""
     said = verdict(ladder)
     return {
-        "films": ladder.films,
+        "images": ladder.images,
         "classes": list(ladder.classes),
         "folds": FOLDS,
         "note": ladder.note,
@@ -342,7 +342,7 @@ def _rung_answer(ladder: Ladder, rung: Rung) -> dict[str, Any]:
     if not rung.was_run:
         return told
     return told | {
-        "films": rung.films,
+        "images": rung.images,
         "accuracy": vars(rung.accuracy),
         "majority": rung.majority,
         "p": rung.p,
@@ -358,7 +358,7 @@ def _rung_answer(ladder: Ladder, rung: Rung) -> dict[str, Any]:
 class Sources:
     """How source and class go together.
 
-    ``known`` films have a source, ``names`` is how many sources they have; ``association`` is Cramér's V of source and
+    ``known`` images have a source, ``names`` is how many sources they have; ``association`` is Cramér's V of source and
     class over them (nan where one of the two has a single value). ``ladders``: by class, whether its sources can be
     told apart within it; ``reason`` says why there are none.
     """
@@ -374,7 +374,7 @@ class Sources:
     def in_words(self) -> tuple[str, ...]:
         """Each sentence with the figures that it rests on."""
         if not self.known:
-            return ("No film has a known source, so it cannot be said whether the source gives the class away.",)
+            return ("No image has a known source, so it cannot be said whether the source gives the class away.",)
         told = [_association_in_words(self)]
         told += [f"Within {label}, {_told_apart(rung, p)}" for label, rung, p in self.asked]
         if len(self.asked) > 1:
@@ -390,17 +390,17 @@ class Sources:
 
 
 def _association_in_words(given: Sources) -> str:
-    films = f"{plural(given.known, 'film')} of {plural(given.names, 'source')}"
+    images = f"{plural(given.known, 'image')} of {plural(given.names, 'source')}"
     unknown = f"; {count(given.unknown)} have none that is known" if given.unknown else ""
     if math.isnan(given.association):
-        return f"Source and class cannot be compared over {films}: one of them has a single value{unknown}."
+        return f"Source and class cannot be compared over {images}: one of them has a single value{unknown}."
     figure = f"Cramér's V {number(given.association)} (0 not at all, 1 fully)"
-    return f"Source and class go together with {figure} over {films}{unknown}."
+    return f"Source and class go together with {figure} over {images}{unknown}."
 
 
 def _told_apart(rung: Rung, p: float) -> str:
     """What a probe of sources reached, in words; ``p`` is corrected."""
-    reached = f"{_figure(rung)} of {plural(rung.films, 'film')}, where the largest source has {share(rung.majority)}"
+    reached = f"{_figure(rung)} of {plural(rung.images, 'image')}, where the largest source has {share(rung.majority)}"
     how = "more" if p <= ALPHA else "no more"
     return (
         f"from {_lower(rung.probe.name)} the source is told in {reached}: {how} than chance explains ({p_in_words(p)})."

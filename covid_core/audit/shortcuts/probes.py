@@ -1,4 +1,4 @@
-"""What each probe of the ladder is shown of a film, as numbers to learn from and as a picture for people.
+"""What each probe of the ladder is shown of an image, as numbers to learn from and as a picture for people.
 
 All pixels come from the cache at 128 px; "64 px" below are the means of two by two of them. See
 ``audit.shortcuts.probe_ladder`` for what a probe is, and what follows from what it reaches.
@@ -36,9 +36,9 @@ from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, cores, part_of, silent
 from covid_core.workspace import Workspace
 
-MOST_FILMS = 4096  # in one ladder; of more, so many are drawn, each class by its share
-LEAST_IN_CLASS = 2 * probe_ladder.FOLDS  # films; a fold of fewer would have one of the class to answer
-LEAST_OF_SOURCE = 20  # films of one source within one class
+MOST_IMAGES = 4096  # in one ladder; of more, so many are drawn, each class by its share
+LEAST_IN_CLASS = 2 * probe_ladder.FOLDS  # images; a fold of fewer would have one of the class to answer
+LEAST_OF_SOURCE = 20  # images of one source within one class
 SEED = 0
 SIDE, BORDER = 64, 5  # pixels: the frame of the course study's classifier, 5 of 64 on each side
 STRIP = 8  # pixels of 64: the width of the four borders of the six numbers; the study does not tell its own
@@ -50,25 +50,25 @@ FILE = Probe("file", "Size and kind of the file", "width, height, kind of pixel 
 BYTES = Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS)
 BORDER_PIXELS = Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS)
 OUTSIDE = Probe(
-    "outside", "Pixels outside the lungs", "the film with the lungs blacked out; their outline stays", NO_LUNGS
+    "outside", "Pixels outside the lungs", "the image with the lungs blacked out; their outline stays", NO_LUNGS
 )
 SIX = Probe("six", "Six numbers", "mean and standard deviation of the greys, and the means of the four borders", GREYS)
 HISTOGRAM = Probe("histogram", "An intensity histogram", "how many pixels of each grey, in 32 steps; not where", GREYS)
-OUTLINES = Probe("outline", "The outline of the lungs", "where the lungs are, without any pixel of the film", OUTLINE)
-THUMB = Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole film", COARSE)
-LUNGS_ONLY = Probe("lungs", "The lungs alone", "the film with all but the lungs blacked out", LUNGS)
-FULL = Probe("full", "The whole film at 64 px", "the whole film at 64 x 64 pixels", EVERYTHING)
+OUTLINES = Probe("outline", "The outline of the lungs", "where the lungs are, without any pixel of the image", OUTLINE)
+THUMB = Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole image", COARSE)
+LUNGS_ONLY = Probe("lungs", "The lungs alone", "the image with all but the lungs blacked out", LUNGS)
+FULL = Probe("full", "The whole image at 64 px", "the whole image at 64 x 64 pixels", EVERYTHING)
 FROZEN = Probe(
     "frozen",
     "Frozen features of a network",
-    "the whole film, as a network sees it that learned photographs",
+    "the whole image, as a network sees it that learned photographs",
     EVERYTHING,
 )
 PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL, FROZEN)
 NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
 OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
 NOT_FROZEN = (
-    "No training has kept a frozen network's features of all films, so the full picture is what a simple classifier "
+    "No training has kept a frozen network's features of all images, so the full picture is what a simple classifier "
     "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
 )
 
@@ -78,7 +78,7 @@ NOT_FROZEN = (
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Some films of a data set, ready for probes: ``pixels`` uint8 (n, 128, 128), their rows in the manifest."""
+    """Some images of a data set, ready for probes: ``pixels`` uint8 (n, 128, 128), their rows in the manifest."""
 
     dataset: Dataset
     rows: np.ndarray
@@ -88,7 +88,7 @@ class Shown:
 
     @cached_property
     def squares(self) -> np.ndarray:
-        """The films at 64 px, float32 (n, 64, 64)."""
+        """The images at 64 px, float32 (n, 64, 64)."""
         return shrunk(self.pixels, SIDE)
 
     def features(self, probe: Probe) -> np.ndarray:
@@ -98,20 +98,20 @@ class Shown:
         return NUMBERS[probe.key](self)
 
     def of(self, chosen: np.ndarray) -> "Shown":
-        """Some of these films, by a bool (n,)."""
+        """Some of these images, by a bool (n,)."""
         lungs = replace(self.lungs, masks=self.lungs.masks[chosen], known=self.lungs.known[chosen])
         return Shown(self.dataset, self.rows[chosen], self.pixels[chosen], lungs, self.frozen)
 
 
-def shrunk(films: np.ndarray, side: int) -> np.ndarray:
-    """Films (n, size, size) as means of blocks: float32 (n, side, side); ``side`` divides the size."""
-    n, size, _ = films.shape
+def shrunk(images: np.ndarray, side: int) -> np.ndarray:
+    """Images (n, size, size) as means of blocks: float32 (n, side, side); ``side`` divides the size."""
+    n, size, _ = images.shape
     step = size // side
-    return films.reshape(n, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
+    return images.reshape(n, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
 
 
-def _flat(films: np.ndarray) -> np.ndarray:
-    return films.reshape(len(films), -1)
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1)
 
 
 def _frame() -> np.ndarray:
@@ -130,9 +130,9 @@ def six_numbers(squares: np.ndarray) -> np.ndarray:
 
 def histogram(pixels: np.ndarray) -> np.ndarray:
     """Share of the pixels in each of BINS equal steps of grey: float32 (n, BINS)."""
-    films = _flat(pixels)
-    counts = np.stack([np.bincount(film >> 3, minlength=BINS) for film in films])
-    return (counts / films.shape[1]).astype(np.float32)
+    images = _flat(pixels)
+    counts = np.stack([np.bincount(image >> 3, minlength=BINS) for image in images])
+    return (counts / images.shape[1]).astype(np.float32)
 
 
 def widened(lungs: np.ndarray) -> np.ndarray:
@@ -143,28 +143,28 @@ def widened(lungs: np.ndarray) -> np.ndarray:
     return ndimage.maximum_filter(lungs, size=(1, reach, reach))
 
 
-def file_facts(films: pd.DataFrame) -> np.ndarray:
-    """What the manifest tells of films: float32 (n, d).
+def file_facts(images: pd.DataFrame) -> np.ndarray:
+    """What the manifest tells of images: float32 (n, d).
 
     Logarithms of width and height, their ratio, and a column for each kind of pixel and each suffix that occurs.
     """
-    width, height = films["width"].to_numpy(float), films["height"].to_numpy(float)
-    suffix = films["path"].map(lambda path: Path(path).suffix.lower())
+    width, height = images["width"].to_numpy(float), images["height"].to_numpy(float)
+    suffix = images["path"].map(lambda path: Path(path).suffix.lower())
     numbers = np.stack([np.log(width), np.log(height), width / height], axis=1)
-    return np.concatenate([numbers, _columns(films["mode"]), _columns(suffix)], axis=1).astype(np.float32)
+    return np.concatenate([numbers, _columns(images["mode"]), _columns(suffix)], axis=1).astype(np.float32)
 
 
 def file_bytes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Logarithms of the bytes of each film's file and of its bytes per pixel: float32 (n, 2).
+    """Logarithms of the bytes of each image's file and of its bytes per pixel: float32 (n, 2).
 
     Raises DataError where a file is gone.
     """
-    films = dataset.films.iloc[rows]
+    images = dataset.images.iloc[rows]
     try:
         size = np.array([max(1, dataset.path_of(int(row)).stat().st_size) for row in rows], float)
     except OSError as error:
-        raise DataError(f"A film's file is gone: {Path(error.filename).name}.") from error
-    area = films["width"].to_numpy(float) * films["height"].to_numpy(float)
+        raise DataError(f"An image's file is gone: {Path(error.filename).name}.") from error
+    area = images["width"].to_numpy(float) * images["height"].to_numpy(float)
     return np.stack([np.log(size), np.log(size / area)], axis=1).astype(np.float32)
 
 
@@ -174,49 +174,49 @@ def _columns(values: pd.Series) -> np.ndarray:
     return np.eye(len(names))[codes]
 
 
-NUMBERS: dict[str, Callable[[Shown], np.ndarray]] = {  # what a probe is given that sees no part of a film as it is
-    FILE.key: lambda shown: file_facts(shown.dataset.films.iloc[shown.rows]),
+NUMBERS: dict[str, Callable[[Shown], np.ndarray]] = {  # what a probe is given that sees no part of an image as it is
+    FILE.key: lambda shown: file_facts(shown.dataset.images.iloc[shown.rows]),
     BYTES.key: lambda shown: file_bytes(shown.dataset, shown.rows),
     SIX.key: lambda shown: six_numbers(shown.squares),
     HISTOGRAM.key: lambda shown: histogram(shown.pixels),
     BORDER_PIXELS.key: lambda shown: shown.squares[:, _frame()],
     FROZEN.key: lambda shown: np.asarray(shown.frozen.table[shown.rows]),
 }
-LEFT: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {  # of films, and of their lungs: (n, s, s)
-    OUTSIDE.key: lambda films, lungs: shrunk(np.where(widened(lungs), 0, films), SIDE),
-    OUTLINES.key: lambda _films, lungs: shrunk(lungs * np.uint8(255), SIDE),
-    LUNGS_ONLY.key: lambda films, lungs: shrunk(np.where(lungs, films, 0), SIDE),
-    THUMB.key: lambda films, _lungs: shrunk(films, THUMBNAIL),
-    FULL.key: lambda films, _lungs: shrunk(films, SIDE),
+LEFT: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {  # of images, and of their lungs: (n, s, s)
+    OUTSIDE.key: lambda images, lungs: shrunk(np.where(widened(lungs), 0, images), SIDE),
+    OUTLINES.key: lambda _images, lungs: shrunk(lungs * np.uint8(255), SIDE),
+    LUNGS_ONLY.key: lambda images, lungs: shrunk(np.where(lungs, images, 0), SIDE),
+    THUMB.key: lambda images, _lungs: shrunk(images, THUMBNAIL),
+    FULL.key: lambda images, _lungs: shrunk(images, SIDE),
 }
 
 
 # What a probe sees
 
 
-def seen(probe: Probe, film: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
-    """What is left of a film for a probe, as a picture: uint8 (128, 128).
+def seen(probe: Probe, image: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
+    """What is left of an image for a probe, as a picture: uint8 (128, 128).
 
     Six numbers become the four borders and, in the middle, the mean less and plus the standard deviation; a histogram
     becomes its pixels in order of their grey. Of facts of the file there is no picture.
 
     Args:
         probe: one of LEFT or DRAWN; raises KeyError for others.
-        film: uint8 (128, 128).
+        image: uint8 (128, 128).
         lungs: its mask, bool (128, 128), for those of NEED_MASKS. Raises ValueError where they lack it.
     """
     if probe in NEED_MASKS and lungs is None:
         raise ValueError(f"seen() needs the lung mask for the probe {probe.key!r}")
     if probe.key in LEFT:
-        return _enlarged(LEFT[probe.key](film[None], None if lungs is None else lungs[None])[0])
-    return DRAWN[probe.key](film)
+        return _enlarged(LEFT[probe.key](image[None], None if lungs is None else lungs[None])[0])
+    return DRAWN[probe.key](image)
 
 
-DRAWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one film
-    SIX.key: lambda film: _drawn_six(six_numbers(shrunk(film[None], SIDE))[0]),
-    HISTOGRAM.key: lambda film: np.sort(film.ravel() >> 3).reshape(film.shape) * 8 + 4,
-    BORDER_PIXELS.key: lambda film: _enlarged(np.where(_frame(), shrunk(film[None], SIDE)[0], 0)),
-    FROZEN.key: lambda film: film,
+DRAWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one image
+    SIX.key: lambda image: _drawn_six(six_numbers(shrunk(image[None], SIDE))[0]),
+    HISTOGRAM.key: lambda image: np.sort(image.ravel() >> 3).reshape(image.shape) * 8 + 4,
+    BORDER_PIXELS.key: lambda image: _enlarged(np.where(_frame(), shrunk(image[None], SIDE)[0], 0)),
+    FROZEN.key: lambda image: image,
 }
 
 
@@ -248,20 +248,20 @@ def ladder(
 ) -> Ladder:
     """Climb the ladder of a data set: from size and kind of its files to the full picture.
 
-    Of more than MOST_FILMS films so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
-    left out, and so is one whose films all belong together. ``note`` of what is returned says so. ``find_lungs`` finds
-    the lungs of films; ``own_lungs`` by default.
-    ``frozen``: what a network answered for the films, where that is known.
+    Of more than MOST_IMAGES images so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
+    left out, and so is one whose images all belong together. ``note`` of what is returned says so. ``find_lungs`` finds
+    the lungs of images; ``own_lungs`` by default.
+    ``frozen``: what a network answered for the images, where that is known.
 
-    Raises DataError where fewer than two classes are left, or films are gone.
+    Raises DataError where fewer than two classes are left, or images are gone.
     """
-    films = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    chosen, note = _drawn(films, "label", LEAST_IN_CLASS)
+    images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
+    chosen, note = _drawn(images, "label", LEAST_IN_CLASS)
     classes = tuple(sorted(chosen["label"].unique()))
     if len(classes) < 2:
         raise DataError(
-            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} films or more that do not "
-            "all belong together; here they do not."
+            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} images or more that do "
+            f"not all belong together; here they do not."
         )
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
@@ -273,24 +273,25 @@ def ladder(
     return Ladder(classes, len(chosen), rungs, note)
 
 
-def _drawn(films: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, str]:
-    """Films of the values of a column that have ``least`` of them, MOST_FILMS at most, in their order; and a note.
+def _drawn(images: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, str]:
+    """Images of the values of a column that have ``least`` of them, MOST_IMAGES at most, in their order; and a note.
 
-    A value whose films all belong together is left out: they are in one fold, so it is never learned where it is asked.
+    A value whose images all belong together is left out: they are in one fold, so it is never learned where it is
+    asked.
     """
-    counts = films[column].value_counts()
+    counts = images[column].value_counts()
     small = sorted(counts.index[counts < least])
-    single = _of_one_group(films[~films[column].isin(small)], column)
-    kept = films[~films[column].isin([*small, *single])].reset_index(drop=False).rename(columns={"index": "row"})
-    note = [f"Left out, with fewer than {least} films: {', '.join(small)}."] if small else []
-    note += [f"Left out, as all its films belong together: {label}." for label in single]
-    if len(kept) > MOST_FILMS:
+    single = _of_one_group(images[~images[column].isin(small)], column)
+    kept = images[~images[column].isin([*small, *single])].reset_index(drop=False).rename(columns={"index": "row"})
+    note = [f"Left out, with fewer than {least} images: {', '.join(small)}."] if small else []
+    note += [f"Left out, as all its images belong together: {label}." for label in single]
+    if len(kept) > MOST_IMAGES:
         rng = np.random.default_rng(SEED)
         taken = []
         for _, rows in sorted(kept.groupby(column).groups.items()):
-            wanted = max(least, round(MOST_FILMS * len(rows) / len(kept)))
+            wanted = max(least, round(MOST_IMAGES * len(rows) / len(kept)))
             taken.append(_some_of(rng.permutation(np.asarray(rows)), kept["group"], wanted))
-        note.append(f"Measured on {count(sum(map(len, taken)))} of {plural(len(kept), 'film')}, drawn by class.")
+        note.append(f"Measured on {count(sum(map(len, taken)))} of {plural(len(kept), 'image')}, drawn by class.")
         kept = kept.loc[np.sort(np.concatenate(taken))]
     return kept.set_index("row"), " ".join(note)
 
@@ -304,20 +305,20 @@ def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
     return chosen
 
 
-def _of_one_group(films: pd.DataFrame, column: str) -> list[str]:
-    """The values of a column whose films all belong together."""
-    groups = films.groupby(column)["group"].nunique()
+def _of_one_group(images: pd.DataFrame, column: str) -> list[str]:
+    """The values of a column whose images all belong together."""
+    groups = images.groupby(column)["group"].nunique()
     return sorted(groups.index[groups < 2])
 
 
 def _climbed(
-    shown: Shown, films: pd.DataFrame, column: str, classes: Sequence[str], probes: Sequence[Probe], progress: Progress
+    shown: Shown, images: pd.DataFrame, column: str, classes: Sequence[str], probes: Sequence[Probe], progress: Progress
 ) -> tuple[Rung, ...]:
-    """The rungs of some films, all with the same folds."""
-    codes = np.searchsorted(classes, films[column].to_numpy(dtype=str))
-    dealt = films[["group"]].assign(label=films[column])
+    """The rungs of some images, all with the same folds."""
+    codes = np.searchsorted(classes, images[column].to_numpy(dtype=str))
+    dealt = images[["group"]].assign(label=images[column])
     folds = split.folds_of(dealt, probe_ladder.FOLDS, SEED)
-    groups = pd.factorize(films["group"])[0]
+    groups = pd.factorize(images["group"])[0]
     rungs = []
     for place, probe in enumerate(probes):
         said = f"Probe {place + 1} of {len(probes)}: {probe.name}"
@@ -354,7 +355,7 @@ def _rung(
             return Rung(probe, reason=reason)
         note = f"With {shown.lungs.whose}."
         if not known.all():
-            note += f" On the {count(known.sum())} of {plural(len(known), 'film')} whose lungs are known."
+            note += f" On the {count(known.sum())} of {plural(len(known), 'image')} whose lungs are known."
             shown, codes, folds, groups = shown.of(known), codes[known], folds[known], groups[known]
     try:
         features = shown.features(probe)
@@ -364,22 +365,22 @@ def _rung(
 
 
 def _too_few(codes: np.ndarray, classes: Sequence[str], groups: np.ndarray) -> str:
-    """Why films with known lungs cannot make a probe; nothing where they can. All are of shape (films,)."""
+    """Why images with known lungs cannot make a probe; nothing where they can. All are of shape (images,)."""
     counts = np.bincount(codes, minlength=len(classes))
     lacking = [f"{count(counts[k])} of {label}" for k, label in enumerate(classes) if counts[k] < LEAST_IN_CLASS]
     if lacking:
-        return f"Too few films have known lungs: {', '.join(lacking)}."
+        return f"Too few images have known lungs: {', '.join(lacking)}."
     single = [label for k, label in enumerate(classes) if len(np.unique(groups[codes == k])) < 2]
-    return f"All films with known lungs belong together of {' and of '.join(single)}." if single else ""
+    return f"All images with known lungs belong together of {' and of '.join(single)}." if single else ""
 
 
 def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Sources:
     """How source and class go together, and whether the source can be told within one class.
 
-    The second is asked of each class in which two sources have LEAST_OF_SOURCE films.
+    The second is asked of each class in which two sources have LEAST_OF_SOURCE images.
     """
-    films = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.1))
-    known = films[films["source"] != ""]
+    images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.1))
+    known = images[images["source"] != ""]
     association = cramers_v(pd.factorize(known["source"])[0], pd.factorize(known["label"])[0]) if len(known) else np.nan
     ladders = {}
     for label, of_class in known.groupby("label", sort=True):
@@ -390,14 +391,14 @@ def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent)
     reason = ""
     if len(known) and not ladders:
         reason = (
-            f"No class has two sources of {LEAST_OF_SOURCE} films that do not all belong together, so it cannot be "
+            f"No class has two sources of {LEAST_OF_SOURCE} images that do not all belong together, so it cannot be "
             "asked whether they differ."
         )
-    return Sources(len(known), len(films) - len(known), known["source"].nunique(), association, ladders, reason)
+    return Sources(len(known), len(images) - len(known), known["source"].nunique(), association, ladders, reason)
 
 
-def _source_ladder(workspace: Workspace, dataset: Dataset, films: pd.DataFrame) -> Ladder | None:
-    chosen, note = _drawn(films, "source", LEAST_OF_SOURCE)
+def _source_ladder(workspace: Workspace, dataset: Dataset, images: pd.DataFrame) -> Ladder | None:
+    chosen, note = _drawn(images, "source", LEAST_OF_SOURCE)
     names = tuple(sorted(chosen["source"].unique()))
     if len(names) < 2:
         return None

@@ -8,7 +8,7 @@ from pydicom.multival import MultiValue
 
 from covid_core.images.dicom.header import DAMAGED, as_sentence
 
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # of the film, or else at the detector
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # of the image, or else at the detector
 SQUARE_WITHIN = 0.01  # of pixels: larger differences between height and width change the proportions of a chest
 OTHER_MODALITIES = {
     "BI": "biomagnetic imaging",
@@ -34,7 +34,7 @@ OTHER_MODALITIES = {
     "XA": "angiography",
     "XC": "photography",
 }
-FILM_MODALITIES = frozenset({"CR", "DR", "DX", "RG", "HC", "OT", "SC"})  # the last three do not say what they hold
+IMAGE_MODALITIES = frozenset({"CR", "DR", "DX", "RG", "HC", "OT", "SC"})  # the last three do not say what they hold
 OTHER_PARTS = {
     "ABDOMEN": "an abdomen",
     "ANKLE": "an ankle",
@@ -76,7 +76,7 @@ LATERAL_CODES = frozenset(  # PS3.16 CID 4010: lateral, right lateral, left late
 
 
 def reasons_to_refuse(header: Dataset) -> Iterator[str]:
-    """What in the tags says that it is no frontal chest film, a sentence each. A tag that is missing says nothing."""
+    """What in the tags says that it is no frontal chest image, a sentence each. A tag that is missing says nothing."""
     yield from _doubts_of_modality(_word(header, "Modality"))
     yield from _doubts_of_part(_word(header, "BodyPartExamined"))
     yield from _doubts_of_view(header)
@@ -88,7 +88,7 @@ def reasons_to_doubt(header: Dataset) -> Iterator[str]:
         yield "The file says that text is burned into the picture; it may name the patient."
     ratio = _height_by_width(header)
     if abs(ratio - 1) > SQUARE_WITHIN:
-        yield f"Its pixels are {ratio:.2f} times as high as wide; the film is shown and judged as if they were square."
+        yield f"Its pixels are {ratio:.2f} times as high as wide; the image is shown and judged as if they were square."
 
 
 def _word(header: Dataset, keyword: str) -> str:
@@ -101,7 +101,7 @@ def _word(header: Dataset, keyword: str) -> str:
 def _doubts_of_modality(modality: str) -> Iterator[str]:
     if modality in OTHER_MODALITIES:
         yield f"The file says that it comes from {OTHER_MODALITIES[modality]}, not from plain radiography."
-    elif modality and modality not in FILM_MODALITIES:
+    elif modality and modality not in IMAGE_MODALITIES:
         yield "The file says that it comes from something else than plain radiography."
 
 
@@ -116,9 +116,9 @@ def _doubts_of_part(part: str) -> Iterator[str]:
 def _doubts_of_view(header: Dataset) -> Iterator[str]:
     view = _word(header, "ViewPosition")
     if view in LATERAL_VIEWS or (not view and _has_lateral_code(header)):
-        yield "The file says that it is a lateral view; the runs know frontal films only."
+        yield "The file says that it is a lateral view; the runs know frontal images only."
     elif view in OTHER_VIEWS:
-        yield f"The file says that the view is {OTHER_VIEWS[view]}; the runs know plain frontal films only."
+        yield f"The file says that the view is {OTHER_VIEWS[view]}; the runs know plain frontal images only."
 
 
 def _has_lateral_code(header: Dataset) -> bool:

@@ -15,7 +15,7 @@ from covid_core.images.image import (
     FULL_RANGE,
     INVALID_WINDOW,
     LEVELS,
-    Film,
+    GreyImage,
     WindowChoice,
     chosen_place,
     full_range,
@@ -26,12 +26,12 @@ from covid_core.images.image import (
 )
 
 MOST_BITS = 16
-LARGEST_VALUE = 2.0**31  # after rescaling; no X-ray film comes near it, a damaged number does
+LARGEST_VALUE = 2.0**31  # after rescaling; no X-ray image comes near it, a damaged number does
 SLOPES = (1e-6, 1e6)  # of rescaling, apart from the sign
 LINEAR, LINEAR_EXACT, SIGMOID = "LINEAR", "LINEAR_EXACT", "SIGMOID"
-INVALID_RESCALE = "The film's rescale values are invalid, so its greys cannot be trusted; export it again."
-INVALID_MODALITY_LUT = "The film's modality table is invalid, so its greys cannot be trusted; export it again."
-INVALID_PALETTE = "The film's palette is invalid or unusual, so its greys cannot be trusted; export it in grey."
+INVALID_RESCALE = "The image's rescale values are invalid, so its greys cannot be trusted; export it again."
+INVALID_MODALITY_LUT = "The image's modality table is invalid, so its greys cannot be trusted; export it again."
+INVALID_PALETTE = "The image's palette is invalid or unusual, so its greys cannot be trusted; export it in grey."
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class _Window:
         return self.lut is not None or self.function == SIGMOID
 
 
-def grey_film(
+def grey_image(
     header: Dataset, photometric: str, pixels: np.ndarray, window: int, notes: list[str], doubts: tuple[str, ...]
-) -> Film:
-    """A film from stored grey values, uint or int (height, width), in one of the windows that the file offers.
+) -> GreyImage:
+    """An image from stored grey values, uint or int (height, width), in one of the windows that the file offers.
 
     ``window`` as ``dicom.read`` has it. What was done stands in ``notes``, to which this adds. Raises ImageError.
     """
     with_content(pixels)
     if int(pixels.max()) - int(pixels.min()) >= LEVELS:
-        raise ImageError("The film has more than 16 bits per pixel.")
+        raise ImageError("The image has more than 16 bits per pixel.")
     stored = _modality(header, pixels)
     offered = _offered(header, window, notes)
     place = chosen_place(window, len(offered) + 1)
@@ -101,11 +101,11 @@ def grey_film(
         *(_choice(one, chosen, stored, is_turned, shift) for one in offered),
         _whole_range(chosen, stored, deep),
     )
-    film = with_depth(deep, photometric, choices, place, warnings=doubts)
-    notes.append(f"shown in its {choices[film.chosen].name}" if chosen else f"shown over its {choices[-1].name}")
+    image = with_depth(deep, photometric, choices, place, warnings=doubts)
+    notes.append(f"shown in its {choices[image.chosen].name}" if chosen else f"shown over its {choices[-1].name}")
     if len(choices) == 1 and stored.top < 256 and stored.is_counted:
-        return Film(film.pixels, photometric, tuple(notes[:-1]), doubts)  # 8 bits, shown as they are
-    return Film(film.pixels, photometric, tuple(notes), doubts, deep, film.window, choices, film.chosen)
+        return GreyImage(image.pixels, photometric, tuple(notes[:-1]), doubts)  # 8 bits, shown as they are
+    return GreyImage(image.pixels, photometric, tuple(notes), doubts, deep, image.window, choices, image.chosen)
 
 
 def _modality(header: Dataset, pixels: np.ndarray) -> _Stored:
@@ -158,7 +158,7 @@ def _entries(header: Dataset, item: Dataset, values: np.ndarray) -> tuple[np.nda
         data = np.frombuffer(data, np.uint8 if len(data) < 2 * entries else f"{order}u2")[:entries]
     table = np.asarray(data, np.int64)
     if len(table) != entries or not 1 <= bits <= MOST_BITS or table.min() < 0 or table.max() >= 2**bits:
-        raise ImageError("The film's look-up table is invalid, so its greys cannot be trusted; export it again.")
+        raise ImageError("The image's look-up table is invalid, so its greys cannot be trusted; export it again.")
     used = int(full_range(int(table.max()), bits).width).bit_length()  # many say 16 bits of tables that hold 12
     return table[np.clip(values - first, 0, entries - 1)].astype(np.uint16), used
 
@@ -240,7 +240,7 @@ def _whole_range(chosen: _Window | None, stored: _Stored, deep: np.ndarray) -> W
 
 
 def _choice(one: _Window, chosen: _Window | None, stored: _Stored, is_turned: bool, shift: int) -> WindowChoice:
-    """A stored window in the greys of ``Film.deep``: the chosen curve as all that it gives, which is in them already;
+    """A stored window in the greys of ``Image.deep``: the chosen curve as all that it gives, which is in them already;
     not a number where only another reading can show it."""
     if one.is_curve and one is chosen:
         return WindowChoice(one.name, stored.top / 2, float(stored.top))
@@ -258,7 +258,7 @@ def colours(header: Dataset, photometric: str, pixels: np.ndarray, notes: list[s
         with as_sentence(INVALID_PALETTE):
             pixels = _through_palette(header, pixels)
     if pixels.dtype != np.uint8:
-        raise ImageError("The film has more than 8 bits per colour; export it in grey.")
+        raise ImageError("The image has more than 8 bits per colour; export it in grey.")
     return grey_of_colours(pixels, notes)
 
 

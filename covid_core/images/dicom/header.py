@@ -98,7 +98,7 @@ NO_IMAGE = "The DICOM file holds no image; it is a report, a plan or a directory
 CONTRADICTS_BITS = "The DICOM file contradicts itself about the bits of a pixel."
 SEVERAL_FRAMES = "The DICOM file holds {frames} pictures; export the one that is meant as a file of its own."
 # One of several frames is never chosen for the user: nothing says which one is meant, and of a cine loop or a
-# tomosynthesis none is a chest film.
+# tomosynthesis none is a chest image.
 
 
 @contextmanager
@@ -169,11 +169,11 @@ def _bare_syntax(header: Dataset) -> UID:
 
 
 def checked(header: Dataset) -> str:
-    """The photometric interpretation of a header that describes one film of a size that is read."""
+    """The photometric interpretation of a header that describes one image of a size that is read."""
     with as_sentence(DAMAGED):
         if "PixelData" not in header:
             if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
-                raise ImageError("The DICOM file holds floating-point numbers, not the greys of a film.")
+                raise ImageError("The DICOM file holds floating-point numbers, not the greys of an image.")
             raise ImageError(NO_IMAGE)
         height, width = _whole(header, "Rows"), _whole(header, "Columns")
         frames = _frames(header)
@@ -202,7 +202,7 @@ def _whole(header: Dataset, keyword: str) -> int:
 
 
 def _frames(header: Dataset) -> int:
-    """1 where the number is missing or empty, as in every file of a plain film."""
+    """1 where the number is missing or empty, as in every file of a plain image."""
     value = header.get("NumberOfFrames")
     return 1 if value in (None, "") else int(value)
 
@@ -214,7 +214,7 @@ def decoded(header: Dataset) -> np.ndarray:
         decoder = get_decoder(UID(syntax))
     except (NotImplementedError, ValueError):
         decoder = None
-    unsupported = f"The compression {_compression(syntax)} is not supported; export the film uncompressed."
+    unsupported = f"The compression {_compression(syntax)} is not supported; export the image uncompressed."
     if decoder is None or not decoder.is_available:
         raise ImageError(unsupported)
     with as_sentence(unsupported if syntax == JPEGExtended12Bit and header.BitsStored > 8 else DAMAGED):
@@ -225,7 +225,7 @@ def decoded(header: Dataset) -> np.ndarray:
             return _from_high_bits(header, decoder, low_bits)
         pixels, found = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
     if pixels.ndim == 3 and found["photometric_interpretation"] != "RGB":
-        raise ImageError("The film's colours are stored in a way that is not supported; export it in grey.")
+        raise ImageError("The image's colours are stored in a way that is not supported; export it in grey.")
     return pixels
 
 

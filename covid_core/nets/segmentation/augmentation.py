@@ -1,11 +1,11 @@
-"""Films and their lung masks, changed together at random, so that a segmenter learns lungs and not one site's films.
+"""Images and their lung masks, changed together at random, so that a segmenter learns lungs and not one site's images.
 
-What varies is far wider than between the films of one data set: build and position (a turn, shifts, unequal zoom, a
+What varies is far wider than between the images of one data set: build and position (a turn, shifts, unequal zoom, a
 smooth warp), and appearance (a random rising curve of greys, a smooth veil, blur or sharpening, noise, bright and dark
-spots, a marker, a frame). A segmenter has to work on films of sites that it has never seen, and only what all of these
+spots, a marker, a frame). A segmenter has to work on images of sites that it has never seen, and only what all of these
 leave alone is worth learning ("domain randomisation": Tobin et al., IROS 2017, 23-30; for segmentation of medical
-pictures Billot et al., Medical Image Analysis 86 (2023) 102789). Films are never inverted and never mirrored: such
-films are not read as chest films elsewhere.
+pictures Billot et al., Medical Image Analysis 86 (2023) 102789). Images are never inverted and never mirrored: such
+images are not read as chest images elsewhere.
 """
 
 from functools import lru_cache
@@ -14,33 +14,33 @@ import numpy as np
 from scipy import ndimage
 
 TURN = 12.0  # degrees, at most in either direction, as all below
-SHIFT = 0.10  # of the film
+SHIFT = 0.10  # of the image
 ZOOM = 0.25  # of both sides together
 ASPECT = 0.15  # of one side against the other
-WARP = 0.025  # of the film, standard deviation of the warp's nodes
+WARP = 0.025  # of the image, standard deviation of the warp's nodes
 NODES = 5  # a side, of the warp and of the veil
 KNOTS = 6  # of the curve of greys
 GREYS = np.linspace(0, 1, 256)
 
 
-def changed(film: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One changed copy of a film, uint8 (size, size), and of its mask, bool (size, size)."""
-    places = _places(len(film), rng)
+def changed(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One changed copy of an image, uint8 (size, size), and of its mask, bool (size, size)."""
+    places = _places(len(image), rng)
     empty = _empty(rng)
-    film = ndimage.map_coordinates(film.astype(np.float32), places, order=1, mode="constant", cval=empty)
+    image = ndimage.map_coordinates(image.astype(np.float32), places, order=1, mode="constant", cval=empty)
     mask = ndimage.map_coordinates(mask.astype(np.float32), places, order=1, mode="constant", cval=0.0) > 0.5
-    film = _looking_otherwise(film / 255, rng)
-    film, mask = _framed(film, mask, rng)
-    return np.round(255 * np.clip(film, 0, 1)).astype(np.uint8), mask
+    image = _looking_otherwise(image / 255, rng)
+    image, mask = _framed(image, mask, rng)
+    return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8), mask
 
 
 def _empty(rng: np.random.Generator) -> float:
-    """The grey of what lies outside of the film: mostly black."""
+    """The grey of what lies outside of the image: mostly black."""
     return float(rng.choice((0, 0, 0, 255, rng.integers(256))))
 
 
 def _places(size: int, rng: np.random.Generator) -> np.ndarray:
-    """From which row and column of the film each pixel of the copy comes, float (2, size, size)."""
+    """From which row and column of the image each pixel of the copy comes, float (2, size, size)."""
     angle = np.radians(rng.uniform(-TURN, TURN))
     zoom, aspect = np.exp(rng.uniform(-ZOOM, ZOOM)), np.exp(rng.uniform(-ASPECT, ASPECT) / 2)
     shift = rng.uniform(-SHIFT, SHIFT, 2) * size
@@ -53,21 +53,21 @@ def _places(size: int, rng: np.random.Generator) -> np.ndarray:
     return turned + warp + middle + shift[:, None, None]
 
 
-def _looking_otherwise(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A film of greys in [0, 1] as another machine might have shown it."""
-    size = len(film)
-    film = np.interp(film, GREYS, _curve(rng))
+def _looking_otherwise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image of greys in [0, 1] as another machine might have shown it."""
+    size = len(image)
+    image = np.interp(image, GREYS, _curve(rng))
     if rng.random() < 0.7:
-        film = film + rng.uniform(0, 0.2) * _smooth(size, rng)
+        image = image + rng.uniform(0, 0.2) * _smooth(size, rng)
     if rng.random() < 0.5:
-        film = film + _spots(size, rng)
+        image = image + _spots(size, rng)
     if rng.random() < 0.4:
-        film = ndimage.gaussian_filter(film, rng.uniform(0.3, 1.5))
+        image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.5))
     elif rng.random() < 0.4:
-        film = film + rng.uniform(0.3, 1.5) * (film - ndimage.gaussian_filter(film, rng.uniform(1, 4)))
+        image = image + rng.uniform(0.3, 1.5) * (image - ndimage.gaussian_filter(image, rng.uniform(1, 4)))
     if rng.random() < 0.6:
-        film = film + rng.uniform(0, 0.05) * rng.standard_normal(film.shape)
-    return film
+        image = image + rng.uniform(0, 0.05) * rng.standard_normal(image.shape)
+    return image
 
 
 def _curve(rng: np.random.Generator) -> np.ndarray:
@@ -89,19 +89,19 @@ def _spots(size: int, rng: np.random.Generator) -> np.ndarray:
     return spots
 
 
-def _framed(film: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _framed(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Now and then a bright marker, and a plain frame that hides what lies under it."""
-    size = len(film)
-    film, mask = film.copy(), mask.copy()
+    size = len(image)
+    image, mask = image.copy(), mask.copy()
     if rng.random() < 0.4:
         top, left = rng.integers(0, size, 2)
-        film[top : top + rng.integers(2, size // 8), left : left + rng.integers(2, size // 5)] = rng.uniform(0.7, 1)
+        image[top : top + rng.integers(2, size // 8), left : left + rng.integers(2, size // 5)] = rng.uniform(0.7, 1)
     if rng.random() < 0.3:
         top, bottom, left, right = np.round(size * rng.uniform(0, 0.1, 4)).astype(int)
         hidden = np.ones((size, size), bool)
         hidden[top : size - bottom, left : size - right] = False
-        film[hidden], mask[hidden] = rng.choice((0.0, 0.0, 1.0)), False
-    return film, mask
+        image[hidden], mask[hidden] = rng.choice((0.0, 0.0, 1.0)), False
+    return image, mask
 
 
 def _smooth(size: int, rng: np.random.Generator) -> np.ndarray:

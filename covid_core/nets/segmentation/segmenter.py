@@ -1,8 +1,8 @@
-"""A small network that outlines lungs, and how it learns from films and their masks.
+"""A small network that outlines lungs, and how it learns from images and their masks.
 
-The shape is that of a U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, 234-241), at half of the film's resolution and
-with few channels: lungs are large, and it has to be quick on a laptop. It takes uint8 grey films (batch, size, size,
-1), preprocesses them itself, and gives a score per pixel in [0, 1]. Loss: one less the soft Dice of each film
+The shape is that of a U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, 234-241), at half of the image's resolution
+and with few channels: lungs are large, and it has to be quick on a laptop. It takes uint8 grey images (batch, size,
+size, 1), preprocesses them itself, and gives a score per pixel in [0, 1]. Loss: one less the soft Dice of each image
 (Milletari, Navab and Ahmadi, 3DV 2016, 565-571) plus cross-entropy.
 """
 
@@ -18,37 +18,37 @@ from covid_core.evaluation import overlap
 from covid_core.nets.segmentation import augmentation
 from covid_core.work import Progress
 
-CHANNELS = (16, 32, 48, 64)  # per level, from half of the film's resolution down
+CHANNELS = (16, 32, 48, 64)  # per level, from half of the image's resolution down
 BATCH = 16
-SEEN = 12000  # films in all epochs together: more of them need fewer epochs, so the time stays about the same
+SEEN = 12000  # images in all epochs together: more of them need fewer epochs, so the time stays about the same
 FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 8, 30, 6
 LEARNING_RATE = 3e-3  # at the start; falls to nothing along a cosine
-CALL = 32  # films per call where nothing is learned
+CALL = 32  # images per call where nothing is learned
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Films, uint8 (n, size, size), and their masks, bool of the same shape."""
+    """Images, uint8 (n, size, size), and their masks, bool of the same shape."""
 
-    films: np.ndarray
+    images: np.ndarray
     masks: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.films)
+        return len(self.images)
 
     def changed(self, rows: np.ndarray, seed: int, view: int) -> "Pairs":
         """Changed copies of some pairs; that of a row is always the same for a seed and a view."""
         copies = [
-            augmentation.changed(self.films[row], self.masks[row], np.random.default_rng((seed, view, row)))
+            augmentation.changed(self.images[row], self.masks[row], np.random.default_rng((seed, view, row)))
             for row in rows.tolist()
         ]
-        films, masks = zip(*copies, strict=True)
-        return Pairs(np.stack(films), np.stack(masks))
+        images, masks = zip(*copies, strict=True)
+        return Pairs(np.stack(images), np.stack(masks))
 
     def with_changed(self, seed: int) -> "Pairs":
         """All of them as they are, then all once changed, in a view that no epoch has."""
         other = self.changed(np.arange(len(self)), seed, 0)
-        return Pairs(np.concatenate([self.films, other.films]), np.concatenate([self.masks, other.masks]))
+        return Pairs(np.concatenate([self.images, other.images]), np.concatenate([self.masks, other.masks]))
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,12 @@ class Learned:
 
 
 def build(size: int, seed: int) -> keras.Model:
-    """Film to logits, float32 (batch, size, size); ``size`` is a multiple of 16. Initial weights come from the seed."""
+    """Image to logits, float32 (batch, size, size); ``size`` is a multiple of 16. Initial weights come from the
+    seed."""
     keras.utils.set_random_seed(seed)
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = layers.Rescaling(1 / 255, name="preprocessing")(film)
-    # each film by its own mean and spread: exposure is the first thing in which sites differ
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="preprocessing")(image)
+    # each image by its own mean and spread: exposure is the first thing in which sites differ
     x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="exposure")(x)
     x = _convolved(x, CHANNELS[0], "stem", kernel=5, strides=2)
     passed = []
@@ -81,7 +82,7 @@ def build(size: int, seed: int) -> keras.Model:
         x = _convolved(x, CHANNELS[level], f"up_{level}_a")
     x = layers.Conv2D(1, 1, name="lung")(x)
     x = layers.UpSampling2D(2, interpolation="bilinear", name="whole")(x)
-    return keras.Model(film, layers.Reshape((size, size), name="logits")(x), name="segmenter")
+    return keras.Model(image, layers.Reshape((size, size), name="logits")(x), name="segmenter")
 
 
 def _convolved(x: keras.KerasTensor, channels: int, name: str, kernel: int = 3, strides: int = 1) -> keras.KerasTensor:
@@ -95,7 +96,7 @@ def with_scores(network: keras.Model) -> keras.Model:
 
 
 def loss(masks: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Of shape (films,): one less the soft Dice, plus the mean cross-entropy."""
+    """Of shape (images,): one less the soft Dice, plus the mean cross-entropy."""
     masks = ops.cast(masks, logits.dtype)
     entropy = ops.mean(ops.softplus(logits) - masks * logits, axis=(1, 2))
     scores = ops.sigmoid(logits)
@@ -104,19 +105,19 @@ def loss(masks: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTens
     return 1 - (2 * common + 1) / (both + 1) + entropy  # the ones keep it defined where nothing is lung
 
 
-def epochs_for(films: int) -> int:
-    """How often so many films are gone through at most."""
-    return min(max(round(SEEN / films), FEWEST_EPOCHS), MOST_EPOCHS)
+def epochs_for(images: int) -> int:
+    """How often so many images are gone through at most."""
+    return min(max(round(SEEN / images), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: int | None = None) -> Learned:
-    """Learn outlines, and keep the epoch with the best mean Dice on validation films.
+    """Learn outlines, and keep the epoch with the best mean Dice on validation images.
 
-    ``validation`` should hold changed copies too: a segmenter that is right only on films that look like its own is not
-    what is wanted. Raises RunError when the loss is not a number, and whatever ``progress`` raises.
+    ``validation`` should hold changed copies too: a segmenter that is right only on images that look like its own is
+    not what is wanted. Raises RunError when the loss is not a number, and whatever ``progress`` raises.
     """
     epochs = epochs or epochs_for(len(train))
-    network = build(train.films.shape[1], seed)
+    network = build(train.images.shape[1], seed)
     batches = _Batches(train, seed)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(batches))
     network.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
@@ -145,7 +146,7 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         made = self._pairs.changed(self._order[number * BATCH : (number + 1) * BATCH], self._seed, 1 + self._epoch)
-        return made.films[..., None], made.masks
+        return made.images[..., None], made.masks
 
 
 class _Watch(keras.callbacks.Callback):
@@ -173,7 +174,7 @@ class _Watch(keras.callbacks.Callback):
         self._progress(done, f"Learning outlines: epoch {epoch + 1} of {self._epochs}{told}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        found = answers(self.model, self._validation.films) > 0  # of logits
+        found = answers(self.model, self._validation.images) > 0  # of logits
         self.dices.append(float(overlap.dice(found, self._validation.masks).mean()))
         if not self.best_epoch or self.dices[-1] > self.dices[self.best_epoch - 1]:
             self.best_epoch, self.best = epoch + 1, self.model.get_weights()
@@ -181,7 +182,7 @@ class _Watch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def answers(network: keras.Model, films: np.ndarray) -> np.ndarray:
-    """What a network gives for films, uint8 (n, size, size): float32 of the same shape."""
-    parts = [films[start : start + CALL] for start in range(0, len(films), CALL)]
+def answers(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What a network gives for images, uint8 (n, size, size): float32 of the same shape."""
+    parts = [images[start : start + CALL] for start in range(0, len(images), CALL)]
     return np.concatenate([np.asarray(network(part[..., None], training=False)) for part in parts])

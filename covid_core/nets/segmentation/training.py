@@ -1,4 +1,4 @@
-"""One segmenter from a data set's masks to its published files: split, fit, export, check, figures on test films."""
+"""One segmenter from a data set's masks to its published files: split, fit, export, check, figures on test images."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from covid_core.errors import DataError, RunError
 from covid_core.evaluation import metrics, overlap
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs
 from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.lungs import Lungs
@@ -27,20 +27,20 @@ from covid_core.specs import SplitSpec
 from covid_core.work import Progress, part_of
 from covid_core.workspace import Workspace
 
-SIZE = SUMMARY_SIZE  # pixels; import has decoded the films at this size already
-ALL = "film"  # what the split calls every film: an outline knows no class
-PARITY_FILMS = 16
+SIZE = SUMMARY_SIZE  # pixels; import has decoded the images at this size already
+ALL = "image"  # what the split calls every image: an outline knows no class
+PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-3  # of a score between Keras and LiteRT; sums in another order differ by 1e-5 in what we tried
 THRESHOLDS = tuple(np.round(np.arange(0.2, 0.81, 0.05), 2).tolist())
-LEAST_DICE = 0.5  # on validation films; what agrees less with the masks is no outline
-WORST = 5  # percentile of the test films' Dice that stands for the worst of them
-TIMED_FILMS = 15  # repeats of one film; their median is the milliseconds per film
+LEAST_DICE = 0.5  # on validation images; what agrees less with the masks is no outline
+WORST = 5  # percentile of the test images' Dice that stands for the worst of them
+TIMED_IMAGES = 15  # repeats of one image; their median is the milliseconds per image
 
 
 def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) -> str:
     """Train a segmenter on the masks of a data set and publish it. Returns its id.
 
-    Films that belong together stay in one part; of more than MOST_FILMS films with a mask, so many are drawn. A stop
+    Images that belong together stay in one part; of more than MOST_IMAGES images with a mask, so many are drawn. A stop
     leaves nothing behind. Raises NotFound, DataError, RunError, and whatever ``progress`` raises.
     """
     begin = time.monotonic()
@@ -53,8 +53,8 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     name = segmenters.fresh_id(dataset.name)
     with segmenters.published(workspace, name) as folder:
         progress(0.93, "Exporting the network")
-        parity = _export(learned, folder / segmenters.NETWORK, pairs[TEST].films[:PARITY_FILMS])
-        progress(0.96, "Outlining the test films")
+        parity = _export(learned, folder / segmenters.NETWORK, pairs[TEST].images[:PARITY_IMAGES])
+        progress(0.96, "Outlining the test images")
         network = LiteNetwork(folder / segmenters.NETWORK)
         chosen = _chosen(network, validation)
         opened = Lungs(network, SIZE, chosen["threshold"], chosen["limits"])
@@ -65,14 +65,14 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
                 "version": dataset.version,
                 "synthetic": dataset.is_synthetic,
             },
-            "films": {part: len(pairs[part]) for part in PARTS},
+            "images": {part: len(pairs[part]) for part in PARTS},
             "left_out": left_out,
             "seed": seed,
             "size": SIZE,
             **chosen,
             **_figures(opened, chosen["threshold"], pairs[TEST], split[split["part"] == TEST]),
             "same_for_all_dice": _same_for_all(pairs[TRAIN], pairs[TEST]),
-            "milliseconds_per_film": _milliseconds(opened, pairs[TEST].films[0]),
+            "milliseconds_per_image": _milliseconds(opened, pairs[TEST].images[0]),
             "validation_dices": [round(value, 4) for value in learned.dices],
             "best_epoch": learned.best_epoch,
             "parameters": int(learned.network.count_params()),
@@ -87,49 +87,49 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
 
 
 def _split(workspace: Workspace, dataset: Dataset, seed: int, progress: Progress) -> tuple[pd.DataFrame, int]:
-    """Films with a usable mask, with their row, class, group and part; and how many masks could not be used."""
-    films = duplicates.with_groups(workspace, dataset, progress)
-    films = films.assign(row=np.arange(len(films)), own_label=films["label"], label=ALL)[masks.has_mask(dataset)]
-    segmenters.check(dataset.name, len(films))
-    spec = SplitSpec(films_per_class=segmenters.MOST_FILMS, seed=seed)
-    split = make_split(films, (ALL,), spec).merge(films[["image_id", "row", "own_label"]], on="image_id")
+    """Images with a usable mask, with their row, class, group and part; and how many masks could not be used."""
+    images = duplicates.with_groups(workspace, dataset, progress)
+    images = images.assign(row=np.arange(len(images)), own_label=images["label"], label=ALL)[masks.has_mask(dataset)]
+    segmenters.check(dataset.name, len(images))
+    spec = SplitSpec(images_per_class=segmenters.MOST_IMAGES, seed=seed)
+    split = make_split(images, (ALL,), spec).merge(images[["image_id", "row", "own_label"]], on="image_id")
     found, usable = masks.squares(dataset, split["row"], SIZE, progress)
     lacking = [part for part in PARTS if not usable[(split["part"] == part).to_numpy()].any()]
     if lacking:
         raise DataError(
             f"{plural(int((~usable).sum()), 'lung mask')} of {dataset.name} cannot be used: missing, empty, unreadable "
-            "or of other proportions than the film. Too few are left to learn from."
+            "or of other proportions than the image. Too few are left to learn from."
         )
     return split.assign(mask=list(found))[usable].reset_index(drop=True), int((~usable).sum())
 
 
 def _pairs(workspace: Workspace, dataset: Dataset, split: pd.DataFrame, part: str) -> Pairs:
     chosen = split[split["part"] == part]
-    films = open_pixels(workspace, dataset, SIZE)[chosen["row"].to_numpy()]
-    return Pairs(np.asarray(films), np.stack(chosen["mask"].tolist()))
+    images = open_pixels(workspace, dataset, SIZE)[chosen["row"].to_numpy()]
+    return Pairs(np.asarray(images), np.stack(chosen["mask"].tolist()))
 
 
-def _export(learned: Learned, path: Path, films: np.ndarray) -> dict[str, Any]:
+def _export(learned: Learned, path: Path, images: np.ndarray) -> dict[str, Any]:
     """Publish the network as a LiteRT file, and compare its scores with Keras's. Raises RunError where they differ."""
     traced = export.export_network(learned.network, path)
-    (scores,) = traced(films[..., None])
-    difference = float(np.abs(lungs.scores_of(LiteNetwork(path), films) - scores).max())
+    (scores,) = traced(images[..., None])
+    difference = float(np.abs(lungs.scores_of(LiteNetwork(path), images) - scores).max())
     if not difference < PARITY_LIMIT:
         raise RunError(f"The exported segmenter differs from Keras's by {difference:.2g} in a score.")
-    return {"largest_difference": difference, "films": len(films)}
+    return {"largest_difference": difference, "images": len(images)}
 
 
 def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
-    """What validation films decide: the threshold with the best mean Dice, and what an outline may look like.
+    """What validation images decide: the threshold with the best mean Dice, and what an outline may look like.
 
     Raises RunError where the best is not even an outline.
     """
-    scores = lungs.scores_of(network, validation.films)
+    scores = lungs.scores_of(network, validation.images)
     dices = {one: float(overlap.dice(scores > one, validation.masks).mean()) for one in THRESHOLDS}
     threshold = max(dices, key=dices.__getitem__)
     if dices[threshold] < LEAST_DICE:
         raise RunError(
-            f"The segmenter has not learned to outline: its Dice on validation films is {dices[threshold]:.2f}. Are "
+            f"The segmenter has not learned to outline: its Dice on validation images is {dices[threshold]:.2f}. Are "
             "the masks those of lungs, and are there enough of them?"
         )
     shapes = [lungs.shape_of(lungs.outlined(one, threshold), one) for one in scores]
@@ -140,13 +140,13 @@ def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
     }
 
 
-def _figures(opened: Lungs, threshold: float, test: Pairs, films: pd.DataFrame) -> dict[str, Any]:
-    """How well outlines agree with the masks of films that nothing was chosen by, at SIZE pixels."""
-    scores = opened.scores(test.films)
+def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame) -> dict[str, Any]:
+    """How well outlines agree with the masks of images that nothing was chosen by, at SIZE pixels."""
+    scores = opened.scores(test.images)
     found = np.stack([lungs.outlined(one, threshold) for one in scores])
     refused = sum(bool(opened.refusal(*pair)) for pair in zip(found, scores, strict=True))
-    dices, groups = overlap.dice(found, test.masks), films["group"].to_numpy()
-    labels = films["own_label"].to_numpy()
+    dices, groups = overlap.dice(found, test.masks), images["group"].to_numpy()
+    labels = images["own_label"].to_numpy()
     return {
         "dice": _as_record(overlap.mean(dices, groups)),
         "iou": _as_record(overlap.mean(overlap.iou(found, test.masks), groups)),
@@ -160,8 +160,8 @@ def _figures(opened: Lungs, threshold: float, test: Pairs, films: pd.DataFrame) 
 
 
 def _same_for_all(train: Pairs, test: Pairs) -> float:
-    """Mean Dice on test films of one outline for all films, where most training masks have lung: what knowing nothing
-    of a film but that it is one reaches."""
+    """Mean Dice on test images of one outline for all images, where most training masks have lung: what knowing nothing
+    of an image but that it is one reaches."""
     usual = train.masks.mean(axis=0) > 0.5
     return float(overlap.dice(np.broadcast_to(usual, test.masks.shape), test.masks).mean())
 
@@ -170,11 +170,11 @@ def _as_record(measure: Measure) -> dict[str, float]:
     return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
 
 
-def _milliseconds(opened: Lungs, film: np.ndarray) -> float:
-    """Median time from a decoded film to its outline."""
+def _milliseconds(opened: Lungs, image: np.ndarray) -> float:
+    """Median time from a decoded image to its outline."""
     times = []
-    for _ in range(TIMED_FILMS):
+    for _ in range(TIMED_IMAGES):
         begin = time.perf_counter()
-        opened.outline(Film(film, "L"))
+        opened.outline(GreyImage(image, "L"))
         times.append(time.perf_counter() - begin)
     return round(1000 * float(np.median(times)), 3)

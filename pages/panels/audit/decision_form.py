@@ -1,4 +1,4 @@
-"""What a reader does about films: dismiss a finding, leave films out, change their class, keep them together.
+"""What a reader does about images: dismiss a finding, leave images out, change their class, keep them together.
 
 Each asks once, says what it will do, and can be undone at once; ``decision_log`` lists them all.
 """
@@ -30,7 +30,7 @@ class Wish:
     """What is to be done, before it is asked for: decisions, and in words what they come to.
 
     ``verb`` is on the button; ``done`` tells it afterwards, with {label} for a new class. ``classes`` are offered where
-    the films are to get another one.
+    the images are to get another one.
     """
 
     wanted: tuple[Decision, ...]
@@ -42,54 +42,56 @@ class Wish:
 
 
 def dismissal(names: Sequence[str], finding: str) -> Wish:
-    """To say that a finding of some films is nothing."""
-    films = plural(len(names), "film")
+    """To say that a finding of some images is nothing."""
+    images = plural(len(names), "image")
     wanted = tuple(Decision(DISMISS, name, finding=finding) for name in names)
-    told = f"“{finding}” of {films} is put aside as looked at. The films stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss", "Dismiss this finding?", told, f"“{finding}” of {films} is dismissed.")
+    told = (
+        f"“{finding}” of {images} is put aside as looked at. The images stay in the data set, which keeps its version."
+    )
+    return Wish(wanted, "Dismiss", "Dismiss this finding?", told, f"“{finding}” of {images} is dismissed.")
 
 
 def pair_dismissal(first: str, second: str) -> Wish:
-    """To say that two films are not one picture."""
+    """To say that two images are not one picture."""
     wanted = (Decision(DISMISS, first, after=second, finding=tables.SAME_PICTURE),)
     told = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
     return Wish(wanted, "Dismiss", "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
 
 
 def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
-    """To take films out of the data set."""
-    films = plural(len(names), "film")
-    labels = dataset.films.loc[~dataset.films["image_id"].isin(names), "label"].value_counts()
+    """To take images out of the data set."""
+    images = plural(len(names), "image")
+    labels = dataset.images.loc[~dataset.images["image_id"].isin(names), "label"].value_counts()
     left = ", ".join(f"{label} {count(labels.get(label, 0))}" for label in dataset.classes)
     told = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
     wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
-    return Wish(wanted, "Leave out", f"Leave out {films}?", told, f"{films} {_are(names)} left out.")
+    return Wish(wanted, "Leave out", f"Leave out {images}?", told, f"{images} {_are(names)} left out.")
 
 
 def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
-    """To give films another class; which one is asked."""
-    films = plural(len(names), "film")
+    """To give images another class; which one is asked."""
+    images = plural(len(names), "image")
     wanted = tuple(Decision(RELABEL, name) for name in names)
     told = f"{_named(names)} given the class below from now on. {UNCHANGED}"
-    present = set(dataset.films.loc[dataset.films["image_id"].isin(names), "label"])
+    present = set(dataset.images.loc[dataset.images["image_id"].isin(names), "label"])
     others = tuple(label for label in dataset.imported.classes if present != {label})
     return Wish(
-        wanted, "Change class", f"Change the class of {films}?", told, f"{films} {_are(names)} {{label}} now.", others
+        wanted, "Change class", f"Change the class of {images}?", told, f"{images} {_are(names)} {{label}} now.", others
     )
 
 
 def grouping(groups: Sequence[Sequence[str]]) -> Wish:
-    """To keep films together, so that no split parts them: one or more groups of them."""
+    """To keep images together, so that no split parts them: one or more groups of them."""
     wanted = tuple(one for group in groups for one in decisions.together(list(group)))
-    films = plural(len({one.image_id for one in wanted}), "film")
+    images = plural(len({one.image_id for one in wanted}), "image")
     in_groups = f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
-    told = f"{films}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
-    return Wish(wanted, "Keep together", f"Keep {films} together?", told, f"{films}{in_groups} are kept together.")
+    told = f"{images}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
+    return Wish(wanted, "Keep together", f"Keep {images} together?", told, f"{images}{in_groups} are kept together.")
 
 
 def _named(names: Sequence[str]) -> str:
-    films = names[0] if len(names) == 1 else plural(len(names), "film")
-    return f"{films} {_are(names)}"
+    images = names[0] if len(names) == 1 else plural(len(names), "image")
+    return f"{images} {_are(names)}"
 
 
 def _are(names: Sequence[str]) -> str:
@@ -108,7 +110,7 @@ def ask(dataset: Dataset, wish: Wish) -> None:
         chosen = st.selectbox("New class", wish.classes, index=None, placeholder="Choose a class", key=CLASS)
         same = len(wish.wanted) - len(_settled(dataset, wish))
         if chosen and same:
-            st.caption(f"{plural(same, 'film has', 'films have')} that class already.")
+            st.caption(f"{plural(same, 'image has', 'images have')} that class already.")
     ask_author()
     st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
     ready = bool(_settled(dataset, wish)) or _lacks_class(wish)
@@ -133,11 +135,11 @@ def _lacks_class(wish: Wish) -> bool:
 
 
 def _settled(dataset: Dataset, wish: Wish) -> list[Decision]:
-    """The decisions with the chosen class, without films that have it already."""
+    """The decisions with the chosen class, without images that have it already."""
     if not wish.classes:
         return list(wish.wanted)
     label = st.session_state.get(CLASS, "")
-    labels = dict(zip(dataset.films["image_id"], dataset.films["label"], strict=True))
+    labels = dict(zip(dataset.images["image_id"], dataset.images["label"], strict=True))
     return [replace(one, after=label) for one in wish.wanted if labels.get(one.image_id) != label]
 
 
@@ -214,7 +216,7 @@ def last_one(dataset: Dataset) -> None:
 
 
 def buttons(dataset: Dataset, names: Sequence[str], finding: str, key: str) -> None:
-    """What can be done about some films with a finding."""
+    """What can be done about some images with a finding."""
     names = list(names)
     with st.container(horizontal=True):
         made = (

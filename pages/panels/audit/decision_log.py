@@ -1,4 +1,4 @@
-"""The Audit page's list of decisions: what was decided about which film, by whom, and which runs came of it."""
+"""The Audit page's list of decisions: what was decided about which image, by whom, and which runs came of it."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def show(audited: Audited) -> None:
     dataset = audited.dataset
     st.markdown(f"**{shell.plain(_in_words(dataset))}**")
     st.markdown(
-        "Decisions are kept beside the data set, in a table that only grows: no file of a film is touched, and each "
+        "Decisions are kept beside the data set, in a table that only grows: no file of an image is touched, and each "
         "decision can be taken back. A run keeps the version of the data set that it was trained on."
     )
     if dataset.decisions:
@@ -37,9 +37,9 @@ def _in_words(dataset: Dataset) -> str:
         return f"{version}: as it was imported, with no decision in force."
     counts = {action: sum(one.action == action for one in in_force) for action in decisions.ACTIONS}
     words = {
-        LEAVE_OUT: plural(counts[LEAVE_OUT], "film") + " left out",
-        RELABEL: plural(counts[RELABEL], "film") + " with another class",
-        GROUP: plural(counts[GROUP], "film") + " kept together with others",
+        LEAVE_OUT: plural(counts[LEAVE_OUT], "image") + " left out",
+        RELABEL: plural(counts[RELABEL], "image") + " with another class",
+        GROUP: plural(counts[GROUP], "image") + " kept together with others",
         DISMISS: plural(counts[DISMISS], "finding") + " dismissed",
     }
     return f"{version}: {', '.join(words[action] for action in decisions.ACTIONS if counts[action])}."
@@ -57,7 +57,7 @@ def _table(dataset: Dataset) -> None:
         on_select="rerun",
         selection_mode="multi-row",
         key=f"decisions-table-{len(listed)}",
-        alt="Decisions about films of this data set",
+        alt="Decisions about images of this data set",
     )
     content = pd.DataFrame([vars(one) for one in dataset.decisions], columns=decisions.COLUMNS)
     st.download_button(
@@ -84,7 +84,7 @@ def _row(one: Decision, valid: bool) -> dict[str, object]:
     return {
         "Number": one.number,
         "Decision": one.action,
-        "Film": one.image_id,
+        "Image": one.image_id,
         "From": told[0],
         "To": told[1],
         "Author": one.author,
@@ -114,13 +114,13 @@ def _versions(dataset: Dataset) -> None:
         return
     names = candidates.unique_names(runs)
     rows = [
-        {"Run": name, "Version": run.record["dataset"]["version"][:SHORT], "Films as": _films_as(dataset, run)}
+        {"Run": name, "Version": run.record["dataset"]["version"][:SHORT], "Images as": _images_as(dataset, run)}
         for name, run in zip(names, runs, strict=True)
     ]
     shell.table(pd.DataFrame(rows), "runs-versions", alt="Runs with the version of the data set that they used")
 
 
-def _films_as(dataset: Dataset, run: candidates.Run) -> str:
+def _images_as(dataset: Dataset, run: candidates.Run) -> str:
     version = run.record["dataset"]["version"]
     if version == dataset.version:
         return "they are now"

@@ -1,4 +1,4 @@
-"""The Audit page's view of films that are there twice: copies, label conflicts, copies across a split."""
+"""The Audit page's view of images that are there twice: copies, label conflicts, copies across a split."""
 
 from collections.abc import Mapping
 
@@ -34,14 +34,14 @@ WAYS = ("grouped", "stratified")
 def show(audited: Audited) -> None:
     pairs = audited.pairs[~audited.pairs["dismissed"]]
     st.markdown(
-        "Two files with the same picture are one film: they count twice, and where one is trained on and the other is "
+        "Two files with the same picture are one image: they count twice, and where one is trained on and the other is "
         "tested on, the test knows its answers. Where their classes differ, one label is wrong."
     )
     put_aside = int(audited.pairs["dismissed"].sum())
     if put_aside:
         st.caption(f"{plural(put_aside, 'pair')} dismissed; the tab Decisions takes that back.")
     if not len(pairs):
-        st.info("No two films show the same picture.", icon=":material/check:")
+        st.info("No two images show the same picture.", icon=":material/check:")
         _limit(audited)
         return
     pairs = tables.with_parts(pairs, _pick_split(audited.dataset))
@@ -66,16 +66,16 @@ def show(audited: Audited) -> None:
 
 
 def _limit(audited: Audited) -> None:
-    """From which likeness on two films are called one, and how alike films are that certainly are not."""
-    title = "From when on are two films one picture?"
+    """From which likeness on two images are called one, and how alike images are that certainly are not."""
+    title = "From when on are two images one picture?"
     place = st.expander(title, icon=":material/balance:", on_change="rerun", key="copies-limit")
     if not place.open:
         return
     with place, shell.told():
         limits = _limits(audited.dataset, audited.dataset.version)
         st.markdown(
-            "Two films are laid over each other, also cropped, turned a little or mirrored, and what counts is how far "
-            f"their fine detail agrees (1 is perfect). {limits.reason} Equal files are copies whatever they show."
+            "Two images are laid over each other, also cropped, turned a little or mirrored, and what counts is how "
+            f"far their fine detail agrees (1 is perfect). {limits.reason} Equal files are copies whatever they show."
         )
         if len(limits.different):
             details = audited.pairs["detail"].to_numpy(float)
@@ -83,13 +83,13 @@ def _limit(audited: Audited) -> None:
             shell.chart(figures.copies_histogram(limits, details), "copies-limit", alt=alt)
 
 
-@st.cache_data(max_entries=4, show_spinner="Laying different films over each other")
+@st.cache_data(max_entries=4, show_spinner="Laying different images over each other")
 def _limits(_dataset: Dataset, version: str) -> Limits:
     return duplicate_pairs.limits(shell.workspace(), _dataset)
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
-    told = [f"{plural(len(pairs), 'pair')} of films with the same picture"]
+    told = [f"{plural(len(pairs), 'pair')} of images with the same picture"]
     conflicts, crossing = (len(tables.of_kind(pairs, kind)) for kind in (CONFLICT, ACROSS))
     told.append(f"{count(conflicts)} under two classes" if conflicts else "all under one class each")
     if (pairs["first_part"] != "").any():
@@ -98,7 +98,7 @@ def _in_words(pairs: pd.DataFrame) -> str:
 
 
 def _pick_split(dataset: Dataset) -> Mapping[str, str]:
-    """The part of every film by the split that is chosen: that of a run, or one that a new run would get."""
+    """The part of every image by the split that is chosen: that of a run, or one that a new run would get."""
     runs = {
         one.run.id: one.run
         for one in run_cache.look()[0]
@@ -115,10 +115,10 @@ def _pick_split(dataset: Dataset) -> Mapping[str, str]:
     return {}
 
 
-@st.cache_data(max_entries=8, show_spinner="Dealing the films")
+@st.cache_data(max_entries=8, show_spinner="Dealing the images")
 def _new_split(_dataset: Dataset, version: str, method: str) -> pd.DataFrame:
-    films = duplicates.with_groups(shell.workspace(), _dataset) if method == "grouped" else _dataset.films
-    return make_split(films, _dataset.classes, SplitSpec(method=method))
+    images = duplicates.with_groups(shell.workspace(), _dataset) if method == "grouped" else _dataset.images
+    return make_split(images, _dataset.classes, SplitSpec(method=method))
 
 
 def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
@@ -130,16 +130,16 @@ def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
     if not groups:
         return
     label = f"Keep {'this pair' if len(groups) == 1 else f'all {count(len(groups))} pairs'} together"
-    help_text = "Then every split that keeps groups together puts both films of a pair into one part."
+    help_text = "Then every split that keeps groups together puts both images of a pair into one part."
     if st.button(label, icon=":material/link:", key="group-all", help=help_text):
         decision_form.ask(dataset, decision_form.grouping(groups))
 
 
 def _are_together(dataset: Dataset, first: str, second: str) -> bool:
-    """Whether somebody decided that two films belong together."""
-    if TOGETHER not in dataset.films:
+    """Whether somebody decided that two images belong together."""
+    if TOGETHER not in dataset.images:
         return False
-    groups = dataset.films[TOGETHER].to_numpy()
+    groups = dataset.images[TOGETHER].to_numpy()
     one, two = groups[dataset.row_of(first)], groups[dataset.row_of(second)]
     return one == two != ""
 

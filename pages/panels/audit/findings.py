@@ -1,4 +1,4 @@
-"""The Audit page's view of single films: how many findings of each kind, which go with the class, and their films."""
+"""The Audit page's view of single images: how many findings of each kind, which go with the class, and their images."""
 
 import numpy as np
 import pandas as pd
@@ -13,48 +13,49 @@ from pages.panels.audit import decision_form, url_state
 from pages.shared import gallery, shell
 from pages.shared.audit_panel import Audited
 
-AT_ONCE = 24  # films on a page of the gallery
+AT_ONCE = 24  # images on a page of the gallery
 SEEN = 0.01  # of a class; a bar of less cannot be seen
 CHOSEN, PAGE, KIND = "chosen", "page", "kind"
 
 
 def show(audited: Audited) -> None:
     st.markdown(
-        "Each film is measured, and what is too far off is a finding: something to look at, not a verdict. Most films "
-        "with a marker are good films; a finding matters where it spoils the picture, or where it goes with the class."
+        "Each image is measured, and what is too far off is a finding: something to look at, not a verdict. Most "
+        "images "
+        "with a marker are good images; a finding matters where it spoils the picture, or where it goes with the class."
     )
     _summary(audited)
     _by_class(audited)
-    _films(audited)
+    _images(audited)
     _unreadable(audited)
 
 
 def _summary(audited: Audited) -> None:
     """One row per kind of finding that there is, with its limit and the reason for that."""
     table = audited.found.audit.summary
-    there, absent = table[table["films"] > 0], table[table["films"] == 0]
+    there, absent = table[table["images"] > 0], table[table["images"] == 0]
     if len(there):
-        films = {"Films": st.column_config.NumberColumn(format="localized")}
+        images = {"Images": st.column_config.NumberColumn(format="localized")}
         alt = "Kinds of findings, with their limits and reasons"
-        shell.table(_shown(there), "findings", column_config=films, alt=alt)
+        shell.table(_shown(there), "findings", column_config=images, alt=alt)
     common = there[there["common"]]
     if len(common):
         names = ", ".join(f"“{name}”" for name in common["finding"])
         st.caption(
-            f"{names}: in every fifth film or more. A finding so common belongs to the data set, not to single films: "
-            "ask where the films come from before you leave any out."
+            f"{names}: in every fifth image or more. A finding so common belongs to the data set, not to single "
+            f"images: ask where the images come from before you leave any out."
         )
     if len(absent):
         with st.expander(f"Looked for and not found: {plural(len(absent), 'kind')}", icon=":material/check:"):
-            shell.table(_shown(absent), "findings-absent", alt="Kinds of findings that no film has")
+            shell.table(_shown(absent), "findings-absent", alt="Kinds of findings that no image has")
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    table = table.sort_values("films", ascending=False, kind="stable")
+    table = table.sort_values("images", ascending=False, kind="stable")
     return pd.DataFrame(
         {
             "Finding": table["finding"],
-            "Films": table["films"],
+            "Images": table["images"],
             "Share": table["share"].map(share),
             "Limit": [limit_in_words(row.finding, row.limit) for row in table.itertuples()],
             "Belongs to the data set": np.where(table["common"], "yes", ""),
@@ -78,28 +79,28 @@ def _by_class(audited: Audited) -> None:
         st.caption(f"Findings in less than {share(SEEN, 0)} of every class are among the figures only.")
     with st.expander("Figures"):
         shown = table.assign(share=table["share"].map(share), association=table["association"].round(3))
-        names = {"finding": "Finding", "label": "Class", "found": "With it", "films": "Films", "share": "Share"}
+        names = {"finding": "Finding", "label": "Class", "found": "With it", "images": "Images", "share": "Share"}
         shown = shown.rename(columns={**names, "association": "Cramér's V"})
         shell.table(shown, "findings-by-class-figures", table)
 
 
-# Films
+# Images
 
 
-def _films(audited: Audited) -> None:
-    """The films with one kind of finding, worst first, and what can be done about them."""
-    of_films = audited.findings[audited.findings["finding"] != UNREADABLE]
-    counts = of_films[~of_films["dismissed"]]["finding"].value_counts()
-    st.subheader("The films")
-    if not len(of_films):
-        st.info("No film has a finding.", icon=":material/check:")
+def _images(audited: Audited) -> None:
+    """The images with one kind of finding, worst first, and what can be done about them."""
+    of_images = audited.findings[audited.findings["finding"] != UNREADABLE]
+    counts = of_images[~of_images["dismissed"]]["finding"].value_counts()
+    st.subheader("The images")
+    if not len(of_images):
+        st.info("No image has a finding.", icon=":material/check:")
         return
-    kinds = list(of_films["finding"].unique())
+    kinds = list(of_images["finding"].unique())
     kinds.sort(key=lambda name: -counts.get(name, 0))
     kind = url_state.pills("Finding", {name: f"{name} ({count(counts.get(name, 0))})" for name in kinds}, "finding")
-    rows = of_films[of_films["finding"] == kind]
+    rows = of_images[of_images["finding"] == kind]
     put_aside = int(rows["dismissed"].sum())
-    if put_aside and not st.toggle(f"Show {plural(put_aside, 'dismissed film')}, too", key=f"dismissed-{kind}"):
+    if put_aside and not st.toggle(f"Show {plural(put_aside, 'dismissed image')}, too", key=f"dismissed-{kind}"):
         rows = rows[~rows["dismissed"]]
     if len(rows):
         _pages(audited, kind, rows)
@@ -117,18 +118,18 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
     places = [audited.dataset.row_of(name) for name in names]
     dismissed = ["Dismissed. " if gone else "" for gone in shown["dismissed"]]
     captions = [f"{mark}{text}" for mark, text in zip(dismissed, shown["text"], strict=True)]
-    gallery.film_grid(
+    gallery.image_grid(
         audited.dataset,
         places,
         pixels,
-        "finding-film",
+        "finding-image",
         captions,
         below=lambda name: st.checkbox(f"Choose {shell.plain(gallery.short_name(name))}", key=f"{key}-{name}"),
     )
 
 
 def _actions(audited: Audited, kind: str, here: list[str], all_names: list[str], key: str) -> None:
-    """Buttons for the films that were chosen, all of this page, or all of this kind."""
+    """Buttons for the images that were chosen, all of this page, or all of this kind."""
     chosen = [name for name in here if st.session_state.get(f"{key}-{name}")]
     sets = {CHOSEN: chosen, PAGE: here, KIND: all_names}
     words = {
@@ -150,7 +151,7 @@ def _actions(audited: Audited, kind: str, here: list[str], all_names: list[str],
 
 
 def _unreadable(audited: Audited) -> None:
-    """Files that are no film, each with its reason."""
+    """Files that are no image, each with its reason."""
     table = audited.findings[audited.findings["finding"] == UNREADABLE]
     if len(table):
         st.subheader("Files that could not be read")

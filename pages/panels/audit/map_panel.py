@@ -1,4 +1,4 @@
-"""The map of a data set on a page: made or not yet, its answer in words, the map itself, and films that stand out.
+"""The map of a data set on a page: made or not yet, its answer in words, the map itself, and images that stand out.
 
 A page calls ``tab`` once, at its top level: while a map is made, one fragment polls.
 """
@@ -33,22 +33,23 @@ from pages.shared import gallery, job_cards, shell
 POLL = 1.0  # seconds
 OWN = "map_jobs"  # session: maps to tell of when they end
 CHOSEN = "map_chosen"  # session: data set, its version, and the rows that are chosen
-PER_PAGE, PER_LIST = 24, 12  # films of a choice, and of a list
+PER_PAGE, PER_LIST = 24, 12  # images of a choice, and of a list
 MOST_GROUPS = 7  # colours that people keep apart, beside a grey for the rest
 TSNE, PCA = "Neighbours (t-SNE)", "Differences (PCA)"
 CLASS, SOURCE, FINDING, LABELS, OUTLIERS = "Class", "Source", "Finding", "Suspicious labels", "Outliers"
 SUSPICIOUS, OUTLIER = "suspicious label", "outlier"  # findings, as they are dismissed
 STANDS_OUT = "#E69F00"
 HELP = {
-    TSNE: "Films that are alike lie side by side. Islands mean something; how far apart they lie, and how large they "
+    TSNE: "Images that are alike lie side by side. Islands mean something; how far apart they lie, and how large they "
     "are, means nothing.",
-    PCA: "Along the two directions in which the films differ most, true to scale. Films that differ in another way may "
-    "lie on one spot; these two hold {share} of all differences.",
+    PCA: "Along the two directions in which the images differ most, true to scale. Images that differ in another "
+    "way may lie on one spot; these two hold {share} of all differences.",
 }
 WHAT_IT_DOES = (
-    "It draws every film as a point, films that are alike side by side, and lists films unlike all others and labels "
-    "that do not fit. It looks at what a network answered for the films where a training has left that, otherwise at "
-    "the films themselves. Nothing is changed."
+    "It draws every image as a point, images that are alike side by side, and lists images unlike all others and "
+    "labels "
+    "that do not fit. It looks at what a network answered for the images where a training has left that, otherwise at "
+    "the images themselves. Nothing is changed."
 )
 
 
@@ -82,13 +83,13 @@ def tab(dataset: Dataset) -> None:
 
 def _offer(dataset: Dataset) -> None:
     with st.container(border=True):
-        films = len(dataset.films)
-        if films < embedding_map.LEAST:
-            st.markdown(f"**Too few films for a map:** it needs {embedding_map.LEAST}, and these are {count(films)}.")
+        images = len(dataset.images)
+        if images < embedding_map.LEAST:
+            st.markdown(f"**Too few images for a map:** it needs {embedding_map.LEAST}, and these are {count(images)}.")
             return
         st.markdown(
-            f"**No map yet.** {WHAT_IT_DOES} With {plural(films, 'film')} it takes about "
-            f"{roughly(embedding_map.expected_seconds(films))}; the page stays usable meanwhile."
+            f"**No map yet.** {WHAT_IT_DOES} With {plural(images, 'image')} it takes about "
+            f"{roughly(embedding_map.expected_seconds(images))}; the page stays usable meanwhile."
         )
         _button(dataset, "Make the map", "primary")
 
@@ -148,39 +149,39 @@ def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
     told = (
         f"Made {moment(found.facts['made'])} in {duration(found.facts['seconds'])}, from {shell.plain(found.features)}."
     )
-    st.caption(f"{told} “By chance” is what films drawn at random would have; intervals are 95 %.")
+    st.caption(f"{told} “By chance” is what images drawn at random would have; intervals are 95 %.")
     if not found.is_current:
         st.info(
-            "This map is of an earlier version of the data set: films or classes have changed since. What it says of "
+            "This map is of an earlier version of the data set: images or classes have changed since. What it says of "
             "neighbours and labels is what held then.",
             icon=":material/history:",
         )
     if not at_work and (not found.is_current or found.features == embedding_map.PLAIN):
-        help_text = "From what a network answered, where a training has left that for all films since."
+        help_text = "From what a network answered, where a training has left that for all images since."
         _button(dataset, "Make it again", "tertiary" if found.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
     arranged, coloured = _choices(dataset, found)
     codes, groups = _coloured(dataset, found, coloured)
-    places = found.films[["tsne_x", "tsne_y"] if arranged == TSNE else ["pca_x", "pca_y"]].to_numpy()
+    places = found.images[["tsne_x", "tsne_y"] if arranged == TSNE else ["pca_x", "pca_y"]].to_numpy()
     chosen = _chosen(dataset, found)
-    here = {row: at for at, row in enumerate(found.films["row"].tolist())}
+    here = {row: at for at, row in enumerate(found.images["row"].tolist())}
     shown = Points(
         places,
         codes,
         groups,
-        [_name(identifier) for identifier in found.films["image_id"]],
+        [_name(identifier) for identifier in found.images["image_id"]],
         _words(dataset, found),
         "Map of the data set",
         _alt(arranged, coloured, codes, groups),
         [here[row] for row in chosen],
     )
-    rows = found.films["row"].to_numpy()
+    rows = found.images["row"].to_numpy()
     scatter.show(
         shown,
         pixels if len(rows) == len(pixels) else pixels[rows],
         f"map-{dataset.id}",
         lambda at: _choose(dataset, rows[at].tolist()),
-        lambda at: gallery.open_film(dataset.films["image_id"].iat[int(rows[at])]),
+        lambda at: gallery.open_image(dataset.images["image_id"].iat[int(rows[at])]),
     )
     st.caption(HELP[arranged].format(share=share(found.facts["pca_share"])))
     _choose_a_group(dataset, rows, codes, groups)
@@ -194,9 +195,9 @@ def _name(identifier: str) -> str:
 
 
 def _choices(dataset: Dataset, found: Map) -> tuple[str, str]:
-    """How films are arranged and what colours tell; both are in the address."""
+    """How images are arranged and what colours tell; both are in the address."""
     colours = [CLASS]
-    if (dataset.films["source"] != "").any():
+    if (dataset.images["source"] != "").any():
         colours.append(SOURCE)
     if dataset_audit.known(shell.workspace(), dataset) is not None:
         colours.append(FINDING)
@@ -214,26 +215,26 @@ def _choices(dataset: Dataset, found: Map) -> tuple[str, str]:
 
 
 def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[Group]]:
-    """Group of each film of the map, and the groups; what is drawn last lies on top."""
-    films = found.films
+    """Group of each image of the map, and the groups; what is drawn last lies on top."""
+    images = found.images
     if by == LABELS:
-        disputed = films["row"].isin(found.suspicious["row"]).to_numpy()
+        disputed = images["row"].isin(found.suspicious["row"]).to_numpy()
         return disputed.astype(int), [Group("Not disputed", NEUTRAL), Group("Label is disputed", STANDS_OUT)]
     if by == OUTLIERS:
-        far = films["is_outlier"].to_numpy()
+        far = images["is_outlier"].to_numpy()
         return far.astype(int), [Group("Among others", NEUTRAL), Group("Far from all others", STANDS_OUT)]
     if by == CLASS:
         colours = class_colours(dataset.classes)
-        codes = pd.Categorical(films["label"], dataset.classes).codes
+        codes = pd.Categorical(images["label"], dataset.classes).codes
         return np.asarray(codes), [Group(label, colours[label]) for label in dataset.classes]
     if by == SOURCE:
-        sources = dataset.films["source"].iloc[films["row"]].to_numpy()
+        sources = dataset.images["source"].iloc[images["row"]].to_numpy()
         return _most_frequent(sources, UNKNOWN_SOURCE, "Other sources")
-    return _most_frequent(_findings(dataset, films["image_id"]), "No finding", "Other findings")
+    return _most_frequent(_findings(dataset, images["image_id"]), "No finding", "Other findings")
 
 
 def _findings(dataset: Dataset, image_ids: pd.Series) -> np.ndarray:
-    """The finding of each film that fewest films have; empty where it has none."""
+    """The finding of each image that fewest images have; empty where it has none."""
     audited = dataset_audit.known(shell.workspace(), dataset)
     table = audited.audit.findings if audited else pd.DataFrame(columns=["image_id", "finding"])
     frequency = table["finding"].map(table["finding"].value_counts())
@@ -255,29 +256,29 @@ def _most_frequent(values: np.ndarray, none: str, others: str) -> tuple[np.ndarr
 
 
 def _words(dataset: Dataset, found: Map) -> list[str]:
-    """What the card says of each film beside its name."""
-    sources = dataset.films["source"].iloc[found.films["row"]]
-    told = found.films["label"] + ". Source: " + sources.where(sources != "", UNKNOWN_SOURCE).to_numpy() + "."
-    disputed = found.films["row"].isin(found.suspicious["row"])
-    told = told.where(~disputed, told + " Its label is disputed: " + found.films["other"] + "?")
-    return told.where(~found.films["is_outlier"], told + " Far from all others.").tolist()
+    """What the card says of each image beside its name."""
+    sources = dataset.images["source"].iloc[found.images["row"]]
+    told = found.images["label"] + ". Source: " + sources.where(sources != "", UNKNOWN_SOURCE).to_numpy() + "."
+    disputed = found.images["row"].isin(found.suspicious["row"])
+    told = told.where(~disputed, told + " Its label is disputed: " + found.images["other"] + "?")
+    return told.where(~found.images["is_outlier"], told + " Far from all others.").tolist()
 
 
 def _alt(arranged: str, coloured: str, codes: np.ndarray, groups: Sequence[Group]) -> str:
     counts = np.bincount(codes, minlength=len(groups))
-    named = ", ".join(f"{group.name} {count(films)}" for group, films in zip(groups, counts, strict=True))
-    return f"Map of {plural(len(codes), 'film')}, arranged by {arranged}, coloured by {coloured.lower()}: {named}"
+    named = ", ".join(f"{group.name} {count(images)}" for group, images in zip(groups, counts, strict=True))
+    return f"Map of {plural(len(codes), 'image')}, arranged by {arranged}, coloured by {coloured.lower()}: {named}"
 
 
 # What is chosen
 
 
 def _chosen(dataset: Dataset, found: Map) -> list[int]:
-    """Rows of the films that are chosen; a choice from another version of the data set is forgotten."""
+    """Rows of the images that are chosen; a choice from another version of the data set is forgotten."""
     of, version, rows = st.session_state.get(CHOSEN) or ("", "", [])
     if (of, version) != (dataset.id, dataset.version):
         return []
-    return [row for row in rows if row in set(found.films["row"])]
+    return [row for row in rows if row in set(found.images["row"])]
 
 
 def _choose(dataset: Dataset, rows: list[int]) -> None:
@@ -288,7 +289,7 @@ def _choose_a_group(dataset: Dataset, rows: np.ndarray, codes: np.ndarray, group
     """The way to a choice without drawing one."""
     names = [group.name for group in groups]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        which = st.selectbox("Or choose all films of", names, key="map-group", width=280)
+        which = st.selectbox("Or choose all images of", names, key="map-group", width=280)
         of_group = rows[codes == names.index(which)].tolist() if which in names else []
         st.button(
             "Choose them",
@@ -302,15 +303,15 @@ def _choose_a_group(dataset: Dataset, rows: np.ndarray, codes: np.ndarray, group
 def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) -> None:
     if not chosen:
         return
-    films = dataset.films.iloc[list(chosen)]
+    images = dataset.images.iloc[list(chosen)]
     with st.container(border=True, key="map-chosen"):
-        st.subheader(f"{plural(len(chosen), 'film')} chosen")
-        by_class = ", ".join(f"{shell.plain(label)} {count(n)}" for label, n in films["label"].value_counts().items())
-        sources = films["source"].replace("", UNKNOWN_SOURCE).value_counts()
+        st.subheader(f"{plural(len(chosen), 'image')} chosen")
+        by_class = ", ".join(f"{shell.plain(label)} {count(n)}" for label, n in images["label"].value_counts().items())
+        sources = images["source"].replace("", UNKNOWN_SOURCE).value_counts()
         by_source = ", ".join(f"{shell.plain(name)} {count(n)}" for name, n in sources.head(4).items())
         more = f" and {plural(len(sources) - 4, 'source')} more" if len(sources) > 4 else ""
         st.markdown(f"Classes: {by_class}.  \nSources: {by_source}{more}.")
-        names = films["image_id"].tolist()
+        names = images["image_id"].tolist()
         with st.container(horizontal=True):
             for label, icon, wish in (
                 ("Leave out", ":material/block:", lambda: decision_form.leaving_out(names, dataset)),
@@ -328,21 +329,21 @@ def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) ->
 def _paged(
     dataset: Dataset, rows: list[int], pixels: np.ndarray, key: str, each: int, captions: Sequence[str] = ()
 ) -> None:
-    """Films with their pictures, page by page."""
+    """Images with their pictures, page by page."""
     pages = -(-len(rows) // each)
     page = st.pagination(pages, key=f"{key}-{dataset.version[:8]}-{len(rows)}") if pages > 1 else 1
     first = (page - 1) * each
     some = slice(first, first + each)
     if pages > 1:
-        st.caption(f"{count(first + 1)} to {count(first + len(rows[some]))} of {plural(len(rows), 'film')}")
-    gallery.film_grid(dataset, rows[some], pixels, key, captions[some])
+        st.caption(f"{count(first + 1)} to {count(first + len(rows[some]))} of {plural(len(rows), 'image')}")
+    gallery.image_grid(dataset, rows[some], pixels, key, captions[some])
 
 
 # What stands out
 
 
 def _open_ones(dataset: Dataset, table: pd.DataFrame, finding: str) -> pd.DataFrame:
-    """Films whose finding nobody has dismissed."""
+    """Images whose finding nobody has dismissed."""
     gone = decisions.dismissed(dataset.decisions)
     return table[[(name, finding, "") not in gone for name in table["image_id"]]].reset_index(drop=True)
 
@@ -356,22 +357,22 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
         return
     table = _open_ones(dataset, found.suspicious, SUSPICIOUS)
     wrong = 1 - facts["accuracy"]
-    of = count(facts["judged"]) if found.is_current else f"the {count(facts['judged'])} films that the map was made of"
+    of = count(facts["judged"]) if found.is_current else f"the {count(facts['judged'])} images that the map was made of"
     st.markdown(
         f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A classifier that "
-        "had not seen the film gives another class a score as high as that class usually has. It is "
-        f"itself wrong about {share(wrong)} of these films, so much of what it disputes may well be labelled rightly: "
+        "had not seen the image gives another class a score as high as that class usually has. It is "
+        f"itself wrong about {share(wrong)} of these images, so much of what it disputes may well be labelled rightly: "
         f"look at the first of the list, which fit least. {reason}"
     )
     st.caption(
-        "Scores of a classifier, from 0 to 1, no probabilities. Learned on four fifths of the films, groups kept."
+        "Scores of a classifier, from 0 to 1, no probabilities. Learned on four fifths of the images, groups kept."
     )
     if table.empty:
         return
     shown = table.rename(
         columns={
             "rank": "Rank",
-            "image_id": "Film",
+            "image_id": "Image",
             "label": "Label",
             "given_score": "Score of the label",
             "other": "Best other class",
@@ -383,16 +384,18 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
 
 
 def _show_outliers(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
-    st.subheader("Which films are unlike all others?")
+    st.subheader("Which images are unlike all others?")
     table = _open_ones(dataset, found.outliers, OUTLIER)
     st.markdown(
-        f"**{plural(len(table), 'film lies', 'films lie')} far from all others, of {count(len(found.films))}:** the "
-        f"{BY}th nearest film is farther away than is usual in the class, by more than {FAR:.0f} robust deviations. It "
-        "may be no chest film, another view, or a film with a fault; or a rare patient, whom a classifier should see."
+        f"**{plural(len(table), 'image lies', 'images lie')} far from all others, of {count(len(found.images))}:** the "
+        f"{BY}th nearest image is farther away than is usual in the class, by more than {FAR:.0f} robust "
+        f"deviations. It "
+        "may be no chest image, another view, or an image with a fault; or a rare patient, whom a classifier should "
+        "see."
     )
     if table.empty:
         return
-    shown = table.rename(columns={"image_id": "Film", "label": "Label", "outlier_score": "Deviations"})
+    shown = table.rename(columns={"image_id": "Image", "label": "Label", "outlier_score": "Deviations"})
     captions = [f"{one.label}, {one.outlier_score:.1f} deviations" for one in _rows(table)]
     _listed(dataset, table, shown, OUTLIER, captions, pixels)
 
@@ -409,7 +412,7 @@ def _listed(
     captions: Sequence[str],
     pixels: np.ndarray,
 ) -> None:
-    """A list of films: pictures, the table with its download, and what can be done about the rows that are marked."""
+    """A list of images: pictures, the table with its download, and what can be done about the rows that are marked."""
     name = finding.replace(" ", "-")
     _paged(dataset, table["row"].tolist(), pixels, f"map-{name}", PER_LIST, captions)
     with st.expander("As a table, and what can be done", icon=":material/table:"):
@@ -419,6 +422,6 @@ def _listed(
         )
         marked = [row for row in event.selection.rows if row < len(table)]
         if not marked:
-            st.caption("Mark rows to dismiss them, leave their films out, or change their class.")
+            st.caption("Mark rows to dismiss them, leave their images out, or change their class.")
         else:
             decision_form.buttons(dataset, table["image_id"].iloc[marked].tolist(), finding, f"map-{name}")

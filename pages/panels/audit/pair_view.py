@@ -1,4 +1,4 @@
-"""Two films side by side with the picture of their difference, and the list of pairs that they come from."""
+"""Two images side by side with the picture of their difference, and the list of pairs that they come from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from covid_core.data.pixels import decode_rows
 from covid_core.images.codec import png_bytes
 from pages.shared import shell
 
-PAIR = "pair"  # query parameter: the two films that are side by side
+PAIR = "pair"  # query parameter: the two images that are side by side
 BETWEEN = "|"  # their ids in the address
 SIDE = 256  # pixels of the difference picture
 NAMES = {
-    "first": "First film",
+    "first": "First image",
     "first_label": "Its class",
-    "second": "Second film",
+    "second": "Second image",
     "second_label": "Its class there",
     "kind": "Kind",
     "detail": "Agreement of detail",
@@ -30,7 +30,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Sides:
-    """The data sets that the two films of a pair are from; within one data set both are the same."""
+    """The data sets that the two images of a pair are from; within one data set both are the same."""
 
     first: Dataset
     second: Dataset
@@ -48,7 +48,7 @@ def show(pairs: pd.DataFrame, sides: Sides, key: str, actions: Callable[[pd.Seri
 
     Args:
         pairs: rows of ``copies.within`` or ``copies.between``, in the order in which they are to be looked at.
-        sides: where the films are from.
+        sides: where the images are from.
         key: tells several viewers of a page apart.
         actions: draws what can be done about a pair.
     """
@@ -92,19 +92,19 @@ def _open(name: str) -> None:
 
 
 def _pictures(row: pd.Series, sides: Sides) -> None:
-    """First film, second film, difference; a line under each."""
+    """First image, second image, difference; a line under each."""
     with st.grid(3, min_column_width=140, gap="small") as grid:
         for side in ("first", "second"):
             dataset, name = sides.of(side), row[side]
             at = dataset.row_of(name)
             with grid.cell().container():
-                view = summary.film_view(dataset, at)
+                view = summary.image_view(dataset, at)
                 label = row[f"{side}_label"]
-                st.image(view.content, width="stretch", alt=f"Film {name}, labelled {label}")
+                st.image(view.content, width="stretch", alt=f"Image {name}, labelled {label}")
                 where = "" if sides.is_one else f"{dataset.name}: "
                 st.markdown(f"{shell.plain(where + name)}  \n**{shell.plain(label)}**{_part(row, side)}")
         with grid.cell().container():
-            st.image(_difference(row, sides), width="stretch", alt="Difference of the two films, grey where none is")
+            st.image(_difference(row, sides), width="stretch", alt="Difference of the two images, grey where none is")
             st.markdown(_in_words(row, sides.is_one))
 
 
@@ -114,10 +114,10 @@ def _part(row: pd.Series, side: str) -> str:
 
 
 def _difference(row: pd.Series, sides: Sides) -> bytes:
-    films = [decode_rows(sides.of(side), [sides.of(side).row_of(row[side])], SIDE)[0] for side in ("first", "second")]
+    images = [decode_rows(sides.of(side), [sides.of(side).row_of(row[side])], SIDE)[0] for side in ("first", "second")]
     if row["mirrored"]:
-        films[1] = np.ascontiguousarray(films[1][:, ::-1])
-    return png_bytes(duplicate_pairs.difference(*films))
+        images[1] = np.ascontiguousarray(images[1][:, ::-1])
+    return png_bytes(duplicate_pairs.difference(*images))
 
 
 def _in_words(row: pd.Series, is_one: bool) -> str:
@@ -145,7 +145,7 @@ def _list(pairs: pd.DataFrame, names: list[str], key: str) -> None:
             on_select="rerun",
             selection_mode="single-row",
             key=f"pairs-table-{key}-{len(pairs)}",
-            alt="Pairs of films that show the same picture",
+            alt="Pairs of images that show the same picture",
         )
         st.caption("A row that is chosen is shown above.")
         rows = chosen.selection.rows

@@ -1,4 +1,4 @@
-"""The Audit page's comparison with another data set: which films both have, and where their classes disagree."""
+"""The Audit page's comparison with another data set: which images both have, and where their classes disagree."""
 
 import streamlit as st
 
@@ -11,14 +11,14 @@ from pages.panels.audit import decision_form, pair_view, url_state
 from pages.shared import audit_panel, shell
 from pages.shared.audit_panel import Audited
 
-ALL, CONFLICTS = "All shared films", "Classes differ"
+ALL, CONFLICTS = "All shared images", "Classes differ"
 
 
 def show(audited: Audited, at_work: bool) -> None:
     dataset = audited.dataset
     st.markdown(
-        "Films travel from one collection to the next. What is trained on in one and tested on in another is no "
-        "outside test; and where two collections label the same film differently, one of them is wrong."
+        "Images travel from one collection to the next. What is trained on in one and tested on in another is no "
+        "outside test; and where two collections label the same image differently, one of them is wrong."
     )
     other = _pick_other(dataset)
     if other is None:
@@ -56,19 +56,19 @@ def _pick_other(dataset: Dataset) -> Dataset | None:
 def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
     names = f"{shell.plain(dataset.name)} and {shell.plain(other.name)}"
     if not len(found.pairs):
-        st.markdown(f"**{names} share no film.**")
+        st.markdown(f"**{names} share no image.**")
         return
     conflicts = len(found.conflicts)
     disagree = f"the classes of {plural(conflicts, 'pair')} differ" if conflicts else "their classes agree"
     st.markdown(
-        f"**{plural(found.films, 'film')} of {shell.plain(dataset.name)} {'is' if found.films == 1 else 'are'} in "
+        f"**{plural(found.images, 'image')} of {shell.plain(dataset.name)} {'is' if found.images == 1 else 'are'} in "
         f"{shell.plain(other.name)} as well, in {plural(len(found.pairs), 'pair')}; {disagree}.**"
     )
     table = tables.class_crosstab(found.pairs)
     shell.table(
         table.reset_index().rename(columns={"here": f"Class in {dataset.name}"}),
         "shared-classes",
-        alt=f"Shared films by their class in {dataset.name} (rows) and in {other.name} (columns)",
+        alt=f"Shared images by their class in {dataset.name} (rows) and in {other.name} (columns)",
     )
     st.caption(f"Rows: the class in {shell.plain(dataset.name)}; columns: in {shell.plain(other.name)}.")
     which = st.segmented_control(

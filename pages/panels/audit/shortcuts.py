@@ -20,8 +20,8 @@ from covid_core.inference import lungs
 from pages.shared import shell
 from pages.shared.audit_panel import Audited
 
-DRAWN = "probes-drawn"  # session: which films of each class are shown, as a seed
-TRIES = 8  # films of a class that are asked for a lung outline, before the class goes without
+DRAWN = "probes-drawn"  # session: which images of each class are shown, as a seed
+TRIES = 8  # images of a class that are asked for a lung outline, before the class goes without
 
 
 def show(audited: Audited) -> None:
@@ -42,9 +42,10 @@ def _verdict(ladder: Ladder) -> None:
     st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in said.details))
     with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
         st.markdown(
-            "A probe is a classifier that is given only some of each film. All probes are the same classifier (kernel "
-            f"ridge regression) and are cross-validated with the same {FOLDS} folds: every film is answered once, by a "
-            "classifier that has seen neither it nor a copy of it nor a film that was kept together with it.\n\n"
+            "A probe is a classifier that is given only some of each image. All probes are the same classifier (kernel "
+            f"ridge regression) and are cross-validated with the same {FOLDS} folds: every image is answered once, "
+            f"by a "
+            "classifier that has seen neither it nor a copy of it nor an image that was kept together with it.\n\n"
             "Only probes that show no lung decide. One of them beats the largest class where a one-sided exact "
             "binomial test says so (5 %, Holm's correction over these probes). What it then keeps of the full "
             f"picture's gain over the largest class makes the verdict: {share(probe_ladder.MUCH, 0)} or more is “much "
@@ -54,14 +55,14 @@ def _verdict(ladder: Ladder) -> None:
 
 
 def _bars(made: float, ladder: Ladder) -> None:
-    st.subheader("How far does each view of the films reach?")
+    st.subheader("How far does each view of the images reach?")
     st.markdown(
-        "A bar is the share of films whose class the probe tells rightly, with its 95 % interval. Left of the dotted "
+        "A bar is the share of images whose class the probe tells rightly, with its 95 % interval. Left of the dotted "
         "line nothing was learned; what reaches the dashed line needs no more than that probe sees."
     )
     figure = shell.drawn("ladder", str(made), lambda: figures.ladder_bars(ladder))
     shell.chart(figure, "ladder", alt=figures.ladder_in_words(ladder))
-    note = f"{plural(ladder.films, 'film')}, {FOLDS} folds. {ladder.note}"
+    note = f"{plural(ladder.images, 'image')}, {FOLDS} folds. {ladder.note}"
     st.caption(shell.plain(note))
     with st.expander("Figures", icon=":material/table:"):
         rows = [_row(ladder, rung) for rung in ladder.rungs]
@@ -74,7 +75,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
         return told | {"Accuracy": "not run", "Note": rung.reason}
     return told | {
         "Accuracy": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
-        "Films": count(rung.films),
+        "Images": count(rung.images),
         "Largest class": share(rung.majority),
         "Keeps of the gain": share(ladder.kept(rung), 0),
         "p": p_value(rung.p),
@@ -90,7 +91,7 @@ def _not_run(ladder: Ladder) -> None:
             st.markdown(
                 ":material/pulmonology: **Where lungs are to be told from the rest, somebody has to outline them.** "
                 "Masks come with a data set, or from a segmenter. That learns within minutes from a data set with "
-                "masks (synthetic films have them), on the Predict page under “What outlines the lungs”. Then audit "
+                "masks (synthetic images have them), on the Predict page under “What outlines the lungs”. Then audit "
                 "again."
             )
             st.page_link("predict.py", label="Train a segmenter on the Predict page", icon=":material/search:")
@@ -102,8 +103,8 @@ def _not_run(ladder: Ladder) -> None:
 def _seen(dataset: Dataset, ladder: Ladder) -> None:
     st.subheader("What does each probe see?")
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-    row.markdown("One film of each class, as each probe is shown it. Of the others it knows nothing.", width="content")
-    row.button("Other films", icon=":material/shuffle:", key="probes-again", on_click=_draw_again)
+    row.markdown("One image of each class, as each probe is shown it. Of the others it knows nothing.", width="content")
+    row.button("Other images", icon=":material/shuffle:", key="probes-again", on_click=_draw_again)
     shown = _examples(dataset, [label for label in ladder.classes if label in dataset.counts])
     with st.grid(2, min_column_width=330):
         for rung in filter(lambda one: one.was_run, ladder.rungs):
@@ -118,9 +119,9 @@ def _draw_again() -> None:
 
 
 def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, np.ndarray | None]]:
-    """One film per class: its class, its row, and its lungs as bool (128, 128), None where they are not known."""
+    """One image per class: its class, its row, and its lungs as bool (128, 128), None where they are not known."""
     rng = np.random.default_rng(st.session_state.get(DRAWN, 0))
-    labels = dataset.films["label"].to_numpy()
+    labels = dataset.images["label"].to_numpy()
     drawn = [rng.permutation(np.flatnonzero(labels == label))[:TRIES] for label in classes]
     known = _lungs(dataset, dataset.version, tuple(int(row) for rows in drawn for row in rows))
     found = []
@@ -132,7 +133,7 @@ def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, 
 
 @st.cache_data(max_entries=16, show_spinner="Looking for lungs")
 def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray | None]:
-    found = lungs.of_films_or_why(shell.workspace(), _dataset, list(rows))
+    found = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
     return {row: found.masks[place] if found.known[place] else None for place, row in enumerate(rows)}
 
 
@@ -147,17 +148,17 @@ def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.nda
                     st.markdown("Its lungs are not known.")
                 else:
                     picture = png_bytes(probes.seen(probe, np.asarray(pixels[row]), mask))
-                    st.image(picture, width="stretch", alt=f"What is shown of a film of {label}: {probe.sees}")
+                    st.image(picture, width="stretch", alt=f"What is shown of an image of {label}: {probe.sees}")
                 st.caption(shell.plain(label))
 
 
 def _facts(dataset: Dataset, row: int, probe: Probe) -> str:
     """What the file tells, for probes that see no picture."""
-    film = dataset.films.iloc[row]
+    image = dataset.images.iloc[row]
     if probe == probes.BYTES:
         path = dataset.path_of(row)
         return file_size(path.stat().st_size) if path.exists() else "the file is gone"
-    return f"{film['width']} x {film['height']}, {film['mode']}, {film['path'].rpartition('.')[2].upper()}"
+    return f"{image['width']} x {image['height']}, {image['mode']}, {image['path'].rpartition('.')[2].upper()}"
 
 
 # Sources
@@ -171,14 +172,14 @@ def _sources(audited: Audited) -> None:
     if not found.known:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "
-            "(CLASS.metadata.xlsx) that is imported with its films."
+            "(CLASS.metadata.xlsx) that is imported with its images."
         )
         return
-    table = summary.source_table(audited.dataset.films, audited.dataset.classes)
-    shell.chart(data_figures.source_bars(table), "audit-sources", alt="Films per source and class")
+    table = summary.source_table(audited.dataset.images, audited.dataset.classes)
+    shell.chart(data_figures.source_bars(table), "audit-sources", alt="Images per source and class")
     with st.expander("Figures", icon=":material/table:"):
         shell.table(table.reset_index().rename(columns={"source": "Source"}), "audit-sources-figures")
-    st.markdown("**Can the source be told from the picture, among films of one class?**")
+    st.markdown("**Can the source be told from the picture, among images of one class?**")
     if found.reason:
         st.markdown(shell.plain(found.reason))
         return
@@ -192,11 +193,11 @@ def _sources(audited: Audited) -> None:
 
 def _source_row(label: str, rung: Rung) -> dict[str, object]:
     return {
-        "Among films of": label,
+        "Among images of": label,
         "From": rung.probe.name,
         "Source told rightly": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Largest source": share(rung.majority),
-        "Films": rung.films,
+        "Images": rung.images,
         "More than chance": "yes" if rung.p <= ALPHA else "no",
         "p": p_value(rung.p),
     }

@@ -14,7 +14,7 @@ from covid_core.formatting import interval, number, share
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
-from pages.panels.compare import clicks, images
+from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, run_cache, shell
 
 BIN = "bin"  # what is clicked here
@@ -41,33 +41,36 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
         figure = shell.drawn("reliability", version, lambda: figures.reliability(diagrams, figures.run_lines(2)))
         alt = f"Reliability of the scores of {names[position]}, before and after"
         clicks.chart(figure, f"reliability-{run.id}", BIN, run.id, alt)
-        st.caption("A point opens its films below.")
+        st.caption("A point opens its images below.")
     with right:
         _bins_table(diagrams)
-    _bin_films(position, fitted, order, runs)
+    _bin_images(position, fitted, order, runs)
     _operating_point(run)
 
 
 @st.cache_resource(max_entries=KEPT, show_spinner=False)
 def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     """The run's calibration and its two diagrams on the test part; none without a temperature."""
-    named = {temperature_scaling.SCORES: images.SCORES, temperature_scaling.PROBABILITIES: images.CALIBRATED}
+    named = {
+        temperature_scaling.SCORES: image_browser.SCORES,
+        temperature_scaling.PROBABILITIES: image_browser.CALIBRATED,
+    }
     return temperature_scaling.of(_run), [
         (named[scale], bins) for scale, bins in temperature_scaling.diagrams(_run).items()
     ]
 
 
-def _bin_films(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
-    """The films of the bin that was clicked, on the scale of its curve."""
+def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    """The images of the bin that was clicked, on the scale of its curve."""
     clicked = clicks.picked(BIN)
     if clicked is None or clicked[0] != runs[position].id:
         return
     scale, number = clicked[1]
-    found = images.answers(order, runs)
+    found = image_browser.answers(order, runs)
     if scale:
-        found = images.on_calibrated_scale(found, position, runs[position], fitted.temperature)
+        found = image_browser.on_calibrated_scale(found, position, runs[position], fitted.temperature)
     st.subheader(f"{shell.plain(found.runs[position])}: {image_selection.bins_in_words()[number]}")
-    images.films_of(found, image_selection.in_bin(found, position, number), runs, BIN)
+    image_browser.images_of(found, image_selection.in_bin(found, position, number), runs, BIN)
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:
@@ -79,7 +82,7 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{temperature_scaling.films_in_words(run, fitted)}. In words, {verdict}. On the test films, dividing the "
+        f"{temperature_scaling.images_in_words(run, fitted)}. In words, {verdict}. On the test images, dividing the "
         f"logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
         f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
     )
@@ -89,7 +92,7 @@ def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
     rows = [
         {
             "Score": f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
-            "Films": one.right.n,
+            "Images": one.right.n,
             "Right": interval(one.right.value, one.right.low, one.right.high),
             "Scale": name,
         }
@@ -103,8 +106,8 @@ def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
 
 def _operating_point(run: Run) -> None:
     """A threshold for one class, chosen on validation, its price on test, and what it means at another prevalence."""
-    which = "validation films that calibrate" if run.is_halved else "validation films"
-    st.markdown(f"**Operating point.** Chosen on the {which}, reported on the test films.")
+    which = "validation images that calibrate" if run.is_halved else "validation images"
+    st.markdown(f"**Operating point.** Chosen on the {which}, reported on the test images.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox("Class", run.classes, key="compare_point_class", width=240)
         aim = st.segmented_control(
@@ -123,20 +126,20 @@ def _operating_point(run: Run) -> None:
     except DataError as error:
         st.info(shell.plain(error), icon=":material/help:")
         return
-    st.caption(f"A film is called {shell.plain(label)} from a score of {point.threshold:.3f}.")
-    films = point.test["sensitivity"].n / max(1, point.test["sensitivity"].n + point.test["specificity"].n)
+    st.caption(f"An image is called {shell.plain(label)} from a score of {point.threshold:.3f}.")
+    images = point.test["sensitivity"].n / max(1, point.test["sensitivity"].n + point.test["specificity"].n)
     prevalence = st.slider(
-        f"How many of 100 films are {shell.plain(label)} where it is used",
+        f"How many of 100 images are {shell.plain(label)} where it is used",
         0.1,
         99.9,
         DEFAULT_PREVALENCE,
         0.1,
         format="%.1f",
         key="point_prevalence",
-        help=f"In this test part it is {share(films)}. PPV and NPV depend on it; sensitivity and specificity do not.",
+        help=f"In this test part it is {share(images)}. PPV and NPV depend on it; sensitivity and specificity do not.",
     )
     comparison_tables.show_table(
-        _point_view(point, prevalence / 100), "operating-point", "Operating point", pinned="Films"
+        _point_view(point, prevalence / 100), "operating-point", "Operating point", pinned="Images"
     )
 
 
@@ -150,7 +153,7 @@ def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
     names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
     return pd.DataFrame(
         [
-            {"Films": films, **{heading: in_words(measures[name]) for name, heading in names.items()}}
-            for films, measures in rows.items()
+            {"Images": images, **{heading: in_words(measures[name]) for name, heading in names.items()}}
+            for images, measures in rows.items()
         ]
     )

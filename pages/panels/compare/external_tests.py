@@ -1,4 +1,4 @@
-"""The Compare page's view of a run on films from elsewhere: what is left of its figures."""
+"""The Compare page's view of a run on images from elsewhere: what is left of its figures."""
 
 from collections.abc import Sequence
 
@@ -30,16 +30,20 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     kept = run.evaluations()
     if kept:
         chosen = st.selectbox(
-            "Outside films", range(len(kept)), format_func=lambda i: _title(kept[i]), key=f"outside_{run.id}", width=360
+            "Outside images",
+            range(len(kept)),
+            format_func=lambda i: _title(kept[i]),
+            key=f"outside_{run.id}",
+            width=360,
         )
         with shell.told():
             _show_evaluation(run, kept[chosen])
     else:
         st.markdown(
-            "**No outside test yet.** The test part comes from the same sources as the training films. Films from "
+            "**No outside test yet.** The test part comes from the same sources as the training images. Images from "
             "elsewhere show what is left of the figures."
         )
-    with st.expander("Test on other films", icon=":material/travel_explore:", expanded=not kept):
+    with st.expander("Test on other images", icon=":material/travel_explore:", expanded=not kept):
         _form(run)
 
 
@@ -57,7 +61,7 @@ def _form(run: Run) -> None:
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
     others = {info["id"]: info for info in listed if info["id"] != run.record["dataset"]["id"]}
     if not others:
-        st.markdown("There is no other data set. Import the outside films first.")
+        st.markdown("There is no other data set. Import the outside images first.")
         st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")
         return
     chosen = st.selectbox(
@@ -123,7 +127,7 @@ def _watch(identifier: str) -> None:
             queue.stop(job)
 
 
-@st.cache_resource(max_entries=64, show_spinner="Drawing films again for intervals")
+@st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals")
 def _report(path: str, stamp: str, identifier: str, _run: Run, _evaluation: Evaluation) -> Outside:
     return external_test.report(_run, _evaluation)
 
@@ -138,17 +142,17 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
         st.warning(shell.plain(_shared_in_words(told)), icon=":material/content_copy:")
     comparison_tables.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
-        "Inside: the test part, films of the same classes. Intervals: Wilson, inside with films that belong "
+        "Inside: the test part, images of the same classes. Intervals: Wilson, inside with images that belong "
         "together counted for fewer; of the drop, Newcombe's method 10. "
-        "Films that both data sets hold are left out."
+        "Images that both data sets hold are left out."
     )
-    st.markdown("**What the outside films were called**")
+    st.markdown("**What the outside images were called**")
     called = found.called.rename_axis("Outside class").reset_index()
-    comparison_tables.show_table(called, "outside-called", "Answers for the outside films", pinned="Outside class")
+    comparison_tables.show_table(called, "outside-called", "Answers for the outside images", pinned="Outside class")
     if len(found.shared):
-        with st.expander(f"{plural(len(found.shared), 'film')} in both data sets", icon=":material/content_copy:"):
+        with st.expander(f"{plural(len(found.shared), 'image')} in both data sets", icon=":material/content_copy:"):
             comparison_tables.show_table(
-                _shared_table(found.shared), "outside-shared", "Films in both data sets", pinned="Film"
+                _shared_table(found.shared), "outside-shared", "Images in both data sets", pinned="Image"
             )
 
 
@@ -156,15 +160,15 @@ def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
     inside, beyond = found.inside.overall["accuracy"], found.figures.overall["accuracy"]
     drop = found.drops["accuracy"]
     return (
-        f"On {plural(beyond.n, 'film')} of {evaluation.information['dataset']['name']}, {run.name} answers "
-        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test film')} of the same "
+        f"On {plural(beyond.n, 'image')} of {evaluation.information['dataset']['name']}, {run.name} answers "
+        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test image')} of the same "
         f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
     )
 
 
 def _shared_in_words(told: dict[str, object]) -> str:
     conflicts = f"; {count(told['conflicts'])} of them have another class there" if told["conflicts"] else ""
-    return f"{plural(told['shared'], 'film')} of these are in the run's own data set too and are left out{conflicts}."
+    return f"{plural(told['shared'], 'image')} of these are in the run's own data set too and are left out{conflicts}."
 
 
 def _drop_table(found: Outside) -> pd.DataFrame:
@@ -178,9 +182,9 @@ def _drop_table(found: Outside) -> pd.DataFrame:
             {
                 "Figure": "Accuracy" if name == "accuracy" else f"Sensitivity, {name}",
                 "Inside": in_words(inside),
-                "Inside films": inside.n,
+                "Inside images": inside.n,
                 "Outside": in_words(beyond),
-                "Outside films": beyond.n,
+                "Outside images": beyond.n,
                 "Drop": points(drop.value, drop.low, drop.high),
             }
         )
@@ -190,7 +194,7 @@ def _drop_table(found: Outside) -> pd.DataFrame:
 def _shared_table(shared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "Film": shared["image_id"],
+            "Image": shared["image_id"],
             "Class outside": shared["own_label"],
             "Same picture inside": shared["twin"],
             "Class inside": shared["twin_label"],

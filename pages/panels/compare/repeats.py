@@ -21,13 +21,13 @@ from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
 AT_FIRST = 6  # studies that are chosen when nobody has chosen
 LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority class
 METHODS = (
-    "Spread: standard deviation over the runs. Pooled: all folds of a seed together, so every film is tested once. "
+    "Spread: standard deviation over the runs. Pooled: all folds of a seed together, so every image is tested once. "
     "In brackets: 95 % intervals. Folds are tested by the corrected resampled t-test (Nadeau and Bengio 2003), seeds "
-    "on one split by a t-test over seeds and films, as readers and cases of a reading study are (Dorfman, Berbaum and "
+    "on one split by a t-test over seeds and images, as readers and cases of a reading study are (Dorfman, Berbaum and "
     "Metz 1992; Hillis 2007)."
 )
 PAIRS_SAID = (
-    "First less second, in points of test accuracy, over the runs of equal fold, seed and test films. "
+    "First less second, in points of test accuracy, over the runs of equal fold, seed and test images. "
     "Holm's correction is for all pairs that can be tested."
 )
 
@@ -71,7 +71,7 @@ def _read_by(study: Repeats, runs: dict[str, Run]) -> str:
 def _how_to_make_one(words: str) -> None:
     with st.container(border=True):
         st.markdown(
-            f"**{words}** One run is one throw of the dice. On the Train page, set **Folds** (every film is tested "
+            f"**{words}** One run is one throw of the dice. On the Train page, set **Folds** (every image is tested "
             "once) or **Seeds** above 1: the runs become a study, whose mean, spread and tests are shown here."
         )
         st.page_link("train.py", label="Train with folds", icon=":material/arrow_forward:")
@@ -158,7 +158,7 @@ def studies_view(table: pd.DataFrame) -> pd.DataFrame:
             "Lowest": table["lowest"].map(share),
             "Highest": table["highest"].map(share),
             "Pooled": [_pooled_in_words(row) for row in rows],
-            "Films pooled": [comparison_tables.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_films"]],
+            "Images pooled": [comparison_tables.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_images"]],
             "Above majority": [points(row["above_majority"], *_known(row, "above")) for row in rows],
             "p (above majority)": table["p_above"],
         }

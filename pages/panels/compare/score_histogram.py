@@ -1,4 +1,4 @@
-"""The Compare page's view of how a run's scores are spread over the test films, and the films of every bar."""
+"""The Compare page's view of how a run's scores are spread over the test images, and the images of every bar."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count
 from covid_core.runs.store import Run
-from pages.panels.compare import clicks, images
+from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, shell
 
 BAR = "bar"  # what is clicked here
 
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
-    """One run's score of one class, label by label; a bar opens its films."""
-    found = images.answers(order, runs)
+    """One run's score of one class, label by label; a bar opens its images."""
+    found = image_browser.answers(order, runs)
     with st.container(horizontal=True):
         run = st.selectbox(
             "Run", range(len(order)), format_func=found.runs.__getitem__, key="compare_scored_run", width=360
@@ -25,26 +25,26 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
         scored = st.selectbox("Score of", found.classes, key="compare_scored", width=240)
     counts = image_selection.score_counts(found, run, scored)
     st.caption(
-        f"{shell.plain(scored)} films should stand at the right, all others at the left: what stands on the wrong side "
-        "is a mistake of the run or of the label. A bar opens its films."
+        f"{shell.plain(scored)} images should stand at the right, all others at the left: what stands on the wrong "
+        f"side is a mistake of the run or of the label. A bar opens its images."
     )
     version = comparison_tables.version_of([order[run]], [runs[run]])
     figure = shell.drawn(f"scores of {scored}", version, lambda: figures.score_histogram(counts, scored))
-    alt = f"Test films by the score of {scored} that {found.runs[run]} gives them, label by label"
+    alt = f"Test images by the score of {scored} that {found.runs[run]} gives them, label by label"
     clicks.chart(figure, f"score-histogram-{runs[run].id}-{scored}", BAR, (runs[run].id, scored), alt)
     unscored = len(found.labels) - int(counts.to_numpy().sum())
     if unscored:
         st.caption(f"In no bar, because the score is not a number: {count(unscored)}.")
-    _bar_films(order, runs, (runs[run].id, scored))
+    _bar_images(order, runs, (runs[run].id, scored))
 
 
-def _bar_films(order: Sequence[Candidate], runs: Sequence[Run], shown: tuple[str, str]) -> None:
-    """The films of the bar that was clicked in the histogram that is shown."""
+def _bar_images(order: Sequence[Candidate], runs: Sequence[Run], shown: tuple[str, str]) -> None:
+    """The images of the bar that was clicked in the histogram that is shown."""
     clicked = clicks.picked(BAR)
     if clicked is None or clicked[0] != shown:
         return
     (identifier, scored), (place, bar) = clicked
-    found, position = images.answers(order, runs), images.position_of(order, identifier)
+    found, position = image_browser.answers(order, runs), image_browser.position_of(order, identifier)
     label = found.classes[place]
     st.subheader(f"{shell.plain(label)}: score of {shell.plain(scored)} {image_selection.bars_in_words()[bar]}")
-    images.films_of(found, image_selection.in_bar(found, position, scored, label, bar), runs, BAR)
+    image_browser.images_of(found, image_selection.in_bar(found, position, scored, label, bar), runs, BAR)

@@ -1,4 +1,4 @@
-"""Adding a data set: synthetic films, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
+"""Adding a data set: synthetic images, a folder or archive on this machine, an upload, Kaggle. All run as jobs."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,12 +18,12 @@ from covid_core.workspace import new_id
 from pages.shared import import_jobs, run_cache, shell
 
 UPLOAD_LIMIT = 64  # MB, as the server's settings have it; larger archives are imported by their path
-FEWEST_FILMS, MOST_FILMS = 30, 20_000
+FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
 PLANT_WORDS = {
     "corner-tag": "A letter in a corner, one per class",
-    "brightness-shift": "COVID films brighter, viral pneumonia films darker",
+    "brightness-shift": "COVID images brighter, viral pneumonia images darker",
     "near-duplicates": "5 % near-duplicates",
     "swapped-labels": "4 % swapped labels",
     "clear-lesions": "Clear lesions: the same diseases, plain to see (no fault)",
@@ -35,13 +35,13 @@ def add_dataset(with_jobs: bool = True) -> None:
     if with_jobs:
         import_jobs.panel()
     ways: dict[str, Callable[[], None]] = {
-        "Synthetic films": _phantom_form,
+        "Synthetic images": _phantom_form,
         "Folder or zip on this machine": _path_form,
         "Upload a zip": _upload_form,
         "Kaggle": _kaggle_form,
     }
     way = st.segmented_control(
-        "Where do the films come from?",
+        "Where do the images come from?",
         list(ways),
         default=next(iter(ways)),
         required=True,
@@ -54,29 +54,29 @@ def add_dataset(with_jobs: bool = True) -> None:
 
 def _phantom_form() -> None:
     st.markdown(
-        "Films drawn by a program, with lung masks: something to try everything on without a download. "
+        "Images drawn by a program, with lung masks: something to try everything on without a download. "
         "Plant a fault, and see whether you, and your model, notice it; or plant clear lesions, which a small network "
         "too can read, and see whether its heat maps point at them."
     )
     with st.form("import-phantom", border=False):
         left, right = st.columns(2)
         images = left.number_input(
-            "Number of films",
-            FEWEST_FILMS,
-            MOST_FILMS,
-            import_jobs.FILMS_AT_FIRST,
+            "Number of images",
+            FEWEST_IMAGES,
+            MOST_IMAGES,
+            import_jobs.IMAGES_AT_FIRST,
             100,
             help="About 40 a second are drawn on two cores.",
         )
-        seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same films.")
+        seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same images.")
         plant = st.multiselect(
             "Planted on purpose",
             phantom.PLANTS,
             format_func=lambda name: PLANT_WORDS.get(name, name),
             placeholder="None",
         )
-        name = st.text_input("Name", placeholder="Phantom films", max_chars=80)
-        if st.form_submit_button("Draw the films", type="primary", icon=":material/draw:"):
+        name = st.text_input("Name", placeholder="Phantom images", max_chars=80)
+        if st.form_submit_button("Draw the images", type="primary", icon=":material/draw:"):
             import_jobs.start(
                 "phantom", {"images": int(images), "seed": int(seed), "plant": plant, "name": name.strip()}
             )
@@ -85,7 +85,7 @@ def _phantom_form() -> None:
 def _path_form() -> None:
     st.markdown(
         "One folder per class: `CLASS/images/*.png` with `CLASS/masks` and `CLASS.metadata.xlsx` beside it, or simply "
-        "`CLASS/*.png`; PNG or JPEG. Films in a folder stay where they are and are never changed."
+        "`CLASS/*.png`; PNG or JPEG. Images in a folder stay where they are and are never changed."
     )
     typed = st.text_input(
         "Path of the folder or zip file", key="import-path", placeholder="/home/me/radiography"
@@ -112,7 +112,7 @@ def _pick_classes(found: dict[str, int], key: str) -> list[str]:
         key=f"import-classes-{key}",
         help="Lung_Opacity is a fourth class of the database that the course study left out.",
     )
-    st.caption(f"{plural(sum(found[label] for label in kept), 'film')} of {count(sum(found.values()))}.")
+    st.caption(f"{plural(sum(found[label] for label in kept), 'image')} of {count(sum(found.values()))}.")
     return kept
 
 
@@ -141,15 +141,15 @@ def _kept_upload(uploaded: UploadedFile) -> dict[str, Any]:
 def _kaggle_form() -> None:
     st.markdown(
         f"The [COVID-19 Radiography Database]({KAGGLE_PAGE}) of Qatar University and the University of Dhaka: 21,165 "
-        "films with lung masks. kagglehub downloads it from kaggle.com, without an account, into its own cache folder: "
-        f"about {count(importing.KAGGLE_BYTES / 10**6)} MB, once."
+        "images with lung masks. kagglehub downloads it from kaggle.com, without an account, into its own cache "
+        f"folder: about {count(importing.KAGGLE_BYTES / 10**6)} MB, once."
     )
     st.markdown(
         "Condition: its makers ask that two papers be cited: Chowdhury et al. 2020 (doi 10.1109/ACCESS.2020.3010287) "
-        "and Rahman et al. 2021 (doi 10.1016/j.compbiomed.2021.104319). The films come from other collections, whose "
-        "own terms still hold; read them on Kaggle's page before you pass films on."
+        "and Rahman et al. 2021 (doi 10.1016/j.compbiomed.2021.104319). The images come from other collections, whose "
+        "own terms still hold; read them on Kaggle's page before you pass images on."
     )
-    fourth = st.toggle("Keep the fourth class, Lung_Opacity (6,012 films), too", key="import-kaggle-fourth")
+    fourth = st.toggle("Keep the fourth class, Lung_Opacity (6,012 images), too", key="import-kaggle-fourth")
     if st.button("Download and import", type="primary", icon=":material/cloud_download:", key="import-kaggle-go"):
         name = "COVID-19 Radiography Database"
         import_jobs.start("kaggle", {"name": name, "classes": KAGGLE_CLASSES if fourth else None})
@@ -176,7 +176,7 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
         return
     if queue.looks_at(shell.workspace(), identifier):
         st.warning(
-            "Its films are being audited or mapped. Stop that first, on the Audit page.", icon=":material/warning:"
+            "Its images are being audited or mapped. Stop that first, on the Audit page.", icon=":material/warning:"
         )
         return
     st.markdown(shell.plain(_what_goes(info)))
@@ -184,7 +184,7 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
     if trained:
         st.markdown(
             f"{plural(len(trained), 'run')} trained on it stay, with all their figures, but can no longer be resumed "
-            "or show these films."
+            "or show these images."
         )
     confirm = {"key": "delete-confirmed", "on_click": _remove, "args": (identifier,)}
     if st.button("Delete", type="primary", icon=":material/delete:", **confirm):
@@ -195,16 +195,16 @@ def _remove(identifier: str) -> None:
     """Delete a data set, and forget that it was in use."""
     with shell.told():
         data.delete_dataset(shell.workspace(), identifier)
-    for parameter in ("dataset", "film"):
+    for parameter in ("dataset", "image"):
         st.query_params.pop(parameter, None)
     st.session_state.pop(shell.IN_USE, None)
 
 
 def _what_goes(info: Mapping[str, Any]) -> str:
     """What deleting destroys, and what it leaves alone."""
-    films = plural(sum(info["counts"].values()), "film")
+    images = plural(sum(info["counts"].values()), "image")
     if info.get("damaged"):
-        return "Its folder in the workspace is removed, with whatever films were unpacked in it. It cannot be undone."
+        return "Its folder in the workspace is removed, with whatever images were unpacked in it. It cannot be undone."
     if info["root"] is None:
-        return f"{films} of “{info['name']}”, made or unpacked in the workspace, are removed. It cannot be undone."
-    return f"The table of {films} is removed. The films themselves, in {info['root']}, stay."
+        return f"{images} of “{info['name']}”, made or unpacked in the workspace, are removed. It cannot be undone."
+    return f"The table of {images} is removed. The images themselves, in {info['root']}, stay."

@@ -12,7 +12,7 @@ from covid_core.workspace import HOME, Location, location
 from pages.shared import shell
 
 LABELS = {
-    "pixels": "Decoded films",
+    "pixels": "Decoded images",
     "features": "Features of frozen networks",
     "tables": "Summaries of data sets",
 }
@@ -38,8 +38,8 @@ def _show(kept: list[Entry], limit: int) -> None:
     busy, unused = storage.is_busy(shell.workspace()), storage.unused_trunks(shell.workspace())
     if not kept:
         st.caption(
-            "Nothing is kept yet. Films are decoded once and frozen networks run once per film; what they give is kept "
-            f"here, up to {file_size(limit)}, so that the next run starts sooner."
+            "Nothing is kept yet. Images are decoded once and frozen networks run once per image; what they give is "
+            f"kept here, up to {file_size(limit)}, so that the next run starts sooner."
         )
     if not kept and not unused:
         return
@@ -78,7 +78,7 @@ def _clear_button(kept: list[Entry], busy: bool) -> None:
     with st.popover("Clear cache", icon=":material/mop:", disabled=busy):
         st.markdown(
             f"Clear **{file_size(cache.total(kept))}**? Data sets, runs and models stay. Only time is lost: "
-            "films are decoded from their files again, and frozen networks run again, when a page or a run needs them."
+            "images are decoded from their files again, and frozen networks run again, when a page or a run needs them."
         )
         st.button("Clear now", key="clear-cache", on_click=_clear, args=(cache.KINDS,))
 

@@ -1,4 +1,4 @@
-"""One lesson, step by step: the story, a prediction, the runs, what came out, why, one's own films, a summary."""
+"""One lesson, step by step: the story, a prediction, the runs, what came out, why, one's own images, a summary."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ from covid_core.runs import store
 from pages.shared import notices, shell
 
 PAGE = "lessons.py"
-STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your films", "Summary")
+STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your images", "Summary")
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 POLL = 1.0  # seconds
@@ -194,7 +194,7 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
     names = ", ".join(training.name for training in lesson.trainings)
     st.markdown(
         shell.plain(
-            f"{count(lesson.images)} films are drawn and {plural(len(lesson.trainings), 'network')} trained on them: "
+            f"{count(lesson.images)} images are drawn and {plural(len(lesson.trainings), 'network')} trained on them: "
             f"{names}."
         )
     )
@@ -203,10 +203,10 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
         return
     if prepared.is_ready:
         seconds = prepared.job.result.get("seconds")
-        drawn = f"Films of seed {prepared.seed}." if prepared.seed else ""
+        drawn = f"Images of seed {prepared.seed}." if prepared.seed else ""
         st.success(f"Prepared in {duration(seconds)} on this machine. {drawn}".strip(), icon=":material/check_circle:")
         st.button(
-            "Do it again with other films",
+            "Do it again with other images",
             key="again",
             icon=":material/casino:",
             help="The same recipe with other patients: does it come out again?",
@@ -302,7 +302,7 @@ def _outcome(key: str, path: str, _prepared: Prepared) -> Outcome:
     return outcomes.of(catalogue.named(key), _prepared)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading films")
+@st.cache_resource(max_entries=8, show_spinner="Reading images")
 def _pictures(key: str, path: str, _prepared: Prepared, _outcome: Outcome) -> list[Picture]:
     return pictures.of_outcome(catalogue.named(key), _prepared, _outcome)
 
@@ -317,7 +317,7 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
         st.caption(shell.plain(f"Asked was: {lesson.asks}"))
     if not found.came_out:
         st.warning(
-            "The effect did not come out clearly on these films. Chance does that too: try it with other films.",
+            "The effect did not come out clearly on these images. Chance does that too: try it with other images.",
             icon=":material/casino:",
         )
     for sentence in found.details:
@@ -327,9 +327,9 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
     points = outcomes.class_points(found)
     classes = list(dict.fromkeys(points["label"]))
     shell.chart(
-        figures.class_measures(points, classes, "Films of the class that are found"),
+        figures.class_measures(points, classes, "Images of the class that are found"),
         f"lesson-{lesson.key}-classes",
-        alt="Share of the films of each class that each model finds, with intervals; the table above has the figures",
+        alt="Share of the images of each class that each model finds, with intervals; the table above has the figures",
     )
     with st.expander("Who was called what", icon=":material/grid_on:"), st.grid(2, min_column_width=280):
         for place, row in enumerate(found.rows):
@@ -337,7 +337,7 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
                 st.markdown(f"**{shell.plain(row.name)}**")
                 counts = outcomes.confusion(row)
                 name = f"lesson-{lesson.key}-confusion-{place}"
-                shell.chart(figures.confusion_matrix(counts), name, alt=f"Films by label and answer: {row.name}")
+                shell.chart(figures.confusion_matrix(counts), name, alt=f"Images by label and answer: {row.name}")
     st.caption("All intervals are 95 %. The figures are read from the answers of the runs of this lesson.")
 
 
@@ -358,7 +358,7 @@ def _page_link(page: str) -> None:
     st.page_link(f"{page}.py", label=label, icon=icon)
 
 
-def _your_films(lesson: Lesson, _prepared: Prepared) -> None:
+def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
     dataset = shell.pick_dataset()
     if dataset is None:
         return
@@ -366,12 +366,12 @@ def _your_films(lesson: Lesson, _prepared: Prepared) -> None:
     if lesson.key == catalogue.TAG and not asked and own_data.kept_ladder(shell.workspace(), dataset) is None:
         st.markdown("How far does a classifier come that sees no lung? Four probes are trained and tested on parts.")
         st.button(
-            "Look at these films",
-            key="look-at-films",
+            "Look at these images",
+            key="look-at-images",
             type="primary",
             on_click=_look_at,
             args=(dataset.version,),
-            help="Takes some seconds; half a minute for thousands of films.",
+            help="Takes some seconds; half a minute for thousands of images.",
         )
         return
     found = _look(lesson.key, dataset.version, _finished_runs(), dataset)
@@ -392,7 +392,7 @@ def _finished_runs() -> tuple[str, ...]:
     return tuple(run.id for run in shell.usable_runs()[0])
 
 
-@st.cache_resource(max_entries=16, show_spinner="Looking at these films")
+@st.cache_resource(max_entries=16, show_spinner="Looking at these images")
 def _look(key: str, version: str, runs: tuple[str, ...], _dataset: Dataset) -> own_data.Look:
     usable = shell.usable_runs()[0]
     return own_data.look(catalogue.named(key), shell.workspace(), _dataset, usable)
@@ -439,7 +439,7 @@ DRAWN: Mapping[int, Callable[[Lesson, Prepared], None]] = {
     RUNS: _runs,
     OUTCOME: _came_out,
     WHY: _why,
-    YOURS: _your_films,
+    YOURS: _your_images,
     SUMMARY: _summary,
 }
 
@@ -489,14 +489,14 @@ def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
 
 def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
     """Asks once, and says what will be gone."""
-    films = sum(lesson.images for lesson in lessons)
+    images = sum(lesson.images for lesson in lessons)
     runs = sum(len(lesson.trainings) for lesson in lessons)
     names = " and ".join(lesson.title for lesson in lessons)
     with st.popover(label, icon=":material/restart_alt:"):
         st.markdown(
             shell.plain(
-                f"Remove {plural(films, 'film')}, {plural(runs, 'run')} and your prediction of: {names}? What is being "
-                "prepared is stopped, for everybody. Your own data sets and runs stay as they are."
+                f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and your prediction of: {names}? What is "
+                f"being prepared is stopped, for everybody. Your own data sets and runs stay as they are."
             )
         )
         st.button("Reset now", key=key, icon=":material/restart_alt:", on_click=_reset, args=([*lessons],))

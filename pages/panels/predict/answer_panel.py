@@ -1,4 +1,4 @@
-"""The answer to one film: what the runs say, at which coverage, after which checks, and what they refuse to say."""
+"""The answer to one image: what the runs say, at which coverage, after which checks, and what they refuse to say."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +7,7 @@ import streamlit as st
 
 from covid_core.figures.prediction import score_bars
 from covid_core.formatting import probability
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.inference.prediction import Check
 from covid_core.inference.worklist import Opinion
 from covid_core.reports import prediction_text
@@ -18,7 +18,7 @@ from pages.shared import image_results, shell
 COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
-ANYWAY = "predict_anyway"  # session: films (their keys) and refusals in spite of which scores are shown
+ANYWAY = "predict_anyway"  # session: images (their keys) and refusals in spite of which scores are shown
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
 
 
@@ -33,8 +33,8 @@ def pick_coverage() -> float:
         MOST,
         key=SLIDER,
         format="%d %%",
-        help="Of films like the validation films, so many get a set of classes that holds the true one. The more, the "
-        "more often several classes stay possible.",
+        help="Of images like the validation images, so many get a set of classes that holds the true one. The more, "
+        "the more often several classes stay possible.",
     )
     if chosen != USUAL or asked:
         st.query_params[COVERAGE] = str(chosen)
@@ -42,7 +42,7 @@ def pick_coverage() -> float:
 
 
 def forget_all_but(keys: Iterable[str]) -> None:
-    """Of other films nobody has asked for anything."""
+    """Of other images nobody has asked for anything."""
     if ANYWAY in st.session_state:
         st.session_state[ANYWAY] = {one for one in st.session_state[ANYWAY] if one[0] in set(keys)}
 
@@ -56,15 +56,15 @@ def _hide_again(asked: tuple[str, str]) -> None:
 
 
 def unread(name: str, reason: str) -> None:
-    """A film that was not read faithfully: the reason, and no scores for it."""
+    """An image that was not read faithfully: the reason, and no scores for it."""
     st.markdown(f"### {prediction_text.NO_ANSWER}")
     st.error(f"**{shell.plain(name)}**: {shell.plain(reason)}", icon=":material/block:")
 
 
-def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
+def headline(opinions: Sequence[Opinion], image: GreyImage, key: str) -> bool:
     """The answer in a few words, the figures under it, and what to beware of.
 
-    Returns whether the numbers of runs that refuse the film are to be shown, too.
+    Returns whether the numbers of runs that refuse the image are to be shown, too.
     """
     refused = prediction_text.although(opinions)
     asked = key, refused  # whoever has read one refusal has not read another run's
@@ -73,7 +73,7 @@ def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
     st.markdown(f"### {shell.plain(told.answer)}")
     if told.figures:
         st.markdown(shell.plain(told.figures))
-    for warning in film.warnings:
+    for warning in image.warnings:
         st.warning(shell.plain(warning), icon=":material/warning:")
     if refused and anyway:
         st.warning(
@@ -91,12 +91,12 @@ def headline(opinions: Sequence[Opinion], film: Film, key: str) -> bool:
     return anyway
 
 
-def checks(opinions: Sequence[Opinion], film: Film) -> None:
+def checks(opinions: Sequence[Opinion], image: GreyImage) -> None:
     """What was asked before the answer, in its order, each with its figure."""
     with st.container(border=True):
         st.markdown("**Before the answer**")
-        read = "; ".join(film.notes)
-        st.markdown(f"{ICONS[True]} The film was read faithfully{shell.plain(f': {read}' if read else '')}.")
+        read = "; ".join(image.notes)
+        st.markdown(f"{ICONS[True]} The image was read faithfully{shell.plain(f': {read}' if read else '')}.")
         for opinion in opinions:
             name = f"{opinion.run}: " if len(opinions) > 1 else ""
             for check in opinion.look.checks:
@@ -125,7 +125,7 @@ def numbers(heard: Sequence[tuple[Run, Opinion]]) -> None:
 def agreement(opinions: Sequence[Opinion], anyway: bool) -> None:
     """All runs side by side."""
     st.markdown("**Run by run**")
-    shell.table(table(opinions, anyway), "runs-on-this-film")
+    shell.table(table(opinions, anyway), "runs-on-this-image")
 
 
 def table(opinions: Sequence[Opinion], anyway: bool) -> pd.DataFrame:

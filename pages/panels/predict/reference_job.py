@@ -20,8 +20,8 @@ def offer(runs: Sequence[Run]) -> None:
         return
     names = shell.plain(" and ".join(run.name for run in lacking.values()))
     st.warning(
-        f"{names} cannot tell a chest film from any other picture: an earlier version trained "
-        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge films by.",
+        f"{names} cannot tell a chest image from any other picture: an earlier version trained "
+        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge images by.",
         icon=":material/rule:",
     )
     listed = _jobs_of(lacking)
@@ -37,10 +37,10 @@ def _offer_one(run: Run, job: JobFolder | None, status: Status | None) -> None:
     if job is not None and status.state == store.FAILED:
         st.error(f"{shell.plain(run.name)}: {shell.plain(status.reason)}", icon=":material/error:")
     st.button(
-        f"Let {shell.plain(run.name)} check films",
+        f"Let {shell.plain(run.name)} check images",
         key=f"reference-{run.id}",
         icon=":material/fact_check:",
-        help="Its training films are looked at once. Nothing is trained.",
+        help="Its training images are looked at once. Nothing is trained.",
         on_click=_submit,
         args=(run, job),
     )

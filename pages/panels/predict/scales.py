@@ -13,11 +13,11 @@ from pages.shared import shell
 
 NOT_CALIBRATED = (
     "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
-    "disease: it is not calibrated, and it is high for pictures that are no chest film at all."
+    "disease: it is not calibrated, and it is high for pictures that are no chest image at all."
 )
 WHERE_IT_HOLDS = (
-    "That holds for films like those, in that mix of classes: not for another hospital's, and not for pictures that "
-    "are no chest film at all, for which it is high as well."
+    "That holds for images like those, in that mix of classes: not for another hospital's, and not for pictures that "
+    "are no chest image at all, for which it is high as well."
 )
 
 
@@ -31,7 +31,7 @@ def explain(runs: Sequence[Run], given: Mapping[str, Prediction]) -> None:
     ]
     if fitted:
         st.caption(
-            "Probability: of films that get 80 %, about 80 % are what they are called. "
+            "Probability: of images that get 80 %, about 80 % are what they are called. "
             f"{shell.plain(' '.join(fitted))} {WHERE_IT_HOLDS}"
         )
     if scored:
@@ -53,8 +53,8 @@ def _of(name: str, given: Mapping[str, Prediction]) -> str:
 
 
 def _fitted(run: Run, prediction: Prediction) -> str:
-    films = temperature_scaling.films_in_words(run, prediction.calibration)
-    return f"Temperature {prediction.calibration.temperature:.2f}, fitted on {films}."
+    images = temperature_scaling.images_in_words(run, prediction.calibration)
+    return f"Temperature {prediction.calibration.temperature:.2f}, fitted on {images}."
 
 
 def _numbers(given: Mapping[str, Prediction]) -> pd.DataFrame:

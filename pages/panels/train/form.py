@@ -43,7 +43,7 @@ from pages.panels.train.spec_fields import (
 from pages.shared import run_cache, shell
 
 PREVIEW_SIZE = 192  # pixels; what a screen shows of one of four pictures in a row
-PREVIEW_FILMS = 3
+PREVIEW_IMAGES = 3
 PREVIEW_VIEWS = 3
 WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 
@@ -54,15 +54,15 @@ LARGEST_AMOUNTS = {"rotation": 45, "shift_x": 30, "shift_y": 30, "zoom": 30, "co
 KEEP_LABELS = {"best": "Lowest validation loss", "last": "The last"}
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
 MODE_CAPTIONS = {
-    "frozen": "Quick: the network runs once per film, then only the head learns.",
+    "frozen": "Quick: the network runs once per image, then only the head learns.",
     "fine_tune": "In a second stage the last layers learn as well, slowly.",
-    "full": "Everything learns from the start. Slow on a processor, and wants many films.",
+    "full": "Everything learns from the start. Slow on a processor, and wants many images.",
 }
 IMBALANCE_CAPTIONS = {
     "none": "Frequent classes count for more, as they come.",
-    "class_weights": "Every class counts the same, and no film is left out.",
-    "undersample": "Each epoch sees as many films of every class as the smallest has.",
-    "oversample": "Films of small classes are seen several times in an epoch.",
+    "class_weights": "Every class counts the same, and no image is left out.",
+    "undersample": "Each epoch sees as many images of every class as the smallest has.",
+    "oversample": "Images of small classes are seen several times in an epoch.",
 }
 
 
@@ -147,17 +147,17 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
 def _say_that_labels_are_shifted() -> None:
     """The way out of a mistake that came with the settings of a run."""
     st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
-    st.button("Use the labels of the films' folders", key="right-labels", on_click=use_right_labels)
+    st.button("Use the labels of the images' folders", key="right-labels", on_click=use_right_labels)
 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
-    """The spec as a sentence, with how many films go where."""
-    sizes = split_form.part_table(dataset, spec.classes, spec.split)["Films"]
-    films = " / ".join(count(size) for size in sizes)
+    """The spec as a sentence, with how many images go where."""
+    sizes = split_form.part_table(dataset, spec.classes, spec.split)["Images"]
+    images = " / ".join(count(size) for size in sizes)
     patience = f", ends after {plural(spec.patience, 'epoch')} without gain" if spec.patience else ""
     return (
         f"**{backbone_named(spec.backbone).label}**: {spec.strategy}. {plural(len(spec.classes), 'class', 'classes')}, "
-        f"{films} films to train, validate and test, at {spec.image_size} px. "
+        f"{images} images to train, validate and test, at {spec.image_size} px. "
         f"{OPTIMIZER_LABELS[spec.optimizer]} at {spec.learning_rate:g}, batches of {spec.batch_size}, up to "
         f"{plural(spec.total_epochs, 'epoch')}{patience}."
     )
@@ -256,7 +256,7 @@ def _starting_weights(backbone: Backbone) -> None:
         list(WEIGHTS_LABELS),
         format_func=WEIGHTS_LABELS.__getitem__,
         required=True,
-        help="ImageNet: learned on 1.3 million photographs. A random start needs far more films and epochs.",
+        help="ImageNet: learned on 1.3 million photographs. A random start needs far more images and epochs.",
         **kept("weights"),
     )
     if now("weights") == "file":
@@ -290,11 +290,11 @@ def _weights_note(backbone: Backbone) -> None:
 def _size_and_head(backbone: Backbone) -> None:
     with st.grid(2, min_column_width=130):
         st.number_input(
-            "Film size, px",
+            "Image size, px",
             backbone.minimum_size,
             512,
             step=32,
-            help="Films are squashed to a square of this side. Twice the side takes four times as long.",
+            help="Images are squashed to a square of this side. Twice the side takes four times as long.",
             **kept("image_size"),
         )
         st.text_input(
@@ -320,8 +320,8 @@ def _learning() -> None:
     with st.grid(3, min_column_width=150):
         st.selectbox("Optimizer", list(OPTIMIZER_LABELS), format_func=OPTIMIZER_LABELS.__getitem__, **kept("optimizer"))
         st.number_input("Learning rate", 1e-7, 10.0, step=1e-4, format="%g", **kept("learning_rate"))
-        st.number_input("Batch size", 1, 1024, help="Films per step.", **kept("batch_size"))
-        st.number_input("Epochs", 1, 1000, help="How often all training films are seen, at most.", **kept("epochs"))
+        st.number_input("Batch size", 1, 1024, help="Images per step.", **kept("batch_size"))
+        st.number_input("Epochs", 1, 1000, help="How often all training images are seen, at most.", **kept("epochs"))
         st.number_input(
             "Stop early after",
             0,
@@ -361,17 +361,17 @@ def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
 
 
 def _effect(imbalance: str, counts: pd.Series) -> str:
-    """What the choice does to these films. Class weights are n / (k * n_c)."""
+    """What the choice does to these images. Class weights are n / (k * n_c)."""
     if imbalance == "class_weights":
-        counts = counts[counts > 0]  # with labels of other films a class may have none
+        counts = counts[counts > 0]  # with labels of other images a class may have none
         weights_of = counts.sum() / (len(counts) * counts)
-        return "Weight of one film: " + ", ".join(f"{label} {value:.2f}" for label, value in weights_of.items()) + "."
+        return "Weight of one image: " + ", ".join(f"{label} {value:.2f}" for label, value in weights_of.items()) + "."
     per_epoch = {
         "none": counts,
         "undersample": counts.clip(upper=counts.min()),
         "oversample": counts.clip(lower=counts.max()),
     }[imbalance]
-    return "Films in an epoch: " + ", ".join(f"{label} {count(value)}" for label, value in per_epoch.items()) + "."
+    return "Images in an epoch: " + ", ".join(f"{label} {count(value)}" for label, value in per_epoch.items()) + "."
 
 
 # Augmentation
@@ -379,45 +379,45 @@ def _effect(imbalance: str, counts: pd.Series) -> str:
 
 def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
     st.caption(
-        "Random changes of training films, up to these amounts in either direction. Test films stay as they are."
+        "Random changes of training images, up to these amounts in either direction. Test images stay as they are."
     )
     with st.grid(3, min_column_width=200):
         for name in ("rotation", *PER_CENT):
             unit = "%d°" if name == "rotation" else "%d %%"
             st.slider(AUGMENTATION_LABELS[name], 0, LARGEST_AMOUNTS[name], format=unit, **kept(name))
-    st.toggle("Mirror half of the films", help="Moves the heart to the right side of the body.", **kept("flip"))
+    st.toggle("Mirror half of the images", help="Moves the heart to the right side of the body.", **kept("flip"))
     if now("mode") == "frozen":
         st.toggle("Test both sides", help=_BOTH_SIDES_HELP, **kept("test_time_flip"))
     spec = augmentation_spec()
     if spec.is_off:
-        st.caption("Nothing is changed now. Move a slider, and changed films appear here.")
+        st.caption("Nothing is changed now. Move a slider, and changed images appear here.")
         return
     if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
-        st.number_input("Changed copies of each film", 0, 1000, help=_VIEWS_HELP, width=240, **kept("views"))
+        st.number_input("Changed copies of each image", 0, 1000, help=_VIEWS_HELP, width=240, **kept("views"))
     _preview(dataset, classes, spec)
 
 
-_BOTH_SIDES_HELP = "The model answers with the mean of a film and its mirror image. A prediction takes twice as long."
+_BOTH_SIDES_HELP = "The model answers with the mean of an image and its mirror image. A prediction takes twice as long."
 _VIEWS_HELP = "0 makes one per epoch. Fewer are quicker: each costs one pass through the frozen network."
 
 
 def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:
-    """A film of each class as it is, and beside it copies as training will see them."""
+    """An image of each class as it is, and beside it copies as training will see them."""
     draw = st.session_state.setdefault("preview_draw", 0)
-    labels, films = _preview_films(dataset, dataset.version, classes)
+    labels, images = _preview_images(dataset, dataset.version, classes)
     with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
         for row, label in enumerate(labels):
-            _picture(films[row], f"{shell.plain(label)}, as it is", f"Film of class {label}, unchanged")
+            _picture(images[row], f"{shell.plain(label)}, as it is", f"Image of class {label}, unchanged")
             for number in range(PREVIEW_VIEWS):
                 view = draw * PREVIEW_VIEWS + number
-                changed = augmentation.view(films[row : row + 1], spec, now("seed"), view, np.array([row]))[0]
-                _picture(changed, "changed", f"Film of class {label}, changed at random")
+                changed = augmentation.view(images[row : row + 1], spec, now("seed"), view, np.array([row]))[0]
+                _picture(changed, "changed", f"Image of class {label}, changed at random")
     st.button("Draw again", icon=":material/casino:", on_click=_draw_again, key="draw-again")
 
 
-def _picture(film: np.ndarray, caption: str, alt: str) -> None:
+def _picture(image: np.ndarray, caption: str, alt: str) -> None:
     """As a data URL: a moved slider runs the page again before the browser has asked for a picture of the last run."""
-    st.image(data_url(jpeg_bytes(film)), caption, width="stretch", alt=alt)
+    st.image(data_url(jpeg_bytes(image)), caption, width="stretch", alt=alt)
 
 
 def _draw_again() -> None:
@@ -425,8 +425,8 @@ def _draw_again() -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _preview_films(_dataset: Dataset, version: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """The first film of each of the first classes: labels, and uint8 (films, PREVIEW_SIZE, PREVIEW_SIZE)."""
-    labels = list(classes[:PREVIEW_FILMS])
-    rows = [int(np.flatnonzero(_dataset.films["label"] == label)[0]) for label in labels]
+def _preview_images(_dataset: Dataset, version: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """The first image of each of the first classes: labels, and uint8 (images, PREVIEW_SIZE, PREVIEW_SIZE)."""
+    labels = list(classes[:PREVIEW_IMAGES])
+    rows = [int(np.flatnonzero(_dataset.images["label"] == label)[0]) for label in labels]
     return labels, pixels.decode_rows(_dataset, rows, PREVIEW_SIZE)

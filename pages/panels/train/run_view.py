@@ -33,16 +33,16 @@ LABELS = {
     store.FAILED: ("Failed", "red"),
 }
 STAGE_LABELS = {
-    "decode": "Decode films",
+    "decode": "Decode images",
     "weights": "Fetch weights",
     "tensorflow": "Start TensorFlow",
     "build": "Build the network",
     "export": "Export the network",
-    "features": "Frozen part, once per film",
+    "features": "Frozen part, once per image",
     "fit": "Learn",
     "save": "Save the model",
-    "predict": "Score all films",
-    "usual film": "Look at some films for the heat maps",
+    "predict": "Score all images",
+    "usual image": "Look at some images for the heat maps",
     "check": "Check the saved model",
 }
 ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
@@ -196,7 +196,7 @@ def delete_button(run: Run) -> None:
 def _content_in_words(run: Run) -> str:
     size = file_size(store.size_of(run))
     if run.result:
-        return f"its model, its scores for every film, its curves and its log ({size})"
+        return f"its model, its scores for every image, its curves and its log ({size})"
     return f"its settings, its curves and its log ({size})"
 
 
@@ -234,7 +234,7 @@ def _state_in_words(one: Seen) -> str:
         return words
     verdict = model_audit_panel.badge(model_audit_panel.of(one.run))
     largest = shell.plain(majority_in_words(one))
-    return f"{words} {share(one.accuracy)} of test films right; largest class {largest} {verdict}"
+    return f"{words} {share(one.accuracy)} of test images right; largest class {largest} {verdict}"
 
 
 # One run
@@ -311,26 +311,26 @@ def _stopped_sentence(one: Seen, epochs_done: int) -> str:
 def _accuracy_sentence(one: Seen) -> str:
     if one.accuracy is None:
         return ""
-    films, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
+    images, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
     return (
-        f"It answers **{share(one.accuracy)}** of {plural(films, 'test film')} rightly; always answering "
-        f"{shell.plain(largest)} would reach {share(of_films)}. Compare says how sure that is. "
+        f"It answers **{share(one.accuracy)}** of {plural(images, 'test image')} rightly; always answering "
+        f"{shell.plain(largest)} would reach {share(of_images)}. Compare says how sure that is. "
         f"{model_audit_panel.badge(model_audit_panel.of(one.run))}"
     )
 
 
 def majority_in_words(one: Seen) -> str:
-    """What always answering the largest class of the run's own test films reaches: folds have different ones."""
+    """What always answering the largest class of the run's own test images reaches: folds have different ones."""
     try:
-        _, largest, of_films = test_part(str(one.run.path), one.stamp, one.run)
+        _, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
     except CovidCoreError:  # the run's own page says what is damaged
         return "–"
-    return f"{share(of_films)} ({largest})"
+    return f"{share(of_images)} ({largest})"
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
-    """Films of the test part, its largest class and that class's share. Raises RunDamaged."""
+    """Images of the test part, its largest class and that class's share. Raises RunDamaged."""
     labels = _run.split().query("part == 'test'")["label"]
     largest = labels.value_counts(normalize=True)
     return len(labels), str(largest.index[0]), float(largest.iloc[0])
@@ -411,19 +411,19 @@ def _settings(run: Run) -> None:
         if run.spec.note:
             st.markdown(f"Note: {shell.plain(run.spec.note)}")
         st.caption(f"Data set {shell.plain(run.record['dataset']['name'])}, made {moment(run.created)}")
-        st.caption(shell.plain(_films_used(run)))
+        st.caption(shell.plain(_images_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
 
 
-def _films_used(run: Run) -> str:
+def _images_used(run: Run) -> str:
     """Which version of its data set the run used, in a sentence."""
     used = shell.version_of(run)
     if used.before is None:
-        return f"Which films it used cannot be looked at any more: {used.note}."
+        return f"Which images it used cannot be looked at any more: {used.note}."
     if not used.decided:
-        return "Its films are those of the data set as imported; no decision on them was made since."
+        return "Its images are those of the data set as imported; no decision on them was made since."
     there = "the present ones" if used.is_present else "not the present ones"
-    return f"It used the films as they were {used.in_words} on the Audit page: {there}."
+    return f"It used the images as they were {used.in_words} on the Audit page: {there}."
 
 
 def _result_details(one: Seen) -> None:
@@ -447,7 +447,7 @@ def _provenance(one: Seen) -> list[str]:
         lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
     if result.get("taken_over_from"):
         lines.append(
-            f"Not trained again: settings and films are those of {shell.plain(result['taken_over_from'])}, whose "
+            f"Not trained again: settings and images are those of {shell.plain(result['taken_over_from'])}, whose "
             "outcome this is. Another seed makes another run."
         )
     if result.get("reused"):
@@ -456,7 +456,7 @@ def _provenance(one: Seen) -> list[str]:
     if parity:
         by = f" Compared with: {shell.plain(parity['by'])}." if "by" in parity else ""
         lines.append(
-            f"Saved model and app agree: scores of {plural(parity['films'], 'test film')} differ by "
+            f"Saved model and app agree: scores of {plural(parity['images'], 'test image')} differ by "
             f"{parity['largest_difference']:.1g} at most.{by}"
         )
     tuning = result.get("fine_tuning")

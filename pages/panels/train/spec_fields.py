@@ -66,7 +66,7 @@ def fill_suggested(spec: TrainingSpec) -> None:
 
 
 def use_right_labels() -> None:
-    """Learn the labels of the films' folders again. In a callback."""
+    """Learn the labels of the images' folders again. In a callback."""
     st.session_state[key_of("labels")] = "folder"
 
 
@@ -100,7 +100,7 @@ def split_fields() -> dict[str, Any]:
         "validation": now("validation") / 100,
         "test": now("test") / 100,
         "seed": now("split_seed"),
-        "films_per_class": now("films_per_class") or None,
+        "images_per_class": now("images_per_class") or None,
         "folds": now("folds") if method != "by_source" else 1,
     }
 
@@ -146,7 +146,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         "validation": round(100 * spec.split.validation),
         "test": round(100 * spec.split.test),
         "split_seed": spec.split.seed,
-        "films_per_class": spec.split.films_per_class or 0,
+        "images_per_class": spec.split.images_per_class or 0,
         "weights": "file" if is_file else spec.weights,
         "weights_file": spec.weights.removeprefix("file:") if is_file else "",
         "tuned_layers": tuning.layers,

@@ -16,13 +16,13 @@ from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import kept, now, split_fields
 from pages.shared import audit_panel, shell
 
-KEPT_SPLITS = 8  # each of 21,165 films takes 6 MB
-PAIRS_ARE = "pairs of films that the audit found to show the same picture are"
-SEED_HELP = "Runs with the same seed, shares and classes are tested on the same films and can be compared."
-FOLDS_HELP = "With 5, five runs test every film once, each run another fifth, in place of the share above."
+KEPT_SPLITS = 8  # each of 21,165 images takes 6 MB
+PAIRS_ARE = "pairs of images that the audit found to show the same picture are"
+SEED_HELP = "Runs with the same seed, shares and classes are tested on the same images and can be compared."
+FOLDS_HELP = "With 5, five runs test every image once, each run another fifth, in place of the share above."
 CAPTIONS = {
-    "grouped": "Copies, and films that were kept together, stay in one part.",
-    "stratified": "As the course did. A copy of a training film may be tested on.",
+    "grouped": "Copies, and images that were kept together, stay in one part.",
+    "stratified": "As the course did. A copy of a training image may be tested on.",
     "by_source": "Test on hospitals or archives that the model never saw.",
 }
 
@@ -30,7 +30,7 @@ CAPTIONS = {
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """The fields, then who is where. Raises DataError or InvalidChoice for a split that cannot be made."""
     st.radio(
-        "How films are dealt",
+        "How images are dealt",
         list(SPLIT_LABELS),
         format_func=SPLIT_LABELS.__getitem__,
         captions=list(CAPTIONS.values()),
@@ -44,21 +44,21 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
             return
     with st.grid(4, min_column_width=150):
         st.number_input(
-            "Validation, %", 2, 60, help="Films that decide when to stop and which run is best.", **kept("validation")
+            "Validation, %", 2, 60, help="Images that decide when to stop and which run is best.", **kept("validation")
         )
         st.number_input(
             "Test, %",
             2,
             60,
-            help="Films that are only used to report how good a run is. By source: only of classes with one source.",
+            help="Images that are only used to report how good a run is. By source: only of classes with one source.",
             disabled=now("folds") > 1,
             **kept("test"),
         )
         st.number_input(
-            "Films per class",
+            "Images per class",
             0,
             help="0 takes all. Otherwise so many of each class are drawn first.",
-            **kept("films_per_class"),
+            **kept("images_per_class"),
         )
         st.number_input("Seed of the split", 0, 2**32 - 1, help=SEED_HELP, **kept("split_seed"))
         st.number_input(
@@ -71,7 +71,7 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
         )
     split = parse(SplitSpec, split_fields())
     made = _made(dataset, classes, split)
-    patients_known = bool((dataset.films["patient_id"] != "").any())
+    patients_known = bool((dataset.images["patient_id"] != "").any())
     st.markdown(shell.plain(_in_words(made, split, patients_known)))
     _copies_that_cross(dataset, made)
     _who_is_where(made, classes)
@@ -84,25 +84,25 @@ def in_short() -> str:
     split = parse(SplitSpec, split_fields())
     parts = " / ".join(f"{100 * part:.0f}" for part in (split.train, split.validation, split.tested))
     folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
-    how = {"grouped": "groups together", "stratified": "film by film", "by_source": "by source"}[split.method]
+    how = {"grouped": "groups together", "stratified": "image by image", "by_source": "by source"}[split.method]
     dealt = plural(len(split.held_out), "source") if split.method == "by_source" else f"{parts}{folds}"
     return f"{how}, {dealt}, seed {split.seed}"
 
 
 def part_table(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.DataFrame:
-    """Rows train, validation, test; columns Part, Films and one per class. Raises DataError for too small a class."""
+    """Rows train, validation, test; columns Part, Images and one per class. Raises DataError for too small a class."""
     return _counted(_made(dataset, classes, split), "label", list(classes))
 
 
 def _pick_sources(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    films = dataset.films[dataset.films["label"].isin(classes)]
-    sources = films["source"].value_counts()
+    images = dataset.images[dataset.images["label"].isin(classes)]
+    sources = images["source"].value_counts()
     st.multiselect(
         "Sources to hold out",
         list(sources.index),
-        format_func=lambda source: f"{source or UNKNOWN_SOURCE} ({plural(int(sources[source]), 'film')})",
+        format_func=lambda source: f"{source or UNKNOWN_SOURCE} ({plural(int(sources[source]), 'image')})",
         placeholder="Choose sources",
-        help="All their films are tested on, and none is trained on.",
+        help="All their images are tested on, and none is trained on.",
         **kept("held_out"),
     )
 
@@ -111,17 +111,17 @@ def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.Da
     return _cached(dataset, dataset.version, classes, split.model_dump_json(), now("labels"))
 
 
-@st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Looking for films that belong together")
+@st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Looking for images that belong together")
 def _cached(_dataset: Dataset, version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
-    films = duplicates.with_groups(shell.workspace(), _dataset) if grouped else _dataset.films
-    return make_split(films, classes, spec, labels)
+    images = duplicates.with_groups(shell.workspace(), _dataset) if grouped else _dataset.images
+    return make_split(images, classes, spec, labels)
 
 
 def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
     table = pd.crosstab(made["part"], made[by]).reindex(index=PARTS, columns=columns, fill_value=0)
-    table.insert(0, "Films", table.sum(axis=1))
+    table.insert(0, "Images", table.sum(axis=1))
     table.index = [part.capitalize() for part in PARTS]
     return table.rename_axis("Part", axis=0).rename_axis(None, axis=1).reset_index()
 
@@ -134,17 +134,17 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str
     several = together[together > 1]
     if split.method == "stratified":
         return (
-            f"{mix}{first} Copies and films of one patient are not looked for, so some may be on both sides: the test "
+            f"{mix}{first} Copies and images of one patient are not looked for, so some may be on both sides: the test "
             "figure may be too good."
         )
-    groups = "No two films show the same picture."
+    groups = "No two images show the same picture."
     if len(several):
-        films = plural(int(several.sum()), "film")
-        groups = f"{plural(len(several), 'group')} of {films} that belong together stay in one part."
+        images = plural(int(several.sum()), "image")
+        groups = f"{plural(len(several), 'group')} of {images} that belong together stay in one part."
     if not patients_known:
-        groups += " Patients are not known here, so films of one may be on both sides."
+        groups += " Patients are not known here, so images of one may be on both sides."
     if split.method == "grouped":
-        return f"{mix}{first} {groups} This shows how a model does on new films of the same sources, not on others."
+        return f"{mix}{first} {groups} This shows how a model does on new images of the same sources, not on others."
     stay = sources_that_stay(made, split)
     lacking = (
         f" {', '.join(stay)} come from one source only, which therefore stays in training as well: for them the test "
@@ -160,15 +160,15 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
     audited = audit_panel.latest(dataset)
     if audited.found is None:
         st.caption(
-            "Copies that were cropped, turned or mirrored are looked for by the audit of the films, which has not been "
-            "made yet."
+            "Copies that were cropped, turned or mirrored are looked for by the audit of the images, which has not "
+            "been made yet."
         )
         return
     pairs = tables.with_parts(audited.pairs[~audited.pairs["dismissed"]], _parts_of(made))
     crossing = len(tables.of_kind(pairs, tables.ACROSS))
     if crossing:
-        films = plural(crossing, "pair of films that the audit found to show the same picture is", PAIRS_ARE)
-        st.warning(f"{films} in two parts of this split: the test would know the answers.", icon=":material/copy_all:")
+        images = plural(crossing, "pair of images that the audit found to show the same picture is", PAIRS_ARE)
+        st.warning(f"{images} in two parts of this split: the test would know the answers.", icon=":material/copy_all:")
         address = {"dataset": dataset.id, "tab": "Copies", "pairs": tables.ACROSS}
         st.page_link("audit.py", label="Keep them together", icon=":material/arrow_forward:", query_params=address)
 
@@ -181,28 +181,28 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
     """Class by part, and source by part where more than one source is known."""
     left, right = st.columns(2, gap="medium")
     with left:
-        _picture(made, "label", list(classes), "Films per part and class")
+        _picture(made, "label", list(classes), "Images per part and class")
     sources = made["source"].where(made["source"] != "", UNKNOWN_SOURCE)
     if sources.nunique() > 1:
         with right:
             names = list(sources.value_counts().index)
-            _picture(made.assign(source=sources), "source", names, "Films per part and source")
+            _picture(made.assign(source=sources), "source", names, "Images per part and source")
     table = _counted(made, "label", list(classes))
-    remain = f"{share(float(table['Films'].iloc[0] / table['Films'].sum()), 0)} of the films remain for training."
+    remain = f"{share(float(table['Images'].iloc[0] / table['Images'].sum()), 0)} of the images remain for training."
     st.caption(f"{remain} {_halves_in_words(made)}")
-    st.dataframe(table, hide_index=True, width="stretch", alt="Films per part and class")
+    st.dataframe(table, hide_index=True, width="stretch", alt="Images per part and class")
 
 
 def _halves_in_words(made: pd.DataFrame) -> str:
-    """What the validation films are for."""
+    """What the validation images are for."""
     choose, calibrate = (int(validation_for(made, half).sum()) for half in HALVES)
     if (made["half"] != "").any():
         return (
-            f"Validation is halved: {plural(choose, 'film')} choose the epoch and the run, {count(calibrate)} others "
+            f"Validation is halved: {plural(choose, 'image')} choose the epoch and the run, {count(calibrate)} others "
             "turn scores into probabilities."
         )
     why = f"fewer than {HALVED_FROM} are not halved" if choose < HALVED_FROM else "a half of them would lack a class"
-    return f"All {plural(choose, 'validation film')} choose the epoch and calibrate as well: {why}."
+    return f"All {plural(choose, 'validation image')} choose the epoch and calibrate as well: {why}."
 
 
 def _picture(made: pd.DataFrame, by: str, names: list[str], title: str) -> None:

@@ -95,7 +95,7 @@ def _offer_random_start(lacking: tuple[str, ...]) -> bool:
 
 def _plan(spec: StudySpec) -> None:
     split = spec.runs[0].split
-    drawn = f", of {count(split.films_per_class)} films of each class" if split.films_per_class else ""
+    drawn = f", of {count(split.images_per_class)} images of each class" if split.images_per_class else ""
     shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
     st.caption(f"One split for all runs{drawn}: {shares} to train, validate and test; seed {split.seed}.")
     if any(run.labels == "shifted" for run in spec.runs):
@@ -151,7 +151,7 @@ def _repeats(study: Study, members: list[run_cache.Seen]) -> None:
     given = run_cache.compared([(study, [one.run for one in members])])
     if given.spreads and given.spreads[0]["accuracy"].count > 1:
         line = repeats_text.study_line(given.studies[0], given.spreads[0]["accuracy"], given.pooled[0])
-        st.markdown(f"{line[0].upper()}{line[1:]}. Runs share films: the spread is no error of the mean.")
+        st.markdown(f"{line[0].upper()}{line[1:]}. Runs share images: the spread is no error of the mean.")
 
 
 def _in_words(study: Study, members: list[run_cache.Seen]) -> str:

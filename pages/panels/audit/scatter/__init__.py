@@ -1,8 +1,8 @@
-"""A map of films: points to look at, to point at and to choose from, drawn in the browser.
+"""A map of images: points to look at, to point at and to choose from, drawn in the browser.
 
-Zoom, position and tool live in the browser. What comes back is a choice of films (``chosen``), a film to open
+Zoom, position and tool live in the browser. What comes back is a choice of images (``chosen``), an image to open
 (``opened``), or the sheets of small pictures that are lacking (``sheets``). Pictures travel in messages of their own,
-in the order in which films lie on the map, so that those of a place come together; Streamlit sends a message that has
+in the order in which images lie on the map, so that those of a place come together; Streamlit sends a message that has
 not changed only once.
 """
 
@@ -21,13 +21,13 @@ from covid_core.images.codec import jpeg_bytes, to_squares
 
 HERE = Path(__file__).parent
 TILE, COLUMNS, PER_SHEET = 48, 32, 1024  # pixels of a small picture; pictures in a row, and in a sheet
-QUALITY = 60  # of the JPEG: a sheet of real films has about 0.6 MB
-AT_ONCE = 4  # sheets that are sent unasked: 4,096 films
-STRIP = 24  # strips of the map, within which films are in order, when sheets are filled
+QUALITY = 60  # of the JPEG: a sheet of real images has about 0.6 MB
+AT_ONCE = 4  # sheets that are sent unasked: 4,096 images
+STRIP = 24  # strips of the map, within which images are in order, when sheets are filled
 HEADER = struct.Struct("<I")
 
 _mount = st.components.v2.component(
-    "film_map",
+    "image_map",
     js=(HERE / "scatter.js").read_text(encoding="utf-8"),
     css=(HERE / "scatter.css").read_text(encoding="utf-8"),
 )
@@ -44,7 +44,7 @@ class Group:
 @dataclass(frozen=True, eq=False)
 class Points:
     """What is drawn: ``places`` (n, 2), y upwards; ``codes`` (n,), each point's group; names and further words for the
-    card that shows a film, one per film. ``chosen`` are rows that are marked; ``title`` and ``alt`` are read out."""
+    card that shows an image, one per image. ``chosen`` are rows that are marked; ``title`` and ``alt`` are read out."""
 
     places: np.ndarray
     codes: np.ndarray
@@ -58,7 +58,7 @@ class Points:
     def __post_init__(self) -> None:
         lengths = {len(self.places), len(self.codes), len(self.names), len(self.words)}
         if len(lengths) != 1 or not np.isfinite(self.places).all():
-            raise InvalidChoice(f"`points` need one finite place, code, name and word per film, received: {lengths}")
+            raise InvalidChoice(f"`points` need one finite place, code, name and word per image, received: {lengths}")
         if not self.alt.strip():
             raise InvalidChoice("`alt` must say in words what is seen, for those who do not see it, received: nothing")
 
@@ -75,10 +75,10 @@ def show(
 
     Args:
         points: what is drawn.
-        pixels: all films, uint8 (n, size, size), for the small pictures.
+        pixels: all images, uint8 (n, size, size), for the small pictures.
         key: the map's name on the page.
         on_chosen: told the rows that were chosen, none where a choice was taken back.
-        on_opened: told the row of a film that is to be opened.
+        on_opened: told the row of an image that is to be opened.
         height: CSS pixels; less on narrow screens.
     """
     order = _order(points.places)
@@ -96,15 +96,15 @@ def show(
             _mount(key=f"{key}-sheet-{number}", data=sheet(pixels, order, number, key))
 
 
-def _rows(key: str, what: str, films: int) -> list[int]:
+def _rows(key: str, what: str, images: int) -> list[int]:
     """Rows that the browser sent; what is no row of the data set is passed over, since anybody can send anything."""
     sent = st.session_state.get(key, {}).get(what)
     sent = sent if isinstance(sent, list) else [sent]
-    return sorted({row for row in sent if type(row) is int and 0 <= row < films})
+    return sorted({row for row in sent if type(row) is int and 0 <= row < images})
 
 
-def _tell_opened(key: str, films: int, on_opened: Callable[[int], None]) -> None:
-    for row in _rows(key, "opened", films)[:1]:
+def _tell_opened(key: str, images: int, on_opened: Callable[[int], None]) -> None:
+    for row in _rows(key, "opened", images)[:1]:
         on_opened(row)
 
 
@@ -114,7 +114,7 @@ def _ask(key: str, sheets: int) -> None:
 
 
 def _order(places: np.ndarray) -> np.ndarray:
-    """Films strip by strip of the map, so that those which lie together are on one sheet."""
+    """Images strip by strip of the map, so that those which lie together are on one sheet."""
     x = places[:, 0]
     strip = np.searchsorted(np.quantile(x, np.linspace(0, 1, STRIP + 1)[1:-1]), x)
     return np.lexsort((places[:, 1], strip))
@@ -129,7 +129,7 @@ def message(points: Points, order: np.ndarray, key: str, height: int) -> bytes:
         "kind": "points",
         "key": key,
         "id": hashlib.sha256(places.tobytes()).hexdigest()[:16],
-        "films": len(order),
+        "images": len(order),
         "groups": [vars(group) for group in points.groups],
         "names": list(points.names),
         "words": list(points.words),
@@ -154,10 +154,10 @@ def _of(order: np.ndarray) -> str:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _sheet(films: np.ndarray) -> bytes:
-    rows = -(-len(films) // COLUMNS)
+def _sheet(images: np.ndarray) -> bytes:
+    rows = -(-len(images) // COLUMNS)
     tiles = np.zeros((rows * COLUMNS, TILE, TILE), np.uint8)
-    tiles[: len(films)] = to_squares(list(films), TILE)
+    tiles[: len(images)] = to_squares(list(images), TILE)
     whole = tiles.reshape(rows, COLUMNS, TILE, TILE).swapaxes(1, 2).reshape(rows * TILE, COLUMNS * TILE)
     return jpeg_bytes(whole, QUALITY)
 

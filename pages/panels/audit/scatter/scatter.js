@@ -1,7 +1,7 @@
-// The map of films: points on a canvas, a card with the film that is pointed at, lasso, keys. Nothing here asks the page
-// to run again but a choice that is finished, a film to open, and pictures that are lacking.
+// The map of images: points on a canvas, a card with the image that is pointed at, lasso, keys. Nothing here asks the page
+// to run again but a choice that is finished, an image to open, and pictures that are lacking.
 
-const CARD = 128; // CSS pixels of the film on the card
+const CARD = 128; // CSS pixels of the image on the card
 const REACH = 14; // CSS pixels from which a point answers
 const STEP = 1.4; // zoom per key or button
 const LARGEST = 60; // zoom
@@ -15,12 +15,12 @@ const TOOLS = {
   move: ["Move", "M12 3v18M3 12h18M12 3l-2.500 2.500M12 3l2.500 2.500M12 21l-2.500-2.500M12 21l2.500-2.500M3 12l2.500-2.500M3 12l2.500 2.500M21 12l-2.500-2.500M21 12l-2.500 2.500"],
 };
 const HINTS = {
-  lasso: "Point at a film to see it, click to open it, draw around films to choose them. The wheel zooms, Shift-drag moves.",
-  box: "Point at a film to see it, click to open it, draw a rectangle to choose films. The wheel zooms, Shift-drag moves.",
-  move: "Point at a film to see it, click to open it. Drag moves, the wheel zooms.",
+  lasso: "Point at an image to see it, click to open it, draw around images to choose them. The wheel zooms, Shift-drag moves.",
+  box: "Point at an image to see it, click to open it, draw a rectangle to choose images. The wheel zooms, Shift-drag moves.",
+  move: "Point at an image to see it, click to open it. Drag moves, the wheel zooms.",
 };
-const KEYS = " Keys: arrows go from film to film, Enter opens, Space chooses, + and - zoom, 0 shows all, Escape takes back.";
-const TOUCH = "Tap a film to see it, tap it again to open it. Two fingers zoom; with Lasso or Rectangle one finger chooses.";
+const KEYS = " Keys: arrows go from image to image, Enter opens, Space chooses, + and - zoom, 0 shows all, Escape takes back.";
+const TOUCH = "Tap an image to see it, tap it again to open it. Two fingers zoom; with Lasso or Rectangle one finger chooses.";
 
 const maps = new WeakMap(); // by the element that Streamlit gives
 const byKey = new Map(); // the map that is on the page under a key
@@ -54,7 +54,7 @@ function opened(data) {
   return { header, rest: bytes.slice(4 + length) };
 }
 
-class FilmMap {
+class ImageMap {
   constructor(parent) {
     this.parent = parent;
     this.canvas = element("canvas", { role: "img" });
@@ -62,7 +62,7 @@ class FilmMap {
     this.name = element("strong");
     this.words = element("span");
     this.card = element("div", { class: "card", hidden: "" }, this.picture, this.name, this.words);
-    this.stage = element("div", { class: "stage", tabindex: "0", role: "application", "aria-roledescription": "map of films" }, this.canvas, this.card);
+    this.stage = element("div", { class: "stage", tabindex: "0", role: "application", "aria-roledescription": "map of images" }, this.canvas, this.card);
     this.tools = Object.fromEntries(Object.entries(TOOLS).map(([tool, [label, path]]) => {
       const made = element("button", { type: "button", title: label, "aria-label": label }, icon(path));
       made.onclick = () => this.use(tool);
@@ -81,12 +81,12 @@ class FilmMap {
       element("div", { class: "group" },
         button("+", "Zoom in", () => this.zoomAt(STEP, this.middle)),
         button("−", "Zoom out", () => this.zoomAt(1 / STEP, this.middle)),
-        button("All", "Show all films", () => this.fit())),
+        button("All", "Show all images", () => this.fit())),
       this.clear, element("span", { class: "gap" }), this.legend,
     );
     this.hint = element("p", { class: "hint" });
     this.live = element("div", { class: "unseen", "aria-live": "polite" });
-    this.root = element("div", { class: "film-map" }, this.bar, this.stage, this.hint, this.live);
+    this.root = element("div", { class: "image-map" }, this.bar, this.stage, this.hint, this.live);
     parent.append(this.root);
     this.pointers = new Map();
     this.hidden = new Set();
@@ -97,7 +97,7 @@ class FilmMap {
 
   update(component, { header, rest }) {
     this.send = component.setTriggerValue;
-    const n = header.films;
+    const n = header.images;
     if (this.header?.id !== header.id) this.cursor = -1;
     this.header = header;
     this.places = new Float32Array(rest.buffer, rest.byteOffset, 2 * n);
@@ -149,7 +149,7 @@ class FilmMap {
       const dot = element("span", { class: "dot" });
       dot.style.background = group.colour;
       const made = element("button", { type: "button", "aria-pressed": String(!this.hidden.has(code)) }, dot, `${group.name} ${counts[code].toLocaleString("en")}`);
-      made.title = "Show or hide these films";
+      made.title = "Show or hide these images";
       made.onclick = () => {
         this.hidden.has(code) ? this.hidden.delete(code) : this.hidden.add(code);
         this.tell();
@@ -201,7 +201,7 @@ class FilmMap {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
     const scale = this.scale;
-    const crowded = this.header.films > 6000 ? 2 : this.header.films > 1500 ? 2.6 : 3.4;
+    const crowded = this.header.images > 6000 ? 2 : this.header.images > 1500 ? 2.6 : 3.4;
     const narrow = width < 600 ? 0.75 : 1;
     const radius = crowded * narrow * limited(Math.sqrt(this.memory.zoom), 1, 3);
     const dots = this.header.groups.map((group) => this.dot(group.colour, radius, ratio));
@@ -306,7 +306,7 @@ class FilmMap {
     const number = Math.floor(this.at[row] / each), inside = this.at[row] % each;
     const context = this.picture.getContext("2d");
     const kept = sheets.get(`${this.header.key}|${number}`);
-    this.picture.dataset.film = "";
+    this.picture.dataset.image = "";
     if (!kept) {
       context.clearRect(0, 0, 2 * CARD, 2 * CARD);
       this.ask(number);
@@ -318,7 +318,7 @@ class FilmMap {
       if (this.cursor !== row) return;
       context.imageSmoothingQuality = "high";
       context.drawImage(image, (inside % columns) * tile, Math.floor(inside / columns) * tile, tile, tile, 0, 0, 2 * CARD, 2 * CARD);
-      this.picture.dataset.film = this.header.names[row];
+      this.picture.dataset.image = this.header.names[row];
     } catch (error) {
       this.words.textContent = `${this.header.words[row]} Its picture cannot be drawn: ${error.message}.`;
     }
@@ -371,7 +371,7 @@ class FilmMap {
   choose(rows) {
     this.chosen = new Set(rows);
     this.clear.hidden = !rows.length;
-    this.live.textContent = rows.length ? `${rows.length} films chosen.` : "No film chosen.";
+    this.live.textContent = rows.length ? `${rows.length} images chosen.` : "No image chosen.";
     this.send("chosen", rows);
     this.draw();
   }
@@ -512,7 +512,7 @@ class FilmMap {
     this.choose([...rows]);
   }
 
-  // The next film in a direction: near, and not far aside.
+  // The next image in a direction: near, and not far aside.
   step([x, y]) {
     const scale = this.scale;
     const from = this.cursor >= 0 ? this.place(this.cursor, scale) : this.middle;
@@ -562,7 +562,7 @@ export default function (component) {
     if (map?.cursor >= 0 && !map.card.hidden) map.showPicture(map.cursor);
     return () => sheets.delete(name);
   }
-  if (!maps.has(parentElement)) maps.set(parentElement, new FilmMap(parentElement));
+  if (!maps.has(parentElement)) maps.set(parentElement, new ImageMap(parentElement));
   const map = maps.get(parentElement);
   map.update(component, message);
   return () => {

@@ -18,12 +18,12 @@ const KEYS = [
   ["Right button + drag", "window: to the right wider (softer), down a higher centre (darker)"],
   ["Shift + drag, middle button", "the other tool"],
   ["Wheel, two fingers", "zoom around the pointer"],
-  ["Double click", "the whole film"],
-  ["Arrows", "move the film"],
+  ["Double click", "the whole image"],
+  ["Arrows", "move the image"],
   ["Shift + arrows", "window: left and right its width, up and down its centre"],
   ["+  −", "zoom in and out"],
-  ["0", "the whole film"],
-  ["1", "one pixel of the film on one of the screen"],
+  ["0", "the whole image"],
+  ["1", "one pixel of the image on one of the screen"],
   ["i", "invert"],
   ["r", "the window as it was at first"],
   ["h", "heat map on or off"],
@@ -76,9 +76,9 @@ function group(label, ...children) {
 function toolbar(act) {
   const buttons = {
     window: button("window", { label: "Drag changes the window", word: "Window", press: () => act.tool("window"), toggles: true }),
-    pan: button("pan", { label: "Drag moves the film", word: "Pan", press: () => act.tool("pan"), toggles: true }),
-    fit: button("fit", { label: "Whole film", key: "0", press: act.fit }),
-    one: button("one", { label: "One film pixel per screen pixel", key: "1", word: "1:1", press: act.one }),
+    pan: button("pan", { label: "Drag moves the image", word: "Pan", press: () => act.tool("pan"), toggles: true }),
+    fit: button("fit", { label: "Whole image", key: "0", press: act.fit }),
+    one: button("one", { label: "One image pixel per screen pixel", key: "1", word: "1:1", press: act.one }),
     out: button("out", { label: "Zoom out", key: "−", press: () => act.zoom(1 / STEP) }),
     in: button("in", { label: "Zoom in", key: "+", press: () => act.zoom(STEP) }),
     invert: button("invert", { label: "Invert", word: "Invert", key: "i", press: act.invert, toggles: true }),
@@ -106,7 +106,7 @@ function toolbar(act) {
   return { row, buttons, heat, slider, opacity };
 }
 
-// The sheet of keys over the films.
+// The sheet of keys over the images.
 function helpSheet(close) {
   const list = element("dl");
   for (const [keys, does] of KEYS) list.append(element("dt", { text: keys }), element("dd", { text: does }));

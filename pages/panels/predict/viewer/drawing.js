@@ -1,4 +1,4 @@
-// What lies on the canvas: the film in its window, heat map, outline of the lungs, scale bar.
+// What lies on the canvas: the image in its window, heat map, outline of the lungs, scale bar.
 
 // Inferno at nine points, as in covid_core/inference/heatmap.py: dark to bright evenly, also for the colour blind.
 const INFERNO = [
@@ -11,7 +11,7 @@ const LOWERS = [[0, 114, 178], [86, 180, 233], [178, 222, 255]];
 const OUTLINE = "#a8f0c0"; // mint: in no map's colours
 const BAR_LENGTHS = [200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]; // millimetres
 const HEAT_DETAIL = 1024; // pixels of the map's longer side after smoothing
-const SMOOTH_BELOW = 4; // screen pixels per film pixel; from there on single pixels are seen as they are
+const SMOOTH_BELOW = 4; // screen pixels per image pixel; from there on single pixels are seen as they are
 
 function between(colours, share) {
   const position = Math.min(1, Math.max(0, share)) * (colours.length - 1);
@@ -88,28 +88,28 @@ function outline({ width, height }, mask) {
   return path;
 }
 
-// One film on one canvas. Draws what is given to it and keeps nothing of the user's choices.
+// One image on one canvas. Draws what is given to it and keeps nothing of the user's choices.
 class Sheet {
-  constructor(canvas, film) {
+  constructor(canvas, image) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
     if (!this.context) throw new Error("this browser gives no canvas");
-    this.film = film;
-    this.table = new Uint32Array(2 ** film.bits);
+    this.image = image;
+    this.table = new Uint32Array(2 ** image.bits);
     this.shaded = blank(1, 1);
-    this.shadedOf = ""; // window, level and part of the film that `shaded` shows
+    this.shadedOf = ""; // window, level and part of the image that `shaded` shows
   }
 
-  // Screen pixels per film pixel, (across, down), at which the whole film is seen; `aspect` is a pixel's height / width.
+  // Screen pixels per image pixel, (across, down), at which the whole image is seen; `aspect` is a pixel's height / width.
   fit(aspect) {
-    const { width, height } = this.film.levels[0];
+    const { width, height } = this.image.levels[0];
     const across = Math.min(this.canvas.width / width, this.canvas.height / (height * aspect));
     return [across, across * aspect];
   }
 
-  // Where the film lies: x = left + across * film x. `view` has the zoom (1: all is seen) and what is in the middle.
+  // Where the image lies: x = left + across * image x. `view` has the zoom (1: all is seen) and what is in the middle.
   place(view, aspect) {
-    const { width, height } = this.film.levels[0];
+    const { width, height } = this.image.levels[0];
     const [across, down] = this.fit(aspect).map((size) => size * view.zoom);
     const left = Math.round(this.canvas.width / 2 - view.x * width * across); // whole pixels: 1:1 stays sharp
     const top = Math.round(this.canvas.height / 2 - view.y * height * down);
@@ -121,16 +121,16 @@ class Sheet {
     this.context.setTransform(1, 0, 0, 1, 0, 0);
     this.context.fillStyle = "#000";
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.drawFilm(place, windowed);
+    this.drawImage(place, windowed);
     if (over.heat) this.drawHeat(place, over.heat, over.opacity);
     if (over.lungs) this.drawOutline(place, over.lungs);
     if (over.spacing) this.drawBar(place, over.spacing);
   }
 
-  drawFilm(place, windowed) {
+  drawImage(place, windowed) {
     const depth = Math.max(0, Math.floor(Math.log2(1 / Math.max(place.across, place.down)) + 0.01));
-    const level = levelOf(this.film, depth);
-    const size = 2 ** depth; // film pixels per pixel of this level
+    const level = levelOf(this.image, depth);
+    const size = 2 ** depth; // image pixels per pixel of this level
     const part = this.visible(place, level, size);
     if (part.width <= 0 || part.height <= 0) return;
     this.shade(level, depth, part, windowed);
@@ -138,7 +138,7 @@ class Sheet {
     context.save();
     context.beginPath();
     context.rect(place.left, place.top, place.width, place.height);
-    context.clip(); // the last pixels of a halved level may reach beyond the film
+    context.clip(); // the last pixels of a halved level may reach beyond the image
     context.imageSmoothingEnabled = place.across < SMOOTH_BELOW;
     context.drawImage(
       this.shaded, 0, 0, part.width, part.height,
@@ -162,7 +162,7 @@ class Sheet {
     const window = `${centre} ${width} ${inverted}`;
     const of = `${window} ${depth} ${part.x} ${part.y} ${part.width} ${part.height}`;
     if (of === this.shadedOf) return;
-    if (window !== this.tableOf) lookUpTable(this.film.bits, centre, width, inverted, this.table);
+    if (window !== this.tableOf) lookUpTable(this.image.bits, centre, width, inverted, this.table);
     this.tableOf = window;
     if (this.shaded.width !== part.width || this.shaded.height !== part.height || !this.image) {
       this.shaded.width = part.width;
@@ -229,9 +229,9 @@ class Sheet {
     context.stroke(path);
   }
 
-  // The film pixel under a place of the canvas (in its own pixels), or null beside the film.
+  // The image pixel under a place of the canvas (in its own pixels), or null beside the image.
   pixelAt(view, aspect, at) {
-    const { width, height, values } = this.film.levels[0];
+    const { width, height, values } = this.image.levels[0];
     const place = this.place(view, aspect);
     const x = Math.floor((at.x - place.left) / place.across);
     const y = Math.floor((at.y - place.top) / place.down);

@@ -1,9 +1,9 @@
-"""Films, heat maps and lungs as bytes for the browser: no grey level lost, few bytes, the same bytes every time.
+"""Images, heat maps and lungs as bytes for the browser: no grey level lost, few bytes, the same bytes every time.
 
-A message is the length of its header (4 bytes, little endian), the header (JSON, UTF-8), then one zlib stream. For a
-film that stream holds the differences of each pixel to its left neighbour, folded so that small differences of either
-sign are small numbers (0, -1, 1, -2 ... as 0, 1, 2, 3 ...); of 16-bit films the low bytes of all pixels come first,
-then the high ones, which are nearly all 0. A noisy 12-bit film of 2,048 x 2,048 pixels takes 3.6 MB in place of 8.4.
+A message is the length of its header (4 bytes, little endian), the header (JSON, UTF-8), then one zlib stream. For an
+image that stream holds the differences of each pixel to its left neighbour, folded so that small differences of either
+sign are small numbers (0, -1, 1, -2 ... as 0, 1, 2, 3 ...); of 16-bit images the low bytes of all pixels come first,
+then the high ones, which are nearly all 0. A noisy 12-bit image of 2,048 x 2,048 pixels takes 3.6 MB in place of 8.4.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import count
 
-LONGEST_SIDE = 2048  # pixels that reach the screen: no monitor of an office shows more of a film at once
+LONGEST_SIDE = 2048  # pixels that reach the screen: no monitor of an office shows more of an image at once
 HEAT_SIDE = 128  # pixels; a map's own cells are far coarser (7 x 7 to 32 x 32)
 LUNGS_SIDE = 512  # pixels; its outline is smoothed in the browser
 DEPTHS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
@@ -28,7 +28,7 @@ HEADER = struct.Struct("<I")
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One film for the viewer.
+    """One image for the viewer.
 
     ``pixels``: uint8 or uint16 (height, width), black is 0. ``title`` and ``alt`` are shown and read out letter by
     letter. ``window`` is (centre, width) in grey levels, None: all levels of the type. ``spacing`` is the size of a
@@ -62,7 +62,7 @@ class Picture:
 
     @cached_property
     def identity(self) -> str:
-        """The film's content as 32 hexadecimal digits: equal for equal pixels only."""
+        """The image's content as 32 hexadecimal digits: equal for equal pixels only."""
         digest = hashlib.sha256(f"{self.pixels.dtype} {self.pixels.shape} ".encode())
         digest.update(np.ascontiguousarray(self.pixels))
         return digest.hexdigest()[:32]
@@ -70,7 +70,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """A heat map over the film, of any size: float in [0, 1], or signed in [-1, 1] (what lowers and raises a score).
+    """A heat map over the image, of any size: float in [0, 1], or signed in [-1, 1] (what lowers and raises a score).
 
     ``signed``: which of the two it is; None: signed where any value is below 0.
 
@@ -102,11 +102,11 @@ def _check_alt(alt: str) -> None:
         raise InvalidChoice("`alt` must say in words what is seen, for those who do not see it, received: nothing")
 
 
-def film_message(picture: Picture) -> bytes:
-    """A film's pixels, shrunk where it is larger than LONGEST_SIDE, with their depth."""
+def image_message(picture: Picture) -> bytes:
+    """An image's pixels, shrunk where it is larger than LONGEST_SIDE, with their depth."""
     sent = shrunk(picture.pixels, LONGEST_SIDE)
     height, width = sent.shape
-    header = {"kind": "film", "id": picture.identity, "width": width, "height": height, "bits": DEPTHS[sent.dtype]}
+    header = {"kind": "image", "id": picture.identity, "width": width, "height": height, "bits": DEPTHS[sent.dtype]}
     return _message(header, _folded(sent))
 
 
@@ -118,13 +118,13 @@ def view_message(
     height: int,
     opacity: float,
 ) -> bytes:
-    """All that the viewer needs beside the films' pixels: words, windows, the heat map and the lungs.
+    """All that the viewer needs beside the images' pixels: words, windows, the heat map and the lungs.
 
     Args:
         key: which viewer of the page it is.
-        panes: the film, and the one beside it where there is one.
+        panes: the image, and the one beside it where there is one.
         lungs: bool or number (any height, width), above 0 inside the lungs.
-        height: of the films on the screen, in CSS pixels.
+        height: of the images on the screen, in CSS pixels.
         opacity: of the heat map at first, in [0, 1].
     """
     header: dict = {"kind": "view", "key": key, "height": height, "opacity": opacity}
@@ -148,9 +148,9 @@ def view_message(
 
 
 def shrunk(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """A film whose longer side has ``longest`` pixels at most, each the mean of the area it covers, rounded.
+    """An image whose longer side has ``longest`` pixels at most, each the mean of the area it covers, rounded.
 
-    Its type is kept, and its proportions to half a pixel. A smaller film is returned as it is.
+    Its type is kept, and its proportions to half a pixel. A smaller image is returned as it is.
     """
     largest = max(pixels.shape)
     if largest <= longest:
@@ -194,10 +194,10 @@ def _eight_bits(overlay: Overlay) -> np.ndarray:
 
 
 def _pane(picture: Picture) -> dict:
-    """What the viewer must know of one film."""
+    """What the viewer must know of one image."""
     height, width = picture.pixels.shape
     return {
-        "film": picture.identity,
+        "image": picture.identity,
         "title": picture.title,
         "alt": picture.alt,
         "window": list(picture.shown_window),
@@ -208,7 +208,7 @@ def _pane(picture: Picture) -> dict:
 
 
 def _note(height: int, width: int) -> str:
-    """That the film was shrunk, where it was."""
+    """That the image was shrunk, where it was."""
     if max(height, width) <= LONGEST_SIDE:
         return ""
     return (

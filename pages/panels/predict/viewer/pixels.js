@@ -1,6 +1,6 @@
-// A film's numbers: from a message to grey levels, and from grey levels to the screen's 256.
+// An image's numbers: from a message to grey levels, and from grey levels to the screen's 256.
 
-const ARRIVAL = 30000; // milliseconds that a film may take after the page has asked for it
+const ARRIVAL = 30000; // milliseconds that an image may take after the page has asked for it
 
 // The header and the packed rest of a message (see packing.py).
 function opened(message) {
@@ -14,11 +14,11 @@ async function inflated(packed) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// The film of a message: its levels of detail, the first as sent, each next one half as wide and high.
-async function filmOf({ header, packed }) {
+// The image of a message: its levels of detail, the first as sent, each next one half as wide and high.
+async function imageOf({ header, packed }) {
   const { id, width, height, bits } = header;
   const planes = await inflated(packed);
-  if (planes.length !== (width * height * bits) / 8) throw new Error("the film's message is incomplete");
+  if (planes.length !== (width * height * bits) / 8) throw new Error("the image's message is incomplete");
   const values = bits === 8 ? new Uint8Array(width * height) : new Uint16Array(width * height);
   const high = bits === 8 ? null : planes.subarray(width * height);
   for (let y = 0, at = 0; y < height; y++) {
@@ -48,9 +48,9 @@ function halved({ width, height, values }) {
   return { width: w, height: h, values: half };
 }
 
-function levelOf(film, depth) {
-  while (film.levels.length <= depth) film.levels.push(halved(film.levels[film.levels.length - 1]));
-  return film.levels[depth];
+function levelOf(image, depth) {
+  while (image.levels.length <= depth) image.levels.push(halved(image.levels[image.levels.length - 1]));
+  return image.levels[depth];
 }
 
 // What each grey level looks like on the screen, opaque, as one 32-bit number per level:
@@ -64,13 +64,13 @@ function lookUpTable(bits, centre, width, inverted, table) {
   }
 }
 
-// Films that arrived, by their identity, for as long as a message on the page holds them.
+// Images that arrived, by their identity, for as long as a message on the page holds them.
 const shelf = new Map();
 
 function slotOf(id) {
   if (!shelf.has(id)) {
     const slot = { holders: new Set() };
-    slot.film = new Promise((settle) => (slot.settle = settle));
+    slot.image = new Promise((settle) => (slot.settle = settle));
     shelf.set(id, slot);
   }
   return shelf.get(id);
@@ -78,8 +78,8 @@ function slotOf(id) {
 
 function hold(holder, message) {
   const slot = slotOf(message.header.id);
-  if (slot.holders.size === 0) slot.settle(filmOf(message));
-  slot.film.catch((error) => console.debug("Film viewer:", error)); // told to the user by the viewer that asks for it
+  if (slot.holders.size === 0) slot.settle(imageOf(message));
+  slot.image.catch((error) => console.debug("Image viewer:", error)); // told to the user by the viewer that asks for it
   slot.holders.add(holder);
 }
 
@@ -89,8 +89,8 @@ function release(holder, but) {
   }
 }
 
-// A film by its identity; its message may come before or after those who ask for it.
+// An image by its identity; its message may come before or after those who ask for it.
 function arrival(id) {
-  const late = new Promise((_, refuse) => setTimeout(() => refuse(new Error("the film did not arrive")), ARRIVAL));
-  return Promise.race([slotOf(id).film, late]);
+  const late = new Promise((_, refuse) => setTimeout(() => refuse(new Error("the image did not arrive")), ARRIVAL));
+  return Promise.race([slotOf(id).image, late]);
 }

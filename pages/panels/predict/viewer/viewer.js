@@ -2,7 +2,7 @@
 
 const STEP = 1.25; // zoom per key or button
 const WHEEL = 0.0015; // zoom per unit of the wheel, as an exponent
-const LARGEST = 20; // screen pixels per film pixel
+const LARGEST = 20; // screen pixels per image pixel
 const DOUBLING = 90; // CSS pixels of a drag that double the window's width
 const ACROSS_HEIGHT = 300; // CSS pixels of a drag that move the centre by one width
 const QUIET = 600; // milliseconds without change until it is read out
@@ -11,15 +11,15 @@ const REMEMBERED = 24; // viewers whose view outlives their place on the page
 const HINTS = {
   mouse: {
     window:
-      "Drag sets the window: to the right wider, down darker. Shift-drag moves the zoomed film, the wheel zooms. " +
+      "Drag sets the window: to the right wider, down darker. Shift-drag moves the zoomed image, the wheel zooms. " +
       "Press ? for all keys.",
     pan:
-      "Drag moves the zoomed film, the wheel zooms. Shift-drag or the right button sets the window: to the right " +
+      "Drag moves the zoomed image, the wheel zooms. Shift-drag or the right button sets the window: to the right " +
       "wider, down darker. Press ? for all keys.",
   },
   finger: {
-    window: "A finger sets the window: to the right wider, down darker. Two fingers zoom and move the film.",
-    pan: "Two fingers zoom, one moves the zoomed film, a double tap shows the whole film.",
+    window: "A finger sets the window: to the right wider, down darker. Two fingers zoom and move the image.",
+    pan: "Two fingers zoom, one moves the zoomed image, a double tap shows the whole image.",
   },
 };
 
@@ -49,12 +49,12 @@ function memoryOf(key, opacity) {
   return memory;
 }
 
-// One film on the screen with its own window; its view is the other's as well while they are linked.
+// One image on the screen with its own window; its view is the other's as well while they are linked.
 class Pane {
   constructor(viewer) {
     this.viewer = viewer;
     this.canvas = element("canvas", { role: "img" });
-    this.stage = element("div", { class: "stage", tabindex: "0", role: "application", "aria-roledescription": "film" }, this.canvas);
+    this.stage = element("div", { class: "stage", tabindex: "0", role: "application", "aria-roledescription": "image" }, this.canvas);
     this.title = element("span", { class: "title" });
     this.note = element("span", { class: "note" });
     this.greys = element("span", { class: "figure" });
@@ -71,15 +71,15 @@ class Pane {
     this.listen();
   }
 
-  show(film, given, state) {
-    if (this.sheet?.film !== film) this.sheet = new Sheet(this.canvas, film);
+  show(image, given, state) {
+    if (this.sheet?.image !== image) this.sheet = new Sheet(this.canvas, image);
     Object.assign(this, { given, state });
     const [rows, columns] = given.size;
-    const { width, height } = film.levels[0];
+    const { width, height } = image.levels[0];
     this.growth = [rows / height, columns / width]; // pixels of the file per pixel sent
     this.spacing = given.spacing && given.spacing.map((size, i) => size * this.growth[i]);
     this.aspect = this.spacing ? this.spacing[0] / this.spacing[1] : 1;
-    this.most = 2 ** film.bits - 1;
+    this.most = 2 ** image.bits - 1;
     this.title.textContent = given.title;
     this.note.textContent = given.note;
     this.stage.setAttribute("aria-label", `${given.title}. Press ? for the keys.`);
@@ -95,14 +95,14 @@ class Pane {
     this.viewer.draw();
   }
 
-  // The view, held so that a film larger than its stage fills it and a smaller one lies in the middle.
+  // The view, held so that an image larger than its stage fills it and a smaller one lies in the middle.
   held(view = this.state.view) {
     const { width, height } = this.sheet.place(view, this.aspect);
     const inside = (at, stage, size) => (size <= stage ? 0.5 : limited(at, stage / 2 / size, 1 - stage / 2 / size));
     return { zoom: view.zoom, x: inside(view.x, this.canvas.width, width), y: inside(view.y, this.canvas.height, height) };
   }
 
-  // A zoom that is allowed: not beyond the whole film, except for a small one down to its own pixels.
+  // A zoom that is allowed: not beyond the whole image, except for a small one down to its own pixels.
   allowed(zoom) {
     const [across] = this.sheet.fit(this.aspect);
     return limited(zoom, Math.min(1, 1 / across), Math.max(1, LARGEST / across));
@@ -215,7 +215,7 @@ class Pane {
     if (this.pointers.size === 0) this.stage.classList.remove("windowing");
   }
 
-  // Once the whole film is seen, and at the largest zoom, the wheel scrolls the page.
+  // Once the whole image is seen, and at the largest zoom, the wheel scrolls the page.
   wheel(event) {
     if (!this.sheet) return;
     const pixels = event.deltaMode === 1 ? event.deltaY * 32 : event.deltaY;
@@ -251,7 +251,7 @@ class Pane {
     this.greys.textContent = `C ${numbers(centre, digits)}  W ${numbers(width, digits)}`;
     this.greys.title = "Centre and width of the window, in grey levels";
     this.zoom.textContent = `${numbers(this.percent)} %`;
-    this.zoom.title = "100 %: one film pixel per screen pixel";
+    this.zoom.title = "100 %: one image pixel per screen pixel";
     this.showProbe();
     const free = view.zoom <= 1 && this.viewer.memory.tool === "pan";
     this.stage.style.touchAction = free ? "pan-x pan-y" : "none"; // with nothing to move, a finger scrolls the page
@@ -280,14 +280,14 @@ class Viewer {
     this.act = this.actions();
     this.bar = toolbar(this.act);
     this.key = legend();
-    this.films = element("div", { class: "films" });
+    this.images = element("div", { class: "images" });
     this.help = helpSheet(() => this.showHelp(false));
     this.hint = element("p", { class: "hint" });
     this.live = element("div", { class: "unseen", role: "status", "aria-live": "polite" });
     this.trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
     this.root = element(
-      "section", { class: "viewer", "aria-label": "Film viewer" },
-      this.trouble, this.bar.row, element("div", { class: "table" }, this.films, this.help), this.key.row, this.hint, this.live,
+      "section", { class: "viewer", "aria-label": "Image viewer" },
+      this.trouble, this.bar.row, element("div", { class: "table" }, this.images, this.help), this.key.row, this.hint, this.live,
     );
     this.root.addEventListener("keydown", (event) => this.typed(event));
     this.panes = [];
@@ -301,8 +301,8 @@ class Viewer {
     this.message = message.slice();
     try {
       const { header, packed } = opened(message);
-      const films = Promise.all(header.panes.map((pane) => arrival(pane.film)));
-      const [values, given] = await Promise.all([inflated(packed), films]);
+      const images = Promise.all(header.panes.map((pane) => arrival(pane.image)));
+      const [values, given] = await Promise.all([inflated(packed), images]);
       if (this.gone || !same(this.message, message)) return; // a later message has come meanwhile
       this.take(header, values, given);
       this.root.classList.remove("broken");
@@ -312,7 +312,7 @@ class Viewer {
     }
   }
 
-  take(header, values, films) {
+  take(header, values, images) {
     const { heat, lungs } = header;
     const memory = (this.memory = memoryOf(header.key, header.opacity));
     this.header = header;
@@ -321,22 +321,22 @@ class Viewer {
     this.over.heat = heat ? heatPicture(heat, values.subarray(0, cells)) : null;
     this.over.lungs = lungs ? outline(lungs, values.subarray(cells)) : null;
     this.remember(header.panes);
-    while (this.panes.length > films.length) this.panes.pop().destroy();
-    while (this.panes.length < films.length) {
+    while (this.panes.length > images.length) this.panes.pop().destroy();
+    while (this.panes.length < images.length) {
       this.panes.push(new Pane(this));
-      this.films.append(this.panes.at(-1).element);
+      this.images.append(this.panes.at(-1).element);
     }
-    this.films.classList.toggle("two", films.length === 2);
-    this.panes.forEach((pane, i) => pane.show(films[i], header.panes[i], memory.panes[i]));
+    this.images.classList.toggle("two", images.length === 2);
+    this.panes.forEach((pane, i) => pane.show(images[i], header.panes[i], memory.panes[i]));
     if (!this.panes.includes(this.active)) this.active = this.panes[0];
     this.tell();
     this.draw();
   }
 
-  // The same film keeps its window and place; another one starts anew.
+  // The same image keeps its window and place; another one starts anew.
   remember(given) {
     const { memory } = this;
-    const names = given.map((pane) => `${pane.film} ${pane.window}`);
+    const names = given.map((pane) => `${pane.image} ${pane.window}`);
     if (memory.panes[0]?.name !== names[0]) Object.assign(memory, { inverted: false, panes: [] });
     memory.panes = given.map((pane, i) => {
       if (memory.panes[i]?.name === names[i]) return memory.panes[i];
@@ -426,7 +426,7 @@ class Viewer {
       key.low.textContent = header.heat.signed ? "lowers" : "little";
       key.high.textContent = header.heat.signed ? "raises" : "much";
     }
-    this.films.dataset.tool = memory.tool;
+    this.images.dataset.tool = memory.tool;
     bar.buttons.full.hidden = !document.fullscreenEnabled;
     this.hint.textContent = HINTS[coarse() ? "finger" : "mouse"][memory.tool];
     this.panes.forEach((pane, i) => {
@@ -472,11 +472,11 @@ class Viewer {
   // Whether the key meant something here.
   keys(event) {
     const { act } = this;
-    const onFilm = event.target === this.active?.stage;
+    const onImage = event.target === this.active?.stage;
     const step = event.shiftKey ? 12 : 40 * devicePixelRatio;
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (arrows) {
-      if (!onFilm) return false;
+      if (!onImage) return false;
       const [x, y] = arrows.map((way) => way * step);
       if (event.shiftKey) this.active.windowFrom(this.active.state, x, y);
       else this.active.panBy(-x, -y);
@@ -492,11 +492,11 @@ class Viewer {
   }
 
   fail(error) {
-    console.warn("Film viewer:", error);
+    console.warn("Image viewer:", error);
     this.root.classList.add("broken");
     this.trouble.hidden = false;
     this.trouble.textContent =
-      `The film cannot be drawn in this browser: ${error.message}. What the page says of it does not depend on that. ` +
+      `The image cannot be drawn in this browser: ${error.message}. What the page says of it does not depend on that. ` +
       "Reload the page, or try a current Chrome, Edge, Firefox or Safari.";
   }
 
@@ -513,10 +513,10 @@ function same(one, other) {
   return one.length === other.length && one.every((byte, i) => byte === other[i]);
 }
 
-// Streamlit calls this with every message, for a film's pixels and for the view alike.
+// Streamlit calls this with every message, for an image's pixels and for the view alike.
 export default function ({ data, parentElement }) {
   const message = opened(data);
-  if (message.header.kind === "film") {
+  if (message.header.kind === "image") {
     hold(parentElement, message);
     release(parentElement, message.header.id);
     return () => release(parentElement);

@@ -1,4 +1,4 @@
-"""Class folders of small films for tests."""
+"""Class folders of small images for tests."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 from covid_core.images.codec import png_bytes
 
 
-def write_films(root: Path, counts: Mapping[str, int], side: int = 40) -> Path:
-    """Noise films as PNG files; the classes differ by a bright square, so that a network can learn them."""
+def write_images(root: Path, counts: Mapping[str, int], side: int = 40) -> Path:
+    """Noise images as PNG files; the classes differ by a bright square, so that a network can learn them."""
     for place, (label, count) in enumerate(counts.items()):
         (root / label).mkdir(parents=True)
         for number in range(count):

@@ -1,4 +1,4 @@
-"""The films behind a figure: thumbnails with what every chosen run says of them, and one film with all heat maps."""
+"""The images behind a figure: thumbnails with what every chosen run says of them, and one image with all heat maps."""
 
 import functools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import calibration
 from covid_core.evaluation import image_selection as behind
 from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.image_selection import FilmAnswers
+from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.formatting import count, plural, share
 from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
@@ -24,12 +24,12 @@ from covid_core.runs.store import Run
 from pages.shared import comparison_tables, gallery, image_results, shell, test_set_views
 from pages.shared import uploads as handed_in
 
-OPEN = "behind_open"  # in the session: the film whose name was just clicked
-AT_ONCE = 18  # films of a page
-SHORT = 8  # films of a page where two lists stand below each other
+OPEN = "behind_open"  # in the session: the image whose name was just clicked
+AT_ONCE = 18  # images of a page
+SHORT = 8  # images of a page where two lists stand below each other
 LONGEST_SHOWN = 512  # pixels of a picture in the dialog
 OPACITY = 0.6  # of the hottest place of a heat map
-MOST_RUNS = 6  # of which a film's tile tells, and whose heat maps stand beside it at once
+MOST_RUNS = 6  # of which an image's tile tells, and whose heat maps stand beside it at once
 CELL, BIN, BAR, PAIR, HARDEST, SURE, DOUBTFUL = "cell", "bin", "bar", "pair", "hardest", "sure", "doubtful"
 KINDS = {
     HARDEST: "Hardest for all runs",
@@ -44,30 +44,32 @@ SCORES, CALIBRATED = "Scores", "Probabilities (calibrated)"  # the two scales of
 
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
-    """The tab: choose which films, and look at them."""
+    """The tab: choose which images, and look at them."""
     found = answers(order, runs)
-    kind = _choice("Which films", list(KINDS), "films", format_func=KINDS.__getitem__, width=320)
+    kind = _choice("Which images", list(KINDS), "images", format_func=KINDS.__getitem__, width=320)
     found, rows = _PICKED[kind](found, runs)
-    films_of(found, rows, runs, f"tab-{kind}")
+    images_of(found, rows, runs, f"tab-{kind}")
 
 
-def answers(order: Sequence[Candidate], runs: Sequence[Run]) -> FilmAnswers:
-    """What the runs say of their test films; kept until a run's files change."""
+def answers(order: Sequence[Candidate], runs: Sequence[Run]) -> ImageAnswers:
+    """What the runs say of their test images; kept until a run's files change."""
     return _answers(comparison_tables.version_of(order, runs), order, runs)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _answers(version: str, _order: Sequence[Candidate], _runs: Sequence[Run]) -> FilmAnswers:
-    return behind.film_answers({one.name: run.predictions() for one, run in zip(_order, _runs, strict=True)})
+def _answers(version: str, _order: Sequence[Candidate], _runs: Sequence[Run]) -> ImageAnswers:
+    return behind.image_answers({one.name: run.predictions() for one, run in zip(_order, _runs, strict=True)})
 
 
-def on_calibrated_scale(found: FilmAnswers, position: int, run: Run, temperature: float) -> FilmAnswers:
+def on_calibrated_scale(found: ImageAnswers, position: int, run: Run, temperature: float) -> ImageAnswers:
     """The same with the calibrated scores of one run."""
-    scaled = behind.film_answers({run.id: calibration.tempered(run.predictions(), temperature)})
+    scaled = behind.image_answers({run.id: calibration.tempered(run.predictions(), temperature)})
     return behind.on_scale(found, position, scaled, f"{found.runs[position]}, calibrated")
 
 
-Chosen = tuple[FilmAnswers, np.ndarray]  # what the runs say, on the scale that was asked for, and the films' positions
+Chosen = tuple[
+    ImageAnswers, np.ndarray
+]  # what the runs say, on the scale that was asked for, and the images' positions
 
 
 def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **look: Any) -> Any:
@@ -75,26 +77,26 @@ def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **l
     return st.selectbox(label, options, position, key=key, bind="query-params", **look)
 
 
-def _pick_run(found: FilmAnswers, label: str, key: str, position: int = 0) -> int:
+def _pick_run(found: ImageAnswers, label: str, key: str, position: int = 0) -> int:
     return _choice(label, range(len(found.runs)), key, position, format_func=found.runs.__getitem__, width=320)
 
 
-def _cell(found: FilmAnswers, _runs: Sequence[Run]) -> Chosen:
+def _cell(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     with st.container(horizontal=True):
-        run = _pick_run(found, "Run", "films_run")
-        label = _choice("Label", found.classes, "films_label", width=200)
-        called = _choice("Called", found.classes, "films_called", width=200)
+        run = _pick_run(found, "Run", "images_run")
+        label = _choice("Label", found.classes, "images_label", width=200)
+        called = _choice("Called", found.classes, "images_called", width=200)
     return found, behind.in_cell(found, run, label, called)
 
 
-def _bin(found: FilmAnswers, runs: Sequence[Run]) -> Chosen:
+def _bin(found: ImageAnswers, runs: Sequence[Run]) -> Chosen:
     with st.container(horizontal=True):
-        run = _pick_run(found, "Run", "films_run")
-        scale = _choice("Scale", [SCORES, CALIBRATED], "films_scale", width=240)
+        run = _pick_run(found, "Run", "images_run")
+        scale = _choice("Scale", [SCORES, CALIBRATED], "images_scale", width=240)
         names = behind.bins_in_words()
         bins = range(len(names))
         number = _choice(
-            "Score of the answer", bins, "films_bin", len(names) - 1, format_func=names.__getitem__, width=160
+            "Score of the answer", bins, "images_bin", len(names) - 1, format_func=names.__getitem__, width=160
         )
     if scale == CALIBRATED:
         known = temperature_scaling.of(runs[run])
@@ -104,37 +106,37 @@ def _bin(found: FilmAnswers, runs: Sequence[Run]) -> Chosen:
     return found, behind.in_bin(found, run, number)
 
 
-def _bar(found: FilmAnswers, _runs: Sequence[Run]) -> Chosen:
+def _bar(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     names = behind.bars_in_words()
     with st.container(horizontal=True):
-        run = _pick_run(found, "Run", "films_run")
-        label = _choice("Label", found.classes, "films_label", width=200)
-        scored = _choice("Score of", found.classes, "films_scored", width=200)
+        run = _pick_run(found, "Run", "images_run")
+        label = _choice("Label", found.classes, "images_label", width=200)
+        scored = _choice("Score of", found.classes, "images_scored", width=200)
         bars = range(len(names))
-        bar = _choice("From", bars, "films_bar", len(names) - 1, format_func=names.__getitem__, width=160)
+        bar = _choice("From", bars, "images_bar", len(names) - 1, format_func=names.__getitem__, width=160)
     return found, behind.in_bar(found, run, scored, label, bar)
 
 
-def _pair(found: FilmAnswers, _runs: Sequence[Run]) -> Chosen:
+def _pair(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     if len(found.runs) < 2:
         st.caption("Choose two runs or more above.")
         return found, np.empty(0, dtype=int)
     with st.container(horizontal=True):
-        right = _pick_run(found, "Right in", "films_right")
-        wrong = _pick_run(found, "Wrong in", "films_wrong", 1)
+        right = _pick_run(found, "Right in", "images_right")
+        wrong = _pick_run(found, "Wrong in", "images_wrong", 1)
     return found, behind.right_in_one(found, right, wrong)
 
 
-def _sure(found: FilmAnswers, _runs: Sequence[Run]) -> Chosen:
-    return found, behind.confident_errors(found, _pick_run(found, "Run", "films_run"))
+def _sure(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+    return found, behind.confident_errors(found, _pick_run(found, "Run", "images_run"))
 
 
-def _hardest(found: FilmAnswers, _runs: Sequence[Run]) -> Chosen:
-    st.caption("Films that at least one run has wrong; first those whose own class gets the lowest mean score.")
+def _hardest(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+    st.caption("Images that at least one run has wrong; first those whose own class gets the lowest mean score.")
     return found, behind.hardest(found)
 
 
-def _doubtful(found: FilmAnswers, _runs: Sequence[Run]) -> Chosen:
+def _doubtful(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     st.caption(
         f"All chosen runs agree on another class and give the label less than {share(behind.DOUBTED, 0)}. Runs can be "
         "wrong together: look before you relabel."
@@ -150,45 +152,45 @@ def position_of(order: Sequence[Candidate], identifier: str) -> int | None:
     return next((place for place, one in enumerate(order) if one.id == identifier), None)
 
 
-def films_of(found: FilmAnswers, rows: np.ndarray, runs: Sequence[Run], key: str, at_once: int = AT_ONCE) -> None:
-    """Thumbnails of some films, ``at_once`` to a page, with the table of all of them to download."""
+def images_of(found: ImageAnswers, rows: np.ndarray, runs: Sequence[Run], key: str, at_once: int = AT_ONCE) -> None:
+    """Thumbnails of some images, ``at_once`` to a page, with the table of all of them to download."""
     if not len(rows):
-        st.info("No film is like that.", icon=":material/check:")
+        st.info("No image is like that.", icon=":material/check:")
         return
-    test_set_views.note(runs, test_set_access.FILMS)
-    st.markdown(f"**{plural(len(rows), 'film')}**")
+    test_set_views.note(runs, test_set_access.IMAGES)
+    st.markdown(f"**{plural(len(rows), 'image')}**")
     page = 1
     if len(rows) > at_once:
         page = st.pagination(-(-len(rows) // at_once), key=f"{key}-page")
     try:
-        dataset, pixels = _films(runs[0])
+        dataset, pixels = _images(runs[0])
     except CovidCoreError as error:
-        st.warning(f"The films cannot be shown: {shell.plain(error)}", icon=":material/hide_image:")
+        st.warning(f"The images cannot be shown: {shell.plain(error)}", icon=":material/hide_image:")
     else:
         order = "the run said" if len(runs) == 1 else "the runs said, the best first"
-        st.caption(f"Under each film: its label and what {order}. Its name opens it with heat maps.")
+        st.caption(f"Under each image: its label and what {order}. Its name opens it with heat maps.")
         _grid(found, rows[(page - 1) * at_once : page * at_once], dataset, pixels, runs, key)
     with st.expander("All of them as a table", icon=":material/table:"):
-        shell.table(_table(found, rows), f"films-{key}", alt="Films with what every run says of them")
+        shell.table(_table(found, rows), f"images-{key}", alt="Images with what every run says of them")
 
 
-def _films(run: Run) -> tuple[Dataset, np.ndarray]:
+def _images(run: Run) -> tuple[Dataset, np.ndarray]:
     dataset = shell.dataset_of(run)
     return dataset, open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
 
 
 def _grid(
-    found: FilmAnswers, rows: np.ndarray, dataset: Dataset, pixels: np.ndarray, runs: Sequence[Run], key: str
+    found: ImageAnswers, rows: np.ndarray, dataset: Dataset, pixels: np.ndarray, runs: Sequence[Run], key: str
 ) -> None:
     places = [dataset.row_of(found.image_ids[row]) for row in rows]
     opens = functools.partial(st.session_state.__setitem__, OPEN)
-    gallery.film_grid(dataset, places, pixels, key, [_in_short(found, row) for row in rows], opens)
+    gallery.image_grid(dataset, places, pixels, key, [_in_short(found, row) for row in rows], opens)
     opened = st.session_state.pop(OPEN, None)
     if opened is not None:
         _dialog(found, int(np.flatnonzero(found.image_ids == opened)[0]), dataset, runs)
 
 
-def _in_short(found: FilmAnswers, row: int) -> str:
+def _in_short(found: ImageAnswers, row: int) -> str:
     told = range(min(MOST_RUNS, len(found.runs)))
     said = "; ".join(f"{found.called[row, k] or 'no answer'} {share(found.score[row, k], 0)}" for k in told)
     more = "; ..." if len(found.runs) > MOST_RUNS else ""
@@ -196,11 +198,11 @@ def _in_short(found: FilmAnswers, row: int) -> str:
 
 
 @st.dialog("What the runs see", width="large", icon=":material/radiology:")
-def _dialog(found: FilmAnswers, row: int, dataset: Dataset, runs: Sequence[Run]) -> None:
-    """One film with every run's score and heat map for what it called the film."""
+def _dialog(found: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]) -> None:
+    """One image with every run's score and heat map for what it called the image."""
     identifier = found.image_ids[row]
     st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(found.labels[row])}")
-    st.caption("A heat map is hot where the run found what it called the film.")
+    st.caption("A heat map is hot where the run found what it called the image.")
     with shell.told():
         given = handed_in.from_dataset(dataset, identifier)
         shown = fitted(handed_in.opened(given).pixels, LONGEST_SHOWN)
@@ -211,7 +213,7 @@ def _dialog(found: FilmAnswers, row: int, dataset: Dataset, runs: Sequence[Run])
         grid = st.grid(3, min_column_width=200)
         with grid.cell().container():
             st.image(png_bytes(shown), width="stretch", alt=f"Chest X-ray {identifier}")
-            st.caption("The film")
+            st.caption("The image")
         for k in range(len(runs))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
             with grid.cell().container(), shell.told():
                 heat = image_results.heat(runs[k], given, found.called[row, k], shown.shape)
@@ -220,14 +222,14 @@ def _dialog(found: FilmAnswers, row: int, dataset: Dataset, runs: Sequence[Run])
                 st.caption(shell.plain(_said(found, row, k)))
 
 
-def _said(found: FilmAnswers, row: int, run: int) -> str:
+def _said(found: ImageAnswers, row: int, run: int) -> str:
     called = f"{found.called[row, run] or 'no answer'} {share(found.score[row, run])}"
     own = "" if found.right[row, run] else f", {found.labels[row]} {share(found.own[row, run])}"
     return f"{found.runs[run]}: {called}{own}"
 
 
-def _table(found: FilmAnswers, rows: np.ndarray) -> pd.DataFrame:
-    table = pd.DataFrame({"Film": found.image_ids[rows], "Label": found.labels[rows]})
+def _table(found: ImageAnswers, rows: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame({"Image": found.image_ids[rows], "Label": found.labels[rows]})
     for k, name in enumerate(found.runs):
         table[f"{name}: called"] = found.called[rows, k]
         table[f"{name}: score"] = found.score[rows, k].round(4)

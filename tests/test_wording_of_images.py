@@ -1,4 +1,4 @@
-"""What runs say of a film, in sentences."""
+"""What runs say of an image, in sentences."""
 
 from made_looks import REFUSED, opinion
 
@@ -11,7 +11,7 @@ def test_a_calibrated_run_names_the_classes_that_stay_possible_and_the_figures()
     told = said([opinion(possible=("COVID", "Viral Pneumonia"))])
     assert told.answer == "COVID or Viral Pneumonia, not Normal."
     assert told.figures == (
-        "At 90 % coverage. COVID has the highest probability: 62.9 %. Calibrated on 322 validation films. "
+        "At 90 % coverage. COVID has the highest probability: 62.9 %. Calibrated on 322 validation images. "
         "Uncalibrated score: 84.4 %."
     )
 
@@ -33,7 +33,7 @@ def test_without_a_set_the_likeliest_class_is_told():
 def test_a_refusal_gives_no_class_and_no_figure_but_the_reason():
     told = said([opinion(checks=REFUSED)])
     assert told.answer == "I do not know."
-    assert told.figures == "It does not look like a frontal chest film."
+    assert told.figures == "It does not look like a frontal chest image."
 
 
 def test_who_wants_the_answer_anyway_gets_it():
@@ -55,7 +55,7 @@ def test_runs_that_differ_are_named():
 def test_a_run_that_refuses_is_named_beside_what_the_others_say():
     told = said([opinion("One"), opinion("Two", checks=REFUSED)])
     assert told.answer == "One says COVID. Two does not answer."
-    assert told.figures == "It does not look like a frontal chest film."
+    assert told.figures == "It does not look like a frontal chest image."
 
 
 def test_when_no_run_answers_it_is_said_with_the_reason():
@@ -80,6 +80,6 @@ def test_what_is_left_counts_and_not_the_likeliest_class():
 
 def test_beside_numbers_in_spite_of_a_refusal_stands_the_refusal():
     assert although([opinion(), opinion(checks=REFUSED)]) == (
-        "Shown although a check failed: It does not look like a frontal chest film."
+        "Shown although a check failed: It does not look like a frontal chest image."
     )
     assert although([opinion()]) == ""

@@ -1,12 +1,12 @@
-"""What the viewer's test page shows: made films and maps, the same in the page's process and in the test's."""
+"""What the viewer's test page shows: made images and maps, the same in the page's process and in the test's."""
 
 import numpy as np
 
 from covid_core.synthetic import phantom
 from pages.panels.predict.viewer import Overlay, Picture
 
-FILMS = 60
-WINDOW = (2048.0, 4096.0)  # centre and width of the 12-bit films
+IMAGES = 60
+WINDOW = (2048.0, 4096.0)  # centre and width of the 12-bit images
 
 
 def ramp() -> Picture:
@@ -21,17 +21,17 @@ def wide() -> Picture:
 
 
 def large() -> Picture:
-    """A film of 4,096 rows and 3,072 columns."""
-    film = phantom.film_at(3, FILMS, size=1024).pixels
-    return Picture(np.kron(film, np.ones((4, 3), np.uint8)), "Large", "A film of 4,096 rows", spacing=(0.1, 0.1))
+    """An image of 4,096 rows and 3,072 columns."""
+    image = phantom.image_at(3, IMAGES, size=1024).pixels
+    return Picture(np.kron(image, np.ones((4, 3), np.uint8)), "Large", "An image of 4,096 rows", spacing=(0.1, 0.1))
 
 
 def twelve_bits(index: int, size: int, title: str) -> tuple[Picture, np.ndarray]:
-    """A synthetic film with a detector's depth and noise, and its lungs."""
-    film = phantom.film_at(index, FILMS, size=size)
-    noise = np.random.default_rng(index).normal(0, 12, film.pixels.shape)
-    pixels = np.clip(film.pixels * 16.0 + noise, 0, 4095).astype(np.uint16)
-    return Picture(pixels, title, f"Synthetic film {index}", WINDOW, (400 / size, 400 / size)), film.lung_mask
+    """A synthetic image with a detector's depth and noise, and its lungs."""
+    image = phantom.image_at(index, IMAGES, size=size)
+    noise = np.random.default_rng(index).normal(0, 12, image.pixels.shape)
+    pixels = np.clip(image.pixels * 16.0 + noise, 0, 4095).astype(np.uint16)
+    return Picture(pixels, title, f"Synthetic image {index}", WINDOW, (400 / size, 400 / size)), image.lung_mask
 
 
 def spot(row: float, column: float, size: int = 14) -> np.ndarray:

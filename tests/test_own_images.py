@@ -1,4 +1,4 @@
-"""The films of a run are those of its own version of the data set, before and after decisions."""
+"""The images of a run are those of its own version of the data set, before and after decisions."""
 
 import json
 from dataclasses import replace
@@ -30,14 +30,14 @@ ME = "A reader"
 
 
 @pytest.fixture
-def films(workspace) -> Dataset:
+def images(workspace) -> Dataset:
     return importing.import_phantom(workspace, 30, 1)
 
 
 def run_on(workspace, dataset: Dataset) -> store.Run:
     """A run's folder, as one that is queued, on the data set as it is given."""
     spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn", image_size=32, epochs=1)
-    split = make_split(dataset.films, dataset.classes, SplitSpec(method="stratified"))
+    split = make_split(dataset.images, dataset.classes, SplitSpec(method="stratified"))
     return store.create_run(workspace, spec, dataset, split)
 
 
@@ -45,34 +45,34 @@ def left_out(workspace, dataset: Dataset, *names: str) -> Dataset:
     return data.decide(workspace, dataset.id, [Decision(LEAVE_OUT, name) for name in names], ME)
 
 
-def test_a_run_made_before_a_decision_keeps_its_films(workspace, films):
-    run = run_on(workspace, films)
-    name = films.films["image_id"].iat[4]
-    now = left_out(workspace, films, name)
+def test_a_run_made_before_a_decision_keeps_its_images(workspace, images):
+    run = run_on(workspace, images)
+    name = images.images["image_id"].iat[4]
+    now = left_out(workspace, images, name)
     own = pinned_dataset.dataset_of(workspace, run)
-    assert name in own.films["image_id"].tolist() and name not in now.films["image_id"].tolist()
+    assert name in own.images["image_id"].tolist() and name not in now.images["image_id"].tolist()
     assert own.version == run.record["dataset"]["version"]
 
 
-def test_a_run_made_between_two_decisions_has_the_first_alone(workspace, films):
-    first, second = films.films["image_id"].iloc[[2, 8]]
-    run = run_on(workspace, left_out(workspace, films, first))
-    left_out(workspace, films, second)
-    own = pinned_dataset.dataset_of(workspace, run).films["image_id"].tolist()
+def test_a_run_made_between_two_decisions_has_the_first_alone(workspace, images):
+    first, second = images.images["image_id"].iloc[[2, 8]]
+    run = run_on(workspace, left_out(workspace, images, first))
+    left_out(workspace, images, second)
+    own = pinned_dataset.dataset_of(workspace, run).images["image_id"].tolist()
     assert first not in own and second in own
 
 
-def test_a_data_set_that_was_never_the_runs_is_refused(workspace, films):
-    run = run_on(workspace, films)
+def test_a_data_set_that_was_never_the_runs_is_refused(workspace, images):
+    run = run_on(workspace, images)
     run.record["dataset"]["version"] = "another"
     with pytest.raises(DataError, match="is not the one that .* was trained on"):
         pinned_dataset.dataset_of(workspace, run)
     assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.ANOTHER
 
 
-def test_a_data_set_that_is_gone_is_said_to_be(workspace, films):
-    run = run_on(workspace, films)
-    data.delete_dataset(workspace, films.id)
+def test_a_data_set_that_is_gone_is_said_to_be(workspace, images):
+    run = run_on(workspace, images)
+    data.delete_dataset(workspace, images.id)
     with pytest.raises(NotFound):
         pinned_dataset.dataset_of(workspace, run)
     assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.GONE
@@ -94,32 +94,32 @@ def test_the_version_is_told_in_words(version, told):
     assert version.in_words == told
 
 
-def test_decisions_that_were_taken_back_leave_the_run_on_the_present_films(workspace, films):
-    run = run_on(workspace, films)
-    left_out(workspace, films, films.films["image_id"].iat[0])
+def test_decisions_that_were_taken_back_leave_the_run_on_the_present_images(workspace, images):
+    run = run_on(workspace, images)
+    left_out(workspace, images, images.images["image_id"].iat[0])
     assert pinned_dataset.used_by(workspace, run) == Version(0, 1)
-    data.take_back(workspace, films.id, [1], ME)
+    data.take_back(workspace, images.id, [1], ME)
     assert pinned_dataset.used_by(workspace, run).is_present
 
 
-def test_the_command_line_tells_the_version(workspace, films, capsys):
-    run = run_on(workspace, films)
-    names = films.films["image_id"].tolist()
-    data.decide(workspace, films.id, decisions.together(names[:2]), ME)
+def test_the_command_line_tells_the_version(workspace, images, capsys):
+    run = run_on(workspace, images)
+    names = images.images["image_id"].tolist()
+    data.decide(workspace, images.id, decisions.together(names[:2]), ME)
     assert main.main(["show", run.id, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["dataset_version"]
-    assert told == {"version": films.version, "before": 0, "decisions": 2, "in_words": "before all 2 decisions"}
+    assert told == {"version": images.version, "before": 0, "decisions": 2, "in_words": "before all 2 decisions"}
 
 
-def test_the_mask_of_a_film_that_was_left_out_is_still_known(workspace, films):
-    name = films.films["image_id"].iat[3]
-    left_out(workspace, films, name)
-    assert lungs.mask_of(workspace, films.id, name).is_known
+def test_the_mask_of_a_image_that_was_left_out_is_still_known(workspace, images):
+    name = images.images["image_id"].iat[3]
+    left_out(workspace, images, name)
+    assert lungs.mask_of(workspace, images.id, name).is_known
 
 
 def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:
-    """A finished run without a model whose record names a real data set, with a split of its films."""
-    split = make_split(dataset.films, dataset.classes, SplitSpec(method="stratified"))
+    """A finished run without a model whose record names a real data set, with a split of its images."""
+    split = make_split(dataset.images, dataset.classes, SplitSpec(method="stratified"))
     table = scored(split["label"], np.full((len(split), 3), 1 / 3), dataset.classes).assign(
         image_id=split["image_id"], part=split["part"]
     )
@@ -132,83 +132,83 @@ def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:
     return store.open_run(workspace, run.id)
 
 
-def test_the_page_of_a_run_says_before_which_decisions_it_was_made(workspace, films):
-    run = made_on(workspace, films)
+def test_the_page_of_a_run_says_before_which_decisions_it_was_made(workspace, images):
+    run = made_on(workspace, images)
     assert "no decision on them was made since" in words(opened("train", run=run.id))
-    left_out(workspace, films, *films.films["image_id"].iloc[:2])
+    left_out(workspace, images, *images.images["image_id"].iloc[:2])
     assert "before all 2 decisions on the Audit page: not the present ones" in words(opened("train", run=run.id))
 
 
-def test_the_settings_that_compare_shows_name_the_version(workspace, films):
-    made_on(workspace, films, "Before")
-    now = left_out(workspace, films, films.films["image_id"].iat[0])
+def test_the_settings_that_compare_shows_name_the_version(workspace, images):
+    made_on(workspace, images, "Before")
+    now = left_out(workspace, images, images.images["image_id"].iat[0])
     made_on(workspace, now, "After")
     told = set()
     for one in store.list_runs(workspace)[0]:
         page = opened("compare", view="Hyper-parameters", runs=one.id)
-        told.add(page.container(key="table-hyperparameters").dataframe[0].value["Films"].iat[0])
-    assert told == {"Phantom films, before its decision", "Phantom films, after its decision"}
+        told.add(page.container(key="table-hyperparameters").dataframe[0].value["Images"].iat[0])
+    assert told == {"Phantom images, before its decision", "Phantom images, after its decision"}
 
 
-def test_compare_says_first_that_a_run_has_seen_the_films_as_they_were(workspace, films):
-    run = made_on(workspace, films)
-    told = f"{run.name} was trained and tested before its decision on its films"
+def test_compare_says_first_that_a_run_has_seen_the_images_as_they_were(workspace, images):
+    run = made_on(workspace, images)
+    told = f"{run.name} was trained and tested before its decision on its images"
     assert told not in words(opened("compare"))
-    left_out(workspace, films, films.films["image_id"].iat[4])
+    left_out(workspace, images, images.images["image_id"].iat[4])
     assert told in words(opened("compare"))
 
 
-def test_the_films_behind_a_figure_are_shown_though_one_was_left_out_since(workspace, films):
-    run = made_on(workspace, films)
+def test_the_images_behind_a_figure_are_shown_though_one_was_left_out_since(workspace, images):
+    run = made_on(workspace, images)
     test = run.split().query("part == 'test'")["image_id"]
-    left_out(workspace, films, test.iat[0])
-    page = opened("compare", view="Films", runs=run.id)
-    assert "The films cannot be shown" not in words(page)
-    assert "Under each film: its label and what the run said" in words(page)
+    left_out(workspace, images, test.iat[0])
+    page = opened("compare", view="Images", runs=run.id)
+    assert "The images cannot be shown" not in words(page)
+    assert "Under each image: its label and what the run said" in words(page)
 
 
-def test_the_pictures_of_an_audit_are_of_the_runs_own_films(workspace, films):
-    run = made_on(workspace, films)
+def test_the_pictures_of_an_audit_are_of_the_runs_own_images(workspace, images):
+    run = made_on(workspace, images)
     test = run.split().query("part == 'test'")["image_id"].tolist()
-    left_out(workspace, films, *test)
+    left_out(workspace, images, *test)
     shown = pictures.examples(workspace, run)
-    assert [one.name for one in shown][0] == "as they are" and shown[-1].name == "lungs of another film"
+    assert [one.name for one in shown][0] == "as they are" and shown[-1].name == "lungs of another image"
     assert len(shown) == 8 and all(one.pixels.shape == (32, 32) for one in shown)
     assert len({one.pixels.tobytes() for one in shown}) == 8
 
 
-def test_without_masks_the_pictures_are_those_that_need_none(workspace, film_folder):
-    plain = importing.import_folder(workspace, film_folder({"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}))
+def test_without_masks_the_pictures_are_those_that_need_none(workspace, image_folder):
+    plain = importing.import_folder(workspace, image_folder({"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}))
     shown = pictures.examples(workspace, made_on(workspace, plain))
     assert [one.name for one in shown] == ["as they are", "border only", "centre only", "low-pass", "tags covered"]
 
 
-def test_a_models_audit_asks_no_segmenter_where_only_some_films_have_a_mask(workspace, films):
-    run = made_on(workspace, films)
-    having = films.films["label"] == films.classes[0]
-    some = replace(films, films=films.films.assign(mask_path=films.films["mask_path"].where(having, "")))
+def test_a_models_audit_asks_no_segmenter_where_only_some_images_have_a_mask(workspace, images):
+    run = made_on(workspace, images)
+    having = images.images["label"] == images.classes[0]
+    some = replace(images, images=images.images.assign(mask_path=images.images["mask_path"].where(having, "")))
     made_segmenter(workspace).network_path.write_bytes(b"another network")  # whoever asks it is told so
-    of_audit = model_audit._films(workspace, run, some, silent)
+    of_audit = model_audit._images(workspace, run, some, silent)
     assert of_audit.has_lungs.tolist() == (of_audit.labels == 0).tolist()
     assert of_audit.masks_in_short == "own masks"
-    assert pictures.examples(workspace, run)[-1].name == "lungs of another film"
+    assert pictures.examples(workspace, run)[-1].name == "lungs of another image"
 
 
 @pytest.mark.slow
-def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_reference_on_its_own_films(
+def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_reference_on_its_own_images(
     workspace, copy_of_trained
 ):
     run = copy_of_trained(workspace)
-    films = dataset_of(workspace, run)
+    images = dataset_of(workspace, run)
     elsewhere = importing.import_phantom(workspace, 30, 4, name="Elsewhere")
     of_test = run.split().query(f"part == '{TEST}'")["image_id"].tolist()
-    other = next(label for label in films.classes if label != films.films["label"].iat[films.row_of(of_test[1])])
-    data.decide(workspace, films.id, [Decision(LEAVE_OUT, of_test[0]), Decision(RELABEL, of_test[1], other)], ME)
+    other = next(label for label in images.classes if label != images.images["label"].iat[images.row_of(of_test[1])])
+    data.decide(workspace, images.id, [Decision(LEAVE_OUT, of_test[0]), Decision(RELABEL, of_test[1], other)], ME)
     audit = model_audit.make(workspace, run)
-    assert audit["films"] == audit["with_lungs"] == len(of_test)
+    assert audit["images"] == audit["with_lungs"] == len(of_test)
     plain = next(row for row in audit["covers"] if row["name"] == "as they are")
     assert plain["accuracy"]["value"] == pytest.approx(run.accuracy(TEST))
-    assert heatmap_sanity.of(workspace, run).films > 0
+    assert heatmap_sanity.of(workspace, run).images > 0
     reference_fit.make(workspace, store.open_run(workspace, run.id))
     run = store.open_run(workspace, run.id)
     reference = Predictor.open(workspace, run).reference
@@ -217,12 +217,14 @@ def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_ref
 
 
 @pytest.mark.slow
-def test_a_run_that_waited_while_a_film_was_left_out_still_trains_on_it_and_is_no_twin_of_a_later_one(workspace, films):
-    run = run_on(workspace, films)
-    names = films.films["image_id"].tolist()
-    left_out(workspace, films, names[0])
+def test_a_run_that_waited_while_a_image_was_left_out_still_trains_on_it_and_is_no_twin_of_a_later_one(
+    workspace, images
+):
+    run = run_on(workspace, images)
+    names = images.images["image_id"].tolist()
+    left_out(workspace, images, names[0])
     queue.launch(run)
     assert queue.wait(run).state == store.COMPLETED, run.log_tail()
     assert set(run.predictions()["image_id"]) == set(names)
-    later = tiny_run(workspace, data.open_dataset(workspace, films.id), head=run.spec.head, epochs=run.spec.epochs)
+    later = tiny_run(workspace, data.open_dataset(workspace, images.id), head=run.spec.head, epochs=run.spec.epochs)
     assert "taken_over_from" not in later.result and names[0] not in later.predictions()["image_id"].tolist()

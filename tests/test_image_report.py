@@ -1,4 +1,4 @@
-"""The report of one film: everything in one page, and nothing that names anybody."""
+"""The report of one image: everything in one page, and nothing that names anybody."""
 
 import re
 
@@ -8,7 +8,7 @@ from made_looks import CLASSES, REFUSED, opinion
 from made_runs import all_parts, made_run
 
 from covid_core.audit.model.randomisation_test import unknown
-from covid_core.images.codec import Film
+from covid_core.images.codec import GreyImage
 from covid_core.reports import image_report
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.image_report import Map
@@ -22,15 +22,15 @@ def run(workspace):
     return made_run(workspace, all_parts(SIZES, 1), "One <b>")
 
 
-def film(**more) -> Film:
-    return Film(np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8), "L", **more)
+def image(**more) -> GreyImage:
+    return GreyImage(np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8), "L", **more)
 
 
 def page(run, said=None, **more) -> str:
     heat = np.zeros((60, 80), np.float32)
     heat[20:30, 20:40] = 1
     chosen = {"maps": [Map("One", "COVID", heat, "Half of it lies inside.")], "anyway": False} | more
-    given = film(warnings=("A name may be burned in.",), notes=("inverted",))
+    given = image(warnings=("A name may be burned in.",), notes=("inverted",))
     return image_report.to_html(given, [run], [said or opinion()], **chosen)
 
 
@@ -44,13 +44,13 @@ def test_it_loads_nothing_and_runs_nothing(run):
 HELD = (
     "COVID, not Normal or Viral Pneumonia.",
     "62.9 %",
-    "It looks like a frontal chest film.",
+    "It looks like a frontal chest image.",
     "Half of it lies inside.",
     "COVID (distance 0.71)",
     "A name may be burned in.",
     "Not a medical device",
     "What this cannot tell",
-    "of its 6 test films rightly",
+    "of its 6 test images rightly",
 )
 
 
@@ -68,7 +68,7 @@ def test_a_map_is_told_with_its_share_inside_the_lungs_where_these_are_known():
     assert image_report.note_of(heat, lungs, check) == f"{told} {check.in_words}"
 
 
-def test_it_holds_the_film_and_its_map(run):
+def test_it_holds_the_image_and_its_map(run):
     assert page(run).count('<img src="data:image/') == 2
 
 
@@ -81,26 +81,26 @@ def test_names_are_shown_letter_by_letter(run):
     assert "One &lt;b&gt;" in page(run, opinion("One <b>"))
 
 
-def test_no_film_of_another_patient_and_no_id_of_one_is_in_it(run):
+def test_no_image_of_another_patient_and_no_id_of_one_is_in_it(run):
     assert "a.png" not in page(run)
 
 
-def test_a_film_that_failed_a_check_has_the_reason_and_no_numbers(run):
+def test_a_image_that_failed_a_check_has_the_reason_and_no_numbers(run):
     text = page(run, opinion(checks=REFUSED), maps=[])
-    assert "I do not know. It does not look like a frontal chest film." in text
+    assert "I do not know. It does not look like a frontal chest image." in text
     assert "62.9 %" not in text and "84.4 %" not in text
 
 
 def test_who_asked_for_the_numbers_anyway_finds_them_with_the_check_that_failed(run):
     text = page(run, opinion(checks=REFUSED), anyway=True)
     assert "62.9 %" in text
-    assert "Shown although a check failed: It does not look like a frontal chest film." in text
+    assert "Shown although a check failed: It does not look like a frontal chest image." in text
     assert "although" not in page(run, anyway=True)
 
 
-def test_a_film_is_called_after_its_pixels_alone():
-    assert image_report.mark_of(film()) == image_report.mark_of(film(notes=("read otherwise",)))
-    assert re.fullmatch(r"[0-9a-f]{8}", image_report.mark_of(film()))
+def test_a_image_is_called_after_its_pixels_alone():
+    assert image_report.mark_of(image()) == image_report.mark_of(image(notes=("read otherwise",)))
+    assert re.fullmatch(r"[0-9a-f]{8}", image_report.mark_of(image()))
 
 
 def test_a_run_whose_predictions_are_gone_says_so(run):
@@ -113,10 +113,10 @@ def test_the_card_says_what_the_largest_class_alone_would_reach(run):
     assert set(CLASSES) <= set(run.classes)
 
 
-def test_the_card_has_the_interval_of_the_comparison_where_films_belong_together(workspace):
+def test_the_card_has_the_interval_of_the_comparison_where_images_belong_together(workspace):
     table = all_parts({"train": 12, "validation": 6, "test": 60}, 1)
     parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))
     run = made_run(workspace, table, parts=parts)
     found = candidates.assess(run, intervals=False).test
     assert found != candidates.assess(made_run(workspace, table), intervals=False).test
-    assert f"it answers {in_words(found)} of its 60 test films rightly" in image_report.card_line(run)
+    assert f"it answers {in_words(found)} of its 60 test images rightly" in image_report.card_line(run)

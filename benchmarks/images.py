@@ -1,6 +1,6 @@
-"""Films for benchmarks that are made quickly and decode like real ones, so that every machine can repeat a figure.
+"""Images for benchmarks that are made quickly and decode like real ones, so that every machine can repeat a figure.
 
-256 px, grey noise over a gradient, which PNG cannot shrink much: about 60 KB a film, as in the radiography database.
+256 px, grey noise over a gradient, which PNG cannot shrink much: about 60 KB an image, as in the radiography database.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +12,14 @@ from covid_core.images.codec import png_bytes
 from covid_core.work import cores, ordered_map
 
 LABELS = ("COVID", "Normal", "Viral Pneumonia")
-FILMS_PER_CLASS = 1338
+IMAGES_PER_CLASS = 1338
 SIDE = 256
 GRADIENT = np.linspace(40, 180, SIDE, dtype=np.float32)[:, None]
 
 
-def made_films(folder: Path, per_class: int = FILMS_PER_CLASS) -> Path:
-    """Films of three classes below ``folder``, one folder per class. Films that an earlier call made stay as they are.
+def made_images(folder: Path, per_class: int = IMAGES_PER_CLASS) -> Path:
+    """Images of three classes below ``folder``, one folder per class. Images that an earlier call made stay as they
+    are.
 
     The folder appears when it is whole, so one that is there need not be made again.
     """
@@ -32,7 +33,7 @@ def made_films(folder: Path, per_class: int = FILMS_PER_CLASS) -> Path:
         (unfinished / label / f"{label}-{number}.png", _drawn(rng)) for label in LABELS for number in range(per_class)
     )
     with ThreadPoolExecutor(cores()) as pool:
-        for _ in ordered_map(pool, lambda film: film[0].write_bytes(png_bytes(film[1])), drawn):
+        for _ in ordered_map(pool, lambda image: image[0].write_bytes(png_bytes(image[1])), drawn):
             pass
     return unfinished.rename(folder)
 
