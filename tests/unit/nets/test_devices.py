@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from waiting import LONG
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 PROGRAM = """
 import sys

@@ -20,7 +20,7 @@ from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 COPIED = 3
 
 

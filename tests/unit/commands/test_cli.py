@@ -588,7 +588,7 @@ def test_a_pipe_that_is_closed_early_ends_a_verb_quietly(workspace, arguments):
         (workspace.runs / f"{number:064}").mkdir()
     command = [sys.executable, "-m", "covid_core", *arguments]
     process = subprocess.Popen(
-        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.read(1)
     process.stdout.close()

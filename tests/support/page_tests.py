@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-APP = Path(__file__).parent.parent / "pages" / "dashboard.py"
+APP = Path(__file__).parents[2] / "pages" / "dashboard.py"
 PATIENCE = 600  # seconds for one run of a page: it ends a page that hangs, and judges no machine
 
 

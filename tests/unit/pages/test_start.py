@@ -22,7 +22,7 @@ from pages.server import startup
 startup.import_everything()
 print(*(name if name.startswith("pyarrow") else name.rpartition(".")[2] for name in sys.modules))
 """
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 PLAIN = {
     "server.sslCertFile": None,
     "server.address": "127.0.0.1",
