@@ -112,7 +112,7 @@ def outlined(lungs: Any, data: Path, look: int, sheet: Path | None) -> dict[str,
         outline = lungs.outline(image)
         times.append(time.perf_counter() - begin)
         images[label] += 1
-        if outline.is_known:
+        if outline.mask is not None:
             tiles.append(_tile(image.pixels, outline.mask))
         else:
             refused[label] += 1

@@ -138,6 +138,7 @@ def trained(workspace: Any, name: str, fields: dict[str, Any], images: int, plan
 def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     """The game on fresh images, by class and together."""
     from covid_core.images.codec import GreyImage
+    from covid_core.inference.assessment import assess
     from covid_core.inference.lung_share import share_inside, share_over
     from covid_core.inference.predictor import Predictor
 
@@ -149,11 +150,12 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     for image, healed in ill_images(plant):
         asked += 1
         begin = time.perf_counter()
-        prediction, heat = predictor.explained(GreyImage(image.pixels, "L"), None, image.pixels.shape)
+        assessment = assess(predictor, GreyImage(image.pixels, "L"))
+        heat = assessment.heat(assessment.predicted, image.pixels.shape)
         seconds.append(time.perf_counter() - begin)
-        if prediction.predicted != image.label:
+        if assessment.predicted != image.label:
             continue
-        turned.append(predictor.predict([GreyImage(healed, "L")])[0].predicted != image.label)
+        turned.append(assess(predictor, GreyImage(healed, "L")).predicted != image.label)
         points.setdefault(image.label, []).append(pointing_game.point(heat, image.lesion))
         shares.append(share_inside(heat, image.lung_mask > 0))
         of_plain.append(

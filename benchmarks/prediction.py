@@ -41,13 +41,14 @@ FIRST = """
 import time
 from pathlib import Path
 from covid_core.images.codec import read_image
+from covid_core.inference.assessment import assess_all
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 run = store.open_run(Workspace.default(), {run!r})
 image = read_image(Path({image!r}))
 begin = time.perf_counter()
-Predictor.open(Workspace.default(), run).predict([image])
+assess_all(Predictor.open(Workspace.default(), run), [image])
 print(time.perf_counter() - begin)
 """
 
@@ -107,6 +108,7 @@ def trained(place: Path, source: Path, name: str, fields: dict[str, Any]) -> Any
 def compared(case: str, run: Any, paths: list[Path], repeats: int, browser: bool) -> dict[str, Any]:
     """All sides, then what a fresh process and a fresh server take."""
     from covid_core.images.codec import read_image, to_square
+    from covid_core.inference.assessment import assess_all
     from covid_core.inference.predictor import Predictor
     from covid_core.workspace import Workspace
 
@@ -117,14 +119,12 @@ def compared(case: str, run: Any, paths: list[Path], repeats: int, browser: bool
     one_by_one = {
         "bare": over(bare(run), [square[..., None] for square in squares[:IN_TURN]]),
         "logits": over(predictor.logits, squares[:IN_TURN]),
-        "scores": over(lambda image: predictor.predict([image]), images[:IN_TURN]),
-        "scores and heat map": over(
-            lambda image: predictor.explained(image, None, image.pixels.shape), images[:IN_TURN]
-        ),
+        "scores": over(lambda image: assess_all(predictor, [image]), images[:IN_TURN]),
+        "scores and heat map": over(lambda image: predictor.heat_map(image, "", image.pixels.shape), images[:IN_TURN]),
     }
     many = {
-        "batches": over(predictor.predict, batches),
-        "one by one": over(lambda image: predictor.predict([image]), images),
+        "batches": over(lambda batch: assess_all(predictor, batch), batches),
+        "one by one": over(lambda image: assess_all(predictor, [image]), images),
     }
     for side in (*one_by_one.values(), *many.values()):
         side()  # caches are warm and memory is there for all of them alike

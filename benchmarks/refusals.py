@@ -29,7 +29,8 @@ from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.evaluation.metrics import wilson
 from covid_core.images.codec import GreyImage
-from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Look
+from covid_core.inference.assessment import Assessment, assess_all
+from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING
 from covid_core.inference.predictor import Predictor
 from covid_core.runs import store
 from covid_core.runs.pinned_dataset import dataset_of
@@ -60,7 +61,7 @@ def main() -> None:
     for name in given.run:
         run = store.open_run(workspace, name)
         predictor = Predictor.open(workspace, run)
-        looks = dict(zip(chosen, looked_at(predictor, [one.pixels for one in chosen]), strict=True))
+        assessments = dict(zip(chosen, assessed(predictor, [one.pixels for one in chosen]), strict=True))
         measuring.show(
             {
                 "benchmark": "refusals",
@@ -70,21 +71,21 @@ def main() -> None:
                 "data": run.record["dataset"]["name"],
                 "limits": limits(predictor),
                 "reserve": given.reserve,
-                "pictures": shares(looks),
+                "pictures": shares(assessments),
                 "test_images": images_of(workspace, run, predictor),
                 **({"outside": outside(workspace, predictor, given.outside)} if given.outside else {}),
                 "not_installed": missing,
                 "not_read": left_out,
-                "files": [row(one, look) for one, look in looks.items()],
+                "files": [row(one, assessment) for one, assessment in assessments.items()],
                 "machine": measuring.machine(),
             }
         )
 
 
-def looked_at(predictor: Predictor, images: Sequence[np.ndarray]) -> Iterator[Look]:
+def assessed(predictor: Predictor, images: Sequence[np.ndarray]) -> Iterator[Assessment]:
     for start in range(0, len(images), AT_ONCE):
         some = images[start : start + AT_ONCE]
-        yield from predictor.look([GreyImage(np.ascontiguousarray(image), "L") for image in some])
+        yield from assess_all(predictor, [GreyImage(np.ascontiguousarray(image), "L") for image in some])
 
 
 def limits(predictor: Predictor) -> dict[str, Any]:
@@ -92,16 +93,16 @@ def limits(predictor: Predictor) -> dict[str, Any]:
     return {CHEST_IMAGE: vars(reference.gate.limit), LIKE_TRAINING: vars(reference.neighbourhood.limit)}
 
 
-def share_refused(looks: Sequence[Look]) -> dict[str, Any]:
+def share_refused(assessments: Sequence[Assessment]) -> dict[str, Any]:
     """How many are refused, with a 95 % interval, and by which check first; how many each check refuses by itself."""
-    refused = [look.refused_by for look in looks if look.refused_by]
+    refused = [assessment.refused_by for assessment in assessments if assessment.refused_by]
     alone = {
-        name: sum(look.checks[k].passed is False for look in looks)
+        name: sum(assessment.checks[k].passed is False for assessment in assessments)
         for k, name in enumerate((CHEST_IMAGE, LIKE_TRAINING))
     }
-    measured = wilson(len(refused), len(looks))
+    measured = wilson(len(refused), len(assessments))
     return {
-        "n": len(looks),
+        "n": len(assessments),
         "refused": measured.value,
         "low": measured.low,
         "high": measured.high,
@@ -110,11 +111,14 @@ def share_refused(looks: Sequence[Look]) -> dict[str, Any]:
     }
 
 
-def shares(looks: dict[pictures.Picture, Look]) -> dict[str, Any]:
-    kinds = sorted({one.kind for one in looks})
-    by_kind = {kind: share_refused([look for one, look in looks.items() if one.kind == kind]) for kind in kinds}
-    packed = [look for one, look in looks.items() if one.package != "drawn"]
-    return {"all": share_refused(list(looks.values())), "of_packages": share_refused(packed), **by_kind}
+def shares(assessments: dict[pictures.Picture, Assessment]) -> dict[str, Any]:
+    kinds = sorted({one.kind for one in assessments})
+    by_kind = {
+        kind: share_refused([assessment for one, assessment in assessments.items() if one.kind == kind])
+        for kind in kinds
+    }
+    packed = [assessment for one, assessment in assessments.items() if one.package != "drawn"]
+    return {"all": share_refused(list(assessments.values())), "of_packages": share_refused(packed), **by_kind}
 
 
 def images_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str, Any]:
@@ -125,10 +129,10 @@ def images_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str,
     images = np.asarray(pixels[dataset.images.set_index("image_id").index.get_indexer(ids)])
     told = {}
     for name, change in CHANGES.items():
-        looks = list(looked_at(predictor, [change(image) for image in images]))
+        assessments = list(assessed(predictor, [change(image) for image in images]))
         expected = name != "as it is"
-        wrong = [str(ids[k]) for k, look in enumerate(looks) if bool(look.refused_by) != expected]
-        told[name] = {**share_refused(looks), "misjudged": wrong}
+        wrong = [str(ids[k]) for k, assessment in enumerate(assessments) if bool(assessment.refused_by) != expected]
+        told[name] = {**share_refused(assessments), "misjudged": wrong}
         measuring.tell(f"{run.name}: {name}: {told[name]['refused']:.4f} refused")
     return told
 
@@ -136,24 +140,24 @@ def images_of(workspace: Workspace, run: Run, predictor: Predictor) -> dict[str,
 def outside(workspace: Workspace, predictor: Predictor, identifier: str) -> dict[str, Any]:
     """How many images of another data set are refused, by class."""
     dataset: Dataset = open_dataset(workspace, identifier)
-    looks = list(looked_at(predictor, np.asarray(open_pixels(workspace, dataset, predictor.size))))
+    assessments = list(assessed(predictor, np.asarray(open_pixels(workspace, dataset, predictor.size))))
     labels = dataset.images["label"].to_numpy()
     by_class = {
-        label: share_refused([look for look, own in zip(looks, labels, strict=True) if own == label])
+        label: share_refused([assessment for assessment, own in zip(assessments, labels, strict=True) if own == label])
         for label in dataset.classes
     }
-    return {"data": dataset.name, "all": share_refused(looks), **by_class}
+    return {"data": dataset.name, "all": share_refused(assessments), **by_class}
 
 
-def row(one: pictures.Picture, look: Look) -> dict[str, Any]:
-    refused = look.refused_by
+def row(one: pictures.Picture, assessment: Assessment) -> dict[str, Any]:
+    refused = assessment.refused_by
     return {
         "file": one.name,
         "package": one.package,
         "kind": one.kind,
         "sha256": one.sha256,
         "refused_by": refused.name if refused else None,
-        **{check.name: round(check.figure, 3) for check in look.checks},
+        **{check.name: round(check.figure, 3) for check in assessment.checks},
     }
 
 

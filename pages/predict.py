@@ -11,13 +11,14 @@ from covid_core.errors import CovidCoreError, ImageError
 from covid_core.formatting import share
 from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
-from covid_core.images.image import INVALID_WINDOW
+from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
 from covid_core.inference import worklist
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
-from pages.panels.predict import answer_panel, explanation, reference_job, report_button, scales, worklist_table
+from pages.panels.predict import answer_panel, explanation, reference_job, worklist_table
 from pages.shared import image_results, lung_segmenter, predictor_cache, run_cache, shell, uploads
-from pages.shared.uploads import Given
+from pages.shared.image_results import Entries
+from pages.shared.uploads import ImageSource
 
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
@@ -34,34 +35,34 @@ def page() -> None:
         return
     st.title("What do the models say of this image?")
     answer = st.container()
-    asked, covered = st.columns([3, 1], gap="medium")
-    with asked:
+    left, right = st.columns([3, 1], gap="medium")
+    with left:
         chosen = pick_runs(runs)
-    with covered:
+    with right:
         coverage = answer_panel.pick_coverage()
     predictor_cache.warm_up(chosen)
     sandbox.warm_up()
     shell.broken_notice(broken)
-    given = pick_images(chosen)
-    forget_all_but(chosen, given)
+    sources = pick_images(chosen)
+    forget_all_but(chosen, sources)
     with answer:
         if not chosen:
             st.markdown("Choose at least one run.")
-        elif not given:
+        elif not sources:
             st.markdown("Drop an image below, or try one of the examples: the model has not been trained on them.")
         else:
-            show(chosen, given, coverage)
+            show(chosen, sources, coverage)
     if chosen:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
             lung_segmenter.show(chosen[0].record["dataset"]["id"])
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
 
 
-def forget_all_but(runs: list[Run], given: list[Given]) -> None:
+def forget_all_but(runs: list[Run], sources: list[ImageSource]) -> None:
     """An image that was taken off the page leaves the session, too, with all that was said of it."""
-    image_results.forget_all_but(runs, given)
-    answer_panel.forget_all_but(image.key for image in given)
-    if not given:
+    image_results.forget_all_but(runs, sources)
+    answer_panel.forget_all_but(source.key for source in sources)
+    if not sources:
         explanation.forget()
 
 
@@ -136,7 +137,7 @@ def warn_of(runs: list[Run]) -> None:
         )
 
 
-def pick_images(runs: list[Run]) -> list[Given]:
+def pick_images(runs: list[Run]) -> list[ImageSource]:
     """Uploads, or an example; an upload goes first."""
     files = st.file_uploader(
         "Images (DICOM, PNG, JPEG or TIFF, whatever their names)",
@@ -146,14 +147,14 @@ def pick_images(runs: list[Run]) -> list[Given]:
         key="uploads",
         max_upload_size=LARGEST_FILE // 2**20,
     )
-    given = uploads.uploaded(files)
-    if given or not runs:
-        return given
+    sources = uploads.uploaded(files)
+    if sources or not runs:
+        return sources
     example = pick_example(runs[0])
     return [example] if example else []
 
 
-def pick_example(run: Run) -> Given | None:
+def pick_example(run: Run) -> ImageSource | None:
     """An image of the run's data set: one of a few from its test part, or the one in the address."""
     try:
         dataset = shell.dataset_to_try(run)
@@ -179,95 +180,91 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
                     st.query_params["image"] = name
 
 
-def show(runs: list[Run], given: list[Given], coverage: float) -> None:
+def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
     """One image in full; several as a work-list to choose from."""
     warn_of(runs)
     reference_job.offer(runs)
-    runs = answerable(runs)
+    runs = usable(runs)
     with shell.told():
-        if len(given) == 1:
-            show_image(runs, given[0], coverage)
+        if len(sources) == 1:
+            show_image(runs, sources[0], coverage)
             return
         if not runs:
             return
         place = st.empty()
-        answers = image_results.answers(
-            runs, given, lambda known: place.dataframe(so_far(runs, given, known, coverage))
-        )
+        entries = image_results.entries(runs, sources, coverage, lambda some: place.dataframe(so_far(some)))
         place.empty()
-        image = worklist_table.pick(given, [image_results.entry(runs, one, answers, coverage) for one in given])
-        if image:
-            show_image(runs, image, coverage)
+        chosen = worklist_table.pick(sources, entries)
+        if chosen:
+            show_image(runs, chosen, coverage)
 
 
-def answerable(runs: list[Run]) -> list[Run]:
+def usable(runs: list[Run]) -> list[Run]:
     """The runs whose models can be opened; of the others it is said why not."""
-    found = []
+    opened = []
     for run in runs:
         with shell.told():
             predictor_cache.of(run)
-            found.append(run)
-    return found
+            opened.append(run)
+    return opened
 
 
-def so_far(runs: list[Run], given: list[Given], known: image_results.Answers, coverage: float) -> pd.DataFrame:
-    """The work-list of the images that all runs have seen by now."""
-    seen = [image for image in given if all(image.key in known.said[run.id] for run in runs)]
-    entries = worklist.ordered(image_results.entry(runs, image, known, coverage) for image in seen)
-    return worklist_table.table(entries, [None] * len(entries)).drop(columns="Image", errors="ignore")
+def so_far(entries: Entries) -> pd.DataFrame:
+    """The work-list of the images that all runs have assessed by now."""
+    order = sorted(entries.values(), key=worklist.place)
+    return worklist_table.table(order, [None] * len(order)).drop(columns="Image", errors="ignore")
 
 
-def show_image(runs: list[Run], given: Given, coverage: float) -> None:
+def show_image(runs: list[Run], source: ImageSource, coverage: float) -> None:
     """The answer, the image in its viewer, the scores, and the reasons."""
     try:
-        image = uploads.opened(given)
+        image = uploads.opened(source)
     except ImageError as error:
-        answer_panel.unread(given.name, str(error))
-        if uploads.is_read_otherwise(given):
-            st.button("Read it through its first window", on_click=uploads.first_window, args=(given,))
+        answer_panel.unread(source.name, str(error))
+        if uploads.is_read_otherwise(source):
+            st.button("Read it through its first window", on_click=uploads.set_window, args=(source, 0))
         elif str(error) == INVALID_WINDOW:
-            st.button("Read it over its full range", on_click=uploads.full_range, args=(given,))
+            st.button("Read it over its full range", on_click=uploads.set_window, args=(source, FULL_RANGE))
         return
     if not runs:
         return
-    opinions = image_results.opinions(runs, given, coverage)
-    anyway = answer_panel.headline(opinions, image, given.key)
-    heard = [pair for pair in zip(runs, opinions, strict=True) if anyway or not pair[1].look.refused_by]
-    if given.label:
-        st.caption(f"Its data set calls it {shell.plain(given.label)}. {trained_on(runs, given)}")
-    pick_window(given, image)
+    assessments = answer_panel.headline(image_results.assessments(runs, source, coverage), source.key)
+    every = list(zip(runs, assessments, strict=True))
+    answers = [pair for pair in every if pair[1].has_answer]
+    if source.label:
+        st.caption(f"Its data set calls it {shell.plain(source.label)}. {trained_on(runs, source)}")
+    pick_window(source, image)
     picture, answer = st.columns([1.4, 1], gap="medium")
     with picture:
-        explanation.show(heard or [(runs[0], opinions[0])], given, image, answered=bool(heard))
+        explanation.show(answers or every[:1], source)
     with answer:
-        if heard:
-            answer_panel.numbers(heard)
-        answer_panel.checks(opinions, image)
+        if answers:
+            answer_panel.numbers(answers)
+        answer_panel.checks(assessments)
         if len(runs) > 1:
-            answer_panel.agreement(opinions, anyway)
-    explanation.similar(runs[0], given, opinions[0].look.neighbours, opinions[0].run if len(runs) > 1 else "")
-    if heard:
-        scales.show_numbers({opinion.run: opinion.look.prediction for _, opinion in heard})
-    report_button.button(runs, opinions, given, image, anyway)
+            answer_panel.agreement(assessments)
+    explanation.similar(*every[0], source, assessments[0].run if len(runs) > 1 else "")
+    answer_panel.numbers_table([one for _, one in answers])
+    answer_panel.report_button(every, source)
 
 
-def pick_window(given: Given, image: GreyImage) -> None:
+def pick_window(source: ImageSource, image: GreyImage) -> None:
     """Through which of the windows that the file holds the image is read. The models see the same."""
     if len(image.windows) < 2:
         return
+    key = f"window-{source.key}"
     st.selectbox(
         "Read through",
         range(len(image.windows)),
         index=image.chosen,
         format_func=lambda place: image.windows[place].name,
-        key=f"window-{given.key}",
-        on_change=uploads.choose_window,
-        args=(given, f"window-{given.key}"),
+        key=key,
+        on_change=lambda: uploads.set_window(source, st.session_state[key]),
         help="The window that becomes the picture which the models see. Dragging in the viewer changes the view alone.",
     )
 
 
-def trained_on(runs: list[Run], image: Given) -> str:
+def trained_on(runs: list[Run], image: ImageSource) -> str:
     """Which of the runs have seen the image in training: their answer about it is learned by heart."""
     related = [run for run in runs if is_of(run, image.dataset)]
     names = [shell.plain(run.name) for run in related if uploads.part_of(run, image.name) == "train"]

@@ -128,8 +128,8 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     run = store.open_run(workspace, options.run)
     predictor = Predictor.open(workspace, run)
     reports = Path(options.report) if options.report else None
-    asked = prediction_json.Asked(options.coverage, options.window, options.anyway, reports)
-    rows = prediction_json.of_files(workspace, run, predictor, options.files, asked)
+    about = {"coverage": options.coverage, "window": options.window, "anyway": options.anyway, "reports": reports}
+    rows = prediction_json.of_files(workspace, run, predictor, options.files, **about)
     synthetic = run.record["dataset"]["synthetic"]
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:

@@ -19,18 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_core.evaluation import conformal
-from covid_core.formatting import plural, share
 from covid_core.images.codec import to_squares
 
+CHEST_IMAGE, LIKE_TRAINING = "frontal chest image", "like the training images"  # the checks of an image's content
 SIDE, CELLS, DIRECTIONS = 32, 4, 8  # pixels, cells per side, directions of a rising grey; 8 x 8 cells did no better
 UPRIGHT, LEFT, DOWN, RIGHT, INVERTED = READINGS = ("upright", "left", "down", "right", "inverted")
 QUARTERS = {UPRIGHT: 0, LEFT: 1, DOWN: 2, RIGHT: 3}  # anticlockwise quarter turns
-IN_WORDS = {
-    LEFT: "turned by 90 degrees to the left",
-    DOWN: "upside down",
-    RIGHT: "turned by 90 degrees to the right",
-    INVERTED: "inverted, black for white",
-}
 SHARE = 0.02  # of good images refused here. Not less: among a hundred real images one may be stored inverted, and must
 # not set the limit. ``neighbours.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
 ENOUGH = (
@@ -70,15 +64,24 @@ class Limit:
     def is_defined(self) -> bool:
         return not math.isnan(self.value)
 
-    @property
-    def who(self) -> str:
-        """``98 % of 321 validation images``, as the subject of a sentence."""
-        images = plural(self.images, "validation image")
-        return (
-            f"all {images}"
-            if conformal.rank(self.images, self.kept) >= self.images
-            else f"{share(self.kept, 0)} of {images}"
-        )
+
+@dataclass(frozen=True)
+class Check:
+    """One question about an image before an answer, in the order of ``CHEST_IMAGE``, ``LIKE_TRAINING``.
+
+    ``passed`` is None where it was not made: ``limit`` is undefined, or ``reason`` says why. ``figure`` is what was
+    measured, nan where nothing was, ``limit`` what it is compared with. ``reading`` is the one under which a refused
+    image would pass. Where the image's own file says what it shows, ``reason`` does. ``run`` names the run that made
+    the check, where it is not the one that answers. ``reports.prediction_text.check`` puts it into words.
+    """
+
+    name: str
+    passed: bool | None
+    figure: float = math.nan
+    limit: Limit = Limit(math.nan, 0, math.nan)
+    reading: str = ""
+    reason: str = ""
+    run: str = ""
 
 
 def histograms(squares: np.ndarray) -> np.ndarray:
@@ -123,16 +126,6 @@ def undone(found: np.ndarray, reading: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate says of one image: the ``lead`` of its upright reading in about [-1, 1], whether that reaches the
-    limit (None where there is none), and the reading under which it would, where one does."""
-
-    lead: float
-    passed: bool | None
-    reading: str = ""
-
-
-@dataclass(frozen=True)
 class Gate:
     """The classifier of readings: ``weights`` of shape (values + 1, readings) for values (CELLS * CELLS * DIRECTIONS)
     less ``mean`` by ``deviation``, and the least lead of a good image."""
@@ -167,21 +160,20 @@ class Gate:
         scores = _with_one((_flat(found) - self.mean) / self.deviation) @ self.weights
         return scores[:, 0] - scores[:, 1:].max(axis=1)
 
-    def verdicts(self, squares: np.ndarray) -> list[Verdict]:
-        """Of uint8 images (n, size, size)."""
-        found = histograms(squares)
-        leads = {reading: self.leads(undone(found, reading)) for reading in READINGS}
-        return [self._verdict({reading: float(of[k]) for reading, of in leads.items()}) for k in range(len(squares))]
+    def checks(self, squares: np.ndarray) -> list[Check]:
+        """Of uint8 images (n, size, size); the figure is the lead of the upright reading, in about [-1, 1]."""
+        grads = histograms(squares)
+        leads = np.stack([self.leads(undone(grads, reading)) for reading in READINGS], axis=1)
+        return [self._check(of_image) for of_image in leads]
 
-    def _verdict(self, leads: dict[str, float]) -> Verdict:
-        """``leads`` are the image's as it is, and when each other reading is undone."""
-        lead = leads[UPRIGHT]
+    def _check(self, leads: np.ndarray) -> Check:
+        """``leads`` (readings,) are the image's as it is, and when each other reading is undone."""
+        lead = float(leads[0])
         if not self.limit.is_defined:
-            return Verdict(lead, None)
-        if lead >= self.limit.value:
-            return Verdict(lead, True)
-        best = max(leads, key=leads.__getitem__)
-        return Verdict(lead, False, best if leads[best] >= self.limit.value else "")
+            return Check(CHEST_IMAGE, None, limit=self.limit)
+        best, passed = int(leads.argmax()), lead >= self.limit.value
+        reading = READINGS[best] if not passed and leads[best] >= self.limit.value else ""
+        return Check(CHEST_IMAGE, passed, lead, self.limit, reading)
 
 
 def _flat(found: np.ndarray) -> np.ndarray:

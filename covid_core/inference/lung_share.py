@@ -30,16 +30,6 @@ class LungShare:
         """How many times as much as a map that is the same everywhere would have there."""
         return self.share / self.chance
 
-    @property
-    def in_words(self) -> str:
-        """All of it in one sentence."""
-        if not self.is_defined:
-            return f"The share inside the lungs cannot be told: {self.why}."
-        return (
-            f"{share(self.share, 0)} of the heat lies inside the lungs, which fill {share(self.chance, 0)} of the "
-            f"picture: {self.ratio:.1f} times chance."
-        )
-
 
 def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
     """The share of a heat map inside a lung mask, against the mask's share of the picture.

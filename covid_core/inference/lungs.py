@@ -75,17 +75,12 @@ class Shape:
 class LungOutline:
     """The lungs of an image, or why they are not known.
 
-    ``mask``: bool (height, width) at the image's size, None where no outline is given. ``area_share``: of the image
-    that lies inside, nan without a mask. ``notes``: sentences, whose outline it is and what speaks against it.
+    ``mask``: bool (height, width) at the image's size, None where no outline is given. ``notes``: sentences, whose
+    outline it is and what speaks against it.
     """
 
     mask: np.ndarray | None
-    area_share: float
     notes: tuple[str, ...]
-
-    @property
-    def is_known(self) -> bool:
-        return self.mask is not None
 
 
 class Lungs:
@@ -136,9 +131,8 @@ class Lungs:
         mask = outlined(scores, self._threshold)
         reason = self.refusal(mask, scores)
         if reason:
-            return LungOutline(None, math.nan, (f"No lungs were found in this image: {reason}.",))
-        mask = _at_size(mask, scores, self._threshold, height, width)
-        return LungOutline(mask, float(mask.mean()), tuple(filter(None, [self.origin])))
+            return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
+        return LungOutline(_at_size(mask, scores, self._threshold, height, width), tuple(filter(None, [self.origin])))
 
     def scores(self, squares: np.ndarray) -> np.ndarray:
         """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
@@ -165,13 +159,13 @@ def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
 def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | None:
     """The data set's own mask of one of its images; None where the image has none. Raises NotFound, DataError."""
     mask = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
-    return None if mask is None else LungOutline(mask, float(mask.mean()), (OWN_MASK,))
+    return None if mask is None else LungOutline(mask, (OWN_MASK,))
 
 
-def known(
+def outline_of(
     workspace: Workspace, image: GreyImage, dataset: str = "", image_id: str = "", opened: Lungs | None = None
 ) -> LungOutline:
-    """The lungs of an image as far as they can be known, always with whose outline it is, or why there is none.
+    """The lungs of an image and whose outline it is, or why there is none.
 
     Args:
         workspace: of the segmenters.
@@ -186,7 +180,7 @@ def known(
     if own is not None:
         return own
     opened = opened or serving(workspace, dataset)
-    return opened.outline(image) if opened else LungOutline(None, math.nan, (segmenters.NOT_TRAINED,))
+    return opened.outline(image) if opened else LungOutline(None, (segmenters.NOT_TRAINED,))
 
 
 def of_images(
@@ -245,7 +239,7 @@ def outlined_images(
             if done % 20 == 0:
                 progress(done / len(missing), f"Outlining lungs: {done:,} of {len(missing):,}")
             outline = opened.outline(GreyImage(np.asarray(pixels[rows[place]]), "L"))
-            if outline.is_known:
+            if outline.mask is not None:
                 packed[places[place]] = np.packbits(outline.mask)
             asked[places[place]] = True
     finally:

@@ -13,17 +13,19 @@ Distances are in units of what is usual: 1 is the median distance of a validatio
 image. That one is looked at, not the very nearest, so that a single odd image in the training part vouches for nothing.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from covid_core.inference.gate import Limit
+from covid_core.inference.gate import LIKE_TRAINING, Check, Limit
 
 WIDTH = 64  # directions; 32 and 128 did no better
 STRAY_WEIGHT = 3.0  # deviations that a stray share of one deviation counts for; without, some turned images pass
 BY = 5  # neighbours that have to be near
+SHOWN = 6  # neighbours of an image
 SHARE = 0.01  # of good images refused here, see ``gate.SHARE``; the distances of all else are far above the limit
 BLOCK = 2048  # images; their features take 20 MB at most
 FARTHEST = 60_000.0  # float16, in which coordinates are kept, ends at 65,504
@@ -32,6 +34,16 @@ SPARE = 8  # more candidates than are wanted, of which exact distances choose
 
 Features = Callable[[np.ndarray], np.ndarray]
 """Positions of images to float32 features (n, d)."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image that looks like the image to the network. ``distance`` is 0 for the same picture, and 1 is usual
+    for an image of the same kind."""
+
+    image_id: str
+    label: str
+    distance: float
 
 
 @dataclass(frozen=True)
@@ -89,20 +101,48 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Training:
-    """The training images: ids and labels (n,), and coordinates (n, k + 1), float32."""
+class Neighbourhood:
+    """The training images in their space, and the distance that validation images stay below.
 
+    Ids and labels (n,), ``coordinates`` (n, k + 1) float32.
+    """
+
+    space: Space
     image_ids: np.ndarray
     labels: np.ndarray
     coordinates: np.ndarray
+    limit: Limit = Limit(math.nan, 0, math.nan)
 
-    def nearest(self, coordinates: np.ndarray, count: int = BY) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and distances, each (images, count) or as many as there are, of the training images nearest to
-        images at ``coordinates``, the nearest first; of equal ones the first."""
+    @classmethod
+    def fit(
+        cls, features: Features, training: np.ndarray, validation: np.ndarray, ids: np.ndarray, labels: np.ndarray
+    ) -> "Neighbourhood":
+        """From features by position; ``ids`` and ``labels`` are those of the training images."""
+        space = Space.fit(features, training)
+        apart = cls._of(space, features, training, ids, labels)._apart(features, validation)
+        usual = float(np.median(apart)) if len(apart) else 1.0
+        fitted = cls._of(replace(space, unit=usual if usual > 0 else 1.0), features, training, ids, labels)
+        return replace(fitted, limit=Limit.above(fitted._apart(features, validation), SHARE))
+
+    @classmethod
+    def _of(
+        cls, space: Space, features: Features, training: np.ndarray, ids: np.ndarray, labels: np.ndarray
+    ) -> "Neighbourhood":
+        coordinates = [space.coordinates(block) for block in _blocks(features, training)]
+        return cls(space, ids, labels, np.concatenate(coordinates))
+
+    def _apart(self, features: Features, positions: np.ndarray) -> np.ndarray:
+        """Distances (n,) of the images at some positions, a block at a time."""
+        blocks = [self.distances(block) for block in _blocks(features, positions)]
+        return np.concatenate(blocks) if blocks else np.zeros(0)
+
+    def nearest(self, features: np.ndarray, count: int = SHOWN) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and distances, each (n, count) or as many as there are, of the training images nearest to images
+        with features (n, d), the nearest first; of equal ones the first."""
         count = min(count, len(self.coordinates))
         candidates = min(count + SPARE, len(self.coordinates))
         positions, distances = [], []
-        for one in coordinates:
+        for one in self.space.coordinates(features):
             about = self._squares - 2 * (self.coordinates @ one)  # quick, but inexact where images are close
             some = np.sort(np.argpartition(about, candidates - 1)[:candidates])
             exact = np.sqrt(np.square(self.coordinates[some] - one).sum(axis=1))
@@ -116,36 +156,24 @@ class Training:
         """Squared lengths (n,), which every search needs."""
         return np.square(self.coordinates).sum(axis=1)
 
-    def distances(self, coordinates: np.ndarray) -> np.ndarray:
-        """Of shape (images,): the distance to the BY-th nearest training image."""
-        return self.nearest(coordinates)[1][:, -1]
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Of shape (n,): the distance to the BY-th nearest training image."""
+        return self.nearest(features, BY)[1][:, -1]
 
+    def checks(self, features: np.ndarray) -> list[tuple[Check, tuple[Neighbour, ...]]]:
+        """Of images with features (n, d): whether they are like the training images, and the SHOWN nearest of these."""
+        return [
+            (self._check(float(apart[min(BY, len(apart)) - 1])), tuple(map(self._neighbour, places, apart)))
+            for places, apart in zip(*self.nearest(features), strict=True)
+        ]
 
-@dataclass(frozen=True)
-class Neighbourhood:
-    """The training images in their space, and the distance that validation images stay below."""
+    def _check(self, distance: float) -> Check:
+        if not self.limit.is_defined:
+            return Check(LIKE_TRAINING, None, limit=self.limit)
+        return Check(LIKE_TRAINING, distance <= self.limit.value, distance, self.limit)
 
-    space: Space
-    training: Training
-    limit: Limit
-
-    @classmethod
-    def fit(
-        cls, features: Features, training: np.ndarray, validation: np.ndarray, ids: np.ndarray, labels: np.ndarray
-    ) -> "Neighbourhood":
-        """From features by position; ``ids`` and ``labels`` are those of the training images."""
-        space = Space.fit(features, training)
-        among = Training(ids, labels, _coordinates(space, features, training))
-        told = _coordinates(space, features, validation) if len(validation) else among.coordinates[:0]
-        usual = float(np.median(among.distances(told))) if len(told) else 1.0
-        space = replace(space, unit=usual if usual > 0 else 1.0)
-        among = replace(among, coordinates=_coordinates(space, features, training))
-        told = _coordinates(space, features, validation) if len(validation) else told
-        return cls(space, among, Limit.above(among.distances(told) if len(told) else np.zeros(0), SHARE))
-
-
-def _coordinates(space: Space, features: Features, positions: np.ndarray) -> np.ndarray:
-    return np.concatenate([space.coordinates(block) for block in _blocks(features, positions)])
+    def _neighbour(self, place: int, distance: float) -> Neighbour:
+        return Neighbour(str(self.image_ids[place]), str(self.labels[place]), float(distance))
 
 
 def _blocks(features: Features, positions: np.ndarray) -> Iterator[np.ndarray]:

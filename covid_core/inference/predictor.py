@@ -1,7 +1,8 @@
 """A finished run that answers for images, without TensorFlow."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,34 +10,20 @@ import numpy as np
 from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
-from covid_core.inference import prediction
-from covid_core.inference.head import MEAN, Head, pooled, softmax
+from covid_core.inference.head import MEAN, Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for
-from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Look, Prediction
 from covid_core.inference.reference import Reference
-from covid_core.runs import temperature_scaling
+from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
 
 HeadChange = Callable[[Head], Head]
+Heat = Callable[[str, tuple[int, int]], np.ndarray]
+"""Grad-CAM of one image for a class: float32 in [0, 1], of the (height, width) of the picture that it covers."""
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
-NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One image after its pass through the network: what the run says of it, and what heat maps are made from."""
-
-    look: Look
-    _head: Head = field(repr=False)
-    _sides: list[list[np.ndarray]] = field(repr=False)
-
-    def heat(self, label: str, shape: tuple[int, int]) -> np.ndarray:
-        """Grad-CAM for a class, float32 in [0, 1], of ``shape`` (height, width) of the picture that it covers."""
-        index = self.look.prediction.classes.index(label)
-        return to_unit(_evidence(self._head, self._sides, index, shape))
 
 
 class Predictor:
@@ -54,11 +41,13 @@ class Predictor:
         both_sides: bool = False,
         calibration: Calibration = UNCALIBRATED,
         reference: Reference | None = None,
+        sets: Sets | None = None,
     ):
         self.classes = classes
         self.size = size
         self.calibration = calibration
         self.reference = reference
+        self.sets = sets
         self.maps = trunk.maps
         self._head = head
         self._both_sides = both_sides
@@ -72,7 +61,7 @@ class Predictor:
         with_reference: bool = True,
         opened: Callable[[Path], LiteNetwork] | None = None,
     ) -> "Predictor":
-        """Load a finished run, by default with its reference where it has one; only ``look`` needs it.
+        """Load a finished run, by default with its reference where it has one: only an assessment needs it.
 
         ``opened`` opens its exported networks where they are not to be run as they are (see ``LiteTrunk``).
 
@@ -86,9 +75,12 @@ class Predictor:
         for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail"), (kept, "reference")):
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
-        outputs, calibration = run.result.get("trunk_outputs"), temperature_scaling.of(run)
-        reference = Reference.load(kept) if kept else None
-        return cls.of_parts(run, trunk, tail, Head.load(run.head_path), outputs, calibration, reference, opened)
+        predictor = cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"), opened)
+        predictor.calibration = temperature_scaling.of(run)
+        if with_reference:
+            predictor.reference = Reference.load(kept) if kept else None
+            predictor.sets = _sets_of(run)
+        return predictor
 
     @classmethod
     def of_parts(
@@ -98,75 +90,31 @@ class Predictor:
         tail: Path | None,
         head: Head,
         outputs: Sequence[int] | None,
-        calibration: Calibration = UNCALIBRATED,
-        reference: Reference | None = None,
         opened: Callable[[Path], LiteNetwork] | None = None,
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
-        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip, calibration, reference)
+        return cls(run.classes, run.spec.image_size, network, head, run.spec.test_time_flip)
 
-    def predict(self, images: list[GreyImage]) -> list[Prediction]:
-        """Scores of each image, and probabilities where the run is calibrated."""
-        squares = np.stack([to_square(image.pixels, self.size) for image in images])
-        logits = self.logits(squares)
-        return [
-            Prediction(self.classes, scores, raw, self._done(image), self.calibration)
-            for image, scores, raw in zip(images, softmax(logits), logits, strict=True)
-        ]
-
-    def look(self, images: list[GreyImage]) -> list[Look]:
-        """What ``predict`` says of each image, the checks of its content in their order, and the training images
-        nearest to it, from the same single pass. That an image was read faithfully is known before: else there is
-        none."""
-        squares = np.stack([to_square(image.pixels, self.size) for image in images])
-        return self._looks(images, squares, *self._logits_and_features(squares))
-
-    def seen(self, image: GreyImage) -> "Seen":
-        """The same of one image, with all that its heat maps are made from: still one pass."""
-        square = to_square(image.pixels, self.size)[None]
-        sides = [self.maps(side) for side in self._sides(square)]
-        (found,) = self._looks([image], square, self._mean_logits(sides), pooled(sides[0], MEAN))
-        return Seen(found, self._head, sides)
-
-    def _looks(
-        self, images: list[GreyImage], squares: np.ndarray, logits: np.ndarray, features: np.ndarray
-    ) -> list[Look]:
-        if self.reference is None:
-            checks = [
-                (prediction.unasked(CHEST_IMAGE, NO_REFERENCE), prediction.unasked(LIKE_TRAINING, NO_REFERENCE))
-            ] * len(images)
-            nearest = [()] * len(images)
-        else:
-            checks, nearest = self.reference.checks(squares, features), self.reference.neighbours(features)
-        return [
-            Look(
-                Prediction(self.classes, scores, raw, self._done(image), self.calibration),
-                (prediction.told_by_file(image) or chest, like),
-                near,
-            )
-            for image, scores, raw, (chest, like), near in zip(
-                images, softmax(logits), logits, checks, nearest, strict=True
-            )
-        ]
-
-    def explained(self, image: GreyImage, label: str | None, shape: tuple[int, int]) -> tuple[Prediction, np.ndarray]:
-        """Scores and the heat map for ``label`` (by default the predicted class), from one pass."""
-        found = self.seen(image)
-        return found.look.prediction, found.heat(label or found.look.prediction.predicted, shape)
+    def explained(self, square: np.ndarray) -> tuple[np.ndarray, np.ndarray, Heat]:
+        """Logits (1, classes) and features (1, d) of one uint8 image (size, size) and what draws its heat maps, from
+        one pass."""
+        sides = self._maps_of_sides(square[None])
+        return self._mean_logits(sides), pooled(sides[0], MEAN), partial(_heat, self.classes, self._head, sides)
 
     def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
-        """The heat map alone, as ``Seen.heat`` gives it."""
-        return self.seen(image).heat(label, shape)
+        """The ``Heat`` of an image; without a label for the predicted class."""
+        logits, _, heat = self.explained(to_square(image.pixels, self.size))
+        return heat(label or self.classes[int(logits.argmax())], shape)
 
     @property
-    def knows_usual(self) -> bool:
+    def has_usual(self) -> bool:
         """Whether heat maps show what differs from the usual training image; those of older runs show all there is."""
         return bool(self._head.usual)
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 images (n, size, size), as ``Head.usual`` has them."""
-        return _means([self.maps(side) for side in self._sides(squares)])
+        return _means(self._maps_of_sides(squares))
 
     def evidence(
         self, squares: np.ndarray, classes: Sequence[int], shape: tuple[int, int], changes: Sequence[HeadChange]
@@ -182,7 +130,7 @@ class Predictor:
         Yields:
             For each change float32 (n, *shape), above 0 where something speaks for the class.
         """
-        sides = [self.maps(side) for side in self._sides(squares)]
+        sides = self._maps_of_sides(squares)
         usual = _means(sides)
         images = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
         for change in changes:  # one head at a time: a flattening one can be 200 MB
@@ -191,33 +139,36 @@ class Predictor:
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of uint8 images (n, size, size); the mean of both sides' where the spec asks for both."""
-        batch = batch_for(self.size)
-        batches = [squares[start : start + batch] for start in range(0, len(squares), batch)]
-        return np.concatenate([self._mean_logits([self.maps(side) for side in self._sides(b)]) for b in batches])
+        return self.outputs(squares)[0]
 
     def features(self, squares: np.ndarray) -> np.ndarray:
-        """Means (n, d) of the maps of uint8 images (n, size, size), by which the reference knows images."""
-        return self._logits_and_features(squares)[1]
+        """Means (n, d) of the maps of uint8 images (n, size, size), not of their mirror images': what the reference
+        compares images by."""
+        return self.outputs(squares)[1]
 
-    def _logits_and_features(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As ``logits``, and the means of the images' own maps, not of their mirror images'."""
+    def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and features, from one pass."""
         batch, found = batch_for(self.size), []
         for start in range(0, len(squares), batch):
-            maps = [self.maps(side) for side in self._sides(squares[start : start + batch])]
-            found.append((self._mean_logits(maps), pooled(maps[0], MEAN)))
-        return tuple(map(np.concatenate, zip(*found, strict=True)))
+            sides = self._maps_of_sides(squares[start : start + batch])
+            found.append((self._mean_logits(sides), pooled(sides[0], MEAN)))
+        logits, features = map(np.concatenate, zip(*found, strict=True))
+        return logits, features
 
-    def _sides(self, squares: np.ndarray) -> list[np.ndarray]:
-        return [squares, squares[:, :, ::-1]] if self._both_sides else [squares]
+    def _maps_of_sides(self, squares: np.ndarray) -> list[list[np.ndarray]]:
+        """The maps of images, and of their mirror images where the spec asks for both."""
+        sides = [squares, squares[:, :, ::-1]] if self._both_sides else [squares]
+        return [self.maps(side) for side in sides]
 
     def _mean_logits(self, sides: list[list[np.ndarray]]) -> np.ndarray:
         logits = [self._head.logits(self._head.features(maps)) for maps in sides]
         return logits[0] if len(logits) == 1 else (logits[0] + logits[1]) / 2
 
-    def _done(self, image: GreyImage) -> tuple[str, ...]:
-        height, width = image.pixels.shape
-        resized = f"{width} x {height} pixels squashed to {self.size} x {self.size}"
-        return (*image.notes, resized) if (height, width) != (self.size, self.size) else image.notes
+
+def _heat(
+    classes: tuple[str, ...], head: Head, sides: list[list[np.ndarray]], label: str, shape: tuple[int, int]
+) -> np.ndarray:
+    return to_unit(_evidence(head, sides, classes.index(label), shape))
 
 
 def _evidence(head: Head, sides: list[list[np.ndarray]], index: int, shape: tuple[int, int]) -> np.ndarray:
@@ -233,6 +184,14 @@ def _means(sides: list[list[np.ndarray]]) -> tuple[np.ndarray, ...]:
     """Mean maps over images: one array (sides, height, width, channels) per tap."""
     means = [[tap.mean(axis=0, dtype=np.float64).astype(np.float32) for tap in maps] for maps in sides]
     return tuple(np.stack(tap) for tap in zip(*means, strict=True))
+
+
+def _sets_of(run: Run) -> Sets | None:
+    """What the run's prediction sets are made from; None where its predictions have no logits, or are gone."""
+    try:
+        return prediction_sets.of(run)
+    except RunDamaged:  # the run still answers, without a set
+        return None
 
 
 def trunk_path_of(workspace: Workspace, run: Run) -> Path:

@@ -4,8 +4,7 @@ It holds the picture, heat maps, answers, checks and limits; no file name, no ta
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,10 +22,10 @@ from covid_core.evaluation.assessment import groups_of
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, probability, share
 from covid_core.images.codec import GreyImage, data_url, fitted, jpeg_bytes, png_bytes
+from covid_core.inference.assessment import Assessment
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.lung_share import share_inside
-from covid_core.inference.prediction import Check
-from covid_core.inference.worklist import Opinion
+from covid_core.inference.lungs import LungOutline
 from covid_core.reports import prediction_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Run
@@ -44,69 +43,45 @@ LIMITS = (
 )
 
 
-@dataclass(frozen=True)
-class Map:
-    """A heat map in [0, 1] of shape (height, width), whose it is, for which class, and what is known of it."""
-
-    run: str
-    label: str
-    heat: np.ndarray
-    note: str = ""
-
-
 def to_html(
-    image: GreyImage,
-    runs: Sequence[Run],
-    opinions: Sequence[Opinion],
-    maps: Sequence[Map],
-    anyway: bool,
+    answers: Sequence[tuple[Run, Assessment]],
+    lungs: Callable[[Run], LungOutline],
+    check: Callable[[Run], MapCheck],
 ) -> str:
     """The report as HTML that needs no other file and loads nothing.
 
     Args:
-        image: as it was read.
-        runs: those that were asked.
-        opinions: what each of them says, in their order.
-        maps: heat maps to show.
-        anyway: show the numbers of an image that failed a check, too.
+        answers: runs with what each makes of the image, which holds the image and its heat maps.
+        lungs: gives the lungs of the image, for runs with an answer.
+        check: gives whether a run's heat maps mean anything, likewise.
     """
-    told = prediction_text.said(opinions, anyway)
+    assessments = [one for _, one in answers]
+    image = assessments[0].image
     shown = fitted(image.pixels, LONGEST)
-    done = opinions[0].look.prediction.done if opinions else image.notes
     report = {
-        "mark": mark_of(image),
+        "mark": _mark(image),
         "made": f"{datetime.now():%d %B %Y, %H:%M}",
-        "answer": " ".join(text for text in (told.answer, told.figures) if text),
-        "warnings": [*filter(None, [prediction_text.although(opinions) if anyway else ""]), *image.warnings],
+        "answer": " ".join(filter(None, prediction_text.verdict(assessments))),
+        "warnings": [*filter(None, [prediction_text.although(assessments)]), *image.warnings],
         "pictures": [
             _picture(png_bytes(shown), "The image as it was read", "Image"),
-            *(_drawn(shown, m) for m in maps),
+            *(_drawn(shown, one, lungs(run).mask, check(run)) for run, one in answers if one.has_answer),
         ],
-        "done": "; ".join(done) or "nothing",
-        "runs": [_run(run, opinion, anyway, len(runs) > 1) for run, opinion in zip(runs, opinions, strict=True)],
+        "done": "; ".join(assessments[0].done) or "nothing",
+        "runs": [_run(run, one, len(answers) > 1) for run, one in answers],
         "limits": LIMITS,
     }
     return _template().render(report=report)
 
 
-def note_of(heat: np.ndarray, lungs: np.ndarray | None, check: MapCheck) -> str:
-    """What is to be known of a heat map: its share inside the lungs where they are known, and if it means anything.
-
-    ``heat`` and ``lungs`` as ``share_inside`` takes them.
-    """
-    inside = share_inside(heat, lungs).in_words if lungs is not None else ""
-    return " ".join(filter(None, [inside, check.in_words]))
+def file_name(image: GreyImage) -> str:
+    """What the report of an image is called."""
+    return f"second-look-{_mark(image)}.html"
 
 
-def mark_of(image: GreyImage) -> str:
-    """What an image is called in its report: first digits of a hash of its pixels. It tells images apart, and no
-    more."""
+def _mark(image: GreyImage) -> str:
+    """First digits of a hash of the image's pixels: tells images apart, and names nobody."""
     return hashlib.sha256(np.ascontiguousarray(image.pixels)).hexdigest()[:MARK_DIGITS]
-
-
-def shape_of(image: GreyImage) -> tuple[int, int]:
-    """Height and width of the image's picture in the report."""
-    return fitted(image.pixels, LONGEST).shape
 
 
 @lru_cache
@@ -118,46 +93,42 @@ def _picture(content: bytes, caption: str, alt: str) -> dict[str, str]:
     return {"url": data_url(content), "caption": caption, "alt": alt}
 
 
-def _drawn(shown: np.ndarray, one: Map) -> dict[str, str]:
-    heat = overlaid(shown, one.heat, OPACITY)
-    caption = f"{one.run}: Grad-CAM, what speaks for {one.label}. {one.note}".strip()
-    return _picture(jpeg_bytes(heat, quality=90), caption, f"Heat map over the image: what speaks for {one.label}")
+def _drawn(shown: np.ndarray, one: Assessment, lungs: np.ndarray | None, check: MapCheck) -> dict[str, str]:
+    """The heat map, with its share inside the lungs where these are known, and whether it means anything."""
+    heat = one.heat(one.label, shown.shape)
+    inside = prediction_text.lung_share(share_inside(heat, lungs)) if lungs is not None else ""
+    caption = f"{one.run}: Grad-CAM, what speaks for {one.label}. {inside} {check.in_words}"
+    alt = f"Heat map over the image: what speaks for {one.label}"
+    return _picture(jpeg_bytes(overlaid(shown, heat, OPACITY), quality=90), " ".join(caption.split()), alt)
 
 
-def _run(run: Run, opinion: Opinion, anyway: bool, several: bool) -> dict[str, Any]:
-    look, prediction = opinion.look, opinion.look.prediction
-    told = prediction_text.said([opinion], anyway)
-    hidden = look.refused_by is not None and not anyway
+def _run(run: Run, one: Assessment, several: bool) -> dict[str, Any]:
     return {
-        "name": opinion.run,
-        "says": " ".join(text for text in (told.answer, told.figures) if text) if several else "",
-        "scale": prediction_text.scale_of(prediction),
-        "scores": prediction.is_calibrated,
-        "rows": [] if hidden else _rows(opinion),
-        "checks": [{"outcome": outcome(check), "text": check.text} for check in look.checks],
-        "similar": ", ".join(f"{one.label} (distance {one.distance:.2f})" for one in look.neighbours),
+        "name": one.run,
+        "says": " ".join(filter(None, prediction_text.verdict([one]))) if several else "",
+        "scale": one.scale,
+        "scores": one.calibration.is_defined,
+        "rows": _rows(one) if one.has_answer else [],
+        "checks": [
+            {"outcome": prediction_text.outcome(check), "text": prediction_text.check(check)} for check in one.checks
+        ],
+        "similar": ", ".join(f"{near.label} (distance {near.distance:.2f})" for near in one.neighbours),
         "card": card_line(run),
     }
 
 
-def _rows(opinion: Opinion) -> list[dict[str, Any]]:
-    prediction = opinion.look.prediction
-    known, colours = prediction.by_class(prediction.best_known), class_colours(prediction.classes)
+def _rows(one: Assessment) -> list[dict[str, Any]]:
+    numbers, colours = one.by_class(one.numbers), class_colours(one.classes)
     return [
         {
             "label": label,
-            "value": probability(known[label]),
+            "value": probability(numbers[label]),
             "score": probability(score),
-            "width": round(100 * known[label], 1),
+            "width": round(100 * numbers[label], 1),
             "colour": colours[label],
         }
-        for label, score in prediction.by_class(prediction.scores).items()
+        for label, score in one.by_class(one.scores).items()
     ]
-
-
-def outcome(check: Check) -> str:
-    """How a check ended, in a word."""
-    return {True: "Passed", False: "Failed", None: "Not checked"}[check.passed]
 
 
 def card_line(run: Run) -> str:

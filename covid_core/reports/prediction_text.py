@@ -1,81 +1,152 @@
-"""What runs say of an image, in plain English: the same sentences on the page, in the report and on the command
-line."""
+"""All sentences about an image: the same on the page, in the report and on the command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from covid_core.evaluation import conformal
 from covid_core.formatting import plural, probability, share
-from covid_core.inference.prediction import Prediction
-from covid_core.inference.worklist import Opinion
+from covid_core.inference import gate, worklist
+from covid_core.inference.assessment import Assessment
+from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
+from covid_core.inference.lung_share import LungShare
+from covid_core.inference.worklist import Urgency
 
-SCORE, PROBABILITY = "score", "probability"
 NO_ANSWER = "I do not know."
+READINGS = {
+    gate.LEFT: "turned by 90 degrees to the left",
+    gate.DOWN: "upside down",
+    gate.RIGHT: "turned by 90 degrees to the right",
+    gate.INVERTED: "inverted, black for white",
+}
 
 
-@dataclass(frozen=True)
-class Said:
-    """``answer`` in a few words, ``figures`` that it rests on in a sentence or two."""
-
-    answer: str
-    figures: str = ""
-
-
-def scale_of(prediction: Prediction) -> str:
-    """What a run's numbers are, in a word."""
-    return PROBABILITY if prediction.is_calibrated else SCORE
-
-
-def said(opinions: Sequence[Opinion], anyway: bool = False) -> Said:
-    """What one run or several say of an image. ``anyway``: of an image that failed a check, too."""
-    refused = [] if anyway else [opinion for opinion in opinions if opinion.look.refused_by]
-    if len(opinions) == 1:
-        return Said(NO_ANSWER, refused[0].look.refused_by.text) if refused else _of_one(opinions[0])
-    if len(refused) == len(opinions):
-        none = "Neither run answers." if len(opinions) == 2 else f"None of the {len(opinions)} runs answers."
-        return Said(none, refused[0].look.refused_by.text)
-    answering = [opinion for opinion in opinions if opinion not in refused]
-    told = _of_several(answering, len(opinions))
-    if not refused:
-        return told
-    silent = " and ".join(opinion.run for opinion in refused)
-    verb = "does" if len(refused) == 1 else "do"
-    return Said(f"{told.answer} {silent} {verb} not answer.", refused[0].look.refused_by.text)
+def verdict(assessments: Sequence[Assessment]) -> tuple[str, str]:
+    """What one run or several make of an image, in a few words, and what that rests on in a sentence or two."""
+    silent = [one for one in assessments if not one.has_answer]
+    reason = refusal(silent)
+    if len(assessments) == 1:
+        return (NO_ANSWER, reason) if silent else _of_one(assessments[0])
+    if len(silent) == len(assessments):
+        return ("Neither run answers." if len(silent) == 2 else f"None of the {len(silent)} runs answers."), reason
+    answer, figures = _of_several([one for one in assessments if one.has_answer], len(assessments))
+    if not silent:
+        return answer, figures
+    verb = "does" if len(silent) == 1 else "do"
+    return f"{answer} {' and '.join(one.run for one in silent)} {verb} not answer.", reason
 
 
-def although(opinions: Sequence[Opinion]) -> str:
-    """What has to stand beside numbers that are shown although a check failed; nothing where none did."""
-    failed = next((opinion.look.refused_by for opinion in opinions if opinion.look.refused_by), None)
-    return f"Shown although a check failed: {failed.text}" if failed else ""
+def refusal(assessments: Sequence[Assessment]) -> str:
+    """The first check that failed; nothing where none did."""
+    return next((check(one.refused_by) for one in assessments if one.refused_by), "")
 
 
-def _of_several(opinions: Sequence[Opinion], asked: int) -> Said:
-    told = [opinion.in_short for opinion in opinions]
-    if len(set(told)) == 1 and len(opinions) == asked:
-        everyone = "Both runs" if asked == 2 else f"All {asked} runs"
-        return Said(f"{everyone} say {told[0]}.", " ".join(map(_figures_of, opinions)))
-    parts = ", ".join(f"{opinion.run} says {classes}" for opinion, classes in zip(opinions, told, strict=True))
-    return Said(f"The runs differ: {parts}." if len({one.called for one in opinions}) > 1 else f"{parts}.")
+def although(assessments: Sequence[Assessment]) -> str:
+    """What has to stand beside numbers that are shown although a check failed; nothing where none are."""
+    failed = refusal([one for one in assessments if one.anyway])
+    return f"Shown although a check failed: {failed}" if failed else ""
 
 
-def _figures_of(opinion: Opinion) -> str:
-    """One of several runs: its likeliest class and that one's number."""
-    prediction = opinion.look.prediction
-    return f"{opinion.run}: {prediction.predicted}, {scale_of(prediction)} {_top(prediction)}."
+def in_short(assessment: Assessment) -> str:
+    """The classes that stay possible, for a cell or a list of runs."""
+    return " or ".join(assessment.possible) or "none of the classes"
 
 
-def _of_one(opinion: Opinion) -> Said:
-    prediction = opinion.look.prediction
-    score = probability(float(prediction.scores.max()))
-    top = f"{prediction.predicted} has the highest {scale_of(prediction)}: {_top(prediction)}"
-    images = plural(prediction.calibration.images, "validation image")
-    scale = f"Calibrated on {images}. Uncalibrated score: {score}."
-    if not prediction.is_calibrated:
-        scale = "A score, not a probability."
-    if opinion.answer is None:
-        return Said(f"{top}.", scale)
-    coverage = f"At {share(opinion.answer.coverage, 0)} coverage."
-    return Said(opinion.says, " ".join(filter(None, (coverage, f"{top}.", scale, opinion.answer.note))))
+def highest(assessment: Assessment) -> str:
+    """The predicted class and its number."""
+    return f"{assessment.predicted}, {assessment.scale} {_top(assessment)}"
 
 
-def _top(prediction: Prediction) -> str:
-    return probability(float(prediction.best_known.max()))
+def _of_several(assessments: Sequence[Assessment], runs: int) -> tuple[str, str]:
+    possible = [in_short(one) for one in assessments]
+    if len(set(possible)) == 1 and len(assessments) == runs:
+        everyone = "Both runs" if runs == 2 else f"All {runs} runs"
+        return f"{everyone} say {possible[0]}.", " ".join(f"{one.run}: {highest(one)}." for one in assessments)
+    parts = ", ".join(f"{one.run} says {classes}" for one, classes in zip(assessments, possible, strict=True))
+    return (f"The runs differ: {parts}." if len({one.label for one in assessments}) > 1 else f"{parts}."), ""
+
+
+def _of_one(assessment: Assessment) -> tuple[str, str]:
+    top = f"{assessment.predicted} has the highest {assessment.scale}: {_top(assessment)}"
+    scale = "A score, not a probability."
+    if assessment.calibration.is_defined:
+        images = plural(assessment.calibration.images, "validation image")
+        score = probability(float(assessment.scores.max()))
+        scale = f"Calibrated on {images}. Uncalibrated score: {score}."
+    possible = assessment.prediction_set
+    if possible is None:
+        return f"{top}.", scale
+    coverage = f"At {share(possible.coverage, 0)} coverage."
+    return _classes(assessment), " ".join(filter(None, (coverage, f"{top}.", scale, possible.note)))
+
+
+def _classes(assessment: Assessment) -> str:
+    text = assessment.prediction_set.in_words if assessment.prediction_set else assessment.predicted
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _top(assessment: Assessment) -> str:
+    return probability(float(assessment.numbers.max()))
+
+
+def urgent_because(entry: Sequence[Assessment]) -> str:
+    """Why an image stands where it stands in the work-list; nothing for findings and normal images."""
+    match worklist.urgency(entry):
+        case Urgency.UNREAD:
+            return entry[0].error
+        case Urgency.REFUSED:
+            return refusal(entry)
+        case Urgency.DIFFER:
+            return "The runs differ."
+        case Urgency.OPEN:
+            return next(_classes(one) for one in entry if one.is_open)
+        case Urgency.UNCHECKED:
+            return next(check(one.unchecked) for one in entry if one.unchecked)
+        case Urgency.DOUBTED:
+            return " ".join(entry[0].warnings)
+    return ""
+
+
+def check(made: Check) -> str:
+    """A check with its figure and its limit, in one sentence."""
+    text = made.reason if made.reason and made.passed is not None else _figures(made)
+    return f"{made.run} has checked it: {text[:1].lower()}{text[1:]}" if made.run else text
+
+
+def outcome(made: Check) -> str:
+    """How a check ended, in a word."""
+    return {True: "Passed", False: "Failed", None: "Not checked"}[made.passed]
+
+
+def _figures(made: Check) -> str:
+    limit = made.limit
+    if made.passed is None:
+        few = f"the run has {limit.images} validation images to set a limit by, and at least {gate.LEAST} are needed"
+        return f"This could not be checked: {made.reason or few}."
+    if made.name != CHEST_IMAGE:
+        return (
+            f"It is {'not ' if made.passed else ''}unlike the training images: its distance to the nearest of them is "
+            f"{made.figure:.1f} times the usual one; {images_within(limit)} stay at {limit.value:.1f} or below."
+        )
+    lead = f"read upright it is {abs(made.figure):.2f} {'ahead of' if made.figure >= 0 else 'behind'} the best other "
+    needed = f"{images_within(limit)} are {limit.value:.2f} ahead or more"
+    if made.reading:
+        like = f"It looks like a chest image that is {READINGS[made.reading]}"
+        return f"{like}: {lead}reading, where {needed}; put right, it would pass."
+    looks = "It looks" if made.passed else "It does not look"
+    return f"{looks} like a frontal chest image: {lead}reading (turned, upside down, inverted); {needed}."
+
+
+def images_within(limit: Limit) -> str:
+    """``98 % of 321 validation images``, as the subject of a sentence."""
+    images = plural(limit.images, "validation image")
+    every = conformal.rank(limit.images, limit.kept) >= limit.images
+    return f"all {images}" if every else f"{share(limit.kept, 0)} of {images}"
+
+
+def lung_share(found: LungShare) -> str:
+    """How much of a heat map lies inside the lungs, against chance."""
+    if not found.is_defined:
+        return f"The share inside the lungs cannot be told: {found.why}."
+    return (
+        f"{share(found.share, 0)} of the heat lies inside the lungs, which fill {share(found.chance, 0)} of the "
+        f"picture: {found.ratio:.1f} times chance."
+    )

@@ -1,13 +1,14 @@
-"""Images that a user handed in for a prediction: in this browser session's memory only, never written.
+"""Images to assess, uploads or images of a data set: in this browser session's memory only, never written.
 
-Of many images no pixels are kept: each is decoded, looked at and let go, and decoded again when somebody opens it.
-What runs say of them is in ``image_results``.
+Of many images no pixels are kept: each is decoded, assessed and let go, and decoded again when somebody opens it.
+What runs make of them is in ``image_results``.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -15,7 +16,6 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from covid_core.data.dataset import Dataset
 from covid_core.images import sandbox
 from covid_core.images.codec import PICTURES, GreyImage, data_url, jpeg_bytes, read_image, thumbnail
-from covid_core.images.image import FULL_RANGE
 from covid_core.runs.store import Run
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
@@ -25,8 +25,8 @@ WINDOWS = "predict_windows"  # session: the window that an upload is read throug
 
 
 @dataclass(frozen=True)
-class Given:
-    """One image that was handed in. ``read`` decodes it, or raises ImageError; the same key means the same pixels.
+class ImageSource:
+    """One image that can be read. ``read`` decodes it, or raises ImageError; the same key means the same pixels.
 
     ``label`` and ``dataset`` are of an image that a data set holds.
     """
@@ -38,18 +38,22 @@ class Given:
     dataset: Dataset | None = field(default=None, repr=False)
 
 
-def uploaded(files: Iterable[UploadedFile]) -> list[Given]:
+def uploaded(files: Sequence[UploadedFile]) -> list[ImageSource]:
     """The uploads; the same file twice is one image."""
-    keys = kept("keys")
-    given: dict[str, Given] = {}
-    now = {}
+    keys, sources = memory("keys"), dict[str, ImageSource]()
     for file in files:
-        digest = now[file.file_id] = keys.get(file.file_id) or hashlib.sha256(file.getbuffer()).hexdigest()
-        window = st.session_state.get(WINDOWS, {}).get(digest, 0)
-        read = partial(_read_upload, file, window)
-        given.setdefault(digest, Given(f"{digest}-{window}", file.name, read))
-    keep("keys", now)
-    return list(given.values())
+        if file.file_id not in keys:
+            keys[file.file_id] = hashlib.sha256(file.getbuffer()).hexdigest()
+        digest = keys[file.file_id]
+        window = _windows().get(digest, 0)
+        sources.setdefault(digest, ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window)))
+    retain("keys", {file.file_id for file in files}.__contains__)
+    return list(sources.values())
+
+
+def _windows() -> dict[str, int]:
+    """The windows that uploads are read through, by hash, where it is not the first."""
+    return st.session_state.setdefault(WINDOWS, {})
 
 
 def _read_upload(file: UploadedFile, window: int) -> GreyImage:
@@ -57,45 +61,38 @@ def _read_upload(file: UploadedFile, window: int) -> GreyImage:
     return sandbox.read_image(file.getvalue(), window)
 
 
-def choose_window(given: Given, widget: str) -> None:
-    """Read an upload through another of the windows that its file holds: the one chosen in that widget."""
-    st.session_state.setdefault(WINDOWS, {})[file_of(given)] = st.session_state[widget]
+def set_window(source: ImageSource, window: int) -> None:
+    """Read an upload through another of the windows that its file holds; 0 is the one that the file asks for."""
+    _windows()[file_of(source)] = window
 
 
-def first_window(given: Given) -> None:
-    """Read an upload as its file asks for."""
-    st.session_state.get(WINDOWS, {}).pop(file_of(given), None)
-
-
-def full_range(given: Given) -> None:
-    """Read an upload over all the greys that it has, whatever window its file asks for."""
-    st.session_state.setdefault(WINDOWS, {})[file_of(given)] = FULL_RANGE
-
-
-def is_read_otherwise(given: Given) -> bool:
+def is_read_otherwise(source: ImageSource) -> bool:
     """Whether another window than the first was chosen for an upload."""
-    return st.session_state.get(WINDOWS, {}).get(file_of(given), 0) != 0
+    return _windows().get(file_of(source), 0) != 0
 
 
-def file_of(given: Given) -> str:
+def file_of(source: ImageSource) -> str:
     """The hash of an upload's bytes, whatever window it is read through."""
-    return given.key.rpartition("-")[0]
+    return source.key.rpartition("-")[0]
 
 
-def from_dataset(dataset: Dataset, image_id: str) -> Given:
+def from_dataset(dataset: Dataset, image_id: str) -> ImageSource:
     """An image of the data set that a run was trained with, to try without an upload. Raises DataError for no such."""
     row = dataset.row_of(image_id)
-    path = dataset.path_of(row)
+    read = partial(read_image, dataset.path_of(row), kinds=PICTURES)
     label = dataset.images["label"].iat[row]
-    return Given(f"{dataset.version} {image_id}", image_id, lambda: read_image(path, kinds=PICTURES), label, dataset)
+    return ImageSource(f"{dataset.version} {image_id}", image_id, read, label, dataset)
 
 
-def opened(given: Given) -> GreyImage:
+def opened(source: ImageSource) -> GreyImage:
     """The image's pixels; the last one that was opened is kept. Raises ImageError."""
-    images = kept("open")
-    if given.key not in images:
-        keep("open", {given.key: given.read()})
-    return kept("open")[given.key]
+    images = memory("open")
+    if source.key not in images:
+        image = source.read()
+        images.clear()
+        images[source.key] = image
+        return image
+    return images[source.key]
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -133,23 +130,23 @@ def _thumbnails(version: str, image_ids: tuple[str, ...], _dataset: Dataset) -> 
     return found
 
 
-def miniature(given: Given) -> str | None:
+def miniature(source: ImageSource) -> str | None:
     """The image as a small picture for a table, if it could be read: a data URL."""
-    return kept("miniatures").get(given.key)
+    return memory("miniatures").get(source.key)
 
 
-def keep_miniature(given: Given, image: GreyImage) -> None:
-    """Remember the small picture of an image whose pixels are let go."""
+def keep_miniature(source: ImageSource, image: GreyImage) -> None:
+    """Keep the small picture of an image whose pixels are let go."""
     small = jpeg_bytes(thumbnail(image.pixels, MINIATURE_SIDE), quality=70)
-    kept("miniatures").setdefault(given.key, data_url(small))
+    memory("miniatures").setdefault(source.key, data_url(small))
 
 
-def kept(kind: str) -> dict:
+def memory(kind: str) -> dict[Any, Any]:
     """What this session keeps of one kind, to be changed in place."""
     return st.session_state.setdefault(KEPT, {}).setdefault(kind, {})
 
 
-def keep(kind: str, content: dict) -> None:
-    """Keep that and nothing else of one kind."""
-    kept(kind)
-    st.session_state[KEPT][kind] = content
+def retain(kind: str, wanted: Callable[[Any], bool]) -> None:
+    """Let go of what is kept of one kind under other keys than those that are wanted."""
+    for key in [key for key in memory(kind) if not wanted(key)]:
+        del memory(kind)[key]

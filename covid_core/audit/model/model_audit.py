@@ -262,7 +262,7 @@ def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progres
     found = []
     for some in _parts(inside, progress, "Heat maps"):
         for at in some:
-            _, heat = predictor.explained(GreyImage(images.pixels[at], "L"), None, (MAP_SIDE, MAP_SIDE))
+            heat = predictor.heat_map(GreyImage(images.pixels[at], "L"), "", (MAP_SIDE, MAP_SIDE))
             found.append(share_inside(heat, images.lungs[at]))
     return share_over(found, _some(images.groups, inside))
 

@@ -21,8 +21,7 @@ from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
 from covid_core.runs import temperature_scaling, test_set_access
 from covid_core.runs.store import Run
-from pages.shared import comparison_tables, gallery, image_results, shell, test_set_views
-from pages.shared import uploads as handed_in
+from pages.shared import comparison_tables, gallery, image_results, shell, test_set_views, uploads
 
 OPEN = "behind_open"  # in the session: the image whose name was just clicked
 AT_ONCE = 18  # images of a page
@@ -204,8 +203,8 @@ def _dialog(found: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]
     st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(found.labels[row])}")
     st.caption("A heat map is hot where the run found what it called the image.")
     with shell.told():
-        given = handed_in.from_dataset(dataset, identifier)
-        shown = fitted(handed_in.opened(given).pixels, LONGEST_SHOWN)
+        source = uploads.from_dataset(dataset, identifier)
+        shown = fitted(uploads.opened(source).pixels, LONGEST_SHOWN)
         page = 1
         if len(runs) > MOST_RUNS:
             page = st.pagination(-(-len(runs) // MOST_RUNS), key="behind-runs")
@@ -216,7 +215,7 @@ def _dialog(found: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]
             st.caption("The image")
         for k in range(len(runs))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
             with grid.cell().container(), shell.told():
-                heat = image_results.heat(runs[k], given, found.called[row, k], shown.shape)
+                heat = image_results.heat(runs[k], source, found.called[row, k], shown.shape)
                 picture = jpeg_bytes(overlaid(shown, heat, OPACITY))
                 st.image(picture, width="stretch", alt=f"Heat map of {found.runs[k]} over {identifier}")
                 st.caption(shell.plain(_said(found, row, k)))

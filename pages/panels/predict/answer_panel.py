@@ -1,32 +1,43 @@
-"""The answer to one image: what the runs say, at which coverage, after which checks, and what they refuse to say."""
+"""The answer to one image: what the runs say, at which coverage, after which checks, and what they refuse to say.
+
+What the numbers are, probabilities where the run is calibrated, else scores, is always said.
+"""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
 from covid_core.figures.prediction import score_bars
 from covid_core.formatting import probability
-from covid_core.images.codec import GreyImage
-from covid_core.inference.prediction import Check
-from covid_core.inference.worklist import Opinion
-from covid_core.reports import prediction_text
+from covid_core.inference.assessment import Assessment
+from covid_core.reports import image_report, prediction_text
+from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
-from pages.panels.predict import scales
 from pages.shared import image_results, shell
+from pages.shared.uploads import ImageSource
 
 COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
 ANYWAY = "predict_anyway"  # session: images (their keys) and refusals in spite of which scores are shown
+NOT_CALIBRATED = (
+    "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
+    "disease: it is not calibrated, and it is high for pictures that are no chest image at all."
+)
+WHERE_IT_HOLDS = (
+    "That holds for images like those, in that mix of classes: not for another hospital's, and not for pictures that "
+    "are no chest image at all, for which it is high as well."
+)
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
 
 
 def pick_coverage() -> float:
     """How often the set of possible classes has to hold the true one, as a share. It stands in the address."""
-    asked = st.query_params.get(COVERAGE, "")
+    wanted = st.query_params.get(COVERAGE, "")
     if SLIDER not in st.session_state:
-        st.session_state[SLIDER] = int(asked) if asked.isdecimal() and LEAST <= int(asked) <= MOST else USUAL
+        st.session_state[SLIDER] = int(wanted) if wanted.isdecimal() and LEAST <= int(wanted) <= MOST else USUAL
     chosen = st.slider(
         "Coverage",
         LEAST,
@@ -36,7 +47,7 @@ def pick_coverage() -> float:
         help="Of images like the validation images, so many get a set of classes that holds the true one. The more, "
         "the more often several classes stay possible.",
     )
-    if chosen != USUAL or asked:
+    if chosen != USUAL or wanted:
         st.query_params[COVERAGE] = str(chosen)
     return chosen / 100
 
@@ -47,12 +58,12 @@ def forget_all_but(keys: Iterable[str]) -> None:
         st.session_state[ANYWAY] = {one for one in st.session_state[ANYWAY] if one[0] in set(keys)}
 
 
-def _show_anyway(asked: tuple[str, str]) -> None:
-    st.session_state.setdefault(ANYWAY, set()).add(asked)
+def _show_anyway(refused: tuple[str, str]) -> None:
+    st.session_state.setdefault(ANYWAY, set()).add(refused)
 
 
-def _hide_again(asked: tuple[str, str]) -> None:
-    st.session_state.get(ANYWAY, set()).discard(asked)
+def _hide_again(refused: tuple[str, str]) -> None:
+    st.session_state.get(ANYWAY, set()).discard(refused)
 
 
 def unread(name: str, reason: str) -> None:
@@ -61,96 +72,129 @@ def unread(name: str, reason: str) -> None:
     st.error(f"**{shell.plain(name)}**: {shell.plain(reason)}", icon=":material/block:")
 
 
-def headline(opinions: Sequence[Opinion], image: GreyImage, key: str) -> bool:
+def headline(assessments: Sequence[Assessment], key: str) -> list[Assessment]:
     """The answer in a few words, the figures under it, and what to beware of.
 
-    Returns whether the numbers of runs that refuse the image are to be shown, too.
+    Returns the assessments, with the numbers of runs that refuse the image where these are wanted anyway.
     """
-    refused = prediction_text.although(opinions)
-    asked = key, refused  # whoever has read one refusal has not read another run's
-    anyway = bool(refused) and asked in st.session_state.get(ANYWAY, set())
-    told = prediction_text.said(opinions, anyway)
-    st.markdown(f"### {shell.plain(told.answer)}")
-    if told.figures:
-        st.markdown(shell.plain(told.figures))
-    for warning in image.warnings:
+    refused = key, prediction_text.refusal(assessments)  # whoever has read one refusal has not read another run's
+    anyway = refused in st.session_state.get(ANYWAY, set())
+    shown = [replace(one, anyway=anyway) for one in assessments]
+    answer, figures = prediction_text.verdict(shown)
+    st.markdown(f"### {shell.plain(answer)}")
+    if figures:
+        st.markdown(shell.plain(figures))
+    for warning in shown[0].warnings:
         st.warning(shell.plain(warning), icon=":material/warning:")
-    if refused and anyway:
+    if anyway:
         st.warning(
-            f"{shell.plain(refused)} These numbers mean nothing unless you know better.", icon=":material/visibility:"
+            f"{shell.plain(prediction_text.although(shown))} These numbers mean nothing unless you know better.",
+            icon=":material/visibility:",
         )
-        st.button("Hide the scores again", on_click=_hide_again, args=(asked,), icon=":material/visibility_off:")
-    elif refused:
+        st.button("Hide the scores again", on_click=_hide_again, args=(refused,), icon=":material/visibility_off:")
+    elif refused[1]:
         st.button(
             "Show the scores anyway",
             on_click=_show_anyway,
-            args=(asked,),
+            args=(refused,),
             icon=":material/visibility:",
             help="The runs were not made for such a picture; their scores can be high and mean nothing.",
         )
-    return anyway
+    return shown
 
 
-def checks(opinions: Sequence[Opinion], image: GreyImage) -> None:
-    """What was asked before the answer, in its order, each with its figure."""
+def checks(assessments: Sequence[Assessment]) -> None:
+    """What was checked before the answer, in its order, each with its figure."""
     with st.container(border=True):
         st.markdown("**Before the answer**")
-        read = "; ".join(image.notes)
+        read = "; ".join(assessments[0].image.notes)
         st.markdown(f"{ICONS[True]} The image was read faithfully{shell.plain(f': {read}' if read else '')}.")
-        for opinion in opinions:
-            name = f"{opinion.run}: " if len(opinions) > 1 else ""
-            for check in opinion.look.checks:
-                st.markdown(f"{ICONS[check.passed]} {shell.plain(name + _text_of(check))}")
+        for one in assessments:
+            name = f"{one.run}: " if len(assessments) > 1 else ""
+            for check in one.checks:
+                question = f"{check.name.capitalize()}? " if check.passed is None else ""
+                text = f"{name}{question}{prediction_text.check(check)}"
+                st.markdown(f"{ICONS[check.passed]} {shell.plain(text)}")
 
 
-def _text_of(check: Check) -> str:
-    """The check's sentence; of one that could not be made, what it would have asked too."""
-    return check.text if check.passed is not None else f"{check.name.capitalize()}? {check.text}"
-
-
-def numbers(heard: Sequence[tuple[Run, Opinion]]) -> None:
+def numbers(answers: Sequence[tuple[Run, Assessment]]) -> None:
     """Probabilities or scores per class for every run that answers, and which of the two they are."""
-    given = {opinion.run: opinion.look.prediction for _, opinion in heard}
-    classes = list(dict.fromkeys(label for run, _ in heard for label in run.classes))
-    bars = {name: one.by_class(one.best_known) for name, one in given.items()}
-    called = {name: prediction_text.scale_of(one) for name, one in given.items()}
-    alt = "; ".join(f"{scale} of every class by {name}" for name, scale in called.items())
-    shell.chart(score_bars(bars, classes, called), "scores", alt=alt)
-    for run, opinion in heard:
-        who = f"{opinion.run}: " if len(heard) > 1 else ""
-        st.caption(shell.plain(who + image_results.sets_in_words(run, opinion)))
-    scales.explain([run for run, _ in heard], given)
+    classes = list(dict.fromkeys(label for run, _ in answers for label in run.classes))
+    bars = {one.run: one.by_class(one.numbers) for _, one in answers}
+    scales = {one.run: one.scale for _, one in answers}
+    alt = "; ".join(f"{scale} of every class by {name}" for name, scale in scales.items())
+    shell.chart(score_bars(bars, classes, scales), "scores", alt=alt)
+    for run, one in answers:
+        st.caption(shell.plain(_of(one, answers) + image_results.sets_in_words(run, one)))
+    scored = [f"{_of(one, answers)}{one.calibration.note}" for _, one in answers if not one.calibration.is_defined]
+    fitted = [f"{_of(one, answers)}{_fitted(run, one)}" for run, one in answers if one.calibration.is_defined]
+    if fitted:
+        st.caption(
+            "Probability: of images that get 80 %, about 80 % are what they are called. "
+            f"{shell.plain(' '.join(fitted))} {WHERE_IT_HOLDS}"
+        )
+    if scored:
+        st.caption(f"{NOT_CALIBRATED} {shell.plain(' '.join(scored))}")
 
 
-def agreement(opinions: Sequence[Opinion], anyway: bool) -> None:
-    """All runs side by side."""
+def _of(one: Assessment, answers: Sequence[tuple[Run, Assessment]]) -> str:
+    return f"{one.run}: " if len(answers) > 1 else ""
+
+
+def _fitted(run: Run, one: Assessment) -> str:
+    images = temperature_scaling.images_in_words(run, one.calibration)
+    return f"Temperature {one.calibration.temperature:.2f}, fitted on {images}."
+
+
+def numbers_table(assessments: Sequence[Assessment]) -> None:
+    """Probability and uncalibrated score of every class, folded up; nothing where there are scores only."""
+    if not any(one.calibration.is_defined for one in assessments):
+        return
+    rows = [
+        {
+            "Run": one.run,
+            "Class": label,
+            "Probability": "not calibrated" if one.probabilities is None else probability(one.probabilities[k]),
+            "Score": probability(one.scores[k]),
+        }
+        for one in assessments
+        for k, label in enumerate(one.classes)
+    ]
+    table = pd.DataFrame(rows).drop(columns=[] if len(assessments) > 1 else ["Run"])
+    with st.expander("Scores before calibration", icon=":material/table:"):
+        shell.table(table, "scores-and-probabilities", alt="Probability and score of every class")
+
+
+def agreement(assessments: Sequence[Assessment]) -> None:
+    """All runs side by side: answer, probability or score, failed check."""
     st.markdown("**Run by run**")
-    shell.table(table(opinions, anyway), "runs-on-this-image")
+    rows = [
+        {
+            "Run": one.run,
+            "Answer": answer_of(one),
+            "Highest": prediction_text.highest(one) if one.has_answer else "–",
+            "Failed check": one.refused_by.name if one.refused_by else "none",
+        }
+        for one in assessments
+    ]
+    shell.table(pd.DataFrame(rows), "runs-on-this-image")
 
 
-def table(opinions: Sequence[Opinion], anyway: bool) -> pd.DataFrame:
-    """One row per run: its answer, its probability or score, what it refused."""
-    return pd.DataFrame(
-        [
-            {
-                "Run": opinion.run,
-                "Answer": answer_of(opinion, anyway),
-                "Highest": _highest(opinion) if anyway or not opinion.look.refused_by else "–",
-                "Failed check": opinion.look.refused_by.name if opinion.look.refused_by else "none",
-            }
-            for opinion in opinions
-        ]
-    )
-
-
-def answer_of(opinion: Opinion, anyway: bool = False) -> str:
+def answer_of(one: Assessment) -> str:
     """A run's answer for a cell: classes that stay possible, or that it does not answer."""
-    if opinion.look.refused_by and not anyway:
-        return "no answer"
-    return opinion.in_short
+    return prediction_text.in_short(one) if one.has_answer else "no answer"
 
 
-def _highest(opinion: Opinion) -> str:
-    prediction = opinion.look.prediction
-    value = probability(float(prediction.best_known.max()))
-    return f"{prediction.predicted}, {prediction_text.scale_of(prediction)} {value}"
+def report_button(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:
+    """Download the report of the image; it is made when it is asked for."""
+    st.download_button(
+        "Report of this image",
+        lambda: image_report.to_html(
+            answers, lambda run: image_results.lungs(run, source), image_results.map_check
+        ).encode(),
+        image_report.file_name(answers[0][1].image),
+        "text/html",
+        icon=":material/lab_profile:",
+        help="One page with the image, the heat maps, the answers, the checks and the limits. It holds no file name "
+        "and no tag of the file.",
+    )

@@ -9,15 +9,15 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, NotFound
 from covid_core.formatting import probability
 from covid_core.images.codec import GreyImage
-from covid_core.inference import lung_share
+from covid_core.inference.assessment import Assessment
+from covid_core.inference.lung_share import share_inside
 from covid_core.inference.lungs import LungOutline
-from covid_core.inference.prediction import Neighbour
-from covid_core.inference.worklist import Opinion
+from covid_core.reports import prediction_text
 from covid_core.runs.store import Run
 from pages.panels.predict.viewer import Overlay, Picture, forget_images
 from pages.panels.predict.viewer import show as show_viewer
-from pages.shared import image_results, shell, uploads
-from pages.shared.uploads import Given
+from pages.shared import image_results, predictor_cache, shell, uploads
+from pages.shared.uploads import ImageSource
 
 LONGEST_MAP = 256  # pixels of a heat map for the viewer, which enlarges it; the network's own is far smaller
 OLD_MAP = (
@@ -31,33 +31,31 @@ SIMILAR_TILE = 104  # pixels; three in a row at 390 px, six where there is room
 
 
 @st.fragment
-def show(heard: Sequence[tuple[Run, Opinion]], given: Given, image: GreyImage, answered: bool) -> None:
+def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:
     """The viewer with its choices; only this part runs again when one of them is changed.
 
     Args:
-        heard: runs with what they say, at least one.
-        given: the image that was handed in.
-        image: as it was read.
-        answered: whether scores may be shown. Without them there is no map of what raised them.
+        answers: runs that answer with their assessments; where none does, the first: there is no map of it.
+        source: where the image comes from.
     """
     view, choices, reasons = st.container(), st.container(), st.container()
-    run, opinion = heard[0]
+    run, one = answers[0]
     label, kind = "", NOTHING
     with choices:
-        if answered:
-            run, opinion, label, kind = _pick_map(heard)
-        beside = _pick_beside(heard[0][0], given, heard[0][1].look.neighbours)
+        if one.has_answer:
+            run, one, label, kind = _pick_map(answers)
+        beside = _pick_beside(*answers[0], source)
     with view, shell.told():
-        outline = image_results.lungs(run, given)
-        overlay, told = None, ""
+        outline = image_results.lungs(run, source)
+        overlay, text = None, ""
         if kind == WHERE:
-            overlay, told = _where(run, given, label, image, outline)
+            overlay, text = _where(run, one, label, outline)
         elif kind == WHAT_MOVES:
-            overlay, told = _what_moves(run, given, label, image)
-        show_viewer(_picture(given, image), overlay=overlay, lungs=outline.mask, beside=beside, **VIEWER)
-        done = "; ".join(opinion.look.prediction.done) or "nothing"
+            overlay, text = _what_moves(run, one, label, source)
+        show_viewer(_picture(one), overlay=overlay, lungs=outline.mask, beside=beside, **VIEWER)
+        done = "; ".join(one.done) or "nothing"
         with reasons:
-            st.markdown(shell.plain(told))
+            st.markdown(shell.plain(text))
             st.caption(shell.plain(" ".join((*outline.notes, f"Done to the picture: {done}."))))
             if kind == WHERE:
                 _check_map(run)
@@ -69,7 +67,7 @@ def _check_map(run: Run) -> None:
     if check.verdict == MEANINGLESS:
         st.warning(shell.plain(check.in_words), icon=":material/warning:")
         return
-    old = "" if image_results.knows_usual(run) else OLD_MAP
+    old = "" if predictor_cache.of(run).has_usual else OLD_MAP
     st.caption(shell.plain(" ".join(filter(None, (check.in_words, old)))))
 
 
@@ -78,54 +76,54 @@ def forget() -> None:
     forget_images(VIEWER["key"])
 
 
-def _picture(given: Given, image: GreyImage) -> Picture:
+def _picture(one: Assessment) -> Picture:
     """The image for the viewer, with all the depth that it has."""
+    image = one.image
     pixels = image.pixels if image.deep is None else image.deep
     window = image.window and (image.window[0], max(1.0, image.window[1]))  # one of no width parts two greys, as 1 does
-    return Picture(pixels, given.name, f"Image {given.name}", window, image.spacing)
+    return Picture(pixels, one.name, f"Image {one.name}", window, image.spacing)
 
 
-def _pick_map(heard: Sequence[tuple[Run, Opinion]]) -> tuple[Run, Opinion, str, str]:
+def _pick_map(answers: Sequence[tuple[Run, Assessment]]) -> tuple[Run, Assessment, str, str]:
     """Whose map, for which class, of which kind."""
-    columns = st.columns(3 if len(heard) > 1 else 2)
+    columns = st.columns(3 if len(answers) > 1 else 2)
     number = 0
-    if len(heard) > 1:
-        number = columns[0].selectbox("Map of", range(len(heard)), format_func=lambda place: heard[place][1].run)
-    run, opinion = heard[number]
-    predicted = run.classes.index(opinion.called)
-    label = columns[-2].selectbox("For the class", run.classes, index=predicted)
+    if len(answers) > 1:
+        number = columns[0].selectbox("Map of", range(len(answers)), format_func=lambda place: answers[place][1].run)
+    run, one = answers[number]
+    label = columns[-2].selectbox("For the class", run.classes, index=run.classes.index(one.label))
     kind = columns[-1].selectbox(
         "Map",
         [WHERE, WHAT_MOVES, NOTHING],
         help="Where it looked: Grad-CAM, from the network's own last maps. What moves the score: a grey patch covers "
         "one place after the other, and the change of the number is drawn there; it takes a few seconds.",
     )
-    return run, opinion, label, kind
+    return run, one, label, kind
 
 
-def _where(run: Run, given: Given, label: str, image: GreyImage, outline: LungOutline) -> tuple[Overlay | None, str]:
+def _where(run: Run, one: Assessment, label: str, outline: LungOutline) -> tuple[Overlay | None, str]:
     """Grad-CAM, and what share of it lies inside the lungs."""
-    heat = image_results.heat(run, given, label, _map_shape(image))
+    heat = one.heat(label, _map_shape(one.image))
     if not heat.any():
         return None, f"Nothing in this image speaks for {label}, so the map is empty."
     alt = f"Heat map over the image: where {run.name} finds what speaks for {label}"
-    inside = lung_share.share_inside(heat, outline.mask).in_words if outline.mask is not None else ""
+    inside = "" if outline.mask is None else prediction_text.lung_share(share_inside(heat, outline.mask))
     return Overlay(heat, f"What speaks for {label}", alt), inside
 
 
-def _what_moves(run: Run, given: Given, label: str, image: GreyImage) -> tuple[Overlay, str]:
-    """The occlusion map, computed now where it is not known, with progress."""
+def _what_moves(run: Run, one: Assessment, label: str, source: ImageSource) -> tuple[Overlay, str]:
+    """The occlusion map, computed now where it is not kept, with progress."""
     bar = st.progress(0.0, "Covering places of the image")
-    found = image_results.occlusion(run, given, label, bar.progress)
+    occlusion = image_results.occlusion(run, source, label, bar.progress)
     bar.empty()
-    _, _, least = found.most
-    told = (
-        f"{label} has {probability(found.answer)}; with the place covered that speaks most for it, "
+    _, _, least = occlusion.most
+    text = (
+        f"{label} has {probability(occlusion.answer)}; with the place covered that speaks most for it, "
         f"{probability(least)}. Each place is covered by the grey around it, one after the other. Two colours: what "
         "speaks for the class, and what against it."
     )
     alt = f"Map over the image: where covering it changes what {run.name} says of {label}"
-    return Overlay(found.map(_map_shape(image)), f"What moves {label}", alt, signed=True), told
+    return Overlay(occlusion.map(_map_shape(one.image)), f"What moves {label}", alt, signed=True), text
 
 
 def _map_shape(image: GreyImage) -> tuple[int, int]:
@@ -135,14 +133,15 @@ def _map_shape(image: GreyImage) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _pick_beside(run: Run, given: Given, neighbours: Sequence[Neighbour]) -> Picture | None:
+def _pick_beside(run: Run, assessment: Assessment, source: ImageSource) -> Picture | None:
     """A similar training image next to the image, if one is wanted and still there."""
-    if not neighbours:
+    if not assessment.neighbours:
         return None
     names = {ALONE: ALONE} | {
-        one.image_id: f"{number}. {one.label}, distance {one.distance:.2f}" for number, one in enumerate(neighbours, 1)
+        one.image_id: f"{number}. {one.label}, distance {one.distance:.2f}"
+        for number, one in enumerate(assessment.neighbours, 1)
     }
-    key = _beside_key(given)
+    key = _beside_key(source)
     if st.session_state.get(key) not in names:  # another run's neighbours
         st.session_state[key] = ALONE
     chosen = st.selectbox("Beside it, a similar training image", list(names), format_func=names.__getitem__, key=key)
@@ -157,12 +156,12 @@ def _pick_beside(run: Run, given: Given, neighbours: Sequence[Neighbour]) -> Pic
     return None
 
 
-def _beside_key(given: Given) -> str:
-    return f"beside-{given.key}"
+def _beside_key(source: ImageSource) -> str:
+    return f"beside-{source.key}"
 
 
-def _put_beside(given: Given, image_id: str) -> None:
-    st.session_state[_beside_key(given)] = image_id
+def _put_beside(source: ImageSource, image_id: str) -> None:
+    st.session_state[_beside_key(source)] = image_id
 
 
 def _images_of(run: Run) -> tuple[Dataset | None, str]:
@@ -175,15 +174,16 @@ def _images_of(run: Run) -> tuple[Dataset | None, str]:
         return None, "The data set has changed since the run, so the images themselves are not shown."
 
 
-def similar(run: Run, given: Given, neighbours: Sequence[Neighbour], name: str = "") -> None:
+def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "") -> None:
     """The training images that look most like the image to the run, with labels and distances, to put beside it."""
+    neighbours = assessment.neighbours
     if not neighbours:
         return
     st.markdown(f"**Most similar training images{shell.plain(f' of {name}') if name else ''}**")
     dataset, lacking = _images_of(run)
     if dataset is None:
-        told = "; ".join(f"{one.label}, distance {one.distance:.2f}" for one in neighbours)
-        st.caption(shell.plain(f"{told}. {lacking}"))
+        listed = "; ".join(f"{one.label}, distance {one.distance:.2f}" for one in neighbours)
+        st.caption(shell.plain(f"{listed}. {lacking}"))
         return
     with shell.told():
         pictures = uploads.thumbnails(dataset, tuple(one.image_id for one in neighbours))
@@ -198,7 +198,7 @@ def similar(run: Run, given: Given, neighbours: Sequence[Neighbour], name: str =
                     key=f"beside-{run.id}-{one.image_id}",
                     type="tertiary",
                     on_click=_put_beside,
-                    args=(given, one.image_id),
+                    args=(source, one.image_id),
                 )
         st.caption(
             "Similar to the network, which need not be similar to a physician. An image that is close to none of its "

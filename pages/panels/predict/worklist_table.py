@@ -1,5 +1,6 @@
 """Many images at once: the work-list, sorted by what needs a look first, and its download."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -7,11 +8,13 @@ import streamlit as st
 
 from covid_core.formatting import plural, probability
 from covid_core.inference import worklist
-from covid_core.inference.worklist import Entry, Urgency
+from covid_core.inference.assessment import Assessment
+from covid_core.inference.worklist import Urgency
 from covid_core.reports import prediction_text
 from pages.panels.predict import answer_panel
 from pages.shared import shell, uploads
-from pages.shared.uploads import Given
+from pages.shared.image_results import Entries
+from pages.shared.uploads import ImageSource
 
 FIXED = ("First", "Image", "File", "Why here")  # columns that no run's name may take
 OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
@@ -28,14 +31,13 @@ GROUPS = {
 }
 
 
-def pick(given: Sequence[Given], entries: Sequence[Entry]) -> Given | None:
+def pick(sources: Sequence[ImageSource], entries: Entries) -> ImageSource | None:
     """The list; a row opens the image."""
-    by_entry = dict(zip(map(id, entries), given, strict=True))
-    order = worklist.ordered(entries)
-    images_in_order = [by_entry[id(entry)] for entry in order]
-    st.markdown(f"**{plural(len(given), 'image')}**, what needs a look first on top: {summary(order)}.")
-    frame = table(order, [uploads.miniature(image) for image in images_in_order])
-    names = [uploads.file_of(image) for image in images_in_order]
+    sources = sorted(sources, key=lambda source: worklist.place(entries[source.key]))
+    order = [entries[source.key] for source in sources]
+    st.markdown(f"**{plural(len(sources), 'image')}**, what needs a look first on top: {summary(order)}.")
+    frame = table(order, [uploads.miniature(source) for source in sources])
+    names = [uploads.file_of(source) for source in sources]
     opened = st.session_state.get(OPENED)
     selection = shell.table(
         frame,
@@ -55,31 +57,26 @@ def pick(given: Sequence[Given], entries: Sequence[Entry]) -> Given | None:
     st.caption("Choose a row to see the image, the reasons and the scores.")
     rows = selection.selection.rows
     st.session_state[OPENED] = names[rows[0]] if rows else None
-    return images_in_order[rows[0]] if rows else None
+    return sources[rows[0]] if rows else None
 
 
-def summary(entries: Sequence[Entry]) -> str:
+def summary(order: Sequence[Sequence[Assessment]]) -> str:
     """How many images there are of each urgency: ``1 could not be read, 2 with a warning``."""
-    counts = pd.Series([entry.urgency for entry in entries]).value_counts().sort_index()
-    return ", ".join(f"{images} {GROUPS[Urgency(urgency)]}" for urgency, images in counts.items())
+    counts = Counter(sorted(map(worklist.urgency, order)))
+    return ", ".join(f"{images} {GROUPS[urgency]}" for urgency, images in counts.items())
 
 
-def table(entries: Sequence[Entry], pictures: Sequence[str | None]) -> pd.DataFrame:
+def table(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | None]) -> pd.DataFrame:
     """One row per image: its picture, file, why it stands there, and what every run says."""
     rows = []
-    for place, (entry, picture) in enumerate(zip(entries, pictures, strict=True), 1):
-        row = {"First": place, "Image": picture, "File": entry.name, "Why here": _why(entry)}
-        for opinion in entry.opinions:
-            prediction, several = opinion.look.prediction, len(entry.opinions) > 1
-            scale = prediction_text.scale_of(prediction)
-            column = opinion.run if opinion.run not in FIXED else f"{opinion.run} (run)"
-            row[column if several else "Answer"] = answer_panel.answer_of(opinion)
-            if not opinion.look.refused_by:
-                name = f"{opinion.run}, {scale}" if several else scale.capitalize()
-                row[name] = probability(opinion.height)
+    for place, (entry, picture) in enumerate(zip(order, pictures, strict=True), 1):
+        why = prediction_text.urgent_because(entry) or f"It was {GROUPS[worklist.urgency(entry)]}."
+        row = {"First": place, "Image": picture, "File": entry[0].name, "Why here": why}
+        for one in [one for one in entry if not one.error]:
+            column = one.run if one.run not in FIXED else f"{one.run} (run)"
+            row[column if len(entry) > 1 else "Answer"] = answer_panel.answer_of(one)
+            if one.has_answer:
+                name = f"{one.run}, {one.scale}" if len(entry) > 1 else one.scale.capitalize()
+                row[name] = probability(one.by_class(one.numbers)[one.label])
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _why(entry: Entry) -> str:
-    return entry.why or f"It was {GROUPS[entry.urgency]}."

@@ -15,6 +15,7 @@ from covid_core.data import importing
 from covid_core.data.dataset import Dataset
 from covid_core.errors import RunDamaged, Stopped
 from covid_core.images.codec import GreyImage
+from covid_core.inference.assessment import assess, assess_all
 from covid_core.inference.head import Head
 from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.predictor import Predictor, trunk_path_of
@@ -165,7 +166,7 @@ def test_a_published_run_knows_the_mean_maps_of_its_training_images(place, run):
     (usual,) = Head.load(run.head_path).usual
     assert usual.shape == (1, 6, 6, 64)
     assert usual.any()
-    assert Predictor.open(place, run).knows_usual
+    assert Predictor.open(place, run).has_usual
 
 
 # Lesions that are known
@@ -200,10 +201,10 @@ def test_the_map_of_a_trained_run_points_at_lesions_it_has_not_seen(reader, labe
     points = []
     for number in numbers:
         image = image_at(number, 300, 2, (CLEAR_LESIONS,))
-        prediction, heat = reader.explained(GreyImage(image.pixels, "L"), None, image.pixels.shape)
+        found = assess(reader, GreyImage(image.pixels, "L"))
         assert image.label == label
-        if prediction.predicted == label:
-            points.append(pointing_game.point(heat, image.lesion))
+        if found.predicted == label:
+            points.append(pointing_game.point(found.heat(label, image.pixels.shape), image.lesion))
     game = pointing_game.played(points)
     assert game.images > 0.7 * len(numbers)
     assert game.hits >= least > 2 * game.chance
@@ -215,7 +216,7 @@ def test_without_its_lesion_the_same_image_gets_another_answer(reader):
     for number in range(40):
         ill = image_at(number, 300, 2, (CLEAR_LESIONS,))
         healed = make_image("Normal", np.random.default_rng((2, number)))
-        before, after = reader.predict([GreyImage(one.pixels, "L") for one in (ill, healed)])
+        before, after = assess_all(reader, [GreyImage(one.pixels, "L") for one in (ill, healed)])
         if before.predicted == ill.label:
             called += 1
             turned += after.predicted != ill.label

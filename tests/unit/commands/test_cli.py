@@ -27,7 +27,7 @@ from covid_core.data.dataset import list_datasets
 from covid_core.formatting import file_size
 from covid_core.images.codec import png_bytes
 from covid_core.inference.head import Head, softmax
-from covid_core.inference.predictor import Predictor
+from covid_core.inference.predictor import Predictor, _sets_of
 from covid_core.jobs import queue
 from covid_core.runs import store, temperature_scaling, test_set_access
 
@@ -249,7 +249,7 @@ def answering_at_once(monkeypatch) -> None:
             return [np.ones((len(images), 1, 1, 1), np.float32)]
 
     def opened(_workspace, run) -> Predictor:
-        return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run))
+        return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run), sets=_sets_of(run))
 
     monkeypatch.setattr(Predictor, "open", opened)
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from covid_core.evaluation import conformal
 from covid_core.inference import gate
-from covid_core.inference.gate import DOWN, ENOUGH, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, UPRIGHT, Gate, Limit
+from covid_core.inference.gate import DOWN, ENOUGH, INVERTED, LEAST, LEFT, READINGS, RIGHT, SHARE, Gate, Limit
 from covid_core.synthetic.phantom import image_at
 
 SIDE = 64
@@ -62,31 +62,31 @@ def test_brightness_and_contrast_do_not_count(images):
 
 
 def test_images_that_were_never_seen_pass(images, fitted):
-    verdicts = fitted.verdicts(images[240:])
-    assert np.mean([one.passed for one in verdicts]) >= 0.9
+    checks = fitted.checks(images[240:])
+    assert np.mean([one.passed for one in checks]) >= 0.9
 
 
 @pytest.mark.parametrize("reading", list(TURNS) + [INVERTED])
 def test_turned_and_inverted_images_are_refused_and_it_is_said_how_they_lie(images, fitted, reading):
-    verdicts = fitted.verdicts(changed(images[240:], reading))
-    assert not any(one.passed for one in verdicts)
-    assert np.mean([one.reading == reading for one in verdicts]) >= 0.9
+    checks = fitted.checks(changed(images[240:], reading))
+    assert not any(one.passed for one in checks)
+    assert np.mean([one.reading == reading for one in checks]) >= 0.9
 
 
 def test_photograph_like_pictures_and_noise_are_refused(fitted):
     noise = np.random.default_rng(0).integers(0, 256, (10, SIDE, SIDE)).astype(np.uint8)
     pictures = np.concatenate([np.stack([photograph_like(number) for number in range(30)]), noise])
-    assert not any(one.passed for one in fitted.verdicts(pictures))
+    assert not any(one.passed for one in fitted.checks(pictures))
 
 
 def test_a_mirrored_image_is_no_reason_to_refuse(images, fitted):
-    verdicts = fitted.verdicts(np.ascontiguousarray(images[240:, :, ::-1]))
-    assert np.mean([one.passed for one in verdicts]) >= 0.85
+    checks = fitted.checks(np.ascontiguousarray(images[240:, :, ::-1]))
+    assert np.mean([one.passed for one in checks]) >= 0.85
 
 
 def test_a_slightly_tilted_image_is_no_reason_to_refuse(images, fitted):
     tilted = np.stack([ndimage.rotate(image, 6, reshape=False, order=1, mode="nearest") for image in images[240:]])
-    assert np.mean([one.passed for one in fitted.verdicts(tilted)]) >= 0.85
+    assert np.mean([one.passed for one in fitted.checks(tilted)]) >= 0.85
 
 
 def test_the_limit_is_what_nearly_all_validation_images_reach(images):
@@ -101,53 +101,47 @@ def test_validation_images_that_are_all_alike_refuse_no_image_that_leads_clearly
     made = Gate.fit(lambda at: images[:180][at], 180, np.repeat(images[180:181], 38, axis=0))
     assert made.leads(gate.histograms(images[180:181]))[0] > ENOUGH
     assert made.limit.value == ENOUGH
-    assert np.mean([verdict.passed for verdict in made.verdicts(images[240:])]) == 1
+    assert np.mean([one.passed for one in made.checks(images[240:])]) == 1
 
 
 def test_a_image_is_judged_alike_alone_and_among_others(images, fitted):
-    among = fitted.verdicts(images[240:250])
-    assert [fitted.verdicts(image[None])[0].lead for image in images[240:250]] == pytest.approx(
-        [one.lead for one in among], abs=1e-5
+    among = fitted.checks(images[240:250])
+    assert [fitted.checks(image[None])[0].figure for image in images[240:250]] == pytest.approx(
+        [one.figure for one in among], abs=1e-5
     )
 
 
 def test_a_image_without_contrast_is_refused_and_no_error(fitted):
     flat = np.full((1, SIDE, SIDE), 90, np.uint8)
     flat[0, 0, 0] = 91
-    assert fitted.verdicts(flat)[0].passed is False
+    assert fitted.checks(flat)[0].passed is False
 
 
 def test_with_too_few_validation_images_there_is_no_verdict(images):
     few = Gate.fit(lambda at: images[:50][at], 50, images[180 : 180 + LEAST - 1])
-    assert few.verdicts(images[:1])[0].passed is None
-    assert few.verdicts(images[:1])[0].reading == ""
+    assert few.checks(images[:1])[0].passed is None
+    assert few.checks(images[:1])[0].reading == ""
 
 
 @pytest.mark.parametrize(
-    ("images", "refused", "value", "kept", "who"),
+    ("images", "refused", "value", "kept"),
     [
-        (18, 0.02, math.nan, math.nan, None),
-        (19, 0.02, 18, 19 / 20, "all 19 validation images"),
-        (49, 0.02, 48, 0.98, "all 49 validation images"),
-        (99, 0.02, 97, 0.98, "98 % of 99 validation images"),
-        (321, 0.02, 315, 0.98, "98 % of 321 validation images"),
-        (98, 0.01, 97, 98 / 99, "all 98 validation images"),
-        (1000, 0.01, 990, 0.99, "99 % of 1,000 validation images"),
+        (18, 0.02, math.nan, math.nan),
+        (19, 0.02, 18, 19 / 20),
+        (49, 0.02, 48, 0.98),
+        (99, 0.02, 97, 0.98),
+        (321, 0.02, 315, 0.98),
+        (98, 0.01, 97, 98 / 99),
+        (1000, 0.01, 990, 0.99),
     ],
 )
-def test_a_limit_refuses_no_more_than_its_share_of_good_images(images, refused, value, kept, who):
+def test_a_limit_refuses_no_more_than_its_share_of_good_images(images, refused, value, kept):
     limit = Limit.above(np.random.default_rng(0).permutation(images).astype(float), refused)
     assert (limit.value, limit.kept) == pytest.approx((value, kept), nan_ok=True)
     assert limit.images == images
-    if who:
-        assert limit.who == who
 
 
 def test_further_images_are_refused_at_the_rate_that_was_promised():
     rng = np.random.default_rng(2)
     refused = [np.mean(rng.normal(size=200) > Limit.above(rng.normal(size=321), 0.02).value) for _ in range(300)]
     assert 0.014 < np.mean(refused) <= 0.02
-
-
-def test_every_reading_has_words():
-    assert set(gate.IN_WORDS) == set(READINGS) - {UPRIGHT}

@@ -15,7 +15,6 @@ def test_the_share_inside_the_lungs_is_held_against_their_area():
     heat[0, 0], heat[0, 3] = 3, 1
     found = share_inside(heat, left_half())
     assert (found.share, found.chance, found.ratio) == (0.75, 0.5, 1.5)
-    assert found.in_words == "75 % of the heat lies inside the lungs, which fill 50 % of the picture: 1.5 times chance."
 
 
 def test_a_map_that_is_the_same_everywhere_is_at_chance():
@@ -39,8 +38,7 @@ def test_without_heat_or_without_lungs_the_share_is_undefined_and_says_why():
     empty, blind = share_inside(np.zeros((4, 4)), left_half()), share_inside(np.ones((4, 4)), np.zeros((4, 4), bool))
     assert not empty.is_defined and not blind.is_defined
     assert np.isnan([empty.share, empty.ratio, blind.share, blind.chance]).all()
-    assert empty.in_words == "The share inside the lungs cannot be told: the heat map is empty."
-    assert "no lung is marked" in blind.in_words
+    assert "no lung is marked" in blind.why
 
 
 def test_the_mean_share_of_many_images_has_an_interval_and_leaves_out_what_is_undefined():

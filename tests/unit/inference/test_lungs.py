@@ -48,7 +48,7 @@ def test_an_outline_has_the_images_size_and_tells_whose_it_is(shape):
     found = outline_of(two_lungs(), shape)
     assert found.mask.shape == shape
     assert found.mask.dtype == bool
-    assert found.area_share == pytest.approx((lung_mask(SIZE) > 0).mean(), abs=0.03)
+    assert found.mask.mean() == pytest.approx((lung_mask(SIZE) > 0).mean(), abs=0.03)
     assert found.notes == ("By a made segmenter.",)
 
 
@@ -66,7 +66,7 @@ def test_holes_are_filled():
 def test_a_thin_bridge_between_the_lungs_is_cut():
     scores = two_lungs()
     scores[30, :] = 0.99
-    assert outline_of(scores).is_known
+    assert outline_of(scores).mask is not None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,6 @@ def test_a_thin_bridge_between_the_lungs_is_cut():
 def test_what_is_no_pair_of_lungs_gets_a_reason_and_no_mask(scores, reason):
     found = outline_of(scores)
     assert found.mask is None
-    assert np.isnan(found.area_share)
     assert len(found.notes) == 1
     assert found.notes[0].startswith("No lungs were found in this image: ")
     assert reason in found.notes[0]
@@ -142,23 +141,22 @@ def test_a_network_that_was_changed_is_not_used(workspace):
 def test_a_image_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
     _, dataset = made_database(tmp_path, workspace)
     found = lungs.mask_of(workspace, dataset.id, dataset.images["image_id"].iat[0])
-    assert found.is_known
+    assert found.mask is not None
     assert found.notes == (lungs.OWN_MASK,)
-    assert found.area_share == found.mask.mean()
 
 
 def test_the_data_sets_own_mask_goes_before_an_outline(workspace, tmp_path):
     _, dataset = made_database(tmp_path, workspace)
     image, opened = read_image(dataset.path_of(0)), Lungs(Told(two_lungs()), SIZE, 0.5, LIMITS, "By a made segmenter.")
     image_id = dataset.images["image_id"].iat[0]
-    assert lungs.known(workspace, image, dataset.id, image_id, opened).notes == (lungs.OWN_MASK,)
-    assert lungs.known(workspace, image, dataset.id, opened=opened).notes == ("By a made segmenter.",)
+    assert lungs.outline_of(workspace, image, dataset.id, image_id, opened).notes == (lungs.OWN_MASK,)
+    assert lungs.outline_of(workspace, image, dataset.id, opened=opened).notes == ("By a made segmenter.",)
 
 
 def test_with_neither_mask_nor_segmenter_it_says_so(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
-    found = lungs.known(workspace, read_image(dataset.path_of(0)), dataset.id, dataset.images["image_id"].iat[0])
-    assert not found.is_known
+    found = lungs.outline_of(workspace, read_image(dataset.path_of(0)), dataset.id, dataset.images["image_id"].iat[0])
+    assert found.mask is None
     assert found.notes == (segmenters.NOT_TRAINED,)
 
 

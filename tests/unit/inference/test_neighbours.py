@@ -30,21 +30,21 @@ def fitted(features) -> Neighbourhood:
 
 def test_neighbours_are_the_nearest_by_brute_force(features, fitted):
     wanted = fitted.space.coordinates(features[520:])
-    positions, distances = fitted.training.nearest(wanted, 6)
+    positions, distances = fitted.nearest(features[520:], 6)
     for image, found, apart in zip(wanted, positions, distances, strict=True):
-        all_of_them = np.linalg.norm(fitted.training.coordinates.astype(np.float64) - image, axis=1)
+        all_of_them = np.linalg.norm(fitted.coordinates.astype(np.float64) - image, axis=1)
         assert apart == pytest.approx(np.sort(all_of_them)[:6], abs=1e-4)
         assert all_of_them[found] == pytest.approx(apart, abs=1e-4)
 
 
 def test_a_training_image_is_its_own_neighbour_at_distance_0(features, fitted):
-    positions, distances = fitted.training.nearest(fitted.space.coordinates(features[:50]), 1)
+    positions, distances = fitted.nearest(features[:50], 1)
     assert positions[:, 0].tolist() == list(range(50))
     assert distances.max() < 0.01
 
 
 def test_the_usual_distance_is_1(features, fitted):
-    among = fitted.training.distances(fitted.space.coordinates(features[VALIDATION]))
+    among = fitted.distances(features[VALIDATION])
     assert np.median(among) == pytest.approx(1, abs=0.01)
 
 
@@ -52,30 +52,26 @@ def test_one_odd_training_image_vouches_for_nothing():
     features = made()
     features[7] += 100
     found = Neighbourhood.fit(features.__getitem__, TRAINING, VALIDATION, IDS, LABELS)
-    alike = found.space.coordinates(features[7:8])
-    assert found.training.nearest(alike, 1)[1][0, 0] < 0.01
-    assert found.training.distances(alike)[0] > found.limit.value
+    assert found.nearest(features[7:8], 1)[1][0, 0] < 0.01
+    assert found.distances(features[7:8])[0] > found.limit.value
 
 
 def test_what_varies_in_no_direction_of_the_training_images_is_far(features, fitted):
     """A photograph moves where no two images differ: along directions that are not kept."""
     odd = features[520:530].copy()
     odd[:, -100:] += np.random.default_rng(0).choice([-3, 3], 100)
-    apart = fitted.training.distances(fitted.space.coordinates(odd))
+    apart = fitted.distances(odd)
     assert (apart > 2 * fitted.limit.value).all()
 
 
 def test_further_images_stay_within_the_limit(features, fitted):
-    apart = fitted.training.distances(fitted.space.coordinates(features[520:]))
+    apart = fitted.distances(features[520:])
     assert (apart <= fitted.limit.value).mean() >= 0.9
 
 
 def test_the_scale_of_features_does_not_matter(features, fitted):
     times = Neighbourhood.fit(lambda at: 50 * features[at], TRAINING, VALIDATION, IDS, LABELS)
-    apart = [
-        one.training.distances(one.space.coordinates(scale * features[520:]))
-        for one, scale in ((fitted, 1), (times, 50))
-    ]
+    apart = [one.distances(scale * features[520:]) for one, scale in ((fitted, 1), (times, 50))]
     assert np.allclose(*apart, atol=0.01)
 
 
@@ -90,7 +86,7 @@ def test_coordinates_are_few_whatever_the_network_gives(width):
 def test_features_that_never_vary_are_no_error():
     constant = np.ones((560, 30), np.float32)
     found = Neighbourhood.fit(constant.__getitem__, TRAINING, VALIDATION, IDS, LABELS)
-    assert found.training.distances(found.space.coordinates(constant[:2])).tolist() == [0, 0]
+    assert found.distances(constant[:2]).tolist() == [0, 0]
     assert np.isfinite(found.space.coordinates(constant[:1] + 1e6)).all()
 
 
@@ -113,7 +109,7 @@ def test_features_are_taken_a_block_at_a_time(features, monkeypatch):
 
 def test_fewer_training_images_than_neighbours_are_all_neighbours(features):
     found = Neighbourhood.fit(features.__getitem__, TRAINING[:3], VALIDATION, IDS[:3], LABELS[:3])
-    positions, distances = found.training.nearest(found.space.coordinates(features[520:521]), BY)
+    positions, distances = found.nearest(features[520:521], BY)
     assert sorted(positions[0].tolist()) == [0, 1, 2]
     assert (np.diff(distances[0]) >= 0).all()
 

@@ -6,6 +6,7 @@ import pytest
 from covid_core.errors import Stopped
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage
+from covid_core.inference.assessment import assess
 from covid_core.inference.head import Head
 from covid_core.inference.occlusion import GRID, occluded
 from covid_core.inference.predictor import Predictor
@@ -68,9 +69,8 @@ def test_the_map_lies_over_the_image_and_is_signed():
 
 def test_the_answer_is_a_probability_where_the_run_is_calibrated():
     warm = predictor(calibration=Calibration(temperature=2.0, images=300))
-    (prediction,) = warm.predict([spotted()])
-    assert occluded(warm, spotted(), "a").answer == pytest.approx(prediction.probabilities[0])
-    (plain,) = predictor().predict([spotted()])
+    assert occluded(warm, spotted(), "a").answer == pytest.approx(assess(warm, spotted()).probabilities[0])
+    plain = assess(predictor(), spotted())
     assert occluded(predictor(), spotted(), "a").answer == pytest.approx(plain.scores[0])
 
 

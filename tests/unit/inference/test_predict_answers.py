@@ -11,7 +11,7 @@ from made_runs import COURSE_SIZES, all_parts, made_run
 from covid_core.commands import main
 from covid_core.images.codec import png_bytes
 from covid_core.inference.head import Head
-from covid_core.inference.predictor import Predictor
+from covid_core.inference.predictor import Predictor, _sets_of
 from covid_core.runs import temperature_scaling
 
 IMAGE = np.random.default_rng(3).integers(0, 255, (64, 80)).astype(np.uint8)
@@ -29,7 +29,7 @@ def run(workspace, monkeypatch):
     head = Head("mean", (np.array([[3.0, 1.0, 0.0]], np.float32),), (np.zeros(3, np.float32),))
 
     def opened(_workspace, run) -> Predictor:
-        return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run))
+        return Predictor(run.classes, 32, Trunk(), head, calibration=temperature_scaling.of(run), sets=_sets_of(run))
 
     monkeypatch.setattr(Predictor, "open", opened)
     return made_run(workspace, all_parts(COURSE_SIZES, 2), halved=True)

@@ -7,6 +7,7 @@ import pytest
 
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage
+from covid_core.inference.assessment import assess, assess_all
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import BATCH
@@ -75,15 +76,16 @@ def test_many_images_go_through_in_batches_and_come_back_in_their_order(both_sid
 def test_a_heat_map_comes_with_the_scores_of_its_image(both_sides):
     answering, _ = predictor(both_sides)
     image = GreyImage(images(1)[0], "L")
-    prediction, heat = answering.explained(image, None, (12, 18))
-    assert np.allclose(prediction.scores, softmax(answering.logits(images(1)))[0])
+    found = assess(answering, image)
+    heat = found.heat(found.predicted, (12, 18))
+    assert np.allclose(found.scores, softmax(answering.logits(images(1)))[0])
     assert heat.shape == (12, 18)
     assert 0 <= heat.min() <= heat.max() == 1
 
 
 def test_a_heat_map_of_one_side_is_grad_cam():
     answering, _ = predictor(both_sides=False)
-    _, heat = answering.explained(GreyImage(images(1)[0], "L"), "a", (SIDE, SIDE))
+    heat = answering.heat_map(GreyImage(images(1)[0], "L"), "a", (SIDE, SIDE))
     assert np.allclose(heat, to_unit(cam(HEAD, MadeTrunk().maps(images(1)), 0, SIDE, SIDE)))
 
 
@@ -108,11 +110,12 @@ def test_the_answer_and_maps_for_all_classes_come_from_one_pass():
     answering, trunk = predictor(both_sides=True)
     image = GreyImage(images(1)[0], "L")
     trunk.calls.clear()
-    seen = answering.seen(image)
-    maps = {label: seen.heat(label, (12, 18)) for label in ("b", "a")}
+    found = assess(answering, image)
+    maps = {label: found.heat(label, (12, 18)) for label in ("b", "a")}
     assert trunk.calls == [1, 1]
     assert all(np.array_equal(maps[label], answering.heat_map(image, label, (12, 18))) for label in maps)
-    assert np.array_equal(seen.look.prediction.logits, answering.look([image])[0].prediction.logits)
+    assert np.array_equal(found.logits, assess_all(answering, [image])[0].logits)
+    assert np.array_equal(maps[found.predicted], answering.heat_map(image, "", (12, 18)))
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
@@ -126,7 +129,7 @@ def test_the_mean_of_some_images_is_against_itself_nothing_special(both_sides):
 
 
 @pytest.mark.parametrize("both_sides", [False, True])
-def test_a_run_that_knows_the_usual_image_shows_what_differs_from_it(both_sides):
+def test_a_run_that_keeps_the_usual_image_shows_what_differs_from_it(both_sides):
     usual = predictor(both_sides)[0].mean_maps(images(5))
     assert usual[0].shape == (1 + both_sides, SIDE, SIDE, 2)
     trunk = MadeTrunk()
@@ -134,7 +137,7 @@ def test_a_run_that_knows_the_usual_image_shows_what_differs_from_it(both_sides)
     image = images(5)[0]
     (evidence,) = answering.evidence(images(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
     assert np.allclose(answering.heat_map(GreyImage(image, "L"), "a", (SIDE, SIDE)), to_unit(evidence[0]), atol=1e-5)
-    assert answering.knows_usual and not predictor(both_sides)[0].knows_usual
+    assert answering.has_usual and not predictor(both_sides)[0].has_usual
 
 
 WARM = Calibration(temperature=2.5, images=300)
@@ -142,37 +145,29 @@ WARM = Calibration(temperature=2.5, images=300)
 
 def test_probabilities_are_the_softmax_of_the_logits_divided_by_the_temperature():
     answering, _ = predictor(both_sides=False, calibration=WARM)
-    (prediction,) = answering.predict([GreyImage(images(1)[0], "L")])
-    assert np.allclose(prediction.probabilities, softmax(one_side(images(1)) / 2.5)[0])
-    assert np.allclose(prediction.scores, softmax(one_side(images(1)))[0])
-    assert prediction.best_known is not prediction.scores
-    assert prediction.by_class(prediction.probabilities)["b"] == pytest.approx(prediction.probabilities[1])
+    found = assess(answering, GreyImage(images(1)[0], "L"))
+    assert np.allclose(found.probabilities, softmax(one_side(images(1)) / 2.5)[0])
+    assert np.allclose(found.scores, softmax(one_side(images(1)))[0])
+    assert (found.numbers is found.probabilities, found.scale) == (True, "probability")
+    assert found.by_class(found.probabilities)["b"] == pytest.approx(found.probabilities[1])
 
 
 def test_without_a_temperature_there_are_scores_only():
     answering, _ = predictor(both_sides=False)
-    (prediction,) = answering.predict([GreyImage(images(1)[0], "L")])
-    assert prediction.probabilities is None
-    assert prediction.best_known is prediction.scores
-    assert prediction.calibration.note == "No temperature has been fitted."
+    found = assess(answering, GreyImage(images(1)[0], "L"))
+    assert found.probabilities is None
+    assert (found.numbers is found.scores, found.scale) == (True, "score")
+    assert found.calibration.note == "No temperature has been fitted."
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 19.0])
 def test_a_temperature_changes_no_answer(temperature):
     answering, _ = predictor(both_sides=False, calibration=Calibration(temperature=temperature, images=300))
-    for prediction in answering.predict([GreyImage(image, "L") for image in images(20)]):
-        assert prediction.predicted == prediction.classes[int(prediction.probabilities.argmax())]
+    for found in assess_all(answering, [GreyImage(image, "L") for image in images(20)]):
+        assert found.predicted == found.classes[int(found.probabilities.argmax())]
 
 
 def test_a_temperature_changes_no_heat_map():
     image = GreyImage(images(1)[0], "L")
-    maps = [predictor(True, calibration=one)[0].explained(image, "a", (12, 18))[1] for one in (WARM, Calibration())]
+    maps = [predictor(True, calibration=one)[0].heat_map(image, "a", (12, 18)) for one in (WARM, Calibration())]
     assert np.array_equal(*maps)
-
-
-def test_explained_scores_are_calibrated_as_predicted_ones():
-    answering, _ = predictor(both_sides=True, calibration=WARM)
-    image = GreyImage(images(1)[0], "L")
-    assert np.allclose(
-        answering.explained(image, None, (6, 6))[0].probabilities, answering.predict([image])[0].probabilities
-    )

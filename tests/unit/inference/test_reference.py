@@ -1,7 +1,6 @@
 """What a run keeps to judge new images by: kept and read, told in sentences, missing, damaged, and made by real
 runs."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +15,13 @@ from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import JobRefused, RunDamaged
 from covid_core.images.codec import GreyImage
-from covid_core.inference import prediction, reference_fit
-from covid_core.inference.gate import SHARE
+from covid_core.inference import reference_fit
+from covid_core.inference.assessment import NO_REFERENCE, Assessment, assess, assess_all
+from covid_core.inference.gate import CHEST_IMAGE, INVERTED, LEFT, LIKE_TRAINING, SHARE, Check
 from covid_core.inference.head import Head, pooled, softmax
-from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Check
-from covid_core.inference.predictor import NO_REFERENCE, Predictor
-from covid_core.inference.reference import SHOWN, Reference
+from covid_core.inference.neighbours import SHOWN
+from covid_core.inference.predictor import Predictor
+from covid_core.inference.reference import Reference
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.synthetic.phantom import image_at
@@ -60,68 +60,63 @@ def image_of(pixels: np.ndarray, **more) -> GreyImage:
     return GreyImage(np.ascontiguousarray(pixels), "L", **more)
 
 
-def names(found: prediction.Look) -> list[str]:
+def names(found: Assessment) -> list[str]:
     return [check.name for check in found.checks]
 
 
-def test_a_look_says_what_predict_says(images, reference):
+def test_one_image_and_many_are_assessed_alike(images, reference):
     for both_sides in (False, True):
         answering = predictor(reference, both_sides)
         given = [image_of(image) for image in images[180:190]]
-        for found, plain in zip(answering.look(given), answering.predict(given), strict=True):
-            assert np.array_equal(found.prediction.scores, plain.scores)
-            assert np.array_equal(found.prediction.logits, plain.logits)
-            assert found.prediction.done == plain.done
+        for alone, among in zip([assess(answering, one) for one in given], assess_all(answering, given), strict=True):
+            assert np.allclose(alone.logits, among.logits, atol=1e-6)
+            assert [check.passed for check in alone.checks] == [check.passed for check in among.checks]
+            assert (alone.done, alone.warnings) == (among.done, among.warnings)
+            assert alone.image is not None and among.image is None
 
 
 def test_images_that_were_never_seen_are_answered(images, reference):
-    looks = predictor(reference).look([image_of(image) for image in images[180:]])
+    looks = assess_all(predictor(reference), [image_of(image) for image in images[180:]])
     assert np.mean([found.refused_by is None for found in looks]) >= 0.85
     (good, *_) = (found for found in looks if found.refused_by is None)
     assert names(good) == [CHEST_IMAGE, LIKE_TRAINING]
-    assert good.checks[0].text.startswith("It looks like a frontal chest image: read upright it is ")
-    assert good.checks[1].text.startswith(
-        "It is not unlike the training images: its distance to the nearest of them is "
-    )
-    assert "validation images" in good.checks[0].text
-    assert good.checks[0].figure >= good.checks[0].limit
-    assert good.checks[1].figure <= good.checks[1].limit
+    assert good.checks[0].figure >= good.checks[0].limit.value
+    assert good.checks[1].figure <= good.checks[1].limit.value
+    assert good.checks[0].limit.images == good.checks[1].limit.images == 60
 
 
-def test_a_turned_image_is_refused_and_the_sentence_says_how_it_lies(images, reference):
-    turned = predictor(reference).look([image_of(np.rot90(image)) for image in images[180:]])
+def test_a_turned_image_is_refused_with_the_reading_under_which_it_would_pass(images, reference):
+    turned = assess_all(predictor(reference), [image_of(np.rot90(image)) for image in images[180:]])
     assert all(found.refused_by.name == CHEST_IMAGE for found in turned)
-    told = [found.checks[0].text for found in turned]
-    assert np.mean(["that is turned by 90 degrees to the left: " in text for text in told]) >= 0.85
-    (inverted,) = predictor(reference).look([image_of(255 - images[180])])
-    assert "that is inverted, black for white: " in inverted.checks[0].text
-    assert inverted.checks[0].figure < inverted.checks[0].limit
+    assert np.mean([found.checks[0].reading == LEFT for found in turned]) >= 0.85
+    (inverted,) = assess_all(predictor(reference), [image_of(255 - images[180])])
+    assert inverted.checks[0].reading == INVERTED
+    assert inverted.checks[0].figure < inverted.checks[0].limit.value
 
 
 def test_a_image_unlike_the_training_images_is_refused(images, reference):
     """Far too bright and flat: it still looks like a chest image, but not to the network."""
-    (found,) = predictor(reference).look([image_of(150 + images[180] // 3)])
+    (found,) = assess_all(predictor(reference), [image_of(150 + images[180] // 3)])
     assert found.checks[0].passed
     assert found.refused_by.name == LIKE_TRAINING
-    assert found.refused_by.text.startswith("It is unlike the training images: ")
-    assert found.refused_by.figure > found.refused_by.limit
+    assert found.refused_by.figure > found.refused_by.limit.value
 
 
 def test_neighbours_are_the_nearest_training_images_and_a_image_is_its_own(images, reference):
-    (found,) = predictor(reference).look([image_of(images[7])])
+    (found,) = assess_all(predictor(reference), [image_of(images[7])])
     assert len(found.neighbours) == SHOWN
     assert (found.neighbours[0].image_id, found.neighbours[0].label) == ("train-00007", "Normal")
     distances = [near.distance for near in found.neighbours]
     assert distances[0] < 0.01
     assert distances == sorted(distances)
-    space, among = reference.neighbourhood.space, reference.neighbourhood.training
+    space, among = reference.neighbourhood.space, reference.neighbourhood
     own = space.coordinates(pooled(MadeTrunk().maps(images[7:8]), "mean"))
     brute = np.argsort(np.linalg.norm(among.coordinates - own, axis=1), kind="stable")[:SHOWN]
     assert [near.image_id for near in found.neighbours] == [f"train-{k:05d}" for k in brute]
 
 
 def test_a_mirror_image_answered_with_its_image_does_not_change_whom_it_resembles(images, reference):
-    plain, both = (predictor(reference, sides).look([image_of(images[185])])[0] for sides in (False, True))
+    plain, both = (assess_all(predictor(reference, sides), [image_of(images[185])])[0] for sides in (False, True))
     assert plain.neighbours == both.neighbours
     assert plain.checks == both.checks
 
@@ -129,30 +124,28 @@ def test_a_mirror_image_answered_with_its_image_does_not_change_whom_it_resemble
 def test_a_image_whose_file_says_that_it_is_no_frontal_chest_image_is_refused(images, reference):
     said = "The file says that it is a lateral view; the runs know frontal images only."
     for known in (reference, None):
-        (found,) = predictor(known).look([image_of(images[180], warnings=(said,), not_chest=(said,))])
-        assert found.refused_by == Check(
-            CHEST_IMAGE, False, pytest.approx(math.nan, nan_ok=True), found.refused_by.limit, said
-        )
-    (found,) = predictor(reference).look([image_of(images[180], warnings=("A name is burned in.",))])
+        (found,) = assess_all(predictor(known), [image_of(images[180], warnings=(said,), not_chest=(said,))])
+        assert found.refused_by == Check(CHEST_IMAGE, False, reason=said)
+    (found,) = assess_all(predictor(reference), [image_of(images[180], warnings=("A name is burned in.",))])
     assert found.checks[0].passed
 
 
 def test_without_a_reference_the_scores_stand_and_both_checks_say_that_they_were_not_made(images):
-    (found,) = predictor(None).look([image_of(images[180])])
+    (found,) = assess_all(predictor(None), [image_of(images[180])])
     assert found.refused_by is None
     assert found.neighbours == ()
     assert [check.passed for check in found.checks] == [None, None]
-    assert all(check.text == f"This could not be checked: {NO_REFERENCE}." for check in found.checks)
-    assert np.allclose(found.prediction.scores, softmax(found.prediction.logits[None])[0])
+    assert [check.reason for check in found.checks] == [NO_REFERENCE] * 2
+    assert np.allclose(found.scores, softmax(found.logits[None])[0])
 
 
 def test_a_run_with_too_few_validation_images_says_that_it_sets_no_limit(images):
     table = all_parts({"train": 120, "validation": 12, "test": 40}, skill=1)
     means = pooled(MadeTrunk().maps(images), "mean")
     few = reference_fit.fitted(table[["image_id", "label", "part"]], images.__getitem__, means.__getitem__)
-    (found,) = predictor(few).look([image_of(images[180])])
+    (found,) = assess_all(predictor(few), [image_of(images[180])])
     assert [check.passed for check in found.checks] == [None, None]
-    assert "the run has 12 validation images to set a limit by, and at least 19 are needed" in found.checks[1].text
+    assert [check.limit.images for check in found.checks] == [12, 12]
     assert len(found.neighbours) == SHOWN
 
 
@@ -160,13 +153,13 @@ def test_a_reference_is_read_as_it_was_kept(tmp_path, images, reference):
     reference.save(tmp_path / "reference.npz")
     kept = Reference.load(tmp_path / "reference.npz")
     given = [image_of(image) for image in images[180:200]]
-    assert predictor(kept).look(given)[3].checks == predictor(reference).look(given)[3].checks
-    assert predictor(kept).look(given)[3].neighbours == predictor(reference).look(given)[3].neighbours
+    assert assess_all(predictor(kept), given)[3].checks == assess_all(predictor(reference), given)[3].checks
+    assert assess_all(predictor(kept), given)[3].neighbours == assess_all(predictor(reference), given)[3].neighbours
 
 
 def test_the_reference_of_a_large_data_set_is_small(tmp_path, reference):
     """10,304 training images, of the 15,153 of the radiography database, told by 64 directions."""
-    among = reference.neighbourhood.training
+    among = reference.neighbourhood
     rng = np.random.default_rng(0)
     many = replace(
         among,
@@ -174,8 +167,8 @@ def test_the_reference_of_a_large_data_set_is_small(tmp_path, reference):
         labels=np.array(["Viral Pneumonia"] * 10_304, dtype=object),
         coordinates=rng.normal(size=(10_304, 65)).astype(np.float32),
     )
-    space = replace(reference.neighbourhood.space, directions=rng.normal(size=(960, 64)).astype(np.float32))
-    kept = replace(reference, neighbourhood=replace(reference.neighbourhood, training=many, space=space))
+    space = replace(among.space, directions=rng.normal(size=(960, 64)).astype(np.float32))
+    kept = replace(reference, neighbourhood=replace(many, space=space))
     kept.save(tmp_path / "reference.npz")
     assert (tmp_path / "reference.npz").stat().st_size < 2_500_000
 
@@ -225,8 +218,8 @@ def trained(place):
     return place, dataset, tiny_run(place, dataset)
 
 
-def looks_at(place, run, images) -> list[prediction.Look]:
-    return Predictor.open(place, run).look([image_of(image) for image in images])
+def assessed(place, run, images) -> list[Assessment]:
+    return assess_all(Predictor.open(place, run), [image_of(image) for image in images])
 
 
 @pytest.mark.slow
@@ -237,10 +230,10 @@ def test_a_finished_run_answers_for_its_test_images_and_refuses_what_is_none(tra
     rows = dataset.images.set_index("image_id").index
     test = np.asarray(pixels[rows.get_indexer(run.split().query("part == 'test'")["image_id"])])
     refused = {
-        "as they are": [one.refused_by for one in looks_at(place, run, test)],
-        "turned": [one.refused_by for one in looks_at(place, run, np.rot90(test, 2, axes=(1, 2)))],
-        "inverted": [one.refused_by for one in looks_at(place, run, 255 - test)],
-        "photographs": [one.refused_by for one in looks_at(place, run, map(photograph_like, range(20)))],
+        "as they are": [one.refused_by for one in assessed(place, run, test)],
+        "turned": [one.refused_by for one in assessed(place, run, np.rot90(test, 2, axes=(1, 2)))],
+        "inverted": [one.refused_by for one in assessed(place, run, 255 - test)],
+        "photographs": [one.refused_by for one in assessed(place, run, map(photograph_like, range(20)))],
     }
     shares = {name: np.mean([check is not None for check in checks]) for name, checks in refused.items()}
     assert shares["as they are"] <= 0.2
@@ -255,7 +248,7 @@ def test_the_limits_of_a_run_are_those_of_its_calibrating_images(trained):
     split = run.split()
     calibrating = split[validation_for(split, CALIBRATION)]["image_id"]
     answering = Predictor.open(place, run)
-    found = looks_at(place, run, open_pixels(place, dataset, 32)[dataset.images["image_id"].isin(calibrating)])
+    found = assessed(place, run, open_pixels(place, dataset, 32)[dataset.images["image_id"].isin(calibrating)])
     assert answering.reference.gate.limit.images == len(calibrating)
     assert np.mean([one.checks[0].passed is False for one in found]) <= max(SHARE, 1 / len(calibrating))
 
@@ -265,7 +258,7 @@ def test_a_training_image_of_a_run_is_its_own_nearest(trained):
     place, dataset, run = trained
     first = run.split().query("part == 'train'").iloc[0]
     image = open_pixels(place, dataset, run.spec.image_size)[dataset.row_of(first["image_id"])]
-    nearest = looks_at(place, run, [image])[0].neighbours[0]
+    nearest = assessed(place, run, [image])[0].neighbours[0]
     assert (nearest.image_id, nearest.label) == (first["image_id"], first["label"])
     assert nearest.distance < 0.01
 
@@ -278,15 +271,15 @@ def test_a_run_from_before_gets_its_reference_by_a_job_and_the_same_one(trained,
     run.write_result({name: value for name, value in run.result.items() if name != "reference_sha256"})
     old = store.open_run(place, run.id)
     image = open_pixels(place, dataset, 32)[0]
-    assert [check.passed for check in looks_at(place, old, [image])[0].checks] == [None, None]
+    assert [check.passed for check in assessed(place, old, [image])[0].checks] == [None, None]
     monkeypatch.setenv("COVID_CORE_HOME", str(place.root))
     assert main.main(["reference", run.id, "--wait"]) == 0
     assert "completed" in capsys.readouterr().out
     made = Reference.load(store.open_run(place, run.id).reference_path)
     assert made.gate.limit == published.gate.limit
-    assert np.allclose(
-        made.neighbourhood.training.coordinates, published.neighbourhood.training.coordinates, atol=0.02
-    ), "the published one came from the same exported network"
+    assert np.allclose(made.neighbourhood.coordinates, published.neighbourhood.coordinates, atol=0.02), (
+        "the published one came from the same exported network"
+    )
 
 
 @pytest.mark.slow

@@ -114,7 +114,7 @@ def test_the_command_line_tells_the_version(workspace, images, capsys):
 def test_the_mask_of_a_image_that_was_left_out_is_still_known(workspace, images):
     name = images.images["image_id"].iat[3]
     left_out(workspace, images, name)
-    assert lungs.mask_of(workspace, images.id, name).is_known
+    assert lungs.mask_of(workspace, images.id, name).mask is not None
 
 
 def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:
@@ -212,7 +212,7 @@ def test_after_decisions_a_run_is_audited_checked_tested_outside_and_given_a_ref
     reference_fit.make(workspace, store.open_run(workspace, run.id))
     run = store.open_run(workspace, run.id)
     reference = Predictor.open(workspace, run).reference
-    assert set(reference.neighbourhood.training.image_ids) == set(run.split().query("part == 'train'")["image_id"])
+    assert set(reference.neighbourhood.image_ids) == set(run.split().query("part == 'train'")["image_id"])
     assert len(external_test.evaluate(workspace, run, elsewhere).table()) == 30
 
 

@@ -95,7 +95,7 @@ def test_images_that_it_has_never_seen_are_outlined_at_their_own_size(lungs):
     for number in range(10):
         image = image_at(number, seed=7, size=200)
         found = lungs.outline(GreyImage(image.pixels, "L"))
-        assert found.is_known, found.notes
+        assert found.mask is not None, found.notes
         assert found.mask.shape == (200, 200)
         dices.append(float(overlap.dice(found.mask[None], image.lung_mask[None] > 0)[0]))
     assert np.mean(dices) > GOOD

@@ -19,6 +19,7 @@ from covid_core.data.split import make_split
 from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration
 from covid_core.images.codec import GreyImage
+from covid_core.inference.assessment import assess
 from covid_core.inference.head import Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
 from covid_core.inference.lite import LiteTrunk
@@ -285,11 +286,11 @@ def test_logits_are_the_mean_of_a_image_and_its_mirror_image(place, both_sides):
 
 def test_a_heat_map_of_both_sides_is_the_sum_with_the_mirrored_one_turned_back(place, both_sides):
     image, head = images_of(place, both_sides)[0], Head.load(both_sides.head_path)
-    prediction, heat = Predictor.open(place, both_sides).explained(GreyImage(image, "L"), "b", (20, 24))
+    found = assess(Predictor.open(place, both_sides), GreyImage(image, "L"))
     sides = sides_of(place, both_sides, image[None])
     plain, mirrored = (cam(head, maps, 1, 24, 20, [t[n] for t in head.usual]) for n, maps in enumerate(sides))
-    assert np.allclose(heat, to_unit(plain + mirrored[:, ::-1]), atol=1e-5)
-    assert np.allclose(prediction.logits, logits_of(both_sides)[0], atol=1e-5)
+    assert np.allclose(found.heat("b", (20, 24)), to_unit(plain + mirrored[:, ::-1]), atol=1e-5)
+    assert np.allclose(found.logits, logits_of(both_sides)[0], atol=1e-5)
 
 
 def test_a_model_of_both_sides_has_a_template_of_its_own(first, both_sides, place):

@@ -4,14 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from made_looks import CLASSES, REFUSED, opinion
+from made_assessments import CLASSES, REFUSED, assessment, grey
 from made_runs import all_parts, made_run
 
 from covid_core.audit.model.randomisation_test import unknown
-from covid_core.images.codec import GreyImage
+from covid_core.inference.lungs import LungOutline
 from covid_core.reports import image_report
 from covid_core.reports.comparison_text import in_words
-from covid_core.reports.image_report import Map
 from covid_core.runs import candidates
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
@@ -22,16 +21,19 @@ def run(workspace):
     return made_run(workspace, all_parts(SIZES, 1), "One <b>")
 
 
-def image(**more) -> GreyImage:
-    return GreyImage(np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8), "L", **more)
+def heat(_label: str, shape: tuple[int, int]) -> np.ndarray:
+    """Hot in the middle of the upper half."""
+    found = np.zeros(shape, np.float32)
+    found[20:30, 20:40] = 1
+    return found
 
 
-def page(run, said=None, **more) -> str:
-    heat = np.zeros((60, 80), np.float32)
-    heat[20:30, 20:40] = 1
-    chosen = {"maps": [Map("One", "COVID", heat, "Half of it lies inside.")], "anyway": False} | more
-    given = image(warnings=("A name may be burned in.",), notes=("inverted",))
-    return image_report.to_html(given, [run], [said or opinion()], **chosen)
+def page(run, name="One", mask=None, **more) -> str:
+    image = grey(warnings=("A name may be burned in.",), notes=("inverted",))
+    one = assessment(name, image=image, heat=heat, warnings=image.warnings, **more)
+    return image_report.to_html(
+        [(run, one)], lambda _run: LungOutline(mask, ()), lambda _run: unknown("it was not made")
+    )
 
 
 def test_it_loads_nothing_and_runs_nothing(run):
@@ -45,7 +47,7 @@ HELD = (
     "COVID, not Normal or Viral Pneumonia.",
     "62.9 %",
     "It looks like a frontal chest image.",
-    "Half of it lies inside.",
+    "Whether the heat map shows what was learned cannot be said: it was not made.",
     "COVID (distance 0.71)",
     "A name may be burned in.",
     "Not a medical device",
@@ -59,13 +61,10 @@ def test_it_holds_answer_probabilities_checks_neighbours_and_limits(run, words):
     assert words in page(run)
 
 
-def test_a_map_is_told_with_its_share_inside_the_lungs_where_these_are_known():
-    heat, lungs = np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)
-    heat[0, 0], lungs[:2] = 1, True
-    check = unknown("it was not made")
-    assert image_report.note_of(heat, None, check) == check.in_words
-    told = "100 % of the heat lies inside the lungs, which fill 50 % of the picture: 2.0 times chance."
-    assert image_report.note_of(heat, lungs, check) == f"{told} {check.in_words}"
+def test_a_map_is_told_with_its_share_inside_the_lungs_where_these_are_known(run):
+    share = "100 % of the heat lies inside the lungs, which fill 50 % of the picture: 2.0 times chance."
+    assert share in page(run, mask=np.arange(60)[:, None].repeat(80, axis=1) < 30)
+    assert "of the heat lies" not in page(run)
 
 
 def test_it_holds_the_image_and_its_map(run):
@@ -77,8 +76,8 @@ def test_every_picture_has_an_alternative_text(run):
 
 
 def test_names_are_shown_letter_by_letter(run):
-    assert "One <b>" not in page(run, opinion("One <b>"))
-    assert "One &lt;b&gt;" in page(run, opinion("One <b>"))
+    assert "One <b>" not in page(run, "One <b>")
+    assert "One &lt;b&gt;" in page(run, "One <b>")
 
 
 def test_no_image_of_another_patient_and_no_id_of_one_is_in_it(run):
@@ -86,21 +85,22 @@ def test_no_image_of_another_patient_and_no_id_of_one_is_in_it(run):
 
 
 def test_a_image_that_failed_a_check_has_the_reason_and_no_numbers(run):
-    text = page(run, opinion(checks=REFUSED), maps=[])
+    text = page(run, checks=REFUSED)
     assert "I do not know. It does not look like a frontal chest image." in text
     assert "62.9 %" not in text and "84.4 %" not in text
+    assert text.count('<img src="data:image/') == 1
 
 
 def test_who_asked_for_the_numbers_anyway_finds_them_with_the_check_that_failed(run):
-    text = page(run, opinion(checks=REFUSED), anyway=True)
+    text = page(run, checks=REFUSED, anyway=True)
     assert "62.9 %" in text
     assert "Shown although a check failed: It does not look like a frontal chest image." in text
     assert "although" not in page(run, anyway=True)
 
 
 def test_a_image_is_called_after_its_pixels_alone():
-    assert image_report.mark_of(image()) == image_report.mark_of(image(notes=("read otherwise",)))
-    assert re.fullmatch(r"[0-9a-f]{8}", image_report.mark_of(image()))
+    assert image_report.file_name(grey()) == image_report.file_name(grey(notes=("read otherwise",)))
+    assert re.fullmatch(r"second-look-[0-9a-f]{8}\.html", image_report.file_name(grey()))
 
 
 def test_a_run_whose_predictions_are_gone_says_so(run):

@@ -1,0 +1,182 @@
+"""What a run makes of an image: the one result that the Predict page, the work-list, the report and the verb show.
+
+An image that was not read faithfully has no assessment but the reason. The checks come in the order in which they are
+made; the first that fails is why there is no answer, unless somebody wants it *anyway*. A check that could not be made
+counts as such, never as passed. The sentences are in ``reports.prediction_text``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
+from covid_core.images.codec import GreyImage, to_square
+from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
+from covid_core.inference.head import softmax
+from covid_core.inference.neighbours import Neighbour
+from covid_core.inference.predictor import UNCALIBRATED, Heat, Predictor
+from covid_core.inference.reference import Judgement
+
+NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
+UNJUDGED: Judgement = tuple(Check(name, None, reason=NO_REFERENCE) for name in (CHEST_IMAGE, LIKE_TRAINING)), ()
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """One image and one run.
+
+    ``name`` of the image and ``run`` are what they are called on the page. Where ``error`` says why the image could not
+    be read, nothing else is set. ``done`` and ``warnings`` are of the reading, ``logits`` of shape (classes,).
+    ``sets`` gives the prediction set at ``coverage``, None where the run's predictions have no logits. ``anyway`` shows
+    the numbers of an image that failed a check. ``image`` and ``heat`` are there where one image was assessed alone.
+    """
+
+    name: str = ""
+    run: str = ""
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    logits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    calibration: Calibration = UNCALIBRATED
+    checks: tuple[Check, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    sets: Sets | None = field(default=None, repr=False)
+    coverage: float = USUAL_COVERAGE
+    anyway: bool = False
+    image: GreyImage | None = field(default=None, repr=False)
+    heat: Heat | None = field(default=None, repr=False)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The softmax of the logits (classes,): not probabilities, for they are not calibrated."""
+        return softmax(self.logits[None])[0]
+
+    @cached_property
+    def probabilities(self) -> np.ndarray | None:
+        """The softmax of the logits divided by the run's temperature; None where it has none."""
+        if not self.calibration.is_defined:
+            return None
+        return softmax(self.logits[None].astype(np.float64) / self.calibration.temperature)[0]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Probabilities where there are some, else scores; ``scale`` says which."""
+        return self.scores if self.probabilities is None else self.probabilities
+
+    @property
+    def scale(self) -> str:
+        return "probability" if self.calibration.is_defined else "score"
+
+    def by_class(self, values: np.ndarray) -> dict[str, float]:
+        """Scores, probabilities or logits by the name of their class."""
+        return dict(zip(self.classes, map(float, values), strict=True))
+
+    @property
+    def predicted(self) -> str:
+        """The class with the highest score, which has the highest probability too."""
+        return self.classes[int(self.logits.argmax())]
+
+    @cached_property
+    def prediction_set(self) -> PredictionSet | None:
+        """The classes that are not ruled out at the coverage. Raises InvalidChoice for one that cannot be had."""
+        return self.sets.set_of(self.logits, self.coverage) if self.sets else None
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """The classes that stay possible, the likeliest first; without a set the predicted one alone."""
+        return (self.predicted,) if self.prediction_set is None else self.prediction_set.classes
+
+    @property
+    def label(self) -> str:
+        """The class that the image is taken for: of those that stay possible the likeliest, of all where none does.
+
+        A class can be the likeliest and ruled out all the same, for each has a limit of its own (see ``conformal``).
+        """
+        return self.possible[0] if self.possible else self.predicted
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the class stays open: several are possible, or none is."""
+        return len(self.possible) != 1
+
+    @property
+    def refused_by(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if check.passed is False), None)
+
+    @property
+    def unchecked(self) -> Check | None:
+        """The first check that could not be made."""
+        return next((check for check in self.checks if check.passed is None), None)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether classes and numbers may be shown."""
+        return not self.error and (self.anyway or self.refused_by is None)
+
+
+def assess(predictor: Predictor, image: GreyImage, **more: Any) -> Assessment:
+    """One image with all that can be said of it, heat maps on demand, from one pass. ``more`` are fields."""
+    square = to_square(image.pixels, predictor.size)
+    logits, features, heat = predictor.explained(square)
+    (assessment,) = _assessed(predictor, [image], square[None], logits, features)
+    return replace(assessment, image=image, heat=heat, **more)
+
+
+def assess_all(predictor: Predictor, images: Sequence[GreyImage]) -> list[Assessment]:
+    """The same of several images at once, without the images themselves and without heat maps."""
+    squares = np.stack([to_square(image.pixels, predictor.size) for image in images])
+    return _assessed(predictor, images, squares, *predictor.outputs(squares))
+
+
+def _assessed(
+    predictor: Predictor, images: Sequence[GreyImage], squares: np.ndarray, logits: np.ndarray, features: np.ndarray
+) -> list[Assessment]:
+    reference = predictor.reference
+    judgements = reference.judgements(squares, features) if reference else [UNJUDGED] * len(images)
+    return [
+        Assessment(
+            warnings=image.warnings,
+            done=_done(image, predictor.size),
+            classes=predictor.classes,
+            logits=of_image,
+            calibration=predictor.calibration,
+            checks=_with_file(checks, image),
+            neighbours=neighbours,
+            sets=predictor.sets,
+        )
+        for image, of_image, (checks, neighbours) in zip(images, logits, judgements, strict=True)
+    ]
+
+
+def _done(image: GreyImage, size: int) -> tuple[str, ...]:
+    """What was done to the picture before the network saw it."""
+    height, width = image.pixels.shape
+    resized = f"{width} x {height} pixels squashed to {size} x {size}"
+    return image.notes if (height, width) == (size, size) else (*image.notes, resized)
+
+
+def _with_file(checks: tuple[Check, ...], image: GreyImage) -> tuple[Check, ...]:
+    """The checks; where the file itself says that it is no frontal chest image, that is the first."""
+    return (Check(CHEST_IMAGE, False, reason=" ".join(image.not_chest)), *checks[1:]) if image.not_chest else checks
+
+
+def with_shared_refusal(assessments: Sequence[Assessment]) -> list[Assessment]:
+    """Assessments of one image: a run that could not check it takes over that another run found no chest image.
+
+    That is said of the picture, not of the run: who has not checked it cannot answer all the same.
+    """
+    for one in assessments:
+        if one.refused_by and one.refused_by.name == CHEST_IMAGE:
+            taken_over = replace(one.refused_by, run=one.run)
+            return [replace(other, checks=_filled(other.checks, taken_over)) for other in assessments]
+    return list(assessments)
+
+
+def _filled(checks: Sequence[Check], taken_over: Check) -> tuple[Check, ...]:
+    return tuple(taken_over if check.name == CHEST_IMAGE and check.passed is None else check for check in checks)

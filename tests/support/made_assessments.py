@@ -1,0 +1,63 @@
+"""Assessments of images, made by hand."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import PredictionSet
+from covid_core.images.codec import GreyImage
+from covid_core.inference.assessment import Assessment
+from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
+from covid_core.inference.neighbours import Neighbour
+from covid_core.inference.predictor import UNCALIBRATED
+
+CLASSES = ("COVID", "Normal", "Viral Pneumonia")
+WARM = Calibration(temperature=2.0, images=322)
+PASSED = (
+    Check(CHEST_IMAGE, True, 0.9, reason="It looks like a frontal chest image."),
+    Check(LIKE_TRAINING, True, 1.0, reason="It is not unlike the training images."),
+)
+REFUSED = (Check(CHEST_IMAGE, False, 0.1, reason="It does not look like a frontal chest image."), PASSED[1])
+UNCHECKED = (Check(CHEST_IMAGE, None, reason="no reference"),)
+NEAR = (Neighbour("COVID/a.png", "COVID", 0.71),)
+
+
+@dataclass
+class FixedSet:
+    """Gives the same prediction set whatever the logits are."""
+
+    possible: tuple[str, ...]
+    classes: tuple[str, ...]
+    note: str = ""
+
+    def set_of(self, _logits: np.ndarray, coverage: float) -> PredictionSet:
+        return PredictionSet(self.possible, self.classes, coverage, 322, self.note)
+
+
+def assessment(
+    run: str = "One",
+    logits=(3.0, 1.0, 0.0),
+    checks=PASSED,
+    possible: tuple[str, ...] | None = ("COVID",),
+    calibrated: bool = True,
+    note: str = "",
+    classes: tuple[str, ...] = CLASSES,
+    **more,
+) -> Assessment:
+    """What a run makes of an image; ``possible`` are the classes not ruled out, None where it has no set."""
+    return Assessment(
+        **{"name": "image.png", **more},
+        run=run,
+        classes=classes,
+        logits=np.array(logits, dtype=np.float32),
+        calibration=WARM if calibrated else UNCALIBRATED,
+        checks=tuple(checks),
+        neighbours=NEAR,
+        sets=None if possible is None else FixedSet(possible, classes, note),
+    )
+
+
+def grey(**more) -> GreyImage:
+    """Noise of 60 x 80 pixels."""
+    return GreyImage(np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8), "L", **more)
