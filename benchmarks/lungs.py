@@ -56,6 +56,7 @@ def trained(
     if "segmenter" not in job.result:
         raise SystemExit(f"The training failed: {job.status().reason}")
     made = segmenters.open_segmenter(workspace, job.result["segmenter"])
+    record = made.record.model_dump()
     kept = (
         "images",
         "dice",
@@ -70,11 +71,11 @@ def trained(
     return {
         "benchmark": "lungs",
         "seed": seed,
-        **{name: made.record[name] for name in kept},
+        **{name: record[name] for name in kept},
         "seconds": round(seconds, 1),
         "processor_seconds": round(processor, 1),
-        "milliseconds_per_image": made.record["milliseconds_per_image"],
-        "network_bytes": made.record["network_bytes"],
+        "milliseconds_per_image": record["milliseconds_per_image"],
+        "network_bytes": record["network_bytes"],
         "real": outlined(Lungs.open(made), data, look, sheet) if data else None,
         "machine": measuring.machine(),
     }

@@ -208,7 +208,7 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
 
 
 def _summary(told: comparison_text.Summary, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
-    if any(run.record["dataset"]["synthetic"] for run in runs):
+    if any(run.dataset.synthetic for run in runs):
         st.info(shell.SYNTHETIC, icon=":material/draw:")
     names = [candidate.name for candidate in order]
     read, images = model_audit_panel.sentence(names, runs), _images_since(names, runs)
@@ -339,7 +339,7 @@ def _pair_images(order: list[Candidate], runs: list[Run]) -> None:
 def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
     """The course's second table."""
     table = tables.hyperparameters([candidate.name for candidate in order], [run.spec for run in runs])
-    table["Images"] = [f"{run.record['dataset']['name']}, {shell.version_of(run).in_words}" for run in runs]
+    table["Images"] = [f"{run.dataset.name}, {shell.version_of(run).in_words}" for run in runs]
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
         table = tables.only_what_differs(table, keep=("Model", "Special strategy"))
     best = order[0].name if beats_majority(order[0].assessment) else ""

@@ -130,7 +130,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     reports = Path(options.report) if options.report else None
     asked = prediction_json.Asked(options.coverage, options.window, options.anyway, reports)
     rows = prediction_json.of_files(workspace, run, predictor, options.files, asked)
-    synthetic = run.record["dataset"]["synthetic"]
+    synthetic = run.dataset.synthetic
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:
         lines.append("Trained on synthetic images: this says nothing about a real one.")

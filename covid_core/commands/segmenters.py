@@ -26,7 +26,7 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
     """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
     found, broken = segmenters.list_segmenters(workspace)
     learning = [job for job in segmentation.segment_jobs(workspace) if not job.status.is_final]
-    lines = [f"{one.id}  {_dice_text(one)}  {one.dataset['name']}" for one in found]
+    lines = [f"{one.id}  {_dice_text(one)}  {one.dataset.name}" for one in found]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     lines += [f"{job.folder.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
     return {
@@ -44,7 +44,7 @@ def do_delete_segmenter(workspace: Workspace, options: argparse.Namespace) -> di
 
 
 def _segmenter_answer(one: segmenters.Segmenter) -> dict[str, Any]:
-    return {"segmenter": one.id, **one.record}
+    return {"segmenter": one.id, **one.record.model_dump(mode="json")}
 
 
 def _dice_text(one: segmenters.Segmenter) -> str:

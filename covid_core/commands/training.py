@@ -80,7 +80,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     sets = comparison_json.of_sets(run) if run.result else None
     audit, used = told["audit"], comparison_json.of_version(workspace, run)
     said = (
-        f"images of {run.record['dataset']['name']}: {used['in_words']}",
+        f"images of {run.dataset.name}: {used['in_words']}",
         labels.in_words,
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
@@ -145,7 +145,7 @@ def _run_answer(run: store.Run) -> dict[str, Any]:
         "stage": status.message,
         "progress": status.progress,
         "study": run.study,
-        "dataset": run.record["dataset"]["id"],
+        "dataset": run.dataset.id,
         "split_hash": run.split_hash,
         "weights": run.result.get("weights", {"origin": run.spec.weights}),
         "test": _test_of(run),

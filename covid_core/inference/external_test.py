@@ -68,7 +68,7 @@ def evaluate(
     Raises InvalidChoice (see ``mapped``), RunDamaged, DataError.
     """
     classes = mapped(run, outside.counts, mapping or {})
-    if outside.id == run.record["dataset"]["id"]:
+    if outside.id == run.dataset.id:
         raise InvalidChoice("The run was trained on this data set. Its test part is its inside figure already.")
     predictor = Predictor.open(workspace, run)
     pixels = open_pixels(workspace, outside, run.spec.image_size, part_of(progress, 0.0, 0.2))

@@ -123,11 +123,11 @@ class Lungs:
     def open(cls, segmenter: Segmenter) -> "Lungs":
         """Load a trained segmenter. Raises RunDamaged when its network is missing or not the one that was trained."""
         path, record = segmenter.network_path, segmenter.record
-        if not path.is_file() or files.sha256_of(path) != record["network_sha256"]:
+        if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        network, limits = LiteNetwork(path), record["limits"]
-        key, words = record["network_sha256"], segmenter.learned_from
-        return cls(network, record["size"], record["threshold"], limits, segmenter.in_words, key, words)
+        network, limits = LiteNetwork(path), record.limits.model_dump()
+        key, words = record.network_sha256, segmenter.learned_from
+        return cls(network, record.size, record.threshold, limits, segmenter.in_words, key, words)
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""

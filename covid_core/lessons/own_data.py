@@ -146,7 +146,7 @@ def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Look:
         f"With class weights, an image of {rare['label']} counts as {rare['weight'] / common['weight']:.1f} of "
         f"{common['label']}. Undersampling would throw {share(found['thrown_away'].sum() / total)} of all images away.",
     ]
-    of_it = [run for run in runs if run.record["dataset"]["id"] == dataset.id]
+    of_it = [run for run in runs if run.dataset.id == dataset.id]
     sentences += [_found_by(run, str(rare["label"])) for run in of_it]
     if not of_it:
         sentences.append("No model has been trained on these images yet, so it cannot be said which class it finds.")

@@ -72,7 +72,7 @@ def of_audit(run: Run) -> dict[str, Any] | None:
 def of_version(workspace: Workspace, run: Run) -> dict[str, Any]:
     """Which version of its data set the run used: decisions on its images by then, of all that there are now."""
     used = pinned_dataset.used_by(workspace, run)
-    version = run.record["dataset"]["version"]
+    version = run.dataset.version
     return {"version": version, "before": used.before, "decisions": used.decided, "in_words": used.in_words}
 
 

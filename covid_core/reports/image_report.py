@@ -163,7 +163,7 @@ def outcome(check: Check) -> str:
 def card_line(run: Run) -> str:
     """What a run is and how good it is known to be, in a few sentences. Says so where its predictions are damaged."""
     kind = BACKBONES[run.spec.backbone].label
-    synthetic = "synthetic " if run.record["dataset"]["synthetic"] else ""
+    synthetic = "synthetic " if run.dataset.synthetic else ""
     try:
         table = run.predictions()
         test = metrics.answers(table, "test")
@@ -177,6 +177,6 @@ def card_line(run: Run) -> str:
     except CovidCoreError as error:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
-        f"{kind}, trained on {learned} {synthetic}images of the data set {run.record['dataset']['name']}; {words}. "
+        f"{kind}, trained on {learned} {synthetic}images of the data set {run.dataset.name}; {words}. "
         f"{verdicts.of(run).in_full} Run {run.id}."
     )

@@ -104,7 +104,7 @@ def _report(
     if shown:
         label = opinion.called
         heat = predictor.heat_map(image, label, image_report.shape_of(image))
-        outline = lungs.known(workspace, image, run.record["dataset"]["id"])
+        outline = lungs.known(workspace, image, run.dataset.id)
         note = image_report.note_of(heat, outline.mask, heatmap_sanity.of(workspace, run))
         maps.append(image_report.Map(run.name, label, heat, note))
     page = image_report.to_html(image, [run], [opinion], maps, asked.anyway)

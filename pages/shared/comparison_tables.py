@@ -486,5 +486,4 @@ def summary_text(told: Summary, runs: Iterable[Run], read: str = "") -> str:
 
 
 def _images_in_words(run: Run) -> str:
-    dataset = run.record["dataset"]
-    return f"{dataset['name']} (synthetic)" if dataset["synthetic"] else dataset["name"]
+    return f"{run.dataset.name} (synthetic)" if run.dataset.synthetic else run.dataset.name

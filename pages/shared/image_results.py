@@ -124,7 +124,7 @@ def lungs(run: Run, given: Given) -> LungOutline:
     A damaged mask or segmenter takes nothing else from the image. Raises ImageError.
     """
     image = uploads.opened(given)
-    dataset, name = (given.dataset.id, given.name) if given.dataset else (run.record["dataset"]["id"], "")
+    dataset, name = (given.dataset.id, given.name) if given.dataset else (run.dataset.id, "")
     try:
         return _kept_of(
             run,

@@ -127,29 +127,29 @@ def _show_serving(one: Segmenter) -> None:
     with st.container(border=True, key="serving-segmenter"):
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
-            help_text = DICE_HELP.format(same=number(one.record["same_for_all_dice"]))
+            help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
             st.metric("Dice, test images", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
             worst = "95 % of the test images agree at least as well with their masks."
-            st.metric("Dice, worst 5 %", number(one.record["worst_dice"]), help=worst)
+            st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
             refused = "Test images whose outline does not look like a pair of lungs, so that none is given."
             st.metric("No outline given", in_words(one.refused), help=refused)
-        parts = ", ".join(f"{count(images)} {part}" for part, images in one.record["images"].items())
-        unused = one.record["left_out"]
+        parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
+        unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
         st.caption(
-            f"Trained {moment(one.record['created'])} in {duration(one.record['seconds'])} on images of "
-            f"{shell.plain(one.dataset['name'])} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record['milliseconds_per_image'])}. One and the same outline for all test images would "
-            f"have a Dice of {number(one.record['same_for_all_dice'])}."
+            f"Trained {moment(one.record.created)} in {duration(one.record.seconds)} on images of "
+            f"{shell.plain(one.dataset.name)} ({parts}).{left_out} An outline takes "
+            f"{milliseconds(one.record.milliseconds_per_image)}. One and the same outline for all test images would "
+            f"have a Dice of {number(one.record.same_for_all_dice)}."
         )
-        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
+        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset.name)}**", one)
 
 
 def _show_other(one: Segmenter) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         dice = number(one.dice.value, one.dice.low, one.dice.high)
-        st.markdown(f"{shell.plain(one.dataset['name'])}, {moment(one.record['created'])}, Dice {dice}")
-        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
+        st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {dice}")
+        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset.name)}**", one)
 
 
 def _show_broken(entry: BrokenRun) -> None:

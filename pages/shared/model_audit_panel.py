@@ -186,7 +186,7 @@ def _to_the_segmenter(run: Run) -> None:
 
 def _nobody_knows_lungs(run: Run) -> bool:
     """Whether an audit would have neither the data set's masks nor a segmenter."""
-    if lung_segmenter.in_use(run.record["dataset"]["id"]):
+    if lung_segmenter.in_use(run.dataset.id):
         return False
     try:
         return not masks.has_mask(shell.dataset_of(run)).any()

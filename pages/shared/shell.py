@@ -73,7 +73,7 @@ def open_dataset(identifier: str) -> Dataset:
 
 def dataset_of(run: store.Run) -> Dataset:
     """A run's data set as it was when the run was made, kept open. Raises NotFound or DataError."""
-    opened = open_dataset(run.record["dataset"]["id"])
+    opened = open_dataset(run.dataset.id)
     decided = decisions.stamp(opened.folder)
     return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
 
@@ -83,7 +83,7 @@ def dataset_to_try(run: store.Run) -> Dataset:
 
     Raises NotFound or DataError.
     """
-    present = open_dataset(run.record["dataset"]["id"])
+    present = open_dataset(run.dataset.id)
     return present if pinned_dataset.version_of(run, present).before is None else dataset_of(run)
 
 
@@ -95,7 +95,7 @@ def _as_it_was(path: str, folder: str, created: float, decided: int, _run: store
 def version_of(run: store.Run) -> pinned_dataset.Version:
     """Which version of its data set a run used, against the one that is there now."""
     try:
-        return pinned_dataset.version_of(run, open_dataset(run.record["dataset"]["id"]))
+        return pinned_dataset.version_of(run, open_dataset(run.dataset.id))
     except CovidCoreError:
         return pinned_dataset.Version(None, note=pinned_dataset.GONE)
 

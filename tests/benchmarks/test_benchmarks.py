@@ -148,7 +148,7 @@ def test_the_comparison_has_every_figure_of_every_run_and_every_pair(in_pairs, t
     found = comparison.every_figure(runs)
     assert len(found["test"]) == len(found["validation"]) == len(found["calibration"]) == 3
     assert len(found["pairs"]) == 3
-    assert {run.record["grouped"] for run in runs} == {in_pairs}
+    assert {run.record.grouped for run in runs} == {in_pairs}
     assert comparison.facts(tmp_path) == {"runs": 3, "validation_images": 12, "test_images": 60}
 
 

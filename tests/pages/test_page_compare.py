@@ -15,6 +15,7 @@ from made_runs import (
     history,
     made_run,
     run_on_shifted_labels,
+    with_dataset,
 )
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -356,8 +357,7 @@ def test_nothing_chosen_asks_for_a_choice(workspace):
 
 
 def test_the_summary_that_leaves_the_page_names_the_images(workspace):
-    runs = [made_run(workspace, all_parts(SIZES, 1))]
-    runs[0].record["dataset"]["synthetic"] = True
+    runs = [with_dataset(made_run(workspace, all_parts(SIZES, 1)), synthetic=True)]
     assert "Images: Made (synthetic)." in comparison_tables.summary_text(Summary("Best."), runs)
 
 

@@ -180,7 +180,7 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
         "brightness": evidence.thirds(pixels.mean(axis=(1, 2)), ("darkest third", "middle third", "brightest third")),
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
-    groups = test["group"].to_numpy() if run.record.get("grouped") else None
+    groups = test["group"].to_numpy() if run.record.grouped else None
     masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.known.any() else ("none", "")
     return AuditImages(pixels, labels, groups, lungs.masks, lungs.known, by, masks_from, of_all, in_short)
 

@@ -11,6 +11,7 @@ from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_B
 from covid_core.formatting import moment, plural
 from covid_core.reports import tables
 from covid_core.runs import candidates
+from covid_core.runs.store import Run
 from pages.panels.audit import decision_form
 from pages.shared import run_cache, shell
 from pages.shared.audit_panel import Audited
@@ -107,21 +108,21 @@ def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) ->
 
 def _versions(dataset: Dataset) -> None:
     """Which runs used which version of the data set."""
-    runs = [one.run for one in run_cache.look()[0] if one.run.record["dataset"]["id"] == dataset.id]
+    runs = [one.run for one in run_cache.look()[0] if one.run.dataset.id == dataset.id]
     st.subheader("Which run used which version?")
     if not runs:
         st.markdown("No run has been trained on this data set yet.")
         return
     names = candidates.unique_names(runs)
     rows = [
-        {"Run": name, "Version": run.record["dataset"]["version"][:SHORT], "Images as": _images_as(dataset, run)}
+        {"Run": name, "Version": run.dataset.version[:SHORT], "Images as": _images_as(dataset, run)}
         for name, run in zip(names, runs, strict=True)
     ]
     shell.table(pd.DataFrame(rows), "runs-versions", alt="Runs with the version of the data set that they used")
 
 
-def _images_as(dataset: Dataset, run: candidates.Run) -> str:
-    version = run.record["dataset"]["version"]
+def _images_as(dataset: Dataset, run: Run) -> str:
+    version = run.dataset.version
     if version == dataset.version:
         return "they are now"
     number = dataset.versions.get(version)

@@ -99,11 +99,7 @@ def _in_words(pairs: pd.DataFrame) -> str:
 
 def _pick_split(dataset: Dataset) -> Mapping[str, str]:
     """The part of every image by the split that is chosen: that of a run, or one that a new run would get."""
-    runs = {
-        one.run.id: one.run
-        for one in run_cache.look()[0]
-        if one.is_usable and one.run.record["dataset"]["id"] == dataset.id
-    }
+    runs = {one.run.id: one.run for one in run_cache.look()[0] if one.is_usable and one.run.dataset.id == dataset.id}
     names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
     words = {way: f"A new run, {SPLIT_LABELS[way].lower()}" for way in WAYS}
     words |= {identifier: f"The run {name}" for identifier, name in names.items()}

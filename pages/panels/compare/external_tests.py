@@ -59,7 +59,7 @@ def _form(run: Run) -> None:
         _watch(job.id)
         return
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
-    others = {info["id"]: info for info in listed if info["id"] != run.record["dataset"]["id"]}
+    others = {info["id"]: info for info in listed if info["id"] != run.dataset.id}
     if not others:
         st.markdown("There is no other data set. Import the outside images first.")
         st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")

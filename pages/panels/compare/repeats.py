@@ -97,7 +97,7 @@ def _pick(found: list[Study], members: dict[str, list[Run]], first: Study | None
 
 
 def _dataset(runs: Sequence[Run]) -> str:
-    return runs[0].record["dataset"]["id"] if runs else ""
+    return runs[0].dataset.id if runs else ""
 
 
 def _figure(given: Comparison) -> None:

@@ -209,7 +209,7 @@ def run_row(one: Seen) -> None:
     ):
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
-            st.caption(f"{_kind(run)} · {shell.plain(run.record['dataset']['name'])} · {moment(run.created)}")
+            st.caption(f"{_kind(run)} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
         with st.container(horizontal=True, width="content"):
             if one.is_active:
                 watch_button(run, "Watch", "list")
@@ -261,7 +261,7 @@ def _draw_run(identifier: str) -> None:
         return
     name, status = shell.plain(run.name), one.status
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
-    if run.record["dataset"]["synthetic"]:
+    if run.dataset.synthetic:
         shell.say_synthetic()
     if wrong_labels:
         st.warning(shell.plain(wrong_labels), icon=":material/warning:")
@@ -410,7 +410,7 @@ def _settings(run: Run) -> None:
         table = table.reset_index().set_axis(["Setting", "Value"], axis=1)
         if run.spec.note:
             st.markdown(f"Note: {shell.plain(run.spec.note)}")
-        st.caption(f"Data set {shell.plain(run.record['dataset']['name'])}, made {moment(run.created)}")
+        st.caption(f"Data set {shell.plain(run.dataset.name)}, made {moment(run.created)}")
         st.caption(shell.plain(_images_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
 

@@ -101,7 +101,7 @@ def test_a_started_run_has_its_spec_and_its_split(workspace, launched, spec, dat
     opened = store.open_run(workspace, run.id)
     assert launched == [run.id]
     assert opened.spec == spec
-    assert opened.record["dataset"]["version"] == dataset.version
+    assert opened.dataset.version == dataset.version
     assert split_hash(opened.split()) == opened.split_hash
 
 

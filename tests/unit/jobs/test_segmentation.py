@@ -70,7 +70,7 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
 
 
 def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):
-    record = made.record
+    record = made.record.model_dump()
     assert made.dataset == {
         "id": dataset.id,
         "name": dataset.name,

@@ -58,7 +58,7 @@ def test_the_runs_own_data_set_goes_before_real_images_and_these_before_the_newe
     assert segmenters.serving(workspace, "own").id == own.id
     assert segmenters.serving(workspace, "another").id == real.id
     segmenters.delete_segmenter(workspace, real.id)
-    assert segmenters.serving(workspace, "another").dataset["id"] == "drawn"
+    assert segmenters.serving(workspace, "another").dataset.id == "drawn"
 
 
 @pytest.mark.parametrize(

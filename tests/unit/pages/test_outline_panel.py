@@ -169,7 +169,7 @@ def test_another_and_a_damaged_one_are_listed_below(shown, workspace, database):
     page = shown(database.id)
     below = page.container(key="other-segmenters")
     told = "\n".join(element.value for element in below.markdown).replace("\\", "")
-    assert f"The {other.dataset['id']}" in told
+    assert f"The {other.dataset.id}" in told
     assert "lacks its network" in told
     page.button(key=f"delete-segmenter-now-{torn.id}").click().run()
     assert not torn.path.exists()
