@@ -254,7 +254,7 @@ class TrainingSpec(Spec):
     def strategy(self) -> str:
         """What is special about the run, in words, for the hyper-parameter table."""
         parts = []
-        if self.mode == "fine_tune":
+        if self.mode == "fine_tune" and self.fine_tuning:
             parts.append(f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}")
         elif self.backbone == "baseline_cnn":
             parts.append("trained from scratch")

@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 
 from covid_core.errors import ImageError
 from covid_core.images import raster, resampling
-from covid_core.images.image import GreyImage, chosen_place
+from covid_core.images.image import GreyImage as GreyImage  # what it reads, for those who import the codec
+from covid_core.images.image import chosen_place
 
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up

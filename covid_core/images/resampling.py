@@ -49,7 +49,7 @@ def is_exact(image: np.ndarray) -> bool:
 
     Pillow 13 shrinks the columns of some of those first, which rounds differently.
     """
-    return image.shape[0] <= image.shape[1]
+    return bool(image.shape[0] <= image.shape[1])
 
 
 def squares(images: Sequence[np.ndarray], size: int) -> np.ndarray:
@@ -113,9 +113,11 @@ def _scratch(name: str, shape: tuple[int, ...]) -> np.ndarray:
     needed = math.prod(shape)
     if needed > KEPT:
         return np.zeros(shape)
-    if not hasattr(_kept, name):
-        setattr(_kept, name, np.zeros(KEPT))
-    return getattr(_kept, name)[:needed].reshape(shape)
+    kept: np.ndarray | None = getattr(_kept, name, None)
+    if kept is None:
+        kept = np.zeros(KEPT)
+        setattr(_kept, name, kept)
+    return kept[:needed].reshape(shape)
 
 
 @lru_cache(maxsize=64)

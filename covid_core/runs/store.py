@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import pandas as pd
 import psutil
@@ -46,8 +46,12 @@ from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
-QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", "failed", "stopped"
-INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+STOPPED: Final = "stopped"
+INTERRUPTED: Final = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
@@ -202,7 +206,7 @@ class JobFolder:
 
     def request(self) -> dict[str, Any]:
         """What a job was asked to do. Raises RunDamaged."""
-        return _read(self.path / "request.json")
+        return cast(dict[str, Any], _read(self.path / "request.json"))
 
     @cached_property
     def result(self) -> dict[str, Any]:
@@ -242,7 +246,7 @@ class JobFolder:
 
 def _start_time(pid: int) -> float | None:
     try:
-        return psutil.Process(pid).create_time()
+        return float(psutil.Process(pid).create_time())
     except psutil.Error:
         return None
 
@@ -313,12 +317,12 @@ class Run(JobFolder):
 
     def accuracy(self, part: str) -> float:
         """Share of a part's images that are answered rightly, as the worker counted it; nan where unknown."""
-        return self.result.get("accuracy", {}).get(part, math.nan)
+        return float(self.result.get("accuracy", {}).get(part, math.nan))
 
     @property
     def selection_accuracy(self) -> float:
         """The same for the validation images that may choose between runs; nan where unknown."""
-        return self.result.get("selection_accuracy", self.accuracy("validation"))
+        return float(self.result.get("selection_accuracy", self.accuracy("validation")))
 
     @property
     def model_path(self) -> Path:

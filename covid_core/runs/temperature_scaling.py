@@ -73,7 +73,8 @@ def as_record(found: Calibration) -> dict[str, Any]:
 def _read(run: Run, stored: Mapping[str, Any]) -> Calibration:
     damaged = RunDamaged(f"{run.name}: the calibration in its result is damaged.")
     try:
-        found = Calibration(**{name: math.nan if value is None else value for name, value in stored.items()})
+        entries: dict[str, Any] = {name: math.nan if value is None else value for name, value in stored.items()}
+        found = Calibration(**entries)
     except (AttributeError, TypeError) as error:
         raise damaged from error
     numbers = [value for name, value in vars(found).items() if name != "note"]

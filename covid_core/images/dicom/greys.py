@@ -223,8 +223,12 @@ def _levelled(stored: _Stored, is_turned: bool) -> tuple[np.ndarray, int]:
     darkest, brightest = int(stored.values.min()), int(stored.values.max())
     kept, begun = (stored.top, brightest) if is_turned else (0, -darkest)
     shift = kept if stored.is_counted else begun
-    turn, values = (np.subtract, (shift, stored.values)) if is_turned else (np.add, (stored.values, shift))
-    return turn(*values, out=np.empty(stored.values.shape, np.uint16), dtype=np.int64, casting="unsafe"), shift
+    greys = np.empty(stored.values.shape, np.uint16)
+    if is_turned:
+        np.subtract(shift, stored.values, out=greys, dtype=np.int64, casting="unsafe")
+    else:
+        np.add(stored.values, shift, out=greys, dtype=np.int64, casting="unsafe")
+    return greys, shift
 
 
 def _whole_range(chosen: _Window | None, stored: _Stored, deep: np.ndarray) -> WindowChoice:

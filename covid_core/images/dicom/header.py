@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -82,7 +81,7 @@ KEYWORDS = [
     "ViewCodeSequence",
     "BurnedInAnnotation",
 ]
-TAGS = [Tag(tag_for_keyword(keyword)) for keyword in KEYWORDS]
+TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
 STURDIEST = {  # of several decoders: damaged files crash gdcm, the first choice of pydicom, about once in a hundred
     JPEGBaseline8Bit: "pillow",
     JPEG2000: "pylibjpeg",
@@ -250,4 +249,5 @@ def _from_high_bits(header: Dataset, decoder: Any, low_bits: int) -> np.ndarray:
     raw, _ = decoder.as_array(header, index=0, correct_unused_bits=False)
     bits = int(header.BitsStored)
     found = (raw.astype(np.int32) >> low_bits) & (2**bits - 1)
-    return np.where(found >= 2 ** (bits - 1), found - 2**bits, found) if header.get("PixelRepresentation") else found
+    signed: np.ndarray = np.where(found >= 2 ** (bits - 1), found - 2**bits, found)
+    return signed if header.get("PixelRepresentation") else found
