@@ -71,12 +71,9 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
 
 def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):
     record = made.record.model_dump()
-    assert made.dataset == {
-        "id": dataset.id,
-        "name": dataset.name,
-        "version": dataset.version,
-        "synthetic": True,
-    }
+    assert made.dataset == store.DatasetRecord(
+        id=dataset.id, name=dataset.name, version=dataset.version, synthetic=True
+    )
     assert sum(record["images"].values()) == IMAGES - 1
     assert record["left_out"] == 1
     assert made.dice.value > GOOD > record["same_for_all_dice"] > 0.8
