@@ -9,18 +9,15 @@ import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
 from states import frames, idle, still
-from waiting import until
+from trained_runs import sibling
 
-from covid_core.data import importing
 from covid_core.evaluation import calibration
-from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
-SKILLS = {"First": 2.0, "Second": 0.8}
+SKILLS = {"Tiny": 2.0, "Second": 0.8}
 BINS = 15
 CHOSEN = "[...document.querySelectorAll('.js-plotly-plot')].filter(g => g._fullData[1].selectedpoints?.length).length"
 POINTED_AT = """
@@ -45,24 +42,17 @@ MARKS = """
 
 
 @pytest.fixture(scope="module")
-def runs(app: App) -> dict[str, Run]:
-    """Two networks that were really trained, for their heat maps, with scores of a known skill in place of their own: a
-    network that learned for seconds gives one answer only."""
+def runs(app: App, copy_of_trained) -> dict[str, Run]:
+    """A trained network under two names, for its heat maps, with scores of a known skill in place of its own: a network
+    that learned for seconds gives one answer only."""
     workspace = Workspace(app.home / "workspace")
-    dataset = importing.import_phantom(workspace, images=90, seed=1, name="Few images")
-    choices = {"backbone": "baseline_cnn", "head": HeadSpec(units=(8,)), "image_size": 64, "epochs": 1}
-    started = [
-        queue.submit_training(
-            workspace, TrainingSpec(dataset=dataset.id, classes=CLASSES, name=name, seed=seed, **choices)
-        )
-        for seed, name in enumerate(SKILLS)
-    ]
-    until(lambda: all(run.status().is_final for run in started), "two trained runs")
-    for seed, (run, skill) in enumerate(zip(started, SKILLS.values(), strict=True)):
+    first = copy_of_trained(workspace)
+    both = [first, sibling(workspace, first, "Second")]
+    for seed, (run, skill) in enumerate(zip(both, SKILLS.values(), strict=True)):
         run.write_predictions(with_skill(run.predictions(), skill, seed))
         ended = store.open_run(workspace, run.id)  # its temperature was that of its own scores
         run.write_result({name: value for name, value in ended.result.items() if name != "calibration"})
-    return {run.name: store.open_run(workspace, run.id) for run in started}
+    return {run.name: store.open_run(workspace, run.id) for run in both}
 
 
 def with_skill(table: pd.DataFrame, skill: float, seed: int) -> pd.DataFrame:

@@ -106,6 +106,7 @@ def test_a_image_of_the_gallery_opens_large(page: Page, app: App):
 def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Workspace, small: str):
     page.goto(f"{app.url}/train?dataset={small}")
     page.get_by_role("textbox", name="Name").fill("By hand")
+    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("1")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("By hand").first).to_be_visible()

@@ -4,7 +4,7 @@
 """
 
 import json
-import tarfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,9 @@ EXACT, OF_NETWORKS = 1e-9, 1e-5  # how far a figure may be off; networks sum in 
 
 
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory) -> Path:
+def unpacked(golden, tmp_path_factory) -> Path:
     """The workspace as it was packed, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("golden")
-    with tarfile.open(HERE / "workspace.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "workspace"
+    return shutil.copytree(golden, tmp_path_factory.mktemp("golden") / "workspace")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The Audit page: empty, without an audit, while one runs, with all it shows, broken, and what is decided on it."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -51,11 +50,7 @@ def here(audited, workspace) -> Callable[[], Dataset]:
     return lambda: data.open_dataset(workspace, audited[1])
 
 
-@pytest.fixture(autouse=True)
-def no_process(monkeypatch):
-    """A launched job waits: this process stands for its own."""
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 def audit_page(tab: str = "", **address: str) -> AppTest:

@@ -27,19 +27,11 @@ from covid_core.formatting import p_value
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import store, temperature_scaling, test_set_access
 from covid_core.runs.store import Run, Study
-from covid_core.workspace import Workspace
 from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, model_audit_panel, shell
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
 OTHER_SIZES = {"train": 60, "validation": 30, "test": 33}
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch) -> Workspace:
-    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path))
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    return Workspace(tmp_path)
 
 
 def performance(page: AppTest):

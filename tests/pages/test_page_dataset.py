@@ -22,11 +22,6 @@ from pages.panels.dataset.import_form import PLANT_WORDS
 TABS = ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")
 
 
-@pytest.fixture(autouse=True)
-def on_this_machine(monkeypatch):
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-
-
 @pytest.fixture
 def started(monkeypatch) -> list[JobFolder]:
     """Jobs that the page started; no process is made for them."""

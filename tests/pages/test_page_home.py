@@ -18,11 +18,6 @@ from covid_core.runs.store import Status
 PARTS = {"train": 6, "validation": 3, "test": 3}
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch):
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-
-
 @pytest.fixture
 def dataset(workspace, image_folder):
     return importing.import_folder(workspace, image_folder({"COVID": 5, "Normal": 7}), "Images")

@@ -1,6 +1,5 @@
 """Studies of folds and seeds on the Compare page: none yet, whole, half done, with a run deleted or damaged."""
 
-import pytest
 from made_runs import all_parts, made_repeats, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -10,11 +9,6 @@ from covid_core.jobs import queue
 from covid_core.runs import store
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
-
-
-@pytest.fixture(autouse=True)
-def no_gate(monkeypatch):
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
 
 
 def table(page: AppTest, name: str):

@@ -1,32 +1,21 @@
 """The split's part of the Train page: who is where in pictures and words, sources held out, splits that cannot be."""
 
-import os
-
 import pytest
 from made_data import database_folders
 from made_images import write_images
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core import presets, weights
 from covid_core.audit import dataset_audit
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.jobs import queue
 from covid_core.runs import store
 
 IMAGES = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
 SOURCES = {"COVID": ("one", "two", "two"), "Normal": ("one", "two", "two"), "Viral Pneumonia": "three"}
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch, tmp_path):
-    """No network, no cached weights, and no process is started: a launched run waits."""
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    for module in (presets, weights):
-        monkeypatch.setattr(module, "can_be_reached", lambda url: False)
-    monkeypatch.setattr(queue, "launch", lambda *runs: [run.write_launch(os.getpid(), 1) for run in runs])
+pytestmark = pytest.mark.usefixtures("jobs_wait", "no_weights")
 
 
 @pytest.fixture

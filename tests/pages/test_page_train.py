@@ -1,6 +1,5 @@
 """The Train page: empty, with images, with runs in every state, with a broken run; and that a click makes the run."""
 
-import os
 import time
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ from made_runs import all_parts, made_repeats, made_run, run_on_shifted_labels
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core import presets, weights
+from covid_core import presets
 from covid_core.backbones import BACKBONES
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
@@ -22,19 +21,7 @@ PARTS = {"train": 12, "validation": 6, "test": 6}
 NEW, STUDIES, RUNS = ":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs"
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch, tmp_path):
-    """No network, no cached weights, and no process is started: a launched run waits."""
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-
-    def launch(*folders):
-        for folder in folders:
-            folder.write_launch(os.getpid(), folder.next_attempt())
-
-    for module in (presets, weights):
-        monkeypatch.setattr(module, "can_be_reached", lambda url: False)
-    monkeypatch.setattr(queue, "launch", launch)
+pytestmark = pytest.mark.usefixtures("jobs_wait", "no_weights")
 
 
 @pytest.fixture

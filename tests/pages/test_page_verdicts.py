@@ -25,15 +25,7 @@ RUNS, STUDIES = ":material/list: Runs", ":material/playlist_play: Studies"
 TAB = "What does it read?"
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch):
-    """No process is started: a launched job waits."""
-
-    def launch(*folders):
-        for folder in folders:
-            folder.write_launch(os.getpid(), folder.next_attempt())
-
-    monkeypatch.setattr(queue, "launch", launch)
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 @pytest.fixture

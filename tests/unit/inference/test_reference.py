@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from made_runs import all_parts, made_run
 from scipy import ndimage
-from trained_runs import tiny_run
+from trained_runs import dataset_of
 
 from covid_core.commands import main
-from covid_core.data import importing
 from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import JobRefused, RunDamaged
@@ -220,9 +219,9 @@ def photograph_like(number: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def trained(place):
-    dataset = importing.import_phantom(place, 200, seed=3)
-    return place, dataset, tiny_run(place, dataset)
+def trained(place, copy_of_trained):
+    run = copy_of_trained(place)
+    return place, dataset_of(place, run), run
 
 
 def looks_at(place, run, images) -> list[prediction.Look]:

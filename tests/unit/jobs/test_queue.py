@@ -24,14 +24,6 @@ ENDED_EARLY = (store.INTERRUPTED, store.STOPPED, store.FAILED)
 
 
 @pytest.fixture
-def launched(monkeypatch) -> list[str]:
-    """Ids of the folders whose process would have been started."""
-    started = []
-    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
-    return started
-
-
-@pytest.fixture
 def processes(monkeypatch) -> list[list[str]]:
     """Names of the runs that each process would have done in turn."""
     started = []

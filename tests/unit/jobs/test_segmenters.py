@@ -10,18 +10,11 @@ from made_segmenters import made_segmenter
 from covid_core import files
 from covid_core.data import importing
 from covid_core.errors import DataError, JobRefused, NotFound, RunDamaged
-from covid_core.jobs import queue, segmentation
+from covid_core.jobs import segmentation
 from covid_core.runs import segmenters, store
 from covid_core.runs.store import Status
 
 ENOUGH = {"COVID": 10, "Normal": 12}
-
-
-@pytest.fixture
-def launched(monkeypatch) -> list[str]:
-    started = []
-    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
-    return started
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Who outlines lungs, as a page shows it: no masks, nobody yet, one who learns, one who has learned, damaged ones."""
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from made_segmenters import made_segmenter
 from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.jobs import queue, segmentation
+from covid_core.jobs import segmentation
 from covid_core.runs import segmenters, store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
@@ -28,10 +27,7 @@ st.navigation([st.Page(page, title="Lungs"), st.Page("dataset.py")]).run()
 """
 
 
-@pytest.fixture(autouse=True)
-def no_process(monkeypatch):
-    """A launched job waits: this process stands for its own."""
-    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 @pytest.fixture
