@@ -90,10 +90,6 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
 # Without an audit
 
 
-def test_an_empty_workspace_shows_the_way_to_images(workspace):
-    assert "No data set yet." in words(audit_page())
-
-
 def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = audit_page()
@@ -186,11 +182,6 @@ def test_a_torn_kept_audit_counts_as_none(here, workspace):
     for path in workspace.tables.glob("*found*"):
         path.write_text("{", encoding="utf-8")
     assert "nobody has audited" in words(audit_page())
-
-
-def test_a_damaged_data_set_is_told_in_a_sentence(here):
-    (here().folder / "manifest.parquet").write_bytes(b"no table")
-    assert "is damaged: delete it and import it again." in words(audit_page())
 
 
 def test_a_image_whose_file_is_gone_is_told_in_a_sentence(here, workspace):

@@ -50,13 +50,6 @@ def adding(page: AppTest, way: str) -> AppTest:
     return page
 
 
-def test_an_empty_workspace_offers_the_ways_to_fill_it(workspace):
-    page = opened("dataset")
-
-    assert "Nothing yet" in words(page)
-    assert button_named(page, "Draw the images")
-
-
 def test_the_answer_names_images_classes_imbalance_and_what_could_not_be_read(workspace, tmp_path):
     made_dataset(tmp_path, workspace, broken=["COVID/torn.png"])
 

@@ -37,10 +37,6 @@ def done(page: AppTest) -> set[str]:
     return {link.label.strip("*") for link in links if link.icon == ":material/check_circle:"}
 
 
-def test_with_nothing_loaded_it_offers_synthetic_images(workspace):
-    assert next_step(opened()) == "Draw 600 synthetic images"
-
-
 def test_one_click_starts_to_draw_synthetic_images(workspace, monkeypatch):
     started = []
     monkeypatch.setattr(queue, "launch", lambda folder: started.append(folder.request()["kind"]))
@@ -95,11 +91,6 @@ def test_a_failed_run_is_no_model(workspace, dataset):
     assert "no trained model yet" in words(opened())
 
 
-def test_it_counts_what_is_there(workspace, dataset):
-    made_run(workspace, all_parts(PARTS, 1))
-    assert "12 images in 1 data set, 1 trained model." in words(opened())
-
-
 @pytest.mark.parametrize("reader", ["Radiologist", "Instructor", "Student"])
 def test_it_says_where_each_reader_starts(workspace, reader):
     assert f"**{reader}**" in words(opened())
@@ -107,12 +98,6 @@ def test_it_says_where_each_reader_starts(workspace, reader):
 
 def test_it_says_that_it_is_for_research(workspace):
     assert "Not a medical device." in words(opened())
-
-
-def test_a_damaged_run_does_not_disturb_it(workspace, dataset):
-    run = made_run(workspace, all_parts(PARTS, 1))
-    (run.path / "status.json").write_text("{")
-    assert next_step(opened()) == "Look at the images"
 
 
 # Storage

@@ -65,12 +65,6 @@ def scores_of(page: AppTest):
     return next(one.dataframe[0].value for one in page.expander if one.label == "Scores before calibration")
 
 
-def test_without_runs_it_says_what_to_do(workspace):
-    page = opened("predict")
-    assert "No finished run yet." in words(page)
-    assert [link.label for link in page.get("page_link")] == ["Train a model"]
-
-
 def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     page = upload(opened("predict"), ("letter.png", b"Dear colleague"))

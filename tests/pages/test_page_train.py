@@ -75,14 +75,6 @@ def running(workspace: Workspace, **status) -> Run:
 # Nothing yet
 
 
-def test_without_images_it_shows_the_way_to_them(workspace):
-    assert "No data set yet." in words(at())
-
-
-def test_without_runs_it_says_so(workspace, dataset):
-    assert "Nothing has been trained yet." in words(at())
-
-
 # A new run
 
 
@@ -372,16 +364,6 @@ def test_a_long_queue_is_shown_in_part_and_counted(workspace, dataset):
     for _ in range(6):
         click(at(), "train")
     assert "2 more runs wait; see Runs below." in words(at())
-
-
-def test_a_run_that_trains_tells_how_far_it_is(workspace):
-    run = running(workspace)
-    lock = run.lock
-    assert lock.try_acquire()
-    try:
-        assert "Mine trains: **62 %, 40 s left**" in words(at(RUNS))
-    finally:
-        lock.release()
 
 
 def test_a_damaged_run_is_named_and_the_others_stay(workspace):

@@ -25,7 +25,7 @@ from covid_core.inference.lite import LiteTrunk
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan
-from covid_core.runs import store, temperature_scaling
+from covid_core.runs import frozen_features, store, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
 from covid_core.work import silent
@@ -156,6 +156,11 @@ def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
     assert second.history()["epoch"].tolist() == [1, 2, 3]
     assert "features" in second.result["reused"]
     assert not {"tensorflow", "build", "export"} & set(second.result["seconds"])
+
+
+def test_the_ladder_of_probes_takes_what_a_training_keeps(place, dataset, first):
+    table = frozen_features._kept(place, dataset, first.result["trunk"])
+    assert table.shape[0] == len(dataset.images) and table.shape[1] > 100
 
 
 def test_seconds_of_a_stage_within_another_count_once():
