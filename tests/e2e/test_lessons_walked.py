@@ -159,7 +159,7 @@ def test_twins_across_parts_make_a_model_look_right_where_nothing_can_be_learned
     split = run_of(workspace, "twin", "stratified").split().set_index("image_id").assign(group=groups)
     tested, trained = (split[split["part"] == part] for part in ("test", "train"))
     text = said(page)
-    assert f"Dealt image by image, the model is right on {percent(apart)}" in text
+    assert f"With a random split, the model is right on {percent(apart)}" in text
     assert f"With twins kept together the same model is right on {percent(together)}" in text
     known = int(tested["group"].isin(trained["group"]).sum())
     assert f"{known} of {len(tested)} test images had a twin among the training images" in text

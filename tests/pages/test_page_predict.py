@@ -14,6 +14,7 @@ from made_runs import all_parts, made_run
 from page_tests import opened, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from trained_runs import dataset_of
 
 from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
@@ -455,7 +456,7 @@ def with_trained(trained, monkeypatch) -> store.Run:
 
 @pytest.mark.slow
 def test_an_uploaded_image_gets_the_scores_that_the_predictor_gives(with_trained):
-    content = noise(1)
+    content = dataset_of(Workspace.default(), with_trained).path_of(0).read_bytes()
     predictor = Predictor.open(Workspace.default(), with_trained)
     (expected,) = predictor.predict([read_image(content)])
     page = upload(opened("predict"), ("image.png", content))

@@ -43,7 +43,7 @@ STATES = {
     "full": {
         "home": ("140 images in 2 data sets, 3 trained models.", "See what the models are worth"),
         "dataset": ("89 images in 3 classes",),
-        "audit": ("have findings", "Audit again"),
+        "audit": ("89 images have findings of 3 kinds", "5 pairs show the same picture"),
         "train": ("Nothing trains now. 3 runs have ended.", "Train"),
         "compare": ("Longer is the best of 3 runs: 87.0 %", "Try it on an image"),
         "predict": ("Drop an image below",),
@@ -56,7 +56,7 @@ STATES = {
         "train": ("Nothing has been trained yet.", DAMAGED_IMAGES),
         "compare": ("No finished run yet.", DAMAGED_RUN),
         "predict": ("No finished run yet.", DAMAGED_RUN),
-        "lessons": ("It did not get ready; open it for the reason.",),
+        "lessons": ("0 of 4 lessons are prepared",),
     },
 }
 
@@ -96,7 +96,7 @@ def full(workspace, golden) -> Workspace:
 @pytest.fixture
 def broken(full) -> None:
     """The same with a file torn in every data set, run, study and lesson."""
-    torn = ("datasets/*/manifest.parquet", "runs/*/result.json", "studies/*/study.json", "lessons/*/runs/*/result.json")
+    torn = ("datasets/*/manifest.parquet", "runs/*/result.json", "studies/*/study.json", "lessons/*/jobs/*/status.json")
     for pattern in torn:
         paths = list(full.root.glob(pattern))
         assert paths
