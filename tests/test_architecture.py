@@ -24,7 +24,7 @@ MOST_FILES = 15  # of Python in one folder
 FORMS = ["look", "see", "say", "tell", "ask", "know", "keep", "find", "give"]
 NO_NOUNS = {form + ending for form in FORMS for ending in ("", "s", "ing")}
 # "findings" is the field's noun for what an audit puts out, and not among them
-NO_NOUNS |= {"seen", "said", "told", "known", "kept", "found", "gave", "given", "giving", "image", "images"}
+NO_NOUNS |= {"seen", "said", "told", "known", "kept", "found", "gave", "given", "giving", "film", "films"}
 PLANTED = """
 from typing import TYPE_CHECKING
 from covid_core import errors

@@ -48,7 +48,7 @@ def test_files_that_are_no_images_count_for_no_class():
         (
             "a1 a2 a3",
             LABELS,
-            "“text” is found in 75.0 % of the An images and in 0.0 % of the B images (Cramér's V 0.77",
+            "“text” is found in 75.0 % of the A images and in 0.0 % of the B images (Cramér's V 0.77",
         ),
         ("a1 b1", LABELS, "No finding goes with the class by more than chance explains; the closest"),
         ("a1", {"a1": "A", "a2": "A"}, "there is a single class"),
