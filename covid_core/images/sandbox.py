@@ -103,7 +103,7 @@ class _Decoder:
         is_whole = False
         try:
             self._wait_until_warm()
-            image, error, failed_at = self._asked(content, window)
+            image, error, failed_at = self._reply(content, window)
             is_whole = self.is_warm  # false also where the whole answer came as the time ran out
         finally:
             if not is_whole:
@@ -128,7 +128,7 @@ class _Decoder:
         if not self.is_warm:
             raise ImageError("The process that reads images did not start; the server's log tells why.")
 
-    def _asked(self, content: bytes, window: int) -> tuple[GreyImage | None, str, str]:
+    def _reply(self, content: bytes, window: int) -> tuple[GreyImage | None, str, str]:
         with _Watch(self.process, self.seconds) as watch:
             try:
                 sandbox_worker.send_request(self.process.stdin, content, window)

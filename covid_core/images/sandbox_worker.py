@@ -63,8 +63,8 @@ def send_answer(handle: BinaryIO, image: GreyImage | None, error: str = "", fail
             "not_chest": image.not_chest,
             "spacing": image.spacing,
         }
-    told = json.dumps(about).encode()
-    send(handle, ANSWER.pack(len(told)) + told)
+    message = json.dumps(about).encode()
+    send(handle, ANSWER.pack(len(message)) + message)
     if image is not None:
         send(handle, np.ascontiguousarray(image.pixels).data)
         if image.deep is not None:
@@ -105,8 +105,8 @@ def _image(about: dict, pixels: np.ndarray, deep: np.ndarray | None) -> GreyImag
     )
 
 
-def _pair(told: list | None) -> tuple[float, float] | None:
-    return None if told is None else (float(told[0]), float(told[1]))
+def _pair(values: list | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))
 
 
 def send(handle: BinaryIO, content: bytes | memoryview) -> None:
