@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 INTRODUCTION = """# Glossary
 
-The terms that the app uses, in alphabetical order. Each page of the app shows its own terms behind "?"; `/?glossary` lists
-all, and `/?glossary=coverage` opens one.
+The terms that the app uses, in alphabetical order. Each page of the app shows its own terms behind "?".
+`/?glossary=all` lists all, and `/?glossary=coverage` opens one.
 
 This file is written by `python -m covid_core.glossary > docs/glossary.md`.
 """
@@ -173,7 +173,8 @@ GLOSSARY = _terms(
     ),
     (
         "Grad-CAM",
-        "A heat map of the places that speak for a class. It uses the gradient of the logit with respect to feature maps.",
+        "A heat map of the places that speak for a class. It uses the gradient of the logit with respect to feature "
+        "maps.",
         "Selvaraju et al. 2017",
     ),
     (

@@ -210,8 +210,7 @@ def test_the_glossary_stands_in_place_of_home_where_the_address_asks_for_it(work
     assert page.title[0].value == "What does this term mean?"
     assert page.markdown[0].value.startswith("**Coverage**: How often the prediction set contains the true class.")
     page.text_input(key="glossary-search").input("lungs").run()
-    assert "**Shortcut learning**" not in words(page)
-    assert "**Evidence check**" in words(page)
+    assert page.markdown[0].value.startswith("**Evidence check**")
     assert page.query_params["glossary"] == "lungs"
     page.text_input(key="glossary-search").input("no such term").run()
     assert "No term matches." in words(page)

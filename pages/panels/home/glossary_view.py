@@ -3,7 +3,6 @@
 import streamlit as st
 
 from covid_core import glossary
-from pages.shared import shell
 
 PARAMETER = "glossary"
 ALL = "all"  # value of the address where nothing is searched
