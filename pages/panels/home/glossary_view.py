@@ -22,6 +22,7 @@ def show() -> None:
     st.title("What does this term mean?")
     address = st.query_params[PARAMETER]
     wanted = "" if address == ALL else address
+    st.query_params[PARAMETER] = wanted or ALL  # a link from Home to Home leaves the browser's address as it was
     if st.session_state.get(SEARCH) != wanted:
         st.session_state[SEARCH] = wanted
     st.text_input("Search", key=SEARCH, type="search", live=True, on_change=_to_address, width=WIDTH)
