@@ -50,3 +50,8 @@ def test_a_search_finds_a_term_by_name_or_address_alone_and_others_by_what_they_
     assert [term.name for term in glossary.matching("split")][:3] == ["Group split", "Random split", "Source split"]
     assert len(glossary.matching("")) == len(GLOSSARY)
     assert glossary.matching("no such term") == []
+
+
+def test_terms_stand_in_alphabetical_order():
+    names = [term.name for term in GLOSSARY.values()]
+    assert names == sorted(names, key=str.lower)
