@@ -31,7 +31,7 @@ COLUMNS = 6  # runs side by side in a table of measures
 
 
 def main() -> None:
-    st.title(QUESTION)
+    shell.heading(QUESTION)
     answer = st.container()
     usable, broken = shell.usable_runs()
     if not usable:

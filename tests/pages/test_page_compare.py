@@ -48,7 +48,7 @@ def performance(page: AppTest):
 def test_without_runs_it_says_what_to_do(workspace):
     page = opened("compare")
     assert "No finished run yet." in words(page)
-    assert [link.label for link in page.get("page_link")] == ["Train a model"]
+    assert [link.label for link in page.get("page_link")] == ["All terms", "Train a model"]
 
 
 def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):

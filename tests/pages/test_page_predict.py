@@ -68,7 +68,7 @@ def scores_of(page: AppTest):
 def test_without_runs_it_says_what_to_do(workspace):
     page = opened("predict")
     assert "No finished run yet." in words(page)
-    assert [link.label for link in page.get("page_link")] == ["Train a model"]
+    assert [link.label for link in page.get("page_link")] == ["All terms", "Train a model"]
 
 
 def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
