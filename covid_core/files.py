@@ -115,7 +115,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFram
     return pd.read_parquet(path, columns=None if columns is None else list(columns), use_threads=False)
 
 
-def give_back_mapped(path: Path) -> int:
+def release_mapped(path: Path) -> int:
     """Let the system have the memory back that a file mapped for reading takes; what is looked at again is read again.
 
     Returns bytes of the mappings. Only Linux tells where a file is mapped; elsewhere nothing happens.
@@ -123,7 +123,7 @@ def give_back_mapped(path: Path) -> int:
     if sys.platform != "linux":
         return 0
     madvise = ctypes.CDLL(None).madvise
-    given = 0
+    released = 0
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as mappings:
         for mapping in mappings:
             place, _, name = mapping.rstrip("\n").partition(" ")
@@ -131,8 +131,8 @@ def give_back_mapped(path: Path) -> int:
                 continue
             start, end = (int(address, 16) for address in place.split("-"))
             if madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED) == 0:
-                given += end - start
-    return given
+                released += end - start
+    return released
 
 
 @contextlib.contextmanager

@@ -231,10 +231,10 @@ def weights_state(backbone: Backbone, size: int) -> str:
 def lacking_weights(spec: StudySpec) -> tuple[str, ...]:
     """Backbones of a study that want ImageNet weights which are not to be had, in the order of the runs."""
     wanted = {(run.backbone, run.image_size) for run in spec.runs if run.weights == "imagenet"}
-    asked = sorted(wanted)
+    pairs = sorted(wanted)
     with ThreadPoolExecutor(max_workers=8) as pool:  # without a network each question may take its time limit
-        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1]), asked))
-    missing = {name for (name, _), state in zip(asked, states, strict=True) if state == MISSING}
+        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1]), pairs))
+    missing = {name for (name, _), state in zip(pairs, states, strict=True) if state == MISSING}
     return tuple(dict.fromkeys(run.backbone for run in spec.runs if run.backbone in missing))
 
 

@@ -24,7 +24,7 @@ FINDINGS, COPIES, LADDER, AGAINST, MAP, DECISIONS = (
 
 
 def main() -> None:
-    st.title(QUESTION)
+    shell.heading(QUESTION)
     answer = st.container()
     dataset = shell.pick_dataset()
     if dataset is None:

@@ -32,7 +32,7 @@ EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 
 def main() -> None:
-    st.title(QUESTION)
+    shell.heading(QUESTION)
     answer = st.container()
     if import_jobs.panel():
         st.session_state["manage"] = False  # what was to be added is there: make room for it

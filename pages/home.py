@@ -8,7 +8,7 @@ import streamlit as st
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from covid_core.runs import store
-from pages.panels.home import cache_usage
+from pages.panels.home import cache_usage, glossary_view
 from pages.shared import import_jobs, run_cache, shell
 
 FIRST_LABEL = "Draw 600 synthetic images"
@@ -79,6 +79,9 @@ def main() -> None:
     """The page, top to bottom."""
     if chosen := st.session_state.pop(CHOSEN, None):
         st.switch_page(chosen)
+    if glossary_view.PARAMETER in st.query_params:
+        glossary_view.show()
+        return
     top = st.container()
     import_jobs.panel()  # a finished import selects its data set, so the situation is looked at after it
     situation = _situation()
@@ -89,6 +92,7 @@ def main() -> None:
     _way(situation)
     _readers()
     cache_usage.section()
+    glossary_view.link()
     st.caption(
         f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is what a network answers, not how likely a "
         "disease is."

@@ -32,7 +32,7 @@ def page() -> None:
         empty()
         shell.broken_notice(broken)
         return
-    st.title("What do the models say of this image?")
+    shell.heading("What do the models say of this image?")
     answer = st.container()
     asked, covered = st.columns([3, 1], gap="medium")
     with asked:

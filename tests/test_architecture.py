@@ -16,7 +16,7 @@ ENTRY = (ROOT / "app.py",)
 CORE = ROOT / "covid_core"
 PAGES = ROOT / "pages"
 PACKAGES = (  # lowest first: each imports only what stands before it
-    *("errors", "formatting", "hashing", "files", "work", "workspace", "backbones", "specs", "cache"),
+    *("errors", "formatting", "hashing", "files", "work", "workspace", "backbones", "specs", "cache", "glossary"),
     *("images", "evaluation", "synthetic", "data", "runs", "weights", "presets", "inference", "nets", "audit"),
     *("figures", "reports", "jobs", "lessons", "commands", "__main__"),
 )
@@ -24,7 +24,7 @@ MOST_FILES = 15  # of Python in one folder
 FORMS = ["look", "see", "say", "tell", "ask", "know", "keep", "find", "give"]
 NO_NOUNS = {form + ending for form in FORMS for ending in ("", "s", "ing")}
 # "findings" is the field's noun for what an audit puts out, and not among them
-NO_NOUNS |= {"seen", "said", "told", "known", "kept", "found", "gave", "given", "giving", "image", "images"}
+NO_NOUNS |= {"seen", "said", "told", "known", "kept", "found", "gave", "given", "giving", "film", "films"}
 PLANTED = """
 from typing import TYPE_CHECKING
 from covid_core import errors

@@ -92,10 +92,10 @@ def _begins_as_bare_dicom(content: bytes) -> bool:
 def content_of(path: Path | str) -> bytes:
     """Bytes of an image file. Raises ImageError for what is too large, no plain file, or cannot be opened."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError("It is a folder or a device, not a file.")
-        if found.st_size > LARGEST_FILE:
+        if status.st_size > LARGEST_FILE:
             raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
         with open(path, "rb", buffering=0) as handle:
             return handle.readall()

@@ -208,8 +208,8 @@ def _check_upper_bits(image: Image.Image, notes: list[str]) -> None:
 
 
 def _extremes(image: Image.Image) -> list[Any]:
-    found = image.getextrema()
-    return list(found) if isinstance(found[0], tuple) else [found]
+    extrema = image.getextrema()
+    return list(extrema) if isinstance(extrema[0], tuple) else [extrema]
 
 
 def _flattened(image: Image.Image, notes: list[str]) -> Image.Image:

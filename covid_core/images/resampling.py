@@ -19,9 +19,9 @@ REACH = 3  # of the Lanczos filter, in output pixels (input pixels where an imag
 WEIGHT_UNIT = 2.0**-22  # Pillow's precision for 8-bit pixels
 BLOCK = 8  # output pixels per matrix: more of them multiply more zeros, fewer make smaller products
 STRIP = 2**18  # pixels as float64 at a time: 2 MB, whatever the size of the images
-KEPT = 2 * STRIP  # float64 numbers that a thread keeps for its next images, of each kind of scratch memory
+BUFFER = 2 * STRIP  # float64 numbers that a thread keeps for its next images, of each kind of scratch memory
 
-_kept = threading.local()
+_buffers = threading.local()
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ def _round(values: np.ndarray) -> None:
 def _scratch(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Float64 of any finite content, the same memory in all calls of a thread: fresh pages cost more than the work."""
     needed = math.prod(shape)
-    if needed > KEPT:
+    if needed > BUFFER:
         return np.zeros(shape)
-    kept: np.ndarray | None = getattr(_kept, name, None)
-    if kept is None:
-        kept = np.zeros(KEPT)
-        setattr(_kept, name, kept)
-    return kept[:needed].reshape(shape)
+    buffer: np.ndarray | None = getattr(_buffers, name, None)
+    if buffer is None:
+        buffer = np.zeros(BUFFER)
+        setattr(_buffers, name, buffer)
+    return buffer[:needed].reshape(shape)
 
 
 @lru_cache(maxsize=64)

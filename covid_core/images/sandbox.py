@@ -105,7 +105,7 @@ class _Decoder:
         is_whole = False
         try:
             self._wait_until_warm(process)
-            image, error, failed_at = self._answer(process, content, window)
+            image, error, failed_at = self._reply(process, content, window)
             is_whole = self.is_warm  # false also where the whole answer came as the time ran out
         finally:
             if not is_whole:
@@ -129,7 +129,7 @@ class _Decoder:
         if not self.is_warm:
             raise ImageError("The process that reads images did not start; the server's log tells why.")
 
-    def _answer(
+    def _reply(
         self, process: subprocess.Popen[bytes], content: bytes, window: int
     ) -> tuple[GreyImage | None, str, str]:
         requests, answers = _pipes(process)

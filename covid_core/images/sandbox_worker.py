@@ -62,8 +62,8 @@ def send_answer(handle: IO[bytes], image: GreyImage | None, error: str = "", fai
             "not_chest": image.not_chest,
             "spacing": image.spacing,
         }
-    told = json.dumps(about).encode()
-    send(handle, ANSWER.pack(len(told)) + told)
+    message = json.dumps(about).encode()
+    send(handle, ANSWER.pack(len(message)) + message)
     if image is not None:
         send(handle, np.ascontiguousarray(image.pixels).data)
         if image.deep is not None:
@@ -104,8 +104,8 @@ def _image(about: dict[str, Any], pixels: np.ndarray, deep: np.ndarray | None) -
     )
 
 
-def _pair(told: list[Any] | None) -> tuple[float, float] | None:
-    return None if told is None else (float(told[0]), float(told[1]))
+def _pair(values: list[Any] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))
 
 
 def send(handle: IO[bytes], content: bytes | memoryview) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from covid_core import glossary
 from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
@@ -21,6 +22,8 @@ from pages.shared import run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 IN_USE, LOOKED_AT = "dataset_in_use", "datasets_looked_at"  # session: an id; ids
+TERMS = "page_terms"  # session: glossary keys of the open page
+TERMS_WIDTH = 480  # pixels; less on a phone
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
 SYNTHETIC = "These images are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
 
@@ -37,9 +40,19 @@ def workspace() -> Workspace:
 
 def heading(question: str, answer: str = "") -> None:
     """The page's question in one line, and its answer, in words with the figures it rests on, in the next."""
-    st.title(question)
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+        st.title(question)
+        _terms_of_page()
     if answer:
         st.markdown(answer)
+
+
+def _terms_of_page() -> None:
+    """The glossary entries of the page behind "?", and the way to all of them."""
+    with st.popover("?", help="What the terms on this page mean", key="glossary-terms"):
+        terms = [glossary.GLOSSARY[key].markdown for key in sorted(st.session_state.get(TERMS, ()))]
+        st.markdown("\n\n".join(terms), width=TERMS_WIDTH)
+        st.page_link("home.py", label="All terms", icon=":material/menu_book:", query_params={"glossary": "all"})
 
 
 @contextlib.contextmanager

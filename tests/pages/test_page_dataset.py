@@ -82,7 +82,7 @@ def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
 def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
     made_dataset(tmp_path, workspace, counts={"*A*": 2, "[B](x)": 3})
 
-    assert r"\[B\]\(x\) holds 60.0 %, 1.5 times as many as \*A\*." in opened("dataset").markdown[0].value
+    assert r"\[B\]\(x\) holds 60.0 %, 1.5 times as many as \*A\*." in opened("dataset").markdown[1].value
 
 
 @pytest.mark.parametrize(

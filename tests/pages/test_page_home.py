@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
 from covid_core.formatting import file_size
+from covid_core.glossary import GLOSSARY
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Status
@@ -108,8 +109,9 @@ def buttons(page: AppTest) -> set[str]:
 
 
 def closed_popovers(page: AppTest) -> list[bool]:
-    """Whether each popover is disabled."""
-    return [block.proto.popover.disabled for block in page.get("popover")]
+    """Whether each popover but the one of the terms is disabled."""
+    popovers = [block.proto.popover for block in page.get("popover")]
+    return [popover.disabled for popover in popovers if popover.label != "?"]
 
 
 def test_an_empty_cache_says_what_it_will_hold_and_offers_nothing_to_clear(workspace):
@@ -181,3 +183,23 @@ def test_a_limit_that_is_no_number_is_told_in_a_sentence(workspace, monkeypatch)
     page = opened()
     assert "received: 'much'" in page.error[0].value.replace("\\", "")
     assert "Not a medical device." in words(page)
+
+
+def test_the_glossary_stands_in_place_of_home_where_the_address_asks_for_it(workspace):
+    page = page_tests.opened(glossary="coverage")
+    assert page.title[0].value == "What does this term mean?"
+    assert page.markdown[0].value.startswith("**Coverage**: How often the prediction set contains the true class.")
+    page.text_input(key="glossary-search").input("lungs").run()
+    assert page.markdown[0].value.startswith("**Evidence check**")
+    assert page.query_params["glossary"] == "lungs"
+    page.text_input(key="glossary-search").input("no such term").run()
+    assert "No term matches." in words(page)
+    page.text_input(key="glossary-search").input("").run()
+    assert len(page.markdown[0].value.split("\n\n")) == len(GLOSSARY)
+
+
+@pytest.mark.parametrize("name", ["", "dataset", "audit", "train", "compare", "predict", "lessons"])
+def test_every_page_has_its_terms_behind_its_title_sorted_by_name(workspace, name):
+    terms = page_tests.opened(name).markdown[0].value.split("\n\n")
+    assert len(terms) > 2
+    assert terms == sorted(terms, key=str.lower)

@@ -37,7 +37,7 @@ def test_a_study_of_folds_is_shown_by_its_repeats_first_and_is_no_dead_end(works
     made_repeats(workspace, "Good", 3)
     study = made_repeats(workspace, "Poor", 0.5)
     page = opened("compare", study=study.id)
-    assert page.markdown[0].value.startswith("**Good is ahead of Poor by")
+    assert page.markdown[1].value.startswith("**Good is ahead of Poor by")
     assert "Not comparable" not in words(page)
     assert "Each of the 3 folds has test images of its own" in words(page)
     assert "Poor, fold 3, seed 0 answers" in words(page)

@@ -20,7 +20,7 @@ from covid_core.images.image import (
     chosen_place,
     full_range,
     grey_of_colours,
-    looked_up,
+    mapped,
     with_content,
     with_depth,
 )
@@ -58,7 +58,7 @@ class _Stored:
 
     def through(self, table: np.ndarray, bits: int) -> "_Stored":
         """The same picture with each of ``levels`` replaced by its entry in ``table``, of ``bits`` bits."""
-        return _Stored(looked_up(table, self.values, int(self.values.min())), 0, 2**bits - 1)
+        return _Stored(mapped(table, self.values, int(self.values.min())), 0, 2**bits - 1)
 
 
 @dataclass(frozen=True)
@@ -275,4 +275,4 @@ def _through_palette(header: Dataset, places: np.ndarray) -> np.ndarray:
         raise ImageError(INVALID_PALETTE)
     if colours.dtype == np.uint8 or colours.max() < 256:
         return colours.astype(np.uint8)
-    return looked_up(np.round(np.arange(LEVELS) * (255 / 65535)).astype(np.uint8), colours)
+    return mapped(np.round(np.arange(LEVELS) * (255 / 65535)).astype(np.uint8), colours)

@@ -74,7 +74,7 @@ def _table(dataset: Dataset) -> None:
 
 
 def _row(one: Decision, valid: bool) -> dict[str, object]:
-    told = {
+    texts = {
         LEAVE_OUT: (one.before, "left out"),
         RELABEL: (one.before, one.after),
         GROUP: ("", f"together with {one.after}"),
@@ -86,8 +86,8 @@ def _row(one: Decision, valid: bool) -> dict[str, object]:
         "Number": one.number,
         "Decision": one.action,
         "Image": one.image_id,
-        "From": told[0],
-        "To": told[1],
+        "From": texts[0],
+        "To": texts[1],
         "Author": one.author,
         "When": moment(one.seconds),
         "Why": one.note,
@@ -103,7 +103,7 @@ def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) ->
             (f"Take back all ({len(valid)})", list(valid), "take-back-all"),
         ):
             if st.button(label, icon=":material/undo:", key=key, disabled=not numbers):
-                decision_form.ask_to_take_back(dataset, numbers)
+                decision_form.confirm_undo(dataset, numbers)
 
 
 def _versions(dataset: Dataset) -> None:

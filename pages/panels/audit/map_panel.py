@@ -320,7 +320,7 @@ def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) ->
             ):
                 too_few = label == "Keep together" and len(names) < 2
                 if st.button(label, icon=icon, key=f"map-chosen-{label}", disabled=too_few):
-                    decision_form.ask(dataset, wish())
+                    decision_form.confirm(dataset, wish())
             key = "map-chosen-none"
             st.button("Clear the choice", icon=":material/close:", key=key, on_click=_choose, args=(dataset, []))
         _paged(dataset, list(chosen), pixels, "map-chosen-page", PER_PAGE)

@@ -81,8 +81,8 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
         names = [row["first"]]
         with st.container(horizontal=True):
             if st.button(f"Leave out of {shell.plain(dataset.name)}", icon=":material/block:", key="shared-out"):
-                decision_form.ask(dataset, decision_form.leaving_out(names, dataset))
+                decision_form.confirm(dataset, decision_form.leaving_out(names, dataset))
             if st.button("Change its class here", icon=":material/label:", key="shared-label"):
-                decision_form.ask(dataset, decision_form.relabelling(names, dataset))
+                decision_form.confirm(dataset, decision_form.relabelling(names, dataset))
 
     pair_view.show(pairs, pair_view.Sides(dataset, other), "shared", actions)

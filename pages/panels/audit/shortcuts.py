@@ -32,14 +32,16 @@ def show(audited: Audited) -> None:
         _verdict(ladder)
         _bars(audited.found.made, ladder)
         _not_run(ladder)
-        _seen(audited.dataset, ladder)
+        _shown_to(audited.dataset, ladder)
     _sources(audited)
 
 
 def _verdict(ladder: Ladder) -> None:
-    said = probe_ladder.verdict(ladder)
-    st.markdown(f"**Verdict: {said.level}.**" + (" The figures stand above; besides them:" if said.details else ""))
-    st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in said.details))
+    outcome = probe_ladder.verdict(ladder)
+    st.markdown(
+        f"**Verdict: {outcome.level}.**" + (" The figures stand above; besides them:" if outcome.details else "")
+    )
+    st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in outcome.details))
     with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
         st.markdown(
             "A probe is a classifier that is given only some of each image. All probes are the same classifier (kernel "
@@ -70,10 +72,10 @@ def _bars(made: float, ladder: Ladder) -> None:
 
 
 def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
-    told = {"Probe": rung.probe.name, "It sees": rung.probe.sees}
+    cells = {"Probe": rung.probe.name, "It sees": rung.probe.sees}
     if not rung.was_run:
-        return told | {"Accuracy": "not run", "Note": rung.reason}
-    return told | {
+        return cells | {"Accuracy": "not run", "Note": rung.reason}
+    return cells | {
         "Accuracy": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Images": count(rung.images),
         "Largest class": share(rung.majority),
@@ -100,7 +102,7 @@ def _not_run(ladder: Ladder) -> None:
 # What each probe sees
 
 
-def _seen(dataset: Dataset, ladder: Ladder) -> None:
+def _shown_to(dataset: Dataset, ladder: Ladder) -> None:
     st.subheader("What does each probe see?")
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     row.markdown("One image of each class, as each probe is shown it. Of the others it knows nothing.", width="content")
@@ -123,18 +125,18 @@ def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, 
     rng = np.random.default_rng(st.session_state.get(DRAWN, 0))
     labels = dataset.images["label"].to_numpy()
     drawn = [rng.permutation(np.flatnonzero(labels == label))[:TRIES] for label in classes]
-    known = _lungs(dataset, dataset.version, tuple(int(row) for rows in drawn for row in rows))
-    found = []
+    outlines = _lungs(dataset, dataset.version, tuple(int(row) for rows in drawn for row in rows))
+    examples = []
     for label, rows in zip(classes, drawn, strict=True):
-        row = next((int(row) for row in rows if known[int(row)] is not None), int(rows[0]))
-        found.append((label, row, known[row]))
-    return found
+        row = next((int(row) for row in rows if outlines[int(row)] is not None), int(rows[0]))
+        examples.append((label, row, outlines[row]))
+    return examples
 
 
 @st.cache_data(max_entries=16, show_spinner="Looking for lungs")
 def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray | None]:
-    found = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
-    return {row: found.masks[place] if found.known[place] else None for place, row in enumerate(rows)}
+    outlines = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
+    return {row: outlines.masks[place] if outlines.known[place] else None for place, row in enumerate(rows)}
 
 
 def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.ndarray | None]]) -> None:
@@ -166,10 +168,10 @@ def _facts(dataset: Dataset, row: int, probe: Probe) -> str:
 
 def _sources(audited: Audited) -> None:
     """How source and class go together, and whether a source can be told by its pictures."""
-    found = audited.found.sources
+    result = audited.found.sources
     st.subheader("Does the source give it away?")
-    st.markdown(f"**{shell.plain(found.in_words[0])}**")
-    if not found.known:
+    st.markdown(f"**{shell.plain(result.in_words[0])}**")
+    if not result.known:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "
             "(CLASS.metadata.xlsx) that is imported with its images."
@@ -180,14 +182,14 @@ def _sources(audited: Audited) -> None:
     with st.expander("Figures", icon=":material/table:"):
         shell.table(table.reset_index().rename(columns={"source": "Source"}), "audit-sources-figures")
     st.markdown("**Can the source be told from the picture, among images of one class?**")
-    if found.reason:
-        st.markdown(shell.plain(found.reason))
+    if result.reason:
+        st.markdown(shell.plain(result.reason))
         return
     st.markdown(
         "Where it can, pictures carry the mark of their source; where source and class go together as well, a "
         "classifier can read the one for the other."
     )
-    rows = [_source_row(label, rung) for label, one in found.ladders.items() for rung in one.rungs if rung.was_run]
+    rows = [_source_row(label, rung) for label, one in result.ladders.items() for rung in one.rungs if rung.was_run]
     shell.table(pd.DataFrame(rows), "sources-within", alt="How often the source is told within one class")
 
 

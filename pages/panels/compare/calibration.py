@@ -18,7 +18,7 @@ from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, run_cache, shell
 
 BIN = "bin"  # what is clicked here
-KEPT = 256  # runs; about 5 KB each
+MOST_FITS = 256  # runs; about 5 KB each
 AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
@@ -48,7 +48,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     _operating_point(run)
 
 
-@st.cache_resource(max_entries=KEPT, show_spinner=False)
+@st.cache_resource(max_entries=MOST_FITS, show_spinner=False)
 def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     """The run's calibration and its two diagrams on the test part; none without a temperature."""
     named = {
@@ -66,11 +66,11 @@ def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], 
     if clicked is None or clicked[0] != runs[position].id:
         return
     scale, number = clicked[1]
-    found = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order, runs)
     if scale:
-        found = image_browser.on_calibrated_scale(found, position, runs[position], fitted.temperature)
-    st.subheader(f"{shell.plain(found.runs[position])}: {image_selection.bins_in_words()[number]}")
-    image_browser.images_of(found, image_selection.in_bin(found, position, number), runs, BIN)
+        predictions = image_browser.on_calibrated_scale(predictions, position, runs[position], fitted.temperature)
+    st.subheader(f"{shell.plain(predictions.runs[position])}: {image_selection.bins_in_words()[number]}")
+    image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), runs, BIN)
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:
