@@ -153,9 +153,7 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
 
     The marks' customdata is [position of the diagram, number of the bin].
     """
-    figure = go.Figure()
-    figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Calibrated")
-    figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
+    figure = _diagonal("Calibrated")
     for place, ((name, bins), line) in enumerate(zip(diagrams, lines, strict=True)):
         figure.add_scatter(
             x=[100 * one.mean_score for one in bins],
@@ -175,6 +173,13 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
     figure.update_yaxes(title="Accuracy", **SQUARE)
     figure.update_layout(hovermode="closest")
     return _with_legend(figure, height=400, per_row=2)
+
+
+def _diagonal(name: str) -> go.Figure:
+    """A figure with the line from corner to corner alone."""
+    line = {"color": NEUTRAL, "dash": "dot", "width": 1}
+    ends = [0, 100]
+    return go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=line, name=name, hoverinfo="skip", showlegend=False))
 
 
 def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
@@ -263,9 +268,7 @@ def run_lines(runs: int) -> list[dict[str, str]]:
 
 def roc_curves(curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
     """ROC curves, one per (name, ``metrics.roc_points``), and the diagonal of chance. Empty ones are left out."""
-    figure = go.Figure()
-    figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Chance")
-    figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
+    figure = _diagonal("Chance")
     for (name, points), line in zip(curves, lines, strict=True):
         if not points.empty:
             figure.add_scatter(**_threshold_curve(name, line, points, ("false_positive_rate", "sensitivity")))
