@@ -251,7 +251,7 @@ def outlined_images(
     finally:
         if len(missing):
             with contextlib.suppress(NoRoom):  # they are outlined again when they are asked for
-                cache.make_room(workspace, packed.nbytes, keep=[path])
+                cache.make_room(workspace, packed.nbytes, needed=[path])
                 with files.published(path) as temporary, open(temporary, "wb") as handle:
                     np.savez_compressed(handle, packed=packed, asked=asked)
     masks_of = np.unpackbits(packed[places], axis=1).astype(bool).reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)

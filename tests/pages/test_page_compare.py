@@ -562,14 +562,14 @@ def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pai
     page.run()
     opened("compare")
     assert [[one.what for one in run.openings()] for run in pair] == [[test_set_access.FIGURES]] * 2
-    assert "These test images were looked at once" in page.expander[0].label
+    assert "Test set viewed 1 time" in page.expander[0].label
 
 
 def test_a_look_at_single_images_is_noted_too(pair):
     page = opened("compare", view="Images")
     assert [one.what for one in pair[0].openings()] == [test_set_access.FIGURES, test_set_access.IMAGES]
     page.run()
-    assert "These test images were looked at 2 times since" in page.expander[0].label
+    assert "Test set viewed 2 times since" in page.expander[0].label
     assert page.expander[0].dataframe[0].value["Runs"].tolist() == [2, 2]
 
 

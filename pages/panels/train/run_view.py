@@ -262,7 +262,7 @@ def _draw_run(identifier: str) -> None:
     name, status = shell.plain(run.name), one.status
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
     if run.dataset.synthetic:
-        shell.say_synthetic()
+        shell.synthetic_info()
     if wrong_labels:
         st.warning(shell.plain(wrong_labels), icon=":material/warning:")
     _facts(one, len(history))

@@ -172,7 +172,7 @@ def test_the_epoch_with_the_best_validation_dice_is_kept():
 
     validation = pairs(20, 6)
     fitted = segmenter.fit(pairs(0, 20), validation, 0, lambda share, message: None, epochs=4)
-    found = segmenter.answers(fitted.network, validation.images) > 0.5
+    found = segmenter.predictions(fitted.network, validation.images) > 0.5
     assert overlap.dice(found, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
 
