@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.errors import RunDamaged
-from covid_core.evaluation import assessment, comparison, metrics, resampling
+from covid_core.evaluation import assessment, comparison, measures, metrics, resampling
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
@@ -114,7 +114,7 @@ def _row(name: str, answers: Answers, together: pd.Series | None, accuracy: Meas
         name,
         answers,
         accuracy or metrics.accuracy(answers, groups),
-        {label: metrics.sensitivity(answers, label, groups) for label in classes},
+        {label: measures.share_of_class("sensitivity", answers, label, groups) for label in classes},
         assessment.majority_share(answers, groups),
         groups,
     )
