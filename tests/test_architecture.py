@@ -16,7 +16,7 @@ ENTRY = (ROOT / "app.py",)
 CORE = ROOT / "covid_core"
 PAGES = ROOT / "pages"
 PACKAGES = (  # lowest first: each imports only what stands before it
-    *("errors", "formatting", "hashing", "files", "work", "workspace", "backbones", "specs", "cache"),
+    *("errors", "formatting", "hashing", "files", "work", "workspace", "backbones", "specs", "cache", "derived"),
     *("images", "evaluation", "synthetic", "data", "runs", "weights", "presets", "inference", "nets", "audit"),
     *("figures", "reports", "jobs", "lessons", "commands", "__main__"),
 )

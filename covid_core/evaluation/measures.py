@@ -6,7 +6,7 @@ of shape (draws,), or (classes, draws) for one class against the rest, nan where
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,7 @@ class Draws:
         return np.stack([areas(self.times) for areas in self.curves()], axis=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Definition:
     """What the rows of both tables have.
 
@@ -86,6 +86,7 @@ class Definition:
     title: str
     help: str
     source: str
+    _: KW_ONLY
     drawn: Callable[[Draws], np.ndarray] | None = None
 
     def _has_one_of(self, *ways: object) -> None:
@@ -214,58 +215,58 @@ CLASS_MEASURES = {
     row.key: row
     for row in (
         ClassMeasure(
-            key="sensitivity",
-            title="Sensitivity",
-            help="Of the images of the class, how many are predicted as it (recall): TP / (TP + FN).",
-            source=SHARE_SOURCE,
+            "sensitivity",
+            "Sensitivity",
+            "Of the images of the class, how many are predicted as it (recall): TP / (TP + FN).",
+            SHARE_SOURCE,
             share=lambda is_class, predicted, answered: (is_class, predicted),
             undefined="no image of this part is {label}",
         ),
         ClassMeasure(
-            key="specificity",
-            title="Specificity",
-            help="Of the images of other classes, how many are not predicted as the class: TN / (TN + FP).",
-            source=SHARE_SOURCE,
+            "specificity",
+            "Specificity",
+            "Of the images of other classes, how many are not predicted as the class: TN / (TN + FP).",
+            SHARE_SOURCE,
             share=lambda is_class, predicted, answered: (~is_class, ~predicted),
             undefined="every image of this part is {label}",
         ),
         ClassMeasure(
-            key="ppv",
-            title="PPV",
-            help="Of the images predicted as the class, how many are of it (precision): TP / (TP + FP). It changes "
+            "ppv",
+            "PPV",
+            "Of the images predicted as the class, how many are of it (precision): TP / (TP + FP). It changes "
             "with how frequent the class is.",
-            source=SHARE_SOURCE,
+            SHARE_SOURCE,
             share=lambda is_class, predicted, answered: (predicted, is_class),
             undefined="no image was called {label}",
         ),
         ClassMeasure(
-            key="npv",
-            title="NPV",
-            help="Of the images predicted as another class, how many are not of the class: TN / (TN + FN).",
-            source=SHARE_SOURCE,
+            "npv",
+            "NPV",
+            "Of the images predicted as another class, how many are not of the class: TN / (TN + FN).",
+            SHARE_SOURCE,
             share=lambda is_class, predicted, answered: (answered & ~predicted, ~is_class),
             undefined="every image was called {label}",
         ),
         ClassMeasure(
-            key="f1",
-            title="F1",
-            help="Harmonic mean of sensitivity and PPV.",
-            source="van Rijsbergen 1979",
+            "f1",
+            "F1",
+            "Harmonic mean of sensitivity and PPV.",
+            "van Rijsbergen 1979",
             drawn=lambda draws: _ratio(2 * draws.hits, draws.images + draws.predicted),
             undefined="no image is {label} and none was called so",
         ),
         ClassMeasure(
-            key="auroc",
-            title="AUROC",
-            help="How often an image of the class has a higher score than an image of another class.",
-            source="area under the ROC curve (Hanley and McNeil 1982)",
+            "auroc",
+            "AUROC",
+            "How often an image of the class has a higher score than an image of another class.",
+            "area under the ROC curve (Hanley and McNeil 1982)",
             drawn=lambda draws: draws.areas[0],
         ),
         ClassMeasure(
-            key="auprc",
-            title="AUPRC",
-            help="Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
-            source="average precision, without interpolation",
+            "auprc",
+            "AUPRC",
+            "Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
+            "average precision, without interpolation",
             drawn=lambda draws: draws.areas[1],
         ),
     )
@@ -275,96 +276,80 @@ MEASURES = {
     row.key: row
     for row in (
         OverallMeasure(
-            key="accuracy",
-            title="Accuracy",
-            help="Share of images that are predicted correctly.",
-            source=SHARE_SOURCE,
+            "accuracy",
+            "Accuracy",
+            "Share of images that are predicted correctly.",
+            SHARE_SOURCE,
             hits=lambda given: given.right,
             headline=True,
         ),
         OverallMeasure(
-            key="balanced_accuracy",
-            title="Balanced accuracy",
-            help="Mean sensitivity over the classes: rare classes count as much as frequent ones.",
-            source=MEAN_SOURCE,
+            "balanced_accuracy",
+            "Balanced accuracy",
+            "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
+            MEAN_SOURCE,
             mean_of="sensitivity",
             headline=True,
         ),
         OverallMeasure(
-            key="macro_specificity",
-            title="Macro specificity",
-            help="Mean specificity over the classes.",
-            source=MEAN_SOURCE,
+            "macro_specificity",
+            "Macro specificity",
+            "Mean specificity over the classes.",
+            MEAN_SOURCE,
             mean_of="specificity",
         ),
         OverallMeasure(
-            key="macro_ppv",
-            title="Macro PPV",
-            help="Mean PPV over the classes that were predicted.",
-            source=MEAN_SOURCE,
-            mean_of="ppv",
+            "macro_ppv", "Macro PPV", "Mean PPV over the classes that were predicted.", MEAN_SOURCE, mean_of="ppv"
         ),
+        OverallMeasure("macro_npv", "Macro NPV", "Mean NPV over the classes.", MEAN_SOURCE, mean_of="npv"),
         OverallMeasure(
-            key="macro_npv",
-            title="Macro NPV",
-            help="Mean NPV over the classes.",
-            source=MEAN_SOURCE,
-            mean_of="npv",
-        ),
-        OverallMeasure(
-            key="macro_f1",
-            title="Macro F1",
-            help="Mean over the classes of the harmonic mean of sensitivity and PPV.",
-            source=MEAN_SOURCE,
+            "macro_f1",
+            "Macro F1",
+            "Mean over the classes of the harmonic mean of sensitivity and PPV.",
+            MEAN_SOURCE,
             mean_of="f1",
             headline=True,
         ),
         OverallMeasure(
-            key="macro_auroc",
-            title="Macro AUROC",
-            help="Mean over the classes of how often an image of the class has a higher score than another image.",
-            source=MEAN_SOURCE,
+            "macro_auroc",
+            "Macro AUROC",
+            "Mean over the classes of how often an image of the class has a higher score than another image.",
+            MEAN_SOURCE,
             mean_of="auroc",
             headline=True,
         ),
+        OverallMeasure("macro_auprc", "Macro AUPRC", "Mean AUPRC over the classes.", MEAN_SOURCE, mean_of="auprc"),
         OverallMeasure(
-            key="macro_auprc",
-            title="Macro AUPRC",
-            help="Mean AUPRC over the classes.",
-            source=MEAN_SOURCE,
-            mean_of="auprc",
-        ),
-        OverallMeasure(
-            key="matthews_correlation",
-            title="Matthews correlation",
-            help="Correlation of predictions and labels: 1 is perfect, 0 is guessing.",
-            source="for several classes (Gorodkin 2004)",
+            "matthews_correlation",
+            "Matthews correlation",
+            "Correlation of predictions and labels: 1 is perfect, 0 is guessing.",
+            "for several classes (Gorodkin 2004)",
             unit="",
             drawn=_matthews,
         ),
         OverallMeasure(
-            key="log_loss",
-            title="Log loss",
-            help="Mean of -ln(score of the true class). 0 is best; equal scores for three classes give 1.10.",
-            source="cross-entropy, natural logarithm",
+            "log_loss",
+            "Log loss",
+            "Mean of -ln(score of the true class). 0 is best; equal scores for three classes give 1.10.",
+            "cross-entropy, natural logarithm",
             unit="",
             per_image=_loss,
             of_scores=True,
         ),
         OverallMeasure(
-            key="brier_score",
-            title="Brier score",
-            help="Squared error of the scores, summed over the classes: 0 is best, 2 is worst.",
-            source="Brier 1950",
+            "brier_score",
+            "Brier score",
+            "Squared error of the scores, summed over the classes: 0 is best, 2 is worst.",
+            "Brier 1950",
             unit="",
             per_image=_squared_error,
             of_scores=True,
         ),
         OverallMeasure(
-            key="expected_calibration_error",
-            title="Calibration error",
-            help=f"How far scores are from the shares that were right (expected calibration error, {BINS} bins).",
-            source="Naeini, Cooper and Hauskrecht 2015; Guo and others 2017",
+            "expected_calibration_error",
+            "Calibration error",
+            f"How far scores are from the shares that were right (expected calibration error, {BINS} bins).",
+            "Naeini, Cooper and Hauskrecht 2015; Guo and others 2017",
             drawn=lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
             of_scores=True,
         ),
