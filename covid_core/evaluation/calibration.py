@@ -1,7 +1,7 @@
 """How far scores are from being probabilities, the one number that brings them nearer, and thresholds for an aim.
 
 A score of 0.9 is calibrated when nine of ten images with it are what they were called. The reliability diagram shows it
-bin by bin; ``weighted_measures`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun
+bin by bin; ``measures`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun
 and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number,
 fitted on validation images: the order of the classes, and with it every answer, stays.
 
@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from covid_core.errors import DataError
-from covid_core.evaluation import metrics, weighted_measures
+from covid_core.evaluation import measures, metrics
+from covid_core.evaluation.measures import BINS, CLASS_MEASURES, bin_of
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.evaluation.resampling import once
-from covid_core.evaluation.weighted_measures import BINS, bin_of
 from covid_core.formatting import plural
 
 LOGIT_PREFIX = "logit_"
@@ -146,8 +146,9 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     except DataError as error:
         return Calibration(images=images, note=str(error))
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    found = [weighted_measures.measures(given, areas=False)(once(given.y_true)) for given in test]
-    figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
+    names = ("log_loss", "expected_calibration_error")
+    found = [measures.on_draws(given, names)(once(given.y_true)) for given in test]
+    figures = [float(one[name][0]) for name in names for one in found]
     return Calibration(fitted, images, *figures)
 
 
@@ -185,17 +186,15 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
 
 
 def at(given: Answers, label: str, threshold: float) -> dict[str, Measure]:
-    """Sensitivity, specificity, ppv and npv where an image is called ``label`` at or above a threshold."""
-    is_label = given.y_true == given.classes.index(label)
-    called = given.y_prob[:, given.classes.index(label)] >= threshold
-    hits, alarms = int((called & is_label).sum()), int((called & ~is_label).sum())
-    images, others = int(is_label.sum()), int((~is_label).sum())
-    return {
-        "sensitivity": metrics.wilson(hits, images, f"no image of this part is {label}"),
-        "specificity": metrics.wilson(others - alarms, others, f"every image of this part is {label}"),
-        "ppv": metrics.wilson(hits, hits + alarms, f"no image was called {label}"),
-        "npv": metrics.wilson(others - alarms, given.n - hits - alarms, f"every image was called {label}"),
-    }
+    """Every class measure that is a share, where an image is called ``label`` at or above a threshold."""
+    k = given.classes.index(label)
+    is_class, predicted = given.y_true == k, given.y_prob[:, k] >= threshold
+    found = {}
+    for name, row in CLASS_MEASURES.items():
+        if row.share:
+            counted, hit = row.share(is_class, predicted, np.ones(given.n, bool))
+            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(given, label))
+    return found
 
 
 def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float) -> dict[str, Measure]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.errors import RunDamaged
-from covid_core.evaluation import assessment, comparison, metrics, resampling
+from covid_core.evaluation import assessment, comparison, measures, metrics, resampling
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
@@ -109,7 +109,7 @@ def _row(name: str, predictions: Answers, together: pd.Series | None, accuracy: 
         name,
         predictions,
         accuracy or metrics.accuracy(predictions, groups),
-        {label: metrics.sensitivity(predictions, label, groups) for label in classes},
+        {label: measures.share_of_class("sensitivity", predictions, label, groups) for label in classes},
         assessment.majority_share(predictions, groups),
         groups,
     )

@@ -24,7 +24,7 @@ from covid_core.specs import SplitSpec
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
-QUICK_PROBES = (probes.FILE, probes.BORDER_PIXELS, probes.THUMB, probes.FULL)
+QUICK_PROBES = ("file", "border", "thumbnail", "full")
 LEAST_IMAGES = 3  # of a class, for an image in each part
 
 

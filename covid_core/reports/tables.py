@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.backbones import BACKBONES
-from covid_core.specs import AUGMENTATION_LABELS, IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
+from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
@@ -94,7 +94,7 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
         "Image size": spec.image_size,
         "Special strategy": spec.strategy,
         "Imbalance": IMBALANCE_LABELS[spec.imbalance],
-        "Augmentation": augmentation_in_words(spec),
+        "Augmentation": spec.augmentation.in_words or "None",
         "Backbone": BACKBONES[spec.backbone].label,
         "Weights": WEIGHTS_LABELS.get(spec.weights, "From a file"),
         "Layers read": "Middle layers" if spec.taps == "default" and spec.mode == "frozen" else "Last layer",
@@ -112,15 +112,6 @@ def _pooling(spec: TrainingSpec) -> str:
     if not BACKBONES[spec.backbone].pretrained:
         return "None (flattened)"
     return "Mean and maximum" if spec.head.pooling == "mean_max" else "Mean"
-
-
-def augmentation_in_words(spec: TrainingSpec) -> str:
-    """What a training image goes through: ``rotation 15°, shift across 10 %``; ``None`` where nothing."""
-    words = []
-    for name, amount in spec.augmentation.model_dump(exclude_defaults=True).items():
-        how_much = "" if amount is True else f" {amount:g}°" if name == "rotation" else f" {100 * amount:g} %"
-        words.append(f"{AUGMENTATION_LABELS[name].lower()}{how_much}")
-    return ", ".join(words) or "None"
 
 
 def only_what_differs(frame: pd.DataFrame, keep: Iterable[str] = ("Model",)) -> pd.DataFrame:

@@ -21,7 +21,6 @@ from covid_core.workspace import Workspace
 from pages.shared import run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
-
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids

@@ -6,7 +6,6 @@ components count; see ``audit.embedding.projection`` for the two pictures, and `
 what outliers, suspicious labels and neighbours are.
 """
 
-import contextlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +16,14 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from covid_core import cache, files
+from covid_core import derived, files
 from covid_core.audit.embedding import outlier_detection, projection
 from covid_core.audit.embedding.outlier_detection import FAR, LEAST_IN_CLASS, Purity
 from covid_core.audit.shortcuts import probes
 from covid_core.data import duplicates, split
-from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
-from covid_core.errors import DataError, NoRoom
+from covid_core.errors import DataError
 from covid_core.formatting import count, interval, plural, share
 from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, part_of, silent
@@ -181,17 +180,17 @@ def expected_seconds(images: int) -> float:
 
 def known(workspace: Workspace, dataset: Dataset) -> Map | None:
     """The map that was made of this version of the data set; None where there is none, or where it is torn."""
-    path = _path(workspace, dataset)
-    try:
-        kept = files.read_table(path, COLUMNS)
-        facts = _Facts.model_validate(kept.attrs).model_dump()
-    except (OSError, ValueError):
+    opened = derived.read(_path(workspace, dataset), _opened)
+    if opened is None or not opened[0]["image_id"].equals(dataset.images["image_id"]):
         return None
-    if not kept["image_id"].equals(dataset.images["image_id"]):
-        return None
-    cache.touch(path)
-    kept.attrs = {}
-    return Map(_placed(kept, dataset), facts)
+    return Map(_placed(opened[0], dataset), opened[1])
+
+
+def _opened(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = files.read_table(path, COLUMNS)
+    facts = _Facts.model_validate(table.attrs).model_dump()
+    table.attrs = {}
+    return table, facts
 
 
 def latest(workspace: Workspace, dataset: Dataset) -> Map | None:
@@ -226,12 +225,9 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *,
     images, facts = drawn(features, groups, part_of(progress, 0.1, 1))
     facts |= {"features": told_by, "made": time.time(), "seconds": time.monotonic() - began}
     facts = _Facts.model_validate(facts).model_dump()
-    with contextlib.suppress(NoRoom):  # it is made again when it is asked for
-        cache.make_room(workspace, int(images.memory_usage(deep=True).sum()))
-        images.attrs = facts
-        with files.published(_path(workspace, dataset)) as temporary:
-            images.to_parquet(temporary, index=False)
-        images.attrs = {}
+    images.attrs = facts
+    derived.write_table(workspace, _path(workspace, dataset), images, optional=True)
+    images.attrs = {}
     progress(1, "The map is made")
     return Map(_placed(images, dataset), facts)
 
@@ -248,7 +244,7 @@ def _told_apart_by(
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{dataset.facts_key}-{FORMAT}.parquet"
+    return derived.path_of(workspace.tables, dataset.version, f"map-{dataset.facts_key}", FORMAT)
 
 
 def drawn(
