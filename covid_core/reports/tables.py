@@ -49,28 +49,18 @@ def _harmless(cell: Any) -> Any:
     return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
-def to_latex(frame: pd.DataFrame, caption: str = "", label: str = "", bold: Iterable[int] = ()) -> str:
+def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -> str:
     """A table as LaTeX with the rules of the package booktabs. ``bold`` are positions of rows to print bold.
 
     Numbers are printed as they are: round or format them before. Undefined is a dash.
     """
-    strong = set(bold)
+    styler = frame.reset_index(drop=True).style.hide(axis="index").format(_latex).format_index(_latex, axis="columns")
+    styler.set_properties(pd.IndexSlice[list(bold), :], textbf="--rwrap")
     columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
-    head = _latex_row(frame.columns, False)
-    rows = [_latex_row(row, i in strong) for i, row in enumerate(frame.itertuples(index=False, name=None))]
-    body = [r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
-    lines = [r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}", r"\centering"]
-    if caption:
-        lines.append(rf"\caption{{{_latex(caption)}}}")
-    if label:
-        lines.append(rf"\label{{{label}}}")
-    lines += [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_row(cells: Iterable[Any], strong: bool) -> str:
-    texts = [_latex(cell) for cell in cells]
-    return " & ".join(rf"\textbf{{{text}}}" if strong and text else text for text in texts) + r" \\"
+    table = styler.to_latex(
+        column_format=columns, hrules=True, position_float="centering", caption=_latex(caption) or None
+    )
+    return r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}" + "\n" + table
 
 
 def _latex(cell: Any) -> str:

@@ -214,13 +214,13 @@ def drawn(what: str, version: str, _draw: Callable[[], go.Figure]) -> go.Figure:
     return _draw()
 
 
-def chart(figure: go.Figure, name: str, **options: Any) -> Any:
+def chart(figure: go.Figure, name: str, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
     """A chart in the app's theme, with its download as a page that opens anywhere; the camera button saves a PNG."""
     shown = st.plotly_chart(
         figure,
         width="stretch",
         theme="streamlit",
-        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}},
+        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}, **(config or {})},
         **{"key": f"chart-{name}", **options},
     )
     st.download_button(
