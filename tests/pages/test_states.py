@@ -29,10 +29,10 @@ STATES = {
         "train": ("Nothing has been trained yet.", "No data set yet."),
         "compare": ("No finished run yet.", "Train a model"),
         "predict": ("No finished run yet.", "Train a model"),
-        "lessons": ("0 of 4 lessons are prepared", "Open “The twin”"),
+        "lessons": ("0 of 4 lessons are prepared", "Open “The duplicate”"),
     },
     "loading": {
-        "home": ("24 images in 1 data set, 1 run at work or waiting.", "Drawing 9 synthetic images", "Stop"),
+        "home": ("24 images in 1 data set, 1 run running or waiting.", "Drawing 9 synthetic images", "Stop"),
         "dataset": ("Drawing 9 synthetic images", "1 min 00 s so far, about 40 s left.", "Stop"),
         "audit": ("Auditing the images", "1 min 00 s so far, about 40 s left.", "Stop"),
         "train": ("Mine trains: **62 %, 40 s left**", "Watch", "Stop"),
@@ -41,7 +41,7 @@ STATES = {
         "lessons": ("Being prepared: 62 %.",),
     },
     "full": {
-        "home": ("140 images in 2 data sets, 3 trained models.", "See what the models are worth"),
+        "home": ("140 images in 2 data sets, 3 trained models.", "Compare the models"),
         "dataset": ("89 images in 3 classes",),
         "audit": ("89 images have findings of 3 kinds", "5 pairs show the same picture"),
         "train": ("Nothing trains now. 3 runs have ended.", "Train"),
@@ -50,7 +50,7 @@ STATES = {
         "lessons": ("1 of 4 lessons is prepared",),
     },
     "broken": {
-        "home": ("140 images in 2 data sets, no trained model yet.", "Look at the images"),
+        "home": ("140 images in 2 data sets, no trained model yet.", "View the images"),
         "dataset": (DAMAGED_IMAGES,),
         "audit": (DAMAGED_IMAGES,),
         "train": ("Nothing has been trained yet.", DAMAGED_IMAGES),
