@@ -1,4 +1,7 @@
-"""All four lessons in a browser, from the story to the summary; each figure on the screen is computed again here."""
+"""The lessons in a browser, from the story to the summary; each figure on the screen is computed again here.
+
+Two are walked every day, the other two, which take longer, with the soak tests.
+"""
 
 import re
 from pathlib import Path
@@ -85,6 +88,7 @@ def test_an_outcome_is_not_shown_before_a_prediction(page: Page, app: App):
     expect(page.get_by_text("The outcome comes after your prediction.")).to_be_visible()
 
 
+@pytest.mark.soak
 def test_the_shifted_labels_score_the_courses_figure_and_nothing_was_learned(
     page: Page, app: App, workspace: Workspace, tmp_path: Path
 ):
@@ -122,6 +126,7 @@ def test_the_letter_in_the_corner_decides(page: Page, app: App, workspace: Works
     assert figures[2] in summed_up(page, tmp_path)
 
 
+@pytest.mark.soak
 def test_the_rare_class_is_overlooked_and_the_ways_out_find_more(
     page: Page, app: App, workspace: Workspace, tmp_path: Path
 ):
@@ -176,7 +181,7 @@ def test_a_lesson_checks_the_users_own_images_and_a_reset_leaves_no_run_behind(
     page.goto(f"{app.url}/lessons?lesson=rare-class&step=6")
     expect(page.get_by_text(normal, exact=False)).to_be_visible()
     page.goto(f"{app.url}/lessons")
-    expect(page.get_by_text("4 of 4 lessons are prepared", exact=False)).to_be_visible()
+    expect(page.get_by_text(re.compile("[24] of 4 lessons are prepared"))).to_be_visible()
     page.get_by_role("button", name="Reset all lessons").click()
     page.get_by_role("button", name="Reset now").click()
     expect(page.get_by_text("0 of 4 lessons are prepared", exact=False)).to_be_visible()
