@@ -33,8 +33,8 @@ STATES = {
     },
     "loading": {
         "home": ("24 images in 1 data set, 1 run running or waiting.", "Drawing 9 synthetic images", "Stop"),
-        "dataset": ("Drawing 9 synthetic images", "1 min 00 s so far, about 40 s left.", "Stop"),
-        "audit": ("Auditing the images", "1 min 00 s so far, about 40 s left.", "Stop"),
+        "dataset": ("Drawing 9 synthetic images", "so far, about", "Stop"),
+        "audit": ("Auditing the images", "so far, about", "Stop"),
         "train": ("Mine trains: **62 %, 40 s left**", "Watch", "Stop"),
         "compare": ("1 run still at work.", "Watch them on the Train page"),
         "predict": ("No finished run yet.",),
