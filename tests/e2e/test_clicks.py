@@ -119,7 +119,7 @@ def test_a_click_on_a_confusion_cell_opens_its_images(page: Page, app: App, runs
 def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_images_of_its_scale(
     page: Page, app: App, runs: dict[str, Run], scale: int
 ):
-    run = runs["First"]
+    run = runs["Tiny"]
     table = run.predictions()
     top = answered(run)["top"]
     if scale:
@@ -133,12 +133,12 @@ def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_images_of_its_s
     number = alone["stands_for"][1]
     images = int((np.ceil(top * BINS) - 1 == number).sum())
     click(page, 0, 1 + scale, [scale, number])
-    name = "First, calibrated" if scale else "First"
+    name = "Tiny, calibrated" if scale else "Tiny"
     expect_images(page, f"{name}: {100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %", images)
 
 
 def test_a_click_on_a_bar_of_the_score_histogram_opens_its_images(page: Page, app: App, runs: dict[str, Run]):
-    images = answered(runs["First"])
+    images = answered(runs["Tiny"])
     normal = images[images["label"] == "Normal"]
     bar, number = fullest((10 * normal["score_COVID"]).astype(int).clip(upper=9).value_counts())
     show(page, app, "Scores")
@@ -148,22 +148,22 @@ def test_a_click_on_a_bar_of_the_score_histogram_opens_its_images(page: Page, ap
 
 def test_a_click_on_a_pair_opens_what_either_has_right_alone(page: Page, app: App, runs: dict[str, Run]):
     first, second = (
-        images["label"] == images["called"] for images in (answered(runs["First"]), answered(runs["Second"]))
+        images["label"] == images["called"] for images in (answered(runs["Tiny"]), answered(runs["Second"]))
     )
     show(page, app, "Pairs")
     click(page, 0, 1, [0, 1])
-    expect_images(page, "First right, Second wrong", int((first & ~second).sum()))
-    expect_images(page, "Second right, First wrong", int((second & ~first).sum()))
+    expect_images(page, "Tiny right, Second wrong", int((first & ~second).sum()))
+    expect_images(page, "Second right, Tiny wrong", int((second & ~first).sum()))
 
 
 def test_a_second_click_on_a_cell_closes_its_images(page: Page, app: App, runs: dict[str, Run]):
-    images = answered(runs["First"])
+    images = answered(runs["Tiny"])
     number = int(((images["label"] == "Normal") & (images["called"] == "Normal")).sum())
     show(page, app, "Confusion")
     click(page, 0, 1, [1, 1])
-    expect_images(page, "Normal called Normal by First", number)
+    expect_images(page, "Normal called Normal by Tiny", number)
     click(page, 0, 1, [1, 1])
-    expect(page.get_by_role("heading", name="Normal called Normal by First", exact=True)).to_have_count(0)
+    expect(page.get_by_role("heading", name="Normal called Normal by Tiny", exact=True)).to_have_count(0)
 
 
 def test_a_image_opens_with_the_scores_and_heat_maps_of_all_runs(page: Page, app: App, runs: dict[str, Run]):
