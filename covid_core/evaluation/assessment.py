@@ -85,18 +85,6 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
     return Measured(given.n, images, overall, per_class, metrics.confusion(given))
 
 
-def as_answer(given: Measured) -> dict[str, Any]:
-    """All figures of a part as plain dictionaries, for the command line."""
-    return {
-        "images": given.images,
-        "overall": {name: vars(measure) for name, measure in given.overall.items()},
-        "per_class": {
-            label: {name: vars(measure) for name, measure in found.items()} for label, found in given.per_class.items()
-        },
-        "confusion": given.confusion.to_dict("index"),
-    }
-
-
 def _of_class(name: str, given: Answers, k: int, values: dict[str, Any], bounds: dict[str, Any]) -> Measure:
     label = given.classes[k]
     reason = f"no image is {label} and none was called so" if name == "f1" else metrics.no_curve_because(given, label)
