@@ -5,9 +5,9 @@ from collections.abc import Callable
 import streamlit as st
 
 from covid_core.audit.quality.findings import UNREADABLE
-from covid_core.audit.shortcuts import probe_ladder
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import duration, moment, plural
+from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, decision_log, duplicates, findings, map_panel, shared_images, shortcuts
 from pages.shared import audit_panel, gallery, shell
 from pages.shared.audit_panel import Audited
@@ -53,8 +53,9 @@ def _answer(audited: Audited, at_work: bool) -> None:
     elif found is None:
         st.markdown(f"**Not known yet: nobody has audited these {plural(len(audited.dataset.images), 'image')}.**")
     else:
-        said = probe_ladder.verdict(found.ladder).headline if found.ladder else found.ladder_reason
-        st.markdown(f"**{shell.plain(said)}** {_findings_in_words(audited)} {_copies_in_words(audited)}")
+        verdict = audit_text.ladder(found.ladder).headline if found.ladder else found.ladder_reason
+        pairs = audit_text.duplicates(audited.pairs[~audited.pairs["dismissed"]])
+        st.markdown(f"**{shell.plain(verdict)}** {_findings_in_words(audited)} {pairs}")
         took = duration(sum(found.seconds.values()))
         st.caption(f"Audited {moment(found.made)}, in {took}.")
 
@@ -73,15 +74,6 @@ def _findings_in_words(audited: Audited) -> str:
         images = plural(table["image_id"].nunique(), "image has a finding", "images have findings")
         told = f"{images} of {plural(len(kinds), 'kind')} ({named}{more})"
     return f"{told}; {plural(unread, 'file')} could not be read." if unread else f"{told}."
-
-
-def _copies_in_words(audited: Audited) -> str:
-    pairs = audited.pairs[~audited.pairs["dismissed"]]
-    if not len(pairs):
-        return "No two images show the same picture."
-    conflicts = int(pairs["conflict"].sum())
-    disagree = f"{plural(conflicts, 'pair')} of them with two classes" if conflicts else "none with two classes"
-    return f"{plural(len(pairs), 'pair shows', 'pairs show')} the same picture, {disagree}."
 
 
 def _show_tabs(audited: Audited, at_work: bool) -> None:

@@ -12,10 +12,10 @@ and pairs holds for those that stay; ladder and sources are then those of the ea
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,13 +26,12 @@ from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.quality import findings
 from covid_core.audit.quality.findings import Audit
-from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts import probes
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Sources
 from covid_core.data import masks
 from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import DataError, RunDamaged
-from covid_core.formatting import count, interval, p_in_words, plural, share
 from covid_core.inference import lungs
 from covid_core.runs import frozen_features
 from covid_core.work import Progress, part_of, silent
@@ -296,84 +295,3 @@ def _check_still_there(workspace: Workspace, dataset: Dataset) -> None:
 
 def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
     return derived.read(_record_path(workspace, dataset), lambda path: _Record.model_validate(files.read_json(path)))
-
-
-# In words
-
-
-def as_answer(dataset: Dataset, found: Found) -> dict[str, Any]:
-    """An audit as plain dictionaries, for the command line."""
-    return {
-        "dataset": dataset.id,
-        "version": dataset.version,
-        "images": len(dataset.images),
-        "summary": found.audit.summary.to_dict("records"),
-        "findings": found.audit.findings.to_dict("records"),
-        "copies": found.pairs.to_dict("records"),
-        "conflicts": int(found.pairs["conflict"].sum()),
-        "ladder": None if found.ladder is None else probe_ladder.as_answer(found.ladder),
-        "ladder_reason": found.ladder_reason,
-        "sources": probe_ladder.sources_as_answer(found.sources),
-        "outdated": found.outdated,
-        "made": found.made,
-        "seconds": found.seconds,
-    }
-
-
-def shared_as_answer(other: Dataset, found: Shared) -> dict[str, Any]:
-    """Shared images as plain dictionaries, for the command line."""
-    return {
-        "dataset": other.id,
-        "version": other.version,
-        "images": found.images,
-        "others": found.others,
-        "pairs": found.pairs.to_dict("records"),
-        "conflicts": len(found.conflicts),
-    }
-
-
-def in_lines(found: Found) -> list[str]:
-    """An audit for people, line by line."""
-    lines = [*(findings.in_words(found.audit) or ["No image is a finding."]), copies_in_words(found.pairs), ""]
-    if found.ladder is None:
-        lines.append(f"No ladder: {found.ladder_reason}")
-    else:
-        said, rungs = probe_ladder.verdict(found.ladder), found.ladder.rungs
-        lines += _rung_rows([rung for rung in rungs if rung.was_run])
-        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), found.ladder.note]) if note]
-        lines += ["", said.headline, *said.details]
-    return [*lines, *found.sources.in_words, *filter(None, [found.outdated])]
-
-
-def copies_in_words(pairs: pd.DataFrame) -> str:
-    """How many pairs show the same picture, in a sentence."""
-    if not len(pairs):
-        return "No two images show the same picture."
-    exact, conflicts = int((pairs["kind"] == duplicate_pairs.EXACT).sum()), int(pairs["conflict"].sum())
-    return (
-        f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture, "
-        f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
-        "with two classes."
-    )
-
-
-def shared_in_words(other: Dataset, found: Shared) -> str:
-    """How many images another data set has as well, in a sentence."""
-    if not len(found.pairs):
-        return f"No image is in {other.name} as well."
-    disagree = len(found.conflicts)
-    return (
-        f"{plural(found.images, 'image is', 'images are')} in {other.name} as well; "
-        f"{plural(disagree, 'pair has', 'pairs have')} another class there."
-    )
-
-
-def _rung_rows(rungs: Sequence[probe_ladder.Rung]) -> list[str]:
-    """Each probe that was run with what it reached."""
-    wide = max((len(rung.probe.name) for rung in rungs), default=0)
-    return [f"{rung.probe.name:{wide}}  {_reached(rung)}" for rung in rungs]
-
-
-def _reached(rung: probe_ladder.Rung) -> str:
-    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    return f"{reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"

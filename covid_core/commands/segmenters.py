@@ -7,6 +7,7 @@ from typing import Any
 from covid_core.commands.progress import followed
 from covid_core.formatting import number, plural, share
 from covid_core.jobs import segmentation
+from covid_core.reports.encode import encode
 from covid_core.runs import segmenters, store
 from covid_core.workspace import Workspace
 
@@ -19,7 +20,7 @@ def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     if status.state != store.COMPLETED:
         return {**answer, "text": f"{job.id}  {status.state} {status.reason}".rstrip()}
     made = segmenters.open_segmenter(workspace, job.result["segmenter"])
-    return {**answer, **_segmenter_answer(made), "text": f"{made.id}  {made.in_words}"}
+    return {**answer, **encode(made), "text": f"{made.id}  {made.in_words}"}
 
 
 def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
@@ -30,9 +31,9 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     lines += [f"{job.folder.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
     return {
-        "segmenters": [_segmenter_answer(one) for one in found],
+        "segmenters": found,
         "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
-        "jobs": [{"job": job.folder.id, "dataset": job.request["dataset"], **vars(job.status)} for job in learning],
+        "jobs": [{"job": job.folder.id, "dataset": job.request["dataset"], **encode(job.status)} for job in learning],
         "text": "\n".join(lines) or "No segmenter yet: try segment DATASET, on a data set with lung masks.",
     }
 
@@ -41,10 +42,6 @@ def do_delete_segmenter(workspace: Workspace, options: argparse.Namespace) -> di
     """Remove a segmenter."""
     segmenters.delete_segmenter(workspace, options.segmenter)
     return {"segmenter": options.segmenter, "deleted": True}
-
-
-def _segmenter_answer(one: segmenters.Segmenter) -> dict[str, Any]:
-    return {"segmenter": one.id, **one.record.model_dump(mode="json")}
 
 
 def _dice_text(one: segmenters.Segmenter) -> str:

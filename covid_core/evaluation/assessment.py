@@ -7,7 +7,6 @@ and tests they count for fewer (``metrics.design_effect``), in the bootstrap the
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,18 +67,6 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
             overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
     images = dict(zip(given.classes, map(int, given.images), strict=True))
     return Measured(given.n, images, overall, per_class, metrics.confusion(given))
-
-
-def as_answer(given: Measured) -> dict[str, Any]:
-    """All figures of a part as plain dictionaries, for the command line."""
-    return {
-        "images": given.images,
-        "overall": {name: vars(measure) for name, measure in given.overall.items()},
-        "per_class": {
-            label: {name: vars(measure) for name, measure in found.items()} for label, found in given.per_class.items()
-        },
-        "confusion": given.confusion.to_dict("index"),
-    }
 
 
 def _measure(

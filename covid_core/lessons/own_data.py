@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from covid_core.audit import dataset_audit
-from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts import probes
 from covid_core.audit.shortcuts.probe_ladder import Ladder
 from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
@@ -18,6 +18,7 @@ from covid_core.formatting import count, plural, share
 from covid_core.lessons import outcomes
 from covid_core.lessons.catalogue import DUPLICATE, RARE, SHIFTED, TAG, Lesson
 from covid_core.presets import COURSE_IMAGES_PER_CLASS
+from covid_core.reports import audit_text
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
 from covid_core.specs import SplitSpec
@@ -114,8 +115,7 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> Check
     climbed = audited_ladder(workspace, dataset)
     if climbed is None:
         climbed = probes.ladder(workspace, dataset, probes=QUICK_PROBES, progress=progress)
-    verdict = probe_ladder.verdict(climbed)
-    return Check((verdict.headline, *verdict.details), ladder=climbed, page="audit")
+    return Check(tuple(audit_text.ladder(climbed).sentences), ladder=climbed, page="audit")
 
 
 def audited_ladder(workspace: Workspace, dataset: Dataset) -> Ladder | None:

@@ -1,8 +1,5 @@
 """A run's prediction sets, from its stored predictions: runs of every version have them, and no model is needed."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import Evaluated, Sets
@@ -39,21 +36,3 @@ def in_words(found: Evaluated) -> str:
         f"{found.mean_size:.2f} classes each on average: one class for {share(found.single.value)}, none for "
         f"{share(found.empty.value)}."
     )
-
-
-def as_answer(run: Run, coverage: float = conformal.USUAL_COVERAGE) -> dict[str, Any]:
-    """What the command line tells of a run's sets. Raises RunDamaged, InvalidChoice."""
-    found, sets = report(run, coverage), of(run)
-    of_class: Mapping[str, Any] = {label: vars(measure) for label, measure in found.of_class.items()}
-    return {
-        "coverage": found.coverage,
-        "calibration_images": sets.images,
-        "within_each_class": sets.is_by_class(coverage),
-        "too_few": sets.too_few(coverage),
-        "covered": vars(found.covered),
-        "of_class": of_class,
-        "mean_size": found.mean_size,
-        "single": vars(found.single),
-        "empty": vars(found.empty),
-        "in_words": in_words(found),
-    }

@@ -93,8 +93,3 @@ def images_in_words(run: Run, found: Calibration) -> str:
     why = f"validation has fewer than {HALVED_FROM} images" if found.images < HALVED_FROM else "they were not halved"
     fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
     return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
-
-
-def as_answer(run: Run) -> dict[str, Any]:
-    """What the command line tells of a run's calibration. Raises RunDamaged."""
-    return {**vars(of(run)), "chose_nothing_else": run.is_halved}

@@ -24,7 +24,7 @@ from covid_core.data import duplicates, split
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
-from covid_core.formatting import count, interval, plural, share
+from covid_core.formatting import count
 from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -34,7 +34,6 @@ WIDTH = 50  # principal components that neighbours are looked for in; the usual 
 WIDE = 100  # that labels are judged by; on synthetic images with clear lesions 50 find as many exchanged labels
 LEAST = 10  # images; fewer need no map
 SEED = 0  # of the folds that labels are cross-validated in
-LINES = 12  # of each list that the command line prints; --json has all
 COLUMNS = (
     "image_id",
     "pca_x",
@@ -116,60 +115,6 @@ class Map:
         told = found[["row", "image_id", "label", "given_score", "other", "other_score"]].reset_index(drop=True)
         told.insert(0, "rank", np.arange(1, len(told) + 1))
         return told
-
-    @property
-    def in_words(self) -> tuple[str, ...]:
-        """Who an image's neighbours are, each sentence with the figures it rests on."""
-        return tuple(filter(None, [_classes_in_words(self), _held_fixed_in_words(self)]))
-
-
-# In words
-
-
-def _figure(one: Purity) -> str:
-    return f"{interval(one.share, one.low, one.high)} (by chance {share(one.chance)})"
-
-
-def _classes_in_words(shown: Map) -> str:
-    by_class = shown.purity("class")
-    nearest = f"Of the {outlier_detection.BY_CLASS} images nearest to an image"
-    if not by_class.images:
-        return ""
-    told = f"{nearest}, {_figure(by_class)} are of its class, over {plural(by_class.images, 'image')}"
-    by_source = shown.purity("source")
-    if by_source.images:
-        told += (
-            f"; {_figure(by_source)} are of its source, over {plural(by_source.images, 'image')} whose source is known"
-        )
-    return f"{told}."
-
-
-def _held_fixed_in_words(shown: Map) -> str:
-    """Disease or source? What is left of the one when the other is the same for all."""
-    within, across = shown.purity("class within source"), shown.purity("source within class")
-    if not shown.facts["sources"]:
-        return "Whether these neighbours share a disease or a source cannot be told: no image has a known source."
-    if not within.images and not across.images:
-        return (
-            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, "
-            "and no class two known sources."
-        )
-    told = []
-    if within.images:
-        told.append(
-            f"Among images of one source, {_figure(within)} of the nearest are of the same class "
-            f"({plural(within.images, 'image')} of sources with two classes or more)"
-        )
-    else:
-        told.append("No known source holds two classes, so the class cannot be looked at with the source held fixed")
-    if across.images:
-        told.append(
-            f"among images of one class, {_figure(across)} are of the same source ({plural(across.images, 'image')} of "
-            "classes with two sources or more)"
-        )
-    else:
-        told.append("no class has two known sources, so the source cannot be looked at with the class held fixed")
-    return "; ".join(told) + "."
 
 
 # Made and kept
@@ -341,24 +286,4 @@ def _neighbours(coordinates: np.ndarray, images: pd.DataFrame) -> dict[str, tupl
     }
     return {
         name: tuple(None if value != value else value for value in vars(one).values()) for name, one in told.items()
-    }
-
-
-def as_answer(shown: Map) -> dict[str, Any]:
-    """A map as plain dictionaries, for the command line."""
-    images = shown.images.drop(columns=["row", "given"])
-    text = [*shown.in_words, "", f"Outliers: {count(len(shown.outliers))}"]
-    text += [f"{one.outlier_score:8.1f} deviations  {one.image_id}" for one in shown.outliers.head(LINES).itertuples()]
-    text += ["", f"Suspicious labels: {count(len(shown.suspicious))}"]
-    text += [
-        f"{one.label} {one.given_score:.3f}, {one.other} {one.other_score:.3f}  {one.image_id}"
-        for one in shown.suspicious.head(LINES).itertuples()
-    ]
-    return {
-        **shown.facts,
-        "words": list(shown.in_words),
-        "images": images.astype(object).where(images.notna(), None).to_dict("records"),
-        "outliers": shown.outliers.to_dict("records"),
-        "suspicious": shown.suspicious.to_dict("records"),
-        "text": "\n".join(text),
     }

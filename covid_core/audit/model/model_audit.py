@@ -100,12 +100,6 @@ def masks_in_short(found: Mapping[str, Any]) -> str:
     return " and ".join(short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in told)
 
 
-def as_answer(run: Run) -> dict[str, Any] | None:
-    """The verdict of a run with its sentence, where it is known, for lists and tables. Raises RunDamaged."""
-    found = known(run)
-    return found and {"verdict": found["verdict"], "in_words": found["in_words"], "masks": masks_in_short(found)}
-
-
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
     """All figures of an audit, as plain values for JSON: undefined numbers are None."""
     k = len(predictor.classes)

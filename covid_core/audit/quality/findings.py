@@ -19,7 +19,6 @@ from covid_core import derived
 from covid_core.audit.quality import measures
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
-from covid_core.formatting import plural, share
 from covid_core.images import raster
 from covid_core.images.image import COLOUR_SPREAD
 from covid_core.inference import gate
@@ -301,16 +300,6 @@ def _summary(scores: pd.DataFrame, findings: pd.DataFrame, limits: dict[str, flo
         reason = BY_NAME[name].reason if name in BY_NAME else "Import could not read the file."
         rows.append((name, images, of_all, unknown, limits.get(name, np.nan), bool(of_all >= COMMON), reason))
     return pd.DataFrame(rows, columns=["finding", "images", "share", "unknown", "limit", "common", "reason"])
-
-
-def in_words(found: Audit) -> list[str]:
-    """One sentence per kind of finding that there is, the most frequent first; a common one says so."""
-    told = []
-    for row in found.summary.sort_values("images", ascending=False, kind="stable").itertuples():
-        if row.images:
-            usual = "; so common that it belongs to the data set, not to single images" if row.common else ""
-            told.append(f"{row.finding}: {plural(row.images, 'image')} ({share(row.share)}){usual}")
-    return told
 
 
 # Scores

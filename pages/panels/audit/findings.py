@@ -9,6 +9,7 @@ from covid_core.audit.quality.findings import BY_NAME, UNREADABLE, limit_in_word
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
+from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, url_state
 from pages.shared import gallery, shell
 from pages.shared.audit_panel import Audited
@@ -71,7 +72,7 @@ def _by_class(audited: Audited) -> None:
     if table.empty:
         return
     st.subheader("Does a finding go with the class?")
-    st.markdown(f"**{shell.plain(tables.association_in_words(table))}**")
+    st.markdown(f"**{shell.plain(audit_text.association(table))}**")
     frequent = table.groupby("finding", sort=False).filter(lambda rows: rows["share"].max() >= VISIBLE)
     if len(frequent):
         shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=figures.findings_in_words(frequent))

@@ -22,6 +22,7 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, duration, moment, number, plural, roughly, share
 from covid_core.jobs import queue
+from covid_core.reports import audit_text
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from pages.panels.audit import decision_form, map_chart
@@ -131,7 +132,8 @@ def _watch(dataset: Dataset, active: frozenset[str]) -> None:
 
 
 def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
-    st.markdown(" ".join([f"**{found.in_words[0]}**", *found.in_words[1:]] if found.in_words else []))
+    first, *others = audit_text.neighbours(found)
+    st.markdown(" ".join([f"**{first}**", *others]))
     told = (
         f"Made {moment(found.facts['made'])} in {duration(found.facts['seconds'])}, from {shell.plain(found.features)}."
     )

@@ -17,6 +17,7 @@ from covid_core.figures import data as data_figures
 from covid_core.formatting import count, interval, p_value, plural, share
 from covid_core.images.codec import png_bytes
 from covid_core.inference import lungs
+from covid_core.reports import audit_text
 from pages.shared import shell
 from pages.shared.audit_panel import Audited
 
@@ -37,11 +38,9 @@ def show(audited: Audited) -> None:
 
 
 def _verdict(ladder: Ladder) -> None:
-    outcome = probe_ladder.verdict(ladder)
-    st.markdown(
-        f"**Verdict: {outcome.level}.**" + (" The figures stand above; besides them:" if outcome.details else "")
-    )
-    st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in outcome.details))
+    level, details = probe_ladder.verdict(ladder).level, audit_text.ladder(ladder).details
+    st.markdown(f"**Verdict: {level}.**" + (" The figures stand above; besides them:" if details else ""))
+    st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in details))
     with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
         st.markdown(
             "A probe is a classifier that is given only some of each image. All probes are the same classifier (kernel "
@@ -161,7 +160,7 @@ def _sources(audited: Audited) -> None:
     """How source and class go together, and whether a source can be told by its pictures."""
     result = audited.found.sources
     st.subheader("Does the source give it away?")
-    st.markdown(f"**{shell.plain(result.in_words[0])}**")
+    st.markdown(f"**{shell.plain(audit_text.sources(result)[0])}**")
     if not result.known:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "

@@ -53,19 +53,11 @@ def test_a_map_has_a_place_for_every_image_and_is_kept(workspace, images):
     assert kept.is_current
 
 
-def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace, images):
-    first, second = embedding_map.make(workspace, images).in_words
-    assert first.startswith("Of the 10 images nearest to an image, ")
-    assert first.endswith("are of its class, over 52 images.")
-    assert second.endswith("no image has a known source.")
-
-
-def test_with_sources_it_says_what_is_left_when_one_is_held_fixed(workspace, tmp_path):
+def test_with_sources_one_of_class_and_source_is_held_fixed(workspace, tmp_path):
     sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
     _, images = made_database(tmp_path, workspace, counts={"COVID": 30, "Normal": 30}, sources=sources)
     made = embedding_map.make(workspace, images)
-    assert "of its source, over 60 images whose source is known" in made.in_words[0]
-    assert made.in_words[1].startswith("Among images of one source, ")
+    assert made.purity("source").images == 60
     assert made.purity("class within source").images == 45  # all of the first source; the second holds one class
     assert made.purity("source within class").images == 30
 

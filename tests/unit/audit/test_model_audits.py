@@ -13,7 +13,7 @@ from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.commands import main
 from covid_core.errors import JobRefused, RunDamaged, Stopped
 from covid_core.jobs import queue
-from covid_core.reports import comparison_json
+from covid_core.reports import run_figures
 from covid_core.runs import store
 
 SIZES = {"train": 6, "validation": 3, "test": 3}
@@ -82,9 +82,9 @@ def test_an_audit_is_plain_json_and_reads_as_lines():
 
 def test_a_kept_audit_is_known_until_the_head_is_another(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
-    assert model_audit.known(run) is None and comparison_json.of_audit(run) is None
+    assert model_audit.known(run) is None and run_figures.model_audit_of(run) is None
     run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": FRAME, "in_words": "Said."})
-    assert comparison_json.of_audit(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
+    assert run_figures.model_audit_of(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
     run.write_result({**run.result, "head_sha256": "two"})
     assert model_audit.known(store.open_run(workspace, run.id)) is None
 
@@ -94,7 +94,7 @@ def test_a_damaged_audit_is_an_error_and_the_other_figures_stand(workspace):
     run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": "reads minds"})
     with pytest.raises(RunDamaged, match="audit of its model is damaged"):
         model_audit.known(run)
-    told = comparison_json.of_audit(run)
+    told = run_figures.model_audit_of(run)
     assert told["verdict"] is None and "damaged" in told["in_words"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_run
 
-from covid_core.audit.model import model_audit, verdicts
+from covid_core.audit.model import verdicts
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
 from covid_core.audit.model.verdicts import DAMAGED, NOT_YET, Told
 from covid_core.commands import main
@@ -124,8 +124,3 @@ def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, ru
     assert launched == [tuple(queued)]
     assert [job.request()["run"] for job in queued] == [run.id, other.id]
     assert queue.submit_audits(workspace, []) == [] and len(launched) == 1
-
-
-def test_an_audit_reads_of_the_runs_own_masks(run):
-    keep_audit(run)
-    assert model_audit.as_answer(run)["masks"] == "own masks"

@@ -18,6 +18,7 @@ from covid_core.audit.embedding import embedding_map
 from covid_core.data import dataset as data
 from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
 from covid_core.jobs import queue
+from covid_core.reports import audit_text
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
@@ -152,7 +153,7 @@ def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, images):
 def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, workspace, images):
     made = embedding_map.make(workspace, images)
     told = words(shown()).replace("**", "")
-    for sentence in made.in_words:
+    for sentence in audit_text.neighbours(made):
         assert sentence in told
     assert "from the images themselves, 64 x 64 pixels" in told
 
