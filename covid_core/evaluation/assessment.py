@@ -210,7 +210,7 @@ def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | Non
     """
     sides = right[inside], right[~inside]
     if groups is None or not all(map(len, sides)):
-        return tuple(number for side in sides for number in (int(side.sum()), len(side)))
+        return int(sides[0].sum()), len(sides[0]), int(sides[1].sum()), len(sides[1])
     effect = metrics.design_effect_of_difference(right, inside, groups)
     images = [int(len(side) / effect) for side in sides]
     return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]

@@ -290,7 +290,7 @@ def _row(candidate: Candidate) -> dict[str, object]:
 
 
 def _with_bounds(measures: dict[str, Measure]) -> dict[str, float]:
-    columns = {}
+    columns: dict[str, float] = {}
     for name, measure in measures.items():
         columns |= {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
     return columns

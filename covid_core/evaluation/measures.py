@@ -138,7 +138,7 @@ class ClassMeasure(Definition):
         assert self.share is not None
         label, prediction = np.indices(draws.cells.shape[:2])
         one = np.arange(len(draws.cells))[:, None, None]
-        counted, hit = self.share(label == one, prediction == one, prediction < len(draws.cells))
+        counted, hit = self.share(label == one, prediction == one, np.less(prediction, len(draws.cells)))
         hits, total = (np.tensordot(cells.astype(float), draws.cells, 2) for cells in (counted & hit, counted))
         return _ratio(hits, total)
 
@@ -381,9 +381,8 @@ def on_draws(given: Answers, names: Iterable[str] = ()) -> Callable[[np.ndarray]
 
     One draw is computed in double precision, many in single: an interval's ends are known to two digits only.
     """
-    rows: list[ClassMeasure | OverallMeasure] = [
-        row for row in (*CLASS_MEASURES.values(), *MEASURES.values()) if not names or row.key in names
-    ]
+    table: dict[str, ClassMeasure | OverallMeasure] = {**CLASS_MEASURES, **MEASURES}
+    rows = [table[name] for name in names or table]
     classes = len(given.classes)
     per_image = _per_image(given)
 
