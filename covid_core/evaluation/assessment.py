@@ -61,8 +61,8 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
     }
     overall = {}
     for name, row in MEASURES.items():
-        if row.hits:
-            overall[name] = metrics.wilson_of_groups(row.hits(given), groups)[0]
+        if row.is_share and row.per_image:
+            overall[name] = metrics.wilson_of_groups(row.per_image(given), groups)[0]
         else:
             notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (_no_score_because(given), "")
             overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)

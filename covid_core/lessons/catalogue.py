@@ -288,7 +288,7 @@ LESSONS: tuple[Lesson, ...] = (
         ),
         (
             ("dataset", "Copies are looked for when images are imported, also those that were saved again."),
-            ("train", "Keep groups together is the usual split here. Image by image has to be chosen."),
+            ("train", "Group split is the default here. Random split has to be chosen."),
         ),
     ),
 )
