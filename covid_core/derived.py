@@ -88,5 +88,8 @@ def write_table(workspace: Workspace, path: Path, table: "pd.DataFrame", *, opti
 def write_arrays(workspace: Workspace, path: Path, arrays: Mapping[str, np.ndarray], *, optional: bool = False) -> None:
     """Keep arrays by name, as a .npz; as ``write``."""
     size = sum(array.nbytes for array in arrays.values())
-    writer = lambda temporary: np.savez_compressed(temporary, **arrays)  # noqa: E731
+
+    def writer(temporary: Path) -> None:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
     write(workspace, path, size, writer, optional=optional, keep=[path])

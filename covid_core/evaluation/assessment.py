@@ -60,8 +60,8 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
     }
     overall = {}
     for name, row in MEASURES.items():
-        if row.hits:
-            overall[name] = metrics.wilson_of_groups(row.hits(given), groups)[0]
+        if row.is_share and row.per_image:
+            overall[name] = metrics.wilson_of_groups(row.per_image(given), groups)[0]
         else:
             notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (_no_score_because(given), "")
             overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
@@ -197,7 +197,7 @@ def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | Non
     """
     sides = right[inside], right[~inside]
     if groups is None or not all(map(len, sides)):
-        return tuple(number for side in sides for number in (int(side.sum()), len(side)))
+        return int(sides[0].sum()), len(sides[0]), int(sides[1].sum()), len(sides[1])
     effect = metrics.design_effect_of_difference(right, inside, groups)
     images = [int(len(side) / effect) for side in sides]
     return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]

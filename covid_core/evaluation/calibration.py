@@ -140,8 +140,15 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
     names = ("log_loss", "expected_calibration_error")
     found = [measures.on_draws(given, names)(once(given.y_true)) for given in test]
-    figures = [float(one[name][0]) for name in names for one in found]
-    return Calibration(fitted, images, *figures)
+    before, after = ({name: float(one[name][0]) for name in names} for one in found)
+    return Calibration(
+        fitted,
+        images,
+        before["log_loss"],
+        after["log_loss"],
+        before["expected_calibration_error"],
+        after["expected_calibration_error"],
+    )
 
 
 @dataclass(frozen=True)
@@ -204,4 +211,7 @@ def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float)
 
     ends = [values(getattr(sensitivity, end), getattr(specificity, end)) for end in ("value", "low", "high")]
     n = sensitivity.n + specificity.n
-    return {name: Measure(*(end[i] for end in ends), n=n) for i, name in enumerate(("ppv", "npv"))}
+    return {
+        name: Measure(value, low, high, n)
+        for name, (value, low, high) in zip(("ppv", "npv"), zip(*ends, strict=True), strict=True)
+    }

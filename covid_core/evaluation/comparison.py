@@ -4,7 +4,7 @@ Everything rests on the runs' assessments, so a page can keep these and compare 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -251,16 +251,15 @@ def _or_worst(measure: Measure) -> float:
 
 
 OTHERS = tuple(name for name in MEASURES if name != "accuracy")  # which has a column for each part
-TABLE_COLUMNS = (
-    "id",
-    "name",
-    *PARTS,
-    "test_low",
-    "test_high",
-    "images",
-    *(column for name in OTHERS for column in (name, f"{name}_low", f"{name}_high")),
-    "marks",
-)
+
+
+def _bounded(names: Iterable[str]) -> list[str]:
+    return [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
+
+
+TABLE_COLUMNS = ("id", "name", *PARTS, "test_low", "test_high", "images", *_bounded(OTHERS), "marks")
+MEASURE_COLUMNS = ("name", "n", *_bounded(MEASURES))
+CLASS_COLUMNS = ("name", "label", "images", *_bounded(CLASS_MEASURES))
 
 
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
@@ -290,10 +289,8 @@ def _row(candidate: Candidate) -> dict[str, object]:
 
 
 def _with_bounds(measures: dict[str, Measure]) -> dict[str, float]:
-    columns = {}
-    for name, measure in measures.items():
-        columns |= {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
-    return columns
+    numbers = (number for measure in measures.values() for number in (measure.value, measure.low, measure.high))
+    return dict(zip(_bounded(measures), numbers, strict=True))
 
 
 def majority_row(given: Assessment) -> dict[str, object]:
@@ -350,43 +347,32 @@ def _without_scores(given: Measured) -> Measured:
     return replace(given, overall=kept)
 
 
-def _values(measures: dict[str, Measure]) -> dict[str, float]:
-    return {name: measure.value for name, measure in measures.items()}
-
-
-MEASURE_COLUMNS = ("name", "n", *(column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")))
+def _with_references(names: Sequence[str], figures: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
+    """Runs by name, then the two rows to beat, whose measures have no interval."""
+    yield from zip(names, figures, strict=True)
+    if figures:
+        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
+            overall, *of_classes = (
+                {key: Measure(measure.value) for key, measure in measures.items()}
+                for measures in (reached.overall, *reached.per_class.values())
+            )
+            per_class = dict(zip(reached.per_class, of_classes, strict=True))
+            yield name, replace(reached, overall=overall, per_class=per_class)
 
 
 def measure_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
     """Every overall measure of one part of several runs, columns MEASURE_COLUMNS; the two rows to beat come last."""
-    rows = [{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in zip(names, figures, strict=True)]
-    if figures:
-        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
-            rows.append({"name": name, "n": reached.n, **_values(reached.overall)})
+    rows = [{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in _with_references(names, figures)]
     return pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
-
-
-CLASS_COLUMNS = (
-    "name",
-    "label",
-    "images",
-    *(column for name in CLASS_MEASURES for column in (name, f"{name}_low", f"{name}_high")),
-)
 
 
 def class_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
     """Every measure of every class of one part of several runs, columns CLASS_COLUMNS; the rows to beat come last."""
     rows = [
-        {"name": name, "label": label, "images": one.images[label], **_with_bounds(found)}
-        for name, one in zip(names, figures, strict=True)
-        for label, found in one.per_class.items()
+        {"name": name, "label": label, "images": one.images[label], **_with_bounds(measures)}
+        for name, one in _with_references(names, figures)
+        for label, measures in one.per_class.items()
     ]
-    if figures:
-        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
-            rows += [
-                {"name": name, "label": label, "images": reached.images[label], **_values(found)}
-                for label, found in reached.per_class.items()
-            ]
     return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
 
 

@@ -122,7 +122,7 @@ def right_in_one(images: ImageAnswers, right: int, wrong: int) -> np.ndarray:
 
 def hardest(images: ImageAnswers) -> np.ndarray:
     """Positions of the images that some run has wrong, those with the lowest mean score of their own class first."""
-    return _by(~images.right.all(axis=1), images.own.mean(axis=1))
+    return _by(np.asarray(~images.right.all(axis=1)), images.own.mean(axis=1))
 
 
 def confident_errors(images: ImageAnswers, run: int) -> np.ndarray:

@@ -8,7 +8,7 @@ of shape (draws,), or (classes, draws) for one class against the rest, nan where
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,24 +79,17 @@ class Definition:
         key: in JSON answers and CSV files.
         title: of columns.
         help: in a tooltip; ``source`` follows it.
-        drawn: the measure as a function of draws, where no other field defines it.
+        drawn: the measure as a function of draws.
+        is_share: is a simple share of images, with Wilson's interval.
     """
 
     key: str
     title: str
     help: str
     source: str
+    drawn: Callable[[Draws], np.ndarray]
     _: KW_ONLY
-    drawn: Callable[[Draws], np.ndarray] | None = None
-
-    def _has_one_of(self, *ways: object) -> None:
-        if sum(way is not None for way in ways) != 1:
-            raise ValueError(f"The measure {self.key!r} must be defined in exactly one way.")
-
-    @property
-    def is_share(self) -> bool:
-        """Whether it is a simple share of images, with Wilson's interval."""
-        return False
+    is_share: bool = False
 
     @property
     def explanation(self) -> str:
@@ -110,20 +103,13 @@ class ClassMeasure(Definition):
     """A measure of one class against the rest, in [0, 1].
 
     Args:
-        share: which images it counts, and which images are hits, from three bool arrays: the image is of the class, is
-            predicted as the class, has a prediction. For a share of images.
+        share: of a share of images: which it counts, and which of these are hits, from three bool arrays: the image is
+            of the class, is predicted as the class, has a prediction.
         undefined: why it may be undefined, with {label}; empty where the reason is that there is no ROC curve.
     """
 
     share: Share | None = None
     undefined: str = ""
-
-    def __post_init__(self) -> None:
-        self._has_one_of(self.share, self.drawn)
-
-    @property
-    def is_share(self) -> bool:
-        return self.share is not None
 
     def reason(self, given: Answers, label: str) -> str:
         """Why it is undefined for a class, where it is."""
@@ -131,52 +117,59 @@ class ClassMeasure(Definition):
             return metrics.NO_IMAGES
         return self.undefined.format(label=label) if self.undefined else metrics.no_curve_because(given, label)
 
-    def on(self, draws: Draws) -> np.ndarray:
-        """Of shape (classes, draws)."""
-        if self.drawn:
-            return self.drawn(draws)
-        assert self.share is not None
-        label, prediction = np.indices(draws.cells.shape[:2])
-        one = np.arange(len(draws.cells))[:, None, None]
-        counted, hit = self.share(label == one, prediction == one, prediction < len(draws.cells))
-        hits, total = (np.tensordot(cells.astype(float), draws.cells, 2) for cells in (counted & hit, counted))
-        return _ratio(hits, total)
-
 
 @dataclass(frozen=True, kw_only=True)
 class OverallMeasure(Definition):
     """A measure of all images.
 
     Args:
-        hits: for a share of images: bool (images,).
-        per_image: for a mean over images: float (images,).
-        mean_of: for a mean over the classes of a class measure: its key.
+        per_image: of a mean over images: float or bool (images,).
+        mean_of: of a mean over the classes of a class measure: its key.
         unit: "%" for what is shown in per cent; "" for what is shown with three digits.
         of_scores: rests on scores as probabilities: always predicting one class has none.
-        headline: is a column of the first table, and summed up over repeats.
+        headline: is a column of the first table, and summed up over repeats; in per cent.
     """
 
-    hits: Callable[[Answers], np.ndarray] | None = None
     per_image: Callable[[Answers], np.ndarray] | None = None
-    mean_of: str | None = None
+    mean_of: str = ""
     unit: str = "%"
     of_scores: bool = False
     headline: bool = False
 
     def __post_init__(self) -> None:
-        self._has_one_of(self.hits, self.per_image, self.mean_of, self.drawn)
         if self.headline and self.unit != "%":
             raise ValueError(f"The measure {self.key!r} must be in per cent to be a headline.")
 
-    @property
-    def is_share(self) -> bool:
-        return self.hits is not None
 
-    def on(self, draws: Draws) -> np.ndarray:
-        """Of shape (draws,)."""
-        if self.mean_of:
-            return _mean(CLASS_MEASURES[self.mean_of].on(draws))
-        return self.drawn(draws) if self.drawn else draws.means[self.key]
+def _class_share(key: str, title: str, help: str, share: Share, undefined: str) -> ClassMeasure:
+    """A share of the images of a class, or of those predicted as it, and the like."""
+
+    def drawn(draws: Draws) -> np.ndarray:
+        label, prediction = np.indices(draws.cells.shape[:2])
+        one = np.arange(len(draws.cells))[:, None, None]
+        counted, hit = share(label == one, prediction == one, np.less(prediction, len(draws.cells)))
+        hits, total = (np.tensordot(cells.astype(float), draws.cells, 2) for cells in (counted & hit, counted))
+        return _ratio(hits, total)
+
+    return ClassMeasure(key, title, help, SHARE_SOURCE, drawn, is_share=True, share=share, undefined=undefined)
+
+
+def _class_mean(key: str, title: str, help: str, of: str, headline: bool = False) -> OverallMeasure:
+    """The mean of a class measure over the classes for which it is defined."""
+
+    def drawn(draws: Draws) -> np.ndarray:
+        of_classes = CLASS_MEASURES[of].drawn(draws)
+        defined = np.isfinite(of_classes)
+        return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
+
+    return OverallMeasure(key, title, help, MEAN_SOURCE, drawn, mean_of=of, headline=headline)
+
+
+def _image_mean(
+    key: str, title: str, help: str, source: str, per_image: Callable[[Answers], np.ndarray], **more: Any
+) -> OverallMeasure:
+    """The mean of a number of each image."""
+    return OverallMeasure(key, title, help, source, lambda draws: draws.means[key], per_image=per_image, **more)
 
 
 # The formulas of rows
@@ -184,12 +177,6 @@ class OverallMeasure(Definition):
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
-
-
-def _mean(of_classes: np.ndarray) -> np.ndarray:
-    """Mean over the classes for which the measure is defined."""
-    defined = np.isfinite(of_classes)
-    return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
 
 
 def _matthews(draws: Draws) -> np.ndarray:
@@ -214,45 +201,41 @@ def _squared_error(given: Answers) -> np.ndarray:
 CLASS_MEASURES = {
     row.key: row
     for row in (
-        ClassMeasure(
+        _class_share(
             "sensitivity",
             "Sensitivity",
             "Of the images of the class, how many are predicted as it (recall): TP / (TP + FN).",
-            SHARE_SOURCE,
-            share=lambda is_class, predicted, answered: (is_class, predicted),
-            undefined="no image of this part is {label}",
+            lambda is_class, predicted, answered: (is_class, predicted),
+            "no image of this part is {label}",
         ),
-        ClassMeasure(
+        _class_share(
             "specificity",
             "Specificity",
             "Of the images of other classes, how many are not predicted as the class: TN / (TN + FP).",
-            SHARE_SOURCE,
-            share=lambda is_class, predicted, answered: (~is_class, ~predicted),
-            undefined="every image of this part is {label}",
+            lambda is_class, predicted, answered: (~is_class, ~predicted),
+            "every image of this part is {label}",
         ),
-        ClassMeasure(
+        _class_share(
             "ppv",
             "PPV",
-            "Of the images predicted as the class, how many are of it (precision): TP / (TP + FP). It changes "
-            "with how frequent the class is.",
-            SHARE_SOURCE,
-            share=lambda is_class, predicted, answered: (predicted, is_class),
-            undefined="no image was called {label}",
+            "Of the images predicted as the class, how many are of it (precision): TP / (TP + FP). It changes with how "
+            "frequent the class is.",
+            lambda is_class, predicted, answered: (predicted, is_class),
+            "no image was called {label}",
         ),
-        ClassMeasure(
+        _class_share(
             "npv",
             "NPV",
             "Of the images predicted as another class, how many are not of the class: TN / (TN + FN).",
-            SHARE_SOURCE,
-            share=lambda is_class, predicted, answered: (answered & ~predicted, ~is_class),
-            undefined="every image was called {label}",
+            lambda is_class, predicted, answered: (answered & ~predicted, ~is_class),
+            "every image was called {label}",
         ),
         ClassMeasure(
             "f1",
             "F1",
             "Harmonic mean of sensitivity and PPV.",
             "van Rijsbergen 1979",
-            drawn=lambda draws: _ratio(2 * draws.hits, draws.images + draws.predicted),
+            lambda draws: _ratio(2 * draws.hits, draws.images + draws.predicted),
             undefined="no image is {label} and none was called so",
         ),
         ClassMeasure(
@@ -260,14 +243,14 @@ CLASS_MEASURES = {
             "AUROC",
             "How often an image of the class has a higher score than an image of another class.",
             "area under the ROC curve (Hanley and McNeil 1982)",
-            drawn=lambda draws: draws.areas[0],
+            lambda draws: draws.areas[0],
         ),
         ClassMeasure(
             "auprc",
             "AUPRC",
             "Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
             "average precision, without interpolation",
-            drawn=lambda draws: draws.areas[1],
+            lambda draws: draws.areas[1],
         ),
     )
 }
@@ -275,74 +258,52 @@ CLASS_MEASURES = {
 MEASURES = {
     row.key: row
     for row in (
-        OverallMeasure(
+        _image_mean(
             "accuracy",
             "Accuracy",
             "Share of images that are predicted correctly.",
             SHARE_SOURCE,
-            hits=lambda given: given.right,
+            lambda given: given.right,
+            is_share=True,
             headline=True,
         ),
-        OverallMeasure(
+        _class_mean(
             "balanced_accuracy",
             "Balanced accuracy",
             "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
-            MEAN_SOURCE,
-            mean_of="sensitivity",
+            "sensitivity",
             headline=True,
         ),
-        OverallMeasure(
-            "macro_specificity",
-            "Macro specificity",
-            "Mean specificity over the classes.",
-            MEAN_SOURCE,
-            mean_of="specificity",
-        ),
-        OverallMeasure(
-            "macro_ppv", "Macro PPV", "Mean PPV over the classes that were predicted.", MEAN_SOURCE, mean_of="ppv"
-        ),
-        OverallMeasure("macro_npv", "Macro NPV", "Mean NPV over the classes.", MEAN_SOURCE, mean_of="npv"),
-        OverallMeasure(
-            "macro_f1",
-            "Macro F1",
-            "Mean over the classes of the harmonic mean of sensitivity and PPV.",
-            MEAN_SOURCE,
-            mean_of="f1",
-            headline=True,
-        ),
-        OverallMeasure(
-            "macro_auroc",
-            "Macro AUROC",
-            "Mean over the classes of how often an image of the class has a higher score than another image.",
-            MEAN_SOURCE,
-            mean_of="auroc",
-            headline=True,
-        ),
-        OverallMeasure("macro_auprc", "Macro AUPRC", "Mean AUPRC over the classes.", MEAN_SOURCE, mean_of="auprc"),
+        _class_mean("macro_specificity", "Macro specificity", "Mean specificity over the classes.", "specificity"),
+        _class_mean("macro_ppv", "Macro PPV", "Mean PPV over the classes that were predicted.", "ppv"),
+        _class_mean("macro_npv", "Macro NPV", "Mean NPV over the classes.", "npv"),
+        _class_mean("macro_f1", "Macro F1", "Mean F1 over the classes.", "f1", headline=True),
+        _class_mean("macro_auroc", "Macro AUROC", "Mean AUROC over the classes.", "auroc", headline=True),
+        _class_mean("macro_auprc", "Macro AUPRC", "Mean AUPRC over the classes.", "auprc"),
         OverallMeasure(
             "matthews_correlation",
             "Matthews correlation",
             "Correlation of predictions and labels: 1 is perfect, 0 is guessing.",
             "for several classes (Gorodkin 2004)",
+            _matthews,
             unit="",
-            drawn=_matthews,
         ),
-        OverallMeasure(
+        _image_mean(
             "log_loss",
             "Log loss",
             "Mean of -ln(score of the true class). 0 is best; equal scores for three classes give 1.10.",
             "cross-entropy, natural logarithm",
+            _loss,
             unit="",
-            per_image=_loss,
             of_scores=True,
         ),
-        OverallMeasure(
+        _image_mean(
             "brier_score",
             "Brier score",
             "Squared error of the scores, summed over the classes: 0 is best, 2 is worst.",
             "Brier 1950",
+            _squared_error,
             unit="",
-            per_image=_squared_error,
             of_scores=True,
         ),
         OverallMeasure(
@@ -350,13 +311,13 @@ MEASURES = {
             "Calibration error",
             f"How far scores are from the shares that were right (expected calibration error, {BINS} bins).",
             "Naeini, Cooper and Hauskrecht 2015; Guo and others 2017",
-            drawn=lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
+            lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
             of_scores=True,
         ),
     )
 }
 HEADLINES = tuple(row.key for row in MEASURES.values() if row.headline)
-PER_IMAGE = {row.key: value for row in MEASURES.values() if (value := row.per_image or row.hits)}
+PER_IMAGE = {row.key: value for row in MEASURES.values() if (value := row.per_image)}
 
 
 # Values
@@ -381,9 +342,8 @@ def on_draws(given: Answers, names: Iterable[str] = ()) -> Callable[[np.ndarray]
 
     One draw is computed in double precision, many in single: an interval's ends are known to two digits only.
     """
-    rows: list[ClassMeasure | OverallMeasure] = [
-        row for row in (*CLASS_MEASURES.values(), *MEASURES.values()) if not names or row.key in names
-    ]
+    table: dict[str, ClassMeasure | OverallMeasure] = {**CLASS_MEASURES, **MEASURES}
+    rows = [table[name] for name in names or table]
     classes = len(given.classes)
     per_image = _per_image(given)
 
@@ -398,7 +358,7 @@ def on_draws(given: Answers, names: Iterable[str] = ()) -> Callable[[np.ndarray]
         cells = cells.reshape(classes, classes + 1, -1)
         means = dict(zip(PER_IMAGE, _ratio(totals, np.broadcast_to(cells.sum(axis=(0, 1)), totals.shape)), strict=True))
         draws = Draws(times, cells, means, gaps, curves)
-        return {row.key: row.on(draws) for row in rows}
+        return {row.key: row.drawn(draws) for row in rows}
 
     return of
 

@@ -317,8 +317,8 @@ def compare(studies: Sequence[Repeats]) -> Comparison:
     """Sum up every study and test every pair, with Holm's correction for all pairs that can be tested."""
     order = sorted(studies, key=lambda study: (-_mean_accuracy(study), study.name))
     pairs = {at: difference(order[at[0]], order[at[1]]) for at in combinations(range(len(order)), 2)}
-    tested = [at for at, pair in pairs.items() if pair.found is not None and not math.isnan(pair.found.p)]
-    corrected = holm(np.array([pairs[at].found.p for at in tested]))
+    tested = {at: pair.found.p for at, pair in pairs.items() if pair.found is not None and not math.isnan(pair.found.p)}
+    corrected = holm(np.array(list(tested.values())))
     pairs |= {at: replace(pairs[at], p_holm=float(p)) for at, p in zip(tested, corrected, strict=True)}
     return Comparison(
         tuple(order),

@@ -283,44 +283,51 @@ def undefined_notes(names: Sequence[str], figures: Sequence[Measured]) -> list[s
     return [f"{reason} ({', '.join(dict.fromkeys(of))})" for reason, of in reasons.items()]
 
 
+class Cost(NamedTuple):
+    """A column of the costs: of ``candidates.costs``, divided by ``divisor``; ``words`` writes the number in print."""
+
+    title: str
+    column: str
+    format: str = "%.1f"
+    help: str = ""
+    words: Callable[[float], str] | None = None
+    divisor: float = 1
+
+
+COSTS = (
+    Cost(
+        "Training time (s)",
+        "training_seconds",
+        help="Feature extraction and epochs. Reused features count with the time that they once took.",
+        words=duration,
+    ),
+    Cost(
+        "Job time (s)", "waited_seconds", help="From start to end of the job: reused parts take none.", words=duration
+    ),
+    Cost("Time of epochs (s)", "fit_seconds", help="Training time without feature extraction.", words=duration),
+    Cost("Epochs done", "epochs_done", "%d"),
+    Cost("Parameters", "parameters", "localized", "Numbers in the whole network."),
+    Cost("Parameters trained", "parameters_trained", "localized", "Those that training changed."),
+    Cost(
+        "Model file (MB)",
+        "model_bytes",
+        words=lambda size: UNDEFINED if pd.isna(size) else file_size(1e6 * size),
+        divisor=1e6,
+    ),
+    Cost(
+        "Time per image (ms)",
+        "milliseconds_per_image",
+        help="Median for one decoded image at a time, on the machine that trained the run.",
+        words=milliseconds,
+    ),
+)
+COST_CONFIG = {one.title: st.column_config.NumberColumn(format=one.format, help=one.help or None) for one in COSTS}
+
+
 def cost_view(table: pd.DataFrame) -> pd.DataFrame:
     """``candidates.costs`` as it is shown: numbers in plain units, so that the columns sort."""
-    return pd.DataFrame(
-        {
-            "Model": table["name"],
-            "Training time (s)": table["training_seconds"],
-            "Waited (s)": table["waited_seconds"],
-            "Fit alone (s)": table["fit_seconds"],
-            "Epochs done": table["epochs_done"],
-            "Parameters": table["parameters"],
-            "Parameters trained": table["parameters_trained"],
-            "Model file (MB)": table["model_bytes"] / 1e6,
-            "Time per image (ms)": table["milliseconds_per_image"],
-            "Device": table["device"],
-        }
-    )
-
-
-COST_CONFIG = {
-    "Training time (s)": st.column_config.NumberColumn(
-        format="%.1f",
-        help="One pass through the frozen part and the epochs. Features that were there already count with what they "
-        "once took; empty where nobody noted it.",
-    ),
-    "Waited (s)": st.column_config.NumberColumn(
-        format="%.1f",
-        help="What the run took from beginning to end. What was there already took no time again, and the first run "
-        "of a network also starts TensorFlow and exports it. Empty where the outcome is another run's.",
-    ),
-    "Fit alone (s)": st.column_config.NumberColumn(format="%.1f", help="The epochs alone."),
-    "Epochs done": st.column_config.NumberColumn(format="%d"),
-    "Parameters": st.column_config.NumberColumn(format="localized", help="Numbers in the whole network."),
-    "Parameters trained": st.column_config.NumberColumn(format="localized", help="Those that training changed."),
-    "Model file (MB)": st.column_config.NumberColumn(format="%.1f"),
-    "Time per image (ms)": st.column_config.NumberColumn(
-        format="%.1f", help="Median for one decoded image at a time, on the machine that trained the run."
-    ),
-}
+    columns = {one.title: table[one.column] / one.divisor for one in COSTS}
+    return pd.DataFrame({"Model": table["name"], **columns, "Device": table["device"]})
 
 
 def share_columns(frame: pd.DataFrame) -> dict[str, object]:
@@ -392,13 +399,7 @@ def _download(label: str, content: Callable[[], bytes | str], file: str, kind: s
 def worded(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its numbers as people read them, for print."""
     shares = {name for name in HELP if _has_numbers(frame, name)}
-    words = {
-        "Training time (s)": duration,
-        "Waited (s)": duration,
-        "Fit alone (s)": duration,
-        "Model file (MB)": lambda megabytes: file_size(1e6 * megabytes) if megabytes == megabytes else UNDEFINED,
-        "Time per image (ms)": milliseconds,
-    }
+    words = {one.title: one.words for one in COSTS if one.words}
     without_units = {name: name.partition(" (")[0] for name in words}
     words |= dict.fromkeys(P_COLUMNS, p_value)
     by_column = {name: words.get(name) or (_share_of_hundred if name in shares else None) for name in frame.columns}

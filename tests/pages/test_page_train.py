@@ -282,7 +282,7 @@ def test_a_study_shows_beside_each_accuracy_what_the_largest_class_reaches(works
     made_study(workspace, run, waiting)
     table = next(one.value for one in at(STUDIES).dataframe if "Progress" in one.value.columns)
     assert table["Test accuracy"].tolist() == ["83.3 %", "–"]
-    assert table["Always the largest class"].tolist() == ["33.3 % (COVID)", "–"]
+    assert table["Majority baseline"].tolist() == ["33.3 % (COVID)", "–"]
 
 
 def test_a_study_resumes_the_runs_that_ended_early(workspace):

@@ -31,6 +31,7 @@ from covid_core.specs import (
 from pages.panels.train import run_view, split_form
 from pages.panels.train.spec_fields import (
     augmentation_spec,
+    choice,
     fill_missing,
     fill_suggested,
     kept,
@@ -217,22 +218,15 @@ def _facts(backbone: Backbone) -> str:
 
 
 def _mode(suggest: Callable[[], None]) -> None:
-    st.radio(
-        "Trained layers",
-        list(MODE_LABELS),
-        format_func=MODE_LABELS.__getitem__,
-        captions=list(MODE_CAPTIONS.values()),
-        on_change=suggest,
-        **kept("mode"),
-    )
+    choice(st.radio, "Trained layers", MODE_LABELS, "mode", captions=list(MODE_CAPTIONS.values()), on_change=suggest)
     if now("mode") == "frozen":
-        st.segmented_control(
+        choice(
+            st.segmented_control,
             "Features from",
-            list(TAPS_LABELS),
-            format_func=TAPS_LABELS.__getitem__,
+            TAPS_LABELS,
+            "taps",
             required=True,
             help="Middle layers hold texture and edges. On X-rays they beat the last layer.",
-            **kept("taps"),
         )
     if now("mode") == "fine_tune":
         with st.grid(3, min_column_width=120):
@@ -245,13 +239,13 @@ _TUNED_HELP = "Rounded up to the nearest place where the network can be cut. The
 
 
 def _starting_weights(backbone: Backbone) -> None:
-    st.segmented_control(
+    choice(
+        st.segmented_control,
         "Starting weights",
-        list(WEIGHTS_LABELS),
-        format_func=WEIGHTS_LABELS.__getitem__,
+        WEIGHTS_LABELS,
+        "weights",
         required=True,
         help="ImageNet: trained on 1.3 million photographs. Random weights need far more images and epochs.",
-        **kept("weights"),
     )
     if now("weights") == "file":
         st.text_input(
@@ -303,13 +297,7 @@ def _size_and_head(backbone: Backbone) -> None:
             **kept("dropout"),
         )
         if backbone.pretrained:
-            st.selectbox(
-                "Pooling",
-                list(POOLING_LABELS),
-                format_func=POOLING_LABELS.__getitem__,
-                help="How each feature map becomes one number.",
-                **kept("pooling"),
-            )
+            choice(st.selectbox, "Pooling", POOLING_LABELS, "pooling", help="How each feature map becomes one number.")
 
 
 # Learning
@@ -317,7 +305,7 @@ def _size_and_head(backbone: Backbone) -> None:
 
 def _learning() -> None:
     with st.grid(3, min_column_width=150):
-        st.selectbox("Optimizer", list(OPTIMIZER_LABELS), format_func=OPTIMIZER_LABELS.__getitem__, **kept("optimizer"))
+        choice(st.selectbox, "Optimizer", OPTIMIZER_LABELS, "optimizer")
         st.number_input("Learning rate", 1e-7, 10.0, step=1e-4, format="%g", **kept("learning_rate"))
         st.number_input("Batch size", 1, 1024, help="Images per step.", **kept("batch_size"))
         st.number_input("Epochs", 1, 1000, help="Passes over the training images, at most.", **kept("epochs"))
@@ -328,12 +316,8 @@ def _learning() -> None:
             help="Training stops after this many epochs without a lower validation loss. 0: never.",
             **kept("patience"),
         )
-        st.selectbox(
-            "Restore weights from",
-            list(KEEP_LABELS),
-            format_func=KEEP_LABELS.__getitem__,
-            help="The model gets the weights of this epoch.",
-            **kept("keep"),
+        choice(
+            st.selectbox, "Restore weights from", KEEP_LABELS, "keep", help="The model gets the weights of this epoch."
         )
         st.number_input("Seed", 0, 2**32 - 1, help="Of initial weights, image order and augmentation.", **kept("seed"))
         st.number_input("Seeds", 1, 20, help="With 10, ten runs that differ only in their seed.", **kept("seeds"))
@@ -344,12 +328,12 @@ def _learning() -> None:
 
 
 def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    st.radio(
+    choice(
+        st.radio,
         "Ways to handle class imbalance (training part only)",
-        list(IMBALANCE_LABELS),
-        format_func=IMBALANCE_LABELS.__getitem__,
+        IMBALANCE_LABELS,
+        "imbalance",
         captions=list(IMBALANCE_CAPTIONS.values()),
-        **kept("imbalance"),
     )
     try:
         parts = split_form.part_table(dataset, classes, parse(SplitSpec, split_fields()))

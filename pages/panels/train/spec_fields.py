@@ -1,5 +1,6 @@
 """The fields of a new run and the spec that they stand for. Fields live in the session and outlast a change of page."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -36,6 +37,11 @@ def key_of(name: str) -> str:
 def kept(name: str) -> dict[str, Any]:
     """Arguments of a field's widget: its key, and that it outlasts a change of page."""
     return {"key": key_of(name), "persist_state": "session"}
+
+
+def choice(widget: Callable[..., Any], title: str, labels: Mapping[str, str], name: str, **arguments: Any) -> None:
+    """A field that offers the keys of ``labels``, each by its label."""
+    widget(title, list(labels), format_func=labels.__getitem__, **arguments, **kept(name))
 
 
 def now(name: str) -> Any:

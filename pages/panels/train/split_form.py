@@ -13,7 +13,7 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
-from pages.panels.train.spec_fields import kept, now, split_fields
+from pages.panels.train.spec_fields import choice, kept, now, split_fields
 from pages.shared import audit_panel, shell
 
 KEPT_SPLITS = 8  # each of 21,165 images takes 6 MB
@@ -28,14 +28,7 @@ CAPTIONS = {
 
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """The fields, then who is where. Raises DataError or InvalidChoice for a split that cannot be made."""
-    st.radio(
-        "Split",
-        list(SPLIT_LABELS),
-        format_func=SPLIT_LABELS.__getitem__,
-        captions=list(CAPTIONS.values()),
-        horizontal=True,
-        **kept("split_method"),
-    )
+    choice(st.radio, "Split", SPLIT_LABELS, "split_method", captions=list(CAPTIONS.values()), horizontal=True)
     if now("split_method") == "by_source":
         _pick_sources(dataset, classes)
         if not now("held_out"):

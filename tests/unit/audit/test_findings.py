@@ -141,7 +141,7 @@ def test_a_fault_of_most_images_is_a_finding_all_the_same_and_is_called_common()
     ],
 )
 def test_a_limit_comes_from_the_images_within_its_range(given, expected):
-    rule = Rule("x", findings.BELOW, 60, 40, 5, "", "")
+    rule = Rule("x", findings.BELOW, bound=60, certain=40, spread=5, text="", reason="")
     assert rule.limit(np.array(given, float)) == pytest.approx(expected)
 
 
