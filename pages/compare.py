@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from covid_core.evaluation import comparison, image_selection
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
+from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, plural
 from covid_core.reports import comparison_text, tables
@@ -434,17 +435,15 @@ def _per_class(order: list[Candidate], runs: list[Run]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         measure = st.segmented_control(
             "Measure",
-            list(comparison_tables.CLASS_SHARES),
-            format_func=comparison_tables.CLASS_SHARES.__getitem__,
+            list(CLASS_MEASURES),
+            format_func=lambda key: CLASS_MEASURES[key].title,
             default="sensitivity",
             required=True,
             key="compare_measure",
-            help="\n\n".join(
-                f"{name}: {comparison_tables.explained(name)}" for name in comparison_tables.CLASS_SHARES.values()
-            ),
+            help="\n\n".join(f"{row.title}: {row.explanation}" for row in CLASS_MEASURES.values()),
         )
         part = _part("compare_class_part")
-    label = comparison_tables.CLASS_SHARES[measure]
+    label = CLASS_MEASURES[measure].title
     shown = _few(order, LINES, "compare_class_page")
     table = comparison_tables.per_class(order[shown], runs[shown], part)
     points = comparison_tables.class_points(table, measure, len(order[shown]))

@@ -16,8 +16,10 @@ ICON = Path(__file__).with_name("icon.png")
 
 st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
 
+HOME = st.Page("home.py", title="Home", icon=":material/home:", url_path="start", default=True)
 PAGES = {
-    "": [st.Page("home.py", title="Home", icon=":material/home:", url_path="home", default=True)],
+    # Streamlit serves the default page at "/" alone: who types /home is sent there.
+    "": [HOME, st.Page(lambda: st.switch_page(HOME), title="Home", url_path="home", visibility="hidden")],
     "Data": [
         st.Page("dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset"),
         st.Page("audit.py", title="Audit", icon=":material/fact_check:", url_path="audit"),

@@ -10,10 +10,9 @@ what is gone or torn counts as not made. When images are left out or get another
 and pairs holds for those that stay; ladder and sources are then those of the earlier images, and the audit says so.
 """
 
-import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from covid_core import cache, files
+from covid_core import derived, files
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.quality import findings
@@ -30,7 +29,8 @@ from covid_core.audit.quality.findings import Audit
 from covid_core.audit.shortcuts import probe_ladder, probes
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Sources
 from covid_core.data import masks
-from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
+from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.derived import KEY_LENGTH
 from covid_core.errors import DataError, RunDamaged
 from covid_core.formatting import count, interval, p_in_words, plural, share
 from covid_core.inference import lungs
@@ -114,8 +114,10 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
-        with _new_file(workspace, dataset, _record_path(workspace, dataset)) as path:
-            path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        _check_still_there(workspace, dataset)
+        content = record.model_dump_json(indent=1).encode()
+        path = _record_path(workspace, dataset)
+        derived.write(workspace, path, len(content), lambda temporary: temporary.write_bytes(content))
         kept = _found(found, pairs, record)
     if against is not None:
         clock.timed(SHARED, lambda told: _shared(workspace, dataset, against, told))
@@ -176,8 +178,8 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
     if kept is not None:
         return kept
     pairs = duplicate_pairs.within(workspace, dataset, None, True, progress)
-    with _new_file(workspace, dataset, _pairs_path(workspace, dataset.version)) as path:
-        pairs.to_parquet(path, index=False)
+    _check_still_there(workspace, dataset)
+    derived.write_table(workspace, _pairs_path(workspace, dataset.version), pairs)
     return pairs
 
 
@@ -193,8 +195,8 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple
 def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress) -> None:
     if shared(workspace, dataset, other) is None:
         found = duplicate_pairs.between(workspace, dataset, other, True, progress)
-        with _new_file(workspace, dataset, _shared_path(workspace, dataset, other)) as path:
-            found.pairs.to_parquet(path, index=False)
+        _check_still_there(workspace, dataset)
+        derived.write_table(workspace, _shared_path(workspace, dataset, other), found.pairs)
 
 
 def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
@@ -244,26 +246,22 @@ class _Clock:
 # Files
 
 
-def _path(workspace: Workspace, version: str, what: str) -> Path:
-    return workspace.tables / f"{version[:KEY_LENGTH]}-{what}"
-
-
 def _record_path(workspace: Workspace, dataset: Dataset, version: str = "") -> Path:
-    return _path(workspace, version or dataset.version, f"found-{dataset.facts_key}-{FORMAT}.json")
+    return derived.path_of(workspace.tables, version or dataset.version, f"found-{dataset.facts_key}", FORMAT, "json")
 
 
 def _pairs_path(workspace: Workspace, version: str) -> Path:
-    return _path(workspace, version, f"pairs-{FORMAT}.parquet")
+    return derived.path_of(workspace.tables, version, "pairs", FORMAT)
 
 
 def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path:
-    return _path(workspace, dataset.version, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
+    return derived.path_of(workspace.tables, dataset.version, f"shared-{other.version[:KEY_LENGTH]}", FORMAT)
 
 
 def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
-        kept = _kept_pairs(_pairs_path(workspace, earlier.version))
+        kept = derived.read_table(_pairs_path(workspace, earlier.version), PAIR_COLUMNS)
         if kept is not None:
             return kept if earlier is dataset else _of_now(kept, dataset, dataset)
     return None
@@ -276,7 +274,7 @@ def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.
     ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
     twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
     for one, two in itertools.product(ones, twos):
-        kept = _kept_pairs(_shared_path(workspace, one, two))
+        kept = derived.read_table(_shared_path(workspace, one, two), PAIR_COLUMNS)
         if kept is not None:
             return kept if one is dataset and two is other else _of_now(kept, dataset, other)
     return None
@@ -291,32 +289,13 @@ def _of_now(pairs: pd.DataFrame, dataset: Dataset, other: Dataset) -> pd.DataFra
     return pairs.assign(conflict=pairs["first_label"].str.casefold() != pairs["second_label"].str.casefold())
 
 
-@contextlib.contextmanager
-def _new_file(workspace: Workspace, dataset: Dataset, path: Path) -> Iterator[Path]:
-    """Publish a kept file. Raises NotFound where the data set is gone by now: nobody would come to remove the file."""
+def _check_still_there(workspace: Workspace, dataset: Dataset) -> None:
+    """Raises NotFound where the data set is gone by now: nobody would come to remove a file that is kept of it."""
     open_dataset(workspace, dataset.id)
-    cache.make_room(workspace, 0)
-    with files.published(path) as temporary:
-        yield temporary
 
 
 def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
-    path = _record_path(workspace, dataset)
-    try:
-        record = _Record.model_validate(files.read_json(path))
-    except (OSError, ValueError):
-        return None
-    cache.touch(path)
-    return record
-
-
-def _kept_pairs(path: Path) -> pd.DataFrame | None:
-    try:
-        kept = files.read_table(path, PAIR_COLUMNS)
-    except (OSError, ValueError):
-        return None
-    cache.touch(path)
-    return kept
+    return derived.read(_record_path(workspace, dataset), lambda path: _Record.model_validate(files.read_json(path)))
 
 
 # In words

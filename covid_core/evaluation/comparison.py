@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import assessment, resampling
-from covid_core.evaluation.assessment import ALPHA, CLASS_MEASURES, MEASURES, PARTS, Assessment, Measured
+from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.evaluation.metrics import Answers, Measure
 
 MAJORITY = "Majority class"
@@ -249,15 +250,7 @@ def _or_worst(measure: Measure) -> float:
     return measure.value if measure.is_defined else -1.0
 
 
-OVERALL = (  # columns of the table beside accuracy
-    "balanced_accuracy",
-    "macro_f1",
-    "macro_auroc",
-    "matthews_correlation",
-    "log_loss",
-    "brier_score",
-    "expected_calibration_error",
-)
+OTHERS = tuple(name for name in MEASURES if name != "accuracy")  # which has a column for each part
 TABLE_COLUMNS = (
     "id",
     "name",
@@ -265,13 +258,13 @@ TABLE_COLUMNS = (
     "test_low",
     "test_high",
     "images",
-    *(column for name in OVERALL for column in (name, f"{name}_low", f"{name}_high")),
+    *(column for name in OTHERS for column in (name, f"{name}_low", f"{name}_high")),
     "marks",
 )
 
 
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """The course's first table for one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
+    """Every measure of one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
 
     Shares are in [0, 1], nan where undefined; ``images`` is the number of test images; ``marks`` are joined by "; ";
     the rows of the majority class and of chance have an empty ``id``.
@@ -291,7 +284,7 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "test_low": given.test.low,
         "test_high": given.test.high,
         "images": given.test.n,
-        **_with_bounds({name: given.tested.overall[name] for name in OVERALL}),
+        **_with_bounds({name: given.tested.overall[name] for name in OTHERS}),
         "marks": "; ".join(candidate.marks),
     }
 
@@ -323,7 +316,7 @@ def chance_row(given: Assessment) -> dict[str, object]:
 
 
 def _reference_row(name: str, reached: Measured) -> dict[str, object]:
-    values = {name: reached.overall[name].value for name in OVERALL if name in reached.overall}
+    values = {name: reached.overall[name].value for name in OTHERS if name in reached.overall}
     return {"id": "", "name": name, "images": reached.n, **values, "marks": ""}
 
 
@@ -353,7 +346,7 @@ def _made_up(classes: tuple[str, ...], images: np.ndarray, scores: np.ndarray) -
 
 
 def _without_scores(given: Measured) -> Measured:
-    kept = {name: measure for name, measure in given.overall.items() if name not in assessment.OF_SCORES}
+    kept = {name: measure for name, measure in given.overall.items() if not MEASURES[name].of_scores}
     return replace(given, overall=kept)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import metrics
-from covid_core.evaluation.weighted_measures import BINS, bin_of
+from covid_core.evaluation.measures import BINS, bin_of
 
 DOUBTED = 0.05  # mean score of its own class below which a label is worth a second look
 BARS = 10  # of a score histogram: wide enough for a finger on a phone

@@ -1,4 +1,4 @@
-"""Who outlines lungs: no masks to learn from, nobody yet, one who learns, one who has learned and how well.
+"""The lung segmenter: no masks to learn from, none yet, one in training, or a trained one with its figures.
 
 A page calls ``show`` once, at its top level: while a segmenter learns, one fragment polls.
 """
@@ -22,11 +22,10 @@ from covid_core.work import cores
 from pages.shared import job_cards, run_cache, shell
 
 POLL = 1.0  # seconds
-OWN = "segment_jobs"  # session: trainings to tell of when they end
+OWN = "segment_jobs"  # session: trainings that are announced when they end
 DICE_HELP = (
-    "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
-    "images that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
-    "all of these images reaches {same}."
+    "Overlap of outline and mask: 2 x common area over the sum of both areas. 1 is perfect agreement. Measured on "
+    "test images, with a 95 % interval. Lungs are similar: one fixed outline for all of these images reaches {same}."
 )
 
 
@@ -37,7 +36,7 @@ def show(dataset: str = "") -> None:
     """
     listed = segmentation.segment_jobs(shell.workspace())
     active = _active(listed)
-    _tell_finished(listed)
+    _announce_finished(listed)
     if active:
         _watch(active)
     else:
@@ -53,14 +52,14 @@ def opened(dataset: str = "") -> Lungs | None:
 
     Raises RunDamaged.
     """
-    found = segmenters.serving(shell.workspace(), dataset)
-    return _opened(str(found.path), run_cache.stamp_of(found.path), found) if found else None
+    chosen = segmenters.serving(shell.workspace(), dataset)
+    return _opened(str(chosen.path), run_cache.stamp_of(chosen.path), chosen) if chosen else None
 
 
 def in_use(dataset: str = "") -> str:
     """The id of the segmenter that outlines lungs for a run of that data set; nothing where there is none."""
-    found = segmenters.serving(shell.workspace(), dataset)
-    return found.id if found else ""
+    chosen = segmenters.serving(shell.workspace(), dataset)
+    return chosen.id if chosen else ""
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -87,8 +86,8 @@ def _watch(active: frozenset[str]) -> None:
         st.rerun()
 
 
-def _tell_finished(listed: Sequence[SegmentJob]) -> None:
-    """Say once that a training has ended that this session has seen."""
+def _announce_finished(listed: Sequence[SegmentJob]) -> None:
+    """Announce once that a training of this session has ended."""
     own: list[str] = st.session_state.setdefault(OWN, list(_active(listed)))
     for job in listed:
         if job.folder.id in own and job.status.state == store.COMPLETED:
@@ -108,14 +107,14 @@ def _show_ended(listed: Sequence[SegmentJob]) -> None:
 
 
 def _show_segmenters(dataset: str) -> None:
-    found, broken = segmenters.list_segmenters(shell.workspace())
+    listed, broken = segmenters.list_segmenters(shell.workspace())
     chosen = segmenters.serving(shell.workspace(), dataset)
     if chosen:
         _show_serving(chosen)
-    others = [one for one in found if chosen and one.id != chosen.id]
+    others = [one for one in listed if chosen and one.id != chosen.id]
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
-            st.caption("Not in use: one that learned from the run's own data set goes first, then one of real images.")
+            st.caption("Not in use. A segmenter of the run's own data set goes first, then one of real images.")
             for one in others:
                 _show_other(one)
             for entry in broken:
@@ -129,42 +128,45 @@ def _show_serving(one: Segmenter) -> None:
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
             st.metric("Dice, test images", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
-            worst = "95 % of the test images agree at least as well with their masks."
+            worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
-            refused = "Test images whose outline does not look like a pair of lungs, so that none is given."
-            st.metric("No outline given", in_words(one.refused), help=refused)
+            refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
+            st.metric("No outline shown", in_words(one.refused), help=refused)
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
         st.caption(
             f"Trained {moment(one.record.created)} in {duration(one.record.seconds)} on images of "
             f"{shell.plain(one.dataset.name)} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record.milliseconds_per_image)}. One and the same outline for all test images would "
-            f"have a Dice of {number(one.record.same_for_all_dice)}."
+            f"{milliseconds(one.record.milliseconds_per_image)}. One fixed outline for all test images has a "
+            f"Dice of {number(one.record.same_for_all_dice)}."
         )
-        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset.name)}**", one)
+        _delete_button(one)
 
 
 def _show_other(one: Segmenter) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         dice = number(one.dice.value, one.dice.low, one.dice.high)
         st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {dice}")
-        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset.name)}**", one)
+        _delete_button(one)
 
 
 def _show_broken(entry: BrokenRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":material/warning: {shell.plain(entry.reason)}")
-        _delete_button(entry.id, "this damaged segmenter")
+        _delete_button(entry)
 
 
-def _delete_button(identifier: str, what: str, one: Segmenter | None = None) -> None:
-    """Asks once, and says what will be gone."""
-    size = f" ({file_size(one.network_path.stat().st_size)})" if one else ""
-    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{identifier}"):
-        st.markdown(f"Delete {what}{size}? Runs and images stay; outlines that it gave are not given any more.")
-        key = f"delete-segmenter-now-{identifier}"
-        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(identifier,))
+def _delete_button(one: Segmenter | BrokenRun) -> None:
+    """Asks once, with what will be removed."""
+    what = "this damaged segmenter"
+    if isinstance(one, Segmenter):
+        size = file_size(one.network_path.stat().st_size)
+        what = f"the segmenter that learned from **{shell.plain(one.dataset.name)}** ({size})"
+    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{one.id}"):
+        st.markdown(f"Delete {what}? Runs and images stay. Its outlines are no longer shown.")
+        key = f"delete-segmenter-now-{one.id}"
+        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(one.id,))
 
 
 def _delete(identifier: str) -> None:
@@ -186,16 +188,16 @@ def _offer(dataset: str) -> None:
             )
             st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
         return
-    found, _ = segmenters.list_segmenters(shell.workspace())
-    if not found:
+    listed, _ = segmenters.list_segmenters(shell.workspace())
+    if not listed:
         st.markdown(segmenters.NOT_TRAINED)
     options = sorted(masked, key=lambda one: (one != dataset, masked[one].synthetic))
     chosen = masked[options[0]]
     if len(options) > 1:
         chosen = masked[st.selectbox("Learn from", options, format_func=lambda one: masked[one].name, width=360)]
     st.caption(_plan_in_words(chosen))
-    label = "Learn to outline lungs" if not found else "Learn again"
-    kind = "secondary" if found else "primary"
+    label = "Learn to outline lungs" if not listed else "Learn again"
+    kind = "secondary" if listed else "primary"
     if st.button(label, type=kind, icon=":material/play_arrow:", key="segment-start"):
         with shell.told():
             job = segmentation.submit(shell.workspace(), chosen.id)
@@ -218,9 +220,9 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
 def _masked() -> list[MaskedDataset]:
     """Data sets with masks; read again only when a data set came or went."""
     listed = data.list_datasets(shell.workspace())
-    return _known_masked(str(shell.workspace().root), tuple((info["id"], info["created"]) for info in listed))
+    return _cached_masked(str(shell.workspace().root), tuple((info["id"], info["created"]) for info in listed))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _known_masked(root: str, datasets: tuple[tuple[str, float], ...]) -> list[MaskedDataset]:
+def _cached_masked(root: str, datasets: tuple[tuple[str, float], ...]) -> list[MaskedDataset]:
     return masks.datasets_with_masks(shell.workspace())

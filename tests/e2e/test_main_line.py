@@ -78,7 +78,7 @@ def test_as_many_images_are_drawn_as_are_asked_for(page: Page, app: App):
     expect(page.get_by_text(f"is ready and selected: {FEW_IMAGES} images.", exact=False)).to_be_visible()
     page.goto(app.url)
     expect(page.get_by_text(f"{FEW_IMAGES} images in 1 data set", exact=False)).to_be_visible()
-    page.get_by_role("button", name="Look at the images").click()
+    page.get_by_role("button", name="View the images").click()
     expect(page.get_by_role("heading", name="What is in this data set?")).to_be_visible()
 
 

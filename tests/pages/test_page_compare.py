@@ -23,6 +23,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.data import importing
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.comparison import CHANCE
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.formatting import p_value
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import store, temperature_scaling, test_set_access
@@ -117,7 +118,7 @@ def test_every_measure_has_its_interval_and_the_rows_to_beat(two):
     table = opened("compare", view="Measures").container(key="table-measures-test").dataframe[0].value
     read = table["Measure"].isin([model_audit_panel.HEADING, model_audit_panel.MASKS])
     assert table["Measure"][:2].tolist() == ["Accuracy", model_audit_panel.HEADING]
-    assert (~read).sum() == len(comparison_tables.OVERALL)
+    assert (~read).sum() == len(MEASURES)
     assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
     assert table[~read].iloc[:, 1].str.contains(r"\[.*, .*\]").all()
     assert (table[read].iloc[:, -2:] == "").all(axis=None)
@@ -166,14 +167,11 @@ def test_every_measure_says_what_it_is_and_where_its_interval_comes_from(two):
     caption = opened("compare", view="Measures").caption
     (told,) = [one for one in caption if "In brackets: 95 % interval" in one.value]
     assert told.value.startswith("On 646 test images.")
-    for name in comparison_tables.OVERALL.values():
-        assert f"**{name}.**" in told.proto.help
-    shares = {"Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"}
-    for name in (*comparison_tables.OVERALL.values(), *comparison_tables.CLASS_SHARES.values()):
-        assert (
-            comparison_tables.explained(name).count("95 % interval: " + ("Wilson" if name in shares else "stratified"))
-            == 1
-        )
+    for row in MEASURES.values():
+        assert f"**{row.title}.** {row.explanation}" in told.proto.help
+    shares = {"accuracy", "sensitivity", "specificity", "ppv", "npv"}
+    for row in (*MEASURES.values(), *CLASS_MEASURES.values()):
+        assert ("95 % interval: " + ("Wilson" if row.key in shares else "stratified")) in row.explanation
 
 
 def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):
@@ -562,14 +560,14 @@ def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pai
     page.run()
     opened("compare")
     assert [[one.what for one in run.openings()] for run in pair] == [[test_set_access.FIGURES]] * 2
-    assert "These test images were looked at once" in page.expander[0].label
+    assert "Test set viewed 1 time" in page.expander[0].label
 
 
 def test_a_look_at_single_images_is_noted_too(pair):
     page = opened("compare", view="Images")
     assert [one.what for one in pair[0].openings()] == [test_set_access.FIGURES, test_set_access.IMAGES]
     page.run()
-    assert "These test images were looked at 2 times since" in page.expander[0].label
+    assert "Test set viewed 2 times since" in page.expander[0].label
     assert page.expander[0].dataframe[0].value["Runs"].tolist() == [2, 2]
 
 

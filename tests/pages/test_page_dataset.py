@@ -76,7 +76,7 @@ def test_a_single_class_breaks_no_tab(workspace, tmp_path, tab):
 
     page = opened("dataset", tab=tab)
 
-    assert "there is nothing to tell apart" in words(page)
+    assert "there is nothing to classify" in words(page)
 
 
 def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
@@ -86,21 +86,21 @@ def test_class_names_are_shown_letter_by_letter(workspace, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("way", "sentence"),
     [
-        ("Class weights", "An image of Viral Pneumonia counts 2.33, 4.0 times as much as one of Normal (0.58)."),
-        ("Undersampling", "2 images of each are kept, 6 in all, and 8 are thrown away, 57.1 % of everything."),
-        ("Oversampling", "10 draws in all: each image of Viral Pneumonia is seen 4.0 times per epoch."),
-        ("Augmentation", "the shares stay COVID 28.6 %, Normal 57.1 %, Viral Pneumonia 14.3 %."),
+        ("Class weights", "An image of Viral Pneumonia has the weight 2.33, 4.0 times that of Normal (0.58)."),
+        ("Undersampling", "2 images of each class, 6 in all. 8 images, 57.1 % of all, are not used."),
+        ("Oversampling", "10 repeats in all: each image of Viral Pneumonia occurs 4.0 times per epoch."),
+        ("Augmentation", "The class shares stay COVID 28.6 %, Normal 57.1 %, Viral Pneumonia 14.3 %"),
     ],
 )
-def test_each_way_out_of_imbalance_is_told_in_figures(workspace, tmp_path, way, said):
+def test_each_way_to_handle_class_imbalance_has_its_figures(workspace, tmp_path, way, sentence):
     made_dataset(tmp_path, workspace)
     page = opened("dataset")
 
-    page.get_by_key("way-out").set_value(way).run()
+    page.get_by_key("imbalance").set_value(way).run()
 
-    assert said in words(page)
+    assert sentence in words(page)
 
 
 def test_images_of_one_class_can_be_found_by_name(workspace, tmp_path):
@@ -108,7 +108,7 @@ def test_images_of_one_class_can_be_found_by_name(workspace, tmp_path):
     page = opened("dataset", tab="Images")
 
     page.get_by_key(f"images-view-{dataset.id}").set_value("COVID").run()
-    page.text_input(key="images-find").set_value("covid-3").run()
+    page.text_input(key="images-search").set_value("covid-3").run()
 
     assert "1 to 1 of 1 image" in words(page)
 
@@ -191,12 +191,12 @@ def test_few_images_in_a_class_are_named_as_chance(workspace, tmp_path):
     assert "A class here has only 2 images" in words(opened("dataset", tab="Pixels"))
 
 
-def test_sources_that_give_the_class_away_are_told(workspace, tmp_path):
+def test_sources_that_reveal_the_class_are_reported(workspace, tmp_path):
     made_database(tmp_path, workspace, sources={label: f"site of {label}" for label in COUNTS})
 
     told = words(opened("dataset", tab="Sizes and sources"))
 
-    assert "3 sources; whoever knows only the source and not the image names the class rightly for 100.0 %" in told
+    assert "The source alone predicts the class of 100.0 % of the images" in told
 
 
 def test_unknown_sources_are_told_as_unknown(workspace, tmp_path):

@@ -351,7 +351,7 @@ def test_the_list_names_the_state_of_a_run(workspace, state, word):
 
 def test_the_list_tells_the_test_accuracy(workspace):
     ended(workspace, store.COMPLETED)
-    assert "83.3 % of test images right" in words(at(RUNS))
+    assert "test accuracy 83.3 %" in words(at(RUNS))
 
 
 def test_a_waiting_run_tells_its_place(workspace, dataset):
@@ -403,16 +403,14 @@ def test_stop_asks_the_run_to_stop(workspace, dataset):
 
 def test_a_finished_run_tells_what_came_of_it(workspace):
     run = ended(workspace, store.COMPLETED)
-    assert "It answers **83.3 %** of 6 test images rightly" in words(at(run=run.id))
+    assert "Test accuracy: **83.3 %** of 6 images" in words(at(run=run.id))
 
 
 def test_a_finished_run_tells_who_looked_at_its_test_images(workspace):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine")
-    assert "No look at these test images has been noted yet" in [
-        one.label for one in opened("train", run=run.id).expander
-    ]
+    assert "Test set viewed 0 times" in [one.label for one in opened("train", run=run.id).expander]
     run.note_look(test_set_access.FIGURES)
-    (told,) = [one for one in opened("train", run=run.id).expander if "looked at once" in one.label]
+    (told,) = [one for one in opened("train", run=run.id).expander if "viewed 1 time" in one.label]
     assert told.dataframe[0].value["What"].tolist() == [test_set_access.FIGURES]
 
 
@@ -453,32 +451,32 @@ def test_an_interrupted_run_can_be_resumed(workspace):
 def test_a_run_that_was_stopped_too_early_says_that_nothing_is_kept(workspace):
     run = ended(workspace, store.FAILED)
     run.write_status(Status(store.STOPPED))
-    assert "Stopped before there was anything to keep." in words(at(run=run.id))
+    assert "Stopped before the first epoch ended." in words(at(run=run.id))
 
 
 def test_the_run_view_tells_the_origin_of_the_weights_and_the_check(workspace):
     facts = {"weights": {"origin": "random"}, "parity": {"largest_difference": 2e-7, "images": 6}}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=facts)
     page = at(run=run.id)
-    assert "Starting weights: random." in words(page) and "differ by 2e-07 at most" in words(page)
+    assert "Starting weights: random." in words(page) and "differ by at most 2e-07" in words(page)
 
 
 def test_a_run_that_took_another_ones_outcome_says_so(workspace):
     result = {"accuracy": {"test": 5 / 6}, "taken_over_from": "first-12345"}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
-    assert "settings and images are those of first-12345" in words(at(run=run.id))
+    assert "taken over from first-12345" in words(at(run=run.id))
 
 
 def test_a_run_says_what_it_found_ready(workspace):
     result = {"accuracy": {"test": 5 / 6}, "reused": ["frozen network", "features"]}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
-    assert "It was there already and took no time again: frozen network, features." in words(at(run=run.id))
+    assert "Reused from earlier runs: frozen network, features." in words(at(run=run.id))
 
 
 def test_a_run_says_what_it_found_ready_had_taken(workspace):
     result = {"accuracy": {"test": 5 / 6}, "reused": {"frozen network": 4.0, "features": None}}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
-    assert "took no time again: frozen network (4.0 s), features." in words(at(run=run.id))
+    assert "Reused from earlier runs: frozen network (4.0 s), features." in words(at(run=run.id))
 
 
 def test_an_address_of_a_run_that_is_gone_is_told(workspace):

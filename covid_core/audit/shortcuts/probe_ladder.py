@@ -175,7 +175,11 @@ def answered(
 
 
 def _fitted(trained: np.ndarray, wanted: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Scores of the tested images, float32 (tested, classes)."""
+    """Scores of the tested images, float32 (tested, classes).
+
+    In single precision throughout: ``sklearn.kernel_ridge.KernelRidge`` gives the same accuracies and, to 1e-4, the
+    same scores, but takes four times the processor time for 4,000 images of 4,096 features (46 s against 12 s).
+    """
     from scipy.linalg import cho_factor, cho_solve  # 0.2 s to import, and no page needs it before a ladder is asked for
 
     shares = wanted.mean(axis=0)

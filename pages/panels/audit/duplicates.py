@@ -79,8 +79,8 @@ def _limit(audited: Audited) -> None:
         )
         if len(limits.different):
             details = audited.pairs["detail"].to_numpy(float)
-            alt = figures.copies_histogram_in_words(limits, details)
-            shell.chart(figures.copies_histogram(limits, details), "copies-limit", alt=alt)
+            alt = figures.duplicate_histogram_in_words(limits, details)
+            shell.chart(figures.duplicate_histogram(limits, details), "copies-limit", alt=alt)
 
 
 @st.cache_data(max_entries=4, show_spinner="Laying different images over each other")

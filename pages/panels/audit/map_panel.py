@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit import dataset_audit
 from covid_core.audit.embedding import embedding_map
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.embedding.outlier_detection import BY, FAR
@@ -21,30 +20,17 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.errors import CovidCoreError
-from covid_core.figures.theme import NEUTRAL, RUN_COLOURS, class_colours
 from covid_core.formatting import count, duration, moment, number, plural, roughly, share
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
-from pages.panels.audit import decision_form, scatter
-from pages.panels.audit.scatter import Group, Points
+from pages.panels.audit import decision_form, map_chart
 from pages.shared import gallery, job_cards, shell
 
 POLL = 1.0  # seconds
 OWN = "map_jobs"  # session: maps to tell of when they end
-CHOSEN = "map_chosen"  # session: data set, its version, and the rows that are chosen
 PER_PAGE, PER_LIST = 24, 12  # images of a choice, and of a list
-MOST_GROUPS = 7  # colours that people keep apart, beside a grey for the rest
-TSNE, PCA = "Neighbours (t-SNE)", "Differences (PCA)"
-CLASS, SOURCE, FINDING, LABELS, OUTLIERS = "Class", "Source", "Finding", "Suspicious labels", "Outliers"
 SUSPICIOUS, OUTLIER = "suspicious label", "outlier"  # findings, as they are dismissed
-STANDS_OUT = "#E69F00"
-HELP = {
-    TSNE: "Images that are alike lie side by side. Islands mean something; how far apart they lie, and how large they "
-    "are, means nothing.",
-    PCA: "Along the two directions in which the images differ most, true to scale. Images that differ in another "
-    "way may lie on one spot; these two hold {share} of all differences.",
-}
 WHAT_IT_DOES = (
     "It draws every image as a point, images that are alike side by side, and lists images unlike all others and "
     "labels "
@@ -160,144 +146,13 @@ def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
         help_text = "From what a network answered, where a training has left that for all images since."
         _button(dataset, "Make it again", "tertiary" if found.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
-    arranged, coloured = _choices(dataset, found)
-    codes, groups = _coloured(dataset, found, coloured)
-    places = found.images[["tsne_x", "tsne_y"] if arranged == TSNE else ["pca_x", "pca_y"]].to_numpy()
-    chosen = _chosen(dataset, found)
-    here = {row: at for at, row in enumerate(found.images["row"].tolist())}
-    shown = Points(
-        places,
-        codes,
-        groups,
-        [_name(identifier) for identifier in found.images["image_id"]],
-        _words(dataset, found),
-        "Map of the data set",
-        _alt(arranged, coloured, codes, groups),
-        [here[row] for row in chosen],
-    )
-    rows = found.images["row"].to_numpy()
-    scatter.show(
-        shown,
-        pixels if len(rows) == len(pixels) else pixels[rows],
-        f"map-{dataset.id}",
-        lambda at: _choose(dataset, rows[at].tolist()),
-        lambda at: gallery.open_image(dataset.images["image_id"].iat[int(rows[at])]),
-    )
-    st.caption(HELP[arranged].format(share=share(found.facts["pca_share"])))
-    _choose_a_group(dataset, rows, codes, groups)
-    _show_chosen(dataset, chosen, pixels)
+    map_chart.show(dataset, found, pixels)
+    _show_chosen(dataset, map_chart.chosen(dataset, found), pixels)
     _show_suspicious(dataset, found, pixels)
     _show_outliers(dataset, found, pixels)
 
 
-def _name(identifier: str) -> str:
-    return identifier.rpartition("/")[2].rpartition(".")[0]
-
-
-def _choices(dataset: Dataset, found: Map) -> tuple[str, str]:
-    """How images are arranged and what colours tell; both are in the address."""
-    colours = [CLASS]
-    if (dataset.images["source"] != "").any():
-        colours.append(SOURCE)
-    if dataset_audit.known(shell.workspace(), dataset) is not None:
-        colours.append(FINDING)
-    if found.facts["accuracy"] is not None:
-        colours.append(LABELS)
-    colours.append(OUTLIERS)
-    with st.container(horizontal=True):
-        arranged = st.segmented_control(
-            "Arranged by", [TSNE, PCA], required=True, default=TSNE, key="map", bind="query-params", wrap=True
-        )
-        coloured = st.segmented_control(
-            "Coloured by", colours, required=True, default=CLASS, key="colour", bind="query-params", wrap=True
-        )
-    return arranged, coloured
-
-
-def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[Group]]:
-    """Group of each image of the map, and the groups; what is drawn last lies on top."""
-    images = found.images
-    if by == LABELS:
-        disputed = images["row"].isin(found.suspicious["row"]).to_numpy()
-        return disputed.astype(int), [Group("Not disputed", NEUTRAL), Group("Label is disputed", STANDS_OUT)]
-    if by == OUTLIERS:
-        far = images["is_outlier"].to_numpy()
-        return far.astype(int), [Group("Among others", NEUTRAL), Group("Far from all others", STANDS_OUT)]
-    if by == CLASS:
-        colours = class_colours(dataset.classes)
-        codes = pd.Categorical(images["label"], dataset.classes).codes
-        return np.asarray(codes), [Group(label, colours[label]) for label in dataset.classes]
-    if by == SOURCE:
-        sources = dataset.images["source"].iloc[images["row"]].to_numpy()
-        return _most_frequent(sources, UNKNOWN_SOURCE, "Other sources")
-    return _most_frequent(_findings(dataset, images["image_id"]), "No finding", "Other findings")
-
-
-def _findings(dataset: Dataset, image_ids: pd.Series) -> np.ndarray:
-    """The finding of each image that fewest images have; empty where it has none."""
-    audited = dataset_audit.known(shell.workspace(), dataset)
-    table = audited.audit.findings if audited else pd.DataFrame(columns=["image_id", "finding"])
-    frequency = table["finding"].map(table["finding"].value_counts())
-    rarest = table.assign(frequency=frequency).sort_values("frequency", kind="stable").drop_duplicates("image_id")
-    return image_ids.map(rarest.set_index("image_id")["finding"]).fillna("").to_numpy()
-
-
-def _most_frequent(values: np.ndarray, none: str, others: str) -> tuple[np.ndarray, list[Group]]:
-    """Groups of equal values, the most frequent with a colour each, the rest and "" in grey and drawn first."""
-    counts = pd.Series(values[values != ""]).value_counts()
-    named = counts.index[:MOST_GROUPS].tolist()
-    rest = [none] if (values == "").any() else []
-    rest += [others] if len(counts) > len(named) else []
-    groups = [Group(name, NEUTRAL) for name in rest]
-    groups += [Group(str(name), colour) for name, colour in zip(named, RUN_COLOURS, strict=False)]
-    code = {name: len(rest) + at for at, name in enumerate(named)}
-    other = rest.index(others) if others in rest else 0
-    return np.array([0 if value == "" else code.get(value, other) for value in values]), groups
-
-
-def _words(dataset: Dataset, found: Map) -> list[str]:
-    """What the card says of each image beside its name."""
-    sources = dataset.images["source"].iloc[found.images["row"]]
-    told = found.images["label"] + ". Source: " + sources.where(sources != "", UNKNOWN_SOURCE).to_numpy() + "."
-    disputed = found.images["row"].isin(found.suspicious["row"])
-    told = told.where(~disputed, told + " Its label is disputed: " + found.images["other"] + "?")
-    return told.where(~found.images["is_outlier"], told + " Far from all others.").tolist()
-
-
-def _alt(arranged: str, coloured: str, codes: np.ndarray, groups: Sequence[Group]) -> str:
-    counts = np.bincount(codes, minlength=len(groups))
-    named = ", ".join(f"{group.name} {count(images)}" for group, images in zip(groups, counts, strict=True))
-    return f"Map of {plural(len(codes), 'image')}, arranged by {arranged}, coloured by {coloured.lower()}: {named}"
-
-
-# What is chosen
-
-
-def _chosen(dataset: Dataset, found: Map) -> list[int]:
-    """Rows of the images that are chosen; a choice from another version of the data set is forgotten."""
-    of, version, rows = st.session_state.get(CHOSEN) or ("", "", [])
-    if (of, version) != (dataset.id, dataset.version):
-        return []
-    return [row for row in rows if row in set(found.images["row"])]
-
-
-def _choose(dataset: Dataset, rows: list[int]) -> None:
-    st.session_state[CHOSEN] = (dataset.id, dataset.version, rows)
-
-
-def _choose_a_group(dataset: Dataset, rows: np.ndarray, codes: np.ndarray, groups: Sequence[Group]) -> None:
-    """The way to a choice without drawing one."""
-    names = [group.name for group in groups]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        which = st.selectbox("Or choose all images of", names, key="map-group", width=280)
-        of_group = rows[codes == names.index(which)].tolist() if which in names else []
-        st.button(
-            "Choose them",
-            icon=":material/select_all:",
-            key="map-choose-group",
-            on_click=_choose,
-            args=(dataset, of_group),
-        )
+# The chosen images
 
 
 def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) -> None:
@@ -322,7 +177,9 @@ def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) ->
                 if st.button(label, icon=icon, key=f"map-chosen-{label}", disabled=too_few):
                     decision_form.confirm(dataset, wish())
             key = "map-chosen-none"
-            st.button("Clear the choice", icon=":material/close:", key=key, on_click=_choose, args=(dataset, []))
+            st.button(
+                "Clear the choice", icon=":material/close:", key=key, on_click=map_chart.choose, args=(dataset, [])
+            )
         _paged(dataset, list(chosen), pixels, "map-chosen-page", PER_PAGE)
 
 

@@ -14,7 +14,7 @@ from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.figures import audit as figures
 from covid_core.figures import data as data_figures
-from covid_core.formatting import count, file_size, interval, p_value, plural, share
+from covid_core.formatting import count, interval, p_value, plural, share
 from covid_core.images.codec import png_bytes
 from covid_core.inference import lungs
 from pages.shared import shell
@@ -88,7 +88,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
 
 def _not_run(ladder: Ladder) -> None:
     """How to come by the lungs, where probes need them."""
-    if any(rung.probe in probes.NEED_MASKS and not rung.was_run for rung in ladder.rungs):
+    if any(rung.probe.key in probes.NEED_LUNGS and not rung.was_run for rung in ladder.rungs):
         with st.container(border=True):
             st.markdown(
                 ":material/pulmonology: **Where lungs are to be told from the rest, somebody has to outline them.** "
@@ -140,27 +140,18 @@ def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, 
 
 
 def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.ndarray | None]]) -> None:
-    pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
+    kind, pixels = probes.PROBES[probe.key], open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
     with st.grid(max(3, len(shown)), min_column_width=88, gap="small") as grid:
         for label, row, mask in shown:
             with grid.cell().container(gap=None):
-                if probe in (probes.FILE, probes.BYTES):
-                    st.markdown(shell.plain(_facts(dataset, row, probe)))
-                elif probe in probes.NEED_MASKS and mask is None:
+                if kind.facts:
+                    st.markdown(shell.plain(kind.facts(dataset, row)))
+                elif kind.needs_lungs and mask is None:
                     st.markdown("Its lungs are not known.")
                 else:
-                    picture = png_bytes(probes.seen(probe, np.asarray(pixels[row]), mask))
+                    picture = png_bytes(probes.picture(probe.key, np.asarray(pixels[row]), mask))
                     st.image(picture, width="stretch", alt=f"What is shown of an image of {label}: {probe.sees}")
                 st.caption(shell.plain(label))
-
-
-def _facts(dataset: Dataset, row: int, probe: Probe) -> str:
-    """What the file tells, for probes that see no picture."""
-    image = dataset.images.iloc[row]
-    if probe == probes.BYTES:
-        path = dataset.path_of(row)
-        return file_size(path.stat().st_size) if path.exists() else "the file is gone"
-    return f"{image['width']} x {image['height']}, {image['mode']}, {image['path'].rpartition('.')[2].upper()}"
 
 
 # Sources

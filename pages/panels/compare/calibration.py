@@ -9,6 +9,7 @@ from covid_core.errors import DataError
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import interval, number, share
 from covid_core.reports.comparison_text import in_words
@@ -19,7 +20,7 @@ from pages.shared import comparison_tables, run_cache, shell
 
 BIN = "bin"  # what is clicked here
 MOST_FITS = 256  # runs; about 5 KB each
-AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
+AIMS = {name: CLASS_MEASURES[name].title for name in calibration.AIMS}
 DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
 
@@ -150,10 +151,9 @@ def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
         "Test": point.test,
         f"Test, at {share(prevalence)} of the class": {**point.test, **there},
     }
-    names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
     return pd.DataFrame(
         [
-            {"Images": images, **{heading: in_words(measures[name]) for name, heading in names.items()}}
-            for images, measures in rows.items()
+            {"Images": images, **{CLASS_MEASURES[name].title: in_words(value) for name, value in values.items()}}
+            for images, values in rows.items()
         ]
     )

@@ -6,7 +6,7 @@ import streamlit as st
 
 from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
-from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec, parse
+from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, TrainingSpec, parse
 
 SAME_NAME = (
     "backbone",
@@ -24,9 +24,6 @@ SAME_NAME = (
     "name",
     "note",
     "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
-)
-PER_CENT = tuple(  # shares in the spec, per cent in the fields
-    name for name in AugmentationSpec.model_fields if name not in ("rotation", "flip")
 )
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
 
@@ -107,8 +104,16 @@ def split_fields() -> dict[str, Any]:
 
 def augmentation_spec() -> AugmentationSpec:
     """What the augmentation's fields say. Raises InvalidChoice."""
-    amounts = {name: now(name) / 100 for name in PER_CENT}
-    return parse(AugmentationSpec, {"rotation": now("rotation"), "flip": now("flip"), **amounts})
+    return parse(
+        AugmentationSpec,
+        {name: now(name) / row.scale if row.unit else now(name) for name, row in AUGMENTATIONS.items()},
+    )
+
+
+def _augmentation_value(spec: AugmentationSpec, name: str) -> int | bool:
+    """What a field shows: whole degrees or per cent, or a switch."""
+    row, amount = AUGMENTATIONS[name], getattr(spec, name)
+    return round(row.scale * amount) if row.unit else amount
 
 
 def _fine_tuning() -> dict[str, Any]:
@@ -123,9 +128,7 @@ def _units(text: str) -> list[int]:
     try:
         return [int(part) for part in text.replace("+", ",").split(",") if part.strip()]
     except ValueError as error:
-        raise InvalidChoice(
-            f"Units of the head must be whole numbers such as 256 or 256, 64, received: {text!r}."
-        ) from (error)
+        raise InvalidChoice(f"Dense units must be whole numbers such as 256 or 256, 64, received: {text!r}.") from error
 
 
 def _values(spec: TrainingSpec) -> dict[str, Any]:
@@ -134,9 +137,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
     pretrained = backbone_named(spec.backbone).pretrained
     values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
-        **{name: round(100 * getattr(spec.augmentation, name)) for name in PER_CENT},
-        "rotation": round(spec.augmentation.rotation),
-        "flip": spec.augmentation.flip,
+        **{name: _augmentation_value(spec.augmentation, name) for name in AUGMENTATIONS},
         "views": spec.views or 0,
         "test_time_flip": spec.test_time_flip,
         "folds": 1,

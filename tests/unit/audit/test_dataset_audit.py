@@ -107,9 +107,9 @@ def test_with_a_damaged_segmenter_the_probes_that_need_lungs_say_so_and_the_othe
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     made_segmenter(workspace).network_path.write_bytes(b"another network")
     ladder = dataset_audit.make(workspace, dataset).ladder
-    lacking = {rung.probe: rung.reason for rung in ladder.rungs if not rung.was_run}
-    assert set(lacking) == {*probes.NEED_MASKS, probes.FROZEN}
-    assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_MASKS)
+    lacking = {rung.probe.key: rung.reason for rung in ladder.rungs if not rung.was_run}
+    assert set(lacking) == {*probes.NEED_LUNGS, probes.FROZEN}
+    assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_LUNGS)
     assert dataset_audit.known(workspace, dataset).outdated == ""
 
 

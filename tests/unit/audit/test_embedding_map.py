@@ -8,7 +8,7 @@ import pytest
 from made_data import made_database, made_dataset
 from made_runs import all_parts, made_run
 
-from covid_core.audit.embedding import embedding_map, projection
+from covid_core.audit.embedding import embedding_map
 from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.commands import main
 from covid_core.data import dataset as data
@@ -18,13 +18,6 @@ from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import DataError, JobRefused, Stopped
 from covid_core.jobs import queue, worker
 from covid_core.runs import store
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    """Where images come to lie does not matter here."""
-    monkeypatch.setattr(projection, "TOGETHER", 5)
-    monkeypatch.setattr(projection, "APART", 5)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
     bare = replace(dataset, images=images)
     ladder = probes.ladder(place, bare, lungs_module.of_images)
     rungs = {rung.probe.key: rung for rung in ladder.rungs}
-    assert all(rungs[probe.key].was_run for probe in probes.NEED_MASKS)
+    assert all(rungs[key].was_run for key in probes.NEED_LUNGS)
     assert rungs["outside"].note.startswith("With outlines by a segmenter trained on")
     assert len(list(place.pixels.glob("*lungs*"))) == 1
     again = probes.ladder(place, bare, lungs_module.of_images)
@@ -172,7 +172,7 @@ def test_the_epoch_with_the_best_validation_dice_is_kept():
 
     validation = pairs(20, 6)
     fitted = segmenter.fit(pairs(0, 20), validation, 0, lambda share, message: None, epochs=4)
-    found = segmenter.answers(fitted.network, validation.images) > 0.5
+    found = segmenter.predictions(fitted.network, validation.images) > 0.5
     assert overlap.dice(found, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
 

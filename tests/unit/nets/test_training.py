@@ -298,8 +298,8 @@ def test_a_heat_map_of_both_sides_is_the_sum_with_the_mirrored_one_turned_back(p
 
 
 def test_a_model_of_both_sides_has_a_template_of_its_own(first, both_sides, place):
-    frozen = trunk.find(place, first.result["trunk"])
-    one, two = (template.find(frozen, run.spec) for run in (first, both_sides))
+    frozen = trunk.load(place, first.result["trunk"])
+    one, two = (template.load(frozen, run.spec) for run in (first, both_sides))
     assert one.path != two.path
     assert one.parameters == two.parameters
 
@@ -317,9 +317,9 @@ def test_augmentation_by_mirroring_alone_shows_the_head_what_the_changed_images_
             plan.images.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at
         )
         reference = pooled(exported.maps(changed), "mean_max")
-        assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
-    assert not np.array_equal(known.seen(rows, 0), known.seen(rows, 1))
-    assert not np.array_equal(known.seen(rows, 0), known.plain(rows))
+        assert trunk.relative_difference(known.of_epoch(rows, epoch), reference) < 1e-6
+    assert not np.array_equal(known.of_epoch(rows, 0), known.of_epoch(rows, 1))
+    assert not np.array_equal(known.of_epoch(rows, 0), known.plain(rows))
 
 
 # Augmented views
@@ -342,7 +342,7 @@ def test_a_head_sees_the_augmented_images_in_turn(place, dataset, first):
     for epoch, view in ((0, 0), (1, 1), (2, 0)):
         changed = augmentation.view(plan.images.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
         reference = pooled(LiteTrunk(frozen.path).maps(changed), "mean_max")
-        assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
+        assert trunk.relative_difference(known.of_epoch(rows, epoch), reference) < 1e-6
     assert set(plan.scratch) == view_files(place)
 
 
@@ -445,7 +445,7 @@ def computed(place: Workspace, dataset: Dataset, with_boundary: bool, **choices)
     frozen = features.frozen_trunk(plan)
     features.of_run(plan, frozen, with_boundary)
     edge = features._Passes(plan, frozen).boundary()
-    return plan, bool(trunk.are_kept(place, edge, len(plan.images.pixels), plan.images.rows).all())
+    return plan, bool(trunk.are_cached(place, edge, len(plan.images.pixels), plan.images.rows).all())
 
 
 def forget(place: Workspace, names: str) -> None:

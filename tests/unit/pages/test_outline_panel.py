@@ -143,7 +143,7 @@ def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace
     assert made.in_words in words(page)
     figures = {metric.label: metric.value for metric in page.metric}
     assert figures["Dice, test images"] == "0.950 [0.940, 0.960]"
-    assert figures["No outline given"] == "0.0 % [0.0, 20.0]"
+    assert figures["No outline shown"] == "0.0 % [0.0, 20.0]"
     assert "on images of The" in words(page)
     assert "2 masks could not be used." in words(page)
     assert page.button(key="segment-start").label == "Learn again"

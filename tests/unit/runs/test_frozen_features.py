@@ -79,5 +79,5 @@ def test_what_the_network_reaches_is_the_full_picture(workspace, dataset):
 
 def test_without_the_network_the_verdict_says_what_the_full_picture_is(workspace, dataset):
     ladder = probes.ladder(workspace, dataset)
-    assert ladder.full.probe == probes.FULL
+    assert ladder.full.probe.key == "full"
     assert any("64 x 64 pixels. A network may reach more" in told for told in probe_ladder.verdict(ladder).details)
