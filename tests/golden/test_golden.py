@@ -49,7 +49,7 @@ def image(name: str) -> str:
 def differences(found: Any, expected: Any, allowed: float, place: str = "") -> Iterator[str]:
     """Where two JSON values differ: numbers by more than ``allowed``, keys but for ``film``, which is ``image`` now.
 
-    New keys are welcome, sentences may be put better, and what is told of looks depends on the day: neither is compared.
+    New keys are welcome, sentences may be put better, and what is told of looks depends on the day: none is compared.
     """
     if isinstance(found, dict) and isinstance(expected, dict):
         expected = {image(name): value for name, value in expected.items()}
