@@ -250,20 +250,20 @@ def _or_worst(measure: Measure) -> float:
     return measure.value if measure.is_defined else -1.0
 
 
-OTHERS = tuple(name for name in MEASURES if name != "accuracy")  # which has a column for each part
+COMPARED = tuple(name for name, row in MEASURES.items() if row.compared)
 
 
 def _bounded(names: Iterable[str]) -> list[str]:
     return [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
 
 
-TABLE_COLUMNS = ("id", "name", *PARTS, "test_low", "test_high", "images", *_bounded(OTHERS), "marks")
+TABLE_COLUMNS = ("id", "name", *PARTS, "test_low", "test_high", "images", *_bounded(COMPARED), "marks")
 MEASURE_COLUMNS = ("name", "n", *_bounded(MEASURES))
 CLASS_COLUMNS = ("name", "label", "images", *_bounded(CLASS_MEASURES))
 
 
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """Every measure of one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
+    """The course's first table for one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
 
     Shares are in [0, 1], nan where undefined; ``images`` is the number of test images; ``marks`` are joined by "; ";
     the rows of the majority class and of chance have an empty ``id``.
@@ -283,7 +283,7 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "test_low": given.test.low,
         "test_high": given.test.high,
         "images": given.test.n,
-        **_with_bounds({name: given.tested.overall[name] for name in OTHERS}),
+        **_with_bounds({name: given.tested.overall[name] for name in COMPARED}),
         "marks": "; ".join(candidate.marks),
     }
 
@@ -313,7 +313,7 @@ def chance_row(given: Assessment) -> dict[str, object]:
 
 
 def _reference_row(name: str, reached: Measured) -> dict[str, object]:
-    values = {name: reached.overall[name].value for name in OTHERS if name in reached.overall}
+    values = {name: reached.overall[name].value for name in COMPARED if name in reached.overall}
     return {"id": "", "name": name, "images": reached.n, **values, "marks": ""}
 
 

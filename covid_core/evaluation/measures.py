@@ -127,18 +127,22 @@ class OverallMeasure(Definition):
         mean_of: of a mean over the classes of a class measure: its key.
         unit: "%" for what is shown in per cent; "" for what is shown with three digits.
         of_scores: rests on scores as probabilities: always predicting one class has none.
-        headline: is a column of the first table, and summed up over repeats; in per cent.
+        compared: has columns in the table of a comparison (CSV, JSON), with its interval.
+        headline: is a column of that table on the page; in per cent.
+        repeated: is summed up over the runs of a study; in per cent.
     """
 
     per_image: Callable[[Answers], np.ndarray] | None = None
     mean_of: str = ""
     unit: str = "%"
     of_scores: bool = False
+    compared: bool = False
     headline: bool = False
+    repeated: bool = False
 
     def __post_init__(self) -> None:
-        if self.headline and self.unit != "%":
-            raise ValueError(f"The measure {self.key!r} must be in per cent to be a headline.")
+        if (self.headline or self.repeated) and self.unit != "%":
+            raise ValueError(f"The measure {self.key!r} must be in per cent to be a headline or repeated.")
 
 
 def _class_share(key: str, title: str, help: str, share: Share, undefined: str) -> ClassMeasure:
@@ -154,7 +158,7 @@ def _class_share(key: str, title: str, help: str, share: Share, undefined: str) 
     return ClassMeasure(key, title, help, SHARE_SOURCE, drawn, is_share=True, share=share, undefined=undefined)
 
 
-def _class_mean(key: str, title: str, help: str, of: str, headline: bool = False) -> OverallMeasure:
+def _class_mean(key: str, title: str, help: str, of: str, **more: Any) -> OverallMeasure:
     """The mean of a class measure over the classes for which it is defined."""
 
     def drawn(draws: Draws) -> np.ndarray:
@@ -162,7 +166,7 @@ def _class_mean(key: str, title: str, help: str, of: str, headline: bool = False
         defined = np.isfinite(of_classes)
         return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
 
-    return OverallMeasure(key, title, help, MEAN_SOURCE, drawn, mean_of=of, headline=headline)
+    return OverallMeasure(key, title, help, MEAN_SOURCE, drawn, mean_of=of, **more)
 
 
 def _image_mean(
@@ -265,20 +269,30 @@ MEASURES = {
             SHARE_SOURCE,
             lambda given: given.right,
             is_share=True,
-            headline=True,
+            repeated=True,
         ),
         _class_mean(
             "balanced_accuracy",
             "Balanced accuracy",
             "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
             "sensitivity",
+            compared=True,
             headline=True,
+            repeated=True,
         ),
         _class_mean("macro_specificity", "Macro specificity", "Mean specificity over the classes.", "specificity"),
         _class_mean("macro_ppv", "Macro PPV", "Mean PPV over the classes that were predicted.", "ppv"),
         _class_mean("macro_npv", "Macro NPV", "Mean NPV over the classes.", "npv"),
-        _class_mean("macro_f1", "Macro F1", "Mean F1 over the classes.", "f1", headline=True),
-        _class_mean("macro_auroc", "Macro AUROC", "Mean AUROC over the classes.", "auroc", headline=True),
+        _class_mean("macro_f1", "Macro F1", "Mean F1 over the classes.", "f1", compared=True, headline=True),
+        _class_mean(
+            "macro_auroc",
+            "Macro AUROC",
+            "Mean AUROC over the classes.",
+            "auroc",
+            compared=True,
+            headline=True,
+            repeated=True,
+        ),
         _class_mean("macro_auprc", "Macro AUPRC", "Mean AUPRC over the classes.", "auprc"),
         OverallMeasure(
             "matthews_correlation",
@@ -287,6 +301,7 @@ MEASURES = {
             "for several classes (Gorodkin 2004)",
             _matthews,
             unit="",
+            compared=True,
         ),
         _image_mean(
             "log_loss",
@@ -296,6 +311,7 @@ MEASURES = {
             _loss,
             unit="",
             of_scores=True,
+            compared=True,
         ),
         _image_mean(
             "brier_score",
@@ -305,6 +321,7 @@ MEASURES = {
             _squared_error,
             unit="",
             of_scores=True,
+            compared=True,
         ),
         OverallMeasure(
             "expected_calibration_error",
@@ -313,10 +330,10 @@ MEASURES = {
             "Naeini, Cooper and Hauskrecht 2015; Guo and others 2017",
             lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
             of_scores=True,
+            compared=True,
         ),
     )
 }
-HEADLINES = tuple(row.key for row in MEASURES.values() if row.headline)
 PER_IMAGE = {row.key: value for row in MEASURES.values() if (value := row.per_image)}
 
 

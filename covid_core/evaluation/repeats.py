@@ -23,7 +23,7 @@ from covid_core.evaluation import metrics, resampling
 from covid_core.evaluation.assessment import ALPHA, Assessment
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.corrected_tests import Repeated, over_folds, over_seeds
-from covid_core.evaluation.measures import HEADLINES
+from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 
@@ -120,7 +120,7 @@ def value(run: Repeat, measure: str) -> float:
 
 def measures(study: Repeats) -> tuple[str, ...]:
     """Names of the measures that are summed up for a study."""
-    return *HEADLINES, *(SENSITIVITY + label for label in study.classes)
+    return *(name for name, row in MEASURES.items() if row.repeated), *(SENSITIVITY + label for label in study.classes)
 
 
 def spreads(study: Repeats) -> dict[str, Spread]:

@@ -11,7 +11,7 @@ from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison, metrics
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.comparison import Candidate, Ranking
-from covid_core.evaluation.measures import CLASS_MEASURES, HEADLINES, MEASURES
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.formatting import duration, file_size, interval, milliseconds, number, p_value, share
 from covid_core.reports import tables
 from covid_core.reports.comparison_text import Summary
@@ -36,7 +36,7 @@ PARTS = {
 }
 SHARES = {  # columns of the first table
     **{part.lower(): part for part in PARTS},
-    **{name: MEASURES[name].title for name in HEADLINES if name != "accuracy"},
+    **{name: row.title for name, row in MEASURES.items() if row.headline},
 }
 IN_PER_CENT = [*(row for row in MEASURES.values() if row.unit), *CLASS_MEASURES.values()]
 HELP = PARTS | {row.title: row.explanation for row in IN_PER_CENT}

@@ -29,7 +29,7 @@ def test_the_tab_compares_all_studies_of_the_newest_ones_data_set(workspace):
     assert "corrected resampled t-test" in words(page)
     assert table(page, "repeats")["Study"].tolist() == ["Good", "Poor"]
     assert table(page, "repeats-pairs")["Verdict"].tolist() == ["more than chance"]
-    assert len(table(page, "repeats-measures")) == 2 * 7
+    assert len(table(page, "repeats-measures")) == 2 * 6
     assert len(page.get("plotly_chart")) == 1
 
 

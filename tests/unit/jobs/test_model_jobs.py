@@ -133,9 +133,9 @@ def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:
 
 def test_the_page_of_a_run_says_before_which_decisions_it_was_made(workspace, images):
     run = made_on(workspace, images)
-    assert "no decision on them was made since" in words(opened("train", run=run.id))
+    assert "No decision has been made since" in words(opened("train", run=run.id))
     left_out(workspace, images, *images.images["image_id"].iloc[:2])
-    assert "before all 2 decisions on the Audit page: not the present ones" in words(opened("train", run=run.id))
+    assert "before all 2 decisions on the Audit page: not the current version" in words(opened("train", run=run.id))
 
 
 def test_the_settings_that_compare_shows_name_the_version(workspace, images):
