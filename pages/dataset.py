@@ -35,18 +35,18 @@ EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 def main() -> None:
     shell.heading(QUESTION)
-    answer = st.container()
+    summary_line = st.container()
     if import_jobs.panel():
         st.session_state["manage"] = False  # the new data set is there: make room for it
     if not data.list_datasets(shell.workspace()):
-        answer.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
+        summary_line.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
         import_form.add_dataset(with_jobs=False)
         return
     dataset = shell.pick_dataset()
     _manage()
     if dataset is None:
         return
-    answer.markdown(_answer(dataset))
+    summary_line.markdown(_in_words(dataset))
     _show_tabs(dataset)
     shell.note_view(dataset.id)
     gallery.show_open_image(dataset)
@@ -80,7 +80,7 @@ def _show_tabs(dataset: Dataset) -> None:
                 show(dataset)
 
 
-def _answer(dataset: Dataset) -> str:
+def _in_words(dataset: Dataset) -> str:
     """The data set in two sentences."""
     left_out = len(dataset.left_out)
     unread = f"{plural(left_out, 'file')} could not be read" if left_out else "Every file could be read"

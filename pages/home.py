@@ -86,7 +86,7 @@ def main() -> None:
     import_jobs.panel()  # a finished import selects its data set, so the situation is read after it
     situation = _situation()
     with top:
-        shell.heading("What should I do next?", _answer(situation))
+        shell.heading("What should I do next?", _in_words(situation))
         _synthetic_note(situation.datasets)
     _next_step(situation)
     _workflow(situation)
@@ -116,7 +116,7 @@ def _situation() -> Situation:
     return Situation(listed, run_cache.look()[0], shell.was_viewed(shell.in_use(listed)))
 
 
-def _answer(situation: Situation) -> str:
+def _in_words(situation: Situation) -> str:
     """What is there, in a sentence."""
     if not situation.datasets and not situation.runs:
         return (

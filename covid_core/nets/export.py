@@ -65,7 +65,7 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
         taps: how many outputs it has.
         cut: how many last layers a fine-tuning may want; their input becomes one more output. 0: none.
 
-    Raises RunError when the exported network answers otherwise than Keras's.
+    Raises RunError when the outputs of the exported network differ from Keras's.
     """
     boundary, behind = model.cut_before_last(network, cut) if cut else ("", 0)
     tensors = [*network.outputs, *([network.get_layer(boundary).output] if cut else [])]

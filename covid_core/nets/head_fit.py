@@ -50,7 +50,7 @@ class Network:
         """Put the gradient of the mean loss of one batch into ``gradient``.
 
         Returns:
-            The mean loss, and how many images were answered rightly (with dropout, as Keras counts them).
+            The mean loss, and how many images were predicted correctly (with dropout, as Keras counts them).
         """
         inputs, masks = [x], []
         for layer, biases in self._layers[:-1]:
@@ -77,7 +77,7 @@ def _views(vector: np.ndarray, shapes: list[tuple[int, ...]]) -> list[tuple[np.n
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, float, int]:
-    """The mean (weighted) cross-entropy's gradient by the logits, that mean, and the count of right answers."""
+    """The mean (weighted) cross-entropy's gradient by the logits, that mean, and the count of correct predictions."""
     rows = np.arange(len(labels))
     right = int((logits.argmax(axis=1) == labels).sum())
     scores = softmax(logits)

@@ -173,7 +173,7 @@ def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
 def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any]:
     """Largest difference of a score between the saved model, the app's path and the table, on some images.
 
-    Where Keras is up, it loads the saved model and answers for test images. Else the model is a copy that an earlier
+    Where Keras is up, it loads the saved model and predicts test images. Else the model is a copy that an earlier
     run on this trunk had checked that way, and Keras's own features of synthetic images, kept since then, are compared
     with the app's through this run's head. Raises RunError when they disagree: no number of such a run could be
     trusted.

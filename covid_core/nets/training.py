@@ -172,7 +172,7 @@ def _head_stage(plan: Plan, cached: features.Features, scaled: Callable[[np.ndar
 
 
 def _labelled(plan: Plan, number: int) -> dict[str, Any]:
-    """What the ``number``-th stage of any kind is to answer, in which order, and what each image counts."""
+    """Labels of the ``number``-th stage of any kind, the order of its images, and their weights."""
     labels = plan.images.labels
     learned = labels[plan.images.part("train")]
     return {
