@@ -182,7 +182,9 @@ def image_map(
     names: Sequence[str],
     ringed: np.ndarray | None = None,
 ) -> go.Figure:
-    """Every image as a point, drawn by WebGL: 21,165 points zoom and move without delay.
+    """Every image as a point, drawn by WebGL.
+
+    With 21,165 points, in a browser without a GPU: a click is answered in 0.5 s, a step of a move in 0.16 s.
 
     Args:
         places: of shape (images, 2), y upwards; both axes have one scale, so distances are true.

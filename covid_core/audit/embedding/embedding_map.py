@@ -1,9 +1,8 @@
-"""The map of a data set: each image a point, images that are alike side by side; and which images and labels stand out.
+"""The map of a data set: each image a point, similar images side by side; outliers, suspicious labels and neighbours.
 
-Images are told by what a frozen network answered for all of them, where whoever makes the map hands that in
-(``runs.frozen_features`` finds it), else by the images themselves at 64 pixels. Either way the first WIDTH principal
-components count; see ``audit.embedding.projection`` for the two pictures, and ``audit.embedding.outlier_detection`` for
-what outliers, suspicious labels and neighbours are.
+The features are those of a frozen network where the caller hands them in (see ``runs.frozen_features``), else the
+pixels of the images at 64 x 64. Either way the first WIDTH principal components count; see
+``audit.embedding.projection`` for the two projections, and ``audit.embedding.outlier_detection`` for the rest.
 """
 
 import time
@@ -29,8 +28,8 @@ from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
-FORMAT = 3  # of the kept file; a change of what it holds, or of what images are told by, takes the next number
-WIDTH = 50  # principal components that neighbours are looked for in; the usual number before t-SNE
+FORMAT = 3  # of the kept file; a change of what it holds, or of what images are described by, takes the next number
+WIDTH = 50  # principal components that neighbours are searched in; the usual number before t-SNE
 WIDE = 100  # that labels are judged by; on synthetic images with clear lesions 50 find as many exchanged labels
 LEAST = 10  # images; fewer need no map
 SEED = 0  # of the folds that labels are cross-validated in
@@ -73,9 +72,9 @@ class Map:
     ``images``: one row per image in the data set's order, with COLUMNS, its present ``label``, and ``row``, its
     position in the data set's images. Scores are no probabilities: ``outlier_score`` in robust deviations,
     ``given_score`` and ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for images that it
-    could not be asked about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
+    did not score). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
     version. ``facts``: features (in words), pca_share (of all variance, along the two directions shown), accuracy of
-    that classifier over ``judged`` images (None: it could not be asked, ``reason`` says why), neighbours, sources
+    that classifier over ``judged`` images (None: not fitted, for the ``reason``), neighbours, sources
     (images whose source is known), made (seconds since 1970), seconds.
     """
 
@@ -85,7 +84,7 @@ class Map:
 
     @property
     def features(self) -> str:
-        """What images are told by, in words."""
+        """What describes the images, in words."""
         return self.facts["features"]
 
     def purity(self, what: str) -> Purity:
@@ -162,15 +161,15 @@ def _placed(images: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
 def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *, frozen: Frozen | None = None) -> Map:
     """Make the map of a data set and keep it. Raises DataError where images are too few or gone, and NoRoom.
 
-    ``frozen``: what a network that has learned something answered for the images; without it they tell for themselves.
+    ``frozen``: features of a pretrained network; without them the pixels are the features.
     """
     if len(dataset.images) < LEAST:
         raise DataError(f"A map needs {LEAST} images at least; {dataset.name} has {count(len(dataset.images))}.")
     began = time.monotonic()
     groups = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    features, told_by = _told_apart_by(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
+    features, described = _features(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
     images, facts = drawn(features, groups, part_of(progress, 0.1, 1))
-    facts |= {"features": told_by, "made": time.time(), "seconds": time.monotonic() - began}
+    facts |= {"features": described, "made": time.time(), "seconds": time.monotonic() - began}
     facts = _Facts.model_validate(facts).model_dump()
     images.attrs = facts
     derived.write_table(workspace, _path(workspace, dataset), images, optional=True)
@@ -179,13 +178,13 @@ def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *,
     return Map(_placed(images, dataset), facts)
 
 
-def _told_apart_by(
+def _features(
     workspace: Workspace, dataset: Dataset, frozen: Frozen | None, progress: Progress
 ) -> tuple[np.ndarray, str]:
-    """Numbers of shape (images, d), and what they are in words."""
+    """Features of shape (images, d), and a description of them."""
     if frozen is not None:
         width = count(frozen.table.shape[1])
-        return frozen.table, f"what the frozen network {frozen.name} answers, {width} numbers per image"
+        return frozen.table, f"{width} features per image of the frozen network {frozen.name}"
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
     return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), PLAIN
 
@@ -221,24 +220,24 @@ def drawn(
             "given": images["label"].to_numpy(),
         }
     )
-    judged, accuracy, asked, reason = _judged(wide, images, np.asarray(classes), part_of(progress, 0.8, 0.95))
+    columns, accuracy, judged, reason = _judged(wide, images, np.asarray(classes), part_of(progress, 0.8, 0.95))
     neighbours = _neighbours(coordinates, images)
     progress(1, "Counted neighbours")
     facts = {
         "pca_share": float(shares[:2].sum()),
         "accuracy": accuracy,
-        "judged": asked,
+        "judged": judged,
         "reason": reason,
         "neighbours": neighbours,
         "sources": int((images["source"] != "").sum()),
     }
-    return table.assign(**judged)[list(COLUMNS)], facts
+    return table.assign(**columns)[list(COLUMNS)], facts
 
 
 def _judged(
     coordinates: np.ndarray, images: pd.DataFrame, classes: np.ndarray, progress: Progress
 ) -> tuple[dict[str, Any], float | None, int, str]:
-    """The columns about labels, the classifier's accuracy over so many images, and why some or all were not asked."""
+    """The columns about labels, the classifier's accuracy over so many images, and why some or all were not checked."""
     total = len(images)
     columns = {
         "given_score": np.full(total, np.nan),
@@ -248,23 +247,25 @@ def _judged(
     }
     counts, groups = images["label"].value_counts(), images.groupby("label")["group"].nunique()
     enough = [label for label in classes if counts[label] >= LEAST_IN_CLASS and groups[label] > 1]
-    asked = np.array(enough, object)  # a class of one group cannot be learned from others, so all of it would look odd
-    if len(asked) < 2:
+    checked = np.array(
+        enough, object
+    )  # a class of one group cannot be learned from others, so all of it would look odd
+    if len(checked) < 2:
         reason = f"two classes have {LEAST_IN_CLASS} images or more that do not all belong together"
-        return columns, None, 0, f"Labels can be asked about where {reason}."
-    rows = np.flatnonzero(images["label"].isin(asked))
+        return columns, None, 0, f"Labels can be checked where {reason}."
+    rows = np.flatnonzero(images["label"].isin(checked))
     chosen = images.iloc[rows]
-    codes = np.searchsorted(asked, chosen["label"].to_numpy(object))
+    codes = np.searchsorted(checked, chosen["label"].to_numpy(object))
     scores = outlier_detection.label_scores(
         coordinates[rows], codes, split.folds_of(chosen, outlier_detection.FOLDS, SEED), progress
     )
     suspicious, other = outlier_detection.suspicious_labels(scores, codes)
     at = np.arange(len(rows))
     columns["given_score"][rows], columns["other_score"][rows] = scores[at, codes], scores[at, other]
-    columns["other"][rows], columns["is_suspicious"][rows] = asked[other], suspicious
-    small = [label for label in classes if label not in asked]
-    why = f"of which there are fewer than {LEAST_IN_CLASS}, or which all belong together"
-    reason = f"Not asked about: {', '.join(small)}, {why}." if small else ""
+    columns["other"][rows], columns["is_suspicious"][rows] = checked[other], suspicious
+    small = [label for label in classes if label not in checked]
+    why = f"fewer than {LEAST_IN_CLASS} images, or all in one group"
+    reason = f"Not checked: {', '.join(small)} ({why})." if small else ""
     return columns, float((scores.argmax(axis=1) == codes).mean()), len(rows), reason
 
 

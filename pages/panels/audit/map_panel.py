@@ -33,10 +33,8 @@ OWN = "map_jobs"  # session: maps to tell of when they end
 PER_PAGE, PER_LIST = 24, 12  # images of a choice, and of a list
 SUSPICIOUS, OUTLIER = "suspicious label", "outlier"  # findings, as they are dismissed
 WHAT_IT_DOES = (
-    "It draws every image as a point, images that are alike side by side, and lists images unlike all others and "
-    "labels "
-    "that do not fit. It looks at what a network answered for the images where a training has left that, otherwise at "
-    "the images themselves. Nothing is changed."
+    "It draws every image as a point, similar images side by side, and lists outliers and suspicious labels. It uses "
+    "the features of a pretrained network where a training has left them, otherwise the pixels. Nothing is changed."
 )
 
 
@@ -140,12 +138,12 @@ def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
     st.caption(f"{told} “By chance” is what images drawn at random would have; intervals are 95 %.")
     if not found.is_current:
         st.info(
-            "This map is of an earlier version of the data set: images or classes have changed since. What it says of "
-            "neighbours and labels is what held then.",
+            "This map is of an earlier version of the data set: images or classes have changed since. Its figures are "
+            "of that version.",
             icon=":material/history:",
         )
     if not at_work and (not found.is_current or found.features == embedding_map.PLAIN):
-        help_text = "From what a network answered, where a training has left that for all images since."
+        help_text = "From the features of a pretrained network, where a training has left them since."
         _button(dataset, "Make it again", "tertiary" if found.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
     map_chart.show(dataset, found, pixels)
@@ -208,7 +206,7 @@ def _open_ones(dataset: Dataset, table: pd.DataFrame, finding: str) -> pd.DataFr
 
 
 def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
-    st.subheader("Which labels do not fit?")
+    st.subheader("Suspicious labels")
     facts = found.facts
     reason = shell.plain(facts["reason"])
     if facts["accuracy"] is None:
@@ -218,14 +216,11 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
     wrong = 1 - facts["accuracy"]
     of = count(facts["judged"]) if found.is_current else f"the {count(facts['judged'])} images that the map was made of"
     st.markdown(
-        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A classifier that "
-        "had not seen the image gives another class a score as high as that class usually has. It is "
-        f"itself wrong about {share(wrong)} of these images, so much of what it disputes may well be labelled rightly: "
-        f"look at the first of the list, which fit least. {reason}"
+        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A cross-validated "
+        "classifier gives another class a score as high as that class usually has. It is wrong about "
+        f"{share(wrong)} of these images itself, so many disputed labels may be right. The first fit least. {reason}"
     )
-    st.caption(
-        "Scores of a classifier, from 0 to 1, no probabilities. Learned on four fifths of the images, groups kept."
-    )
+    st.caption("Scores from 0 to 1 are no probabilities. The classifier is fitted on four of five folds, by groups.")
     if table.empty:
         return
     shown = table.rename(
@@ -243,14 +238,12 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
 
 
 def _show_outliers(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
-    st.subheader("Which images are unlike all others?")
+    st.subheader("Outliers")
     table = _open_ones(dataset, found.outliers, OUTLIER)
     st.markdown(
         f"**{plural(len(table), 'image lies', 'images lie')} far from all others, of {count(len(found.images))}:** the "
-        f"{BY}th nearest image is farther away than is usual in the class, by more than {FAR:.0f} robust "
-        f"deviations. It "
-        "may be no chest image, another view, or an image with a fault; or a rare patient, whom a classifier should "
-        "see."
+        f"{BY}th nearest image is farther away than the median of the class, by more than {FAR:.0f} robust deviations. "
+        "It may be no chest X-ray, another view, an image with a fault, or a rare patient."
     )
     if table.empty:
         return

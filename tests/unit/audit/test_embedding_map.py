@@ -117,17 +117,14 @@ def test_a_class_whose_images_all_belong_together_is_not_called_mislabelled():
     )
     assert not shown.loc[60:, "is_suspicious"].any()
     assert facts["judged"] == 60
-    assert facts["reason"].startswith("Not asked about: C")
+    assert facts["reason"].startswith("Not checked: C")
 
 
 def test_a_class_of_few_images_is_not_asked_about(workspace, tmp_path):
     _, images = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
     made = embedding_map.make(workspace, images)
     assert made.facts["judged"] == 24
-    assert (
-        made.facts["reason"]
-        == "Not asked about: Viral Pneumonia, of which there are fewer than 10, or which all belong together."
-    )
+    assert made.facts["reason"] == "Not checked: Viral Pneumonia (fewer than 10 images, or all in one group)."
     assert made.images["given_score"].isna().sum() == 3
 
 
@@ -135,7 +132,7 @@ def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
     _, images = made_dataset(tmp_path, workspace, counts={"Normal": 20})
     made = embedding_map.make(workspace, images)
     assert made.facts["accuracy"] is None
-    assert made.facts["reason"].startswith("Labels can be asked about where two classes have 10 images")
+    assert made.facts["reason"].startswith("Labels can be checked where two classes have 10 images")
     assert embedding_map.known(workspace, images) is not None
 
 
@@ -148,7 +145,7 @@ def test_too_few_images_are_refused(workspace, tmp_path):
 def test_images_are_told_by_what_a_network_answered_where_that_is_given(workspace, images):
     drawn, facts = embedding_map.drawn(features(images), images.images.assign(group=images.images["image_id"]))
     made = embedding_map.make(workspace, images, frozen=Frozen(features(images), "MobileNetV2 at 224 px"))
-    assert made.features == "what the frozen network MobileNetV2 at 224 px answers, 6 numbers per image"
+    assert made.features == "6 features per image of the frozen network MobileNetV2 at 224 px"
     assert np.array_equal(made.images["pca_x"], drawn["pca_x"])
     assert made.facts["pca_share"] == facts["pca_share"]
 
