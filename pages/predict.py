@@ -5,7 +5,6 @@ import math
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit.model.verdicts import Told
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, ImageError
 from covid_core.formatting import share
@@ -13,6 +12,7 @@ from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import INVALID_WINDOW
 from covid_core.inference import worklist
+from covid_core.reports.evidence_text import Told
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 from pages.panels.predict import answer_panel, explanation, reference_job, report_button, scales, worklist_table

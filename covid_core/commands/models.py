@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from covid_core import presets
-from covid_core.audit.model import model_audit, verdicts
+from covid_core.audit.model import model_audit
 from covid_core.commands.progress import followed, progress
 from covid_core.commands.training import runs_of
 from covid_core.data import dataset as data
@@ -19,9 +19,9 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, interval, plural, points, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
-from covid_core.reports import comparison_text, repeats_text, run_figures
+from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.reports.encode import encode
-from covid_core.runs import candidates, store, temperature_scaling, test_set_access
+from covid_core.runs import candidates, store, test_set_access
 from covid_core.workspace import Workspace
 
 
@@ -57,12 +57,12 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     if not_noted:
         print(f"this look could not be noted: {', '.join(not_noted)}", file=sys.stderr)
     table = comparison.performance_table(ranking.order).to_dict("records")
-    read = {candidate.id: verdicts.of(runs[candidate.id]) for candidate in ranking.order}
+    read = {candidate.id: evidence_text.of(runs[candidate.id]) for candidate in ranking.order}
     for row in table:
         row["verdict"] = read[row["id"]].verdict if row["id"] else ""
     names = [candidate.name for candidate in ranking.order]
     summary = comparison_text.summary(ranking)
-    details = (*summary.details, verdicts.sentence(names, list(read.values())))
+    details = (*summary.details, evidence_text.sentence(names, list(read.values())))
     sentences = replace(summary, details=details).sentences
     return {
         "images": candidates.images_in_words(members[0]),
@@ -160,7 +160,7 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     found = model_audit.known(run) if status.state == store.COMPLETED else None
     if found is None:
         return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
-    return {**answer, "audit": found, "text": "\n".join([run.id, *model_audit.in_lines(found)])}
+    return {**answer, "audit": found, "text": "\n".join([run.id, *evidence_text.lines(found)])}
 
 
 def _compared_row(row: dict[str, Any]) -> str:
@@ -195,7 +195,7 @@ def _scale_in_words(run: store.Run, found: Calibration) -> str:
     """What the numbers of a prediction are."""
     if not found.is_defined:
         return f"Scores are not probabilities: this run is not calibrated. {found.note}"
-    images = temperature_scaling.images_in_words(run, found)
+    images = run_text.calibration_images(run, found)
     return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
 
 

@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from covid_core.audit.dataset_audit import Found
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.embedding.embedding_map import Map
-from covid_core.audit.model import verdicts
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Rung, Sources
 from covid_core.data.dataset import Dataset
@@ -27,7 +26,7 @@ from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
-from covid_core.reports import audit_text, run_figures
+from covid_core.reports import audit_text, evidence_text, run_figures
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import Run
 
@@ -181,7 +180,7 @@ def _run(one: Run) -> Fields:
         "weights": one.result.get("weights", {"origin": one.spec.weights}),
         "test": {"accuracy": one.accuracy("test")} if finished else None,
         "audit": run_figures.model_audit_of(one) if finished else None,
-        "verdict": verdicts.of(one).verdict if finished else None,
+        "verdict": evidence_text.of(one).verdict if finished else None,
     }
 
 

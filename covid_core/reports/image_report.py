@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from covid_core.audit.model import verdicts
 from covid_core.audit.model.randomisation_test import MapCheck
 from covid_core.backbones import BACKBONES
 from covid_core.errors import CovidCoreError
@@ -27,7 +26,7 @@ from covid_core.inference.heatmap import overlaid
 from covid_core.inference.lung_share import share_inside
 from covid_core.inference.prediction import Check
 from covid_core.inference.worklist import Opinion
-from covid_core.reports import prediction_text
+from covid_core.reports import evidence_text, prediction_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Run
 
@@ -178,5 +177,5 @@ def card_line(run: Run) -> str:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
         f"{kind}, trained on {learned} {synthetic}images of the data set {run.dataset.name}; {words}. "
-        f"{verdicts.of(run).in_full} Run {run.id}."
+        f"{evidence_text.of(run).in_full} Run {run.id}."
     )

@@ -9,6 +9,7 @@ from covid_core.evaluation import calibration, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Aim
 from covid_core.evaluation.comparison import Candidate
 from covid_core.inference import external_test
+from covid_core.reports import run_text
 from covid_core.runs import candidates, prediction_sets, temperature_scaling
 from covid_core.runs.store import Evaluation, Run
 
@@ -53,7 +54,7 @@ def _prediction_sets(run: Run) -> Figures:
         "calibration_images": sets.images,
         "within_each_class": sets.is_by_class(found.coverage),
         "too_few": sets.too_few(found.coverage),
-        "in_words": prediction_sets.in_words(found),
+        "in_words": run_text.prediction_sets(found),
     }
 
 

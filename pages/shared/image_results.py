@@ -21,6 +21,7 @@ from covid_core.inference.occlusion import Occlusion, occluded
 from covid_core.inference.prediction import Look
 from covid_core.inference.predictor import Seen
 from covid_core.inference.worklist import Entry, Opinion, heeding
+from covid_core.reports import run_text
 from covid_core.runs import prediction_sets
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
@@ -95,7 +96,7 @@ def sets_in_words(run: Run, opinion: Opinion) -> str:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _sets_in_words(path: str, stamp: str, coverage: float, _run: Run) -> str:
-    return prediction_sets.in_words(prediction_sets.report(_run, coverage))
+    return run_text.prediction_sets(prediction_sets.report(_run, coverage))
 
 
 def heat(run: Run, given: Given, label: str, shape: tuple[int, int]) -> np.ndarray:

@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit.model import evidence, model_audit, pictures, verdicts
+from covid_core.audit.model import evidence, model_audit, pictures
 from covid_core.audit.model.pictures import Shown
-from covid_core.audit.model.verdicts import DAMAGED, HEADING, HELP, NOT_YET, Told
 from covid_core.data import masks
 from covid_core.errors import CovidCoreError, RunDamaged
 from covid_core.evaluation.comparison import Candidate
@@ -20,7 +19,9 @@ from covid_core.figures import evidence as figures
 from covid_core.formatting import count, interval, moment, p_value, plural, points, share
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
+from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import in_words
+from covid_core.reports.evidence_text import DAMAGED, HEADING, HELP, NOT_YET, Told
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run, Status
 from pages.shared import comparison_tables, job_cards, lung_segmenter, run_cache, shell
@@ -62,7 +63,7 @@ def badge(told: Told) -> str:
 
 def sentence(names: Sequence[str], runs: Sequence[Run]) -> str:
     """What some runs read, in one sentence."""
-    return verdicts.sentence(names, run_cache.verdicts_of(runs))
+    return evidence_text.sentence(names, run_cache.verdicts_of(runs))
 
 
 def columns(runs: Sequence[Run]) -> dict[str, list[str]]:

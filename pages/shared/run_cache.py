@@ -9,10 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from covid_core.audit.model import verdicts
-from covid_core.audit.model.verdicts import Told
 from covid_core.errors import CovidCoreError, NotFound
 from covid_core.evaluation.repeats import Comparison, Repeat
+from covid_core.reports import evidence_text
+from covid_core.reports.evidence_text import Told
 from covid_core.runs import candidates, store
 from covid_core.runs.store import BrokenRun, Run, Status, Study
 from covid_core.workspace import Workspace, list_folders
@@ -53,7 +53,7 @@ class Seen:
     @cached_property
     def verdict(self) -> Told:
         """The verdict of its evidence check; read once, as all of a run, until a file of it changes."""
-        return verdicts.of(self.run)
+        return evidence_text.of(self.run)
 
 
 def look() -> tuple[list[Seen], list[BrokenRun]]:
@@ -99,7 +99,8 @@ def verdicts_of(runs: Iterable[Run]) -> list[Told]:
     cached = _cached_runs(str(Workspace.default().root))
     pairs = [(run, cached.get(run.id)) for run in runs]
     return [
-        current.verdict if current is not None and current.run is run else verdicts.of(run) for run, current in pairs
+        current.verdict if current is not None and current.run is run else evidence_text.of(run)
+        for run, current in pairs
     ]
 
 

@@ -13,8 +13,8 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
-from covid_core.audit.model.verdicts import DAMAGED, NOT_YET
 from covid_core.jobs import queue
+from covid_core.reports.evidence_text import DAMAGED, NOT_YET
 from covid_core.runs import pinned_dataset, store
 from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.workspace import Workspace

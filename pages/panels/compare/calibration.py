@@ -12,6 +12,7 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import interval, number, share
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -83,7 +84,7 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{temperature_scaling.images_in_words(run, fitted)}. In words, {verdict}. On the test images, dividing the "
+        f"{run_text.calibration_images(run, fitted)}. In words, {verdict}. On the test images, dividing the "
         f"logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
         f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
     )

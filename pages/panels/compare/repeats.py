@@ -8,12 +8,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from covid_core.audit.model.verdicts import counted
 from covid_core.evaluation import repeats
 from covid_core.evaluation.repeats import Comparison, Repeats
 from covid_core.figures import repeats as figures
 from covid_core.formatting import count, interval, points, share
 from covid_core.reports import repeats_tables, repeats_text
+from covid_core.reports.evidence_text import counted
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
 from pages.shared import comparison_tables, model_audit_panel, run_cache, shell

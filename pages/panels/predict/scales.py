@@ -7,7 +7,7 @@ import streamlit as st
 
 from covid_core.formatting import probability
 from covid_core.inference.prediction import Prediction
-from covid_core.runs import temperature_scaling
+from covid_core.reports import run_text
 from covid_core.runs.store import Run
 from pages.shared import shell
 
@@ -53,7 +53,7 @@ def _of(name: str, given: Mapping[str, Prediction]) -> str:
 
 
 def _fitted(run: Run, prediction: Prediction) -> str:
-    images = temperature_scaling.images_in_words(run, prediction.calibration)
+    images = run_text.calibration_images(run, prediction.calibration)
     return f"Temperature {prediction.calibration.temperature:.2f}, fitted on {images}."
 
 

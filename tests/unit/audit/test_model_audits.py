@@ -13,7 +13,7 @@ from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.commands import main
 from covid_core.errors import JobRefused, RunDamaged, Stopped
 from covid_core.jobs import queue
-from covid_core.reports import run_figures
+from covid_core.reports import evidence_text, run_figures
 from covid_core.runs import store
 
 SIZES = {"train": 6, "validation": 3, "test": 3}
@@ -76,7 +76,7 @@ def test_images_that_belong_together_count_for_fewer_in_an_audit_and_that_is_sai
 def test_an_audit_is_plain_json_and_reads_as_lines():
     found = model_audit.audited(predictor(IN_LUNGS), images())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    lines = model_audit.in_lines(found)
+    lines = evidence_text.lines(found)
     assert lines[0].startswith(LUNGS) and "worst of 2 subgroups" in lines[-1]
 
 
