@@ -25,10 +25,10 @@ NOT_OF_REQUEST = ("kind", "created")  # keys of request.json beside those of the
 
 
 class Slot(NamedTuple):
-    """Which jobs work beside each other: at most ``count`` of those that share the slot's name."""
+    """Which jobs work beside each other: at most that many ``jobs`` of those that share the slot's name."""
 
     name: str
-    count: int
+    jobs: int
 
 
 TRAINING_SLOT = Slot("training", 1)  # a training uses every core that it gets

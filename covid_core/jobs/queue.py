@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,7 +25,7 @@ from covid_core.runs.store import JobFolder, Run, Status, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
 
-Item = TypeVar("Item")
+Trained = TypeVar("Trained", Run, TrainingSpec)
 Asked = TypeVar("Asked", bound=Request)
 
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
@@ -66,25 +66,28 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
         for run in runs:
             files.remove_folder(run.path)
         raise
-    for group in _in_turn(runs, lambda run: run.spec):
+    for group in _in_turn(runs):
         launch(*group)
     return study
 
 
-def _in_turn(items: Sequence[Item], spec_of: Callable[[Item], TrainingSpec] = lambda spec: spec) -> list[list[Item]]:
-    """Groups of neighbours that one process does in turn.
+def _in_turn(runs: Sequence[Trained]) -> list[list[Trained]]:
+    """Groups of neighbours, runs or their specs, that one process does in turn.
 
     Heads on frozen networks take little, and what one has started the next can use. Every other training has a
     process of its own, so that one which runs out of memory takes no other along.
     """
-    groups: list[list[Item]] = []
-    for item in items:
-        light = spec_of(item).mode == "frozen"
-        if light and groups and spec_of(groups[-1][0]).mode == "frozen":
-            groups[-1].append(item)
+    groups: list[list[Trained]] = []
+    for run in runs:
+        if groups and _is_light(run) and _is_light(groups[-1][0]):
+            groups[-1].append(run)
         else:
-            groups.append([item])
+            groups.append([run])
     return groups
+
+
+def _is_light(run: Run | TrainingSpec) -> bool:
+    return (run.spec if isinstance(run, Run) else run).mode == "frozen"
 
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -315,7 +318,7 @@ def training_queue(workspace: Workspace) -> list[tuple[Run, Status]]:
 def take_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock | None:
     """A free slot for this job, if it is its turn. The caller holds it as long as it works."""
     kind = kinds.of(folder.spec) if isinstance(folder, Run) else kinds.named(folder.request().get("kind"))
-    slots = [files.FileLock(workspace.slots / f"{kind.slot.name}-{number}.lock") for number in range(kind.slot.count)]
+    slots = [files.FileLock(workspace.slots / f"{kind.slot.name}-{number}.lock") for number in range(kind.slot.jobs)]
     free = [slot for slot in slots if not slot.is_held()]
     if not free or (isinstance(folder, Run) and _others_go_first(workspace, folder)):
         return None

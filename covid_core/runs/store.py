@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pandas as pd
 import psutil
@@ -46,8 +46,12 @@ from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
-QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", "failed", "stopped"
-INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+STOPPED: Final = "stopped"
+INTERRUPTED: Final = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew

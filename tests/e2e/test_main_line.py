@@ -53,7 +53,7 @@ def long_run(workspace: Workspace, small: str) -> store.Run:
 @pytest.fixture
 def busy(workspace: Workspace) -> Iterator[None]:
     """Others import, so that a new import waits however fast this machine draws."""
-    slots = [FileLock(workspace.slots / f"data-{number}.lock") for number in range(DATA_SLOT.count)]
+    slots = [FileLock(workspace.slots / f"data-{number}.lock") for number in range(DATA_SLOT.jobs)]
     assert all(slot.try_acquire() for slot in slots)
     yield
     for slot in slots:
