@@ -45,14 +45,16 @@ def trained(
     from covid_core.data import importing
     from covid_core.data.dataset import list_datasets, open_dataset
     from covid_core.inference.lungs import Lungs
-    from covid_core.jobs import segmentation
+    from covid_core.jobs import queue
+    from covid_core.jobs.kinds import SegmenterRequest
     from covid_core.runs import segmenters
     from covid_core.workspace import Workspace
 
     workspace = Workspace(scratch / "workspace")
     listed = list_datasets(workspace)
     dataset = open_dataset(workspace, listed[0]["id"]) if listed else importing.import_phantom(workspace, images)
-    seconds, processor, job = _followed(segmentation.submit(workspace, dataset.id, seed))
+    request = SegmenterRequest(dataset=dataset.id, seed=seed, name=dataset.name)
+    seconds, processor, job = _followed(queue.submit(workspace, request))
     if "segmenter" not in job.result:
         raise SystemExit(f"The training failed: {job.status().reason}")
     made = segmenters.open_segmenter(workspace, job.result["segmenter"])

@@ -7,9 +7,10 @@ import streamlit as st
 from covid_core.audit.quality.findings import UNREADABLE
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import duration, moment, plural
+from covid_core.jobs.kinds import AuditRequest
 from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, decision_log, duplicates, findings, map_panel, shared_images, shortcuts
-from pages.shared import audit_panel, gallery, shell
+from pages.shared import audit_panel, gallery, job_panel, shell
 from pages.shared.audit_panel import Audited
 
 QUESTION = "What is wrong with these images, and can the class be read off the source?"
@@ -98,10 +99,11 @@ def _of_audit(audited: Audited, at_work: bool, show: Callable[[Audited], None]) 
     if audited.found is not None:
         show(audited)
         return
+    request = AuditRequest(dataset=audited.dataset.id)
     with st.container(border=True):
         st.markdown(
             f"**No audit yet.** {audit_panel.WHAT_IT_DOES} With {plural(len(audited.dataset.images), 'image')} it "
-            f"takes about {audit_panel.about(audited.dataset)}; the page stays usable meanwhile."
+            f"takes about {job_panel.expected(request)}; the page stays usable meanwhile."
         )
         if not at_work:
             audit_panel.offer(audited.dataset)

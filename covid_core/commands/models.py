@@ -19,6 +19,7 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, interval, plural, points, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest
 from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, store, test_set_access
@@ -145,7 +146,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make what a run needs to judge new images by, where an earlier version trained it; no training."""
     run = store.open_run(workspace, options.run)
-    job = queue.submit_reference(workspace, run)
+    job = queue.submit(workspace, ReferenceRequest(run=run.id))
     status = queue.wait(job) if options.wait else job.status()
     text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
     return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
@@ -154,7 +155,7 @@ def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What a finished run's model reads, in one verdict: its test images with parts covered, and with others' lungs."""
     run = store.open_run(workspace, options.run)
-    job = queue.submit_audit(workspace, run)
+    job = queue.submit(workspace, ModelAuditRequest(run=run.id))
     status = followed(job, "audit") if options.wait else job.status()
     answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
     found = model_audit.known(run) if status.state == store.COMPLETED else None

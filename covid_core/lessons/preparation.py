@@ -6,7 +6,7 @@ prepared. All is done by one job in one process, so TensorFlow starts once.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,15 @@ from covid_core.audit.model.occlusions import CORNER
 from covid_core.data import duplicates, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import make_split
-from covid_core.errors import CovidCoreError, JobRefused, NotFound
+from covid_core.errors import JobRefused, NotFound
 from covid_core.images.codec import to_square
 from covid_core.images.image import GreyImage
 from covid_core.inference.head import softmax
 from covid_core.inference.lung_share import share_inside, share_over
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import LessonRequest
+from covid_core.jobs.run_training import train_within
 from covid_core.lessons import image_sets
 from covid_core.lessons.catalogue import PAIR, TAG, named
 from covid_core.runs import store
@@ -32,7 +34,7 @@ from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.specs import TrainingSpec
 from covid_core.synthetic.phantom import CORNER_TAGS
 from covid_core.work import Progress, part_of
-from covid_core.workspace import Workspace, list_folders
+from covid_core.workspace import Workspace
 
 RECIPE = 1  # of images, runs and their files; a change of it takes the next number
 FOLDER = "lessons"
@@ -41,8 +43,6 @@ LAST_TESTS = 0.05
 BUSY = 10.0  # seconds that another session may need to start or remove the same lesson
 STOPPING = 20.0  # seconds until a job that does not stop is given up
 WITHOUT_TAG, OTHER_TAG = "without the letter", "with the other letter"
-
-Train = Callable[[Run, Progress], None]
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,10 @@ def place_of(workspace: Workspace, key: str) -> Workspace:
 def state_of(workspace: Workspace, key: str) -> Prepared:
     """How far a lesson is. Makes no folder."""
     place = place_of(workspace, named(key).key)
-    folder = place.root / "jobs"
-    if not folder.is_dir():
+    if not (place.root / "jobs").is_dir():
         return Prepared(place)
-    jobs = []
-    for path in list_folders(folder):
-        with contextlib.suppress(CovidCoreError, OSError):  # removed at this moment, or not whole yet
-            job = JobFolder(path)
-            jobs.append((float(job.request()["created"]), job, job.status()))
-    if not jobs:
-        return Prepared(place)
-    _, job, status = max(jobs, key=lambda one: one[0])
-    return Prepared(place, job, status)
+    last = queue.jobs(place, LessonRequest)[-1:]
+    return Prepared(place, last[0].folder, last[0].status) if last else Prepared(place)
 
 
 def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
@@ -115,7 +107,7 @@ def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
         if now.is_active:
             return now
         _remove(now.place)
-        queue.submit_job(now.place, queue.LESSON, {"lesson": key, "seed": seed, "recipe": RECIPE})
+        queue.submit(now.place, LessonRequest(lesson=key, seed=seed, recipe=RECIPE))
         return state_of(workspace, key)
 
 
@@ -172,20 +164,12 @@ def _held(workspace: Workspace, key: str) -> Iterator[None]:
 # In the worker
 
 
-def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress) -> dict[str, Any]:
-    """Draw the images of a lesson, train its runs, and test what their predictions do not cover.
+def make(place: Workspace, request: LessonRequest, progress: Progress) -> dict[str, Any]:
+    """Draw the images of a lesson in its own workspace, train its runs, and measure what it is about.
 
-    Args:
-        place: the lesson's own workspace.
-        key: of the lesson.
-        seed: of images and networks.
-        train: trains a published run in this process.
-        progress: gets the share done; may raise Stopped.
-
-    Returns:
-        The job's result: the ids of data set and runs, and what was measured beside their predictions.
+    Returns the job's result: the ids of data set and runs, and what was measured beside their predictions.
     """
-    lesson = named(key)
+    lesson, seed = named(request.lesson), request.seed
     begin = time.monotonic()
     dataset = importing.import_drawn(
         place,
@@ -200,9 +184,10 @@ def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress
     for number, training in enumerate(lesson.trainings):
         run = _published(place, dataset, training.spec(dataset.id, seed))
         start = DRAWING + number * step
-        train(run, _named(part_of(progress, start, start + step), f"{training.name}: "))
+        train_within(place, run, _named(part_of(progress, start, start + step), f"{training.name}: "))
         runs[training.role] = run.id
-    measured = _test_without_tags(place, store.open_run(place, runs["tagged"]), seed, progress) if key == TAG else {}
+    tagged = lesson.key == TAG
+    measured = _test_without_tags(place, store.open_run(place, runs["tagged"]), seed, progress) if tagged else {}
     return {"dataset": dataset.id, "runs": runs, "seconds": time.monotonic() - begin, **measured}
 
 

@@ -1,28 +1,21 @@
-"""The lung segmenter: no masks to learn from, none yet, one in training, or a trained one with its figures.
-
-A page calls ``show`` once, at its top level: while a segmenter learns, one fragment polls.
-"""
-
-from collections.abc import Sequence
+"""The lung segmenter: no masks to train on, none yet, one in training, one that is trained and how well."""
 
 import streamlit as st
 
 from covid_core.data import dataset as data
 from covid_core.data import masks
 from covid_core.data.masks import MaskedDataset
-from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural, roughly
+from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural
 from covid_core.inference.lungs import Lungs
-from covid_core.jobs import segmentation
-from covid_core.jobs.segmentation import SegmentJob
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.reports.comparison_text import in_words
-from covid_core.runs import segmenters, store
+from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import BrokenRun
 from covid_core.work import cores
-from pages.shared import job_cards, run_cache, shell
+from pages.shared import job_panel, run_cache, shell
 
-POLL = 1.0  # seconds
-OWN = "segment_jobs"  # session: trainings that are announced when they end
 DICE_HELP = (
     "Overlap of outline and mask: 2 x common area over the sum of both areas. 1 is perfect agreement. Measured on "
     "test images, with a 95 % interval. Lungs are similar: one fixed outline for all of these images reaches {same}."
@@ -34,13 +27,7 @@ def show(dataset: str = "") -> None:
 
     Above everything stands what learns at this moment; what failed stays until it is dismissed.
     """
-    listed = segmentation.segment_jobs(shell.workspace())
-    active = _active(listed)
-    _announce_finished(listed)
-    if active:
-        _watch(active)
-    else:
-        _show_ended(listed)
+    active = job_panel.panel(lambda: queue.jobs(shell.workspace(), SegmenterRequest))
     with shell.told():
         _show_segmenters(dataset)
         if not active:
@@ -65,42 +52,6 @@ def in_use(dataset: str = "") -> str:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _opened(path: str, stamp: str, _segmenter: Segmenter) -> Lungs:
     return Lungs.open(_segmenter)
-
-
-# What learns
-
-
-def _active(listed: Sequence[SegmentJob]) -> frozenset[str]:
-    return frozenset(job.folder.id for job in listed if not job.status.is_final)
-
-
-@st.fragment(run_every=POLL)
-def _watch(active: frozenset[str]) -> None:
-    """Progress; when a training starts or ends, the whole page takes notice."""
-    listed = segmentation.segment_jobs(shell.workspace())
-    for job in listed:
-        if not job.status.is_final:
-            title = f"Learning to outline lungs from {shell.plain(job.request['name'])}"
-            job_cards.running(title, job.folder, job.status, "Nothing is kept.")
-    if _active(listed) != active:
-        st.rerun()
-
-
-def _announce_finished(listed: Sequence[SegmentJob]) -> None:
-    """Announce once that a training of this session has ended."""
-    own: list[str] = st.session_state.setdefault(OWN, list(_active(listed)))
-    for job in listed:
-        if job.folder.id in own and job.status.state == store.COMPLETED:
-            own.remove(job.folder.id)
-            st.success(f"**Lungs can be outlined now**, after {duration(job.status.elapsed)}.", icon=":material/check:")
-
-
-def _show_ended(listed: Sequence[SegmentJob]) -> None:
-    """Trainings without a segmenter, until they are dismissed."""
-    for job in listed:
-        learning = f"Learning from **{shell.plain(job.request['name'])}**"
-        stopped, failed = f"{learning} was stopped. Nothing was kept.", f"{learning} failed."
-        job_cards.without_result(stopped, failed, job.folder, job.status)
 
 
 # What has learned
@@ -198,11 +149,11 @@ def _offer(dataset: str) -> None:
     st.caption(_plan_in_words(chosen))
     label = "Learn to outline lungs" if not listed else "Learn again"
     kind = "secondary" if listed else "primary"
-    if st.button(label, type=kind, icon=":material/play_arrow:", key="segment-start"):
-        with shell.told():
-            job = segmentation.submit(shell.workspace(), chosen.id)
-            st.session_state.setdefault(OWN, []).append(job.id)
-            st.rerun()
+    job_panel.start_button(label, _request(chosen), key="segment-start", icon=":material/play_arrow:", type=kind)
+
+
+def _request(chosen: MaskedDataset) -> SegmenterRequest:
+    return SegmenterRequest(dataset=chosen.id, name=chosen.name)
 
 
 def _plan_in_words(chosen: MaskedDataset) -> str:
@@ -212,7 +163,7 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     kind = "synthetic image" if chosen.synthetic else "image"
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{roughly(segmentation.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, "
+        f"{job_panel.expected(_request(chosen))} on {plural(cores(), 'processor core')} that nothing else uses, "
         "and may be stopped."
     )
 

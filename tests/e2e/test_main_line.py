@@ -15,6 +15,7 @@ from covid_core.data import importing
 from covid_core.files import FileLock
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import DATA_SLOT
 from covid_core.runs import store
 from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.synthetic.phantom import image_at
@@ -53,7 +54,7 @@ def long_run(workspace: Workspace, small: str) -> store.Run:
 @pytest.fixture
 def busy(workspace: Workspace) -> Iterator[None]:
     """Others import, so that a new import waits however fast this machine draws."""
-    slots = [FileLock(workspace.slots / f"data-{number}.lock") for number in range(queue.DATA_SLOTS)]
+    slots = [FileLock(workspace.slots / f"data-{number}.lock") for number in range(DATA_SLOT.jobs)]
     assert all(slot.try_acquire() for slot in slots)
     yield
     for slot in slots:

@@ -20,6 +20,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
 from covid_core.data.split import make_split
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import AuditRequest
 from covid_core.runs import store
 from covid_core.runs.store import Status
 from covid_core.specs import SplitSpec, TrainingSpec
@@ -101,30 +102,30 @@ def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_pat
 def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
     page = press(audit_page(), "audit-start")
-    ((job, request),) = queue.data_audit_jobs(workspace)
-    assert request["dataset"] == dataset.id
+    (job,) = queue.jobs(workspace, AuditRequest)
+    assert job.request.dataset == dataset.id
     now = time.time()
-    lock = job.lock
+    lock = job.folder.lock
     assert lock.try_acquire()  # as its process would
-    job.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
+    job.folder.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
     page.run()
     assert "the images are being audited" in words(page)
     assert "10 s so far" in words(page)
     press(page, f"stop-{job.id}")
-    assert job.stop_requested()
+    assert job.folder.stop_requested()
     lock.release()
 
 
 def test_an_audit_that_failed_tells_why_and_can_be_tried_again(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = press(audit_page(), "audit-start")
-    ((job, _),) = queue.data_audit_jobs(workspace)
+    (job,) = queue.jobs(workspace, AuditRequest)
     now = time.time()
-    job.write_status(Status(store.FAILED, reason="The disk is full.", started=now, updated=now, ended=now))
+    job.folder.write_status(Status(store.FAILED, reason="The disk is full.", started=now, updated=now, ended=now))
     page.run()
     assert "failed. The disk is full." in words(page)
     press(page, f"again-{job.id}")
-    ((other, _),) = queue.data_audit_jobs(workspace)
+    (other,) = queue.jobs(workspace, AuditRequest)
     assert other.id != job.id
 
 
@@ -352,11 +353,11 @@ def test_shared_images_are_shown_side_by_side_conflicts_first(here, workspace, t
     other = importing.import_folder(workspace, images, name="Elsewhere")
     page = audit_page("Another data set", dataset=own.id)
     press(page, "against-start")
-    ((job, request),) = queue.data_audit_jobs(workspace)
-    assert (request["dataset"], request["against"]) == (own.id, other.id)
+    (job,) = queue.jobs(workspace, AuditRequest)
+    assert (job.request.dataset, job.request.against) == (own.id, other.id)
     now = time.time()
     dataset_audit.make(workspace, own, other)
-    job.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
+    job.folder.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
     page = audit_page("Another data set", dataset=own.id, against=other.id)
     told = words(page)
     assert "; the classes of" in told and "Their classes differ" in told

@@ -14,6 +14,7 @@ from covid_core.data import dataset as data
 from covid_core.data import decisions, pixels
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import AuditRequest, ImportRequest
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.synthetic.phantom import PLANTS
@@ -314,7 +315,7 @@ def test_an_uploaded_zip_is_kept_for_its_import_and_removed_by_it(workspace, tmp
 def test_dismissing_a_failed_import_removes_its_folder_and_its_upload(workspace, started):
     kept = workspace.uploads / "left.zip"
     kept.write_bytes(b"x")
-    job = queue.submit_job(workspace, "import", {"source": str(kept), "name": "left", "remove_source": True})
+    job = queue.submit(workspace, ImportRequest(source=str(kept), name="left", remove_source=True))
     page = opened("dataset")
     assert "Importing left failed. not launched" in words(page).replace("**", "")
 
@@ -386,7 +387,7 @@ def test_an_interrupted_import_is_told_with_its_reason(workspace):
 
 def test_a_data_set_that_is_being_audited_is_not_deleted(workspace, tmp_path, started):
     _, dataset = made_dataset(tmp_path, workspace)
-    queue.submit_data_audit(workspace, dataset.id)
+    queue.submit(workspace, AuditRequest(dataset=dataset.id))
     started[0].write_status(Status(store.RUNNING, started=time.time()))
     lock = started[0].lock
     assert lock.try_acquire()
@@ -396,7 +397,7 @@ def test_a_data_set_that_is_being_audited_is_not_deleted(workspace, tmp_path, st
         pressed(page.run(), f"delete-{dataset.id}")
     finally:
         lock.release()
-    assert "Stop that first, on the Audit page" in page.warning[0].value
+    assert f"under way: Audit of {dataset.name}. Stop them first." in page.warning[0].value
     assert data.list_datasets(workspace)
 
 

@@ -70,7 +70,7 @@ def test_images_that_an_import_has_just_selected_are_to_be_viewed_though_others_
     page = page_tests.opened("dataset")
     newer = importing.import_folder(workspace, image_folder({"COVID": 3, "Normal": 3}, name="newer"), "Newer")
     job = store.create_job(workspace, "import", {"source": "newer", "name": "Newer"})
-    page.session_state["imports_own"] = [job.id]
+    page.session_state["jobs_followed"] = {job.id}
     job.write_result({"dataset": newer.id})
     job.write_status(Status(store.COMPLETED, started=time.time(), updated=time.time(), ended=time.time()))
     page.switch_page("home.py").run()

@@ -56,18 +56,18 @@ def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
 @pytest.mark.parametrize(
     "state, reason, said",
     [
-        (store.FAILED, "The disk is full.", "It failed: The disk is full."),
-        (store.STOPPED, "", "It was stopped before it was ready."),
-        (store.RUNNING, "", "It was interrupted: Its process ended without a word."),
+        (store.FAILED, "The disk is full.", "failed. The disk is full."),
+        (store.STOPPED, "", "was stopped. Nothing is kept."),
+        (store.RUNNING, "", "failed. Its process ended without a word."),
     ],
     ids=["failed", "stopped", "interrupted"],
 )
 def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspace, monkeypatch, state, reason, said):
-    made_lessons.job(workspace, "twin", state, reason=reason)
+    job = made_lessons.job(workspace, "twin", state, reason=reason)
     page = opened("lessons", lesson="twin", step="3")
     assert said in words(page)
     monkeypatch.setattr(queue, "launch", lambda job: None)
-    page.button(key="prepare").click().run()
+    page.button(key=f"again-{job.id}").click().run()
     assert preparation.state_of(workspace, "twin").is_active
 
 
@@ -87,9 +87,9 @@ def test_the_overview_counts_what_is_prepared_and_offers_the_summary_of_what_may
 
 def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monkeypatch):
     monkeypatch.setattr(queue, "launch", lambda job: None)
-    preparation.prepare(workspace, "twin")
-    page = opened("lessons", lesson="twin", step="3")
-    assert [button.key for button in page.button if button.key in ("prepare", "stop-lesson")] == ["stop-lesson"]
+    job = preparation.prepare(workspace, "twin").job
+    keys = [button.key for button in opened("lessons", lesson="twin", step="3").button]
+    assert f"stop-{job.id}" in keys and "prepare" not in keys
 
 
 def test_a_reset_removes_the_lesson_and_the_prediction(workspace):

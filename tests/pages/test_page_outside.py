@@ -92,7 +92,7 @@ def test_a_click_starts_a_job_that_is_watched(run, elsewhere, workspace):
     (job,) = store.list_jobs(workspace)
     expected = {"run": run.id, "dataset": elsewhere.id, "classes": {"covid": "COVID", "Normal": "Normal"}}
     assert expected.items() <= job.request().items()
-    assert [button.key for button in page.button if button.key == "outside_stop"]
+    assert f"stop-{job.id}" in [button.key for button in page.button]
 
 
 def test_a_job_that_failed_tells_why_and_offers_the_form_again(run, elsewhere, workspace):

@@ -3,10 +3,7 @@
 A page calls ``tab`` once, at its top level: while a map is made, one fragment polls.
 """
 
-import contextlib
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,17 +16,14 @@ from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.summary import UNKNOWN_SOURCE
-from covid_core.errors import CovidCoreError
-from covid_core.formatting import count, duration, moment, number, plural, roughly, share
+from covid_core.formatting import count, duration, moment, number, plural, share
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import MapRequest
 from covid_core.reports import audit_text
-from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
 from pages.panels.audit import decision_form, map_chart
-from pages.shared import gallery, job_cards, shell
+from pages.shared import gallery, job_panel, shell
 
-POLL = 1.0  # seconds
-OWN = "map_jobs"  # session: maps to tell of when they end
+CHOSEN = "map_chosen"  # session: data set, its version, and the rows that are chosen
 PER_PAGE, PER_LIST = 24, 12  # images of a choice, and of a list
 SUSPICIOUS, OUTLIER = "suspicious label", "outlier"  # findings, as they are dismissed
 WHAT_IT_DOES = (
@@ -38,28 +32,13 @@ WHAT_IT_DOES = (
 )
 
 
-class MapJob(NamedTuple):
-    """A map that is being made, or was: its folder and how far it is."""
-
-    folder: JobFolder
-    status: Status
-
-
 def tab(dataset: Dataset) -> None:
     """All about the map of a data set."""
-    listed = _jobs_of(dataset)
-    active = _active(listed)
-    _tell_finished(listed, active)
-    if active:
-        _watch(dataset, active)
-    else:
-        for job in listed:
-            stopped, failed = "**The map** was stopped. Nothing was kept of it.", "**The map** could not be made."
-            job_cards.without_result(stopped, failed, job.folder, job.status, partial(_start, dataset.id))
+    at_work = job_panel.panel(lambda: queue.jobs(shell.workspace(), MapRequest, dataset=dataset.id))
     found = embedding_map.latest(shell.workspace(), dataset)
     if found is not None:
-        _show(dataset, found, bool(active))
-    elif not active:
+        _show(dataset, found, at_work)
+    elif not at_work:
         _offer(dataset)
 
 
@@ -74,56 +53,14 @@ def _offer(dataset: Dataset) -> None:
             return
         st.markdown(
             f"**No map yet.** {WHAT_IT_DOES} With {plural(images, 'image')} it takes about "
-            f"{roughly(embedding_map.expected_seconds(images))}; the page stays usable meanwhile."
+            f"{job_panel.expected(MapRequest(dataset=dataset.id))}; the page stays usable meanwhile."
         )
         _button(dataset, "Make the map", "primary")
 
 
 def _button(dataset: Dataset, label: str, kind: str, told: str | None = None) -> None:
-    icon = ":material/scatter_plot:"
-    st.button(label, type=kind, icon=icon, key="map-start", help=told, on_click=_start, args=(dataset.id,))
-
-
-def _start(identifier: str) -> None:
-    with shell.told():
-        job = queue.submit_map(shell.workspace(), identifier)
-        st.session_state.setdefault(OWN, []).append(job.id)
-
-
-def _jobs_of(dataset: Dataset) -> list[MapJob]:
-    """Maps of this data set that are made or were, in the order of their start."""
-    found = []
-    for folder, of in queue.map_jobs(shell.workspace()):
-        if of == dataset.id:
-            with contextlib.suppress(CovidCoreError, OSError):  # dismissed in another window at this moment
-                found.append(MapJob(folder, folder.status()))
-    return found
-
-
-def _active(listed: Sequence[MapJob]) -> frozenset[str]:
-    return frozenset(job.folder.id for job in listed if not job.status.is_final)
-
-
-def _tell_finished(listed: Sequence[MapJob], active: frozenset[str]) -> None:
-    """Say once that a map is made that this session has seen in the making."""
-    own: list[str] = st.session_state.setdefault(OWN, [])
-    own.extend(active - set(own))
-    for job in listed:
-        if job.folder.id in own and job.status.state == store.COMPLETED:
-            own.remove(job.folder.id)
-            st.toast(f"The map is made, after {duration(job.status.elapsed)}.", icon=":material/check_circle:")
-
-
-@st.fragment(run_every=POLL)
-def _watch(dataset: Dataset, active: frozenset[str]) -> None:
-    """Progress; when a map starts or ends, the whole page takes notice."""
-    listed = _jobs_of(dataset)
-    for job in listed:
-        if not job.status.is_final:
-            on_stop = "Nothing is kept of a map that is not complete."
-            job_cards.running("The map is being made", job.folder, job.status, on_stop)
-    if _active(listed) != active:
-        st.rerun()
+    request, icon = MapRequest(dataset=dataset.id), ":material/scatter_plot:"
+    job_panel.start_button(label, request, key="map-start", icon=icon, type=kind, help=told)
 
 
 # The map

@@ -13,6 +13,7 @@ from covid_core.data import dataset as data
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
 from pages.shared import import_jobs, run_cache, shell
@@ -76,9 +77,7 @@ def _phantom_form() -> None:
         )
         name = st.text_input("Name", placeholder="Phantom images", max_chars=80)
         if st.form_submit_button("Draw the images", type="primary", icon=":material/draw:"):
-            import_jobs.start(
-                "phantom", {"images": int(images), "seed": int(seed), "plant": plant, "name": name.strip()}
-            )
+            import_jobs.start(PhantomRequest(images=images, seed=seed, plant=plant, name=name.strip()))
 
 
 def _path_form() -> None:
@@ -97,8 +96,7 @@ def _path_form() -> None:
     classes = _pick_classes(counts, str(source))
     name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
-        request = {"source": str(source), "name": name.strip(), "classes": classes, "remove_source": False}
-        import_jobs.start("import", request)
+        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), classes=classes))
 
 
 def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
@@ -123,18 +121,18 @@ def _upload_form() -> None:
     classes = _pick_classes(archives.survey_archive(uploaded), uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
-        import_jobs.start("import", {**_stored_upload(uploaded), "classes": classes})
+        import_jobs.start(_upload_request(uploaded, classes))
 
 
-def _stored_upload(uploaded: UploadedFile) -> dict[str, Any]:
-    """Save an upload for its import, which removes it."""
+def _upload_request(uploaded: UploadedFile, classes: list[str]) -> ImportRequest:
+    """Save an upload where its import finds it, and removes it."""
     stem = Path(uploaded.name).stem[:80]
     target = shell.workspace().uploads / f"{new_id(stem)}.zip"
     try:
         files.write_bytes(target, uploaded.getbuffer())
     except OSError as error:
         raise DataError(f"The upload cannot be saved: {error.strerror}.") from error
-    return {"source": str(target), "name": stem, "classes": None, "remove_source": True}
+    return ImportRequest(source=str(target), name=stem, classes=classes, remove_source=True)
 
 
 def _kaggle_form() -> None:
@@ -151,7 +149,7 @@ def _kaggle_form() -> None:
     fourth = st.toggle("Also import the fourth class, Lung_Opacity (6,012 images)", key="import-kaggle-fourth")
     if st.button("Download and import", type="primary", icon=":material/cloud_download:", key="import-kaggle-go"):
         name = "COVID-19 Radiography Database"
-        import_jobs.start("kaggle", {"name": name, "classes": KAGGLE_CLASSES if fourth else None})
+        import_jobs.start(KaggleRequest(name=name, classes=KAGGLE_CLASSES if fourth else None))
 
 
 def remove_dataset() -> None:
@@ -173,10 +171,10 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
         names = ", ".join(run.name for run in waiting)
         st.warning(f"It is in use: {shell.plain(names)}. Stop that training first.", icon=":material/warning:")
         return
-    if queue.looks_at(shell.workspace(), identifier):
-        st.warning(
-            "Its images are being audited or mapped. Stop that first, on the Audit page.", icon=":material/warning:"
-        )
+    jobs = queue.jobs_on(shell.workspace(), identifier)
+    if jobs:
+        titles = shell.plain("; ".join(job.title for job in jobs))
+        st.warning(f"Jobs with its images are under way: {titles}. Stop them first.", icon=":material/warning:")
         return
     st.markdown(shell.plain(_what_goes(info)))
     trained = [one.run for one in runs if one.run.spec.dataset == identifier]

@@ -9,19 +9,20 @@ from covid_core.evaluation import metrics
 from covid_core.figures import audit as ladders
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, duration, plural, share
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import LessonRequest
 from covid_core.lessons import catalogue, outcomes, own_data, pictures, preparation, summary
 from covid_core.lessons.catalogue import LESSONS, Lesson
 from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
 from covid_core.lessons.preparation import Prepared
 from covid_core.runs import store
-from pages.shared import notices, shell
+from pages.shared import job_panel, notices, shell
 
 PAGE = "lessons.py"
 STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your images", "Summary")
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
-AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that reveal the outcome
-POLL = 1.0  # seconds
+AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 TILE = 168  # pixels of a picture at least: two side by side on a phone
 PREDICTIONS, SHOWN = "lesson_predictions", "lesson_shown"  # of this session: per cent by lesson; lessons shown without
 
@@ -35,17 +36,16 @@ def show(lesson: Lesson) -> None:
     prepared = preparation.state_of(shell.workspace(), lesson.key)
     st.subheader(f"{step}. {STEPS[step - 1]}")
     if step in AFTER_PREDICTION and not prepared.is_ready:
-        _not_ready(prepared)
+        _not_ready(lesson, prepared)
     else:
         with shell.told():
             DRAWN[step](lesson, prepared)
     if step != RUNS and prepared.is_active:
-        _watch(lesson)
+        _job(lesson, prepared)
     _turn(lesson, step)
     if prepared.status is not None:
         _reset_popover([lesson], "Reset this lesson", f"reset-{lesson.key}")
-    if not prepared.is_active:
-        notices.watch()
+    notices.watch()
 
 
 def to_overview() -> None:
@@ -193,8 +193,9 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
             f"{names}."
         )
     )
+    if prepared.job is not None:
+        _job(lesson, prepared)
     if prepared.is_active:
-        _watch(lesson)
         return
     if prepared.is_ready:
         seconds = prepared.job.result.get("seconds")
@@ -209,27 +210,17 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
             args=(lesson.key, prepared.seed + 1),
         )
         return
-    _ending(prepared)
-    _prepare_button(lesson, prepared)
+    if prepared.job is None or prepared.is_outdated:
+        _prepare_button(lesson, prepared)
 
 
-def _ending(prepared: Prepared) -> None:
-    """Failed, stopped or interrupted, with the reason; nothing where it was never prepared."""
-    status = prepared.status
-    if status is None:
-        return
-    if status.state == store.COMPLETED:
+def _job(lesson: Lesson, prepared: Prepared) -> None:
+    """Progress, whoever started it, or why it left nothing."""
+    job_panel.panel(
+        lambda: queue.jobs(prepared.place, LessonRequest), again=lambda job: _prepare(lesson.key, prepared.seed)
+    )
+    if prepared.is_outdated and prepared.status.state == store.COMPLETED:
         st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
-    elif status.state == store.STOPPED:
-        st.warning("It was stopped before it was ready.", icon=":material/stop_circle:")
-    elif status.state == store.INTERRUPTED:
-        st.warning(f"It was interrupted: {shell.plain(status.reason)}", icon=":material/warning:")
-    else:
-        st.error(f"It failed: {shell.plain(status.reason or 'it left no result.')}", icon=":material/error:")
-    log = prepared.job.log_tail()
-    if log:
-        with st.expander("Log", icon=":material/terminal:"):
-            st.code(log, language=None)
 
 
 def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
@@ -248,39 +239,13 @@ def _prepare(key: str, seed: int) -> None:
         preparation.prepare(shell.workspace(), key, seed)
 
 
-@st.fragment(run_every=POLL)
-def _watch(lesson: Lesson) -> None:
-    """Progress, whoever started it; when it ends, the whole page takes notice."""
-    now = preparation.state_of(shell.workspace(), lesson.key)
-    notices.announce()
-    if not now.is_active:
-        st.rerun()
-    status = now.status
-    with st.container(border=True, key="lesson-at-work"):
-        left = f", about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-        st.progress(status.progress, shell.plain(f"{status.message or 'Starting'} ({share(status.progress, 0)}{left})"))
-        stopping = now.job.stop_requested()
-        st.button(
-            "Stopping" if stopping else "Stop",
-            key="stop-lesson",
-            icon=":material/stop_circle:",
-            disabled=stopping,
-            on_click=_stop,
-            args=(lesson.key,),
-        )
-
-
-def _stop(key: str) -> None:
-    with shell.told():
-        preparation.stop(shell.workspace(), key)
-
-
-def _not_ready(prepared: Prepared) -> None:
+def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
     if prepared.is_active:
         st.info("The lesson is being prepared; this step fills when it is ready.", icon=":material/hourglass_top:")
         return
     st.info("The lesson is not prepared yet.", icon=":material/play_arrow:")
-    _ending(prepared)
+    if prepared.job is not None:
+        _job(lesson, prepared)
     st.button("To the runs", key="to-runs", type="primary", on_click=_go, args=(RUNS,))
 
 

@@ -12,12 +12,11 @@ from covid_core.audit.embedding import embedding_map
 from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.commands import main
 from covid_core.data import dataset as data
-from covid_core.data import importing
 from covid_core.data.dataset import KEY_LENGTH
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
-from covid_core.errors import DataError, JobRefused, Stopped
+from covid_core.errors import DataError, Stopped
 from covid_core.jobs import queue, worker
-from covid_core.runs import store
+from covid_core.jobs.kinds import MapRequest
 
 
 @pytest.fixture
@@ -156,7 +155,7 @@ def asked_by_the_command_line(workspace, dataset, capsys) -> str:
 
 
 def asked_by_the_job(workspace, dataset, _capsys) -> str:
-    assert worker.do(queue.submit_map(workspace, dataset.id).path, 1) == 0
+    assert worker.do(queue.submit(workspace, MapRequest(dataset=dataset.id)).path, 1) == 0
     return embedding_map.known(workspace, dataset).features
 
 
@@ -190,13 +189,3 @@ def test_deleting_a_data_set_removes_its_map(workspace, images):
     embedding_map.make(workspace, images)
     data.delete_dataset(workspace, images.id)
     assert not list(workspace.tables.glob("*-map-*"))
-
-
-def test_a_job_makes_the_map(workspace):
-    images = importing.import_phantom(workspace, images=12, seed=1)
-    job = queue.submit_map(workspace, images.id)
-    with pytest.raises(JobRefused, match="is being made already"):
-        queue.submit_map(workspace, images.id)
-    assert queue.wait(job).state == store.COMPLETED
-    assert [(one.id, of) for one, of in queue.map_jobs(workspace)] == [(job.id, images.id)]
-    assert embedding_map.known(workspace, images) is not None

@@ -13,6 +13,7 @@ from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.commands import main
 from covid_core.errors import JobRefused, RunDamaged, Stopped
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import evidence_text, run_figures
 from covid_core.runs import store
 
@@ -101,7 +102,7 @@ def test_a_damaged_audit_is_an_error_and_the_other_figures_stand(workspace):
 def test_a_run_that_is_not_finished_is_not_audited(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
     with pytest.raises(JobRefused, match="not finished"):
-        queue.submit_audit(workspace, run)
+        queue.submit(workspace, ModelAuditRequest(run=run.id))
 
 
 def test_an_audit_can_be_stopped():

@@ -22,6 +22,7 @@ from covid_core.inference.prediction import CHEST_IMAGE, LIKE_TRAINING, Check
 from covid_core.inference.predictor import NO_REFERENCE, Predictor
 from covid_core.inference.reference import SHOWN, Reference
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.runs import store
 from covid_core.synthetic.phantom import image_at
 
@@ -201,7 +202,7 @@ def test_a_damaged_reference_is_a_sentence(tmp_path, reference, damage):
 def test_no_reference_is_made_of_a_run_that_is_not_finished(workspace):
     run = made_run(workspace, all_parts({"train": 12, "validation": 6, "test": 6}, skill=1), state=store.FAILED)
     with pytest.raises(JobRefused, match="is not finished"):
-        queue.submit_reference(workspace, run)
+        queue.submit(workspace, ReferenceRequest(run=run.id))
     assert store.list_jobs(workspace) == []
 
 

@@ -15,7 +15,8 @@ from covid_core.evaluation import overlap
 from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
-from covid_core.jobs import queue, segmentation
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
 from covid_core.synthetic.phantom import image_at
@@ -40,7 +41,7 @@ def dataset(place) -> Dataset:
 
 @pytest.fixture(scope="module")
 def made(place, dataset) -> Segmenter:
-    job = segmentation.submit(place, dataset.id)
+    job = queue.submit(place, SegmenterRequest(dataset=dataset.id))
     assert queue.wait(job).state == store.COMPLETED, job.log_tail()
     return segmenters.open_segmenter(place, job.result["segmenter"])
 
@@ -131,7 +132,7 @@ def test_a_changed_network_is_told(place, made):
 
 def test_a_stopped_job_keeps_nothing(place, dataset, made):
     before = sorted(place.segmenters.iterdir())
-    job = segmentation.submit(place, dataset.id, seed=1)
+    job = queue.submit(place, SegmenterRequest(dataset=dataset.id, seed=1))
     until(lambda: job.status().message.startswith("Learning") or job.status().is_final, "a segmenter that learns")
     assert not job.status().is_final, job.log_tail()
     queue.stop(job)

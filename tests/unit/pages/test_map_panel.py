@@ -18,6 +18,7 @@ from covid_core.audit.embedding import embedding_map
 from covid_core.data import dataset as data
 from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import MapRequest
 from covid_core.reports import audit_text
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
@@ -107,18 +108,18 @@ def test_too_few_images_are_told_without_a_button(shown, workspace, tmp_path):
 def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, of),) = queue.map_jobs(workspace)
-    assert of == images.id
-    assert "The map is being made" in words(page)
+    (job,) = queue.jobs(workspace, MapRequest)
+    assert job.request.dataset == images.id
+    assert "Map of Made database" in words(page)
     assert "map-start" not in keys(page)
-    lock = job.lock
+    lock = job.folder.lock
     assert lock.try_acquire()
     try:
-        job.write_status(Status(store.RUNNING, progress=0.4, started=time.time(), seconds_left=30.0))
+        job.folder.write_status(Status(store.RUNNING, progress=0.4, started=time.time(), seconds_left=30.0))
         page.run()
         assert "about 30 s left" in words(page)
         page.button(key=f"stop-{job.id}").click().run()
-        assert job.stop_requested()
+        assert job.folder.stop_requested()
     finally:
         lock.release()
 
@@ -126,22 +127,22 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
 def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, _),) = queue.map_jobs(workspace)
-    ended(job, store.FAILED, reason="The disk is full.")
+    (job,) = queue.jobs(workspace, MapRequest)
+    ended(job.folder, store.FAILED, reason="The disk is full.")
     page.run()
-    assert "The map could not be made. The disk is full." in words(page).replace("**", "")
+    assert "Map of Made database failed. The disk is full." in words(page).replace("**", "")
     page.button(key=f"again-{job.id}").click().run()
-    ((again, _),) = queue.map_jobs(workspace)
+    (again,) = queue.jobs(workspace, MapRequest)
     assert again.id != job.id
 
 
 def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, _),) = queue.map_jobs(workspace)
-    ended(job, store.STOPPED)
+    (job,) = queue.jobs(workspace, MapRequest)
+    ended(job.folder, store.STOPPED)
     page.run()
-    assert "was stopped. Nothing was kept of it." in words(page)
+    assert "was stopped. Nothing is kept." in words(page)
     page.button(key=f"dismiss-{job.id}").click().run()
     assert "was stopped" not in words(page)
     assert page.button(key="map-start")

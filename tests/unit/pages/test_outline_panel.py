@@ -10,7 +10,8 @@ from made_segmenters import made_segmenter
 from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.jobs import segmentation
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
@@ -85,8 +86,8 @@ def test_the_runs_own_data_set_is_offered_first(shown, workspace, database, tmp_
 def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
-    assert job.request["dataset"] == database.id
+    (job,) = queue.jobs(workspace, SegmenterRequest)
+    assert job.request.dataset == database.id
     assert "Learning to outline lungs from Made database" in words(page)
     assert "segment-start" not in keys(page)
     running = Status(store.RUNNING, progress=0.4, message="Learning outlines", started=time.time(), seconds_left=30.0)
@@ -106,10 +107,10 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
 def test_a_stopped_job_is_told_until_it_is_dismissed(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
+    (job,) = queue.jobs(workspace, SegmenterRequest)
     ended(job.folder, store.STOPPED)
     page.run()
-    assert "was stopped. Nothing was kept." in words(page)
+    assert "was stopped. Nothing is kept." in words(page)
     page.button(key=f"dismiss-{job.folder.id}").click().run()
     assert "was stopped" not in words(page)
     assert page.button(key="segment-start")
@@ -118,23 +119,24 @@ def test_a_stopped_job_is_told_until_it_is_dismissed(shown, workspace, database)
 def test_a_job_that_failed_tells_why(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
+    (job,) = queue.jobs(workspace, SegmenterRequest)
     ended(job.folder, store.FAILED, reason="The disk is full.")
     page.run()
-    assert "Learning from **Made database** failed. The disk is full." in words(page)
+    assert "Learning to outline lungs from Made database failed. The disk is full." in words(page).replace("**", "")
     assert page.button(key="segment-start")
 
 
 def test_a_job_that_ended_is_told_once_with_what_it_made(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
+    (job,) = queue.jobs(workspace, SegmenterRequest)
     made_segmenter(workspace, database.id)
     ended(job.folder, store.COMPLETED)
     page.run()
-    assert "Lungs can be outlined now, after 1 min 10 s." in words(page).replace("**", "")
-    page.run()
-    assert "Lungs can be outlined now" not in words(page)
+    assert [toast.value for toast in page.toast] == [
+        "Learning to outline lungs from Made database: done, after 1 min 10 s."
+    ]
+    assert not page.run().toast
 
 
 def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace, database):

@@ -8,10 +8,12 @@ from made_runs import all_parts, made_run
 
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
 from covid_core.commands import main
-from covid_core.jobs import queue
+from covid_core.jobs import kinds, queue
+from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import evidence_text, image_report
 from covid_core.reports.evidence_text import DAMAGED, NOT_YET, Told
 from covid_core.runs import store
+from covid_core.runs.store import Run
 
 SIZES = {"train": 6, "validation": 3, "test": 6}
 
@@ -110,16 +112,20 @@ def test_the_report_of_a_image_has_it_beside_the_accuracy(run):
     assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in image_report.card_line(run)
 
 
+def audits(*runs: Run) -> list[ModelAuditRequest]:
+    return [ModelAuditRequest(run=run.id) for run in runs]
+
+
 def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, run, monkeypatch):
     launched = []
     monkeypatch.setattr(queue, "launch", lambda *folders: launched.append(folders))
-    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(kinds, "dataset_of", lambda *_: None)
     unfinished = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
     with pytest.raises(queue.JobRefused, match="not finished"):
-        queue.submit_audits(workspace, [run, unfinished])
+        queue.submit_all(workspace, audits(run, unfinished))
     assert not store.list_jobs(workspace) and not launched
     other = made_run(workspace, all_parts(SIZES, 1))
-    queued = queue.submit_audits(workspace, [run, other])
+    queued = queue.submit_all(workspace, audits(run, other))
     assert launched == [tuple(queued)]
     assert [job.request()["run"] for job in queued] == [run.id, other.id]
-    assert queue.submit_audits(workspace, []) == [] and len(launched) == 1
+    assert queue.submit_all(workspace, []) == [] and len(launched) == 1
