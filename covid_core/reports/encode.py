@@ -199,7 +199,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Map: _map,
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
     Run: _run,
-    Segmenter: lambda one: {"segmenter": one.id, **one.record},
+    Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
     Shared: lambda one: {**_but(one, "conflicts"), "conflicts": len(one.conflicts)},
     Sources: _sources,
 }

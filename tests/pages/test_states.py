@@ -12,6 +12,7 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import AuditRequest
 from covid_core.runs import store
 from covid_core.runs.store import Status
 from covid_core.workspace import Workspace
@@ -34,7 +35,7 @@ STATES = {
     "loading": {
         "home": ("24 images in 1 data set, 1 run running or waiting.", "Drawing 9 synthetic images", "Stop"),
         "dataset": ("Drawing 9 synthetic images", "so far, about", "Stop"),
-        "audit": ("Auditing the images", "so far, about", "Stop"),
+        "audit": ("Audit of ", "so far, about", "Stop"),
         "train": ("Mine trains: **62 %, 40 s left**", "Watch", "Stop"),
         "compare": ("1 run still at work.", "Watch them on the Train page"),
         "predict": ("No finished run yet.",),
@@ -43,7 +44,7 @@ STATES = {
     "full": {
         "home": ("140 images in 2 data sets, 3 trained models.", "Compare the models"),
         "dataset": ("89 images in 3 classes",),
-        "audit": ("89 images have findings of 3 kinds", "5 pairs show the same picture"),
+        "audit": ("89 images have findings of 3 kinds", "5 pairs of images show the same picture"),
         "train": ("Nothing trains now. 3 runs have ended.", "Train"),
         "compare": ("Longer is the best of 3 runs: 87.0 %", "Try it on an image"),
         "predict": ("Drop an image below",),
@@ -71,7 +72,7 @@ def loading(workspace, tmp_path) -> Iterator[None]:
     """Images whose audit is being made, and others being drawn; a run that trains; a lesson being prepared."""
     _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 10, "Normal": 14})
     jobs = [
-        queue.submit_data_audit(workspace, dataset.id),
+        queue.submit(workspace, AuditRequest(dataset=dataset.id)),
         store.create_job(workspace, "phantom", {"images": 9, "seed": 0, "name": "Drawn", "plant": []}),
         made_run(workspace, all_parts({"train": 12, "validation": 6, "test": 6}, 1), "Mine", state=store.FAILED),
         made_lessons.job(workspace, "twin", store.FAILED),
