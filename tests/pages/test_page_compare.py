@@ -580,7 +580,7 @@ def test_looks_at_these_images_through_other_runs_count(pair):
 def test_a_run_folder_that_cannot_be_written_is_named_and_compared(pair, monkeypatch):
     monkeypatch.setattr(store, "OPENINGS", "no such folder/openings.csv")
     page = opened("compare")
-    assert "This look could not be noted, because the run's folder cannot be written: run 1, run 0." in words(page)
+    assert "This view could not be noted, because the run's folder cannot be written: run 1, run 0." in words(page)
     assert len(performance(page)) == 4
 
 

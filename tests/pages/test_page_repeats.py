@@ -95,9 +95,9 @@ def test_studies_on_other_data_sets_are_not_chosen_by_themselves(workspace):
 def test_another_measure_is_drawn_without_the_majority_line(workspace):
     made_repeats(workspace, "Good", 2)
     page = opened("compare", view="Repeats")
-    assert "Majority class" in page.get("plotly_chart")[0].proto.spec
+    assert "majority baseline" in page.get("plotly_chart")[0].proto.spec
     page.selectbox(key="compare_repeats_measure").set_value("sensitivity COVID").run()
-    assert "Majority class" not in page.get("plotly_chart")[0].proto.spec
+    assert "majority baseline" not in page.get("plotly_chart")[0].proto.spec
     assert "Sensitivity for COVID" in page.get("plotly_chart")[0].proto.spec
 
 
