@@ -46,7 +46,7 @@ def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:
     """
     check_training(workspace, spec)
     _check_queue(workspace, 1)
-    run = _prepared(workspace, spec)
+    run = published_run(workspace, spec)
     launch(run)
     return run
 
@@ -59,7 +59,7 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
     identifier = new_id(spec.name)
     runs: list[Run] = []
     try:
-        runs.extend(_prepared(workspace, run_spec, identifier) for run_spec in spec.runs)
+        runs.extend(published_run(workspace, run_spec, identifier) for run_spec in spec.runs)
         study = Study(identifier, spec.name, spec.preset, time.time(), tuple(run.id for run in runs))
         store.write_study(workspace, study)
     except BaseException:
@@ -105,7 +105,7 @@ def _check_queue(workspace: Workspace, more: int) -> None:
         raise JobRefused(f"{len(queue)} runs are waiting already; no more fit into the queue. Stop some of them first.")
 
 
-def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
+def published_run(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
     """The published folder of a run, without a process."""
     dataset = open_dataset(workspace, spec.dataset)
     grouped = spec.split.method != "stratified"

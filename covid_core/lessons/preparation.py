@@ -15,9 +15,7 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.audit.model.occlusions import CORNER
-from covid_core.data import duplicates, importing
-from covid_core.data.dataset import Dataset
-from covid_core.data.split import make_split
+from covid_core.data import importing
 from covid_core.errors import JobRefused, NotFound
 from covid_core.images.codec import to_square
 from covid_core.images.image import GreyImage
@@ -31,7 +29,6 @@ from covid_core.lessons import image_sets
 from covid_core.lessons.catalogue import PAIR, TAG, named
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run, Status
-from covid_core.specs import TrainingSpec
 from covid_core.synthetic.phantom import CORNER_TAGS
 from covid_core.work import Progress, part_of
 from covid_core.workspace import Workspace
@@ -182,7 +179,7 @@ def make(place: Workspace, request: LessonRequest, progress: Progress) -> dict[s
     runs = {}
     step = (1 - DRAWING - LAST_TESTS) / len(lesson.trainings)
     for number, training in enumerate(lesson.trainings):
-        run = _published(place, dataset, training.spec(dataset.id, seed))
+        run = queue.published_run(place, training.spec(dataset.id, seed))
         start = DRAWING + number * step
         train_within(place, run, _named(part_of(progress, start, start + step), f"{training.name}: "))
         runs[training.role] = run.id
@@ -193,12 +190,6 @@ def make(place: Workspace, request: LessonRequest, progress: Progress) -> dict[s
 
 def _named(progress: Progress, name: str) -> Progress:
     return lambda share, message: progress(share, name + message)
-
-
-def _published(place: Workspace, dataset: Dataset, spec: TrainingSpec) -> Run:
-    grouped = spec.split.method != "stratified"
-    table = duplicates.with_groups(place, dataset) if grouped else dataset.images
-    return store.create_run(place, spec, dataset, make_split(table, spec.classes, spec.split, spec.labels))
 
 
 def _test_without_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> dict[str, Any]:
