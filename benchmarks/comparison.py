@@ -160,7 +160,7 @@ def every_figure(runs: list[Any]) -> dict[str, Any]:
         "validation": {run.id: candidates.measured(run, "validation") for run in runs},
         "table": comparison.performance_table(ranking.order),
         "pairs": comparison.pair_table(ranking),
-        "calibration": {run.id: temperature_scaling.as_answer(run) for run in runs},
+        "calibration": {run.id: temperature_scaling.of(run) for run in runs},
     }
 
 

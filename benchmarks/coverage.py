@@ -58,7 +58,7 @@ def one_split(home: Path, dataset: str, seed: int) -> dict[str, Any]:
     run = store.open_run(Workspace(home), answer["run"])
     sets = prediction_sets.of(run)
     told = {
-        "data": run.record["dataset"]["name"],
+        "data": run.dataset.name,
         "images": {"calibration": sets.images, "test": int((run.predictions()["part"] == "test").sum())},
         "accuracy": run.accuracy("test"),
         "found": {level: prediction_sets.report(run, level) for level in COVERAGES},

@@ -18,6 +18,7 @@ from covid_core.audit.shortcuts import probe_ladder, probes
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.inference import lungs
+from covid_core.reports import audit_text
 from covid_core.runs import frozen_features
 from covid_core.workspace import Workspace
 
@@ -54,7 +55,6 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
     frozen = frozen_features.best(workspace, dataset)
     ladder = probes.ladder(workspace, dataset, lungs.of_images, progress=told, frozen=frozen)
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
-    said = probe_ladder.verdict(ladder)
     rungs = {
         rung.probe.key: {
             "accuracy": round(100 * rung.accuracy.value, 1),
@@ -74,8 +74,8 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
         "full_picture": ladder.full.probe.name,
         "rungs": rungs,
         "not_run": {rung.probe.key: rung.reason for rung in ladder.rungs if not rung.was_run},
-        "verdict": said.level,
-        "headline": said.headline,
+        "verdict": probe_ladder.verdict(ladder).level,
+        "headline": audit_text.ladder(ladder).headline,
         "study": published,
         "off_by_points": {key: round(rungs[key]["accuracy"] - figure, 1) for key, figure in published.items()},
         "seconds": round(seconds, 1),

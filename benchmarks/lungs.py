@@ -45,17 +45,20 @@ def trained(
     from covid_core.data import importing
     from covid_core.data.dataset import list_datasets, open_dataset
     from covid_core.inference.lungs import Lungs
-    from covid_core.jobs import segmentation
+    from covid_core.jobs import queue
+    from covid_core.jobs.kinds import SegmenterRequest
     from covid_core.runs import segmenters
     from covid_core.workspace import Workspace
 
     workspace = Workspace(scratch / "workspace")
     listed = list_datasets(workspace)
     dataset = open_dataset(workspace, listed[0]["id"]) if listed else importing.import_phantom(workspace, images)
-    seconds, processor, job = _followed(segmentation.submit(workspace, dataset.id, seed))
+    request = SegmenterRequest(dataset=dataset.id, seed=seed, name=dataset.name)
+    seconds, processor, job = _followed(queue.submit(workspace, request))
     if "segmenter" not in job.result:
         raise SystemExit(f"The training failed: {job.status().reason}")
     made = segmenters.open_segmenter(workspace, job.result["segmenter"])
+    record = made.record.model_dump()
     kept = (
         "images",
         "dice",
@@ -70,11 +73,11 @@ def trained(
     return {
         "benchmark": "lungs",
         "seed": seed,
-        **{name: made.record[name] for name in kept},
+        **{name: record[name] for name in kept},
         "seconds": round(seconds, 1),
         "processor_seconds": round(processor, 1),
-        "milliseconds_per_image": made.record["milliseconds_per_image"],
-        "network_bytes": made.record["network_bytes"],
+        "milliseconds_per_image": record["milliseconds_per_image"],
+        "network_bytes": record["network_bytes"],
         "real": outlined(Lungs.open(made), data, look, sheet) if data else None,
         "machine": measuring.machine(),
     }

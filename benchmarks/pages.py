@@ -40,7 +40,7 @@ STUDIES = 5
 EPOCHS = 20
 LIMIT = 0.3  # seconds that a warm page may take
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-ON_FIRST_PAGE = "The way through"
+ON_FIRST_PAGE = "Workflow"
 PATIENCE = 60.0  # seconds for a server to start
 VIEWS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {  # name: page, address, choices of the session
     "home": ("home", {}, {}),

@@ -68,7 +68,7 @@ def main() -> None:
                 "run": run.name,
                 "backbone": run.spec.backbone,
                 "image_size": run.spec.image_size,
-                "data": run.record["dataset"]["name"],
+                "data": run.dataset.name,
                 "limits": limits(predictor),
                 "reserve": given.reserve,
                 "pictures": shares(assessments),

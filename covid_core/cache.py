@@ -9,7 +9,7 @@ Three folders of the workspace hold it, and all of it can be computed again:
 Nothing holds a cache file against removal but the lock of a worker that fills it right now (``NAME.lock``), and
 Windows, which keeps mapped files. On other systems a memory map outlives its file, so a reader whose file is removed
 reads on unharmed, and the cost is that the next one computes it again. That is rare: one training runs at a time, it
-names what it needs (``keep``), and what it opened a moment ago is the last to go.
+names what it needs (``needed``), and what it opened a moment ago is the last to go.
 """
 
 import contextlib
@@ -55,18 +55,18 @@ class Cleared:
 
 def limit() -> int:
     """Bytes that the caches may take: ``COVID_CORE_CACHE_GB``, default 10. Raises InvalidChoice."""
-    told = os.environ.get(VARIABLE, "").strip() or str(DEFAULT_GB)
+    text = os.environ.get(VARIABLE, "").strip() or str(DEFAULT_GB)
     with contextlib.suppress(ValueError):
-        size = float(told) * GB
+        size = float(text) * GB
         if math.isfinite(size) and size >= 1:
             return int(size)
-    raise InvalidChoice(f"{VARIABLE} must be a number of gigabytes above 0, received: {told[:40]!r}.")
+    raise InvalidChoice(f"{VARIABLE} must be a number of gigabytes above 0, received: {text[:40]!r}.")
 
 
 def entries(workspace: Workspace) -> list[Entry]:
     """All that is kept, least recently used first. No file is opened."""
-    found = [entry for kind in KINDS for entry in files_in(kind, getattr(workspace, kind))]
-    return sorted(found, key=lambda entry: (entry.used, entry.path))
+    listed = [entry for kind in KINDS for entry in files_in(kind, getattr(workspace, kind))]
+    return sorted(listed, key=lambda entry: (entry.used, entry.path))
 
 
 def files_in(kind: str, folder: Path) -> Iterator[Entry]:
@@ -74,9 +74,9 @@ def files_in(kind: str, folder: Path) -> Iterator[Entry]:
     with os.scandir(folder) as listed:
         for item in listed:
             with contextlib.suppress(FileNotFoundError):  # removed by another process since it was listed
-                told = item.stat(follow_symlinks=False)
-                if item.is_file(follow_symlinks=False) and not _is_passed_over(item.name, told.st_mtime):
-                    yield Entry(kind, Path(item.path), _on_disk(told), told.st_mtime)
+                status = item.stat(follow_symlinks=False)
+                if item.is_file(follow_symlinks=False) and not _is_passed_over(item.name, status.st_mtime):
+                    yield Entry(kind, Path(item.path), _on_disk(status), status.st_mtime)
 
 
 def _is_passed_over(name: str, changed: float) -> bool:
@@ -84,13 +84,13 @@ def _is_passed_over(name: str, changed: float) -> bool:
     return name.endswith(".lock") or (name.startswith(".") and time.time() - changed < LEFTOVER_AGE)
 
 
-def _on_disk(told: os.stat_result) -> int:
-    """Bytes that a file takes: less than its length while a table is sparse, and the length where nothing else is told.
+def _on_disk(status: os.stat_result) -> int:
+    """Bytes that a file takes: less than its length while a table is sparse; its length where no blocks are counted.
 
     Some systems set more aside than a file holds; they take it back, so it does not count.
     """
-    blocks = getattr(told, "st_blocks", None)
-    return told.st_size if blocks is None else min(told.st_size, blocks * BLOCK)
+    blocks = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else min(status.st_size, blocks * BLOCK)
 
 
 def touch(path: Path) -> None:
@@ -102,15 +102,15 @@ def touch(path: Path) -> None:
         os.utime(path)
 
 
-def make_room(workspace: Workspace, wanted: int, keep: Collection[Path] = ()) -> None:
+def make_room(workspace: Workspace, wanted: int, needed: Collection[Path] = ()) -> None:
     """Remove what was not used for longest until ``wanted`` more bytes fit the limit and the disk.
 
-    What is in ``keep``, or is being filled by a worker, stays. Raises NoRoom when that cannot be reached; it is known
-    before anything is removed, except where Windows holds on to a file.
+    What is in ``needed``, or is being filled by a worker, stays. Raises NoRoom when that cannot be reached, which is
+    checked before anything is removed, except where Windows holds on to a file.
     """
     listed = entries(workspace)
     missing = _missing(workspace, wanted, listed)
-    removable = [entry for entry in listed if entry.path not in keep and not is_being_filled(entry.path)]
+    removable = [entry for entry in listed if entry.path not in needed and not is_being_filled(entry.path)]
     if missing > total(removable):
         raise NoRoom(_no_room_in_words(workspace, wanted, total(listed) - total(removable)))
     for entry in removable:
@@ -161,9 +161,9 @@ def clear(workspace: Workspace, kinds: Collection[str] = KINDS, in_use_since: fl
         kinds: of KINDS.
         in_use_since: what was used at or after that time (seconds since 1970) stays: a running job uses it.
     """
-    asked = [entry for entry in entries(workspace) if entry.kind in kinds]
-    in_use = [entry for entry in asked if entry.used >= in_use_since or is_being_filled(entry.path)]
-    done = remove(entry for entry in asked if entry not in in_use)
+    chosen = [entry for entry in entries(workspace) if entry.kind in kinds]
+    in_use = [entry for entry in chosen if entry.used >= in_use_since or is_being_filled(entry.path)]
+    done = remove(entry for entry in chosen if entry not in in_use)
     return Cleared(done.freed, (*(entry.path for entry in in_use), *done.in_use))
 
 

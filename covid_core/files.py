@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFram
     return pd.read_parquet(path, columns=None if columns is None else list(columns), use_threads=False)
 
 
-def give_back_mapped(path: Path) -> int:
+def release_mapped(path: Path) -> int:
     """Let the system have the memory back that a file mapped for reading takes; what is looked at again is read again.
 
     Returns bytes of the mappings. Only Linux tells where a file is mapped; elsewhere nothing happens.
@@ -123,7 +123,7 @@ def give_back_mapped(path: Path) -> int:
     if sys.platform != "linux":
         return 0
     madvise = ctypes.CDLL(None).madvise
-    given = 0
+    released = 0
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as mappings:
         for mapping in mappings:
             place, _, name = mapping.rstrip("\n").partition(" ")
@@ -131,8 +131,8 @@ def give_back_mapped(path: Path) -> int:
                 continue
             start, end = (int(address, 16) for address in place.split("-"))
             if madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED) == 0:
-                given += end - start
-    return given
+                released += end - start
+    return released
 
 
 @contextlib.contextmanager
@@ -166,25 +166,19 @@ def sha256_of(path: Path) -> str:
 class FileLock:
     """An exclusive lock on a file that the operating system releases when its process dies, however it dies.
 
-    ``is_held`` probes with a shared lock where the platform has one, so that two readers do not disturb each other.
+    ``is_held`` probes with a shared lock where the platform has one, so that two readers do not disturb each other;
+    filelock has none, so it serves on Windows only.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._handle: Any = None
+        self._release: Callable[[], None] | None = None
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free. Returns whether it is ours now."""
-        if fcntl is None:
-            return self._try_acquire_portable()
-        handle = open(self.path, "a+b")  # noqa: SIM115  kept open for as long as the lock is held
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.close()
-            return False
-        self._handle = handle
-        return True
+        """Take the lock if it is free. Returns whether this call took it."""
+        release = self._take()
+        self._release = release or self._release
+        return release is not None
 
     def acquire(self, patience: float) -> bool:
         """Take the lock, waiting for so many seconds at most. Returns whether it is ours now."""
@@ -197,37 +191,34 @@ class FileLock:
 
     def release(self) -> None:
         """Let the lock go. Nothing happens when it is not ours."""
-        if self._handle is None:
-            return
-        if fcntl is None:
-            self._handle.release()
-        else:
-            self._handle.close()
-        self._handle = None
+        if self._release is not None:
+            self._release()
+        self._release = None
 
     def is_held(self) -> bool:
         """Whether some process holds the lock now."""
         if not self.path.exists():
             return False
+        release = self._take(shared=True)
+        if release is not None:
+            release()
+        return release is None
+
+    def _take(self, shared: bool = False) -> Callable[[], None] | None:
+        """What releases the lock that was taken; None where another holds it."""
         if fcntl is None:
-            if not self._try_acquire_portable():
-                return True
-            self.release()
-            return False
-        with open(self.path, "rb") as handle:
+            import filelock
+
+            lock = filelock.FileLock(self.path)
             try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
-    def _try_acquire_portable(self) -> bool:
-        import filelock
-
-        lock = filelock.FileLock(self.path)
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                return None
+            return lock.release
+        handle = open(self.path, "rb" if shared else "a+b")  # noqa: SIM115  open for as long as the lock is held
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return False
-        self._handle = lock
-        return True
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            return None
+        return handle.close

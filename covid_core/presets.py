@@ -1,7 +1,7 @@
 """Good choices, ready made: the spec that one click trains, and studies of several runs, the course's among them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -230,11 +230,10 @@ def weights_state(backbone: Backbone, size: int) -> str:
 
 def lacking_weights(spec: StudySpec) -> tuple[str, ...]:
     """Backbones of a study that want ImageNet weights which are not to be had, in the order of the runs."""
-    wanted = {(run.backbone, run.image_size) for run in spec.runs if run.weights == "imagenet"}
-    asked = sorted(wanted)
+    pairs = sorted({(run.backbone, run.image_size) for run in spec.runs if run.weights == "imagenet"})
     with ThreadPoolExecutor(max_workers=8) as pool:  # without a network each question may take its time limit
-        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1]), asked))
-    missing = {name for (name, _), state in zip(asked, states, strict=True) if state == MISSING}
+        states = list(pool.map(lambda pair: weights_state(backbone_named(pair[0]), pair[1]), pairs))
+    missing = {name for (name, _), state in zip(pairs, states, strict=True) if state == MISSING}
     return tuple(dict.fromkeys(run.backbone for run in spec.runs if run.backbone in missing))
 
 
@@ -301,18 +300,17 @@ def _course(shared: dict[str, Any], counts: list[int]) -> tuple[TrainingSpec, ..
 
 def _backbones(shared: dict[str, Any], _counts: list[int]) -> tuple[TrainingSpec, ...]:
     """Every pretrained backbone once, with the defaults."""
-    names = [name for name, backbone in BACKBONES.items() if backbone.pretrained]
-    return tuple(
-        pretrained_spec(**shared, backbone=name).model_copy(update={"name": BACKBONES[name].label}) for name in names
-    )
+    return _named(pretrained_spec(**shared, backbone=name) for name, one in BACKBONES.items() if one.pretrained)
 
 
 def _quick(shared: dict[str, Any], _counts: list[int]) -> tuple[TrainingSpec, ...]:
-    """The yardstick against the default."""
-    baseline, pretrained = baseline_spec(**shared), pretrained_spec(**shared)
-    return tuple(
-        spec.model_copy(update={"name": backbone_named(spec.backbone).label}) for spec in (baseline, pretrained)
-    )
+    """The baseline CNN against the default."""
+    return _named((baseline_spec(**shared), pretrained_spec(**shared)))
+
+
+def _named(specs: Iterable[TrainingSpec]) -> tuple[TrainingSpec, ...]:
+    """The specs, each with its backbone's label as its name."""
+    return tuple(spec.model_copy(update={"name": backbone_named(spec.backbone).label}) for spec in specs)
 
 
 STUDY_PRESETS: dict[str, Preset] = {

@@ -3,8 +3,10 @@
 Every limit below protects the machine or the meaning of a number; ``parse`` turns a broken one into a sentence.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
+from annotated_types import Le
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from covid_core.backbones import backbone_named
@@ -18,9 +20,9 @@ SplitMethod = Literal["grouped", "stratified", "by_source"]
 Labels = Literal["folder", "shifted"]
 
 SPLIT_LABELS: dict[str, str] = {
-    "grouped": "Keep groups together",
-    "stratified": "Image by image",
-    "by_source": "Hold out sources",
+    "grouped": "Group split",
+    "stratified": "Random split",
+    "by_source": "External split by source",
 }
 MODE_LABELS: dict[str, str] = {
     "frozen": "Frozen: train the head only",
@@ -36,21 +38,11 @@ OPTIMIZER_LABELS: dict[str, str] = {
     "adadelta": "Adadelta",
 }
 IMBALANCE_LABELS: dict[str, str] = {
-    "none": "Leave as it is",
+    "none": "None",
     "class_weights": "Class weights",
     "undersample": "Undersample",
     "oversample": "Oversample",
 }
-AUGMENTATION_LABELS: dict[str, str] = {
-    "rotation": "Rotation",
-    "shift_x": "Shift across",
-    "shift_y": "Shift up and down",
-    "zoom": "Zoom",
-    "contrast": "Contrast",
-    "brightness": "Brightness",
-    "flip": "Horizontal flip",
-}
-
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 
@@ -115,20 +107,29 @@ class SplitSpec(Spec):
         return self
 
 
+def _amount(title: str, unit: Literal["°", "%"], largest: float, help: str) -> Any:
+    """A field of AugmentationSpec: the largest change in either direction, in degrees or as a share."""
+    return Field(default=0, ge=0, le=largest, title=title, description=help, json_schema_extra={"unit": unit})
+
+
+def _switch(title: str, help: str) -> Any:
+    """A field of AugmentationSpec: a change of one half of the images."""
+    return Field(default=False, title=title, description=help, json_schema_extra={"unit": ""})
+
+
 class AugmentationSpec(Spec):
-    """Random changes of a training image; all amounts are the largest in either direction, 0 is off.
+    """Random changes of a training image, 0 or False is off. A new field comes last, so that each of the others draws
+    what it drew before; ``data.augmentation`` needs a step for it."""
 
-    ``rotation`` in degrees; ``shift_x``, ``shift_y`` and ``zoom`` as shares of the image, ``contrast``, ``brightness``
-    as shares of the grey range. ``flip`` mirrors half of the images, which moves the heart to the other side.
-    """
-
-    rotation: float = Field(default=0, ge=0, le=45)
-    shift_x: float = Field(default=0, ge=0, le=0.3)
-    shift_y: float = Field(default=0, ge=0, le=0.3)
-    zoom: float = Field(default=0, ge=0, le=0.3)
-    flip: bool = False
-    contrast: float = Field(default=0, ge=0, le=0.5)
-    brightness: float = Field(default=0, ge=0, le=0.5)
+    rotation: float = _amount("Rotation", "°", 45, "Turns around the middle of the image.")
+    shift_x: float = _amount("Shift across", "%", 0.3, "Share of the image's width.")
+    shift_y: float = _amount("Shift up and down", "%", 0.3, "Share of the image's height.")
+    zoom: float = _amount("Zoom", "%", 0.3, "Larger or smaller around the middle of the image.")
+    flip: bool = _switch(
+        "Horizontal flip (p = 0.5)", "Mirrors each image with probability 0.5: the heart changes sides."
+    )
+    contrast: float = _amount("Contrast", "%", 0.5, "Greys spread around the image's mean.")
+    brightness: float = _amount("Brightness", "%", 0.5, "Share of the grey range.")
 
     @property
     def is_off(self) -> bool:
@@ -139,6 +140,47 @@ class AugmentationSpec(Spec):
     def only_flips(self) -> bool:
         """Whether mirroring is all that may change: an image then has two views in all."""
         return self == AugmentationSpec(flip=True)
+
+    @property
+    def in_words(self) -> str:
+        """``rotation 15°, shift across 10 %``; empty where nothing would change."""
+        return ", ".join(
+            AUGMENTATIONS[name].in_words(amount) for name, amount in self.model_dump(exclude_defaults=True).items()
+        )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a field of AugmentationSpec is called and measured in; ``unit`` is empty for a switch."""
+
+    title: str
+    help: str
+    unit: str
+    largest: float
+
+    @property
+    def scale(self) -> int:
+        """How much of the unit 1 of the spec is."""
+        return 100 if self.unit == "%" else 1
+
+    def in_words(self, amount: float) -> str:
+        """``zoom 10 %``; only the name of a switch."""
+        space = " " if self.unit == "%" else ""
+        return self.title.lower() + (f" {self.scale * amount:g}{space}{self.unit}" if self.unit else "")
+
+
+def _augmentations() -> dict[str, Augmentation]:
+    rows = {}
+    for name, field in AugmentationSpec.model_fields.items():
+        extra = field.json_schema_extra
+        if not (isinstance(extra, dict) and field.title and field.description):
+            raise TypeError(f"AugmentationSpec.{name} needs a title, a help text and a unit: use _amount or _switch.")
+        largest = next((limit.le for limit in field.metadata if isinstance(limit, Le)), 1)
+        rows[name] = Augmentation(field.title, field.description, str(extra["unit"]), float(str(largest)))
+    return rows
+
+
+AUGMENTATIONS = _augmentations()
 
 
 class HeadSpec(Spec):
@@ -254,7 +296,7 @@ class TrainingSpec(Spec):
     def strategy(self) -> str:
         """What is special about the run, in words, for the hyper-parameter table."""
         parts = []
-        if self.mode == "fine_tune":
+        if self.mode == "fine_tune" and self.fine_tuning:
             parts.append(f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}")
         elif self.backbone == "baseline_cnn":
             parts.append("trained from scratch")

@@ -31,9 +31,9 @@ class Location:
     @property
     def unused(self) -> Path | None:
         """A workspace in the current folder that earlier versions would have used: they took whatever lay there."""
-        found = Path(NAME).resolve()
-        is_other = not os.environ.get(HOME) and found != self.path
-        return found if is_other and (found / "datasets").is_dir() else None
+        here = Path(NAME).resolve()
+        is_other = not os.environ.get(HOME) and here != self.path
+        return here if is_other and (here / "datasets").is_dir() else None
 
 
 def location() -> Location:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from covid_core.audit.quality.findings import UNREADABLE
-from covid_core.audit.shortcuts import probe_ladder
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import duration, moment, plural
+from covid_core.jobs.kinds import AuditRequest
+from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, decision_log, duplicates, findings, map_panel, shared_images, shortcuts
-from pages.shared import audit_panel, gallery, shell
+from pages.shared import audit_panel, gallery, job_panel, shell
 from pages.shared.audit_panel import Audited
 
 QUESTION = "What is wrong with these images, and can the class be read off the source?"
@@ -24,7 +25,7 @@ FINDINGS, COPIES, LADDER, AGAINST, MAP, DECISIONS = (
 
 
 def main() -> None:
-    st.title(QUESTION)
+    shell.heading(QUESTION)
     answer = st.container()
     dataset = shell.pick_dataset()
     if dataset is None:
@@ -53,8 +54,9 @@ def _answer(audited: Audited, at_work: bool) -> None:
     elif found is None:
         st.markdown(f"**Not known yet: nobody has audited these {plural(len(audited.dataset.images), 'image')}.**")
     else:
-        said = probe_ladder.verdict(found.ladder).headline if found.ladder else found.ladder_reason
-        st.markdown(f"**{shell.plain(said)}** {_findings_in_words(audited)} {_copies_in_words(audited)}")
+        verdict = audit_text.ladder(found.ladder).headline if found.ladder else found.ladder_reason
+        pairs = audit_text.duplicates(audited.pairs[~audited.pairs["dismissed"]])
+        st.markdown(f"**{shell.plain(verdict)}** {_findings_in_words(audited)} {pairs}")
         took = duration(sum(found.seconds.values()))
         st.caption(f"Audited {moment(found.made)}, in {took}.")
 
@@ -73,15 +75,6 @@ def _findings_in_words(audited: Audited) -> str:
         images = plural(table["image_id"].nunique(), "image has a finding", "images have findings")
         told = f"{images} of {plural(len(kinds), 'kind')} ({named}{more})"
     return f"{told}; {plural(unread, 'file')} could not be read." if unread else f"{told}."
-
-
-def _copies_in_words(audited: Audited) -> str:
-    pairs = audited.pairs[~audited.pairs["dismissed"]]
-    if not len(pairs):
-        return "No two images show the same picture."
-    conflicts = int(pairs["conflict"].sum())
-    disagree = f"{plural(conflicts, 'pair')} of them with two classes" if conflicts else "none with two classes"
-    return f"{plural(len(pairs), 'pair shows', 'pairs show')} the same picture, {disagree}."
 
 
 def _show_tabs(audited: Audited, at_work: bool) -> None:
@@ -106,10 +99,11 @@ def _of_audit(audited: Audited, at_work: bool, show: Callable[[Audited], None]) 
     if audited.found is not None:
         show(audited)
         return
+    request = AuditRequest(dataset=audited.dataset.id)
     with st.container(border=True):
         st.markdown(
             f"**No audit yet.** {audit_panel.WHAT_IT_DOES} With {plural(len(audited.dataset.images), 'image')} it "
-            f"takes about {audit_panel.about(audited.dataset)}; the page stays usable meanwhile."
+            f"takes about {job_panel.expected(request)}; the page stays usable meanwhile."
         )
         if not at_work:
             audit_panel.offer(audited.dataset)

@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from covid_core.evaluation import comparison, image_selection
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
+from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, plural
 from covid_core.reports import comparison_text, tables
@@ -31,7 +32,7 @@ COLUMNS = 6  # runs side by side in a table of measures
 
 
 def main() -> None:
-    st.title(QUESTION)
+    shell.heading(QUESTION)
     answer = st.container()
     usable, broken = shell.usable_runs()
     if not usable:
@@ -54,11 +55,11 @@ def main() -> None:
     by_id = {run.id: run for run in runs}
     test_set_views.note([by_id[candidate.id] for candidate in group], test_set_access.FIGURES)
     ranking = comparison_tables.ranking(group, [by_id[candidate.id] for candidate in group])
-    told = comparison_text.summary(ranking)
-    answer.markdown(f"**{shell.plain(told.headline)}**")
+    outcome = comparison_text.summary(ranking)
+    answer.markdown(f"**{shell.plain(outcome.headline)}**")
     splits = {candidate.split_hash for candidate in group}
     on_these_images = [run for run in usable if run.split_hash in splits]
-    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], told, on_these_images, repeated)
+    _show(ranking, [by_id[candidate.id] for candidate in ranking.order], outcome, on_these_images, repeated)
 
 
 def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
@@ -73,14 +74,14 @@ def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
 
 def _nothing_to_compare() -> None:
     """What to do while there is no finished run."""
-    seen, _ = run_cache.look()
-    active = [one for one in seen if one.is_active]
+    runs, _ = run_cache.look()
+    active = [one for one in runs if one.is_active]
     with st.container(border=True):
         if active:
             st.markdown(f"**{plural(len(active), 'run')} still at work.** They can be compared when they are finished.")
             st.page_link("train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
             return
-        failed = f" {plural(len(seen), 'run')} ended without a result." if seen else ""
+        failed = f" {plural(len(runs), 'run')} ended without a result." if runs else ""
         st.markdown(f"**No finished run yet.**{failed} Train a model first; two or more can then be compared here.")
         st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
 
@@ -101,9 +102,9 @@ def _pick_study(studies: dict[str, Study]) -> Study | None:
     if not studies:
         return None
     key = "compare_study"
-    asked = st.query_params.get("study", "")
-    if st.session_state.get("compare_study_asked") != asked or st.session_state.get(key, "") not in ("", *studies):
-        st.session_state[key] = asked if asked in studies else ""
+    wanted = st.query_params.get("study", "")
+    if st.session_state.get("compare_study_asked") != wanted or st.session_state.get(key, "") not in ("", *studies):
+        st.session_state[key] = wanted if wanted in studies else ""
     names = {"": "All runs", **{study.id: study.name for study in studies.values()}}
     chosen = st.selectbox("Study", list(names), format_func=names.__getitem__, key=key, width=280)
     comparison_tables.remember("study", chosen)
@@ -116,9 +117,9 @@ def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
     like_newest = [run.id for run in offered if run.split_hash == offered[0].split_hash]
     by_default = ids[:MOST_OF_A_STUDY] if study else like_newest[:AT_FIRST]
     key = f"compare_runs_{study.id if study else ''}"
-    asked = st.query_params.get("runs", "")
-    if key not in st.session_state or st.session_state.get("compare_runs_asked") != asked:
-        named = [identifier for identifier in asked.split(",") if identifier in names]
+    wanted = st.query_params.get("runs", "")
+    if key not in st.session_state or st.session_state.get("compare_runs_asked") != wanted:
+        named = [identifier for identifier in wanted.split(",") if identifier in names]
         st.session_state[key] = named or by_default
     st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
     chosen = st.multiselect(
@@ -164,12 +165,16 @@ def _size_of(group: list[Candidate]) -> str:
 
 
 def _show(
-    ranking: Ranking, runs: list[Run], told: comparison_text.Summary, on_these_images: list[Run], repeated: Study | None
+    ranking: Ranking,
+    runs: list[Run],
+    outcome: comparison_text.Summary,
+    on_these_images: list[Run],
+    repeated: Study | None,
 ) -> None:
     """Everything about one group of comparable runs, the best first; others may have been tested on these images
     too."""
     order = list(ranking.order)
-    _summary(told, order, runs)
+    _summary(outcome, order, runs)
     test_set_views.show(on_these_images)
     rows = _performance(order, runs)
     if rows:
@@ -207,18 +212,18 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
                 show(order, runs)
 
 
-def _summary(told: comparison_text.Summary, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
-    if any(run.record["dataset"]["synthetic"] for run in runs):
+def _summary(outcome: comparison_text.Summary, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+    if any(run.dataset.synthetic for run in runs):
         st.info(shell.SYNTHETIC, icon=":material/draw:")
     names = [candidate.name for candidate in order]
     read, images = model_audit_panel.sentence(names, runs), _images_since(names, runs)
-    sentences = (*told.details, *images, read)
+    sentences = (*outcome.details, *images, read)
     st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in sentences), help=model_audit_panel.HELP)
-    if told.warnings:
-        st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
+    if outcome.warnings:
+        st.warning("  \n".join(shell.plain(sentence) for sentence in outcome.warnings), icon=":material/warning:")
     st.download_button(
         "Summary",
-        comparison_tables.summary_text(told, runs, read),
+        comparison_tables.summary_text(outcome, runs, read),
         "summary.txt",
         "text/plain",
         icon=":material/download:",
@@ -273,9 +278,9 @@ def _measures(order: list[Candidate], runs: list[Run]) -> None:
     table = comparison_tables.measures(order[shown], runs[shown], part)
     images = plural(int(table["n"].iloc[0]), f"{part} image")
     st.caption(f"On {images}. {comparison_tables.METHODS}", help=comparison_tables.measures_help())
-    told = model_audit_panel.columns(runs[shown])
-    raw = table.assign(**{heading: [*words, *[""] * (len(table) - len(words))] for heading, words in told.items()})
-    view, caption = comparison_tables.measures_view(table, told), f"Measures on the {part} images"
+    verdicts = model_audit_panel.columns(runs[shown])
+    raw = table.assign(**{heading: [*words, *[""] * (len(table) - len(words))] for heading, words in verdicts.items()})
+    view, caption = comparison_tables.measures_view(table, verdicts), f"Measures on the {part} images"
     comparison_tables.show_table(view, f"measures-{part}", caption, raw=raw, pinned="Measure")
     comparison_tables.show_notes(order[shown], runs[shown], part)
 
@@ -328,18 +333,22 @@ def _pair_images(order: list[Candidate], runs: list[Run]) -> None:
     places = [image_browser.position_of(order, ids[place]) for place in cell]
     if not places or None in places:
         return
-    found = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order, runs)
     for right, wrong in (places, places[::-1]):
         st.subheader(f"{shell.plain(order[right].name)} right, {shell.plain(order[wrong].name)} wrong")
         image_browser.images_of(
-            found, image_selection.right_in_one(found, right, wrong), runs, f"pair-{right}-{wrong}", image_browser.SHORT
+            predictions,
+            image_selection.right_in_one(predictions, right, wrong),
+            runs,
+            f"pair-{right}-{wrong}",
+            image_browser.SHORT,
         )
 
 
 def _hyperparameters(order: list[Candidate], runs: list[Run]) -> None:
     """The course's second table."""
     table = tables.hyperparameters([candidate.name for candidate in order], [run.spec for run in runs])
-    table["Images"] = [f"{run.record['dataset']['name']}, {shell.version_of(run).in_words}" for run in runs]
+    table["Images"] = [f"{run.dataset.name}, {shell.version_of(run).in_words}" for run in runs]
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
         table = tables.only_what_differs(table, keep=("Model", "Special strategy"))
     best = order[0].name if beats_majority(order[0].assessment) else ""
@@ -418,25 +427,23 @@ def _cell_images(order: list[Candidate], runs: list[Run]) -> None:
         return
     label, called = (order[position].assessment.classes[place] for place in cell)
     st.subheader(f"{shell.plain(label)} called {shell.plain(called)} by {shell.plain(order[position].name)}")
-    found = image_browser.answers(order, runs)
-    image_browser.images_of(found, image_selection.in_cell(found, position, label, called), runs, "cell")
+    predictions = image_browser.answers(order, runs)
+    image_browser.images_of(predictions, image_selection.in_cell(predictions, position, label, called), runs, "cell")
 
 
 def _per_class(order: list[Candidate], runs: list[Run]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         measure = st.segmented_control(
             "Measure",
-            list(comparison_tables.CLASS_SHARES),
-            format_func=comparison_tables.CLASS_SHARES.__getitem__,
+            list(CLASS_MEASURES),
+            format_func=lambda key: CLASS_MEASURES[key].title,
             default="sensitivity",
             required=True,
             key="compare_measure",
-            help="\n\n".join(
-                f"{name}: {comparison_tables.explained(name)}" for name in comparison_tables.CLASS_SHARES.values()
-            ),
+            help="\n\n".join(f"{row.title}: {row.explanation}" for row in CLASS_MEASURES.values()),
         )
         part = _part("compare_class_part")
-    label = comparison_tables.CLASS_SHARES[measure]
+    label = CLASS_MEASURES[measure].title
     shown = _few(order, LINES, "compare_class_page")
     table = comparison_tables.per_class(order[shown], runs[shown], part)
     points = comparison_tables.class_points(table, measure, len(order[shown]))
@@ -458,10 +465,10 @@ def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
         views = {"Runs": _run_curves, "Classes": _class_curves}
         view = st.segmented_control("Compare", list(views), default="Runs", required=True, key="compare_curves_by")
         curves = views[view](order, runs)
-    found = [comparison_tables.threshold_curves(run, label) for _, run, label in curves.given]
-    names = [name for name, _, _ in curves.given]
-    roc = [(name, one.roc) for name, one in zip(names, found, strict=True)]
-    recall = [(name, one.recall) for name, one in zip(names, found, strict=True)]
+    curves_of = [comparison_tables.threshold_curves(run, label) for _, run, label in curves.drawn]
+    names = [name for name, _, _ in curves.drawn]
+    roc = [(name, one.roc) for name, one in zip(names, curves_of, strict=True)]
+    recall = [(name, one.recall) for name, one in zip(names, curves_of, strict=True)]
     left, right = st.columns(2)
     with left:
         st.markdown("**ROC**")
@@ -475,7 +482,7 @@ def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
             lambda: figures.precision_recall_curves(recall, curves.lines, curves.guessing),
         )
         shell.chart(figure, "precision-recall", alt=f"Precision-recall curves {curves.of}")
-    reasons = [f"{name}: {one.undefined}" for name, one in zip(names, found, strict=True) if one.undefined]
+    reasons = [f"{name}: {one.undefined}" for name, one in zip(names, curves_of, strict=True) if one.undefined]
     if reasons:
         words = "; ".join(reasons)
         st.caption(f"Not drawn, because undefined: {shell.plain(words)}.")
@@ -487,7 +494,7 @@ class _Curves(NamedTuple):
     ``version`` changes when one of the runs does.
     """
 
-    given: list[tuple[str, Run, str]]
+    drawn: list[tuple[str, Run, str]]
     version: str
     lines: list[dict[str, str]]
     of: str
@@ -498,10 +505,10 @@ def _run_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
     """One class, run by run."""
     label = st.selectbox("Class", order[0].assessment.classes, key="compare_curve_class", width=280)
     shown = _few(order, LINES, "compare_curve_page")
-    given = [(candidate.name, run, label) for candidate, run in zip(order[shown], runs[shown], strict=True)]
+    drawn = [(candidate.name, run, label) for candidate, run in zip(order[shown], runs[shown], strict=True)]
     guessing = comparison_tables.threshold_curves(runs[0], label).guessing
     version = comparison_tables.version_of(order[shown], runs[shown])
-    return _Curves(given, version, figures.run_lines(len(given)), f"of {label}, run by run", guessing)
+    return _Curves(drawn, version, figures.run_lines(len(drawn)), f"of {label}, run by run", guessing)
 
 
 def _class_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
@@ -509,9 +516,9 @@ def _class_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
     names = [candidate.name for candidate in order]
     row = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="compare_curve_run", width=320)
     classes = runs[row].classes
-    given = [(label, runs[row], label) for label in classes]
+    drawn = [(label, runs[row], label) for label in classes]
     version = comparison_tables.version_of([order[row]], [runs[row]])
-    return _Curves(given, version, figures.class_lines(classes), f"of {names[row]}, class by class", None)
+    return _Curves(drawn, version, figures.class_lines(classes), f"of {names[row]}, class by class", None)
 
 
 def _cost(order: list[Candidate], runs: list[Run]) -> None:

@@ -1,10 +1,12 @@
 """What is in a data set: classes, images, grey levels, sizes, sources, and what could not be read."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from covid_core.data import dataset as data
@@ -32,24 +34,24 @@ EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 
 def main() -> None:
-    st.title(QUESTION)
-    answer = st.container()
+    shell.heading(QUESTION)
+    summary_line = st.container()
     if import_jobs.panel():
-        st.session_state["manage"] = False  # what was to be added is there: make room for it
+        st.session_state["manage"] = False  # the new data set is there: make room for it
     if not data.list_datasets(shell.workspace()):
-        answer.markdown("**Nothing yet.** Draw synthetic images to try everything on, or bring your own.")
+        summary_line.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
         import_form.add_dataset(with_jobs=False)
         return
     dataset = shell.pick_dataset()
     _manage()
     if dataset is None:
         return
-    answer.markdown(_answer(dataset))
+    summary_line.markdown(_in_words(dataset))
     _show_tabs(dataset)
-    shell.look_at(dataset.id)
+    shell.note_view(dataset.id)
     gallery.show_open_image(dataset)
     st.divider()
-    st.page_link("audit.py", label="Next: find out what is wrong with these images", icon=":material/fact_check:")
+    st.page_link("audit.py", label="Next: audit these images", icon=":material/fact_check:")
     st.page_link("train.py", label="Or train a classifier on these images", icon=":material/arrow_forward:")
 
 
@@ -78,7 +80,7 @@ def _show_tabs(dataset: Dataset) -> None:
                 show(dataset)
 
 
-def _answer(dataset: Dataset) -> str:
+def _in_words(dataset: Dataset) -> str:
     """The data set in two sentences."""
     left_out = len(dataset.left_out)
     unread = f"{plural(left_out, 'file')} could not be read" if left_out else "Every file could be read"
@@ -89,7 +91,7 @@ def _answer(dataset: Dataset) -> str:
 
 def _balance_in_words(counts: dict[str, int]) -> str:
     if len(counts) == 1:
-        return f"in a single class, {shell.plain(next(iter(counts)))}: there is nothing to tell apart."
+        return f"in a single class, {shell.plain(next(iter(counts)))}: there is nothing to classify."
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[largest] == counts[smallest]:
         return f"in {len(counts)} classes of {count(counts[largest])} each."
@@ -106,22 +108,21 @@ def _overview(dataset: Dataset) -> None:
     st.subheader("Images per class")
     majority = shell.plain(table.loc[table["images"].idxmax(), "label"])
     st.markdown(
-        f"Whoever answers {majority} for every image, without a look at it, is right on {share(table['share'].max())} "
-        "of them. A classifier's accuracy means nothing until it is clearly above that figure, which is why it stands "
-        "beside the models on the Compare page."
+        f"The majority baseline is {share(table['share'].max())}: the accuracy of always predicting {majority}. A "
+        "useful classifier is clearly above it. The Compare page shows it beside the models."
     )
     shell.chart(figures.class_bars(table), "images-per-class", alt="Bar chart of images per class")
     if len(dataset.counts) > 1:
-        _ways_out(dataset.counts)
+        _imbalance(dataset.counts)
     _who_benefits()
 
 
-def _ways_out(counts: dict[str, int]) -> None:
-    st.subheader("Four ways out of imbalance")
+def _imbalance(counts: dict[str, int]) -> None:
+    st.subheader("Four ways to handle class imbalance")
     if summary.imbalance_ratio(counts) < BALANCED_BELOW:
-        st.markdown("These classes are balanced already; the four ways would change next to nothing here.")
+        st.markdown("These classes are balanced already, so the four ways change almost nothing.")
     table = summary.resampling_table(counts)
-    ways = {
+    ways: dict[str, Callable[[pd.DataFrame], tuple[str, go.Figure | None]]] = {
         "Class weights": _class_weights,
         "Undersampling": _undersampling,
         "Oversampling": _oversampling,
@@ -132,70 +133,70 @@ def _ways_out(counts: dict[str, int]) -> None:
         list(ways),
         required=True,
         default="Class weights",
-        key="way-out",
+        key="imbalance",
         label_visibility="collapsed",
         wrap=True,
     )
-    ways[way](table)
+    text, figure = ways[way](table)
+    st.markdown(text)
+    if figure is not None:
+        shell.chart(
+            figure, way.lower().replace(" ", "-"), alt=f"Bar chart of the effect of {way.lower()} on each class"
+        )
     with st.expander("All figures"):
-        shell.table(_resampling_shown(table), "ways-out-of-imbalance")
+        shell.table(_resampling_shown(table), "class-imbalance")
     st.caption(
-        "The figures are for all images together. In training, each way touches the training part only: validation and "
-        "test keep the shares that they have, or their figures would be about images that do not exist."
+        "The figures are for all images together. In training, each way changes the training part only: validation and "
+        "test keep their class shares."
     )
 
 
-def _class_weights(table: pd.DataFrame) -> None:
+def _class_weights(table: pd.DataFrame) -> tuple[str, go.Figure]:
     rare, frequent = table.loc[table["weight"].idxmax()], table.loc[table["weight"].idxmin()]
-    told = "Here every image counts 1.00."
+    example = "Here every image has the weight 1.00."
     if rare["weight"] > frequent["weight"]:
         times = rare["weight"] / frequent["weight"]
-        told = (
-            f"An image of {shell.plain(rare['label'])} counts {rare['weight']:.2f}, {times:.1f} times as much as "
-            f"one of {shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
+        example = (
+            f"An image of {shell.plain(rare['label'])} has the weight {rare['weight']:.2f}, {times:.1f} times that of "
+            f"{shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
         )
-    st.markdown(
-        "Every image stays, and a mistake on a rare one costs more: the weight is n / (k · n of the class), for n "
-        f"images in k classes. {told} The price: with few images in a class, a single wrong label weighs as much."
+    text = (
+        "Errors on rare classes cost more. The weight of an image is n / (k · n of its class), for n images in k "
+        f"classes. {example} The risk: in a small class, one wrong label has the same high weight."
     )
-    weights = dict(zip(table["label"], table["weight"], strict=True))
-    shell.chart(figures.weight_bars(weights), "class-weights", alt="Bar chart of the weight of one image per class")
+    return text, figures.weight_bars(dict(zip(table["label"], table["weight"], strict=True)))
 
 
-def _undersampling(table: pd.DataFrame) -> None:
-    kept, thrown_away = table["kept"].sum(), table["thrown_away"].sum()
-    st.markdown(
-        f"Every class is cut to the smallest: {count(table['kept'].min())} images of each are kept, {count(kept)} in "
-        f"all, and {count(thrown_away)} are thrown away, {share(thrown_away / (kept + thrown_away))} of everything. "
-        "Quick and balanced, but the images thrown away cost somebody's work and would have taught something."
+def _undersampling(table: pd.DataFrame) -> tuple[str, go.Figure]:
+    used, removed = table["kept"].sum(), table["thrown_away"].sum()
+    text = (
+        f"Every class is reduced to the size of the smallest: {count(table['kept'].min())} images of each class, "
+        f"{count(used)} in all. {count(removed)} images, {share(removed / (used + removed))} of all, are not used. "
+        "Training is quick and balanced, but learns nothing from the unused images."
     )
-    figure = figures.resampling_bars(table, "undersample")
-    shell.chart(figure, "undersampling", alt="Bar chart of images kept and thrown away per class")
+    return text, figures.resampling_bars(table, "undersample")
 
 
-def _oversampling(table: pd.DataFrame) -> None:
+def _oversampling(table: pd.DataFrame) -> tuple[str, go.Figure]:
     rare = table.loc[table["times"].idxmax()]
-    st.markdown(
-        f"Images of rare classes are drawn again, {count(table['repeated'].sum())} draws in all: each image of "
-        f"{shell.plain(rare['label'])} is seen {rare['times']:.1f} times per epoch. Nothing is lost and nothing is "
-        "new: what repeats can be learned by heart, and an image drawn again before the split would be in training and "
-        "test."
+    text = (
+        f"Images of rare classes are repeated, {count(table['repeated'].sum())} repeats in all: each image of "
+        f"{shell.plain(rare['label'])} occurs {rare['times']:.1f} times per epoch. No image is lost. The risk: the "
+        "network memorises the repeated images (overfitting)."
     )
-    figure = figures.resampling_bars(table, "oversample")
-    shell.chart(figure, "oversampling", alt="Bar chart of images and repeated images per class")
+    return text, figures.resampling_bars(table, "oversample")
 
 
-def _augmentation(table: pd.DataFrame) -> None:
+def _augmentation(table: pd.DataFrame) -> tuple[str, None]:
     shares = ", ".join(
         f"{shell.plain(row.label)} {share(row.images / table['images'].sum())}" for row in table.itertuples()
     )
-    st.markdown(
-        "Each epoch sees the images turned, shifted, zoomed or mirrored by chance. That changes how an image looks, "
-        "not "
-        f"how many there are: the shares stay {shares}. It works against learning by heart, so it helps oversampling, "
-        "whose repeats are then no longer the same picture; alone it is no remedy for imbalance. It brings no new "
-        "patient, no new hospital, and a mirrored chest has its heart on the wrong side."
+    text = (
+        "In each epoch, the images are rotated, shifted, zoomed or flipped at random. The class shares stay "
+        f"{shares}: augmentation alone does not balance classes. It reduces overfitting, also on oversampled images. "
+        "It adds no new patient and no new hospital, and a flipped chest has its heart on the wrong side."
     )
+    return text, None
 
 
 def _resampling_shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -203,27 +204,25 @@ def _resampling_shown(table: pd.DataFrame) -> pd.DataFrame:
         "label": "Class",
         "images": "Images",
         "weight": "Class weight",
-        "kept": "Undersampling keeps",
-        "thrown_away": "Undersampling throws away",
-        "repeated": "Oversampling draws again",
-        "times": "Times seen when oversampled",
+        "kept": "Undersampling: images used",
+        "thrown_away": "Undersampling: images removed",
+        "repeated": "Oversampling: repeats",
+        "times": "Oversampling: times per epoch",
     }
-    exact = table["weight"].map(repr)  # every digit, for whoever checks it against another program
+    exact = table["weight"].map(repr)  # every digit, to compare it with another program
     return table.assign(weight=exact).rename(columns=names)
 
 
 def _who_benefits() -> None:
-    st.subheader("Who would gain from such a classifier?")
+    st.subheader("Who would benefit from such a classifier?")
     st.markdown(
-        "- **Triage:** where images wait for hours, a score could bring the suspicious ones to the front of the list.\n"
-        "- **Second opinion:** where a radiologist reads alone or at night, it could ask for a second look at an "
-        "image.\n"
-        "- **Surveillance:** counts of suspicious images per week could show a wave before laboratory reports do.\n\n"
-        "Nothing on these pages licenses any of the three. Public images come from archives, often from one archive "
-        "per class, so a classifier can score well by reading the archive; the share of each disease here is not that "
-        "of a waiting room, on which PPV and NPV depend; and no figure comes from a hospital that the classifier has "
-        "not seen. What it would take: images of consecutive patients from other hospitals, with labels from a test "
-        "that does not look at the image."
+        "- **Triage:** where images wait for hours, a score could move suspicious images to the front.\n"
+        "- **Second opinion:** where a radiologist reads alone or at night, it could request a second reading.\n"
+        "- **Surveillance:** weekly counts of suspicious images could show a wave before laboratory reports do.\n\n"
+        "Nothing on these pages proves any of the three. Public images come from archives, often one archive per "
+        "class, so a classifier can learn the archive (*shortcut learning*). The *prevalence* here is not that of a "
+        "hospital, and PPV and NPV depend on it. A proof needs an *external test set*: consecutive patients of other "
+        "hospitals, with labels from a test that does not use the image."
     )
 
 
@@ -232,9 +231,9 @@ def _who_benefits() -> None:
 
 def _images(dataset: Dataset) -> None:
     st.markdown(
-        "Look before you compute. Are there letters, arrows, cables or black margins that come with one class only? "
-        "Are the patients of one class lying down (AP, a large heart, arms at the side) or children? A network sees "
-        "all of it. Open an image by its name."
+        "View the images before you train. Do letters, arrows, cables or black margins occur in one class only? Do "
+        "the patients of one class lie down (AP view, large heart), or are they children? A network can use all of "
+        "this. Click a name to open an image."
     )
     view = SAMPLES
     if len(dataset.classes) > 1:
@@ -244,9 +243,7 @@ def _images(dataset: Dataset) -> None:
         )
     pixels = _with_progress(lambda progress: open_pixels(shell.workspace(), dataset, SUMMARY_SIZE, progress))
     if (dataset.images["width"] != dataset.images["height"]).any():
-        st.caption(
-            "Small pictures are squashed to a square, as a network gets them; an opened image has its proportions."
-        )
+        st.caption("The small images are squares, as a network gets them. An opened image has its own proportions.")
     if view == SAMPLES:
         _sample(dataset, pixels)
     else:
@@ -271,7 +268,7 @@ def _draw_again() -> None:
 
 def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
     """All images of one class, page by page, or those whose name holds a text."""
-    wanted = st.text_input("Find by name", placeholder="COVID-12", key="images-find").strip()
+    wanted = st.text_input("Search by name", placeholder="COVID-12", key="images-search").strip()
     images = dataset.images
     chosen = images["label"] == label
     if wanted:
@@ -305,7 +302,7 @@ def _pixels(dataset: Dataset) -> None:
     pixels = _with_progress(lambda progress: summary.pixel_summary(shell.workspace(), dataset, progress))
     if pixels.images.min() < FEW_IMAGES:
         st.info(
-            f"A class here has only {plural(int(pixels.images.min()), 'image')}: some of what differs below is chance.",
+            f"A class here has only {plural(int(pixels.images.min()), 'image')}: some differences below are chance.",
             icon=":material/info:",
         )
     _exposure(pixels)
@@ -316,7 +313,7 @@ def _pixels(dataset: Dataset) -> None:
 
 
 def _exposure(pixels: PixelSummary) -> None:
-    st.subheader("Can the class be told from the exposure?")
+    st.subheader("Can the class be predicted from the exposure?")
     chosen = st.segmented_control(
         "Quantity", list(EXPOSURES), required=True, default="Brightness", key="exposure", label_visibility="collapsed"
     )
@@ -324,48 +321,55 @@ def _exposure(pixels: PixelSummary) -> None:
     means = ", ".join(f"{shell.plain(row.label)} {row.mean:.0f}" for row in table.itertuples())
     meaning = "mean grey of an image" if chosen == "Brightness" else "standard deviation of the greys within an image"
     st.markdown(
-        f"{chosen} is the {meaning}; on average: {means} (0 black, 255 white). The disease hardly moves these numbers; "
-        "the machine, the dose and the archive's export do. Where the boxes stand apart, a classifier can earn points "
-        "without finding a lung."
+        f"{chosen} is the {meaning}. Means: {means} (0 black, 255 white). The disease hardly changes these numbers; "
+        "the machine, the dose and the archive's export do. Where the boxes are far apart, a classifier can use the "
+        "exposure instead of the lungs."
     )
     figure = figures.exposure_boxes(table, f"{chosen} of an image (grey levels)")
     shell.chart(figure, f"exposure-{chosen.lower()}", alt=f"Box plot of {chosen.lower()} per class")
-    st.caption("Line: the median. Box: the middle half of the images. Whiskers: nine images of ten.")
+    st.caption("Line: median. Box: the middle half of the images. Whiskers: 5th to 95th percentile.")
     with st.expander("Figures"):
         shell.table(table.round(1), f"exposure-figures-{chosen.lower()}")
 
 
 def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
-    st.subheader("Which greys does each class use?")
+    st.subheader("Which grey levels does each class have?")
     shares = summary.histogram_shares(pixels)
     black = ", ".join(f"{shell.plain(c)} {share(row[0])}" for c, row in zip(pixels.classes, shares, strict=True))
     st.markdown(
-        "All pixels of all images of a class, counted by grey level: air and lungs on the left, bone and soft "
-        "tissue on "
-        f"the right. Pure black is margin or lost exposure, not anatomy: {black}. Spikes and combs come from how an "
-        "archive stored its images, and a network reads them like a watermark."
+        "The chart counts all pixels of a class by grey level: air and lungs on the left, bone and soft tissue on the "
+        f"right. Pure black is margin or lost exposure, not anatomy: {black}. Spikes and gaps come from the way an "
+        "archive stored its images. A network can use them like a watermark."
     )
     figure = shell.drawn("greys", dataset.version, lambda: figures.intensity_lines(shares, pixels.classes))
     shell.chart(figure, "grey-levels", alt="Grey-level histogram per class")
 
 
 def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
-    st.subheader("What does the average image of a class look like?")
-    st.markdown(
-        "Every pixel is the mean over all images of the class. Sharp edges mean that images are framed alike; a blur "
-        "means that they are not. What stays visible here, such as a margin, a letter or a raised arm, is common to "
-        "the class, and any classifier will find it."
+    st.subheader("What is the average image of each class?")
+    parts = (
+        (
+            "mean",
+            pixels.means,
+            "Mean image per class",
+            "Each pixel is the mean over all images of the class. Sharp edges: the images have the same framing. Blur: "
+            "they do not. A margin, a letter or a raised arm that is still visible is common in the class, and a "
+            "classifier can use it.",
+        ),
+        (
+            "deviation",
+            pixels.deviations,
+            "Standard deviation of the images of each class, pixel by pixel",
+            "The standard deviation (SD) shows where the images of a class differ: bright pixels differ most. A dark "
+            "corner is the same in all images of the class.",
+        ),
     )
-    figure = shell.drawn("means", dataset.version, lambda: figures.class_pictures(pixels.means, pixels.classes, "mean"))
-    shell.chart(figure, "mean-images", alt="Mean image per class")
-    st.markdown(
-        "The standard deviation shows where the images of a class differ from each other: bright is where every "
-        "image is different. A dark corner is a corner that looks the same in all images of the class."
-    )
-    figure = shell.drawn(
-        "deviations", dataset.version, lambda: figures.class_pictures(pixels.deviations, pixels.classes, "deviation")
-    )
-    shell.chart(figure, "deviation-images", alt="Standard deviation of the images of each class, pixel by pixel")
+    for quantity, images, alt, text in parts:
+        st.markdown(text)
+        figure = shell.drawn(
+            quantity, dataset.version, partial(figures.class_pictures, images, pixels.classes, quantity)
+        )
+        shell.chart(figure, f"{quantity}-images", alt=alt)
 
 
 def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
@@ -373,9 +377,9 @@ def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
     table = summary.difference_table(pixels)
     st.markdown(_differences_in_words(table))
     st.markdown(
-        "Orange: the first class is brighter there; blue: the second; black: no difference. Pneumonia is a matter of "
-        "the lungs. Differences in corners, shoulders or along the edge are differences in framing, posture and "
-        "exposure, that is, in who took the image, and they can give the class away."
+        "Orange: the first class is brighter. Blue: the second. Black: no difference. Pneumonia changes the lungs. "
+        "Differences in corners, shoulders or along the edge come from framing, posture and exposure. They allow "
+        "*shortcut learning*."
     )
     figure = shell.drawn(
         "differences", dataset.version, lambda: figures.difference_pictures(summary.mean_differences(pixels))
@@ -390,11 +394,11 @@ def _differences_in_words(table: pd.DataFrame) -> str:
     row = table.loc[table["border"].idxmax()]
     first, second = shell.plain(row["first"]), shell.plain(row["second"])
     text = (
-        f"**The mean images of {first} and {second} differ by {row['border']:.0f} grey levels along the edge, where "
-        f"hardly any lung is, and by {row['inside']:.0f} inside it.**"
+        f"**The mean images of {first} and {second} differ by {row['border']:.0f} grey levels along the edge and by "
+        f"{row['inside']:.0f} inside.** The edge shows hardly any lung."
     )
     if row["border"] > row["inside"]:
-        text += " Framing and exposure set these two apart at least as much as the lungs do."
+        text += " Framing and exposure separate these two at least as much as the lungs do."
     return text
 
 
@@ -407,25 +411,23 @@ def _sizes_and_sources(dataset: Dataset) -> None:
 
 
 def _sizes(dataset: Dataset) -> None:
-    st.subheader("Are the files alike?")
+    st.subheader("Do all files have the same format?")
     sizes, modes = summary.size_table(dataset.images), summary.mode_table(dataset.images)
     kinds = sizes.groupby(["width", "height"]).ngroups
     of_modes = modes.groupby("mode")["images"].sum().sort_values(ascending=False)
     pixel_kinds = ", ".join(f"{gallery.mode_in_words(mode)} {count(images)}" for mode, images in of_modes.items())
     size = sizes.iloc[0]
-    text = (
-        f"The images have {plural(kinds, 'different size')}."
-        if kinds > 1
-        else (f"All images are {size['width']} x {size['height']} pixels.")
-    )
+    text = f"All images are {size['width']} x {size['height']} pixels."
+    if kinds > 1:
+        text = f"The images have {plural(kinds, 'different size')}."
     shapes = sizes["width"] / sizes["height"]
-    meaning = "All have the same proportions, so their shape cannot give a class away."
+    meaning = "All have the same proportions, so their shape cannot reveal the class."
     if shapes.max() > shapes.min():
         meaning = (
-            "Their proportions differ. Every image is squashed to the same square before a network sees it, so a class "
-            "whose files are wider arrives with narrower chests: a mark that has nothing to do with the disease."
+            "Their proportions differ. A network gets every image as a square, so wide images have narrow chests. A "
+            "class with wider files can be predicted by that alone."
         )
-    st.markdown(f"{text} Kinds of pixels: {shell.plain(pixel_kinds)}. {meaning}")
+    st.markdown(f"{text} Pixel formats: {shell.plain(pixel_kinds)}. {meaning}")
     if kinds > 1:
         shell.chart(figures.size_dots(sizes), "image-sizes", alt="Width and height of the images, by class")
     with st.expander("Figures"):
@@ -434,26 +436,25 @@ def _sizes(dataset: Dataset) -> None:
 
 
 def _sources(dataset: Dataset) -> None:
-    st.subheader("Is the class a matter of the source?")
+    st.subheader("Does the source reveal the class?")
     table = summary.source_table(dataset.images, dataset.classes)
-    told = summary.source_summary(table)
-    if not told.known:
+    facts = summary.source_summary(table)
+    if not facts.known:
         st.markdown(
-            "No image here has a source on record, so this cannot be answered from the files. Unknown does not mean "
-            "one "
-            "source: in the database that most such images come from, nearly every class was collected in another "
-            "place. The full archive has a table of sources (CLASS.metadata.xlsx) that is imported with the images."
+            "No image here has a source on record, so the question stays open. In the database of most such images, "
+            "nearly every class comes from another source. Its full archive has a table of sources "
+            "(CLASS.metadata.xlsx), which is imported with the images."
         )
         return
-    unknown = f" The source of {plural(told.unknown, 'image')} is unknown." if told.unknown else ""
+    unknown = f" The source of {plural(facts.unknown, 'image')} is unknown." if facts.unknown else ""
     st.markdown(
-        f"**{plural(told.sources, 'source')}; whoever knows only the source and not the image names the class rightly "
-        f"for {share(told.guessed)} of the images (without it: {share(told.majority)}).** {share(told.one_class)} come "
-        f"from a source that holds a single class.{unknown}"
+        f"**The source alone predicts the class of {share(facts.guessed)} of the images.** The majority baseline is "
+        f"{share(facts.majority)}. {share(facts.one_class)} of the images come from a source with a single class "
+        f"({plural(facts.sources, 'source')} in all).{unknown}"
     )
     st.markdown(
-        "A bar in one colour is a source with one class. Where all bars are so, disease and data source cannot be told "
-        "apart by any split of these images; only images from elsewhere can say what a model has learned."
+        "A bar in one colour is a source with one class. Where all bars are so, the source is a *confounder*: no split "
+        "of these images separates disease and source. Only an *external test set* does."
     )
     shell.chart(figures.source_bars(table), "sources", alt="Images per source and class")
     with st.expander("Figures"):
@@ -471,8 +472,7 @@ def _left_out(dataset: Dataset) -> None:
     if not table.empty:
         st.markdown(
             f"{plural(len(table), 'file')} of {count(len(table) + len(dataset.imported.images))} could not be read "
-            "faithfully and belong to no class, no split and no figure. Images that a program drops without a word "
-            "make two studies of the same data disagree; here each is named with its reason."
+            "faithfully. They are in no class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
     if not decided.empty:
@@ -480,12 +480,12 @@ def _left_out(dataset: Dataset) -> None:
 
 
 def _taken_out(dataset: Dataset) -> None:
-    """Images that somebody decided to leave out, with who, when and why."""
+    """Images left out by decision, with who, when and why."""
     valid = {one.image_id: one for one in decisions.in_force(dataset.decisions) if one.action == decisions.LEAVE_OUT}
     rows = [(one.image_id, one.before, one.author, moment(one.seconds), one.note) for one in valid.values()]
     st.markdown(
-        f"{plural(len(rows), 'image was', 'images were')} left out by decision. The files are unchanged, and each "
-        "decision can be taken back on the Audit page."
+        f"{plural(len(rows), 'image was', 'images were')} left out by decision. The files are unchanged. Each "
+        "decision can be reversed on the Audit page."
     )
     shell.table(pd.DataFrame(rows, columns=["Image", "Class", "Decided by", "When", "Note"]), "left-out-by-decision")
 

@@ -1,4 +1,4 @@
-"""Home: what is loaded, what has been run, what to do next, and where each reader starts."""
+"""Home: what is loaded, what was trained, the next step, and where each reader starts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,36 +8,36 @@ import streamlit as st
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
 from covid_core.runs import store
-from pages.panels.home import cache_usage
+from pages.panels.home import cache_usage, glossary_view
 from pages.shared import import_jobs, run_cache, shell
 
 FIRST_LABEL = "Draw 600 synthetic images"
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
 PAGES = {
-    "dataset": ("dataset.py", "Look at the images", ":material/photo_library:"),
+    "dataset": ("dataset.py", "View the images", ":material/photo_library:"),
     "audit": ("audit.py", "Audit the images", ":material/fact_check:"),
     "train": ("train.py", "Train a model", ":material/model_training:"),
-    "watch": ("train.py", "See how far it is", ":material/monitoring:"),
+    "watch": ("train.py", "Follow the training", ":material/monitoring:"),
     "study": ("train.py", "Queue the course study", ":material/playlist_play:"),
-    "compare": ("compare.py", "See what the models are worth", ":material/compare_arrows:"),
-    "predict": ("predict.py", "Read an image", ":material/search:"),
-    "lessons": ("lessons.py", "See how a model fools you", ":material/school:"),
+    "compare": ("compare.py", "Compare the models", ":material/compare_arrows:"),
+    "predict": ("predict.py", "Predict an image", ":material/search:"),
+    "lessons": ("lessons.py", "Open the lessons", ":material/school:"),
 }
 READERS = (
     (
         "Radiologist",
-        "Give an image to a trained model and see its scores, what they rest on, and when it should not be asked.",
+        "Give a chest X-ray to a trained model. You get scores, the evidence for them, and a warning where the model "
+        "should not be used.",
         ("predict",),
     ),
     (
         "Instructor",
-        "Show in four lessons what a high accuracy can hide, and with one click how seven networks learn on the same "
-        "images.",
+        "Four lessons show what a high accuracy can hide. One click trains seven networks on the same images.",
         ("lessons", "study"),
     ),
     (
         "Student",
-        "Look at the images first, train a yardstick, and find out what a pretrained network adds.",
+        "View the images first. Then train a baseline, and measure what a pretrained network adds.",
         ("dataset", "lessons"),
     ),
 )
@@ -45,11 +45,11 @@ READERS = (
 
 @dataclass(frozen=True)
 class Situation:
-    """What is there: readable data sets, runs with their states, and whether the images in use were looked at."""
+    """What is there: readable data sets, runs with their states, and whether the images in use were viewed."""
 
     datasets: list[dict[str, Any]]
     runs: list[run_cache.Seen]
-    looked: bool
+    viewed: bool
 
     @property
     def images(self) -> int:
@@ -72,65 +72,69 @@ class Situation:
             return "compare"
         if self.active:
             return "watch"
-        return "train" if self.looked else "dataset"
+        return "train" if self.viewed else "dataset"
 
 
 def main() -> None:
     """The page, top to bottom."""
     if chosen := st.session_state.pop(CHOSEN, None):
         st.switch_page(chosen)
+    if glossary_view.PARAMETER in st.query_params:
+        glossary_view.show()
+        return
     top = st.container()
-    import_jobs.panel()  # a finished import selects its data set, so the situation is looked at after it
+    import_jobs.panel()  # a finished import selects its data set, so the situation is read after it
     situation = _situation()
     with top:
-        shell.heading("Where do I go from here?", _answer(situation))
-        _say_what_is_synthetic(situation.datasets)
+        shell.heading("What should I do next?", _in_words(situation))
+        _synthetic_note(situation.datasets)
     _next_step(situation)
-    _way(situation)
+    _workflow(situation)
     _readers()
     cache_usage.section()
+    glossary_view.link()
     st.caption(
-        f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is what a network answers, not how likely a "
-        "disease is."
+        f"{shell.RESEARCH_ONLY} Images stay on this machine. A score is the output of a network, not the probability "
+        "of a disease."
     )
 
 
-def _say_what_is_synthetic(datasets: list[dict[str, Any]]) -> None:
+def _synthetic_note(datasets: list[dict[str, Any]]) -> None:
     drawn = [info for info in datasets if info["kind"] == "phantom"]
     if drawn and len(drawn) == len(datasets):
-        shell.say_synthetic()
+        shell.synthetic_info()
     elif drawn:
         images = plural(sum(sum(info["counts"].values()) for info in drawn), "image")
         st.info(
-            f"{images} of these are synthetic, drawn by a program: no figure on them is a finding.",
+            f"{images} of these are synthetic: a program drew them. Figures on them are no medical findings.",
             icon=":material/draw:",
         )
 
 
 def _situation() -> Situation:
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
-    return Situation(listed, run_cache.look()[0], shell.was_looked_at(shell.in_use(listed)))
+    return Situation(listed, run_cache.look()[0], shell.was_viewed(shell.in_use(listed)))
 
 
-def _answer(situation: Situation) -> str:
+def _in_words(situation: Situation) -> str:
     """What is there, in a sentence."""
     if not situation.datasets and not situation.runs:
         return (
-            "Nothing is loaded yet. Begin with synthetic images: they are drawn here in seconds, show no patient, and "
-            "every page works with them."
+            "Nothing is loaded yet. Start with synthetic images: a program draws them in seconds, and every page works "
+            "with them."
         )
     parts = [f"{plural(situation.images, 'image')} in {plural(len(situation.datasets), 'data set')}"]
     if situation.usable:
         parts.append(f"{plural(situation.usable, 'trained model')}")
     if situation.active:
-        parts.append(f"{plural(situation.active, 'run')} at work or waiting")
+        parts.append(f"{plural(situation.active, 'run')} running or waiting")
     if len(parts) == 1:
         parts.append("no trained model yet")
     return ", ".join(parts) + "."
 
 
 def _next_step(situation: Situation) -> None:
-    """The one primary button, and beside it the way to images of one's own."""
+    """The one primary button, and beside it the link to one's own images."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if situation.next_step == "draw":
             import_jobs.start_phantom_button(FIRST_LABEL)
@@ -138,27 +142,27 @@ def _next_step(situation: Situation) -> None:
             page, label, icon = PAGES[situation.next_step]
             # Bound to the page that it names: by the time a click arrives, the next step may be another.
             st.button(label, type="primary", icon=icon, key="next-step", on_click=_choose, args=(page,))
-        st.page_link("dataset.py", label="Add images of your own", icon=":material/upload:")
+        st.page_link("dataset.py", label="Add your own images", icon=":material/upload:")
 
 
 def _choose(page: str) -> None:
     st.session_state[CHOSEN] = page  # a callback itself cannot open another page
 
 
-def _way(situation: Situation) -> None:
-    """The six steps, with how far each has come."""
+def _workflow(situation: Situation) -> None:
+    """The six steps, each with its state."""
     trained = plural(situation.usable, "trained model") if situation.usable else "no trained model yet"
-    training = f"{plural(situation.active, 'run')} at work or waiting" if situation.active else trained
+    training = f"{plural(situation.active, 'run')} running or waiting" if situation.active else trained
     images = plural(situation.images, "image") if situation.datasets else "none yet"
     steps = (
         ("Images", images, "dataset", bool(situation.datasets)),
-        ("Look", "classes, sources, sizes", "dataset", situation.looked),
-        ("Audit", "what is wrong, what gives the class away", "audit", False),
+        ("View", "classes, sources, sizes", "dataset", situation.viewed),
+        ("Audit", "errors, duplicates, shortcuts", "audit", False),
         ("Train", training, "train", bool(situation.usable)),
-        ("Compare", "on the same images, with intervals", "compare", False),
-        ("Predict", "one image, and why", "predict", False),
+        ("Compare", "same test images, 95 % intervals", "compare", False),
+        ("Predict", "one image, with the evidence", "predict", False),
     )
-    st.subheader("The way through")
+    st.subheader("Workflow")
     with st.grid(3, min_column_width=112):
         for number, (name, state, key, done) in enumerate(steps, start=1):
             icon = ":material/check_circle:" if done else f":material/counter_{number}:"
@@ -176,8 +180,8 @@ def _readers() -> None:
                 st.markdown(line)
                 for key in keys:
                     page, label, icon = PAGES[key]
-                    asks = {"study": "new"} if key == "study" else None
-                    st.page_link(page, label=label, icon=icon, query_params=asks)
+                    address = {"study": "new"} if key == "study" else None
+                    st.page_link(page, label=label, icon=icon, query_params=address)
 
 
 main()

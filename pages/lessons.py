@@ -1,4 +1,4 @@
-"""Lessons: four ways a model fools you, each predicted, seen, explained, and looked for in one's own images."""
+"""Lessons: four ways a model fools you, each predicted, shown, explained, and checked in one's own images."""
 
 import streamlit as st
 
@@ -29,7 +29,7 @@ def main() -> None:
 
 def _overview() -> None:
     """The four lessons with their questions, how far each is, and what concerns them all."""
-    prepared = {lesson.key: preparation.look(shell.workspace(), lesson.key) for lesson in LESSONS}
+    prepared = {lesson.key: preparation.state_of(shell.workspace(), lesson.key) for lesson in LESSONS}
     ready = sum(one.is_ready for one in prepared.values())
     shell.heading(
         "How does a model fool me?",

@@ -5,7 +5,6 @@ import math
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit.model.verdicts import Told
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError, ImageError
 from covid_core.formatting import share
@@ -13,6 +12,7 @@ from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
 from covid_core.inference import worklist
+from covid_core.reports.evidence_text import Told
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 from pages.panels.predict import answer_panel, explanation, reference_job, worklist_table
@@ -33,7 +33,7 @@ def page() -> None:
         empty()
         shell.broken_notice(broken)
         return
-    st.title("What do the models say of this image?")
+    shell.heading("What do the models say of this image?")
     answer = st.container()
     left, right = st.columns([3, 1], gap="medium")
     with left:
@@ -54,7 +54,7 @@ def page() -> None:
             show(chosen, sources, coverage)
     if chosen:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
-            lung_segmenter.show(chosen[0].record["dataset"]["id"])
+            lung_segmenter.show(chosen[0].dataset.id)
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
 
 
@@ -114,7 +114,7 @@ def validations_choice(runs: list[Run]) -> Run:
 
 def same_images(one: Run, other: Run) -> bool:
     """Whether two runs were made on the same split of the same images."""
-    versions = {run.record["dataset"]["version"] for run in (one, other)}
+    versions = {run.dataset.version for run in (one, other)}
     return len(versions) == 1 and one.split_hash == other.split_hash
 
 
@@ -123,12 +123,12 @@ def run_label(run: Run, name: str, told: Told) -> str:
     stopped = ", stopped early" if run.result.get("stopped") else ""
     mistake = ", labels of other images" if run.spec.labels == "shifted" else ""
     reached = f"test {share(run.accuracy('test'))}, {told.in_passing}"
-    return f"{name} · {run.record['dataset']['name']} · {reached}{stopped}{mistake}"
+    return f"{name} · {run.dataset.name} · {reached}{stopped}{mistake}"
 
 
 def warn_of(runs: list[Run]) -> None:
     """What must be known of a run before its answer is read."""
-    synthetic = [shell.plain(run.name) for run in runs if run.record["dataset"]["synthetic"]]
+    synthetic = [shell.plain(run.name) for run in runs if run.dataset.synthetic]
     if synthetic:
         verb, says = ("was", "it says") if len(synthetic) == 1 else ("were", "they say")
         st.warning(
@@ -273,8 +273,7 @@ def trained_on(runs: list[Run], image: ImageSource) -> str:
 
 def is_of(run: Run, dataset: Dataset) -> bool:
     """Whether the run was made on that data set, as it is or as it was, or on another import of the same images."""
-    known = run.record["dataset"]
-    return known["id"] == dataset.id or known["version"] == dataset.version
+    return run.dataset.id == dataset.id or run.dataset.version == dataset.version
 
 
 page()

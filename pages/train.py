@@ -1,4 +1,4 @@
-"""Train: choose what learns and how, start it, watch it, stop it, take it up again."""
+"""Train: set up runs and studies, start, stop and resume them."""
 
 import streamlit as st
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 def _pick_classes(dataset: Dataset) -> tuple[str, ...]:
     chosen = st.pills(
-        "Classes to tell apart",
+        "Classes",
         dataset.classes,
         selection_mode="multi",
         default=dataset.classes,
@@ -74,7 +74,7 @@ def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_c
 def _runs(seen: list[run_cache.Seen], broken: list[BrokenRun]) -> None:
     shell.broken_notice(broken)
     if not seen:
-        st.caption("No run yet. Start one in the first tab.")
+        st.caption("There is no run yet. Start one under New run.")
         return
     pages = -(-len(seen) // RUNS_PER_PAGE)
     page = st.pagination(pages, key="runs-page") if pages > 1 else 1

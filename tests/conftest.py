@@ -1,8 +1,12 @@
 """What every test may ask for: an empty workspace of its own, and a folder of made images."""
 
+import json
+import os
+import tarfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cores  # before NumPy
 import hypothesis
@@ -10,7 +14,9 @@ import pytest
 import trained_runs
 from made_images import write_images
 
-from covid_core.runs.store import Run
+from covid_core.commands import main
+from covid_core.jobs import queue
+from covid_core.runs.store import JobFolder, Run
 from covid_core.workspace import Workspace
 
 MadeFolder = Callable[..., Path]
@@ -54,6 +60,45 @@ def copy_of_trained(tmp_path_factory) -> Callable[[Workspace], Run]:
     """Copy a finished run with its data set into an empty workspace. It is trained once, for all processes."""
     own = tmp_path_factory.getbasetemp()
     return partial(trained_runs.copy_of_trained, own.parent if cores.WORKERS > 1 else own)
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory) -> Path:
+    """The workspace of an earlier version, unpacked; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(Path(__file__).parent / "golden" / "workspace.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "workspace"
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[str]:
+    """Ids of the folders whose process would have been started; none is."""
+    started: list[str] = []
+    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
+    return started
+
+
+@pytest.fixture
+def jobs_wait(monkeypatch) -> None:
+    """A launched job waits: this process stands for its own."""
+
+    def launch(*folders: JobFolder) -> None:
+        for folder in folders:
+            folder.write_launch(os.getpid(), folder.next_attempt())
+
+    monkeypatch.setattr(queue, "launch", launch)
+
+
+@pytest.fixture
+def answer(capsys) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Run a verb with --json; its exit code and its answer, of which there is exactly one."""
+
+    def ask(*arguments: str) -> tuple[int, dict[str, Any]]:
+        code = main.main([*arguments, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return ask
 
 
 @pytest.fixture

@@ -10,29 +10,28 @@ what is gone or torn counts as not made. When images are left out or get another
 and pairs holds for those that stay; ladder and sources are then those of the earlier images, and the audit says so.
 """
 
-import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from covid_core import cache, files
+from covid_core import derived, files
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.quality import findings
 from covid_core.audit.quality.findings import Audit
-from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts import probes
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Sources
 from covid_core.data import masks
-from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
+from covid_core.data.dataset import Dataset, open_dataset
+from covid_core.derived import KEY_LENGTH
 from covid_core.errors import DataError, RunDamaged
-from covid_core.formatting import count, interval, p_in_words, plural, share
 from covid_core.inference import lungs
 from covid_core.runs import frozen_features
 from covid_core.work import Progress, part_of, silent
@@ -114,8 +113,10 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
-        with _new_file(workspace, dataset, _record_path(workspace, dataset)) as path:
-            path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        _check_still_there(workspace, dataset)
+        content = record.model_dump_json(indent=1).encode()
+        path = _record_path(workspace, dataset)
+        derived.write(workspace, path, len(content), lambda temporary: temporary.write_bytes(content))
         kept = _found(found, pairs, record)
     if against is not None:
         clock.timed(SHARED, lambda told: _shared(workspace, dataset, against, told))
@@ -176,8 +177,8 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
     if kept is not None:
         return kept
     pairs = duplicate_pairs.within(workspace, dataset, None, True, progress)
-    with _new_file(workspace, dataset, _pairs_path(workspace, dataset.version)) as path:
-        pairs.to_parquet(path, index=False)
+    _check_still_there(workspace, dataset)
+    derived.write_table(workspace, _pairs_path(workspace, dataset.version), pairs)
     return pairs
 
 
@@ -193,8 +194,8 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple
 def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress) -> None:
     if shared(workspace, dataset, other) is None:
         found = duplicate_pairs.between(workspace, dataset, other, True, progress)
-        with _new_file(workspace, dataset, _shared_path(workspace, dataset, other)) as path:
-            found.pairs.to_parquet(path, index=False)
+        _check_still_there(workspace, dataset)
+        derived.write_table(workspace, _shared_path(workspace, dataset, other), found.pairs)
 
 
 def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
@@ -244,26 +245,22 @@ class _Clock:
 # Files
 
 
-def _path(workspace: Workspace, version: str, what: str) -> Path:
-    return workspace.tables / f"{version[:KEY_LENGTH]}-{what}"
-
-
 def _record_path(workspace: Workspace, dataset: Dataset, version: str = "") -> Path:
-    return _path(workspace, version or dataset.version, f"found-{dataset.facts_key}-{FORMAT}.json")
+    return derived.path_of(workspace.tables, version or dataset.version, f"found-{dataset.facts_key}", FORMAT, "json")
 
 
 def _pairs_path(workspace: Workspace, version: str) -> Path:
-    return _path(workspace, version, f"pairs-{FORMAT}.parquet")
+    return derived.path_of(workspace.tables, version, "pairs", FORMAT)
 
 
 def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path:
-    return _path(workspace, dataset.version, f"shared-{other.version[:KEY_LENGTH]}-{FORMAT}.parquet")
+    return derived.path_of(workspace.tables, dataset.version, f"shared-{other.version[:KEY_LENGTH]}", FORMAT)
 
 
 def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
-        kept = _kept_pairs(_pairs_path(workspace, earlier.version))
+        kept = derived.read_table(_pairs_path(workspace, earlier.version), PAIR_COLUMNS)
         if kept is not None:
             return kept if earlier is dataset else _of_now(kept, dataset, dataset)
     return None
@@ -276,7 +273,7 @@ def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.
     ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
     twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
     for one, two in itertools.product(ones, twos):
-        kept = _kept_pairs(_shared_path(workspace, one, two))
+        kept = derived.read_table(_shared_path(workspace, one, two), PAIR_COLUMNS)
         if kept is not None:
             return kept if one is dataset and two is other else _of_now(kept, dataset, other)
     return None
@@ -291,110 +288,10 @@ def _of_now(pairs: pd.DataFrame, dataset: Dataset, other: Dataset) -> pd.DataFra
     return pairs.assign(conflict=pairs["first_label"].str.casefold() != pairs["second_label"].str.casefold())
 
 
-@contextlib.contextmanager
-def _new_file(workspace: Workspace, dataset: Dataset, path: Path) -> Iterator[Path]:
-    """Publish a kept file. Raises NotFound where the data set is gone by now: nobody would come to remove the file."""
+def _check_still_there(workspace: Workspace, dataset: Dataset) -> None:
+    """Raises NotFound where the data set is gone by now: nobody would come to remove a file that is kept of it."""
     open_dataset(workspace, dataset.id)
-    cache.make_room(workspace, 0)
-    with files.published(path) as temporary:
-        yield temporary
 
 
 def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
-    path = _record_path(workspace, dataset)
-    try:
-        record = _Record.model_validate(files.read_json(path))
-    except (OSError, ValueError):
-        return None
-    cache.touch(path)
-    return record
-
-
-def _kept_pairs(path: Path) -> pd.DataFrame | None:
-    try:
-        kept = files.read_table(path, PAIR_COLUMNS)
-    except (OSError, ValueError):
-        return None
-    cache.touch(path)
-    return kept
-
-
-# In words
-
-
-def as_answer(dataset: Dataset, found: Found) -> dict[str, Any]:
-    """An audit as plain dictionaries, for the command line."""
-    return {
-        "dataset": dataset.id,
-        "version": dataset.version,
-        "images": len(dataset.images),
-        "summary": found.audit.summary.to_dict("records"),
-        "findings": found.audit.findings.to_dict("records"),
-        "copies": found.pairs.to_dict("records"),
-        "conflicts": int(found.pairs["conflict"].sum()),
-        "ladder": None if found.ladder is None else probe_ladder.as_answer(found.ladder),
-        "ladder_reason": found.ladder_reason,
-        "sources": probe_ladder.sources_as_answer(found.sources),
-        "outdated": found.outdated,
-        "made": found.made,
-        "seconds": found.seconds,
-    }
-
-
-def shared_as_answer(other: Dataset, found: Shared) -> dict[str, Any]:
-    """Shared images as plain dictionaries, for the command line."""
-    return {
-        "dataset": other.id,
-        "version": other.version,
-        "images": found.images,
-        "others": found.others,
-        "pairs": found.pairs.to_dict("records"),
-        "conflicts": len(found.conflicts),
-    }
-
-
-def in_lines(found: Found) -> list[str]:
-    """An audit for people, line by line."""
-    lines = [*(findings.in_words(found.audit) or ["No image is a finding."]), copies_in_words(found.pairs), ""]
-    if found.ladder is None:
-        lines.append(f"No ladder: {found.ladder_reason}")
-    else:
-        said, rungs = probe_ladder.verdict(found.ladder), found.ladder.rungs
-        lines += _rung_rows([rung for rung in rungs if rung.was_run])
-        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), found.ladder.note]) if note]
-        lines += ["", said.headline, *said.details]
-    return [*lines, *found.sources.in_words, *filter(None, [found.outdated])]
-
-
-def copies_in_words(pairs: pd.DataFrame) -> str:
-    """How many pairs show the same picture, in a sentence."""
-    if not len(pairs):
-        return "No two images show the same picture."
-    exact, conflicts = int((pairs["kind"] == duplicate_pairs.EXACT).sum()), int(pairs["conflict"].sum())
-    return (
-        f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture, "
-        f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
-        "with two classes."
-    )
-
-
-def shared_in_words(other: Dataset, found: Shared) -> str:
-    """How many images another data set has as well, in a sentence."""
-    if not len(found.pairs):
-        return f"No image is in {other.name} as well."
-    disagree = len(found.conflicts)
-    return (
-        f"{plural(found.images, 'image is', 'images are')} in {other.name} as well; "
-        f"{plural(disagree, 'pair has', 'pairs have')} another class there."
-    )
-
-
-def _rung_rows(rungs: Sequence[probe_ladder.Rung]) -> list[str]:
-    """Each probe that was run with what it reached."""
-    wide = max((len(rung.probe.name) for rung in rungs), default=0)
-    return [f"{rung.probe.name:{wide}}  {_reached(rung)}" for rung in rungs]
-
-
-def _reached(rung: probe_ladder.Rung) -> str:
-    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    return f"{reached}  largest class {share(rung.majority)}, {p_in_words(rung.p)}"
+    return derived.read(_record_path(workspace, dataset), lambda path: _Record.model_validate(files.read_json(path)))

@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 
 from covid_core.audit.duplicates.duplicate_pairs import NEAR, PARTS, across_parts
-from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.label_check import cramers_v
-from covid_core.formatting import p_in_words, plural, share
 
 ALL, EQUAL, ALIKE, CONFLICT, ACROSS = "all", "equal", "alike", "conflict", "across"
 SAME_PICTURE = "same picture"  # finding of a pair, as it is dismissed
@@ -61,31 +59,6 @@ def _by_chance(found: np.ndarray, sizes: np.ndarray) -> float:
         axis=1
     )  # grows with chi-squared, margins being given
     return float((1 + np.count_nonzero(closeness[1:] >= closeness[0] * (1 - 1e-9))) / (1 + DRAWS))
-
-
-def association_in_words(table: pd.DataFrame) -> str:
-    """The finding that goes most with the class, with its figures; says so where none does, empty without findings."""
-    if table.empty:
-        return ""
-    sure = table[table["p"] <= ALPHA]
-    named = (table if sure.empty else sure)["finding"].iat[0]
-    first = table[table["finding"] == named].sort_values("share", ascending=False)
-    strength = first["association"].iat[0]
-    if math.isnan(strength):
-        alone = table["label"].nunique() < 2
-        reason = "there is a single class" if alone else f"every image has “{first['finding'].iat[0]}”"
-        return f"No finding can go with the class: {reason}."
-    most, least = first.iloc[0], first.iloc[-1]
-    figures = (
-        f"“{most['finding']}” is found in {share(most['share'])} of the {most['label']} images and in "
-        f"{share(least['share'])} of the {least['label']} images (Cramér's V {strength:.2f}; 0 not at all, 1 fully; "
-        f"{p_in_words(first['p'].iat[0])}, corrected for {plural(table['finding'].nunique(), 'finding')})"
-    )
-    if sure.empty:
-        return f"No finding goes with the class by more than chance explains; the closest: {figures}."
-    if strength < WEAK:
-        return f"No finding goes with the class; the closest: {figures}."
-    return f"A finding that goes with the class can give it away: {figures}."
 
 
 def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:

@@ -9,6 +9,8 @@ from covid_core.audit import dataset_audit
 from covid_core.commands.progress import progress
 from covid_core.data import dataset as data
 from covid_core.formatting import count, plural
+from covid_core.reports import audit_text
+from covid_core.reports.encode import encode
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.workspace import Workspace
 
@@ -52,16 +54,13 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     from covid_core.data import summary
 
     opened = data.open_dataset(workspace, options.dataset)
-    ways = summary.resampling_table(opened.counts)
-    sizes = summary.size_table(opened.images)
-    sources = summary.source_table(opened.images, opened.classes)
     return {
         **_dataset_answer(opened),
         "imbalance_ratio": summary.imbalance_ratio(opened.counts),
         "class_weights": summary.class_weights(opened.counts),
-        "ways_out": ways.to_dict("records"),
-        "sizes": sizes.to_dict("records"),
-        "sources": {str(name): row for name, row in sources.to_dict("index").items()},
+        "ways_out": summary.resampling_table(opened.counts),
+        "sizes": summary.size_table(opened.images),
+        "sources": summary.source_table(opened.images, opened.classes).to_dict("index"),
     }
 
 
@@ -70,12 +69,12 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     opened = data.open_dataset(workspace, options.dataset)
     other = data.open_dataset(workspace, options.against) if options.against else None
     found = dataset_audit.make(workspace, opened, other, progress())
-    answer = dataset_audit.as_answer(opened, found)
-    lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *dataset_audit.in_lines(found)]
+    answer = {"dataset": opened.id, "version": opened.version, "images": len(opened.images), **encode(found)}
+    lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *audit_text.audit_lines(found)]
     if other is not None:
         shared = dataset_audit.shared(workspace, opened, other)
-        answer["against"] = dataset_audit.shared_as_answer(other, shared)
-        lines.append(dataset_audit.shared_in_words(other, shared))
+        answer["against"] = {"dataset": other.id, "version": other.version, **encode(shared)}
+        lines.append(audit_text.shared(other, shared))
     return {**answer, "text": "\n".join(lines)}
 
 
@@ -87,7 +86,8 @@ def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     opened = data.open_dataset(workspace, options.dataset)
     frozen = frozen_features.best(workspace, opened)
     made = embedding_map.make(workspace, opened, progress(), frozen=frozen)
-    return {"dataset": opened.id, "version": opened.version, **embedding_map.as_answer(made)}
+    text = "\n".join(audit_text.map_lines(made))
+    return {"dataset": opened.id, "version": opened.version, **encode(made), "text": text}
 
 
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
@@ -97,19 +97,9 @@ def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict
 
 
 def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
-    left_out = opened.left_out.to_dict("records")
     parts = ", ".join(f"{label} {count(n)}" for label, n in opened.counts.items())
-    lines = [f"{opened.id}  {parts}", *(f"left out: {row['path']}: {row['reason']}" for row in left_out)]
-    return {
-        "dataset": opened.id,
-        "name": opened.name,
-        "images": len(opened.images),
-        "counts": opened.counts,
-        "synthetic": opened.is_synthetic,
-        "version": opened.version,
-        "left_out": left_out,
-        "text": "\n".join(lines),
-    }
+    left_out = [f"left out: {row.path}: {row.reason}" for row in opened.left_out.itertuples()]
+    return {**encode(opened), "text": "\n".join([f"{opened.id}  {parts}", *left_out])}
 
 
 def add(verb: Callable[..., argparse.ArgumentParser]) -> None:

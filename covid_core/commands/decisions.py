@@ -48,9 +48,9 @@ def _wanted(options: argparse.Namespace) -> list[Decision]:
     ]
 
 
-def _answer(opened: Dataset, told: tuple[Decision, ...]) -> dict[str, Any]:
+def _answer(opened: Dataset, listed: tuple[Decision, ...]) -> dict[str, Any]:
     valid = {one.number for one in decisions.in_force(opened.decisions)}
-    rows = [asdict(one) | {"in_force": one.number in valid} for one in told]
+    rows = [asdict(one) | {"in_force": one.number in valid} for one in listed]
     lines = [_line(row) for row in rows] or ["No decision yet: try decide."]
     lines.append(f"{opened.name}: {plural(len(opened.images), 'image')} in use, version {opened.version[:12]}")
     return {

@@ -6,7 +6,6 @@ refused or failed, 2 wrong use. Ids are printed, so verbs chain.
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from covid_core import __version__
 from covid_core.commands import dashboard, datasets, decisions, models, segmenters, storage, training
 from covid_core.errors import CovidCoreError
+from covid_core.reports.encode import encode
 from covid_core.runs import store
 from covid_core.workspace import Workspace, location
 
@@ -27,11 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"note: the workspace {unused} is not used; second-look where says which is", file=sys.stderr)
     try:
         answer = options.verb(Workspace.default(), options)
+        text = answer.pop("text") if "text" in answer else _lines(answer)
     except CovidCoreError as error:
         return _refuse(str(error), options.json)
     try:
         print(
-            json.dumps(_plain(answer), ensure_ascii=False) if options.json else answer.pop("text", _lines(answer)),
+            json.dumps(encode(answer), ensure_ascii=False) if options.json else text,
             flush=True,  # here, where a closed pipe can be caught
         )
     except BrokenPipeError:  # as Python's documentation has it: else the flush at the exit complains
@@ -61,17 +62,6 @@ def _refuse(reason: str, as_json: bool) -> int:
 
 def _lines(answer: dict[str, Any]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in answer.items())
-
-
-def _plain(value: Any) -> Any:
-    """The answer without its text, and with undefined numbers as null: JSON has no nan."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items() if key != "text"}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parser() -> argparse.ArgumentParser:

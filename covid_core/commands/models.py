@@ -3,23 +3,26 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from covid_core import presets
-from covid_core.audit.model import model_audit, verdicts
+from covid_core.audit.model import model_audit
 from covid_core.commands.progress import followed, progress
 from covid_core.commands.training import runs_of
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
-from covid_core.evaluation import comparison
+from covid_core.evaluation import comparison, image_selection
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, interval, plural, points, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
-from covid_core.reports import comparison_json, comparison_text, repeats_tables, repeats_text
-from covid_core.runs import candidates, store, temperature_scaling, test_set_access
+from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest
+from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
+from covid_core.reports.encode import encode
+from covid_core.runs import candidates, store, test_set_access
 from covid_core.workspace import Workspace
 
 
@@ -36,45 +39,39 @@ def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     loaded = [candidates.candidate(run, name) for run, name in zip(runs.values(), names, strict=True)]
     groups = [_compared(group, runs) for group in comparison.grouped(loaded)]
     note = "not comparable: different test images"
-    text = f"\n\n--- {note} ---\n\n".join(group["text"] for group in groups)
+    text = f"\n\n--- {note} ---\n\n".join(group.pop("text") for group in groups)
     answer = {"groups": groups, "comparable": len(groups) == 1, "text": text}
     repeated = [(study, members[study.id]) for study in studies if study.is_repeats]
     if repeated:
-        answer["repeats"] = _repeats_answer(repeated)
-        answer["text"] = f"{answer['repeats']['text']}\n\n--- run by run ---\n\n{text}"
+        given = candidates.repeats(repeated)
+        sentences = repeats_text.summary(given).sentences
+        answer["repeats"] = {**encode(given), "summary": sentences}
+        answer["text"] = "\n".join([*sentences, f"\n--- run by run ---\n\n{text}"])
     return answer
-
-
-def _repeats_answer(studies: Sequence[tuple[store.Study, Sequence[store.Run]]]) -> dict[str, Any]:
-    """Studies of repeats side by side: mean, spread, pooled figure, and every pair tested."""
-    given = candidates.repeats(studies)
-    told = repeats_text.summary(given)
-    sentences = [told.headline, *told.details, *told.warnings]
-    return {**repeats_tables.as_answer(given), "summary": sentences, "text": "\n".join(sentences)}
 
 
 def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
     """One group of runs that were tested on the same images."""
     ranking = comparison.ranking(group)
-    told = comparison_text.summary(ranking)
-    not_noted = [
-        run.id for run in test_set_access.note([runs[candidate.id] for candidate in group], test_set_access.FIGURES)
-    ]
+    members = [runs[candidate.id] for candidate in ranking.order]
+    not_noted = [run.id for run in test_set_access.note(members, test_set_access.FIGURES)]
     if not_noted:
         print(f"this look could not be noted: {', '.join(not_noted)}", file=sys.stderr)
     table = comparison.performance_table(ranking.order).to_dict("records")
-    read = {candidate.id: verdicts.of(runs[candidate.id]) for candidate in ranking.order}
+    read = {candidate.id: evidence_text.of(runs[candidate.id]) for candidate in ranking.order}
     for row in table:
         row["verdict"] = read[row["id"]].verdict if row["id"] else ""
     names = [candidate.name for candidate in ranking.order]
-    sentences = [told.headline, *told.details, verdicts.sentence(names, list(read.values())), *told.warnings]
+    summary = comparison_text.summary(ranking)
+    details = (*summary.details, evidence_text.sentence(names, list(read.values())))
+    sentences = replace(summary, details=details).sentences
     return {
-        "images": candidates.images_in_words(runs[ranking.order[0].id]),
+        "images": candidates.images_in_words(members[0]),
         "table": table,
-        "pairs": comparison.pair_table(ranking).to_dict("records"),
-        "runs": {candidate.id: comparison_json.of_run(runs[candidate.id], candidate) for candidate in ranking.order},
-        "test_images": comparison_json.of_images([runs[candidate.id] for candidate in ranking.order]),
-        "looks": test_set_access.of(runs[candidate.id] for candidate in group).to_dict("records"),
+        "pairs": comparison.pair_table(ranking),
+        "runs": {candidate.id: run_figures.of_run(runs[candidate.id], candidate) for candidate in ranking.order},
+        "test_images": image_selection.image_answers({run.id: run.predictions() for run in members}),
+        "looks": test_set_access.of(members),
         "looks_not_noted": not_noted,
         "summary": sentences,
         "text": "\n".join([*map(_compared_row, table), "", *sentences]),
@@ -92,7 +89,8 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
         images = data.open_dataset(workspace, options.images)
     else:
         images = importing.import_path(workspace, Path(options.images), options.name, options.classes, progress())
-    answer = external_test.as_answer(run, external_test.evaluate(workspace, run, images, mapping, progress()))
+    evaluation = external_test.evaluate(workspace, run, images, mapping, progress())
+    answer = encode(run_figures.external_test_of(run, evaluation))
     return {**answer, "text": "\n".join(_outside_lines(answer))}
 
 
@@ -130,7 +128,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     reports = Path(options.report) if options.report else None
     about = {"coverage": options.coverage, "window": options.window, "anyway": options.anyway, "reports": reports}
     rows = prediction_json.of_files(workspace, run, predictor, options.files, **about)
-    synthetic = run.record["dataset"]["synthetic"]
+    synthetic = run.dataset.synthetic
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:
         lines.append("Trained on synthetic images: this says nothing about a real one.")
@@ -138,7 +136,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
         "run": run.id,
         "trained_on_synthetic": synthetic,
         "coverage": options.coverage,
-        "calibration": temperature_scaling.as_answer(run),
+        "calibration": run_figures.calibration_of(run),
         "images": rows,
         "failed": any("error" in row for row in rows),
         "text": "\n".join(lines),
@@ -148,7 +146,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make what a run needs to judge new images by, where an earlier version trained it; no training."""
     run = store.open_run(workspace, options.run)
-    job = queue.submit_reference(workspace, run)
+    job = queue.submit(workspace, ReferenceRequest(run=run.id))
     status = queue.wait(job) if options.wait else job.status()
     text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
     return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
@@ -157,13 +155,13 @@ def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What a finished run's model reads, in one verdict: its test images with parts covered, and with others' lungs."""
     run = store.open_run(workspace, options.run)
-    job = queue.submit_audit(workspace, run)
+    job = queue.submit(workspace, ModelAuditRequest(run=run.id))
     status = followed(job, "audit") if options.wait else job.status()
     answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
     found = model_audit.known(run) if status.state == store.COMPLETED else None
     if found is None:
         return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
-    return {**answer, "audit": found, "text": "\n".join([run.id, *model_audit.in_lines(found)])}
+    return {**answer, "audit": found, "text": "\n".join([run.id, *evidence_text.lines(found)])}
 
 
 def _compared_row(row: dict[str, Any]) -> str:
@@ -198,7 +196,7 @@ def _scale_in_words(run: store.Run, found: Calibration) -> str:
     """What the numbers of a prediction are."""
     if not found.is_defined:
         return f"Scores are not probabilities: this run is not calibrated. {found.note}"
-    images = temperature_scaling.images_in_words(run, found)
+    images = run_text.calibration_images(run, found)
     return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from covid_core import presets
-from covid_core.audit.model import verdicts
 from covid_core.commands.progress import waited
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
-from covid_core.formatting import share
 from covid_core.jobs import queue
-from covid_core.reports import comparison_json, repeats_tables, repeats_text
-from covid_core.runs import candidates, store
+from covid_core.reports import repeats_text, run_figures, run_text
+from covid_core.reports.encode import encode
+from covid_core.runs import candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
@@ -58,13 +57,14 @@ def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, 
 def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List runs, damaged ones with their reason."""
     runs, broken = store.list_runs(workspace)
-    rows = []
+    rows, lines = [], []
     for run in runs:
         try:
-            rows.append(_run_answer(run))
+            row = encode(run)
+            lines.append(f"{run.id}  {row['state']:11} {run_text.accuracy(run)}  {run.name}")
+            rows.append(row)
         except RunError as error:
             broken.append(store.BrokenRun(run.id, str(error)))
-    lines = [f"{row['run']}  {row['state']:11} {_accuracy_text(row)}  {row['name']}" for row in rows]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     damaged = [{"run": entry.id, "reason": entry.reason} for entry in broken]
     return {"runs": rows, "damaged": damaged, "text": "\n".join(lines) or "No run yet."}
@@ -73,31 +73,34 @@ def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any
 def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Everything that a run recorded."""
     run = store.open_run(workspace, options.run)
-    history = run.history().to_dict("records")
-    test = {**_test_of(run), "sensitivity": candidates.sensitivities(run)} if run.result else None
-    told, labels = _run_answer(run), candidates.label_check(run)
+    answer, labels, used = _run_answer(run), candidates.label_check(run), pinned_dataset.used_by(workspace, run)
     marks = candidates.candidate(run).marks if run.result else ()
-    sets = comparison_json.of_sets(run) if run.result else None
-    audit, used = told["audit"], comparison_json.of_version(workspace, run)
-    said = (
-        f"images of {run.record['dataset']['name']}: {used['in_words']}",
+    sets = run_figures.prediction_sets_of(run) if run.result else None
+    audit = answer["audit"]
+    sentences = (
+        "; ".join(marks) and f"  {'; '.join(marks)}",
+        f"images of {run.dataset.name}: {used.in_words}",
         labels.in_words,
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
         audit and audit.get("masks") and f"lung masks of the audit: {audit['masks']}",
     )
-    lines = [told["text"], *([f"  {'; '.join(marks)}"] if marks else []), *filter(None, said)]
     return {
-        **told,
-        "text": "\n".join(lines),
-        "test": test,
+        **answer,
+        "text": "\n".join([answer["text"], *filter(None, sentences)]),
+        "test": {**answer["test"], "sensitivity": candidates.sensitivities(run)} if run.result else None,
         "marks": marks,
-        "labels": comparison_json.of_labels(labels),
+        "labels": labels,
         "prediction_sets": sets,
-        "dataset_version": used,
-        "spec": run.spec.model_dump(mode="json"),
+        "dataset_version": {
+            "version": run.dataset.version,
+            "before": used.before,
+            "decisions": used.decided,
+            "in_words": used.in_words,
+        },
+        "spec": run.spec,
         "result": run.result,
-        "history": history,
+        "history": run.history(),
     }
 
 
@@ -136,42 +139,22 @@ def runs_of(workspace: Workspace, study: store.Study) -> list[store.Run]:
 
 
 def _run_answer(run: store.Run) -> dict[str, Any]:
-    status = run.status()
-    answer = {
-        "run": run.id,
-        "name": run.name,
-        "state": status.state,
-        "reason": status.reason,
-        "stage": status.message,
-        "progress": status.progress,
-        "study": run.study,
-        "dataset": run.record["dataset"]["id"],
-        "split_hash": run.split_hash,
-        "weights": run.result.get("weights", {"origin": run.spec.weights}),
-        "test": _test_of(run),
-        "audit": comparison_json.of_audit(run) if run.result else None,
-        "verdict": verdicts.of(run).verdict if run.result else None,
-    }
-    return {**answer, "text": f"{run.id}  {status.state} {status.reason}  {_accuracy_text(answer)}".rstrip()}
-
-
-def _test_of(run: store.Run) -> dict[str, float] | None:
-    return {"accuracy": run.accuracy("test")} if run.result else None
+    return {**encode(run), "text": run_text.line(run)}
 
 
 def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[str, Any]:
     runs = [store.open_run(workspace, identifier) for identifier in study.runs]
     rows = [_run_answer(waited(workspace, run) if wait else run) for run in runs]
-    lines = [f"{study.id}  {study.name}", *(f"  {row['text']}" for row in rows)]
+    lines = [f"{study.id}  {study.name}", *(f"  {row.pop('text')}" for row in rows)]
     failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
     answer = {"study": study.id, "name": study.name, "runs": rows, "failed": failed}
     if study.is_repeats:
         given = candidates.repeats([(study, runs_of(workspace, study))])
         accuracy, together = given.spreads[0]["accuracy"], given.pooled[0]
         if accuracy.count > 1:
-            told = repeats_tables.as_answer(given)["studies"][0]
+            figures = encode(given)["studies"][0]
             answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
-            answer["test"] |= {name: told[name] for name in ("measures", "pooled", "above_majority")}
+            answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
             lines.insert(1, f"  {repeats_text.study_line(given.studies[0], accuracy, together)}")
     return {**answer, "text": "\n".join(lines)}
 
@@ -207,12 +190,6 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InvalidChoice(f"The file {path} cannot be read: {error}.") from error
-
-
-def _accuracy_text(row: dict[str, Any]) -> str:
-    if not row.get("test"):
-        return ""
-    return f"test accuracy {share(row['test']['accuracy'])}, {verdicts.Told(row['verdict']).in_passing}"
 
 
 def add(verb: Callable[..., argparse.ArgumentParser]) -> None:

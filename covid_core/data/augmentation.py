@@ -1,16 +1,19 @@
 """Random changes of training images, in NumPy and Pillow: the preview shows what training sees, from the same code.
 
-Every image draws the same seven numbers whatever is switched on: one amount turned up leaves the others as they were.
+Every image draws one number for each field of the spec, whatever is switched on: one amount turned up leaves the others
+as they were.
 """
 
+from collections.abc import Callable
+from inspect import signature
 from math import cos, radians, sin
+from typing import Any
 
 import numpy as np
 
 from covid_core.images.codec import affine
-from covid_core.specs import AugmentationSpec
+from covid_core.specs import AUGMENTATIONS, AugmentationSpec
 
-DRAWS = 7  # rotation, shift_x, shift_y, zoom, flip, contrast, brightness
 GREYS = np.arange(256, dtype=np.float32)
 
 
@@ -40,40 +43,56 @@ def view(
 
 def mirrored(rows: np.ndarray, seed: int, view: int) -> np.ndarray:
     """Which images ``view`` mirrors where a spec mirrors at all: bool, one per number in ``rows``."""
-    return np.array([_is_mirrored(np.random.default_rng((seed, view, row)).random(DRAWS)) for row in rows.tolist()])
-
-
-def _is_mirrored(draws: np.ndarray) -> bool:
-    return bool(draws[4] < 0.5)
+    flip = AugmentationSpec(flip=True)
+    return np.array([_drawn(flip, np.random.default_rng((seed, view, row)))["flip"] for row in rows.tolist()])
 
 
 def augmented_image(image: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
-    """One image, uint8 (size, size), mirrored, moved by one affine map with black where nothing was, then
-    re-exposed."""
-    draws = rng.random(DRAWS)
-    rotation, shift_x, shift_y, zoom, _, contrast, brightness = (2 * draws - 1).tolist()  # in [-1, 1)
-    if spec.flip and _is_mirrored(draws):
-        image = image[:, ::-1]
-    if spec.rotation or spec.shift_x or spec.shift_y or spec.zoom:
-        moves = (rotation * spec.rotation, shift_x * spec.shift_x, shift_y * spec.shift_y, 1 + zoom * spec.zoom)
-        image = affine(image, _inverse_map(len(image), *moves))
-    if spec.contrast or spec.brightness:
-        image = _exposed(image, 1 + contrast * spec.contrast, 255 * brightness * spec.brightness)
+    """One image, uint8 (size, size), after those STEPS that the spec switches on."""
+    drawn = _drawn(spec, rng)
+    for step, names in STEPS.items():
+        if any(getattr(spec, name) for name in names):
+            image = step(image, **{name: drawn[name] for name in names})
     return image
 
 
-def _inverse_map(size: int, degrees: float, right: float, down: float, zoom: float) -> tuple[float, ...]:
-    """Pillow's six numbers for a turn and a zoom around the middle, then a shift by shares of the image.
+def _drawn(spec: AugmentationSpec, rng: np.random.Generator) -> dict[str, Any]:
+    """For one image: an amount up to the spec's in either direction, or whether a switch acts on it."""
+    amounts = [getattr(spec, name) for name in AUGMENTATIONS]
+    draws = zip(AUGMENTATIONS.items(), amounts, rng.random(len(amounts)).tolist(), strict=True)
+    return {name: (2 * draw - 1) * most if row.unit else most and draw < 0.5 for (name, row), most, draw in draws}
+
+
+# Steps: the names of their arguments are those of the spec's fields
+
+
+def _flipped(image: np.ndarray, *, flip: bool) -> np.ndarray:
+    return image[:, ::-1] if flip else image
+
+
+def _moved(image: np.ndarray, *, rotation: float, shift_x: float, shift_y: float, zoom: float) -> np.ndarray:
+    """Turned and zoomed around the middle, then shifted by shares of the image, by one affine map; black where nothing
+    was.
 
     Pillow asks from where each pixel of the result comes, with pixel centres at halves.
     """
-    middle = size / 2
-    cosine, sine = cos(radians(degrees)) / zoom, sin(radians(degrees)) / zoom
-    x, y = middle + right * size, middle + down * size
-    return (cosine, sine, middle - cosine * x - sine * y, -sine, cosine, middle + sine * x - cosine * y)
+    size, middle = len(image), len(image) / 2
+    cosine, sine = cos(radians(rotation)) / (1 + zoom), sin(radians(rotation)) / (1 + zoom)
+    x, y = middle + shift_x * size, middle + shift_y * size
+    inverse = (cosine, sine, middle - cosine * x - sine * y, -sine, cosine, middle + sine * x - cosine * y)
+    return affine(image, inverse)
 
 
-def _exposed(image: np.ndarray, contrast: float, brightness: float) -> np.ndarray:
+def _exposed(image: np.ndarray, *, contrast: float, brightness: float) -> np.ndarray:
     """Greys spread around the image's mean, then shifted; a table of 256 greys is quicker than arithmetic on pixels."""
-    table = contrast * GREYS + (float(image.mean()) * (1 - contrast) + brightness + 0.5)  # the cast below cuts off
+    factor = 1 + contrast
+    table = factor * GREYS + (float(image.mean()) * (1 - factor) + 255 * brightness + 0.5)  # the cast below cuts off
     return np.minimum(np.maximum(table, 0), 255).astype(np.uint8).take(image)
+
+
+STEPS: dict[Callable[..., np.ndarray], tuple[str, ...]] = {
+    step: tuple(signature(step).parameters)[1:]  # all but the image
+    for step in (_flipped, _moved, _exposed)
+}
+if sorted(name for names in STEPS.values() for name in names) != sorted(AUGMENTATIONS):
+    raise TypeError("Every field of AugmentationSpec must be an argument of exactly one step.")

@@ -20,13 +20,13 @@ from pydantic import BaseModel, FiniteFloat
 from covid_core import files
 from covid_core.data import decisions
 from covid_core.data.decisions import TAKE_BACK, TOGETHER, Decision
+from covid_core.derived import KEY_LENGTH
 from covid_core.errors import DataError
 from covid_core.hashing import hash_of
 from covid_core.workspace import Workspace, folder_of, list_folders
 
 _VERSIONS: dict[str, str] = {}  # by hash of the images as imported and of what was decided; 200 bytes each
 PATIENCE = 5.0  # seconds; another decision takes milliseconds
-KEY_LENGTH = 16  # digits of a hash at the start of a cached file's name: enough never to meet another
 MANIFEST_COLUMNS = (
     "image_id",
     "path",

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from covid_core import cache, files
+from covid_core import derived
 from covid_core.data import decisions
-from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
@@ -46,8 +46,10 @@ def with_groups(workspace: Workspace, dataset: Dataset, progress: Progress = sil
     Its values are the image id of the group's first image. Import computes it; where that is gone, or was made by an
     earlier version, it is computed once and kept.
     """
-    kept = _kept(_path(workspace, dataset), len(dataset.images))
-    if kept is None:
+    table = derived.read_table(_path(workspace, dataset), ["first"])
+    if table is not None and len(table) == len(dataset.images):
+        kept = table["first"].to_numpy()
+    else:
         pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
         kept = groups(dataset.images, pairs(pixels, progress=part_of(progress, 0.5, 1)))
         keep(workspace, dataset, kept)
@@ -56,23 +58,11 @@ def with_groups(workspace: Workspace, dataset: Dataset, progress: Progress = sil
 
 def keep(workspace: Workspace, dataset: Dataset, found: np.ndarray) -> None:
     """Keep what ``groups`` found for the next time."""
-    cache.make_room(workspace, found.nbytes)
-    with files.published(_path(workspace, dataset)) as temporary:
-        pd.DataFrame({"first": found}).to_parquet(temporary, index=False)
+    derived.write_table(workspace, _path(workspace, dataset), pd.DataFrame({"first": found}))
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-groups-{FORMAT}.parquet"
-
-
-def _kept(path: Path, images: int) -> np.ndarray | None:
-    """The groups that were computed before; nothing where there are none, or where they are torn."""
-    try:
-        kept = files.read_table(path, ["first"])["first"].to_numpy()
-    except (OSError, ValueError):
-        return None
-    cache.touch(path)
-    return kept if len(kept) == images else None
+    return derived.path_of(workspace.tables, dataset.version, "groups", FORMAT)
 
 
 def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progress = silent) -> pd.DataFrame:
@@ -213,24 +203,16 @@ def groups(images: pd.DataFrame, alike: pd.DataFrame) -> np.ndarray:
             decision.
         alike: columns first, second: positions of images that show the same picture.
     """
-    leader = np.arange(len(images))
+    from scipy.sparse import coo_array, csgraph  # 0.1 s to import, and no page needs it
 
-    def first_of(image: int) -> int:
-        while leader[image] != image:
-            leader[image] = leader[leader[image]]
-            image = leader[image]
-        return image
-
-    def join(one: int, other: int) -> None:
-        low, high = sorted((first_of(one), first_of(other)))
-        leader[high] = low
-
-    for one, other in zip(alike["first"], alike["second"], strict=True):
-        join(one, other)
+    first, second = [alike["first"].to_numpy()], [alike["second"].to_numpy()]
     for column in ("sha256", "patient_id", *([decisions.TOGETHER] if decisions.TOGETHER in images else [])):
         values = images[column].to_numpy()
-        first = {}
-        for image, value in enumerate(values):
-            if value != "":
-                join(first.setdefault(value, image), image)
-    return np.array([first_of(image) for image in range(len(images))], dtype=int)
+        rows = np.flatnonzero(values != "")
+        first.append(pd.Series(rows).groupby(values[rows]).transform("first").to_numpy())
+        second.append(rows)
+    i, j = np.concatenate(first), np.concatenate(second)
+    links = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(images), len(images)))
+    _, component = csgraph.connected_components(links, directed=False)
+    _, firsts, place = np.unique(component, return_index=True, return_inverse=True)
+    return firsts[place]

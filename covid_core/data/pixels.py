@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from covid_core import cache, files
+from covid_core import derived
 from covid_core.data.dataset import Dataset
 from covid_core.errors import DataError, ImageError
 from covid_core.images.codec import content_of, read_image, to_square
@@ -40,10 +40,12 @@ def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Pro
     kept = _kept(path, shape)
     if kept is not None:
         return kept
-    cache.make_room(workspace, math.prod(shape))
-    with files.published(path) as temporary:
+
+    def writer(temporary: Path) -> None:
         if not _copied_into(temporary, workspace, dataset, size):
             _decode_into(temporary, dataset, size, progress)
+
+    derived.write(workspace, path, math.prod(shape), writer)
     return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
 
 
@@ -63,15 +65,12 @@ def _copied_into(path: Path, workspace: Workspace, dataset: Dataset, size: int) 
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
-    """The cache file, noted as used now; nothing where there is none, where it is torn, or gone since one looked."""
-    try:
+    def reader(path: Path) -> np.ndarray:
         if path.stat().st_size != math.prod(shape):
-            return None
-        images = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
-    except FileNotFoundError:
-        return None
-    cache.touch(path)
-    return images
+            raise ValueError("torn")
+        return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+
+    return derived.read(path, reader)
 
 
 def decode_rows(dataset: Dataset, rows: Iterable[int], size: int) -> np.ndarray:

@@ -4,16 +4,15 @@ Everything about pixels comes from one pass over the cache of decoded images (``
 kept beside it, so it is computed once per version of a data set.
 """
 
-import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from covid_core import files
+from covid_core import derived
 from covid_core.data.dataset import Dataset
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
@@ -166,17 +165,12 @@ def pixel_summary(workspace: Workspace, dataset: Dataset, progress: Progress = s
     """
     path = summary_path(workspace, dataset)
     codes = np.searchsorted(dataset.classes, dataset.images["label"].to_numpy(dtype=str))
-    try:
-        with open(path, "rb") as handle, np.load(handle) as kept:
-            arrays = {name: kept[name] for name in kept.files}
-        return PixelSummary(dataset.classes, codes=codes, **arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        # not there yet, or torn: a cache may be emptied or damaged at any time and is made again
-        arrays = summarise(
-            open_pixels(workspace, dataset, SUMMARY_SIZE, progress), codes, len(dataset.classes), progress
-        )
-    with files.published(path) as temporary:
-        np.savez(temporary, **arrays)
+    names = [one.name for one in fields(PixelSummary) if one.name not in ("classes", "codes")]
+    arrays = derived.read_arrays(path, names)
+    if arrays is None:
+        pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
+        arrays = summarise(pixels, codes, len(dataset.classes), progress)
+        derived.write_arrays(workspace, path, arrays, optional=True)
     return PixelSummary(dataset.classes, codes=codes, **arrays)
 
 

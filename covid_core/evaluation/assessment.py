@@ -1,19 +1,18 @@
 """What one run is worth: every measure of a part with its interval, and what a reader must know before believing it.
 
-Shares of images have Wilson intervals (``metrics``), all other measures bootstrap intervals (``weighted_measures``,
+Shares of images have Wilson intervals (``metrics``), all other measures bootstrap intervals (``measures``,
 ``resampling``); all are 95 %. Images that belong together (copies, one patient) are no independent evidence: in shares
 and tests they count for fewer (``metrics.design_effect``), in the bootstrap they are drawn together.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from covid_core.evaluation import metrics, resampling, weighted_measures
+from covid_core.evaluation import measures, metrics, resampling
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.hashing import hash_of
 
@@ -25,26 +24,6 @@ NOT_BETTER = "does not beat the majority class"
 LOSS_NOT_A_NUMBER = "loss is not a number"
 NO_ANSWER = "has no answer for some images"
 PARTS_DISAGREE = "validation and test disagree beyond chance"
-
-SHARES_OF_CLASS: dict[str, Callable[[Answers, str, np.ndarray | None], Measure]] = {
-    "sensitivity": metrics.sensitivity,
-    "specificity": metrics.specificity,
-    "ppv": metrics.ppv,
-    "npv": metrics.npv,
-}
-BOOTSTRAPPED_OF_CLASS = ("f1", "auroc", "auprc")
-CLASS_MEASURES = (*SHARES_OF_CLASS, *BOOTSTRAPPED_OF_CLASS)
-MEANS = {  # over the classes for which the measure of one class is defined
-    "balanced_accuracy": "sensitivity",
-    "macro_specificity": "specificity",
-    "macro_ppv": "ppv",
-    "macro_npv": "npv",
-    "macro_f1": "f1",
-    "macro_auroc": "auroc",
-    "macro_auprc": "auprc",
-}
-OF_SCORES = ("log_loss", "brier_score", "expected_calibration_error")
-MEASURES = ("accuracy", *MEANS, "matthews_correlation", *OF_SCORES)
 
 
 @dataclass(frozen=True)
@@ -64,46 +43,35 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
 
     Without ``intervals`` nothing is drawn, and only shares have theirs.
     """
-    of = weighted_measures.measures(given)
+    of = measures.on_draws(given)
     values = {name: found[..., 0] for name, found in of(resampling.once(given.y_true)).items()}
-    bounds: dict[str, Any] = {}
+    bounds: measures.Values = {}
     if given.n and intervals:
         drawn = resampling.replicates(of, given.y_true, groups)
         bounds = {name: resampling.interval(found) for name, found in drawn.items()}
     per_class = {
         label: {
-            **{name: share(given, label, groups) for name, share in SHARES_OF_CLASS.items()},
-            **{name: _of_class(name, given, k, values, bounds) for name in BOOTSTRAPPED_OF_CLASS},
+            name: measures.share_of_class(name, given, label, groups)
+            if row.is_share
+            else _measure(values[name][k], bounds[name][:, k] if bounds else None, given.n, row.reason(given, label))
+            for name, row in CLASS_MEASURES.items()
         }
         for k, label in enumerate(given.classes)
     }
-    overall = {"accuracy": metrics.accuracy(given, groups)}
-    for name in MEASURES[1:]:
-        notes = _notes_of_mean(MEANS[name], per_class) if name in MEANS else (_no_score_because(given), "")
-        overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
+    overall = {}
+    for name, row in MEASURES.items():
+        if row.is_share and row.per_image:
+            overall[name] = metrics.wilson_of_groups(row.per_image(given), groups)[0]
+        else:
+            notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (_no_score_because(given), "")
+            overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
     images = dict(zip(given.classes, map(int, given.images), strict=True))
     return Measured(given.n, images, overall, per_class, metrics.confusion(given))
 
 
-def as_answer(given: Measured) -> dict[str, Any]:
-    """All figures of a part as plain dictionaries, for the command line."""
-    return {
-        "images": given.images,
-        "overall": {name: vars(measure) for name, measure in given.overall.items()},
-        "per_class": {
-            label: {name: vars(measure) for name, measure in found.items()} for label, found in given.per_class.items()
-        },
-        "confusion": given.confusion.to_dict("index"),
-    }
-
-
-def _of_class(name: str, given: Answers, k: int, values: dict[str, Any], bounds: dict[str, Any]) -> Measure:
-    label = given.classes[k]
-    reason = f"no image is {label} and none was called so" if name == "f1" else metrics.no_curve_because(given, label)
-    return _measure(values[name][k], bounds[name][:, k] if name in bounds else None, given.n, reason)
-
-
-def _measure(value: float, bounds: np.ndarray | None, images: int, reason: str, left_out: str = "") -> Measure:
+def _measure(
+    value: float | np.ndarray, bounds: np.ndarray | None, images: int, reason: str, left_out: str = ""
+) -> Measure:
     """``reason`` says why it is undefined where it is, ``left_out`` what a mean goes without where it is defined."""
     if math.isnan(value):
         return Measure(math.nan, n=images, note=reason)
@@ -229,7 +197,7 @@ def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | Non
     """
     sides = right[inside], right[~inside]
     if groups is None or not all(map(len, sides)):
-        return tuple(number for side in sides for number in (int(side.sum()), len(side)))
+        return int(sides[0].sum()), len(sides[0]), int(sides[1].sum()), len(sides[1])
     effect = metrics.design_effect_of_difference(right, inside, groups)
     images = [int(len(side) / effect) for side in sides]
     return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]

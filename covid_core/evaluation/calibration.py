@@ -1,7 +1,7 @@
 """How far scores are from being probabilities, the one number that brings them nearer, and thresholds for an aim.
 
 A score of 0.9 is calibrated when nine of ten images with it are what they were called. The reliability diagram shows it
-bin by bin; ``weighted_measures`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun
+bin by bin; ``measures`` sums it up as the expected calibration error. Temperature scaling (Guo, Pleiss, Sun
 and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2) divides all logits by one number,
 fitted on validation images: the order of the classes, and with it every answer, stays.
 
@@ -16,17 +16,16 @@ import numpy as np
 import pandas as pd
 
 from covid_core.errors import DataError
-from covid_core.evaluation import metrics, weighted_measures
+from covid_core.evaluation import measures, metrics
+from covid_core.evaluation.measures import BINS, CLASS_MEASURES, bin_of
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.evaluation.resampling import once
-from covid_core.evaluation.weighted_measures import BINS, bin_of
 from covid_core.formatting import plural
 
 LOGIT_PREFIX = "logit_"
 COLDEST, HOTTEST = 0.05, 20.0  # bounds of a temperature; beyond them a softmax is a step or flat
 PRECISION = 1e-6  # of the logarithm of a temperature
 AT_BOUND = 1e-4  # so near a bound, the loss is least beyond it: no temperature has been found
-GOLDEN = (math.sqrt(5) - 1) / 2
 
 Aim = Literal["sensitivity", "specificity"]
 AIMS: tuple[Aim, ...] = get_args(Aim)
@@ -83,21 +82,14 @@ def fitted_temperature(table: pd.DataFrame) -> float:
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
     """The same for logits (images, classes) and the position of each image's class.
 
-    The loss is convex in the temperature's inverse, so it has one minimum, and golden-section search finds it.
+    The loss is convex in the temperature's inverse, so it has one minimum.
     """
-    low, high = math.log(COLDEST), math.log(HOTTEST)
-    inner, outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_inner, at_outer = _loss_at(inner, logits, y_true), _loss_at(outer, logits, y_true)
-    while high - low > PRECISION:
-        if at_inner <= at_outer:
-            high, outer, at_outer = outer, inner, at_inner
-            inner = high - GOLDEN * (high - low)
-            at_inner = _loss_at(inner, logits, y_true)
-        else:
-            low, inner, at_inner = inner, outer, at_outer
-            outer = low + GOLDEN * (high - low)
-            at_outer = _loss_at(outer, logits, y_true)
-    return math.exp((low + high) / 2)
+    from scipy.optimize import minimize_scalar  # 0.2 s to import, and hardly a page needs it
+
+    bounds = math.log(COLDEST), math.log(HOTTEST)
+    found = minimize_scalar(_loss_at, bounds=bounds, args=(logits, y_true), options={"xatol": PRECISION})
+    # Where the loss is flat the search ends anywhere, and a bound is as good.
+    return math.exp(min((*bounds, found.x), key=lambda at: _loss_at(at, logits, y_true)))
 
 
 def _loss_at(log_temperature: float, logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -146,9 +138,17 @@ def calibrate(table: pd.DataFrame) -> Calibration:
     except DataError as error:
         return Calibration(images=images, note=str(error))
     test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    found = [weighted_measures.measures(given, areas=False)(once(given.y_true)) for given in test]
-    figures = [float(one[name][0]) for name in ("log_loss", "expected_calibration_error") for one in found]
-    return Calibration(fitted, images, *figures)
+    names = ("log_loss", "expected_calibration_error")
+    found = [measures.on_draws(given, names)(once(given.y_true)) for given in test]
+    before, after = ({name: float(one[name][0]) for name in names} for one in found)
+    return Calibration(
+        fitted,
+        images,
+        before["log_loss"],
+        after["log_loss"],
+        before["expected_calibration_error"],
+        after["expected_calibration_error"],
+    )
 
 
 @dataclass(frozen=True)
@@ -185,17 +185,15 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
 
 
 def at(given: Answers, label: str, threshold: float) -> dict[str, Measure]:
-    """Sensitivity, specificity, ppv and npv where an image is called ``label`` at or above a threshold."""
-    is_label = given.y_true == given.classes.index(label)
-    called = given.y_prob[:, given.classes.index(label)] >= threshold
-    hits, alarms = int((called & is_label).sum()), int((called & ~is_label).sum())
-    images, others = int(is_label.sum()), int((~is_label).sum())
-    return {
-        "sensitivity": metrics.wilson(hits, images, f"no image of this part is {label}"),
-        "specificity": metrics.wilson(others - alarms, others, f"every image of this part is {label}"),
-        "ppv": metrics.wilson(hits, hits + alarms, f"no image was called {label}"),
-        "npv": metrics.wilson(others - alarms, given.n - hits - alarms, f"every image was called {label}"),
-    }
+    """Every class measure that is a share, where an image is called ``label`` at or above a threshold."""
+    k = given.classes.index(label)
+    is_class, predicted = given.y_true == k, given.y_prob[:, k] >= threshold
+    found = {}
+    for name, row in CLASS_MEASURES.items():
+        if row.share:
+            counted, hit = row.share(is_class, predicted, np.ones(given.n, bool))
+            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(given, label))
+    return found
 
 
 def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float) -> dict[str, Measure]:
@@ -213,4 +211,7 @@ def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float)
 
     ends = [values(getattr(sensitivity, end), getattr(specificity, end)) for end in ("value", "low", "high")]
     n = sensitivity.n + specificity.n
-    return {name: Measure(*(end[i] for end in ends), n=n) for i, name in enumerate(("ppv", "npv"))}
+    return {
+        name: Measure(value, low, high, n)
+        for name, (value, low, high) in zip(("ppv", "npv"), zip(*ends, strict=True), strict=True)
+    }

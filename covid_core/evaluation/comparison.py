@@ -4,14 +4,15 @@ Everything rests on the runs' assessments, so a page can keep these and compare 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import assessment, resampling
-from covid_core.evaluation.assessment import ALPHA, CLASS_MEASURES, MEASURES, PARTS, Assessment, Measured
+from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.evaluation.metrics import Answers, Measure
 
 MAJORITY = "Majority class"
@@ -249,25 +250,16 @@ def _or_worst(measure: Measure) -> float:
     return measure.value if measure.is_defined else -1.0
 
 
-OVERALL = (  # columns of the table beside accuracy
-    "balanced_accuracy",
-    "macro_f1",
-    "macro_auroc",
-    "matthews_correlation",
-    "log_loss",
-    "brier_score",
-    "expected_calibration_error",
-)
-TABLE_COLUMNS = (
-    "id",
-    "name",
-    *PARTS,
-    "test_low",
-    "test_high",
-    "images",
-    *(column for name in OVERALL for column in (name, f"{name}_low", f"{name}_high")),
-    "marks",
-)
+COMPARED = tuple(name for name, row in MEASURES.items() if row.compared)
+
+
+def _bounded(names: Iterable[str]) -> list[str]:
+    return [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
+
+
+TABLE_COLUMNS = ("id", "name", *PARTS, "test_low", "test_high", "images", *_bounded(COMPARED), "marks")
+MEASURE_COLUMNS = ("name", "n", *_bounded(MEASURES))
+CLASS_COLUMNS = ("name", "label", "images", *_bounded(CLASS_MEASURES))
 
 
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
@@ -291,16 +283,14 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "test_low": given.test.low,
         "test_high": given.test.high,
         "images": given.test.n,
-        **_with_bounds({name: given.tested.overall[name] for name in OVERALL}),
+        **_with_bounds({name: given.tested.overall[name] for name in COMPARED}),
         "marks": "; ".join(candidate.marks),
     }
 
 
 def _with_bounds(measures: dict[str, Measure]) -> dict[str, float]:
-    columns = {}
-    for name, measure in measures.items():
-        columns |= {name: measure.value, f"{name}_low": measure.low, f"{name}_high": measure.high}
-    return columns
+    numbers = (number for measure in measures.values() for number in (measure.value, measure.low, measure.high))
+    return dict(zip(_bounded(measures), numbers, strict=True))
 
 
 def majority_row(given: Assessment) -> dict[str, object]:
@@ -323,7 +313,7 @@ def chance_row(given: Assessment) -> dict[str, object]:
 
 
 def _reference_row(name: str, reached: Measured) -> dict[str, object]:
-    values = {name: reached.overall[name].value for name in OVERALL if name in reached.overall}
+    values = {name: reached.overall[name].value for name in COMPARED if name in reached.overall}
     return {"id": "", "name": name, "images": reached.n, **values, "marks": ""}
 
 
@@ -353,47 +343,36 @@ def _made_up(classes: tuple[str, ...], images: np.ndarray, scores: np.ndarray) -
 
 
 def _without_scores(given: Measured) -> Measured:
-    kept = {name: measure for name, measure in given.overall.items() if name not in assessment.OF_SCORES}
+    kept = {name: measure for name, measure in given.overall.items() if not MEASURES[name].of_scores}
     return replace(given, overall=kept)
 
 
-def _values(measures: dict[str, Measure]) -> dict[str, float]:
-    return {name: measure.value for name, measure in measures.items()}
-
-
-MEASURE_COLUMNS = ("name", "n", *(column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")))
+def _with_references(names: Sequence[str], figures: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
+    """Runs by name, then the two rows to beat, whose measures have no interval."""
+    yield from zip(names, figures, strict=True)
+    if figures:
+        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
+            overall, *of_classes = (
+                {key: Measure(measure.value) for key, measure in measures.items()}
+                for measures in (reached.overall, *reached.per_class.values())
+            )
+            per_class = dict(zip(reached.per_class, of_classes, strict=True))
+            yield name, replace(reached, overall=overall, per_class=per_class)
 
 
 def measure_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
     """Every overall measure of one part of several runs, columns MEASURE_COLUMNS; the two rows to beat come last."""
-    rows = [{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in zip(names, figures, strict=True)]
-    if figures:
-        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
-            rows.append({"name": name, "n": reached.n, **_values(reached.overall)})
+    rows = [{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in _with_references(names, figures)]
     return pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
-
-
-CLASS_COLUMNS = (
-    "name",
-    "label",
-    "images",
-    *(column for name in CLASS_MEASURES for column in (name, f"{name}_low", f"{name}_high")),
-)
 
 
 def class_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
     """Every measure of every class of one part of several runs, columns CLASS_COLUMNS; the rows to beat come last."""
     rows = [
-        {"name": name, "label": label, "images": one.images[label], **_with_bounds(found)}
-        for name, one in zip(names, figures, strict=True)
-        for label, found in one.per_class.items()
+        {"name": name, "label": label, "images": one.images[label], **_with_bounds(measures)}
+        for name, one in _with_references(names, figures)
+        for label, measures in one.per_class.items()
     ]
-    if figures:
-        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
-            rows += [
-                {"name": name, "label": label, "images": reached.images[label], **_values(found)}
-                for label, found in reached.per_class.items()
-            ]
     return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import metrics
-from covid_core.evaluation.weighted_measures import BINS, bin_of
+from covid_core.evaluation.measures import BINS, bin_of
 
 DOUBTED = 0.05  # mean score of its own class below which a label is worth a second look
 BARS = 10  # of a score histogram: wide enough for a finger on a phone
@@ -122,7 +122,7 @@ def right_in_one(images: ImageAnswers, right: int, wrong: int) -> np.ndarray:
 
 def hardest(images: ImageAnswers) -> np.ndarray:
     """Positions of the images that some run has wrong, those with the lowest mean score of their own class first."""
-    return _by(~images.right.all(axis=1), images.own.mean(axis=1))
+    return _by(np.asarray(~images.right.all(axis=1)), images.own.mean(axis=1))
 
 
 def confident_errors(images: ImageAnswers, run: int) -> np.ndarray:

@@ -129,7 +129,7 @@ def _cause(
     if moved:
         where = "further down" if moved > 0 else "further up"
         return f"The labels are those of the images {plural(abs(moved), 'row')} {where} in the list"
-    changes = np.count_nonzero(np.diff(listed))
+    changes = int(np.count_nonzero(np.diff(listed)))
     if changes == len(np.unique(listed)) - 1:
         return (
             f"In class order the labels lie in {plural(changes + 1, 'whole block')} that are not the folders', as if "

@@ -1,8 +1,8 @@
-"""A run's answers on one part of its images: the arrays, the measures that are shares of images, and the curves.
+"""A run's answers on one part of its images: the arrays, shares of images with their intervals, and the curves.
 
 Every measure comes with its interval and the number of images that it rests on. Undefined is not a number, with the
 reason in words; it is never 0. All is a few lines of NumPy, tested against scikit-learn to 1e-12, because importing
-scikit-learn takes longer than a page may. Measures that are no shares are in ``weighted_measures``.
+scikit-learn takes longer than a page may. Every measure has its row in ``measures``.
 """
 
 import math
@@ -212,11 +212,6 @@ def accuracy(given: Answers, groups: np.ndarray | None = None) -> Measure:
     return wilson_of_groups(given.right, groups)[0]
 
 
-def _share_of(images: np.ndarray, hit: np.ndarray, groups: np.ndarray | None, reason: str) -> Measure:
-    """Share of some images, bool (images,), that are hit, bool (images,)."""
-    return wilson_of_groups(hit[images], None if groups is None else groups[images], reason)[0]
-
-
 def confusion(given: Answers) -> pd.DataFrame:
     """Images by label (rows) and answer (columns)."""
     return pd.DataFrame(
@@ -227,34 +222,6 @@ def confusion(given: Answers) -> pd.DataFrame:
 def prevalence(given: Answers, label: str) -> Measure:
     """Share of the images that are of ``label``."""
     return wilson(int(given.images[given.classes.index(label)]), given.n)
-
-
-def sensitivity(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TP / (TP + FN): share of the images of ``label`` that are called so (= recall)."""
-    k = given.classes.index(label)
-    return _share_of(given.y_true == k, given.y_pred == k, groups, f"no image of this part is {label}")
-
-
-def specificity(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TN / (TN + FP): share of the images of other classes that are not called ``label``."""
-    k = given.classes.index(label)
-    reason = f"every image of this part is {label}" if given.n else NO_IMAGES
-    return _share_of(given.y_true != k, given.y_pred != k, groups, reason)
-
-
-def ppv(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TP / (TP + FP): share of the images called ``label`` that are of it (= precision)."""
-    k = given.classes.index(label)
-    return _share_of(given.y_pred == k, given.y_true == k, groups, f"no image was called {label}")
-
-
-def npv(given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
-    """TN / (TN + FN): share of the images called something else that are indeed not ``label``."""
-    k = given.classes.index(label)
-    called_other = given.answered & (given.y_pred != k)
-    return _share_of(
-        called_other, given.y_true != k, groups, f"every image was called {label}" if given.n else NO_IMAGES
-    )
 
 
 def no_curve_because(given: Answers, label: str) -> str:

@@ -23,12 +23,12 @@ from covid_core.evaluation import metrics, resampling
 from covid_core.evaluation.assessment import ALPHA, Assessment
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.corrected_tests import Repeated, over_folds, over_seeds
+from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 
 FOLDS, SEEDS = "folds", "seeds"
 TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and images"}
-OVERALL = ("accuracy", "balanced_accuracy", "macro_auroc")  # measures that are summed up, beside each sensitivity
 SENSITIVITY = "sensitivity "  # before the class, in names of measures
 
 
@@ -120,7 +120,7 @@ def value(run: Repeat, measure: str) -> float:
 
 def measures(study: Repeats) -> tuple[str, ...]:
     """Names of the measures that are summed up for a study."""
-    return *OVERALL, *(SENSITIVITY + label for label in study.classes)
+    return *(name for name, row in MEASURES.items() if row.repeated), *(SENSITIVITY + label for label in study.classes)
 
 
 def spreads(study: Repeats) -> dict[str, Spread]:
@@ -317,8 +317,8 @@ def compare(studies: Sequence[Repeats]) -> Comparison:
     """Sum up every study and test every pair, with Holm's correction for all pairs that can be tested."""
     order = sorted(studies, key=lambda study: (-_mean_accuracy(study), study.name))
     pairs = {at: difference(order[at[0]], order[at[1]]) for at in combinations(range(len(order)), 2)}
-    tested = [at for at, pair in pairs.items() if pair.found is not None and not math.isnan(pair.found.p)]
-    corrected = holm(np.array([pairs[at].found.p for at in tested]))
+    tested = {at: pair.found.p for at, pair in pairs.items() if pair.found is not None and not math.isnan(pair.found.p)}
+    corrected = holm(np.array(list(tested.values())))
     pairs |= {at: replace(pairs[at], p_holm=float(p)) for at, p in zip(tested, corrected, strict=True)}
     return Comparison(
         tuple(order),

@@ -1,11 +1,13 @@
 """Figures of the audit of a data set.
 
-What gives the class away: a ladder of probes against the largest class and the full picture, of the finished numbers of
-``audit.shortcuts.probe_ladder``, and findings that go with the class, of ``audit.tables``. And how the limit for copies
-came about, of ``audit.duplicates.threshold``.
+Shortcut learning: a ladder of probes against the majority baseline and the full picture, of the finished numbers of
+``audit.shortcuts.probe_ladder``, and findings that go with the class, of ``audit.tables``. And the limit for
+near-duplicates, of ``audit.duplicates.threshold``; and the map of a data set, of ``audit.embedding.embedding_map``.
 """
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,20 +15,39 @@ import plotly.graph_objects as go
 
 from covid_core.audit.duplicates.threshold import Limits
 from covid_core.audit.shortcuts.probe_ladder import NO_LUNGS, Ladder, Rung
-from covid_core.figures.theme import LUNG, NEUTRAL, NO_LUNG, class_colours, literal, settled
+from covid_core.figures.theme import (
+    LUNG,
+    NEUTRAL,
+    NO_LUNG,
+    add_interval_bars,
+    add_line,
+    class_colours,
+    literal,
+    name_above,
+    settled,
+)
 from covid_core.formatting import count, interval, p_in_words, plural, share
 
 BINS, LOWEST_DETAIL = 50, 0.0  # of the histogram; lower correlations are counted in its first bar
-COPIES = "#E69F00"
+DUPLICATES = "#E69F00"
 BAR_HEIGHT = 46  # pixels per probe, its name above the bar
 GROUP = 0.62  # of a finding's height that its bars take; the rest is for its name
+MAP_HEIGHT = 560  # pixels
+POINT_AREA = 40_000  # pixels that all points of a map cover together, about; a point has 4 to 8 across
+
+
+class Group(NamedTuple):
+    """Points of one colour on a map: its name in the legend and ``#RRGGBB``."""
+
+    name: str
+    colour: str
 
 
 def ladder_bars(ladder: Ladder) -> go.Figure:
     """One bar per probe that was run, the first on top: accuracy with its 95 % interval, from 0 to 100 %.
 
-    Dotted: the share of the largest class; dashed: the full picture, where it was run. Probes that show no lung have a
-    colour of their own.
+    Dotted: the majority baseline; dashed: the full picture, where it was run. Probes that show no lung have a colour of
+    their own.
     """
     run = [rung for rung in ladder.rungs if rung.was_run]
     figure = go.Figure()
@@ -34,67 +55,41 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
     for name, colour, blind in parts:
         places = [place for place, rung in enumerate(run) if (rung.probe.holds == NO_LUNGS) == blind]
         if places:
-            _add_bars(figure, places, [run[place] for place in places], name, colour)
-    for place, rung in enumerate(run):  # above its bar, since names are as wide as a phone
-        above = {"x": 0, "y": place - 0.2, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
-        figure.add_annotation(text=f"{literal(rung.probe.name)} <b>{share(rung.accuracy.value)}</b>", **above)
+            intervals = [(run[at].accuracy.value, run[at].accuracy.low, run[at].accuracy.high) for at in places]
+            add_interval_bars(figure, places, intervals, name, colour, [_hover(run[at]) for at in places])
+    for place, rung in enumerate(run):
+        name_above(figure, place - 0.2, f"{literal(rung.probe.name)} <b>{share(rung.accuracy.value)}</b>")
     if run:
-        _add_line(figure, run[-1].majority, "dot", "largest class")
+        add_line(figure, run[-1].majority, "dot", f"majority baseline {share(run[-1].majority)}")
     if ladder.full is not None:
-        _add_line(figure, ladder.full.accuracy.value, "dash", "full picture")
-    figure.update_xaxes(title="Images called rightly", tickformat=".0%", range=[0, 1])
+        add_line(figure, ladder.full.accuracy.value, "dash", f"full picture {share(ladder.full.accuracy.value)}")
+    figure.update_xaxes(title="Accuracy", tickformat=".0%", range=[0, 1])
     figure.update_yaxes(visible=False, range=[len(run) - 0.5, -0.75])
     return settled(figure, height=150 + BAR_HEIGHT * len(run))
 
 
-def _add_bars(figure: go.Figure, places: list[int], rungs: list[Rung], name: str, colour: str) -> None:
-    values = [rung.accuracy for rung in rungs]
-    figure.add_bar(
-        y=places,
-        x=[value.value for value in values],
-        width=0.38,
-        error_x={
-            "type": "data",
-            "array": [value.high - value.value for value in values],
-            "arrayminus": [value.value - value.low for value in values],
-            "color": NEUTRAL,
-        },
-        name=name,
-        orientation="h",
-        marker={"color": colour},
-        hovertext=[_told(rung) for rung in rungs],
-        hovertemplate="%{hovertext}<extra></extra>",
-    )
-
-
-def _told(rung: Rung) -> str:
+def _hover(rung: Rung) -> str:
     reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
     return f"{literal(rung.probe.name)}: {reached} of {plural(rung.images, 'image')}, {p_in_words(rung.p)}"
-
-
-def _add_line(figure: go.Figure, at: float, dash: str, name: str) -> None:
-    """A line over the whole height, named in the legend."""
-    figure.add_vline(at, line={"color": NEUTRAL, "dash": dash, "width": 1.5})
-    line = {"color": NEUTRAL, "dash": dash, "width": 1.5}
-    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=f"{name} {share(at)}")
 
 
 def ladder_in_words(ladder: Ladder) -> str:
     """Alternative text of ``ladder_bars``: every figure in it."""
     run = [rung for rung in ladder.rungs if rung.was_run]
-    told = [f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run]
-    lines = [f"always the largest class, dotted, {share(run[-1].majority)}"] if run else []
+    texts = [
+        f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run
+    ]
+    lines = [f"majority baseline, dotted, {share(run[-1].majority)}"] if run else []
     if ladder.full is not None:
         lines.append(f"the full picture, dashed, {share(ladder.full.accuracy.value)}")
     rest = f"; {' and '.join(lines)}" if lines else ""
-    return f"Images called rightly by what the classifier sees: {', '.join(told)}{rest}."
+    return f"Accuracy of each probe: {', '.join(texts)}{rest}."
 
 
 def finding_bars(table: pd.DataFrame) -> go.Figure:
     """Share of each class's images that have a finding, from ``tables.findings_by_class``: a group per finding.
 
-    Bars far apart within a group are a finding that goes with the class. The name above each group tells its Cramér's
-    V.
+    Bars far apart within a group are a finding that goes with the class. The name above each group has its Cramér's V.
     """
     findings = list(table["finding"].unique())
     colours = class_colours(sorted(table["label"].unique()))
@@ -109,49 +104,48 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
             name=literal(label),
             orientation="h",
             marker={"color": colour},
-            hovertext=[_found_in_words(finding, row) for finding, row in rows.iterrows()],
+            hovertext=[_finding_hover(finding, row) for finding, row in rows.iterrows()],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    for place, finding in enumerate(findings):  # above its bars, since names are as wide as a phone
+    for place, finding in enumerate(findings):
         strength = table.loc[table["finding"] == finding, "association"].iat[0]
-        told = "" if math.isnan(strength) else f"  Cramér's V {strength:.2f}"
-        above = {"x": 0, "y": place - GROUP / 2 + 0.08, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
-        figure.add_annotation(text=f"<b>{literal(finding)}</b>{told}", **above)
+        text = "" if math.isnan(strength) else f"  Cramér's V {strength:.2f}"
+        name_above(figure, place - GROUP / 2 + 0.08, f"<b>{literal(finding)}</b>{text}")
     figure.update_xaxes(title="Images of the class with the finding", tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
     height = 130 + len(findings) * (26 + 14 * len(colours))
     return settled(figure, height=height).update_layout(legend={"traceorder": "normal"})
 
 
-def _found_in_words(finding: str, row: pd.Series) -> str:
+def _finding_hover(finding: str, row: pd.Series) -> str:
     return f"{literal(finding)}: {count(row['found'])} of {count(row['images'])} images of the class"
 
 
 def findings_in_words(table: pd.DataFrame) -> str:
     """Alternative text of ``finding_bars``: every figure in it."""
-    told = []
+    texts = []
     for finding, rows in table.groupby("finding", sort=False):
         shares = ", ".join(f"{row.label} {share(row.share)}" for row in rows.itertuples())
-        told.append(f"{finding}: {shares}")
-    return f"Share of each class's images with a finding. {'; '.join(told)}."
+        texts.append(f"{finding}: {shares}")
+    return f"Share of each class's images with a finding. {'; '.join(texts)}."
 
 
-def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
-    """How alike images are that are certainly different, and those that were called copies, with the limit between.
+def duplicate_histogram(limits: Limits, duplicates: np.ndarray) -> go.Figure:
+    """Similarity of images that are certainly different, and of near-duplicates, with the limit between.
 
     Args:
-        limits: what ``threshold.calibrated`` gives; without calibration there are no different images to draw.
-        copies: details (correlations, once aligned) of the pairs that were found; any number.
+        limits: of ``threshold.calibrated``; without calibration there are no different images to draw.
+        duplicates: details (correlations, once aligned) of the pairs of near-duplicates; any number.
     """
     figure = go.Figure()
     edges = np.linspace(LOWEST_DETAIL, 1, BINS + 1)
     parts = (
-        ("different images, each with its most alike", NEUTRAL, limits.different),
-        ("copies", COPIES, copies),
+        ("different images, each with its most similar one", NEUTRAL, limits.different),
+        ("near-duplicates", DUPLICATES, duplicates),
     )
     for name, colour, detail in parts:
         counts, _ = np.histogram(np.clip(detail, LOWEST_DETAIL, 1), edges)
-        told = [
+        texts = [
             f"{low:.2f} to {low + 1 / BINS:.2f}: {plural(int(n), 'pair')}"
             for low, n in zip(edges, counts, strict=False)
         ]
@@ -161,27 +155,67 @@ def copies_histogram(limits: Limits, copies: np.ndarray) -> go.Figure:
             width=1 / BINS,
             name=name,
             marker={"color": colour},
-            hovertext=told,
+            hovertext=texts,
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    _add_limit(figure, limits.limit)
+    add_line(figure, limits.limit, "dash", f"limit {limits.limit:.3f}")
     figure.update_layout(barmode="overlay", bargap=0)
-    figure.update_xaxes(title="How far the detail of both images agrees (correlation)", range=[LOWEST_DETAIL, 1])
+    figure.update_xaxes(title="Correlation of the detail of both images", range=[LOWEST_DETAIL, 1])
     figure.update_yaxes(title="Pairs")
     return settled(figure)
 
 
-def _add_limit(figure: go.Figure, at: float) -> None:
-    line = {"color": NEUTRAL, "dash": "dash", "width": 1.5}
-    figure.add_vline(at, line=line)
-    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=f"limit {at:.3f}")
-
-
-def copies_histogram_in_words(limits: Limits, copies: np.ndarray) -> str:
-    """Alternative text of ``copies_histogram``: every figure that decides."""
-    found = f"{plural(len(copies), 'pair')} found from the limit of {limits.limit:.3f}"
+def duplicate_histogram_in_words(limits: Limits, duplicates: np.ndarray) -> str:
+    """Alternative text of ``duplicate_histogram``: every figure that decides."""
+    pairs = f"{plural(len(duplicates), 'pair')} of near-duplicates above the limit of {limits.limit:.3f}"
     if not len(limits.different):
-        return f"{found}. {limits.reason}"
+        return f"{pairs}. {limits.reason}"
     middle, most = np.median(limits.different), limits.different.max()
     reached = f"{len(limits.different):,} images reach {middle:.3f} with a different one (median), {most:.3f} at most"
-    return f"{found}. {reached}. {limits.reason}"
+    return f"{pairs}. {reached}. {limits.reason}"
+
+
+def image_map(
+    places: np.ndarray,
+    codes: np.ndarray,
+    groups: Sequence[Group],
+    names: Sequence[str],
+    ringed: np.ndarray | None = None,
+) -> go.Figure:
+    """Every image as a point, drawn by WebGL.
+
+    With 21,165 points, in a browser without a GPU: a click is answered in 0.5 s, a step of a move in 0.16 s.
+
+    Args:
+        places: of shape (images, 2), y upwards; both axes have one scale, so distances are true.
+        codes: group of each image, of shape (images,).
+        groups: one trace each, in this order; later ones are drawn on top.
+        names: of the images, shown when hovering.
+        ringed: bool (images,): which images have a ring, in a trace after the groups; None: no such trace.
+    """
+    figure, places, names = go.Figure(), np.asarray(places, np.float32), np.asarray(names, object)
+    size = float(np.clip(np.sqrt(POINT_AREA / max(1, len(places))), 4, 8))
+    for code, group in enumerate(groups):
+        of_group = codes == code
+        figure.add_scattergl(
+            x=places[of_group, 0],
+            y=places[of_group, 1],
+            text=[literal(name) for name in names[of_group]],
+            mode="markers",
+            marker={"color": group.colour, "size": size, "opacity": 0.8},
+            name=f"{literal(group.name)} {count(int(of_group.sum()))}",
+            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+        )
+    if ringed is not None:
+        figure.add_scattergl(
+            x=places[ringed, 0],
+            y=places[ringed, 1],
+            mode="markers",
+            marker={"color": NEUTRAL, "size": size + 6, "symbol": "circle-open", "line": {"width": 2}},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": None}
+    figure.update_xaxes(**hidden)
+    figure.update_yaxes(**hidden, scaleanchor="x")
+    return settled(figure, height=MAP_HEIGHT, dragmode="pan")

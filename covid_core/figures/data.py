@@ -3,7 +3,7 @@
 Every function takes finished numbers of ``data.summary``. Classes have their colour in all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,18 +11,18 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from covid_core.data.summary import UNKNOWN_SOURCE
-from covid_core.figures.theme import NEUTRAL, class_colours, literal, settled
+from covid_core.figures.theme import NEUTRAL, class_colours, literal, name_above, settled
 from covid_core.formatting import count, plural, share
 
 ACCENT = "#56B4E9"
 PART_SHADES = (0.3, 0.6, 1.0)  # train, validation, test: the part that is reported stands out
 BAR_HEIGHT = 44  # pixels per bar
 GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
-# Black is "no difference", as images lie on black; the two ends are told apart with any kind of colour vision.
+# Black is "no difference", as images lie on black; the two ends differ for any kind of colour vision.
 DIFFERENCE_SCALE = [[0, "#56B4E9"], [0.5, "#000000"], [1, "#E69F00"]]
 LEAST_RANGE = 10  # grey levels; below it a difference of mean images is noise and must not fill the scale
 PICTURES_HEIGHT = 270
-MOST_SOURCES = 12  # bars that are told apart at a glance; the rest is one bar
+MOST_SOURCES = 12  # bars of their own; the rest is one bar
 LONGEST_SOURCE = 44  # characters of a web address above its bar; more are wider than a phone
 SOURCE_HEIGHT = 48  # pixels of a bar with its name
 DOT_AREA = 40  # pixels across for the most frequent size
@@ -38,27 +38,35 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
 
 
 def part_bars(counts: pd.DataFrame) -> go.Figure:
-    """Who is where: a bar per class or source (index, the first MOST_SOURCES), a shade per part (columns)."""
+    """Images per part: a bar per class or source (index, the first MOST_SOURCES), a shade per part (columns)."""
     shown = counts.head(MOST_SOURCES)
-    names = [literal(str(name)[:LONGEST_SOURCE]) for name in shown.index]
+    names = [str(name)[:LONGEST_SOURCE] for name in shown.index]
+    parts = [(str(part).capitalize(), shown[part], shade) for part, shade in zip(shown, PART_SHADES, strict=True)]
+    return settled(_stacked(names, parts, ACCENT), height=110 + BAR_HEIGHT * len(names))
+
+
+def _stacked(
+    names: Iterable[str], parts: Iterable[tuple[str, pd.Series, float]], colours: str | list[str]
+) -> go.Figure:
+    """A lying bar per name, of parts (name, images, opacity)."""
     figure = go.Figure()
-    for part, opacity in zip(shown.columns, PART_SHADES, strict=True):
+    for part, images, opacity in parts:
         figure.add_bar(
-            y=names,
-            x=shown[part],
-            name=str(part).capitalize(),
+            y=[literal(name) for name in names],
+            x=images,
+            name=part,
             orientation="h",
-            marker={"color": ACCENT, "opacity": opacity},
+            marker={"color": colours, "opacity": opacity},
             hovertemplate="%{y}: %{x:,} images<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="Images", tickformat=",")
-    figure.update_yaxes(autorange="reversed", type="category")
-    return settled(figure, height=110 + BAR_HEIGHT * len(names))
+    figure.update_yaxes(type="category", autorange="reversed")
+    return figure
 
 
 def weight_bars(weights: Mapping[str, float]) -> go.Figure:
-    """What one image of each class counts under balanced class weights; the line at 1 is a balanced class."""
+    """The weight of one image of each class under balanced class weights; the line at 1 is a balanced class."""
     figure = _bars(list(weights), list(weights.values()), [f"{weight:.3f}" for weight in weights.values()])
     figure.add_vline(1, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
     figure.update_xaxes(title="Weight of one image")
@@ -66,29 +74,17 @@ def weight_bars(weights: Mapping[str, float]) -> go.Figure:
 
 
 def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
-    """Images per class after ``way``, "undersample" or "oversample": kept in colour, thrown away or repeated faint.
+    """Images per class after ``way``, "undersample" or "oversample": used in colour, removed or repeated pale.
 
     ``table`` comes from ``summary.resampling_table``.
     """
     under = way == "undersample"
-    kept, other = (table["kept"], table["thrown_away"]) if under else (table["images"], table["repeated"])
-    names, colours = [literal(label) for label in table["label"]], list(class_colours(table["label"]).values())
-    figure = go.Figure()
-    parts = (("Kept" if under else "Images", kept, 1.0), ("Thrown away" if under else "Drawn again", other, 0.3))
-    for name, values, opacity in parts:
-        figure.add_bar(
-            y=names,
-            x=values,
-            name=name,
-            orientation="h",
-            marker={"color": colours, "opacity": opacity},
-            hovertemplate="%{y}: %{x:,} images<extra>" + name + "</extra>",
-            showlegend=False,
-        )
-    figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Images", tickformat=",")
-    figure.update_yaxes(type="category", autorange="reversed")
-    return settled(figure, height=90 + BAR_HEIGHT * len(table))
+    (used, images), (other, rest) = (
+        (("Used", "kept"), ("Removed", "thrown_away")) if under else (("Images", "images"), ("Repeated", "repeated"))
+    )
+    parts = ((used, table[images], 1.0), (other, table[rest], 0.3))
+    figure = _stacked(table["label"], parts, list(class_colours(table["label"]).values()))
+    return settled(figure, height=90 + BAR_HEIGHT * len(table), showlegend=False)
 
 
 def _bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> go.Figure:
@@ -141,7 +137,7 @@ def class_pictures(images: np.ndarray, classes: Sequence[str], quantity: str) ->
 
 
 def difference_pictures(differences: Mapping[tuple[str, str], np.ndarray]) -> go.Figure:
-    """First mean image less the second, for every pair, on one scale around 0: orange, the first is brighter."""
+    """First mean image minus the second, for every pair, on one scale around 0: orange, the first is brighter."""
     images = np.stack(list(differences.values()))
     top = max(float(LEAST_RANGE), float(np.ceil(np.abs(images).max())))
     titles = [f"{literal(first)} −<br>{literal(second)}" for first, second in differences]
@@ -237,9 +233,9 @@ def size_dots(table: pd.DataFrame) -> go.Figure:
 
 
 def source_bars(table: pd.DataFrame) -> go.Figure:
-    """Images per source and class, from ``summary.source_table``: a source in one colour gives the class away."""
+    """Images per source and class, from ``summary.source_table``: a source in one colour has one class alone."""
     shown = _largest_sources(table)
-    places = list(range(len(shown)))  # two sources may look the same when shortened, so names are no axis
+    places = list(range(len(shown)))  # two sources may have the same short name, so names are no axis
     figure = go.Figure()
     for label, colour in class_colours(table.columns).items():
         figure.add_bar(
@@ -254,9 +250,8 @@ def source_bars(table: pd.DataFrame) -> go.Figure:
         )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="Images", tickformat=",")
-    for place, source in zip(places, shown.index, strict=True):  # above its bar, since names are as wide as a phone
-        above = {"x": 0, "y": place - 0.25, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
-        figure.add_annotation(text=_short(str(source)), **above)
+    for place, source in zip(places, shown.index, strict=True):
+        name_above(figure, place - 0.25, _short(str(source)))
     figure.update_yaxes(visible=False, range=[len(places) - 0.5, -0.75])
     settled(figure, height=120 + SOURCE_HEIGHT * len(shown))
     return figure.update_layout(legend={"traceorder": "normal"})
@@ -264,8 +259,8 @@ def source_bars(table: pd.DataFrame) -> go.Figure:
 
 def _largest_sources(table: pd.DataFrame) -> pd.DataFrame:
     """The largest sources, the sum of the others, and the unknown ones."""
-    known = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
-    shown, others = known.head(MOST_SOURCES), known.iloc[MOST_SOURCES:]
+    named = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
+    shown, others = named.head(MOST_SOURCES), named.iloc[MOST_SOURCES:]
     parts = [shown]
     if len(others):
         parts.append(others.sum().to_frame(f"{plural(len(others), 'other source')}").T)

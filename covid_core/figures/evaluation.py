@@ -13,20 +13,21 @@ from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import Bin
 from covid_core.evaluation.comparison import Paired, Pairs
-from covid_core.figures.theme import NEUTRAL, class_colours, literal, run_style, settled
+from covid_core.figures.theme import NEUTRAL, class_colours, error_bar, literal, majority_line, run_style, settled
+from covid_core.figures.training import epoch_axes
 from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, share
 from covid_core.formatting import points as points_in_words
 
-CELL = "86, 180, 233"  # sky blue; only its strength says how full a cell is
+CELL = "86, 180, 233"  # sky blue; its strength shows how full a cell is
 FAINTEST, STRONGEST = 0.06, 0.92
 WORSE = "230, 159, 0"  # orange: the other end of the same colour-blind-safe palette
-CHANCE_OPACITY = 0.45  # of a difference that could be chance
+PALE = 0.45  # opacity of a difference that is not significant
 PAIR_HEIGHT = 44  # pixels per run of the matrix of pairs
 DARK_TEXT_FROM = 0.65  # from this share on a cell is light enough for black letters on either background
 LONG_NAME = 9  # letters from which an axis label is broken at its spaces
 SILENT = {"hoverinfo": "skip", "showlegend": False, "unselected": {"marker": {"opacity": 1}}}
-CHOSEN = {"marker": {"opacity": 0.3}}  # of a mark that is clicked and else unseen
-UNSEEN = {"marker": {"opacity": 0}}
+CHOSEN = {"marker": {"opacity": 0.3}}  # of a mark that is clicked, and invisible otherwise
+INVISIBLE = {"marker": {"opacity": 0}}
 CELL_HEIGHT = 76  # pixels; two lines of text and room for a finger
 BAR_ROW = 120  # pixels per label of a score histogram
 BAR_GAP = 0.22  # of it above the bars, for its name
@@ -38,11 +39,10 @@ COST_TICKS = {  # round times on the logarithmic axis of the cost
     "milliseconds": (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 }
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
-FEW_EPOCHS = 5  # up to here each epoch has its mark on the axis
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
-    """Counts (rows: label, columns: answer) with each cell's share of its row; a class without images has no shares.
+    """Counts (rows: label, columns: prediction) with the cells' shares of their row; none for a class without images.
 
     The marks' customdata is [row, column], positions of the classes.
     """
@@ -64,18 +64,19 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
         )
     )
     for row, label in enumerate(names):
-        for column, answer in enumerate(names):
-            figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], answer, label))
+        for column, predicted in enumerate(names):
+            figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], predicted, label))
     cells = {(r, c): _cell_hover(counts, shares, r, c) for r in range(len(names)) for c in range(len(names))}
     _make_clickable(figure, names, cells, CELL_HEIGHT)
-    figure.update_xaxes(title="Called")
+    figure.update_xaxes(title="Predicted")
     figure.update_yaxes(title="Label")
     return settled(figure, height=110 + CELL_HEIGHT * len(names))
 
 
 def _make_clickable(figure: go.Figure, names: Sequence[str], cells: Mapping[tuple[int, int], str], height: int) -> None:
-    """Lay squares over the cells (row, column) of a matrix, with what hovering says: a heat map itself tells nobody
-    that it was clicked. Only a chosen one is seen; the whole cell answers, not its middle alone.
+    """Lay squares over the cells (row, column) of a matrix, with their hover texts: a heat map reports no clicks.
+
+    Only a chosen square is visible; the whole cell can be clicked, not its middle alone.
     """
     figure.add_scatter(
         x=[names[column] for _, column in cells],
@@ -84,19 +85,19 @@ def _make_clickable(figure: go.Figure, names: Sequence[str], cells: Mapping[tupl
         mode="markers",
         marker={"symbol": "square", "size": height - 12, "color": NEUTRAL, "opacity": 0},
         selected=CHOSEN,
-        unselected=UNSEEN,
+        unselected=INVISIBLE,
         hovertext=list(cells.values()),
         hovertemplate="%{hovertext}<extra></extra>",
         showlegend=False,
     )
-    ends = [-0.5, len(names) - 0.5]  # markers would ask for a margin
+    ends = [-0.5, len(names) - 0.5]  # markers would add a margin
     figure.update_xaxes(type="category", showgrid=False, tickangle=0, range=ends)
     figure.update_yaxes(type="category", showgrid=False, range=ends[::-1])
     figure.update_layout(hovermode="closest", hoverdistance=-1)
 
 
 def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.Figure:
-    """Accuracy of the row's run less that of the column's, in points; faint where it could be chance.
+    """Accuracy of the row's run minus that of the column's, in percentage points; pale where not significant.
 
     The marks' customdata is [row, column], positions in ``names``.
 
@@ -106,11 +107,11 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
         rows: position of each name in ``pairs``.
     """
     labels = [_broken(literal(name)) for name in names]
-    found = [[pairs.of(i, j) if i != j else None for j in rows] for i in rows]
-    largest = max((abs(one.difference) for line in found for one in line if one), default=0) or 1
+    compared = [[pairs.of(i, j) if i != j else None for j in rows] for i in rows]
+    largest = max((abs(one.difference) for line in compared for one in line if one), default=0) or 1
     figure = go.Figure(
         go.Heatmap(
-            z=[[None if one is None else one.difference / largest for one in line] for line in found],
+            z=[[None if one is None else one.difference / largest for one in line] for line in compared],
             x=labels,
             y=labels,
             zmin=-1,
@@ -122,51 +123,42 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
             hoverinfo="skip",
         )
     )
-    cells, written = {}, []
-    for row, line in enumerate(found):
+    cells, texts = {}, []
+    for row, line in enumerate(compared):
         for column, one in enumerate(line):
             if one is not None:
                 cells[row, column] = _pair_hover(one, names[row], names[column])
-                written.append(_pair_text(labels[column], labels[row], one))
-    figure.update_layout(annotations=written)  # all at once: one by one, 132 of them took a second
+                texts.append(_pair_text(labels[column], labels[row], one))
+    figure.update_layout(annotations=texts)  # all at once: one by one, 132 of them took a second
     _make_clickable(figure, labels, cells, PAIR_HEIGHT)
     return settled(figure, height=110 + PAIR_HEIGHT * len(names))
 
 
 def _pair_text(x: str, y: str, pair: Paired) -> dict[str, object]:
-    faint = {"opacity": CHANCE_OPACITY} if pair.could_be_chance else {}
-    return {"x": x, "y": y, "text": f"{100 * pair.difference:+.1f}", "showarrow": False, **faint}
+    pale = {"opacity": PALE} if pair.could_be_chance else {}
+    return {"x": x, "y": y, "text": f"{100 * pair.difference:+.1f}", "showarrow": False, **pale}
 
 
 def _pair_hover(pair: Paired, first: str, second: str) -> str:
-    verdict = "could be chance" if pair.could_be_chance else "more than chance"
+    verdict = "not significant" if pair.could_be_chance else "significant"
     return (
-        f"{literal(first)} less {literal(second)}: {points_in_words(pair.difference, pair.low, pair.high)}<br>"
-        f"{count(pair.only_first)} images only the first has right, {count(pair.only_second)} only the second<br>"
+        f"{literal(first)} minus {literal(second)}: {points_in_words(pair.difference, pair.low, pair.high)}<br>"
+        f"{count(pair.only_first)} images correct only by the first, {count(pair.only_second)} only by the second<br>"
         f"McNemar {p_in_words(pair.p)}, after Holm {p_in_words(pair.p_holm)}: {verdict}"
     )
 
 
 def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
-    """Reliability diagrams, one per (name, bins): share answered rightly over the mean score, with its interval.
+    """Reliability diagrams, one per (name, bins): accuracy over the mean score, with its interval.
 
     The marks' customdata is [position of the diagram, number of the bin].
     """
-    figure = go.Figure()
-    figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Calibrated")
-    figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
+    figure = _diagonal("Calibrated")
     for place, ((name, bins), line) in enumerate(zip(diagrams, lines, strict=True)):
         figure.add_scatter(
             x=[100 * one.mean_score for one in bins],
             y=[100 * one.right.value for one in bins],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (one.right.high - one.right.value) for one in bins],
-                "arrayminus": [100 * (one.right.value - one.right.low) for one in bins],
-                "thickness": 1.5,
-                "width": 3,
-            },
+            error_y=error_bar([(b.right.value, b.right.low, b.right.high) for b in bins], 100, thickness=1.5, width=3),
             mode="lines+markers",
             line={**line, "width": 1.5},
             marker={"size": [5 + 13 * (one.right.n / max(b.right.n for b in bins)) ** 0.5 for one in bins]},
@@ -175,20 +167,27 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
             customdata=[[place, one.number] for one in bins],
             text=[plural(one.right.n, "image") for one in bins],
             name=literal(name),
-            hovertemplate="score %{x:.1f} %, right %{y:.1f} %, %{text}<extra>%{fullData.name}</extra>",
+            hovertemplate="score %{x:.1f} %, correct %{y:.1f} %, %{text}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(title="Score of the answer", **SQUARE)
-    figure.update_yaxes(title="Answered rightly", **SQUARE)
+    figure.update_xaxes(title="Score of the predicted class", **SQUARE)
+    figure.update_yaxes(title="Accuracy", **SQUARE)
     figure.update_layout(hovermode="closest")
     return _with_legend(figure, height=400, per_row=2)
+
+
+def _diagonal(name: str) -> go.Figure:
+    """A figure with the line from corner to corner alone."""
+    line = {"color": NEUTRAL, "dash": "dot", "width": 1}
+    ends = [0, 100]
+    return go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=line, name=name, hoverinfo="skip", showlegend=False))
 
 
 def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     """How many images of each label (columns) lie in each bar of the score (rows) of the class ``scored``.
 
-    One row of bars per label with an axis of its own, so that rare images are seen beside frequent ones. An unseen bar
-    of full height lies before each: one image among hundreds can be clicked too. Its customdata is [position of the
-    label, number of the bar].
+    One row of bars per label with an axis of its own, so that rare images stay visible beside frequent ones. An
+    invisible bar of full height lies before each: one image among hundreds can be clicked too. Its customdata is
+    [position of the label, number of the bar].
     """
     colours = class_colours(counts.columns)
     rows = len(counts.columns)
@@ -199,7 +198,7 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
         top = max(1, images.max()) * BAR_ROOM
         middles = [width * (bar + 0.5) for bar in range(len(images))]
         figure.add_bar(x=middles, y=images, marker={"color": colours[label], "line": {"width": 0}}, **SILENT, **at)
-        figure.add_trace(_unseen_bars(images, top, place, scored), **at)
+        figure.add_trace(_invisible_bars(images, top, place, scored), **at)
         for middle, number in zip(middles, images, strict=True):
             if number:
                 figure.add_annotation(text=count(number), x=middle, y=number, yshift=9, showarrow=False, **at)
@@ -212,8 +211,8 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     return settled(figure, height=60 + BAR_ROW * rows)
 
 
-def _unseen_bars(images: pd.Series, top: float, place: int, scored: str) -> go.Bar:
-    """A bar of height ``top`` before each bar that has images, with what hovering says."""
+def _invisible_bars(images: pd.Series, top: float, place: int, scored: str) -> go.Bar:
+    """A bar of height ``top`` before each bar that has images, with its hover text."""
     bars = [bar for bar, number in enumerate(images) if number]
     width = 100 / len(images)
     return go.Bar(
@@ -222,7 +221,7 @@ def _unseen_bars(images: pd.Series, top: float, place: int, scored: str) -> go.B
         customdata=[[place, bar] for bar in bars],
         marker={"color": NEUTRAL, "opacity": 0, "line": {"width": 0}},
         selected=CHOSEN,
-        unselected=UNSEEN,
+        unselected=INVISIBLE,
         hovertext=[
             f"{plural(int(images.iloc[bar]), 'image')} of {literal(images.name)}: score of {literal(scored)} "
             f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
@@ -239,13 +238,15 @@ def _broken(name: str) -> str:
 
 
 def _cell_hover(counts: pd.DataFrame, shares: pd.DataFrame, row: int, column: int) -> str:
-    label, answer = literal(counts.index[row]), literal(counts.columns[column])
-    return f"{count(counts.iat[row, column])} images of {label} were called {answer} ({share(shares.iat[row, column])})"
+    label, predicted = literal(counts.index[row]), literal(counts.columns[column])
+    return (
+        f"{count(counts.iat[row, column])} images of {label}, predicted {predicted} ({share(shares.iat[row, column])})"
+    )
 
 
-def _cell_text(images: int, of_row: float, answer: str, label: str) -> dict[str, object]:
+def _cell_text(images: int, of_row: float, predicted: str, label: str) -> dict[str, object]:
     colour = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
-    return {"x": answer, "y": label, "text": f"{count(images)}<br>{share(of_row)}", "showarrow": False, **colour}
+    return {"x": predicted, "y": label, "text": f"{count(images)}<br>{share(of_row)}", "showarrow": False, **colour}
 
 
 def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:
@@ -266,10 +267,8 @@ def run_lines(runs: int) -> list[dict[str, str]]:
 
 
 def roc_curves(curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
-    """ROC curves, one per (name, ``metrics.roc_points``), and the diagonal of guessing. Empty ones are left out."""
-    figure = go.Figure()
-    figure.add_scatter(x=[0, 100], y=[0, 100], line={"color": NEUTRAL, "dash": "dot", "width": 1}, name="Guessing")
-    figure.data[0].update(mode="lines", hoverinfo="skip", showlegend=False)
+    """ROC curves, one per (name, ``metrics.roc_points``), and the diagonal of chance. Empty ones are left out."""
+    figure = _diagonal("Chance")
     for (name, points), line in zip(curves, lines, strict=True):
         if not points.empty:
             figure.add_scatter(**_threshold_curve(name, line, points, ("false_positive_rate", "sensitivity")))
@@ -283,7 +282,7 @@ def precision_recall_curves(
 ) -> go.Figure:
     """Precision-recall curves, one per (name, ``metrics.precision_recall_points``).
 
-    ``prevalence`` is the share of the class in the part, the ppv that guessing gives; drawn where one class is meant.
+    ``prevalence`` is the share of the class in the part, the PPV of guessing; drawn for one class alone.
     """
     figure = go.Figure()
     for (name, points), line in zip(curves, lines, strict=True):
@@ -312,7 +311,7 @@ def _threshold_curve(
 
 
 def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str) -> go.Figure:
-    """``quantity`` ("accuracy" or "loss") over the epochs of several runs: validation strong, training faint.
+    """``quantity`` ("accuracy" or "loss") over the epochs of several runs: validation strong, training pale.
 
     A diamond stands where a new stage begins. Runs without epochs are left out but keep their colour.
     """
@@ -321,12 +320,7 @@ def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str
         if not history.empty:
             for trace in _learning_traces(name, history, quantity, run_style(position)):
                 figure.add_trace(trace)
-    longest = max((len(history) for _, history in histories), default=0)
-    whole = {"dtick": 1} if longest <= FEW_EPOCHS else {}  # of its own accord the axis writes 1, 1, 1, 2, 2, 2
-    figure.update_xaxes(title="Epoch", tickformat="d", **whole)
-    figure.update_yaxes(
-        title="Accuracy" if quantity == "accuracy" else "Loss", ticksuffix=" %" if quantity == "accuracy" else ""
-    )
+    epoch_axes(figure, quantity, max((len(history) for _, history in histories), default=0))
     return _with_legend(figure, height=330, per_row=5)
 
 
@@ -368,7 +362,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     Args:
         points: columns name, cost, value, low, high; the order gives the colours; rows without a cost are left out.
         cost: "seconds" (of training) or "milliseconds" (per image).
-        majority: share of the majority class, drawn as a line.
+        majority: the majority baseline, a share in [0, 1], drawn as a line.
     """
     titles = {"seconds": "Training time", "milliseconds": "Time per image"}
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
@@ -377,12 +371,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
         if row.cost > 0 and row.value >= 0:
             figure.add_trace(_cost_mark(row, position, worded(row.cost)))
     if majority is not None:
-        figure.add_hline(
-            100 * majority,
-            line={"color": NEUTRAL, "dash": "dot", "width": 1.5},
-            annotation={"text": f"Majority class {share(majority)}", "font": {"color": NEUTRAL}},
-            annotation_position="bottom right",
-        )
+        figure.add_hline(100 * majority, annotation_position="bottom right", **majority_line(majority))
     ticks = COST_TICKS[cost]
     figure.update_xaxes(title=titles[cost], type="log", tickvals=ticks, ticktext=[worded(tick) for tick in ticks])
     figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
@@ -393,23 +382,12 @@ def _cost_mark(row: Any, position: int, worded: str) -> go.Scatter:
     return go.Scatter(
         x=[row.cost],
         y=[100 * row.value],
-        error_y=_error_bar(row),
+        error_y=error_bar([(row.value, row.low, row.high)], 100, thickness=1.5, width=4),
         mode="markers",
         marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
         name=literal(row.name),
         hovertemplate=f"{interval(row.value, row.low, row.high)}<br>{worded}<extra>{literal(row.name)}</extra>",
     )
-
-
-def _error_bar(row: Any) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [100 * (row.high - row.value)],
-        "arrayminus": [100 * (row.value - row.low)],
-        "thickness": 1.5,
-        "width": 4,
-    }
 
 
 def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:
@@ -440,14 +418,7 @@ def _dots(rows: pd.DataFrame, heights: list[float], name: str, colour: str) -> g
     return go.Scatter(
         x=100 * rows["value"],
         y=heights,
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": 100 * (rows["high"] - rows["value"]),
-            "arrayminus": 100 * (rows["value"] - rows["low"]),
-            "thickness": 1.5,
-            "width": 3,
-        },
+        error_x=error_bar(rows[["value", "low", "high"]].to_numpy(), 100, thickness=1.5, width=3),
         mode="markers",
         marker={"size": 9, "color": colour},
         name=name,

@@ -1,4 +1,4 @@
-"""What runs say of one image."""
+"""The prediction of one or more runs for one image."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The figure of studies of repeats: every run a point, with mean and spread."""
+"""The figure of studies of repeats: every run a point, with mean and SD."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.evaluation.repeats import Spread
-from covid_core.figures.theme import NEUTRAL, literal, run_style, settled
+from covid_core.figures.theme import NEUTRAL, literal, majority_line, run_style, settled
 from covid_core.formatting import points, share
 
 ROW = 64  # pixels per study
@@ -16,35 +16,30 @@ LARGEST_GAP = 0.06  # rows between seeds of one fold, which would else hide each
 
 
 def repeated_runs(
-    runs: pd.DataFrame, spreads: Sequence[Spread], label: str, majority: float | None = None
+    runs: pd.DataFrame, summaries: Sequence[Spread], label: str, majority: float | None = None
 ) -> go.Figure:
-    """One row per study: its runs as points, above them a diamond at the mean with the spread to either side.
+    """One row per study: its runs as points, above them a diamond at the mean with one SD to either side.
 
     Thin lines join runs of equal fold, seed and test images in neighbouring studies.
 
     Args:
         runs: ``repeats_tables.run_table`` of one measure, a share in [0, 1].
-        spreads: of the studies, in the order in which they first stand in ``runs``.
+        summaries: of the studies, in the order in which they first stand in ``runs``.
         label: of the measure.
-        majority: mean share of the largest class, drawn as a line.
+        majority: mean of the majority baselines, a share in [0, 1], drawn as a line.
     """
     names = list(dict.fromkeys(runs["study"]))
     figure = go.Figure()
     rows = [_placed(runs[runs["study"] == name], row) for row, name in enumerate(names)]
     for upper, lower in zip(rows, rows[1:], strict=False):
         figure.add_trace(_joined(upper, lower))
-    for row, (name, found) in enumerate(zip(names, spreads, strict=True)):
+    for row, (name, summary) in enumerate(zip(names, summaries, strict=True)):
         colour = run_style(row)["color"]
         figure.add_trace(_points(rows[row], name, colour))
-        if found.count:
-            figure.add_trace(_mean(found, name, row, colour))
+        if summary.count:
+            figure.add_trace(_mean(summary, name, row, colour))
     if majority is not None:
-        figure.add_vline(
-            100 * majority,
-            line={"color": NEUTRAL, "dash": "dot", "width": 1.5},
-            annotation={"text": f"Majority class {share(majority)}", "font": {"color": NEUTRAL}},
-            annotation_position="top right",
-        )
+        figure.add_vline(100 * majority, annotation_position="top right", **majority_line(majority))
     figure.update_xaxes(title=label, ticksuffix=" %")
     ticks = {"tickvals": list(range(len(names))), "ticktext": [_wrapped(name) for name in names]}
     figure.update_yaxes(**ticks, range=[len(names) - 0.5, -0.6], showgrid=False, zeroline=False)
@@ -52,7 +47,7 @@ def repeated_runs(
 
 
 def _placed(runs: pd.DataFrame, row: int) -> pd.DataFrame:
-    """The runs with their height: seeds a little apart, so that equal ones are seen."""
+    """The runs with their height: seeds a little apart, so that equal ones stay visible."""
     order = runs["seed"].rank(method="dense") - 1
     gap = min(LARGEST_GAP, 0.2 / max(1.0, order.max() or 1.0)) if len(runs) else 0
     return runs.assign(height=row + gap * (order - order.mean()))
@@ -77,13 +72,13 @@ def _points(runs: pd.DataFrame, name: str, colour: str) -> go.Scatter:
     )
 
 
-def _mean(found: Spread, name: str, row: int, colour: str) -> go.Scatter:
-    bar = {"type": "data", "array": [100 * found.spread], "color": colour, "thickness": 2, "width": 5}
-    words = f"mean {share(found.mean)}, spread {points(found.spread)}, {found.count} runs"
+def _mean(summary: Spread, name: str, row: int, colour: str) -> go.Scatter:
+    bar = {"type": "data", "array": [100 * summary.spread], "color": colour, "thickness": 2, "width": 5}
+    words = f"mean {share(summary.mean)}, SD {points(summary.spread)}, {summary.count} runs"
     return go.Scatter(
-        x=[100 * found.mean],
+        x=[100 * summary.mean],
         y=[row - ABOVE],
-        error_x=bar if found.count > 1 else None,
+        error_x=bar if summary.count > 1 else None,
         mode="markers",
         marker={"size": 12, "symbol": "diamond", "color": colour, "line": {"color": NEUTRAL, "width": 1}},
         name=literal(name),

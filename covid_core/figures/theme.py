@@ -5,10 +5,13 @@ blindness, in an order in which each also stands out on black and on white.
 """
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 from zlib import crc32
 
 import plotly.graph_objects as go
+
+from covid_core.formatting import share
 
 FIXED = {
     "COVID": "#D55E00",
@@ -25,7 +28,7 @@ NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light ba
 
 
 def class_colours(classes: Iterable[str]) -> dict[str, str]:
-    """Colour of each class. Known classes keep theirs; another's follows from its name, so it is the same everywhere.
+    """Colour of each class. That of a class without one here follows from its name, so it is the same everywhere.
 
     Only where two classes of one chart would share a colour, the later one takes the next that is free.
     """
@@ -59,9 +62,63 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
     return figure
 
 
+def majority_line(majority: float) -> dict[str, Any]:
+    """How the line of the majority baseline, a share in [0, 1], is drawn and named."""
+    return {
+        "line": {"color": NEUTRAL, "dash": "dot", "width": 1.5},
+        "annotation": {"text": f"majority baseline {share(majority)}", "font": {"color": NEUTRAL}},
+    }
+
+
+def add_line(figure: go.Figure, at: float, dash: str, name: str) -> None:
+    """An upright line over the whole height, named in the legend."""
+    line = {"color": NEUTRAL, "dash": dash, "width": 1.5}
+    figure.add_vline(at, line=line)
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name)
+
+
+def name_above(figure: go.Figure, height: float, text: str) -> None:
+    """A row's name above its mark, since names are as wide as a phone."""
+    figure.add_annotation(x=0, y=height, text=text, xanchor="left", yanchor="bottom", showarrow=False)
+
+
+def error_bar(intervals: Iterable[Sequence[float]], scale: float = 1, **style: object) -> dict[str, Any]:
+    """The error bars of (value, low, high)."""
+    rows = list(intervals)
+    above, below = (
+        [scale * (high - value) for value, _, high in rows],
+        [scale * (value - low) for value, low, _ in rows],
+    )
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **style}
+
+
+def add_interval_bars(
+    figure: go.Figure,
+    places: Sequence[float],
+    intervals: Sequence[Sequence[float]],
+    name: str,
+    colour: str,
+    hover: Sequence[str],
+    **options: object,
+) -> None:
+    """Lying bars of (value, low, high), with error bars and a text for each when hovering."""
+    figure.add_bar(
+        y=places,
+        x=[value for value, _, _ in intervals],
+        width=0.36,
+        error_x=error_bar(intervals, color=NEUTRAL),
+        name=name,
+        orientation="h",
+        marker={"color": colour},
+        hovertext=hover,
+        hovertemplate="%{hovertext}<extra></extra>",
+        **options,
+    )
+
+
 def literal(text: object) -> str:
     """A name that a user chose, so that Plotly shows it letter by letter.
 
-    It reads tags such as ``<b>`` otherwise, and in what hovering says values such as ``%{x}``.
+    It reads tags such as ``<b>`` otherwise, and in hover texts values such as ``%{x}``.
     """
     return html.escape(str(text), quote=False).replace("\n", " ").replace("%{", "%&#123;")

@@ -5,22 +5,21 @@ import plotly.graph_objects as go
 
 from covid_core.figures.theme import NEUTRAL, RUN_COLOURS, settled
 
-LABELS = {"accuracy": "Accuracy", "loss": "Loss"}
 HEIGHT = 300
-FEWEST_EPOCHS = 5  # width of the axis while there are fewer, so that the first points do not jump
+FEW_EPOCHS = 5  # up to here each epoch has its mark on the axis, which has room for as many from the beginning
 
 
-def run_curves(history: pd.DataFrame, quantity: str, keep: str = "best") -> go.Figure:
+def run_curves(history: pd.DataFrame, quantity: str, chosen: str = "best") -> go.Figure:
     """``quantity`` ("accuracy" or "loss") of one run over its epochs, on the training and the validation images.
 
     Args:
         history: columns as ``runs.store.HISTORY_COLUMNS``, one row per finished epoch, in order; epochs of all stages
             are counted on. Not empty.
         quantity: which of the two.
-        keep: which epoch's weights are kept, as the spec says: "best" or "last".
+        chosen: which epoch's weights the model gets, as in the spec: "best" or "last".
 
     Returns:
-        Two lines; a ring where the kept weights come from and an upright line where a new stage begins.
+        Two lines; a ring at the epoch of the model's weights, and an upright line where a new stage begins.
     """
     scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
     epochs = list(range(1, len(history) + 1))
@@ -38,30 +37,36 @@ def run_curves(history: pd.DataFrame, quantity: str, keep: str = "best") -> go.F
             marker={"size": 5},
             hovertemplate="epoch %{x}: %{y:" + unit + "<extra>" + name + "</extra>",
         )
-    _mark_kept(figure, kept_epoch(history, keep), scale * history[f"val_{quantity}"])
+    _mark_weights(figure, weights_epoch(history, chosen), scale * history[f"val_{quantity}"])
     _mark_stages(figure, history["stage"].astype(str).tolist())
-    whole = {"dtick": 1} if len(history) <= FEWEST_EPOCHS else {}  # else a plot this narrow marks 2 and 4 only
-    figure.update_xaxes(title="Epoch", range=[0.5, max(FEWEST_EPOCHS, len(history)) + 0.5], tickformat="d", **whole)
-    figure.update_yaxes(title=LABELS[quantity], ticksuffix=" %" if quantity == "accuracy" else "")
+    epoch_axes(figure, quantity, len(history))
+    figure.update_xaxes(range=[0.5, max(FEW_EPOCHS, len(history)) + 0.5])
     return settled(figure, height=HEIGHT)
 
 
-def kept_epoch(history: pd.DataFrame, keep: str = "best") -> int:
-    """Row of the epoch whose weights are kept: the last, or the lowest validation loss of the last stage so far."""
-    if keep == "last":
+def epoch_axes(figure: go.Figure, quantity: str, epochs: int) -> None:
+    """The axes of "accuracy" or "loss" over so many epochs."""
+    whole = {"dtick": 1} if epochs <= FEW_EPOCHS else {}  # by itself the axis marks fractions, or 2 and 4 only
+    figure.update_xaxes(title="Epoch", tickformat="d", **whole)
+    figure.update_yaxes(title=quantity.capitalize(), ticksuffix=" %" if quantity == "accuracy" else "")
+
+
+def weights_epoch(history: pd.DataFrame, chosen: str = "best") -> int:
+    """Row of the epoch whose weights the model gets: the last, or that of the last stage's lowest validation loss."""
+    if chosen == "last":
         return len(history) - 1
     last_stage = history["stage"] == history["stage"].iloc[-1]
     return int(history["val_loss"].where(last_stage).argmin())
 
 
-def _mark_kept(figure: go.Figure, row: int, values: pd.Series) -> None:
+def _mark_weights(figure: go.Figure, row: int, values: pd.Series) -> None:
     figure.add_scatter(
         x=[row + 1],
         y=[values.iloc[row]],
-        name="Kept",
+        name="Weights used",
         mode="markers",
         marker={"symbol": "circle-open", "size": 13, "color": RUN_COLOURS[1], "line": {"width": 2.5}},
-        hovertemplate="weights of epoch %{x} are kept<extra></extra>",
+        hovertemplate="the model has the weights of epoch %{x}<extra></extra>",
     )
 
 

@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 
 from covid_core.errors import ImageError
 from covid_core.images import raster, resampling
-from covid_core.images.image import GreyImage, chosen_place
+from covid_core.images.image import GreyImage as GreyImage  # what it reads, for those who import the codec
+from covid_core.images.image import chosen_place
 
 PNG, JPEG, TIFF, DICOM = "PNG", "JPEG", "TIFF", "DICOM"
 PICTURES = (PNG, JPEG)  # what data sets are made of; decoded by code that no file was seen to hold up
@@ -91,10 +92,10 @@ def _begins_as_bare_dicom(content: bytes) -> bool:
 def content_of(path: Path | str) -> bytes:
     """Bytes of an image file. Raises ImageError for what is too large, no plain file, or cannot be opened."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError("It is a folder or a device, not a file.")
-        if found.st_size > LARGEST_FILE:
+        if status.st_size > LARGEST_FILE:
             raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
         with open(path, "rb", buffering=0) as handle:
             return handle.readall()

@@ -86,19 +86,19 @@ def shown(deep: np.ndarray, centre: float, width: float) -> np.ndarray:
     """
     levels = np.arange(LEVELS)
     if width == 0:
-        return looked_up(np.where(levels > centre, 255, 0).astype(np.uint8), deep)
+        return mapped(np.where(levels > centre, 255, 0).astype(np.uint8), deep)
     scaled = np.round((levels - (centre - width / 2)) * (255 / width))
-    return looked_up(np.clip(scaled, 0, 255).astype(np.uint8), deep)
+    return mapped(np.clip(scaled, 0, 255).astype(np.uint8), deep)
 
 
-def looked_up(table: np.ndarray, places: np.ndarray, first: int = 0) -> np.ndarray:
+def mapped(table: np.ndarray, places: np.ndarray, first: int = 0) -> np.ndarray:
     """``table[places - first]`` of a picture (height, width), some rows at a time, which keeps memory small."""
-    found = np.empty(places.shape, table.dtype)
+    values = np.empty(places.shape, table.dtype)
     step = max(1, PIXELS_AT_ONCE // places.shape[1])
     for top in range(0, len(places), step):
         rows = places[top : top + step]
-        found[top : top + step] = table[rows.astype(np.int64) - first] if first else table[rows]
-    return found
+        values[top : top + step] = table[rows.astype(np.int64) - first] if first else table[rows]
+    return values
 
 
 def full_range(brightest: int, most: int = 16) -> WindowChoice:

@@ -3,6 +3,7 @@
 import importlib
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -76,7 +77,7 @@ def _decoded(content: bytes) -> tuple[Image.Image, str]:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         _check_header(image)
-        if image.format == "TIFF":
+        if isinstance(image, TiffImageFile):
             _check_parts(image, len(content))
         stored = _stored_kind(image)
         image.load()
@@ -206,9 +207,9 @@ def _check_upper_bits(image: Image.Image, notes: list[str]) -> None:
     notes.append("16 bits per colour, of which the upper 8 were read")
 
 
-def _extremes(image: Image.Image) -> list[tuple[int, int]]:
-    found = image.getextrema()
-    return list(found) if isinstance(found[0], tuple) else [found]
+def _extremes(image: Image.Image) -> list[Any]:
+    extrema = image.getextrema()
+    return list(extrema) if isinstance(extrema[0], tuple) else [extrema]
 
 
 def _flattened(image: Image.Image, notes: list[str]) -> Image.Image:

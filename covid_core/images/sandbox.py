@@ -18,6 +18,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
+from typing import IO, Any
 
 from covid_core.errors import ImageError
 from covid_core.images import sandbox_worker
@@ -77,33 +78,34 @@ class _Decoder:
 
     def __init__(self, seconds: float, megabytes: int) -> None:
         self.seconds, self.megabytes = seconds, megabytes
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.is_warm = False
         self._starting = threading.Lock()
 
-    def start(self) -> None:
-        """Start the process where none runs. It is ready about a second later; nobody waits for it here."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """The process, started where none runs. It is ready about a second later; nobody waits for it here."""
         with self._starting:
             if self.process is None:
                 self.process = _started(self.seconds * OWN_ALARM, self.megabytes)
+            return self.process
 
     def end(self) -> None:
         with self._starting:
             process, self.process, self.is_warm = self.process, None, False
         if process is not None:
             process.kill()
-            for handle in (process.stdin, process.stdout):
+            for handle in _pipes(process):
                 handle.close()
             process.wait()
 
     def read_image(self, content: bytes, window: int) -> GreyImage:
         if self.process is not None and self.process.poll() is not None:
             self.end()  # it ended while nobody looked: memory ran short, or somebody killed it
-        self.start()
+        process = self.start()
         is_whole = False
         try:
-            self._wait_until_warm()
-            image, error, failed_at = self._asked(content, window)
+            self._wait_until_warm(process)
+            image, error, failed_at = self._reply(process, content, window)
             is_whole = self.is_warm  # false also where the whole answer came as the time ran out
         finally:
             if not is_whole:
@@ -115,29 +117,31 @@ class _Decoder:
             raise ImageError(error)
         return image
 
-    def _wait_until_warm(self) -> None:
+    def _wait_until_warm(self, process: subprocess.Popen[bytes]) -> None:
         if self.is_warm:
             return
-        with _Watch(self.process, START_SECONDS):
+        _, answers = _pipes(process)
+        with _Watch(process, START_SECONDS):
             try:
-                self.is_warm = (
-                    sandbox_worker.receive(self.process.stdout, len(sandbox_worker.READY)) == sandbox_worker.READY
-                )
+                self.is_warm = sandbox_worker.receive(answers, len(sandbox_worker.READY)) == sandbox_worker.READY
             except Broken:
                 self.is_warm = False
         if not self.is_warm:
             raise ImageError("The process that reads images did not start; the server's log tells why.")
 
-    def _asked(self, content: bytes, window: int) -> tuple[GreyImage | None, str, str]:
-        with _Watch(self.process, self.seconds) as watch:
+    def _reply(
+        self, process: subprocess.Popen[bytes], content: bytes, window: int
+    ) -> tuple[GreyImage | None, str, str]:
+        requests, answers = _pipes(process)
+        with _Watch(process, self.seconds) as watch:
             try:
-                sandbox_worker.send_request(self.process.stdin, content, window)
-                return sandbox_worker.receive_answer(self.process.stdout)
+                sandbox_worker.send_request(requests, content, window)
+                return sandbox_worker.receive_answer(answers)
             except (Broken, OSError):
                 watch.end()
                 if watch.has_killed:
                     raise ImageError(f"The file took longer than {self.seconds:g} seconds to read.") from None
-                raise ImageError(_why_it_ended(self.process)) from None
+                raise ImageError(_why_it_ended(process)) from None
             finally:
                 watch.end()
                 self.is_warm = not watch.has_killed
@@ -146,7 +150,7 @@ class _Decoder:
 class _Watch:
     """Kills a process that is not done in time; a timer, since reading from a pipe cannot be given up by itself."""
 
-    def __init__(self, process: subprocess.Popen, seconds: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.process = process
         self.has_killed = False
         self._timer = threading.Timer(seconds, self._kill)
@@ -168,7 +172,13 @@ class _Watch:
         self._timer.join()
 
 
-def _why_it_ended(process: subprocess.Popen) -> str:
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Where requests go, and where answers come from."""
+    assert process.stdin and process.stdout  # ``_started`` makes both
+    return process.stdin, process.stdout
+
+
+def _why_it_ended(process: subprocess.Popen[bytes]) -> str:
     """A process that the system killed had taken too much memory; one that ended otherwise was broken by the file."""
     try:
         code = process.wait(1)
@@ -177,7 +187,7 @@ def _why_it_ended(process: subprocess.Popen) -> str:
     return TOO_MUCH_MEMORY if code == -9 else STOPPED_EARLY
 
 
-def _started(seconds: float, megabytes: int) -> subprocess.Popen:
+def _started(seconds: float, megabytes: int) -> subprocess.Popen[bytes]:
     """A process of its own session, which no interrupt of the server's terminal reaches; it inherits nothing open."""
     process = subprocess.Popen(
         [sys.executable, "-m", "covid_core.images.sandbox_worker", str(seconds), str(megabytes)],
@@ -192,20 +202,20 @@ def _started(seconds: float, megabytes: int) -> subprocess.Popen:
     return process
 
 
-def _detached() -> dict[str, object]:
+def _detached() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
-def _widen(process: subprocess.Popen) -> None:
+def _widen(process: subprocess.Popen[bytes]) -> None:
     """Larger pipes, where there are: fewer turns between the two sides."""
     if not sys.platform.startswith("linux"):
         return
     import fcntl
 
     with contextlib.suppress(OSError):  # this user has as much memory in pipes as the system allows: slower, no more
-        for handle in (process.stdin, process.stdout):
+        for handle in _pipes(process):
             fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, sandbox_worker.PIPE_SIZE)
 
 

@@ -7,7 +7,6 @@ input ends. Answers are JSON and plain pixels, never pickles: a file that took o
 """
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -17,8 +16,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,19 +36,19 @@ class Broken(Exception):
     """The other side has gone, or says what it never would."""
 
 
-def send_request(handle: BinaryIO, content: bytes, window: int) -> None:
+def send_request(handle: IO[bytes], content: bytes, window: int) -> None:
     send(handle, REQUEST.pack(len(content), window))
     send(handle, content)
 
 
-def receive_request(handle: BinaryIO) -> tuple[bytes, int]:
+def receive_request(handle: IO[bytes]) -> tuple[bytes, int]:
     length, window = REQUEST.unpack(receive(handle, REQUEST.size))
     return receive(handle, length), window
 
 
-def send_answer(handle: BinaryIO, image: GreyImage | None, error: str = "", failed_at: str = "") -> None:
+def send_answer(handle: IO[bytes], image: GreyImage | None, error: str = "", failed_at: str = "") -> None:
     """An image, or why there is none; ``failed_at`` names the place in the code of an error that nobody foresaw."""
-    about = {"error": error, "failed_at": failed_at}
+    about: dict[str, Any] = {"error": error, "failed_at": failed_at}
     if image is not None:
         about |= {
             "shape": image.pixels.shape,
@@ -63,15 +62,15 @@ def send_answer(handle: BinaryIO, image: GreyImage | None, error: str = "", fail
             "not_chest": image.not_chest,
             "spacing": image.spacing,
         }
-    told = json.dumps(about).encode()
-    send(handle, ANSWER.pack(len(told)) + told)
+    message = json.dumps(about).encode()
+    send(handle, ANSWER.pack(len(message)) + message)
     if image is not None:
         send(handle, np.ascontiguousarray(image.pixels).data)
         if image.deep is not None:
             send(handle, np.ascontiguousarray(image.deep).data)
 
 
-def receive_answer(handle: BinaryIO) -> tuple[GreyImage | None, str, str]:
+def receive_answer(handle: IO[bytes]) -> tuple[GreyImage | None, str, str]:
     """Image, reason why there is none, and place in the code. Raises Broken for what no healthy process answers."""
     (length,) = ANSWER.unpack(receive(handle, ANSWER.size))
     if length > LONGEST_ANSWER:
@@ -90,7 +89,7 @@ def receive_answer(handle: BinaryIO) -> tuple[GreyImage | None, str, str]:
         raise Broken from error
 
 
-def _image(about: dict, pixels: np.ndarray, deep: np.ndarray | None) -> GreyImage:
+def _image(about: dict[str, Any], pixels: np.ndarray, deep: np.ndarray | None) -> GreyImage:
     return GreyImage(
         pixels,
         str(about["mode"]),
@@ -105,33 +104,33 @@ def _image(about: dict, pixels: np.ndarray, deep: np.ndarray | None) -> GreyImag
     )
 
 
-def _pair(told: list | None) -> tuple[float, float] | None:
-    return None if told is None else (float(told[0]), float(told[1]))
+def _pair(values: list[Any] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))
 
 
-def send(handle: BinaryIO, content: bytes | memoryview) -> None:
+def send(handle: IO[bytes], content: bytes | memoryview) -> None:
     """All of it, however little a pipe takes at once."""
     rest = memoryview(content).cast("B")
     while rest:
         rest = rest[handle.write(rest) :]
 
 
-def receive(handle: BinaryIO, size: int) -> bytes:
+def receive(handle: IO[bytes], size: int) -> bytes:
     """Exactly that many bytes. Raises Broken if the other side ends before."""
     content = bytearray(size)
     receive_into(handle, memoryview(content))
     return bytes(content)
 
 
-def received_array(handle: BinaryIO, shape: tuple[int, int], kind: type) -> np.ndarray:
-    pixels = np.empty(shape, kind)
-    receive_into(handle, memoryview(pixels).cast("B"))
+def received_array(handle: IO[bytes], shape: tuple[int, int], kind: type) -> np.ndarray:
+    pixels: np.ndarray = np.empty(shape, kind)
+    receive_into(handle, pixels.data.cast("B"))
     return pixels
 
 
-def receive_into(handle: io.BufferedIOBase, rest: memoryview) -> None:
+def receive_into(handle: IO[bytes], rest: memoryview) -> None:
     while rest:
-        got = handle.readinto(rest)
+        got = handle.readinto(rest)  # type: ignore[attr-defined]  # pipes without buffers have it
         if not got:
             raise Broken
         rest = rest[got:]
@@ -157,7 +156,7 @@ def main() -> None:
             del content
 
 
-def _answer(answers: BinaryIO, read, content: bytes, window: int) -> None:
+def _answer(answers: IO[bytes], read: Callable[[bytes, int], GreyImage], content: bytes, window: int) -> None:
     image, error, failed_at = None, "", ""
     try:
         image = read(content, window)

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +28,7 @@ from covid_core.runs.store import Evaluation, Run
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
+SHARED_COLUMNS = ("image_id", "own_label", "label", "twin", "twin_label", "twin_part", "detail")
 OUTSIDE = "outside"  # the part that outside images are in
 
 
@@ -68,7 +68,7 @@ def evaluate(
     Raises InvalidChoice (see ``mapped``), RunDamaged, DataError.
     """
     classes = mapped(run, outside.counts, mapping or {})
-    if outside.id == run.record["dataset"]["id"]:
+    if outside.id == run.dataset.id:
         raise InvalidChoice("The run was trained on this data set. Its test part is its inside figure already.")
     predictor = Predictor.open(workspace, run)
     pixels = open_pixels(workspace, outside, run.spec.image_size, part_of(progress, 0.0, 0.2))
@@ -177,20 +177,3 @@ def difference(first: Measure, second: Measure) -> Measure:
     below = math.hypot(first.value - first.low, second.high - second.value)
     above = math.hypot(first.high - first.value, second.value - second.low)
     return Measure(value, value - below, value + above, first.n + second.n)
-
-
-def as_answer(run: Run, evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as the command line tells it."""
-    found = report(run, evaluation)
-    shared = found.shared[["image_id", "own_label", "label", "twin", "twin_label", "twin_part", "detail"]]
-    return {
-        "run": run.id,
-        "evaluation": evaluation.id,
-        **evaluation.information,
-        "images": found.figures.n,
-        "outside": assessment.as_answer(found.figures),
-        "inside": assessment.as_answer(found.inside),
-        "drop": {name: vars(measure) for name, measure in found.drops.items()},
-        "called": found.called.to_dict("index"),
-        "shared_images": shared.to_dict("records"),
-    }

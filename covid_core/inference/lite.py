@@ -55,7 +55,7 @@ class LiteNetwork:
             self._interpreter.invoke()
             if self._is_fresh:  # by now the weights have been copied into the order in which they are used
                 self._is_fresh = False
-                files.give_back_mapped(self._path)
+                files.release_mapped(self._path)
             return [self._interpreter.get_tensor(index) for index in self._outputs]
 
 

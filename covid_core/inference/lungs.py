@@ -4,23 +4,20 @@ The network scores pixels; the two largest patches above its threshold become th
 lungs is then asked: an outline unlike those of the segmenter's own validation images is not given, and the reason is.
 """
 
-import contextlib
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy import ndimage
 
-from covid_core import cache, files
+from covid_core import derived, files
 from covid_core.data import masks
-from covid_core.data.dataset import KEY_LENGTH, Dataset, open_dataset
+from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.masks import KnownLungs, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
-from covid_core.errors import NoRoom, RunDamaged, RunError
+from covid_core.derived import KEY_LENGTH
+from covid_core.errors import RunDamaged, RunError
 from covid_core.formatting import share
 from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.lite import LiteNetwork
@@ -118,11 +115,11 @@ class Lungs:
     def open(cls, segmenter: Segmenter) -> "Lungs":
         """Load a trained segmenter. Raises RunDamaged when its network is missing or not the one that was trained."""
         path, record = segmenter.network_path, segmenter.record
-        if not path.is_file() or files.sha256_of(path) != record["network_sha256"]:
+        if not path.is_file() or files.sha256_of(path) != record.network_sha256:
             raise RunDamaged(f"The segmenter {segmenter.id}: {path.name} is missing or was changed after training.")
-        network, limits = LiteNetwork(path), record["limits"]
-        key, words = record["network_sha256"], segmenter.learned_from
-        return cls(network, record["size"], record["threshold"], limits, segmenter.in_words, key, words)
+        network, limits = LiteNetwork(path), record.limits.model_dump()
+        key, words = record.network_sha256, segmenter.learned_from
+        return cls(network, record.size, record.threshold, limits, segmenter.in_words, key, words)
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
@@ -232,7 +229,11 @@ def outlined_images(
     names = dataset.images["image_id"].to_numpy()[np.asarray(rows, int)]
     places = imported.images.set_index("image_id").index.get_indexer(names)
     path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}-{FORMAT}.npz"
-    packed, asked = _kept_outlines(path, len(imported.images))
+    shape = (len(imported.images), SUMMARY_SIZE**2 // 8)  # outlines as bits, empty where there is none
+    kept = derived.read_arrays(path, ["packed", "asked"])
+    if kept is None or kept["packed"].shape != shape or kept["asked"].shape != shape[:1]:
+        kept = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
+    packed, asked = kept["packed"], kept["asked"]
     missing = np.flatnonzero(~asked[places])
     try:
         for done, place in enumerate(missing):
@@ -244,30 +245,9 @@ def outlined_images(
             asked[places[place]] = True
     finally:
         if len(missing):
-            with contextlib.suppress(NoRoom):  # they are outlined again when they are asked for
-                cache.make_room(workspace, packed.nbytes, keep=[path])
-                with files.published(path) as temporary, open(temporary, "wb") as handle:
-                    np.savez_compressed(handle, packed=packed, asked=asked)
+            derived.write_arrays(workspace, path, kept, optional=True)
     masks_of = np.unpackbits(packed[places], axis=1).astype(bool).reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
     return masks_of, masks_of.any(axis=(1, 2))
-
-
-def _kept_outlines(path: Path, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Outlines as bits, uint8 (images, SUMMARY_SIZE² / 8), empty where there is none, and which images were asked."""
-    shape = (images, SUMMARY_SIZE**2 // 8)
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as kept:
-            packed, asked = kept["packed"], kept["asked"]
-        if packed.shape == shape and asked.shape == shape[:1]:
-            cache.touch(path)
-            return packed, asked
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
-        return _no_outlines(images)  # what is gone or torn is outlined again
-    return _no_outlines(images)
-
-
-def _no_outlines(images: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros((images, SUMMARY_SIZE**2 // 8), np.uint8), np.zeros(images, bool)
 
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:

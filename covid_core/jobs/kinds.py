@@ -1,132 +1,364 @@
-"""Every kind of job that is no training of a run: a row of KINDS, and the function that does it.
+"""Every kind of job: a row of KINDS. A new kind is a request, a row, and the function that the row names.
 
-A function is given the workspace, what was asked (request.json) and whom to tell how far it is. It publishes its result
-where that belongs, and returns where that is: the job's result.json. It imports what it needs when it starts, so that a
-worker waits in the queue with as little as possible.
+The function is imported when a job begins, so that a worker waits in the queue with as little as possible. It takes the
+workspace, the request and the progress to report to, publishes its result where that belongs, and returns where that
+is: the job's result.json. A training's function takes the run itself (see ``run_training``).
 """
 
+import importlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from covid_core.data.dataset import open_dataset
-from covid_core.errors import CovidCoreError
-from covid_core.jobs import queue, segmentation
-from covid_core.jobs.run_training import entry_point, train_within
-from covid_core.runs import store
-from covid_core.work import Progress
+from covid_core.data import masks
+from covid_core.data.dataset import list_datasets, open_dataset
+from covid_core.errors import CovidCoreError, JobRefused
+from covid_core.formatting import plural
+from covid_core.runs import segmenters, store
+from covid_core.runs.pinned_dataset import dataset_of
+from covid_core.specs import Spec, TrainingSpec, parse
+from covid_core.work import cores
 from covid_core.workspace import Workspace
 
-LESSON = "covid_core.lessons.preparation:make"
-SEGMENTATION = "covid_core.nets.segmentation.training:train"
-
-Request = Mapping[str, Any]
-Result = dict[str, Any]
+NOT_OF_REQUEST = ("kind", "created")  # keys of request.json beside those of the request
 
 
-def work(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Do a job. Returns its result. Raises CovidCoreError where this version does not know its kind."""
-    kind = request["kind"]
-    if kind not in KINDS:
-        raise CovidCoreError(f"This version does not know the job {kind!r}.")
-    return KINDS[kind](workspace, request, progress)
+class Slot(NamedTuple):
+    """Which jobs work beside each other: at most that many ``jobs`` of those that share the slot's name."""
+
+    name: str
+    jobs: int
 
 
-def _evaluate(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Test a run on another data set."""
-    from covid_core.inference import external_test
-
-    run, images = store.open_run(workspace, request["run"]), open_dataset(workspace, request["dataset"])
-    done = external_test.evaluate(workspace, run, images, request["classes"], progress)
-    return {"run": run.id, "evaluation": done.id}
+TRAINING_SLOT = Slot("training", 1)  # a training uses every core that it gets
+DATA_SLOT = Slot("data", 2)  # imports wait for the disk more than for the processor
 
 
-def _reference(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Give a finished run the reference that it lacks."""
-    from covid_core.inference import reference_fit
+class Request(Spec):
+    """What a job is to do, as request.json holds it. A field that earlier versions did not write has a default."""
 
-    reference_fit.make(workspace, store.open_run(workspace, request["run"]), progress)
-    return {"run": request["run"]}
-
-
-def _audit_of_model(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    from covid_core.audit.model import model_audit
-
-    run = store.open_run(workspace, request["run"])
-    return {"run": run.id, "verdict": model_audit.make(workspace, run, progress)["verdict"]}
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same request can be made again once a job has ended."""
+        return True
 
 
-def _audit_of_data(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Audit a data set, compared with another where one is named."""
+class ImportRequest(Request):
+    """Import a folder or an archive; ``remove_source`` removes an upload afterwards, whatever came of it."""
+
+    source: str
+    name: str = ""
+    classes: tuple[str, ...] | None = None
+    remove_source: bool = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        return not self.remove_source
+
+
+class KaggleRequest(Request):
+    """Download the COVID-19 Radiography Database and import it; ``classes`` None leaves Lung_Opacity out."""
+
+    name: str = ""
+    classes: tuple[str, ...] | None = None
+
+
+class PhantomRequest(Request):
+    """Draw synthetic images, with faults planted on purpose."""
+
+    images: int
+    seed: int = 0
+    plant: tuple[str, ...] = ()
+    name: str = ""
+
+
+class AuditRequest(Request):
+    """Audit a data set (by id), and compare it with another one that is named."""
+
+    dataset: str
+    against: str | None = None
+
+
+class MapRequest(Request):
+    """Make the map of a data set."""
+
+    dataset: str
+
+
+class SegmenterRequest(Request):
+    """Train a lung segmenter on a data set's masks; ``name`` is the data set's."""
+
+    dataset: str
+    seed: int = 0
+    name: str = ""
+
+
+class ExternalTestRequest(Request):
+    """Test a run on another data set; ``classes`` maps its classes to the run's."""
+
+    run: str
+    dataset: str
+    classes: dict[str, str]
+
+
+class ReferenceRequest(Request):
+    """Make the reference of a finished run that has none, or make it again."""
+
+    run: str
+
+
+class ModelAuditRequest(Request):
+    """Audit the model of a finished run, or audit it again."""
+
+    run: str
+
+
+class LessonRequest(Request):
+    """Prepare a lesson; ``recipe`` is the version of its images and runs."""
+
+    lesson: str
+    seed: int = 0
+    recipe: int = 0
+
+
+def _nothing(_workspace: Workspace, _request: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of KINDS.
+
+    Attributes:
+        name: of the kind in request.json and at the head of a job's id. Never changed.
+        request: model of its request.
+        entry: its function, "module:function".
+        title: what it makes, as plain text for the screen.
+        on_stop: what a stop keeps, in a sentence.
+        single: fields of the request; a second job with the same values is refused while the first waits or works.
+            Without any, every job may wait.
+        check: raises what can be known to fail before a process is started.
+        seconds: expected time of work on an idle machine of two cores; None where it depends on disk or network.
+        slot: which jobs work beside it.
+    """
+
+    name: str
+    request: type[Spec]
+    entry: str
+    title: Callable[[Workspace, Any], str]
+    on_stop: str = "Nothing is kept."
+    single: tuple[str, ...] = ()
+    check: Callable[[Workspace, Any], object] = _nothing
+    seconds: Callable[[Workspace, Any], float | None] = _nothing
+    slot: Slot = DATA_SLOT
+
+    def work(self, workspace: Workspace, request: Any, progress: Any) -> Any:
+        """Import the kind's function and call it."""
+        return entry_point(self.entry)(workspace, request, progress)
+
+
+def entry_point(name: str) -> Callable[..., Any]:
+    """The function that is named "module:function"."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def named(name: object) -> Kind:
+    """The kind of that name. Raises CovidCoreError where this version has none."""
+    if not isinstance(name, str) or name not in KINDS:
+        raise CovidCoreError(f"This version does not know the job {name!r}.")
+    return KINDS[name]
+
+
+def of(request: Spec) -> Kind:
+    """The kind of a request."""
+    return next(kind for kind in KINDS.values() if kind.request is type(request))
+
+
+def request_in(record: Mapping[str, Any]) -> Request:
+    """The request in a job's request.json. Raises CovidCoreError or InvalidChoice."""
+    model = named(record.get("kind")).request
+    if not issubclass(model, Request):
+        raise CovidCoreError(f"A {record['kind']} is a run, and no job beside it.")
+    return parse(model, {name: value for name, value in record.items() if name not in NOT_OF_REQUEST})
+
+
+# Titles
+
+
+def _dataset_name(workspace: Workspace, identifier: str) -> str:
+    return next((str(info["name"]) for info in list_datasets(workspace) if info["id"] == identifier), identifier)
+
+
+def _run_name(workspace: Workspace, identifier: str) -> str:
+    try:
+        return store.open_run(workspace, identifier).name
+    except CovidCoreError:
+        return identifier
+
+
+def _audit_title(workspace: Workspace, request: AuditRequest) -> str:
+    audit = f"Audit of {_dataset_name(workspace, request.dataset)}"
+    return f"{audit}, compared with {_dataset_name(workspace, request.against)}" if request.against else audit
+
+
+# Checks
+
+
+def _finished_run(workspace: Workspace, request: ReferenceRequest | ModelAuditRequest) -> None:
+    run = store.open_run(workspace, request.run)
+    if not run.result or run.status().state not in store.USABLE:
+        raise JobRefused(f"{run.name} is not finished. Wait until it is.")
+    dataset_of(workspace, run)
+
+
+def _audit_check(workspace: Workspace, request: AuditRequest) -> None:
+    opened = open_dataset(workspace, request.dataset)
+    if request.against == request.dataset:
+        raise JobRefused(f"{opened.name} cannot be compared with itself. Choose another data set.")
+    if request.against is not None:
+        open_dataset(workspace, request.against)
+
+
+def _enough_masks(workspace: Workspace, request: SegmenterRequest) -> None:
+    opened = open_dataset(workspace, request.dataset)
+    segmenters.check(opened.name, int(masks.has_mask(opened).sum()))
+
+
+def _external_check(workspace: Workspace, request: ExternalTestRequest) -> None:
+    store.open_run(workspace, request.run)
+    open_dataset(workspace, request.dataset)
+
+
+# Expected seconds
+
+DRAWN_PER_SECOND = 40
+AUDIT_PER_IMAGE = 0.03  # seconds, measured on 600 to 1,124 images
+COMPARISON_PER_IMAGE = 0.005  # seconds, per image of both data sets, measured on 4,014 and 1,124 images
+SEGMENTER_START, SEGMENTER_FIT = 15.0, 75.0  # seconds; TensorFlow's start and figures; the fit, 115 s of processor
+LESSON_SECONDS = 60.0
+
+
+def _images(workspace: Workspace, *datasets: str) -> int:
+    return sum(sum(info["counts"].values()) for info in list_datasets(workspace) if info["id"] in datasets)
+
+
+def _audit_seconds(workspace: Workspace, request: AuditRequest) -> float:
+    """A comparison makes the audit as well where there is none."""
     from covid_core.audit import dataset_audit
 
-    dataset, against = open_dataset(workspace, request["dataset"]), request["against"]
-    dataset_audit.make(workspace, dataset, against and open_dataset(workspace, against), progress)
-    return {"dataset": dataset.id, "against": against}
+    own = AUDIT_PER_IMAGE * _images(workspace, request.dataset)
+    if request.against is None:
+        return own
+    is_audited = dataset_audit.known(workspace, open_dataset(workspace, request.dataset)) is not None
+    both = _images(workspace, request.dataset, request.against)
+    return COMPARISON_PER_IMAGE * both + (0 if is_audited else own)
 
 
-def _map(workspace: Workspace, request: Request, progress: Progress) -> Result:
+def _map_seconds(workspace: Workspace, request: MapRequest) -> float:
     from covid_core.audit.embedding import embedding_map
-    from covid_core.runs import frozen_features
 
-    dataset = open_dataset(workspace, request["dataset"])
-    embedding_map.make(workspace, dataset, progress, frozen=frozen_features.best(workspace, dataset))
-    return {"dataset": request["dataset"]}
+    return embedding_map.expected_seconds(_images(workspace, request.dataset))
 
 
-def _lesson(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Prepare a lesson: its data set, its runs, and what was measured beside their predictions."""
-    train = partial(train_within, workspace)
-    return entry_point(LESSON)(workspace, request["lesson"], request["seed"], train, progress)
-
-
-def _segmenter(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Train a lung segmenter on a data set's masks."""
-    progress(0.0, "Reading images")
-    return {"segmenter": entry_point(SEGMENTATION)(workspace, request["dataset"], request["seed"], progress)}
-
-
-def _phantom(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    from covid_core.data import importing
-
-    importing.sweep(workspace)
-    images, seed, plant = request["images"], request["seed"], tuple(request["plant"])
-    made = importing.import_phantom(workspace, images, seed, plant, request.get("name", ""), progress=progress)
-    return {"dataset": made.id}
-
-
-def _kaggle(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    from covid_core.data import importing
-
-    importing.sweep(workspace)
-    made = importing.import_kaggle(workspace, request.get("name", ""), request.get("classes"), progress)
-    return {"dataset": made.id}
-
-
-def _import(workspace: Workspace, request: Request, progress: Progress) -> Result:
-    """Import a folder or an archive; an archive that was uploaded is removed afterwards, whatever came of it."""
-    from covid_core.data import importing
-
-    importing.sweep(workspace)
-    source = Path(request["source"])
-    try:
-        made = importing.import_path(workspace, source, request.get("name", ""), request.get("classes"), progress)
-    finally:
-        if request.get("remove_source") and source.parent == workspace.uploads:
+def discard_upload(workspace: Workspace, request: Spec) -> None:
+    """Remove the uploaded archive of an import, unless that is done already."""
+    if isinstance(request, ImportRequest) and request.remove_source:
+        source = Path(request.source)
+        if source.parent == workspace.uploads:
             source.unlink(missing_ok=True)
-    return {"dataset": made.id}
 
 
-KINDS: dict[str, Callable[[Workspace, Request, Progress], Result]] = {
-    "import": _import,
-    "kaggle": _kaggle,
-    "phantom": _phantom,
-    "evaluate": _evaluate,
-    queue.REFERENCE: _reference,
-    queue.DATA_AUDIT: _audit_of_data,
-    queue.MAP: _map,
-    queue.AUDIT: _audit_of_model,
-    queue.LESSON: _lesson,
-    segmentation.KIND: _segmenter,
-}
+_ROWS = (
+    Kind(
+        "training",
+        TrainingSpec,
+        "covid_core.nets.training:train",
+        lambda workspace, spec: f"Training of {spec.name or 'a run'}",
+        "The best weights so far are kept.",
+        slot=TRAINING_SLOT,
+    ),
+    Kind(
+        "import",
+        ImportRequest,
+        "covid_core.jobs.tasks:import_source",
+        lambda workspace, request: f"Importing {request.name or Path(request.source).name}",
+    ),
+    Kind(
+        "kaggle",
+        KaggleRequest,
+        "covid_core.jobs.tasks:import_kaggle",
+        lambda workspace, request: "Importing the COVID-19 Radiography Database from Kaggle",
+    ),
+    Kind(
+        "phantom",
+        PhantomRequest,
+        "covid_core.jobs.tasks:draw_phantom",
+        lambda workspace, request: f"Drawing {plural(request.images, 'synthetic image')}",
+        seconds=lambda workspace, request: request.images / DRAWN_PER_SECOND,
+    ),
+    Kind(
+        "audit",
+        AuditRequest,
+        "covid_core.jobs.tasks:audit_dataset",
+        _audit_title,
+        "What has been measured until then is kept.",
+        single=("dataset",),
+        check=_audit_check,
+        seconds=_audit_seconds,
+    ),
+    Kind(
+        "map",
+        MapRequest,
+        "covid_core.jobs.tasks:make_map",
+        lambda workspace, request: f"Map of {_dataset_name(workspace, request.dataset)}",
+        single=("dataset",),
+        check=lambda workspace, request: open_dataset(workspace, request.dataset),
+        seconds=_map_seconds,
+    ),
+    Kind(
+        "segment",
+        SegmenterRequest,
+        "covid_core.jobs.tasks:train_segmenter",
+        lambda workspace, request: f"Learning to outline lungs from {request.name or request.dataset}",
+        single=("dataset",),
+        check=_enough_masks,
+        seconds=lambda workspace, request: SEGMENTER_START + SEGMENTER_FIT * 2 / cores(),
+    ),
+    Kind(
+        "evaluate",
+        ExternalTestRequest,
+        "covid_core.jobs.tasks:evaluate",
+        lambda workspace, request: (
+            f"Test of {_run_name(workspace, request.run)} on {_dataset_name(workspace, request.dataset)}"
+        ),
+        check=_external_check,
+    ),
+    Kind(
+        "reference",
+        ReferenceRequest,
+        "covid_core.jobs.tasks:make_reference",
+        lambda workspace, request: f"Reference of {_run_name(workspace, request.run)}",
+        single=("run",),
+        check=_finished_run,
+    ),
+    Kind(
+        "audit-run",
+        ModelAuditRequest,
+        "covid_core.jobs.tasks:audit_model",
+        lambda workspace, request: f"Audit of {_run_name(workspace, request.run)}",
+        "Nothing of this audit is kept; an earlier one stays.",
+        single=("run",),
+        check=_finished_run,
+    ),
+    Kind(
+        "lesson",
+        LessonRequest,
+        "covid_core.lessons.preparation:make",
+        lambda workspace, request: "Preparation of the lesson",
+        seconds=lambda workspace, request: LESSON_SECONDS,
+    ),
+)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import covid_core
 from covid_core import files, weights
@@ -17,23 +17,19 @@ from covid_core.backbones import backbone_named
 from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
-from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound
+from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound, RunDamaged
+from covid_core.jobs import kinds
+from covid_core.jobs.kinds import Kind, Request
 from covid_core.runs import store
-from covid_core.runs.pinned_dataset import dataset_of
-from covid_core.runs.store import JobFolder, Run, Study
+from covid_core.runs.store import JobFolder, Run, Status, Study
 from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
 
-Item = TypeVar("Item")
+Trained = TypeVar("Trained", Run, TrainingSpec)
+Asked = TypeVar("Asked", bound=Request)
 
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
-TRAINING_SLOTS = 1  # a training uses every core that it gets
-DATA_SLOTS = 2  # imports wait for the disk more than for the processor
-REFERENCE = "reference"  # kind of the job that makes a finished run's reference
-DATA_AUDIT = "audit"  # kind of the job that audits a data set
-MAP = "map"  # kind of the job that makes the map of a data set
-AUDIT = "audit-run"  # kind of the job that audits a finished run's model
-LESSON = "lesson"  # kind of the job that prepares a lesson
+OF_DATASETS = ("dataset", "against")  # fields of requests that hold a data set's id
 SUBMIT_PATIENCE = 10.0  # seconds; starting a job takes less than one
 OUT_OF_QUEUE = "Taken out of the queue by the user."
 NICENESS = 10  # the pages stay quick while a worker trains
@@ -50,7 +46,7 @@ def submit_training(workspace: Workspace, spec: TrainingSpec) -> Run:
     """
     check_training(workspace, spec)
     _check_queue(workspace, 1)
-    run = _prepared(workspace, spec)
+    run = published_run(workspace, spec)
     launch(run)
     return run
 
@@ -63,32 +59,35 @@ def submit_study(workspace: Workspace, spec: StudySpec) -> Study:
     identifier = new_id(spec.name)
     runs: list[Run] = []
     try:
-        runs.extend(_prepared(workspace, run_spec, identifier) for run_spec in spec.runs)
+        runs.extend(published_run(workspace, run_spec, identifier) for run_spec in spec.runs)
         study = Study(identifier, spec.name, spec.preset, time.time(), tuple(run.id for run in runs))
         store.write_study(workspace, study)
     except BaseException:
         for run in runs:
             files.remove_folder(run.path)
         raise
-    for group in _in_turn(runs, lambda run: run.spec):
+    for group in _in_turn(runs):
         launch(*group)
     return study
 
 
-def _in_turn(items: Sequence[Item], spec_of: Callable[[Item], TrainingSpec] = lambda spec: spec) -> list[list[Item]]:
-    """Groups of neighbours that one process does in turn.
+def _in_turn(runs: Sequence[Trained]) -> list[list[Trained]]:
+    """Groups of neighbours, runs or their specs, that one process does in turn.
 
     Heads on frozen networks take little, and what one has started the next can use. Every other training has a
     process of its own, so that one which runs out of memory takes no other along.
     """
-    groups: list[list[Item]] = []
-    for item in items:
-        light = spec_of(item).mode == "frozen"
-        if light and groups and spec_of(groups[-1][0]).mode == "frozen":
-            groups[-1].append(item)
+    groups: list[list[Trained]] = []
+    for run in runs:
+        if groups and _is_light(run) and _is_light(groups[-1][0]):
+            groups[-1].append(run)
         else:
-            groups.append([item])
+            groups.append([run])
     return groups
+
+
+def _is_light(run: Run | TrainingSpec) -> bool:
+    return (run.spec if isinstance(run, Run) else run).mode == "frozen"
 
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -106,7 +105,7 @@ def _check_queue(workspace: Workspace, more: int) -> None:
         raise JobRefused(f"{len(queue)} runs are waiting already; no more fit into the queue. Stop some of them first.")
 
 
-def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
+def published_run(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
     """The published folder of a run, without a process."""
     dataset = open_dataset(workspace, spec.dataset)
     grouped = spec.split.method != "stratified"
@@ -114,16 +113,37 @@ def _prepared(workspace: Workspace, spec: TrainingSpec, study: str = "") -> Run:
     return store.create_run(workspace, spec, dataset, make_split(images, spec.classes, spec.split, spec.labels), study)
 
 
-def submit_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> JobFolder:
-    """Start an import or another job that is not a training: ``kind`` is one that the worker knows."""
-    job = store.create_job(workspace, kind, request)
-    launch(job)
-    return job
+def submit(workspace: Workspace, request: Request) -> JobFolder:
+    """Check a request and start its job. Raises what the check of its kind does, or JobRefused."""
+    return submit_all(workspace, [request])[0]
+
+
+def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFolder]:
+    """Queue jobs for one process, which does them in turn. All are checked before the first is queued.
+
+    Raises what the checks of their kinds do, or JobRefused.
+    """
+    with _no_other_submits(workspace):
+        for request in requests:
+            kinds.of(request).check(workspace, request)
+            _check_single(workspace, request)
+        unique = [request for place, request in enumerate(requests) if request not in requests[:place]]
+        queued = [store.create_job(workspace, kinds.of(one).name, one.model_dump(mode="json")) for one in unique]
+        if queued:
+            launch(*queued)
+        return queued
+
+
+def _check_single(workspace: Workspace, request: Request) -> None:
+    kind = kinds.of(request)
+    same = {name: getattr(request, name) for name in kind.single}
+    if same and any(job.is_active for job in jobs(workspace, type(request), **same)):
+        raise JobRefused(f"{kind.title(workspace, request)} is under way already. Wait for it, or stop it.")
 
 
 @contextlib.contextmanager
-def no_other_submits(workspace: Workspace) -> Iterator[None]:
-    """Two sessions that ask for the same work at once: the second finds the first's. Raises JobRefused."""
+def _no_other_submits(workspace: Workspace) -> Iterator[None]:
+    """Two sessions that start the same work at once: the second meets the first's. Raises JobRefused."""
     lock = files.FileLock(workspace.slots / "submitting.lock")
     if not lock.acquire(SUBMIT_PATIENCE):
         raise JobRefused("Another job is just being started. Try again in a moment.")
@@ -133,113 +153,77 @@ def no_other_submits(workspace: Workspace) -> Iterator[None]:
         lock.release()
 
 
-def submit_reference(workspace: Workspace, run: Run) -> JobFolder:
-    """Start making the reference of a run that has none, or making it again. Raises JobRefused, NotFound, DataError."""
-    if not run.result or run.status().state not in store.USABLE:
-        raise JobRefused(f"{run.name} is not finished; its reference is made when it is.")
-    dataset_of(workspace, run)
-    return submit_job(workspace, REFERENCE, {"run": run.id})
+@dataclass(frozen=True)
+class Job(Generic[Asked]):
+    """A job other than a training, as its folder was at one moment."""
+
+    folder: JobFolder
+    request: Asked
+    status: Status
+    created: float
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def kind(self) -> Kind:
+        return kinds.of(self.request)
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.folder.path.parent.parent)
+
+    @property
+    def title(self) -> str:
+        """What it makes, as plain text."""
+        return self.kind.title(self.workspace, self.request)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it waits or works."""
+        return not self.status.is_final
 
 
-def submit_audit(workspace: Workspace, run: Run) -> JobFolder:
-    """Start the audit of a finished run's model, or make it again. Raises JobRefused, NotFound, DataError."""
-    return submit_audits(workspace, [run])[0]
+def jobs(workspace: Workspace, *models: type[Asked], **fields: str | Collection[str]) -> list[Job[Asked]]:
+    """Jobs with requests of these models, oldest first.
 
-
-def submit_audits(workspace: Workspace, runs: Sequence[Run]) -> list[JobFolder]:
-    """Queue the audits of several runs for one process, which makes them in turn: each uses every core that it gets.
-
-    All are checked before the first is queued. Raises JobRefused, NotFound, DataError.
+    Each of ``fields`` names a field of the request and its value, or several values of which it has one. Folders that
+    cannot be read are left out; a job whose status is damaged counts as failed.
     """
-    with no_other_submits(workspace):
-        at_work = {of for job, of in audit_jobs(workspace) if not job.status().is_final}
-        for run in runs:
-            if not run.result or run.status().state not in store.USABLE:
-                raise JobRefused(f"{run.name} is not finished; its model can be audited when it is.")
-            if run.id in at_work:
-                raise JobRefused(f"{run.name} is being audited already. Wait for it, or stop it.")
-            dataset_of(workspace, run)
-        queued = [store.create_job(workspace, AUDIT, {"run": run.id}) for run in {run.id: run for run in runs}.values()]
-        if queued:
-            launch(*queued)
-        return queued
+    listed = []
+    for folder in store.list_jobs(workspace):
+        with contextlib.suppress(CovidCoreError, OSError):  # of another version, damaged, or removed at this moment
+            record = folder.request()
+            request = kinds.request_in(record)
+            if isinstance(request, models) and all(_matches(request, *field) for field in fields.items()):
+                listed.append(Job(folder, request, _status(folder), float(record.get("created", 0))))
+    return sorted(listed, key=lambda job: job.created)
 
 
-def submit_data_audit(workspace: Workspace, dataset: str, against: str | None = None) -> JobFolder:
-    """Start the audit of a data set, or make it again; ``against`` names another one to look for shared images in.
-
-    Raises JobRefused, NotFound, DataError.
-    """
-    opened = open_dataset(workspace, dataset)
-    if against is not None:
-        if against == dataset:
-            raise JobRefused(f"{opened.name} cannot be compared with itself. Choose another data set.")
-        open_dataset(workspace, against)
-    with no_other_submits(workspace):
-        if any(of["dataset"] == dataset and not job.status().is_final for job, of in data_audit_jobs(workspace)):
-            raise JobRefused(f"{opened.name} is being audited already. Wait for it, or stop it.")
-        return submit_job(workspace, DATA_AUDIT, {"dataset": dataset, "against": against})
+def _matches(request: Request, field: str, wanted: str | Collection[str]) -> bool:
+    value = getattr(request, field, None)
+    return value == wanted if isinstance(wanted, str) else value in wanted
 
 
-def looks_at(workspace: Workspace, dataset: str) -> bool:
-    """Whether an audit or a map of a data set, or a comparison with it, waits or is at work."""
-    return any(
-        dataset in (request["dataset"], request.get("against")) and not job.status().is_final
-        for kind in (DATA_AUDIT, MAP)
-        for job, request in jobs_of_kind(workspace, kind)
-    )
+def _status(folder: JobFolder) -> Status:
+    try:
+        return folder.status()
+    except RunDamaged as error:
+        return Status(store.FAILED, reason=str(error))
 
 
-def data_audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, dict[str, Any]]]:
-    """Jobs that audit, or have audited, a data set, with what was asked (dataset, against: ids), oldest first."""
-    return jobs_of_kind(workspace, DATA_AUDIT)
+def jobs_on(workspace: Workspace, dataset: str) -> list[Job[Request]]:
+    """Jobs that wait or work and need a data set: its audit, its map, a comparison or a test with it."""
+    listed = jobs(workspace, Request)
+    return [job for job in listed if job.is_active and any(_matches(job.request, one, dataset) for one in OF_DATASETS)]
 
 
-def submit_map(workspace: Workspace, dataset: str) -> JobFolder:
-    """Start making the map of a data set, or making it again. Raises JobRefused, NotFound, DataError."""
-    opened = open_dataset(workspace, dataset)
-    with no_other_submits(workspace):
-        if any(of == dataset and not job.status().is_final for job, of in map_jobs(workspace)):
-            raise JobRefused(f"The map of {opened.name} is being made already. Wait for it, or stop it.")
-        return submit_job(workspace, MAP, {"dataset": dataset})
-
-
-def map_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
-    """Jobs that make, or have made, the map of a data set, with its id, oldest first."""
-    return [(job, str(request["dataset"])) for job, request in jobs_of_kind(workspace, MAP)]
-
-
-def reference_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
-    """Jobs that make, or have made, a run's reference, with the run's id, oldest first."""
-    return _jobs_of_runs(workspace, REFERENCE)
-
-
-def audit_jobs(workspace: Workspace) -> list[tuple[JobFolder, str]]:
-    """Jobs that audit, or have audited, a run's model, with the run's id, oldest first."""
-    return _jobs_of_runs(workspace, AUDIT)
-
-
-def _jobs_of_runs(workspace: Workspace, kind: str) -> list[tuple[JobFolder, str]]:
-    return [(job, str(request["run"])) for job, request in jobs_of_kind(workspace, kind)]
-
-
-def jobs_of_kind(workspace: Workspace, kind: str) -> list[tuple[JobFolder, dict[str, Any]]]:
-    """Jobs of a kind with what was asked, oldest first; folders that cannot be read are left out."""
-    found = []
-    for job in store.list_jobs(workspace):
-        try:
-            request = job.request()
-        except CovidCoreError:  # damaged, or removed at this moment
-            continue
-        if request.get("kind") == kind:
-            found.append((job, request))
-    return sorted(found, key=lambda one: float(one[1]["created"]))
-
-
-def dismiss(job: JobFolder) -> None:
+def dismiss(job: Job[Asked]) -> None:
     """Remove what is left of a job that has ended, unless somebody else has done so."""
+    kinds.discard_upload(job.workspace, job.request)
     with contextlib.suppress(FileNotFoundError):
-        files.remove_folder(job.path)
+        files.remove_folder(job.folder.path)
 
 
 def launch(*folders: JobFolder) -> None:
@@ -312,14 +296,14 @@ def delete(run: Run) -> None:
     files.remove_folder(run.path)
 
 
-def wait(folder: JobFolder, poll: float = 0.3) -> store.Status:
+def wait(folder: JobFolder, poll: float = 0.3) -> Status:
     """Block until the job has ended, and return how."""
     while not (status := folder.status()).is_final:
         time.sleep(poll)
     return status
 
 
-def training_queue(workspace: Workspace) -> list[tuple[Run, store.Status]]:
+def training_queue(workspace: Workspace) -> list[tuple[Run, Status]]:
     """Runs that have not ended, in the order in which they are taken."""
     runs, _ = store.list_runs(workspace)
     waiting = []
@@ -333,11 +317,10 @@ def training_queue(workspace: Workspace) -> list[tuple[Run, store.Status]]:
 
 def take_slot(workspace: Workspace, folder: JobFolder) -> files.FileLock | None:
     """A free slot for this job, if it is its turn. The caller holds it as long as it works."""
-    is_run = isinstance(folder, Run)
-    kind, count = ("training", TRAINING_SLOTS) if is_run else ("data", DATA_SLOTS)
-    slots = [files.FileLock(workspace.slots / f"{kind}-{number}.lock") for number in range(count)]
+    kind = kinds.of(folder.spec) if isinstance(folder, Run) else kinds.named(folder.request().get("kind"))
+    slots = [files.FileLock(workspace.slots / f"{kind.slot.name}-{number}.lock") for number in range(kind.slot.jobs)]
     free = [slot for slot in slots if not slot.is_held()]
-    if not free or (is_run and _others_go_first(workspace, folder)):
+    if not free or (isinstance(folder, Run) and _others_go_first(workspace, folder)):
         return None
     return next((slot for slot in free if slot.try_acquire()), None)
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 from covid_core.errors import CovidCoreError, Stopped
 from covid_core.runs import store
@@ -53,7 +54,7 @@ class Reporter:
         self._folder.write_status(self._status)
         self._written = time.monotonic()
 
-    def _change(self, **changes: object) -> None:
+    def _change(self, **changes: Any) -> None:
         self._status = replace(self._status, updated=time.time(), **changes)
         self.write()
 

@@ -36,7 +36,7 @@ def _deciding(spec: TrainingSpec) -> TrainingSpec:
 
 
 def _same_images(one: Run, other: Run) -> bool:
-    return one.record["dataset"]["version"] == other.record["dataset"]["version"]
+    return one.dataset.version == other.dataset.version
 
 
 def _is_whole(run: Run) -> bool:

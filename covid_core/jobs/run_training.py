@@ -4,27 +4,17 @@ Networks lie below jobs but cost TensorFlow's start, and lessons lie above them:
 function, imported when its job begins.
 """
 
-import importlib
 import os
-from collections.abc import Callable
-from typing import Any
 
 from covid_core.errors import CovidCoreError, Stopped
-from covid_core.jobs import reuse
+from covid_core.jobs import kinds, reuse
 from covid_core.jobs.reporter import Reporter, reason_of
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.work import Progress
 from covid_core.workspace import Workspace
 
-TRAINING = "covid_core.nets.training:train"
 LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
-
-
-def entry_point(name: str) -> Callable[..., Any]:
-    """The function that is named "module:function"."""
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
@@ -34,7 +24,7 @@ def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
     if twin is not None:
         reuse.take_over(run, twin)
         return True
-    return entry_point(TRAINING)(workspace, run, reporter)
+    return bool(kinds.of(run.spec).work(workspace, run, reporter))
 
 
 def train_within(workspace: Workspace, run: Run, progress: Progress) -> None:

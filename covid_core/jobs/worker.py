@@ -78,7 +78,8 @@ def _work(workspace: Workspace, folder: JobFolder, reporter: Reporter) -> int:
         if isinstance(folder, Run):
             finished = train(workspace, folder, reporter)
         else:  # it publishes its result where that belongs, and says where that is
-            folder.write_result(kinds.work(workspace, folder.request(), reporter))
+            request = kinds.request_in(folder.request())
+            folder.write_result(kinds.of(request).work(workspace, request, reporter))
             finished = True
         reporter.end(store.COMPLETED if finished else store.STOPPED)
     except Stopped as stop:

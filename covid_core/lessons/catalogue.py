@@ -1,7 +1,7 @@
-"""The four lessons: what each asks, which images are drawn for it, and which runs are trained on them.
+"""The four lessons: the question of each, which images are drawn for it, and which runs are trained on them.
 
-All of it is chosen so that the effect comes out on any machine within a minute and without a download; what came out
-is read from the runs' predictions every time (``outcomes``), and the words follow from it.
+All of it is chosen so that the effect comes out on any machine within a minute and without a download; the outcome
+is computed from the runs' predictions every time (``outcomes``), and the words follow from it.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from covid_core.synthetic import phantom
 from covid_core.synthetic.phantom import PhantomImage
 
 COVID, NORMAL = PAIR = ("COVID", "Normal")
-SHIFTED, TAG, RARE, TWIN = "shifted-labels", "corner-tag", "rare-class", "twin"
+SHIFTED, TAG, RARE, DUPLICATE = "shifted-labels", "corner-tag", "rare-class", "twin"  # in addresses and folders
 
 # The course's own network and pace, on small images: a second or two per run.
 COURSE = {
@@ -28,13 +28,13 @@ COURSE = {
     "keep": "last",
     "imbalance": "none",
 }
-# A network whose filters nobody has trained; only its last layers learn. It needs no download, runs once per image, and
-# what the lessons on rare classes and twins show does not depend on good filters.
+# A network with random filters; only its last layers learn. It needs no download and runs once per image. The effects
+# of rare classes and duplicates do not depend on good filters.
 UNTRAINED = {
     "backbone": "mobilenet_v2",
     "weights": "random",
     "mode": "frozen",
-    "seed": 1,  # of the filters: random ones differ in how much they see, and other images shall be the only difference
+    "seed": 1,  # of the filters, the same for all images: random filters differ in quality
     "image_size": 96,
     "batch_size": 32,
     "learning_rate": 1e-3,
@@ -48,7 +48,7 @@ UNTRAINED = {
 SHIFTED_IMAGES, SHIFTED_DRAWN = 1127, 100
 TAGGED_IMAGES = 120  # of each class
 COMMON_IMAGES, RARE_IMAGES = 540, 60
-TWIN_IMAGES, TIMES_SAVED = 120, 3  # patients, and images of each
+DUPLICATED_IMAGES, TIMES_SAVED = 120, 3  # patients, and images of each
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ class Training:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson. ``story`` are paragraphs; ``asks`` is the question whose answer, in per cent, is to be predicted.
+    """A lesson. ``story`` are paragraphs; ``prediction_question`` asks for the per cent to be predicted.
 
     ``images`` images are drawn by ``image_at`` of index and seed. ``why`` are the sentences to take home, ``guards``
-    says what in Second Look catches the mistake, each with the page that has it (a name without suffix).
+    are what in Second Look catches the mistake, each with the page that has it (a name without suffix).
     """
 
     key: str
     title: str
     question: str
     story: tuple[str, ...]
-    asks: str
+    prediction_question: str
     images: int
     image_at: Callable[[int, int], PhantomImage] = field(repr=False)
     trainings: tuple[Training, ...] = field(repr=False)
@@ -105,7 +105,7 @@ def _rare_image(index: int, seed: int) -> PhantomImage:
     return image_sets.image(COVID, index - COMMON_IMAGES + 1, seed, clear=True)
 
 
-def _twin_image(index: int, seed: int) -> PhantomImage:
+def _duplicate_image(index: int, seed: int) -> PhantomImage:
     """Healthy patients, each with a label that has nothing to do with the image, saved several times."""
     patient, again = divmod(index, TIMES_SAVED)
     of_class, which = divmod(patient, len(PAIR))
@@ -122,7 +122,7 @@ def _rare_training(role: str, name: str) -> Training:
     )
 
 
-def _twin_training(method: str, name: str) -> Training:
+def _duplicate_training(method: str, name: str) -> Training:
     split, head = SplitSpec(method=method, test=0.3), HeadSpec(units=(128,), dropout=0)
     return Training(method, name, {**UNTRAINED, "classes": PAIR, "split": split, "head": head, "epochs": 40})
 
@@ -150,13 +150,13 @@ LESSONS: tuple[Lesson, ...] = (
             "images left, and put beside them. Nearly all of the first labels in the list are COVID's.",
             "The course's small network learns from these images and these labels.",
         ),
-        "On how many of its test images is its answer the label that stands beside the image, in per cent?",
+        "On how many of its test images does it predict the label that stands beside the image, in per cent?",
         SHIFTED_IMAGES,
         _shifted_image,
         (_course_training("shifted", "Shifted labels"), _course_training("right", "Right labels")),
         (
-            "An accuracy means nothing beside the share of the largest class. Whoever always gives the commonest label "
-            "is right that often, and has looked at nothing.",
+            "Compare every accuracy with the majority baseline: always predicting the commonest label reaches that "
+            "share, without any image.",
             "Seven networks with the same figure to the last digit are no proof that it is right. They are a reason to "
             "look at the confusion matrix.",
             "Labels must travel with their images, never in a list beside them.",
@@ -164,19 +164,19 @@ LESSONS: tuple[Lesson, ...] = (
         (
             (
                 "compare",
-                "Compare puts the majority class beside every model, marks a run that gives one answer only, and says "
-                "when labels are not those of the images' folders.",
+                "Compare puts the majority baseline beside every model, marks a run that predicts one class only, and "
+                "warns when labels are not those of the images' folders.",
             ),
             (
                 "dataset",
-                "Here every label belongs to the name of its image. The mistake has to be asked for.",
+                "Here every label belongs to the name of its image. The mistake has to be chosen.",
             ),
         ),
     ),
     Lesson(
         TAG,
         "The corner tag",
-        "What does a model read that is right on every image?",
+        "What does a model use that is right on every image?",
         (
             f"Two hospitals send {TAGGED_IMAGES} synthetic images each, one of COVID patients, the other of healthy "
             "people. Each burns its letter into a corner of its images: C on the left, N on the right.",
@@ -210,14 +210,15 @@ LESSONS: tuple[Lesson, ...] = (
         (
             (
                 "predict",
-                "Predict shows for each image where the answer comes from, and how much of the heat map lies inside "
+                "Predict shows for each image what the prediction rests on, and how much of the heat map lies inside "
                 "the lungs.",
             ),
             (
                 "compare",
-                "The audit of a model covers the lungs, everything else, the border and tags, and says what it reads.",
+                "The evidence check covers the lungs, everything else, the border and tags, and measures what the "
+                "model uses.",
             ),
-            ("train", "A split that holds out whole sources tests on images whose letters the model has not seen."),
+            ("train", "An external split by source tests on images whose letters are new to the model."),
         ),
     ),
     Lesson(
@@ -228,13 +229,12 @@ LESSONS: tuple[Lesson, ...] = (
             f"Of {COMMON_IMAGES + RARE_IMAGES} synthetic images, {RARE_IMAGES} show COVID: one in ten, as in a "
             f"screening.",
             "The same network learns four times on the same images: as they are; with class weights, so that each "
-            "class "
-            "counts as much; with COVID images drawn several times (oversampling); and with as many healthy images "
-            "left out as makes the classes even (undersampling).",
+            "class counts as much; with COVID images drawn several times (oversampling); and with as many healthy "
+            "images left out as makes the classes even (undersampling).",
             "The network's filters are random and stay so; only its last layers learn. That takes seconds, and needs "
             "no download.",
         ),
-        "How many of the COVID images does the model find that learns on the images as they are, in per cent?",
+        "How many of the COVID images does the model detect that learns on the images as they are, in per cent?",
         COMMON_IMAGES + RARE_IMAGES,
         _rare_image,
         (
@@ -246,8 +246,8 @@ LESSONS: tuple[Lesson, ...] = (
         (
             "Accuracy counts images, and nearly all images are healthy. A model that overlooks the sick loses "
             "little of it.",
-            "Sensitivity asks: of those who have it, how many are found? Specificity asks: of those who do not, how "
-            "many are left in peace? Both belong beside accuracy.",
+            "Sensitivity asks: of those who have it, how many are detected? Specificity asks: of those who do not, "
+            "how many are predicted healthy? Both belong beside accuracy.",
             "Weights and sampling do not make a better eye. They move the balance between overlooking and false alarm, "
             "and you have to say which is worse.",
         ),
@@ -257,38 +257,38 @@ LESSONS: tuple[Lesson, ...] = (
                 "Compare shows sensitivity and specificity of each class with their intervals, and how each threshold "
                 "trades one for the other.",
             ),
-            ("train", "Train has the four ways under imbalance; they touch the training images alone."),
+            ("train", "Train has four ways to handle class imbalance; they change the training images alone."),
         ),
     ),
     Lesson(
-        TWIN,
-        "The twin",
+        DUPLICATE,
+        "The duplicate",
         "Can a model be right where there is nothing to learn?",
         (
-            f"{TWIN_IMAGES} healthy synthetic patients. Half of them are called COVID and half Normal, and the images "
-            "know nothing of it: there is nothing to learn, and whoever guesses is right on half of them.",
+            f"{DUPLICATED_IMAGES} healthy synthetic patients. Half of them are labelled COVID and half Normal, "
+            "whatever the image shows: there is nothing to learn, and chance is right on half of them.",
             f"Each image is in the collection {TIMES_SAVED} times, saved again with a slightly different exposure, as "
             "happens when archives are merged.",
-            "The same network learns twice. Once images are dealt to training and test one by one, so that twins are "
-            "separated; once twins stay together.",
+            "The same network learns twice. Once with a random split, which separates duplicates; once with a group "
+            "split, which keeps them together.",
             "The network's filters are random and stay so; only its last layers learn.",
         ),
-        "On how many test images is the model right when twins are separated, in per cent?",
-        TWIN_IMAGES * TIMES_SAVED,
-        _twin_image,
+        "On how many test images is the model right when duplicates are separated, in per cent?",
+        DUPLICATED_IMAGES * TIMES_SAVED,
+        _duplicate_image,
         (
-            _twin_training("stratified", "Image by image"),
-            _twin_training("grouped", "Twins kept together"),
+            _duplicate_training("stratified", "Random split"),
+            _duplicate_training("grouped", "Group split"),
         ),
         (
-            "A test image whose twin was trained on is no test: the model need only know it again.",
-            "Public collections copy each other. The same image is in several of them, under other names, now and then "
+            "A test image whose duplicate was trained on is no test: the model only recognises it (data leakage).",
+            "Public collections copy each other. The same image is in several of them under other names, sometimes "
             "with another label.",
-            "Copies, and images that were kept together, stay in one part.",
+            "Duplicates, and images of one patient, stay in one part.",
         ),
         (
-            ("dataset", "Copies are looked for when images are imported, also those that were saved again."),
-            ("train", "Keep groups together is the usual split here. Image by image has to be chosen."),
+            ("dataset", "The audit detects duplicates, also those that were saved again."),
+            ("train", "The group split is the default here. The random split has to be chosen."),
         ),
     ),
 )

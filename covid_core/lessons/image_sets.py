@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from covid_core.images.image import GreyImage
 from covid_core.synthetic import phantom
 from covid_core.synthetic.phantom import PhantomImage
 
@@ -18,7 +17,7 @@ def image(label: str, number: int, seed: int, shown: str = "", tag: str = "", cl
     """An image of a lesson.
 
     Args:
-        label: what the data set says of it.
+        label: in the data set.
         number: from 1 within the label; part of its name.
         seed: of the lesson.
         shown: the class that is drawn; that of the label by default.
@@ -43,8 +42,3 @@ def saved_again(original: PhantomImage, number: int, seed: int) -> PhantomImage:
     pixels = np.clip(grey + blocks, 0, 255).astype(np.uint8)
     plants = (*original.plants, "near-duplicates")
     return replace(original, name=f"{original.label}-{number}", pixels=pixels, plants=plants)
-
-
-def as_image(pixels: np.ndarray) -> GreyImage:
-    """Drawn greys as an image that was read."""
-    return GreyImage(pixels, "L")

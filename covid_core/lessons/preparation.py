@@ -1,4 +1,4 @@
-"""Prepare a lesson: draw its images, train its runs, ask them what it asks; and remove all of it again.
+"""Prepare a lesson: draw its images, train its runs, test them; and remove all of it again.
 
 Each lesson has a workspace of its own inside the user's (``lessons/KEY``), which is there only while the lesson is
 prepared. All is done by one job in one process, so TensorFlow starts once.
@@ -6,7 +6,7 @@ prepared. All is done by one job in one process, so TensorFlow starts once.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,33 +15,31 @@ import pandas as pd
 
 from covid_core import files
 from covid_core.audit.model.occlusions import CORNER
-from covid_core.data import duplicates, importing
-from covid_core.data.dataset import Dataset
-from covid_core.data.split import make_split
-from covid_core.errors import CovidCoreError, JobRefused, NotFound
+from covid_core.data import importing
+from covid_core.errors import JobRefused, NotFound
 from covid_core.images.codec import to_square
+from covid_core.images.image import GreyImage
 from covid_core.inference.head import softmax
 from covid_core.inference.lung_share import share_inside, share_over
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import LessonRequest
+from covid_core.jobs.run_training import train_within
 from covid_core.lessons import image_sets
 from covid_core.lessons.catalogue import PAIR, TAG, named
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Run, Status
-from covid_core.specs import TrainingSpec
 from covid_core.synthetic.phantom import CORNER_TAGS
 from covid_core.work import Progress, part_of
-from covid_core.workspace import Workspace, list_folders
+from covid_core.workspace import Workspace
 
-RECIPE = 1  # of images, runs and what is kept of them; a change of it takes the next number
+RECIPE = 1  # of images, runs and their files; a change of it takes the next number
 FOLDER = "lessons"
-DRAWING = 0.25  # share of the time, as seen on two cores
-LAST_LOOK = 0.05
+DRAWING = 0.25  # share of the time, on two cores
+LAST_TESTS = 0.05
 BUSY = 10.0  # seconds that another session may need to start or remove the same lesson
-STOPPING = 20.0  # seconds until a job that was asked to stop is given up
+STOPPING = 20.0  # seconds until a job that does not stop is given up
 WITHOUT_TAG, OTHER_TAG = "without the letter", "with the other letter"
-
-Train = Callable[[Run, Progress], None]
 
 
 @dataclass(frozen=True)
@@ -87,21 +85,13 @@ def place_of(workspace: Workspace, key: str) -> Workspace:
     return Workspace(workspace.root / FOLDER / key)
 
 
-def look(workspace: Workspace, key: str) -> Prepared:
+def state_of(workspace: Workspace, key: str) -> Prepared:
     """How far a lesson is. Makes no folder."""
     place = place_of(workspace, named(key).key)
-    folder = place.root / "jobs"
-    if not folder.is_dir():
+    if not (place.root / "jobs").is_dir():
         return Prepared(place)
-    found = []
-    for path in list_folders(folder):
-        with contextlib.suppress(CovidCoreError, OSError):  # removed at this moment, or not whole yet
-            job = JobFolder(path)
-            found.append((float(job.request()["created"]), job, job.status()))
-    if not found:
-        return Prepared(place)
-    _, job, status = max(found, key=lambda one: one[0])
-    return Prepared(place, job, status)
+    last = queue.jobs(place, LessonRequest)[-1:]
+    return Prepared(place, last[0].folder, last[0].status) if last else Prepared(place)
 
 
 def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
@@ -110,17 +100,17 @@ def prepare(workspace: Workspace, key: str, seed: int = 0) -> Prepared:
     Raises JobRefused where another session holds the lesson.
     """
     with _held(workspace, key):
-        now = look(workspace, key)
+        now = state_of(workspace, key)
         if now.is_active:
             return now
         _remove(now.place)
-        queue.submit_job(now.place, queue.LESSON, {"lesson": key, "seed": seed, "recipe": RECIPE})
-        return look(workspace, key)
+        queue.submit(now.place, LessonRequest(lesson=key, seed=seed, recipe=RECIPE))
+        return state_of(workspace, key)
 
 
 def stop(workspace: Workspace, key: str) -> None:
-    """Ask the job to stop. Raises JobRefused where nothing is at work."""
-    now = look(workspace, key)
+    """Stop the job. Raises JobRefused where nothing is at work."""
+    now = state_of(workspace, key)
     if now.job is None:
         raise JobRefused("This lesson is not being prepared.")
     queue.stop(now.job)
@@ -132,7 +122,7 @@ def reset(workspace: Workspace, key: str) -> None:
     Raises JobRefused where the job does not stop in time; nothing is removed then.
     """
     with _held(workspace, key):
-        now = look(workspace, key)
+        now = state_of(workspace, key)
         if now.is_active:
             _end(now)
         _remove(now.place)
@@ -171,20 +161,12 @@ def _held(workspace: Workspace, key: str) -> Iterator[None]:
 # In the worker
 
 
-def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress) -> dict[str, Any]:
-    """Draw the images of a lesson, train its runs, and ask what is left to ask.
+def make(place: Workspace, request: LessonRequest, progress: Progress) -> dict[str, Any]:
+    """Draw the images of a lesson in its own workspace, train its runs, and measure what it is about.
 
-    Args:
-        place: the lesson's own workspace.
-        key: of the lesson.
-        seed: of images and networks.
-        train: trains a published run in this process.
-        progress: told the share done; may raise Stopped.
-
-    Returns:
-        What the job keeps: the ids of data set and runs, and what was measured beside their predictions.
+    Returns the job's result: the ids of data set and runs, and what was measured beside their predictions.
     """
-    lesson = named(key)
+    lesson, seed = named(request.lesson), request.seed
     begin = time.monotonic()
     dataset = importing.import_drawn(
         place,
@@ -195,30 +177,24 @@ def make(place: Workspace, key: str, seed: int, train: Train, progress: Progress
         part_of(progress, 0, DRAWING),
     )
     runs = {}
-    step = (1 - DRAWING - LAST_LOOK) / len(lesson.trainings)
+    step = (1 - DRAWING - LAST_TESTS) / len(lesson.trainings)
     for number, training in enumerate(lesson.trainings):
-        run = _published(place, dataset, training.spec(dataset.id, seed))
+        run = queue.published_run(place, training.spec(dataset.id, seed))
         start = DRAWING + number * step
-        train(run, _named(part_of(progress, start, start + step), f"{training.name}: "))
+        train_within(place, run, _named(part_of(progress, start, start + step), f"{training.name}: "))
         runs[training.role] = run.id
-    found = _look_at_tags(place, store.open_run(place, runs["tagged"]), seed, progress) if key == TAG else {}
-    return {"dataset": dataset.id, "runs": runs, "seconds": time.monotonic() - begin, **found}
+    tagged = lesson.key == TAG
+    measured = _test_without_tags(place, store.open_run(place, runs["tagged"]), seed, progress) if tagged else {}
+    return {"dataset": dataset.id, "runs": runs, "seconds": time.monotonic() - begin, **measured}
 
 
 def _named(progress: Progress, name: str) -> Progress:
     return lambda share, message: progress(share, name + message)
 
 
-def _published(place: Workspace, dataset: Dataset, spec: TrainingSpec) -> Run:
-    grouped = spec.split.method != "stratified"
-    table = duplicates.with_groups(place, dataset) if grouped else dataset.images
-    return store.create_run(place, spec, dataset, make_split(table, spec.classes, spec.split, spec.labels))
-
-
-def _look_at_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> dict[str, Any]:
-    """Ask the run about its test images drawn again without their letter, and with the other one; and where it
-    looks."""
-    progress(1 - LAST_LOOK, "The same images without their letter")
+def _test_without_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> dict[str, Any]:
+    """Test the run on its test images drawn again without their letter, and with the other one; and its heat maps."""
+    progress(1 - LAST_TESTS, "The same images without their letter")
     predictor, split = Predictor.open(place, run), run.split()
     test = split[split["part"] == "test"].reset_index(drop=True)
     for what, tag_of in ((WITHOUT_TAG, {}), (OTHER_TAG, dict(zip(PAIR, reversed(PAIR), strict=True)))):
@@ -228,20 +204,20 @@ def _look_at_tags(place: Workspace, run: Run, seed: int, progress: Progress) -> 
                 for name, label in zip(test["image_id"], test["label"], strict=True)
             ]
         )
-        _keep_answers(run, what, test, predictor.logits(squares))
-    progress(1 - LAST_LOOK / 2, "Where it looks")
+        _write_predictions(run, what, test, predictor.logits(squares))
+    progress(1 - LAST_TESTS / 2, "Heat maps")
     heats = [heat_of(predictor, name, label, seed) for name, label in zip(test["image_id"], test["label"], strict=True)]
     in_corners = {}
     for where, whose in (("own", PAIR), ("other", PAIR[::-1])):
         corner_of = dict(zip(PAIR, map(corner, whose), strict=True))
         shares = [share_inside(heat, corner_of[label]) for heat, label in zip(heats, test["label"], strict=True)]
-        found = share_over(shares)
-        in_corners[where] = {name: getattr(found, name) for name in ("share", "low", "high", "chance", "images")}
+        inside = share_over(shares)
+        in_corners[where] = {name: getattr(inside, name) for name in ("share", "low", "high", "chance", "images")}
     return {"heat": in_corners}
 
 
-def _keep_answers(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -> None:
-    """The answers as an evaluation of the run: a prediction table of the part "test"."""
+def _write_predictions(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -> None:
+    """The predictions as an evaluation of the run: a prediction table of the part "test"."""
     scores = softmax(logits.astype(np.float64))
     columns = {f"score_{label}": scores[:, k] for k, label in enumerate(run.classes)}
     columns |= {f"logit_{label}": logits[:, k] for k, label in enumerate(run.classes)}
@@ -258,14 +234,13 @@ def redrawn(image_id: str, seed: int, tag: str = "") -> np.ndarray:
 
 def heat_of(predictor: Predictor, image_id: str, label: str, seed: int) -> np.ndarray:
     """The heat map for an image's own class, with its letter on it: float32 (SIDE, SIDE)."""
-    return predictor.heat_map(
-        image_sets.as_image(redrawn(image_id, seed, label)), label, (image_sets.SIDE, image_sets.SIDE)
-    )
+    image = GreyImage(redrawn(image_id, seed, label), "L")
+    return predictor.heat_map(image, label, (image_sets.SIDE, image_sets.SIDE))
 
 
 def corner(label: str) -> np.ndarray:
     """The corner in which a class's letter lies: bool (SIDE, SIDE), as large as ``audit.model.occlusions.CORNER``."""
     height, width = (round(share * image_sets.SIDE) for share in CORNER)
-    found = np.zeros((image_sets.SIDE, image_sets.SIDE), bool)
-    found[:height, slice(None, width) if CORNER_TAGS[label][1] == "left" else slice(-width, None)] = True
-    return found
+    mask = np.zeros((image_sets.SIDE, image_sets.SIDE), bool)
+    mask[:height, slice(None, width) if CORNER_TAGS[label][1] == "left" else slice(-width, None)] = True
+    return mask

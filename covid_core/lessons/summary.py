@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).with_name("summary.html")
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Entry:
     """A lesson that was held: what was predicted, in per cent (None: nothing), what came out, and its pictures."""
 
     lesson: Lesson
@@ -28,10 +28,10 @@ class Told:
     pictures: Sequence[Picture] = ()
 
 
-def to_html(told: Sequence[Told]) -> str:
+def to_html(entries: Sequence[Entry]) -> str:
     """The page; it needs no other file and loads nothing."""
     made = f"{datetime.now():%d %B %Y, %H:%M}"
-    return _template().render(made=made, lessons=[_lesson(one) for one in told])
+    return _template().render(made=made, lessons=[_lesson(one) for one in entries])
 
 
 @lru_cache(maxsize=1)
@@ -40,19 +40,19 @@ def _template() -> Any:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _lesson(told: Told) -> dict[str, Any]:
-    table = outcomes.table(told.outcome)
+def _lesson(entry: Entry) -> dict[str, Any]:
+    table = outcomes.table(entry.outcome)
     return {
-        "number": number_of(told.lesson),
-        "title": told.lesson.title,
-        "question": told.lesson.question,
-        "asks": told.lesson.asks,
-        "prediction": "Nothing was predicted." if told.prediction is None else told.outcome.against(told.prediction),
-        "headline": told.outcome.headline,
-        "details": told.outcome.details,
+        "number": number_of(entry.lesson),
+        "title": entry.lesson.title,
+        "question": entry.lesson.question,
+        "prediction_question": entry.lesson.prediction_question,
+        "prediction": "Nothing was predicted." if entry.prediction is None else entry.outcome.against(entry.prediction),
+        "headline": entry.outcome.headline,
+        "details": entry.outcome.details,
         "columns": list(table.columns),
         "rows": table.to_numpy().tolist(),
-        "pictures": [{"url": data_url(jpeg_bytes(one.pixels)), "caption": one.caption} for one in told.pictures],
-        "why": told.lesson.why,
-        "guards": [words for _, words in told.lesson.guards],
+        "pictures": [{"url": data_url(jpeg_bytes(one.pixels)), "caption": one.caption} for one in entry.pictures],
+        "why": entry.lesson.why,
+        "guards": [words for _, words in entry.lesson.guards],
     }

@@ -53,7 +53,7 @@ class Devices:
 
 
 def may_exist() -> bool:
-    """Whether TensorFlow may find a GPU here; looking costs nothing, unlike starting TensorFlow.
+    """Whether TensorFlow may find a GPU here; the check costs nothing, unlike starting TensorFlow.
 
     On Windows it uses none (since 2.11), on a Mac only with Apple's plug-in.
     """
@@ -62,7 +62,7 @@ def may_exist() -> bool:
     return any(Path(driver).exists() for driver in DRIVERS)
 
 
-def found() -> Devices:
+def available() -> Devices:
     """All GPUs of this machine, with memory taken as needed and mixed precision; else the processor."""
     if not may_exist():
         return Devices()

@@ -46,7 +46,7 @@ def export_network(network: keras.Model, path: Path) -> Traced:
     function = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
     traced = function.get_concrete_function()
     holder = tf.Module()
-    holder.variables_kept = [variable.value for variable in network.variables]  # the converter finds them through it
+    holder.network_variables = [variable.value for variable in network.variables]  # for the converter
     with files.published(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter warns of its own deprecations
         converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
@@ -56,7 +56,7 @@ def export_network(network: keras.Model, path: Path) -> Traced:
 
 
 def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int, cut: int = 0) -> FrozenTrunk:
-    """Export the frozen part of a network, and keep what Keras answers for some images.
+    """Export the frozen part of a network, and keep Keras's own outputs for some images.
 
     Args:
         workspace: whose ``trunks``.
@@ -65,19 +65,19 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
         taps: how many outputs it has.
         cut: how many last layers a fine-tuning may want; their input becomes one more output. 0: none.
 
-    Raises RunError when the exported network answers otherwise than Keras's.
+    Raises RunError when the outputs of the exported network differ from Keras's.
     """
     boundary, behind = model.cut_before_last(network, cut) if cut else ("", 0)
-    outputs = [*network.outputs, *([network.get_layer(boundary).output] if cut else [])]
-    whole = keras.Model(network.input, outputs, name="frozen")
-    names = tuple(tensor._keras_history.operation.name for tensor in outputs)
-    shapes = tuple(tuple(tensor.shape[1:]) for tensor in outputs)
+    tensors = [*network.outputs, *([network.get_layer(boundary).output] if cut else [])]
+    whole = keras.Model(network.input, tensors, name="frozen")
+    names = tuple(tensor._keras_history.operation.name for tensor in tensors)
+    shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
     made = FrozenTrunk(key, workspace.trunks / f"{key}.tflite", names, shapes, taps, behind)
     traced = export_network(whole, made.path)
     images = probe_images(network.input.shape[1])
-    answers = traced(images[..., None])
-    _check_same(LiteNetwork(made.path).run(images[..., None]), answers)
-    trunk.keep(made, images, answers)
+    outputs = traced(images[..., None])
+    _check_same(LiteNetwork(made.path).run(images[..., None]), outputs)
+    trunk.publish(made, images, outputs)
     return made
 
 

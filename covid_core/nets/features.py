@@ -9,7 +9,7 @@ import numpy as np
 from covid_core import cache
 from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
-from covid_core.data.dataset import KEY_LENGTH
+from covid_core.derived import KEY_LENGTH
 from covid_core.inference.head import MEAN
 from covid_core.nets import trunk
 from covid_core.nets.plan import Plan
@@ -57,8 +57,8 @@ class Features:
         """Features (n, d) of their mirror images."""
         return self._taken(self.mirror, positions)
 
-    def seen(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Features (n, d) as an epoch of the training sees them."""
+    def of_epoch(self, positions: np.ndarray, epoch: int) -> np.ndarray:
+        """Features (n, d) that an epoch of the training takes."""
         if self.choose_side is not None:
             turned = self.choose_side(self.rows[positions], epoch)
             return np.where(turned[:, None], self.mirrored(positions), self.plain(positions))
@@ -79,10 +79,10 @@ def frozen_trunk(plan: Plan) -> FrozenTrunk:
     spec = plan.spec
     taps, cut = backbone_named(spec.backbone).taps_of(spec.taps), _cut(spec)
     key = trunk.key_of(spec, plan.start, (*taps, *([f"before the last {cut}"] if cut else [])))
-    found = trunk.find(plan.workspace, key)
-    if found is not None:
-        plan.reuse("frozen network", trunk.seconds_it_took(found.path))
-        return found
+    exported = trunk.load(plan.workspace, key)
+    if exported is not None:
+        plan.reuse("frozen network", trunk.seconds_it_took(exported.path))
+        return exported
     plan.report(0.02, "Starting TensorFlow to export the frozen network, once")
     network = plan.trunk()
     from covid_core.nets import export
@@ -108,10 +108,10 @@ def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
     spec, rows = plan.spec, plan.images.rows
     passes = _Passes(plan, frozen)
     edge = passes.boundary() if frozen.taps < len(frozen.shapes) else None
-    table, *rest = passes.run(passes.kept(), rows, lambda at: plan.images.pixels[at], ONE_PASS, edge, with_boundary)
+    table, *rest = passes.run(passes.shared(), rows, lambda at: plan.images.pixels[at], ONE_PASS, edge, with_boundary)
     mirror = None
     if spec.test_time_flip or spec.augmentation.only_flips:
-        mirrored = passes.kept("-mirrored")
+        mirrored = passes.shared("-mirrored")
         mirror, *_ = passes.run(mirrored, rows, lambda at: plan.images.pixels[at][:, :, ::-1], "Mirrored images")
     sides = (lambda at, epoch: augmentation.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
     return Features(
@@ -154,7 +154,7 @@ class _Passes:
         """What runs the trunk, in words."""
         return ON_GPU if self._plan.devices.names else trunk.LITE
 
-    def kept(self, what: str = "") -> Wanted:
+    def shared(self, what: str = "") -> Wanted:
         """Features that later runs can use too, whichever their pooling."""
         return trunk.pooled_features(self._frozen, f"{self._name()}-pooled{what}")
 
@@ -175,14 +175,14 @@ class _Passes:
         wanted: Wanted,
         rows: np.ndarray,
         images: trunk.Images,
-        said: str,
+        name: str,
         edge: Wanted | None = None,
         must: bool = False,
     ) -> list[np.memmap]:
         """One pass; the activations at the edge are kept too where they must be or take little room."""
         plan = self._plan
         needed = [wanted, edge] if must else [wanted]
-        there = np.all([trunk.are_kept(plan.workspace, one, len(plan.images.pixels), rows) for one in needed], axis=0)
+        there = np.all([trunk.are_cached(plan.workspace, one, len(plan.images.pixels), rows) for one in needed], axis=0)
         if there.any():
             path = trunk.path_of(plan.workspace, wanted.name)
             plan.reuse("features", trunk.seconds_it_took(path, int(there.sum())))
@@ -194,18 +194,18 @@ class _Passes:
             rows,
             images,
             self.engine,
-            self._progress(said),
+            self._progress(name),
             extra,
         )
 
     def _name(self) -> str:
         return f"{self._plan.images.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"
 
-    def _progress(self, said: str) -> Progress:
+    def _progress(self, name: str) -> Progress:
         start = 0.1 + 0.9 * self._done / self._count
         self._done += 1
         step = part_of(self._plan.report, start, 0.1 + 0.9 * self._done / self._count)
-        return lambda share, message: step(share, f"{said}: {message}")
+        return lambda share, message: step(share, f"{name}: {message}")
 
 
 def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
@@ -216,8 +216,8 @@ def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
     whole = keras.Model(network.input, outputs)
 
     def maps(images: np.ndarray) -> list[np.ndarray]:
-        answer = whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0)
-        return answer if isinstance(answer, list) else [answer]
+        outputs = whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0)
+        return outputs if isinstance(outputs, list) else [outputs]
 
     return Engine(ON_GPU, maps, GPU_BATCH, 1)
 

@@ -65,9 +65,9 @@ class Stored:
 
 
 class Fit:
-    """The stages of one training: what has been seen of them, and what an interrupted attempt left.
+    """The stages of one training: what is done of them, and what an interrupted attempt left.
 
-    ``head_fit.run`` and ``keras_fit.run`` do the work of a stage and tell it here.
+    ``head_fit.run`` and ``keras_fit.run`` do the work of a stage and report it here.
     """
 
     def __init__(self, spec: TrainingSpec, checkpoint: Path, write_row: Callable[[Row], None], progress: Progress):
@@ -103,7 +103,7 @@ class Fit:
         """Whether the running stage has come to its end: all epochs done, or no better for too long."""
         return self.memory.epoch >= epochs or 0 < self.spec.patience <= self.memory.waited
 
-    def tell(self, stage: str, epoch: int, epochs: int, share: float = 0.0) -> None:
+    def report(self, stage: str, epoch: int, epochs: int, share: float = 0.0) -> None:
         """Progress: ``share`` of the ``epoch``-th (from 0) of the stage's epochs is done. Raises Stopped."""
         before = self.spec.epochs if self.memory.stage else 0
         done = (before + epoch + share) / self.spec.total_epochs

@@ -1,4 +1,4 @@
-"""A stage of a fit in NumPy: dense layers on features that are known.
+"""A stage of a fit in NumPy: dense layers on features that are computed already.
 
 A head is so small that an ordinary fit spends most of its time between the steps, and TensorFlow takes longer to start
 than the head to learn. The arithmetic here is that of Keras's Dense, Dropout, SparseCategoricalCrossentropy (from
@@ -50,7 +50,7 @@ class Network:
         """Put the gradient of the mean loss of one batch into ``gradient``.
 
         Returns:
-            The mean loss, and how many images were answered rightly (with dropout, as Keras counts them).
+            The mean loss, and how many images were predicted correctly (with dropout, as Keras counts them).
         """
         inputs, masks = [x], []
         for layer, biases in self._layers[:-1]:
@@ -77,7 +77,7 @@ def _views(vector: np.ndarray, shapes: list[tuple[int, ...]]) -> list[tuple[np.n
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, float, int]:
-    """The mean (weighted) cross-entropy's gradient by the logits, that mean, and the count of right answers."""
+    """The mean (weighted) cross-entropy's gradient by the logits, that mean, and the count of correct predictions."""
     rows = np.arange(len(labels))
     right = int((logits.argmax(axis=1) == labels).sum())
     scores = softmax(logits)
@@ -118,9 +118,9 @@ def run(fit: Fit, number: int, stage: Stage, pooling: str) -> Head:
 
 
 def _fit(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optimizer) -> None:
-    """All epochs that are left. Progress is told, and a stop noticed, between epochs: each takes a moment."""
+    """All epochs that are left. Progress and stops are between epochs: each takes a moment."""
     saved = time.monotonic()
-    fit.tell(stage.name, fit.memory.epoch, stage.epochs)
+    fit.report(stage.name, fit.memory.epoch, stage.epochs)
     while not fit.is_over(stage.epochs):
         epoch, began = fit.memory.epoch, time.monotonic()
         row = _epoch(fit, number, stage, network, optimizer, epoch)
@@ -129,24 +129,24 @@ def _fit(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optim
         if time.monotonic() - saved > CHECKPOINT_EVERY:
             fit.save_checkpoint([network.parameters], optimizer.state())
             saved = time.monotonic()
-        fit.tell(stage.name, epoch + 1, stage.epochs)
+        fit.report(stage.name, epoch + 1, stage.epochs)
 
 
 def _epoch(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optimizer, epoch: int) -> Row:
     rng = np.random.default_rng((fit.spec.seed, number, epoch))  # by epoch, so that a resumed fit draws the same
-    total, right, seen = 0.0, 0, 0
+    total, right, images = 0.0, 0, 0
     for batch, rows in enumerate(_batches(stage.order(epoch), fit.spec.batch_size), start=1):
         weights = None if stage.sample_weights is None else stage.sample_weights[rows]
         loss, good = network.learn(stage.inputs(rows, epoch), stage.labels[rows], weights, rng)
-        total, right, seen = total + loss * len(rows), right + good, seen + len(rows)
+        total, right, images = total + loss * len(rows), right + good, images + len(rows)
         check_loss(total, "loss", epoch + 1, batch)
         optimizer.step(network.parameters, network.gradient)
     val_loss, val_accuracy = _validate(stage, network)
     return {
         "stage": stage.name,
         "epoch": epoch + 1,
-        "loss": round(total / seen, 6),
-        "accuracy": round(right / seen, 6),
+        "loss": round(total / images, 6),
+        "accuracy": round(right / images, 6),
         "val_loss": round(val_loss, 6),
         "val_accuracy": round(val_accuracy, 6),
         "learning_rate": stage.learning_rate,

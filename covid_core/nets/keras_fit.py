@@ -23,7 +23,7 @@ class NetworkStage(Stage):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of one epoch, in an order that depends only on the seed and the epoch, so a resumed fit sees the same."""
+    """Batches of one epoch, in an order that depends on seed and epoch alone, so a resumed fit takes the same."""
 
     def __init__(self, stage: NetworkStage, batch_size: int, first_epoch: int):
         super().__init__(workers=stage.workers, use_multiprocessing=False)
@@ -102,7 +102,7 @@ def _fit(fit: Fit, stage: NetworkStage) -> None:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Tells every step, notices a stop and a loss that is not a number, and closes each epoch."""
+    """Reports every step, notices a stop and a loss that is not a number, and closes each epoch."""
 
     def __init__(self, fit: Fit, stage: NetworkStage, batches: Batches):
         super().__init__()
@@ -119,7 +119,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         check_loss(logs["loss"], "loss", self._epoch + 1, batch + 1)
-        self._fit.tell(self._stage.name, self._epoch, self._stage.epochs, (batch + 1) / (self.params["steps"] or 1))
+        self._fit.report(self._stage.name, self._epoch, self._stage.epochs, (batch + 1) / (self.params["steps"] or 1))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._fit.close_epoch(self._row(epoch, logs), self.model.get_weights)

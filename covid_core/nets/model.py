@@ -38,12 +38,7 @@ def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
     network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(image, backbone))
     if weights is not None:
         _load(network, weights)
-    return keras.Model(image, [network.get_layer(tap).output for tap in taps_of(spec)], name="trunk")
-
-
-def taps_of(spec: TrainingSpec) -> tuple[str, ...]:
-    """Names of the layers that the head pools."""
-    return backbone_named(spec.backbone).taps_of(spec.taps)
+    return keras.Model(image, [network.get_layer(tap).output for tap in backbone.taps_of(spec.taps)], name="trunk")
 
 
 def build_head(spec: TrainingSpec, map_shapes: list[tuple[int, ...]]) -> keras.Model:
@@ -91,8 +86,8 @@ def to_mean_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras
 
 
 def _outputs(network: keras.Model, image: keras.KerasTensor) -> list[keras.KerasTensor]:
-    answer = network(image)
-    return answer if isinstance(answer, list) else [answer]
+    outputs = network(image)
+    return outputs if isinstance(outputs, list) else [outputs]
 
 
 def with_scores(classifier: keras.Model) -> keras.Model:

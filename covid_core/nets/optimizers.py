@@ -99,10 +99,10 @@ class Optimizer:
         parameters -= gradient
 
 
-def _average(average: np.ndarray, value: np.ndarray, keep: float, scratch: np.ndarray) -> None:
-    """``average += (value - average) * (1 - keep)``."""
+def _average(average: np.ndarray, value: np.ndarray, momentum: float, scratch: np.ndarray) -> None:
+    """``average += (value - average) * (1 - momentum)``."""
     np.subtract(value, average, out=scratch)
-    scratch *= np.float32(1 - keep)
+    scratch *= np.float32(1 - momentum)
     average += scratch
 
 

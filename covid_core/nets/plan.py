@@ -1,4 +1,4 @@
-"""What the ways of training share: what is seen, what is kept, and how long each stage takes."""
+"""What the ways of training share: the images, the files that stay, and how long each stage takes."""
 
 import importlib
 import time
@@ -45,7 +45,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Images:
-    """What a run sees: decoded images of the data set, and the positions and class indices of its parts."""
+    """A run's images: decoded images of the data set, and the positions and class indices of its parts."""
 
     dataset: Dataset
     pixels: np.ndarray
@@ -69,7 +69,7 @@ class Plan:
 
     ``start`` is the file that the trunk starts from, or None for a random start. ``reused`` names what earlier runs had
     left, with the seconds that it took them (nan where nobody noted it). ``built`` is the Keras trunk, once something
-    needs it: a frozen run whose trunk is known never does.
+    needs it: a frozen run whose trunk was exported before never does.
     """
 
     workspace: Workspace
@@ -99,7 +99,7 @@ class Plan:
         self.reused[name] = self.reused.get(name, 0.0) + seconds
 
     def trunk(self) -> "keras.Model":
-        """The Keras trunk, built when it is first asked for."""
+        """The Keras trunk, built at the first call."""
         if self.built is None:
             self.start_tensorflow()
             from covid_core.nets import model

@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +33,7 @@ PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-4  # of a score, float32 on the CPU; more means that the app and the saved model disagree
 PARITY_LIMIT_GPU = 2e-3  # where the reference itself runs on a GPU, whose sums are less exact
 USUAL_IMAGES = 32  # training images whose mean maps are what a heat map compares with
-TIMED_IMAGES = 15  # repeats of one image; their median is the run's milliseconds per image
+TIMED_IMAGES = 15  # repeats of one image; their median is the milliseconds per image
 BY_LOADING, BY_TRUNK = "the saved model, loaded by Keras", "Keras's own features, kept from the trunk's export"
 
 
@@ -51,6 +52,7 @@ def publish(plan: Plan, trained: Trained) -> None:
     clock.timed("reference", lambda: _reference(plan, trained).save(run.reference_path))
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
+    first = np.asarray(plan.images.pixels[plan.images.rows[:1]])
     run.write_result(
         {
             "finished": time.time(),
@@ -71,7 +73,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "parity": parity,
             **sizes,
             "model_bytes": run.model_path.stat().st_size,
-            "milliseconds_per_image": _milliseconds(predictor, plan.images),
+            "milliseconds_per_image": median_milliseconds(lambda: predictor.logits(first)),
             "engine": trained.engine,
             "reused": {name: None if math.isnan(took) else round(took, 3) for name, took in plan.reused.items()},
             "device": plan.device,
@@ -94,9 +96,9 @@ def export_own(plan: Plan, network: "keras.Model") -> None:
 def _save(plan: Plan, trained: Trained) -> dict[str, int]:
     """Publish the model file. Returns how many parameters it has, and how many were trained."""
     if trained.model is None:
-        kept = template.find(trained.frozen, plan.spec) or _new_template(plan, trained)
-        plan.clock.timed("save", lambda: template.write_model(kept, trained.head, plan.run.model_path))
-        return {"parameters": kept.parameters, "parameters_trained": _size(trained.head)}
+        saved = template.load(trained.frozen, plan.spec) or _new_template(plan, trained)
+        plan.clock.timed("save", lambda: template.write_model(saved, trained.head, plan.run.model_path))
+        return {"parameters": saved.parameters, "parameters_trained": _size(trained.head)}
     from covid_core.nets import export, model
 
     whole = model.with_scores(trained.model)
@@ -120,7 +122,7 @@ def _new_template(plan: Plan, trained: Trained) -> Template:
     whole = model.with_scores(join(network, head, pooling))
     path = template.path_of(trained.frozen, plan.spec)
     plan.clock.timed("build", lambda: export.save_model(whole, path))
-    return template.keep(path, sample, int(whole.count_params()))
+    return template.publish(path, sample, int(whole.count_params()))
 
 
 def _size(head: Head) -> int:
@@ -171,7 +173,7 @@ def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
 def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any]:
     """Largest difference of a score between the saved model, the app's path and the table, on some images.
 
-    Where Keras is up, it loads the saved model and answers for test images. Else the model is a copy that an earlier
+    Where Keras is up, it loads the saved model and predicts test images. Else the model is a copy that an earlier
     run on this trunk had checked that way, and Keras's own features of synthetic images, kept since then, are compared
     with the app's through this run's head. Raises RunError when they disagree: no number of such a run could be
     trusted.
@@ -196,10 +198,10 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
 
 def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
     """Largest difference of a score between the head on Keras's own features and on the app's."""
-    images, answers = trained.frozen.probe()
+    images, references = trained.frozen.probe()
     maps = predictor.maps(images)
     pooled = [np.stack([tap.mean(axis=(1, 2)), tap.max(axis=(1, 2))], axis=1) for tap in maps]
-    scores = [softmax(_logits_of_extremes(trained.head, taps)) for taps in (answers, pooled)]
+    scores = [softmax(_logits_of_extremes(trained.head, taps)) for taps in (references, pooled)]
     return float(np.abs(scores[0] - scores[1]).max())
 
 
@@ -216,13 +218,12 @@ def _some(images: Images, part: str, count: int) -> np.ndarray:
     return np.asarray(images.pixels[images.rows[chosen]])
 
 
-def _milliseconds(predictor: Predictor, images: Images) -> float:
-    """Median time from a decoded image to its logits, one image at a time."""
-    image = np.asarray(images.pixels[images.rows[:1]])
+def median_milliseconds(work: Callable[[], object]) -> float:
+    """Median time of a piece of work on one decoded image."""
     times = []
     for _ in range(TIMED_IMAGES):
         begin = time.perf_counter()
-        predictor.logits(image)
+        work()
         times.append(time.perf_counter() - begin)
     return round(1000 * float(np.median(times)), 3)
 

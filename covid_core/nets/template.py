@@ -39,7 +39,7 @@ def path_of(trunk: FrozenTrunk, spec: TrainingSpec) -> Path:
     return trunk.path.with_name(f"{trunk.key}-{shape}.keras")
 
 
-def find(trunk: FrozenTrunk, spec: TrainingSpec) -> Template | None:
+def load(trunk: FrozenTrunk, spec: TrainingSpec) -> Template | None:
     """The template for heads of this shape, if it is there."""
     path = path_of(trunk, spec)
     if not (path.exists() and path.with_suffix(".json").exists()):
@@ -48,18 +48,18 @@ def find(trunk: FrozenTrunk, spec: TrainingSpec) -> Template | None:
     return Template(path, tuple(facts["places"]), facts["parameters"])
 
 
-def keep(path: Path, head: Head, parameters: int) -> Template:
+def publish(path: Path, head: Head, parameters: int) -> Template:
     """Note where the arrays of ``head`` lie in the saved model ``path``. They must not equal each other."""
     with ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as stored:
-        found: dict[str, np.ndarray] = {}
-        stored.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    places = tuple(_place_of(array, found) for array in (*head.weights, *head.biases))
+        arrays: dict[str, np.ndarray] = {}
+        stored.visititems(lambda key, item: arrays.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    places = tuple(_place_of(array, arrays) for array in (*head.weights, *head.biases))
     files.write_json(path.with_suffix(".json"), {"places": places, "parameters": parameters})
     return Template(path, places, parameters)
 
 
-def _place_of(array: np.ndarray, found: dict[str, np.ndarray]) -> str:
-    places = [name for name, value in found.items() if value.shape == array.shape and np.array_equal(value, array)]
+def _place_of(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
+    places = [name for name, value in arrays.items() if value.shape == array.shape and np.array_equal(value, array)]
     if len(places) != 1:
         raise RunError(f"An array of the head stands {len(places)} times in the saved model, not once.")
     return places[0]

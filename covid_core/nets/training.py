@@ -41,11 +41,7 @@ if TYPE_CHECKING:
     from covid_core.nets.keras_fit import NetworkStage
 
 SMALLEST_DEVIATION = 1.0  # of the mean deviation; features that vary less are not scaled up, nor their rounding errors
-FIT_FROM = {
-    "frozen": 0.85,
-    "fine_tune": 0.5,
-    "full": 0.05,
-}  # share of a run's time before the fit, as seen on two cores
+FIT_FROM = {"frozen": 0.85, "fine_tune": 0.5, "full": 0.05}  # share of a run's time before the fit, on two cores
 FIT_UNTIL = {"frozen": 0.95, "fine_tune": 0.9, "full": 0.9}
 BLOCK = 2048  # images; their features take 50 MB at most
 TAIL_BATCH = 32  # images per call of the last layers, whose maps are small
@@ -84,9 +80,9 @@ def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
     start = clock.timed("weights", lambda: weights.obtain(spec, backbone_named(spec.backbone), report))
     begin, end = FIT_FROM[spec.mode], FIT_UNTIL[spec.mode]
     fit = Fit(spec, run.checkpoint_path, run.append_history, part_of(report, begin, end))
-    found = clock.timed("tensorflow", devices.found) if devices.may_exist() else devices.Devices()
+    here = clock.timed("tensorflow", devices.available) if devices.may_exist() else devices.Devices()
     before, after = part_of(report, 0.05, begin), _deaf(part_of(report, end, 1))
-    return Plan(workspace, run, images, start, fit, clock, before, after, found)
+    return Plan(workspace, run, images, start, fit, clock, before, after, here)
 
 
 def _remove(paths: list[Path]) -> None:
@@ -106,7 +102,7 @@ def _deaf(progress: Progress) -> Progress:
 
 
 def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
-    """What the run sees, by its own version of the data set. Its labels stand in the split; pixels and features are
+    """The run's images, by its own version of the data set. Its labels stand in the split; pixels and features are
     those of all images as imported, so that leaving one out costs no decoding and no pass through a network."""
     dataset = dataset_of(workspace, run).imported
     split = run.split()
@@ -122,19 +118,19 @@ def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
 def _train_frozen(plan: Plan) -> Trained:
     """Head only, on features that were computed once."""
     frozen = features.frozen_trunk(plan)
-    known = features.of_run(plan, frozen)
-    head = plan.clock.timed("fit", lambda: _fit_head(plan, known))
-    logits = _mean_logits(head, known)
-    return Trained(head, frozen, None, None, logits, known.means, known.engine)
+    cached = features.of_run(plan, frozen)
+    head = plan.clock.timed("fit", lambda: _fit_head(plan, cached))
+    logits = _mean_logits(head, cached)
+    return Trained(head, frozen, None, None, logits, cached.means, cached.engine)
 
 
-def _mean_logits(head: Head, known: features.Features) -> np.ndarray:
+def _mean_logits(head: Head, cached: features.Features) -> np.ndarray:
     """Logits of all rows; the mean of an image's and its mirror image's where the spec asks for both."""
-    blocks = list(_blocks(np.arange(len(known.rows))))
-    logits = np.concatenate([head.logits(known.plain(rows)) for rows in blocks])
-    if not known.at_test_too:
+    blocks = list(_blocks(np.arange(len(cached.rows))))
+    logits = np.concatenate([head.logits(cached.plain(rows)) for rows in blocks])
+    if not cached.at_test_too:
         return logits
-    return (logits + np.concatenate([head.logits(known.mirrored(rows)) for rows in blocks])) / 2
+    return (logits + np.concatenate([head.logits(cached.mirrored(rows)) for rows in blocks])) / 2
 
 
 def _blocks(positions: np.ndarray) -> Iterator[np.ndarray]:
@@ -142,11 +138,11 @@ def _blocks(positions: np.ndarray) -> Iterator[np.ndarray]:
     return (positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK))
 
 
-def _fit_head(plan: Plan, known: features.Features) -> Head:
+def _fit_head(plan: Plan, cached: features.Features) -> Head:
     """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
     train = plan.images.part("train")
-    mean, deviation = _scale(known.plain, train) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
-    stage = _head_stage(plan, known, lambda values: (values - mean) / deviation)
+    mean, deviation = _scale(cached.plain, train) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
+    stage = _head_stage(plan, cached, lambda values: (values - mean) / deviation)
     head = head_fit.run(plan.fit, 0, stage, plan.spec.head.pooling)
     if not plan.spec.head.standardize:
         return head
@@ -163,12 +159,12 @@ def _scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> 
     return mean.astype(np.float32), np.maximum(deviation, smallest).astype(np.float32)
 
 
-def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:
+def _head_stage(plan: Plan, cached: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:
     train, validation = plan.images.part("train"), plan.images.selection()
     return Stage(
         name=HEAD,
-        inputs=lambda rows, epoch: scaled(known.seen(train[rows], epoch)),
-        validation=lambda rows: scaled(known.plain(validation[rows])),
+        inputs=lambda rows, epoch: scaled(cached.of_epoch(train[rows], epoch)),
+        validation=lambda rows: scaled(cached.plain(validation[rows])),
         learning_rate=plan.spec.learning_rate,
         epochs=plan.spec.epochs,
         **_labelled(plan, 0),
@@ -176,7 +172,7 @@ def _head_stage(plan: Plan, known: features.Features, scaled: Callable[[np.ndarr
 
 
 def _labelled(plan: Plan, number: int) -> dict[str, Any]:
-    """What the ``number``-th stage of any kind is to answer, in which order, and what each image counts."""
+    """Labels of the ``number``-th stage of any kind, the order of its images, and their weights."""
     labels = plan.images.labels
     learned = labels[plan.images.part("train")]
     return {
@@ -196,15 +192,15 @@ def _train_tail(plan: Plan) -> Trained:
     from covid_core.nets import keras_fit, model
 
     frozen = features.frozen_trunk(plan)
-    known = features.of_run(plan, frozen, with_boundary=True)
-    head = plan.clock.timed("fit", lambda: _fit_head(plan, known))
+    cached = features.of_run(plan, frozen, with_boundary=True)
+    head = plan.clock.timed("fit", lambda: _fit_head(plan, cached))
     network = plan.trunk()
     _, tail = model.split_at(network, frozen.layers[frozen.taps])
     keras_head = model.keras_head(plan.spec, head, frozen.width(head.pooling))
     _let_learn(network, {layer.name for layer in tail.layers})
     whole = model.to_logits(network, keras_head, head.pooling)
     if plan.spec.augmentation.is_off:
-        stage = _boundary_stage(plan, model.to_logits(tail, keras_head, head.pooling), known)
+        stage = _boundary_stage(plan, model.to_logits(tail, keras_head, head.pooling), cached)
     else:
         stage = _pixel_stage(plan, TAIL, whole, plan.spec.fine_tuning.learning_rate, plan.spec.fine_tuning.epochs, 1)
     plan.clock.timed("fit", lambda: keras_fit.run(plan.fit, 1, stage))
@@ -212,11 +208,11 @@ def _train_tail(plan: Plan) -> Trained:
     facts = {"fine_tuning": {**cut, "boundary": frozen.layers[frozen.taps]}}
     trained = model.head_arrays(keras_head, head.pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, tail))
-    logits, means = plan.clock.timed("predict", lambda: _exported_answers(plan, trained, known.boundary, TAIL_BATCH))
-    return Trained(trained, frozen, tail, whole, logits, means.__getitem__, known.engine, facts)
+    logits, means = plan.clock.timed("predict", lambda: _exported_logits(plan, trained, cached.boundary, TAIL_BATCH))
+    return Trained(trained, frozen, tail, whole, logits, means.__getitem__, cached.engine, facts)
 
 
-def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Features) -> "NetworkStage":
+def _boundary_stage(plan: Plan, classifier: "keras.Model", cached: features.Features) -> "NetworkStage":
     """Tail and head on cached activations."""
     from covid_core.nets.keras_fit import NetworkStage
 
@@ -224,8 +220,8 @@ def _boundary_stage(plan: Plan, classifier: "keras.Model", known: features.Featu
     return NetworkStage(
         name=TAIL,
         model=classifier,
-        inputs=lambda rows, _epoch: known.boundary(train[rows]),
-        validation=lambda rows: known.boundary(validation[rows]),
+        inputs=lambda rows, _epoch: cached.boundary(train[rows]),
+        validation=lambda rows: cached.boundary(validation[rows]),
         learning_rate=plan.spec.fine_tuning.learning_rate,
         epochs=plan.spec.fine_tuning.epochs,
         **_labelled(plan, 1),
@@ -256,12 +252,12 @@ def _train_all(plan: Plan) -> Trained:
     plan.clock.timed("export", lambda: publishing.export_own(plan, network))
     images, batch = plan.images, batch_for(spec.image_size)
     logits, means = plan.clock.timed(
-        "predict", lambda: _exported_answers(plan, arrays, lambda at: images.pixels[images.rows[at]][..., None], batch)
+        "predict", lambda: _exported_logits(plan, arrays, lambda at: images.pixels[images.rows[at]][..., None], batch)
     )
     return Trained(arrays, None, network, classifier, logits, means.__getitem__, "TensorFlow")
 
 
-def _exported_answers(
+def _exported_logits(
     plan: Plan, head: Head, inputs: Callable[[np.ndarray], np.ndarray], batch: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits of all rows by the run's own exported network, as the app will compute them, and the means of its maps.
@@ -276,12 +272,12 @@ def _exported_answers(
     batches = [np.arange(start, min(start + batch, total)) for start in range(0, total, batch)]
     parts: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def answer(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def logits_and_means(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         maps = run(inputs(positions))
         return head.logits(head.features(maps)), pooled(maps, MEAN)
 
     with ThreadPoolExecutor(cores()) as pool:
-        for part in ordered_map(pool, answer, batches):
+        for part in ordered_map(pool, logits_and_means, batches):
             parts.append(part)
             plan.report_end(0.3 * len(parts) / len(batches), f"Scores of all {plural(total, 'image')}")
     return tuple(map(np.concatenate, zip(*parts, strict=True)))

@@ -1,16 +1,16 @@
 """The frozen part of a network, once per image: exported once, run once, kept.
 
 Exported networks lie in ``workspace.trunks``, one group of files per key: ``KEY.tflite``, ``KEY.json`` (its outputs)
-and ``KEY.npz`` (what Keras itself answers for some synthetic images). Features lie in ``workspace.features``, one row
+and ``KEY.npz`` (Keras's own outputs for some synthetic images). Features lie in ``workspace.features``, one row
 per image of a data set; a row that is not computed yet is NaN. Beside both stands what they took (``NAME.took``): a
-run that finds them there can say what it would have cost without.
+run that reuses them can report what they would have cost.
 """
 
 import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ RAW = "raw"  # "pooling" of boundary activations: every cell in a row, nothing p
 FORMAT = "2"  # of the files of a trunk
 LITE = "LiteRT"  # an engine
 TOOK = ".took"  # JSON: seconds, and for how many exports or images
-LOCK_POLL = 0.3  # seconds between looks at features that another worker computes
+LOCK_POLL = 0.3  # seconds between checks for features that another worker computes
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FrozenTrunk:
         return np.concatenate([np.arange(start, start + n) for start, n in zip(starts, channels, strict=True)])
 
     def probe(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Synthetic uint8 images (n, size, size), and what Keras itself answers: float32 (n, 2, channels) per tap.
+        """Synthetic uint8 images (n, size, size), and Keras's own outputs: float32 (n, 2, channels) per tap.
 
         The two rows hold the mean and the maximum of each channel's map, which is all that a head can pool of it.
         """
@@ -92,7 +92,7 @@ def key_of(spec: TrainingSpec, weights: Path | None, outputs: tuple[str, ...]) -
     return f"{spec.backbone.replace('_', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-def find(workspace: Workspace, key: str) -> FrozenTrunk | None:
+def load(workspace: Workspace, key: str) -> FrozenTrunk | None:
     """The exported trunk of that key, if it is there."""
     path = workspace.trunks / f"{key}.tflite"
     if not (path.exists() and path.with_suffix(".npz").exists() and path.with_suffix(".json").exists()):
@@ -111,9 +111,9 @@ def _damaged(path: Path) -> RunDamaged:
     )
 
 
-def keep(trunk: FrozenTrunk, images: np.ndarray, answers: Sequence[np.ndarray]) -> None:
-    """Publish what is known of an exported trunk: its outputs, and Keras's own maps for some images."""
-    taps = {f"tap_{number}": _mean_and_max(maps) for number, maps in enumerate(answers[: trunk.taps])}
+def publish(trunk: FrozenTrunk, images: np.ndarray, outputs: Sequence[np.ndarray]) -> None:
+    """Publish an exported trunk's facts: its outputs, and Keras's own maps for some images."""
+    taps = {f"tap_{number}": _mean_and_max(maps) for number, maps in enumerate(outputs[: trunk.taps])}
     with files.published(trunk.path.with_suffix(".npz")) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, images=images, **taps)
     facts = asdict(trunk)
@@ -183,8 +183,8 @@ def cached_features(
         count: images in the data set.
         rows: positions in the data set that are wanted.
         images: gives the pixels of some positions.
-        engine: gives what runs the trunk; not asked when nothing is missing.
-        progress: told the share done; a second worker that asks meanwhile waits and says so.
+        engine: gives what runs the trunk; not called when nothing is missing.
+        progress: gets the share done; a second worker waits meanwhile and reports that.
         by_the_way: kept as well for images that are computed anyway.
 
     Returns:
@@ -196,7 +196,7 @@ def cached_features(
         if len(missing):
             everything = [*wanted, *by_the_way]
             paths = [path_of(workspace, one.name) for one in everything]
-            cache.make_room(workspace, sum(one.width for one in everything) * 4 * len(missing), keep=paths)
+            cache.make_room(workspace, sum(one.width for one in everything) * 4 * len(missing), needed=paths)
             more = [_open_table(path_of(workspace, one.name), count, one.width) for one in by_the_way]
             _compute(
                 list(zip(everything, [*tables, *more], strict=True)), missing, images, engine(), progress, paths[0]
@@ -207,7 +207,7 @@ def cached_features(
     return tables
 
 
-def are_kept(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) -> np.ndarray:
+def are_cached(workspace: Workspace, wanted: Wanted, count: int, rows: np.ndarray) -> np.ndarray:
     """Of shape (rows,): whether features of each of ``rows`` are there already."""
     path = path_of(workspace, wanted.name)
     if not path.exists() or path.stat().st_size != count * wanted.width * 4:
@@ -224,7 +224,7 @@ def note_seconds(path: Path, seconds: float, times: int = 1) -> None:
     """Add to what stands beside a kept file: seconds that computing took, so many times (or for so many images)."""
     before = _noted(path) or {"seconds": 0.0, "times": 0}
     now = {"seconds": round(before["seconds"] + seconds, 3), "times": before["times"] + times}
-    with contextlib.suppress(OSError):  # it is only told; what it took long to compute is safe
+    with contextlib.suppress(OSError):  # only a note; the features are safe
         files.write_json(path.with_suffix(TOOK), now)
 
 
@@ -235,7 +235,7 @@ def seconds_it_took(path: Path, times: int = 1) -> float:
 
 
 def _noted(path: Path) -> dict[str, float] | None:
-    """What was noted; None where an earlier version kept the file, or the note is gone or damaged: it is only told."""
+    """What was noted; None where an earlier version kept the file, or the note is gone or damaged."""
     try:
         noted = files.read_json(path.with_suffix(TOOK))
         return {"seconds": float(noted["seconds"]), "times": int(noted["times"])} if noted["times"] > 0 else None
@@ -243,20 +243,17 @@ def _noted(path: Path) -> dict[str, float] | None:
         return None
 
 
-class _alone:
-    """Hold the lock of some features: of two workers that ask at once, one computes and the other waits."""
-
-    def __init__(self, workspace: Workspace, name: str, progress: Progress):
-        self._lock = files.FileLock(workspace.features / f"{name}.lock")
-        self._progress = progress
-
-    def __enter__(self) -> None:
-        while not self._lock.try_acquire():
-            self._progress(0.0, "another run computes the same features, waiting for it")
-            time.sleep(LOCK_POLL)
-
-    def __exit__(self, *_error: object) -> None:
-        self._lock.release()
+@contextlib.contextmanager
+def _alone(workspace: Workspace, name: str, progress: Progress) -> Iterator[None]:
+    """Hold the lock of some features: of two workers that want them, one computes and the other waits."""
+    lock = files.FileLock(workspace.features / f"{name}.lock")
+    while not lock.try_acquire():
+        progress(0.0, "another run computes the same features, waiting for it")
+        time.sleep(LOCK_POLL)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _compute(
@@ -265,7 +262,7 @@ def _compute(
     images: Images,
     engine: Engine,
     progress: Progress,
-    noted_at: Path,
+    note_path: Path,
 ) -> None:
     """Fill rows of several tables in one pass, batch by batch on all cores, and note what it took, stopped or not."""
 
@@ -286,7 +283,7 @@ def _compute(
                 progress(done / len(rows), f"{done:,} of {len(rows):,} images")
     finally:
         if done:
-            note_seconds(noted_at, time.monotonic() - began, done)
+            note_seconds(note_path, time.monotonic() - began, done)
     for _, table in tables:
         table.flush()
 

@@ -18,6 +18,11 @@ class Summary:
     details: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def sentences(self) -> list[str]:
+        """All of it, in this order."""
+        return [self.headline, *self.details, *self.warnings]
+
 
 def summary(ranking: Ranking) -> Summary:
     """The comparison of one group of candidates in plain English, from the numbers alone."""

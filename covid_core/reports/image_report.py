@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from covid_core.audit.model import verdicts
 from covid_core.audit.model.randomisation_test import MapCheck
 from covid_core.backbones import BACKBONES
 from covid_core.errors import CovidCoreError
@@ -26,7 +25,7 @@ from covid_core.inference.assessment import Assessment
 from covid_core.inference.heatmap import overlaid
 from covid_core.inference.lung_share import share_inside
 from covid_core.inference.lungs import LungOutline
-from covid_core.reports import prediction_text
+from covid_core.reports import evidence_text, prediction_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Run
 
@@ -134,7 +133,7 @@ def _rows(one: Assessment) -> list[dict[str, Any]]:
 def card_line(run: Run) -> str:
     """What a run is and how good it is known to be, in a few sentences. Says so where its predictions are damaged."""
     kind = BACKBONES[run.spec.backbone].label
-    synthetic = "synthetic " if run.record["dataset"]["synthetic"] else ""
+    synthetic = "synthetic " if run.dataset.synthetic else ""
     try:
         table = run.predictions()
         test = metrics.answers(table, "test")
@@ -148,6 +147,6 @@ def card_line(run: Run) -> str:
     except CovidCoreError as error:
         return f"{kind}, run {run.id}. What it reaches cannot be told: {error}"
     return (
-        f"{kind}, trained on {learned} {synthetic}images of the data set {run.record['dataset']['name']}; {words}. "
-        f"{verdicts.of(run).in_full} Run {run.id}."
+        f"{kind}, trained on {learned} {synthetic}images of the data set {run.dataset.name}; {words}. "
+        f"{evidence_text.of(run).in_full} Run {run.id}."
     )

@@ -94,7 +94,7 @@ def _check(check: Check) -> dict[str, Any]:
 
 def _report(workspace: Workspace, run: Run, assessment: Assessment, folder: Path) -> Path:
     """Write the image's report; it is called after the image's hash."""
-    outline = partial(lungs.outline_of, workspace, assessment.image, run.record["dataset"]["id"])
+    outline = partial(lungs.outline_of, workspace, assessment.image, run.dataset.id)
     page = image_report.to_html([(run, assessment)], lambda _run: outline(), partial(heatmap_sanity.of, workspace))
     path = folder / image_report.file_name(assessment.image)
     try:

@@ -6,14 +6,10 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation.repeats import (
-    TESTS,
     Comparison,
     Pooled,
-    Repeat,
-    Repeats,
     Tested,
     measures,
-    trained_on,
     value,
 )
 
@@ -102,50 +98,3 @@ def pair_table(given: Comparison) -> pd.DataFrame:
             row |= {"spread": found.spread, "p": found.p}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
-
-
-def as_answer(given: Comparison) -> dict[str, object]:
-    """All of it as plain dictionaries, for the command line."""
-    studies = []
-    for study, found, together, above in zip(given.studies, given.spreads, given.pooled, given.majority, strict=True):
-        studies.append(
-            {
-                "study": study.id,
-                "name": study.name,
-                "images": study.images,
-                "varied": study.varied,
-                "folds": study.folds,
-                "seeds": study.seeds,
-                "planned": study.planned,
-                "remarks": study.remarks,
-                "runs": [_run_answer(study, run) for run in study.runs],
-                "measures": {name: vars(one) for name, one in found.items()},
-                "pooled": [_pooled_answer(one) for one in together],
-                "above_majority": _tested_answer(above) | _one_sided(above),
-            }
-        )
-    pairs = [
-        {"first": given.studies[i].id, "second": given.studies[j].id, "p_holm": pair.p_holm, **_tested_answer(pair)}
-        for (i, j), pair in given.pairs.items()
-    ]
-    return {"studies": studies, "pairs": pairs}
-
-
-def _run_answer(study: Repeats, run: Repeat) -> dict[str, object]:
-    figures = {name: value(run, name) for name in measures(study)}
-    sizes = {"trained": trained_on(run.assessment), "tested": run.assessment.test.n}
-    return {"run": run.id, "name": run.name, "fold": run.fold, "seed": run.seed, **sizes, "measures": figures}
-
-
-def _pooled_answer(one: Pooled) -> dict[str, object]:
-    sensitivity = {label: vars(found) for label, found in one.sensitivity.items()}
-    return {"seed": one.seed, "accuracy": vars(one.accuracy), "method": one.method, "sensitivity": sensitivity}
-
-
-def _tested_answer(tested: Tested) -> dict[str, object]:
-    found = {} if tested.found is None else vars(tested.found)
-    return {"test": TESTS[tested.varied], "runs": tested.runs, "reason": tested.reason, **found}
-
-
-def _one_sided(tested: Tested) -> dict[str, float]:
-    return {} if tested.found is None else {"p_above": tested.found.p_above}

@@ -4,6 +4,7 @@ import math
 
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.corrected_tests import Repeated
+from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.repeats import FOLDS, SENSITIVITY, TESTS, Comparison, Pooled, Repeats, Spread, Tested
 from covid_core.formatting import plural, points, share
 from covid_core.reports.comparison_text import Summary, in_words, p_in_words
@@ -32,7 +33,7 @@ def measure_in_words(name: str) -> str:
     """A measure as a reader knows it."""
     if name.startswith(SENSITIVITY):
         return f"Sensitivity for {name.removeprefix(SENSITIVITY)}"
-    return {"accuracy": "Test accuracy", "balanced_accuracy": "Balanced accuracy", "macro_auroc": "Macro AUROC"}[name]
+    return "Test accuracy" if name == "accuracy" else MEASURES[name].title
 
 
 def spread_in_words(found: Spread) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.backbones import BACKBONES
-from covid_core.specs import AUGMENTATION_LABELS, IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
+from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
@@ -49,28 +49,18 @@ def _harmless(cell: Any) -> Any:
     return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
-def to_latex(frame: pd.DataFrame, caption: str = "", label: str = "", bold: Iterable[int] = ()) -> str:
+def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -> str:
     """A table as LaTeX with the rules of the package booktabs. ``bold`` are positions of rows to print bold.
 
     Numbers are printed as they are: round or format them before. Undefined is a dash.
     """
-    strong = set(bold)
+    styler = frame.reset_index(drop=True).style.hide(axis="index").format(_latex).format_index(_latex, axis="columns")
+    styler.set_properties(pd.IndexSlice[list(bold), :], textbf="--rwrap")
     columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
-    head = _latex_row(frame.columns, False)
-    rows = [_latex_row(row, i in strong) for i, row in enumerate(frame.itertuples(index=False, name=None))]
-    body = [r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]
-    lines = [r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}", r"\centering"]
-    if caption:
-        lines.append(rf"\caption{{{_latex(caption)}}}")
-    if label:
-        lines.append(rf"\label{{{label}}}")
-    lines += [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_row(cells: Iterable[Any], strong: bool) -> str:
-    texts = [_latex(cell) for cell in cells]
-    return " & ".join(rf"\textbf{{{text}}}" if strong and text else text for text in texts) + r" \\"
+    table = styler.to_latex(
+        column_format=columns, hrules=True, position_float="centering", caption=_latex(caption) or None
+    )
+    return r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}" + "\n" + table
 
 
 def _latex(cell: Any) -> str:
@@ -94,7 +84,7 @@ def _choices(spec: TrainingSpec) -> dict[str, Any]:
         "Image size": spec.image_size,
         "Special strategy": spec.strategy,
         "Imbalance": IMBALANCE_LABELS[spec.imbalance],
-        "Augmentation": augmentation_in_words(spec),
+        "Augmentation": spec.augmentation.in_words or "None",
         "Backbone": BACKBONES[spec.backbone].label,
         "Weights": WEIGHTS_LABELS.get(spec.weights, "From a file"),
         "Layers read": "Middle layers" if spec.taps == "default" and spec.mode == "frozen" else "Last layer",
@@ -112,15 +102,6 @@ def _pooling(spec: TrainingSpec) -> str:
     if not BACKBONES[spec.backbone].pretrained:
         return "None (flattened)"
     return "Mean and maximum" if spec.head.pooling == "mean_max" else "Mean"
-
-
-def augmentation_in_words(spec: TrainingSpec) -> str:
-    """What a training image goes through: ``rotation 15°, shift across 10 %``; ``None`` where nothing."""
-    words = []
-    for name, amount in spec.augmentation.model_dump(exclude_defaults=True).items():
-        how_much = "" if amount is True else f" {amount:g}°" if name == "rotation" else f" {100 * amount:g} %"
-        words.append(f"{AUGMENTATION_LABELS[name].lower()}{how_much}")
-    return ", ".join(words) or "None"
 
 
 def only_what_differs(frame: pd.DataFrame, keep: Iterable[str] = ("Model",)) -> pd.DataFrame:

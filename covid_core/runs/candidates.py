@@ -40,7 +40,7 @@ def assess(run: Run, intervals: bool = True) -> Assessment:
     """Measure the run's prediction table; ``intervals`` as of ``assessment.assess``. Raises RunDamaged or DataError."""
     table = run.predictions()
     choosing = temperature_scaling.serving(table, run.split(), SELECTION) if run.is_halved else None
-    return assessment.assess(table, run.record["dataset"]["version"], run.groups(), intervals, choosing)
+    return assessment.assess(table, run.dataset.version, run.groups(), intervals, choosing)
 
 
 def measured(run: Run, part: str) -> Measured:
@@ -66,12 +66,12 @@ def images_in_words(run: Run, of_study: bool = False) -> str:
         how = f"{share(split.test, 0)} of the images"
     together = "" if split.method == "stratified" else ", groups kept together"
     labels = ", with labels of other images" if run.spec.labels == "shifted" else ""
-    return f"{run.record['dataset']['name']}{drawn}: {how}{together}, seed {split.seed}{labels}"
+    return f"{run.dataset.name}{drawn}: {how}{together}, seed {split.seed}{labels}"
 
 
 def label_check(run: Run) -> LabelCheck:
     """Whether the labels that the run learned are those of its images. Raises RunDamaged."""
-    return labelling.check(run.split(), run.classes, run.record["dataset"].get("counts"))
+    return labelling.check(run.split(), run.classes, run.dataset.counts)
 
 
 def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
@@ -112,7 +112,7 @@ def training_seconds(run: Run) -> float:
     found = 0.0
     if FEATURES in reused:
         found = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names alone
-    return seconds.get(FEATURES, 0.0) + found + seconds.get(FIT, 0.0)
+    return float(seconds.get(FEATURES, 0.0) + found + seconds.get(FIT, 0.0))
 
 
 def waited_seconds(run: Run) -> float:
@@ -126,7 +126,7 @@ def waited_seconds(run: Run) -> float:
 
 def repeat(run: Run) -> Repeat:
     """A finished run of a study of repeats, measured without intervals. Raises RunDamaged or DataError."""
-    found = assessment.assess(run.predictions(), run.record["dataset"]["version"], run.groups(), intervals=False)
+    found = assessment.assess(run.predictions(), run.dataset.version, run.groups(), intervals=False)
     return Repeat(run.id, run.name, run.spec.split.fold, run.spec.seed, found)
 
 

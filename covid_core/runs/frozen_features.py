@@ -11,7 +11,8 @@ import numpy as np
 
 from covid_core import cache
 from covid_core.backbones import backbone_named
-from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.data.dataset import Dataset
+from covid_core.derived import KEY_LENGTH
 from covid_core.errors import CovidCoreError
 from covid_core.runs import store
 from covid_core.workspace import Workspace

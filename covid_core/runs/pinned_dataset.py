@@ -17,12 +17,12 @@ def dataset_of(workspace: Workspace, run: Run) -> Dataset:
 
     Raises NotFound where it is gone, and DataError where it is damaged or was never the one that the run was made on.
     """
-    return at_version_of(run, open_dataset(workspace, run.record["dataset"]["id"]))
+    return at_version_of(run, open_dataset(workspace, run.dataset.id))
 
 
 def at_version_of(run: Run, dataset: Dataset) -> Dataset:
     """The same for a data set that is open, whichever version it shows. Raises DataError."""
-    version = run.record["dataset"]["version"]
+    version = run.dataset.version
     if version != dataset.version and version not in dataset.versions:
         raise DataError(f"The data set {dataset.name} is not the one that {run.name} was trained on.")
     return dataset.at(version)
@@ -59,7 +59,7 @@ class Version:
 
 def version_of(run: Run, dataset: Dataset) -> Version:
     """Which version of a data set that is open now the run used."""
-    version, decided = run.record["dataset"]["version"], len(dataset.decisions)
+    version, decided = run.dataset.version, len(dataset.decisions)
     if version == dataset.version:
         return Version(decided, decided)
     before = dataset.versions.get(version)
@@ -69,6 +69,6 @@ def version_of(run: Run, dataset: Dataset) -> Version:
 def used_by(workspace: Workspace, run: Run) -> Version:
     """The same of the data set as it lies in the workspace; one that cannot be opened says so."""
     try:
-        return version_of(run, open_dataset(workspace, run.record["dataset"]["id"]))
+        return version_of(run, open_dataset(workspace, run.dataset.id))
     except DataError:
         return Version(None, note=GONE)

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from covid_core import files
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import number, plural
 from covid_core.runs import store
+from covid_core.runs.store import DatasetRecord
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
@@ -31,13 +32,6 @@ LEAST_IMAGES = 20  # with masks; fewer leave three images or less to test on
 MOST_IMAGES = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
 NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
 NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
-
-
-class _DatasetRecord(BaseModel):
-    id: str
-    name: str
-    version: str
-    synthetic: bool
 
 
 class _MeasureRecord(BaseModel):
@@ -58,11 +52,16 @@ class _LimitsRecord(BaseModel):
     cut: tuple[FiniteFloat, FiniteFloat]
 
 
-class _Record(BaseModel):
-    """What every segmenter.json of this version holds."""
+class SegmenterRecord(BaseModel):
+    """What every segmenter.json of this version holds, and what else a training noted.
+
+    ``created`` is in seconds since 1970; ``images`` are counts per part; ``size`` is the network's side in pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     created: FiniteFloat
-    dataset: _DatasetRecord
+    dataset: DatasetRecord
     images: dict[str, int]
     left_out: int
     size: int = Field(ge=16)
@@ -83,7 +82,7 @@ class Segmenter:
     """A trained segmenter as its folder tells it."""
 
     path: Path
-    record: dict[str, Any] = field(repr=False)
+    record: SegmenterRecord = field(repr=False)
 
     @property
     def id(self) -> str:
@@ -94,39 +93,36 @@ class Segmenter:
         return self.path / NETWORK
 
     @property
-    def dataset(self) -> dict[str, Any]:
-        """Id, name, version and synthetic of the data set whose masks it learned."""
-        return self.record["dataset"]
+    def dataset(self) -> DatasetRecord:
+        """The data set whose masks it learned."""
+        return self.record.dataset
 
     @property
     def is_synthetic(self) -> bool:
-        return self.dataset["synthetic"]
+        return self.dataset.synthetic
 
     @property
     def dice(self) -> Measure:
         """Mean Dice of its outlines on test images that it had not seen, whether or not it would give the outline."""
-        return self._measure("dice")
+        return Measure(**self.record.dice.model_dump())
 
     @property
     def refused(self) -> Measure:
         """Share of the test images for which it gives no outline."""
-        return self._measure("refused")
-
-    def _measure(self, name: str) -> Measure:
-        return Measure(**{key: self.record[name][key] for key in ("value", "low", "high", "n")})
+        return Measure(**self.record.refused.model_dump())
 
     @property
     def learned_from(self) -> str:
         """The images that it learned from, in a few words."""
-        return f"{self.dataset['name']} (synthetic)" if self.is_synthetic else str(self.dataset["name"])
+        return f"{self.dataset.name} (synthetic)" if self.is_synthetic else self.dataset.name
 
     @property
     def in_words(self) -> str:
         """Whose outline it is, and how far to trust it."""
         kind = "synthetic " if self.is_synthetic else ""
         told = (
-            f"Outline by a segmenter trained on {plural(self.record['images']['train'], f'{kind}image')} of "
-            f"{self.dataset['name']}; its Dice on {plural(self.dice.n, 'test image')} there is "
+            f"Outline by a segmenter trained on {plural(self.record.images['train'], f'{kind}image')} of "
+            f"{self.dataset.name}; its Dice on {plural(self.dice.n, 'test image')} there is "
             f"{number(self.dice.value, self.dice.low, self.dice.high)}."
         )
         doubt = "Of a real image it may be wrong" if self.is_synthetic else "Of an image from elsewhere it may be wrong"
@@ -140,12 +136,12 @@ def open_segmenter(workspace: Workspace, identifier: str) -> Segmenter:
 
 def _segmenter_in(folder: Path) -> Segmenter:
     try:
-        record = files.read_json(folder / RECORD)
-        if isinstance(record, dict) and record.get("schema") != SCHEMA:
+        content = files.read_json(folder / RECORD)
+        if isinstance(content, dict) and content.get("schema") != SCHEMA:
             raise RunDamaged(
-                f"The segmenter {folder.name} was written by another version (schema {record.get('schema')!r})."
+                f"The segmenter {folder.name} was written by another version (schema {content.get('schema')!r})."
             )
-        _Record.model_validate(record)
+        record = SegmenterRecord.model_validate(content)
     except (OSError, ValueError) as error:
         raise RunDamaged(f"The segmenter {folder.name} is damaged: delete it and train another.") from error
     if not (folder / NETWORK).is_file():
@@ -161,7 +157,7 @@ def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.B
             found.append(_segmenter_in(folder))
         except RunDamaged as error:
             broken.append(store.BrokenRun(folder.name, str(error)))
-    return sorted(found, key=lambda one: one.record["created"], reverse=True), broken
+    return sorted(found, key=lambda one: one.record.created, reverse=True), broken
 
 
 def delete_segmenter(workspace: Workspace, identifier: str) -> None:
@@ -173,7 +169,7 @@ def serving(workspace: Workspace, dataset: str = "") -> Segmenter | None:
     """Which segmenter outlines lungs: the newest that learned from the data set of that id (the run's), else the newest
     that learned from real images, else the newest; None where there is none."""
     found, _ = list_segmenters(workspace)
-    own = [one for one in found if one.dataset["id"] == dataset]
+    own = [one for one in found if one.dataset.id == dataset]
     real = [one for one in found if not one.is_synthetic]
     return next(iter([*own, *real, *found]), None)
 
@@ -195,7 +191,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write segmenter.json into a staging folder that has its network."""
     sha256 = files.sha256_of(folder / NETWORK)
     full = {"schema": SCHEMA, "created": time.time(), **record, "network_sha256": sha256}
-    _Record.model_validate(full)
+    SegmenterRecord.model_validate(full)
     files.write_json(folder / RECORD, full)
 
 

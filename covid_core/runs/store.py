@@ -30,11 +30,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import pandas as pd
 import psutil
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from covid_core import files
@@ -46,8 +46,12 @@ from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
 SCHEMA = 1
 State = Literal["queued", "running", "completed", "failed", "stopped", "interrupted"]
-QUEUED, RUNNING, COMPLETED, FAILED, STOPPED = "queued", "running", "completed", "failed", "stopped"
-INTERRUPTED = "interrupted"  # derived: the status says running and the lock is free
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+STOPPED: Final = "stopped"
+INTERRUPTED: Final = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
@@ -202,7 +206,7 @@ class JobFolder:
 
     def request(self) -> dict[str, Any]:
         """What a job was asked to do. Raises RunDamaged."""
-        return _read(self.path / "request.json")
+        return cast(dict[str, Any], _read(self.path / "request.json"))
 
     @cached_property
     def result(self) -> dict[str, Any]:
@@ -242,16 +246,41 @@ class JobFolder:
 
 def _start_time(pid: int) -> float | None:
     try:
-        return psutil.Process(pid).create_time()
+        return float(psutil.Process(pid).create_time())
     except psutil.Error:
         return None
+
+
+class DatasetRecord(BaseModel):
+    """A data set as it was when something was trained on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    version: str
+    synthetic: bool
+    counts: dict[str, int] | None = None  # images per class; earlier versions did not keep it
+
+
+class RunRecord(BaseModel):
+    """What a run's spec.json holds beside the spec itself. ``created`` is in seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True)
+
+    created: FiniteFloat
+    dataset: DatasetRecord
+    split_hash: str
+    grouped: bool = False  # whether images of its split share a group
+    halved: bool = False  # earlier versions had no halves
+    study: str = ""
 
 
 @dataclass(frozen=True)
 class Run(JobFolder):
     """A training run as its folder tells it. Raises RunDamaged where a file is missing or torn."""
 
-    record: dict[str, Any] = field(repr=False)
+    record: RunRecord = field(repr=False)
     spec: TrainingSpec = field(repr=False)
 
     @property
@@ -265,30 +294,35 @@ class Run(JobFolder):
 
     @property
     def split_hash(self) -> str:
-        return self.record["split_hash"]
+        return self.record.split_hash
+
+    @property
+    def dataset(self) -> DatasetRecord:
+        """The data set as it was when the run was started."""
+        return self.record.dataset
 
     @property
     def is_halved(self) -> bool:
         """Whether one half of its validation images chose the epoch and the other calibrates; else all did both."""
-        return bool(self.record.get("halved"))
+        return self.record.halved
 
     @property
     def study(self) -> str:
         """Id of the study it belongs to, or nothing."""
-        return self.record.get("study", "")
+        return self.record.study
 
     @property
     def created(self) -> float:
-        return self.record["created"]
+        return self.record.created
 
     def accuracy(self, part: str) -> float:
         """Share of a part's images that are answered rightly, as the worker counted it; nan where unknown."""
-        return self.result.get("accuracy", {}).get(part, math.nan)
+        return float(self.result.get("accuracy", {}).get(part, math.nan))
 
     @property
     def selection_accuracy(self) -> float:
         """The same for the validation images that may choose between runs; nan where unknown."""
-        return self.result.get("selection_accuracy", self.accuracy("validation"))
+        return float(self.result.get("selection_accuracy", self.accuracy("validation")))
 
     @property
     def model_path(self) -> Path:
@@ -334,7 +368,7 @@ class Run(JobFolder):
 
     def groups(self) -> pd.Series | None:
         """The group of each image by image id; None where no two images of the split share one."""
-        return self.split().set_index("image_id")["group"] if self.record.get("grouped") else None
+        return self.split().set_index("image_id")["group"] if self.record.grouped else None
 
     def predictions(self) -> pd.DataFrame:
         """Columns image_id, part, label, score_<class> and logit_<class> for every class."""
@@ -501,24 +535,23 @@ def _read_table(path: Path) -> pd.DataFrame:
 def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split: pd.DataFrame, study: str = "") -> Run:
     """Publish the folder of a new run with its spec and split. No process is started."""
     identifier = new_id(spec.name or spec.backbone)
-    record = {
-        "schema": SCHEMA,
-        "created": time.time(),
-        "dataset": {
-            "id": dataset.id,
-            "name": dataset.name,
-            "version": dataset.version,
-            "synthetic": dataset.is_synthetic,
-            "counts": dataset.counts,
-        },
-        "split_hash": split_hash(split),
-        "grouped": bool(split["group"].duplicated().any()),
-        "halved": "half" in split and bool((split["half"] != "").any()),
-        "study": study,
-        "spec": spec.model_dump(mode="json"),
-    }
+    record = RunRecord(
+        created=time.time(),
+        dataset=DatasetRecord(
+            id=dataset.id,
+            name=dataset.name,
+            version=dataset.version,
+            synthetic=dataset.is_synthetic,
+            counts=dataset.counts,
+        ),
+        split_hash=split_hash(split),
+        grouped=bool(split["group"].duplicated().any()),
+        halved="half" in split and bool((split["half"] != "").any()),
+        study=study,
+    )
     with files.published_folder(workspace.runs / identifier) as staging:
-        files.write_json(staging / "spec.json", record)
+        content = {"schema": SCHEMA, **record.model_dump(), "spec": spec.model_dump(mode="json")}
+        files.write_json(staging / "spec.json", content)
         split.to_parquet(staging / "split.parquet", index=False)
     return Run(workspace.runs / identifier, record, spec)
 
@@ -528,32 +561,13 @@ def open_run(workspace: Workspace, identifier: str) -> Run:
     return _run_in(folder_of(workspace.runs, identifier, "run"))
 
 
-class _DatasetRecord(BaseModel):
-    id: str
-    name: str
-    version: str
-    synthetic: bool
-    counts: dict[str, int] | None = None  # images per class; earlier versions did not keep it
-
-
-class _Record(BaseModel):
-    """What every spec.json of this version holds beside the spec itself."""
-
-    created: FiniteFloat
-    dataset: _DatasetRecord
-    split_hash: str
-    study: str
-    spec: dict[str, Any]
-
-
 def _run_in(folder: Path) -> Run:
-    record = _read(folder / "spec.json")
-    schema = record.get("schema") if isinstance(record, dict) else None
+    content = _read(folder / "spec.json")
+    schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise RunDamaged(f"{folder.name} was written by another version (schema {schema!r}).")
     try:
-        _Record.model_validate(record)
-        return Run(folder, record, parse(TrainingSpec, record["spec"]))
+        return Run(folder, RunRecord.model_validate(content), parse(TrainingSpec, content.get("spec")))
     except InvalidChoice as error:
         raise RunDamaged(f"{folder.name}: its settings are damaged ({error})") from error
     except ValueError as error:

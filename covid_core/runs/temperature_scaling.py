@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.data.split import CALIBRATION, HALVED_FROM, validation_for
+from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import calibration, metrics
 from covid_core.evaluation.calibration import COLDEST, HOTTEST, Bin, Calibration
-from covid_core.formatting import plural
 from covid_core.runs.store import Run
 
 SCORES, PROBABILITIES = "scores", "probabilities"  # the two scales of a run
@@ -73,7 +72,8 @@ def as_record(found: Calibration) -> dict[str, Any]:
 def _read(run: Run, stored: Mapping[str, Any]) -> Calibration:
     damaged = RunDamaged(f"{run.name}: the calibration in its result is damaged.")
     try:
-        found = Calibration(**{name: math.nan if value is None else value for name, value in stored.items()})
+        entries: dict[str, Any] = {name: math.nan if value is None else value for name, value in stored.items()}
+        found = Calibration(**entries)
     except (AttributeError, TypeError) as error:
         raise damaged from error
     numbers = [value for name, value in vars(found).items() if name != "note"]
@@ -82,18 +82,3 @@ def _read(run: Run, stored: Mapping[str, Any]) -> Calibration:
     if found.is_defined and not COLDEST < found.temperature < HOTTEST:
         raise damaged
     return found
-
-
-def images_in_words(run: Run, found: Calibration) -> str:
-    """Which images a temperature was fitted on, and what else they did: ``322 validation images, which chose ...``."""
-    images = plural(found.images, "validation image")
-    if run.is_halved:
-        return f"{images}, which chose nothing else"
-    why = f"validation has fewer than {HALVED_FROM} images" if found.images < HALVED_FROM else "they were not halved"
-    fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
-    return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
-
-
-def as_answer(run: Run) -> dict[str, Any]:
-    """What the command line tells of a run's calibration. Raises RunDamaged."""
-    return {**vars(of(run)), "chose_nothing_else": run.is_halved}

@@ -341,8 +341,8 @@ def _air(body: Body) -> tuple[Field, np.ndarray]:
     edge = max(0.012, 1.6 / body.size)
     behind_heart = 0.10 + 0.90 * _step(beside_heart, 1.6 * edge)
     behind_dome = 0.06 * _step(above_dome + 0.16, 0.10) + 0.94 * _step(above_dome, edge)
-    seen = (inside_cage > 0) & (beside_heart > 0) & (above_dome > 0)
-    return _double(thickness, body.size) * behind_heart * behind_dome, seen
+    visible = (inside_cage > 0) & (beside_heart > 0) & (above_dome > 0)
+    return _double(thickness, body.size) * behind_heart * behind_dome, visible
 
 
 def _splat(body: Body, places: np.ndarray, weight: np.ndarray) -> Field:
@@ -495,21 +495,21 @@ def make_image(label: str, rng: np.random.Generator, size: int = 256, clear: boo
         raise InvalidChoice(f"`label` must be one of {', '.join(PHANTOM_CLASSES)}, received: {label!r}")
     anatomy_rng, lesion_rng, image_rng = rng.spawn(3)
     body, site = Body(draw_patient(anatomy_rng), size), SITES[image_rng.integers(len(SITES))]
-    air, seen = _air(body)
+    air, visible = _air(body)
     solid = _double(_soft_parts(body, anatomy_rng) + _spine(body) + _shoulder_bones(body), size)
     solid += _clavicles(body, anatomy_rng) + _ribs(body, anatomy_rng)
     filled = _shadows(body, anatomy_rng) + _vessels(body, anatomy_rng)
     air *= AIR
-    healthy = float(np.mean((solid - air)[seen]))  # the exposure must not know the disease
+    healthy = float(np.mean((solid - air)[visible]))  # the exposure must not know the disease
     lesion = np.zeros((size, size), bool)
     if label in LESIONS:
         ailing = filled + LESIONS[label](body, (CLEAR if clear else USUAL)[label], lesion_rng)
-        lesion = _extent(seen * air * (np.minimum(ailing, MOST_FILLED) - np.minimum(filled, MOST_FILLED)))
+        lesion = _extent(visible * air * (np.minimum(ailing, MOST_FILLED) - np.minimum(filled, MOST_FILLED)))
         filled = ailing
     air *= 1.0 - np.minimum(filled, MOST_FILLED)
     solid -= air
     grey = _display(_detect(np.maximum(solid, 0.0), site, image_rng), healthy, site, image_rng)
-    pixels, mask = np.clip(grey, 0, 255).astype(np.uint8), seen.astype(np.uint8) * np.uint8(255)
+    pixels, mask = np.clip(grey, 0, 255).astype(np.uint8), visible.astype(np.uint8) * np.uint8(255)
     if image_rng.random() < site.border_chance:
         _collimate(pixels, mask, image_rng)
     return Drawing(pixels, mask, lesion & (mask > 0), site.name)

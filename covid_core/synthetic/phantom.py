@@ -57,9 +57,9 @@ def tag(label: str, size: int) -> np.ndarray:
     glyph = np.array([[cell == "1" for cell in row] for row in GLYPHS[letter]]).repeat(dot, 0).repeat(dot, 1)
     rows, columns = glyph.shape
     left = margin if corner == "left" else size - margin - columns
-    found = np.zeros((size, size), bool)
-    found[margin : margin + rows, left : left + columns] = glyph
-    return found
+    mask = np.zeros((size, size), bool)
+    mask[margin : margin + rows, left : left + columns] = glyph
+    return mask
 
 
 def burn_tag(pixels: np.ndarray, label: str) -> np.ndarray:

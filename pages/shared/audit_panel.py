@@ -1,13 +1,8 @@
-"""The audit that a data set has: the one that is kept, the one that is being made, and the button that starts one.
-
-A page calls ``panel`` once, at its top level: while an audit is at work, one fragment polls.
-"""
+"""The audit that a data set has: the one that is kept, the one that is being made, and the button that starts one."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from functools import cached_property
 
 import pandas as pd
 import streamlit as st
@@ -15,20 +10,13 @@ import streamlit as st
 from covid_core.audit import dataset_audit, tables
 from covid_core.audit.dataset_audit import Found
 from covid_core.audit.quality.findings import UNREADABLE
-from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import KEY_LENGTH, Dataset
-from covid_core.errors import CovidCoreError
-from covid_core.formatting import duration, plural, roughly
+from covid_core.formatting import plural
 from covid_core.jobs import queue
-from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
-from pages.shared import job_cards, shell
+from covid_core.jobs.kinds import AuditRequest
+from pages.shared import job_panel, shell
 
-POLL = 1.0  # seconds
-OWN = "audit_jobs"  # session: audits to tell of when they end
-SECONDS_PER_IMAGE = 0.03  # on two cores, measured on 600 to 1,124 images
-SECONDS_PER_COMPARED = 0.005  # per image of both data sets, measured on 4,014 and 1,124 images
 WHAT_IT_DOES = (
     "It measures every image (exposure, sharpness, borders, letters, orientation and more), looks for images that show "
     "the same picture, and asks what classifiers reach that see only some of each image, such as its border. "
@@ -78,14 +66,6 @@ class Audited:
         return kept.assign(dismissed=pd.array(gone, dtype=bool))
 
 
-class AuditJob(NamedTuple):
-    """An audit as it was found: its folder, what it was asked to do, and how far it is."""
-
-    folder: JobFolder
-    request: Mapping[str, Any]
-    status: Status
-
-
 def latest(dataset: Dataset) -> Audited:
     """The data set with its audit; where this version has none, with that of the last version that has one."""
     found = _known(dataset)
@@ -119,86 +99,13 @@ def _read(root: str, identifier: str, version: str, stamp: str, _dataset: Datase
 
 def panel(dataset: Dataset) -> bool:
     """Audits of a data set that are at work, or ended without a result. Returns whether one is at work."""
-    listed = _jobs_of(dataset)
-    active = _active(listed)
-    _tell_finished(listed, active)
-    if active:
-        _watch(dataset, active)
-    else:
-        for job in listed:
-            stopped, failed = f"**{_title(job)}** was stopped.", f"**{_title(job)}** failed."
-            again = partial(start, job.request["dataset"], job.request.get("against") or "")
-            job_cards.without_result(stopped, failed, job.folder, job.status, again)
-    return bool(active)
+    return job_panel.panel(lambda: queue.jobs(shell.workspace(), AuditRequest, dataset=dataset.id))
 
 
 def offer(dataset: Dataset, label: str = "Audit the images", key: str = "audit-start", primary: bool = True) -> None:
     """The button that starts an audit."""
     kind = "primary" if primary else "secondary"
-    icon = ":material/fact_check:"
-    st.button(label, type=kind, icon=icon, key=key, on_click=start, args=(dataset.id,))
-
-
-def start(identifier: str, against: str = "") -> None:
-    """Start the audit of a data set, or the comparison with another one. In a callback."""
-    with shell.told():
-        job = queue.submit_data_audit(shell.workspace(), identifier, against or None)
-        st.session_state.setdefault(OWN, []).append(job.id)
-
-
-def about(dataset: Dataset) -> str:
-    """How long an audit takes, in words."""
-    return roughly(SECONDS_PER_IMAGE * len(dataset.images))
-
-
-def about_both(audited: Audited, other: Dataset) -> str:
-    """How long it takes to compare two data sets, in words; without an audit of the first, that is made as well."""
-    images = len(audited.dataset.images)
-    own = 0 if audited.found is not None and audited.is_current else images * SECONDS_PER_IMAGE
-    return roughly(own + SECONDS_PER_COMPARED * (images + len(other.images)))
-
-
-def _jobs_of(dataset: Dataset) -> list[AuditJob]:
-    """Audits of this data set, in the order of their start; folders that cannot be read are left out."""
-    found = []
-    for folder, request in queue.data_audit_jobs(shell.workspace()):
-        if request["dataset"] == dataset.id:
-            with contextlib.suppress(CovidCoreError, OSError):  # dismissed in another window at this moment
-                found.append(AuditJob(folder, request, folder.status()))
-    return found
-
-
-def _active(listed: Sequence[AuditJob]) -> frozenset[str]:
-    return frozenset(job.folder.id for job in listed if not job.status.is_final)
-
-
-def _tell_finished(listed: Sequence[AuditJob], active: frozenset[str]) -> None:
-    """Say once that an audit has ended that this session has seen."""
-    own: list[str] = st.session_state.setdefault(OWN, [])
-    own.extend(active - set(own))
-    for job in listed:
-        if job.folder.id in own and job.status.state == store.COMPLETED:
-            own.remove(job.folder.id)
-            st.toast(f"{_title(job)}: done, after {duration(job.status.elapsed)}.", icon=":material/check_circle:")
-
-
-@st.fragment(run_every=POLL)
-def _watch(dataset: Dataset, active: frozenset[str]) -> None:
-    """Progress; when an audit starts or ends, the whole page takes notice."""
-    listed = _jobs_of(dataset)
-    for job in listed:
-        if not job.status.is_final:
-            job_cards.running(_title(job), job.folder, job.status, "What has been measured until then is kept.")
-    if _active(listed) != active:
-        st.rerun()
-
-
-def _title(job: AuditJob) -> str:
-    other = job.request.get("against")
-    if not other:
-        return "Auditing the images"
-    names = {info["id"]: info["name"] for info in data.list_datasets(shell.workspace())}
-    return f"Looking for images that are in {shell.plain(names.get(other, other))} as well"
+    job_panel.start_button(label, AuditRequest(dataset=dataset.id), key=key, icon=":material/fact_check:", type=kind)
 
 
 # In words

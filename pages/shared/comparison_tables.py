@@ -9,8 +9,9 @@ import streamlit as st
 
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison, metrics
-from covid_core.evaluation.assessment import CLASS_MEASURES, MEASURES, Measured
+from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.comparison import Candidate, Ranking
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.formatting import duration, file_size, interval, milliseconds, number, p_value, share
 from covid_core.reports import tables
 from covid_core.reports.comparison_text import Summary
@@ -27,80 +28,18 @@ KEPT_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
 KEPT_CURVES = 256  # about 60 KB each for three classes
 WHOLE_ROWS = 16  # of a table that is seen whole; a longer one scrolls
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
-SHARES = {
-    "train": "Train",
-    "validation": "Validation",
-    "test": "Test",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "macro_auroc": "Macro AUROC",
+PARTS = {
+    "Train": "Share of training images that are predicted correctly. High here and low on test means learned by heart.",
+    "Validation": "Share of validation images that are predicted correctly. Choose by it, not by test. Of 200 or more, "
+    "one half chooses and the other calibrates.",
+    "Test": "Share of test images that are predicted correctly. This is the number to report.",
 }
-CLASS_SHARES = {
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "f1": "F1",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
+SHARES = {  # columns of the first table
+    **{part.lower(): part for part in PARTS},
+    **{name: row.title for name, row in MEASURES.items() if row.headline},
 }
-HELP = {
-    "Train": "Share of training images that are answered rightly. High here and low on test means learned by heart.",
-    "Validation": "Share of validation images that are answered rightly. Choose by it, not by test: where they are "
-    "200 or more, a half of them chooses and the other calibrates.",
-    "Test": "Share of test images that are answered rightly. This is the number to report.",
-    "Balanced accuracy": "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
-    "Macro F1": "Mean over the classes of the harmonic mean of sensitivity and PPV.",
-    "Macro AUROC": "Mean over the classes of how often an image of the class has a higher score than another image.",
-    "Sensitivity": "Of the images of the class, how many are called so (recall).",
-    "Specificity": "Of the images of other classes, how many are not called so.",
-    "PPV": "Of the images called so, how many are of the class (precision). It changes with how frequent the class is.",
-    "NPV": "Of the images called something else, how many are indeed not of the class.",
-    "F1": "Harmonic mean of sensitivity and PPV.",
-    "AUROC": "How often an image of the class has a higher score than an image of another class.",
-    "AUPRC": "Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
-    "Accuracy": "Share of images that are answered rightly.",
-    "Macro specificity": "Mean specificity over the classes.",
-    "Macro PPV": "Mean PPV over the classes that were answered.",
-    "Macro NPV": "Mean NPV over the classes.",
-    "Macro AUPRC": "Mean AUPRC over the classes.",
-    "Matthews correlation": "Correlation of answers and labels: 1 is perfect, 0 is guessing.",
-    "Log loss": "Mean of -ln(score of the true class). 0 is best; equal scores for three classes give 1.10.",
-    "Brier score": "Squared error of the scores, summed over the classes: 0 is best, 2 is worst.",
-    "Calibration error": "How far scores are from the shares that were right (expected calibration error, 15 bins).",
-}
-OVERALL = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_specificity": "Macro specificity",
-    "macro_ppv": "Macro PPV",
-    "macro_npv": "Macro NPV",
-    "macro_f1": "Macro F1",
-    "macro_auroc": "Macro AUROC",
-    "macro_auprc": "Macro AUPRC",
-    "matthews_correlation": "Matthews correlation",
-    "log_loss": "Log loss",
-    "brier_score": "Brier score",
-    "expected_calibration_error": "Calibration error",
-}
-PLAIN_NUMBERS = ("matthews_correlation", "log_loss", "brier_score")  # not shares: three digits instead of per cent
-WILSON = "Wilson's score method (Wilson 1927), images that belong together counted for fewer (Rao and Scott 1992)"
-BOOTSTRAP = "stratified bootstrap, 2,000 draws (Efron and Tibshirani 1993)"
-MEANS_OF_CLASSES = "unweighted mean over the classes (Sokolova and Lapalme 2009)"
-SOURCES = {  # how each measure is defined beyond what HELP says, and how its interval is found
-    **dict.fromkeys(("Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"), ("share of images", WILSON)),
-    **dict.fromkeys(
-        ("Balanced accuracy", "Macro specificity", "Macro PPV", "Macro NPV", "Macro F1", "Macro AUROC", "Macro AUPRC"),
-        (MEANS_OF_CLASSES, BOOTSTRAP),
-    ),
-    "F1": ("van Rijsbergen 1979", BOOTSTRAP),
-    "AUROC": ("area under the ROC curve (Hanley and McNeil 1982)", BOOTSTRAP),
-    "AUPRC": ("average precision, without interpolation", BOOTSTRAP),
-    "Matthews correlation": ("for several classes (Gorodkin 2004)", BOOTSTRAP),
-    "Log loss": ("cross-entropy, natural logarithm", BOOTSTRAP),
-    "Brier score": ("Brier 1950", BOOTSTRAP),
-    "Calibration error": ("Naeini, Cooper and Hauskrecht 2015; Guo and others 2017", BOOTSTRAP),
-}
+IN_PER_CENT = [*(row for row in MEASURES.values() if row.unit), *CLASS_MEASURES.values()]
+HELP = PARTS | {row.title: row.explanation for row in IN_PER_CENT}
 METHODS = (
     "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the images of each class "
     "again 2,000 times (percentile bootstrap). Images that belong together (copies) count for fewer in the first, the "
@@ -108,17 +47,9 @@ METHODS = (
 )
 
 
-def explained(heading: str) -> str:
-    """What a measure is, where it comes from, and how its interval is found, for a tooltip."""
-    if heading not in SOURCES:
-        return HELP[heading]
-    definition, interval_by = SOURCES[heading]
-    return f"{HELP[heading]} Definition: {definition}. 95 % interval: {interval_by}."
-
-
 def measures_help() -> str:
-    """``explained`` for every overall measure."""
-    return "\n\n".join(f"**{name}.** {explained(name)}" for name in OVERALL.values())
+    """What each overall measure is, and where it comes from."""
+    return "\n\n".join(f"**{row.title}.** {row.explanation}" for row in MEASURES.values())
 
 
 def remember(name: str, value: str) -> None:
@@ -235,7 +166,7 @@ def measures_view(table: pd.DataFrame, told: dict[str, Sequence[str]] | None = N
 
     ``told`` are further rows, after the first: words for each run; the two rows to beat have none.
     """
-    accuracy, *others = OVERALL.values()
+    accuracy, *others = (row.title for row in MEASURES.values())
     further = told or {}
     view = {"Measure": [accuracy, *further, *others]}
     for place, row in enumerate(table.to_dict("records")):
@@ -248,7 +179,7 @@ def measures_view(table: pd.DataFrame, told: dict[str, Sequence[str]] | None = N
 def _worded(name: str, value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return UNDEFINED
-    if name in PLAIN_NUMBERS:
+    if not MEASURES[name].unit:
         return number(value, low, high)
     return interval(value, low, high)
 
@@ -262,9 +193,9 @@ def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
             "Model": table["name"],
             "Class": table["label"],
             "Images": table["images"],
-            CLASS_SHARES[measure]: 100 * table[measure],
+            CLASS_MEASURES[measure].title: 100 * table[measure],
             "95 % interval": [_bounds(low, high) for low, high in bounds],
-            **{CLASS_SHARES[name]: 100 * table[name] for name in others},
+            **{CLASS_MEASURES[name].title: 100 * table[name] for name in others},
         }
     )
 
@@ -344,58 +275,68 @@ def undefined_notes(names: Sequence[str], figures: Sequence[Measured]) -> list[s
     """Why values are undefined or leave out a class, each reason once with the runs that it concerns."""
     reasons: dict[str, list[str]] = {}
     for name, one in zip(names, figures, strict=True):
-        said = [(OVERALL[key], measure) for key, measure in one.overall.items()]
-        said += [(CLASS_SHARES[key], found) for of in one.per_class.values() for key, found in of.items()]
-        for label, measure in said:
+        values = [(MEASURES[key].title, measure) for key, measure in one.overall.items()]
+        values += [(CLASS_MEASURES[key].title, value) for of in one.per_class.values() for key, value in of.items()]
+        for label, measure in values:
             if measure.note:
                 reasons.setdefault(f"{label}: {measure.note}", []).append(name)
     return [f"{reason} ({', '.join(dict.fromkeys(of))})" for reason, of in reasons.items()]
 
 
+class Cost(NamedTuple):
+    """A column of the costs: of ``candidates.costs``, divided by ``divisor``; ``words`` writes the number in print."""
+
+    title: str
+    column: str
+    format: str = "%.1f"
+    help: str = ""
+    words: Callable[[float], str] | None = None
+    divisor: float = 1
+
+
+COSTS = (
+    Cost(
+        "Training time (s)",
+        "training_seconds",
+        help="Feature extraction and epochs. Reused features count with the time that they once took.",
+        words=duration,
+    ),
+    Cost(
+        "Job time (s)", "waited_seconds", help="From start to end of the job: reused parts take none.", words=duration
+    ),
+    Cost("Time of epochs (s)", "fit_seconds", help="Training time without feature extraction.", words=duration),
+    Cost("Epochs done", "epochs_done", "%d"),
+    Cost("Parameters", "parameters", "localized", "Numbers in the whole network."),
+    Cost("Parameters trained", "parameters_trained", "localized", "Those that training changed."),
+    Cost(
+        "Model file (MB)",
+        "model_bytes",
+        words=lambda size: UNDEFINED if pd.isna(size) else file_size(1e6 * size),
+        divisor=1e6,
+    ),
+    Cost(
+        "Time per image (ms)",
+        "milliseconds_per_image",
+        help="Median for one decoded image at a time, on the machine that trained the run.",
+        words=milliseconds,
+    ),
+)
+COST_CONFIG = {one.title: st.column_config.NumberColumn(format=one.format, help=one.help or None) for one in COSTS}
+
+
 def cost_view(table: pd.DataFrame) -> pd.DataFrame:
     """``candidates.costs`` as it is shown: numbers in plain units, so that the columns sort."""
-    return pd.DataFrame(
-        {
-            "Model": table["name"],
-            "Training time (s)": table["training_seconds"],
-            "Waited (s)": table["waited_seconds"],
-            "Fit alone (s)": table["fit_seconds"],
-            "Epochs done": table["epochs_done"],
-            "Parameters": table["parameters"],
-            "Parameters trained": table["parameters_trained"],
-            "Model file (MB)": table["model_bytes"] / 1e6,
-            "Time per image (ms)": table["milliseconds_per_image"],
-            "Device": table["device"],
-        }
-    )
-
-
-COST_CONFIG = {
-    "Training time (s)": st.column_config.NumberColumn(
-        format="%.1f",
-        help="One pass through the frozen part and the epochs. Features that were there already count with what they "
-        "once took; empty where nobody noted it.",
-    ),
-    "Waited (s)": st.column_config.NumberColumn(
-        format="%.1f",
-        help="What the run took from beginning to end. What was there already took no time again, and the first run "
-        "of a network also starts TensorFlow and exports it. Empty where the outcome is another run's.",
-    ),
-    "Fit alone (s)": st.column_config.NumberColumn(format="%.1f", help="The epochs alone."),
-    "Epochs done": st.column_config.NumberColumn(format="%d"),
-    "Parameters": st.column_config.NumberColumn(format="localized", help="Numbers in the whole network."),
-    "Parameters trained": st.column_config.NumberColumn(format="localized", help="Those that training changed."),
-    "Model file (MB)": st.column_config.NumberColumn(format="%.1f"),
-    "Time per image (ms)": st.column_config.NumberColumn(
-        format="%.1f", help="Median for one decoded image at a time, on the machine that trained the run."
-    ),
-}
+    columns = {one.title: table[one.column] / one.divisor for one in COSTS}
+    return pd.DataFrame({"Model": table["name"], **columns, "Device": table["device"]})
 
 
 def share_columns(frame: pd.DataFrame) -> dict[str, object]:
     """Column settings of the columns that hold per cent, with what they mean."""
-    names = [name for name in (*SHARES.values(), *CLASS_SHARES.values()) if _has_numbers(frame, name)]
-    return {name: st.column_config.NumberColumn(format=PERCENT, help=explained(name)) for name in names}
+    return {
+        name: st.column_config.NumberColumn(format=PERCENT, help=text)
+        for name, text in HELP.items()
+        if _has_numbers(frame, name)
+    }
 
 
 def _has_numbers(frame: pd.DataFrame, name: str) -> bool:
@@ -457,14 +398,8 @@ def _download(label: str, content: Callable[[], bytes | str], file: str, kind: s
 
 def worded(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its numbers as people read them, for print."""
-    shares = {name for name in (*SHARES.values(), *CLASS_SHARES.values()) if _has_numbers(frame, name)}
-    words = {
-        "Training time (s)": duration,
-        "Waited (s)": duration,
-        "Fit alone (s)": duration,
-        "Model file (MB)": lambda megabytes: file_size(1e6 * megabytes) if megabytes == megabytes else UNDEFINED,
-        "Time per image (ms)": milliseconds,
-    }
+    shares = {name for name in HELP if _has_numbers(frame, name)}
+    words = {one.title: one.words for one in COSTS if one.words}
     without_units = {name: name.partition(" (")[0] for name in words}
     words |= dict.fromkeys(P_COLUMNS, p_value)
     by_column = {name: words.get(name) or (_share_of_hundred if name in shares else None) for name in frame.columns}
@@ -486,5 +421,4 @@ def summary_text(told: Summary, runs: Iterable[Run], read: str = "") -> str:
 
 
 def _images_in_words(run: Run) -> str:
-    dataset = run.record["dataset"]
-    return f"{dataset['name']} (synthetic)" if dataset["synthetic"] else dataset["name"]
+    return f"{run.dataset.name} (synthetic)" if run.dataset.synthetic else run.dataset.name

@@ -32,9 +32,9 @@ def image_grid(
         dataset: the images' data set.
         rows: positions in ``dataset.images`` and in ``pixels``.
         pixels: all decoded images, uint8 (n, size, size).
-        key: tells several grids of a page apart.
+        key: of this grid among those of a page.
         captions: a line under each image; none by default.
-        opens: told the image id of an image whose name was clicked; ``open_image`` by default.
+        opens: called with the id of an image whose name was clicked; ``open_image`` by default.
         below: draws more under the image of an image id.
     """
     rows = list(rows)
@@ -78,7 +78,7 @@ def close_image() -> None:
 
 
 def show_open_image(dataset: Dataset) -> None:
-    """The image that the address names, large. An image of another data set is forgotten."""
+    """The image that the address names, large. That of another data set is closed."""
     identifier = st.query_params.get(IMAGE)
     if not identifier:
         return
@@ -109,7 +109,7 @@ def _image_dialog(dataset: Dataset) -> None:
 
 
 def _facts(dataset: Dataset, row: int, view: summary.ImageView) -> None:
-    """What is known of an image; what is not known says so."""
+    """The facts of an image; unknown ones are shown as such."""
     image = dataset.images.iloc[row]
     lines = {
         "Class": image["label"],

@@ -18,6 +18,7 @@ from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import Assessment, assess, assess_all, with_shared_refusal
 from covid_core.inference.lungs import LungOutline, outline_of
 from covid_core.inference.occlusion import Occlusion, occluded
+from covid_core.reports import run_text
 from covid_core.runs import prediction_sets
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
@@ -67,7 +68,7 @@ def sets_in_words(run: Run, assessment: Assessment) -> str:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _sets_in_words(path: str, stamp: str, coverage: float, _run: Run) -> str:
-    return prediction_sets.in_words(prediction_sets.report(_run, coverage))
+    return run_text.prediction_sets(prediction_sets.report(_run, coverage))
 
 
 def heat(run: Run, source: ImageSource, label: str, shape: tuple[int, int]) -> np.ndarray:
@@ -91,7 +92,7 @@ def lungs(run: Run, source: ImageSource) -> LungOutline:
     A damaged mask or segmenter takes nothing else from the image. Raises ImageError.
     """
     image = uploads.opened(source)
-    dataset, name = (source.dataset.id, source.name) if source.dataset else (run.record["dataset"]["id"], "")
+    dataset, name = (source.dataset.id, source.name) if source.dataset else (run.dataset.id, "")
 
     def outline() -> LungOutline:
         return _small(outline_of(Workspace.default(), image, dataset, name, lung_segmenter.opened(dataset)))

@@ -1,32 +1,24 @@
-"""Who outlines lungs: no masks to learn from, nobody yet, one who learns, one who has learned and how well.
-
-A page calls ``show`` once, at its top level: while a segmenter learns, one fragment polls.
-"""
-
-from collections.abc import Sequence
+"""The lung segmenter: no masks to train on, none yet, one in training, one that is trained and how well."""
 
 import streamlit as st
 
 from covid_core.data import dataset as data
 from covid_core.data import masks
 from covid_core.data.masks import MaskedDataset
-from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural, roughly
+from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural
 from covid_core.inference.lungs import Lungs
-from covid_core.jobs import segmentation
-from covid_core.jobs.segmentation import SegmentJob
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.reports.comparison_text import in_words
-from covid_core.runs import segmenters, store
+from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import BrokenRun
 from covid_core.work import cores
-from pages.shared import job_cards, run_cache, shell
+from pages.shared import job_panel, run_cache, shell
 
-POLL = 1.0  # seconds
-OWN = "segment_jobs"  # session: trainings to tell of when they end
 DICE_HELP = (
-    "How much of outline and mask is common: 2 x common area over the sum of both areas. 1 is perfect agreement. On "
-    "images that the segmenter had not seen, with a 95 % interval. Lungs are much alike: one and the same outline for "
-    "all of these images reaches {same}."
+    "Overlap of outline and mask: 2 x common area over the sum of both areas. 1 is perfect agreement. Measured on "
+    "test images, with a 95 % interval. Lungs are similar: one fixed outline for all of these images reaches {same}."
 )
 
 
@@ -35,13 +27,7 @@ def show(dataset: str = "") -> None:
 
     Above everything stands what learns at this moment; what failed stays until it is dismissed.
     """
-    listed = segmentation.segment_jobs(shell.workspace())
-    active = _active(listed)
-    _tell_finished(listed)
-    if active:
-        _watch(active)
-    else:
-        _show_ended(listed)
+    active = job_panel.panel(lambda: queue.jobs(shell.workspace(), SegmenterRequest))
     with shell.told():
         _show_segmenters(dataset)
         if not active:
@@ -53,14 +39,14 @@ def opened(dataset: str = "") -> Lungs | None:
 
     Raises RunDamaged.
     """
-    found = segmenters.serving(shell.workspace(), dataset)
-    return _opened(str(found.path), run_cache.stamp_of(found.path), found) if found else None
+    chosen = segmenters.serving(shell.workspace(), dataset)
+    return _opened(str(chosen.path), run_cache.stamp_of(chosen.path), chosen) if chosen else None
 
 
 def in_use(dataset: str = "") -> str:
     """The id of the segmenter that outlines lungs for a run of that data set; nothing where there is none."""
-    found = segmenters.serving(shell.workspace(), dataset)
-    return found.id if found else ""
+    chosen = segmenters.serving(shell.workspace(), dataset)
+    return chosen.id if chosen else ""
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -68,54 +54,18 @@ def _opened(path: str, stamp: str, _segmenter: Segmenter) -> Lungs:
     return Lungs.open(_segmenter)
 
 
-# What learns
-
-
-def _active(listed: Sequence[SegmentJob]) -> frozenset[str]:
-    return frozenset(job.folder.id for job in listed if not job.status.is_final)
-
-
-@st.fragment(run_every=POLL)
-def _watch(active: frozenset[str]) -> None:
-    """Progress; when a training starts or ends, the whole page takes notice."""
-    listed = segmentation.segment_jobs(shell.workspace())
-    for job in listed:
-        if not job.status.is_final:
-            title = f"Learning to outline lungs from {shell.plain(job.request['name'])}"
-            job_cards.running(title, job.folder, job.status, "Nothing is kept.")
-    if _active(listed) != active:
-        st.rerun()
-
-
-def _tell_finished(listed: Sequence[SegmentJob]) -> None:
-    """Say once that a training has ended that this session has seen."""
-    own: list[str] = st.session_state.setdefault(OWN, list(_active(listed)))
-    for job in listed:
-        if job.folder.id in own and job.status.state == store.COMPLETED:
-            own.remove(job.folder.id)
-            st.success(f"**Lungs can be outlined now**, after {duration(job.status.elapsed)}.", icon=":material/check:")
-
-
-def _show_ended(listed: Sequence[SegmentJob]) -> None:
-    """Trainings without a segmenter, until they are dismissed."""
-    for job in listed:
-        learning = f"Learning from **{shell.plain(job.request['name'])}**"
-        stopped, failed = f"{learning} was stopped. Nothing was kept.", f"{learning} failed."
-        job_cards.without_result(stopped, failed, job.folder, job.status)
-
-
 # What has learned
 
 
 def _show_segmenters(dataset: str) -> None:
-    found, broken = segmenters.list_segmenters(shell.workspace())
+    listed, broken = segmenters.list_segmenters(shell.workspace())
     chosen = segmenters.serving(shell.workspace(), dataset)
     if chosen:
         _show_serving(chosen)
-    others = [one for one in found if chosen and one.id != chosen.id]
+    others = [one for one in listed if chosen and one.id != chosen.id]
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
-            st.caption("Not in use: one that learned from the run's own data set goes first, then one of real images.")
+            st.caption("Not in use. A segmenter of the run's own data set goes first, then one of real images.")
             for one in others:
                 _show_other(one)
             for entry in broken:
@@ -127,44 +77,47 @@ def _show_serving(one: Segmenter) -> None:
     with st.container(border=True, key="serving-segmenter"):
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
-            help_text = DICE_HELP.format(same=number(one.record["same_for_all_dice"]))
+            help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
             st.metric("Dice, test images", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
-            worst = "95 % of the test images agree at least as well with their masks."
-            st.metric("Dice, worst 5 %", number(one.record["worst_dice"]), help=worst)
-            refused = "Test images whose outline does not look like a pair of lungs, so that none is given."
-            st.metric("No outline given", in_words(one.refused), help=refused)
-        parts = ", ".join(f"{count(images)} {part}" for part, images in one.record["images"].items())
-        unused = one.record["left_out"]
+            worst = "95 % of the test images have at least this Dice."
+            st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
+            refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
+            st.metric("No outline shown", in_words(one.refused), help=refused)
+        parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
+        unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
         st.caption(
-            f"Trained {moment(one.record['created'])} in {duration(one.record['seconds'])} on images of "
-            f"{shell.plain(one.dataset['name'])} ({parts}).{left_out} An outline takes "
-            f"{milliseconds(one.record['milliseconds_per_image'])}. One and the same outline for all test images would "
-            f"have a Dice of {number(one.record['same_for_all_dice'])}."
+            f"Trained {moment(one.record.created)} in {duration(one.record.seconds)} on images of "
+            f"{shell.plain(one.dataset.name)} ({parts}).{left_out} An outline takes "
+            f"{milliseconds(one.record.milliseconds_per_image)}. One fixed outline for all test images has a "
+            f"Dice of {number(one.record.same_for_all_dice)}."
         )
-        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
+        _delete_button(one)
 
 
 def _show_other(one: Segmenter) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         dice = number(one.dice.value, one.dice.low, one.dice.high)
-        st.markdown(f"{shell.plain(one.dataset['name'])}, {moment(one.record['created'])}, Dice {dice}")
-        _delete_button(one.id, f"the segmenter that learned from **{shell.plain(one.dataset['name'])}**", one)
+        st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {dice}")
+        _delete_button(one)
 
 
 def _show_broken(entry: BrokenRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":material/warning: {shell.plain(entry.reason)}")
-        _delete_button(entry.id, "this damaged segmenter")
+        _delete_button(entry)
 
 
-def _delete_button(identifier: str, what: str, one: Segmenter | None = None) -> None:
-    """Asks once, and says what will be gone."""
-    size = f" ({file_size(one.network_path.stat().st_size)})" if one else ""
-    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{identifier}"):
-        st.markdown(f"Delete {what}{size}? Runs and images stay; outlines that it gave are not given any more.")
-        key = f"delete-segmenter-now-{identifier}"
-        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(identifier,))
+def _delete_button(one: Segmenter | BrokenRun) -> None:
+    """Asks once, with what will be removed."""
+    what = "this damaged segmenter"
+    if isinstance(one, Segmenter):
+        size = file_size(one.network_path.stat().st_size)
+        what = f"the segmenter that learned from **{shell.plain(one.dataset.name)}** ({size})"
+    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{one.id}"):
+        st.markdown(f"Delete {what}? Runs and images stay. Its outlines are no longer shown.")
+        key = f"delete-segmenter-now-{one.id}"
+        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(one.id,))
 
 
 def _delete(identifier: str) -> None:
@@ -186,21 +139,21 @@ def _offer(dataset: str) -> None:
             )
             st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
         return
-    found, _ = segmenters.list_segmenters(shell.workspace())
-    if not found:
+    listed, _ = segmenters.list_segmenters(shell.workspace())
+    if not listed:
         st.markdown(segmenters.NOT_TRAINED)
     options = sorted(masked, key=lambda one: (one != dataset, masked[one].synthetic))
     chosen = masked[options[0]]
     if len(options) > 1:
         chosen = masked[st.selectbox("Learn from", options, format_func=lambda one: masked[one].name, width=360)]
     st.caption(_plan_in_words(chosen))
-    label = "Learn to outline lungs" if not found else "Learn again"
-    kind = "secondary" if found else "primary"
-    if st.button(label, type=kind, icon=":material/play_arrow:", key="segment-start"):
-        with shell.told():
-            job = segmentation.submit(shell.workspace(), chosen.id)
-            st.session_state.setdefault(OWN, []).append(job.id)
-            st.rerun()
+    label = "Learn to outline lungs" if not listed else "Learn again"
+    kind = "secondary" if listed else "primary"
+    job_panel.start_button(label, _request(chosen), key="segment-start", icon=":material/play_arrow:", type=kind)
+
+
+def _request(chosen: MaskedDataset) -> SegmenterRequest:
+    return SegmenterRequest(dataset=chosen.id, name=chosen.name)
 
 
 def _plan_in_words(chosen: MaskedDataset) -> str:
@@ -210,7 +163,7 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
     kind = "synthetic image" if chosen.synthetic else "image"
     return (
         f"From {plural(chosen.masks, kind)} of {shell.plain(chosen.name)} with a lung mask{drawn}. It takes about "
-        f"{roughly(segmentation.expected_seconds())} on {plural(cores(), 'processor core')} that nothing else uses, "
+        f"{job_panel.expected(_request(chosen))} on {plural(cores(), 'processor core')} that nothing else uses, "
         "and may be stopped."
     )
 
@@ -218,9 +171,9 @@ def _plan_in_words(chosen: MaskedDataset) -> str:
 def _masked() -> list[MaskedDataset]:
     """Data sets with masks; read again only when a data set came or went."""
     listed = data.list_datasets(shell.workspace())
-    return _known_masked(str(shell.workspace().root), tuple((info["id"], info["created"]) for info in listed))
+    return _cached_masked(str(shell.workspace().root), tuple((info["id"], info["created"]) for info in listed))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _known_masked(root: str, datasets: tuple[tuple[str, float], ...]) -> list[MaskedDataset]:
+def _cached_masked(root: str, datasets: tuple[tuple[str, float], ...]) -> list[MaskedDataset]:
     return masks.datasets_with_masks(shell.workspace())

@@ -1,7 +1,7 @@
 """What a model reads: the verdict beside its accuracy, its audit with figures and pictures, and the job that makes it.
 
 A page shows one run (``panel``) or several side by side (``show``). While an audit is at work, whoever calls ``panel``
-draws it again and again (``at_work`` says whether); ``show`` polls by itself, once per page.
+draws it again and again (see ``active_audits``); ``show`` polls by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit.model import evidence, model_audit, pictures, verdicts
+from covid_core.audit.model import evidence, model_audit, pictures
 from covid_core.audit.model.pictures import Shown
-from covid_core.audit.model.verdicts import DAMAGED, HEADING, HELP, NOT_YET, Told
 from covid_core.data import masks
 from covid_core.errors import CovidCoreError, RunDamaged
 from covid_core.evaluation.comparison import Candidate
@@ -20,13 +19,15 @@ from covid_core.figures import evidence as figures
 from covid_core.formatting import count, interval, moment, p_value, plural, points, share
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ModelAuditRequest
+from covid_core.jobs.queue import Job
+from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import in_words
-from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Run, Status
-from pages.shared import comparison_tables, job_cards, lung_segmenter, run_cache, shell
+from covid_core.reports.evidence_text import DAMAGED, HEADING, HELP, NOT_YET, Told
+from covid_core.runs.store import Run
+from pages.shared import comparison_tables, job_panel, lung_segmenter, run_cache, shell
 
 MASKS = "Lung masks"  # the column beside HEADING
-POLL = 1.0  # seconds
 DRAWN_AT_ONCE = 6  # runs in one figure
 PICTURE = 150  # pixels; two in a row at 390 px
 COLOURS = {evidence.FRAME: "orange", evidence.LUNGS: "green", evidence.UNKNOWN: "gray", DAMAGED: "red", NOT_YET: "gray"}
@@ -62,7 +63,7 @@ def badge(told: Told) -> str:
 
 def sentence(names: Sequence[str], runs: Sequence[Run]) -> str:
     """What some runs read, in one sentence."""
-    return verdicts.sentence(names, run_cache.verdicts_of(runs))
+    return evidence_text.sentence(names, run_cache.verdicts_of(runs))
 
 
 def columns(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -81,57 +82,13 @@ CONFIG = {
 # The job
 
 
-def at_work(run: Run) -> bool:
-    """Whether an audit of this run waits or works."""
-    return run.id in active_audits()
-
-
 def active_audits() -> frozenset[str]:
     """Ids of the runs that are being audited."""
-    return frozenset(of for job, of in queue.audit_jobs(shell.workspace()) if not _status(job).is_final)
+    return frozenset(job.request.run for job in queue.jobs(shell.workspace(), ModelAuditRequest) if job.is_active)
 
 
-def _status(job: JobFolder) -> Status:
-    """Of a job that may be removed, or was damaged, at this moment."""
-    try:
-        return job.status()
-    except CovidCoreError as error:
-        return Status(store.FAILED, reason=str(error))
-
-
-def _last_jobs(runs: Sequence[Run]) -> dict[str, tuple[JobFolder, Status]]:
-    """The last audit of each of these runs, by the run's id."""
-    wanted = {run.id for run in runs}
-    return {of: (job, _status(job)) for job, of in queue.audit_jobs(shell.workspace()) if of in wanted}
-
-
-def _start(runs: Sequence[Run]) -> None:
-    """Queue audits; what is left of earlier ones of these runs goes."""
-    with shell.told():
-        ended = [job for job, status in _last_jobs(runs).values() if status.is_final]
-        queue.submit_audits(shell.workspace(), runs)
-        for job in ended:
-            queue.dismiss(job)
-
-
-def _stop(jobs_to_stop: Sequence[JobFolder]) -> None:
-    for job in reversed(jobs_to_stop):  # those that wait first, so that none of them begins meanwhile
-        with shell.told():
-            queue.stop(job)
-
-
-def _running(run: Run, job: JobFolder, status: Status, place: str) -> None:
-    on_stop = "Nothing of this audit is kept; an earlier one stays."
-    job_cards.running(f"Audit of {shell.plain(run.name)}", job, status, on_stop, f"{place}-")
-
-
-def _ended_badly(run: Run, last: tuple[JobFolder, Status] | None, place: str) -> None:
-    """Why the last audit has left nothing, where it has not, until it is dismissed or made again."""
-    if last is None:
-        return
-    name, (job, status) = shell.plain(run.name), last
-    stopped, failed = f"The audit of {name} was stopped. Nothing of it was kept.", f"The audit of {name} failed."
-    job_cards.without_result(stopped, failed, job, status, place=f"{place}-")
+def _jobs(runs: Sequence[Run]) -> list[Job[ModelAuditRequest]]:
+    return queue.jobs(shell.workspace(), ModelAuditRequest, run=[run.id for run in runs])
 
 
 # One run
@@ -142,15 +99,16 @@ def panel(run: Run, place: str = "run") -> None:
 
     ``place`` tells several panels of a page apart.
     """
-    last = _last_jobs([run]).get(run.id)
-    if last and not last[1].is_final:
-        _running(run, *last, place)
-    _ended_badly(run, last, place)
+    jobs = _jobs([run])
+    job_panel.report(jobs)
+    job_panel.outcomes(jobs, f"{place}-")
+    job_panel.cards(jobs, f"{place}-")
+    at_work = any(job.is_active for job in jobs)
     with shell.told():
         found = _known(run)
         if found is not None:
-            _show(run, found, place)
-        elif not (last and not last[1].is_final):
+            _show(run, found, place, at_work)
+        elif not at_work:
             _empty(run, place)
 
 
@@ -173,10 +131,8 @@ def _empty(run: Run, place: str) -> None:
 
 
 def _start_button(run: Run, label: str, place: str, kind: str = "secondary") -> None:
-    key = f"audit-start-{place}-{run.id}"
-    if st.button(label, key=key, icon=":material/troubleshoot:", type=kind, help=WHAT_IT_DOES):
-        _start([run])
-        st.rerun()
+    key, options = f"audit-start-{place}-{run.id}", {"icon": ":material/troubleshoot:", "help": WHAT_IT_DOES}
+    job_panel.start_button(label, ModelAuditRequest(run=run.id), key=key, type=kind, **options)
 
 
 def _to_the_segmenter(run: Run) -> None:
@@ -186,7 +142,7 @@ def _to_the_segmenter(run: Run) -> None:
 
 def _nobody_knows_lungs(run: Run) -> bool:
     """Whether an audit would have neither the data set's masks nor a segmenter."""
-    if lung_segmenter.in_use(run.record["dataset"]["id"]):
+    if lung_segmenter.in_use(run.dataset.id):
         return False
     try:
         return not masks.has_mask(shell.dataset_of(run)).any()
@@ -194,7 +150,7 @@ def _nobody_knows_lungs(run: Run) -> bool:
         return True
 
 
-def _show(run: Run, found: Mapping[str, Any], place: str) -> None:
+def _show(run: Run, found: Mapping[str, Any], place: str, at_work: bool) -> None:
     """Verdict, figures, pictures, subgroups, and what it was made from."""
     st.markdown(f"{badge(of(run))} {shell.plain(found['in_words'])}", help=HELP)
     if found.get("effects") is None and not found.get("with_lungs"):
@@ -207,7 +163,7 @@ def _show(run: Run, found: Mapping[str, Any], place: str) -> None:
         _rule()
         st.caption(shell.plain(_made_from(found)))
     with st.container(horizontal=True):
-        if not at_work(run):
+        if not at_work:
             _start_button(run, "Audit again", place)
 
 
@@ -339,11 +295,9 @@ def _made_from(found: Mapping[str, Any]) -> str:
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """The tab of the Compare page: verdicts side by side, with the button that audits those that lack one."""
-    last = _last_jobs(runs)
-    _watch(tuple(runs), frozenset(name for name, (_, status) in last.items() if not status.is_final))
-    for run in runs:
-        _ended_badly(run, last.get(run.id), "compare")
-    _audit_all(runs, last)
+    job_panel.panel(lambda: _jobs(runs), "compare-")
+    at_work = active_audits()
+    _audit_all([run for run in runs if run.id not in at_work], len(runs))
     names = [candidate.name for candidate in order]
     found = _audits(names, runs)
     st.caption(
@@ -356,48 +310,24 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     audited = [(name, one) for name, one in zip(names, found, strict=True) if one and "covers" in one]
     if len(audited) > 1:
         _figures_of_runs(audited[:DRAWN_AT_ONCE], len(audited))
-    _one_in_full(names, runs, found)
+    _one_in_full(names, runs, found, at_work)
 
 
-@st.fragment(run_every=POLL)
-def _poll(runs: tuple[Run, ...], active: frozenset[str]) -> None:
-    """Progress; when an audit ends, the whole page takes notice."""
-    now = {of: one for of, one in _last_jobs(runs).items() if not one[1].is_final}
-    if frozenset(now) != active:
-        st.rerun()
-    by_id = {run.id: run for run in runs}
-    working = [(of, one) for of, one in now.items() if one[1].state == store.RUNNING]
-    for of, (job, status) in working:
-        _running(by_id[of], job, status, "compare")
-    waiting = [one[0] for of, one in now.items() if one[1].state != store.RUNNING]
-    if waiting:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{plural(len(waiting), 'audit waits', 'audits wait')}.")
-            st.button("Take them out of the queue", key="audits-stop", on_click=_stop, args=(waiting,), type="tertiary")
-
-
-def _watch(runs: tuple[Run, ...], active: frozenset[str]) -> None:
-    if active:
-        _poll(runs, active)
-
-
-def _audit_all(runs: Sequence[Run], last: Mapping[str, tuple[JobFolder, Status]]) -> None:
-    at_work = {name for name, (_, status) in last.items() if not status.is_final}
-    told = zip(runs, run_cache.verdicts_of(runs), strict=True)
-    lacking = [run for run, one in told if one.verdict in (NOT_YET, DAMAGED) and run.id not in at_work]
+def _audit_all(idle: Sequence[Run], of_all: int) -> None:
+    verdicts_of_idle = zip(idle, run_cache.verdicts_of(idle), strict=True)
+    lacking = [run for run, one in verdicts_of_idle if one.verdict in (NOT_YET, DAMAGED)]
     if not lacking:
         return
     st.markdown(
-        f"**{count(len(lacking))} of {plural(len(runs), 'run')} {'is' if len(lacking) == 1 else 'are'} {NOT_YET}.** "
+        f"**{count(len(lacking))} of {plural(of_all, 'run')} {'is' if len(lacking) == 1 else 'are'} {NOT_YET}.** "
         f"{WHAT_IT_DOES}"
     )
     if any(_nobody_knows_lungs(run) for run in lacking):
         st.warning(NO_MASKS, icon=":material/pulmonology:")
         _to_the_segmenter(lacking[0])
     label = "Audit it" if len(lacking) == 1 else f"Audit all {count(len(lacking))} that are {NOT_YET}"
-    if st.button(label, key="audit-all", type="primary", icon=":material/troubleshoot:"):
-        _start(lacking)
-        st.rerun()
+    requests = [ModelAuditRequest(run=run.id) for run in lacking]
+    job_panel.start_button(label, *requests, key="audit-all", icon=":material/troubleshoot:", type="primary")
 
 
 def _audits(names: Sequence[str], runs: Sequence[Run]) -> list[dict[str, Any] | None]:
@@ -466,7 +396,9 @@ def _figures_of_runs(audited: Sequence[tuple[str, Mapping[str, Any]]], of_all: i
         shell.chart(drawn, "audits-covers", alt=alt)
 
 
-def _one_in_full(names: Sequence[str], runs: Sequence[Run], found: Sequence[Mapping[str, Any] | None]) -> None:
+def _one_in_full(
+    names: Sequence[str], runs: Sequence[Run], found: Sequence[Mapping[str, Any] | None], at_work: frozenset[str]
+) -> None:
     """The whole audit of one of the runs."""
     known = [place for place, one in enumerate(found) if one]
     if not known:
@@ -474,4 +406,4 @@ def _one_in_full(names: Sequence[str], runs: Sequence[Run], found: Sequence[Mapp
     st.subheader("One model in full")
     place = st.selectbox("Run", known, format_func=names.__getitem__, key="compare_audit_run", width=360)
     with shell.told():
-        _show(runs[place], found[place], "compare")
+        _show(runs[place], found[place], "compare", runs[place].id in at_work)

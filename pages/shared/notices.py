@@ -1,4 +1,4 @@
-"""A finished job tells itself on whichever page the user is."""
+"""A toast for a finished run, on whichever page the user is."""
 
 import streamlit as st
 
@@ -16,33 +16,33 @@ WORDS = {
 
 def watch() -> None:
     """Poll for ended jobs, but only while there is one that has not ended."""
-    seen, _ = run_cache.look()
-    if any(one.is_active for one in seen):
+    runs, _ = run_cache.look()
+    if any(one.is_active for one in runs):
         _poll()
     else:
-        _tell(seen)
+        _toast(runs)
 
 
 @st.fragment(run_every=POLL)
 def _poll() -> None:
-    seen, _ = run_cache.look()
-    _tell(seen)
-    if not any(one.is_active for one in seen):
+    runs, _ = run_cache.look()
+    _toast(runs)
+    if not any(one.is_active for one in runs):
         st.rerun()
 
 
 def announce() -> None:
-    """Show a toast for each run that ended since this session last looked."""
-    _tell(run_cache.look()[0])
+    """Show a toast for each run that ended since this session's last check."""
+    _toast(run_cache.look()[0])
 
 
-def _tell(runs: list[run_cache.Seen]) -> None:
-    seen: dict[str, str] = st.session_state.setdefault("run_states", {})
-    first_look = not seen and "run_states_seen" not in st.session_state
+def _toast(runs: list[run_cache.Seen]) -> None:
+    states: dict[str, str] = st.session_state.setdefault("run_states", {})
+    is_first = not states and "run_states_seen" not in st.session_state
     st.session_state["run_states_seen"] = True
     for one in runs:
         identifier, state = one.run.id, one.status.state
-        if seen.get(identifier, "" if not first_look else state) != state and state in WORDS:
+        if states.get(identifier, "" if not is_first else state) != state and state in WORDS:
             words, icon = WORDS[state]
             st.toast(f"{shell.plain(one.run.name)} {words}.", icon=icon)
-        seen[identifier] = state
+        states[identifier] = state

@@ -9,22 +9,22 @@ from typing import Any
 
 import streamlit as st
 
-from covid_core.audit.model import verdicts
-from covid_core.audit.model.verdicts import Told
 from covid_core.errors import CovidCoreError, NotFound
 from covid_core.evaluation.repeats import Comparison, Repeat
+from covid_core.reports import evidence_text
+from covid_core.reports.evidence_text import Told
 from covid_core.runs import candidates, store
 from covid_core.runs.store import BrokenRun, Run, Status, Study
 from covid_core.workspace import Workspace, list_folders
 
 ACTIVE = (store.QUEUED, store.RUNNING)
-KEPT_REPEATS = 2000  # about 10 KB each
-KEPT_COMPARISONS = 64
+MOST_REPEATS = 2000  # about 10 KB each
+MOST_COMPARISONS = 64
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A run, the state in which it was found, and its result, empty until there is one.
+    """A run, its state when it was read, and its result, empty until there is one.
 
     ``stamp`` is another one whenever a file of the run was written. ``place`` counts the runs that the queue takes
     before this one.
@@ -47,35 +47,35 @@ class Seen:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of test images that it answers rightly, if it is known."""
+        """Its test accuracy, a share in [0, 1]; None where there is none."""
         return self.result.get("accuracy", {}).get("test")
 
     @cached_property
     def verdict(self) -> Told:
-        """What its model reads, as far as that is known; read once, as all of a run, until a file of it changes."""
-        return verdicts.of(self.run)
+        """The verdict of its evidence check; read once, as all of a run, until a file of it changes."""
+        return evidence_text.of(self.run)
 
 
 def look() -> tuple[list[Seen], list[BrokenRun]]:
     """All runs with their states, newest first, and those that cannot be opened."""
     workspace = Workspace.default()
     folders = list_folders(workspace.runs)
-    kept = _kept(str(workspace.root))
-    for name in set(kept) - {folder.name for folder in folders}:
-        kept.pop(name, None)
-    seen, broken = [], []
+    cached = _cached_runs(str(workspace.root))
+    for name in set(cached) - {folder.name for folder in folders}:
+        cached.pop(name, None)
+    runs, broken = [], []
     for folder in folders:
         try:
-            seen.append(_seen(workspace, folder, kept))
+            runs.append(_current(workspace, folder, cached))
         except NotFound:
             continue  # deleted at this moment
         except CovidCoreError as error:
             broken.append(BrokenRun(folder.name, str(error)))
-    return _placed(sorted(seen, key=lambda one: one.run.created, reverse=True)), broken
+    return _placed(sorted(runs, key=lambda one: one.run.created, reverse=True)), broken
 
 
 def stamp_of(folder: Path) -> str:
-    """Name, time of change in ns, size and inode of each file of a folder but the notes of who looked at it.
+    """Name, time of change in ns, size and inode of each file of a folder but the notes of its openings.
 
     Raises NotFound when it was removed.
     """
@@ -88,17 +88,20 @@ def stamp_of(folder: Path) -> str:
 
 def _stamp_of_file(entry: os.DirEntry[str]) -> str:
     try:
-        found = entry.stat()
+        status = entry.stat()
     except FileNotFoundError:  # a temporary file that has just got its name
         return ""
-    return f"{entry.name} {found.st_mtime_ns} {found.st_size} {found.st_ino}"
+    return f"{entry.name} {status.st_mtime_ns} {status.st_size} {status.st_ino}"
 
 
 def verdicts_of(runs: Iterable[Run]) -> list[Told]:
-    """What the models of some runs read. Of runs that ``look`` has given nothing is read twice."""
-    kept = _kept(str(Workspace.default().root))
-    found = [(run, kept.get(run.id)) for run in runs]
-    return [seen.verdict if seen is not None and seen.run is run else verdicts.of(run) for run, seen in found]
+    """The evidence verdicts of some runs. Of runs that ``look`` has returned, nothing is read twice."""
+    cached = _cached_runs(str(Workspace.default().root))
+    pairs = [(run, cached.get(run.id)) for run in runs]
+    return [
+        current.verdict if current is not None and current.run is run else evidence_text.of(run)
+        for run, current in pairs
+    ]
 
 
 def named(identifier: str) -> Seen:
@@ -111,33 +114,33 @@ def named(identifier: str) -> Seen:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _kept(root: str) -> dict[str, Seen]:
+def _cached_runs(root: str) -> dict[str, Seen]:
     """The runs of a workspace by id, as they were last read: as many as it has, for all sessions of the server."""
     return {}
 
 
-def _seen(workspace: Workspace, folder: Path, kept: dict[str, Seen]) -> Seen:
+def _current(workspace: Workspace, folder: Path, cached: dict[str, Seen]) -> Seen:
     stamp = stamp_of(folder)  # before anything is read: what changes meanwhile is read again next time
-    last = kept.get(folder.name)
+    last = cached.get(folder.name)
     if last is not None and last.stamp == stamp:
         if last.status.state in store.USABLE:
             return last
         return replace(last, status=last.run.status())  # a process may have died without writing a word
     run = store.open_run(workspace, folder.name)
-    kept[folder.name] = Seen(run, run.status(), run.result, stamp)
-    return kept[folder.name]
+    cached[folder.name] = Seen(run, run.status(), run.result, stamp)
+    return cached[folder.name]
 
 
-def _placed(seen: list[Seen]) -> list[Seen]:
+def _placed(runs: list[Seen]) -> list[Seen]:
     """The runs with their places in the queue: those at work first, then the oldest, as jobs takes them."""
-    queue = queue_of(seen)
+    queue = queue_of(runs)
     places = {one.run.id: place for place, one in enumerate(queue)}
-    return [replace(one, place=places[one.run.id]) if places.get(one.run.id) else one for one in seen]
+    return [replace(one, place=places[one.run.id]) if places.get(one.run.id) else one for one in runs]
 
 
-def queue_of(seen: list[Seen]) -> list[Seen]:
+def queue_of(runs: list[Seen]) -> list[Seen]:
     """Runs that have not ended, in the order in which they are taken."""
-    active = [one for one in seen if one.is_active]
+    active = [one for one in runs if one.is_active]
     return sorted(active, key=lambda one: (one.status.state != store.RUNNING, one.run.created, one.run.id))
 
 
@@ -147,7 +150,7 @@ def compared(studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
     return _compared("\n".join([*(repr(study) for study, _ in studies), *stamps]), studies)
 
 
-@st.cache_resource(max_entries=KEPT_COMPARISONS, show_spinner=False)
+@st.cache_resource(max_entries=MOST_COMPARISONS, show_spinner=False)
 def _compared(version: str, _studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
     return candidates.repeats(_studies, _measured)
 
@@ -156,6 +159,6 @@ def _measured(run: Run) -> Repeat:
     return _repeat(str(run.path), stamp_of(run.path), run)
 
 
-@st.cache_resource(max_entries=KEPT_REPEATS, show_spinner=False)
+@st.cache_resource(max_entries=MOST_REPEATS, show_spinner=False)
 def _repeat(path: str, stamp: str, _run: Run) -> Repeat:
     return candidates.repeat(_run)

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from covid_core import glossary
 from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
@@ -20,9 +21,13 @@ from covid_core.workspace import Workspace
 from pages.shared import run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
-IN_USE, LOOKED_AT = "dataset_in_use", "datasets_looked_at"  # session: an id; ids
+TERMS = "page_terms"  # session: glossary keys of the open page
+TERMS_WIDTH = 480  # pixels; less on a phone
+IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
 RESEARCH_ONLY = "For research and teaching. Not a medical device."
-SYNTHETIC = "These images are synthetic: drawn by a program, no patient was involved, and no figure here is a finding."
+SYNTHETIC = (
+    "These images are synthetic: a program drew them, without any patient. Figures on them are no medical findings."
+)
 
 
 def plain(text: object) -> str:
@@ -37,9 +42,19 @@ def workspace() -> Workspace:
 
 def heading(question: str, answer: str = "") -> None:
     """The page's question in one line, and its answer, in words with the figures it rests on, in the next."""
-    st.title(question)
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+        st.title(question)
+        _terms_of_page()
     if answer:
         st.markdown(answer)
+
+
+def _terms_of_page() -> None:
+    """The glossary entries of the page behind "?", and the way to all of them."""
+    with st.popover("?", help="What the terms on this page mean", key="glossary-terms"):
+        terms = [glossary.GLOSSARY[key].markdown for key in sorted(st.session_state.get(TERMS, ()))]
+        st.markdown("\n\n".join(terms), width=TERMS_WIDTH)
+        st.page_link("home.py", label="All terms", icon=":material/menu_book:", query_params={"glossary": "all"})
 
 
 @contextlib.contextmanager
@@ -52,7 +67,7 @@ def told() -> Iterator[None]:
 
 
 def sidebar_foot() -> None:
-    """What every page says in the margin."""
+    """The foot of the sidebar on every page."""
     with st.sidebar:
         st.caption(f"**Second Look**  \n{RESEARCH_ONLY}")
 
@@ -73,7 +88,7 @@ def open_dataset(identifier: str) -> Dataset:
 
 def dataset_of(run: store.Run) -> Dataset:
     """A run's data set as it was when the run was made, kept open. Raises NotFound or DataError."""
-    opened = open_dataset(run.record["dataset"]["id"])
+    opened = open_dataset(run.dataset.id)
     decided = decisions.stamp(opened.folder)
     return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
 
@@ -83,7 +98,7 @@ def dataset_to_try(run: store.Run) -> Dataset:
 
     Raises NotFound or DataError.
     """
-    present = open_dataset(run.record["dataset"]["id"])
+    present = open_dataset(run.dataset.id)
     return present if pinned_dataset.version_of(run, present).before is None else dataset_of(run)
 
 
@@ -95,7 +110,7 @@ def _as_it_was(path: str, folder: str, created: float, decided: int, _run: store
 def version_of(run: store.Run) -> pinned_dataset.Version:
     """Which version of its data set a run used, against the one that is there now."""
     try:
-        return pinned_dataset.version_of(run, open_dataset(run.record["dataset"]["id"]))
+        return pinned_dataset.version_of(run, open_dataset(run.dataset.id))
     except CovidCoreError:
         return pinned_dataset.Version(None, note=pinned_dataset.GONE)
 
@@ -103,7 +118,7 @@ def version_of(run: store.Run) -> pinned_dataset.Version:
 def pick_dataset() -> Dataset | None:
     """The data set that the page is about: from its address, the last choice, or the newest. None where there is none.
 
-    Draws the chooser, the note on synthetic images, and, where nothing is loaded, what to do.
+    Draws the selection, the note on synthetic images, and, where nothing is loaded, the first step.
     """
     listed = [info for info in data.list_datasets(workspace()) if not info.get("damaged")]
     if not listed:
@@ -113,9 +128,7 @@ def pick_dataset() -> Dataset | None:
     wanted = st.query_params.get("dataset") or st.session_state.get(IN_USE)
     position = list(names).index(wanted) if wanted in names else 0
     if wanted and wanted not in names:
-        st.info(
-            "The data set of this address is not here, or not any more; this is another one.", icon=":material/info:"
-        )
+        st.info("The data set of this address is not here (any more). This is another one.", icon=":material/info:")
     chosen = st.selectbox(
         "Data set", list(names), index=position, format_func=names.__getitem__, help="Add others on the Data set page."
     )
@@ -130,19 +143,19 @@ def pick_dataset() -> Dataset | None:
 
 def in_use(listed: Sequence[Mapping[str, Any]]) -> str | None:
     """Id of the data set that a page without a choice is about: the last choice, or the newest of ``listed``."""
-    known = [info["id"] for info in listed]
+    ids = [info["id"] for info in listed]
     chosen = st.session_state.get(IN_USE)
-    return chosen if chosen in known else next(iter(known), None)
+    return chosen if chosen in ids else next(iter(ids), None)
 
 
-def look_at(identifier: str) -> None:
+def note_view(identifier: str) -> None:
     """Note that the images of a data set were shown in this browser session."""
-    st.session_state[LOOKED_AT] = st.session_state.get(LOOKED_AT, frozenset()) | {identifier}
+    st.session_state[VIEWED] = st.session_state.get(VIEWED, frozenset()) | {identifier}
 
 
-def was_looked_at(identifier: str | None) -> bool:
-    """Whether they were: having drawn, imported or selected a data set is no look at it."""
-    return identifier in st.session_state.get(LOOKED_AT, ())
+def was_viewed(identifier: str | None) -> bool:
+    """Whether they were shown; to draw, import or select a data set does not show it."""
+    return identifier in st.session_state.get(VIEWED, ())
 
 
 def no_dataset() -> None:
@@ -153,20 +166,20 @@ def no_dataset() -> None:
 
 
 def synthetic_note(dataset: Dataset) -> None:
-    """Every page says so where images are drawn and not taken."""
+    """The note where the images of a data set are synthetic."""
     if dataset.is_synthetic:
-        say_synthetic()
+        synthetic_info()
 
 
-def say_synthetic() -> None:
-    """The note itself."""
+def synthetic_info() -> None:
+    """The note on synthetic images."""
     st.info(SYNTHETIC, icon=":material/draw:")
 
 
 def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
     """Runs that can be compared and can predict, newest first, and the folders that cannot be opened."""
-    seen, broken = run_cache.look()
-    return [one.run for one in seen if one.is_usable], broken
+    runs, broken = run_cache.look()
+    return [one.run for one in runs if one.is_usable], broken
 
 
 def broken_notice(broken: list[store.BrokenRun]) -> None:
@@ -201,13 +214,13 @@ def drawn(what: str, version: str, _draw: Callable[[], go.Figure]) -> go.Figure:
     return _draw()
 
 
-def chart(figure: go.Figure, name: str, **options: Any) -> Any:
+def chart(figure: go.Figure, name: str, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
     """A chart in the app's theme, with its download as a page that opens anywhere; the camera button saves a PNG."""
     shown = st.plotly_chart(
         figure,
         width="stretch",
         theme="streamlit",
-        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}},
+        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}, **(config or {})},
         **{"key": f"chart-{name}", **options},
     )
     st.download_button(

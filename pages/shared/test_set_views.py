@@ -1,4 +1,4 @@
-"""Looks at test images: noted where a page shows them, and told where somebody is about to choose."""
+"""Views of the test set: noted where a page shows it, and reported where somebody is about to choose."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -12,22 +12,21 @@ from covid_core.runs import test_set_access
 from covid_core.runs.store import Run
 from pages.shared import shell
 
-NOTED = 4096  # looks of a day that a server remembers to have noted
+NOTED = 4096  # views of a day that a server remembers to have noted
 WHY = (
-    "Whoever has seen test figures and then chooses, chooses by them too, and the next test figure is a little too "
-    "kind. Choose by validation, and look at test once. Counted once a day each: figures compared (on the Compare "
-    "page or by the compare command), single images, and audits of a model; each outside test. Not counted: the "
-    "accuracy in the list of runs and on a run's own page. Looks are kept with the runs and go with a run that is "
-    "deleted."
+    "A choice after a view of test figures depends on them, so the next test figure is too optimistic. Choose by "
+    "validation, and view the test set once. Counted once a day each: comparisons (page or command), single images, "
+    "audits of a model; and each external test. Not counted: the accuracy in the list of runs and on a run's own "
+    "page. The views of a deleted run are deleted with it."
 )
 
 
 def note(runs: Sequence[Run], what: str) -> None:
-    """Note that test images of these runs are being looked at; say where that cannot be done."""
+    """Note that test images of these runs are shown, with a caption where that cannot be noted."""
     failed = [run for run in runs if not _noted(run, what)]
     if failed:
         names = ", ".join(run.name for run in failed[:3]) + (", ..." if len(failed) > 3 else "")
-        st.caption(f"This look could not be noted, because the run's folder cannot be written: {shell.plain(names)}.")
+        st.caption(f"This view could not be noted, because the run's folder cannot be written: {shell.plain(names)}.")
 
 
 def _noted(run: Run, what: str) -> bool:
@@ -45,33 +44,35 @@ def _note(path: str, what: str, day: date, _run: Run) -> None:
 
 
 def show(runs: Sequence[Run]) -> None:
-    """How often the test images that these runs share were looked at, and the list of looks, folded up."""
+    """How often the test images that these runs share were viewed, and the list of views, folded up."""
     with shell.told():
-        found = test_set_access.of(runs)
-        if len(found):
-            with st.expander(_in_words(found), icon=":material/visibility:"):
+        views = test_set_access.of(runs)
+        if len(views):
+            with st.expander(_in_words(views), icon=":material/visibility:"):
                 st.caption(WHY)
-                shell.table(_view(found).assign(Runs=found["runs"]), "looks", alt="Looks at these test images")
+                shell.table(
+                    _table(views).assign(Runs=views["runs"]), "test-set-views", alt="Views of these test images"
+                )
 
 
 def show_of_run(run: Run) -> None:
     """The same for one run alone."""
     with shell.told():
-        found = test_set_access.of([run])
-        with st.expander(_in_words(found), icon=":material/visibility:"):
+        views = test_set_access.of([run])
+        with st.expander(_in_words(views), icon=":material/visibility:"):
             st.caption(WHY)
-            if len(found):
-                shell.table(_view(found), f"looks-{run.id}", alt="Looks at the test images of this run")
+            if len(views):
+                shell.table(_table(views), f"test-set-views-{run.id}", alt="Views of the test images of this run")
 
 
-def _in_words(found: pd.DataFrame) -> str:
-    if found.empty:
-        return "No look at these test images has been noted yet"
-    times = "once" if len(found) == 1 else f"{count(len(found))} times"
-    known = found["time"].dropna()
-    since = "" if known.empty else f"{',' if len(found) == 1 else ' since'} {moment(known.iloc[0])}"
-    return f"These test images were looked at {times}{since}"
+def _in_words(views: pd.DataFrame) -> str:
+    if views.empty:
+        return "Test set viewed 0 times"
+    times = f"{count(len(views))} {'time' if len(views) == 1 else 'times'}"
+    moments = views["time"].dropna()
+    since = "" if moments.empty else f"{',' if len(views) == 1 else ' since'} {moment(moments.iloc[0])}"
+    return f"Test set viewed {times}{since}"
 
 
-def _view(found: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"When": found["time"].map(moment), "What": found["what"]})
+def _table(views: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"When": views["time"].map(moment), "What": views["what"]})

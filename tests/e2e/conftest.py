@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from app_server import App
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from states import PATIENCE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -28,6 +28,7 @@ def browser() -> Iterator[Browser]:
         message = "No Chromium or Chrome is installed."
         pytest.fail(message) if os.environ.get(REQUIRED) else pytest.skip(message)
     arguments = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-gpu"]
+    arguments.append("--force-prefers-reduced-motion")  # what moves is drawn anew, on processors that tests want
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium refuses its sandbox to root
     with sync_playwright() as playwright:
@@ -45,10 +46,17 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     running.kill_workers()
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser, app: App) -> Iterator[BrowserContext]:
+    """One for all tests of a module: the browser fetches and compiles the scripts of the app once."""
+    opened = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def page(browser: Browser, app: App) -> Iterator[Page]:
-    """A fresh browser session. Nothing on any page may show a traceback, or ask another host for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+def page(context: BrowserContext, app: App) -> Iterator[Page]:
+    """A fresh session of the app. Nothing on any page may show a traceback, or ask another host for anything."""
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
@@ -57,7 +65,7 @@ def page(browser: Browser, app: App) -> Iterator[Page]:
     yield opened
     assert opened.locator("[data-testid=stException]").count() == 0, "a page shows a traceback"
     strangers = [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:")) and _is_far(url, app)]
-    context.close()
+    opened.close()
     assert not strangers, f"the page asked other hosts: {strangers[:3]}"
 
 

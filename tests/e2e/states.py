@@ -48,7 +48,7 @@ def downloaded(page: Page, button: str, to: Path) -> str:
 def _is_downloaded(page: Page, button: str, to: Path) -> bool:
     idle(page)
     try:
-        with page.expect_download(timeout=20_000) as download:
+        with page.expect_download(timeout=8_000) as download:
             page.get_by_role("button", name=button).click()
     except TimeoutError:
         return False

@@ -9,18 +9,15 @@ import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
 from states import frames, idle, still
-from waiting import until
+from trained_runs import sibling
 
-from covid_core.data import importing
 from covid_core.evaluation import calibration
-from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
-SKILLS = {"First": 2.0, "Second": 0.8}
+SKILLS = {"Tiny": 2.0, "Second": 0.8}
 BINS = 15
 CHOSEN = "[...document.querySelectorAll('.js-plotly-plot')].filter(g => g._fullData[1].selectedpoints?.length).length"
 POINTED_AT = """
@@ -45,24 +42,17 @@ MARKS = """
 
 
 @pytest.fixture(scope="module")
-def runs(app: App) -> dict[str, Run]:
-    """Two networks that were really trained, for their heat maps, with scores of a known skill in place of their own: a
-    network that learned for seconds gives one answer only."""
+def runs(app: App, copy_of_trained) -> dict[str, Run]:
+    """A trained network under two names, for its heat maps, with scores of a known skill in place of its own: a network
+    that learned for seconds gives one answer only."""
     workspace = Workspace(app.home / "workspace")
-    dataset = importing.import_phantom(workspace, images=90, seed=1, name="Few images")
-    choices = {"backbone": "baseline_cnn", "head": HeadSpec(units=(8,)), "image_size": 64, "epochs": 1}
-    started = [
-        queue.submit_training(
-            workspace, TrainingSpec(dataset=dataset.id, classes=CLASSES, name=name, seed=seed, **choices)
-        )
-        for seed, name in enumerate(SKILLS)
-    ]
-    until(lambda: all(run.status().is_final for run in started), "two trained runs")
-    for seed, (run, skill) in enumerate(zip(started, SKILLS.values(), strict=True)):
+    first = copy_of_trained(workspace)
+    both = [first, sibling(workspace, first, "Second")]
+    for seed, (run, skill) in enumerate(zip(both, SKILLS.values(), strict=True)):
         run.write_predictions(with_skill(run.predictions(), skill, seed))
         ended = store.open_run(workspace, run.id)  # its temperature was that of its own scores
         run.write_result({name: value for name, value in ended.result.items() if name != "calibration"})
-    return {run.name: store.open_run(workspace, run.id) for run in started}
+    return {run.name: store.open_run(workspace, run.id) for run in both}
 
 
 def with_skill(table: pd.DataFrame, skill: float, seed: int) -> pd.DataFrame:
@@ -93,7 +83,7 @@ def click(page: Page, chart: int, trace: int, stands_for: list[int], beside: tup
     still(page, graph)
     mark = next(mark for mark in page.evaluate(MARKS, [chart, trace]) if mark["stands_for"] == stands_for)
     page.mouse.move(mark["x"] + beside[0], mark["y"] + beside[1], steps=3)
-    page.wait_for_function(POINTED_AT, arg=[chart, list(map(int, stands_for))])
+    page.wait_for_function(POINTED_AT, arg=[chart, list(map(int, stands_for))], polling=50)
     page.mouse.down()
     page.mouse.up()
 
@@ -111,7 +101,9 @@ def fullest(counts: pd.Series) -> tuple:
     return counts.idxmax(), int(counts.max())
 
 
-def test_a_click_on_a_confusion_cell_opens_its_images(page: Page, app: App, runs: dict[str, Run]):
+def test_a_click_on_a_confusion_cell_opens_its_images_and_another_closes_them(
+    page: Page, app: App, runs: dict[str, Run]
+):
     show(page, app, "Confusion")
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     for chart, name in enumerate(SKILLS):  # the better one comes first
@@ -123,32 +115,30 @@ def test_a_click_on_a_confusion_cell_opens_its_images(page: Page, app: App, runs
         expect_images(page, f"{label} called {called} by {name}", number)
         expect(page.get_by_alt_text(re.compile("^Image .*labelled"))).to_have_count(number)
     page.wait_for_function(f"{CHOSEN} === 1")  # the cell of the first matrix is let go
+    click(page, 1, 1, cell, beside=(-35, 25))
+    expect(page.get_by_role("heading", name=f"{label} called {called} by {name}", exact=True)).to_have_count(0)
 
 
-@pytest.mark.parametrize("scale", [0, 1], ids=["scores", "calibrated"])
 def test_a_click_on_a_point_of_the_reliability_diagram_opens_the_images_of_its_scale(
-    page: Page, app: App, runs: dict[str, Run], scale: int
+    page: Page, app: App, runs: dict[str, Run]
 ):
-    run = runs["First"]
-    table = run.predictions()
-    top = answered(run)["top"]
-    if scale:
-        columns = [f"score_{label}" for label in CLASSES]
-        warm = calibration.tempered(table, calibration.fitted_temperature(table)).query("part == 'test'")
-        top = warm[columns].max(axis=1)
+    table = runs["Tiny"].predictions()
+    columns = [f"score_{label}" for label in CLASSES]
+    warm = calibration.tempered(table, calibration.fitted_temperature(table)).query("part == 'test'")
     show(page, app, "Calibration")
-    still(page, page.locator(".js-plotly-plot").first)
-    own, other = (page.evaluate(MARKS, [0, 1 + one]) for one in (scale, 1 - scale))
-    alone = max(own, key=lambda mark: min(math.dist(place(mark), place(there)) for there in other))
-    number = alone["stands_for"][1]
-    images = int((np.ceil(top * BINS) - 1 == number).sum())
-    click(page, 0, 1 + scale, [scale, number])
-    name = "First, calibrated" if scale else "First"
-    expect_images(page, f"{name}: {100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %", images)
+    for scale, top in enumerate((answered(runs["Tiny"])["top"], warm[columns].max(axis=1))):
+        still(page, page.locator(".js-plotly-plot").first)
+        own, other = (page.evaluate(MARKS, [0, 1 + one]) for one in (scale, 1 - scale))
+        alone = max(own, key=lambda mark: min(math.dist(place(mark), place(there)) for there in other))
+        number = alone["stands_for"][1]
+        images = int((np.ceil(top * BINS) - 1 == number).sum())
+        click(page, 0, 1 + scale, [scale, number])
+        name = "Tiny, calibrated" if scale else "Tiny"
+        expect_images(page, f"{name}: {100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %", images)
 
 
 def test_a_click_on_a_bar_of_the_score_histogram_opens_its_images(page: Page, app: App, runs: dict[str, Run]):
-    images = answered(runs["First"])
+    images = answered(runs["Tiny"])
     normal = images[images["label"] == "Normal"]
     bar, number = fullest((10 * normal["score_COVID"]).astype(int).clip(upper=9).value_counts())
     show(page, app, "Scores")
@@ -158,22 +148,12 @@ def test_a_click_on_a_bar_of_the_score_histogram_opens_its_images(page: Page, ap
 
 def test_a_click_on_a_pair_opens_what_either_has_right_alone(page: Page, app: App, runs: dict[str, Run]):
     first, second = (
-        images["label"] == images["called"] for images in (answered(runs["First"]), answered(runs["Second"]))
+        images["label"] == images["called"] for images in (answered(runs["Tiny"]), answered(runs["Second"]))
     )
     show(page, app, "Pairs")
     click(page, 0, 1, [0, 1])
-    expect_images(page, "First right, Second wrong", int((first & ~second).sum()))
-    expect_images(page, "Second right, First wrong", int((second & ~first).sum()))
-
-
-def test_a_second_click_on_a_cell_closes_its_images(page: Page, app: App, runs: dict[str, Run]):
-    images = answered(runs["First"])
-    number = int(((images["label"] == "Normal") & (images["called"] == "Normal")).sum())
-    show(page, app, "Confusion")
-    click(page, 0, 1, [1, 1])
-    expect_images(page, "Normal called Normal by First", number)
-    click(page, 0, 1, [1, 1])
-    expect(page.get_by_role("heading", name="Normal called Normal by First", exact=True)).to_have_count(0)
+    expect_images(page, "Tiny right, Second wrong", int((first & ~second).sum()))
+    expect_images(page, "Second right, Tiny wrong", int((second & ~first).sum()))
 
 
 def test_a_image_opens_with_the_scores_and_heat_maps_of_all_runs(page: Page, app: App, runs: dict[str, Run]):

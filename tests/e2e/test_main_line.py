@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from app_server import App
 from playwright.sync_api import Page, expect
+from states import idle
 from waiting import until
 
 from covid_core.data import dataset as data
@@ -14,6 +15,7 @@ from covid_core.data import importing
 from covid_core.files import FileLock
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import DATA_SLOT
 from covid_core.runs import store
 from covid_core.specs import HeadSpec, TrainingSpec
 from covid_core.synthetic.phantom import image_at
@@ -52,7 +54,7 @@ def long_run(workspace: Workspace, small: str) -> store.Run:
 @pytest.fixture
 def busy(workspace: Workspace) -> Iterator[None]:
     """Others import, so that a new import waits however fast this machine draws."""
-    slots = [FileLock(workspace.slots / f"data-{number}.lock") for number in range(queue.DATA_SLOTS)]
+    slots = [FileLock(workspace.slots / f"data-{number}.lock") for number in range(DATA_SLOT.jobs)]
     assert all(slot.try_acquire() for slot in slots)
     yield
     for slot in slots:
@@ -77,7 +79,7 @@ def test_as_many_images_are_drawn_as_are_asked_for(page: Page, app: App):
     expect(page.get_by_text(f"is ready and selected: {FEW_IMAGES} images.", exact=False)).to_be_visible()
     page.goto(app.url)
     expect(page.get_by_text(f"{FEW_IMAGES} images in 1 data set", exact=False)).to_be_visible()
-    page.get_by_role("button", name="Look at the images").click()
+    page.get_by_role("button", name="View the images").click()
     expect(page.get_by_role("heading", name="What is in this data set?")).to_be_visible()
 
 
@@ -107,6 +109,10 @@ def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Works
     page.goto(f"{app.url}/train?dataset={small}")
     page.get_by_role("textbox", name="Name").fill("By hand")
     page.keyboard.press("Enter")
+    page.get_by_text(re.compile("^Learning:")).click()
+    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("1")
+    page.keyboard.press("Enter")
+    idle(page)
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("By hand").first).to_be_visible()
     run = wait_for_run(workspace, "By hand")

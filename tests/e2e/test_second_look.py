@@ -11,17 +11,13 @@ from made_dicom import PATIENT, as_dicom
 from PIL import Image
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 from states import downloaded, frames, idle
-from trained_runs import tiny_run
 from waiting import until
 
-from covid_core.data import importing
 from covid_core.images.codec import png_bytes
 from covid_core.runs import store
-from covid_core.specs import HeadSpec
 from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
-IMAGES = 240
 ROW = 56  # pixels of a row of the work-list
 HEAD = 35
 CANVAS = """canvas => {
@@ -33,16 +29,13 @@ CANVAS = """canvas => {
 
 
 @pytest.fixture(scope="module")
-def run(app: App) -> store.Run:
-    """A run that has validation images enough to tell images from other pictures."""
-    workspace = Workspace(app.home / "workspace")
-    dataset = importing.import_phantom(workspace, images=IMAGES, seed=1, name="Images")
-    return tiny_run(workspace, dataset, name="Small CNN", head=HeadSpec(units=(16,)), image_size=64, epochs=3)
+def run(app: App, copy_of_trained) -> store.Run:
+    return copy_of_trained(Workspace(app.home / "workspace"))
 
 
 def phantom(index: int) -> np.ndarray:
     """An image that is in no data set here."""
-    return image_at(index, images=60, seed=77).pixels
+    return image_at(index, images=60, seed=77, plant=("clear-lesions",)).pixels
 
 
 def as_16_bit_png(pixels: np.ndarray) -> bytes:

@@ -1,6 +1,5 @@
 """The Audit page: empty, without an audit, while one runs, with all it shows, broken, and what is decided on it."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, in_force
 from covid_core.data.split import make_split
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import AuditRequest
 from covid_core.runs import store
 from covid_core.runs.store import Status
 from covid_core.specs import SplitSpec, TrainingSpec
@@ -51,11 +51,7 @@ def here(audited, workspace) -> Callable[[], Dataset]:
     return lambda: data.open_dataset(workspace, audited[1])
 
 
-@pytest.fixture(autouse=True)
-def no_process(monkeypatch):
-    """A launched job waits: this process stands for its own."""
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 def audit_page(tab: str = "", **address: str) -> AppTest:
@@ -95,10 +91,6 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
 # Without an audit
 
 
-def test_an_empty_workspace_shows_the_way_to_images(workspace):
-    assert "No data set yet." in words(audit_page())
-
-
 def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = audit_page()
@@ -110,30 +102,30 @@ def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_pat
 def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace)
     page = press(audit_page(), "audit-start")
-    ((job, request),) = queue.data_audit_jobs(workspace)
-    assert request["dataset"] == dataset.id
+    (job,) = queue.jobs(workspace, AuditRequest)
+    assert job.request.dataset == dataset.id
     now = time.time()
-    lock = job.lock
+    lock = job.folder.lock
     assert lock.try_acquire()  # as its process would
-    job.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
+    job.folder.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
     page.run()
     assert "the images are being audited" in words(page)
     assert "10 s so far" in words(page)
     press(page, f"stop-{job.id}")
-    assert job.stop_requested()
+    assert job.folder.stop_requested()
     lock.release()
 
 
 def test_an_audit_that_failed_tells_why_and_can_be_tried_again(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = press(audit_page(), "audit-start")
-    ((job, _),) = queue.data_audit_jobs(workspace)
+    (job,) = queue.jobs(workspace, AuditRequest)
     now = time.time()
-    job.write_status(Status(store.FAILED, reason="The disk is full.", started=now, updated=now, ended=now))
+    job.folder.write_status(Status(store.FAILED, reason="The disk is full.", started=now, updated=now, ended=now))
     page.run()
     assert "failed. The disk is full." in words(page)
     press(page, f"again-{job.id}")
-    ((other, _),) = queue.data_audit_jobs(workspace)
+    (other,) = queue.jobs(workspace, AuditRequest)
     assert other.id != job.id
 
 
@@ -152,7 +144,7 @@ def test_every_tab_has_something_to_say_without_an_audit(workspace, tmp_path, ta
 def test_the_answer_holds_verdict_findings_copies_and_conflicts(here):
     told = words(audit_page())
     assert "27 images have findings" in told and "1 file could not be read" in told
-    assert "1 pair shows the same picture, 1 pair of them with two classes." in told
+    assert "1 pair of images shows the same picture" in told and "1 with two classes" in told
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -191,11 +183,6 @@ def test_a_torn_kept_audit_counts_as_none(here, workspace):
     for path in workspace.tables.glob("*found*"):
         path.write_text("{", encoding="utf-8")
     assert "nobody has audited" in words(audit_page())
-
-
-def test_a_damaged_data_set_is_told_in_a_sentence(here):
-    (here().folder / "manifest.parquet").write_bytes(b"no table")
-    assert "is damaged: delete it and import it again." in words(audit_page())
 
 
 def test_a_image_whose_file_is_gone_is_told_in_a_sentence(here, workspace):
@@ -366,11 +353,11 @@ def test_shared_images_are_shown_side_by_side_conflicts_first(here, workspace, t
     other = importing.import_folder(workspace, images, name="Elsewhere")
     page = audit_page("Another data set", dataset=own.id)
     press(page, "against-start")
-    ((job, request),) = queue.data_audit_jobs(workspace)
-    assert (request["dataset"], request["against"]) == (own.id, other.id)
+    (job,) = queue.jobs(workspace, AuditRequest)
+    assert (job.request.dataset, job.request.against) == (own.id, other.id)
     now = time.time()
     dataset_audit.make(workspace, own, other)
-    job.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
+    job.folder.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
     page = audit_page("Another data set", dataset=own.id, against=other.id)
     told = words(page)
     assert "; the classes of" in told and "Their classes differ" in told

@@ -15,6 +15,7 @@ from made_runs import (
     history,
     made_run,
     run_on_shifted_labels,
+    with_dataset,
 )
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
@@ -22,6 +23,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.data import importing
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.comparison import CHANCE
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.formatting import p_value
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import store, temperature_scaling, test_set_access
@@ -34,31 +36,27 @@ SIZES = {"train": 60, "validation": 30, "test": 30}
 OTHER_SIZES = {"train": 60, "validation": 30, "test": 33}
 
 
+@pytest.fixture(scope="module")
+def of_course(tmp_path_factory) -> dict[int, Workspace]:
+    """Two and seven runs as the course had them, for tests that only look at them."""
+    made = {count: Workspace(tmp_path_factory.mktemp("course")) for count in (2, 7)}
+    for count, place in made.items():
+        course_like_runs(place, count)
+    return made
+
+
 @pytest.fixture
-def workspace(tmp_path, monkeypatch) -> Workspace:
-    monkeypatch.setenv("COVID_CORE_HOME", str(tmp_path))
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    return Workspace(tmp_path)
+def two(of_course, monkeypatch) -> None:
+    monkeypatch.setenv("COVID_CORE_HOME", str(of_course[2].root))
+
+
+@pytest.fixture
+def seven(of_course, monkeypatch) -> None:
+    monkeypatch.setenv("COVID_CORE_HOME", str(of_course[7].root))
 
 
 def performance(page: AppTest):
     return page.container(key="table-performance").dataframe[0].value
-
-
-def test_without_runs_it_says_what_to_do(workspace):
-    page = opened("compare")
-    assert "No finished run yet." in words(page)
-    assert [link.label for link in page.get("page_link")] == ["Train a model"]
-
-
-def test_with_running_runs_only_it_says_that_they_are_at_work(workspace):
-    run = made_run(workspace, all_parts(SIZES, 1), state=store.RUNNING)
-    lock = run.lock
-    assert lock.try_acquire()
-    try:
-        assert "1 run still at work." in words(opened("compare"))
-    finally:
-        lock.release()
 
 
 def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
@@ -77,15 +75,13 @@ def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
     ]
 
 
-def test_the_answer_comes_first_with_its_figures(workspace):
-    course_like_runs(workspace)
+def test_the_answer_comes_first_with_its_figures(seven):
     page = opened("compare")
     assert page.title[0].value == "Which model is better, on what, by how much?"
     assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test images." in words(page)
 
 
-def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(workspace):
-    course_like_runs(workspace)
+def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(seven):
     table = performance(opened("compare"))
     assert table["Model"].iat[0] == "MobileNetV2 aug"
     assert table["Remarks"].iat[0] == "best on test; validation's choice"
@@ -114,17 +110,15 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
         ("Calibration", 1),
     ],
 )
-def test_every_tab_draws_its_charts(workspace, tab, charts):
-    course_like_runs(workspace, 2)
+def test_every_tab_draws_its_charts(two, tab, charts):
     assert len(opened("compare", view=tab).get("plotly_chart")) == charts
 
 
-def test_every_measure_has_its_interval_and_the_rows_to_beat(workspace):
-    course_like_runs(workspace, 2)
+def test_every_measure_has_its_interval_and_the_rows_to_beat(two):
     table = opened("compare", view="Measures").container(key="table-measures-test").dataframe[0].value
     read = table["Measure"].isin([model_audit_panel.HEADING, model_audit_panel.MASKS])
     assert table["Measure"][:2].tolist() == ["Accuracy", model_audit_panel.HEADING]
-    assert (~read).sum() == len(comparison_tables.OVERALL)
+    assert (~read).sum() == len(MEASURES)
     assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
     assert table[~read].iloc[:, 1].str.contains(r"\[.*, .*\]").all()
     assert (table[read].iloc[:, -2:] == "").all(axis=None)
@@ -149,15 +143,13 @@ def test_one_run_has_no_pairs_and_the_page_says_what_to_do(workspace):
     assert "Choose two runs or more" in words(opened("compare", view="Pairs"))
 
 
-def test_every_pair_has_its_p_value_corrected_for_all_of_them(workspace):
-    course_like_runs(workspace, 4)
+def test_every_pair_has_its_p_value_corrected_for_all_of_them(seven):
     table = opened("compare", view="Pairs").container(key="table-pairs").dataframe[0].value
-    assert len(table) == 6
+    assert len(table) == 7 * 6 / 2
     assert (table["p (Holm)"] >= table["p (McNemar)"]).all()
 
 
-def test_a_small_p_is_written_as_small_and_not_as_zero_and_stays_a_number_to_sort_by(workspace):
-    course_like_runs(workspace, 4)
+def test_a_small_p_is_written_as_small_and_not_as_zero_and_stays_a_number_to_sort_by(seven):
     shown = opened("compare", view="Pairs").container(key="table-pairs").dataframe[0]
     assert (shown.value["p (Holm)"] < 0.001).any()
     words = pa.ipc.open_stream(shown.proto.arrow_data.styler.display_values).read_pandas()
@@ -171,19 +163,15 @@ def test_a_printed_table_of_pairs_has_its_p_values_in_words():
     assert printed.to_dict("records") == [{"Better": "A", "p (McNemar)": "< 0.001", "p (Holm)": "0.040"}]
 
 
-def test_every_measure_says_what_it_is_and_where_its_interval_comes_from(workspace):
-    course_like_runs(workspace, 2)
+def test_every_measure_says_what_it_is_and_where_its_interval_comes_from(two):
     caption = opened("compare", view="Measures").caption
     (told,) = [one for one in caption if "In brackets: 95 % interval" in one.value]
     assert told.value.startswith("On 646 test images.")
-    for name in comparison_tables.OVERALL.values():
-        assert f"**{name}.**" in told.proto.help
-    shares = {"Accuracy", "Sensitivity", "Specificity", "PPV", "NPV"}
-    for name in (*comparison_tables.OVERALL.values(), *comparison_tables.CLASS_SHARES.values()):
-        assert (
-            comparison_tables.explained(name).count("95 % interval: " + ("Wilson" if name in shares else "stratified"))
-            == 1
-        )
+    for row in MEASURES.values():
+        assert f"**{row.title}.** {row.explanation}" in told.proto.help
+    shares = {"accuracy", "sensitivity", "specificity", "ppv", "npv"}
+    for row in (*MEASURES.values(), *CLASS_MEASURES.values()):
+        assert ("95 % interval: " + ("Wilson" if row.key in shares else "stratified")) in row.explanation
 
 
 def test_the_prevalence_changes_ppv_and_leaves_sensitivity(workspace):
@@ -239,8 +227,7 @@ def test_a_curve_that_is_undefined_is_named_with_its_reason(workspace):
     assert "Not drawn, because undefined: ResNet50: no image of this part is Viral Pneumonia." in words(page)
 
 
-def test_only_the_open_tab_is_computed(workspace):
-    course_like_runs(workspace, 2)
+def test_only_the_open_tab_is_computed(two):
     assert not opened("compare", view="Hyper-parameters").get("plotly_chart")
 
 
@@ -256,15 +243,13 @@ def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
     ]
 
 
-def test_the_filter_leaves_matching_runs_and_the_majority_class(workspace):
-    course_like_runs(workspace)
+def test_the_filter_leaves_matching_runs_and_the_majority_class(seven):
     page = opened("compare")
     page.text_input(key="compare_filter").set_value("vgg").run()
     assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)", CHANCE]
 
 
-def test_a_filter_that_fits_nothing_says_so(workspace):
-    course_like_runs(workspace, 2)
+def test_a_filter_that_fits_nothing_says_so(two):
     page = opened("compare")
     page.text_input(key="compare_filter").set_value("xyz").run()
     assert not page.exception
@@ -285,8 +270,7 @@ def test_the_address_opens_a_study_with_its_runs(workspace):
     assert "1 of 3 runs of this study have no result." in words(page)
 
 
-def test_an_unknown_study_in_the_address_is_ignored(workspace):
-    course_like_runs(workspace, 2)
+def test_an_unknown_study_in_the_address_is_ignored(two):
     assert len(opened("compare", study="../x").multiselect[0].value) == 2
 
 
@@ -347,8 +331,7 @@ def test_a_name_with_markdown_and_html_is_shown_letter_by_letter(workspace):
     assert "\\*\\*x\\*\\* \\<b\\>\\$y\\$" in raw
 
 
-def test_nothing_chosen_asks_for_a_choice(workspace):
-    course_like_runs(workspace, 2)
+def test_nothing_chosen_asks_for_a_choice(two):
     page = opened("compare")
     page.multiselect[0].set_value([]).run()
     assert not page.exception
@@ -356,8 +339,7 @@ def test_nothing_chosen_asks_for_a_choice(workspace):
 
 
 def test_the_summary_that_leaves_the_page_names_the_images(workspace):
-    runs = [made_run(workspace, all_parts(SIZES, 1))]
-    runs[0].record["dataset"]["synthetic"] = True
+    runs = [with_dataset(made_run(workspace, all_parts(SIZES, 1)), synthetic=True)]
     assert "Images: Made (synthetic)." in comparison_tables.summary_text(Summary("Best."), runs)
 
 
@@ -578,14 +560,14 @@ def test_a_look_at_the_figures_is_noted_once_however_often_the_page_is_drawn(pai
     page.run()
     opened("compare")
     assert [[one.what for one in run.openings()] for run in pair] == [[test_set_access.FIGURES]] * 2
-    assert "These test images were looked at once" in page.expander[0].label
+    assert "Test set viewed 1 time" in page.expander[0].label
 
 
 def test_a_look_at_single_images_is_noted_too(pair):
     page = opened("compare", view="Images")
     assert [one.what for one in pair[0].openings()] == [test_set_access.FIGURES, test_set_access.IMAGES]
     page.run()
-    assert "These test images were looked at 2 times since" in page.expander[0].label
+    assert "Test set viewed 2 times since" in page.expander[0].label
     assert page.expander[0].dataframe[0].value["Runs"].tolist() == [2, 2]
 
 
@@ -598,7 +580,7 @@ def test_looks_at_these_images_through_other_runs_count(pair):
 def test_a_run_folder_that_cannot_be_written_is_named_and_compared(pair, monkeypatch):
     monkeypatch.setattr(store, "OPENINGS", "no such folder/openings.csv")
     page = opened("compare")
-    assert "This look could not be noted, because the run's folder cannot be written: run 1, run 0." in words(page)
+    assert "This view could not be noted, because the run's folder cannot be written: run 1, run 0." in words(page)
     assert len(performance(page)) == 4
 
 

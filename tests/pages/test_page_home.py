@@ -11,16 +11,12 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
 from covid_core.formatting import file_size
+from covid_core.glossary import GLOSSARY
 from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Status
 
 PARTS = {"train": 6, "validation": 3, "test": 3}
-
-
-@pytest.fixture(autouse=True)
-def machine(monkeypatch):
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
 
 
 @pytest.fixture
@@ -42,8 +38,8 @@ def done(page: AppTest) -> set[str]:
     return {link.label.strip("*") for link in links if link.icon == ":material/check_circle:"}
 
 
-def test_with_nothing_loaded_it_offers_synthetic_images(workspace):
-    assert next_step(opened()) == "Draw 600 synthetic images"
+def test_the_address_home_leads_to_this_page(workspace):
+    assert "What should I do next?" in words(page_tests.opened("home"))
 
 
 def test_one_click_starts_to_draw_synthetic_images(workspace, monkeypatch):
@@ -53,34 +49,32 @@ def test_one_click_starts_to_draw_synthetic_images(workspace, monkeypatch):
     assert started == ["phantom"]
 
 
-def test_images_that_nobody_looked_at_are_looked_at_next(workspace, dataset):
-    assert next_step(opened()) == "Look at the images"
+def test_images_that_nobody_viewed_are_viewed_next(workspace, dataset):
+    assert next_step(opened()) == "View the images"
 
 
-def test_images_that_were_only_selected_are_still_to_be_looked_at(workspace, dataset):
+def test_images_that_were_only_selected_are_still_to_be_viewed(workspace, dataset):
     page = opened(dataset_in_use=dataset.id)
-    assert next_step(page) == "Look at the images"
-    assert "Look" not in done(page)
+    assert next_step(page) == "View the images"
+    assert "View" not in done(page)
 
 
-def test_images_that_were_looked_at_are_trained_on_next(workspace, dataset):
+def test_images_that_were_viewed_are_trained_on_next(workspace, dataset):
     page = page_tests.opened("dataset")
     page.switch_page("home.py").run()
     assert next_step(page) == "Train a model"
-    assert "Look" in done(page)
+    assert "View" in done(page)
 
 
-def test_images_that_an_import_has_just_selected_are_to_be_looked_at_though_others_were(
-    workspace, dataset, image_folder
-):
+def test_images_that_an_import_has_just_selected_are_to_be_viewed_though_others_were(workspace, dataset, image_folder):
     page = page_tests.opened("dataset")
     newer = importing.import_folder(workspace, image_folder({"COVID": 3, "Normal": 3}, name="newer"), "Newer")
     job = store.create_job(workspace, "import", {"source": "newer", "name": "Newer"})
-    page.session_state["imports_own"] = [job.id]
+    page.session_state["jobs_followed"] = {job.id}
     job.write_result({"dataset": newer.id})
     job.write_status(Status(store.COMPLETED, started=time.time(), updated=time.time(), ended=time.time()))
     page.switch_page("home.py").run()
-    assert next_step(page) == "Look at the images"
+    assert next_step(page) == "View the images"
 
 
 def test_the_button_opens_what_it_said_when_it_was_clicked(workspace, dataset):
@@ -92,17 +86,12 @@ def test_the_button_opens_what_it_said_when_it_was_clicked(workspace, dataset):
 
 def test_a_trained_model_is_compared_next(workspace, dataset):
     made_run(workspace, all_parts(PARTS, 1))
-    assert next_step(opened()) == "See what the models are worth"
+    assert next_step(opened()) == "Compare the models"
 
 
 def test_a_failed_run_is_no_model(workspace, dataset):
     made_run(workspace, all_parts(PARTS, 1), state=store.FAILED)
     assert "no trained model yet" in words(opened())
-
-
-def test_it_counts_what_is_there(workspace, dataset):
-    made_run(workspace, all_parts(PARTS, 1))
-    assert "12 images in 1 data set, 1 trained model." in words(opened())
 
 
 @pytest.mark.parametrize("reader", ["Radiologist", "Instructor", "Student"])
@@ -114,12 +103,6 @@ def test_it_says_that_it_is_for_research(workspace):
     assert "Not a medical device." in words(opened())
 
 
-def test_a_damaged_run_does_not_disturb_it(workspace, dataset):
-    run = made_run(workspace, all_parts(PARTS, 1))
-    (run.path / "status.json").write_text("{")
-    assert next_step(opened()) == "Look at the images"
-
-
 # Storage
 
 
@@ -128,26 +111,27 @@ def buttons(page: AppTest) -> set[str]:
 
 
 def closed_popovers(page: AppTest) -> list[bool]:
-    """Whether each popover is disabled."""
-    return [block.proto.popover.disabled for block in page.get("popover")]
+    """Whether each popover but the one of the terms is disabled."""
+    popovers = [block.proto.popover for block in page.get("popover")]
+    return [popover.disabled for popover in popovers if popover.label != "?"]
 
 
 def test_an_empty_cache_says_what_it_will_hold_and_offers_nothing_to_clear(workspace):
     page = opened()
-    assert "Nothing is kept yet." in words(page)
+    assert "The cache is empty." in words(page)
     assert "up to 10.0 GB" in words(page)
     assert "clear-cache" not in buttons(page)
 
 
-def kept(workspace) -> str:
+def cache_size(workspace) -> str:
     """The size of decoded images and of the groups that they form, in words."""
     return file_size(sum(path.stat().st_size for at in (workspace.pixels, workspace.tables) for path in at.iterdir()))
 
 
-def test_it_says_what_is_kept_of_which_limit_and_since_when(workspace, dataset, monkeypatch):
+def test_the_cache_is_shown_beside_its_limit(workspace, dataset, monkeypatch):
     monkeypatch.setenv("COVID_CORE_CACHE_GB", "0.001")
     page = opened()
-    assert page.get("progress")[0].proto.text == f"{kept(workspace)} of 1.0 MB, kept so that nothing is computed twice"
+    assert page.get("progress")[0].proto.text == f"The cache uses {cache_size(workspace)} of 1.0 MB"
     assert "Decoded images: 196.6 kB, last used" in words(page)
 
 
@@ -155,18 +139,18 @@ def test_above_the_limit_it_says_what_will_happen(workspace, dataset, monkeypatc
     monkeypatch.setenv("COVID_CORE_CACHE_GB", "0.0001")
     page = opened()
     assert page.get("progress")[0].proto.value == 100
-    assert "This is above the limit." in words(page)
+    assert "The cache is above its limit." in words(page)
 
 
 def test_clearing_asks_with_what_is_lost_then_frees_the_cache_and_nothing_else(workspace, dataset):
-    whole = kept(workspace)
+    whole = cache_size(workspace)
     page = opened()
-    assert f"Clear **{whole}**? Data sets, runs and models stay. Only time is lost" in words(page)
+    assert f"Clear **{whole}**? Data sets, runs and models stay." in words(page)
     page.button(key="clear-cache").click().run()
     assert [toast.value for toast in page.toast] == [f"{whole} freed."]
     assert list(workspace.pixels.iterdir()) == []
     assert "12 images in 1 data set" in words(page)
-    assert "Nothing is kept yet." in words(page)
+    assert "The cache is empty." in words(page)
 
 
 def test_while_a_run_is_at_work_the_cache_cannot_be_cleared_and_it_says_why(workspace, dataset):
@@ -178,7 +162,7 @@ def test_while_a_run_is_at_work_the_cache_cannot_be_cleared_and_it_says_why(work
     page = opened()
     lock.release()
     assert closed_popovers(page) == [True]
-    assert "A run or an import is at work and may use what is kept here." in words(page)
+    assert "A run or an import may use the cache now." in words(page)
 
 
 def test_networks_that_no_run_refers_to_can_be_removed(workspace):
@@ -201,3 +185,23 @@ def test_a_limit_that_is_no_number_is_told_in_a_sentence(workspace, monkeypatch)
     page = opened()
     assert "received: 'much'" in page.error[0].value.replace("\\", "")
     assert "Not a medical device." in words(page)
+
+
+def test_the_glossary_stands_in_place_of_home_where_the_address_asks_for_it(workspace):
+    page = page_tests.opened(glossary="coverage")
+    assert page.title[0].value == "What does this term mean?"
+    assert page.markdown[0].value.startswith("**Coverage**: How often the prediction set contains the true class.")
+    page.text_input(key="glossary-search").input("lungs").run()
+    assert page.markdown[0].value.startswith("**Evidence check**")
+    assert page.query_params["glossary"] == "lungs"
+    page.text_input(key="glossary-search").input("no such term").run()
+    assert "No term matches." in words(page)
+    page.text_input(key="glossary-search").input("").run()
+    assert len(page.markdown[0].value.split("\n\n")) == len(GLOSSARY)
+
+
+@pytest.mark.parametrize("name", ["", "dataset", "audit", "train", "compare", "predict", "lessons"])
+def test_every_page_has_its_terms_behind_its_title_sorted_by_name(workspace, name):
+    terms = page_tests.opened(name).markdown[0].value.split("\n\n")
+    assert len(terms) > 2
+    assert terms == sorted(terms, key=str.lower)

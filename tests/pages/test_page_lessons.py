@@ -14,7 +14,7 @@ from covid_core.runs import store
 def test_without_anything_prepared_all_four_lessons_are_offered(workspace):
     page = opened("lessons")
     said = words(page)
-    for title in ("The shifted labels", "The corner tag", "The rare class", "The twin"):
+    for title in ("The shifted labels", "The corner tag", "The rare class", "The duplicate"):
         assert title in said
     assert "0 of 4 lessons are prepared" in said
     assert not (workspace.root / "lessons").exists()
@@ -47,7 +47,7 @@ def test_without_predicting_the_one_who_presents_goes_on(workspace):
 def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
     made_lessons.corner_tag(workspace, without=20)
     page = opened("lessons", {"lesson_predictions": {"corner-tag": 90.0}}, lesson="corner-tag", step="5")
-    assert "Without it, on 50.0 % [35.2, 64.8]: not to be told from a coin" in words(page)
+    assert "Without it, on 50.0 % [35.2, 64.8]: no better than chance" in words(page)
     page.button(key="step-7").click().run()
     said = words(page)
     assert "You predicted 90 %. It is 50.0 % [35.2, 64.8] of 40 test images: 40.0 points less" in said
@@ -56,19 +56,19 @@ def test_a_prepared_lesson_answers_the_prediction_with_figures(workspace):
 @pytest.mark.parametrize(
     "state, reason, said",
     [
-        (store.FAILED, "The disk is full.", "It failed: The disk is full."),
-        (store.STOPPED, "", "It was stopped before it was ready."),
-        (store.RUNNING, "", "It was interrupted: Its process ended without a word."),
+        (store.FAILED, "The disk is full.", "failed. The disk is full."),
+        (store.STOPPED, "", "was stopped. Nothing is kept."),
+        (store.RUNNING, "", "failed. Its process ended without a word."),
     ],
     ids=["failed", "stopped", "interrupted"],
 )
 def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspace, monkeypatch, state, reason, said):
-    made_lessons.job(workspace, "twin", state, reason=reason)
+    job = made_lessons.job(workspace, "twin", state, reason=reason)
     page = opened("lessons", lesson="twin", step="3")
     assert said in words(page)
     monkeypatch.setattr(queue, "launch", lambda job: None)
-    page.button(key="prepare").click().run()
-    assert preparation.look(workspace, "twin").is_active
+    page.button(key=f"again-{job.id}").click().run()
+    assert preparation.state_of(workspace, "twin").is_active
 
 
 def test_a_lesson_that_another_version_prepared_is_not_shown(workspace):
@@ -87,9 +87,9 @@ def test_the_overview_counts_what_is_prepared_and_offers_the_summary_of_what_may
 
 def test_a_second_session_sees_that_the_lesson_is_being_prepared(workspace, monkeypatch):
     monkeypatch.setattr(queue, "launch", lambda job: None)
-    preparation.prepare(workspace, "twin")
-    page = opened("lessons", lesson="twin", step="3")
-    assert [button.key for button in page.button if button.key in ("prepare", "stop-lesson")] == ["stop-lesson"]
+    job = preparation.prepare(workspace, "twin").job
+    keys = [button.key for button in opened("lessons", lesson="twin", step="3").button]
+    assert f"stop-{job.id}" in keys and "prepare" not in keys
 
 
 def test_a_reset_removes_the_lesson_and_the_prediction(workspace):
@@ -102,7 +102,7 @@ def test_a_reset_removes_the_lesson_and_the_prediction(workspace):
     assert "The outcome comes after your prediction." in words(page)
 
 
-def test_the_look_at_ones_own_images_says_how_to_get_some(workspace):
+def test_the_check_of_ones_own_images_says_how_to_get_some(workspace):
     assert "No data set yet." in words(opened("lessons", lesson="twin", step="6"))
 
 
@@ -116,7 +116,7 @@ def test_each_lesson_looks_at_the_images_that_are_loaded(workspace, image_folder
 def test_the_ladder_of_ones_own_images_is_climbed_when_it_is_asked_for(workspace, image_folder):
     importing.import_folder(workspace, image_folder({"COVID": 15, "Normal": 15}, side=128), "Images")
     page = opened("lessons", lesson="corner-tag", step="6")
-    page.button(key="look-at-images").click().run()
+    page.button(key="check-images").click().run()
     assert not page.exception
     assert "full picture" in words(page)
 

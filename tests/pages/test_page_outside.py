@@ -1,6 +1,5 @@
 """Compare's outside tests: none yet, nothing to test on, the form and its job, the drop beside the inside figure."""
 
-import os
 import time
 from typing import Any
 
@@ -14,18 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
 from covid_core.inference import external_test
-from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status
 
 SIZES = {"train": 60, "validation": 30, "test": 90}
 
 
-@pytest.fixture(autouse=True)
-def no_process(monkeypatch):
-    """A launched job waits: this process stands for its own."""
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 @pytest.fixture
@@ -98,7 +92,7 @@ def test_a_click_starts_a_job_that_is_watched(run, elsewhere, workspace):
     (job,) = store.list_jobs(workspace)
     expected = {"run": run.id, "dataset": elsewhere.id, "classes": {"covid": "COVID", "Normal": "Normal"}}
     assert expected.items() <= job.request().items()
-    assert [button.key for button in page.button if button.key == "outside_stop"]
+    assert f"stop-{job.id}" in [button.key for button in page.button]
 
 
 def test_a_job_that_failed_tells_why_and_offers_the_form_again(run, elsewhere, workspace):

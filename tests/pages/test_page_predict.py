@@ -14,6 +14,7 @@ from made_runs import all_parts, made_run
 from page_tests import opened, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from trained_runs import dataset_of
 
 from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
@@ -65,12 +66,6 @@ def button(page: AppTest, label: str):
 def scores_of(page: AppTest):
     """The table of scores before calibration."""
     return next(one.dataframe[0].value for one in page.expander if one.label == "Scores before calibration")
-
-
-def test_without_runs_it_says_what_to_do(workspace):
-    page = opened("predict")
-    assert "No finished run yet." in words(page)
-    assert [link.label for link in page.get("page_link")] == ["Train a model"]
 
 
 def test_a_file_that_is_no_picture_gets_one_sentence_and_no_score(workspace):
@@ -468,7 +463,7 @@ def with_trained(trained, monkeypatch) -> store.Run:
 
 @pytest.mark.slow
 def test_an_uploaded_image_gets_the_scores_that_the_predictor_gives(with_trained):
-    content = noise(1)
+    content = dataset_of(Workspace.default(), with_trained).path_of(0).read_bytes()
     predictor = Predictor.open(Workspace.default(), with_trained)
     expected = assess(predictor, read_image(content))
     page = upload(opened("predict"), ("image.png", content))

@@ -1,19 +1,14 @@
 """Studies of folds and seeds on the Compare page: none yet, whole, half done, with a run deleted or damaged."""
 
-import pytest
 from made_runs import all_parts, made_repeats, made_run
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
+from covid_core import files
 from covid_core.jobs import queue
 from covid_core.runs import store
 
 SIZES = {"train": 60, "validation": 30, "test": 30}
-
-
-@pytest.fixture(autouse=True)
-def no_gate(monkeypatch):
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
 
 
 def table(page: AppTest, name: str):
@@ -42,7 +37,7 @@ def test_a_study_of_folds_is_shown_by_its_repeats_first_and_is_no_dead_end(works
     made_repeats(workspace, "Good", 3)
     study = made_repeats(workspace, "Poor", 0.5)
     page = opened("compare", study=study.id)
-    assert page.markdown[0].value.startswith("**Good is ahead of Poor by")
+    assert page.markdown[1].value.startswith("**Good is ahead of Poor by")
     assert "Not comparable" not in words(page)
     assert "Each of the 3 folds has test images of its own" in words(page)
     assert "Poor, fold 3, seed 0 answers" in words(page)
@@ -89,9 +84,10 @@ def test_studies_on_other_data_sets_are_not_chosen_by_themselves(workspace):
     made_repeats(workspace, "Here", 1)
     other = made_repeats(workspace, "Elsewhere", 1)
     for identifier in other.runs:
-        run = store.open_run(workspace, identifier)
-        record = run.record | {"dataset": run.record["dataset"] | {"id": "other"}}
-        store.files.write_json(run.path / "spec.json", record)
+        path = workspace.runs / identifier / "spec.json"
+        content = files.read_json(path)
+        content["dataset"]["id"] = "other"
+        files.write_json(path, content)
     page = opened("compare", view="Repeats")
     assert page.multiselect(key="compare_studies_").value == [other.id]
 
@@ -99,9 +95,9 @@ def test_studies_on_other_data_sets_are_not_chosen_by_themselves(workspace):
 def test_another_measure_is_drawn_without_the_majority_line(workspace):
     made_repeats(workspace, "Good", 2)
     page = opened("compare", view="Repeats")
-    assert "Majority class" in page.get("plotly_chart")[0].proto.spec
+    assert "majority baseline" in page.get("plotly_chart")[0].proto.spec
     page.selectbox(key="compare_repeats_measure").set_value("sensitivity COVID").run()
-    assert "Majority class" not in page.get("plotly_chart")[0].proto.spec
+    assert "majority baseline" not in page.get("plotly_chart")[0].proto.spec
     assert "Sensitivity for COVID" in page.get("plotly_chart")[0].proto.spec
 
 

@@ -1,32 +1,21 @@
 """The split's part of the Train page: who is where in pictures and words, sources held out, splits that cannot be."""
 
-import os
-
 import pytest
 from made_data import database_folders
 from made_images import write_images
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core import presets, weights
 from covid_core.audit import dataset_audit
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
-from covid_core.jobs import queue
 from covid_core.runs import store
 
 IMAGES = {"COVID": 12, "Normal": 12, "Viral Pneumonia": 12}
 SOURCES = {"COVID": ("one", "two", "two"), "Normal": ("one", "two", "two"), "Viral Pneumonia": "three"}
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch, tmp_path):
-    """No network, no cached weights, and no process is started: a launched run waits."""
-    monkeypatch.setenv("SECOND_LOOK_ALLOW_REMOTE", "1")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    for module in (presets, weights):
-        monkeypatch.setattr(module, "can_be_reached", lambda url: False)
-    monkeypatch.setattr(queue, "launch", lambda *runs: [run.write_launch(os.getpid(), 1) for run in runs])
+pytestmark = pytest.mark.usefixtures("jobs_wait", "no_weights")
 
 
 @pytest.fixture
@@ -57,22 +46,22 @@ def test_parts_are_drawn_by_class_and_by_source(dataset):
 
 
 def test_a_grouped_split_says_that_it_shows_nothing_about_other_sources(dataset):
-    assert "new images of the same sources, not on others" in words(train_page())
+    assert "new images of the same sources, not of others" in words(train_page())
 
 
 @pytest.mark.parametrize("method", ["grouped", "by_source"])
 def test_where_no_patient_is_on_record_a_split_does_not_promise_that_patients_stay_together(dataset, method):
     fields = {"held_out": ["two"]} if method == "by_source" else {}
-    assert "Patients are not known here" in words(train_page(split_method=method, **fields))
+    assert "Patients are unknown here" in words(train_page(split_method=method, **fields))
 
 
 def test_a_image_by_image_split_says_that_copies_are_not_looked_for(dataset):
-    assert "the test figure may be too good" in words(train_page(split_method="stratified"))
+    assert "The test result may be too good" in words(train_page(split_method="stratified"))
 
 
 def test_without_a_source_it_asks_for_one_and_nothing_can_be_trained(dataset):
     page = train_page(split_method="by_source")
-    assert "Choose at least one source to hold out." in words(page)
+    assert "Choose at least one test source." in words(page)
     assert page.button(key="train").disabled
 
 
@@ -92,7 +81,7 @@ def test_a_held_out_source_is_tested_on_and_in_no_other_part(dataset, workspace)
 def test_a_class_of_one_source_is_named_where_that_source_is_held_out(dataset):
     told = words(train_page(split_method="by_source", held_out=["two", "three"]))
     assert "Viral Pneumonia come from one source only" in told
-    assert "says nothing about other sources" in told
+    assert "For them the test is not external." in told
 
 
 def test_a_split_that_cannot_be_is_refused_at_the_button_and_beside_its_fields(dataset):

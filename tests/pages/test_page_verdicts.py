@@ -13,8 +13,9 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
-from covid_core.audit.model.verdicts import DAMAGED, NOT_YET
-from covid_core.jobs import queue
+from covid_core.jobs import kinds, queue
+from covid_core.jobs.kinds import ModelAuditRequest
+from covid_core.reports.evidence_text import DAMAGED, NOT_YET
 from covid_core.runs import pinned_dataset, store
 from covid_core.runs.store import JobFolder, Run, Status
 from covid_core.workspace import Workspace
@@ -25,15 +26,7 @@ RUNS, STUDIES = ":material/list: Runs", ":material/playlist_play: Studies"
 TAB = "What does it read?"
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch):
-    """No process is started: a launched job waits."""
-
-    def launch(*folders):
-        for folder in folders:
-            folder.write_launch(os.getpid(), folder.next_attempt())
-
-    monkeypatch.setattr(queue, "launch", launch)
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ def finished(workspace: Workspace, name: str = "Mine", skill: float = 3.0) -> Ru
 @contextmanager
 def working(workspace: Workspace, run: Run, **told) -> Iterator[JobFolder]:
     """An audit of the run that is at work."""
-    job, now = store.create_job(workspace, queue.AUDIT, {"run": run.id}), time.time()
+    job, now = store.create_job(workspace, "audit-run", {"run": run.id}), time.time()
     lock = job.lock
     assert lock.try_acquire()
     job.write_status(Status(store.RUNNING, started=now - 10, updated=now, **told))
@@ -59,7 +52,7 @@ def working(workspace: Workspace, run: Run, **told) -> Iterator[JobFolder]:
 
 
 def ended(workspace: Workspace, run: Run, state: str, reason: str = "") -> JobFolder:
-    job = store.create_job(workspace, queue.AUDIT, {"run": run.id})
+    job = store.create_job(workspace, "audit-run", {"run": run.id})
     job.write_status(Status(state, reason=reason, started=1.0, updated=2.0, ended=2.0))
     return job
 
@@ -77,7 +70,7 @@ def labels(page: AppTest) -> list[str]:
 
 
 def audits_of(workspace: Workspace) -> list[str]:
-    return [run for _, run in queue.audit_jobs(workspace)]
+    return [job.request.run for job in queue.jobs(workspace, ModelAuditRequest)]
 
 
 # Beside the accuracy
@@ -87,7 +80,7 @@ def test_the_list_of_runs_has_it_beside_each_accuracy(workspace, run):
     keep_audit(run)
     finished(workspace, "Other")
     told = words(opened("train", {"train-sections": RUNS}))
-    assert f"largest class 33.3 % (COVID) :orange-badge[{FRAME}]" in told
+    assert f"majority baseline 33.3 % (COVID) :orange-badge[{FRAME}]" in told
     assert f":gray-badge[{NOT_YET}]" in told
 
 
@@ -172,7 +165,7 @@ def test_a_run_that_is_not_finished_has_no_panel(workspace):
 
 
 def test_a_click_starts_the_audit(workspace, run, monkeypatch):
-    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)  # the made run's images lie nowhere
+    monkeypatch.setattr(kinds, "dataset_of", lambda *_: None)  # the made run's images lie nowhere
     page = page_of(run)
     page.button(key=f"audit-start-run-{run.id}").click().run()
     assert not page.exception and audits_of(workspace) == [run.id]
@@ -206,20 +199,20 @@ def test_while_a_second_audit_is_at_work_the_first_stays_in_sight(workspace, run
 def test_a_failed_audit_says_why_and_can_be_tried_again(workspace, run):
     ended(workspace, run, store.FAILED, "The data set is gone.")
     page = page_of(run)
-    assert "The audit of Mine failed. The data set is gone." in words(page)
+    assert "**Audit of Mine** failed. The data set is gone." in words(page)
     assert "Audit this model" in labels(page)
 
 
 def test_a_stopped_audit_says_that_nothing_was_kept(workspace, run):
     ended(workspace, run, store.STOPPED)
     page = page_of(run)
-    assert "The audit of Mine was stopped. Nothing of it was kept." in words(page)
+    assert "**Audit of Mine** was stopped. Nothing of this audit is kept" in words(page)
     page.button(key=next(one.key for one in page.button if one.label == "Dismiss")).click().run()
     assert "was stopped" not in words(page) and audits_of(workspace) == []
 
 
 def test_what_is_left_of_a_failed_audit_goes_when_the_next_one_starts(workspace, run, monkeypatch):
-    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(kinds, "dataset_of", lambda *_: None)
     old = ended(workspace, run, store.FAILED, "The data set is gone.")
     page = page_of(run)
     page.button(key=f"audit-start-run-{run.id}").click().run()
@@ -233,7 +226,7 @@ def test_a_damaged_audit_is_told_and_the_rest_of_the_page_stands(workspace, run)
     assert "the audit of its model is damaged. Audit it again to replace it." in words(page)
     assert f":red-badge[{DAMAGED}]" in words(page)
     assert "Audit this model" in labels(page)
-    assert "It answers **91.7 %** of 12 test images rightly" in words(page)
+    assert "Test accuracy: **91.7 %** of 12 images" in words(page)
 
 
 def test_a_finished_audit_shows_verdict_figures_subgroups_and_whose_masks(workspace, run):
@@ -276,7 +269,7 @@ def test_where_a_segmenter_was_trained_since_it_says_to_audit_again(workspace, r
 
 
 def test_the_tab_offers_to_audit_all_that_lack_one(workspace, run, monkeypatch):
-    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(kinds, "dataset_of", lambda *_: None)
     others = [finished(workspace, name, skill) for name, skill in (("Second", 2.0), ("Third", 1.0))]
     keep_audit(others[0])
     page = tab(run, *others)
@@ -311,16 +304,16 @@ def test_a_damaged_audit_takes_nothing_from_the_others(workspace, run):
 
 def test_audits_at_work_are_watched_and_those_that_wait_can_be_taken_out(workspace, run):
     other = finished(workspace, "Other", 1.0)
-    waiting = store.create_job(workspace, queue.AUDIT, {"run": other.id})
+    waiting = store.create_job(workspace, "audit-run", {"run": other.id})
     waiting.write_launch(os.getpid(), 1)
     with working(workspace, run, progress=0.25, message="Reading the test images"):
         page = tab(run, other)
-        assert "Audit of Mine" in words(page) and "1 audit waits." in words(page)
-        page.button(key="audits-stop").click().run()
+        assert "Audit of Mine" in words(page) and "1 job waits." in words(page)
+        page.button(key="unqueue-compare-").click().run()
         assert waiting.status().state == store.STOPPED
 
 
 def test_the_version_of_the_images_that_a_made_run_used_cannot_be_told(workspace, run):
     assert pinned_dataset.used_by(workspace, run).before is None
     assert shell.version_of(run).in_words == pinned_dataset.GONE
-    assert "Which images it used cannot be looked at any more" in words(page_of(run))
+    assert shell.plain(pinned_dataset.GONE) in words(page_of(run))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from covid_core.audit.embedding import projection
-from covid_core.audit.embedding.outlier_detection import FAR, outlying, scored, suspected
+from covid_core.audit.embedding.outlier_detection import FAR, label_scores, outlier_scores, suspicious_labels
 from covid_core.audit.shortcuts import probes
 from covid_core.synthetic import phantom
 
@@ -21,7 +21,7 @@ def phantoms(images: int, seed: int, *plant: str) -> tuple[np.ndarray, np.ndarra
 
 def told_by(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Components as the map takes them, and the same with what lies beyond them."""
-    wide, _, beyond = projection.principal(probes.shrunk(images, SIZE).reshape(len(images), -1), 100)
+    wide, _, beyond = projection.principal_components(probes.shrunk(images, SIZE).reshape(len(images), -1), 100)
     return wide, np.column_stack([wide[:, :50], beyond - beyond.mean()])
 
 
@@ -42,14 +42,14 @@ def foreign(image: np.ndarray) -> np.ndarray:
 
 def hardly_an_outlier_without_fault(seed: int) -> None:
     images, codes, _ = phantoms(300, seed)
-    assert (outlying(told_by(images)[1], codes) > FAR).mean() <= 0.01
+    assert (outlier_scores(told_by(images)[1], codes) > FAR).mean() <= 0.01
 
 
 def pictures_that_are_no_images_first(seed: int) -> None:
     images, codes, _ = phantoms(300, seed)
     strange = foreign(images[3])
     mixed, codes = np.concatenate([images, strange]), np.concatenate([codes, np.ones(len(strange), int)])
-    scores = outlying(told_by(mixed)[1], codes)
+    scores = outlier_scores(told_by(mixed)[1], codes)
     assert set(np.argsort(-scores)[: len(strange)]) == set(range(300, 300 + len(strange)))
     assert (scores[300:] > FAR).all()
 
@@ -57,10 +57,10 @@ def pictures_that_are_no_images_first(seed: int) -> None:
 def exchanged_labels_found(seed: int) -> None:
     images, codes, true = phantoms(400, seed, "swapped-labels", "clear-lesions")
     planted = codes != true
-    scores = scored(told_by(images)[0], codes, np.arange(400) % 5)
+    scores = label_scores(told_by(images)[0], codes, np.arange(400) % 5)
     first = np.argsort(scores[np.arange(400), codes])[: planted.sum()]
     assert planted[first].mean() >= 5 * planted.mean()
-    suspicious, other = suspected(scores, codes)
+    suspicious, other = suspicious_labels(scores, codes)
     assert suspicious[planted].mean() >= 0.5
     hit = suspicious & planted
     assert (other[hit] == true[hit]).mean() >= 0.8

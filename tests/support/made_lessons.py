@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from made_runs import answered, made_run
 
-from covid_core.jobs import queue
 from covid_core.lessons import preparation
 from covid_core.lessons.catalogue import PAIR
 from covid_core.runs import store
@@ -21,7 +20,7 @@ def job(
 ) -> JobFolder:
     """A lesson's job in a state. One that waits or runs is held by nobody, so it counts as interrupted."""
     made = store.create_job(
-        preparation.place_of(workspace, key), queue.LESSON, {"lesson": key, "seed": seed, "recipe": recipe}
+        preparation.place_of(workspace, key), "lesson", {"lesson": key, "seed": seed, "recipe": recipe}
     )
     made.write_launch(pid=1, attempt=1)
     now = time.time()

@@ -127,6 +127,11 @@ def made_run(
     return store.open_run(workspace, run.id)
 
 
+def with_dataset(run: Run, **changes: Any) -> Run:
+    """The run as if its data set had been another when it was started; its files stay."""
+    return replace(run, record=run.record.model_copy(update={"dataset": run.dataset.model_copy(update=changes)}))
+
+
 def run_on_shifted_labels(workspace: Workspace, name: str = "", drawn: int = 1344, **options: Any) -> Run:
     """The course's mistake at its full size, as a run that has learned to answer the first class."""
     images = pd.DataFrame(

@@ -1,6 +1,6 @@
 """A run that a worker really trains, as small as can be, for tests that need a network's files.
 
-Where any such run serves, ``the fixture ``copy_of_trained`` gives a copy of one that is trained once for all.
+Where any such run serves, the fixture ``copy_of_trained`` gives a copy of one that is trained once for all.
 """
 
 import shutil
@@ -9,6 +9,7 @@ from typing import Any
 
 from waiting import LONG
 
+from covid_core import files
 from covid_core.data import dataset as data
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
@@ -17,7 +18,9 @@ from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, TrainingSpec
-from covid_core.workspace import Workspace
+from covid_core.workspace import Workspace, new_id
+
+IMAGES = 240  # so that its validation part tells images from other pictures
 
 
 def tiny_run(workspace: Workspace, dataset: Dataset, **settings: Any) -> Run:
@@ -37,7 +40,7 @@ def tiny_run(workspace: Workspace, dataset: Dataset, **settings: Any) -> Run:
 
 
 def copy_of_trained(shared: Path, workspace: Workspace) -> Run:
-    """Copy a finished run and its data set, 90 images with clear lesions and lung masks, into an empty workspace.
+    """Copy a finished run and its data set, IMAGES with clear lesions and lung masks, into an empty workspace.
 
     Args:
         shared: a folder of all processes that run tests; whoever comes first trains in it.
@@ -49,13 +52,22 @@ def copy_of_trained(shared: Path, workspace: Workspace) -> Run:
         if not trained.root.exists():
             made = Workspace(shared / "training")
             shutil.rmtree(made.root, ignore_errors=True)  # of one that was ended in the middle
-            tiny_run(made, importing.import_phantom(made, 90, seed=3, plant=("clear-lesions",)))
+            tiny_run(made, importing.import_phantom(made, IMAGES, seed=3, plant=("clear-lesions",)))
             made.root.rename(trained.root)
     finally:
         lock.release()
     shutil.copytree(trained.root, workspace.root, dirs_exist_ok=True)
     (run,), _ = store.list_runs(workspace)
     return run
+
+
+def sibling(workspace: Workspace, run: Run, name: str) -> Run:
+    """Another run of the same network, as if it had been trained again under another name."""
+    folder = shutil.copytree(run.path, workspace.runs / new_id(name))
+    content = files.read_json(folder / "spec.json")
+    content["spec"]["name"] = name
+    files.write_json(folder / "spec.json", content)
+    return store.open_run(workspace, folder.name)
 
 
 def dataset_of(workspace: Workspace, run: Run) -> Dataset:

@@ -1,12 +1,10 @@
-"""The map of a data set: each image a point, images that are alike side by side; and which images and labels stand out.
+"""The map of a data set: each image a point, similar images side by side; outliers, suspicious labels and neighbours.
 
-Images are told by what a frozen network answered for all of them, where whoever makes the map hands that in
-(``runs.frozen_features`` finds it), else by the images themselves at 64 pixels. Either way the first WIDTH principal
-components count; see ``audit.embedding.projection`` for the two pictures, and ``audit.embedding.outlier_detection`` for
-what outliers, suspicious labels and neighbours are.
+The features are those of a frozen network where the caller hands them in (see ``runs.frozen_features``), else the
+pixels of the images at 64 x 64. Either way the first WIDTH principal components count; see
+``audit.embedding.projection`` for the two projections, and ``audit.embedding.outlier_detection`` for the rest.
 """
 
-import contextlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,25 +15,24 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from covid_core import cache, files
+from covid_core import derived, files
 from covid_core.audit.embedding import outlier_detection, projection
 from covid_core.audit.embedding.outlier_detection import FAR, LEAST_IN_CLASS, Purity
 from covid_core.audit.shortcuts import probes
 from covid_core.data import duplicates, split
-from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
-from covid_core.errors import DataError, NoRoom
-from covid_core.formatting import count, interval, plural, share
+from covid_core.errors import DataError
+from covid_core.formatting import count
 from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
-FORMAT = 2  # of the kept file; a change of what it holds, or of what images are told by, takes the next number
-WIDTH = 50  # principal components that neighbours are looked for in; the usual number before t-SNE
+FORMAT = 3  # of the kept file; a change of what it holds, or of what images are described by, takes the next number
+WIDTH = 50  # principal components that neighbours are searched in; the usual number before t-SNE
 WIDE = 100  # that labels are judged by; on synthetic images with clear lesions 50 find as many exchanged labels
 LEAST = 10  # images; fewer need no map
-SEED = 0
-LINES = 12  # of each list that the command line prints; --json has all
+SEED = 0  # of the folds that labels are cross-validated in
 COLUMNS = (
     "image_id",
     "pca_x",
@@ -51,7 +48,7 @@ COLUMNS = (
     "is_suspicious",
 )
 PLAIN = "the images themselves, 64 x 64 pixels, each pixel standardised over all images"
-SECONDS_PER_IMAGE, START_SECONDS = 0.008, 4.0  # 4,014 images: 24 s on two cores, 37 s beside other work
+SECONDS_PER_IMAGE, START_SECONDS = 0.005, 3.0  # 4,000 images: 13 s on two idle cores, 35 s beside other work
 
 
 class _Facts(BaseModel):
@@ -75,9 +72,9 @@ class Map:
     ``images``: one row per image in the data set's order, with COLUMNS, its present ``label``, and ``row``, its
     position in the data set's images. Scores are no probabilities: ``outlier_score`` in robust deviations,
     ``given_score`` and ``other_score`` of a cross-validated classifier (nan, and ``other`` empty, for images that it
-    could not be asked about). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
+    did not score). ``given`` is the label when the map was made; ``is_current`` says whether it is of this
     version. ``facts``: features (in words), pca_share (of all variance, along the two directions shown), accuracy of
-    that classifier over ``judged`` images (None: it could not be asked, ``reason`` says why), neighbours, sources
+    that classifier over ``judged`` images (None: not fitted, for the ``reason``), neighbours, sources
     (images whose source is known), made (seconds since 1970), seconds.
     """
 
@@ -87,13 +84,15 @@ class Map:
 
     @property
     def features(self) -> str:
-        """What images are told by, in words."""
+        """What describes the images, in words."""
         return self.facts["features"]
 
     def purity(self, what: str) -> Purity:
         """Of "class", "source", "class within source" or "source within class"."""
         kept = self.facts["neighbours"].get(what)
-        return Purity(*(float("nan") if part is None else part for part in kept)) if kept else outlier_detection.UNKNOWN
+        return (
+            Purity(*(float("nan") if part is None else part for part in kept)) if kept else outlier_detection.UNDEFINED
+        )
 
     @cached_property
     def outliers(self) -> pd.DataFrame:
@@ -116,60 +115,6 @@ class Map:
         told.insert(0, "rank", np.arange(1, len(told) + 1))
         return told
 
-    @property
-    def in_words(self) -> tuple[str, ...]:
-        """Who an image's neighbours are, each sentence with the figures it rests on."""
-        return tuple(filter(None, [_classes_in_words(self), _held_fixed_in_words(self)]))
-
-
-# In words
-
-
-def _figure(one: Purity) -> str:
-    return f"{interval(one.share, one.low, one.high)} (by chance {share(one.chance)})"
-
-
-def _classes_in_words(shown: Map) -> str:
-    by_class = shown.purity("class")
-    nearest = f"Of the {outlier_detection.BY_CLASS} images nearest to an image"
-    if not by_class.images:
-        return ""
-    told = f"{nearest}, {_figure(by_class)} are of its class, over {plural(by_class.images, 'image')}"
-    by_source = shown.purity("source")
-    if by_source.images:
-        told += (
-            f"; {_figure(by_source)} are of its source, over {plural(by_source.images, 'image')} whose source is known"
-        )
-    return f"{told}."
-
-
-def _held_fixed_in_words(shown: Map) -> str:
-    """Disease or source? What is left of the one when the other is the same for all."""
-    within, across = shown.purity("class within source"), shown.purity("source within class")
-    if not shown.facts["sources"]:
-        return "Whether these neighbours share a disease or a source cannot be told: no image has a known source."
-    if not within.images and not across.images:
-        return (
-            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, "
-            "and no class two known sources."
-        )
-    told = []
-    if within.images:
-        told.append(
-            f"Among images of one source, {_figure(within)} of the nearest are of the same class "
-            f"({plural(within.images, 'image')} of sources with two classes or more)"
-        )
-    else:
-        told.append("No known source holds two classes, so the class cannot be looked at with the source held fixed")
-    if across.images:
-        told.append(
-            f"among images of one class, {_figure(across)} are of the same source ({plural(across.images, 'image')} of "
-            "classes with two sources or more)"
-        )
-    else:
-        told.append("no class has two known sources, so the source cannot be looked at with the class held fixed")
-    return "; ".join(told) + "."
-
 
 # Made and kept
 
@@ -181,17 +126,17 @@ def expected_seconds(images: int) -> float:
 
 def known(workspace: Workspace, dataset: Dataset) -> Map | None:
     """The map that was made of this version of the data set; None where there is none, or where it is torn."""
-    path = _path(workspace, dataset)
-    try:
-        kept = files.read_table(path, COLUMNS)
-        facts = _Facts.model_validate(kept.attrs).model_dump()
-    except (OSError, ValueError):
+    opened = derived.read(_path(workspace, dataset), _opened)
+    if opened is None or not opened[0]["image_id"].equals(dataset.images["image_id"]):
         return None
-    if not kept["image_id"].equals(dataset.images["image_id"]):
-        return None
-    cache.touch(path)
-    kept.attrs = {}
-    return Map(_placed(kept, dataset), facts)
+    return Map(_placed(opened[0], dataset), opened[1])
+
+
+def _opened(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    table = files.read_table(path, COLUMNS)
+    facts = _Facts.model_validate(table.attrs).model_dump()
+    table.attrs = {}
+    return table, facts
 
 
 def latest(workspace: Workspace, dataset: Dataset) -> Map | None:
@@ -216,39 +161,36 @@ def _placed(images: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
 def make(workspace: Workspace, dataset: Dataset, progress: Progress = silent, *, frozen: Frozen | None = None) -> Map:
     """Make the map of a data set and keep it. Raises DataError where images are too few or gone, and NoRoom.
 
-    ``frozen``: what a network that has learned something answered for the images; without it they tell for themselves.
+    ``frozen``: features of a pretrained network; without them the pixels are the features.
     """
     if len(dataset.images) < LEAST:
         raise DataError(f"A map needs {LEAST} images at least; {dataset.name} has {count(len(dataset.images))}.")
     began = time.monotonic()
     groups = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    features, told_by = _told_apart_by(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
+    features, described = _features(workspace, dataset, frozen, part_of(progress, 0.05, 0.1))
     images, facts = drawn(features, groups, part_of(progress, 0.1, 1))
-    facts |= {"features": told_by, "made": time.time(), "seconds": time.monotonic() - began}
+    facts |= {"features": described, "made": time.time(), "seconds": time.monotonic() - began}
     facts = _Facts.model_validate(facts).model_dump()
-    with contextlib.suppress(NoRoom):  # it is made again when it is asked for
-        cache.make_room(workspace, int(images.memory_usage(deep=True).sum()))
-        images.attrs = facts
-        with files.published(_path(workspace, dataset)) as temporary:
-            images.to_parquet(temporary, index=False)
-        images.attrs = {}
+    images.attrs = facts
+    derived.write_table(workspace, _path(workspace, dataset), images, optional=True)
+    images.attrs = {}
     progress(1, "The map is made")
     return Map(_placed(images, dataset), facts)
 
 
-def _told_apart_by(
+def _features(
     workspace: Workspace, dataset: Dataset, frozen: Frozen | None, progress: Progress
 ) -> tuple[np.ndarray, str]:
-    """Numbers of shape (images, d), and what they are in words."""
+    """Features of shape (images, d), and a description of them."""
     if frozen is not None:
         width = count(frozen.table.shape[1])
-        return frozen.table, f"what the frozen network {frozen.name} answers, {width} numbers per image"
+        return frozen.table, f"{width} features per image of the frozen network {frozen.name}"
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, progress)
     return probes.shrunk(pixels, probes.SIDE).reshape(len(pixels), -1), PLAIN
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
-    return workspace.tables / f"{dataset.version[:KEY_LENGTH]}-map-{dataset.facts_key}-{FORMAT}.parquet"
+    return derived.path_of(workspace.tables, dataset.version, f"map-{dataset.facts_key}", FORMAT)
 
 
 def drawn(
@@ -260,15 +202,12 @@ def drawn(
         features: numbers of shape (images, d).
         images: columns image_id, label, source (empty: unknown) and group, in the same order.
     """
-    wide, shares, beyond = projection.principal(features, WIDE, SEED, part_of(progress, 0, 0.15))
+    wide, shares, residuals = projection.principal_components(features, WIDE, part_of(progress, 0, 0.2))
     wide = wide if wide.shape[1] > 1 else np.pad(wide, ((0, 0), (0, 1)))
     coordinates = wide[:, :WIDTH]
-    reach = int(projection.REACH * projection.PERPLEXITY)
-    found, distances = projection.nearest(coordinates, reach, part_of(progress, 0.15, 0.2))
-    places = projection.tsne(coordinates[:, :2], found, distances, part_of(progress, 0.2, 0.8))
+    places = projection.tsne(coordinates, part_of(progress, 0.2, 0.8))
     codes, classes = pd.factorize(images["label"], sort=True)
-    with_stray = np.column_stack([coordinates, beyond - beyond.mean()])
-    far = outlier_detection.outlying(with_stray, codes, part_of(progress, 0.8, 0.85))
+    far = outlier_detection.outlier_scores(np.column_stack([coordinates, residuals - residuals.mean()]), codes)
     table = pd.DataFrame(
         {
             "image_id": images["image_id"].to_numpy(),
@@ -281,24 +220,24 @@ def drawn(
             "given": images["label"].to_numpy(),
         }
     )
-    judged, accuracy, asked, reason = _judged(wide, images, np.asarray(classes), part_of(progress, 0.85, 0.95))
+    columns, accuracy, judged, reason = _judged(wide, images, np.asarray(classes), part_of(progress, 0.8, 0.95))
     neighbours = _neighbours(coordinates, images)
     progress(1, "Counted neighbours")
     facts = {
         "pca_share": float(shares[:2].sum()),
         "accuracy": accuracy,
-        "judged": asked,
+        "judged": judged,
         "reason": reason,
         "neighbours": neighbours,
         "sources": int((images["source"] != "").sum()),
     }
-    return table.assign(**judged)[list(COLUMNS)], facts
+    return table.assign(**columns)[list(COLUMNS)], facts
 
 
 def _judged(
     coordinates: np.ndarray, images: pd.DataFrame, classes: np.ndarray, progress: Progress
 ) -> tuple[dict[str, Any], float | None, int, str]:
-    """The columns about labels, the classifier's accuracy over so many images, and why some or all were not asked."""
+    """The columns about labels, the classifier's accuracy over so many images, and why some or all were not checked."""
     total = len(images)
     columns = {
         "given_score": np.full(total, np.nan),
@@ -308,23 +247,25 @@ def _judged(
     }
     counts, groups = images["label"].value_counts(), images.groupby("label")["group"].nunique()
     enough = [label for label in classes if counts[label] >= LEAST_IN_CLASS and groups[label] > 1]
-    asked = np.array(enough, object)  # a class of one group cannot be learned from others, so all of it would look odd
-    if len(asked) < 2:
+    checked = np.array(
+        enough, object
+    )  # a class of one group cannot be learned from others, so all of it would look odd
+    if len(checked) < 2:
         reason = f"two classes have {LEAST_IN_CLASS} images or more that do not all belong together"
-        return columns, None, 0, f"Labels can be asked about where {reason}."
-    rows = np.flatnonzero(images["label"].isin(asked))
+        return columns, None, 0, f"Labels can be checked where {reason}."
+    rows = np.flatnonzero(images["label"].isin(checked))
     chosen = images.iloc[rows]
-    codes = np.searchsorted(asked, chosen["label"].to_numpy(object))
-    scores = outlier_detection.scored(
+    codes = np.searchsorted(checked, chosen["label"].to_numpy(object))
+    scores = outlier_detection.label_scores(
         coordinates[rows], codes, split.folds_of(chosen, outlier_detection.FOLDS, SEED), progress
     )
-    suspicious, other = outlier_detection.suspected(scores, codes)
+    suspicious, other = outlier_detection.suspicious_labels(scores, codes)
     at = np.arange(len(rows))
     columns["given_score"][rows], columns["other_score"][rows] = scores[at, codes], scores[at, other]
-    columns["other"][rows], columns["is_suspicious"][rows] = asked[other], suspicious
-    small = [label for label in classes if label not in asked]
-    why = f"of which there are fewer than {LEAST_IN_CLASS}, or which all belong together"
-    reason = f"Not asked about: {', '.join(small)}, {why}." if small else ""
+    columns["other"][rows], columns["is_suspicious"][rows] = checked[other], suspicious
+    small = [label for label in classes if label not in checked]
+    why = f"fewer than {LEAST_IN_CLASS} images, or all in one group"
+    reason = f"Not checked: {', '.join(small)} ({why})." if small else ""
     return columns, float((scores.argmax(axis=1) == codes).mean()), len(rows), reason
 
 
@@ -346,24 +287,4 @@ def _neighbours(coordinates: np.ndarray, images: pd.DataFrame) -> dict[str, tupl
     }
     return {
         name: tuple(None if value != value else value for value in vars(one).values()) for name, one in told.items()
-    }
-
-
-def as_answer(shown: Map) -> dict[str, Any]:
-    """A map as plain dictionaries, for the command line."""
-    images = shown.images.drop(columns=["row", "given"])
-    text = [*shown.in_words, "", f"Outliers: {count(len(shown.outliers))}"]
-    text += [f"{one.outlier_score:8.1f} deviations  {one.image_id}" for one in shown.outliers.head(LINES).itertuples()]
-    text += ["", f"Suspicious labels: {count(len(shown.suspicious))}"]
-    text += [
-        f"{one.label} {one.given_score:.3f}, {one.other} {one.other_score:.3f}  {one.image_id}"
-        for one in shown.suspicious.head(LINES).itertuples()
-    ]
-    return {
-        **shown.facts,
-        "words": list(shown.in_words),
-        "images": images.astype(object).where(images.notna(), None).to_dict("records"),
-        "outliers": shown.outliers.to_dict("records"),
-        "suspicious": shown.suspicious.to_dict("records"),
-        "text": "\n".join(text),
     }

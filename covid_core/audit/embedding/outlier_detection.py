@@ -1,145 +1,120 @@
-"""Which images stand out: those unlike all others, those whose label is disputed; and who the neighbours of images are.
+"""Which images stand out: images far from all others, and images whose label is suspicious; and who neighbours are.
 
-**Outliers** (``outlying``): the distance of an image to its BY-th nearest other (Ramaswamy, Rastogi and Shim 2000,
-SIGMOD Record 29, 427-438), as a logarithm, in robust deviations (1.4826 times the median absolute deviation) from the
-median of its class. The BY-th and not the very nearest, so that an image which is there a few times is still one of a
-kind.
+**Outliers** (``outlier_scores``): the distance of an image to its BY-th nearest other (Ramaswamy, Rastogi and Shim
+2000, SIGMOD Record 29, 427-438), as a logarithm, in robust deviations (1.4826 times the median absolute deviation) from
+the median of its class. The BY-th and not the very nearest, so that an image with a few duplicates is still an outlier.
 
-**Suspicious labels** (``scored`` and ``suspected``): every image gets a score per class from a classifier that learned
-from the other folds. A label is suspicious by the rule of confident learning (Northcutt, Jiang and Chuang 2021, Journal
-of Artificial Intelligence Research 70, 1373-1411, equation 1): another class scores at least as high as that class does
-on average where it is the label, and highest of all those. The lower the score of the given label, the earlier in the
-list: a classifier is wrong, too, and it is these that hold most labels that are. Scores are no probabilities.
+**Suspicious labels** (``label_scores`` and ``suspicious_labels``): every image gets a score per class from a classifier
+that was fitted on the other folds. A label is suspicious by the rule of confident learning (Northcutt, Jiang and Chuang
+2021, Journal of Artificial Intelligence Research 70, 1373-1411, equation 1): another class scores at least as high as
+that class does on average where it is the label, and highest of all those. The lower the score of the given label, the
+earlier in the list: a classifier is wrong, too, and most wrong labels have the lowest scores. Scores are no
+probabilities.
 
 The classifier is multinomial logistic regression on principal components, with a penalty (LABEL_PENALTY). On synthetic
-images of which 4 % had their labels exchanged it found more of these than kernel ridge regression, or than a vote of
-neighbours, did (see the figures beside ``suspected``).
+images of which 4 % had their labels exchanged it ranked more of these first than kernel ridge regression, or than a
+vote of neighbours, did (figures: ``suspicious_labels``).
 
 **Neighbours** (``purity``): how many of an image's BY_CLASS nearest are of its class, and how many by chance would be.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.audit.embedding.projection import nearest
+from covid_core.audit.embedding.projection import nearest_neighbours
 from covid_core.evaluation import resampling
+from covid_core.work import Progress, silent
 
-Progress = Callable[[float, str], None]
-
-BY = 5  # neighbours that have to be far; an image that is there up to five times is seen
+BY = 5  # neighbours that have to be far; an image that is there up to five times is an outlier
 FAR = 5.0  # robust deviations. Of 4,800 synthetic images without fault 1 is beyond, drawings and noise are 7.7 and more
-LEAST_OF_CLASS = 20  # images; the spread of fewer is not known, so all images stand for them
+LEAST_OF_CLASS = 20  # images; the deviation of fewer is uncertain, so all images stand for them
 NORMAL = 1.4826  # times the median absolute deviation is the standard deviation of normal values
-LEAST_SPREAD = 0.05  # of the logarithm: where images are all alike, 5 % farther is no oddity in itself
+LEAST_SPREAD = 0.05  # of the logarithm: where images are all alike, 5 % farther is no outlier
+ROUNDING = 1e-6  # of the longest coordinates: distances below it are 0
 FOLDS = 5
-LEAST_IN_CLASS = 2 * FOLDS  # images; a fold of fewer would have one of the class to answer
-LABEL_PENALTY = 0.01  # on squared weights, for standardised components; 0.1 finds as many
+LEAST_IN_CLASS = 2 * FOLDS  # images; a test fold of fewer would have one of the class
+LABEL_PENALTY = 0.01  # on squared weights beside the mean log loss, for standardised components; 0.1 ranks as many
 STEPS = 200  # of the optimiser, at most
-BY_CLASS = 10  # nearest images that are looked at
+BY_CLASS = 10  # nearest images that count
 
 
 # Outliers
 
 
-def outlying(
-    coordinates: np.ndarray, codes: np.ndarray, progress: Progress = lambda share, message: None
-) -> np.ndarray:
-    """How far each image lies from all others, in robust deviations from what is usual in its class; see FAR.
+def outlier_scores(coordinates: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """How far each image lies from all others, in robust deviations from the median of its class; see FAR.
 
     Args:
         coordinates: of shape (images, d).
-        codes: class of each image, of shape (images,), from 0; of classes with fewer than LEAST_OF_CLASS images all
-        images
-            say what is usual.
-        progress: told while neighbours are looked for.
+        codes: class of each image, of shape (images,), from 0; classes with fewer than LEAST_OF_CLASS images use the
+            median of all images.
 
     Returns:
         float64 (images,); nan for all where there are no more than BY images.
     """
     if len(coordinates) <= BY:
         return np.full(len(coordinates), np.nan)
-    _, distances = nearest(coordinates, BY, progress)
-    far = np.log(np.maximum(distances[:, -1].astype(np.float64), 1e-9))
-    scores = _in_deviations(far, far)
+    _, distances = nearest_neighbours(coordinates, BY)
+    least = max(ROUNDING * float(np.linalg.norm(coordinates, axis=1).max()), 1e-9)
+    far = np.log(np.maximum(distances[:, -1].astype(np.float64), least))
+    scores = _in_deviations(far)
     for code in np.unique(codes):
         of_class = codes == code
         if of_class.sum() >= LEAST_OF_CLASS:
-            scores[of_class] = _in_deviations(far[of_class], far[of_class])
+            scores[of_class] = _in_deviations(far[of_class])
     return scores
 
 
-def _in_deviations(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    middle = np.median(among)
-    return (values - middle) / max(NORMAL * float(np.median(np.abs(among - middle))), LEAST_SPREAD)
+def _in_deviations(values: np.ndarray) -> np.ndarray:
+    middle = np.median(values)
+    return (values - middle) / max(NORMAL * float(np.median(np.abs(values - middle))), LEAST_SPREAD)
 
 
 # Labels
 
 
-def scored(
-    coordinates: np.ndarray, codes: np.ndarray, folds: np.ndarray, progress: Progress = lambda share, message: None
+def label_scores(
+    coordinates: np.ndarray, codes: np.ndarray, folds: np.ndarray, progress: Progress = silent
 ) -> np.ndarray:
-    """Score of every class for every image, from a classifier that learned from the other folds.
+    """Score of every class for every image, from a classifier that was fitted on the other folds.
 
     Args:
-        coordinates: numbers of shape (images, d).
+        coordinates: principal components of shape (images, d).
         codes: class of each image, of shape (images,), from 0.
-        folds: fold of each image, of shape (images,); images that belong together in one.
-        progress: told after every fold.
+        folds: fold of each image, of shape (images,); all images of a group in one.
+        progress: receives the share done before every fold.
 
     Returns:
-        float64 (images, classes); each row is above 0 and sums to 1.
+        float64 (images, classes); each row sums to 1. A class that the other folds lack scores 0.
     """
-    scores = np.empty((len(codes), codes.max() + 1))
+    from sklearn.linear_model import LogisticRegression  # 1 s to import, and no page needs it
+
+    scores = np.zeros((len(codes), codes.max() + 1))
     every = np.unique(folds)
     for number, fold in enumerate(every):
-        progress(number / len(every), f"Asking whether labels fit: part {number + 1} of {len(every)}")
+        progress(number / len(every), f"Cross-validating labels: fold {number + 1} of {len(every)}")
         tested = folds == fold
-        learned = coordinates[~tested]
-        mean, deviation = learned.mean(axis=0), max(float(learned.std()), 1e-9)
-        weights = _fitted((learned - mean) / deviation, codes[~tested], scores.shape[1])
-        scores[tested] = _softmax(_with_one((coordinates[tested] - mean) / deviation) @ weights)
+        fitted, wanted = coordinates[~tested], codes[~tested]
+        if len(np.unique(wanted)) < 2:
+            scores[tested, wanted[0]] = 1
+            continue
+        deviation = max(float(fitted.std()), 1e-9)
+        model = LogisticRegression(C=1 / (LABEL_PENALTY * len(fitted)), max_iter=STEPS)
+        model.fit(fitted / deviation, wanted)
+        scores[np.ix_(tested, model.classes_)] = model.predict_proba(coordinates[tested] / deviation)
     return scores
 
 
-def _fitted(features: np.ndarray, codes: np.ndarray, classes: int) -> np.ndarray:
-    """Weights (d + 1, classes) of least mean log loss with the penalty; the last row, the offsets, goes free."""
-    from scipy.optimize import minimize  # 0.2 s to import, and no page asks for it
-
-    given, wanted = _with_one(features), np.eye(classes)[codes]
-    shape = (given.shape[1], classes)
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(shape)
-        answer = _softmax(given @ weights)
-        penalised = np.vstack([weights[:-1], np.zeros((1, classes))])
-        missed = -np.log(np.maximum(answer[wanted > 0], 1e-300)).mean()
-        slope = given.T @ (answer - wanted) / len(given) + LABEL_PENALTY * penalised
-        return missed + LABEL_PENALTY / 2 * np.square(penalised).sum(), slope.ravel()
-
-    found = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
-    return found.x.reshape(shape)
-
-
-def _with_one(features: np.ndarray) -> np.ndarray:
-    return np.column_stack([features, np.ones(len(features))]).astype(np.float64)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
-
-
-def suspected(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def suspicious_labels(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which labels are suspicious, and which class speaks most against each.
 
     On 600 synthetic images of which 24 had their labels exchanged, means of four seeds: of the 24 with the lowest score
-    of the given label 0.64 were exchanged where lesions are clear, and 0.26 where they are the usual, faint ones (0.04
-    by chance). Kernel ridge regression: 0.47 and 0.21; a vote of 15 neighbours: 0.29 and 0.10. The rule of confident
-    learning called 33 and 141 images suspicious, of which 0.54 and 0.10 were exchanged: 0.74 and 0.59 of all that were.
+    of the given label 0.65 were exchanged where lesions are clear, and 0.28 where they are the usual, faint ones (0.04
+    by chance); on an earlier version of these images kernel ridge regression reached 0.47 and 0.21, a vote of 15
+    neighbours 0.29 and 0.10. The rule of confident learning called 43 and 174 images suspicious, of which 0.45 and 0.10
+    were exchanged: 0.79 and 0.74 of all that were.
 
     Args:
         scores: of shape (images, classes), from classifiers that had not seen the image.
@@ -167,8 +142,8 @@ class Purity:
     """How many of an image's nearest are like it.
 
     ``share`` of the BY_CLASS nearest, with its interval (``low``, ``high``: groups of images drawn again), over
-    ``images``; ``chance`` is what it would be if neighbours were drawn at random from the images that were looked
-    among, those of an image's own group aside.
+    ``images``; ``chance`` is what it would be if neighbours were drawn at random from the images outside of an image's
+    own group.
     """
 
     share: float
@@ -178,7 +153,7 @@ class Purity:
     images: int
 
 
-UNKNOWN = Purity(math.nan, math.nan, math.nan, math.nan, 0)
+UNDEFINED = Purity(math.nan, math.nan, math.nan, math.nan, 0)
 
 
 def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, within: np.ndarray | None = None) -> Purity:
@@ -186,14 +161,14 @@ def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, withi
 
     Args:
         coordinates: of shape (images, d).
-        codes: what is asked for (class, or source), of shape (images,).
-        groups: of shape (images,): an image's neighbours are looked for outside of its own group, since copies say
-            nothing, and groups are drawn together for the interval.
-        within: of shape (images,): neighbours are looked for among images of the same value only (of one source, of one
-            class), and values whose images all have one code are left out: there nothing is to be told.
+        codes: the class, or the source, of shape (images,).
+        groups: of shape (images,): an image's neighbours are those outside of its own group, since duplicates are no
+            evidence, and groups are drawn together for the interval.
+        within: of shape (images,): neighbours are those of the same value only (of one source, of one class), and
+            values whose images all have one code are left out.
 
     Returns:
-        UNKNOWN where no image is left that could have neighbours of another code.
+        UNDEFINED where no image is left that could have neighbours of another code.
     """
     within = np.zeros(len(codes), int) if within is None else within
     alike, by_chance, used = np.zeros(len(codes)), np.zeros(len(codes)), np.zeros(len(codes), bool)
@@ -207,9 +182,12 @@ def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, withi
         used[rows] = True
     used &= ~np.isnan(alike)
     if not used.any():
-        return UNKNOWN
-    values, of_groups = alike[used], np.unique(groups[used], return_inverse=True)[1]
-    low, high = _interval(values, of_groups)
+        return UNDEFINED
+    values = alike[used]
+    drawn = resampling.replicates(
+        lambda times: {"mean": values @ times / times.sum(axis=0)}, np.zeros(len(values), int), groups[used]
+    )
+    low, high = map(float, resampling.interval(drawn["mean"]))
     return Purity(float(values.mean()), low, high, float(by_chance[used].mean()), int(used.sum()))
 
 
@@ -224,7 +202,7 @@ def _chance_alike(codes: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 def _share_alike(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Of each image's BY_CLASS nearest outside of its group, how many share its code; nan where there are none."""
-    positions, _ = nearest(coordinates, 2 * BY_CLASS)
+    positions, _ = nearest_neighbours(coordinates, 2 * BY_CLASS)
     foreign = groups[positions] != groups[:, None]
     counted = foreign & (np.cumsum(foreign, axis=1) <= BY_CLASS)
     same, counts = ((codes[positions] == codes[:, None]) & counted).sum(axis=1), counted.sum(axis=1)
@@ -232,30 +210,6 @@ def _share_alike(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray)
     for group in np.unique(groups[lacking]):
         rows, others = lacking[groups[lacking] == group], np.flatnonzero(groups != group)
         if len(others):
-            found = others[_nearest_of(coordinates[rows], coordinates[others])]
-            same[rows], counts[rows] = (codes[found] == codes[rows, None]).sum(axis=1), found.shape[1]
+            near = others[nearest_neighbours(coordinates[others], BY_CLASS, coordinates[rows])[0]]
+            same[rows], counts[rows] = (codes[near] == codes[rows, None]).sum(axis=1), near.shape[1]
     return np.divide(same, counts, out=np.full(len(codes), np.nan), where=counts > 0)
-
-
-def _nearest_of(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Positions (n, BY_CLASS) of those of ``others`` (m, d) that are nearest to each of ``images`` (n, d), in no order;
-    of fewer others all."""
-    wanted = min(BY_CLASS, len(others))
-    found, lengths = np.empty((len(images), wanted), int), np.square(others).sum(axis=1)
-    step = max(1, 2**24 // len(others))
-    for start in range(0, len(images), step):
-        apart = lengths - 2 * (images[start : start + step] @ others.T)  # less the image's own length, the same for all
-        found[start : start + step] = np.argpartition(apart, wanted - 1, axis=1)[:, :wanted]
-    return found
-
-
-def _interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
-    """Percentiles of the mean when groups of images are drawn again."""
-    sums, sizes = np.bincount(groups, values), np.bincount(groups)
-    rng = np.random.default_rng(resampling.SEED)
-    means = []
-    for _ in range(resampling.REPLICATES):
-        drawn = rng.integers(0, len(sums), len(sums))
-        means.append(sums[drawn].sum() / sizes[drawn].sum())
-    low, high = np.percentile(means, resampling.OUTSIDE)
-    return float(low), float(high)

@@ -26,7 +26,7 @@ from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
-from covid_core.formatting import interval, p_in_words, plural, points, share
+from covid_core.formatting import interval, p_in_words, plural
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.lung_share import LungShares, share_inside, share_over
@@ -98,12 +98,6 @@ def masks_in_short(found: Mapping[str, Any]) -> str:
         return str(found["masks_in_short"])
     told = str(found.get("masks", ""))
     return " and ".join(short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in told)
-
-
-def as_answer(run: Run) -> dict[str, Any] | None:
-    """The verdict of a run with its sentence, where it is known, for lists and tables. Raises RunDamaged."""
-    found = known(run)
-    return found and {"verdict": found["verdict"], "in_words": found["in_words"], "masks": masks_in_short(found)}
 
 
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
         "brightness": evidence.thirds(pixels.mean(axis=(1, 2)), ("darkest third", "middle third", "brightest third")),
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
-    groups = test["group"].to_numpy() if run.record.get("grouped") else None
+    groups = test["group"].to_numpy() if run.record.grouped else None
     masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.known.any() else ("none", "")
     return AuditImages(pixels, labels, groups, lungs.masks, lungs.known, by, masks_from, of_all, in_short)
 
@@ -288,25 +282,6 @@ def _worst_in_words(found: list[Subgroup], grouped: bool = False) -> str:
         f"{plural(worst.accuracy.n, 'image')}, {against} the others' {next(figures)} "
         f"({p_in_words(worst.p)}, corrected for {len(found)} looks; classes may be mixed otherwise there).{together}"
     )
-
-
-def in_lines(found: Mapping[str, Any]) -> list[str]:
-    """An audit for people, line by line, the verdict first."""
-    some = "" if found["images"] == found["of_all"] else f" of {found['of_all']:,}, drawn at random"
-    lines = [
-        f"{found['verdict']}: {found['in_words']}",
-        f"{plural(found['images'], 'test image')}{some}; lungs known of {found['with_lungs']:,} ({found['masks']})",
-    ]
-    for row in found["covers"]:
-        if "note" in row:
-            lines.append(f"{row['name']:18} {row['note']}")
-            continue
-        accuracy, drop, same = row["accuracy"], row["drop"], row["same_answer"]["value"]
-        lines.append(
-            f"{row['name']:18} accuracy {interval(accuracy['value'], accuracy['low'], accuracy['high'])}, "
-            f"drop {points(drop['value'], drop['low'], drop['high'])}, same answer {share(same, 0)}"
-        )
-    return [*lines, found["heat_in_words"], found["worst_in_words"]]
 
 
 def _plain(value: Any) -> Any:

@@ -8,20 +8,17 @@ fault; so the limit never leaves the range from ``bound`` (on whose good side no
 Findings are things to look at, not verdicts: most images with a marker are good images. Files are never changed.
 """
 
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from covid_core import cache, files
+from covid_core import derived
 from covid_core.audit.quality import measures
-from covid_core.data.dataset import KEY_LENGTH, Dataset
+from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
-from covid_core.errors import NoRoom
-from covid_core.formatting import plural, share
 from covid_core.images import raster
 from covid_core.images.image import COLOUR_SPREAD
 from covid_core.inference import gate
@@ -48,21 +45,28 @@ class Rule:
     An image is one where its score is on the ``side`` of the limit. The limit is ``spread`` robust standard deviations
     (1.4826 times the median absolute deviation) from the set's median, but at most ``bound`` and at least ``certain``
     where findings lie below, and the other way round above; without ``spread`` it is ``bound``. ``text`` tells the
-    finding with ``{score}`` and ``{limit}``.
+    finding with ``{score}`` and ``{limit}``, ``unit`` is the ``{limit}`` in words; empty where an image is a finding if
+    that is more likely than not.
     """
 
     finding: str
     side: str
+    _: KW_ONLY
     bound: float
-    certain: float
-    spread: float | None
+    certain: float | None = None
+    spread: float | None = None
+    unit: str = ""
     text: str
     reason: str
+
+    def __post_init__(self) -> None:
+        if (self.certain is None) != (self.spread is None):
+            raise ValueError(f"The rule {self.finding!r} needs both certain and spread, or neither.")
 
     def limit(self, scores: np.ndarray) -> float:
         """The limit for images with these scores (nan is unknown)."""
         known = scores[~np.isnan(scores)]
-        if self.spread is None or not len(known):
+        if self.spread is None or self.certain is None or not len(known):
             return self.bound
         away = self.spread if self.side == BELOW else -self.spread
         relative = _far_below(known, away)
@@ -83,149 +87,132 @@ RULES = (
     Rule(
         "low contrast",
         BELOW,
-        80,
-        60,
-        6,
-        "Its greys span {score:.0f} of 255 levels (limit {limit:.0f}): blank, or nearly so.",
-        "Of 5,138 real images 99 % span 90 levels and more; the one that spans 50 shows a veil, and no ribs.",
+        bound=80,
+        certain=60,
+        spread=6,
+        unit="{limit:.0f} of 255 levels",
+        text="Its greys span {score:.0f} of 255 levels (limit {limit:.0f}): blank, or nearly so.",
+        reason="Of 5,138 real images 99 % span 90 levels and more; the one that spans 50 shows a veil, and no ribs.",
     ),
     Rule(
         "dark",
         BELOW,
-        55,
-        40,
-        4,
-        "Its mean grey is {score:.0f} of 255 (limit {limit:.0f}): too dark.",
-        "Of 5,138 real images 99 % have 80 and more; at 40 the lungs are black.",
+        bound=55,
+        certain=40,
+        spread=4,
+        unit="{limit:.0f} of 255",
+        text="Its mean grey is {score:.0f} of 255 (limit {limit:.0f}): too dark.",
+        reason="Of 5,138 real images 99 % have 80 and more; at 40 the lungs are black.",
     ),
     Rule(
         "bright",
         ABOVE,
-        180,
-        200,
-        4,
-        "Its mean grey is {score:.0f} of 255 (limit {limit:.0f}): too bright.",
-        "Of 5,138 real images 99 % have 190 and less; at 200 the lungs are grey and the rest is white.",
+        bound=180,
+        certain=200,
+        spread=4,
+        unit="{limit:.0f} of 255",
+        text="Its mean grey is {score:.0f} of 255 (limit {limit:.0f}): too bright.",
+        reason="Of 5,138 real images 99 % have 190 and less; at 200 the lungs are grey and the rest is white.",
     ),
     Rule(
         "blurred",
         BELOW,
-        0.075,
-        0.055,
-        4,
-        "Of its local contrast {score:.1%} is fine (limit {limit:.1%}): blurred.",
-        "Real images have 8 % and more; under a Gaussian of 1.2 % of the side they have 6 % and less.",
+        bound=0.075,
+        certain=0.055,
+        spread=4,
+        unit="{limit:.1%} of the contrast",
+        text="Of its local contrast {score:.1%} is fine (limit {limit:.1%}): blurred.",
+        reason="Real images have 8 % and more; under a Gaussian of 1.2 % of the side they have 6 % and less.",
     ),
     Rule(
         "odd size",
         BELOW,
-        128,
-        128,
-        None,
-        "Its shorter side has {score:.0f} pixels (limit {limit:.0f}): a small picture.",
-        "Networks here look at 128 pixels or more; what is smaller is scaled up for them.",
+        bound=128,
+        unit="{limit:.0f} pixels",
+        text="Its shorter side has {score:.0f} pixels (limit {limit:.0f}): a small picture.",
+        reason="Networks here look at 128 pixels or more; what is smaller is scaled up for them.",
     ),
     Rule(
         "odd shape",
         ABOVE,
-        1.5,
-        2.0,
-        5,
-        "Its sides' proportion is {score:.2f} times off the usual one (limit {limit:.2f}).",
-        "Detectors are square to 5:4. Whatever is 1.5 times off is squashed visibly, twice off it is another picture.",
+        bound=1.5,
+        certain=2.0,
+        spread=5,
+        unit="{limit:.2f} times the usual",
+        text="Its sides' proportion is {score:.2f} times off the usual one (limit {limit:.2f}).",
+        reason="Detectors are square to 5:4. At 1.5 times off it is visibly squashed, at twice off another picture.",
     ),
     Rule(
         "inverted",
         ABOVE,
-        0.0,
-        0.0,
-        None,
-        "With black for white it would look more like the other images (by {score:.2f}).",
-        "The reading that the other images speak for counts; at 0 both are as likely.",
+        bound=0.0,
+        text="With black for white it would look more like the other images (by {score:.2f}).",
+        reason="The reading that the other images speak for counts; at 0 both are as likely.",
     ),
     Rule(
         "turned",
         ABOVE,
-        0.0,
-        0.0,
-        None,
-        "Turned by a quarter or a half it would look more like the other images (by {score:.2f}).",
-        "The reading that the other images speak for counts; at 0 both are as likely.",
+        bound=0.0,
+        text="Turned by a quarter or a half it would look more like the other images (by {score:.2f}).",
+        reason="The reading that the other images speak for counts; at 0 both are as likely.",
     ),
     Rule(
         "odd view",
         BELOW,
-        0.6,
-        0.1,
-        5,
-        "What is up in it is hard to tell from the other images ({score:.2f}, limit {limit:.2f}): a lateral view, "
+        bound=0.6,
+        certain=0.1,
+        spread=5,
+        unit="a lead of {limit:.2f}",
+        text="What is up in it is hard to tell from the other images ({score:.2f}, limit {limit:.2f}): a lateral view, "
         "or no frontal chest image?",
-        "Frontal images lead by about 0.9, and 99 % of real ones by 0.38 and more; at 0.1 hardly anything is like "
-        "them.",
+        reason="Frontal images lead by about 0.9, and 99 % of real ones by 0.38 and more; at 0.1 hardly anything is "
+        "like them.",
     ),
     Rule(
         "colour",
         ABOVE,
-        COLOUR_SPREAD,
-        COLOUR_SPREAD,
-        None,
-        "Red, green and blue differ by {score:.0f} levels (limit {limit:.0f}): a coloured picture.",
-        "Scanned grey images stay far below it; the same limit as where an image is read.",
+        bound=COLOUR_SPREAD,
+        unit="{limit:.0f} levels",
+        text="Red, green and blue differ by {score:.0f} levels (limit {limit:.0f}): a coloured picture.",
+        reason="Scanned grey images stay far below it; the same limit as where an image is read.",
     ),
     Rule(
         "text",
         ABOVE,
-        0.5,
-        0.5,
-        None,
-        "Of its pixels {score:.1f} ‰ look like letters or a marker (limit {limit:.1f} ‰).",
-        "A letter R 14 pixels high on an image of 256 has about 0.5 ‰. Markers are usual; they matter where they go "
-        "with the class.",
+        bound=0.5,
+        unit="{limit:.1f} ‰ of the pixels",
+        text="Of its pixels {score:.1f} ‰ look like letters or a marker (limit {limit:.1f} ‰).",
+        reason="A letter R 14 pixels high on an image of 256 has about 0.5 ‰. Markers are usual; they matter where "
+        "they go with the class.",
     ),
     Rule(
         "border",
         ABOVE,
-        1 / 16,
-        1 / 16,
-        None,
-        "A band of one grey takes {score:.1%} of a side (limit {limit:.1%}): a border or letterbox.",
-        "A collimator's edge of a few per cent is usual; a sixteenth of the side is more than that.",
+        bound=1 / 16,
+        unit="{limit:.1%} of a side",
+        text="A band of one grey takes {score:.1%} of a side (limit {limit:.1%}): a border or letterbox.",
+        reason="A collimator's edge of a few per cent is usual; a sixteenth of the side is more than that.",
     ),
     Rule(
         "blocks",
         ABOVE,
-        1.4,
-        1.4,
-        None,
-        "Greys jump {score:.1f} times as much between blocks of 8 pixels as inside them (limit {limit:.1f}): JPEG.",
-        "Real and synthetic images without blocks have 1.12 at most, JPEG files of quality 45 and less 3 and more.",
+        bound=1.4,
+        unit="{limit:.1f} times",
+        text="Greys jump {score:.1f} times as much between blocks of 8 pixels as inside them (limit {limit:.1f}): "
+        "JPEG.",
+        reason="Real and synthetic images without blocks have 1.12 at most, JPEG files of quality 45 or "
+        "less have 3 or more.",
     ),
     Rule(
         "scaled up",
         BELOW,
-        0.6,
-        0.6,
-        None,
-        "Its finest detail takes {score:.0%} of what its pixels could show (limit {limit:.0%}): scaled up from a small "
-        "picture, or smoothed.",
-        "Real images of 256 pixels show 65 % and more; enlarged three times or more they show 60 % at most.",
+        bound=0.6,
+        unit="{limit:.0%} of the detail",
+        text="Its finest detail takes {score:.0%} of what its pixels could show (limit {limit:.0%}): scaled up from a "
+        "small picture, or smoothed.",
+        reason="Real images of 256 pixels show 65 % and more; enlarged three times or more they show 60 % at most.",
     ),
 )
-# how the limit of a finding is written; inverted and turned images have none but that they are more likely so
-UNITS = {
-    "low contrast": "{limit:.0f} of 255 levels",
-    "dark": "{limit:.0f} of 255",
-    "bright": "{limit:.0f} of 255",
-    "blurred": "{limit:.1%} of the contrast",
-    "odd size": "{limit:.0f} pixels",
-    "odd shape": "{limit:.2f} times the usual",
-    "odd view": "a lead of {limit:.2f}",
-    "colour": "{limit:.0f} levels",
-    "text": "{limit:.1f} ‰ of the pixels",
-    "border": "{limit:.1%} of a side",
-    "blocks": "{limit:.1f} times",
-    "scaled up": "{limit:.0%} of the detail",
-}
 MORE_LIKELY = "more like the others so"
 BY_NAME = {rule.finding: rule for rule in RULES}
 FINDINGS = (UNREADABLE, *BY_NAME)
@@ -298,8 +285,9 @@ def limit_in_words(finding: str, limit: float) -> str:
     """A limit with its side and unit: ``under 80 of 255 levels``; nothing where there is none."""
     if finding not in BY_NAME or np.isnan(limit):
         return ""
-    side = "under" if BY_NAME[finding].side == BELOW else "over"
-    return f"{side} {_written(UNITS[finding], limit=limit)}" if finding in UNITS else MORE_LIKELY
+    rule = BY_NAME[finding]
+    side = "under" if rule.side == BELOW else "over"
+    return f"{side} {_written(rule.unit, limit=limit)}" if rule.unit else MORE_LIKELY
 
 
 def _summary(scores: pd.DataFrame, findings: pd.DataFrame, limits: dict[str, float], left_out: int) -> pd.DataFrame:
@@ -314,16 +302,6 @@ def _summary(scores: pd.DataFrame, findings: pd.DataFrame, limits: dict[str, flo
     return pd.DataFrame(rows, columns=["finding", "images", "share", "unknown", "limit", "common", "reason"])
 
 
-def in_words(found: Audit) -> list[str]:
-    """One sentence per kind of finding that there is, the most frequent first; a common one says so."""
-    told = []
-    for row in found.summary.sort_values("images", ascending=False, kind="stable").itertuples():
-        if row.images:
-            usual = "; so common that it belongs to the data set, not to single images" if row.common else ""
-            told.append(f"{row.finding}: {plural(row.images, 'image')} ({share(row.share)}){usual}")
-    return told
-
-
 # Scores
 
 
@@ -333,34 +311,21 @@ def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = sil
     if kept is not None:
         return kept
     measured = measure(workspace, dataset, progress)
-    with contextlib.suppress(NoRoom):  # they are measured again when they are asked for
-        cache.make_room(workspace, measured.memory_usage(deep=True).sum())
-        with files.published(_path(workspace, dataset.version)) as temporary:
-            measured.to_parquet(temporary, index=False)
+    derived.write_table(workspace, _path(workspace, dataset.version), measured, optional=True)
     return measured
 
 
 def _path(workspace: Workspace, version: str) -> Path:
-    return workspace.tables / f"{version[:KEY_LENGTH]}-audit-{FORMAT}.parquet"
+    return derived.path_of(workspace.tables, version, "audit", FORMAT)
 
 
 def _kept_of(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """The kept scores of these images, of this version of the data set or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _path(workspace, version).exists()):
-        kept = _kept(_path(workspace, earlier.version), earlier)
-        if kept is not None:
+        kept = derived.read_table(_path(workspace, earlier.version), ["image_id", *BY_NAME])
+        if kept is not None and kept["image_id"].equals(earlier.images["image_id"]):
             return kept[kept["image_id"].isin(dataset.images["image_id"])].reset_index(drop=True)
     return None
-
-
-def _kept(path: Path, dataset: Dataset) -> pd.DataFrame | None:
-    """The scores that were measured before; nothing where there are none, or where they are torn."""
-    try:
-        kept = files.read_table(path, ["image_id", *BY_NAME])
-    except (OSError, ValueError):
-        return None
-    cache.touch(path)
-    return kept if kept["image_id"].equals(dataset.images["image_id"]) else None
 
 
 def measure(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What each probe of the ladder is shown of an image, as numbers to learn from and as a picture for people.
+"""The probes of the ladder in one table: what each is shown of an image, as features and as a picture for people.
 
 All pixels come from the cache at 128 px; "64 px" below are the means of two by two of them. See
 ``audit.shortcuts.probe_ladder`` for what a probe is, and what follows from what it reaches.
@@ -31,7 +31,7 @@ from covid_core.data.masks import FindLungs, KnownLungs, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
 from covid_core.evaluation.label_check import cramers_v
-from covid_core.formatting import count, plural
+from covid_core.formatting import count, file_size, plural
 from covid_core.runs.frozen_features import Frozen
 from covid_core.work import Progress, cores, part_of, silent
 from covid_core.workspace import Workspace
@@ -44,29 +44,9 @@ SIDE, BORDER = 64, 5  # pixels: the frame of the course study's classifier, 5 of
 STRIP = 8  # pixels of 64: the width of the four borders of the six numbers; the study does not tell its own
 BINS = 32  # of the histogram, 8 grey levels each
 THUMBNAIL = 16
+FROZEN = "frozen"  # the key of the probe that is named after its network
 MARGIN = 2  # pixels of 128 by which lungs are widened before they are blacked out: an outline is not that exact
 
-FILE = Probe("file", "Size and kind of the file", "width, height, kind of pixel and of file; no picture", NO_LUNGS)
-BYTES = Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS)
-BORDER_PIXELS = Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS)
-OUTSIDE = Probe(
-    "outside", "Pixels outside the lungs", "the image with the lungs blacked out; their outline stays", NO_LUNGS
-)
-SIX = Probe("six", "Six numbers", "mean and standard deviation of the greys, and the means of the four borders", GREYS)
-HISTOGRAM = Probe("histogram", "An intensity histogram", "how many pixels of each grey, in 32 steps; not where", GREYS)
-OUTLINES = Probe("outline", "The outline of the lungs", "where the lungs are, without any pixel of the image", OUTLINE)
-THUMB = Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole image", COARSE)
-LUNGS_ONLY = Probe("lungs", "The lungs alone", "the image with all but the lungs blacked out", LUNGS)
-FULL = Probe("full", "The whole image at 64 px", "the whole image at 64 x 64 pixels", EVERYTHING)
-FROZEN = Probe(
-    "frozen",
-    "Frozen features of a network",
-    "the whole image, as a network sees it that learned photographs",
-    EVERYTHING,
-)
-PROBES = (FILE, BYTES, SIX, HISTOGRAM, BORDER_PIXELS, OUTSIDE, OUTLINES, LUNGS_ONLY, THUMB, FULL, FROZEN)
-NEED_MASKS = (OUTSIDE, OUTLINES, LUNGS_ONLY)
-OF_SOURCES = (SIX, BORDER_PIXELS, FULL)  # what is asked for the source within one class
 NOT_FROZEN = (
     "No training has kept a frozen network's features of all images, so the full picture is what a simple classifier "
     "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
@@ -90,12 +70,6 @@ class Shown:
     def squares(self) -> np.ndarray:
         """The images at 64 px, float32 (n, 64, 64)."""
         return shrunk(self.pixels, SIDE)
-
-    def features(self, probe: Probe) -> np.ndarray:
-        """What a probe learns from: float32 (n, d). Raises KeyError for a probe that nobody has written."""
-        if probe.key in LEFT:
-            return _flat(LEFT[probe.key](self.pixels, self.lungs.masks))
-        return NUMBERS[probe.key](self)
 
     def of(self, chosen: np.ndarray) -> "Shown":
         """Some of these images, by a bool (n,)."""
@@ -174,50 +148,7 @@ def _columns(values: pd.Series) -> np.ndarray:
     return np.eye(len(names))[codes]
 
 
-NUMBERS: dict[str, Callable[[Shown], np.ndarray]] = {  # what a probe is given that sees no part of an image as it is
-    FILE.key: lambda shown: file_facts(shown.dataset.images.iloc[shown.rows]),
-    BYTES.key: lambda shown: file_bytes(shown.dataset, shown.rows),
-    SIX.key: lambda shown: six_numbers(shown.squares),
-    HISTOGRAM.key: lambda shown: histogram(shown.pixels),
-    BORDER_PIXELS.key: lambda shown: shown.squares[:, _frame()],
-    FROZEN.key: lambda shown: np.asarray(shown.frozen.table[shown.rows]),
-}
-LEFT: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {  # of images, and of their lungs: (n, s, s)
-    OUTSIDE.key: lambda images, lungs: shrunk(np.where(widened(lungs), 0, images), SIDE),
-    OUTLINES.key: lambda _images, lungs: shrunk(lungs * np.uint8(255), SIDE),
-    LUNGS_ONLY.key: lambda images, lungs: shrunk(np.where(lungs, images, 0), SIDE),
-    THUMB.key: lambda images, _lungs: shrunk(images, THUMBNAIL),
-    FULL.key: lambda images, _lungs: shrunk(images, SIDE),
-}
-
-
-# What a probe sees
-
-
-def seen(probe: Probe, image: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
-    """What is left of an image for a probe, as a picture: uint8 (128, 128).
-
-    Six numbers become the four borders and, in the middle, the mean less and plus the standard deviation; a histogram
-    becomes its pixels in order of their grey. Of facts of the file there is no picture.
-
-    Args:
-        probe: one of LEFT or DRAWN; raises KeyError for others.
-        image: uint8 (128, 128).
-        lungs: its mask, bool (128, 128), for those of NEED_MASKS. Raises ValueError where they lack it.
-    """
-    if probe in NEED_MASKS and lungs is None:
-        raise ValueError(f"seen() needs the lung mask for the probe {probe.key!r}")
-    if probe.key in LEFT:
-        return _enlarged(LEFT[probe.key](image[None], None if lungs is None else lungs[None])[0])
-    return DRAWN[probe.key](image)
-
-
-DRAWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one image
-    SIX.key: lambda image: _drawn_six(six_numbers(shrunk(image[None], SIDE))[0]),
-    HISTOGRAM.key: lambda image: np.sort(image.ravel() >> 3).reshape(image.shape) * 8 + 4,
-    BORDER_PIXELS.key: lambda image: _enlarged(np.where(_frame(), shrunk(image[None], SIDE)[0], 0)),
-    FROZEN.key: lambda image: image,
-}
+# What a probe is shown, as a picture of uint8 (128, 128)
 
 
 def _enlarged(picture: np.ndarray) -> np.ndarray:
@@ -226,13 +157,161 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     return np.round(picture).astype(np.uint8).repeat(step, 0).repeat(step, 1)
 
 
-def _drawn_six(numbers: np.ndarray) -> np.ndarray:
-    mean, deviation, top, bottom, left, right = numbers
+def _picture_of_six(image: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
+    """The four borders and, in the middle, the mean less and plus the standard deviation."""
+    mean, deviation, top, bottom, left, right = six_numbers(shrunk(image[None], SIDE))[0]
     picture = np.empty((SIDE, SIDE), np.float32)
     picture[:, : SIDE // 2], picture[:, SIDE // 2 :] = mean - deviation, mean + deviation
     picture[:, :STRIP], picture[:, -STRIP:] = left, right
     picture[:STRIP], picture[-STRIP:] = top, bottom
     return _enlarged(np.clip(picture, 0, 255))
+
+
+def _kind_of_file(dataset: Dataset, row: int) -> str:
+    image = dataset.images.iloc[row]
+    return f"{image['width']} x {image['height']}, {image['mode']}, {image['path'].rpartition('.')[2].upper()}"
+
+
+def _size_of_file(dataset: Dataset, row: int) -> str:
+    path = dataset.path_of(row)
+    return file_size(path.stat().st_size) if path.exists() else "the file is gone"
+
+
+# The table
+
+
+@dataclass(frozen=True)
+class ProbeKind:
+    """A probe, what it learns from, and what people are shown of that.
+
+    Args:
+        features: float32 (n, d) of the images.
+        picture: uint8 (128, 128) of an image of that shape and of its lungs, bool of that shape.
+        facts: in place of a picture, what the file says of an image: of a data set and a row.
+        needs_lungs: ``features`` and ``picture`` are not called without them.
+        of_sources: is asked for the source within one class as well.
+    """
+
+    probe: Probe
+    features: Callable[[Shown], np.ndarray]
+    picture: Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None = None
+    facts: Callable[[Dataset, int], str] | None = None
+    needs_lungs: bool = False
+    of_sources: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.picture is None) == (self.facts is None):
+            raise ValueError(f"The probe {self.probe.key!r} needs either a picture or facts.")
+
+
+def _remainder(probe: Probe, left: Callable[[np.ndarray, np.ndarray | None], np.ndarray], **more: bool) -> ProbeKind:
+    """A probe of what is left of images: ``left`` takes images and lungs, both (n, 128, 128), and returns (n, s, s)."""
+
+    def picture(image: np.ndarray, lungs: np.ndarray | None) -> np.ndarray:
+        return _enlarged(left(image[None], None if lungs is None else lungs[None])[0])
+
+    return ProbeKind(probe, lambda shown: _flat(left(shown.pixels, shown.lungs.masks)), picture, **more)
+
+
+PROBES = {
+    row.probe.key: row
+    for row in (
+        ProbeKind(
+            Probe(
+                "file", "Size and kind of the file", "width, height, kind of pixel and of file; no picture", NO_LUNGS
+            ),
+            lambda shown: file_facts(shown.dataset.images.iloc[shown.rows]),
+            facts=_kind_of_file,
+        ),
+        ProbeKind(
+            Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS),
+            lambda shown: file_bytes(shown.dataset, shown.rows),
+            facts=_size_of_file,
+        ),
+        ProbeKind(
+            Probe(
+                "six",
+                "Six numbers",
+                "mean and standard deviation of the greys, and the means of the four borders",
+                GREYS,
+            ),
+            lambda shown: six_numbers(shown.squares),
+            _picture_of_six,
+            of_sources=True,
+        ),
+        ProbeKind(
+            Probe("histogram", "An intensity histogram", "how many pixels of each grey, in 32 steps; not where", GREYS),
+            lambda shown: histogram(shown.pixels),
+            lambda image, _lungs: np.sort(image.ravel() >> 3).reshape(image.shape) * 8 + 4,
+        ),
+        ProbeKind(
+            Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS),
+            lambda shown: shown.squares[:, _frame()],
+            lambda image, _lungs: _enlarged(np.where(_frame(), shrunk(image[None], SIDE)[0], 0)),
+            of_sources=True,
+        ),
+        _remainder(
+            Probe(
+                "outside",
+                "Pixels outside the lungs",
+                "the image with the lungs blacked out; their outline stays",
+                NO_LUNGS,
+            ),
+            lambda images, lungs: shrunk(np.where(widened(lungs), 0, images), SIDE),
+            needs_lungs=True,
+        ),
+        _remainder(
+            Probe(
+                "outline", "The outline of the lungs", "where the lungs are, without any pixel of the image", OUTLINE
+            ),
+            lambda _images, lungs: shrunk(lungs * np.uint8(255), SIDE),
+            needs_lungs=True,
+        ),
+        _remainder(
+            Probe("lungs", "The lungs alone", "the image with all but the lungs blacked out", LUNGS),
+            lambda images, lungs: shrunk(np.where(lungs, images, 0), SIDE),
+            needs_lungs=True,
+        ),
+        _remainder(
+            Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole image", COARSE),
+            lambda images, _lungs: shrunk(images, THUMBNAIL),
+        ),
+        _remainder(
+            Probe("full", "The whole image at 64 px", "the whole image at 64 x 64 pixels", EVERYTHING),
+            lambda images, _lungs: shrunk(images, SIDE),
+            of_sources=True,
+        ),
+        ProbeKind(
+            Probe(
+                FROZEN,
+                "Frozen features of a network",
+                "the whole image, as a network sees it that learned photographs",
+                EVERYTHING,
+            ),
+            lambda shown: np.asarray(shown.frozen.table[shown.rows]),
+            lambda image, _lungs: image,
+        ),
+    )
+}
+NEED_LUNGS = tuple(key for key, row in PROBES.items() if row.needs_lungs)
+OF_SOURCES = tuple(key for key, row in PROBES.items() if row.of_sources)
+
+
+def picture(key: str, image: np.ndarray, lungs: np.ndarray | None = None) -> np.ndarray:
+    """What is left of an image for a probe: uint8 (128, 128).
+
+    Args:
+        key: of PROBES; raises KeyError for others.
+        image: uint8 (128, 128).
+        lungs: its mask, bool (128, 128). Raises ValueError where the probe needs it and it is None, and for a probe
+            that has no picture.
+    """
+    row = PROBES[key]
+    if row.needs_lungs and lungs is None:
+        raise ValueError(f"The picture of the probe {key!r} needs the lung mask.")
+    if row.picture is None:
+        raise ValueError(f"The probe {key!r} has no picture.")
+    return row.picture(image, lungs)
 
 
 # Ladders
@@ -242,7 +321,7 @@ def ladder(
     workspace: Workspace,
     dataset: Dataset,
     find_lungs: FindLungs = own_lungs,
-    probes: Sequence[Probe] = PROBES,
+    probes: Sequence[str] = tuple(PROBES),
     progress: Progress = silent,
     frozen: Frozen | None = None,
 ) -> Ladder:
@@ -266,7 +345,7 @@ def ladder(
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
     lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
-    if set(probes) & set(NEED_MASKS):
+    if set(probes) & set(NEED_LUNGS):
         lungs = find_lungs(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
     shown = Shown(dataset, rows, pixels, lungs, frozen)
     rungs = _climbed(shown, chosen, "label", classes, probes, part_of(progress, 0.3, 1))
@@ -312,7 +391,7 @@ def _of_one_group(images: pd.DataFrame, column: str) -> list[str]:
 
 
 def _climbed(
-    shown: Shown, images: pd.DataFrame, column: str, classes: Sequence[str], probes: Sequence[Probe], progress: Progress
+    shown: Shown, images: pd.DataFrame, column: str, classes: Sequence[str], probes: Sequence[str], progress: Progress
 ) -> tuple[Rung, ...]:
     """The rungs of some images, all with the same folds."""
     codes = np.searchsorted(classes, images[column].to_numpy(dtype=str))
@@ -321,11 +400,12 @@ def _climbed(
     groups = pd.factorize(images["group"])[0]
     rungs = []
     for place, probe in enumerate(probes):
-        said = f"Probe {place + 1} of {len(probes)}: {probe.name}"
+        row = PROBES[probe]
+        said = f"Probe {place + 1} of {len(probes)}: {row.probe.name}"
         step = part_of(progress, place / len(probes), (place + 1) / len(probes))
         step(0, said)
         told = partial(_told, step, said)
-        rungs.append(_rung(shown, probe, codes, classes, folds, groups, told))
+        rungs.append(_rung(shown, row, codes, classes, folds, groups, told))
     progress(1, "All probes have been run")
     return tuple(rungs)
 
@@ -336,19 +416,19 @@ def _told(progress: Progress, said: str, share: float) -> None:
 
 def _rung(
     shown: Shown,
-    probe: Probe,
+    row: ProbeKind,
     codes: np.ndarray,
     classes: Sequence[str],
     folds: np.ndarray,
     groups: np.ndarray,
     told: probe_ladder.Told,
 ) -> Rung:
-    note = ""
-    if probe == FROZEN:
+    probe, note = row.probe, ""
+    if probe.key == FROZEN:
         if shown.frozen is None:
             return Rung(probe, reason=NOT_FROZEN)
         probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
-    if probe in NEED_MASKS:
+    if row.needs_lungs:
         known = shown.lungs.known
         reason = shown.lungs.reason or _too_few(codes[known], classes, groups[known])
         if reason:
@@ -358,7 +438,7 @@ def _rung(
             note += f" On the {count(known.sum())} of {plural(len(known), 'image')} whose lungs are known."
             shown, codes, folds, groups = shown.of(known), codes[known], folds[known], groups[known]
     try:
-        features = shown.features(probe)
+        features = row.features(shown)
     except DataError as error:
         return Rung(probe, reason=str(error))
     return probe_ladder.climb(probe, features, codes, classes, folds, note, cores(), told, groups)

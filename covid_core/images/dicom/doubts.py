@@ -145,7 +145,9 @@ def _sides(header: Dataset, keyword: str) -> tuple[float, float] | None:
     """Two positive numbers; None where there are none."""
     try:
         value = header.get(keyword)
-        sides = tuple(float(side) for side in value) if isinstance(value, MultiValue) and len(value) == 2 else ()
+        if not isinstance(value, MultiValue) or len(value) != 2:
+            return None
+        sides = float(value[0]), float(value[1])
     except Exception:  # what is written there says nothing about the pixels, which are read all the same
         return None
-    return sides if sides and all(math.isfinite(side) and side > 0 for side in sides) else None
+    return sides if all(math.isfinite(side) and side > 0 for side in sides) else None

@@ -20,7 +20,7 @@ from covid_core.images.image import (
     chosen_place,
     full_range,
     grey_of_colours,
-    looked_up,
+    mapped,
     with_content,
     with_depth,
 )
@@ -58,7 +58,7 @@ class _Stored:
 
     def through(self, table: np.ndarray, bits: int) -> "_Stored":
         """The same picture with each of ``levels`` replaced by its entry in ``table``, of ``bits`` bits."""
-        return _Stored(looked_up(table, self.values, int(self.values.min())), 0, 2**bits - 1)
+        return _Stored(mapped(table, self.values, int(self.values.min())), 0, 2**bits - 1)
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,12 @@ def _levelled(stored: _Stored, is_turned: bool) -> tuple[np.ndarray, int]:
     darkest, brightest = int(stored.values.min()), int(stored.values.max())
     kept, begun = (stored.top, brightest) if is_turned else (0, -darkest)
     shift = kept if stored.is_counted else begun
-    turn, values = (np.subtract, (shift, stored.values)) if is_turned else (np.add, (stored.values, shift))
-    return turn(*values, out=np.empty(stored.values.shape, np.uint16), dtype=np.int64, casting="unsafe"), shift
+    greys = np.empty(stored.values.shape, np.uint16)
+    if is_turned:
+        np.subtract(shift, stored.values, out=greys, dtype=np.int64, casting="unsafe")
+    else:
+        np.add(stored.values, shift, out=greys, dtype=np.int64, casting="unsafe")
+    return greys, shift
 
 
 def _whole_range(chosen: _Window | None, stored: _Stored, deep: np.ndarray) -> WindowChoice:
@@ -271,4 +275,4 @@ def _through_palette(header: Dataset, places: np.ndarray) -> np.ndarray:
         raise ImageError(INVALID_PALETTE)
     if colours.dtype == np.uint8 or colours.max() < 256:
         return colours.astype(np.uint8)
-    return looked_up(np.round(np.arange(LEVELS) * (255 / 65535)).astype(np.uint8), colours)
+    return mapped(np.round(np.arange(LEVELS) * (255 / 65535)).astype(np.uint8), colours)

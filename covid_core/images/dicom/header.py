@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -82,7 +81,7 @@ KEYWORDS = [
     "ViewCodeSequence",
     "BurnedInAnnotation",
 ]
-TAGS = [Tag(tag_for_keyword(keyword)) for keyword in KEYWORDS]
+TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
 STURDIEST = {  # of several decoders: damaged files crash gdcm, the first choice of pydicom, about once in a hundred
     JPEGBaseline8Bit: "pillow",
     JPEG2000: "pylibjpeg",
@@ -223,16 +222,16 @@ def decoded(header: Dataset) -> np.ndarray:
             if decoder.is_encapsulated:
                 raise ImageError(CONTRADICTS_BITS)
             return _from_high_bits(header, decoder, low_bits)
-        pixels, found = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
-    if pixels.ndim == 3 and found["photometric_interpretation"] != "RGB":
+        pixels, about = decoder.as_array(header, index=0, decoding_plugin=STURDIEST.get(syntax, ""))
+    if pixels.ndim == 3 and about["photometric_interpretation"] != "RGB":
         raise ImageError("The image's colours are stored in a way that is not supported; export it in grey.")
     return pixels
 
 
 def _compression(syntax: str) -> str:
     """The registered name of a transfer syntax; of one that is not registered nothing is repeated."""
-    known = UID(syntax)
-    return known.name if known.name != str(known) and known.is_transfer_syntax else "of this DICOM file"
+    uid = UID(syntax)
+    return uid.name if uid.name != str(uid) and uid.is_transfer_syntax else "of this DICOM file"
 
 
 def _unused_low_bits(header: Dataset) -> int | None:
@@ -249,5 +248,6 @@ def _unused_low_bits(header: Dataset) -> int | None:
 def _from_high_bits(header: Dataset, decoder: Any, low_bits: int) -> np.ndarray:
     raw, _ = decoder.as_array(header, index=0, correct_unused_bits=False)
     bits = int(header.BitsStored)
-    found = (raw.astype(np.int32) >> low_bits) & (2**bits - 1)
-    return np.where(found >= 2 ** (bits - 1), found - 2**bits, found) if header.get("PixelRepresentation") else found
+    grey = (raw.astype(np.int32) >> low_bits) & (2**bits - 1)
+    signed: np.ndarray = np.where(grey >= 2 ** (bits - 1), grey - 2**bits, grey)
+    return signed if header.get("PixelRepresentation") else grey

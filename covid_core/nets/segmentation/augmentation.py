@@ -29,7 +29,7 @@ def changed(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tu
     empty = _empty(rng)
     image = ndimage.map_coordinates(image.astype(np.float32), places, order=1, mode="constant", cval=empty)
     mask = ndimage.map_coordinates(mask.astype(np.float32), places, order=1, mode="constant", cval=0.0) > 0.5
-    image = _looking_otherwise(image / 255, rng)
+    image = _other_appearance(image / 255, rng)
     image, mask = _framed(image, mask, rng)
     return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8), mask
 
@@ -53,7 +53,7 @@ def _places(size: int, rng: np.random.Generator) -> np.ndarray:
     return turned + warp + middle + shift[:, None, None]
 
 
-def _looking_otherwise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _other_appearance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An image of greys in [0, 1] as another machine might have shown it."""
     size = len(image)
     image = np.interp(image, GREYS, _curve(rng))

@@ -20,7 +20,7 @@ from covid_core.work import Progress
 
 CHANNELS = (16, 32, 48, 64)  # per level, from half of the image's resolution down
 BATCH = 16
-SEEN = 12000  # images in all epochs together: more of them need fewer epochs, so the time stays about the same
+IMAGES_IN_ALL = 12000  # in all epochs together: more images need fewer epochs, so the time stays about the same
 FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 8, 30, 6
 LEARNING_RATE = 3e-3  # at the start; falls to nothing along a cosine
 CALL = 32  # images per call where nothing is learned
@@ -66,7 +66,7 @@ def build(size: int, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 1), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 255, name="preprocessing")(image)
-    # each image by its own mean and spread: exposure is the first thing in which sites differ
+    # each image by its own mean and SD: exposure is the first thing in which sites differ
     x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="exposure")(x)
     x = _convolved(x, CHANNELS[0], "stem", kernel=5, strides=2)
     passed = []
@@ -107,7 +107,7 @@ def loss(masks: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTens
 
 def epochs_for(images: int) -> int:
     """How often so many images are gone through at most."""
-    return min(max(round(SEEN / images), FEWEST_EPOCHS), MOST_EPOCHS)
+    return min(max(round(IMAGES_IN_ALL / images), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: int | None = None) -> Learned:
@@ -150,7 +150,7 @@ class _Batches(keras.utils.PyDataset):
 
 
 class _Watch(keras.callbacks.Callback):
-    """Tells every step, keeps the weights of the best epoch, and ends when it has not got better for too long."""
+    """Reports every step, keeps the weights of the best epoch, and ends when it has not got better for too long."""
 
     def __init__(self, batches: _Batches, validation: Pairs, progress: Progress, epochs: int):
         super().__init__()
@@ -169,20 +169,20 @@ class _Watch(keras.callbacks.Callback):
         epoch = len(self.dices)
         if not math.isfinite(logs["loss"]):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number: the segmenter cannot learn from this.")
-        told = f", Dice so far {max(self.dices):.3f}" if self.dices else ""
+        best = f", Dice so far {max(self.dices):.3f}" if self.dices else ""
         done = (epoch + (batch + 1) / len(self._batches)) / self._epochs
-        self._progress(done, f"Learning outlines: epoch {epoch + 1} of {self._epochs}{told}")
+        self._progress(done, f"Learning outlines: epoch {epoch + 1} of {self._epochs}{best}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        found = answers(self.model, self._validation.images) > 0  # of logits
-        self.dices.append(float(overlap.dice(found, self._validation.masks).mean()))
+        outlines = predictions(self.model, self._validation.images) > 0  # of logits
+        self.dices.append(float(overlap.dice(outlines, self._validation.masks).mean()))
         if not self.best_epoch or self.dices[-1] > self.dices[self.best_epoch - 1]:
             self.best_epoch, self.best = epoch + 1, self.model.get_weights()
         if epoch + 1 - self.best_epoch >= PATIENCE:
             self.model.stop_training = True
 
 
-def answers(network: keras.Model, images: np.ndarray) -> np.ndarray:
+def predictions(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """What a network gives for images, uint8 (n, size, size): float32 of the same shape."""
     parts = [images[start : start + CALL] for start in range(0, len(images), CALL)]
     return np.concatenate([np.asarray(network(part[..., None], training=False)) for part in parts])

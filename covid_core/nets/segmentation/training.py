@@ -28,13 +28,12 @@ from covid_core.work import Progress, part_of
 from covid_core.workspace import Workspace
 
 SIZE = SUMMARY_SIZE  # pixels; import has decoded the images at this size already
-ALL = "image"  # what the split calls every image: an outline knows no class
+ALL = "image"  # the split's label of every image: an outline has no class
 PARITY_IMAGES = 16
 PARITY_LIMIT = 1e-3  # of a score between Keras and LiteRT; sums in another order differ by 1e-5 in what we tried
 THRESHOLDS = tuple(np.round(np.arange(0.2, 0.81, 0.05), 2).tolist())
 LEAST_DICE = 0.5  # on validation images; what agrees less with the masks is no outline
 WORST = 5  # percentile of the test images' Dice that stands for the worst of them
-TIMED_IMAGES = 15  # repeats of one image; their median is the milliseconds per image
 
 
 def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) -> str:
@@ -47,7 +46,7 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     dataset = open_dataset(workspace, identifier)
     split, left_out = _split(workspace, dataset, seed, part_of(progress, 0.0, 0.05))
     pairs = {part: _pairs(workspace, dataset, split, part) for part in PARTS}
-    device = devices.found().label
+    device = devices.available().label
     validation = pairs[VALIDATION].with_changed(seed)
     learned = segmenter.fit(pairs[TRAIN], validation, seed, part_of(progress, 0.08, 0.92))
     name = segmenters.fresh_id(dataset.name)
@@ -57,6 +56,7 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
         progress(0.96, "Outlining the test images")
         network = LiteNetwork(folder / segmenters.NETWORK)
         chosen = _chosen(network, validation)
+        first = GreyImage(pairs[TEST].images[0], "L")
         opened = Lungs(network, SIZE, chosen["threshold"], chosen["limits"])
         record = {
             "dataset": {
@@ -72,7 +72,7 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
             **chosen,
             **_figures(opened, chosen["threshold"], pairs[TEST], split[split["part"] == TEST]),
             "same_for_all_dice": _same_for_all(pairs[TRAIN], pairs[TEST]),
-            "milliseconds_per_image": _milliseconds(opened, pairs[TEST].images[0]),
+            "milliseconds_per_image": publishing.median_milliseconds(lambda: opened.outline(first)),
             "validation_dices": [round(value, 4) for value in learned.dices],
             "best_epoch": learned.best_epoch,
             "parameters": int(learned.network.count_params()),
@@ -93,14 +93,14 @@ def _split(workspace: Workspace, dataset: Dataset, seed: int, progress: Progress
     segmenters.check(dataset.name, len(images))
     spec = SplitSpec(images_per_class=segmenters.MOST_IMAGES, seed=seed)
     split = make_split(images, (ALL,), spec).merge(images[["image_id", "row", "own_label"]], on="image_id")
-    found, usable = masks.squares(dataset, split["row"], SIZE, progress)
+    squares, usable = masks.squares(dataset, split["row"], SIZE, progress)
     lacking = [part for part in PARTS if not usable[(split["part"] == part).to_numpy()].any()]
     if lacking:
         raise DataError(
             f"{plural(int((~usable).sum()), 'lung mask')} of {dataset.name} cannot be used: missing, empty, unreadable "
             "or of other proportions than the image. Too few are left to learn from."
         )
-    return split.assign(mask=list(found))[usable].reset_index(drop=True), int((~usable).sum())
+    return split.assign(mask=list(squares))[usable].reset_index(drop=True), int((~usable).sum())
 
 
 def _pairs(workspace: Workspace, dataset: Dataset, split: pd.DataFrame, part: str) -> Pairs:
@@ -143,15 +143,15 @@ def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
 def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame) -> dict[str, Any]:
     """How well outlines agree with the masks of images that nothing was chosen by, at SIZE pixels."""
     scores = opened.scores(test.images)
-    found = np.stack([lungs.outlined(one, threshold) for one in scores])
-    refused = sum(bool(opened.refusal(*pair)) for pair in zip(found, scores, strict=True))
-    dices, groups = overlap.dice(found, test.masks), images["group"].to_numpy()
+    outlines = np.stack([lungs.outlined(one, threshold) for one in scores])
+    refused = sum(bool(opened.refusal(*pair)) for pair in zip(outlines, scores, strict=True))
+    dices, groups = overlap.dice(outlines, test.masks), images["group"].to_numpy()
     labels = images["own_label"].to_numpy()
     return {
         "dice": _as_record(overlap.mean(dices, groups)),
-        "iou": _as_record(overlap.mean(overlap.iou(found, test.masks), groups)),
+        "iou": _as_record(overlap.mean(overlap.iou(outlines, test.masks), groups)),
         "worst_dice": float(np.percentile(dices, WORST)),
-        "refused": _as_record(metrics.wilson(refused, len(found))),
+        "refused": _as_record(metrics.wilson(refused, len(outlines))),
         "by_class": {
             str(label): {"dice": float(dices[labels == label].mean()), "n": int((labels == label).sum())}
             for label in np.unique(labels)
@@ -168,13 +168,3 @@ def _same_for_all(train: Pairs, test: Pairs) -> float:
 
 def _as_record(measure: Measure) -> dict[str, float]:
     return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
-
-
-def _milliseconds(opened: Lungs, image: np.ndarray) -> float:
-    """Median time from a decoded image to its outline."""
-    times = []
-    for _ in range(TIMED_IMAGES):
-        begin = time.perf_counter()
-        opened.outline(GreyImage(image, "L"))
-        times.append(time.perf_counter() - begin)
-    return round(1000 * float(np.median(times)), 3)

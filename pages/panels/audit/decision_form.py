@@ -20,7 +20,7 @@ from pages.shared import shell
 AUTHOR = "decision_author"  # session: who decides; asked once
 LAST = "decisions_last"  # session: numbers of the decisions that were made last, with what was done in words
 NAME, NOTE, CLASS = "decision-author", "decision-note", "decision-class"  # widgets
-TOLD = "decision-told"  # session: what was done, until a toast has said it
+NOTICE = "decision-told"  # session: what was done, until a toast has said it
 REFUSED = "decision-refused"  # session: why the last one was not made
 UNCHANGED = "No file is changed. The data set gets a new version; runs that exist keep theirs."
 
@@ -36,7 +36,7 @@ class Wish:
     wanted: tuple[Decision, ...]
     verb: str
     title: str
-    told: str
+    sentence: str
     done: str
     classes: tuple[str, ...] = ()
 
@@ -45,17 +45,17 @@ def dismissal(names: Sequence[str], finding: str) -> Wish:
     """To say that a finding of some images is nothing."""
     images = plural(len(names), "image")
     wanted = tuple(Decision(DISMISS, name, finding=finding) for name in names)
-    told = (
+    sentence = (
         f"“{finding}” of {images} is put aside as looked at. The images stay in the data set, which keeps its version."
     )
-    return Wish(wanted, "Dismiss", "Dismiss this finding?", told, f"“{finding}” of {images} is dismissed.")
+    return Wish(wanted, "Dismiss", "Dismiss this finding?", sentence, f"“{finding}” of {images} is dismissed.")
 
 
 def pair_dismissal(first: str, second: str) -> Wish:
     """To say that two images are not one picture."""
     wanted = (Decision(DISMISS, first, after=second, finding=tables.SAME_PICTURE),)
-    told = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss", "Dismiss this pair?", told, f"The pair of {first} and {second} is dismissed.")
+    sentence = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
+    return Wish(wanted, "Dismiss", "Dismiss this pair?", sentence, f"The pair of {first} and {second} is dismissed.")
 
 
 def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
@@ -63,20 +63,25 @@ def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
     images = plural(len(names), "image")
     labels = dataset.images.loc[~dataset.images["image_id"].isin(names), "label"].value_counts()
     left = ", ".join(f"{label} {count(labels.get(label, 0))}" for label in dataset.classes)
-    told = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
+    sentence = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
     wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
-    return Wish(wanted, "Leave out", f"Leave out {images}?", told, f"{images} {_are(names)} left out.")
+    return Wish(wanted, "Leave out", f"Leave out {images}?", sentence, f"{images} {_are(names)} left out.")
 
 
 def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
     """To give images another class; which one is asked."""
     images = plural(len(names), "image")
     wanted = tuple(Decision(RELABEL, name) for name in names)
-    told = f"{_named(names)} given the class below from now on. {UNCHANGED}"
+    sentence = f"{_named(names)} given the class below from now on. {UNCHANGED}"
     present = set(dataset.images.loc[dataset.images["image_id"].isin(names), "label"])
     others = tuple(label for label in dataset.imported.classes if present != {label})
     return Wish(
-        wanted, "Change class", f"Change the class of {images}?", told, f"{images} {_are(names)} {{label}} now.", others
+        wanted,
+        "Change class",
+        f"Change the class of {images}?",
+        sentence,
+        f"{images} {_are(names)} {{label}} now.",
+        others,
     )
 
 
@@ -85,8 +90,10 @@ def grouping(groups: Sequence[Sequence[str]]) -> Wish:
     wanted = tuple(one for group in groups for one in decisions.together(list(group)))
     images = plural(len({one.image_id for one in wanted}), "image")
     in_groups = f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
-    told = f"{images}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
-    return Wish(wanted, "Keep together", f"Keep {images} together?", told, f"{images}{in_groups} are kept together.")
+    sentence = f"{images}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
+    return Wish(
+        wanted, "Keep together", f"Keep {images} together?", sentence, f"{images}{in_groups} are kept together."
+    )
 
 
 def _named(names: Sequence[str]) -> str:
@@ -102,24 +109,24 @@ def _are(names: Sequence[str]) -> str:
 
 
 @st.dialog("Decide", icon=":material/gavel:")
-def ask(dataset: Dataset, wish: Wish) -> None:
+def confirm(dataset: Dataset, wish: Wish) -> None:
     """Say what will be done, ask who decides, and do it."""
     st.markdown(f"**{shell.plain(wish.title)}**")
-    st.markdown(shell.plain(wish.told))
+    st.markdown(shell.plain(wish.sentence))
     if wish.classes:
         chosen = st.selectbox("New class", wish.classes, index=None, placeholder="Choose a class", key=CLASS)
         same = len(wish.wanted) - len(_settled(dataset, wish))
         if chosen and same:
             st.caption(f"{plural(same, 'image has', 'images have')} that class already.")
-    ask_author()
+    author_field()
     st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
     ready = bool(_settled(dataset, wish)) or _lacks_class(wish)
-    confirm = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
-    if st.button(wish.verb, type="primary", icon=":material/check:", **confirm) and not _tell_refusal():
+    button = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
+    if st.button(wish.verb, type="primary", icon=":material/check:", **button) and not _show_refusal():
         st.rerun()
 
 
-def ask_author() -> None:
+def author_field() -> None:
     """The field for who decides; asked once, and kept in the session."""
     st.text_input(
         "Your name",
@@ -158,10 +165,10 @@ def _do(dataset: Dataset, wish: Wish) -> None:
     st.session_state[AUTHOR] = author
     done = wish.done.replace("{label}", wanted[0].after)
     st.session_state[LAST] = (dataset.id, [one.number for one in decisions.latest(changed.decisions)], done)
-    st.session_state[TOLD] = f"{done} Undo it above, or on the tab Decisions."
+    st.session_state[NOTICE] = f"{done} Undo it above, or on the tab Decisions."
 
 
-def _tell_refusal() -> bool:
+def _show_refusal() -> bool:
     """Say why the last decision was refused, once. Returns whether it was."""
     reason = st.session_state.pop(REFUSED, "")
     if reason:
@@ -170,15 +177,15 @@ def _tell_refusal() -> bool:
 
 
 @st.dialog("Take back?", icon=":material/undo:")
-def ask_to_take_back(dataset: Dataset, numbers: Sequence[int]) -> None:
+def confirm_undo(dataset: Dataset, numbers: Sequence[int]) -> None:
     """Take decisions back, once somebody has said who wants it."""
     what = plural(len(numbers), "decision")
     st.markdown(
         f"{what} will no longer be in force, as if nobody had decided. The table keeps a line of who took it back."
     )
-    ask_author()
-    confirm = {"key": "take-back-go", "on_click": take_back, "args": (dataset.id, list(numbers))}
-    if st.button("Take back", type="primary", icon=":material/undo:", **confirm) and not _tell_refusal():
+    author_field()
+    button = {"key": "take-back-go", "on_click": take_back, "args": (dataset.id, list(numbers))}
+    if st.button("Take back", type="primary", icon=":material/undo:", **button) and not _show_refusal():
         st.rerun()
 
 
@@ -192,15 +199,15 @@ def take_back(dataset: str, numbers: Sequence[int]) -> None:
         return
     st.session_state[AUTHOR] = author
     st.session_state.pop(LAST, None)
-    st.session_state[TOLD] = f"{plural(len(numbers), 'decision')} taken back."
+    st.session_state[NOTICE] = f"{plural(len(numbers), 'decision')} taken back."
 
 
 def last_one(dataset: Dataset) -> None:
     """What was just decided about this data set, with the button that undoes it."""
-    _tell_refusal()
-    told = st.session_state.pop(TOLD, "")
-    if told:
-        st.toast(shell.plain(told), icon=":material/check_circle:")
+    _show_refusal()
+    sentence = st.session_state.pop(NOTICE, "")
+    if sentence:
+        st.toast(shell.plain(sentence), icon=":material/check_circle:")
     of, numbers, done = st.session_state.get(LAST) or ("", [], "")
     in_force = {one.number for one in decisions.in_force(dataset.decisions)}
     if of != dataset.id or not in_force.issuperset(numbers):
@@ -228,4 +235,4 @@ def buttons(dataset: Dataset, names: Sequence[str], finding: str, key: str) -> N
         for label, icon, wish in made:
             too_few = len(names) < (2 if label == "Keep together" else 1)
             if st.button(label, icon=icon, key=f"{key}-{label}", disabled=too_few):
-                ask(dataset, wish())
+                confirm(dataset, wish())

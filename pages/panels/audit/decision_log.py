@@ -11,6 +11,7 @@ from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, TAKE_B
 from covid_core.formatting import moment, plural
 from covid_core.reports import tables
 from covid_core.runs import candidates
+from covid_core.runs.store import Run
 from pages.panels.audit import decision_form
 from pages.shared import run_cache, shell
 from pages.shared.audit_panel import Audited
@@ -73,7 +74,7 @@ def _table(dataset: Dataset) -> None:
 
 
 def _row(one: Decision, valid: bool) -> dict[str, object]:
-    told = {
+    texts = {
         LEAVE_OUT: (one.before, "left out"),
         RELABEL: (one.before, one.after),
         GROUP: ("", f"together with {one.after}"),
@@ -85,8 +86,8 @@ def _row(one: Decision, valid: bool) -> dict[str, object]:
         "Number": one.number,
         "Decision": one.action,
         "Image": one.image_id,
-        "From": told[0],
-        "To": told[1],
+        "From": texts[0],
+        "To": texts[1],
         "Author": one.author,
         "When": moment(one.seconds),
         "Why": one.note,
@@ -102,26 +103,26 @@ def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) ->
             (f"Take back all ({len(valid)})", list(valid), "take-back-all"),
         ):
             if st.button(label, icon=":material/undo:", key=key, disabled=not numbers):
-                decision_form.ask_to_take_back(dataset, numbers)
+                decision_form.confirm_undo(dataset, numbers)
 
 
 def _versions(dataset: Dataset) -> None:
     """Which runs used which version of the data set."""
-    runs = [one.run for one in run_cache.look()[0] if one.run.record["dataset"]["id"] == dataset.id]
+    runs = [one.run for one in run_cache.look()[0] if one.run.dataset.id == dataset.id]
     st.subheader("Which run used which version?")
     if not runs:
         st.markdown("No run has been trained on this data set yet.")
         return
     names = candidates.unique_names(runs)
     rows = [
-        {"Run": name, "Version": run.record["dataset"]["version"][:SHORT], "Images as": _images_as(dataset, run)}
+        {"Run": name, "Version": run.dataset.version[:SHORT], "Images as": _images_as(dataset, run)}
         for name, run in zip(names, runs, strict=True)
     ]
     shell.table(pd.DataFrame(rows), "runs-versions", alt="Runs with the version of the data set that they used")
 
 
-def _images_as(dataset: Dataset, run: candidates.Run) -> str:
-    version = run.record["dataset"]["version"]
+def _images_as(dataset: Dataset, run: Run) -> str:
+    version = run.dataset.version
     if version == dataset.version:
         return "they are now"
     number = dataset.versions.get(version)

@@ -79,8 +79,8 @@ def _limit(audited: Audited) -> None:
         )
         if len(limits.different):
             details = audited.pairs["detail"].to_numpy(float)
-            alt = figures.copies_histogram_in_words(limits, details)
-            shell.chart(figures.copies_histogram(limits, details), "copies-limit", alt=alt)
+            alt = figures.duplicate_histogram_in_words(limits, details)
+            shell.chart(figures.duplicate_histogram(limits, details), "copies-limit", alt=alt)
 
 
 @st.cache_data(max_entries=4, show_spinner="Laying different images over each other")
@@ -89,21 +89,17 @@ def _limits(_dataset: Dataset, version: str) -> Limits:
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
-    told = [f"{plural(len(pairs), 'pair')} of images with the same picture"]
+    parts = [f"{plural(len(pairs), 'pair')} of images with the same picture"]
     conflicts, crossing = (len(tables.of_kind(pairs, kind)) for kind in (CONFLICT, ACROSS))
-    told.append(f"{count(conflicts)} under two classes" if conflicts else "all under one class each")
+    parts.append(f"{count(conflicts)} under two classes" if conflicts else "all under one class each")
     if (pairs["first_part"] != "").any():
-        told.append(f"{count(crossing)} in two parts of the split" if crossing else "none in two parts of the split")
-    return f"{', '.join(told)}."
+        parts.append(f"{count(crossing)} in two parts of the split" if crossing else "none in two parts of the split")
+    return f"{', '.join(parts)}."
 
 
 def _pick_split(dataset: Dataset) -> Mapping[str, str]:
     """The part of every image by the split that is chosen: that of a run, or one that a new run would get."""
-    runs = {
-        one.run.id: one.run
-        for one in run_cache.look()[0]
-        if one.is_usable and one.run.record["dataset"]["id"] == dataset.id
-    }
+    runs = {one.run.id: one.run for one in run_cache.look()[0] if one.is_usable and one.run.dataset.id == dataset.id}
     names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
     words = {way: f"A new run, {SPLIT_LABELS[way].lower()}" for way in WAYS}
     words |= {identifier: f"The run {name}" for identifier, name in names.items()}
@@ -123,8 +119,8 @@ def _new_split(_dataset: Dataset, version: str, method: str) -> pd.DataFrame:
 
 def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
     """Keep all listed pairs together in every split."""
-    given = zip(pairs["first"], pairs["second"], strict=True)
-    groups = [pair for pair in given if not _are_together(dataset, *pair)]
+    pairs_of_ids = zip(pairs["first"], pairs["second"], strict=True)
+    groups = [pair for pair in pairs_of_ids if not _are_together(dataset, *pair)]
     if len(groups) < len(pairs):
         st.caption(f"Kept together by decision: {count(len(pairs) - len(groups))} of {plural(len(pairs), 'pair')}.")
     if not groups:
@@ -132,7 +128,7 @@ def _group_all(dataset: Dataset, pairs: pd.DataFrame) -> None:
     label = f"Keep {'this pair' if len(groups) == 1 else f'all {count(len(groups))} pairs'} together"
     help_text = "Then every split that keeps groups together puts both images of a pair into one part."
     if st.button(label, icon=":material/link:", key="group-all", help=help_text):
-        decision_form.ask(dataset, decision_form.grouping(groups))
+        decision_form.confirm(dataset, decision_form.grouping(groups))
 
 
 def _are_together(dataset: Dataset, first: str, second: str) -> bool:
@@ -147,9 +143,9 @@ def _are_together(dataset: Dataset, first: str, second: str) -> bool:
 def _actions(dataset: Dataset, row: pd.Series) -> None:
     """What can be done about one pair."""
     pair = (row["first"], row["second"])
-    keep = ("Keep together", ":material/link:", lambda: decision_form.grouping([pair]))
+    together = ("Keep together", ":material/link:", lambda: decision_form.grouping([pair]))
     made = (
-        *([] if _are_together(dataset, *pair) else [keep]),
+        *([] if _are_together(dataset, *pair) else [together]),
         ("Leave out the first", ":material/block:", lambda: decision_form.leaving_out([row["first"]], dataset)),
         ("Leave out the second", ":material/block:", lambda: decision_form.leaving_out([row["second"]], dataset)),
         ("Change the first's class", ":material/label:", lambda: decision_form.relabelling([row["first"]], dataset)),
@@ -159,4 +155,4 @@ def _actions(dataset: Dataset, row: pd.Series) -> None:
     with st.container(horizontal=True):
         for label, icon, wish in made:
             if st.button(label, icon=icon, key=f"pair-{label}"):
-                decision_form.ask(dataset, wish())
+                decision_form.confirm(dataset, wish())

@@ -9,12 +9,13 @@ from covid_core.audit.quality.findings import BY_NAME, UNREADABLE, limit_in_word
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
+from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, url_state
 from pages.shared import gallery, shell
 from pages.shared.audit_panel import Audited
 
 AT_ONCE = 24  # images on a page of the gallery
-SEEN = 0.01  # of a class; a bar of less cannot be seen
+VISIBLE = 0.01  # of a class; a bar of less cannot be seen
 CHOSEN, PAGE, KIND = "chosen", "page", "kind"
 
 
@@ -71,12 +72,12 @@ def _by_class(audited: Audited) -> None:
     if table.empty:
         return
     st.subheader("Does a finding go with the class?")
-    st.markdown(f"**{shell.plain(tables.association_in_words(table))}**")
-    frequent = table.groupby("finding", sort=False).filter(lambda rows: rows["share"].max() >= SEEN)
+    st.markdown(f"**{shell.plain(audit_text.association(table))}**")
+    frequent = table.groupby("finding", sort=False).filter(lambda rows: rows["share"].max() >= VISIBLE)
     if len(frequent):
         shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=figures.findings_in_words(frequent))
     if len(frequent) < len(table):
-        st.caption(f"Findings in less than {share(SEEN, 0)} of every class are among the figures only.")
+        st.caption(f"Findings in less than {share(VISIBLE, 0)} of every class are among the figures only.")
     with st.expander("Figures"):
         shown = table.assign(share=table["share"].map(share), association=table["association"].round(3))
         names = {"finding": "Finding", "label": "Class", "found": "With it", "images": "Images", "share": "Share"}

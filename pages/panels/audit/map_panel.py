@@ -3,16 +3,12 @@
 A page calls ``tab`` once, at its top level: while a map is made, one fragment polls.
 """
 
-import contextlib
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit import dataset_audit
 from covid_core.audit.embedding import embedding_map
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.embedding.outlier_detection import BY, FAR
@@ -20,61 +16,29 @@ from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.summary import UNKNOWN_SOURCE
-from covid_core.errors import CovidCoreError
-from covid_core.figures.theme import NEUTRAL, RUN_COLOURS, class_colours
-from covid_core.formatting import count, duration, moment, number, plural, roughly, share
+from covid_core.formatting import count, duration, moment, number, plural, share
 from covid_core.jobs import queue
-from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
-from pages.panels.audit import decision_form, scatter
-from pages.panels.audit.scatter import Group, Points
-from pages.shared import gallery, job_cards, shell
+from covid_core.jobs.kinds import MapRequest
+from covid_core.reports import audit_text
+from pages.panels.audit import decision_form, map_chart
+from pages.shared import gallery, job_panel, shell
 
-POLL = 1.0  # seconds
-OWN = "map_jobs"  # session: maps to tell of when they end
 CHOSEN = "map_chosen"  # session: data set, its version, and the rows that are chosen
 PER_PAGE, PER_LIST = 24, 12  # images of a choice, and of a list
-MOST_GROUPS = 7  # colours that people keep apart, beside a grey for the rest
-TSNE, PCA = "Neighbours (t-SNE)", "Differences (PCA)"
-CLASS, SOURCE, FINDING, LABELS, OUTLIERS = "Class", "Source", "Finding", "Suspicious labels", "Outliers"
 SUSPICIOUS, OUTLIER = "suspicious label", "outlier"  # findings, as they are dismissed
-STANDS_OUT = "#E69F00"
-HELP = {
-    TSNE: "Images that are alike lie side by side. Islands mean something; how far apart they lie, and how large they "
-    "are, means nothing.",
-    PCA: "Along the two directions in which the images differ most, true to scale. Images that differ in another "
-    "way may lie on one spot; these two hold {share} of all differences.",
-}
 WHAT_IT_DOES = (
-    "It draws every image as a point, images that are alike side by side, and lists images unlike all others and "
-    "labels "
-    "that do not fit. It looks at what a network answered for the images where a training has left that, otherwise at "
-    "the images themselves. Nothing is changed."
+    "It draws every image as a point, similar images side by side, and lists outliers and suspicious labels. It uses "
+    "the features of a pretrained network where a training has left them, otherwise the pixels. Nothing is changed."
 )
-
-
-class MapJob(NamedTuple):
-    """A map that is being made, or was: its folder and how far it is."""
-
-    folder: JobFolder
-    status: Status
 
 
 def tab(dataset: Dataset) -> None:
     """All about the map of a data set."""
-    listed = _jobs_of(dataset)
-    active = _active(listed)
-    _tell_finished(listed, active)
-    if active:
-        _watch(dataset, active)
-    else:
-        for job in listed:
-            stopped, failed = "**The map** was stopped. Nothing was kept of it.", "**The map** could not be made."
-            job_cards.without_result(stopped, failed, job.folder, job.status, partial(_start, dataset.id))
+    at_work = job_panel.panel(lambda: queue.jobs(shell.workspace(), MapRequest, dataset=dataset.id))
     found = embedding_map.latest(shell.workspace(), dataset)
     if found is not None:
-        _show(dataset, found, bool(active))
-    elif not active:
+        _show(dataset, found, at_work)
+    elif not at_work:
         _offer(dataset)
 
 
@@ -89,215 +53,43 @@ def _offer(dataset: Dataset) -> None:
             return
         st.markdown(
             f"**No map yet.** {WHAT_IT_DOES} With {plural(images, 'image')} it takes about "
-            f"{roughly(embedding_map.expected_seconds(images))}; the page stays usable meanwhile."
+            f"{job_panel.expected(MapRequest(dataset=dataset.id))}; the page stays usable meanwhile."
         )
         _button(dataset, "Make the map", "primary")
 
 
 def _button(dataset: Dataset, label: str, kind: str, told: str | None = None) -> None:
-    icon = ":material/scatter_plot:"
-    st.button(label, type=kind, icon=icon, key="map-start", help=told, on_click=_start, args=(dataset.id,))
-
-
-def _start(identifier: str) -> None:
-    with shell.told():
-        job = queue.submit_map(shell.workspace(), identifier)
-        st.session_state.setdefault(OWN, []).append(job.id)
-
-
-def _jobs_of(dataset: Dataset) -> list[MapJob]:
-    """Maps of this data set that are made or were, in the order of their start."""
-    found = []
-    for folder, of in queue.map_jobs(shell.workspace()):
-        if of == dataset.id:
-            with contextlib.suppress(CovidCoreError, OSError):  # dismissed in another window at this moment
-                found.append(MapJob(folder, folder.status()))
-    return found
-
-
-def _active(listed: Sequence[MapJob]) -> frozenset[str]:
-    return frozenset(job.folder.id for job in listed if not job.status.is_final)
-
-
-def _tell_finished(listed: Sequence[MapJob], active: frozenset[str]) -> None:
-    """Say once that a map is made that this session has seen in the making."""
-    own: list[str] = st.session_state.setdefault(OWN, [])
-    own.extend(active - set(own))
-    for job in listed:
-        if job.folder.id in own and job.status.state == store.COMPLETED:
-            own.remove(job.folder.id)
-            st.toast(f"The map is made, after {duration(job.status.elapsed)}.", icon=":material/check_circle:")
-
-
-@st.fragment(run_every=POLL)
-def _watch(dataset: Dataset, active: frozenset[str]) -> None:
-    """Progress; when a map starts or ends, the whole page takes notice."""
-    listed = _jobs_of(dataset)
-    for job in listed:
-        if not job.status.is_final:
-            on_stop = "Nothing is kept of a map that is not complete."
-            job_cards.running("The map is being made", job.folder, job.status, on_stop)
-    if _active(listed) != active:
-        st.rerun()
+    request, icon = MapRequest(dataset=dataset.id), ":material/scatter_plot:"
+    job_panel.start_button(label, request, key="map-start", icon=icon, type=kind, help=told)
 
 
 # The map
 
 
 def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
-    st.markdown(" ".join([f"**{found.in_words[0]}**", *found.in_words[1:]] if found.in_words else []))
+    first, *others = audit_text.neighbours(found)
+    st.markdown(" ".join([f"**{first}**", *others]))
     told = (
         f"Made {moment(found.facts['made'])} in {duration(found.facts['seconds'])}, from {shell.plain(found.features)}."
     )
     st.caption(f"{told} “By chance” is what images drawn at random would have; intervals are 95 %.")
     if not found.is_current:
         st.info(
-            "This map is of an earlier version of the data set: images or classes have changed since. What it says of "
-            "neighbours and labels is what held then.",
+            "This map is of an earlier version of the data set: images or classes have changed since. Its figures are "
+            "of that version.",
             icon=":material/history:",
         )
     if not at_work and (not found.is_current or found.features == embedding_map.PLAIN):
-        help_text = "From what a network answered, where a training has left that for all images since."
+        help_text = "From the features of a pretrained network, where a training has left them since."
         _button(dataset, "Make it again", "tertiary" if found.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
-    arranged, coloured = _choices(dataset, found)
-    codes, groups = _coloured(dataset, found, coloured)
-    places = found.images[["tsne_x", "tsne_y"] if arranged == TSNE else ["pca_x", "pca_y"]].to_numpy()
-    chosen = _chosen(dataset, found)
-    here = {row: at for at, row in enumerate(found.images["row"].tolist())}
-    shown = Points(
-        places,
-        codes,
-        groups,
-        [_name(identifier) for identifier in found.images["image_id"]],
-        _words(dataset, found),
-        "Map of the data set",
-        _alt(arranged, coloured, codes, groups),
-        [here[row] for row in chosen],
-    )
-    rows = found.images["row"].to_numpy()
-    scatter.show(
-        shown,
-        pixels if len(rows) == len(pixels) else pixels[rows],
-        f"map-{dataset.id}",
-        lambda at: _choose(dataset, rows[at].tolist()),
-        lambda at: gallery.open_image(dataset.images["image_id"].iat[int(rows[at])]),
-    )
-    st.caption(HELP[arranged].format(share=share(found.facts["pca_share"])))
-    _choose_a_group(dataset, rows, codes, groups)
-    _show_chosen(dataset, chosen, pixels)
+    map_chart.show(dataset, found, pixels)
+    _show_chosen(dataset, map_chart.chosen(dataset, found), pixels)
     _show_suspicious(dataset, found, pixels)
     _show_outliers(dataset, found, pixels)
 
 
-def _name(identifier: str) -> str:
-    return identifier.rpartition("/")[2].rpartition(".")[0]
-
-
-def _choices(dataset: Dataset, found: Map) -> tuple[str, str]:
-    """How images are arranged and what colours tell; both are in the address."""
-    colours = [CLASS]
-    if (dataset.images["source"] != "").any():
-        colours.append(SOURCE)
-    if dataset_audit.known(shell.workspace(), dataset) is not None:
-        colours.append(FINDING)
-    if found.facts["accuracy"] is not None:
-        colours.append(LABELS)
-    colours.append(OUTLIERS)
-    with st.container(horizontal=True):
-        arranged = st.segmented_control(
-            "Arranged by", [TSNE, PCA], required=True, default=TSNE, key="map", bind="query-params", wrap=True
-        )
-        coloured = st.segmented_control(
-            "Coloured by", colours, required=True, default=CLASS, key="colour", bind="query-params", wrap=True
-        )
-    return arranged, coloured
-
-
-def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[Group]]:
-    """Group of each image of the map, and the groups; what is drawn last lies on top."""
-    images = found.images
-    if by == LABELS:
-        disputed = images["row"].isin(found.suspicious["row"]).to_numpy()
-        return disputed.astype(int), [Group("Not disputed", NEUTRAL), Group("Label is disputed", STANDS_OUT)]
-    if by == OUTLIERS:
-        far = images["is_outlier"].to_numpy()
-        return far.astype(int), [Group("Among others", NEUTRAL), Group("Far from all others", STANDS_OUT)]
-    if by == CLASS:
-        colours = class_colours(dataset.classes)
-        codes = pd.Categorical(images["label"], dataset.classes).codes
-        return np.asarray(codes), [Group(label, colours[label]) for label in dataset.classes]
-    if by == SOURCE:
-        sources = dataset.images["source"].iloc[images["row"]].to_numpy()
-        return _most_frequent(sources, UNKNOWN_SOURCE, "Other sources")
-    return _most_frequent(_findings(dataset, images["image_id"]), "No finding", "Other findings")
-
-
-def _findings(dataset: Dataset, image_ids: pd.Series) -> np.ndarray:
-    """The finding of each image that fewest images have; empty where it has none."""
-    audited = dataset_audit.known(shell.workspace(), dataset)
-    table = audited.audit.findings if audited else pd.DataFrame(columns=["image_id", "finding"])
-    frequency = table["finding"].map(table["finding"].value_counts())
-    rarest = table.assign(frequency=frequency).sort_values("frequency", kind="stable").drop_duplicates("image_id")
-    return image_ids.map(rarest.set_index("image_id")["finding"]).fillna("").to_numpy()
-
-
-def _most_frequent(values: np.ndarray, none: str, others: str) -> tuple[np.ndarray, list[Group]]:
-    """Groups of equal values, the most frequent with a colour each, the rest and "" in grey and drawn first."""
-    counts = pd.Series(values[values != ""]).value_counts()
-    named = counts.index[:MOST_GROUPS].tolist()
-    rest = [none] if (values == "").any() else []
-    rest += [others] if len(counts) > len(named) else []
-    groups = [Group(name, NEUTRAL) for name in rest]
-    groups += [Group(str(name), colour) for name, colour in zip(named, RUN_COLOURS, strict=False)]
-    code = {name: len(rest) + at for at, name in enumerate(named)}
-    other = rest.index(others) if others in rest else 0
-    return np.array([0 if value == "" else code.get(value, other) for value in values]), groups
-
-
-def _words(dataset: Dataset, found: Map) -> list[str]:
-    """What the card says of each image beside its name."""
-    sources = dataset.images["source"].iloc[found.images["row"]]
-    told = found.images["label"] + ". Source: " + sources.where(sources != "", UNKNOWN_SOURCE).to_numpy() + "."
-    disputed = found.images["row"].isin(found.suspicious["row"])
-    told = told.where(~disputed, told + " Its label is disputed: " + found.images["other"] + "?")
-    return told.where(~found.images["is_outlier"], told + " Far from all others.").tolist()
-
-
-def _alt(arranged: str, coloured: str, codes: np.ndarray, groups: Sequence[Group]) -> str:
-    counts = np.bincount(codes, minlength=len(groups))
-    named = ", ".join(f"{group.name} {count(images)}" for group, images in zip(groups, counts, strict=True))
-    return f"Map of {plural(len(codes), 'image')}, arranged by {arranged}, coloured by {coloured.lower()}: {named}"
-
-
-# What is chosen
-
-
-def _chosen(dataset: Dataset, found: Map) -> list[int]:
-    """Rows of the images that are chosen; a choice from another version of the data set is forgotten."""
-    of, version, rows = st.session_state.get(CHOSEN) or ("", "", [])
-    if (of, version) != (dataset.id, dataset.version):
-        return []
-    return [row for row in rows if row in set(found.images["row"])]
-
-
-def _choose(dataset: Dataset, rows: list[int]) -> None:
-    st.session_state[CHOSEN] = (dataset.id, dataset.version, rows)
-
-
-def _choose_a_group(dataset: Dataset, rows: np.ndarray, codes: np.ndarray, groups: Sequence[Group]) -> None:
-    """The way to a choice without drawing one."""
-    names = [group.name for group in groups]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        which = st.selectbox("Or choose all images of", names, key="map-group", width=280)
-        of_group = rows[codes == names.index(which)].tolist() if which in names else []
-        st.button(
-            "Choose them",
-            icon=":material/select_all:",
-            key="map-choose-group",
-            on_click=_choose,
-            args=(dataset, of_group),
-        )
+# The chosen images
 
 
 def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) -> None:
@@ -320,9 +112,11 @@ def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) ->
             ):
                 too_few = label == "Keep together" and len(names) < 2
                 if st.button(label, icon=icon, key=f"map-chosen-{label}", disabled=too_few):
-                    decision_form.ask(dataset, wish())
+                    decision_form.confirm(dataset, wish())
             key = "map-chosen-none"
-            st.button("Clear the choice", icon=":material/close:", key=key, on_click=_choose, args=(dataset, []))
+            st.button(
+                "Clear the choice", icon=":material/close:", key=key, on_click=map_chart.choose, args=(dataset, [])
+            )
         _paged(dataset, list(chosen), pixels, "map-chosen-page", PER_PAGE)
 
 
@@ -349,7 +143,7 @@ def _open_ones(dataset: Dataset, table: pd.DataFrame, finding: str) -> pd.DataFr
 
 
 def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
-    st.subheader("Which labels do not fit?")
+    st.subheader("Suspicious labels")
     facts = found.facts
     reason = shell.plain(facts["reason"])
     if facts["accuracy"] is None:
@@ -359,14 +153,11 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
     wrong = 1 - facts["accuracy"]
     of = count(facts["judged"]) if found.is_current else f"the {count(facts['judged'])} images that the map was made of"
     st.markdown(
-        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A classifier that "
-        "had not seen the image gives another class a score as high as that class usually has. It is "
-        f"itself wrong about {share(wrong)} of these images, so much of what it disputes may well be labelled rightly: "
-        f"look at the first of the list, which fit least. {reason}"
+        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A cross-validated "
+        "classifier gives another class a score as high as that class usually has. It is wrong about "
+        f"{share(wrong)} of these images itself, so many disputed labels may be right. The first fit least. {reason}"
     )
-    st.caption(
-        "Scores of a classifier, from 0 to 1, no probabilities. Learned on four fifths of the images, groups kept."
-    )
+    st.caption("Scores from 0 to 1 are no probabilities. The classifier is fitted on four of five folds, by groups.")
     if table.empty:
         return
     shown = table.rename(
@@ -384,14 +175,12 @@ def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
 
 
 def _show_outliers(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
-    st.subheader("Which images are unlike all others?")
+    st.subheader("Outliers")
     table = _open_ones(dataset, found.outliers, OUTLIER)
     st.markdown(
         f"**{plural(len(table), 'image lies', 'images lie')} far from all others, of {count(len(found.images))}:** the "
-        f"{BY}th nearest image is farther away than is usual in the class, by more than {FAR:.0f} robust "
-        f"deviations. It "
-        "may be no chest image, another view, or an image with a fault; or a rare patient, whom a classifier should "
-        "see."
+        f"{BY}th nearest image is farther away than the median of the class, by more than {FAR:.0f} robust deviations. "
+        "It may be no chest X-ray, another view, an image with a fault, or a rare patient."
     )
     if table.empty:
         return

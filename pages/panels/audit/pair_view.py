@@ -127,8 +127,10 @@ def _in_words(row: pd.Series, is_one: bool) -> str:
     mirrored = " The second is mirrored; it is turned back here." if row["mirrored"] else ""
     wrong = "one label is wrong" if is_one else "one label is wrong, or the two sets name a class differently"
     conflict = f" **Their classes differ: {wrong}.**" if row["conflict"] else ""
-    told = "Difference, the second laid over the first: grey is none, white is where the first is brighter, black the"
-    return f"{told} second. {kind}{mirrored}{conflict}"
+    caption = (
+        "Difference, the second laid over the first: grey is none, white is where the first is brighter, black the"
+    )
+    return f"{caption} second. {kind}{mirrored}{conflict}"
 
 
 def _list(pairs: pd.DataFrame, names: list[str], key: str) -> None:

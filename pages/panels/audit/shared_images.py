@@ -7,8 +7,9 @@ from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
 from covid_core.formatting import plural
+from covid_core.jobs.kinds import AuditRequest
 from pages.panels.audit import decision_form, pair_view, url_state
-from pages.shared import audit_panel, shell
+from pages.shared import job_panel, shell
 from pages.shared.audit_panel import Audited
 
 ALL, CONFLICTS = "All shared images", "Classes differ"
@@ -25,17 +26,11 @@ def show(audited: Audited, at_work: bool) -> None:
         return
     found = dataset_audit.shared(shell.workspace(), dataset, other)
     if found is None:
-        told = audit_panel.about_both(audited, other)
-        st.markdown(f"**Not compared yet.** It takes about {told}; the page stays usable meanwhile.")
-        st.button(
-            f"Compare with {shell.plain(other.name)}",
-            type="primary",
-            icon=":material/compare:",
-            key="against-start",
-            disabled=at_work,
-            on_click=audit_panel.start,
-            args=(dataset.id, other.id),
-        )
+        request = AuditRequest(dataset=dataset.id, against=other.id)
+        expected = job_panel.expected(request)
+        st.markdown(f"**Not compared yet.** It takes about {expected}; the page stays usable meanwhile.")
+        label, icon = f"Compare with {shell.plain(other.name)}", ":material/compare:"
+        job_panel.start_button(label, request, key="against-start", icon=icon, type="primary", disabled=at_work)
         return
     _show_shared(dataset, other, found)
 
@@ -81,8 +76,8 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
         names = [row["first"]]
         with st.container(horizontal=True):
             if st.button(f"Leave out of {shell.plain(dataset.name)}", icon=":material/block:", key="shared-out"):
-                decision_form.ask(dataset, decision_form.leaving_out(names, dataset))
+                decision_form.confirm(dataset, decision_form.leaving_out(names, dataset))
             if st.button("Change its class here", icon=":material/label:", key="shared-label"):
-                decision_form.ask(dataset, decision_form.relabelling(names, dataset))
+                decision_form.confirm(dataset, decision_form.relabelling(names, dataset))
 
     pair_view.show(pairs, pair_view.Sides(dataset, other), "shared", actions)

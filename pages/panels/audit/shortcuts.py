@@ -14,9 +14,10 @@ from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.figures import audit as figures
 from covid_core.figures import data as data_figures
-from covid_core.formatting import count, file_size, interval, p_value, plural, share
+from covid_core.formatting import count, interval, p_value, plural, share
 from covid_core.images.codec import png_bytes
 from covid_core.inference import lungs
+from covid_core.reports import audit_text
 from pages.shared import shell
 from pages.shared.audit_panel import Audited
 
@@ -32,14 +33,14 @@ def show(audited: Audited) -> None:
         _verdict(ladder)
         _bars(audited.found.made, ladder)
         _not_run(ladder)
-        _seen(audited.dataset, ladder)
+        _shown_to(audited.dataset, ladder)
     _sources(audited)
 
 
 def _verdict(ladder: Ladder) -> None:
-    said = probe_ladder.verdict(ladder)
-    st.markdown(f"**Verdict: {said.level}.**" + (" The figures stand above; besides them:" if said.details else ""))
-    st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in said.details))
+    level, details = probe_ladder.verdict(ladder).level, audit_text.ladder(ladder).details
+    st.markdown(f"**Verdict: {level}.**" + (" The figures stand above; besides them:" if details else ""))
+    st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in details))
     with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
         st.markdown(
             "A probe is a classifier that is given only some of each image. All probes are the same classifier (kernel "
@@ -70,10 +71,10 @@ def _bars(made: float, ladder: Ladder) -> None:
 
 
 def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
-    told = {"Probe": rung.probe.name, "It sees": rung.probe.sees}
+    cells = {"Probe": rung.probe.name, "It sees": rung.probe.sees}
     if not rung.was_run:
-        return told | {"Accuracy": "not run", "Note": rung.reason}
-    return told | {
+        return cells | {"Accuracy": "not run", "Note": rung.reason}
+    return cells | {
         "Accuracy": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Images": count(rung.images),
         "Largest class": share(rung.majority),
@@ -86,7 +87,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
 
 def _not_run(ladder: Ladder) -> None:
     """How to come by the lungs, where probes need them."""
-    if any(rung.probe in probes.NEED_MASKS and not rung.was_run for rung in ladder.rungs):
+    if any(rung.probe.key in probes.NEED_LUNGS and not rung.was_run for rung in ladder.rungs):
         with st.container(border=True):
             st.markdown(
                 ":material/pulmonology: **Where lungs are to be told from the rest, somebody has to outline them.** "
@@ -100,7 +101,7 @@ def _not_run(ladder: Ladder) -> None:
 # What each probe sees
 
 
-def _seen(dataset: Dataset, ladder: Ladder) -> None:
+def _shown_to(dataset: Dataset, ladder: Ladder) -> None:
     st.subheader("What does each probe see?")
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     row.markdown("One image of each class, as each probe is shown it. Of the others it knows nothing.", width="content")
@@ -123,42 +124,33 @@ def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, 
     rng = np.random.default_rng(st.session_state.get(DRAWN, 0))
     labels = dataset.images["label"].to_numpy()
     drawn = [rng.permutation(np.flatnonzero(labels == label))[:TRIES] for label in classes]
-    known = _lungs(dataset, dataset.version, tuple(int(row) for rows in drawn for row in rows))
-    found = []
+    outlines = _lungs(dataset, dataset.version, tuple(int(row) for rows in drawn for row in rows))
+    examples = []
     for label, rows in zip(classes, drawn, strict=True):
-        row = next((int(row) for row in rows if known[int(row)] is not None), int(rows[0]))
-        found.append((label, row, known[row]))
-    return found
+        row = next((int(row) for row in rows if outlines[int(row)] is not None), int(rows[0]))
+        examples.append((label, row, outlines[row]))
+    return examples
 
 
 @st.cache_data(max_entries=16, show_spinner="Looking for lungs")
 def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray | None]:
-    found = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
-    return {row: found.masks[place] if found.known[place] else None for place, row in enumerate(rows)}
+    outlines = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
+    return {row: outlines.masks[place] if outlines.known[place] else None for place, row in enumerate(rows)}
 
 
 def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.ndarray | None]]) -> None:
-    pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
+    kind, pixels = probes.PROBES[probe.key], open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
     with st.grid(max(3, len(shown)), min_column_width=88, gap="small") as grid:
         for label, row, mask in shown:
             with grid.cell().container(gap=None):
-                if probe in (probes.FILE, probes.BYTES):
-                    st.markdown(shell.plain(_facts(dataset, row, probe)))
-                elif probe in probes.NEED_MASKS and mask is None:
+                if kind.facts:
+                    st.markdown(shell.plain(kind.facts(dataset, row)))
+                elif kind.needs_lungs and mask is None:
                     st.markdown("Its lungs are not known.")
                 else:
-                    picture = png_bytes(probes.seen(probe, np.asarray(pixels[row]), mask))
+                    picture = png_bytes(probes.picture(probe.key, np.asarray(pixels[row]), mask))
                     st.image(picture, width="stretch", alt=f"What is shown of an image of {label}: {probe.sees}")
                 st.caption(shell.plain(label))
-
-
-def _facts(dataset: Dataset, row: int, probe: Probe) -> str:
-    """What the file tells, for probes that see no picture."""
-    image = dataset.images.iloc[row]
-    if probe == probes.BYTES:
-        path = dataset.path_of(row)
-        return file_size(path.stat().st_size) if path.exists() else "the file is gone"
-    return f"{image['width']} x {image['height']}, {image['mode']}, {image['path'].rpartition('.')[2].upper()}"
 
 
 # Sources
@@ -166,10 +158,10 @@ def _facts(dataset: Dataset, row: int, probe: Probe) -> str:
 
 def _sources(audited: Audited) -> None:
     """How source and class go together, and whether a source can be told by its pictures."""
-    found = audited.found.sources
+    result = audited.found.sources
     st.subheader("Does the source give it away?")
-    st.markdown(f"**{shell.plain(found.in_words[0])}**")
-    if not found.known:
+    st.markdown(f"**{shell.plain(audit_text.sources(result)[0])}**")
+    if not result.known:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "
             "(CLASS.metadata.xlsx) that is imported with its images."
@@ -180,14 +172,14 @@ def _sources(audited: Audited) -> None:
     with st.expander("Figures", icon=":material/table:"):
         shell.table(table.reset_index().rename(columns={"source": "Source"}), "audit-sources-figures")
     st.markdown("**Can the source be told from the picture, among images of one class?**")
-    if found.reason:
-        st.markdown(shell.plain(found.reason))
+    if result.reason:
+        st.markdown(shell.plain(result.reason))
         return
     st.markdown(
         "Where it can, pictures carry the mark of their source; where source and class go together as well, a "
         "classifier can read the one for the other."
     )
-    rows = [_source_row(label, rung) for label, one in found.ladders.items() for rung in one.rungs if rung.was_run]
+    rows = [_source_row(label, rung) for label, one in result.ladders.items() for rung in one.rungs if rung.was_run]
     shell.table(pd.DataFrame(rows), "sources-within", alt="How often the source is told within one class")
 
 

@@ -9,8 +9,10 @@ from covid_core.errors import DataError
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
 from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import interval, number, share
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -18,8 +20,8 @@ from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, run_cache, shell
 
 BIN = "bin"  # what is clicked here
-KEPT = 256  # runs; about 5 KB each
-AIMS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
+MOST_FITS = 256  # runs; about 5 KB each
+AIMS = {name: CLASS_MEASURES[name].title for name in calibration.AIMS}
 DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
 
@@ -48,7 +50,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     _operating_point(run)
 
 
-@st.cache_resource(max_entries=KEPT, show_spinner=False)
+@st.cache_resource(max_entries=MOST_FITS, show_spinner=False)
 def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     """The run's calibration and its two diagrams on the test part; none without a temperature."""
     named = {
@@ -66,11 +68,11 @@ def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], 
     if clicked is None or clicked[0] != runs[position].id:
         return
     scale, number = clicked[1]
-    found = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order, runs)
     if scale:
-        found = image_browser.on_calibrated_scale(found, position, runs[position], fitted.temperature)
-    st.subheader(f"{shell.plain(found.runs[position])}: {image_selection.bins_in_words()[number]}")
-    image_browser.images_of(found, image_selection.in_bin(found, position, number), runs, BIN)
+        predictions = image_browser.on_calibrated_scale(predictions, position, runs[position], fitted.temperature)
+    st.subheader(f"{shell.plain(predictions.runs[position])}: {image_selection.bins_in_words()[number]}")
+    image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), runs, BIN)
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:
@@ -82,7 +84,7 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{temperature_scaling.images_in_words(run, fitted)}. In words, {verdict}. On the test images, dividing the "
+        f"{run_text.calibration_images(run, fitted)}. In words, {verdict}. On the test images, dividing the "
         f"logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
         f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
     )
@@ -150,10 +152,9 @@ def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
         "Test": point.test,
         f"Test, at {share(prevalence)} of the class": {**point.test, **there},
     }
-    names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
     return pd.DataFrame(
         [
-            {"Images": images, **{heading: in_words(measures[name]) for name, heading in names.items()}}
-            for images, measures in rows.items()
+            {"Images": images, **{CLASS_MEASURES[name].title: in_words(value) for name, value in values.items()}}
+            for images, values in rows.items()
         ]
     )

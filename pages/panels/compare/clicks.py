@@ -27,8 +27,8 @@ def chart(figure: go.Figure, name: str, place: str, of: Any, alt: str) -> None:
 
 def picked(place: str) -> tuple[Any, Any] | None:
     """What the chart that was clicked last is about, and the customdata of its mark. A second click takes it back."""
-    _, *kept = st.session_state.get(key_of(place)) or (None,)
-    return tuple(kept) or None
+    _, *point = st.session_state.get(key_of(place)) or (None,)
+    return tuple(point) or None
 
 
 def key_of(place: str) -> str:

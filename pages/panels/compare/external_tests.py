@@ -6,20 +6,17 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data import dataset as data
-from covid_core.errors import CovidCoreError
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, plural, points
 from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.reports.comparison_text import in_words
-from covid_core.runs import store
-from covid_core.runs.store import Evaluation, JobFolder, Run
-from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
+from covid_core.runs.store import Evaluation, Run
+from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 
-POLL = 1.0  # seconds
 NOT_ONE = ""  # an outside class that is none of the run's
-JOB = "outside_job"
 
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
@@ -54,12 +51,10 @@ def _title(evaluation: Evaluation) -> str:
 
 def _form(run: Run) -> None:
     """Which data set, and which of its classes is which of the run's."""
-    job = _job_of(run)
-    if job is not None:
-        _watch(job.id)
+    if job_panel.panel(lambda: queue.jobs(shell.workspace(), ExternalTestRequest, run=run.id)):
         return
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
-    others = {info["id"]: info for info in listed if info["id"] != run.record["dataset"]["id"]}
+    others = {info["id"]: info for info in listed if info["id"] != run.dataset.id}
     if not others:
         st.markdown("There is no other data set. Import the outside images first.")
         st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")
@@ -68,13 +63,9 @@ def _form(run: Run) -> None:
         "Data set", list(others), format_func=lambda one: others[one]["name"], key="outside_dataset", width=360
     )
     classes = _pick_classes(run, list(others[chosen]["counts"]))
-    if st.button("Test", type="primary", icon=":material/play_arrow:", disabled=not classes, key="outside_start"):
-        with shell.told():
-            started = queue.submit_job(
-                shell.workspace(), "evaluate", {"run": run.id, "dataset": chosen, "classes": classes}
-            )
-            st.session_state[JOB] = {"id": started.id, "run": run.id}
-            st.rerun()
+    request = ExternalTestRequest(run=run.id, dataset=chosen, classes=classes)
+    options = {"type": "primary", "icon": ":material/play_arrow:", "disabled": not classes}
+    job_panel.start_button("Test", request, key="outside_start", **options)
 
 
 def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
@@ -93,38 +84,6 @@ def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
                 key=f"outside_class_{run.id}_{label}",
             )
     return {label: inside for label, inside in found.items() if inside}
-
-
-def _job_of(run: Run) -> JobFolder | None:
-    """The test of this run that this session started and that has not been told yet."""
-    started = st.session_state.get(JOB)
-    if not started or started["run"] != run.id:
-        return None
-    try:
-        job = store.open_job(shell.workspace(), started["id"])
-        status = job.status()
-    except CovidCoreError:
-        st.session_state.pop(JOB)
-        return None
-    if status.is_final:
-        st.session_state.pop(JOB)
-        if status.state != store.COMPLETED:
-            st.error(shell.plain(status.reason or "The test ended without a result."), icon=":material/error:")
-        return None
-    return job
-
-
-@st.fragment(run_every=POLL)
-def _watch(identifier: str) -> None:
-    """Progress of the running test, and a way to stop it."""
-    job = store.open_job(shell.workspace(), identifier)
-    status = job.status()
-    if status.is_final:
-        st.rerun()
-    st.progress(status.progress, text=shell.plain(status.message or "Waiting for its turn"))
-    if st.button("Stop", icon=":material/stop_circle:", key="outside_stop"):
-        with shell.told():
-            queue.stop(job)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals")

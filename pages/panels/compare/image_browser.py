@@ -44,10 +44,10 @@ SCORES, CALIBRATED = "Scores", "Probabilities (calibrated)"  # the two scales of
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """The tab: choose which images, and look at them."""
-    found = answers(order, runs)
+    predicted = answers(order, runs)
     kind = _choice("Which images", list(KINDS), "images", format_func=KINDS.__getitem__, width=320)
-    found, rows = _PICKED[kind](found, runs)
-    images_of(found, rows, runs, f"tab-{kind}")
+    predicted, rows = _PICKED[kind](predicted, runs)
+    images_of(predicted, rows, runs, f"tab-{kind}")
 
 
 def answers(order: Sequence[Candidate], runs: Sequence[Run]) -> ImageAnswers:
@@ -60,10 +60,10 @@ def _answers(version: str, _order: Sequence[Candidate], _runs: Sequence[Run]) ->
     return behind.image_answers({one.name: run.predictions() for one, run in zip(_order, _runs, strict=True)})
 
 
-def on_calibrated_scale(found: ImageAnswers, position: int, run: Run, temperature: float) -> ImageAnswers:
+def on_calibrated_scale(predicted: ImageAnswers, position: int, run: Run, temperature: float) -> ImageAnswers:
     """The same with the calibrated scores of one run."""
     scaled = behind.image_answers({run.id: calibration.tempered(run.predictions(), temperature)})
-    return behind.on_scale(found, position, scaled, f"{found.runs[position]}, calibrated")
+    return behind.on_scale(predicted, position, scaled, f"{predicted.runs[position]}, calibrated")
 
 
 Chosen = tuple[
@@ -76,21 +76,21 @@ def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **l
     return st.selectbox(label, options, position, key=key, bind="query-params", **look)
 
 
-def _pick_run(found: ImageAnswers, label: str, key: str, position: int = 0) -> int:
-    return _choice(label, range(len(found.runs)), key, position, format_func=found.runs.__getitem__, width=320)
+def _pick_run(predicted: ImageAnswers, label: str, key: str, position: int = 0) -> int:
+    return _choice(label, range(len(predicted.runs)), key, position, format_func=predicted.runs.__getitem__, width=320)
 
 
-def _cell(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _cell(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     with st.container(horizontal=True):
-        run = _pick_run(found, "Run", "images_run")
-        label = _choice("Label", found.classes, "images_label", width=200)
-        called = _choice("Called", found.classes, "images_called", width=200)
-    return found, behind.in_cell(found, run, label, called)
+        run = _pick_run(predicted, "Run", "images_run")
+        label = _choice("Label", predicted.classes, "images_label", width=200)
+        called = _choice("Called", predicted.classes, "images_called", width=200)
+    return predicted, behind.in_cell(predicted, run, label, called)
 
 
-def _bin(found: ImageAnswers, runs: Sequence[Run]) -> Chosen:
+def _bin(predicted: ImageAnswers, runs: Sequence[Run]) -> Chosen:
     with st.container(horizontal=True):
-        run = _pick_run(found, "Run", "images_run")
+        run = _pick_run(predicted, "Run", "images_run")
         scale = _choice("Scale", [SCORES, CALIBRATED], "images_scale", width=240)
         names = behind.bins_in_words()
         bins = range(len(names))
@@ -98,49 +98,49 @@ def _bin(found: ImageAnswers, runs: Sequence[Run]) -> Chosen:
             "Score of the answer", bins, "images_bin", len(names) - 1, format_func=names.__getitem__, width=160
         )
     if scale == CALIBRATED:
-        known = temperature_scaling.of(runs[run])
-        if not known.is_defined:
-            raise DataError(f"{found.runs[run]} has no temperature. {known.note}")
-        found = on_calibrated_scale(found, run, runs[run], known.temperature)
-    return found, behind.in_bin(found, run, number)
+        fit = temperature_scaling.of(runs[run])
+        if not fit.is_defined:
+            raise DataError(f"{predicted.runs[run]} has no temperature. {fit.note}")
+        predicted = on_calibrated_scale(predicted, run, runs[run], fit.temperature)
+    return predicted, behind.in_bin(predicted, run, number)
 
 
-def _bar(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _bar(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     names = behind.bars_in_words()
     with st.container(horizontal=True):
-        run = _pick_run(found, "Run", "images_run")
-        label = _choice("Label", found.classes, "images_label", width=200)
-        scored = _choice("Score of", found.classes, "images_scored", width=200)
+        run = _pick_run(predicted, "Run", "images_run")
+        label = _choice("Label", predicted.classes, "images_label", width=200)
+        scored = _choice("Score of", predicted.classes, "images_scored", width=200)
         bars = range(len(names))
         bar = _choice("From", bars, "images_bar", len(names) - 1, format_func=names.__getitem__, width=160)
-    return found, behind.in_bar(found, run, scored, label, bar)
+    return predicted, behind.in_bar(predicted, run, scored, label, bar)
 
 
-def _pair(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
-    if len(found.runs) < 2:
+def _pair(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+    if len(predicted.runs) < 2:
         st.caption("Choose two runs or more above.")
-        return found, np.empty(0, dtype=int)
+        return predicted, np.empty(0, dtype=int)
     with st.container(horizontal=True):
-        right = _pick_run(found, "Right in", "images_right")
-        wrong = _pick_run(found, "Wrong in", "images_wrong", 1)
-    return found, behind.right_in_one(found, right, wrong)
+        right = _pick_run(predicted, "Right in", "images_right")
+        wrong = _pick_run(predicted, "Wrong in", "images_wrong", 1)
+    return predicted, behind.right_in_one(predicted, right, wrong)
 
 
-def _sure(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
-    return found, behind.confident_errors(found, _pick_run(found, "Run", "images_run"))
+def _sure(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+    return predicted, behind.confident_errors(predicted, _pick_run(predicted, "Run", "images_run"))
 
 
-def _hardest(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _hardest(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     st.caption("Images that at least one run has wrong; first those whose own class gets the lowest mean score.")
-    return found, behind.hardest(found)
+    return predicted, behind.hardest(predicted)
 
 
-def _doubtful(found: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _doubtful(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     st.caption(
         f"All chosen runs agree on another class and give the label less than {share(behind.DOUBTED, 0)}. Runs can be "
         "wrong together: look before you relabel."
     )
-    return found, behind.doubtful_labels(found)
+    return predicted, behind.doubtful_labels(predicted)
 
 
 _PICKED = {CELL: _cell, BIN: _bin, BAR: _bar, PAIR: _pair, SURE: _sure, HARDEST: _hardest, DOUBTFUL: _doubtful}
@@ -151,7 +151,7 @@ def position_of(order: Sequence[Candidate], identifier: str) -> int | None:
     return next((place for place, one in enumerate(order) if one.id == identifier), None)
 
 
-def images_of(found: ImageAnswers, rows: np.ndarray, runs: Sequence[Run], key: str, at_once: int = AT_ONCE) -> None:
+def images_of(predicted: ImageAnswers, rows: np.ndarray, runs: Sequence[Run], key: str, at_once: int = AT_ONCE) -> None:
     """Thumbnails of some images, ``at_once`` to a page, with the table of all of them to download."""
     if not len(rows):
         st.info("No image is like that.", icon=":material/check:")
@@ -168,9 +168,9 @@ def images_of(found: ImageAnswers, rows: np.ndarray, runs: Sequence[Run], key: s
     else:
         order = "the run said" if len(runs) == 1 else "the runs said, the best first"
         st.caption(f"Under each image: its label and what {order}. Its name opens it with heat maps.")
-        _grid(found, rows[(page - 1) * at_once : page * at_once], dataset, pixels, runs, key)
+        _grid(predicted, rows[(page - 1) * at_once : page * at_once], dataset, pixels, runs, key)
     with st.expander("All of them as a table", icon=":material/table:"):
-        shell.table(_table(found, rows), f"images-{key}", alt="Images with what every run says of them")
+        shell.table(_table(predicted, rows), f"images-{key}", alt="Images with what every run says of them")
 
 
 def _images(run: Run) -> tuple[Dataset, np.ndarray]:
@@ -179,28 +179,28 @@ def _images(run: Run) -> tuple[Dataset, np.ndarray]:
 
 
 def _grid(
-    found: ImageAnswers, rows: np.ndarray, dataset: Dataset, pixels: np.ndarray, runs: Sequence[Run], key: str
+    predicted: ImageAnswers, rows: np.ndarray, dataset: Dataset, pixels: np.ndarray, runs: Sequence[Run], key: str
 ) -> None:
-    places = [dataset.row_of(found.image_ids[row]) for row in rows]
+    places = [dataset.row_of(predicted.image_ids[row]) for row in rows]
     opens = functools.partial(st.session_state.__setitem__, OPEN)
-    gallery.image_grid(dataset, places, pixels, key, [_in_short(found, row) for row in rows], opens)
+    gallery.image_grid(dataset, places, pixels, key, [_in_short(predicted, row) for row in rows], opens)
     opened = st.session_state.pop(OPEN, None)
     if opened is not None:
-        _dialog(found, int(np.flatnonzero(found.image_ids == opened)[0]), dataset, runs)
+        _dialog(predicted, int(np.flatnonzero(predicted.image_ids == opened)[0]), dataset, runs)
 
 
-def _in_short(found: ImageAnswers, row: int) -> str:
-    told = range(min(MOST_RUNS, len(found.runs)))
-    said = "; ".join(f"{found.called[row, k] or 'no answer'} {share(found.score[row, k], 0)}" for k in told)
-    more = "; ..." if len(found.runs) > MOST_RUNS else ""
-    return f"{found.labels[row]}, called: {said}{more}".replace(" %", "\N{NO-BREAK SPACE}%")
+def _in_short(predicted: ImageAnswers, row: int) -> str:
+    shown = range(min(MOST_RUNS, len(predicted.runs)))
+    labels = "; ".join(f"{predicted.called[row, k] or 'no answer'} {share(predicted.score[row, k], 0)}" for k in shown)
+    more = "; ..." if len(predicted.runs) > MOST_RUNS else ""
+    return f"{predicted.labels[row]}, called: {labels}{more}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 @st.dialog("What the runs see", width="large", icon=":material/radiology:")
-def _dialog(found: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]) -> None:
+def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]) -> None:
     """One image with every run's score and heat map for what it called the image."""
-    identifier = found.image_ids[row]
-    st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(found.labels[row])}")
+    identifier = predicted.image_ids[row]
+    st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(predicted.labels[row])}")
     st.caption("A heat map is hot where the run found what it called the image.")
     with shell.told():
         source = uploads.from_dataset(dataset, identifier)
@@ -215,22 +215,22 @@ def _dialog(found: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]
             st.caption("The image")
         for k in range(len(runs))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
             with grid.cell().container(), shell.told():
-                heat = image_results.heat(runs[k], source, found.called[row, k], shown.shape)
+                heat = image_results.heat(runs[k], source, predicted.called[row, k], shown.shape)
                 picture = jpeg_bytes(overlaid(shown, heat, OPACITY))
-                st.image(picture, width="stretch", alt=f"Heat map of {found.runs[k]} over {identifier}")
-                st.caption(shell.plain(_said(found, row, k)))
+                st.image(picture, width="stretch", alt=f"Heat map of {predicted.runs[k]} over {identifier}")
+                st.caption(shell.plain(_caption(predicted, row, k)))
 
 
-def _said(found: ImageAnswers, row: int, run: int) -> str:
-    called = f"{found.called[row, run] or 'no answer'} {share(found.score[row, run])}"
-    own = "" if found.right[row, run] else f", {found.labels[row]} {share(found.own[row, run])}"
-    return f"{found.runs[run]}: {called}{own}"
+def _caption(predicted: ImageAnswers, row: int, run: int) -> str:
+    called = f"{predicted.called[row, run] or 'no answer'} {share(predicted.score[row, run])}"
+    own = "" if predicted.right[row, run] else f", {predicted.labels[row]} {share(predicted.own[row, run])}"
+    return f"{predicted.runs[run]}: {called}{own}"
 
 
-def _table(found: ImageAnswers, rows: np.ndarray) -> pd.DataFrame:
-    table = pd.DataFrame({"Image": found.image_ids[rows], "Label": found.labels[rows]})
-    for k, name in enumerate(found.runs):
-        table[f"{name}: called"] = found.called[rows, k]
-        table[f"{name}: score"] = found.score[rows, k].round(4)
-        table[f"{name}: score of label"] = found.own[rows, k].round(4)
+def _table(predicted: ImageAnswers, rows: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame({"Image": predicted.image_ids[rows], "Label": predicted.labels[rows]})
+    for k, name in enumerate(predicted.runs):
+        table[f"{name}: called"] = predicted.called[rows, k]
+        table[f"{name}: score"] = predicted.score[rows, k].round(4)
+        table[f"{name}: score of label"] = predicted.own[rows, k].round(4)
     return table

@@ -8,12 +8,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from covid_core.audit.model.verdicts import counted
 from covid_core.evaluation import repeats
 from covid_core.evaluation.repeats import Comparison, Repeats
 from covid_core.figures import repeats as figures
 from covid_core.formatting import count, interval, points, share
 from covid_core.reports import repeats_tables, repeats_text
+from covid_core.reports.evidence_text import counted
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Study
 from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
@@ -26,7 +26,7 @@ METHODS = (
     "on one split by a t-test over seeds and images, as readers and cases of a reading study are (Dorfman, Berbaum and "
     "Metz 1992; Hillis 2007)."
 )
-PAIRS_SAID = (
+PAIRS_NOTE = (
     "First less second, in points of test accuracy, over the runs of equal fold, seed and test images. "
     "Holm's correction is for all pairs that can be tested."
 )
@@ -39,27 +39,27 @@ def show(answer: DeltaGenerator, first: Study | None = None) -> None:
         answer: where the answer goes.
         first: the study that the page is about, if it is about one; it and those on its data set are chosen.
     """
-    found = [study for study in store.list_studies(shell.workspace()) if study.is_repeats]
-    if not found:
+    repeated = [study for study in store.list_studies(shell.workspace()) if study.is_repeats]
+    if not repeated:
         _how_to_make_one("No training has been repeated yet.")
         return
     runs = {one.run.id: one.run for one in run_cache.look()[0]}
-    members = {study.id: [runs[run] for run in study.runs if run in runs] for study in found}
-    chosen = _pick(found, members, first)
+    members = {study.id: [runs[run] for run in study.runs if run in runs] for study in repeated}
+    chosen = _pick(repeated, members, first)
     if not chosen:
         answer.info("Choose the studies to compare.", icon=":material/arrow_downward:")
         return
     with st.spinner("Measuring the runs", show_time=True):  # shown where it takes time: the first time
-        given = run_cache.compared([(study, members[study.id]) for study in chosen])
-    told = repeats_text.summary(given)
-    answer.markdown(f"**{shell.plain(told.headline)}**")
-    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in told.details))
-    if told.warnings:
-        st.warning("  \n".join(shell.plain(sentence) for sentence in told.warnings), icon=":material/warning:")
-    if any(study.runs for study in given.studies):
-        _figure(given)
-        _tables(given, [_read_by(study, runs) for study in given.studies])
-    if len(found) < 2:
+        comparison = run_cache.compared([(study, members[study.id]) for study in chosen])
+    outcome = repeats_text.summary(comparison)
+    answer.markdown(f"**{shell.plain(outcome.headline)}**")
+    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in outcome.details))
+    if outcome.warnings:
+        st.warning("  \n".join(shell.plain(sentence) for sentence in outcome.warnings), icon=":material/warning:")
+    if any(study.runs for study in comparison.studies):
+        _figure(comparison)
+        _tables(comparison, [_read_by(study, runs) for study in comparison.studies])
+    if len(repeated) < 2:
         _how_to_make_one("One study of repeats so far: another one on the same folds could be compared with it.")
 
 
@@ -77,68 +77,70 @@ def _how_to_make_one(words: str) -> None:
         st.page_link("train.py", label="Train with folds", icon=":material/arrow_forward:")
 
 
-def _pick(found: list[Study], members: dict[str, list[Run]], first: Study | None) -> list[Study]:
+def _pick(repeated: list[Study], members: dict[str, list[Run]], first: Study | None) -> list[Study]:
     """The studies to compare: from the address, or those on the data set of the first, or of the newest."""
-    names = dict(zip([study.id for study in found], candidates.unique_names(found), strict=True))
-    leading = first or found[0]
-    ordered = sorted(found, key=lambda study: study.id != leading.id)  # stable: the newest first after it
+    names = dict(zip([study.id for study in repeated], candidates.unique_names(repeated), strict=True))
+    leading = first or repeated[0]
+    ordered = sorted(repeated, key=lambda study: study.id != leading.id)  # stable: the newest first after it
     alike = [study.id for study in ordered if _dataset(members[study.id]) == _dataset(members[leading.id])]
     by_default = alike[:AT_FIRST]
-    key, asked = f"compare_studies_{first.id if first else ''}", st.query_params.get("studies", "")
-    if key not in st.session_state or st.session_state.get("compare_studies_asked") != asked:
-        st.session_state[key] = [identifier for identifier in asked.split(",") if identifier in names] or by_default
+    key, wanted = f"compare_studies_{first.id if first else ''}", st.query_params.get("studies", "")
+    if key not in st.session_state or st.session_state.get("compare_studies_asked") != wanted:
+        st.session_state[key] = [identifier for identifier in wanted.split(",") if identifier in names] or by_default
     st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
     chosen = st.multiselect(
         "Studies of repeats", list(names), format_func=names.__getitem__, key=key, placeholder="Choose studies"
     )
     comparison_tables.remember("studies", "" if set(chosen) == set(by_default) else ",".join(chosen))
-    by_id = {study.id: study for study in found}
+    by_id = {study.id: study for study in repeated}
     return [by_id[identifier] for identifier in chosen]
 
 
 def _dataset(runs: Sequence[Run]) -> str:
-    return runs[0].record["dataset"]["id"] if runs else ""
+    return runs[0].dataset.id if runs else ""
 
 
-def _figure(given: Comparison) -> None:
+def _figure(comparison: Comparison) -> None:
     """Every run as a point, for one measure."""
-    names = list(dict.fromkeys(name for study in given.studies for name in repeats.measures(study)))
+    names = list(dict.fromkeys(name for study in comparison.studies for name in repeats.measures(study)))
     measure = st.selectbox(
         "Measure", names, format_func=repeats_text.measure_in_words, key="compare_repeats_measure", width=280
     )
-    runs = repeats_tables.run_table(given, measure)
-    of = zip(given.studies, given.spreads, strict=True)
-    spreads = [found[measure] for study, found in of if study.runs and measure in found]
+    runs = repeats_tables.run_table(comparison, measure)
+    of = zip(comparison.studies, comparison.spreads, strict=True)
+    spreads = [by_measure[measure] for study, by_measure in of if study.runs and measure in by_measure]
     label = repeats_text.measure_in_words(measure)
-    figure = figures.repeated_runs(runs, spreads, label, _majority(given) if measure == "accuracy" else None)
+    figure = figures.repeated_runs(runs, spreads, label, _majority(comparison) if measure == "accuracy" else None)
     st.caption("A point is a run, a diamond the mean, its bar the spread. Thin lines join runs of one fold and seed.")
-    shell.chart(figure, "repeats", alt=f"{label} of {len(runs)} runs of {len(given.studies)} studies")
+    shell.chart(figure, "repeats", alt=f"{label} of {len(runs)} runs of {len(comparison.studies)} studies")
 
 
-def _majority(given: Comparison) -> float | None:
+def _majority(comparison: Comparison) -> float | None:
     """Mean share of the largest class; None where the studies have unlike ones."""
     shares = [
-        np.mean([run.assessment.majority["test"].value for run in study.runs]) for study in given.studies if study.runs
+        np.mean([run.assessment.majority["test"].value for run in study.runs])
+        for study in comparison.studies
+        if study.runs
     ]
     return float(shares[0]) if max(shares) - min(shares) < LEVEL else None
 
 
-def _tables(given: Comparison, read: Sequence[str]) -> None:
+def _tables(comparison: Comparison, read: Sequence[str]) -> None:
     st.caption(METHODS)
-    table = repeats_tables.study_table(given).assign(**{model_audit_panel.HEADING: read})
+    table = repeats_tables.study_table(comparison).assign(**{model_audit_panel.HEADING: read})
     view = studies_view(table)
     comparison_tables.show_table(
         view, "repeats", "Studies of repeats", raw=table, pinned="Study", config=model_audit_panel.CONFIG
     )
-    if given.pairs:
+    if comparison.pairs:
         st.markdown("**Every pair of studies**")
-        st.caption(PAIRS_SAID)
-        pairs = repeats_tables.pair_table(given)
+        st.caption(PAIRS_NOTE)
+        pairs = repeats_tables.pair_table(comparison)
         comparison_tables.show_table(
             pairs_view(pairs), "repeats-pairs", "Every pair of studies", raw=pairs, pinned="First"
         )
     with st.expander("Every measure", icon=":material/table_rows:"):
-        spreads = repeats_tables.spread_table(given)
+        spreads = repeats_tables.spread_table(comparison)
         comparison_tables.show_table(
             spreads_view(spreads), "repeats-measures", "Every measure over the runs", raw=spreads, pinned="Study"
         )
@@ -159,18 +161,18 @@ def studies_view(table: pd.DataFrame) -> pd.DataFrame:
             "Highest": table["highest"].map(share),
             "Pooled": [_pooled_in_words(row) for row in rows],
             "Images pooled": [comparison_tables.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_images"]],
-            "Above majority": [points(row["above_majority"], *_known(row, "above")) for row in rows],
+            "Above majority": [points(row["above_majority"], *_bounds(row, "above")) for row in rows],
             "p (above majority)": table["p_above"],
         }
     )
 
 
 def _pooled_in_words(row: dict[str, Any]) -> str:
-    known = _known(row, "pooled")
-    return interval(row["pooled"], *known) if known else share(row["pooled"])
+    bounds = _bounds(row, "pooled")
+    return interval(row["pooled"], *bounds) if bounds else share(row["pooled"])
 
 
-def _known(row: dict[str, Any], name: str) -> tuple[float, ...]:
+def _bounds(row: dict[str, Any], name: str) -> tuple[float, ...]:
     """The bounds of a figure, or nothing where it has none."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return () if pd.isna(low) else (low, high)
@@ -197,8 +199,8 @@ def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(row: dict[str, Any]) -> str:
-    known = () if pd.isna(row["low"]) else (row["low"], row["high"])
-    return points(row["difference"], *known)
+    bounds = () if pd.isna(row["low"]) else (row["low"], row["high"])
+    return points(row["difference"], *bounds)
 
 
 def spreads_view(table: pd.DataFrame) -> pd.DataFrame:

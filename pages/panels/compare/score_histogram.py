@@ -17,22 +17,22 @@ BAR = "bar"  # what is clicked here
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """One run's score of one class, label by label; a bar opens its images."""
-    found = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order, runs)
     with st.container(horizontal=True):
         run = st.selectbox(
-            "Run", range(len(order)), format_func=found.runs.__getitem__, key="compare_scored_run", width=360
+            "Run", range(len(order)), format_func=predictions.runs.__getitem__, key="compare_scored_run", width=360
         )
-        scored = st.selectbox("Score of", found.classes, key="compare_scored", width=240)
-    counts = image_selection.score_counts(found, run, scored)
+        scored = st.selectbox("Score of", predictions.classes, key="compare_scored", width=240)
+    counts = image_selection.score_counts(predictions, run, scored)
     st.caption(
         f"{shell.plain(scored)} images should stand at the right, all others at the left: what stands on the wrong "
         f"side is a mistake of the run or of the label. A bar opens its images."
     )
     version = comparison_tables.version_of([order[run]], [runs[run]])
     figure = shell.drawn(f"scores of {scored}", version, lambda: figures.score_histogram(counts, scored))
-    alt = f"Test images by the score of {scored} that {found.runs[run]} gives them, label by label"
+    alt = f"Test images by the score of {scored} that {predictions.runs[run]} gives them, label by label"
     clicks.chart(figure, f"score-histogram-{runs[run].id}-{scored}", BAR, (runs[run].id, scored), alt)
-    unscored = len(found.labels) - int(counts.to_numpy().sum())
+    unscored = len(predictions.labels) - int(counts.to_numpy().sum())
     if unscored:
         st.caption(f"In no bar, because the score is not a number: {count(unscored)}.")
     _bar_images(order, runs, (runs[run].id, scored))
@@ -44,7 +44,7 @@ def _bar_images(order: Sequence[Candidate], runs: Sequence[Run], shown: tuple[st
     if clicked is None or clicked[0] != shown:
         return
     (identifier, scored), (place, bar) = clicked
-    found, position = image_browser.answers(order, runs), image_browser.position_of(order, identifier)
-    label = found.classes[place]
+    predictions, position = image_browser.answers(order, runs), image_browser.position_of(order, identifier)
+    label = predictions.classes[place]
     st.subheader(f"{shell.plain(label)}: score of {shell.plain(scored)} {image_selection.bars_in_words()[bar]}")
-    image_browser.images_of(found, image_selection.in_bar(found, position, scored, label, bar), runs, BAR)
+    image_browser.images_of(predictions, image_selection.in_bar(predictions, position, scored, label, bar), runs, BAR)

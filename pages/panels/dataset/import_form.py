@@ -13,6 +13,7 @@ from covid_core.data import dataset as data
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
 from pages.shared import import_jobs, run_cache, shell
@@ -26,7 +27,7 @@ PLANT_WORDS = {
     "brightness-shift": "COVID images brighter, viral pneumonia images darker",
     "near-duplicates": "5 % near-duplicates",
     "swapped-labels": "4 % swapped labels",
-    "clear-lesions": "Clear lesions: the same diseases, plain to see (no fault)",
+    "clear-lesions": "Clear lesions: the same diseases, easy to see (no fault)",
 }
 
 
@@ -54,9 +55,8 @@ def add_dataset(with_jobs: bool = True) -> None:
 
 def _phantom_form() -> None:
     st.markdown(
-        "Images drawn by a program, with lung masks: something to try everything on without a download. "
-        "Plant a fault, and see whether you, and your model, notice it; or plant clear lesions, which a small network "
-        "too can read, and see whether its heat maps point at them."
+        "A program draws the images, with lung masks: everything can be tried without a download. Plant a fault, and "
+        "check whether you and your model detect it. Or plant clear lesions, and check whether heat maps point at them."
     )
     with st.form("import-phantom", border=False):
         left, right = st.columns(2)
@@ -66,7 +66,7 @@ def _phantom_form() -> None:
             MOST_IMAGES,
             import_jobs.IMAGES_AT_FIRST,
             100,
-            help="About 40 a second are drawn on two cores.",
+            help="About 40 images per second on two cores.",
         )
         seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same images.")
         plant = st.multiselect(
@@ -77,15 +77,13 @@ def _phantom_form() -> None:
         )
         name = st.text_input("Name", placeholder="Phantom images", max_chars=80)
         if st.form_submit_button("Draw the images", type="primary", icon=":material/draw:"):
-            import_jobs.start(
-                "phantom", {"images": int(images), "seed": int(seed), "plant": plant, "name": name.strip()}
-            )
+            import_jobs.start(PhantomRequest(images=images, seed=seed, plant=plant, name=name.strip()))
 
 
 def _path_form() -> None:
     st.markdown(
-        "One folder per class: `CLASS/images/*.png` with `CLASS/masks` and `CLASS.metadata.xlsx` beside it, or simply "
-        "`CLASS/*.png`; PNG or JPEG. Images in a folder stay where they are and are never changed."
+        "One folder per class with PNG or JPEG files: `CLASS/*.png`, or `CLASS/images/*.png` with `CLASS/masks` and "
+        "`CLASS.metadata.xlsx` beside it. Images in a folder stay there and are never changed."
     )
     typed = st.text_input(
         "Path of the folder or zip file", key="import-path", placeholder="/home/me/radiography"
@@ -94,26 +92,25 @@ def _path_form() -> None:
         return
     source = Path(typed.strip("\"'")).expanduser().absolute()
     is_archive = source.suffix.lower() == ".zip"
-    found = archives.survey_archive(source) if is_archive else layouts.survey(source)
-    classes = _pick_classes(found, str(source))
+    counts = archives.survey_archive(source) if is_archive else layouts.survey(source)
+    classes = _pick_classes(counts, str(source))
     name = st.text_input("Name", value=source.stem if is_archive else source.name, max_chars=80, key="import-path-name")
     if st.button("Import", type="primary", icon=":material/download:", key="import-path-go", disabled=classes == []):
-        request = {"source": str(source), "name": name.strip(), "classes": classes, "remove_source": False}
-        import_jobs.start("import", request)
+        import_jobs.start(ImportRequest(source=str(source), name=name.strip(), classes=classes))
 
 
-def _pick_classes(found: dict[str, int], key: str) -> list[str]:
-    """The classes that were found, with their counts; the user keeps some."""
-    kept = st.multiselect(
-        "Classes to keep",
-        list(found),
-        default=[label for label in found if label not in layouts.OFF_BY_DEFAULT],
-        format_func=lambda label: f"{label} ({count(found[label])})",
+def _pick_classes(counts: dict[str, int], key: str) -> list[str]:
+    """The classes with their counts, of which the user chooses some."""
+    chosen = st.multiselect(
+        "Classes to import",
+        list(counts),
+        default=[label for label in counts if label not in layouts.OFF_BY_DEFAULT],
+        format_func=lambda label: f"{label} ({count(counts[label])})",
         key=f"import-classes-{key}",
         help="Lung_Opacity is a fourth class of the database that the course study left out.",
     )
-    st.caption(f"{plural(sum(found[label] for label in kept), 'image')} of {count(sum(found.values()))}.")
-    return kept
+    st.caption(f"{plural(sum(counts[label] for label in chosen), 'image')} of {count(sum(counts.values()))}.")
+    return chosen
 
 
 def _upload_form() -> None:
@@ -124,10 +121,10 @@ def _upload_form() -> None:
     classes = _pick_classes(archives.survey_archive(uploaded), uploaded.file_id)
     label = f"Import {shell.plain(uploaded.name)}"
     if st.button(label, type="primary", icon=":material/download:", key="import-zip-go", disabled=not classes):
-        import_jobs.start("import", {**_kept_upload(uploaded), "classes": classes})
+        import_jobs.start(_upload_request(uploaded, classes))
 
 
-def _kept_upload(uploaded: UploadedFile) -> dict[str, Any]:
+def _upload_request(uploaded: UploadedFile, classes: list[str]) -> ImportRequest:
     """Save an upload where its import finds it, and removes it."""
     stem = Path(uploaded.name).stem[:80]
     target = shell.workspace().uploads / f"{new_id(stem)}.zip"
@@ -135,24 +132,24 @@ def _kept_upload(uploaded: UploadedFile) -> dict[str, Any]:
         files.write_bytes(target, uploaded.getbuffer())
     except OSError as error:
         raise DataError(f"The upload cannot be saved: {error.strerror}.") from error
-    return {"source": str(target), "name": stem, "classes": None, "remove_source": True}
+    return ImportRequest(source=str(target), name=stem, classes=classes, remove_source=True)
 
 
 def _kaggle_form() -> None:
     st.markdown(
-        f"The [COVID-19 Radiography Database]({KAGGLE_PAGE}) of Qatar University and the University of Dhaka: 21,165 "
-        "images with lung masks. kagglehub downloads it from kaggle.com, without an account, into its own cache "
-        f"folder: about {count(importing.KAGGLE_BYTES / 10**6)} MB, once."
+        f"The [COVID-19 Radiography Database]({KAGGLE_PAGE}) of Qatar University and the University of Dhaka has "
+        "21,165 images with lung masks. kagglehub downloads it once from kaggle.com, without an account: about "
+        f"{count(importing.KAGGLE_BYTES / 10**6)} MB in its own cache folder."
     )
     st.markdown(
-        "Condition: its makers ask that two papers be cited: Chowdhury et al. 2020 (doi 10.1109/ACCESS.2020.3010287) "
-        "and Rahman et al. 2021 (doi 10.1016/j.compbiomed.2021.104319). The images come from other collections, whose "
-        "own terms still hold; read them on Kaggle's page before you pass images on."
+        "Condition: cite Chowdhury et al. 2020 (doi 10.1109/ACCESS.2020.3010287) and Rahman et al. 2021 (doi "
+        "10.1016/j.compbiomed.2021.104319). The images come from other collections, whose own terms apply. Read them "
+        "on Kaggle's page before you share images."
     )
-    fourth = st.toggle("Keep the fourth class, Lung_Opacity (6,012 images), too", key="import-kaggle-fourth")
+    fourth = st.toggle("Also import the fourth class, Lung_Opacity (6,012 images)", key="import-kaggle-fourth")
     if st.button("Download and import", type="primary", icon=":material/cloud_download:", key="import-kaggle-go"):
         name = "COVID-19 Radiography Database"
-        import_jobs.start("kaggle", {"name": name, "classes": KAGGLE_CLASSES if fourth else None})
+        import_jobs.start(KaggleRequest(name=name, classes=KAGGLE_CLASSES if fourth else None))
 
 
 def remove_dataset() -> None:
@@ -168,23 +165,23 @@ def remove_dataset() -> None:
 @st.dialog("Delete this data set?")
 def _confirm_removal(info: Mapping[str, Any]) -> None:
     identifier = info["id"]
-    seen, _ = run_cache.look()
-    waiting = [one.run for one in seen if one.is_active and one.run.spec.dataset == identifier]
+    runs, _ = run_cache.look()
+    waiting = [one.run for one in runs if one.is_active and one.run.spec.dataset == identifier]
     if waiting:
         names = ", ".join(run.name for run in waiting)
         st.warning(f"It is in use: {shell.plain(names)}. Stop that training first.", icon=":material/warning:")
         return
-    if queue.looks_at(shell.workspace(), identifier):
-        st.warning(
-            "Its images are being audited or mapped. Stop that first, on the Audit page.", icon=":material/warning:"
-        )
+    jobs = queue.jobs_on(shell.workspace(), identifier)
+    if jobs:
+        titles = shell.plain("; ".join(job.title for job in jobs))
+        st.warning(f"Jobs with its images are under way: {titles}. Stop them first.", icon=":material/warning:")
         return
     st.markdown(shell.plain(_what_goes(info)))
-    trained = [one.run for one in seen if one.run.spec.dataset == identifier]
+    trained = [one.run for one in runs if one.run.spec.dataset == identifier]
     if trained:
         st.markdown(
-            f"{plural(len(trained), 'run')} trained on it stay, with all their figures, but can no longer be resumed "
-            "or show these images."
+            f"{plural(len(trained), 'run')} trained on it stay with all results. They can no longer be resumed or "
+            "show these images."
         )
     confirm = {"key": "delete-confirmed", "on_click": _remove, "args": (identifier,)}
     if st.button("Delete", type="primary", icon=":material/delete:", **confirm):
@@ -192,7 +189,7 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
 
 
 def _remove(identifier: str) -> None:
-    """Delete a data set, and forget that it was in use."""
+    """Delete a data set, which is then no longer in use."""
     with shell.told():
         data.delete_dataset(shell.workspace(), identifier)
     for parameter in ("dataset", "image"):

@@ -1,4 +1,4 @@
-"""Where the workspace is, what it keeps to save time, how much of its limit that is, and the way to empty it."""
+"""Where the workspace is, how full its cache is, and the button that empties it."""
 
 from collections.abc import Collection
 
@@ -16,11 +16,11 @@ LABELS = {
     "features": "Features of frozen networks",
     "tables": "Summaries of data sets",
 }
-WHY_NOT_NOW = "A run or an import is at work and may use what is kept here. Clear it when that has ended."
+WHY_NOT_NOW = "A run or an import may use the cache now. Clear it when that has ended."
 
 
 def section() -> None:
-    """The whole section. Only names and sizes of files are looked at."""
+    """The whole section. It reads names and sizes of files alone."""
     st.subheader("Storage")
     _where(location())
     with shell.told():
@@ -29,56 +29,56 @@ def section() -> None:
 
 
 def _where(place: Location) -> None:
-    st.markdown(f"Data sets and runs lie in {shell.plain(place.path)}, because {place.reason}.")
+    st.markdown(f"Data sets and runs are stored in {shell.plain(place.path)}, because {place.reason}.")
     if place.unused:
         st.caption(f"Another workspace, {shell.plain(place.unused)}, is not used. Set {HOME} to it to open it.")
 
 
-def _show(kept: list[Entry], limit: int) -> None:
+def _show(entries: list[Entry], limit: int) -> None:
     busy, unused = storage.is_busy(shell.workspace()), storage.unused_trunks(shell.workspace())
-    if not kept:
+    if not entries:
         st.caption(
-            "Nothing is kept yet. Images are decoded once and frozen networks run once per image; what they give is "
-            f"kept here, up to {file_size(limit)}, so that the next run starts sooner."
+            "The cache is empty. It holds decoded images and features of frozen networks, up to "
+            f"{file_size(limit)}, so that the next run starts sooner."
         )
-    if not kept and not unused:
+    if not entries and not unused:
         return
     with st.container(border=True):
-        if kept:
-            _usage(kept, limit)
+        if entries:
+            _usage(entries, limit)
         if busy:
             st.caption(WHY_NOT_NOW)
         with st.container(horizontal=True):
-            _clear_button(kept, busy)
+            _clear_button(entries, busy)
             _trunks_button(unused)
 
 
-def _usage(kept: list[Entry], limit: int) -> None:
+def _usage(entries: list[Entry], limit: int) -> None:
     """How full it is, and a line per kind."""
-    used = cache.total(kept)
-    st.progress(
-        min(1.0, used / limit), f"{file_size(used)} of {file_size(limit)}, kept so that nothing is computed twice"
-    )
+    used = cache.total(entries)
+    st.progress(min(1.0, used / limit), f"The cache uses {file_size(used)} of {file_size(limit)}")
     if used > limit:
-        st.caption("This is above the limit. What was not used for longest goes when the next run needs room.")
-    lines = [_kind_in_words(kind, [entry for entry in kept if entry.kind == kind]) for kind in LABELS]
+        st.caption("The cache is above its limit. The next run removes the files that were unused for longest.")
+    lines = [_kind_in_words(kind, [entry for entry in entries if entry.kind == kind]) for kind in LABELS]
     st.caption("  \n".join(line for line in lines if line))
 
 
-def _kind_in_words(kind: str, kept: list[Entry]) -> str:
-    if not kept:
+def _kind_in_words(kind: str, entries: list[Entry]) -> str:
+    if not entries:
         return ""
-    return f"{LABELS[kind]}: {file_size(cache.total(kept))}, last used {moment(max(entry.used for entry in kept))}"
+    return (
+        f"{LABELS[kind]}: {file_size(cache.total(entries))}, last used {moment(max(entry.used for entry in entries))}"
+    )
 
 
-def _clear_button(kept: list[Entry], busy: bool) -> None:
-    """Asks once, and says what is lost."""
-    if not kept:
+def _clear_button(entries: list[Entry], busy: bool) -> None:
+    """Asks once, with what is lost."""
+    if not entries:
         return
     with st.popover("Clear cache", icon=":material/mop:", disabled=busy):
         st.markdown(
-            f"Clear **{file_size(cache.total(kept))}**? Data sets, runs and models stay. Only time is lost: "
-            "images are decoded from their files again, and frozen networks run again, when a page or a run needs them."
+            f"Clear **{file_size(cache.total(entries))}**? Data sets, runs and models stay. The next page "
+            "or run computes again what it needs."
         )
         st.button("Clear now", key="clear-cache", on_click=_clear, args=(cache.KINDS,))
 
@@ -89,17 +89,17 @@ def _trunks_button(unused: list[Entry]) -> None:
         return
     with st.popover("Remove unused networks", icon=":material/delete:"):
         st.markdown(
-            f"Remove **{file_size(cache.total(unused))}** of exported networks that no run refers to any more? A run "
-            "that needs one again exports it again."
+            f"Remove **{file_size(cache.total(unused))}** of exported networks that no run uses any more? A run "
+            "that needs one exports it again."
         )
         st.button("Remove now", key="clear-trunks", on_click=_clear, args=((storage.TRUNKS,),))
 
 
 def _clear(kinds: Collection[str]) -> None:
     with shell.told():
-        _tell(storage.clear(shell.workspace(), kinds))
+        _toast(storage.clear(shell.workspace(), kinds))
 
 
-def _tell(cleared: Cleared) -> None:
+def _toast(cleared: Cleared) -> None:
     stayed = f" {plural(len(cleared.in_use), 'file')} in use stayed." if cleared.in_use else ""
     st.toast(f"{file_size(cleared.freed)} freed.{stayed}", icon=":material/check_circle:")

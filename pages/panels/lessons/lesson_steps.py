@@ -1,35 +1,30 @@
-"""One lesson, step by step: the story, a prediction, the runs, what came out, why, one's own images, a summary."""
+"""One lesson, step by step: the story, a prediction, the runs, the outcome, why, one's own images, a summary."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
 from covid_core.data.dataset import Dataset
+from covid_core.evaluation import metrics
 from covid_core.figures import audit as ladders
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, duration, plural, share
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import LessonRequest
 from covid_core.lessons import catalogue, outcomes, own_data, pictures, preparation, summary
 from covid_core.lessons.catalogue import LESSONS, Lesson
 from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
 from covid_core.lessons.preparation import Prepared
 from covid_core.runs import store
-from pages.shared import notices, shell
+from pages.shared import job_panel, notices, shell
 
 PAGE = "lessons.py"
 STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your images", "Summary")
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
-POLL = 1.0  # seconds
 TILE = 168  # pixels of a picture at least: two side by side on a phone
 PREDICTIONS, SHOWN = "lesson_predictions", "lesson_shown"  # of this session: per cent by lesson; lessons shown without
-PAGE_LABELS = {
-    "dataset": ("The Data set page", ":material/photo_library:"),
-    "audit": ("The Audit page", ":material/fact_check:"),
-    "train": ("The Train page", ":material/model_training:"),
-    "compare": ("The Compare page", ":material/compare_arrows:"),
-    "predict": ("The Predict page", ":material/search:"),
-}
 
 
 def show(lesson: Lesson) -> None:
@@ -38,19 +33,19 @@ def show(lesson: Lesson) -> None:
     to_overview()
     shell.heading(f"{catalogue.number_of(lesson)}. {lesson.title}", lesson.question)
     _steps(lesson, step)
-    prepared = preparation.look(shell.workspace(), lesson.key)
+    prepared = preparation.state_of(shell.workspace(), lesson.key)
     st.subheader(f"{step}. {STEPS[step - 1]}")
     if step in AFTER_PREDICTION and not prepared.is_ready:
-        _not_ready(prepared)
+        _not_ready(lesson, prepared)
     else:
         with shell.told():
             DRAWN[step](lesson, prepared)
     if step != RUNS and prepared.is_active:
-        _watch(lesson)
+        _job(lesson, prepared)
     _turn(lesson, step)
-    _foot(lesson, prepared)
-    if not prepared.is_active:
-        notices.watch()
+    if prepared.status is not None:
+        _reset_popover([lesson], "Reset this lesson", f"reset-{lesson.key}")
+    notices.watch()
 
 
 def to_overview() -> None:
@@ -62,10 +57,10 @@ def to_overview() -> None:
 
 
 def _step(lesson: Lesson) -> int:
-    """The step of the address; the prediction in place of what would give the answer away."""
+    """The step of the address; the prediction in place of what would reveal the outcome."""
     text = st.query_params.get("step", "1")
     step = int(text) if text.isdigit() and 1 <= int(text) <= len(STEPS) else STORY
-    if step in AFTER_PREDICTION and not _may_see(lesson):
+    if step in AFTER_PREDICTION and not _is_revealed(lesson):
         step = PREDICT
         st.session_state["lesson_sent_back"] = lesson.key
     st.query_params["lesson"], st.query_params["step"] = lesson.key, str(step)
@@ -77,7 +72,7 @@ def prediction_of(lesson: Lesson) -> float | None:
     return st.session_state.get(PREDICTIONS, {}).get(lesson.key)
 
 
-def _may_see(lesson: Lesson) -> bool:
+def _is_revealed(lesson: Lesson) -> bool:
     return prediction_of(lesson) is not None or lesson.key in st.session_state.get(SHOWN, set())
 
 
@@ -96,7 +91,7 @@ def _steps(lesson: Lesson, step: int) -> None:
                 type="primary" if number == step else "tertiary",
                 on_click=_go,
                 args=(number,),
-                help="Predict first." if number in AFTER_PREDICTION and not _may_see(lesson) else None,
+                help="Predict first." if number in AFTER_PREDICTION and not _is_revealed(lesson) else None,
             )
 
 
@@ -113,7 +108,7 @@ def _turn(lesson: Lesson, step: int) -> None:
                 type="primary",
                 on_click=_go,
                 args=(step + 1,),
-                disabled=step + 1 in AFTER_PREDICTION and not _may_see(lesson),
+                disabled=step + 1 in AFTER_PREDICTION and not _is_revealed(lesson),
             )
         else:
             following = LESSONS[catalogue.number_of(lesson) % len(LESSONS)]
@@ -146,10 +141,10 @@ def _story_pictures(key: str) -> list[Picture]:
 def _predict(lesson: Lesson, _prepared: Prepared) -> None:
     if st.session_state.pop("lesson_sent_back", "") == lesson.key:
         st.info("The outcome comes after your prediction.", icon=":material/lock:")
-    st.markdown(f"**{shell.plain(lesson.asks)}**")
-    said = prediction_of(lesson)
-    if said is not None:
-        st.success(f"You predicted {said:.0f} %.", icon=":material/check_circle:")
+    st.markdown(f"**{shell.plain(lesson.prediction_question)}**")
+    prediction = prediction_of(lesson)
+    if prediction is not None:
+        st.success(f"You predicted {prediction:.0f} %.", icon=":material/check_circle:")
         st.button("Predict again", key="predict-again", on_click=_forget, args=(lesson.key,))
         return
     value = st.number_input(
@@ -162,7 +157,7 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
             type="primary",
             icon=":material/lock:",
             disabled=value is None,
-            on_click=_keep_prediction,
+            on_click=_store_prediction,
             args=(lesson.key, value),
         )
         if lesson.key not in st.session_state.get(SHOWN, set()):
@@ -176,7 +171,7 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
             )
 
 
-def _keep_prediction(key: str, value: float) -> None:
+def _store_prediction(key: str, value: float) -> None:
     st.session_state.setdefault(PREDICTIONS, {})[key] = float(value)
     _go(RUNS)
 
@@ -198,8 +193,9 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
             f"{names}."
         )
     )
+    if prepared.job is not None:
+        _job(lesson, prepared)
     if prepared.is_active:
-        _watch(lesson)
         return
     if prepared.is_ready:
         seconds = prepared.job.result.get("seconds")
@@ -214,27 +210,17 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
             args=(lesson.key, prepared.seed + 1),
         )
         return
-    _say_how_it_ended(prepared)
-    _prepare_button(lesson, prepared)
+    if prepared.job is None or prepared.is_outdated:
+        _prepare_button(lesson, prepared)
 
 
-def _say_how_it_ended(prepared: Prepared) -> None:
-    """Failed, stopped or interrupted, with the reason; nothing where it was never prepared."""
-    status = prepared.status
-    if status is None:
-        return
-    if status.state == store.COMPLETED:
+def _job(lesson: Lesson, prepared: Prepared) -> None:
+    """Progress, whoever started it, or why it left nothing."""
+    job_panel.panel(
+        lambda: queue.jobs(prepared.place, LessonRequest), again=lambda job: _prepare(lesson.key, prepared.seed)
+    )
+    if prepared.is_outdated and prepared.status.state == store.COMPLETED:
         st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
-    elif status.state == store.STOPPED:
-        st.warning("It was stopped before it was ready.", icon=":material/stop_circle:")
-    elif status.state == store.INTERRUPTED:
-        st.warning(f"It was interrupted: {shell.plain(status.reason)}", icon=":material/warning:")
-    else:
-        st.error(f"It failed: {shell.plain(status.reason or 'it left no result.')}", icon=":material/error:")
-    log = prepared.job.log_tail()
-    if log:
-        with st.expander("Log", icon=":material/terminal:"):
-            st.code(log, language=None)
 
 
 def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
@@ -253,39 +239,13 @@ def _prepare(key: str, seed: int) -> None:
         preparation.prepare(shell.workspace(), key, seed)
 
 
-@st.fragment(run_every=POLL)
-def _watch(lesson: Lesson) -> None:
-    """Progress, whoever started it; when it ends, the whole page takes notice."""
-    now = preparation.look(shell.workspace(), lesson.key)
-    notices.announce()
-    if not now.is_active:
-        st.rerun()
-    status = now.status
-    with st.container(border=True, key="lesson-at-work"):
-        left = f", about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-        st.progress(status.progress, shell.plain(f"{status.message or 'Starting'} ({share(status.progress, 0)}{left})"))
-        asked = now.job.stop_requested()
-        st.button(
-            "Stopping" if asked else "Stop",
-            key="stop-lesson",
-            icon=":material/stop_circle:",
-            disabled=asked,
-            on_click=_stop,
-            args=(lesson.key,),
-        )
-
-
-def _stop(key: str) -> None:
-    with shell.told():
-        preparation.stop(shell.workspace(), key)
-
-
-def _not_ready(prepared: Prepared) -> None:
+def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
     if prepared.is_active:
         st.info("The lesson is being prepared; this step fills when it is ready.", icon=":material/hourglass_top:")
         return
     st.info("The lesson is not prepared yet.", icon=":material/play_arrow:")
-    _say_how_it_ended(prepared)
+    if prepared.job is not None:
+        _job(lesson, prepared)
     st.button("To the runs", key="to-runs", type="primary", on_click=_go, args=(RUNS,))
 
 
@@ -297,7 +257,7 @@ def outcome_of(lesson: Lesson, prepared: Prepared) -> Outcome:
     return _outcome(lesson.key, str(prepared.job.path), prepared)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the answers")
+@st.cache_resource(max_entries=8, show_spinner="Reading the predictions")
 def _outcome(key: str, path: str, _prepared: Prepared) -> Outcome:
     return outcomes.of(catalogue.named(key), _prepared)
 
@@ -308,37 +268,38 @@ def _pictures(key: str, path: str, _prepared: Prepared, _outcome: Outcome) -> li
 
 
 def _came_out(lesson: Lesson, prepared: Prepared) -> None:
-    found = outcome_of(lesson, prepared)
-    said = prediction_of(lesson)
-    st.markdown(f"#### {shell.plain(found.headline)}")
-    if said is not None:
-        st.markdown(f"**{shell.plain(found.against(said))}**")
+    outcome = outcome_of(lesson, prepared)
+    prediction = prediction_of(lesson)
+    st.markdown(f"#### {shell.plain(outcome.headline)}")
+    if prediction is not None:
+        st.markdown(f"**{shell.plain(outcome.against(prediction))}**")
     else:
-        st.caption(shell.plain(f"Asked was: {lesson.asks}"))
-    if not found.came_out:
+        st.caption(shell.plain(f"The question was: {lesson.prediction_question}"))
+    if not outcome.came_out:
         st.warning(
             "The effect did not come out clearly on these images. Chance does that too: try it with other images.",
             icon=":material/casino:",
         )
-    for sentence in found.details:
+    for sentence in outcome.details:
         st.markdown(shell.plain(sentence))
-    shell.table(outcomes.table(found), f"lesson-{lesson.key}")
-    _gallery(_pictures(lesson.key, str(prepared.job.path), prepared, found))
-    points = outcomes.class_points(found)
+    shell.table(outcomes.table(outcome), f"lesson-{lesson.key}")
+    _gallery(_pictures(lesson.key, str(prepared.job.path), prepared, outcome))
+    points = outcomes.class_points(outcome)
     classes = list(dict.fromkeys(points["label"]))
     shell.chart(
-        figures.class_measures(points, classes, "Images of the class that are found"),
+        figures.class_measures(points, classes, "Sensitivity"),
         f"lesson-{lesson.key}-classes",
-        alt="Share of the images of each class that each model finds, with intervals; the table above has the figures",
+        alt="Sensitivity of each model for each class, with intervals; the table above has the figures",
     )
-    with st.expander("Who was called what", icon=":material/grid_on:"), st.grid(2, min_column_width=280):
-        for place, row in enumerate(found.rows):
+    with st.expander("Predicted classes", icon=":material/grid_on:"), st.grid(2, min_column_width=280):
+        for place, row in enumerate(outcome.rows):
             with st.container():
                 st.markdown(f"**{shell.plain(row.name)}**")
-                counts = outcomes.confusion(row)
-                name = f"lesson-{lesson.key}-confusion-{place}"
-                shell.chart(figures.confusion_matrix(counts), name, alt=f"Images by label and answer: {row.name}")
-    st.caption("All intervals are 95 %. The figures are read from the answers of the runs of this lesson.")
+                figure = figures.confusion_matrix(metrics.confusion(row.predictions))
+                shell.chart(
+                    figure, f"lesson-{lesson.key}-confusion-{place}", alt=f"Images by label and prediction: {row.name}"
+                )
+    st.caption("All intervals are 95 %. The figures are computed from the predictions of this lesson's runs.")
 
 
 def _why(lesson: Lesson, prepared: Prepared) -> None:
@@ -350,68 +311,61 @@ def _why(lesson: Lesson, prepared: Prepared) -> None:
     for page, sentence in lesson.guards:
         with st.container(border=True):
             st.markdown(shell.plain(sentence))
-            _page_link(page)
-
-
-def _page_link(page: str) -> None:
-    label, icon = PAGE_LABELS[page]
-    st.page_link(f"{page}.py", label=label, icon=icon)
+            st.page_link(f"{page}.py", icon=":material/arrow_forward:")
 
 
 def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
     dataset = shell.pick_dataset()
     if dataset is None:
         return
-    asked = st.session_state.get(f"lesson-look-{dataset.version}")
-    if lesson.key == catalogue.TAG and not asked and own_data.kept_ladder(shell.workspace(), dataset) is None:
-        st.markdown("How far does a classifier come that sees no lung? Four probes are trained and tested on parts.")
+    started = st.session_state.get(f"lesson-check-{dataset.version}")
+    if lesson.key == catalogue.TAG and not started and own_data.audited_ladder(shell.workspace(), dataset) is None:
+        st.markdown(
+            "Shortcut learning: can the class be predicted without the lungs? Four probes are trained and tested."
+        )
         st.button(
-            "Look at these images",
-            key="look-at-images",
+            "Check these images",
+            key="check-images",
             type="primary",
-            on_click=_look_at,
+            on_click=_start_check,
             args=(dataset.version,),
             help="Takes some seconds; half a minute for thousands of images.",
         )
         return
-    found = _look(lesson.key, dataset.version, _finished_runs(), dataset)
-    for place, sentence in enumerate(found.sentences):
-        st.markdown(f"**{shell.plain(sentence)}**" if not place else shell.plain(sentence))
-    if found.ladder is not None:
-        shell.chart(ladders.ladder_bars(found.ladder), "lesson-ladder", alt=ladders.ladder_in_words(found.ladder))
-    if found.table is not None:
-        shell.table(found.table, f"lesson-{lesson.key}-own")
-    _page_link(found.page)
-
-
-def _look_at(version: str) -> None:
-    st.session_state[f"lesson-look-{version}"] = True
-
-
-def _finished_runs() -> tuple[str, ...]:
-    return tuple(run.id for run in shell.usable_runs()[0])
-
-
-@st.cache_resource(max_entries=16, show_spinner="Looking at these images")
-def _look(key: str, version: str, runs: tuple[str, ...], _dataset: Dataset) -> own_data.Look:
     usable = shell.usable_runs()[0]
-    return own_data.look(catalogue.named(key), shell.workspace(), _dataset, usable)
+    check = _check(lesson.key, dataset.version, tuple(run.id for run in usable), dataset, usable)
+    for place, sentence in enumerate(check.sentences):
+        st.markdown(f"**{shell.plain(sentence)}**" if not place else shell.plain(sentence))
+    if check.ladder is not None:
+        shell.chart(ladders.ladder_bars(check.ladder), "lesson-ladder", alt=ladders.ladder_in_words(check.ladder))
+    if check.table is not None:
+        shell.table(check.table, f"lesson-{lesson.key}-own")
+    st.page_link(f"{check.page}.py", icon=":material/arrow_forward:")
+
+
+def _start_check(version: str) -> None:
+    st.session_state[f"lesson-check-{version}"] = True
+
+
+@st.cache_resource(max_entries=16, show_spinner="Checking these images")
+def _check(key: str, version: str, runs: tuple[str, ...], _dataset: Dataset, _runs: list[store.Run]) -> own_data.Check:
+    return own_data.check(catalogue.named(key), shell.workspace(), _dataset, _runs)
 
 
 def _summary(lesson: Lesson, prepared: Prepared) -> None:
-    found = outcome_of(lesson, prepared)
-    said = prediction_of(lesson)
+    outcome = outcome_of(lesson, prepared)
+    prediction = prediction_of(lesson)
     st.markdown(f"**{shell.plain(lesson.question)}**")
-    st.markdown(shell.plain(found.headline))
-    st.markdown(shell.plain(found.against(said)) if said is not None else "Nothing was predicted.")
-    shell.table(outcomes.table(found), f"lesson-{lesson.key}-summary")
+    st.markdown(shell.plain(outcome.headline))
+    st.markdown(shell.plain(outcome.against(prediction)) if prediction is not None else "Nothing was predicted.")
+    shell.table(outcomes.table(outcome), f"lesson-{lesson.key}-summary")
     for sentence in lesson.why:
         st.markdown(f"- {shell.plain(sentence)}")
     _download("Summary to print", [lesson], f"lesson-{lesson.key}")
 
 
 def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
-    predicted = {lesson.key: prediction_of(lesson) for lesson in lessons}  # the click is answered outside the session
+    predicted = {lesson.key: prediction_of(lesson) for lesson in lessons}  # the click is handled outside the session
     st.download_button(
         label,
         lambda: _printed(lessons, predicted),
@@ -424,13 +378,13 @@ def _download(label: str, lessons: Sequence[Lesson], name: str) -> None:
 
 
 def _printed(lessons: Sequence[Lesson], predicted: Mapping[str, float | None]) -> bytes:
-    told = []
+    entries = []
     for lesson in lessons:
-        prepared = preparation.look(shell.workspace(), lesson.key)
-        found = outcome_of(lesson, prepared)
-        shown = _pictures(lesson.key, str(prepared.job.path), prepared, found)
-        told.append(summary.Told(lesson, found, predicted[lesson.key], shown))
-    return summary.to_html(told).encode()
+        prepared = preparation.state_of(shell.workspace(), lesson.key)
+        outcome = outcome_of(lesson, prepared)
+        shown = _pictures(lesson.key, str(prepared.job.path), prepared, outcome)
+        entries.append(summary.Entry(lesson, outcome, predicted[lesson.key], shown))
+    return summary.to_html(entries).encode()
 
 
 DRAWN: Mapping[int, Callable[[Lesson, Prepared], None]] = {
@@ -446,14 +400,10 @@ DRAWN: Mapping[int, Callable[[Lesson, Prepared], None]] = {
 
 def _gallery(shown: Sequence[Picture]) -> None:
     with st.grid(3, min_column_width=TILE, gap="small"):
-        _pictures_of(shown)
-
-
-def _pictures_of(shown: Sequence[Picture]) -> None:
-    for one in shown:
-        with st.container(gap=None):
-            st.image(one.pixels, width="stretch", alt=one.caption)
-            st.caption(shell.plain(one.caption))
+        for one in shown:
+            with st.container(gap=None):
+                st.image(one.pixels, width="stretch", alt=one.caption)
+                st.caption(shell.plain(one.caption))
 
 
 # Reset and what concerns all lessons
@@ -470,25 +420,20 @@ def state_in_words(prepared: Prepared) -> str:
     return "It did not get ready; open it for the reason."
 
 
-def _foot(lesson: Lesson, prepared: Prepared) -> None:
-    if prepared.status is not None:
-        _reset_popover([lesson], "Reset this lesson", f"reset-{lesson.key}")
-
-
 def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
     """The summary of all lessons that are ready and may be seen, and the reset of all."""
     with st.container(horizontal=True):
-        seen = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _may_see(lesson)]
-        if seen:
+        shown = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _is_revealed(lesson)]
+        if shown:
             with shell.told():
-                _download("Summary of the lessons held", seen, "lessons")
+                _download("Summary of the lessons", shown, "lessons")
         there = [lesson for lesson in LESSONS if prepared[lesson.key].status is not None]
         if there:
             _reset_popover(there, "Reset all lessons", "reset-all")
 
 
 def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
-    """Asks once, and says what will be gone."""
+    """Asks once, with what will be removed."""
     images = sum(lesson.images for lesson in lessons)
     runs = sum(len(lesson.trainings) for lesson in lessons)
     names = " and ".join(lesson.title for lesson in lessons)
@@ -506,8 +451,8 @@ def _reset(lessons: Sequence[Lesson]) -> None:
     with shell.told():
         for lesson in lessons:
             preparation.reset(shell.workspace(), lesson.key)
-            for kept in (PREDICTIONS, SHOWN):
-                held = st.session_state.get(kept)
+            for name in (PREDICTIONS, SHOWN):
+                held = st.session_state.get(name)
                 if held:
                     held.pop(lesson.key, None) if isinstance(held, dict) else held.discard(lesson.key)
         if st.query_params.get("lesson"):

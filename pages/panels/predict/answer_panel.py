@@ -12,8 +12,7 @@ import streamlit as st
 from covid_core.figures.prediction import score_bars
 from covid_core.formatting import probability
 from covid_core.inference.assessment import Assessment
-from covid_core.reports import image_report, prediction_text
-from covid_core.runs import temperature_scaling
+from covid_core.reports import image_report, prediction_text, run_text
 from covid_core.runs.store import Run
 from pages.shared import image_results, shell
 from pages.shared.uploads import ImageSource
@@ -142,7 +141,7 @@ def _of(one: Assessment, answers: Sequence[tuple[Run, Assessment]]) -> str:
 
 
 def _fitted(run: Run, one: Assessment) -> str:
-    images = temperature_scaling.images_in_words(run, one.calibration)
+    images = run_text.calibration_images(run, one.calibration)
     return f"Temperature {one.calibration.temperature:.2f}, fitted on {images}."
 
 

@@ -19,7 +19,7 @@ from covid_core.formatting import count, file_size, plural
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
 from covid_core.specs import (
-    AUGMENTATION_LABELS,
+    AUGMENTATIONS,
     IMBALANCE_LABELS,
     MODE_LABELS,
     OPTIMIZER_LABELS,
@@ -30,8 +30,8 @@ from covid_core.specs import (
 )
 from pages.panels.train import run_view, split_form
 from pages.panels.train.spec_fields import (
-    PER_CENT,
     augmentation_spec,
+    choice,
     fill_missing,
     fill_suggested,
     kept,
@@ -49,20 +49,20 @@ WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 
 TAPS_LABELS = {"default": "Middle layers", "last": "Last layer"}
 POOLING_LABELS = {"mean": "Mean", "mean_max": "Mean and maximum"}
+FORMATS = {"°": "%d°", "%": "%d %%"}  # of sliders, by unit
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "file": "A local file", "random": "Random start"}
-LARGEST_AMOUNTS = {"rotation": 45, "shift_x": 30, "shift_y": 30, "zoom": 30, "contrast": 50, "brightness": 50}
-KEEP_LABELS = {"best": "Lowest validation loss", "last": "The last"}
+KEEP_LABELS = {"best": "Epoch of lowest validation loss", "last": "Last epoch"}
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
 MODE_CAPTIONS = {
-    "frozen": "Quick: the network runs once per image, then only the head learns.",
-    "fine_tune": "In a second stage the last layers learn as well, slowly.",
-    "full": "Everything learns from the start. Slow on a processor, and wants many images.",
+    "frozen": "Fast: the backbone runs once per image, and only the head is trained.",
+    "fine_tune": "A second stage trains the last layers too, with a small learning rate.",
+    "full": "All layers are trained from the start. Slow on a processor, and needs many images.",
 }
 IMBALANCE_CAPTIONS = {
-    "none": "Frequent classes count for more, as they come.",
-    "class_weights": "Every class counts the same, and no image is left out.",
-    "undersample": "Each epoch sees as many images of every class as the smallest has.",
-    "oversample": "Images of small classes are seen several times in an epoch.",
+    "none": "Frequent classes weigh more in the loss.",
+    "class_weights": "Every class has the same weight in the loss. All images are used.",
+    "undersample": "Each epoch draws from every class as many images as the smallest class has.",
+    "oversample": "Images of smaller classes are repeated within an epoch.",
 }
 
 
@@ -77,9 +77,9 @@ def new_run(dataset: Dataset, classes: tuple[str, ...]) -> None:
         _backbone(dataset, classes)
     with _details("Learning", f"{OPTIMIZER_LABELS[now('optimizer')]} at {now('learning_rate'):g}", "trending_up"):
         _learning()
-    with _details("Imbalance", IMBALANCE_LABELS[now("imbalance")].lower(), "balance"):
+    with _details("Class imbalance", IMBALANCE_LABELS[now("imbalance")].lower(), "balance"):
         _imbalance(dataset, classes)
-    with _details("Augmentation", _augmentation_in_short(), "animation"):
+    with _details("Augmentation", augmentation_spec().in_words or "none", "animation"):
         _augmentation(dataset, classes)
     with top:
         _summary(dataset, classes, default)
@@ -95,11 +95,6 @@ def _details(name: str, chosen: str, icon: str) -> Iterator[None]:
 def _backbone_in_short() -> str:
     backbone = backbone_named(now("backbone"))
     return f"{backbone.label}, {MODES_IN_SHORT[now('mode')]}" if backbone.pretrained else backbone.label
-
-
-def _augmentation_in_short() -> str:
-    on = [name for name in ("rotation", "flip", *PER_CENT) if now(name)]
-    return ", ".join(AUGMENTATION_LABELS[name].lower() for name in on) or "none"
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
@@ -147,17 +142,17 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
 def _say_that_labels_are_shifted() -> None:
     """The way out of a mistake that came with the settings of a run."""
     st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
-    st.button("Use the labels of the images' folders", key="right-labels", on_click=use_right_labels)
+    st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
     """The spec as a sentence, with how many images go where."""
     sizes = split_form.part_table(dataset, spec.classes, spec.split)["Images"]
     images = " / ".join(count(size) for size in sizes)
-    patience = f", ends after {plural(spec.patience, 'epoch')} without gain" if spec.patience else ""
+    patience = f", early stopping with patience {count(spec.patience)}" if spec.patience else ""
     return (
         f"**{backbone_named(spec.backbone).label}**: {spec.strategy}. {plural(len(spec.classes), 'class', 'classes')}, "
-        f"{images} images to train, validate and test, at {spec.image_size} px. "
+        f"{images} images (training / validation / test) at {spec.image_size} px. "
         f"{OPTIMIZER_LABELS[spec.optimizer]} at {spec.learning_rate:g}, batches of {spec.batch_size}, up to "
         f"{plural(spec.total_epochs, 'epoch')}{patience}."
     )
@@ -165,9 +160,9 @@ def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
 
 def _repeats_in_words(spec: TrainingSpec, runs: int) -> str:
     cost = (
-        "The frozen network runs once for all of them; each costs a head."
+        "The frozen backbone runs once for all of them, and each run trains its own head."
         if spec.mode == "frozen"
-        else "Each trains from the start."
+        else "Each run trains from the start."
     )
     return f"A study of {plural(runs, 'run')}: {plural(now('folds'), 'fold')} x {plural(now('seeds'), 'seed')}. {cost}"
 
@@ -213,7 +208,7 @@ def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
             _mode(suggest)
             _starting_weights(backbone)
         else:
-            st.caption("The baseline CNN starts at random, and all of it learns.")
+            st.caption("The baseline CNN starts from random weights, and all layers are trained.")
         _size_and_head(backbone)
 
 
@@ -223,22 +218,15 @@ def _facts(backbone: Backbone) -> str:
 
 
 def _mode(suggest: Callable[[], None]) -> None:
-    st.radio(
-        "What learns",
-        list(MODE_LABELS),
-        format_func=MODE_LABELS.__getitem__,
-        captions=list(MODE_CAPTIONS.values()),
-        on_change=suggest,
-        **kept("mode"),
-    )
+    choice(st.radio, "Trained layers", MODE_LABELS, "mode", captions=list(MODE_CAPTIONS.values()), on_change=suggest)
     if now("mode") == "frozen":
-        st.segmented_control(
+        choice(
+            st.segmented_control,
             "Features from",
-            list(TAPS_LABELS),
-            format_func=TAPS_LABELS.__getitem__,
+            TAPS_LABELS,
+            "taps",
             required=True,
-            help="Middle layers see texture and edges; on X-rays they did better than the last layer.",
-            **kept("taps"),
+            help="Middle layers hold texture and edges. On X-rays they beat the last layer.",
         )
     if now("mode") == "fine_tune":
         with st.grid(3, min_column_width=120):
@@ -247,17 +235,17 @@ def _mode(suggest: Callable[[], None]) -> None:
             st.number_input("Their epochs", 1, 1000, **kept("tuning_epochs"))
 
 
-_TUNED_HELP = "Moved outward to the nearest place where the network can be cut; the run says how many it became."
+_TUNED_HELP = "Rounded up to the nearest place where the network can be cut. The run reports the number."
 
 
 def _starting_weights(backbone: Backbone) -> None:
-    st.segmented_control(
+    choice(
+        st.segmented_control,
         "Starting weights",
-        list(WEIGHTS_LABELS),
-        format_func=WEIGHTS_LABELS.__getitem__,
+        WEIGHTS_LABELS,
+        "weights",
         required=True,
-        help="ImageNet: learned on 1.3 million photographs. A random start needs far more images and epochs.",
-        **kept("weights"),
+        help="ImageNet: trained on 1.3 million photographs. Random weights need far more images and epochs.",
     )
     if now("weights") == "file":
         st.text_input(
@@ -281,8 +269,8 @@ def _weights_note(backbone: Backbone) -> None:
         st.caption(f":material/download: The run downloads them first: {megabytes}.")
     else:
         st.warning(
-            f"ImageNet weights of {backbone.label} at {size} px are neither on this machine nor to be had from the "
-            "network. Connect, choose a local file, choose another backbone, or choose a random start.",
+            f"ImageNet weights of {backbone.label} at {size} px are neither on this machine nor on the network. "
+            "Connect, or choose a local file, another backbone or a random start.",
             icon=":material/cloud_off:",
         )
 
@@ -294,23 +282,22 @@ def _size_and_head(backbone: Backbone) -> None:
             backbone.minimum_size,
             512,
             step=32,
-            help="Images are squashed to a square of this side. Twice the side takes four times as long.",
+            help="Images are resized to a square of this side. Twice the side takes four times as long.",
             **kept("image_size"),
         )
         st.text_input(
-            "Units of the head", help="Dense layers on top of the backbone, such as 256 or 256, 64.", **kept("units")
+            "Dense units", help="Dense layers on top of the backbone, such as 256 or 256, 64.", **kept("units")
         )
         st.number_input(
-            "Dropout", 0.0, 0.95, step=0.05, help="Share of the head's units left out at random.", **kept("dropout")
+            "Dropout",
+            0.0,
+            0.95,
+            step=0.05,
+            help="Share of dense units set to zero at random in each step.",
+            **kept("dropout"),
         )
         if backbone.pretrained:
-            st.selectbox(
-                "Pooling",
-                list(POOLING_LABELS),
-                format_func=POOLING_LABELS.__getitem__,
-                help="How a map of features becomes one number each.",
-                **kept("pooling"),
-            )
+            choice(st.selectbox, "Pooling", POOLING_LABELS, "pooling", help="How each feature map becomes one number.")
 
 
 # Learning
@@ -318,26 +305,22 @@ def _size_and_head(backbone: Backbone) -> None:
 
 def _learning() -> None:
     with st.grid(3, min_column_width=150):
-        st.selectbox("Optimizer", list(OPTIMIZER_LABELS), format_func=OPTIMIZER_LABELS.__getitem__, **kept("optimizer"))
+        choice(st.selectbox, "Optimizer", OPTIMIZER_LABELS, "optimizer")
         st.number_input("Learning rate", 1e-7, 10.0, step=1e-4, format="%g", **kept("learning_rate"))
         st.number_input("Batch size", 1, 1024, help="Images per step.", **kept("batch_size"))
-        st.number_input("Epochs", 1, 1000, help="How often all training images are seen, at most.", **kept("epochs"))
+        st.number_input("Epochs", 1, 1000, help="Passes over the training images, at most.", **kept("epochs"))
         st.number_input(
-            "Stop early after",
+            "Early stopping (patience)",
             0,
             1000,
-            help="Epochs without a lower validation loss; 0 never stops early.",
+            help="Training stops after this many epochs without a lower validation loss. 0: never.",
             **kept("patience"),
         )
-        st.selectbox(
-            "Epoch to keep",
-            list(KEEP_LABELS),
-            format_func=KEEP_LABELS.__getitem__,
-            help="Whose weights become the model.",
-            **kept("keep"),
+        choice(
+            st.selectbox, "Restore weights from", KEEP_LABELS, "keep", help="The model gets the weights of this epoch."
         )
-        st.number_input("Seed", 0, 2**32 - 1, help="Of starting weights, order and augmentation.", **kept("seed"))
-        st.number_input("Seeds", 1, 20, help="With 10, ten runs that differ only by chance.", **kept("seeds"))
+        st.number_input("Seed", 0, 2**32 - 1, help="Of initial weights, image order and augmentation.", **kept("seed"))
+        st.number_input("Seeds", 1, 20, help="With 10, ten runs that differ only in their seed.", **kept("seeds"))
     st.text_area("Note", placeholder="Why this run?", max_chars=2000, height=80, **kept("note"))
 
 
@@ -345,12 +328,12 @@ def _learning() -> None:
 
 
 def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    st.radio(
-        "Classes of different size, in the training part only",
-        list(IMBALANCE_LABELS),
-        format_func=IMBALANCE_LABELS.__getitem__,
+    choice(
+        st.radio,
+        "Ways to handle class imbalance (training part only)",
+        IMBALANCE_LABELS,
+        "imbalance",
         captions=list(IMBALANCE_CAPTIONS.values()),
-        **kept("imbalance"),
     )
     try:
         parts = split_form.part_table(dataset, classes, parse(SplitSpec, split_fields()))
@@ -365,53 +348,54 @@ def _effect(imbalance: str, counts: pd.Series) -> str:
     if imbalance == "class_weights":
         counts = counts[counts > 0]  # with labels of other images a class may have none
         weights_of = counts.sum() / (len(counts) * counts)
-        return "Weight of one image: " + ", ".join(f"{label} {value:.2f}" for label, value in weights_of.items()) + "."
+        return "Weight per image: " + ", ".join(f"{label} {value:.2f}" for label, value in weights_of.items()) + "."
     per_epoch = {
         "none": counts,
         "undersample": counts.clip(upper=counts.min()),
         "oversample": counts.clip(lower=counts.max()),
     }[imbalance]
-    return "Images in an epoch: " + ", ".join(f"{label} {count(value)}" for label, value in per_epoch.items()) + "."
+    return "Images per epoch: " + ", ".join(f"{label} {count(value)}" for label, value in per_epoch.items()) + "."
 
 
 # Augmentation
 
 
 def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    st.caption(
-        "Random changes of training images, up to these amounts in either direction. Test images stay as they are."
-    )
+    st.caption("Training images change at random, up to these amounts in either direction. Test images stay unchanged.")
     with st.grid(3, min_column_width=200):
-        for name in ("rotation", *PER_CENT):
-            unit = "%d°" if name == "rotation" else "%d %%"
-            st.slider(AUGMENTATION_LABELS[name], 0, LARGEST_AMOUNTS[name], format=unit, **kept(name))
-    st.toggle("Mirror half of the images", help="Moves the heart to the right side of the body.", **kept("flip"))
+        for name, row in AUGMENTATIONS.items():
+            if row.unit:
+                most = round(row.scale * row.largest)
+                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **kept(name))
+    for name, row in AUGMENTATIONS.items():
+        if not row.unit:
+            st.toggle(row.title, help=row.help, **kept(name))
     if now("mode") == "frozen":
-        st.toggle("Test both sides", help=_BOTH_SIDES_HELP, **kept("test_time_flip"))
+        st.toggle("Test-time augmentation (mirrored copy)", help=_MIRRORED_COPY_HELP, **kept("test_time_flip"))
     spec = augmentation_spec()
     if spec.is_off:
-        st.caption("Nothing is changed now. Move a slider, and changed images appear here.")
+        st.caption("No augmentation is chosen. Move a slider to preview augmented images.")
         return
     if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
-        st.number_input("Changed copies of each image", 0, 1000, help=_VIEWS_HELP, width=240, **kept("views"))
+        st.number_input("Augmented copies per image", 0, 1000, help=_VIEWS_HELP, width=240, **kept("views"))
     _preview(dataset, classes, spec)
 
 
-_BOTH_SIDES_HELP = "The model answers with the mean of an image and its mirror image. A prediction takes twice as long."
-_VIEWS_HELP = "0 makes one per epoch. Fewer are quicker: each costs one pass through the frozen network."
+_MIRRORED_COPY_HELP = "Logits are averaged over an image and its mirrored copy. A prediction takes twice as long."
+_VIEWS_HELP = "0: one copy per epoch. Each copy costs one pass through the frozen backbone."
 
 
 def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:
-    """An image of each class as it is, and beside it copies as training will see them."""
+    """An image of each class, and beside it augmented copies as in training."""
     draw = st.session_state.setdefault("preview_draw", 0)
     labels, images = _preview_images(dataset, dataset.version, classes)
     with st.grid(1 + PREVIEW_VIEWS, min_column_width=120, gap="xsmall"):
         for row, label in enumerate(labels):
-            _picture(images[row], f"{shell.plain(label)}, as it is", f"Image of class {label}, unchanged")
+            _picture(images[row], f"{shell.plain(label)}, original", f"Image of class {label}, unchanged")
             for number in range(PREVIEW_VIEWS):
                 view = draw * PREVIEW_VIEWS + number
                 changed = augmentation.view(images[row : row + 1], spec, now("seed"), view, np.array([row]))[0]
-                _picture(changed, "changed", f"Image of class {label}, changed at random")
+                _picture(changed, "augmented", f"Image of class {label}, augmented")
     st.button("Draw again", icon=":material/casino:", on_click=_draw_again, key="draw-again")
 
 

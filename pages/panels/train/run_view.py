@@ -38,11 +38,11 @@ STAGE_LABELS = {
     "tensorflow": "Start TensorFlow",
     "build": "Build the network",
     "export": "Export the network",
-    "features": "Frozen part, once per image",
-    "fit": "Learn",
+    "features": "Extract features",
+    "fit": "Train",
     "save": "Save the model",
-    "predict": "Score all images",
-    "usual image": "Look at some images for the heat maps",
+    "predict": "Predict all images",
+    "usual image": "Mean image for the heat maps",
     "check": "Check the saved model",
 }
 ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
@@ -51,8 +51,8 @@ ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
 def device_in_words() -> str:
     """What runs will train on, as far as it can be told without TensorFlow."""
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
-        return "This machine has an NVIDIA GPU; each run says what it used."
-    return f"No NVIDIA GPU here: runs train on {plural(cores(), 'processor core')}."
+        return "This machine has an NVIDIA GPU. Each run names its device."
+    return f"Runs train on {plural(cores(), 'processor core')}: there is no NVIDIA GPU."
 
 
 # The fragment
@@ -209,7 +209,7 @@ def run_row(one: Seen) -> None:
     ):
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
-            st.caption(f"{_kind(run)} · {shell.plain(run.record['dataset']['name'])} · {moment(run.created)}")
+            st.caption(f"{_kind(run)} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
         with st.container(horizontal=True, width="content"):
             if one.is_active:
                 watch_button(run, "Watch", "list")
@@ -234,7 +234,7 @@ def _state_in_words(one: Seen) -> str:
         return words
     verdict = model_audit_panel.badge(model_audit_panel.of(one.run))
     largest = shell.plain(majority_in_words(one))
-    return f"{words} {share(one.accuracy)} of test images right; largest class {largest} {verdict}"
+    return f"{words} test accuracy {share(one.accuracy)}, majority baseline {largest} {verdict}"
 
 
 # One run
@@ -261,8 +261,8 @@ def _draw_run(identifier: str) -> None:
         return
     name, status = shell.plain(run.name), one.status
     shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
-    if run.record["dataset"]["synthetic"]:
-        shell.say_synthetic()
+    if run.dataset.synthetic:
+        shell.synthetic_info()
     if wrong_labels:
         st.warning(shell.plain(wrong_labels), icon=":material/warning:")
     _facts(one, len(history))
@@ -291,7 +291,7 @@ def _outcome(one: Seen, epochs_done: int) -> str:
         return f"{_stopped_sentence(one, epochs_done)} {_accuracy_sentence(one)}"
     if status.state == store.INTERRUPTED:
         if not epochs_done:
-            return f"Interrupted before the first epoch was finished: {_lower(status.reason)} Resume starts it again."
+            return f"Interrupted before the first epoch ended: {_lower(status.reason)} Resume starts it again."
         done = plural(epochs_done, "epoch")
         return f"Interrupted after {done}: {_lower(status.reason)} Resume goes on from there."
     return f"It failed: {shell.plain(status.reason)}"
@@ -303,7 +303,7 @@ def _lower(text: str) -> str:
 
 def _stopped_sentence(one: Seen, epochs_done: int) -> str:
     if not one.result:
-        return "Stopped before there was anything to keep."
+        return "Stopped before the first epoch ended."
     planned = plural(one.run.spec.total_epochs, "epoch")
     return f"Stopped after {count(epochs_done)} of {planned}; the best weights are kept."
 
@@ -313,14 +313,14 @@ def _accuracy_sentence(one: Seen) -> str:
         return ""
     images, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
     return (
-        f"It answers **{share(one.accuracy)}** of {plural(images, 'test image')} rightly; always answering "
-        f"{shell.plain(largest)} would reach {share(of_images)}. Compare says how sure that is. "
+        f"Test accuracy: **{share(one.accuracy)}** of {plural(images, 'image')}. Majority baseline "
+        f"({shell.plain(largest)}): {share(of_images)}. Compare shows whether the difference is significant. "
         f"{model_audit_panel.badge(model_audit_panel.of(one.run))}"
     )
 
 
 def majority_in_words(one: Seen) -> str:
-    """What always answering the largest class of the run's own test images reaches: folds have different ones."""
+    """The majority baseline on the run's own test images: folds have different ones."""
     try:
         _, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
     except CovidCoreError:  # the run's own page says what is damaged
@@ -392,9 +392,7 @@ def _page_button(label: str, page: str, parameter: str, run: Run, icon: str, kin
 def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
     if history.empty:
         st.caption(
-            "No epoch was finished, so there are no curves."
-            if final
-            else "Curves appear with the first finished epoch."
+            "There are no curves: no epoch was finished." if final else "Curves appear with the first finished epoch."
         )
         return
     left, right = st.columns(2)
@@ -410,7 +408,7 @@ def _settings(run: Run) -> None:
         table = table.reset_index().set_axis(["Setting", "Value"], axis=1)
         if run.spec.note:
             st.markdown(f"Note: {shell.plain(run.spec.note)}")
-        st.caption(f"Data set {shell.plain(run.record['dataset']['name'])}, made {moment(run.created)}")
+        st.caption(f"Data set {shell.plain(run.dataset.name)}, made {moment(run.created)}")
         st.caption(shell.plain(_images_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
 
@@ -419,17 +417,17 @@ def _images_used(run: Run) -> str:
     """Which version of its data set the run used, in a sentence."""
     used = shell.version_of(run)
     if used.before is None:
-        return f"Which images it used cannot be looked at any more: {used.note}."
+        return f"The images of this run are no longer available: {used.note}."
     if not used.decided:
-        return "Its images are those of the data set as imported; no decision on them was made since."
-    there = "the present ones" if used.is_present else "not the present ones"
-    return f"It used the images as they were {used.in_words} on the Audit page: {there}."
+        return "The run used the data set as imported. No decision has been made since."
+    there = "the current version" if used.is_present else "not the current version"
+    return f"The run used the images as they were {used.in_words} on the Audit page: {there}."
 
 
 def _result_details(one: Seen) -> None:
     """Where the weights came from, what was checked, and where the time went."""
     result = one.result
-    with st.expander("Weights, check and seconds per stage", icon=":material/fact_check:"):
+    with st.expander("Weights, check and time per stage", icon=":material/fact_check:"):
         st.markdown("  \n".join(_provenance(one)))
         seconds = result.get("seconds", {})
         stages = [STAGE_LABELS.get(stage, shell.plain(stage)) for stage in seconds]
@@ -447,21 +445,21 @@ def _provenance(one: Seen) -> list[str]:
         lines.append(f"Trained on: {shell.plain(result['device'])}{engine}.")
     if result.get("taken_over_from"):
         lines.append(
-            f"Not trained again: settings and images are those of {shell.plain(result['taken_over_from'])}, whose "
-            "outcome this is. Another seed makes another run."
+            f"This result was taken over from {shell.plain(result['taken_over_from'])}, which has the same settings "
+            "and images. Another seed trains anew."
         )
     if result.get("reused"):
-        lines.append(f"It was there already and took no time again: {_reused_in_words(result['reused'])}.")
+        lines.append(f"Reused from earlier runs: {_reused_in_words(result['reused'])}.")
     parity = result.get("parity")
     if parity:
         by = f" Compared with: {shell.plain(parity['by'])}." if "by" in parity else ""
         lines.append(
-            f"Saved model and app agree: scores of {plural(parity['images'], 'test image')} differ by "
-            f"{parity['largest_difference']:.1g} at most.{by}"
+            f"The saved model and the app agree: scores of {plural(parity['images'], 'test image')} differ by at most "
+            f"{parity['largest_difference']:.1g}.{by}"
         )
     tuning = result.get("fine_tuning")
     if tuning:
-        lines.append(f"Layers fine-tuned: {tuning['layers_trained']}, asked for: {tuning['layers_asked']}.")
+        lines.append(f"Layers fine-tuned: {tuning['layers_trained']} (requested: {tuning['layers_asked']}).")
     return lines
 
 

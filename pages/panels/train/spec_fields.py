@@ -1,12 +1,13 @@
 """The fields of a new run and the spec that they stand for. Fields live in the session and outlast a change of page."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
-from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec, parse
+from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, TrainingSpec, parse
 
 SAME_NAME = (
     "backbone",
@@ -25,9 +26,6 @@ SAME_NAME = (
     "note",
     "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
 )
-PER_CENT = tuple(  # shares in the spec, per cent in the fields
-    name for name in AugmentationSpec.model_fields if name not in ("rotation", "flip")
-)
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
 
 
@@ -39,6 +37,11 @@ def key_of(name: str) -> str:
 def kept(name: str) -> dict[str, Any]:
     """Arguments of a field's widget: its key, and that it outlasts a change of page."""
     return {"key": key_of(name), "persist_state": "session"}
+
+
+def choice(widget: Callable[..., Any], title: str, labels: Mapping[str, str], name: str, **arguments: Any) -> None:
+    """A field that offers the keys of ``labels``, each by its label."""
+    widget(title, list(labels), format_func=labels.__getitem__, **arguments, **kept(name))
 
 
 def now(name: str) -> Any:
@@ -107,8 +110,16 @@ def split_fields() -> dict[str, Any]:
 
 def augmentation_spec() -> AugmentationSpec:
     """What the augmentation's fields say. Raises InvalidChoice."""
-    amounts = {name: now(name) / 100 for name in PER_CENT}
-    return parse(AugmentationSpec, {"rotation": now("rotation"), "flip": now("flip"), **amounts})
+    return parse(
+        AugmentationSpec,
+        {name: now(name) / row.scale if row.unit else now(name) for name, row in AUGMENTATIONS.items()},
+    )
+
+
+def _augmentation_value(spec: AugmentationSpec, name: str) -> int | bool:
+    """What a field shows: whole degrees or per cent, or a switch."""
+    row, amount = AUGMENTATIONS[name], getattr(spec, name)
+    return round(row.scale * amount) if row.unit else amount
 
 
 def _fine_tuning() -> dict[str, Any]:
@@ -123,9 +134,7 @@ def _units(text: str) -> list[int]:
     try:
         return [int(part) for part in text.replace("+", ",").split(",") if part.strip()]
     except ValueError as error:
-        raise InvalidChoice(
-            f"Units of the head must be whole numbers such as 256 or 256, 64, received: {text!r}."
-        ) from (error)
+        raise InvalidChoice(f"Dense units must be whole numbers such as 256 or 256, 64, received: {text!r}.") from error
 
 
 def _values(spec: TrainingSpec) -> dict[str, Any]:
@@ -134,9 +143,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
     pretrained = backbone_named(spec.backbone).pretrained
     values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
-        **{name: round(100 * getattr(spec.augmentation, name)) for name in PER_CENT},
-        "rotation": round(spec.augmentation.rotation),
-        "flip": spec.augmentation.flip,
+        **{name: _augmentation_value(spec.augmentation, name) for name in AUGMENTATIONS},
         "views": spec.views or 0,
         "test_time_flip": spec.test_time_flip,
         "folds": 1,

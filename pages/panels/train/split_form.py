@@ -13,54 +13,46 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
-from pages.panels.train.spec_fields import kept, now, split_fields
+from pages.panels.train.spec_fields import choice, kept, now, split_fields
 from pages.shared import audit_panel, shell
 
 KEPT_SPLITS = 8  # each of 21,165 images takes 6 MB
-PAIRS_ARE = "pairs of images that the audit found to show the same picture are"
 SEED_HELP = "Runs with the same seed, shares and classes are tested on the same images and can be compared."
-FOLDS_HELP = "With 5, five runs test every image once, each run another fifth, in place of the share above."
+FOLDS_HELP = "Cross-validation: with 5, five runs test every image once, each run another fifth."
 CAPTIONS = {
-    "grouped": "Copies, and images that were kept together, stay in one part.",
-    "stratified": "As the course did. A copy of a training image may be tested on.",
-    "by_source": "Test on hospitals or archives that the model never saw.",
+    "grouped": "Patients and duplicates stay together in one part.",
+    "stratified": "Images are drawn one by one, as in the course. Duplicates may lie in training and test.",
+    "by_source": "The test images come from hospitals or archives without training images.",
 }
 
 
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """The fields, then who is where. Raises DataError or InvalidChoice for a split that cannot be made."""
-    st.radio(
-        "How images are dealt",
-        list(SPLIT_LABELS),
-        format_func=SPLIT_LABELS.__getitem__,
-        captions=list(CAPTIONS.values()),
-        horizontal=True,
-        **kept("split_method"),
-    )
+    choice(st.radio, "Split", SPLIT_LABELS, "split_method", captions=list(CAPTIONS.values()), horizontal=True)
     if now("split_method") == "by_source":
         _pick_sources(dataset, classes)
         if not now("held_out"):
-            st.info("Choose at least one source to hold out.", icon=":material/arrow_upward:")
+            st.info("Choose at least one test source.", icon=":material/arrow_upward:")
             return
     with st.grid(4, min_column_width=150):
         st.number_input(
-            "Validation, %", 2, 60, help="Images that decide when to stop and which run is best.", **kept("validation")
+            "Validation, %", 2, 60, help="These images choose the epoch and the best run.", **kept("validation")
         )
         st.number_input(
             "Test, %",
             2,
             60,
-            help="Images that are only used to report how good a run is. By source: only of classes with one source.",
+            help="These images only report the result. In a split by source: of classes with one source.",
             disabled=now("folds") > 1,
             **kept("test"),
         )
         st.number_input(
             "Images per class",
             0,
-            help="0 takes all. Otherwise so many of each class are drawn first.",
+            help="0: all. Otherwise this many of each class are drawn before the split.",
             **kept("images_per_class"),
         )
-        st.number_input("Seed of the split", 0, 2**32 - 1, help=SEED_HELP, **kept("split_seed"))
+        st.number_input("Split seed", 0, 2**32 - 1, help=SEED_HELP, **kept("split_seed"))
         st.number_input(
             "Folds",
             1,
@@ -84,7 +76,7 @@ def in_short() -> str:
     split = parse(SplitSpec, split_fields())
     parts = " / ".join(f"{100 * part:.0f}" for part in (split.train, split.validation, split.tested))
     folds = f", {plural(split.folds, 'fold')}" if split.folds > 1 else ""
-    how = {"grouped": "groups together", "stratified": "image by image", "by_source": "by source"}[split.method]
+    how = {"grouped": "group split", "stratified": "random split", "by_source": "by source"}[split.method]
     dealt = plural(len(split.held_out), "source") if split.method == "by_source" else f"{parts}{folds}"
     return f"{how}, {dealt}, seed {split.seed}"
 
@@ -98,11 +90,11 @@ def _pick_sources(dataset: Dataset, classes: tuple[str, ...]) -> None:
     images = dataset.images[dataset.images["label"].isin(classes)]
     sources = images["source"].value_counts()
     st.multiselect(
-        "Sources to hold out",
+        "Test sources",
         list(sources.index),
         format_func=lambda source: f"{source or UNKNOWN_SOURCE} ({plural(int(sources[source]), 'image')})",
         placeholder="Choose sources",
-        help="All their images are tested on, and none is trained on.",
+        help="All their images are test images, and none is a training image.",
         **kept("held_out"),
     )
 
@@ -111,7 +103,7 @@ def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.Da
     return _cached(dataset, dataset.version, classes, split.model_dump_json(), now("labels"))
 
 
-@st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Looking for images that belong together")
+@st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Grouping duplicates and patients")
 def _cached(_dataset: Dataset, version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
@@ -128,31 +120,30 @@ def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
 
 def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str:
     """What a test on this split can and cannot show."""
-    mix = "Every part has nearly the same mix of classes."
-    first = " The table is the first fold's." if split.folds > 1 else ""
+    mix = "All parts have nearly the same class proportions."
+    first = " The table shows the first fold." if split.folds > 1 else ""
     together = made.groupby("group").size()
     several = together[together > 1]
     if split.method == "stratified":
         return (
-            f"{mix}{first} Copies and images of one patient are not looked for, so some may be on both sides: the test "
-            "figure may be too good."
+            f"{mix}{first} The test result may be too good: duplicates and images of one patient may lie in training "
+            "and test (data leakage)."
         )
-    groups = "No two images show the same picture."
+    groups = "There are no duplicates."
     if len(several):
         images = plural(int(several.sum()), "image")
-        groups = f"{plural(len(several), 'group')} of {images} that belong together stay in one part."
+        groups = f"{plural(len(several), 'cluster')} of {images} (duplicates, one patient) stay in one part."
     if not patients_known:
-        groups += " Patients are not known here, so images of one may be on both sides."
+        groups += " Patients are unknown here: one patient may lie in training and test."
     if split.method == "grouped":
-        return f"{mix}{first} {groups} This shows how a model does on new images of the same sources, not on others."
+        return f"{mix}{first} {groups} The test measures performance on new images of the same sources, not of others."
     stay = sources_that_stay(made, split)
     lacking = (
-        f" {', '.join(stay)} come from one source only, which therefore stays in training as well: for them the test "
-        "says nothing about other sources."
+        f" {', '.join(stay)} come from one source only, which stays in training too. For them the test is not external."
         if stay
         else ""
     )
-    return f"This shows how a model does on sources that it never saw.{lacking} {groups}"
+    return f"The test measures performance on unseen sources.{lacking} {groups}"
 
 
 def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
@@ -160,15 +151,16 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
     audited = audit_panel.latest(dataset)
     if audited.found is None:
         st.caption(
-            "Copies that were cropped, turned or mirrored are looked for by the audit of the images, which has not "
-            "been made yet."
+            "The audit of the images has not been made yet. It finds duplicates that were cropped, rotated or mirrored."
         )
         return
     pairs = tables.with_parts(audited.pairs[~audited.pairs["dismissed"]], _parts_of(made))
     crossing = len(tables.of_kind(pairs, tables.ACROSS))
     if crossing:
-        images = plural(crossing, "pair of images that the audit found to show the same picture is", PAIRS_ARE)
-        st.warning(f"{images} in two parts of this split: the test would know the answers.", icon=":material/copy_all:")
+        pairs_in_words = plural(
+            crossing, "near-duplicate pair of the audit lies", "near-duplicate pairs of the audit lie"
+        )
+        st.warning(f"Data leakage: {pairs_in_words} in two parts of this split.", icon=":material/copy_all:")
         address = {"dataset": dataset.id, "tab": "Copies", "pairs": tables.ACROSS}
         st.page_link("audit.py", label="Keep them together", icon=":material/arrow_forward:", query_params=address)
 
@@ -188,7 +180,7 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
             names = list(sources.value_counts().index)
             _picture(made.assign(source=sources), "source", names, "Images per part and source")
     table = _counted(made, "label", list(classes))
-    remain = f"{share(float(table['Images'].iloc[0] / table['Images'].sum()), 0)} of the images remain for training."
+    remain = f"{share(float(table['Images'].iloc[0] / table['Images'].sum()), 0)} of the images are training images."
     st.caption(f"{remain} {_halves_in_words(made)}")
     st.dataframe(table, hide_index=True, width="stretch", alt="Images per part and class")
 
@@ -198,11 +190,11 @@ def _halves_in_words(made: pd.DataFrame) -> str:
     choose, calibrate = (int(validation_for(made, half).sum()) for half in HALVES)
     if (made["half"] != "").any():
         return (
-            f"Validation is halved: {plural(choose, 'image')} choose the epoch and the run, {count(calibrate)} others "
-            "turn scores into probabilities."
+            f"Validation is halved: {plural(choose, 'image')} choose the epoch and the run, {count(calibrate)} "
+            "calibrate the scores."
         )
-    why = f"fewer than {HALVED_FROM} are not halved" if choose < HALVED_FROM else "a half of them would lack a class"
-    return f"All {plural(choose, 'validation image')} choose the epoch and calibrate as well: {why}."
+    why = f"fewer than {HALVED_FROM} are not halved" if choose < HALVED_FROM else "one half would lack a class"
+    return f"All {plural(choose, 'validation image')} both choose the epoch and calibrate: {why}."
 
 
 def _picture(made: pd.DataFrame, by: str, names: list[str], title: str) -> None:

@@ -19,7 +19,7 @@ from covid_core.specs import StudySpec
 from pages.panels.train import run_view
 from pages.shared import model_audit_panel, run_cache, shell
 
-MAJORITY = "Always the largest class"  # a heading
+MAJORITY = "Majority baseline"  # a heading
 
 
 def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
@@ -37,7 +37,7 @@ def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
         st.text_area(
             "One setting per line",
             placeholder="epochs=2\nsplit.seed=7\nhead.dropout=0.3",
-            help="Written key=value; what is not named here stays as the preset has it.",
+            help="As key=value. All other settings are those of the preset.",
             key="study_settings",
             persist_state="session",
         )
@@ -86,18 +86,18 @@ def _lacking(spec: str) -> tuple[str, ...]:
 def _offer_random_start(lacking: tuple[str, ...]) -> bool:
     labels = ", ".join(backbone_named(name).label for name in lacking)
     st.warning(
-        f"ImageNet weights are neither on this machine nor to be had from the network for: {labels}. The study needs "
-        "them, or your word that these runs may start at random.",
+        f"ImageNet weights of {labels} are neither on this machine nor on the network. Connect, or start these runs "
+        "from random weights.",
         icon=":material/cloud_off:",
     )
-    return st.checkbox("Start these from random weights; their runs and tables will say so", key="study_random")
+    return st.checkbox("Start these runs from random weights (noted in runs and tables)", key="study_random")
 
 
 def _plan(spec: StudySpec) -> None:
     split = spec.runs[0].split
     drawn = f", of {count(split.images_per_class)} images of each class" if split.images_per_class else ""
     shares = " / ".join(share(part, 0) for part in (split.train, split.validation, split.tested))
-    st.caption(f"One split for all runs{drawn}: {shares} to train, validate and test; seed {split.seed}.")
+    st.caption(f"One split for all runs{drawn}: {shares} (training / validation / test), seed {split.seed}.")
     if any(run.labels == "shifted" for run in spec.runs):
         st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
     table = tables.hyperparameters([run.name for run in spec.runs], spec.runs)
@@ -147,11 +147,11 @@ def _study(study: Study, members: list[run_cache.Seen]) -> None:
 
 
 def _repeats(study: Study, members: list[run_cache.Seen]) -> None:
-    """Mean, spread and the pooled figure, from two finished runs on."""
+    """Mean, standard deviation and the pooled figure, from two finished runs on."""
     given = run_cache.compared([(study, [one.run for one in members])])
     if given.spreads and given.spreads[0]["accuracy"].count > 1:
         line = repeats_text.study_line(given.studies[0], given.spreads[0]["accuracy"], given.pooled[0])
-        st.markdown(f"{line[0].upper()}{line[1:]}. Runs share images: the spread is no error of the mean.")
+        st.markdown(f"{line[0].upper()}{line[1:]}. Runs share images, so the SD is no standard error.")
 
 
 def _in_words(study: Study, members: list[run_cache.Seen]) -> str:
@@ -192,7 +192,7 @@ def _actions(study: Study, members: list[run_cache.Seen]) -> None:
     ):
         st.switch_page("compare.py", query_params={"study": study.id})
     if states & set(run_view.ENDED_EARLY) and st.button(
-        "Resume", key=f"resume-{study.id}", icon=":material/resume:", help="Takes up every run that ended early."
+        "Resume", key=f"resume-{study.id}", icon=":material/resume:", help="Resumes every run that ended early."
     ):
         with shell.told():
             queue.resume_study(shell.workspace(), study)

@@ -19,6 +19,7 @@ from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import DataError, JobRefused, NotFound, Stopped
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue, worker
+from covid_core.jobs.kinds import AuditRequest
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 
@@ -107,9 +108,9 @@ def test_with_a_damaged_segmenter_the_probes_that_need_lungs_say_so_and_the_othe
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     made_segmenter(workspace).network_path.write_bytes(b"another network")
     ladder = dataset_audit.make(workspace, dataset).ladder
-    lacking = {rung.probe: rung.reason for rung in ladder.rungs if not rung.was_run}
-    assert set(lacking) == {*probes.NEED_MASKS, probes.FROZEN}
-    assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_MASKS)
+    lacking = {rung.probe.key: rung.reason for rung in ladder.rungs if not rung.was_run}
+    assert set(lacking) == {*probes.NEED_LUNGS, probes.FROZEN}
+    assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_LUNGS)
     assert dataset_audit.known(workspace, dataset).outdated == ""
 
 
@@ -244,7 +245,7 @@ def launched(monkeypatch):
 
 def test_the_job_keeps_what_it_finds(tmp_path, workspace, launched):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
-    job = queue.submit_data_audit(workspace, one.id, other.id)
+    job = queue.submit(workspace, AuditRequest(dataset=one.id, against=other.id))
     assert worker.do(job.path, 1) == 0
     assert job.status().state == store.COMPLETED
     assert job.result == {"dataset": one.id, "against": other.id}
@@ -254,30 +255,22 @@ def test_the_job_keeps_what_it_finds(tmp_path, workspace, launched):
 
 def test_a_data_set_is_audited_once_at_a_time(tmp_path, workspace, launched):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
-    job = queue.submit_data_audit(workspace, one.id)
-    with pytest.raises(JobRefused, match="being audited already"):
-        queue.submit_data_audit(workspace, one.id)
-    another = queue.submit_data_audit(workspace, other.id, one.id)
-    asked = [(given.id, request["dataset"], request["against"]) for given, request in queue.data_audit_jobs(workspace)]
+    job = queue.submit(workspace, AuditRequest(dataset=one.id))
+    with pytest.raises(JobRefused, match="under way already"):
+        queue.submit(workspace, AuditRequest(dataset=one.id))
+    another = queue.submit(workspace, AuditRequest(dataset=other.id, against=one.id))
+    asked = [(one.id, one.request.dataset, one.request.against) for one in queue.jobs(workspace, AuditRequest)]
     assert asked == [(job.id, one.id, None), (another.id, other.id, one.id)]
     queue.stop(job)
-    queue.submit_data_audit(workspace, one.id)
+    queue.submit(workspace, AuditRequest(dataset=one.id))
 
 
 def test_a_data_set_is_not_compared_with_itself_or_with_one_that_is_not_there(tmp_path, workspace, launched):
     one = copied(tmp_path, workspace)
     with pytest.raises(JobRefused, match="with itself"):
-        queue.submit_data_audit(workspace, one.id, one.id)
+        queue.submit(workspace, AuditRequest(dataset=one.id, against=one.id))
     with pytest.raises(NotFound):
-        queue.submit_data_audit(workspace, one.id, "no-such-00000")
-
-
-def test_a_job_that_was_told_to_stop_ends_stopped(tmp_path, workspace, launched):
-    one = copied(tmp_path, workspace)
-    job = queue.submit_data_audit(workspace, one.id)
-    job.request_stop()
-    assert worker.do(job.path, 1) == 0
-    assert job.status().state == store.STOPPED
+        queue.submit(workspace, AuditRequest(dataset=one.id, against="no-such-00000"))
 
 
 def test_the_same_images_imported_with_other_sources_have_an_audit_of_their_own(tmp_path, workspace):

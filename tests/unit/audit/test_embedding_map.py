@@ -8,23 +8,15 @@ import pytest
 from made_data import made_database, made_dataset
 from made_runs import all_parts, made_run
 
-from covid_core.audit.embedding import embedding_map, projection
+from covid_core.audit.embedding import embedding_map
 from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.commands import main
 from covid_core.data import dataset as data
-from covid_core.data import importing
 from covid_core.data.dataset import KEY_LENGTH
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
-from covid_core.errors import DataError, JobRefused, Stopped
+from covid_core.errors import DataError, Stopped
 from covid_core.jobs import queue, worker
-from covid_core.runs import store
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    """Where images come to lie does not matter here."""
-    monkeypatch.setattr(projection, "TOGETHER", 5)
-    monkeypatch.setattr(projection, "APART", 5)
+from covid_core.jobs.kinds import MapRequest
 
 
 @pytest.fixture
@@ -60,19 +52,11 @@ def test_a_map_has_a_place_for_every_image_and_is_kept(workspace, images):
     assert kept.is_current
 
 
-def test_its_words_say_who_neighbours_are_and_that_no_source_is_known(workspace, images):
-    first, second = embedding_map.make(workspace, images).in_words
-    assert first.startswith("Of the 10 images nearest to an image, ")
-    assert first.endswith("are of its class, over 52 images.")
-    assert second.endswith("no image has a known source.")
-
-
-def test_with_sources_it_says_what_is_left_when_one_is_held_fixed(workspace, tmp_path):
+def test_with_sources_one_of_class_and_source_is_held_fixed(workspace, tmp_path):
     sources = {"COVID": ["https://a.org", "https://b.org"], "Normal": ["https://a.org"]}
     _, images = made_database(tmp_path, workspace, counts={"COVID": 30, "Normal": 30}, sources=sources)
     made = embedding_map.make(workspace, images)
-    assert "of its source, over 60 images whose source is known" in made.in_words[0]
-    assert made.in_words[1].startswith("Among images of one source, ")
+    assert made.purity("source").images == 60
     assert made.purity("class within source").images == 45  # all of the first source; the second holds one class
     assert made.purity("source within class").images == 30
 
@@ -132,17 +116,14 @@ def test_a_class_whose_images_all_belong_together_is_not_called_mislabelled():
     )
     assert not shown.loc[60:, "is_suspicious"].any()
     assert facts["judged"] == 60
-    assert facts["reason"].startswith("Not asked about: C")
+    assert facts["reason"].startswith("Not checked: C")
 
 
 def test_a_class_of_few_images_is_not_asked_about(workspace, tmp_path):
     _, images = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12, "Viral Pneumonia": 3})
     made = embedding_map.make(workspace, images)
     assert made.facts["judged"] == 24
-    assert (
-        made.facts["reason"]
-        == "Not asked about: Viral Pneumonia, of which there are fewer than 10, or which all belong together."
-    )
+    assert made.facts["reason"] == "Not checked: Viral Pneumonia (fewer than 10 images, or all in one group)."
     assert made.images["given_score"].isna().sum() == 3
 
 
@@ -150,7 +131,7 @@ def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
     _, images = made_dataset(tmp_path, workspace, counts={"Normal": 20})
     made = embedding_map.make(workspace, images)
     assert made.facts["accuracy"] is None
-    assert made.facts["reason"].startswith("Labels can be asked about where two classes have 10 images")
+    assert made.facts["reason"].startswith("Labels can be checked where two classes have 10 images")
     assert embedding_map.known(workspace, images) is not None
 
 
@@ -163,7 +144,7 @@ def test_too_few_images_are_refused(workspace, tmp_path):
 def test_images_are_told_by_what_a_network_answered_where_that_is_given(workspace, images):
     drawn, facts = embedding_map.drawn(features(images), images.images.assign(group=images.images["image_id"]))
     made = embedding_map.make(workspace, images, frozen=Frozen(features(images), "MobileNetV2 at 224 px"))
-    assert made.features == "what the frozen network MobileNetV2 at 224 px answers, 6 numbers per image"
+    assert made.features == "6 features per image of the frozen network MobileNetV2 at 224 px"
     assert np.array_equal(made.images["pca_x"], drawn["pca_x"])
     assert made.facts["pca_share"] == facts["pca_share"]
 
@@ -174,7 +155,7 @@ def asked_by_the_command_line(workspace, dataset, capsys) -> str:
 
 
 def asked_by_the_job(workspace, dataset, _capsys) -> str:
-    assert worker.do(queue.submit_map(workspace, dataset.id).path, 1) == 0
+    assert worker.do(queue.submit(workspace, MapRequest(dataset=dataset.id)).path, 1) == 0
     return embedding_map.known(workspace, dataset).features
 
 
@@ -208,13 +189,3 @@ def test_deleting_a_data_set_removes_its_map(workspace, images):
     embedding_map.make(workspace, images)
     data.delete_dataset(workspace, images.id)
     assert not list(workspace.tables.glob("*-map-*"))
-
-
-def test_a_job_makes_the_map(workspace):
-    images = importing.import_phantom(workspace, images=12, seed=1)
-    job = queue.submit_map(workspace, images.id)
-    with pytest.raises(JobRefused, match="is being made already"):
-        queue.submit_map(workspace, images.id)
-    assert queue.wait(job).state == store.COMPLETED
-    assert [(one.id, of) for one, of in queue.map_jobs(workspace)] == [(job.id, images.id)]
-    assert embedding_map.known(workspace, images) is not None

@@ -13,7 +13,8 @@ from covid_core.audit.model.evidence import FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.commands import main
 from covid_core.errors import JobRefused, RunDamaged, Stopped
 from covid_core.jobs import queue
-from covid_core.reports import comparison_json
+from covid_core.jobs.kinds import ModelAuditRequest
+from covid_core.reports import evidence_text, run_figures
 from covid_core.runs import store
 
 SIZES = {"train": 6, "validation": 3, "test": 3}
@@ -76,15 +77,15 @@ def test_images_that_belong_together_count_for_fewer_in_an_audit_and_that_is_sai
 def test_an_audit_is_plain_json_and_reads_as_lines():
     found = model_audit.audited(predictor(IN_LUNGS), images())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    lines = model_audit.in_lines(found)
+    lines = evidence_text.lines(found)
     assert lines[0].startswith(LUNGS) and "worst of 2 subgroups" in lines[-1]
 
 
 def test_a_kept_audit_is_known_until_the_head_is_another(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
-    assert model_audit.known(run) is None and comparison_json.of_audit(run) is None
+    assert model_audit.known(run) is None and run_figures.model_audit_of(run) is None
     run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": FRAME, "in_words": "Said."})
-    assert comparison_json.of_audit(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
+    assert run_figures.model_audit_of(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
     run.write_result({**run.result, "head_sha256": "two"})
     assert model_audit.known(store.open_run(workspace, run.id)) is None
 
@@ -94,14 +95,14 @@ def test_a_damaged_audit_is_an_error_and_the_other_figures_stand(workspace):
     run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": "reads minds"})
     with pytest.raises(RunDamaged, match="audit of its model is damaged"):
         model_audit.known(run)
-    told = comparison_json.of_audit(run)
+    told = run_figures.model_audit_of(run)
     assert told["verdict"] is None and "damaged" in told["in_words"]
 
 
 def test_a_run_that_is_not_finished_is_not_audited(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
     with pytest.raises(JobRefused, match="not finished"):
-        queue.submit_audit(workspace, run)
+        queue.submit(workspace, ModelAuditRequest(run=run.id))
 
 
 def test_an_audit_can_be_stopped():

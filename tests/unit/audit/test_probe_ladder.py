@@ -1,6 +1,4 @@
-"""Probes and their ladder: what gives the class away is found, what does not is not, and the words say which."""
-
-import math
+"""Probes and their ladder: what gives the class away is found, what does not is not."""
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ from covid_core.audit.shortcuts.probe_ladder import (
     COARSE,
     EVERYTHING,
     GREYS,
-    LUNGS,
     NO_LUNGS,
-    OUTLINE,
     Ladder,
     Probe,
     Rung,
@@ -110,9 +106,6 @@ def test_it_agrees_with_kernel_ridge_regression_of_scikit_learn():
 def test_much_is_not_the_lungs_where_a_probe_without_lungs_keeps_half_of_the_gain():
     said = verdict(ladder(made("border", NO_LUNGS, 750), made("full", EVERYTHING, 900)))
     assert (said.level, said.by) == (probe_ladder.MUCH_IS_NOT, "border")
-    assert "75.0 % [72.2, 77.6] of images" in said.headline
-    assert "the largest class has 50.0 % and the full picture reaches 90.0 %" in said.headline
-    assert "62 % of the full picture's gain" in said.headline
 
 
 def test_some_is_not_the_lungs_where_it_keeps_less():
@@ -123,7 +116,6 @@ def test_some_is_not_the_lungs_where_it_keeps_less():
 def test_nothing_is_found_where_no_probe_without_lungs_beats_the_largest_class():
     said = verdict(ladder(made("border", NO_LUNGS, 510), made("file", NO_LUNGS, 495), made("full", EVERYTHING, 900)))
     assert said.level == probe_ladder.NOTHING_FOUND
-    assert "51.0 % [47.9, 54.1]" in said.headline
 
 
 def test_a_gain_that_is_certain_but_tiny_is_not_enough():
@@ -140,12 +132,10 @@ def test_of_many_probes_one_may_look_significant_by_chance():
     assert verdict(ladder(chance, none, none, full)).level == probe_ladder.NOTHING_FOUND
 
 
-def test_greys_and_a_thumbnail_are_told_but_decide_nothing():
+def test_greys_and_a_thumbnail_decide_nothing():
     rungs = made("histogram", GREYS, 880), made("thumbnail", COARSE, 890)
     said = verdict(ladder(made("border", NO_LUNGS, 500), *rungs, made("full", EVERYTHING, 900)))
     assert said.level == probe_ladder.NOTHING_FOUND
-    assert "a dense lung is a bright one" in said.details[0]
-    assert "89.0 %" in said.details[1]
 
 
 def test_nothing_can_be_said_where_the_full_picture_teaches_nothing():
@@ -156,16 +146,6 @@ def test_nothing_can_be_said_where_the_full_picture_teaches_nothing():
 @pytest.mark.parametrize("holds", [NO_LUNGS, EVERYTHING])
 def test_nothing_can_be_said_from_one_end_of_the_ladder_alone(holds):
     assert verdict(ladder(made("one", holds, 900))).level == probe_ladder.CANNOT_SAY
-
-
-def test_what_could_not_be_run_is_said_with_its_reason_once():
-    reason = "There are no masks."
-    missing = [
-        Rung(Probe(key, f"Probe {key}", "", holds), reason=reason) for key, holds in (("x", LUNGS), ("y", OUTLINE))
-    ]
-    said = verdict(ladder(made("border", NO_LUNGS, 750), *missing, made("full", EVERYTHING, 900)))
-    assert said.details[-1] == "Not run: probe x, probe y. There are no masks."
-    assert math.isnan(missing[0].gain)
 
 
 def of_patients(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

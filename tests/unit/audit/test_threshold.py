@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from covid_core.audit.duplicates import threshold
-from covid_core.figures.audit import copies_histogram, copies_histogram_in_words
+from covid_core.figures.audit import duplicate_histogram, duplicate_histogram_in_words
 from covid_core.synthetic.phantom import image_at
 
 IMAGES = 160
@@ -57,7 +57,7 @@ def test_few_images_have_the_usual_limit_and_say_so(squares):
 
 def test_the_figure_draws_the_different_pairs_and_the_limit(squares):
     found = threshold.calibrated(squares)
-    figure = copies_histogram(found, np.array([0.99, 0.98]))
+    figure = duplicate_histogram(found, np.array([0.99, 0.98]))
     assert sum(sum(bar.y) for bar in figure.data if bar.type == "bar") == len(found.different) + 2
     assert figure.layout.shapes[0].x0 == pytest.approx(found.limit)
-    assert f"{found.limit:.3f}" in copies_histogram_in_words(found, np.array([0.99, 0.98]))
+    assert f"{found.limit:.3f}" in duplicate_histogram_in_words(found, np.array([0.99, 0.98]))

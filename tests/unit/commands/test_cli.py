@@ -40,27 +40,9 @@ def home(workspace):
 
 
 @pytest.fixture
-def launched(monkeypatch) -> list[str]:
-    started = []
-    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
-    return started
-
-
-@pytest.fixture
 def dataset(image_folder, capsys) -> str:
     main.main(["import", str(image_folder({"a": 8, "b": 8}))])
     return capsys.readouterr().out.split()[0]
-
-
-@pytest.fixture
-def answer(capsys):
-    """Run a verb with --json; its exit code and its answer, of which there is exactly one."""
-
-    def ask(*arguments: str) -> tuple[int, dict]:
-        code = main.main([*arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return ask
 
 
 def test_a_demo_makes_a_data_set_that_can_be_summarised(answer):

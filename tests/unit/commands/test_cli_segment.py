@@ -1,8 +1,5 @@
 """Segmenters from the command line: start, list, stop, delete. No process is started here."""
 
-import json
-import os
-
 import pytest
 from made_data import made_database, made_dataset
 from made_segmenters import made_segmenter
@@ -14,23 +11,13 @@ from covid_core.runs.store import Status
 
 
 @pytest.fixture(autouse=True)
-def home(workspace, monkeypatch):
-    """Every verb works in the test's own workspace; a launched job waits: this process stands for its own."""
-    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+def home(workspace, jobs_wait):
+    """Every verb works in the test's own workspace."""
 
 
 @pytest.fixture
 def database(workspace, tmp_path):
     return made_database(tmp_path, workspace, counts={"COVID": 12, "Normal": 12})[1]
-
-
-@pytest.fixture
-def answer(capsys):
-    def ask(*arguments: str) -> tuple[int, dict]:
-        code = main.main([*arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return ask
 
 
 def test_a_started_job_is_told_and_listed(answer, database):

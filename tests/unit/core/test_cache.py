@@ -142,7 +142,7 @@ def test_what_the_caller_names_stays_however_old_it_is(workspace, keep, room_for
     own = keep("own.f32", ago=300)
     keep("other.f32", ago=100)
     room_for(2)
-    cache.make_room(workspace, BLOCK, keep=[own])
+    cache.make_room(workspace, BLOCK, needed=[own])
     assert names(workspace) == ["own.f32"]
 
 
@@ -181,7 +181,7 @@ def test_it_is_refused_when_what_stays_leaves_too_little(workspace, keep, room_f
     keep("other.f32")
     room_for(2)
     with pytest.raises(NoRoom, match="may take 131.1 kB, 65.5 kB of it in use"):
-        cache.make_room(workspace, 2 * BLOCK, keep=[own])
+        cache.make_room(workspace, 2 * BLOCK, needed=[own])
     assert len(names(workspace)) == 2
 
 

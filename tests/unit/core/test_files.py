@@ -160,14 +160,14 @@ def test_memory_of_a_mapped_file_is_given_back_and_its_content_stays(tmp_path):
     with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         content = bytes(mapped)
         assert resident(path) > 0
-        assert files.give_back_mapped(path) >= len(content)
+        assert files.release_mapped(path) >= len(content)
         assert resident(path) == 0
         assert bytes(mapped) == content
 
 
 def test_nothing_is_given_back_of_a_file_that_is_not_mapped(tmp_path):
     (tmp_path / "file").write_bytes(b"image")
-    assert files.give_back_mapped(tmp_path / "file") == 0
+    assert files.release_mapped(tmp_path / "file") == 0
 
 
 def resident(path: Path) -> int:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from covid_core.errors import InvalidChoice
-from covid_core.specs import AugmentationSpec, FineTuning, SplitSpec, StudySpec, TrainingSpec, parse
+from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, SplitSpec, StudySpec, TrainingSpec, parse
 
 BASE = {"dataset": "images", "classes": ("COVID", "Normal")}
 FINE = {"mode": "fine_tune", "taps": "last", "fine_tuning": {"layers": 10}}
@@ -139,6 +139,19 @@ def test_augmentation_is_off_until_an_amount_is_turned_up():
 )
 def test_augmentation_by_mirroring_alone_is_told_from_others(amounts, only):
     assert AugmentationSpec(**amounts).only_flips is only
+
+
+def test_every_augmentation_has_a_title_a_help_text_and_a_range():
+    for name, row in AUGMENTATIONS.items():
+        assert row.title and row.help and row.largest > 0, name
+        assert AugmentationSpec(**{name: row.largest if row.unit else True}).in_words.startswith(row.title.lower())
+
+
+def test_a_default_augmentation_is_written_as_ever():
+    """Features of augmented images are kept under this text."""
+    assert AugmentationSpec().model_dump_json() == (
+        '{"rotation":0.0,"shift_x":0.0,"shift_y":0.0,"zoom":0.0,"flip":false,"contrast":0.0,"brightness":0.0}'
+    )
 
 
 def test_the_mirrored_copy_at_test_is_off_until_it_is_asked_for():

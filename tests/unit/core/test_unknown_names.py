@@ -43,4 +43,4 @@ def test_an_unknown_name_is_an_error_that_says_it(use):
 def test_an_unknown_lesson_finds_nothing_in_a_data_set(tmp_path):
     workspace, dataset = made_dataset(tmp_path)
     with pytest.raises(KeyError, match=UNKNOWN):
-        own_data.look(replace(LESSONS[0], key=UNKNOWN), workspace, dataset)
+        own_data.check(replace(LESSONS[0], key=UNKNOWN), workspace, dataset)

@@ -1,6 +1,7 @@
 """Decisions on images: what they do to a data set, its versions, its split, and what is refused."""
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -22,9 +23,17 @@ def workspace(tmp_path) -> Workspace:
     return Workspace(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def drawn(place) -> Workspace:
+    importing.import_phantom(place, 30, 1)
+    return place
+
+
 @pytest.fixture
-def images(workspace):
-    return importing.import_phantom(workspace, 30, 1)
+def images(workspace, drawn):
+    shutil.copytree(drawn.root, workspace.root, dirs_exist_ok=True)
+    (listed,) = data.list_datasets(workspace)
+    return data.open_dataset(workspace, listed["id"])
 
 
 def names_of(opened, label: str) -> list[str]:

@@ -211,7 +211,7 @@ def test_in_the_gallery_of_one_class(images):
 
 
 def test_where_no_image_of_a_class_is_called_so(images):
-    session = {f"images-view-{images.id}": ILL, "images-find": hostile("none")}
+    session = {f"images-view-{images.id}": ILL, "images-search": hostile("none")}
     assert_plain(page_tests.opened("dataset", session, dataset=images.id, tab="Images"))
 
 

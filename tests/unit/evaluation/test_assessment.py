@@ -10,7 +10,7 @@ from made_runs import CLASSES, COURSE_SIZES, all_parts, answered, course_artefac
 from scipy import stats
 from sklearn import metrics as sk
 
-from covid_core.evaluation import assessment, metrics, resampling, weighted_measures
+from covid_core.evaluation import assessment, measures, metrics, resampling
 from covid_core.evaluation.assessment import assess, measured
 from covid_core.evaluation.metrics import Answers
 
@@ -90,19 +90,28 @@ def test_overall_measures_agree_with_scikit_learn():
 def test_every_measure_has_an_interval_around_it_and_its_images():
     given = drawn()
     found = measured(given)
-    assert tuple(found.overall) == assessment.MEASURES
-    assert all(tuple(of_class) == assessment.CLASS_MEASURES for of_class in found.per_class.values())
+    assert list(found.overall) == list(measures.MEASURES)
+    assert all(list(of_class) == list(measures.CLASS_MEASURES) for of_class in found.per_class.values())
     for measure in [*found.overall.values(), *(found.per_class["COVID"][name] for name in ("f1", "auroc", "auprc"))]:
         assert measure.low < measure.value < measure.high
         assert measure.n == given.n
-    for name in assessment.SHARES_OF_CLASS:
+    for name in ("sensitivity", "specificity", "ppv", "npv"):
         assert 0 < found.per_class["COVID"][name].n < given.n  # of the images that it is a share of
 
 
-def test_every_bootstrapped_measure_has_its_definition_in_the_docstring():
-    alone = {*assessment.MEASURES, *assessment.BOOTSTRAPPED_OF_CLASS} - {"accuracy", *assessment.MEANS}
-    assert not [name for name in alone if f"- {name}:" not in weighted_measures.__doc__]
-    assert "macro measures: unweighted means" in weighted_measures.__doc__
+def test_a_measure_added_to_the_table_is_in_every_answer(monkeypatch):
+    row = measures.OverallMeasure("errors", "Errors", "", "", lambda draws: draws.total - draws.hits.sum(axis=0))
+    monkeypatch.setitem(measures.MEASURES, "errors", row)
+    given = drawn()
+    assert measured(given).overall["errors"].value == (~given.right).sum()
+
+
+def test_shares_drawn_once_are_the_shares_of_the_part():
+    given = drawn()
+    once = measures.on_draws(given)(resampling.once(given.y_true))
+    for name in ("sensitivity", "specificity", "ppv", "npv"):
+        expected = [measures.share_of_class(name, given, label).value for label in given.classes]
+        assert once[name][:, 0] == pytest.approx(expected, abs=EXACT)
 
 
 def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_images():

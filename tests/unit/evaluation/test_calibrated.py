@@ -12,6 +12,7 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation import calibration, comparison
 from covid_core.evaluation.calibration import Calibration
 from covid_core.inference.head import softmax
+from covid_core.reports import run_text
 from covid_core.runs import candidates, store, temperature_scaling
 
 TABLE = all_parts(COURSE_SIZES, skill=2)
@@ -121,7 +122,7 @@ def test_a_stored_calibration_of_another_shape_is_refused(workspace, stored):
 def test_the_images_are_told_with_what_else_they_chose(workspace):
     def words(table, **made) -> str:
         run = made_run(workspace, table, **made)
-        return temperature_scaling.images_in_words(run, temperature_scaling.of(run))
+        return run_text.calibration_images(run, temperature_scaling.of(run))
 
     assert words(TABLE, halved=True) == "322 validation images, which chose nothing else"
     assert words(TABLE).endswith("645 validation images, which also chose the epoch: they were not halved")
@@ -138,8 +139,9 @@ def test_the_record_of_a_run_says_whether_it_halved(workspace):
 
 def test_a_run_from_before_halves_opens_as_it_was(workspace):
     made = made_run(workspace, TABLE)
-    record = {name: value for name, value in made.record.items() if name != "halved"}
-    files.write_json(made.path / "spec.json", record)
+    content = files.read_json(made.path / "spec.json")
+    del content["halved"]
+    files.write_json(made.path / "spec.json", content)
     run = store.open_run(workspace, made.id)
     assert not run.is_halved
     assert candidates.assess(run).selection == candidates.assess(run).validation

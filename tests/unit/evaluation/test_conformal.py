@@ -169,12 +169,10 @@ def test_images_that_chose_the_epoch_set_no_limit(workspace):
     assert prediction_sets.of(run).images == (validation["part"] == "validation").sum() == 150
 
 
-def test_a_run_tells_what_its_sets_come_to(workspace):
-    told = prediction_sets.as_answer(made_run(workspace, all_parts(SIZES, skill=2)), 0.9)
-    assert told["in_words"].startswith("Sets at 90 % hold the right class of ")
-    assert "of the 3,000 test images" in told["in_words"]
-    assert set(told["of_class"]) == set(CLASSES)
-    assert told["within_each_class"]
+def test_the_sets_of_a_run_are_measured_on_its_test_part(workspace):
+    found = prediction_sets.report(made_run(workspace, all_parts(SIZES, skill=2)))
+    assert (found.coverage, found.covered.n) == (0.9, 3000)
+    assert set(found.of_class) == set(CLASSES)
 
 
 def test_a_run_without_logits_says_that_it_has_no_sets(workspace):

@@ -33,8 +33,8 @@ def test_every_confusion_cell_can_be_clicked_and_says_which_it_is():
     marks = figures.confusion_matrix(COUNTS).data[1]
     assert [list(cell) for cell in marks.customdata] == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert list(zip(marks.y, marks.x, strict=True)) == [("A", "A"), ("A", "B"), ("B", "A"), ("B", "B")]
-    assert marks.hovertext[1] == "2 images of A were called B (20.0 %)"
-    assert marks.hoverinfo != "skip"  # a mark that hovering skips tells nobody that it was clicked
+    assert marks.hovertext[1] == "2 images of A, predicted B (20.0 %)"
+    assert marks.hoverinfo != "skip"  # a mark that hovering skips reports no clicks
 
 
 def test_every_pair_can_be_clicked_and_no_run_is_paired_with_itself():
@@ -43,7 +43,7 @@ def test_every_pair_can_be_clicked_and_no_run_is_paired_with_itself():
     found = ranking(order)
     figure = figures.pair_matrix(["first", "third"], found.pairs, [0, 2])
     assert [list(cell) for cell in figure.data[1].customdata] == [[0, 1], [1, 0]]
-    assert figure.data[1].hovertext[0].startswith("first less third")
+    assert figure.data[1].hovertext[0].startswith("first minus third")
     assert list(figure.layout.yaxis.range) == [1.5, -0.5]
 
 
@@ -89,7 +89,7 @@ def test_roc_curve_runs_from_corner_to_corner_in_per_cent():
 def test_an_undefined_curve_is_left_out_and_the_others_keep_their_colour():
     points = metrics.roc_points(GIVEN, "COVID")
     figure = figures.roc_curves([("none", points.head(0)), ("run", points)], figures.run_lines(2))
-    assert [trace.name for trace in figure.data] == ["Guessing", "run"]
+    assert [trace.name for trace in figure.data] == ["Chance", "run"]
     assert figure.data[1].line.color == RUN_COLOURS[1]
 
 

@@ -53,7 +53,7 @@ def test_covers_are_drawn_in_the_order_of_what_they_destroy(audit):
 def test_the_largest_class_is_a_line_with_its_share(audit):
     figure = figures.covers(audit)
     assert [line.x0 for line in figure.layout.shapes] == [0.5]
-    assert "always ill 50.0 %" in [trace.name for trace in figure.data]
+    assert "majority baseline (ill) 50.0 %" in [trace.name for trace in figure.data]
 
 
 def test_an_audit_of_an_earlier_version_is_drawn_without_that_line(audit):
@@ -87,14 +87,14 @@ def test_without_masks_only_what_was_measured_is_drawn(blind):
 
 def test_several_runs_stand_below_each_other_and_one_without_effects_says_so(audit, blind):
     figure = figures.effects_of_runs(["<b>A", "B"], [audit, blind])
-    assert "&lt;b&gt;A" in texts(figure) and "B: cannot say" in texts(figure)
+    assert "&lt;b&gt;A" in texts(figure) and "B: inconclusive" in texts(figure)
     assert sorted(drawn(figure).values()) == sorted(audit["effects"][key]["value"] for key in ("frame", "lungs"))
 
 
 def test_covers_of_several_runs_share_their_rows(audit):
     other = model_audit.audited(predictor(IN_LUNGS), images())
     figure = figures.covers_of_runs(["A", "B"], [audit, other])
-    assert [trace.name for trace in figure.data] == ["A", "B", "always ill 50.0 %"]
+    assert [trace.name for trace in figure.data] == ["A", "B", "majority baseline (ill) 50.0 %"]
     assert [list(trace.x) for trace in figure.data[:2]] == [
         [row["accuracy"]["value"] for row in figures.in_order(one)] for one in (audit, other)
     ]
@@ -103,6 +103,6 @@ def test_covers_of_several_runs_share_their_rows(audit):
 def test_alternative_texts_hold_every_figure(audit, blind):
     told = figures.covers_in_words(audit)
     assert all(share(row["accuracy"]["value"]) in told for row in audit["covers"])
-    assert "always ill 50.0 %" in told
+    assert "majority baseline (ill) 50.0 %" in told
     assert share(audit["effects"]["frame"]["value"]) in figures.effects_in_words(audit)
-    assert figures.effects_in_words(blind) == "What the answers follow is not known."
+    assert figures.effects_in_words(blind) == "The effects of frame and lungs were not measured."

@@ -14,11 +14,11 @@ def history(*rows: tuple[str, float]) -> pd.DataFrame:
 
 
 def test_the_epoch_with_the_lowest_validation_loss_is_kept():
-    assert training.kept_epoch(history(("head", 0.9), ("head", 0.4), ("head", 0.6))) == 1
+    assert training.weights_epoch(history(("head", 0.9), ("head", 0.4), ("head", 0.6))) == 1
 
 
 def test_a_new_stage_starts_its_own_search_for_the_epoch_to_keep():
-    assert training.kept_epoch(history(("head", 0.3), ("last layers", 0.5), ("last layers", 0.7))) == 1
+    assert training.weights_epoch(history(("head", 0.3), ("last layers", 0.5), ("last layers", 0.7))) == 1
 
 
 @pytest.mark.parametrize(("quantity", "highest"), [("accuracy", 60), ("loss", 0.9)])
@@ -28,7 +28,7 @@ def test_validation_is_drawn_as_per_cent_only_where_it_is_a_share(quantity, high
 
 
 def test_the_last_epoch_is_marked_where_it_is_kept():
-    assert training.kept_epoch(history(("head", 0.9), ("head", 0.4), ("head", 0.6)), "last") == 2
+    assert training.weights_epoch(history(("head", 0.9), ("head", 0.4), ("head", 0.6)), "last") == 2
 
 
 def test_epochs_of_a_second_stage_are_counted_on():

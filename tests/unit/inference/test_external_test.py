@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from made_data import class_folders
-from made_runs import all_parts, made_run
+from made_runs import all_parts, made_run, with_dataset
 from scipy import stats
 
 from covid_core.data import importing
@@ -65,9 +65,8 @@ def test_a_drop_holds_the_true_difference_as_often_as_it_says():
 def test_the_runs_own_data_set_is_no_outside(tmp_path, run):
     workspace = Workspace(tmp_path)
     dataset = importing.import_folder(workspace, class_folders(tmp_path / "images", {"COVID": 3, "Normal": 3}))
-    run.record["dataset"]["id"] = dataset.id
     with pytest.raises(InvalidChoice, match="trained on this data set"):
-        external_test.evaluate(workspace, run, dataset)
+        external_test.evaluate(workspace, with_dataset(run, id=dataset.id), dataset)
 
 
 def test_every_look_at_test_images_is_noted(run):

@@ -8,6 +8,7 @@ import pytest
 from made_data import lung_mask, made_database, made_dataset
 from made_segmenters import LIMITS
 
+from covid_core import cache
 from covid_core.data.dataset import decide, delete_dataset
 from covid_core.data.decisions import LEAVE_OUT, Decision
 from covid_core.data.pixels import SUMMARY_SIZE
@@ -89,7 +90,7 @@ def test_a_full_cache_takes_no_outline_from_whoever_asked_and_hides_no_stop(imag
     def full(*_given, **_more):
         raise NoRoom("There is no room.")
 
-    monkeypatch.setattr(lungs.cache, "make_room", full)
+    monkeypatch.setattr(cache, "make_room", full)
     assert outlined(images, Network())[1].any()
 
 

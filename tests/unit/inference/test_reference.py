@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from made_runs import all_parts, made_run
 from scipy import ndimage
-from trained_runs import tiny_run
+from trained_runs import dataset_of
 
 from covid_core.commands import main
-from covid_core.data import importing
 from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, validation_for
 from covid_core.errors import JobRefused, RunDamaged
@@ -23,6 +22,7 @@ from covid_core.inference.neighbours import SHOWN
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Reference
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.runs import store
 from covid_core.synthetic.phantom import image_at
 
@@ -195,7 +195,7 @@ def test_a_damaged_reference_is_a_sentence(tmp_path, reference, damage):
 def test_no_reference_is_made_of_a_run_that_is_not_finished(workspace):
     run = made_run(workspace, all_parts({"train": 12, "validation": 6, "test": 6}, skill=1), state=store.FAILED)
     with pytest.raises(JobRefused, match="is not finished"):
-        queue.submit_reference(workspace, run)
+        queue.submit(workspace, ReferenceRequest(run=run.id))
     assert store.list_jobs(workspace) == []
 
 
@@ -213,9 +213,9 @@ def photograph_like(number: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def trained(place):
-    dataset = importing.import_phantom(place, 200, seed=3)
-    return place, dataset, tiny_run(place, dataset)
+def trained(place, copy_of_trained):
+    run = copy_of_trained(place)
+    return place, dataset_of(place, run), run
 
 
 def assessed(place, run, images) -> list[Assessment]:

@@ -14,6 +14,7 @@ from trained_runs import tiny_run
 from covid_core.data import importing
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.synthetic.phantom import image_at
@@ -55,7 +56,7 @@ def job(place, images, run) -> store.JobFolder:
     """The job that the Compare page starts."""
     dataset = importing.import_folder(place, images / "outside", "Outside")
     classes = {"covid": "COVID", "Normal": "Normal"}
-    job = queue.submit_job(place, "evaluate", {"run": run.id, "dataset": dataset.id, "classes": classes})
+    job = queue.submit(place, ExternalTestRequest(run=run.id, dataset=dataset.id, classes=classes))
     assert queue.wait(job).state == store.COMPLETED, job.log_tail()
     return store.open_job(place, job.id)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_runs import made_run, scored
+from made_runs import made_run, scored, with_dataset
 from made_segmenters import made_segmenter
 from page_tests import opened, words
 from trained_runs import dataset_of, tiny_run
@@ -51,7 +51,7 @@ def test_a_run_made_before_a_decision_keeps_its_images(workspace, images):
     now = left_out(workspace, images, name)
     own = pinned_dataset.dataset_of(workspace, run)
     assert name in own.images["image_id"].tolist() and name not in now.images["image_id"].tolist()
-    assert own.version == run.record["dataset"]["version"]
+    assert own.version == run.dataset.version
 
 
 def test_a_run_made_between_two_decisions_has_the_first_alone(workspace, images):
@@ -63,8 +63,7 @@ def test_a_run_made_between_two_decisions_has_the_first_alone(workspace, images)
 
 
 def test_a_data_set_that_was_never_the_runs_is_refused(workspace, images):
-    run = run_on(workspace, images)
-    run.record["dataset"]["version"] = "another"
+    run = with_dataset(run_on(workspace, images), version="another")
     with pytest.raises(DataError, match="is not the one that .* was trained on"):
         pinned_dataset.dataset_of(workspace, run)
     assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.ANOTHER
@@ -134,9 +133,9 @@ def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:
 
 def test_the_page_of_a_run_says_before_which_decisions_it_was_made(workspace, images):
     run = made_on(workspace, images)
-    assert "no decision on them was made since" in words(opened("train", run=run.id))
+    assert "No decision has been made since" in words(opened("train", run=run.id))
     left_out(workspace, images, *images.images["image_id"].iloc[:2])
-    assert "before all 2 decisions on the Audit page: not the present ones" in words(opened("train", run=run.id))
+    assert "before all 2 decisions on the Audit page: not the current version" in words(opened("train", run=run.id))
 
 
 def test_the_settings_that_compare_shows_name_the_version(workspace, images):

@@ -14,6 +14,7 @@ from covid_core.data.split import split_hash
 from covid_core.errors import DataError, JobRefused, NotFound, RunError, Stopped, WeightsUnavailable
 from covid_core.files import FileLock
 from covid_core.jobs import queue, reporter, worker
+from covid_core.jobs.kinds import ImportRequest, PhantomRequest
 from covid_core.jobs.reporter import Reporter
 from covid_core.runs import store
 from covid_core.runs.store import Status
@@ -21,14 +22,6 @@ from covid_core.specs import StudySpec, TrainingSpec
 
 TABLE = all_parts({"train": 12, "validation": 6, "test": 6}, skill=1)
 ENDED_EARLY = (store.INTERRUPTED, store.STOPPED, store.FAILED)
-
-
-@pytest.fixture
-def launched(monkeypatch) -> list[str]:
-    """Ids of the folders whose process would have been started."""
-    started = []
-    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
-    return started
 
 
 @pytest.fixture
@@ -101,7 +94,7 @@ def test_a_started_run_has_its_spec_and_its_split(workspace, launched, spec, dat
     opened = store.open_run(workspace, run.id)
     assert launched == [run.id]
     assert opened.spec == spec
-    assert opened.record["dataset"]["version"] == dataset.version
+    assert opened.dataset.version == dataset.version
     assert split_hash(opened.split()) == opened.split_hash
 
 
@@ -393,7 +386,7 @@ def test_progress_stays_within_its_range(at_work, monkeypatch, share, written):
 
 
 def test_an_import_runs_in_a_process_of_its_own(workspace):
-    job = queue.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
+    job = queue.submit(workspace, PhantomRequest(images=6, name="Six"))
     assert queue.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
     dataset = open_dataset(workspace, job.result["dataset"])
     assert (dataset.name, len(dataset.images)) == ("Six", 6)
@@ -406,14 +399,14 @@ def test_a_worker_has_the_code_of_whoever_started_it_and_not_that_of_the_current
     (tmp_path / "covid_core").mkdir()
     (tmp_path / "covid_core" / "__init__.py").write_text("raise SystemExit('another checkout')")
     monkeypatch.chdir(tmp_path)
-    job = queue.submit_job(workspace, "phantom", {"images": 6, "seed": 0, "plant": [], "name": "Six"})
+    job = queue.submit(workspace, PhantomRequest(images=6, name="Six"))
     assert queue.wait(job, 0.05).state == store.COMPLETED, job.log_tail()
 
 
 def test_a_failed_import_says_why_and_removes_the_upload(workspace):
     upload = workspace.uploads / "upload.zip"
     upload.write_bytes(b"image")
-    job = queue.submit_job(workspace, "import", {"source": str(upload), "remove_source": True})
+    job = queue.submit(workspace, ImportRequest(source=str(upload), remove_source=True))
     status = queue.wait(job, 0.05)
     assert status.state == store.FAILED
     assert status.reason.startswith("The archive upload.zip cannot be unpacked")
@@ -425,7 +418,7 @@ def test_a_process_that_cannot_start_is_told_with_its_log(workspace, monkeypatch
     monkeypatch.setattr(
         queue, "_worker_environment", lambda folder: {**environment(folder), "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
     )
-    status = queue.wait(queue.submit_job(workspace, "phantom", {}), 0.05)
+    status = queue.wait(queue.submit(workspace, PhantomRequest(images=6)), 0.05)
     assert status.state == store.FAILED
     assert "did not start" in status.reason
     assert "covid_core" in status.reason
@@ -451,8 +444,8 @@ def test_a_study_that_does_not_fit_into_the_queue_leaves_nothing_behind(workspac
 
 
 def test_a_job_that_two_people_dismiss_is_gone_once(workspace):
-    folder = workspace.jobs / "ended-12345"
-    folder.mkdir(parents=True)
+    store.create_job(workspace, "phantom", {"images": 6})
+    (job,) = queue.jobs(workspace, PhantomRequest)
     for _ in range(2):
-        queue.dismiss(store.JobFolder(folder))
-    assert not folder.exists()
+        queue.dismiss(job)
+    assert not job.folder.path.exists()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib import metadata
 
 import pytest
-from made_runs import all_parts, made_run
+from made_runs import all_parts, made_run, with_dataset
 
 from covid_core import files
 from covid_core.jobs import reuse
@@ -41,16 +41,18 @@ def test_another_setting_has_no_twin(workspace, finished, waiting, change):
 
 
 def test_another_split_has_no_twin(workspace, finished, waiting):
-    assert reuse.find(workspace, replace(waiting, record={**waiting.record, "split_hash": "other"})) is None
+    assert (
+        reuse.find(workspace, replace(waiting, record=waiting.record.model_copy(update={"split_hash": "other"})))
+        is None
+    )
 
 
 def test_a_run_whose_validation_images_did_other_things_is_no_twin(workspace, finished, waiting):
-    assert reuse.find(workspace, replace(waiting, record={**waiting.record, "halved": True})) is None
+    assert reuse.find(workspace, replace(waiting, record=waiting.record.model_copy(update={"halved": True}))) is None
 
 
 def test_other_images_have_no_twin(workspace, finished, waiting):
-    dataset = {**waiting.record["dataset"], "version": "other"}
-    assert reuse.find(workspace, replace(waiting, record={**waiting.record, "dataset": dataset})) is None
+    assert reuse.find(workspace, with_dataset(waiting, version="other")) is None
 
 
 @pytest.mark.parametrize("state", [store.STOPPED, store.FAILED])

@@ -15,7 +15,8 @@ from covid_core.evaluation import overlap
 from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
-from covid_core.jobs import queue, segmentation
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
 from covid_core.synthetic.phantom import image_at
@@ -40,7 +41,7 @@ def dataset(place) -> Dataset:
 
 @pytest.fixture(scope="module")
 def made(place, dataset) -> Segmenter:
-    job = segmentation.submit(place, dataset.id)
+    job = queue.submit(place, SegmenterRequest(dataset=dataset.id))
     assert queue.wait(job).state == store.COMPLETED, job.log_tail()
     return segmenters.open_segmenter(place, job.result["segmenter"])
 
@@ -62,7 +63,7 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
     bare = replace(dataset, images=images)
     ladder = probes.ladder(place, bare, lungs_module.of_images)
     rungs = {rung.probe.key: rung for rung in ladder.rungs}
-    assert all(rungs[probe.key].was_run for probe in probes.NEED_MASKS)
+    assert all(rungs[key].was_run for key in probes.NEED_LUNGS)
     assert rungs["outside"].note.startswith("With outlines by a segmenter trained on")
     assert len(list(place.pixels.glob("*lungs*"))) == 1
     again = probes.ladder(place, bare, lungs_module.of_images)
@@ -70,13 +71,10 @@ def test_the_ladder_of_images_without_masks_takes_its_outlines_and_keeps_them(pl
 
 
 def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):
-    record = made.record
-    assert made.dataset == {
-        "id": dataset.id,
-        "name": dataset.name,
-        "version": dataset.version,
-        "synthetic": True,
-    }
+    record = made.record.model_dump()
+    assert made.dataset == store.DatasetRecord(
+        id=dataset.id, name=dataset.name, version=dataset.version, synthetic=True
+    )
     assert sum(record["images"].values()) == IMAGES - 1
     assert record["left_out"] == 1
     assert made.dice.value > GOOD > record["same_for_all_dice"] > 0.8
@@ -134,7 +132,7 @@ def test_a_changed_network_is_told(place, made):
 
 def test_a_stopped_job_keeps_nothing(place, dataset, made):
     before = sorted(place.segmenters.iterdir())
-    job = segmentation.submit(place, dataset.id, seed=1)
+    job = queue.submit(place, SegmenterRequest(dataset=dataset.id, seed=1))
     until(lambda: job.status().message.startswith("Learning") or job.status().is_final, "a segmenter that learns")
     assert not job.status().is_final, job.log_tail()
     queue.stop(job)
@@ -175,7 +173,7 @@ def test_the_epoch_with_the_best_validation_dice_is_kept():
 
     validation = pairs(20, 6)
     fitted = segmenter.fit(pairs(0, 20), validation, 0, lambda share, message: None, epochs=4)
-    found = segmenter.answers(fitted.network, validation.images) > 0.5
+    found = segmenter.predictions(fitted.network, validation.images) > 0.5
     assert overlap.dice(found, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
 

@@ -9,19 +9,12 @@ from made_segmenters import made_segmenter
 
 from covid_core import files
 from covid_core.data import importing
-from covid_core.errors import DataError, JobRefused, NotFound, RunDamaged
-from covid_core.jobs import queue, segmentation
+from covid_core.errors import DataError, NotFound, RunDamaged
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
-from covid_core.runs.store import Status
 
 ENOUGH = {"COVID": 10, "Normal": 12}
-
-
-@pytest.fixture
-def launched(monkeypatch) -> list[str]:
-    started = []
-    monkeypatch.setattr(queue, "launch", lambda *folders: started.extend(folder.id for folder in folders))
-    return started
 
 
 @pytest.fixture
@@ -58,7 +51,7 @@ def test_the_runs_own_data_set_goes_before_real_images_and_these_before_the_newe
     assert segmenters.serving(workspace, "own").id == own.id
     assert segmenters.serving(workspace, "another").id == real.id
     segmenters.delete_segmenter(workspace, real.id)
-    assert segmenters.serving(workspace, "another").dataset["id"] == "drawn"
+    assert segmenters.serving(workspace, "another").dataset.id == "drawn"
 
 
 @pytest.mark.parametrize(
@@ -119,33 +112,17 @@ def test_one_that_is_not_there_cannot_be_deleted(workspace):
         segmenters.delete_segmenter(workspace, "nothing")
 
 
-def test_a_job_is_started_on_a_data_set_with_masks(workspace, database, launched):
-    job = segmentation.submit(workspace, database.id, seed=3)
-    assert launched == [job.id]
-    (found,) = segmentation.segment_jobs(workspace)
-    assert found.request.items() >= {"kind": "segment", "dataset": database.id, "seed": 3}.items()
-
-
-def test_the_same_data_set_is_not_learned_twice_at_a_time(workspace, database, launched):
-    job = segmentation.submit(workspace, database.id)
-    with pytest.raises(JobRefused, match="is being trained on Made database already"):
-        segmentation.submit(workspace, database.id)
-    job.write_status(Status(store.STOPPED))
-    segmentation.submit(workspace, database.id)
-    assert len(launched) == 2
-
-
 def test_a_data_set_without_masks_is_refused(workspace, tmp_path, launched):
     _, dataset = made_dataset(tmp_path, workspace)
     with pytest.raises(DataError, match="Made images has no lung masks"):
-        segmentation.submit(workspace, dataset.id)
+        queue.submit(workspace, SegmenterRequest(dataset=dataset.id))
     assert not launched
 
 
 def test_too_few_masks_are_refused(workspace, tmp_path, launched):
     _, dataset = made_database(tmp_path, workspace, counts={"COVID": 5, "Normal": 6})
     with pytest.raises(DataError, match="has 11 lung masks; at least 20 are needed"):
-        segmentation.submit(workspace, dataset.id)
+        queue.submit(workspace, SegmenterRequest(dataset=dataset.id))
     assert not launched
 
 
@@ -153,4 +130,4 @@ def test_other_jobs_and_torn_ones_are_no_trainings_of_segmenters(workspace, data
     store.create_job(workspace, "phantom", {"images": 30})
     torn = store.create_job(workspace, "segment", {"dataset": "x"})
     files.write_bytes(torn.path / "request.json", b"{")
-    assert segmentation.segment_jobs(workspace) == []
+    assert queue.jobs(workspace, SegmenterRequest) == []

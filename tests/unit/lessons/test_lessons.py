@@ -1,4 +1,4 @@
-"""The lessons' images, what is kept of them and removed, and figures and words that follow from the runs' answers."""
+"""The lessons' images, what stays of them and what is removed, and the figures and words of the runs' predictions."""
 
 import re
 
@@ -27,7 +27,7 @@ KEYS = [lesson.key for lesson in LESSONS]
 
 
 def outcome(workspace, key: str) -> outcomes.Outcome:
-    return outcomes.of(catalogue.named(key), preparation.look(workspace, key))
+    return outcomes.of(catalogue.named(key), preparation.state_of(workspace, key))
 
 
 # Images
@@ -66,7 +66,7 @@ def test_the_letter_lies_in_the_corner_whose_heat_is_measured():
         assert (phantom.tag(label, image_sets.SIDE) <= preparation.corner(label)).all()
 
 
-def test_twins_are_found_as_images_that_belong_together():
+def test_duplicates_are_detected():
     lesson = catalogue.named("twin")
     drawn = [to_square(lesson.image_at(index, 0).pixels, 128) for index in range(40 * catalogue.TIMES_SAVED)]
     pairs = duplicates.pairs(np.stack(drawn))
@@ -74,7 +74,7 @@ def test_twins_are_found_as_images_that_belong_together():
     assert same.all() and len(pairs) == 40 * 3
 
 
-def test_labels_of_twins_have_nothing_to_do_with_what_is_drawn():
+def test_labels_of_duplicates_have_nothing_to_do_with_what_is_drawn():
     lesson = catalogue.named("twin")
     some = [lesson.image_at(index, 0) for index in range(0, 60, 3)]
     assert {image.label for image in some} == {"COVID", "Normal"}
@@ -84,14 +84,14 @@ def test_labels_of_twins_have_nothing_to_do_with_what_is_drawn():
 # What is kept and removed
 
 
-def test_looking_at_a_lesson_makes_no_folder(workspace):
-    assert preparation.look(workspace, "twin").status is None
+def test_the_state_of_a_lesson_makes_no_folder(workspace):
+    assert preparation.state_of(workspace, "twin").status is None
     assert not workspace.root.exists()
 
 
 def test_a_lesson_that_does_not_exist_is_refused(workspace):
     with pytest.raises(NotFound, match="There is no lesson 'lunch'"):
-        preparation.look(workspace, "lunch")
+        preparation.state_of(workspace, "lunch")
 
 
 def test_a_second_session_does_not_start_a_lesson_that_is_at_work(workspace, monkeypatch):
@@ -120,12 +120,12 @@ def test_a_reset_of_one_lesson_leaves_the_others(workspace):
     made_lessons.rare_class(workspace)
     made_lessons.corner_tag(workspace, without=20)
     preparation.reset(workspace, "rare-class")
-    assert preparation.look(workspace, "corner-tag").is_ready
+    assert preparation.state_of(workspace, "corner-tag").is_ready
 
 
 def test_a_run_of_a_lesson_that_was_reset_meanwhile_is_not_found_and_brings_no_folder_back(workspace):
     made_lessons.rare_class(workspace)
-    stale = preparation.look(workspace, "rare-class")
+    stale = preparation.state_of(workspace, "rare-class")
     assert stale.is_ready
     preparation.reset(workspace, "rare-class")
     with pytest.raises(NotFound, match="Prepare it again"):
@@ -147,9 +147,11 @@ def test_the_rare_class_names_the_most_accurate_and_the_one_that_finds_most(work
     found = outcome(workspace, "rare-class")
     assert found.came_out
     assert "“class_weights” has" not in found.headline
-    assert re.search(r"“undersample” finds 80\.0 % .* of them, with an accuracy of 68\.0 %", found.headline)
-    assert found.asked.value == 0.1 and found.asked.n == 10
-    assert "finds 7 COVID images that the plain run overlooks and overlooks 0 that it finds" in " ".join(found.details)
+    assert re.search(r"“undersample” detects 80\.0 % .* of them, with an accuracy of 68\.0 %", found.headline)
+    assert found.result.value == 0.1 and found.result.n == 10
+    assert "detects 7 COVID images that the plain run overlooks and overlooks 0 that it detects" in " ".join(
+        found.details
+    )
 
 
 def test_where_the_most_accurate_run_finds_most_the_words_say_so(workspace):
@@ -163,16 +165,16 @@ def test_ways_out_that_find_no_more_than_chance_are_no_effect(workspace):
     made_lessons.rare_class(workspace, found=(1, 3, 2, 2))
     found = outcome(workspace, "rare-class")
     assert not found.came_out
-    assert "finds 2 COVID images that the plain run overlooks" in " ".join(found.details)
-    assert "that could be chance" in " ".join(found.details)
+    assert "detects 2 COVID images that the plain run overlooks" in " ".join(found.details)
+    assert "(not significant, exact" in " ".join(found.details)
 
 
 def test_one_of_three_ways_out_that_is_just_beyond_chance_is_no_effect(workspace):
     made_lessons.rare_class(workspace, found=(1, 3, 2, 7))  # p = 0.031 by itself, 0.094 as one of three
     found = outcome(workspace, "rare-class")
     assert not found.came_out
-    assert "“undersample” finds 6 COVID images" in " ".join(found.details)
-    assert "more than chance" not in " ".join(found.details)
+    assert "“undersample” detects 6 COVID images" in " ".join(found.details)
+    assert "(significant" not in " ".join(found.details)
 
 
 def test_images_of_one_patient_that_a_way_out_finds_are_one_find(workspace):
@@ -182,33 +184,33 @@ def test_images_of_one_patient_that_a_way_out_finds_are_one_find(workspace):
         made_lessons.rare_class(workspace, found=(0, 0, 0, 9), patients=patients)
         found = outcome(workspace, "rare-class")
         assert found.came_out == came_out
-        assert "finds 9 COVID images that the plain run overlooks" in " ".join(found.details)
+        assert "detects 9 COVID images that the plain run overlooks" in " ".join(found.details)
         assert ("exact McNemar p = 0.012" in " ".join(found.details)) == came_out
-    assert found.rows[-1].found["COVID"].high - found.rows[-1].found["COVID"].low > 0.6
+    assert found.rows[-1].sensitivity["COVID"].high - found.rows[-1].sensitivity["COVID"].low > 0.6
 
 
 @pytest.mark.parametrize(
     "without, words",
-    [(20, "not to be told from a coin"), (36, "better than a coin"), (4, "worse than a coin")],
-    ids=["coin", "better", "worse"],
+    [(20, "no better than chance"), (36, "better than chance"), (4, "worse than chance")],
+    ids=["chance", "better", "worse"],
 )
-def test_images_without_their_letter_are_held_against_a_coin(workspace, without, words):
+def test_images_without_their_letter_are_held_against_chance(workspace, without, words):
     made_lessons.corner_tag(workspace, without)
     found = outcome(workspace, "corner-tag")
     assert words in found.headline
     assert "Of the heat, 50.0 % [45.0, 55.0]" in " ".join(found.details)
 
 
-def test_a_letter_that_decides_nothing_is_said_not_to(workspace):
+def test_a_letter_without_an_effect_is_reported_as_such(workspace):
     made_lessons.corner_tag(workspace, without=40)
     found = outcome(workspace, "corner-tag")
     assert not found.came_out
-    assert "cannot be shown to decide" in found.headline
+    assert "has no significant effect" in found.headline
 
 
 @pytest.mark.parametrize(
     "prediction, words",
-    [(50, "exactly as you said"), (60, "10.0 points less, inside"), (5, "45.0 points more, outside")],
+    [(50, "exactly as you predicted"), (60, "10.0 points less, inside"), (5, "45.0 points more, outside")],
 )
 def test_a_prediction_is_told_how_far_off_it_is(workspace, prediction, words):
     made_lessons.corner_tag(workspace, without=20)
@@ -218,15 +220,15 @@ def test_a_prediction_is_told_how_far_off_it_is(workspace, prediction, words):
 def test_the_table_has_a_row_for_each_answer_with_intervals_and_images(workspace):
     made_lessons.corner_tag(workspace, without=20)
     table = outcomes.table(outcome(workspace, "corner-tag"))
-    assert list(table["Right"]) == ["100.0 % [91.2, 100.0]", "50.0 % [35.2, 64.8]", "0.0 % [0.0, 8.8]"]
+    assert list(table["Accuracy"]) == ["100.0 % [91.2, 100.0]", "50.0 % [35.2, 64.8]", "0.0 % [0.0, 8.8]"]
     assert set(table["Test images"]) == {"40"}
 
 
 def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_nothing(workspace):
     made_lessons.corner_tag(workspace, without=20)
     found = outcome(workspace, "corner-tag")
-    told = summary.Told(catalogue.named("corner-tag"), found, 80.0, [Picture(np.zeros((8, 8), np.uint8), "<b>dark")])
-    page = summary.to_html([told])
+    entry = summary.Entry(catalogue.named("corner-tag"), found, 80.0, [Picture(np.zeros((8, 8), np.uint8), "<b>dark")])
+    page = summary.to_html([entry])
     assert "You predicted 80 %. It is 50.0 % [35.2, 64.8]" in page
     assert "&lt;b&gt;dark" in page and "data:image/jpeg;base64," in page
     assert "http:" not in page and "https:" not in page and "<script" not in page
@@ -237,56 +239,56 @@ def test_the_summary_holds_prediction_outcome_figures_and_pictures_and_loads_not
 
 def test_the_mistake_is_computed_on_ones_own_counts(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 30, "Normal": 80, "Viral Pneumonia": 12})
-    look = own_data.look(catalogue.named("shifted-labels"), workspace, dataset)
-    assert "with 12 images of each class, 24 of 36 labels (66.7 %) would be another image's" in look.sentences[0]
-    assert list(look.table["Labels beside them"]) == ["30", "6", "0"]
+    checked = own_data.check(catalogue.named("shifted-labels"), workspace, dataset)
+    assert "with 12 images of each class, 24 of 36 labels (66.7 %) would be another image's" in checked.sentences[0]
+    assert list(checked.table["Labels beside them"]) == ["30", "6", "0"]
 
 
 def test_even_classes_are_drawn_in_part_so_that_there_is_something_to_shift(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
-    look = own_data.look(catalogue.named("shifted-labels"), workspace, dataset)
-    assert list(look.table["Labels beside them"]) == ["20", "0"]
+    checked = own_data.check(catalogue.named("shifted-labels"), workspace, dataset)
+    assert list(checked.table["Labels beside them"]) == ["20", "0"]
 
 
 def test_a_rare_class_is_named_with_its_share_and_the_ways_out(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 5, "Normal": 45})
-    look = own_data.look(catalogue.named("rare-class"), workspace, dataset)
-    assert look.sentences[0].startswith("Always answering Normal is right on 90.0 % of 50 images.")
-    assert "an image of COVID counts as 9.0 of Normal" in look.sentences[1]
+    checked = own_data.check(catalogue.named("rare-class"), workspace, dataset)
+    assert checked.sentences[0].startswith("The majority baseline (Normal) is right on 90.0 % of 50 images.")
+    assert "an image of COVID counts as 9.0 of Normal" in checked.sentences[1]
 
 
 def test_labels_that_were_changed_by_decision_are_not_said_to_be_those_of_the_folders(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 20, "Normal": 20})
     wanted = [Decision(RELABEL, dataset.images["image_id"].iat[0], "Normal")]
     changed = decide(workspace, dataset.id, wanted, "Somebody")
-    last = own_data.look(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
+    last = own_data.check(catalogue.named("shifted-labels"), workspace, changed).sentences[-1]
     assert "but for 1 image whose class was changed on the Audit page" in last
 
 
 def test_the_ladder_of_images_from_before_a_decision_is_not_told_of_those_that_are_left(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     dataset_audit.make(workspace, dataset)
-    assert own_data.kept_ladder(workspace, dataset) is not None
+    assert own_data.audited_ladder(workspace, dataset) is not None
     less = decide(workspace, dataset.id, [Decision(LEAVE_OUT, dataset.images["image_id"].iat[0])], "Somebody")
-    assert own_data.kept_ladder(workspace, less) is None
+    assert own_data.audited_ladder(workspace, less) is None
 
 
 def test_a_run_that_never_had_the_rare_class_is_not_said_to_miss_it(workspace):
     run = made_run(workspace, made_lessons.test_part(8), "Two classes")
-    told = own_data._found_by(run, "Pneumonia")
-    assert told.endswith("of its test images; Pneumonia is none of its classes.")
-    assert "finds 80.0 % of COVID" in own_data._found_by(run, "COVID")
+    text = own_data._sensitivity_of(run, "Pneumonia")
+    assert text.endswith("of its test images; Pneumonia is none of its classes.")
+    assert "detects 80.0 % of COVID" in own_data._sensitivity_of(run, "COVID")
 
 
-def test_images_without_twins_are_said_to_have_none(tmp_path):
+def test_images_without_duplicates(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 8, "Normal": 8})
-    assert "No two of 16 images" in own_data.look(catalogue.named("twin"), workspace, dataset).sentences[0]
+    assert "No two of 16 images" in own_data.check(catalogue.named("twin"), workspace, dataset).sentences[0]
 
 
 def test_one_class_alone_is_refused_in_a_sentence(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"Normal": 8})
     with pytest.raises(DataError, match="has one class only"):
-        own_data.look(catalogue.named("rare-class"), workspace, dataset)
+        own_data.check(catalogue.named("rare-class"), workspace, dataset)
 
 
 # For real

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_fits import as_arrays, images, spec
 
+from covid_core.backbones import backbone_named
 from covid_core.errors import RunDamaged, RunError
 from covid_core.inference.lite import BATCH, LiteNetwork, LiteTrunk, shared_network
 from covid_core.nets import export, model, trunk
@@ -87,7 +88,7 @@ def test_an_export_that_answers_otherwise_is_refused_and_not_found(workspace, mo
     monkeypatch.setattr(export, "export_network", exporting_wrongly(change))
     with pytest.raises(RunError, match=words):
         export.export_trunk(workspace, "key", small("second"), 1)
-    assert trunk.find(workspace, "key") is None
+    assert trunk.load(workspace, "key") is None
 
 
 def test_a_damaged_export_is_refused(tmp_path):
@@ -144,13 +145,13 @@ def test_an_exported_trunk_gives_kerass_maps_of_every_tap(workspace):
     exported = LiteTrunk(made.path).maps(grey)
     for ours, reference in zip(exported, as_arrays(built(grey[..., None], training=False)), strict=True):
         assert relative_difference(ours, reference) < 1e-5
-    assert made.layers == model.taps_of(spec(taps="default"))
+    assert made.layers == backbone_named("mobilenet_v2").taps_of("default")
     assert made.shapes == tuple(tap.shape[1:] for tap in exported)
     assert (made.taps, made.layers_behind) == (2, 0)
 
 
 def test_an_exported_trunk_is_found_with_all_that_is_known_of_it(place, frozen):
-    assert trunk.find(place, "cut") == frozen
+    assert trunk.load(place, "cut") == frozen
 
 
 def test_a_trunk_that_may_be_fine_tuned_says_where_it_is_cut(network, frozen):

@@ -29,12 +29,12 @@ def test_features_are_found_by_the_position_among_the_runs_images():
 def test_without_augmentation_every_epoch_sees_the_images_as_they_are():
     known = Features(ROWS, "LiteRT", table(0))
     for epoch in range(3):
-        assert np.array_equal(known.seen(np.arange(4), epoch), known.plain(np.arange(4)))
+        assert np.array_equal(known.of_epoch(np.arange(4), epoch), known.plain(np.arange(4)))
 
 
 def test_views_are_seen_in_turn():
     known = Features(ROWS, "LiteRT", table(0), views=[table(10), table(20)])
-    seen = [known.seen(np.array([1]), epoch)[0, 0] for epoch in range(5)]
+    seen = [known.of_epoch(np.array([1]), epoch)[0, 0] for epoch in range(5)]
     assert seen == [12, 22, 12, 22, 12]
 
 
@@ -46,7 +46,7 @@ def test_a_view_of_both_sides_takes_each_image_from_the_side_that_was_drawn():
         return at > 4
 
     known = Features(ROWS, "LiteRT", table(0), mirror=table(100), choose_side=choose)
-    assert known.seen(np.array([0, 1, 2]), 3)[:, 0].tolist() == [4, 2, 107]
+    assert known.of_epoch(np.array([0, 1, 2]), 3)[:, 0].tolist() == [4, 2, 107]
     assert asked == [([4, 2, 7], 3)]  # by the number in the data set, as the images themselves would be
 
 
@@ -125,7 +125,7 @@ def test_a_head_gets_the_columns_of_its_pooling():
 
 def test_views_have_the_columns_of_the_pooling_alone():
     known = Features(ROWS, "LiteRT", table(0), np.array([1]), views=[table(10)])
-    assert known.seen(np.array([0]), 0).tolist() == [[14, 14.5]]
+    assert known.of_epoch(np.array([0]), 0).tolist() == [[14, 14.5]]
 
 
 def test_scaling_looks_at_training_images_alone(tmp_path, monkeypatch):

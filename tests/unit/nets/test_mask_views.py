@@ -33,7 +33,7 @@ def test_copies_are_images_and_masks_of_the_same_shape():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_mask_goes_where_its_lungs_go(monkeypatch, seed):
     """With greys left alone, an image that shows its own mask still shows it afterwards."""
-    monkeypatch.setattr(augmentation, "_looking_otherwise", lambda image, rng: image)
+    monkeypatch.setattr(augmentation, "_other_appearance", lambda image, rng: image)
     monkeypatch.setattr(augmentation, "_framed", lambda image, mask, rng: (image, mask))
     monkeypatch.setattr(augmentation, "_empty", lambda rng: 0.0)
     white = lung_mask(SIZE)

@@ -1,15 +1,15 @@
 """Networks as they are built. Every comparison is with Keras or TensorFlow doing the same thing."""
 
-from functools import cache
-
 import keras
+import kerass_backbones
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerass_backbones import MODULES
 from made_fits import as_arrays, images, spec
 from scipy import ndimage
 
-from covid_core.backbones import BACKBONES, Backbone, backbone_named
+from covid_core.backbones import BACKBONES, backbone_named
 from covid_core.errors import WeightsUnavailable
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import SMOOTHING, cam, to_unit
@@ -23,54 +23,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
-PRETRAINED = [backbone for backbone in BACKBONES.values() if backbone.pretrained]
-MODULES = {
-    "mobilenet_v2": "mobilenet_v2",
-    "efficientnet_v2_b0": "efficientnet_v2",
-    "densenet121": "densenet",
-    "resnet50": "resnet",
-    "inception_v3": "inception_v3",
-    "vgg16": "vgg16",
-    "vgg19": "vgg19",
-}
-
-
 # Trunks
 
 
-def size_for(backbone: Backbone) -> int:
-    return max(64, backbone.minimum_size)
-
-
-@cache
-def kerass_own(name: str) -> keras.Model:
-    """The network as Keras builds it, for three channels, without our preprocessing; weights are random."""
-    backbone = BACKBONES[name]
-    keras.utils.clear_session()  # layers without names of their own are numbered from the start again
-    constructor = getattr(keras.applications, backbone.constructor)
-    return constructor(include_top=False, weights=None, input_shape=(size_for(backbone), size_for(backbone), 3))
-
-
-@pytest.mark.parametrize("backbone", PRETRAINED, ids=lambda backbone: backbone.name)
-def test_preprocessing_in_the_model_is_that_of_keras(backbone):
-    plain = kerass_own(backbone.name)
-    keras.utils.clear_session()
-    built = model.build_trunk(spec(backbone.name, image_size=size_for(backbone)), None)
-    for layer in plain.layers:
-        if layer.weights:
-            layer.set_weights(built.get_layer(layer.name).get_weights())
-    grey = images(2, size_for(backbone))
-    rgb = np.repeat(grey[..., None], 3, axis=3).astype(np.float32)
-    prepared = getattr(keras.applications, MODULES[backbone.name]).preprocess_input(rgb)
-    (maps,) = as_arrays(built(grey[..., None], training=False))
-    assert relative_difference(maps, np.asarray(plain(prepared, training=False))) < 1e-4
-
-
-@pytest.mark.parametrize("backbone", PRETRAINED, ids=lambda backbone: backbone.name)
-def test_facts_of_a_backbone_are_those_of_keras(backbone):
-    network = kerass_own(backbone.name)
-    assert network.count_params() == backbone.parameters
-    assert all(network.get_layer(name) for name in (backbone.last, *backbone.taps))
+@pytest.mark.parametrize("name", kerass_backbones.OF_EVERY_DAY)
+def test_preprocessing_and_facts_of_a_backbone_are_those_of_keras(name):
+    kerass_backbones.agree(name)
 
 
 def test_a_random_start_depends_on_the_seed_alone():
@@ -209,5 +167,5 @@ def test_a_model_of_both_sides_answers_with_the_mean_of_a_image_and_its_mirror_i
 
 
 def test_every_backbone_here_is_compared_with_its_keras_module():
-    assert set(MODULES) == {backbone.name for backbone in PRETRAINED}
+    assert set(MODULES) == {backbone.name for backbone in BACKBONES.values() if backbone.pretrained}
     assert backbone_named("baseline_cnn").name not in MODULES

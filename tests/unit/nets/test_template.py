@@ -61,8 +61,8 @@ def test_a_model_written_from_a_template_is_the_one_that_keras_saves(workspace, 
     sample, head = head_of(WIDTH, *units, 3), head_of(WIDTH, *units, 3, seed=1)
     path = template.path_of(trunk_of(workspace), chosen)
     first = saved_by_keras(chosen, sample, path)
-    template.keep(path, sample, first.count_params())
-    template.write_model(template.find(trunk_of(workspace), chosen), head, tmp_path / "written.keras")
+    template.publish(path, sample, first.count_params())
+    template.write_model(template.load(trunk_of(workspace), chosen), head, tmp_path / "written.keras")
     reference = saved_by_keras(chosen, head, tmp_path / "reference.keras")
     grey = images(4, SIDE)[..., None]
     written = export.load_model(tmp_path / "written.keras")
@@ -99,7 +99,7 @@ OTHER = head_of(2, 3, seed=1)
 @pytest.fixture
 def kept(tmp_path) -> Template:
     path = archive(tmp_path / "kept.keras", kernel=SAMPLE.weights[0], bias=SAMPLE.biases[0], trunk=np.ones(3))
-    return template.keep(path, SAMPLE, 12)
+    return template.publish(path, SAMPLE, 12)
 
 
 def test_the_heads_arrays_are_replaced_and_all_else_stays(kept, tmp_path):
@@ -126,7 +126,7 @@ def test_the_template_stays_as_it_was(kept, tmp_path):
 def test_a_model_in_which_an_array_has_not_one_place_is_no_template(tmp_path, arrays, count):
     path = archive(tmp_path / "kept.keras", **arrays)
     with pytest.raises(RunError, match=f"An array of the head stands {count} times in the saved model, not once."):
-        template.keep(path, SAMPLE, 9)
+        template.publish(path, SAMPLE, 9)
     assert not path.with_suffix(".json").exists()
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_in_the_shape_shares_a_template(workspace, other):
 def test_a_template_of_which_a_file_is_missing_is_made_anew(workspace, suffix):
     path = template.path_of(trunk_of(workspace), spec())
     archive(path, kernel=SAMPLE.weights[0], bias=SAMPLE.biases[0])
-    made = template.keep(path, SAMPLE, 9)
-    assert template.find(trunk_of(workspace), spec()) == made
+    made = template.publish(path, SAMPLE, 9)
+    assert template.load(trunk_of(workspace), spec()) == made
     path.with_suffix(suffix).unlink()
-    assert template.find(trunk_of(workspace), spec()) is None
+    assert template.load(trunk_of(workspace), spec()) is None

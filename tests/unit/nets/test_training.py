@@ -26,7 +26,7 @@ from covid_core.inference.lite import LiteTrunk
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan
-from covid_core.runs import store, temperature_scaling
+from covid_core.runs import frozen_features, store, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, SplitSpec, TrainingSpec
 from covid_core.work import silent
@@ -157,6 +157,11 @@ def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
     assert second.history()["epoch"].tolist() == [1, 2, 3]
     assert "features" in second.result["reused"]
     assert not {"tensorflow", "build", "export"} & set(second.result["seconds"])
+
+
+def test_the_ladder_of_probes_takes_what_a_training_keeps(place, dataset, first):
+    table = frozen_features._kept(place, dataset, first.result["trunk"])
+    assert table.shape[0] == len(dataset.images) and table.shape[1] > 100
 
 
 def test_seconds_of_a_stage_within_another_count_once():
@@ -294,8 +299,8 @@ def test_a_heat_map_of_both_sides_is_the_sum_with_the_mirrored_one_turned_back(p
 
 
 def test_a_model_of_both_sides_has_a_template_of_its_own(first, both_sides, place):
-    frozen = trunk.find(place, first.result["trunk"])
-    one, two = (template.find(frozen, run.spec) for run in (first, both_sides))
+    frozen = trunk.load(place, first.result["trunk"])
+    one, two = (template.load(frozen, run.spec) for run in (first, both_sides))
     assert one.path != two.path
     assert one.parameters == two.parameters
 
@@ -313,9 +318,9 @@ def test_augmentation_by_mirroring_alone_shows_the_head_what_the_changed_images_
             plan.images.pixels[at], both_sides.spec.augmentation, both_sides.spec.seed, epoch, at
         )
         reference = pooled(exported.maps(changed), "mean_max")
-        assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
-    assert not np.array_equal(known.seen(rows, 0), known.seen(rows, 1))
-    assert not np.array_equal(known.seen(rows, 0), known.plain(rows))
+        assert trunk.relative_difference(known.of_epoch(rows, epoch), reference) < 1e-6
+    assert not np.array_equal(known.of_epoch(rows, 0), known.of_epoch(rows, 1))
+    assert not np.array_equal(known.of_epoch(rows, 0), known.plain(rows))
 
 
 # Augmented views
@@ -338,7 +343,7 @@ def test_a_head_sees_the_augmented_images_in_turn(place, dataset, first):
     for epoch, view in ((0, 0), (1, 1), (2, 0)):
         changed = augmentation.view(plan.images.pixels[at], run.spec.augmentation, run.spec.seed, view, at)
         reference = pooled(LiteTrunk(frozen.path).maps(changed), "mean_max")
-        assert trunk.relative_difference(known.seen(rows, epoch), reference) < 1e-6
+        assert trunk.relative_difference(known.of_epoch(rows, epoch), reference) < 1e-6
     assert set(plan.scratch) == view_files(place)
 
 
@@ -441,7 +446,7 @@ def computed(place: Workspace, dataset: Dataset, with_boundary: bool, **choices)
     frozen = features.frozen_trunk(plan)
     features.of_run(plan, frozen, with_boundary)
     edge = features._Passes(plan, frozen).boundary()
-    return plan, bool(trunk.are_kept(place, edge, len(plan.images.pixels), plan.images.rows).all())
+    return plan, bool(trunk.are_cached(place, edge, len(plan.images.pixels), plan.images.rows).all())
 
 
 def forget(place: Workspace, names: str) -> None:

@@ -56,7 +56,7 @@ class Asking:
 
 def kept(workspace: Workspace, wanted: Wanted) -> list[int]:
     """Images whose features are in the cache."""
-    return np.flatnonzero(trunk.are_kept(workspace, wanted, IMAGES, np.arange(IMAGES))).tolist()
+    return np.flatnonzero(trunk.are_cached(workspace, wanted, IMAGES, np.arange(IMAGES))).tolist()
 
 
 # What it took
@@ -154,21 +154,21 @@ def made_trunk(workspace: Workspace) -> tuple[FrozenTrunk, np.ndarray, list[np.n
     made = FrozenTrunk("key", workspace.trunks / "key.tflite", ("first", "second", "edge"), shapes, 2, 7)
     answers = [np.random.default_rng(n).normal(size=(4, *shape)).astype(np.float32) for n, shape in enumerate(shapes)]
     made.path.write_bytes(b"network")
-    trunk.keep(made, NUMBERED[:4], answers)
+    trunk.publish(made, NUMBERED[:4], answers)
     return made, NUMBERED[:4], answers
 
 
 def test_a_kept_trunk_is_found_as_it_was(workspace):
     made, _, _ = made_trunk(workspace)
-    assert trunk.find(workspace, "key") == made
-    assert trunk.find(workspace, "other") is None
+    assert trunk.load(workspace, "key") == made
+    assert trunk.load(workspace, "other") is None
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".npz", ".json"])
 def test_a_trunk_of_which_a_file_is_missing_is_made_anew(workspace, suffix):
     made, _, _ = made_trunk(workspace)
     made.path.with_suffix(suffix).unlink()
-    assert trunk.find(workspace, "key") is None
+    assert trunk.load(workspace, "key") is None
 
 
 def test_what_keras_answered_is_kept_as_mean_and_maximum_of_every_channel_of_the_taps(workspace):
@@ -186,7 +186,7 @@ def test_a_damaged_file_of_a_trunk_is_named(workspace, suffix):
     made, _, _ = made_trunk(workspace)
     made.path.with_suffix(suffix).write_bytes(b"{")
     with pytest.raises(RunDamaged, match=f"key{suffix}, kept of a frozen network, is damaged. Remove it from"):
-        trunk.find(workspace, "key").probe()
+        trunk.load(workspace, "key").probe()
 
 
 def test_the_width_counts_the_taps_and_not_the_boundary(workspace):

@@ -1,6 +1,6 @@
 """The map as a page shows it: not yet made, in the making, failed, whole, and of an earlier version."""
 
-import io
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 from made_data import made_database, made_dataset
 from page_tests import PATIENCE, words
-from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.audit import dataset_audit
-from covid_core.audit.embedding import embedding_map, projection
+from covid_core.audit.embedding import embedding_map
 from covid_core.data import dataset as data
 from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
-from covid_core.errors import InvalidChoice
-from covid_core.figures.theme import NEUTRAL
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import MapRequest
+from covid_core.reports import audit_text
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
-from pages.panels.audit import map_panel, scatter
+from pages.panels.audit import map_chart, map_panel
 
 PAGES = Path(shared.__file__).parent.parent
 APP = """
@@ -44,10 +43,8 @@ st.navigation([st.Page(page, title="Map"), st.Page("home.py")]).run()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """A launched job waits: this process stands for its own. Where images come to lie does not matter here."""
+    """A launched job waits: this process stands for its own."""
     monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
-    monkeypatch.setattr(projection, "TOGETHER", 5)
-    monkeypatch.setattr(projection, "APART", 5)
 
 
 @pytest.fixture
@@ -111,18 +108,18 @@ def test_too_few_images_are_told_without_a_button(shown, workspace, tmp_path):
 def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, of),) = queue.map_jobs(workspace)
-    assert of == images.id
-    assert "The map is being made" in words(page)
+    (job,) = queue.jobs(workspace, MapRequest)
+    assert job.request.dataset == images.id
+    assert "Map of Made database" in words(page)
     assert "map-start" not in keys(page)
-    lock = job.lock
+    lock = job.folder.lock
     assert lock.try_acquire()
     try:
-        job.write_status(Status(store.RUNNING, progress=0.4, started=time.time(), seconds_left=30.0))
+        job.folder.write_status(Status(store.RUNNING, progress=0.4, started=time.time(), seconds_left=30.0))
         page.run()
         assert "about 30 s left" in words(page)
         page.button(key=f"stop-{job.id}").click().run()
-        assert job.stop_requested()
+        assert job.folder.stop_requested()
     finally:
         lock.release()
 
@@ -130,22 +127,22 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
 def test_a_map_that_failed_tells_why_and_can_be_tried_again(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, _),) = queue.map_jobs(workspace)
-    ended(job, store.FAILED, reason="The disk is full.")
+    (job,) = queue.jobs(workspace, MapRequest)
+    ended(job.folder, store.FAILED, reason="The disk is full.")
     page.run()
-    assert "The map could not be made. The disk is full." in words(page).replace("**", "")
+    assert "Map of Made database failed. The disk is full." in words(page).replace("**", "")
     page.button(key=f"again-{job.id}").click().run()
-    ((again, _),) = queue.map_jobs(workspace)
+    (again,) = queue.jobs(workspace, MapRequest)
     assert again.id != job.id
 
 
 def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, images):
     page = shown()
     page.button(key="map-start").click().run()
-    ((job, _),) = queue.map_jobs(workspace)
-    ended(job, store.STOPPED)
+    (job,) = queue.jobs(workspace, MapRequest)
+    ended(job.folder, store.STOPPED)
     page.run()
-    assert "was stopped. Nothing was kept of it." in words(page)
+    assert "was stopped. Nothing is kept." in words(page)
     page.button(key=f"dismiss-{job.id}").click().run()
     assert "was stopped" not in words(page)
     assert page.button(key="map-start")
@@ -157,7 +154,7 @@ def test_a_stopped_map_is_told_until_it_is_dismissed(shown, workspace, images):
 def test_above_the_map_stands_the_answer_and_what_it_was_made_from(shown, workspace, images):
     made = embedding_map.make(workspace, images)
     told = words(shown()).replace("**", "")
-    for sentence in made.in_words:
+    for sentence in audit_text.neighbours(made):
         assert sentence in told
     assert "from the images themselves, 64 x 64 pixels" in told
 
@@ -179,7 +176,7 @@ def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, images):
 
 def test_a_choice_opens_the_gallery_with_its_images(shown, workspace, images):
     embedding_map.make(workspace, images)
-    page = shown(map_chosen=(images.id, images.version, [3, 25]))
+    page = shown(map_chosen=(images.id, images.version, [3, 25], ""))
     assert "2 images chosen" in [title.value for title in page.subheader]
     assert names(page, "map-chosen-page-") == images.images["image_id"].iloc[[3, 25]].tolist()
     assert "Classes: COVID 1, Normal 1." in words(page)
@@ -189,7 +186,7 @@ def test_a_choice_opens_the_gallery_with_its_images(shown, workspace, images):
 
 def test_a_choice_of_another_version_is_forgotten(shown, workspace, images):
     embedding_map.make(workspace, images)
-    page = shown(map_chosen=(images.id, "another", [3, 25]))
+    page = shown(map_chosen=(images.id, "another", [3, 25], ""))
     assert not names(page, "map-chosen-page-")
 
 
@@ -203,12 +200,12 @@ def test_all_images_of_a_colour_can_be_chosen_without_drawing(shown, workspace, 
 
 def test_arrangement_and_colour_are_in_the_address(shown, workspace, images):
     embedding_map.make(workspace, images)
-    page = shown({"map": map_panel.PCA, "colour": map_panel.SOURCE})
-    assert "Along the two directions" in words(page)
+    page = shown({"map": map_chart.PCA, "colour": map_chart.SOURCE})
+    assert "The two directions in which the images differ most" in words(page)
     assert page.selectbox(key="map-group").options == ["https://a.org", "https://b.org"]
 
 
-@pytest.mark.parametrize("colour", [map_panel.SOURCE, map_panel.FINDING, "nonsense"])
+@pytest.mark.parametrize("colour", [map_chart.SOURCE, map_chart.FINDING, "nonsense"])
 def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, workspace, tmp_path, colour):
     _, unknown = made_dataset(tmp_path, workspace, counts={"COVID": 12, "Normal": 12})
     embedding_map.make(workspace, unknown)
@@ -222,7 +219,7 @@ def test_findings_of_the_audit_colour_the_map(shown, workspace, images):
     embedding_map.make(workspace, images)
     found = dataset_audit.make(workspace, images).audit.findings
     assert len(found)
-    groups = shown({"colour": map_panel.FINDING}).selectbox(key="map-group").options
+    groups = shown({"colour": map_chart.FINDING}).selectbox(key="map-group").options
     assert set(groups) <= {"No finding", "Other findings", *found["finding"]}
     assert set(groups) & set(found["finding"])
 
@@ -243,60 +240,59 @@ def test_after_a_decision_the_earlier_map_is_shown_and_can_be_made_again(shown, 
     assert page.button(key="map-start").label == "Make it again"
 
 
-# What the browser is sent
+# The chart
 
 
-def points(count: int = 5, **more: object) -> scatter.Points:
-    given = {
-        "places": np.arange(2.0 * count).reshape(-1, 2),
-        "codes": np.zeros(count, int),
-        "groups": [scatter.Group("All", NEUTRAL)],
-        "names": [f"image {row}" for row in range(count)],
-        "words": [""] * count,
-        "title": "Map",
-        "alt": "A map",
-    }
-    return scatter.Points(**{**given, **more})
+def chart(page: AppTest) -> dict:
+    (shown,) = page.get("plotly_chart")
+    return json.loads(shown.proto.spec)
 
 
-def test_every_image_of_the_map_needs_a_finite_place_and_a_name():
-    for wrong in ({"names": ["one"]}, {"places": np.full((5, 2), np.nan)}, {"alt": " "}):
-        with pytest.raises(InvalidChoice):
-            points(**wrong)
+def test_every_group_is_a_trace_and_the_alternative_text_counts_it(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    page = shown()
+    assert [trace["name"] for trace in chart(page)["data"]] == ["COVID 20", "Normal 20"]
+    (drawn,) = page.get("plotly_chart")
+    assert drawn.proto.alt == "Map of 40 images, arranged by Neighbours (t-SNE), coloured by class: COVID 20, Normal 20"
 
 
-def test_a_image_is_found_again_on_its_sheet(monkeypatch):
-    monkeypatch.setattr(scatter, "PER_SHEET", 64)
-    pixels = np.repeat(np.arange(100, dtype=np.uint8) * 2, 64 * 64).reshape(100, 64, 64)
-    order = scatter._order(np.random.default_rng(0).normal(size=(100, 2)))
-    content = scatter.sheet(pixels, order, 1, "map")
-    length = int.from_bytes(content[:4], "little")
-    sheet = np.asarray(Image.open(io.BytesIO(content[4 + length :])))
-    for place in range(36):
-        row, column = divmod(place, scatter.COLUMNS)
-        middle = sheet[row * scatter.TILE + 24, column * scatter.TILE + 24]
-        assert abs(int(middle) - 2 * int(order[64 + place])) <= 2
+def test_a_choice_that_was_not_drawn_on_this_chart_has_rings(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    chosen = (images.id, images.version, [3, 25])
+    ringed = chart(shown(map_chosen=(*chosen, "")))["data"]
+    assert len(ringed) == 3
+    drawn = f"{map_chart.TSNE}/{map_chart.CLASS}"
+    assert len(chart(shown(map_chosen=(*chosen, drawn)))["data"]) == 2
 
 
-def test_four_thousand_images_take_less_than_four_megabytes():
-    rng = np.random.default_rng(0)
-    smooth = rng.integers(0, 255, (1024, 8, 8), np.uint8).repeat(16, 1).repeat(16, 2)  # harder to pack than images
-    sheets = 4 * len(scatter.sheet(smooth, np.arange(1024), 0, "map"))
-    message = scatter.message(points(4014), np.arange(4014), "map", 520)
-    assert sheets + len(message) < 4_000_000
+def test_the_image_that_the_address_names_is_beside_the_map_and_opens(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    identifier = images.images["image_id"].iat[25]
+    page = shown({"point": identifier})
+    assert "Class: Normal" in words(page)
+    assert "Click a point" not in words(page)
+    page.button(key="map-point-open").click().run()
+    assert page.query_params["image"] == identifier
 
 
-@pytest.mark.parametrize("sent", [None, "x", -1, 5, True, [1, "2", 99]], ids=str)
-def test_rows_that_no_image_has_are_passed_over(monkeypatch, sent):
-    monkeypatch.setattr(scatter.st, "session_state", {"map": {"chosen": sent}})
-    assert scatter._rows("map", "chosen", 5) == ([1] if isinstance(sent, list) else [])
+def test_an_image_that_the_map_lacks_gives_way_to_the_hint(shown, workspace, images):
+    embedding_map.make(workspace, images)
+    assert "Click a point" in words(shown({"point": "nowhere.png"}))
+
+
+def test_a_selection_is_rows_of_images_and_nothing_else():
+    traces = [np.array([4, 7]), np.array([0])]
+    points = [{"curve_number": 0, "point_index": 1}, {"curve_number": 1, "point_index": 0}]
+    wrong = [(None, 0), (0, None), (2, 0), (-1, 0), (0, 2), (0, -1), (True, 0), ("0", "1"), (0, 0.5)]
+    points += [{"curve_number": trace, "point_index": index} for trace, index in wrong]
+    assert map_chart.selected_rows([*points, {}], traces) == [0, 7]
 
 
 def test_rare_values_share_a_grey_and_lie_below():
     values = np.array(["", *"aaabbccddeeffgghhi"])
-    codes, groups = map_panel._most_frequent(values, "None", "Others")
+    codes, groups = map_chart._most_frequent(values, "None", "Others")
     assert [group.name for group in groups[:2]] == ["None", "Others"]
-    assert len(groups) == 2 + map_panel.MOST_GROUPS
+    assert len(groups) == 2 + map_chart.MOST_GROUPS
     assert codes[0] == 0
     assert codes[-1] == 1
     assert groups[codes[1]].name == "a"

@@ -1,6 +1,5 @@
 """Who outlines lungs, as a page shows it: no masks, nobody yet, one who learns, one who has learned, damaged ones."""
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from made_segmenters import made_segmenter
 from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
-from covid_core.jobs import queue, segmentation
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
 from covid_core.runs.store import JobFolder, Status
 from pages import shared
@@ -28,10 +28,7 @@ st.navigation([st.Page(page, title="Lungs"), st.Page("dataset.py")]).run()
 """
 
 
-@pytest.fixture(autouse=True)
-def no_process(monkeypatch):
-    """A launched job waits: this process stands for its own."""
-    monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+pytestmark = pytest.mark.usefixtures("jobs_wait")
 
 
 @pytest.fixture
@@ -89,8 +86,8 @@ def test_the_runs_own_data_set_is_offered_first(shown, workspace, database, tmp_
 def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
-    assert job.request["dataset"] == database.id
+    (job,) = queue.jobs(workspace, SegmenterRequest)
+    assert job.request.dataset == database.id
     assert "Learning to outline lungs from Made database" in words(page)
     assert "segment-start" not in keys(page)
     running = Status(store.RUNNING, progress=0.4, message="Learning outlines", started=time.time(), seconds_left=30.0)
@@ -110,10 +107,10 @@ def test_a_click_starts_a_job_that_is_watched_and_can_be_stopped(shown, workspac
 def test_a_stopped_job_is_told_until_it_is_dismissed(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
+    (job,) = queue.jobs(workspace, SegmenterRequest)
     ended(job.folder, store.STOPPED)
     page.run()
-    assert "was stopped. Nothing was kept." in words(page)
+    assert "was stopped. Nothing is kept." in words(page)
     page.button(key=f"dismiss-{job.folder.id}").click().run()
     assert "was stopped" not in words(page)
     assert page.button(key="segment-start")
@@ -122,23 +119,24 @@ def test_a_stopped_job_is_told_until_it_is_dismissed(shown, workspace, database)
 def test_a_job_that_failed_tells_why(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
+    (job,) = queue.jobs(workspace, SegmenterRequest)
     ended(job.folder, store.FAILED, reason="The disk is full.")
     page.run()
-    assert "Learning from **Made database** failed. The disk is full." in words(page)
+    assert "Learning to outline lungs from Made database failed. The disk is full." in words(page).replace("**", "")
     assert page.button(key="segment-start")
 
 
 def test_a_job_that_ended_is_told_once_with_what_it_made(shown, workspace, database):
     page = shown()
     page.button(key="segment-start").click().run()
-    (job,) = segmentation.segment_jobs(workspace)
+    (job,) = queue.jobs(workspace, SegmenterRequest)
     made_segmenter(workspace, database.id)
     ended(job.folder, store.COMPLETED)
     page.run()
-    assert "Lungs can be outlined now, after 1 min 10 s." in words(page).replace("**", "")
-    page.run()
-    assert "Lungs can be outlined now" not in words(page)
+    assert [toast.value for toast in page.toast] == [
+        "Learning to outline lungs from Made database: done, after 1 min 10 s."
+    ]
+    assert not page.run().toast
 
 
 def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace, database):
@@ -147,7 +145,7 @@ def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace
     assert made.in_words in words(page)
     figures = {metric.label: metric.value for metric in page.metric}
     assert figures["Dice, test images"] == "0.950 [0.940, 0.960]"
-    assert figures["No outline given"] == "0.0 % [0.0, 20.0]"
+    assert figures["No outline shown"] == "0.0 % [0.0, 20.0]"
     assert "on images of The" in words(page)
     assert "2 masks could not be used." in words(page)
     assert page.button(key="segment-start").label == "Learn again"
@@ -169,7 +167,7 @@ def test_another_and_a_damaged_one_are_listed_below(shown, workspace, database):
     page = shown(database.id)
     below = page.container(key="other-segmenters")
     told = "\n".join(element.value for element in below.markdown).replace("\\", "")
-    assert f"The {other.dataset['id']}" in told
+    assert f"The {other.dataset.id}" in told
     assert "lacks its network" in told
     page.button(key=f"delete-segmenter-now-{torn.id}").click().run()
     assert not torn.path.exists()

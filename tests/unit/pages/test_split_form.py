@@ -19,15 +19,15 @@ def told(**counts: int) -> str:
     [
         (
             {"a": 500, "b": 500, "c": 500},
-            "Validation is halved: 120 images choose the epoch and the run, 120 others turn scores into probabilities.",
+            "Validation is halved: 120 images choose the epoch and the run, 120 calibrate the scores.",
         ),
         (
             {"a": 100, "b": 100, "c": 100},
-            "All 48 validation images choose the epoch and calibrate as well: fewer than 200 are not halved.",
+            "All 48 validation images both choose the epoch and calibrate: fewer than 200 are not halved.",
         ),
         (
             {"a": 1500, "b": 5},
-            "All 241 validation images choose the epoch and calibrate as well: a half of them would lack a class.",
+            "All 241 validation images both choose the epoch and calibrate: one half would lack a class.",
         ),
     ],
     ids=["many", "few", "a small class"],

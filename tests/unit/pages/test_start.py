@@ -2,16 +2,15 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import threading
-import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import streamlit as st
+from app_server import ROOT, App
 from waiting import LONG, until
 
 from pages.server import startup
@@ -22,7 +21,6 @@ from pages.server import startup
 startup.import_everything()
 print(*(name if name.startswith("pyarrow") else name.rpartition(".")[2] for name in sys.modules))
 """
-ROOT = Path(__file__).parents[3]
 PLAIN = {
     "server.sslCertFile": None,
     "server.address": "127.0.0.1",
@@ -87,59 +85,27 @@ def test_what_is_imported_at_the_start_is_all_that_the_pages_share():
     assert parts - {"__init__"} | {"pyarrow.dataset"} <= set(done.stdout.split())
 
 
+@pytest.fixture
+def app(tmp_path) -> Iterator[App]:
+    server = App(tmp_path)
+    yield server
+    server.kill()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="The browser is a shell script here.")
-def test_the_readmes_command_opens_the_browser(tmp_path):
+def test_the_readmes_command_opens_the_browser(app, tmp_path):
     opened, browser = tmp_path / "opened", tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{opened}.part" && mv "{opened}.part" "{opened}"\n')
     browser.chmod(0o755)
-    port = free_port()
-    options = ["--server.headless", "false", "--server.port", str(port)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", *options],
-        cwd=ROOT,
-        env={**os.environ, "BROWSER": str(browser), "COVID_CORE_HOME": str(tmp_path / "workspace")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(opened.exists, "a browser that is opened")
-        assert opened.read_text() == f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    environment = {**os.environ, "BROWSER": str(browser), "COVID_CORE_HOME": str(tmp_path / "workspace")}
+    app.start(environment=environment, headless=False)
+    until(opened.exists, "a browser that is opened")
+    assert opened.read_text() == f"http://127.0.0.1:{app.port}/"
 
 
 @pytest.mark.slow
-def test_the_command_starts_the_dashboard_from_any_folder(tmp_path):
+def test_the_command_starts_the_dashboard_from_any_folder(app, tmp_path):
     (tmp_path / "streamlit.py").write_text("raise SystemExit('what lies in the current folder was started')")
-    port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COVID_CORE_HOME": str(tmp_path / "workspace")}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "covid_core", "app", "--server.headless", "true", "--server.port", str(port)],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        health = f"http://127.0.0.1:{port}/_stcore/health"
-        until(lambda: answers(health) or server.poll() is not None, "a server that answers")
-        assert server.poll() is None
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    app.start([sys.executable, "-m", "covid_core", "app"], tmp_path, environment)

@@ -14,6 +14,7 @@ from covid_core.evaluation.corrected_tests import over_folds, over_seeds
 from covid_core.evaluation.metrics import wilson
 from covid_core.evaluation.repeats import Repeat, Repeats
 from covid_core.reports import repeats_tables
+from covid_core.reports.encode import encode
 from covid_core.reports.repeats_text import study_line, summary
 
 EXACT = 1e-12
@@ -285,7 +286,7 @@ def test_the_tables_have_a_row_for_each_study_measure_run_and_pair():
 
 
 def test_the_answer_for_the_command_line_holds_studies_and_pairs():
-    answer = repeats_tables.as_answer(repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3)]))
+    answer = encode(repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3)]))
     one = answer["studies"][0]
     assert (one["runs"][0]["trained"], one["runs"][0]["tested"]) == (40, 10)
     assert one["pooled"][0]["accuracy"]["n"] == 30

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from covid_core.reports import tables
-from covid_core.specs import AUGMENTATION_LABELS, AugmentationSpec, FineTuning, TrainingSpec
+from covid_core.specs import AugmentationSpec, FineTuning, TrainingSpec
 
 SPEC = TrainingSpec(dataset="d", classes=("A", "B"))
 
@@ -81,25 +81,9 @@ def test_epochs_count_all_stages():
 
 
 def test_augmentation_is_in_words():
-    spec = SPEC.model_copy(update={"augmentation": AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, flip=True)})
-    words = "rotation 15°, shift across 10 %, shift up and down 10 %, horizontal flip"
-    assert tables.augmentation_in_words(spec) == words
-    assert tables.augmentation_in_words(SPEC) == "None"
-
-
-@pytest.mark.parametrize("name", AugmentationSpec.model_fields)
-def test_every_augmentation_is_named(name):
-    spec = SPEC.model_copy(update={"augmentation": AugmentationSpec(**{name: 0.1 if name != "flip" else True})})
-    assert tables.augmentation_in_words(spec).startswith(AUGMENTATION_LABELS[name].lower())
-
-
-def test_an_augmentation_without_a_label_is_an_error():
-    class Wider(AugmentationSpec):
-        noise: float = 0
-
-    spec = SPEC.model_copy(update={"augmentation": Wider(noise=0.1)})
-    with pytest.raises(KeyError, match="noise"):
-        tables.augmentation_in_words(spec)
+    augmented = SPEC.model_copy(update={"augmentation": AugmentationSpec(rotation=15, shift_x=0.1, flip=True)})
+    words = tables.hyperparameters(["one", "other"], [augmented, SPEC])["Augmentation"]
+    assert words.tolist() == ["rotation 15°, shift across 10 %, horizontal flip (p = 0.5)", "None"]
 
 
 def test_only_what_differs_keeps_the_model_and_drops_equal_columns():

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on_shifted_labels
+from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on_shifted_labels, with_dataset
 
 from covid_core.evaluation import comparison
 from covid_core.evaluation.assessment import NOT_BETTER, ONE_CLASS
@@ -108,16 +108,14 @@ def test_a_run_on_shifted_labels_is_marked_and_explained(workspace):
 
 
 def test_a_run_of_an_earlier_version_has_no_labels_to_check(workspace):
-    run = made_run(workspace, course_artefact())
-    del run.record["dataset"]["counts"]
+    run = with_dataset(made_run(workspace, course_artefact()), counts=None)
     assert "folder_label" not in run.split()
     found = candidates.candidate(run)
     assert (found.marks, found.explained) == ((ONE_CLASS, NOT_BETTER), "")
 
 
 def test_without_the_counts_of_the_data_set_shifted_labels_are_found_all_the_same(workspace):
-    run = run_on_shifted_labels(workspace)
-    del run.record["dataset"]["counts"]
+    run = with_dataset(run_on_shifted_labels(workspace), counts=None)
     assert candidates.label_check(run).cause.startswith("In class order the labels lie in 2 whole blocks")
 
 

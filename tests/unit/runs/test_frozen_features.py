@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from made_data import made_dataset
 from made_runs import all_parts, made_run
-from trained_runs import tiny_run
 
-from covid_core.audit.shortcuts import probe_ladder, probes
+from covid_core.audit.shortcuts import probes
 from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.data.dataset import decide
 from covid_core.data.decisions import LEAVE_OUT, Decision
@@ -75,17 +74,8 @@ def test_what_the_network_reaches_is_the_full_picture(workspace, dataset):
     ladder = probes.ladder(workspace, dataset, frozen=Frozen(table, "MobileNetV2 at 224 px"))
     assert ladder.full.probe.name == "Frozen features of MobileNetV2 at 224 px"
     assert ladder.full.accuracy.value > 0.95
-    assert "(frozen features of MobileNetV2 at 224 px)" in probe_ladder.verdict(ladder).headline
 
 
-def test_without_the_network_the_verdict_says_what_the_full_picture_is(workspace, dataset):
+def test_without_the_network_the_full_picture_is_the_images_at_64_pixels(workspace, dataset):
     ladder = probes.ladder(workspace, dataset)
-    assert ladder.full.probe == probes.FULL
-    assert any("64 x 64 pixels. A network may reach more" in told for told in probe_ladder.verdict(ladder).details)
-
-
-@pytest.mark.slow
-def test_what_a_training_keeps_is_found(workspace, dataset):
-    run = tiny_run(workspace, dataset, backbone="mobilenet_v2", mode="frozen", weights="random")
-    table = frozen_features._kept(workspace, dataset, run.result["trunk"])
-    assert table.shape[0] == 48 and table.shape[1] > 100
+    assert ladder.full.probe.key == "full"

@@ -164,12 +164,12 @@ class Sheet {
     if (of === this.shadedOf) return;
     if (window !== this.tableOf) lookUpTable(this.image.bits, centre, width, inverted, this.table);
     this.tableOf = window;
-    if (this.shaded.width !== part.width || this.shaded.height !== part.height || !this.image) {
+    if (this.shaded.width !== part.width || this.shaded.height !== part.height || !this.greys) {
       this.shaded.width = part.width;
       this.shaded.height = part.height;
       this.shadedContext = this.shaded.getContext("2d", { alpha: false });
-      this.image = this.shadedContext.createImageData(part.width, part.height);
-      this.words = new Uint32Array(this.image.data.buffer);
+      this.greys = this.shadedContext.createImageData(part.width, part.height);
+      this.words = new Uint32Array(this.greys.data.buffer);
     }
     const { words, table } = this;
     const { values } = level;
@@ -177,7 +177,7 @@ class Sheet {
       let from = (part.y + y) * level.width + part.x;
       for (const end = at + part.width; at < end; at++, from++) words[at] = table[values[from]];
     }
-    this.shadedContext.putImageData(this.image, 0, 0);
+    this.shadedContext.putImageData(this.greys, 0, 0);
     this.shadedOf = of;
   }
 

@@ -34,14 +34,18 @@ class App:
         return f"http://localhost:{self.port}"
 
     def start(
-        self, command: Sequence[str] = (), folder: Path = ROOT, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str] = (),
+        folder: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+        headless: bool = True,
     ) -> None:
         """Start it; by default the script, by Streamlit, in the checkout, with a workspace of its own."""
         own = {**os.environ, "COVID_CORE_HOME": str(self.home / "workspace"), "KERAS_HOME": str(self.home)}
         started = command or [sys.executable, "-m", "streamlit", "run", self.script]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [*started, "--server.headless", "true", "--server.port", str(self.port)],
+                [*started, "--server.headless", str(headless).lower(), "--server.port", str(self.port)],
                 cwd=folder,
                 env=environment or own,
                 stdout=log,

@@ -8,8 +8,9 @@ import pytest
 from made_runs import COURSE_SIZES, all_parts, made_run
 
 from covid_core.commands import main
-from covid_core.evaluation import calibration, metrics
-from covid_core.reports import comparison_json
+from covid_core.evaluation import calibration, image_selection, metrics
+from covid_core.reports import run_figures
+from covid_core.reports.encode import encode
 from covid_core.runs import candidates, temperature_scaling
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -23,7 +24,11 @@ def runs(workspace) -> list[Run]:
 
 
 def told(run: Run) -> dict:
-    return comparison_json.of_run(run, candidates.candidate(run))
+    return encode(run_figures.of_run(run, candidates.candidate(run)))
+
+
+def images_of(runs: list[Run]) -> dict:
+    return encode(image_selection.image_answers({run.id: run.predictions() for run in runs}))
 
 
 def test_reliability_is_told_on_both_scales_with_every_image_once(runs):
@@ -61,7 +66,7 @@ def test_a_class_without_validation_images_has_no_operating_point_and_says_so(wo
 def test_curves_are_the_points_of_each_class(runs):
     found = told(runs[0])["curves"]["COVID"]
     points = metrics.roc_points(metrics.answers(runs[0].predictions(), "test"), "COVID")
-    assert found["roc"] == points.to_dict("list")
+    assert found["roc"] == encode(points.to_dict("list"))
     assert found["undefined"] == ""
 
 
@@ -92,7 +97,7 @@ def test_a_damaged_outside_test_is_told_and_takes_nothing_along(runs):
 
 
 def test_images_are_told_with_every_answer_and_listed_as_on_the_page(runs):
-    found = comparison_json.of_images(runs)
+    found = images_of(runs)
     first, second = (run.id for run in runs)
     by_id = {row["image_id"]: row for row in found["answers"]}
     assert len(by_id) == 60
@@ -119,9 +124,7 @@ def test_images_without_an_answer_are_called_nothing(workspace):
     table = all_parts(SIZES, 1)
     table.loc[table.index[-1], [f"score_{label}" for label in ("COVID", "Normal", "Viral Pneumonia")]] = np.nan
     run = made_run(workspace, table)
-    row = next(
-        one for one in comparison_json.of_images([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1]
-    )
+    row = next(one for one in images_of([run])["answers"] if one["image_id"] == table["image_id"].iloc[-1])
     assert row[f"called_{run.id}"] == ""
 
 
@@ -135,4 +138,4 @@ def test_prediction_sets_are_told_with_their_coverage_on_the_test_part(runs):
 def test_a_run_without_logits_tells_why_it_has_no_sets(workspace):
     table = all_parts(SIZES, 1)
     old = made_run(workspace, table.drop(columns=[name for name in table if name.startswith("logit_")]))
-    assert "need the logits" in comparison_json.of_sets(old)["note"]
+    assert "need the logits" in run_figures.prediction_sets_of(old)["note"]

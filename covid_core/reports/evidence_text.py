@@ -6,12 +6,13 @@ yet.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from covid_core.audit.model import evidence, model_audit
 from covid_core.errors import RunDamaged
-from covid_core.formatting import share
+from covid_core.formatting import interval, plural, points, share
 from covid_core.runs.store import Run
 
 NOT_YET = "not audited yet"
@@ -111,3 +112,22 @@ def _verb(verdict: str, runs: int) -> str:
     if verdict == DAMAGED:
         return "has a damaged audit" if one else "have damaged audits"
     return f"{'is' if one else 'are'} {NOT_YET}"
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """An audit for people, line by line, the verdict first."""
+    some = "" if found["images"] == found["of_all"] else f" of {found['of_all']:,}, drawn at random"
+    lines = [
+        f"{found['verdict']}: {found['in_words']}",
+        f"{plural(found['images'], 'test image')}{some}; lungs known of {found['with_lungs']:,} ({found['masks']})",
+    ]
+    for row in found["covers"]:
+        if "note" in row:
+            lines.append(f"{row['name']:18} {row['note']}")
+            continue
+        accuracy, drop, same = row["accuracy"], row["drop"], row["same_answer"]["value"]
+        lines.append(
+            f"{row['name']:18} accuracy {interval(accuracy['value'], accuracy['low'], accuracy['high'])}, "
+            f"drop {points(drop['value'], drop['low'], drop['high'])}, same answer {share(same, 0)}"
+        )
+    return [*lines, found["heat_in_words"], found["worst_in_words"]]

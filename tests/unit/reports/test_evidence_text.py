@@ -6,13 +6,14 @@ import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_run
 
-from covid_core.audit.model import model_audit, verdicts
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
-from covid_core.audit.model.verdicts import DAMAGED, NOT_YET, Told
 from covid_core.commands import main
-from covid_core.jobs import queue
-from covid_core.reports import image_report
+from covid_core.jobs import kinds, queue
+from covid_core.jobs.kinds import ModelAuditRequest
+from covid_core.reports import evidence_text, image_report
+from covid_core.reports.evidence_text import DAMAGED, NOT_YET, Told
 from covid_core.runs import store
+from covid_core.runs.store import Run
 
 SIZES = {"train": 6, "validation": 3, "test": 6}
 
@@ -23,58 +24,58 @@ def run(workspace) -> store.Run:
 
 
 def test_a_run_without_an_audit_says_so(run):
-    assert verdicts.of(run).verdict == NOT_YET
+    assert evidence_text.of(run).verdict == NOT_YET
 
 
 @pytest.mark.parametrize(("reads", "verdict"), [("corner", FRAME), ("lungs", LUNGS)])
 def test_an_audit_is_told_with_whose_masks_it_rests_on(run, reads, verdict):
     found = keep_audit(run, reads)
-    assert verdicts.of(run) == Told(verdict, found["in_words"], "own masks")
-    assert verdicts.of(run).in_short == f"{verdict} (own masks)"
+    assert evidence_text.of(run) == Told(verdict, found["in_words"], "own masks")
+    assert evidence_text.of(run).in_short == f"{verdict} (own masks)"
 
 
 def test_an_audit_without_masks_cannot_say_and_names_none(run):
     keep_audit(run, with_lungs=False)
-    told = verdicts.of(run)
+    told = evidence_text.of(run)
     assert (told.verdict, told.masks, told.in_passing) == (UNKNOWN, "", "audit cannot say")
 
 
 def test_a_damaged_audit_is_told_and_is_no_error(run):
     keep_audit(run, verdict="reads minds")
-    told = verdicts.of(run)
+    told = evidence_text.of(run)
     assert told.verdict == DAMAGED and "damaged" in told.in_words
 
 
 def test_an_audit_of_weights_that_were_trained_on_since_counts_no_more(run):
     keep_audit(run, head_sha256="of another head")
-    assert verdicts.of(run).verdict == NOT_YET
+    assert evidence_text.of(run).verdict == NOT_YET
 
 
 def test_runs_of_one_training_are_counted():
-    assert verdicts.counted([]) == ""
-    assert verdicts.counted([Told(FRAME), Told(FRAME)]) == FRAME
-    assert verdicts.counted([Told(FRAME), Told(NOT_YET), Told(FRAME)]) == f"{FRAME} (2 of 3), {NOT_YET} (1 of 3)"
+    assert evidence_text.counted([]) == ""
+    assert evidence_text.counted([Told(FRAME), Told(FRAME)]) == FRAME
+    assert evidence_text.counted([Told(FRAME), Told(NOT_YET), Told(FRAME)]) == f"{FRAME} (2 of 3), {NOT_YET} (1 of 3)"
 
 
 def test_several_runs_are_told_in_one_sentence():
     told = [Told(LUNGS), Told(FRAME), Told(FRAME), Told(NOT_YET), Told(UNKNOWN), Told(DAMAGED)]
-    assert verdicts.sentence("ABCDEF", told) == (
+    assert evidence_text.sentence("ABCDEF", told) == (
         "What they read: B and C read the frame; A reads the lungs; E was audited, which could not say; F has "
         "a damaged audit; D is not audited yet."
     )
 
 
 def test_where_none_is_audited_the_sentence_says_only_that():
-    assert "none of them is audited" in verdicts.sentence("AB", [Told(NOT_YET), Told(NOT_YET)])
-    assert verdicts.sentence("", []) == ""
+    assert "none of them is audited" in evidence_text.sentence("AB", [Told(NOT_YET), Told(NOT_YET)])
+    assert evidence_text.sentence("", []) == ""
 
 
 def test_many_runs_of_one_verdict_are_not_all_named():
-    assert "A, B, C, D and 2 more read the frame" in verdicts.sentence("ABCDEF", [Told(FRAME)] * 6)
+    assert "A, B, C, D and 2 more read the frame" in evidence_text.sentence("ABCDEF", [Told(FRAME)] * 6)
 
 
 def test_the_help_states_the_limits_of_the_rule():
-    assert all(words in verdicts.HELP for words in ("10 %", "50 %", "20 %", "segmenter"))
+    assert all(words in evidence_text.HELP for words in ("10 %", "50 %", "20 %", "segmenter"))
 
 
 def test_the_command_line_has_it_beside_every_accuracy(run, capsys):
@@ -111,21 +112,20 @@ def test_the_report_of_a_image_has_it_beside_the_accuracy(run):
     assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in image_report.card_line(run)
 
 
+def audits(*runs: Run) -> list[ModelAuditRequest]:
+    return [ModelAuditRequest(run=run.id) for run in runs]
+
+
 def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, run, monkeypatch):
     launched = []
     monkeypatch.setattr(queue, "launch", lambda *folders: launched.append(folders))
-    monkeypatch.setattr(queue, "dataset_of", lambda *_: None)
+    monkeypatch.setattr(kinds, "dataset_of", lambda *_: None)
     unfinished = made_run(workspace, all_parts(SIZES, 1), state=store.FAILED)
     with pytest.raises(queue.JobRefused, match="not finished"):
-        queue.submit_audits(workspace, [run, unfinished])
+        queue.submit_all(workspace, audits(run, unfinished))
     assert not store.list_jobs(workspace) and not launched
     other = made_run(workspace, all_parts(SIZES, 1))
-    queued = queue.submit_audits(workspace, [run, other])
+    queued = queue.submit_all(workspace, audits(run, other))
     assert launched == [tuple(queued)]
     assert [job.request()["run"] for job in queued] == [run.id, other.id]
-    assert queue.submit_audits(workspace, []) == [] and len(launched) == 1
-
-
-def test_an_audit_reads_of_the_runs_own_masks(run):
-    keep_audit(run)
-    assert model_audit.as_answer(run)["masks"] == "own masks"
+    assert queue.submit_all(workspace, []) == [] and len(launched) == 1

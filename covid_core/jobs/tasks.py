@@ -1,0 +1,96 @@
+"""The functions that KINDS names, but for those of trainings and lessons. Each imports what it needs when it starts."""
+
+from pathlib import Path
+from typing import Any
+
+from covid_core.data.dataset import open_dataset
+from covid_core.jobs.kinds import (
+    AuditRequest,
+    ExternalTestRequest,
+    ImportRequest,
+    KaggleRequest,
+    MapRequest,
+    ModelAuditRequest,
+    PhantomRequest,
+    ReferenceRequest,
+    SegmenterRequest,
+    discard_upload,
+    entry_point,
+)
+from covid_core.runs import store
+from covid_core.work import Progress
+from covid_core.workspace import Workspace
+
+SEGMENTATION = "covid_core.nets.segmentation.training:train"
+
+Result = dict[str, Any]
+
+
+def import_source(workspace: Workspace, request: ImportRequest, progress: Progress) -> Result:
+    from covid_core.data import importing
+
+    importing.sweep(workspace)
+    try:
+        made = importing.import_path(workspace, Path(request.source), request.name, request.classes, progress)
+    finally:
+        discard_upload(workspace, request)
+    return {"dataset": made.id}
+
+
+def import_kaggle(workspace: Workspace, request: KaggleRequest, progress: Progress) -> Result:
+    from covid_core.data import importing
+
+    importing.sweep(workspace)
+    return {"dataset": importing.import_kaggle(workspace, request.name, request.classes, progress).id}
+
+
+def draw_phantom(workspace: Workspace, request: PhantomRequest, progress: Progress) -> Result:
+    from covid_core.data import importing
+
+    importing.sweep(workspace)
+    of = (request.images, request.seed, request.plant, request.name)
+    return {"dataset": importing.import_phantom(workspace, *of, progress=progress).id}
+
+
+def audit_dataset(workspace: Workspace, request: AuditRequest, progress: Progress) -> Result:
+    from covid_core.audit import dataset_audit
+
+    other = open_dataset(workspace, request.against) if request.against else None
+    dataset_audit.make(workspace, open_dataset(workspace, request.dataset), other, progress)
+    return {"dataset": request.dataset, "against": request.against}
+
+
+def make_map(workspace: Workspace, request: MapRequest, progress: Progress) -> Result:
+    from covid_core.audit.embedding import embedding_map
+    from covid_core.runs import frozen_features
+
+    dataset = open_dataset(workspace, request.dataset)
+    embedding_map.make(workspace, dataset, progress, frozen=frozen_features.best(workspace, dataset))
+    return {"dataset": request.dataset}
+
+
+def train_segmenter(workspace: Workspace, request: SegmenterRequest, progress: Progress) -> Result:
+    progress(0.0, "Reading images")
+    return {"segmenter": entry_point(SEGMENTATION)(workspace, request.dataset, request.seed, progress)}
+
+
+def evaluate(workspace: Workspace, request: ExternalTestRequest, progress: Progress) -> Result:
+    from covid_core.inference import external_test
+
+    run, images = store.open_run(workspace, request.run), open_dataset(workspace, request.dataset)
+    done = external_test.evaluate(workspace, run, images, request.classes, progress)
+    return {"run": run.id, "evaluation": done.id}
+
+
+def make_reference(workspace: Workspace, request: ReferenceRequest, progress: Progress) -> Result:
+    from covid_core.inference import reference_fit
+
+    reference_fit.make(workspace, store.open_run(workspace, request.run), progress)
+    return {"run": request.run}
+
+
+def audit_model(workspace: Workspace, request: ModelAuditRequest, progress: Progress) -> Result:
+    from covid_core.audit.model import model_audit
+
+    run = store.open_run(workspace, request.run)
+    return {"run": run.id, "verdict": model_audit.make(workspace, run, progress)["verdict"]}

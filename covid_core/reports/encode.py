@@ -1,0 +1,205 @@
+"""Any result of the core as JSON: a record by its fields, a table by its rows, an undefined number as null.
+
+The keys that the command line promises are a contract. Where they are not the fields of a type, EXCEPTIONS says what
+they are.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel
+
+from covid_core.audit.dataset_audit import Found
+from covid_core.audit.duplicates.duplicate_pairs import Shared
+from covid_core.audit.embedding.embedding_map import Map
+from covid_core.audit.shortcuts import probe_ladder
+from covid_core.audit.shortcuts.probe_ladder import Ladder, Rung, Sources
+from covid_core.data.dataset import Dataset
+from covid_core.evaluation import image_selection, repeats
+from covid_core.evaluation.assessment import Measured
+from covid_core.evaluation.image_selection import ImageAnswers
+from covid_core.evaluation.label_check import LabelCheck
+from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
+from covid_core.reports import audit_text, evidence_text, run_figures
+from covid_core.runs.segmenters import Segmenter
+from covid_core.runs.store import Run
+
+Fields = Mapping[str, Any]
+
+
+def encode(value: Any) -> Any:
+    """The value as ``json.dumps`` takes it: dict, list, str, int, float, bool and None, whatever it holds.
+
+    Numbers that are nan or infinite become None. Raises TypeError for what has no form in JSON.
+    """
+    value = EXCEPTIONS.get(type(value), _itself)(value)
+    if value is None or isinstance(value, str | bool | int) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): encode(item) for name, item in value.items()}
+    if is_dataclass(value):
+        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, BaseModel):
+        return encode(value.model_dump(mode="json"))
+    if isinstance(value, pd.DataFrame):
+        return encode(value.to_dict("records"))
+    if isinstance(value, np.ndarray | np.generic):
+        return encode(value.tolist())
+    if isinstance(value, Enum):
+        return encode(value.value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return [encode(item) for item in value]
+    raise TypeError(f"No JSON for {type(value).__name__}.")
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _dataset(one: Dataset) -> Fields:
+    return {
+        "dataset": one.id,
+        "name": one.name,
+        "images": len(one.images),
+        "counts": one.counts,
+        "synthetic": one.is_synthetic,
+        "version": one.version,
+        "left_out": one.left_out,
+    }
+
+
+def _audit(one: Found) -> Fields:
+    return {
+        "summary": one.audit.summary,
+        "findings": one.audit.findings.drop(columns="text"),
+        "copies": one.pairs,
+        "conflicts": int(one.pairs["conflict"].sum()),
+        **{name: getattr(one, name) for name in ("ladder", "ladder_reason", "sources", "outdated", "made", "seconds")},
+    }
+
+
+def _ladder(one: Ladder) -> Fields:
+    rungs = [_rung(rung) | ({"kept": one.kept(rung)} if rung.was_run else {}) for rung in one.rungs]
+    verdict = {**vars(probe_ladder.verdict(one)), **vars(audit_text.ladder(one))}
+    del verdict["warnings"]
+    return {**_but(one, "rungs"), "folds": probe_ladder.FOLDS, "verdict": verdict, "rungs": rungs}
+
+
+def _rung(one: Rung) -> dict[str, Any]:
+    figures = _but(one, "probe") if one.was_run else {"reason": one.reason, "note": one.note}
+    return {**vars(one.probe), "run": one.was_run, **figures}
+
+
+def _sources(one: Sources) -> Fields:
+    corrected = {(label, rung.probe.key): p for label, rung, p in one.asked}
+    within = {
+        label: [{**rung, "p_corrected": corrected.get((label, rung["key"]))} for rung in _ladder(ladder)["rungs"]]
+        for label, ladder in one.ladders.items()
+    }
+    return {**_but(one, "ladders"), "within": within, "in_words": audit_text.sources(one)}
+
+
+def _map(one: Map) -> Fields:
+    tables = {"images": one.images.drop(columns=["row", "given"]), "outliers": one.outliers}
+    return {**one.facts, "words": audit_text.neighbours(one), **tables, "suspicious": one.suspicious}
+
+
+def _image_answers(one: ImageAnswers) -> Fields:
+    """The images by id: every answer, and the lists that the Compare page makes of them."""
+    answers = pd.DataFrame({"image_id": one.image_ids, "label": one.labels})
+    for k, run in enumerate(one.runs):
+        for name in ("called", "score", "own"):
+            answers[f"{name}_{run}"] = getattr(one, name)[:, k]
+    errors, scores = {}, {}
+    for k, run in enumerate(one.runs):
+        errors[run] = one.image_ids[image_selection.confident_errors(one, k)]
+        scores[run] = {label: image_selection.score_counts(one, k, label).to_dict("list") for label in one.classes}
+    return {
+        "answers": answers,
+        "hardest": one.image_ids[image_selection.hardest(one)],
+        "confident_errors": errors,
+        "doubtful_labels": one.image_ids[image_selection.doubtful_labels(one)],
+        "scores": scores,
+    }
+
+
+def _repeats(one: Comparison) -> Fields:
+    studies = [
+        {**_study(study), "measures": spreads, "pooled": pooled, "above_majority": _tested(above, "p_above")}
+        for study, spreads, pooled, above in zip(one.studies, one.spreads, one.pooled, one.majority, strict=True)
+    ]
+    pairs = [
+        {"first": one.studies[i].id, "second": one.studies[j].id, "p_holm": pair.p_holm, **_tested(pair)}
+        for (i, j), pair in one.pairs.items()
+    ]
+    return {"studies": studies, "pairs": pairs}
+
+
+def _study(one: Repeats) -> Fields:
+    runs = [_repeat(one, run) for run in one.runs]
+    return {"study": one.id, **_but(one, "id"), "varied": one.varied, "seeds": one.seeds, "runs": runs}
+
+
+def _repeat(study: Repeats, run: Repeat) -> Fields:
+    return {
+        "run": run.id,
+        **_but(run, "id", "assessment"),
+        "trained": repeats.trained_on(run.assessment),
+        "tested": run.assessment.test.n,
+        "measures": {name: repeats.value(run, name) for name in repeats.measures(study)},
+    }
+
+
+def _tested(one: Tested, *more: str) -> Fields:
+    figures = {} if one.found is None else vars(one.found) | {name: getattr(one.found, name) for name in more}
+    return {"test": repeats.TESTS[one.varied], "runs": one.runs, "reason": one.reason, **figures}
+
+
+def _run(one: Run) -> Fields:
+    status, finished = one.status(), bool(one.result)
+    return {
+        "run": one.id,
+        "name": one.name,
+        "state": status.state,
+        "reason": status.reason,
+        "stage": status.message,
+        "progress": status.progress,
+        "study": one.study,
+        "dataset": one.dataset.id,
+        "split_hash": one.split_hash,
+        "weights": one.result.get("weights", {"origin": one.spec.weights}),
+        "test": {"accuracy": one.accuracy("test")} if finished else None,
+        "audit": run_figures.model_audit_of(one) if finished else None,
+        "verdict": evidence_text.of(one).verdict if finished else None,
+    }
+
+
+def _but(one: Any, *names: str) -> dict[str, Any]:
+    """The fields of a record but for some."""
+    return {field.name: getattr(one, field.name) for field in fields(one) if field.name not in names}
+
+
+EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
+    Comparison: _repeats,
+    Dataset: _dataset,
+    Found: _audit,
+    ImageAnswers: _image_answers,
+    LabelCheck: lambda one: {**vars(one), "in_words": one.in_words},
+    Ladder: _ladder,
+    Map: _map,
+    Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
+    Run: _run,
+    Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
+    Shared: lambda one: {**_but(one, "conflicts"), "conflicts": len(one.conflicts)},
+    Sources: _sources,
+}

@@ -1,0 +1,123 @@
+"""Everything that is known of a finished run, as it stands on the Compare page: its figures, or why one is missing."""
+
+from collections.abc import Callable
+from typing import Any
+
+from covid_core.audit.model import model_audit
+from covid_core.errors import DataError, RunDamaged
+from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Aim
+from covid_core.evaluation.comparison import Candidate
+from covid_core.inference import external_test
+from covid_core.reports import run_text
+from covid_core.runs import candidates, prediction_sets, temperature_scaling
+from covid_core.runs.store import Evaluation, Run
+
+Figures = dict[str, Any]
+
+
+def of_run(run: Run, candidate: Candidate) -> Figures:
+    """Every figure of one run, its curves, thresholds, settings, cost and outside tests. Raises RunDamaged."""
+    (cost,) = candidates.costs([run], [candidate.name]).to_dict("records")
+    return {
+        "validation": candidates.measured(run, "validation"),
+        "test": candidate.assessment.tested,
+        "labels": candidates.label_check(run),
+        "calibration": calibration_of(run),
+        "reliability": temperature_scaling.diagrams(run),
+        "prediction_sets": prediction_sets_of(run),
+        "audit": model_audit_of(run),
+        "operating_points": _operating_points(run),
+        "curves": _curves(run),
+        "outside": [_external_test(run, one) for one in run.evaluations()],
+        "openings": run.openings(),
+        "settings": run.spec,
+        "cost": cost,
+        "history": run.history(),
+    }
+
+
+def calibration_of(run: Run) -> Figures:
+    """The run's temperature, and whether the images that it was fitted on chose nothing else. Raises RunDamaged."""
+    return {**vars(temperature_scaling.of(run)), "chose_nothing_else": run.is_halved}
+
+
+def prediction_sets_of(run: Run) -> Figures:
+    """The run's prediction sets at the usual coverage, or why it has none."""
+    return _or_note(lambda: _prediction_sets(run))
+
+
+def _prediction_sets(run: Run) -> Figures:
+    found, sets = prediction_sets.report(run), prediction_sets.of(run)
+    return {
+        **vars(found),
+        "calibration_images": sets.images,
+        "within_each_class": sets.is_by_class(found.coverage),
+        "too_few": sets.too_few(found.coverage),
+        "in_words": run_text.prediction_sets(found),
+    }
+
+
+def model_audit_of(run: Run) -> Figures | None:
+    """The verdict of the audit of the run's model, None where none was made; of a damaged one the reason."""
+    try:
+        found = model_audit.known(run)
+    except RunDamaged as error:
+        return {"verdict": None, "in_words": str(error)}
+    return found and {
+        "verdict": found["verdict"],
+        "in_words": found["in_words"],
+        "masks": model_audit.masks_in_short(found),
+    }
+
+
+def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
+    """A test on images from elsewhere beside the run's own figures. Raises RunDamaged."""
+    found = external_test.report(run, evaluation)
+    return {
+        "run": run.id,
+        "evaluation": evaluation.id,
+        **evaluation.information,
+        "images": found.figures.n,
+        "outside": found.figures,
+        "inside": found.inside,
+        "drop": found.drops,
+        "called": found.called.to_dict("index"),
+        "shared_images": found.shared[list(external_test.SHARED_COLUMNS)],
+    }
+
+
+def _external_test(run: Run, evaluation: Evaluation) -> Figures:
+    return _or_note(lambda: external_test_of(run, evaluation), run=run.id, evaluation=evaluation.id)
+
+
+def _operating_points(run: Run) -> list[Figures]:
+    """Of every class for either aim, as the page has them at first; with the reason where there is none."""
+    table = temperature_scaling.table(run)
+
+    def reached(label: str, aim: Aim) -> Figures:
+        return _or_note(lambda: vars(calibration.operating_point(table, label, aim, USUAL_AIM)), threshold=None)
+
+    about = [{"label": label, "aim": aim, "at_least": USUAL_AIM} for label in run.classes for aim in AIMS]
+    return [one | reached(one["label"], one["aim"]) for one in about]
+
+
+def _curves(run: Run) -> Figures:
+    """ROC and precision-recall points of every class on the test part, as many as are drawn."""
+    given = metrics.answers(run.predictions(), "test")
+    return {
+        label: {
+            "roc": metrics.thinned(metrics.roc_points(given, label)).to_dict("list"),
+            "precision_recall": metrics.thinned(metrics.precision_recall_points(given, label)).to_dict("list"),
+            "undefined": metrics.no_curve_because(given, label),
+        }
+        for label in run.classes
+    }
+
+
+def _or_note(figures: Callable[[], Figures], **instead: Any) -> Figures:
+    """Figures, or ``instead`` of them why there are none: the run's others stand all the same."""
+    try:
+        return figures()
+    except (DataError, RunDamaged) as error:
+        return {**instead, "note": str(error)}

@@ -1,0 +1,41 @@
+"""One run in plain English: its state, its accuracy and what it rests on."""
+
+from covid_core.data.split import HALVED_FROM
+from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import Evaluated
+from covid_core.formatting import interval, plural, share
+from covid_core.reports import evidence_text
+from covid_core.runs.store import Run
+
+
+def line(run: Run) -> str:
+    """A run in one line: id, state with its reason, accuracy. Raises RunDamaged."""
+    status = run.status()
+    return f"{run.id}  {status.state} {status.reason}  {accuracy(run)}".rstrip()
+
+
+def accuracy(run: Run) -> str:
+    """The accuracy of a finished run with the verdict of its audit; empty before. Raises RunDamaged."""
+    if not run.result:
+        return ""
+    return f"test accuracy {share(run.accuracy('test'))}, {evidence_text.of(run).in_passing}"
+
+
+def calibration_images(run: Run, found: Calibration) -> str:
+    """Which images a temperature was fitted on, and what else they did: ``322 validation images, which chose ...``."""
+    images = plural(found.images, "validation image")
+    if run.is_halved:
+        return f"{images}, which chose nothing else"
+    why = f"validation has fewer than {HALVED_FROM} images" if found.images < HALVED_FROM else "they were not halved"
+    fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
+    return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
+
+
+def prediction_sets(found: Evaluated) -> str:
+    """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test images; ...``."""
+    covered = interval(found.covered.value, found.covered.low, found.covered.high)
+    return (
+        f"Sets at {share(found.coverage, 0)} hold the right class of {covered} of the {found.covered.n:,} test images, "
+        f"{found.mean_size:.2f} classes each on average: one class for {share(found.single.value)}, none for "
+        f"{share(found.empty.value)}."
+    )

@@ -1,0 +1,173 @@
+"""Jobs of any kind on a page: started, followed, stopped, started again, dismissed, and reported when they are done.
+
+A page calls ``panel`` at its top level with the jobs that concern it: while one waits or works, one fragment polls.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from covid_core.formatting import duration, plural, roughly
+from covid_core.jobs import kinds, queue
+from covid_core.jobs.kinds import Request
+from covid_core.jobs.queue import Job
+from covid_core.runs import store
+from pages.shared import shell
+
+POLL = 1.0  # seconds
+FOLLOWED = "jobs_followed"  # session: ids of jobs whose end is to be reported
+
+Jobs = Sequence[Job[Any]]
+
+
+def start(*requests: Request) -> bool:
+    """Queue jobs for one process; what is left of equal ones that failed goes. Returns whether they were queued."""
+    with shell.told():
+        earlier = [job for job in queue.jobs(shell.workspace(), Request) if job.request in requests]
+        st.session_state.setdefault(FOLLOWED, set()).update(
+            job.id for job in queue.submit_all(shell.workspace(), requests)
+        )
+        for job in filter(_is_without_result, earlier):
+            queue.dismiss(job)
+        return True
+    return False
+
+
+def start_button(label: str, *requests: Request, key: str, **options: Any) -> None:
+    """A button that starts jobs; ``options`` are those of ``st.button``."""
+    st.button(label, key=key, on_click=start, args=requests, **options)
+
+
+def expected(request: Request) -> str:
+    """How long a job takes, in words. Only for kinds that have an expected time."""
+    return roughly(kinds.of(request).seconds(shell.workspace(), request) or 0.0)
+
+
+def panel(
+    listed: Callable[[], Jobs],
+    place: str = "",
+    done: Callable[[Job[Any]], None] | None = None,
+    again: Callable[[Job[Any]], object] | None = None,
+) -> bool:
+    """Jobs that wait, work, or ended without a result. Returns whether one waits or works.
+
+    Args:
+        listed: the jobs, oldest first; called again at each poll.
+        place: tells the panels of one job apart, where a page has several.
+        done: reports a finished job that this session has followed; a toast by default.
+        again: starts a job again, in a callback, and does away with the ended one; without, ``start`` does, and an
+            ended job can also be dismissed.
+    """
+    jobs = listed()
+    report(jobs, done)
+    outcomes(jobs, place, again)
+    active = _active(jobs)
+    if active:
+        _follow(listed, active, place)
+    return bool(active)
+
+
+def _active(jobs: Jobs) -> frozenset[str]:
+    return frozenset(job.id for job in jobs if job.is_active)
+
+
+@st.fragment(run_every=POLL)
+def _follow(listed: Callable[[], Jobs], active: frozenset[str], place: str) -> None:
+    """Progress; when a job starts or ends, the whole page is run anew."""
+    jobs = listed()
+    if _active(jobs) != active:
+        st.rerun()
+    cards(jobs, place)
+
+
+def cards(jobs: Jobs, place: str = "") -> None:
+    """What works, each with the button that stops it; what waits behind it in one line."""
+    active = [job for job in jobs if job.is_active]
+    waiting = [job for job in active if job.status.state == store.QUEUED]
+    if len(active) == 1:
+        waiting = []
+    for job in active:
+        if job not in waiting:
+            _card(job, place)
+    if waiting:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{plural(len(waiting), 'job waits', 'jobs wait')}.")
+            key = f"unqueue-{place}"
+            st.button("Take out of the queue", key=key, on_click=_stop, args=(waiting,), type="tertiary")
+
+
+def _card(job: Job[Any], place: str) -> None:
+    status, stopping = job.status, job.folder.stop_requested()
+    with st.container(border=True, key=f"job-{place}{job.id}"):
+        row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        row.markdown(f"**{shell.plain(job.title)}**", width="content")
+        row.button(
+            "Stopping" if stopping else "Stop",
+            key=f"stop-{place}{job.id}",
+            icon=":material/stop_circle:",
+            help=job.kind.on_stop,
+            disabled=stopping,
+            on_click=_stop,
+            args=([job],),
+        )
+        st.progress(min(max(status.progress, 0.0), 1.0), text=shell.plain(status.message or "Starting"))
+        left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
+        st.caption("Not started yet." if status.elapsed is None else f"{duration(status.elapsed)} so far{left}.")
+
+
+def _stop(jobs: Jobs) -> None:
+    for job in reversed(jobs):  # the last first, so that none of them begins meanwhile
+        with shell.told():
+            queue.stop(job.folder)
+
+
+def report(jobs: Jobs, done: Callable[[Job[Any]], None] | None = None) -> None:
+    """Report, once, each finished job that this session has started or seen at work."""
+    followed: set[str] = st.session_state.setdefault(FOLLOWED, set())
+    followed |= _active(jobs)
+    for job in jobs:
+        if job.id in followed and job.status.state == store.COMPLETED:
+            followed.remove(job.id)
+            (done or _toast)(job)
+
+
+def _toast(job: Job[Any]) -> None:
+    title = shell.plain(job.title)
+    st.toast(f"{title}: done, after {duration(job.status.elapsed)}.", icon=":material/check_circle:")
+
+
+def _is_without_result(job: Job[Any]) -> bool:
+    return not job.is_active and job.status.state != store.COMPLETED
+
+
+def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | None = None) -> None:
+    """Each job that ended without a result, until it is started again or dismissed.
+
+    Of jobs with the same request only the last counts.
+    """
+    for number, job in enumerate(jobs):
+        superseded = any(later.request == job.request for later in jobs[number + 1 :])
+        if superseded or not _is_without_result(job):
+            continue
+        title = f"**{shell.plain(job.title)}**"
+        if job.status.state == store.STOPPED:
+            st.info(f"{title} was stopped. {job.kind.on_stop}", icon=":material/stop_circle:")
+        else:
+            reason = shell.plain(job.status.reason or "It ended without a reason.")
+            st.error(f"{title} failed. {reason}", icon=":material/error:")
+        if log := job.folder.log_tail():
+            with st.expander("Log", icon=":material/terminal:"):
+                st.code(log, language=None)
+        with st.container(horizontal=True):
+            if job.request.is_repeatable:
+                key = f"again-{place}{job.id}"
+                st.button("Try again", key=key, icon=":material/refresh:", on_click=again or _again, args=(job,))
+            if again is None:
+                key = f"dismiss-{place}{job.id}"
+                st.button("Dismiss", key=key, icon=":material/close:", on_click=queue.dismiss, args=(job,))
+
+
+def _again(job: Job[Any]) -> None:
+    queue.dismiss(job)
+    start(job.request)
