@@ -144,7 +144,7 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
 
     predictor = Predictor.open(workspace, run)
     plain = copy(predictor)
-    plain._head = replace(plain._head, usual=())  # as a run has it that does not know the usual image
+    plain.head = replace(plain.head, usual=())  # as a run has it that does not know the usual image
     points: dict[str, list[Any]] = {}
     of_plain, shares, seconds, turned, asked = [], [], [], [], 0
     for image, healed in ill_images(plant):

@@ -22,7 +22,7 @@ from pages.shared.uploads import ImageSource
 
 EXAMPLES_PER_CLASS = 2
 CHOSEN = "predict_runs"
-MOST_RUNS = 8  # asked at once: more bars than that nobody reads
+MOST_RUNS = 8  # side by side: more bars than that nobody reads
 THUMBNAIL = 104  # pixels; three stand side by side on a phone
 
 
@@ -74,19 +74,22 @@ def empty() -> None:
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
-    """The runs that are asked: those in the address, else the one that validation would choose."""
+    """The runs that assess: those in the address, else the one that validation would choose."""
     by_id = {run.id: run for run in runs}
     if CHOSEN not in st.session_state:
-        asked = [name for name in st.query_params.get("run", "").split(",") if name]
-        wanted = [name for name in asked if name in by_id]
-        if len(wanted) < len(asked):
-            missing = next(name for name in asked if name not in by_id)
+        wanted = [name for name in st.query_params.get("run", "").split(",") if name]
+        missing = next((name for name in wanted if name not in by_id), "")
+        if missing:
             st.warning(
                 f"There is no finished run {shell.plain(missing[:80])}; it is not asked.", icon=":material/link_off:"
             )
-        st.session_state[CHOSEN] = wanted[:MOST_RUNS] or [validations_choice(runs).id]
-    told = zip(runs, unique_names(runs), run_cache.verdicts_of(runs), strict=True)
-    labels = {run.id: run_label(run, name, one) for run, name, one in told}
+        st.session_state[CHOSEN] = [name for name in wanted if name in by_id][:MOST_RUNS] or [
+            validations_choice(runs).id
+        ]
+    labels = {
+        run.id: run_label(run, name, evidence)
+        for run, name, evidence in zip(runs, unique_names(runs), run_cache.verdicts_of(runs), strict=True)
+    }
     st.session_state[CHOSEN] = [name for name in st.session_state[CHOSEN] if name in by_id]  # one may be deleted since
     names = st.multiselect(
         "Runs",
@@ -105,29 +108,27 @@ def validations_choice(runs: list[Run]) -> Run:
 
     Of halved validation images the half that chooses counts, unless not all of these runs halved them.
     """
-    newest = runs[0]
-    rivals = [run for run in runs if same_images(run, newest)]
+    images = runs[0].dataset.version, runs[0].split_hash
+    rivals = [run for run in runs if (run.dataset.version, run.split_hash) == images]
     alike = len({run.is_halved for run in rivals}) == 1
-    found = [run.selection_accuracy if alike else run.accuracy("validation") for run in rivals]
-    return rivals[max(range(len(rivals)), key=lambda i: (not math.isnan(found[i]), found[i]))]
+
+    def accuracy(run: Run) -> tuple[bool, float]:
+        value = run.selection_accuracy if alike else run.accuracy("validation")
+        return not math.isnan(value), value
+
+    return max(rivals, key=accuracy)
 
 
-def same_images(one: Run, other: Run) -> bool:
-    """Whether two runs were made on the same split of the same images."""
-    versions = {run.dataset.version for run in (one, other)}
-    return len(versions) == 1 and one.split_hash == other.split_hash
-
-
-def run_label(run: Run, name: str, told: Told) -> str:
+def run_label(run: Run, name: str, evidence: Told) -> str:
     """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
     mistake = ", labels of other images" if run.spec.labels == "shifted" else ""
-    reached = f"test {share(run.accuracy('test'))}, {told.in_passing}"
+    reached = f"test {share(run.accuracy('test'))}, {evidence.in_passing}"
     return f"{name} · {run.dataset.name} · {reached}{stopped}{mistake}"
 
 
 def warn_of(runs: list[Run]) -> None:
-    """What must be known of a run before its answer is read."""
+    """What to beware of before a run's answer is read."""
     synthetic = [shell.plain(run.name) for run in runs if run.dataset.synthetic]
     if synthetic:
         verb, says = ("was", "it says") if len(synthetic) == 1 else ("were", "they say")
@@ -160,8 +161,8 @@ def pick_example(run: Run) -> ImageSource | None:
         dataset = shell.dataset_to_try(run)
         names = uploads.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
         offer_examples(dataset, names)
-        asked = st.query_params.get("image")
-        return uploads.from_dataset(dataset, asked) if asked else None
+        chosen = st.query_params.get("image")
+        return uploads.from_dataset(dataset, chosen) if chosen else None
     except CovidCoreError as error:
         st.warning(f"No example: {shell.plain(error)}", icon=":material/image_not_supported:")
         return None

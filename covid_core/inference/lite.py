@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -116,8 +115,7 @@ class LiteTrunk:
         path: the exported network that takes images.
         tail: an exported network that takes the last of the chosen outputs, where a part of the trunk was trained.
         outputs: which outputs of the first network are wanted; by default all.
-        threads: processor threads for one call, in networks of its own; by default all cores, in shared networks.
-        opened: what opens a file as a network, where it is to be another one than the file holds.
+        opened: opens a file as a network: all cores' shared one, where it is to be no other.
     """
 
     def __init__(
@@ -125,10 +123,8 @@ class LiteTrunk:
         path: Path,
         tail: Path | None = None,
         outputs: Sequence[int] | None = None,
-        threads: int | None = None,
-        opened: Callable[[Path], LiteNetwork] | None = None,
+        opened: Callable[[Path], LiteNetwork] = shared_network,
     ):
-        opened = opened or (partial(LiteNetwork, threads=threads) if threads else shared_network)
         self._network = opened(path)
         self._tail = opened(tail) if tail else None
         self._wanted = outputs

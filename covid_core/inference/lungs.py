@@ -5,7 +5,7 @@ lungs is then asked: an outline unlike those of the segmenter's own validation i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -80,36 +80,23 @@ class LungOutline:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
 class Lungs:
     """A segmenter that outlines lungs.
 
-    Args:
-        network: takes images, uint8 (n, size, size, 1); its first output is the score map, float32 (n, size, size).
-        size: side of its images in pixels.
-        threshold: score above which a pixel is lung.
-        limits: lowest and highest value of each figure of Shape at which an outline is given.
-        origin: whose outlines these are, in words.
-        key: the network's hash, by which what it has outlined is kept.
-        learned_from: the images that it learned from, in a few words.
+    ``network`` takes images, uint8 (n, size, size, 1); its first output is the score map, float32 (n, size, size).
+    ``size`` is the side of its images in pixels, ``threshold`` the score above which a pixel is lung, ``limits`` the
+    lowest and highest value of each figure of Shape at which an outline is given. ``origin`` says whose outlines these
+    are, ``key`` is the network's hash, by which its outlines are kept, ``learned_from`` names the images in few words.
     """
 
-    def __init__(
-        self,
-        network: LiteNetwork,
-        size: int,
-        threshold: float,
-        limits: dict[str, Sequence[float]],
-        origin: str = "",
-        key: str = "",
-        learned_from: str = "other images",
-    ):
-        self.key = key
-        self.size = size
-        self.origin = origin
-        self.learned_from = learned_from
-        self._network = network
-        self._threshold = threshold
-        self._limits = limits
+    network: LiteNetwork
+    size: int
+    threshold: float
+    limits: Mapping[str, Sequence[float]]
+    origin: str = ""
+    key: str = ""
+    learned_from: str = "other images"
 
     @classmethod
     def open(cls, segmenter: Segmenter) -> "Lungs":
@@ -125,22 +112,22 @@ class Lungs:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
         height, width = image.pixels.shape
         (scores,) = self.scores(to_square(image.pixels, self.size)[None])
-        mask = outlined(scores, self._threshold)
+        mask = outlined(scores, self.threshold)
         reason = self.refusal(mask, scores)
         if reason:
             return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
-        return LungOutline(_at_size(mask, scores, self._threshold, height, width), tuple(filter(None, [self.origin])))
+        return LungOutline(_at_size(mask, scores, self.threshold, height, width), tuple(filter(None, [self.origin])))
 
     def scores(self, squares: np.ndarray) -> np.ndarray:
         """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
-        return scores_of(self._network, squares)
+        return scores_of(self.network, squares)
 
     def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
         """Why an outline (s, s) is not given, in words; nothing where it is one of lungs."""
         shape = shape_of(mask, scores)
         if shape is None:
             return "nothing in it looks like a lung"
-        for name, (low, high) in self._limits.items():
+        for name, (low, high) in self.limits.items():
             value = getattr(shape, name)
             if not low <= value <= high:
                 return WHY[name].format(value=share(value), low=share(low, 0), high=share(high, 0))

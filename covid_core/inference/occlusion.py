@@ -35,7 +35,6 @@ class Occlusion:
     none) for the whole image, ``covered``, (GRID, GRID), that with the place covered.
     """
 
-    label: str
     change: np.ndarray
     answer: float
     covered: np.ndarray
@@ -75,7 +74,7 @@ def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progr
     contrast = every[:, index] - every.mean(axis=1)
     answers = _answers(every, predictor.calibration)[:, index]
     change = (contrast[0] - contrast[1:]).reshape(GRID, GRID)
-    return Occlusion(label, change.astype(np.float32), float(answers[0]), answers[1:].reshape(GRID, GRID))
+    return Occlusion(change.astype(np.float32), float(answers[0]), answers[1:].reshape(GRID, GRID))
 
 
 def _answers(logits: np.ndarray, calibration: Calibration) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A finished run that answers for images, without TensorFlow."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
 from covid_core.inference.head import MEAN, Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for
+from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for, shared_network
 from covid_core.inference.reference import Reference
 from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.store import Run
@@ -26,31 +26,21 @@ Heat = Callable[[str, tuple[int, int]], np.ndarray]
 UNCALIBRATED = Calibration(note="No temperature has been fitted.")
 
 
+@dataclass(eq=False)
 class Predictor:
     """The numbers of ``keras.models.load_model`` on the run's model.keras, but for rounding, from trunk and head.
 
     Scores differ by 1e-7 to 6e-6 in the course's runs, by up to 2e-5 where a head is steep; every run records its own.
     """
 
-    def __init__(
-        self,
-        classes: tuple[str, ...],
-        size: int,
-        trunk: LiteTrunk,
-        head: Head,
-        both_sides: bool = False,
-        calibration: Calibration = UNCALIBRATED,
-        reference: Reference | None = None,
-        sets: Sets | None = None,
-    ):
-        self.classes = classes
-        self.size = size
-        self.calibration = calibration
-        self.reference = reference
-        self.sets = sets
-        self.maps = trunk.maps
-        self._head = head
-        self._both_sides = both_sides
+    classes: tuple[str, ...]
+    size: int
+    trunk: LiteTrunk
+    head: Head
+    both_sides: bool = False
+    calibration: Calibration = UNCALIBRATED
+    reference: Reference | None = None
+    sets: Sets | None = None
 
     @classmethod
     def open(
@@ -59,7 +49,7 @@ class Predictor:
         run: Run,
         *,
         with_reference: bool = True,
-        opened: Callable[[Path], LiteNetwork] | None = None,
+        opened: Callable[[Path], LiteNetwork] = shared_network,
     ) -> "Predictor":
         """Load a finished run, by default with its reference where it has one: only an assessment needs it.
 
@@ -90,7 +80,7 @@ class Predictor:
         tail: Path | None,
         head: Head,
         outputs: Sequence[int] | None,
-        opened: Callable[[Path], LiteNetwork] | None = None,
+        opened: Callable[[Path], LiteNetwork] = shared_network,
     ) -> "Predictor":
         """The predictor of a run from its exported networks, as ``LiteTrunk`` takes them, and its head."""
         network = LiteTrunk(trunk, tail, outputs, opened=opened)
@@ -100,7 +90,7 @@ class Predictor:
         """Logits (1, classes) and features (1, d) of one uint8 image (size, size) and what draws its heat maps, from
         one pass."""
         sides = self._maps_of_sides(square[None])
-        return self._mean_logits(sides), pooled(sides[0], MEAN), partial(_heat, self.classes, self._head, sides)
+        return self._mean_logits(sides), pooled(sides[0], MEAN), partial(_heat, self.classes, self.head, sides)
 
     def heat_map(self, image: GreyImage, label: str, shape: tuple[int, int]) -> np.ndarray:
         """The ``Heat`` of an image; without a label for the predicted class."""
@@ -110,7 +100,7 @@ class Predictor:
     @property
     def has_usual(self) -> bool:
         """Whether heat maps show what differs from the usual training image; those of older runs show all there is."""
-        return bool(self._head.usual)
+        return bool(self.head.usual)
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 images (n, size, size), as ``Head.usual`` has them."""
@@ -134,7 +124,7 @@ class Predictor:
         usual = _means(sides)
         images = [[[tap[[number]] for tap in maps] for maps in sides] for number in range(len(squares))]
         for change in changes:  # one head at a time: a flattening one can be 200 MB
-            head = replace(change(self._head), usual=usual)
+            head = replace(change(self.head), usual=usual)
             yield np.stack([_evidence(head, image, index, shape) for image, index in zip(images, classes, strict=True)])
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
@@ -157,11 +147,11 @@ class Predictor:
 
     def _maps_of_sides(self, squares: np.ndarray) -> list[list[np.ndarray]]:
         """The maps of images, and of their mirror images where the spec asks for both."""
-        sides = [squares, squares[:, :, ::-1]] if self._both_sides else [squares]
-        return [self.maps(side) for side in sides]
+        sides = [squares, squares[:, :, ::-1]] if self.both_sides else [squares]
+        return [self.trunk.maps(side) for side in sides]
 
     def _mean_logits(self, sides: list[list[np.ndarray]]) -> np.ndarray:
-        logits = [self._head.logits(self._head.features(maps)) for maps in sides]
+        logits = [self.head.logits(self.head.features(maps)) for maps in sides]
         return logits[0] if len(logits) == 1 else (logits[0] + logits[1]) / 2
 
 

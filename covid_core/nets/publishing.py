@@ -199,7 +199,7 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
 def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
     """Largest difference of a score between the head on Keras's own features and on the app's."""
     images, references = trained.frozen.probe()
-    maps = predictor.maps(images)
+    maps = predictor.trunk.maps(images)
     pooled = [np.stack([tap.mean(axis=(1, 2)), tap.max(axis=(1, 2))], axis=1) for tap in maps]
     scores = [softmax(_logits_of_extremes(trained.head, taps)) for taps in (references, pooled)]
     return float(np.abs(scores[0] - scores[1]).max())

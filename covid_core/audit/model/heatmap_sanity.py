@@ -121,4 +121,6 @@ def _as_record(check: MapCheck) -> dict[str, object]:
 
 
 def _read(record: dict[str, float | None]) -> Likeness:
-    return Likeness(**{name: np.nan if value is None else float(value) for name, value in record.items()})
+    """Further figures, which earlier versions kept, are left out."""
+    values = (record["correlation"], record["defined"])
+    return Likeness(*(np.nan if value is None else float(value) for value in values))

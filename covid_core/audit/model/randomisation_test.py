@@ -1,12 +1,8 @@
 """Do heat maps depend on what was learned? Maps of a network against those of the same network with shuffled weights.
 
-After Adebayo et al. 2018, "Sanity Checks for Saliency Maps". Two figures say how alike two maps are:
-
-- the size of the rank correlation (Spearman) of all their places, before what speaks against the class is cut off. Its
-  sign is left out, as in the paper's comparison of absolute maps: a map that shows the same places the other way round
-  shows the image and no lesson either;
-- the structural similarity (SSIM: Wang et al. 2004, Gaussian window of 1.5 places, K1 = 0.01, K2 = 0.03) of the maps as
-  they are drawn, from 0 to 1. It is told and decides nothing: it depends on how much of a map is cut off.
+After Adebayo et al. 2018, "Sanity Checks for Saliency Maps". How alike two maps are is the size of the rank correlation
+(Spearman) of all their places, before what speaks against the class is cut off. Its sign is left out, as in the paper's
+comparison of absolute maps: a map that shows the same places the other way round shows the image and no lesson either.
 
 What maps of known kinds give (4 shuffles of 16 images): one that is the image's edges, or the same blob on every image,
 is like itself with 1.00. Seventeen runs that had learned (MobileNetV2 and baseline CNN at 64 to 224 pixels, frozen,
@@ -33,7 +29,6 @@ class Likeness:
     """How alike maps before and after a shuffle are, in the mean of the pairs that can be compared; nan without any."""
 
     correlation: float
-    structure: float
     defined: float
 
     @property
@@ -91,7 +86,7 @@ class MapCheck:
 
 def unknown(why: str) -> MapCheck:
     """A check that could not be made."""
-    nothing = Likeness(np.nan, np.nan, 0.0)
+    nothing = Likeness(np.nan, 0.0)
     return MapCheck(nothing, nothing, 0, 0, why)
 
 
@@ -100,10 +95,9 @@ def likeness(maps: np.ndarray, shuffled: Sequence[np.ndarray]) -> Likeness:
     pairs = [(one, other) for others in shuffled for one, other in zip(maps, others, strict=True)]
     comparable = [(one, other) for one, other in pairs if _varies(one) and _varies(other)]
     if not comparable:
-        return Likeness(np.nan, np.nan, 0.0)
+        return Likeness(np.nan, 0.0)
     return Likeness(
         float(np.mean([abs(rank_correlation(one, other)) for one, other in comparable])),
-        float(np.mean([structural_similarity(_drawn(one), _drawn(other)) for one, other in comparable])),
         len(comparable) / len(pairs),
     )
 
@@ -116,26 +110,5 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def structural_similarity(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean SSIM of two maps in [0, 1], 1 for the same map."""
-    from scipy import ndimage
-
-    def blurred(values: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(values, 1.5, truncate=3.5)
-
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    means = blurred(one), blurred(other)
-    variance = blurred(one * one) - means[0] ** 2 + blurred(other * other) - means[1] ** 2
-    together = blurred(one * other) - means[0] * means[1]
-    light = (2 * means[0] * means[1] + 0.01**2) / (means[0] ** 2 + means[1] ** 2 + 0.01**2)
-    return float((light * (2 * together + 0.03**2) / (variance + 0.03**2)).mean())
-
-
 def _varies(values: np.ndarray) -> bool:
     return bool(np.isfinite(values).all() and values.min() < values.max())
-
-
-def _drawn(values: np.ndarray) -> np.ndarray:
-    """What is drawn of a map: what speaks for the class, as a share of its highest value."""
-    positive = np.maximum(values, 0)
-    return positive / max(float(positive.max()), np.finfo(np.float32).tiny)

@@ -57,12 +57,9 @@ def forget_all_but(keys: Iterable[str]) -> None:
         st.session_state[ANYWAY] = {one for one in st.session_state[ANYWAY] if one[0] in set(keys)}
 
 
-def _show_anyway(refused: tuple[str, str]) -> None:
-    st.session_state.setdefault(ANYWAY, set()).add(refused)
-
-
-def _hide_again(refused: tuple[str, str]) -> None:
-    st.session_state.get(ANYWAY, set()).discard(refused)
+def _toggle(refused: tuple[str, str]) -> None:
+    """Show the scores of an image in spite of a refusal, or hide them again."""
+    st.session_state[ANYWAY] = st.session_state.get(ANYWAY, set()) ^ {refused}
 
 
 def unread(name: str, reason: str) -> None:
@@ -90,11 +87,11 @@ def headline(assessments: Sequence[Assessment], key: str) -> list[Assessment]:
             f"{shell.plain(prediction_text.although(shown))} These numbers mean nothing unless you know better.",
             icon=":material/visibility:",
         )
-        st.button("Hide the scores again", on_click=_hide_again, args=(refused,), icon=":material/visibility_off:")
+        st.button("Hide the scores again", on_click=_toggle, args=(refused,), icon=":material/visibility_off:")
     elif refused[1]:
         st.button(
             "Show the scores anyway",
-            on_click=_show_anyway,
+            on_click=_toggle,
             args=(refused,),
             icon=":material/visibility:",
             help="The runs were not made for such a picture; their scores can be high and mean nothing.",

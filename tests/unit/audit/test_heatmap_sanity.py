@@ -141,6 +141,14 @@ def test_a_check_of_an_earlier_version_is_made_again(place, run):
     assert heatmap_sanity.of(place, run) == made
 
 
+def test_a_check_with_a_figure_that_is_no_longer_made_is_read(place, run):
+    made = heatmap_sanity.of(place, run)
+    record = run.audit(heatmap_sanity.AUDIT)
+    record["whole"]["structure"] = 0.5
+    run.write_audit(heatmap_sanity.AUDIT, record)
+    assert heatmap_sanity.known(run) == made
+
+
 @pytest.mark.parametrize("damage", ["torn", "no figures"])
 def test_a_damaged_check_is_refused(run, damage):
     found = {"version": heatmap_sanity.VERSION, "head_sha256": run.result["head_sha256"], "whole": {}}

@@ -15,7 +15,6 @@ from covid_core.audit.model.randomisation_test import (
     MapCheck,
     likeness,
     rank_correlation,
-    structural_similarity,
 )
 
 IMAGES, SIDE = 6, 12
@@ -26,7 +25,7 @@ def noise(seed: int) -> np.ndarray:
 
 
 def check_of(whole: float, head: float = 0.1, defined: float = 1.0) -> MapCheck:
-    return MapCheck(Likeness(whole, 0.1, defined), Likeness(head, 0.1, 1.0), images=16, shuffles=4)
+    return MapCheck(Likeness(whole, defined), Likeness(head, 1.0), images=16, shuffles=4)
 
 
 def test_rank_correlation_is_spearmans_with_ties():
@@ -34,18 +33,11 @@ def test_rank_correlation_is_spearmans_with_ties():
     assert rank_correlation(one, other) == pytest.approx(stats.spearmanr(one.ravel(), other.ravel()).statistic)
 
 
-def test_a_map_is_as_similar_to_itself_as_can_be_and_less_to_another():
-    one, other = (np.maximum(noise(seed)[0], 0) for seed in (0, 1))
-    assert structural_similarity(one, one) == pytest.approx(1)
-    assert structural_similarity(one, other) < 0.3
-    assert structural_similarity(one, other) == pytest.approx(structural_similarity(other, one))
-
-
 def test_maps_that_weights_do_not_change_are_found_to_mean_nothing():
     """A blob in the middle of every image, or the image's own edges: whatever the weights, the same map."""
     edges = noise(0)
     found = likeness(edges, [edges, edges.copy()])
-    assert found == Likeness(pytest.approx(1), pytest.approx(1), 1.0)
+    assert found == Likeness(pytest.approx(1), 1.0)
     assert MapCheck(found, found, IMAGES, 2).verdict == MEANINGLESS
 
 

@@ -2,6 +2,7 @@
 
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -192,7 +193,7 @@ def test_images_beyond_one_batch_come_in_their_order(frozen):
 
 
 def test_one_network_serves_several_threads(frozen):
-    exported, grey = LiteTrunk(frozen.path, outputs=[0], threads=1), images(12)
+    exported, grey = LiteTrunk(frozen.path, outputs=[0], opened=partial(LiteNetwork, threads=1)), images(12)
     alone = [exported.maps(image[None])[0] for image in grey]
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(lambda image: exported.maps(image[None])[0], grey))
