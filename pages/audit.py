@@ -33,7 +33,7 @@ def main() -> None:
     decision_form.last_one(dataset)
     at_work = audit_panel.panel(dataset)
     audited = None
-    with shell.told():
+    with shell.errors_shown():
         audited = audit_panel.latest(dataset)
     if audited is None:
         return
@@ -90,7 +90,7 @@ def _show_tabs(audited: Audited, at_work: bool) -> None:
     tabs = st.tabs(list(contents), key="tab", bind="query-params")
     for tab, show in zip(tabs, contents.values(), strict=True):
         if tab.open:
-            with tab, shell.told():
+            with tab, shell.errors_shown():
                 show()
 
 

@@ -64,7 +64,7 @@ def main() -> None:
 
 def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
     """A study of repeats is one training: what its runs say together stands before any single one of them."""
-    with shell.told():
+    with shell.errors_shown():
         repeats.show(answer, study)
     st.subheader("Single runs")
     st.caption(
@@ -74,7 +74,7 @@ def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
 
 def _nothing_to_compare() -> None:
     """What to do while there is no finished run."""
-    runs, _ = run_cache.look()
+    runs, _ = run_cache.listed()
     active = [one for one in runs if one.is_active]
     with st.container(border=True):
         if active:
@@ -208,7 +208,7 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
     }
     for tab, show in zip(st.tabs(list(tabs), key="view", bind="query-params"), tabs.values(), strict=True):
         if tab.open:
-            with tab, shell.told():
+            with tab, shell.errors_shown():
                 show(order, runs)
 
 

@@ -76,7 +76,7 @@ def _show_tabs(dataset: Dataset) -> None:
     tabs = st.tabs(list(contents), key="tab", bind="query-params")
     for tab, show in zip(tabs, contents.values(), strict=True):
         if tab.open:
-            with tab, shell.told():
+            with tab, shell.errors_shown():
                 show(dataset)
 
 

@@ -48,7 +48,7 @@ class Situation:
     """What is there: readable data sets, runs with their states, and whether the images in use were viewed."""
 
     datasets: list[dict[str, Any]]
-    runs: list[run_cache.Seen]
+    runs: list[run_cache.CachedRun]
     viewed: bool
 
     @property
@@ -113,7 +113,7 @@ def _synthetic_note(datasets: list[dict[str, Any]]) -> None:
 
 def _situation() -> Situation:
     listed = [info for info in data.list_datasets(shell.workspace()) if not info.get("damaged")]
-    return Situation(listed, run_cache.look()[0], shell.was_viewed(shell.in_use(listed)))
+    return Situation(listed, run_cache.listed()[0], shell.was_viewed(shell.in_use(listed)))
 
 
 def _in_words(situation: Situation) -> str:

@@ -186,7 +186,7 @@ def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
     warn_of(runs)
     reference_job.offer(runs)
     runs = usable(runs)
-    with shell.told():
+    with shell.errors_shown():
         if len(sources) == 1:
             show_image(runs, sources[0], coverage)
             return
@@ -204,7 +204,7 @@ def usable(runs: list[Run]) -> list[Run]:
     """The runs whose models can be opened; of the others it is said why not."""
     opened = []
     for run in runs:
-        with shell.told():
+        with shell.errors_shown():
             predictor_cache.of(run)
             opened.append(run)
     return opened

@@ -19,7 +19,7 @@ def main() -> None:
         run_view.run_view(identifier)
         return
     run_view.watched(run_view.overview)
-    seen, broken = run_cache.look()
+    seen, broken = run_cache.listed()
     dataset = shell.pick_dataset()
     classes = _pick_classes(dataset) if dataset else ()
     if not dataset and not seen and not broken:
@@ -59,11 +59,11 @@ def _needs_classes(classes: tuple[str, ...]) -> bool:
 
 def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
     if dataset and not _needs_classes(classes):
-        with shell.told():
+        with shell.errors_shown():
             form.new_run(dataset, classes)
 
 
-def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_cache.Seen]) -> None:
+def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_cache.CachedRun]) -> None:
     if studies.any_yet():
         studies.list_all(seen, st.query_params.get("study", ""))
         st.subheader("New study")
@@ -71,7 +71,7 @@ def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_c
         studies.new_study(dataset, classes)
 
 
-def _runs(seen: list[run_cache.Seen], broken: list[BrokenRun]) -> None:
+def _runs(seen: list[run_cache.CachedRun], broken: list[BrokenRun]) -> None:
     shell.broken_notice(broken)
     if not seen:
         st.caption("There is no run yet. Start one under New run.")

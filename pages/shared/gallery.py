@@ -94,7 +94,7 @@ def show_open_image(dataset: Dataset) -> None:
 @st.dialog("Image", width="large", icon=":material/radiology:", on_dismiss=close_image)
 def _image_dialog(dataset: Dataset) -> None:
     identifier = st.query_params.get(IMAGE, "")
-    with shell.told():
+    with shell.errors_shown():
         row = dataset.row_of(identifier)
         picture, facts = st.columns([3, 2])
         with facts:

@@ -32,7 +32,7 @@ def panel() -> bool:
     finished: list[Job[Request]] = []
     job_panel.panel(_imports, done=finished.append)
     for job in finished:
-        with shell.told():
+        with shell.errors_shown():
             _select(job.folder.result["dataset"])
     return bool(finished)
 

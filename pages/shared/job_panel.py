@@ -23,7 +23,7 @@ Jobs = Sequence[Job[Any]]
 
 def start(*requests: Request) -> bool:
     """Queue jobs for one process; what is left of equal ones that failed goes. Returns whether they were queued."""
-    with shell.told():
+    with shell.errors_shown():
         earlier = [job for job in queue.jobs(shell.workspace(), Request) if job.request in requests]
         st.session_state.setdefault(FOLLOWED, set()).update(
             job.id for job in queue.submit_all(shell.workspace(), requests)
@@ -118,7 +118,7 @@ def _card(job: Job[Any], place: str) -> None:
 
 def _stop(jobs: Jobs) -> None:
     for job in reversed(jobs):  # the last first, so that none of them begins meanwhile
-        with shell.told():
+        with shell.errors_shown():
             queue.stop(job.folder)
 
 

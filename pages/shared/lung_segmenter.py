@@ -28,7 +28,7 @@ def show(dataset: str = "") -> None:
     Above everything stands what learns at this moment; what failed stays until it is dismissed.
     """
     active = job_panel.panel(lambda: queue.jobs(shell.workspace(), SegmenterRequest))
-    with shell.told():
+    with shell.errors_shown():
         _show_segmenters(dataset)
         if not active:
             _offer(dataset)
@@ -121,7 +121,7 @@ def _delete_button(one: Segmenter | BrokenRun) -> None:
 
 
 def _delete(identifier: str) -> None:
-    with shell.told():
+    with shell.errors_shown():
         segmenters.delete_segmenter(shell.workspace(), identifier)
 
 

@@ -104,7 +104,7 @@ def panel(run: Run, place: str = "run") -> None:
     job_panel.outcomes(jobs, f"{place}-")
     job_panel.cards(jobs, f"{place}-")
     at_work = any(job.is_active for job in jobs)
-    with shell.told():
+    with shell.errors_shown():
         found = _known(run)
         if found is not None:
             _show(run, found, place, at_work)
@@ -405,5 +405,5 @@ def _one_in_full(
         return
     st.subheader("One model in full")
     place = st.selectbox("Run", known, format_func=names.__getitem__, key="compare_audit_run", width=360)
-    with shell.told():
+    with shell.errors_shown():
         _show(runs[place], found[place], "compare", runs[place].id in at_work)

@@ -16,7 +16,7 @@ WORDS = {
 
 def watch() -> None:
     """Poll for ended jobs, but only while there is one that has not ended."""
-    runs, _ = run_cache.look()
+    runs, _ = run_cache.listed()
     if any(one.is_active for one in runs):
         _poll()
     else:
@@ -25,7 +25,7 @@ def watch() -> None:
 
 @st.fragment(run_every=POLL)
 def _poll() -> None:
-    runs, _ = run_cache.look()
+    runs, _ = run_cache.listed()
     _toast(runs)
     if not any(one.is_active for one in runs):
         st.rerun()
@@ -33,10 +33,10 @@ def _poll() -> None:
 
 def announce() -> None:
     """Show a toast for each run that ended since this session's last check."""
-    _toast(run_cache.look()[0])
+    _toast(run_cache.listed()[0])
 
 
-def _toast(runs: list[run_cache.Seen]) -> None:
+def _toast(runs: list[run_cache.CachedRun]) -> None:
     states: dict[str, str] = st.session_state.setdefault("run_states", {})
     is_first = not states and "run_states_seen" not in st.session_state
     st.session_state["run_states_seen"] = True

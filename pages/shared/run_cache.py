@@ -23,7 +23,7 @@ MOST_COMPARISONS = 64
 
 
 @dataclass(frozen=True)
-class Seen:
+class CachedRun:
     """A run, its state when it was read, and its result, empty until there is one.
 
     ``stamp`` is another one whenever a file of the run was written. ``place`` counts the runs that the queue takes
@@ -56,7 +56,7 @@ class Seen:
         return evidence_text.of(self.run)
 
 
-def look() -> tuple[list[Seen], list[BrokenRun]]:
+def listed() -> tuple[list[CachedRun], list[BrokenRun]]:
     """All runs with their states, newest first, and those that cannot be opened."""
     workspace = Workspace.default()
     folders = list_folders(workspace.runs)
@@ -95,7 +95,7 @@ def _stamp_of_file(entry: os.DirEntry[str]) -> str:
 
 
 def verdicts_of(runs: Iterable[Run]) -> list[Told]:
-    """The evidence verdicts of some runs. Of runs that ``look`` has returned, nothing is read twice."""
+    """The evidence verdicts of some runs. Of runs that ``listed`` has returned, nothing is read twice."""
     cached = _cached_runs(str(Workspace.default().root))
     pairs = [(run, cached.get(run.id)) for run in runs]
     return [
@@ -104,22 +104,22 @@ def verdicts_of(runs: Iterable[Run]) -> list[Told]:
     ]
 
 
-def named(identifier: str) -> Seen:
+def named(identifier: str) -> CachedRun:
     """The run of that id. Raises NotFound or RunDamaged."""
-    one = next((one for one in look()[0] if one.run.id == identifier), None)
+    one = next((one for one in listed()[0] if one.run.id == identifier), None)
     if one is not None:
         return one
     run = store.open_run(Workspace.default(), identifier)  # raises for what cannot be opened, with the reason
-    return Seen(run, run.status(), run.result)
+    return CachedRun(run, run.status(), run.result)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _cached_runs(root: str) -> dict[str, Seen]:
+def _cached_runs(root: str) -> dict[str, CachedRun]:
     """The runs of a workspace by id, as they were last read: as many as it has, for all sessions of the server."""
     return {}
 
 
-def _current(workspace: Workspace, folder: Path, cached: dict[str, Seen]) -> Seen:
+def _current(workspace: Workspace, folder: Path, cached: dict[str, CachedRun]) -> CachedRun:
     stamp = stamp_of(folder)  # before anything is read: what changes meanwhile is read again next time
     last = cached.get(folder.name)
     if last is not None and last.stamp == stamp:
@@ -127,18 +127,18 @@ def _current(workspace: Workspace, folder: Path, cached: dict[str, Seen]) -> See
             return last
         return replace(last, status=last.run.status())  # a process may have died without writing a word
     run = store.open_run(workspace, folder.name)
-    cached[folder.name] = Seen(run, run.status(), run.result, stamp)
+    cached[folder.name] = CachedRun(run, run.status(), run.result, stamp)
     return cached[folder.name]
 
 
-def _placed(runs: list[Seen]) -> list[Seen]:
+def _placed(runs: list[CachedRun]) -> list[CachedRun]:
     """The runs with their places in the queue: those at work first, then the oldest, as jobs takes them."""
     queue = queue_of(runs)
     places = {one.run.id: place for place, one in enumerate(queue)}
     return [replace(one, place=places[one.run.id]) if places.get(one.run.id) else one for one in runs]
 
 
-def queue_of(runs: list[Seen]) -> list[Seen]:
+def queue_of(runs: list[CachedRun]) -> list[CachedRun]:
     """Runs that have not ended, in the order in which they are taken."""
     active = [one for one in runs if one.is_active]
     return sorted(active, key=lambda one: (one.status.state != store.RUNNING, one.run.created, one.run.id))

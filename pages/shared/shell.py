@@ -58,7 +58,7 @@ def _terms_of_page() -> None:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def errors_shown() -> Iterator[None]:
     """Show an error that the user can mend as one sentence. A bug keeps its traceback."""
     try:
         yield
@@ -134,7 +134,7 @@ def pick_dataset() -> Dataset | None:
     )
     st.session_state[IN_USE] = chosen
     st.query_params["dataset"] = chosen
-    with told():
+    with errors_shown():
         opened = open_dataset(chosen)
         synthetic_note(opened)
         return opened
@@ -178,7 +178,7 @@ def synthetic_info() -> None:
 
 def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
     """Runs that can be compared and can predict, newest first, and the folders that cannot be opened."""
-    runs, broken = run_cache.look()
+    runs, broken = run_cache.listed()
     return [one.run for one in runs if one.is_usable], broken
 
 

@@ -45,7 +45,7 @@ def _note(path: str, what: str, day: date, _run: Run) -> None:
 
 def show(runs: Sequence[Run]) -> None:
     """How often the test images that these runs share were viewed, and the list of views, folded up."""
-    with shell.told():
+    with shell.errors_shown():
         views = test_set_access.of(runs)
         if len(views):
             with st.expander(_in_words(views), icon=":material/visibility:"):
@@ -57,7 +57,7 @@ def show(runs: Sequence[Run]) -> None:
 
 def show_of_run(run: Run) -> None:
     """The same for one run alone."""
-    with shell.told():
+    with shell.errors_shown():
         views = test_set_access.of([run])
         with st.expander(_in_words(views), icon=":material/visibility:"):
             st.caption(WHY)

@@ -108,7 +108,7 @@ def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) ->
 
 def _versions(dataset: Dataset) -> None:
     """Which runs used which version of the data set."""
-    runs = [one.run for one in run_cache.look()[0] if one.run.dataset.id == dataset.id]
+    runs = [one.run for one in run_cache.listed()[0] if one.run.dataset.id == dataset.id]
     st.subheader("Which run used which version?")
     if not runs:
         st.markdown("No run has been trained on this data set yet.")

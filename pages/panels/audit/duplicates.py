@@ -71,7 +71,7 @@ def _limit(audited: Audited) -> None:
     place = st.expander(title, icon=":material/balance:", on_change="rerun", key="copies-limit")
     if not place.open:
         return
-    with place, shell.told():
+    with place, shell.errors_shown():
         limits = _limits(audited.dataset, audited.dataset.version)
         st.markdown(
             "Two images are laid over each other, also cropped, turned a little or mirrored, and what counts is how "
@@ -99,13 +99,13 @@ def _in_words(pairs: pd.DataFrame) -> str:
 
 def _pick_split(dataset: Dataset) -> Mapping[str, str]:
     """The part of every image by the split that is chosen: that of a run, or one that a new run would get."""
-    runs = {one.run.id: one.run for one in run_cache.look()[0] if one.is_usable and one.run.dataset.id == dataset.id}
+    runs = {one.run.id: one.run for one in run_cache.listed()[0] if one.is_usable and one.run.dataset.id == dataset.id}
     names = dict(zip(runs, candidates.unique_names(list(runs.values())), strict=True))
     words = {way: f"A new run, {SPLIT_LABELS[way].lower()}" for way in WAYS}
     words |= {identifier: f"The run {name}" for identifier, name in names.items()}
     help_text = "Whose training, validation and test parts copies are looked for across."
     chosen = url_state.selectbox("Split", words, "split", help_text)
-    with shell.told():
+    with shell.errors_shown():
         split = runs[chosen].split() if chosen in runs else _new_split(dataset, dataset.version, chosen)
         return dict(zip(split["image_id"], split["part"], strict=True))
     return {}

@@ -60,7 +60,7 @@ def show(pairs: pd.DataFrame, sides: Sides, key: str, actions: Callable[[pd.Seri
     with st.container(border=True, key=f"viewer-{key}"):
         _steps(names, place, key)
         row = pairs.iloc[place]
-        with shell.told():
+        with shell.errors_shown():
             _pictures(row, sides)
         if actions is not None:
             actions(row)

@@ -43,7 +43,7 @@ def _pick_other(dataset: Dataset) -> Dataset | None:
         st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")
         return None
     chosen = url_state.selectbox("Other data set", others, "against")
-    with shell.told():
+    with shell.errors_shown():
         return shell.open_dataset(chosen)
     return None
 

@@ -33,7 +33,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
             key=f"outside_{run.id}",
             width=360,
         )
-        with shell.told():
+        with shell.errors_shown():
             _show_evaluation(run, kept[chosen])
     else:
         st.markdown(

@@ -202,7 +202,7 @@ def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[
     identifier = predicted.image_ids[row]
     st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(predicted.labels[row])}")
     st.caption("A heat map is hot where the run found what it called the image.")
-    with shell.told():
+    with shell.errors_shown():
         source = uploads.from_dataset(dataset, identifier)
         shown = fitted(uploads.opened(source).pixels, LONGEST_SHOWN)
         page = 1
@@ -214,7 +214,7 @@ def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[
             st.image(png_bytes(shown), width="stretch", alt=f"Chest X-ray {identifier}")
             st.caption("The image")
         for k in range(len(runs))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
-            with grid.cell().container(), shell.told():
+            with grid.cell().container(), shell.errors_shown():
                 heat = image_results.heat(runs[k], source, predicted.called[row, k], shown.shape)
                 picture = jpeg_bytes(overlaid(shown, heat, OPACITY))
                 st.image(picture, width="stretch", alt=f"Heat map of {predicted.runs[k]} over {identifier}")

@@ -43,7 +43,7 @@ def show(answer: DeltaGenerator, first: Study | None = None) -> None:
     if not repeated:
         _how_to_make_one("No training has been repeated yet.")
         return
-    runs = {one.run.id: one.run for one in run_cache.look()[0]}
+    runs = {one.run.id: one.run for one in run_cache.listed()[0]}
     members = {study.id: [runs[run] for run in study.runs if run in runs] for study in repeated}
     chosen = _pick(repeated, members, first)
     if not chosen:

@@ -49,7 +49,7 @@ def add_dataset(with_jobs: bool = True) -> None:
         key="import-way",
         wrap=True,
     )
-    with shell.told():
+    with shell.errors_shown():
         ways[way]()
 
 
@@ -165,7 +165,7 @@ def remove_dataset() -> None:
 @st.dialog("Delete this data set?")
 def _confirm_removal(info: Mapping[str, Any]) -> None:
     identifier = info["id"]
-    runs, _ = run_cache.look()
+    runs, _ = run_cache.listed()
     waiting = [one.run for one in runs if one.is_active and one.run.spec.dataset == identifier]
     if waiting:
         names = ", ".join(run.name for run in waiting)
@@ -190,7 +190,7 @@ def _confirm_removal(info: Mapping[str, Any]) -> None:
 
 def _remove(identifier: str) -> None:
     """Delete a data set, which is then no longer in use."""
-    with shell.told():
+    with shell.errors_shown():
         data.delete_dataset(shell.workspace(), identifier)
     for parameter in ("dataset", "image"):
         st.query_params.pop(parameter, None)

@@ -23,7 +23,7 @@ def section() -> None:
     """The whole section. It reads names and sizes of files alone."""
     st.subheader("Storage")
     _where(location())
-    with shell.told():
+    with shell.errors_shown():
         limit = cache.limit()
         _show(cache.entries(shell.workspace()), limit)
 
@@ -96,7 +96,7 @@ def _trunks_button(unused: list[Entry]) -> None:
 
 
 def _clear(kinds: Collection[str]) -> None:
-    with shell.told():
+    with shell.errors_shown():
         _toast(storage.clear(shell.workspace(), kinds))
 
 

@@ -38,7 +38,7 @@ def show(lesson: Lesson) -> None:
     if step in AFTER_PREDICTION and not prepared.is_ready:
         _not_ready(lesson, prepared)
     else:
-        with shell.told():
+        with shell.errors_shown():
             DRAWN[step](lesson, prepared)
     if step != RUNS and prepared.is_active:
         _job(lesson, prepared)
@@ -235,7 +235,7 @@ def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
 
 
 def _prepare(key: str, seed: int) -> None:
-    with shell.told():
+    with shell.errors_shown():
         preparation.prepare(shell.workspace(), key, seed)
 
 
@@ -425,7 +425,7 @@ def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
     with st.container(horizontal=True):
         shown = [lesson for lesson in LESSONS if prepared[lesson.key].is_ready and _is_revealed(lesson)]
         if shown:
-            with shell.told():
+            with shell.errors_shown():
                 _download("Summary of the lessons", shown, "lessons")
         there = [lesson for lesson in LESSONS if prepared[lesson.key].status is not None]
         if there:
@@ -448,7 +448,7 @@ def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
 
 
 def _reset(lessons: Sequence[Lesson]) -> None:
-    with shell.told():
+    with shell.errors_shown():
         for lesson in lessons:
             preparation.reset(shell.workspace(), lesson.key)
             for name in (PREDICTIONS, SHOWN):

@@ -45,7 +45,7 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None
         if one.has_answer:
             run, one, label, kind = _pick_map(answers)
         beside = _pick_beside(*answers[0], source)
-    with view, shell.told():
+    with view, shell.errors_shown():
         outline = image_results.lungs(run, source)
         overlay, text = None, ""
         if kind == WHERE:
@@ -147,7 +147,7 @@ def _pick_beside(run: Run, assessment: Assessment, source: ImageSource) -> Pictu
     chosen = st.selectbox("Beside it, a similar training image", list(names), format_func=names.__getitem__, key=key)
     if chosen == ALONE:
         return None
-    with shell.told():
+    with shell.errors_shown():
         similar = uploads.from_dataset(shell.dataset_of(run), chosen)
         label = similar.label
         return Picture(
@@ -185,7 +185,7 @@ def similar(run: Run, assessment: Assessment, source: ImageSource, name: str = "
         listed = "; ".join(f"{one.label}, distance {one.distance:.2f}" for one in neighbours)
         st.caption(shell.plain(f"{listed}. {lacking}"))
         return
-    with shell.told():
+    with shell.errors_shown():
         pictures = uploads.thumbnails(dataset, tuple(one.image_id for one in neighbours))
         grid = st.grid("auto", min_column_width=SIMILAR_TILE, gap="small")
         for one in neighbours:

@@ -88,7 +88,7 @@ def new_run(dataset: Dataset, classes: tuple[str, ...]) -> None:
 @contextlib.contextmanager
 def _details(name: str, chosen: str, icon: str) -> Iterator[None]:
     """A part of the form that is folded up, with what is chosen in it."""
-    with st.expander(f"{name}: {chosen}", icon=f":material/{icon}:", key=f"part-{icon}"), shell.told():
+    with st.expander(f"{name}: {chosen}", icon=f":material/{icon}:", key=f"part-{icon}"), shell.errors_shown():
         yield
 
 
@@ -168,7 +168,7 @@ def _repeats_in_words(spec: TrainingSpec, runs: int) -> str:
 
 
 def _start(spec: TrainingSpec) -> None:
-    with shell.told():
+    with shell.errors_shown():
         if now("folds") * now("seeds") > 1:
             wanted = presets.repeated(spec, now("folds"), now("seeds"))
             study = queue.submit_study(shell.workspace(), wanted)
@@ -180,7 +180,7 @@ def _start(spec: TrainingSpec) -> None:
 def _free_name(spec: TrainingSpec) -> str:
     """The name that was given, or the backbone's, with a number where another run has it already."""
     wanted = spec.name.strip() or backbone_named(spec.backbone).label
-    taken = {one.run.name for one in run_cache.look()[0]}
+    taken = {one.run.name for one in run_cache.listed()[0]}
     names = [wanted, *(f"{wanted} {number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 

@@ -18,7 +18,7 @@ from covid_core.runs.store import Run, Status
 from covid_core.work import cores
 from pages.panels.train import spec_fields
 from pages.shared import model_audit_panel, notices, run_cache, shell, test_set_views
-from pages.shared.run_cache import ACTIVE, Seen, look
+from pages.shared.run_cache import ACTIVE, CachedRun, listed
 
 PAGE = "train.py"
 POLL = 2  # seconds
@@ -60,7 +60,7 @@ def device_in_words() -> str:
 
 def _signature(audits_of: str) -> list[tuple[str, str]]:
     """What is at work: runs, and the audit of the run that is looked at, if one is."""
-    training = [(one.run.id, one.status.state) for one in look()[0] if one.is_active]
+    training = [(one.run.id, one.status.state) for one in listed()[0] if one.is_active]
     audits = model_audit_panel.active_audits() & {audits_of} if audits_of else ()
     return [*training, *((run, "audit") for run in audits)]
 
@@ -89,7 +89,7 @@ def watched(draw: Callable[[], None], audits_of: str = "") -> None:
 
 def overview() -> None:
     """The answer of the page, and what trains and waits."""
-    seen, _ = look()
+    seen, _ = listed()
     queue = run_cache.queue_of(seen)
     shell.heading("What do I train next?", in_words(seen))
     if queue:
@@ -100,7 +100,7 @@ def overview() -> None:
                 st.caption(f"{plural(len(queue) - QUEUE_SHOWN, 'more run waits', 'more runs wait')}; see Runs below.")
 
 
-def in_words(seen: list[Seen]) -> str:
+def in_words(seen: list[CachedRun]) -> str:
     """How many runs train, wait and are finished."""
     running = [one for one in seen if one.status.state == store.RUNNING]
     waiting = sum(one.status.state == store.QUEUED for one in seen)
@@ -120,7 +120,7 @@ def _progress_in_words(status: Status) -> str:
     return f"{done}, {duration(status.seconds_left)} left" if status.seconds_left is not None else done
 
 
-def _active_row(one: Seen) -> None:
+def _active_row(one: CachedRun) -> None:
     run = one.run
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width="stretch", gap="xsmall"):
@@ -131,7 +131,7 @@ def _active_row(one: Seen) -> None:
             stop_button(run)
 
 
-def _bar(one: Seen) -> None:
+def _bar(one: CachedRun) -> None:
     """How far it is, or its place in the queue."""
     if one.status.state == store.RUNNING:
         st.progress(one.status.progress, _bar_text(one.run, one.status))
@@ -169,7 +169,7 @@ def stop_button(run: Run, place: str = "top") -> None:
         help=help_text,
         disabled=asked,
     ):
-        with shell.told():
+        with shell.errors_shown():
             queue.stop(run)
             st.rerun()
 
@@ -178,7 +178,7 @@ def resume_button(run: Run) -> None:
     if st.button(
         "Resume", key=f"resume-{run.id}", icon=":material/resume:", help="Goes on after the last finished epoch."
     ):
-        with shell.told():
+        with shell.errors_shown():
             queue.resume(run)
             st.rerun()
 
@@ -188,7 +188,7 @@ def delete_button(run: Run) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone.")
         if st.button("Delete for good", key=f"delete-{run.id}", icon=":material/delete:"):
-            with shell.told():
+            with shell.errors_shown():
                 queue.delete(run)
                 st.switch_page(PAGE)
 
@@ -200,7 +200,7 @@ def _content_in_words(run: Run) -> str:
     return f"its settings, its curves and its log ({size})"
 
 
-def run_row(one: Seen) -> None:
+def run_row(one: CachedRun) -> None:
     """A run in the list: what it is, how it ended, and what can be done with it."""
     run, status = one.run, one.status
     with (
@@ -225,7 +225,7 @@ def _kind(run: Run) -> str:
     return f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
 
 
-def _state_in_words(one: Seen) -> str:
+def _state_in_words(one: CachedRun) -> str:
     label, colour = LABELS[one.status.state]
     words = f":{colour}-badge[{label}]"
     if one.status.state == store.QUEUED:
@@ -278,7 +278,7 @@ def _draw_run(identifier: str) -> None:
     _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
 
-def _outcome(one: Seen, epochs_done: int) -> str:
+def _outcome(one: CachedRun, epochs_done: int) -> str:
     """The state of a run in a sentence. Raises RunDamaged."""
     status = one.status
     if status.state == store.QUEUED:
@@ -301,14 +301,14 @@ def _lower(text: str) -> str:
     return shell.plain(text[:1].lower() + text[1:])
 
 
-def _stopped_sentence(one: Seen, epochs_done: int) -> str:
+def _stopped_sentence(one: CachedRun, epochs_done: int) -> str:
     if not one.result:
         return "Stopped before the first epoch ended."
     planned = plural(one.run.spec.total_epochs, "epoch")
     return f"Stopped after {count(epochs_done)} of {planned}; the best weights are kept."
 
 
-def _accuracy_sentence(one: Seen) -> str:
+def _accuracy_sentence(one: CachedRun) -> str:
     if one.accuracy is None:
         return ""
     images, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
@@ -319,7 +319,7 @@ def _accuracy_sentence(one: Seen) -> str:
     )
 
 
-def majority_in_words(one: Seen) -> str:
+def majority_in_words(one: CachedRun) -> str:
     """The majority baseline on the run's own test images: folds have different ones."""
     try:
         _, largest, of_images = test_part(str(one.run.path), one.stamp, one.run)
@@ -342,7 +342,7 @@ def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
     return candidates.label_check(_run).in_words
 
 
-def _facts(one: Seen, epochs_done: int) -> None:
+def _facts(one: CachedRun, epochs_done: int) -> None:
     """Bar and figures on top."""
     run, status = one.run, one.status
     if status.state in ACTIVE:
@@ -361,7 +361,7 @@ def _facts(one: Seen, epochs_done: int) -> None:
         st.caption(f"{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
 
 
-def _actions(one: Seen) -> None:
+def _actions(one: CachedRun) -> None:
     run, status = one.run, one.status
     with st.container(horizontal=True, vertical_alignment="center"):
         if not status.is_final:
@@ -424,7 +424,7 @@ def _images_used(run: Run) -> str:
     return f"The run used the images as they were {used.in_words} on the Audit page: {there}."
 
 
-def _result_details(one: Seen) -> None:
+def _result_details(one: CachedRun) -> None:
     """Where the weights came from, what was checked, and where the time went."""
     result = one.result
     with st.expander("Weights, check and time per stage", icon=":material/fact_check:"):
@@ -435,7 +435,7 @@ def _result_details(one: Seen) -> None:
         shell.table(table, f"seconds-{one.run.id}", height="content")
 
 
-def _provenance(one: Seen) -> list[str]:
+def _provenance(one: CachedRun) -> list[str]:
     result = one.result
     origin = result.get("weights", {}).get("origin", "")
     lines = [f"Starting weights: {ORIGINS.get(origin, 'unknown')}."]

@@ -41,7 +41,7 @@ def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
             key="study_settings",
             persist_state="session",
         )
-    with top, shell.told():
+    with top, shell.errors_shown():
         _plan(_queue_row(_study_spec(chosen, dataset, classes)))
     if chosen == "course":
         with st.expander("Where this differs from the course, and why", icon=":material/school:"):
@@ -71,7 +71,7 @@ def _queue_row(spec: StudySpec) -> StudySpec:
     if lacking and _offer_random_start(lacking):
         spec = presets.with_random_start(spec, lacking)
     if clicked:
-        with shell.told():
+        with shell.errors_shown():
             queue.submit_study(shell.workspace(), spec)
             st.rerun()
     return spec
@@ -118,7 +118,7 @@ def any_yet() -> bool:
     return bool(store.list_studies(shell.workspace()))
 
 
-def list_all(seen: list[run_cache.Seen], wanted: str = "") -> None:
+def list_all(seen: list[run_cache.CachedRun], wanted: str = "") -> None:
     """All studies with their progress; the one of the page's address first."""
     found = store.list_studies(shell.workspace())
     by_id = {one.run.id: one for one in seen}
@@ -126,7 +126,7 @@ def list_all(seen: list[run_cache.Seen], wanted: str = "") -> None:
         _study(study, [by_id[run] for run in study.runs if run in by_id])
 
 
-def _study(study: Study, members: list[run_cache.Seen]) -> None:
+def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
     finished = sum(one.status.state == store.COMPLETED for one in members)
     with st.container(border=True, key=f"study-{study.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -135,7 +135,7 @@ def _study(study: Study, members: list[run_cache.Seen]) -> None:
         if members:
             st.progress(finished / len(members))
             if study.is_repeats:
-                with shell.told():
+                with shell.errors_shown():
                     _repeats(study, members)
             st.dataframe(
                 _table(members),
@@ -146,7 +146,7 @@ def _study(study: Study, members: list[run_cache.Seen]) -> None:
             )
 
 
-def _repeats(study: Study, members: list[run_cache.Seen]) -> None:
+def _repeats(study: Study, members: list[run_cache.CachedRun]) -> None:
     """Mean, standard deviation and the pooled figure, from two finished runs on."""
     given = run_cache.compared([(study, [one.run for one in members])])
     if given.spreads and given.spreads[0]["accuracy"].count > 1:
@@ -154,7 +154,7 @@ def _repeats(study: Study, members: list[run_cache.Seen]) -> None:
         st.markdown(f"{line[0].upper()}{line[1:]}. Runs share images, so the SD is no standard error.")
 
 
-def _in_words(study: Study, members: list[run_cache.Seen]) -> str:
+def _in_words(study: Study, members: list[run_cache.CachedRun]) -> str:
     states = pd.Series([one.status.state for one in members], dtype=object).value_counts()
     parts = [
         f"{count(states[state])} {run_view.LABELS[state][0].lower()}" for state in run_view.LABELS if state in states
@@ -164,7 +164,7 @@ def _in_words(study: Study, members: list[run_cache.Seen]) -> str:
     return ", ".join(parts)
 
 
-def _table(members: list[run_cache.Seen]) -> pd.DataFrame:
+def _table(members: list[run_cache.CachedRun]) -> pd.DataFrame:
     rows = []
     for one in members:
         accuracy = one.accuracy
@@ -185,7 +185,7 @@ def _table(members: list[run_cache.Seen]) -> pd.DataFrame:
     return table if table[model_audit_panel.MASKS].any() else table.drop(columns=model_audit_panel.MASKS)
 
 
-def _actions(study: Study, members: list[run_cache.Seen]) -> None:
+def _actions(study: Study, members: list[run_cache.CachedRun]) -> None:
     states = {one.status.state for one in members}
     if any(one.result for one in members) and st.button(
         "Compare", key=f"compare-{study.id}", icon=":material/compare_arrows:"
@@ -194,7 +194,7 @@ def _actions(study: Study, members: list[run_cache.Seen]) -> None:
     if states & set(run_view.ENDED_EARLY) and st.button(
         "Resume", key=f"resume-{study.id}", icon=":material/resume:", help="Resumes every run that ended early."
     ):
-        with shell.told():
+        with shell.errors_shown():
             queue.resume_study(shell.workspace(), study)
             st.rerun()
     if states & set(run_view.ACTIVE) and st.button("Stop all", key=f"stop-{study.id}", icon=":material/stop_circle:"):
@@ -204,25 +204,25 @@ def _actions(study: Study, members: list[run_cache.Seen]) -> None:
         _delete(study, members)
 
 
-def _stop(members: list[run_cache.Seen]) -> None:
+def _stop(members: list[run_cache.CachedRun]) -> None:
     for one in reversed(members):  # those that wait first, so that none of them begins meanwhile
         with contextlib.suppress(JobRefused):  # it ended in the meantime
             queue.stop(one.run)
 
 
-def _delete(study: Study, members: list[run_cache.Seen]) -> None:
+def _delete(study: Study, members: list[run_cache.CachedRun]) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(
             f"Delete **{shell.plain(study.name)}** with its {plural(len(members), 'run')}: models, scores and curves? "
             "This cannot be undone."
         )
         if st.button("Delete study and runs", key=f"delete-{study.id}", icon=":material/delete:"):
-            with shell.told():
+            with shell.errors_shown():
                 for one in members:
                     queue.delete(one.run)
                 store.delete_study(shell.workspace(), study.id)
                 st.rerun()
         if st.button("Only the study; keep its runs", key=f"dissolve-{study.id}"):
-            with shell.told():
+            with shell.errors_shown():
                 store.delete_study(shell.workspace(), study.id)
                 st.rerun()

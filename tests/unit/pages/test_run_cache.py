@@ -30,22 +30,22 @@ def opened(monkeypatch) -> list[str]:
 
 
 def states() -> dict[str, str]:
-    return {one.run.name: one.status.state for one in run_cache.look()[0]}
+    return {one.run.name: one.status.state for one in run_cache.listed()[0]}
 
 
 def test_a_finished_run_is_opened_once(workspace, opened):
     run = made_run(workspace, all_parts(SIZES, 1))
     opened.clear()
-    assert run_cache.look()[0][0].run is run_cache.look()[0][0].run
+    assert run_cache.listed()[0][0].run is run_cache.listed()[0][0].run
     assert opened == [run.id]
 
 
 def test_a_look_at_its_test_images_is_no_reason_to_open_a_run_again(workspace, opened):
     run = made_run(workspace, all_parts(SIZES, 1))
-    run_cache.look()
+    run_cache.listed()
     opened.clear()
     run.note_look("figures compared")
-    run_cache.look()
+    run_cache.listed()
     assert opened == []
 
 
@@ -65,9 +65,9 @@ def test_a_state_that_is_written_is_seen(workspace):
 
 def test_a_result_that_is_written_is_seen(workspace):
     run = made_run(workspace, all_parts(SIZES, 1))
-    assert run_cache.look()[0][0].accuracy is None
+    assert run_cache.listed()[0][0].accuracy is None
     run.write_result({**run.result, "accuracy": {"test": 0.5}})
-    assert run_cache.look()[0][0].accuracy == 0.5
+    assert run_cache.listed()[0][0].accuracy == 0.5
 
 
 def test_a_process_that_died_without_a_word_is_seen(workspace):
@@ -81,9 +81,9 @@ def test_a_process_that_died_without_a_word_is_seen(workspace):
 
 def test_a_run_that_is_deleted_is_gone(workspace):
     run = made_run(workspace, all_parts(SIZES, 1))
-    assert run_cache.look()[0]
+    assert run_cache.listed()[0]
     shutil.rmtree(run.path)
-    assert run_cache.look() == ([], [])
+    assert run_cache.listed() == ([], [])
     with pytest.raises(NotFound):
         run_cache.named(run.id)
 
@@ -94,7 +94,7 @@ def test_a_damaged_run_is_told_and_seen_again_when_it_is_mended(workspace):
     content = spec.read_bytes()
     assert states() == {"mine": store.COMPLETED}
     spec.write_bytes(b"{")
-    seen, broken = run_cache.look()
+    seen, broken = run_cache.listed()
     assert not seen
     assert [entry.id for entry in broken] == [run.id]
     spec.write_bytes(content)
@@ -106,7 +106,7 @@ def test_the_queue_takes_what_runs_and_then_the_oldest(workspace):
     locks = [run.lock for run in runs]
     assert all(lock.try_acquire() for lock in locks)
     runs[1].write_status(Status(store.RUNNING))
-    seen, _ = run_cache.look()
+    seen, _ = run_cache.listed()
     assert [one.run.name for one in run_cache.queue_of(seen)] == ["b", "a", "c"]
     assert {one.run.name: one.place for one in seen} == {"b": 0, "a": 1, "c": 2}
     for lock in locks:
