@@ -82,7 +82,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--copies", type=int, default=100, help="of each kind")
     parser.add_argument("--times", type=int, default=3, help="that the images are searched")
-    parser.add_argument("--quick", action="store_true", help="without aligning, as audit does without --thorough")
     given = parser.parse_args()
     with ProcessPoolExecutor(cores()) as pool:
         squares = np.stack(list(pool.map(partial(square, images=given.images), range(given.images), chunksize=20)))
@@ -91,20 +90,18 @@ def main() -> None:
     seconds, processor = [], []
     for _ in range(given.times):
         begin, begin_processor = time.perf_counter(), time.process_time()
-        limit = None if given.quick else threshold.calibrated(squares)
-        at = None if limit is None else limit.limit
-        false = duplicate_pairs.pairs(squares, None, not given.quick, limit=at)
+        limit = threshold.calibrated(squares)
+        false = duplicate_pairs.pairs(squares, limit=limit.limit)
         seconds.append(round(time.perf_counter() - begin, 1))
         processor.append(round(time.process_time() - begin_processor, 1))
         measuring.tell(f"{len(false)} pairs among {given.images} images, {seconds[-1]} s")
-    if limit is not None:
-        measuring.tell(limit.reason)
+    measuring.tell(limit.reason)
     peak = measuring.peak_megabytes()
     recall = {}
     originals = [drawn(row, given.images) for row in chosen]
     for name, change in CHANGES.items():
         changed = np.stack([to_square(change(image), SUMMARY_SIZE) for image in originals])
-        found = duplicate_pairs.pairs(changed, squares, not given.quick, limit=at)
+        found = duplicate_pairs.pairs(changed, squares, limit=limit.limit)
         right = found[chosen[found["first"]] == found["second"]]
         recall[name] = right["first"].nunique() / len(chosen)
         measuring.tell(f"{name}: {recall[name]:.3f} found, {len(found) - len(right)} wrong pairs")
@@ -113,11 +110,10 @@ def main() -> None:
             "benchmark": "copies",
             "images": given.images,
             "copies": given.copies,
-            "thorough": not given.quick,
             "recall": recall,
             "false_pairs": len(false),
-            "limit": None if limit is None else round(limit.limit, 4),
-            "limit_read": None if limit is None else round(limit.read, 4),
+            "limit": round(limit.limit, 4),
+            "limit_read": round(limit.read, 4),
             "seconds": seconds,
             "processor_seconds": processor,
             "median": statistics.median(seconds),

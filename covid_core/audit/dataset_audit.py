@@ -4,16 +4,15 @@ An audit asks five things: what is wrong with single images (``audit.quality.fin
 (``audit.duplicates.duplicate_pairs``), what tells the class but the lungs (the ladder of ``audit.shortcuts.probes``),
 how source and class go together, and, where another data set is named, which images the two share.
 
-What was found lies in the tables cache under the data set's version: scores of images, pairs of one picture, a record
-of the rest, and a table of shared images for each data set compared with. Each is written whole and may go at any time;
-what is gone or torn counts as not made. When images are left out or get another class, what was found of single images
-and pairs holds for those that stay; ladder and sources are then those of the earlier images, and the audit says so.
+The result lies in the tables cache under the data set's version: scores of images, pairs of one picture, a record of
+the rest, and a table of shared images for each data set compared with. Each is written whole and may go at any time;
+what is gone or torn counts as not made. When images are left out or get another class, the results on single images and
+pairs hold for those that stay; ladder and sources are then those of the earlier images, and the audit says so.
 """
 
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +24,7 @@ from covid_core import derived, files
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.quality import findings
-from covid_core.audit.quality.findings import Audit
+from covid_core.audit.quality.findings import Quality
 from covid_core.audit.shortcuts import probes
 from covid_core.audit.shortcuts.probe_ladder import Ladder, Sources
 from covid_core.data import masks
@@ -41,7 +40,11 @@ Result = TypeVar("Result")
 
 FORMAT = 1  # of what is kept; a change of it, or of how copies are found, takes the next number
 FINDINGS, COPIES, LADDER, SOURCES, SHARED = "findings", "copies", "ladder", "sources", "shared"  # stages
-PAIR_COLUMNS = (*duplicate_pairs.COLUMNS, *duplicate_pairs.PARTS)
+PARTS_APART = {"quality", "pairs", "outdated", "of_now"}  # in tables of their own, or true of this version only
+OF_EARLIER_IMAGES = (
+    "The ladder and the sources were measured before images were left out or got another class or group. "
+    "Audit again to measure them on the images of now."
+)
 OTHER_SIDE = {
     f"{one}{end}": f"{two}{end}"
     for one, two in (("first", "second"), ("second", "first"))
@@ -50,34 +53,23 @@ OTHER_SIDE = {
 SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per image, on two cores
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
+class DatasetAudit(BaseModel):
     """The audit of one version of a data set.
 
-    ``audit``: single images. ``pairs``: images that show the same picture, also cropped, turned and mirrored ones (see
-    ``copies.within``; their parts are empty). ``ladder``: None where it could not be climbed, and ``ladder_reason``
-    says why. ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of
-    those that were done for it; what was kept of an earlier audit took none. ``outdated``: why ladder and sources
-    should be asked again, in a sentence; empty where they need not. ``of_now``: whether the two are of the images and
-    classes of this version.
+    ``quality``: single images. ``pairs``: images that show the same picture, also cropped, turned and mirrored ones
+    (see ``duplicate_pairs.within``). ``ladder``: None where it could not be climbed, and ``ladder_reason`` says why.
+    ``sources``: how source and class go together. ``made``: seconds since 1970. ``seconds``: by stage, of those that
+    were done for it; what was kept of an earlier audit took none. ``had_lungs``, ``had_features``: whether probes could
+    use lung masks and a network's features. ``outdated``: why ladder and sources should be asked again, in a sentence;
+    empty where they need not. ``of_now``: whether the two are of the images and classes of this version.
+
+    The fields but for PARTS_APART are kept as JSON, undefined figures as words, since JSON has no number for them.
     """
 
-    audit: Audit
+    model_config = ConfigDict(ser_json_inf_nan="strings", arbitrary_types_allowed=True, frozen=True)
+
+    quality: Quality
     pairs: pd.DataFrame
-    ladder: Ladder | None
-    ladder_reason: str
-    sources: Sources
-    made: float
-    seconds: dict[str, float]
-    outdated: str = ""
-    of_now: bool = True
-
-
-class _Record(BaseModel):
-    """What is no table, as JSON. Undefined figures are written as words, since JSON has no number for them."""
-
-    model_config = ConfigDict(ser_json_inf_nan="strings", arbitrary_types_allowed=True)
-
     ladder: Ladder | None
     ladder_reason: str
     sources: Sources
@@ -85,10 +77,14 @@ class _Record(BaseModel):
     seconds: dict[str, FiniteFloat]
     had_lungs: bool
     had_features: bool
+    outdated: str = ""
+    of_now: bool = True
 
 
-def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None, progress: Progress = silent) -> Found:
-    """Audit a data set and keep what was found.
+def make(
+    workspace: Workspace, dataset: Dataset, against: Dataset | None = None, progress: Progress = silent
+) -> DatasetAudit:
+    """Audit a data set and keep the result.
 
     With ``against``, the images that the two data sets share are looked for and kept as well (``shared``), and an audit
     that is kept already is not made again. Without it, the ladder and the sources are always asked anew: lungs may have
@@ -97,46 +93,51 @@ def make(workspace: Workspace, dataset: Dataset, against: Dataset | None = None,
     Raises DataError where images are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
     what ``progress`` raises; what was found until then is kept.
     """
-    kept = known(workspace, dataset) if against is not None else None
-    clock = _Clock(_expected(workspace, dataset, against, has_audit=kept is not None), progress)
-    if kept is None:
-        found = clock.timed(FINDINGS, lambda told: findings.audit(workspace, dataset, told))
-        pairs = clock.timed(COPIES, lambda told: _pairs(workspace, dataset, told))
-        ladder, reason = clock.timed(LADDER, lambda told: _ladder(workspace, dataset, told))
-        sources = clock.timed(SOURCES, lambda told: probes.sources(workspace, dataset, told))
-        record = _Record(
+    audit = known(workspace, dataset) if against is not None else None
+    clock = _Clock(_expected(workspace, dataset, against, has_audit=audit is not None), progress)
+    if audit is None:
+        quality = clock.timed(FINDINGS, lambda step: findings.audit(workspace, dataset, step))
+        pairs = clock.timed(COPIES, lambda step: _pairs(workspace, dataset, step))
+        ladder, reason = clock.timed(LADDER, lambda step: _ladder(workspace, dataset, step))
+        audit = DatasetAudit(
+            quality=quality,
+            pairs=pairs,
             ladder=ladder,
             ladder_reason=reason,
-            sources=sources,
+            sources=clock.timed(SOURCES, lambda step: probes.sources(workspace, dataset, step)),
             made=time.time(),
             seconds=clock.seconds,
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
         _check_still_there(workspace, dataset)
-        content = record.model_dump_json(indent=1).encode()
+        content = audit.model_dump_json(indent=1, exclude=PARTS_APART).encode()
         path = _record_path(workspace, dataset)
         derived.write(workspace, path, len(content), lambda temporary: temporary.write_bytes(content))
-        kept = _found(found, pairs, record)
     if against is not None:
-        clock.timed(SHARED, lambda told: _shared(workspace, dataset, against, told))
+        clock.timed(SHARED, lambda step: _shared(workspace, dataset, against, step))
     progress(1, "The audit is done")
-    return kept
+    return audit
 
 
-def known(workspace: Workspace, dataset: Dataset) -> Found | None:
+def known(workspace: Workspace, dataset: Dataset) -> DatasetAudit | None:
     """The audit that is kept of the data set; None where it was not made, or a part of it is gone.
 
     Where images were left out or got another class since, ``outdated`` says of which images ladder and sources are.
     """
-    scored, pairs = findings.known(workspace, dataset), _known_pairs(workspace, dataset)
-    if scored is None or pairs is None:
+    quality, pairs = findings.known(workspace, dataset), _known_pairs(workspace, dataset)
+    if quality is None or pairs is None:
         return None
+
+    def reader(path: Path) -> DatasetAudit:
+        return DatasetAudit.model_validate({**files.read_json(path), "quality": quality, "pairs": pairs})
+
     for earlier in dataset.holding(lambda version: _record_path(workspace, dataset, version).exists()):
-        record = _record(workspace, earlier)
-        if record is not None:
-            outdated = _outdated(workspace, dataset, earlier, record)
-            return _found(scored, pairs, record, outdated, of_now=earlier.version == dataset.version)
+        audit = derived.read(_record_path(workspace, earlier), reader)
+        if audit is not None:
+            of_now = earlier.version == dataset.version
+            outdated = _outdated(workspace, dataset, audit) if of_now else OF_EARLIER_IMAGES
+            return audit.model_copy(update={"outdated": outdated, "of_now": of_now})
     return None
 
 
@@ -147,25 +148,15 @@ def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | N
         turned = _kept_between(workspace, other, dataset)
         if turned is None:
             return None
-        pairs = turned.rename(columns=OTHER_SIDE)[list(PAIR_COLUMNS)]
-    return Shared(pairs, pairs["first"].nunique(), pairs["second"].nunique(), pairs[pairs["conflict"]])
+        pairs = turned.rename(columns=OTHER_SIDE)[list(duplicate_pairs.COLUMNS)]
+    return Shared(pairs)
 
 
-def _found(scored: Audit, pairs: pd.DataFrame, record: _Record, outdated: str = "", of_now: bool = True) -> Found:
-    asked = {name: getattr(record, name) for name in ("ladder", "ladder_reason", "sources", "made", "seconds")}
-    return Found(audit=scored, pairs=pairs, outdated=outdated, of_now=of_now, **asked)
-
-
-def _outdated(workspace: Workspace, dataset: Dataset, earlier: Dataset, record: _Record) -> str:
-    if earlier.version != dataset.version:
-        return (
-            "What gives the class away was asked before images were left out or got another class or group. Make the "
-            "audit again to ask it of the images as they are now."
-        )
-    if not record.had_lungs and _has_lungs(workspace, dataset):
-        return "Since this audit lungs can be outlined. Make it again to run the probes that need them."
-    if not record.had_features and frozen_features.best(workspace, dataset) is not None:
-        return "Since this audit a network has seen all images. Make it again to learn what the full picture is worth."
+def _outdated(workspace: Workspace, dataset: Dataset, audit: DatasetAudit) -> str:
+    if not audit.had_lungs and _has_lungs(workspace, dataset):
+        return "Lungs can be outlined since this audit. Audit again to run the probes that need them."
+    if not audit.had_features and frozen_features.best(workspace, dataset) is not None:
+        return "A network's features of all images exist since this audit. Audit again for a better full picture."
     return ""
 
 
@@ -176,7 +167,7 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
     kept = _known_pairs(workspace, dataset)
     if kept is not None:
         return kept
-    pairs = duplicate_pairs.within(workspace, dataset, None, True, progress)
+    pairs = duplicate_pairs.within(workspace, dataset, progress)
     _check_still_there(workspace, dataset)
     derived.write_table(workspace, _pairs_path(workspace, dataset.version), pairs)
     return pairs
@@ -193,9 +184,9 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple
 
 def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress) -> None:
     if shared(workspace, dataset, other) is None:
-        found = duplicate_pairs.between(workspace, dataset, other, True, progress)
+        pairs = duplicate_pairs.between(workspace, dataset, other, progress)
         _check_still_there(workspace, dataset)
-        derived.write_table(workspace, _shared_path(workspace, dataset, other), found.pairs)
+        derived.write_table(workspace, _shared_path(workspace, dataset, other), pairs)
 
 
 def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
@@ -209,19 +200,16 @@ def _has_lungs(workspace: Workspace, dataset: Dataset) -> bool:
 def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, has_audit: bool) -> dict[str, float]:
     """Seconds that each stage will take, roughly, so that progress and time left go by what is done."""
     images = len(dataset.images)
-    expected = (
-        {}
-        if has_audit
-        else {
-            FINDINGS: 0.5 if findings.known(workspace, dataset) else SECONDS[FINDINGS] * images,
-            COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * images,
-            LADDER: SECONDS[LADDER] * min(images, probes.MOST_IMAGES),
-            SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.images["source"] != ""),
-        }
-    )
-    if against is not None:
-        expected[SHARED] = SECONDS[SHARED] * (images + len(against.images))
-    return expected
+    shared = {} if against is None else {SHARED: SECONDS[SHARED] * (images + len(against.images))}
+    if has_audit:
+        return shared
+    return {
+        FINDINGS: 0.5 if findings.known(workspace, dataset) else SECONDS[FINDINGS] * images,
+        COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * images,
+        LADDER: SECONDS[LADDER] * min(images, probes.MOST_IMAGES),
+        SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.images["source"] != ""),
+        **shared,
+    }
 
 
 class _Clock:
@@ -229,15 +217,13 @@ class _Clock:
 
     def __init__(self, expected: Mapping[str, float], progress: Progress):
         self.seconds: dict[str, float] = {}
-        self._progress = progress
-        self._parts, before, whole = {}, 0.0, sum(expected.values())
-        for stage, seconds in expected.items():
-            self._parts[stage] = (before / whole, (before + seconds) / whole)
-            before += seconds
+        ends = np.cumsum([0.0, *expected.values()]) / sum(expected.values())
+        parts = zip(expected, itertools.pairwise(ends), strict=True)
+        self._steps = {stage: part_of(progress, *part) for stage, part in parts}
 
     def timed(self, stage: str, work: Callable[[Progress], Result]) -> Result:
         began = time.monotonic()
-        result = work(part_of(self._progress, *self._parts[stage]))
+        result = work(self._steps[stage])
         self.seconds[stage] = round(time.monotonic() - began, 3)
         return result
 
@@ -260,9 +246,9 @@ def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path
 def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
-        kept = derived.read_table(_pairs_path(workspace, earlier.version), PAIR_COLUMNS)
+        kept = derived.read_table(_pairs_path(workspace, earlier.version), duplicate_pairs.COLUMNS)
         if kept is not None:
-            return kept if earlier is dataset else _of_now(kept, dataset, dataset)
+            return duplicate_pairs.with_labels(kept, dataset.images, dataset.images)
     return None
 
 
@@ -273,25 +259,12 @@ def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.
     ones = dataset.holding(lambda version: version[:KEY_LENGTH] in firsts)
     twos = list(other.holding(lambda version: version[:KEY_LENGTH] in seconds))
     for one, two in itertools.product(ones, twos):
-        kept = derived.read_table(_shared_path(workspace, one, two), PAIR_COLUMNS)
+        kept = derived.read_table(_shared_path(workspace, one, two), duplicate_pairs.COLUMNS)
         if kept is not None:
-            return kept if one is dataset and two is other else _of_now(kept, dataset, other)
+            return duplicate_pairs.with_labels(kept, dataset.images, other.images)
     return None
-
-
-def _of_now(pairs: pd.DataFrame, dataset: Dataset, other: Dataset) -> pd.DataFrame:
-    """Those pairs whose images are in use, with the classes that they have now."""
-    pairs = pairs.copy()
-    for side, images in (("first", dataset.images), ("second", other.images)):
-        pairs[f"{side}_label"] = pairs[side].map(dict(zip(images["image_id"], images["label"], strict=True)))
-    pairs = pairs.dropna(subset=["first_label", "second_label"]).reset_index(drop=True)
-    return pairs.assign(conflict=pairs["first_label"].str.casefold() != pairs["second_label"].str.casefold())
 
 
 def _check_still_there(workspace: Workspace, dataset: Dataset) -> None:
     """Raises NotFound where the data set is gone by now: nobody would come to remove a file that is kept of it."""
     open_dataset(workspace, dataset.id)
-
-
-def _record(workspace: Workspace, dataset: Dataset) -> _Record | None:
-    return derived.read(_record_path(workspace, dataset), lambda path: _Record.model_validate(files.read_json(path)))

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from covid_core.audit import tables
-from covid_core.audit.dataset_audit import Found
+from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.embedding import outlier_detection
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.embedding.outlier_detection import Purity
-from covid_core.audit.quality.findings import Audit
+from covid_core.audit.quality.findings import BELOW, RULES, Quality
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Rung, Sources
 from covid_core.data.dataset import Dataset
@@ -20,20 +21,21 @@ from covid_core.evaluation.assessment import ALPHA
 from covid_core.formatting import count, interval, number, p_in_words, plural, share
 from covid_core.reports.comparison_text import Summary, in_words
 
+MORE_LIKELY = "more likely than not"  # the limit of a rule without a unit
 LISTED = 12  # outliers and suspicious labels in the lines of a map
 
 
-def audit_lines(found: Found) -> list[str]:
+def audit_lines(audit: DatasetAudit) -> list[str]:
     """An audit line by line."""
-    lines = [*(findings(found.audit) or ["No image is a finding."]), duplicates(found.pairs), ""]
-    if found.ladder is None:
-        lines.append(f"No ladder: {found.ladder_reason}")
+    lines = [*(findings(audit.quality) or ["No image is a finding."]), duplicates(audit.pairs), ""]
+    if audit.ladder is None:
+        lines.append(f"No ladder: {audit.ladder_reason}")
     else:
-        verdict, rungs = ladder(found.ladder), found.ladder.rungs
+        verdict, rungs = ladder(audit.ladder), audit.ladder.rungs
         lines += _rung_lines([rung for rung in rungs if rung.was_run])
-        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), found.ladder.note]) if note]
+        lines += [note for note in dict.fromkeys([*(rung.note for rung in rungs), audit.ladder.note]) if note]
         lines += ["", verdict.headline, *verdict.details]
-    return [*lines, *sources(found.sources), *filter(None, [found.outdated])]
+    return [*lines, *sources(audit.sources), *filter(None, [audit.outdated])]
 
 
 def _rung_lines(rungs: Sequence[Rung]) -> list[str]:
@@ -48,10 +50,10 @@ def _rung_lines(rungs: Sequence[Rung]) -> list[str]:
 # Findings
 
 
-def findings(found: Audit) -> list[str]:
+def findings(quality: Quality) -> list[str]:
     """One sentence per kind of finding that there is, the most frequent first; a common one says so."""
     sentences = []
-    for row in found.summary.sort_values("images", ascending=False, kind="stable").itertuples():
+    for row in quality.summary.sort_values("images", ascending=False, kind="stable").itertuples():
         if row.images:
             usual = "; so common that it belongs to the data set, not to single images" if row.common else ""
             sentences.append(f"{row.finding}: {plural(row.images, 'image')} ({share(row.share)}){usual}")
@@ -82,6 +84,25 @@ def association(table: pd.DataFrame) -> str:
     if strength < tables.WEAK:
         return f"No finding goes with the class; the closest: {figures}."
     return f"A finding that goes with the class can give it away: {figures}."
+
+
+def finding_text(row: Any) -> str:
+    """A row of ``Quality.findings`` in words."""
+    return row.reason or _written(RULES[row.finding].text, score=row.score, limit=row.limit)
+
+
+def limit_in_words(finding: str, limit: float) -> str:
+    """A limit with its side and unit: ``under 80 of 255 levels``; nothing where there is none."""
+    if finding not in RULES or math.isnan(limit):
+        return ""
+    rule = RULES[finding]
+    side = "under" if rule.side == BELOW else "over"
+    return f"{side} {_written(rule.unit, limit=limit)}" if rule.unit else MORE_LIKELY
+
+
+def _written(text: str, **values: float) -> str:
+    """A text with its numbers, shares written as everywhere else: ``7.5 %``."""
+    return text.format(**values).replace("%", " %")
 
 
 # Duplicates

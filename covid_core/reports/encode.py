@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from covid_core.audit.dataset_audit import Found
+from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.shortcuts import probe_ladder
@@ -78,10 +78,10 @@ def _dataset(one: Dataset) -> Fields:
     }
 
 
-def _audit(one: Found) -> Fields:
+def _audit(one: DatasetAudit) -> Fields:
     return {
-        "summary": one.audit.summary,
-        "findings": one.audit.findings.drop(columns="text"),
+        "summary": one.quality.summary,
+        "findings": one.quality.findings.drop(columns="reason"),
         "copies": one.pairs,
         "conflicts": int(one.pairs["conflict"].sum()),
         **{name: getattr(one, name) for name in ("ladder", "ladder_reason", "sources", "outdated", "made", "seconds")},
@@ -192,7 +192,7 @@ def _but(one: Any, *names: str) -> dict[str, Any]:
 EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Comparison: _repeats,
     Dataset: _dataset,
-    Found: _audit,
+    DatasetAudit: _audit,
     ImageAnswers: _image_answers,
     LabelCheck: lambda one: {**vars(one), "in_words": one.in_words},
     Ladder: _ladder,
@@ -200,6 +200,11 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
     Run: _run,
     Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
-    Shared: lambda one: {**_but(one, "conflicts"), "conflicts": len(one.conflicts)},
+    Shared: lambda one: {
+        "pairs": one.pairs,
+        "images": one.images,
+        "others": one.others,
+        "conflicts": len(one.conflicts),
+    },
     Sources: _sources,
 }

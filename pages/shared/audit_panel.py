@@ -9,6 +9,7 @@ import streamlit as st
 
 from covid_core.audit import dataset_audit, tables
 from covid_core.audit.dataset_audit import Found
+from covid_core.audit.duplicates.duplicate_pairs import with_labels
 from covid_core.audit.quality.findings import UNREADABLE
 from covid_core.data import decisions
 from covid_core.data.dataset import KEY_LENGTH, Dataset
@@ -59,9 +60,7 @@ class Audited:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Pairs whose images are both in use, with their present classes; with a column dismissed."""
-        table = self.found.pairs
-        kept = table[table["first"].isin(self.labels) & table["second"].isin(self.labels)]
-        kept = tables.with_labels(kept, self.labels, self.labels)
+        kept = with_labels(self.found.pairs, self.dataset.images, self.dataset.images)
         gone = [(row.first, tables.SAME_PICTURE, row.second) in self.dismissed for row in kept.itertuples()]
         return kept.assign(dismissed=pd.array(gone, dtype=bool))
 

@@ -80,7 +80,7 @@ def choose_all(page: AppTest, scope: str = "page") -> AppTest:
 
 def here_findings(dataset: Dataset) -> list[str]:
     """Names of the kinds of findings that its audit has."""
-    return list(dataset_audit.known(Workspace.default(), dataset).audit.findings["finding"].unique())
+    return list(dataset_audit.known(Workspace.default(), dataset).quality.findings["finding"].unique())
 
 
 def table(page: AppTest, column: str) -> pd.DataFrame:

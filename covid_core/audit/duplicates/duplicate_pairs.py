@@ -1,7 +1,6 @@
-"""Pairs of images that show the same picture, as the audit tells them: what each pair means, and how it differs.
+"""Pairs of images that show the same picture, within a data set or between two: names, classes, and the difference.
 
-``duplicates`` finds the plain ones, ``alignment`` those that were moved or changed. Here they get their images' names
-and classes, within a data set or between two, and a picture of their difference.
+``data.duplicates`` finds the plain ones, ``alignment`` those that were moved or changed.
 """
 
 from dataclasses import dataclass
@@ -18,64 +17,54 @@ from covid_core.work import Progress, part_of, silent
 from covid_core.workspace import Workspace
 
 EXACT, NEAR = "exact", "near"
-COLUMNS = ("first", "second", "kind", "detail", "mirrored", "first_label", "second_label", "conflict")
 PARTS = ("first_part", "second_part")
+COLUMNS = ("first", "second", "kind", "detail", "mirrored", "first_label", "second_label", "conflict", *PARTS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shared:
-    """Images that two data sets share.
-
-    ``pairs``: as ``within`` gives them, ``first`` of the data set, ``second`` of the other. ``images`` and ``others``
-    count the images of each that the other has as well; ``conflicts`` are the pairs whose classes differ by name.
-    """
+    """Images that two data sets share: ``pairs`` as ``between`` returns them."""
 
     pairs: pd.DataFrame
-    images: int
-    others: int
-    conflicts: pd.DataFrame
+
+    @property
+    def images(self) -> int:
+        """Images of the first data set that the other has as well."""
+        return self.pairs["first"].nunique()
+
+    @property
+    def others(self) -> int:
+        """Images of the other data set that the first has as well."""
+        return self.pairs["second"].nunique()
+
+    @property
+    def conflicts(self) -> pd.DataFrame:
+        """The pairs whose classes differ by name."""
+        return self.pairs[self.pairs["conflict"]]
 
 
-def within(
-    workspace: Workspace,
-    dataset: Dataset,
-    parts: pd.Series | None = None,
-    thorough: bool = False,
-    progress: Progress = silent,
-) -> pd.DataFrame:
-    """Pairs of images of one data set that show the same picture.
-
-    Args:
-        workspace: with the data set's pixels.
-        dataset: whose images are compared.
-        parts: the part of a split that each image id is in; None where there is no split.
-        thorough: also those that were cropped, turned a little or mirrored, from the likeness that ``threshold`` tells.
-        progress: told the share done.
+def within(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
+    """Pairs of images of one data set that show the same picture, also cropped, turned a little or mirrored.
 
     Returns:
         One row per pair, the most alike first: image ids ``first`` and ``second``; ``kind`` (EXACT: equal bytes, else
         NEAR); ``detail``, the correlation of fine detail; ``mirrored``; the classes; ``conflict``, whether they
-        differ; and the parts, empty where unknown.
+        differ by name (in any case of letters); and the parts of a split, all empty (see ``tables.with_parts``).
     """
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
-    limit = calibrated(pixels, None, _patients(dataset)).limit if thorough else None
-    found = pairs(pixels, None, thorough, part_of(progress, 0.5, 1), limit)
-    return named(found, dataset.images, dataset.images, parts)
+    limit = calibrated(pixels, None, _patients(dataset)).limit
+    return _named(pairs(pixels, None, part_of(progress, 0.5, 1), limit), dataset.images, dataset.images)
 
 
-def between(
-    workspace: Workspace, dataset: Dataset, other: Dataset, thorough: bool = False, progress: Progress = silent
-) -> Shared:
-    """Images that two data sets share, and where their classes disagree by name (in any case of letters)."""
+def between(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress = silent) -> pd.DataFrame:
+    """Pairs of an image of one data set and one of another that show the same picture; columns as ``within``."""
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.3))
     others = open_pixels(workspace, other, SUMMARY_SIZE, part_of(progress, 0.3, 0.6))
-    found = pairs(pixels, others, thorough, part_of(progress, 0.6, 1))
-    shared = named(found, dataset.images, other.images)
-    return Shared(shared, shared["first"].nunique(), shared["second"].nunique(), shared[shared["conflict"]])
+    return _named(pairs(pixels, others, part_of(progress, 0.6, 1)), dataset.images, other.images)
 
 
 def limits(workspace: Workspace, dataset: Dataset) -> Limits:
-    """The limit that a thorough ``within`` goes by, and what it rests on."""
+    """The limit that ``within`` goes by, and what it rests on."""
     return calibrated(open_pixels(workspace, dataset, SUMMARY_SIZE), None, _patients(dataset))
 
 
@@ -84,59 +73,48 @@ def _patients(dataset: Dataset) -> np.ndarray:
 
 
 def pairs(
-    pixels: np.ndarray,
-    others: np.ndarray | None = None,
-    thorough: bool = False,
-    progress: Progress = silent,
-    limit: float | None = None,
+    pixels: np.ndarray, others: np.ndarray | None = None, progress: Progress = silent, limit: float | None = None
 ) -> pd.DataFrame:
-    """Pairs of one picture among images, uint8 (n, 128, 128), or between them and others: those of ``duplicates``, or
-    with ``thorough`` those whose detail, once aligned, correlates from ``limit`` (None: calibrated on these images).
-    Columns first, second (positions), detail, mirrored.
+    """Pairs of one picture among images, uint8 (n, 128, 128), or between them and others: those whose detail, once
+    aligned, correlates from ``limit`` (None: calibrated on these images). Columns first, second (positions), detail,
+    mirrored.
 
-    A thorough search also aligns what ``duplicates`` finds: it finds copies however many there are of one picture, and
-    among images that look alike some pairs that are none."""
-    plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.2 if thorough else 1)).assign(mirrored=False)
-    if not thorough:
-        return plain
+    What ``duplicates`` finds is aligned as well: it finds copies however many there are of one picture, and among
+    images that look alike some pairs that are none."""
+    plain = duplicates.pairs(pixels, others, part_of(progress, 0, 0.2))
     limit = calibrated(pixels, others).limit if limit is None else limit
     aligned = alignment.near(pixels, others, part_of(progress, 0.2, 1))
     i, j = plain["first"].to_numpy(), plain["second"].to_numpy()
-    plain = plain.assign(detail=alignment.of_pairs(pixels, pixels if others is None else others, i, j))
-    found = pd.concat([aligned, plain]).sort_values("detail", ascending=False, kind="stable")
-    found = found[found["detail"] >= limit].drop_duplicates(["first", "second"])
-    return found.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
+    detail = alignment.of_pairs(pixels, pixels if others is None else others, i, j)
+    table = pd.concat([aligned, plain.assign(mirrored=False, detail=detail)])
+    table = table[table["detail"] >= limit].sort_values("detail", ascending=False, kind="stable")
+    return table.drop_duplicates(["first", "second"], ignore_index=True)
 
 
-def named(
-    found: pd.DataFrame, images: pd.DataFrame, others: pd.DataFrame, parts: pd.Series | None = None
-) -> pd.DataFrame:
-    """``duplicates.pairs`` with the names, classes and parts of their images; see ``within``."""
-    one, two = images.iloc[found["first"]], others.iloc[found["second"]]
-    labels = [side["label"].to_numpy() for side in (one, two)]
+def _named(table: pd.DataFrame, images: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The columns of ``within`` for those of ``pairs``."""
+    one, two = images.iloc[table["first"]], others.iloc[table["second"]]
     equal = one["sha256"].to_numpy() == two["sha256"].to_numpy()
-    table = pd.DataFrame(
-        {
-            "first": one["image_id"].to_numpy(),
-            "second": two["image_id"].to_numpy(),
-            "kind": np.where(equal, EXACT, NEAR),
-            "detail": np.where(equal, 1.0, found["detail"]),  # aligning them comes to nearly 1
-            "mirrored": found["mirrored"].to_numpy(),
-            "first_label": labels[0],
-            "second_label": labels[1],
-            "conflict": [a.casefold() != b.casefold() for a, b in zip(*labels, strict=True)],
-        }
+    table = table.assign(
+        first=one["image_id"].to_numpy(),
+        second=two["image_id"].to_numpy(),
+        kind=np.where(equal, EXACT, NEAR),
+        detail=np.where(equal, 1.0, table["detail"]),  # aligning them comes to nearly 1
+        **dict.fromkeys(PARTS, ""),
     )
-    known = {} if parts is None else parts.to_dict()
-    for side, part in zip(("first", "second"), PARTS, strict=True):
-        table[part] = [known.get(name, "") for name in table[side]]
-    return table[[*COLUMNS, *PARTS]]
+    return with_labels(table, images, others)[list(COLUMNS)]
 
 
-def across_parts(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of ``within`` whose images are in two parts of the split: what a model is tested on, it has seen."""
-    both = (pairs["first_part"] != "") & (pairs["second_part"] != "")
-    return pairs[both & (pairs["first_part"] != pairs["second_part"])]
+def with_labels(table: pd.DataFrame, images: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Those pairs whose images are both in these tables (columns image_id, label), with the classes of now."""
+    labels = {"first_label": table["first"].map(_labels(images)), "second_label": table["second"].map(_labels(others))}
+    table = table.assign(**labels).dropna(subset=list(labels)).reset_index(drop=True)
+    first, second = (table[name].astype(str).str.casefold() for name in labels)
+    return table.assign(conflict=first != second)
+
+
+def _labels(images: pd.DataFrame) -> pd.Series:
+    return images.set_index("image_id")["label"]
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,5 +1,4 @@
-"""What can be wrong with an image, as numbers: pixels in, one number per image out. What is too much stands in
-``findings``.
+"""What can be wrong with an image, as numbers: pixels in, one number per image out. ``rules.toml`` holds the limits.
 
 Measures of ``squares`` take uint8 (n, side, side), whole images squashed to squares, and give float64 (n,). Measures of
 an ``image`` take uint8 (height, width) as the file holds it, for what squashing would hide. What cannot be measured is
@@ -190,3 +189,7 @@ def centre(image: np.ndarray) -> np.ndarray:
     """At most CROP x CROP pixels of the middle, beginning where a block of a JPEG file begins."""
     top, left = (max(0, (length - CROP) // 2) // BLOCK * BLOCK for length in image.shape)
     return image[top : top + CROP, left : left + CROP]
+
+
+SQUARES = {"low contrast": contrast, "dark": brightness, "bright": brightness, "blurred": sharpness, "border": band}
+IMAGES = {"text": letters, "blocks": blockiness, "scaled up": detail}

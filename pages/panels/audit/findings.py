@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.audit import tables
-from covid_core.audit.quality.findings import BY_NAME, UNREADABLE, limit_in_words
+from covid_core.audit.quality.findings import RULES, UNREADABLE
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.figures import audit as figures
 from covid_core.formatting import count, plural, share
@@ -58,7 +58,7 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
             "Finding": table["finding"],
             "Images": table["images"],
             "Share": table["share"].map(share),
-            "Limit": [limit_in_words(row.finding, row.limit) for row in table.itertuples()],
+            "Limit": [audit_text.limit_in_words(row.finding, row.limit) for row in table.itertuples()],
             "Belongs to the data set": np.where(table["common"], "yes", ""),
             "Not measured": table["unknown"],
             "Why this limit": table["reason"],
@@ -108,7 +108,7 @@ def _images(audited: Audited) -> None:
 
 
 def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
-    st.caption(f"Worst first. {BY_NAME[kind].reason}")
+    st.caption(f"Worst first. {RULES[kind].reason}")
     pages = -(-len(rows) // AT_ONCE)
     page = st.pagination(pages, key=f"findings-page-{audited.dataset.id}-{kind}-{pages}") if pages > 1 else 1
     shown = rows.iloc[(page - 1) * AT_ONCE : page * AT_ONCE]
@@ -117,8 +117,7 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
     _actions(audited, kind, names, list(rows["image_id"]), key)
     pixels = open_pixels(shell.workspace(), audited.dataset, SUMMARY_SIZE)
     places = [audited.dataset.row_of(name) for name in names]
-    dismissed = ["Dismissed. " if gone else "" for gone in shown["dismissed"]]
-    captions = [f"{mark}{text}" for mark, text in zip(dismissed, shown["text"], strict=True)]
+    captions = [f"{'Dismissed. ' * row.dismissed}{audit_text.finding_text(row)}" for row in shown.itertuples()]
     gallery.image_grid(
         audited.dataset,
         places,
@@ -156,5 +155,5 @@ def _unreadable(audited: Audited) -> None:
     table = audited.findings[audited.findings["finding"] == UNREADABLE]
     if len(table):
         st.subheader("Files that could not be read")
-        shown = table[["image_id", "text"]].rename(columns={"image_id": "File", "text": "Reason"})
+        shown = table[["image_id", "reason"]].rename(columns={"image_id": "File", "reason": "Reason"})
         shell.table(shown, "unreadable", alt="Files that could not be read, with the reason")

@@ -11,7 +11,7 @@ from made_images import write_images
 from made_segmenters import made_segmenter
 
 from covid_core.audit import dataset_audit
-from covid_core.audit.dataset_audit import Found
+from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.shortcuts import probe_ladder, probes
 from covid_core.data import importing
 from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
@@ -27,7 +27,7 @@ FEW = {"COVID": 24, "Normal": 60}
 TWO_SOURCES = {"COVID": "Here", "Normal": ["Here", "There"]}
 
 
-def plain(found: Found) -> dict:
+def plain(found: DatasetAudit) -> dict:
     """All that was found as values that compare: undefined numbers are words."""
     ladder = None if found.ladder is None else of_ladder(found.ladder)
     of_sources = {label: of_ladder(one) for label, one in found.sources.ladders.items()}
@@ -47,9 +47,9 @@ def in_words(value):
     return str(value) if isinstance(value, float) else value
 
 
-def same_tables(one: Found, two: Found) -> None:
+def same_tables(one: DatasetAudit, two: DatasetAudit) -> None:
     for name in ("scores", "findings", "summary"):
-        pd.testing.assert_frame_equal(getattr(one.audit, name), getattr(two.audit, name))
+        pd.testing.assert_frame_equal(getattr(one.quality, name), getattr(two.quality, name))
     pd.testing.assert_frame_equal(one.pairs, two.pairs)
 
 
@@ -90,7 +90,7 @@ def test_figures_that_are_undefined_are_so_when_they_are_read_back(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     found = dataset_audit.make(workspace, dataset)
     again = dataset_audit.known(workspace, dataset)
-    assert found.audit.scores["odd view"].isna().all()
+    assert found.quality.scores["odd view"].isna().all()
     assert np.isnan(again.sources.association)
     assert any(np.isnan(rung.p) for rung in again.ladder.rungs)
     assert plain(again) == plain(found)
@@ -208,10 +208,10 @@ def test_after_decisions_the_findings_are_those_of_the_images_that_stay(tmp_path
     decide(workspace, one.id, [Decision(LEAVE_OUT, left), Decision(RELABEL, relabelled, "a")], "Somebody")
     now = open_dataset(workspace, one.id)
     found = dataset_audit.known(workspace, now)
-    assert left not in set(found.audit.scores["image_id"]) and len(found.audit.scores) == len(one.images) - 1
+    assert left not in set(found.quality.scores["image_id"]) and len(found.quality.scores) == len(one.images) - 1
     assert found.pairs["conflict"].tolist() == [False]
     assert (found.made, found.ladder.images) == (before.made, before.ladder.images)
-    assert "Make the audit again" in found.outdated
+    assert "Audit again" in found.outdated
     again = dataset_audit.make(workspace, now)
     assert again.ladder.images == before.ladder.images - 1
     assert dataset_audit.known(workspace, now).outdated == ""

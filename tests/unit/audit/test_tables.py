@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from covid_core.audit import tables
+from covid_core.audit.duplicates.duplicate_pairs import with_labels
 from covid_core.audit.tables import ACROSS, ALIKE, ALL, CONFLICT, EQUAL
 from covid_core.evaluation.assessment import ALPHA
 
@@ -53,8 +54,11 @@ def test_pairs_of_each_kind(kind, firsts):
 
 
 def test_a_pair_has_the_classes_that_its_images_have_now():
-    table = tables.with_labels(PAIRS, {**LABELS, "a2": "b"}, LABELS)
-    assert table["conflict"].tolist() == [False, False, True]  # the case of letters makes no conflict
+    images = pd.DataFrame({"image_id": LABELS.keys(), "label": LABELS.values()})
+    changed = images.replace({"label": {"B": "a"}}).query("image_id != 'a1'")
+    table = with_labels(PAIRS, changed, images)
+    assert table["first"].tolist() == ["a2", "a3"]  # a1 is no longer in use
+    assert with_labels(PAIRS, images, changed)["conflict"].tolist() == [False] * 3  # case of letters is no conflict
 
 
 def test_classes_of_shared_images_are_counted_against_each_other():

@@ -1,13 +1,12 @@
 """Copies as the audit tells them: what each pair means, cropped and mirrored ones, shared images of two data sets."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import ndimage
 
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.commands.main import main
-from covid_core.data import importing
+from covid_core.data import duplicates, importing
 from covid_core.images.codec import jpeg_bytes, png_bytes, read_image, to_square
 from covid_core.synthetic.phantom import image_at
 
@@ -37,7 +36,7 @@ CHANGES = {
 def test_changed_copies_are_found_and_nothing_else(images, change, copy_first):
     changed, plain = squares([change(image) for image in images[:10]]), squares(images)
     given = (changed, plain) if copy_first else (plain, changed)
-    found = duplicate_pairs.pairs(*given, thorough=True)
+    found = duplicate_pairs.pairs(*given)
     assert (found["first"] == found["second"]).all()
     assert found["first"].nunique() >= 9
 
@@ -49,9 +48,9 @@ def test_what_looks_alike_but_does_not_agree_once_aligned_is_no_copy(images):
     other[:, 56:72, 56:72] = np.flip(one[:, 56:72, 56:72], axis=2)
     pair = np.concatenate([one, other])
     detail = duplicate_pairs.alignment.of_pairs(pair, pair, np.array([0]), np.array([1]))[0]
-    assert len(duplicate_pairs.pairs(pair)) == 1
-    assert not len(duplicate_pairs.pairs(pair, thorough=True, limit=detail + 0.01))
-    assert len(duplicate_pairs.pairs(pair, thorough=True, limit=detail - 0.01)) == 1
+    assert len(duplicates.pairs(pair)) == 1
+    assert not len(duplicate_pairs.pairs(pair, limit=detail + 0.01))
+    assert len(duplicate_pairs.pairs(pair, limit=detail - 0.01)) == 1
 
 
 def folder_of(root, images):
@@ -61,23 +60,21 @@ def folder_of(root, images):
     return root
 
 
-def test_pairs_tell_equal_files_conflicts_and_parts(images, workspace, tmp_path):
+def test_pairs_name_equal_files_and_conflicts(images, workspace, tmp_path):
     given = {"A/1.png": images[0], "A/2.png": images[0], "B/3.png": to_square(images[0], 200), "B/4.png": images[1]}
     dataset = importing.import_folder(workspace, folder_of(tmp_path / "images", given))
-    parts = pd.Series({"A/1.png": "training", "A/2.png": "test", "B/4.png": "test"})
-    found = duplicate_pairs.within(workspace, dataset, parts).set_index(["first", "second"])
+    found = duplicate_pairs.within(workspace, dataset).set_index(["first", "second"])
     assert set(found.index) == {("A/1.png", "A/2.png"), ("A/1.png", "B/3.png"), ("A/2.png", "B/3.png")}
     assert found["kind"].to_dict()["A/1.png", "A/2.png"] == duplicate_pairs.EXACT
     assert found["detail"].to_dict()["A/1.png", "A/2.png"] == 1
     assert found["conflict"].sum() == 2
-    assert len(duplicate_pairs.across_parts(found.reset_index())) == 1
 
 
 def test_two_data_sets_share_images_whose_classes_disagree(images, workspace, tmp_path, capsys):
     one = importing.import_folder(workspace, folder_of(tmp_path / "one", {"A/1.png": images[0], "B/2.png": images[1]}))
     given = {"a/7.png": images[0], "A2/8.png": images[1], "A2/9.png": images[2]}
     other = importing.import_folder(workspace, folder_of(tmp_path / "other", given))
-    shared = duplicate_pairs.between(workspace, one, other)
+    shared = duplicate_pairs.Shared(duplicate_pairs.between(workspace, one, other))
     assert (shared.images, shared.others) == (2, 2)
     assert shared.conflicts[["first", "second"]].to_numpy().tolist() == [["B/2.png", "A2/8.png"]]
     assert main(["audit", one.id, "--against", other.id]) == 0

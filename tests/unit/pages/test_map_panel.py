@@ -217,7 +217,7 @@ def test_a_colour_that_this_data_set_cannot_have_gives_way_to_the_class(shown, w
 
 def test_findings_of_the_audit_colour_the_map(shown, workspace, images):
     embedding_map.make(workspace, images)
-    found = dataset_audit.make(workspace, images).audit.findings
+    found = dataset_audit.make(workspace, images).quality.findings
     assert len(found)
     groups = shown({"colour": map_chart.FINDING}).selectbox(key="map-group").options
     assert set(groups) <= {"No finding", "Other findings", *found["finding"]}

@@ -96,12 +96,23 @@ def test_unknown_sources_and_a_single_one_compare_nothing():
 
 def test_findings_are_told_the_most_frequent_first_and_a_common_one_is_called_so():
     images = pd.DataFrame({"image_id": [f"A/{number}.png" for number in range(10)]})
-    scores = {name: np.full(10, np.nan) for name in findings.BY_NAME}
+    scores = {name: np.full(10, np.nan) for name in findings.RULES}
     scores |= {"bright": np.array([230.0] * 8 + [120.0] * 2), "dark": np.array([100.0] * 9 + [10.0])}
     found = findings.judged(images.assign(**scores), pd.DataFrame({"path": [], "reason": []}))
     bright, dark = audit_text.findings(found)
     assert bright.startswith("bright: 8 images (80.0 %); so common that it belongs to the data set")
     assert dark == "dark: 1 image (10.0 %)"
+
+
+def test_every_rule_writes_its_finding_and_its_limit_with_a_unit_and_shares_as_everywhere():
+    limits = {rule.finding: audit_text.limit_in_words(rule.finding, rule.bound) for rule in findings.RULES.values()}
+    assert limits["border"] == "over 6.2 % of a side" and limits["odd size"] == "under 128 pixels"
+    assert limits["inverted"] == audit_text.MORE_LIKELY
+    assert all(limits.values()) and audit_text.limit_in_words(findings.UNREADABLE, float("nan")) == ""
+    scores = pd.DataFrame({"image_id": ["a"], **dict.fromkeys(findings.RULES, [np.nan]), "dark": [10.0]})
+    found = findings.judged(scores, pd.DataFrame({"path": ["b"], "reason": ["It is empty."]})).findings
+    unread, dark = (audit_text.finding_text(row) for row in found.itertuples())
+    assert unread == "It is empty." and "10 of 255" in dark and "limit 40" in dark
 
 
 @pytest.mark.parametrize(
