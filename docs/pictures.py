@@ -57,7 +57,7 @@ def views(ids: Mapping[str, str]) -> dict[str, tuple[str, int]]:
     """File name of each picture: the address that it shows, and how many pixels of it."""
     return {
         "dataset": (f"dataset?dataset={ids['dataset']}&tab=Images", 1080),
-        "audit": (f"audit?dataset={ids['dataset']}&tab=Does+it+give+the+class+away%3F", 1400),
+        "audit": (f"audit?dataset={ids['dataset']}&tab=Shortcut+learning", 1400),
         "train": (f"train?run={ids['baseline']}", 900),
         "compare": (f"compare?runs={ids['baseline']},{ids['pretrained']}", 1280),
         "predict": (f"predict?run={ids['baseline']}&image={ids['image']}", 1080),

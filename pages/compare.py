@@ -192,7 +192,7 @@ def _details(ranking: Ranking, rows: list[int], runs: list[Run], repeated: Study
     order, runs = [ranking.order[i] for i in rows], [runs[i] for i in rows]
     tabs: dict[str, Callable[[list[Candidate], list[Run]], None]] = {
         "Measures": _measures,
-        "What does it read?": model_audit_panel.show,
+        "Evidence check": model_audit_panel.show,
         "Per class": _per_class,
         "Pairs": lambda order, runs: _pairs(ranking, rows, order, runs),
         "Confusion": _confusion,

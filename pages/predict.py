@@ -12,7 +12,7 @@ from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
 from covid_core.inference import worklist
-from covid_core.reports.evidence_text import Told
+from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 from pages.panels.predict import answer_panel, explanation, reference_job, worklist_table
@@ -119,7 +119,7 @@ def validations_choice(runs: list[Run]) -> Run:
     return max(rivals, key=accuracy)
 
 
-def run_label(run: Run, name: str, evidence: Told) -> str:
+def run_label(run: Run, name: str, evidence: EvidenceCheck) -> str:
     """Name, data set, test accuracy and what the model reads: enough to tell two runs apart."""
     stopped = ", stopped early" if run.result.get("stopped") else ""
     mistake = ", labels of other images" if run.spec.labels == "shifted" else ""

@@ -161,7 +161,8 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     found = model_audit.known(run) if status.state == store.COMPLETED else None
     if found is None:
         return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
-    return {**answer, "audit": found, "text": "\n".join([run.id, *evidence_text.lines(found)])}
+    text = "\n".join([run.id, *evidence_text.lines(found)])
+    return {**answer, "audit": evidence_text.with_words(found), "text": text}
 
 
 def _compared_row(row: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from covid_core.audit.model import evidence
+from covid_core.audit.model import evidence, occlusions
+from covid_core.audit.model.occlusions import DETAIL_GONE, FRAME_GONE, LUNGS_GONE, NOTHING
 from covid_core.figures.theme import (
     LUNG,
     NEUTRAL,
@@ -25,17 +26,8 @@ from covid_core.figures.theme import (
 from covid_core.formatting import interval, plural, share
 
 Record = Mapping[str, Any]
-NOTHING, LUNGS_GONE, FRAME_GONE, DETAIL_GONE = "nothing covered", "lungs gone", "frame gone", "detail gone"
 COLOURS = {NOTHING: NEUTRAL, LUNGS_GONE: NO_LUNG, FRAME_GONE: LUNG, DETAIL_GONE: "#0072B2"}
-DESTROYS = {  # by the name of the cover, in the order in which they are drawn
-    "as they are": NOTHING,
-    "without the lungs": LUNGS_GONE,
-    "border only": LUNGS_GONE,
-    "tags covered": FRAME_GONE,
-    "centre only": FRAME_GONE,
-    "lungs only": FRAME_GONE,
-    "low-pass": DETAIL_GONE,
-}
+GONE = {occlusions.AS_THEY_ARE: NOTHING, **{cover.name: cover.gone for cover in occlusions.COVERS}}  # in order
 FRAME, LUNGS = "the frame", "the lungs"
 FOLLOWED = {FRAME: NO_LUNG, LUNGS: LUNG}
 ROW = 44  # pixels per bar, its name above it
@@ -46,25 +38,21 @@ BASE = 130  # pixels of axes and legend
 def in_order(audit: Record) -> list[Record]:
     """The covers of an audit that were measured, in the order of what they destroy."""
     measured = [row for row in audit.get("covers", ()) if row.get("accuracy")]
-    return sorted(measured, key=lambda row: list(DESTROYS).index(row["name"]))
+    return sorted(measured, key=lambda row: list(GONE).index(row["name"]))
 
 
 def covers(audit: Record) -> go.Figure:
-    """Accuracy as the images are and under each cover, with 95 % intervals; dotted: the majority
-    baseline."""
-    rows = in_order(audit)
-    figure = go.Figure()
+    """Accuracy as the images are and under each cover, with 95 % intervals; dotted: the majority baseline."""
+    figure, rows = go.Figure(), in_order(audit)
     for kind, colour in COLOURS.items():
-        places = [place for place, row in enumerate(rows) if DESTROYS[row["name"]] == kind]
+        places = [place for place, row in enumerate(rows) if GONE[row["name"]] == kind]
         if places:
             _add_bars(figure, places, [rows[place]["accuracy"] for place in places], kind, colour)
     for place, row in enumerate(rows):
         name_above(figure, place - 0.2, f"{row['name']} <b>{share(row['accuracy']['value'])}</b>")
-    if audit.get("largest") and rows:
-        _add_majority(figure, audit["largest"]["label"], audit["largest"]["share"])
-    figure.update_xaxes(title="Accuracy on test images", tickformat=".0%", range=[0, 1.02])
-    _rows_from_top(figure, len(rows))
-    return settled(figure, height=BASE + ROW * len(rows))
+    if rows:
+        _add_majority(figure, [audit])
+    return _finished(figure, "Accuracy on test images", len(rows), ROW * len(rows))
 
 
 def effects(audit: Record) -> go.Figure:
@@ -78,9 +66,7 @@ def effects(audit: Record) -> go.Figure:
     if measured:
         _add_limits(figure)
     lowest = min([0.0, *(one["low"] for one in measured.values() if one.get("low") is not None)])
-    figure.update_xaxes(title="Share of predictions that follow it", tickformat=".0%", range=[lowest - 0.02, 1.02])
-    _rows_from_top(figure, 2)
-    return settled(figure, height=BASE + ROW * 2)
+    return _finished(figure, "Share of predictions that follow it", 2, ROW * 2, lowest - 0.02)
 
 
 def heat(audit: Record) -> go.Figure:
@@ -88,52 +74,45 @@ def heat(audit: Record) -> go.Figure:
     measured = audit.get("heat") or {}
     figure = go.Figure()
     if measured.get("share") is not None:
-        value = {"value": measured["share"], "low": measured["low"], "high": measured["high"]}
+        value = {**measured, "value": measured["share"]}
         _add_bars(figure, [0], [value], "heat inside the lungs", FOLLOWED[LUNGS], showlegend=False)
         name_above(figure, -0.2, f"heat inside the lungs <b>{share(measured['share'])}</b>")
         add_line(figure, measured["chance"], "dot", f"chance: the lungs fill {share(measured['chance'])}")
-    figure.update_xaxes(title="Share of the heat", tickformat=".0%", range=[0, 1.02])
-    _rows_from_top(figure, 2)
-    return settled(figure, height=BASE + 2 * ROW)  # as tall as its neighbour of two bars
+    return _finished(figure, "Share of the heat", 2, ROW * 2)  # as tall as its neighbour of two bars
 
 
 def effects_of_runs(names: Sequence[str], audits: Sequence[Record]) -> go.Figure:
     """Runs below each other: share of predictions that follow the frame, and the lungs, with 95 % intervals."""
     figure = go.Figure()
-    for name, key, shift in ((FRAME, "frame", -0.14), (LUNGS, "lungs", 0.14)):
-        rows = [(place, one["effects"][key]) for place, one in enumerate(audits) if one.get("effects")]
-        if rows:
-            symbol = {"color": FOLLOWED[name], "size": 10, "symbol": "diamond" if name == FRAME else "circle"}
-            _add_points(figure, [(place + shift, value) for place, value in rows], f"follow {name}", symbol, names)
-    if any(one.get("effects") for one in audits):
+    measured = {place: one["effects"] for place, one in enumerate(audits) if one.get("effects")}
+    if measured:
+        for name, key, shift, symbol in ((FRAME, "frame", -0.14, "diamond"), (LUNGS, "lungs", 0.14, "circle")):
+            marker = {"color": FOLLOWED[name], "size": 10, "symbol": symbol}
+            values = [effects[key] for effects in measured.values()]
+            hover = [f"{literal(names[at])}: follow {name} {_in_words(measured[at][key])}" for at in measured]
+            _add_points(figure, [place + shift for place in measured], values, f"follow {name}", marker, hover)
         _add_limits(figure)
     for place, name in enumerate(names):
-        verdict = "" if audits[place].get("effects") else ": inconclusive"
-        name_above(figure, place - 0.32, f"{literal(name)}{verdict}")
-    figure.update_xaxes(title="Share of predictions that follow it", tickformat=".0%", range=[-0.15, 1.02])
-    _rows_from_top(figure, len(names))
-    return settled(figure, height=BASE + 56 * len(names))
+        name_above(figure, place - 0.32, f"{literal(name)}{'' if place in measured else ': inconclusive'}")
+    return _finished(figure, "Share of predictions that follow it", len(names), 56 * len(names), -0.15)
 
 
 def covers_of_runs(names: Sequence[str], audits: Sequence[Record]) -> go.Figure:
     """Accuracy under each cover, run beside run: a row for each cover, a mark for each run. Dotted: the majority
     baseline, where that is the same for all of these runs."""
     figure = go.Figure()
-    rows = [name for name in DESTROYS if any(name == row["name"] for one in audits for row in in_order(one))]
+    accuracies = [{row["name"]: row["accuracy"] for row in in_order(one)} for one in audits]
+    rows = [name for name in GONE if any(name in one for one in accuracies)]
     step = 0.6 / max(1, len(names))
-    for number, (name, one) in enumerate(zip(names, audits, strict=True)):
-        measured = {row["name"]: row["accuracy"] for row in in_order(one)}
-        places = [(rows.index(cover) - 0.12 + number * step, measured[cover]) for cover in rows if cover in measured]
-        marker = {"color": run_style(number)["color"], "size": 9}
-        _add_points(figure, places, literal(name), marker, [])
+    for number, (name, one) in enumerate(zip(map(literal, names), accuracies, strict=True)):
+        places = [rows.index(cover) - 0.12 + number * step for cover in one]
+        hover = [f"{name} {_in_words(value)}" for value in one.values()]
+        _add_points(figure, places, list(one.values()), name, {"color": run_style(number)["color"], "size": 9}, hover)
     for place, cover in enumerate(rows):
-        name_above(figure, place - 0.28, f"{cover} ({DESTROYS[cover]})")
-    largest = {(one["largest"]["label"], one["largest"]["share"]) for one in audits if one.get("largest")}
-    if len(largest) == 1:
-        _add_majority(figure, *largest.pop())
-    figure.update_xaxes(title="Accuracy on test images", tickformat=".0%", range=[0, 1.02])
-    _rows_from_top(figure, len(rows))
-    return settled(figure, height=BASE + (NAME_ROW + NARROW_ROW * len(names)) * len(rows))
+        name_above(figure, place - 0.28, f"{cover} ({GONE[cover]})")
+    _add_majority(figure, audits)
+    height = (NAME_ROW + NARROW_ROW * len(names)) * len(rows)
+    return _finished(figure, "Accuracy on test images", len(rows), height)
 
 
 # Words
@@ -176,8 +155,12 @@ def _add_bars(
     add_interval_bars(figure, places, [_bounds(one) for one in values], name, colour, hover, **options)
 
 
-def _add_majority(figure: go.Figure, label: str, share_of_images: float) -> None:
-    add_line(figure, share_of_images, "dot", f"majority baseline ({literal(label)}) {share(share_of_images)}")
+def _add_majority(figure: go.Figure, audits: Sequence[Record]) -> None:
+    """The majority baseline, where audits have one and the same."""
+    largest = {(one["largest"]["label"], one["largest"]["share"]) for one in audits if one.get("largest")}
+    if len(largest) == 1:
+        ((label, of_images),) = largest
+        add_line(figure, of_images, "dot", f"majority baseline ({literal(label)}) {share(of_images)}")
 
 
 def _add_limits(figure: go.Figure) -> None:
@@ -187,22 +170,28 @@ def _add_limits(figure: go.Figure) -> None:
 
 
 def _add_points(
-    figure: go.Figure, rows: Sequence[tuple[float, Record]], name: str, marker: dict[str, Any], names: Sequence[str]
+    figure: go.Figure,
+    places: Sequence[float],
+    values: Sequence[Record],
+    name: str,
+    marker: dict[str, Any],
+    hover: Sequence[str],
 ) -> None:
-    """Dots with intervals; ``names`` by whole place stand in the hover texts."""
-    values = [value for _, value in rows]
-    whose = [f"{literal(names[round(place)])}: " if names else "" for place, _ in rows]
+    """Dots with intervals, and a text for each when hovering."""
     figure.add_scatter(
-        y=[place for place, _ in rows],
+        y=places,
         x=[one["value"] for one in values],
         mode="markers",
         error_x=error_bar(map(_bounds, values), color=NEUTRAL, thickness=1.5),
         name=name,
         marker=marker,
-        hovertext=[f"{who}{name} {_in_words(one)}" for who, one in zip(whose, values, strict=True)],
+        hovertext=hover,
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
 
-def _rows_from_top(figure: go.Figure, rows: int) -> None:
+def _finished(figure: go.Figure, title: str, rows: int, height: int, lowest: float = 0) -> go.Figure:
+    """Rows from the top, and an axis of shares."""
+    figure.update_xaxes(title=title, tickformat=".0%", range=[lowest, 1.02])
     figure.update_yaxes(visible=False, range=[max(1, rows) - 0.5, -0.75])
+    return settled(figure, height=BASE + height)

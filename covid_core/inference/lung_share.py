@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_core.evaluation import resampling
-from covid_core.formatting import interval, plural, share
 from covid_core.images.codec import resized_map
 
 
@@ -53,7 +52,7 @@ def share_inside(heat: np.ndarray, lungs: np.ndarray) -> LungShare:
 
 @dataclass(frozen=True)
 class LungShares:
-    """The shares of many images: their mean with its 95 % interval, their mean chance, and the ratio of the two.
+    """The shares of many images: their mean with its 95 % interval, and their mean chance.
 
     ``images`` counts those with a share and ``undefined`` those without. All numbers are nan without images.
     """
@@ -64,21 +63,6 @@ class LungShares:
     chance: float
     images: int
     undefined: int
-
-    @property
-    def ratio(self) -> float:
-        return self.share / self.chance
-
-    @property
-    def in_words(self) -> str:
-        """All of it in one sentence."""
-        if not self.images:
-            return "No image has both a heat map and lungs that are marked."
-        return (
-            f"{interval(self.share, self.low, self.high)} of the heat lies inside the lungs in the mean of "
-            f"{plural(self.images, 'image')}; the lungs fill {share(self.chance)} of the picture: "
-            f"{self.ratio:.1f} times chance."
-        )
 
 
 def share_over(found: Sequence[LungShare], groups: np.ndarray | None = None) -> LungShares:

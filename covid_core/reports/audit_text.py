@@ -9,11 +9,11 @@ import pandas as pd
 from covid_core.audit import tables
 from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.duplicates import duplicate_pairs
-from covid_core.audit.duplicates.duplicate_pairs import Shared
+from covid_core.audit.duplicates.duplicate_pairs import PARTS, Shared
 from covid_core.audit.embedding import outlier_detection
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.embedding.outlier_detection import Purity
-from covid_core.audit.quality.findings import BELOW, RULES, Quality
+from covid_core.audit.quality.findings import BELOW, RULES, UNREADABLE, Quality
 from covid_core.audit.shortcuts import probe_ladder
 from covid_core.audit.shortcuts.probe_ladder import COARSE, GREYS, LUNGS, OUTLINE, Ladder, Rung, Sources
 from covid_core.data.dataset import Dataset
@@ -22,6 +22,15 @@ from covid_core.formatting import count, interval, number, p_in_words, plural, s
 from covid_core.reports.comparison_text import Summary, in_words
 
 MORE_LIKELY = "more likely than not"  # the limit of a rule without a unit
+LADDER_RULE = (
+    "A probe is a classifier that is shown only a part of each image. All probes are the same classifier (kernel "
+    f"ridge regression), cross-validated with the same {probe_ladder.FOLDS} folds. Duplicates and images of one "
+    "patient stay in one fold.\n\nOnly probes that show no lung decide. Such a probe must beat the majority baseline: "
+    "one-sided exact binomial test, 5 %, Holm's correction over these probes. Its gain over the baseline is then "
+    f"compared with the gain of the full picture: {share(probe_ladder.MUCH, 0)} of it or more is “much is not the "
+    f"lungs”, {share(probe_ladder.SOME, 0)} or more is “some is not the lungs”.\n\n“Nothing found” is no proof. A mark "
+    "inside the lungs, or one too fine for 64 pixels, is not detected."
+)
 LISTED = 12  # outliers and suspicious labels in the lines of a map
 
 
@@ -58,6 +67,20 @@ def findings(quality: Quality) -> list[str]:
             usual = "; so common that it belongs to the data set, not to single images" if row.common else ""
             sentences.append(f"{row.finding}: {plural(row.images, 'image')} ({share(row.share)}){usual}")
     return sentences
+
+
+def kinds_of_findings(table: pd.DataFrame) -> str:
+    """How many images have findings of how many kinds, the three most frequent by name."""
+    unread = int((table["finding"] == UNREADABLE).sum())
+    table = table[table["finding"] != UNREADABLE]
+    kinds = table["finding"].value_counts()
+    text = "No image has a finding"
+    if len(kinds):
+        named = ", ".join(f"{name} {images:,}" for name, images in kinds.head(3).items())
+        more = f" and {plural(len(kinds) - 3, 'kind')} more" if len(kinds) > 3 else ""
+        images = plural(table["image_id"].nunique(), "image has a finding", "images have findings")
+        text = f"{images} of {plural(len(kinds), 'kind')} ({named}{more})"
+    return f"{text}; {plural(unread, 'file')} could not be read." if unread else f"{text}."
 
 
 def association(table: pd.DataFrame) -> str:
@@ -118,6 +141,16 @@ def duplicates(pairs: pd.DataFrame) -> str:
         f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
         "with two classes."
     )
+
+
+def pairs(table: pd.DataFrame) -> str:
+    """How many pairs there are, of two classes, and across the parts of a split where there is one."""
+    conflicts, across = (len(tables.of_kind(table, kind)) for kind in (tables.CONFLICT, tables.ACROSS))
+    parts = [plural(len(table), "pair of duplicates", "pairs of duplicates")]
+    parts.append(f"{count(conflicts)} with two classes" if conflicts else "each with one class")
+    if (table[PARTS[0]] != "").any():
+        parts.append(f"{count(across) if across else 'none'} in two parts of the split")
+    return f"{', '.join(parts)}."
 
 
 def shared(other: Dataset, found: Shared) -> str:
@@ -211,9 +244,9 @@ def sources(given: Sources) -> tuple[str, ...]:
     """How source and class go together, each sentence with the figures that it rests on."""
     if not given.known:
         return ("No image has a known source, so it cannot be said whether the source gives the class away.",)
-    sentences = [_source_association(given), *(_source_probe(*question) for question in given.asked)]
-    if len(given.asked) > 1:
-        sentences.append(f"(p is corrected for {len(given.asked)} questions.)")
+    sentences = [_source_association(given), *(_source_probe(*question) for question in given.questions)]
+    if len(given.questions) > 1:
+        sentences.append(f"(p is corrected for {len(given.questions)} questions.)")
     return (*sentences, *filter(None, [given.reason]))
 
 

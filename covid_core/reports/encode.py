@@ -101,7 +101,7 @@ def _rung(one: Rung) -> dict[str, Any]:
 
 
 def _sources(one: Sources) -> Fields:
-    corrected = {(label, rung.probe.key): p for label, rung, p in one.asked}
+    corrected = {(label, rung.probe.key): p for label, rung, p in one.questions}
     within = {
         label: [{**rung, "p_corrected": corrected.get((label, rung["key"]))} for rung in _ladder(ladder)["rungs"]]
         for label, ladder in one.ladders.items()

@@ -1,8 +1,7 @@
-"""What a run's model reads, in the few words that stand beside its accuracy wherever that is shown.
+"""The evidence check of a run's model, in the words that stand beside its accuracy wherever that is shown.
 
 An accuracy does not say what it rests on; the audit of the model does (``audit.model.model_audit``, with the rule in
-``audit.model.evidence``). So every list and table that has the one has the other, or says that it was not asked for
-yet.
+``audit.model.evidence``). So every list and table that has the one has the other, or says that it is not made yet.
 """
 
 from collections import Counter
@@ -11,27 +10,57 @@ from dataclasses import dataclass
 from typing import Any
 
 from covid_core.audit.model import evidence, model_audit
+from covid_core.audit.model.evidence import COMPOSING, FEW_IMAGES, FRAME, LUNGS, NO_LUNGS, NO_SKILL, UNKNOWN
+from covid_core.audit.model.randomisation_test import DEPENDS, MEANINGLESS, MapCheck
 from covid_core.errors import RunDamaged
-from covid_core.formatting import interval, plural, points, share
+from covid_core.formatting import interval, p_in_words, plural, points, share
 from covid_core.runs.store import Run
 
 NOT_YET = "not audited yet"
 DAMAGED = "its audit is damaged"
-HEADING = "What it reads"
+HEADING = "Evidence check"
 HELP = (
-    "Two test images are put together, the lungs of one in the frame of the other, and the model is asked again. "
-    f"**{evidence.FRAME.capitalize()}**: the frame alone turns more than {share(evidence.FRAME_FROM, 0)} of its "
-    "answers, so its accuracy is not about lungs only, whatever else it reads. "
-    f"**{evidence.LUNGS.capitalize()}**: the lungs turn more than {share(evidence.LUNGS_FROM, 0)} of them, and the "
-    f"frame fewer than {share(evidence.FRAME_BELOW, 0)}. **{evidence.UNKNOWN.capitalize()}**: anything else, or no "
-    "lung masks. Whole 95 % intervals count. Where the lungs are is told by the data set's own masks or by a "
-    "segmenter's outlines; which of them stands beside the verdict."
+    "The lungs of one test image are put into the frame of another, and the model predicts again. "
+    f"**{FRAME.capitalize()}**: the frame alone changes more than {share(evidence.FRAME_FROM, 0)} of the predictions. "
+    f"The accuracy is then not about lungs only. **{LUNGS.capitalize()}**: the lungs change more than "
+    f"{share(evidence.LUNGS_FROM, 0)}, and the frame fewer than {share(evidence.FRAME_BELOW, 0)}. "
+    f"**{UNKNOWN.capitalize()}**: anything else, or no lung masks. Whole 95 % intervals count. Lung masks come with "
+    "the data set, or from a segmenter; the column beside the verdict says which."
 )
-READERS = {evidence.LUNGS: "lungs", evidence.FRAME: "frame"}  # what the sentence of several runs says that they read
+RULE = (
+    f"*{UNKNOWN.capitalize()}* if lung masks are missing, or a class has fewer than {evidence.LEAST_IMAGES} test "
+    "images with known lungs.",
+    f"*{UNKNOWN.capitalize()}* if the model is no better than chance on its own test images.",
+    f"*{UNKNOWN.capitalize()}* if the model is much worse on images composed of two images of the same class than on "
+    "original images. Composing itself then changes the predictions.",
+    f"*{FRAME.capitalize()}* if the frame alone changes more than {share(evidence.FRAME_FROM, 0)} of the predictions, "
+    "with its whole 95 % interval. The model may read the lungs as well.",
+    f"*{LUNGS.capitalize()}* if the frame changes fewer than {share(evidence.FRAME_BELOW, 0)} of the predictions and "
+    f"the lungs more than {share(evidence.LUNGS_FROM, 0)}, with both whole intervals.",
+    f"*{UNKNOWN.capitalize()}* otherwise.",
+)
+LIMITS_OF_RULE = (
+    "Signs of disease outside the masks (heart size, fluid behind the diaphragm) count as frame. A cue inside the "
+    "lungs that is no disease (brightness or coding of a source) counts as lungs."
+)
+REASONS = {
+    NO_LUNGS: "the lungs of none of its test images are known",
+    FEW_IMAGES: f"a class has fewer than {evidence.LEAST_IMAGES} test images with known lungs",
+    NO_SKILL: "the model is no better than chance on its own test images",
+    COMPOSING: "composing two images of the same class already changes too many predictions",
+}
+VERBS = {  # by verdict, of one run and of several, in the order in which they are named
+    FRAME: ("reads the frame", "read the frame"),
+    LUNGS: ("reads the lungs", "read the lungs"),
+    UNKNOWN: ("is inconclusive", "are inconclusive"),
+    DAMAGED: ("has a damaged audit", "have damaged audits"),
+    NOT_YET: (f"is {NOT_YET}", f"are {NOT_YET}"),
+}
+MOST_NAMED = 4  # runs of one verdict that are called by name
 
 
 @dataclass(frozen=True)
-class Told:
+class EvidenceCheck:
     """A verdict as tables show it.
 
     ``verdict`` is one of ``audit.model.evidence``, NOT_YET or DAMAGED; ``in_words`` a sentence with the figures it
@@ -45,7 +74,7 @@ class Told:
     @property
     def in_passing(self) -> str:
         """The verdict where nothing around it says what it is about: behind a name and an accuracy."""
-        return f"audit {self.verdict}" if self.verdict == evidence.UNKNOWN else self.verdict
+        return f"evidence check {self.verdict}" if self.verdict == UNKNOWN else self.verdict
 
     @property
     def in_short(self) -> str:
@@ -57,77 +86,141 @@ class Told:
         """Verdict, masks and the sentence with the figures, or why there is no verdict."""
         if self.verdict in (NOT_YET, DAMAGED):
             return self.in_words
-        return f"Verdict of its audit: {self.in_short}. {self.in_words}"
+        return f"Evidence check: {self.in_short}. {self.in_words}"
 
 
-def of(run: Run) -> Told:
+def of(run: Run) -> EvidenceCheck:
     """The verdict on a run's model as far as it is known. A damaged audit takes nothing else from the run."""
     try:
-        found = model_audit.known(run)
+        audit = model_audit.known(run)
     except RunDamaged as error:
-        return Told(DAMAGED, str(error))
-    if found is None:
-        return Told(NOT_YET, "What the model reads has not been asked yet.")
-    return Told(found["verdict"], found["in_words"], model_audit.masks_in_short(found))
+        return EvidenceCheck(DAMAGED, str(error))
+    if audit is None:
+        return EvidenceCheck(NOT_YET, "The evidence check of this model is not made yet.")
+    return EvidenceCheck(audit["verdict"], conclusion(audit), model_audit.masks_in_short(audit))
 
 
-def counted(told: Iterable[Told]) -> str:
-    """The verdicts of several runs of one training: ``reads the frame`` of all, or how often each was given."""
-    found = Counter(one.verdict for one in told)
-    if len(found) < 2:
-        return next(iter(found), "")
-    return ", ".join(f"{verdict} ({times} of {found.total()})" for verdict, times in found.most_common())
+def counted(checks: Iterable[EvidenceCheck]) -> str:
+    """The verdicts of several runs of one training: ``reads the frame`` of all, or how many have each."""
+    times = Counter(one.verdict for one in checks)
+    if len(times) < 2:
+        return next(iter(times), "")
+    return ", ".join(f"{verdict} ({n} of {times.total()})" for verdict, n in times.most_common())
 
 
-def sentence(names: Sequence[str], told: Sequence[Told]) -> str:
-    """What some runs read, in one sentence; nothing for no runs."""
-    by_verdict: dict[str, list[str]] = {}
-    for name, one in zip(names, told, strict=True):
-        by_verdict.setdefault(one.verdict, []).append(name)
-    if set(by_verdict) <= {NOT_YET}:
-        return "What these models read has not been asked yet: none of them is audited." if by_verdict else ""
-    parts = [
-        f"{_listed(by_verdict[verdict])} {_verb(verdict, len(by_verdict[verdict]))}"
-        for verdict in (evidence.FRAME, evidence.LUNGS, evidence.UNKNOWN, DAMAGED, NOT_YET)
-        if verdict in by_verdict
-    ]
-    return f"What they read: {'; '.join(parts)}."
-
-
-MOST_NAMED = 4  # runs of one verdict that are called by name
+def sentence(names: Sequence[str], checks: Sequence[EvidenceCheck]) -> str:
+    """The verdicts on some runs in one sentence; nothing for no runs."""
+    if {one.verdict for one in checks} <= {NOT_YET}:
+        return "The evidence check of these models is not made yet." if checks else ""
+    parts = []
+    for verdict, (of_one, of_several) in VERBS.items():
+        some = [name for name, one in zip(names, checks, strict=True) if one.verdict == verdict]
+        if some:
+            parts.append(f"{_listed(some)} {of_one if len(some) == 1 else of_several}")
+    return f"Evidence check: {'; '.join(parts)}."
 
 
 def _listed(names: Sequence[str]) -> str:
     if len(names) > MOST_NAMED:
-        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+        names = [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _verb(verdict: str, runs: int) -> str:
-    one = runs == 1
-    if verdict in READERS:
-        return f"{'reads' if one else 'read'} the {READERS[verdict]}"
-    if verdict == evidence.UNKNOWN:
-        return "was audited, which could not say" if one else "were audited, which could not say"
-    if verdict == DAMAGED:
-        return "has a damaged audit" if one else "have damaged audits"
-    return f"{'is' if one else 'are'} {NOT_YET}"
+# An audit as it is stored: an earlier version stored its sentences
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """An audit for people, line by line, the verdict first."""
-    some = "" if found["images"] == found["of_all"] else f" of {found['of_all']:,}, drawn at random"
-    lines = [
-        f"{found['verdict']}: {found['in_words']}",
-        f"{plural(found['images'], 'test image')}{some}; lungs known of {found['with_lungs']:,} ({found['masks']})",
-    ]
-    for row in found["covers"]:
-        if "note" in row:
-            lines.append(f"{row['name']:18} {row['note']}")
-            continue
-        accuracy, drop, same = row["accuracy"], row["drop"], row["same_answer"]["value"]
-        lines.append(
-            f"{row['name']:18} accuracy {interval(accuracy['value'], accuracy['low'], accuracy['high'])}, "
-            f"drop {points(drop['value'], drop['low'], drop['high'])}, same answer {share(same, 0)}"
+def conclusion(audit: Mapping[str, Any]) -> str:
+    """The verdict of an audit with its figures, or why it is inconclusive."""
+    if "why" not in audit:
+        return str(audit["in_words"])
+    if audit["why"] in REASONS:
+        return f"The evidence check is inconclusive: {REASONS[audit['why']]}."
+    frame, lungs = (_interval(audit["effects"][part]) for part in ("frame", "lungs"))
+    if audit["verdict"] == LUNGS:
+        return f"The lungs change {lungs} of the predictions, the frame around them {frame}."
+    if audit["verdict"] == UNKNOWN:
+        return f"The evidence check is inconclusive: the frame changes {frame} of the predictions, the lungs {lungs}."
+    reads_both = audit["effects"]["lungs"]["low"] > evidence.FRAME_FROM
+    also = f" The model reads the lungs as well: they change {lungs}." if reads_both else ""
+    return f"The frame around the lungs alone changes {frame} of the predictions.{also}"
+
+
+def heat(audit: Mapping[str, Any]) -> str:
+    """Where the heat maps of an audit lie."""
+    if "why" not in audit:
+        return str(audit["heat_in_words"])
+    one = audit["heat"]
+    if not one["images"]:
+        return "No image has both a heat map and known lungs."
+    return (
+        f"{_interval({**one, 'value': one['share']})} of the heat lies inside the lungs (mean of "
+        f"{plural(one['images'], 'image')}). The lungs fill {share(one['chance'])} of the picture: "
+        f"{one['share'] / one['chance']:.1f} times chance."
+    )
+
+
+def worst_subgroup(audit: Mapping[str, Any]) -> str:
+    """The worst subgroup of an audit against all others."""
+    if "why" not in audit:
+        return str(audit["worst_in_words"])
+    if not audit["subgroups"]:
+        return (
+            f"No subgroup by source, size or brightness has {evidence.LEAST_SUBGROUP} test images and as many others."
         )
-    return [*lines, found["heat_in_words"], found["worst_in_words"]]
+    one, of_all = audit["subgroups"][0], len(audit["subgroups"])
+    clusters = " Images of one cluster count for fewer." if audit["grouped"] else ""
+    return (
+        f"The worst of {plural(of_all, 'subgroup')} is {one['by']}: {one['name']}, with an accuracy of "
+        f"{_interval(one['accuracy'])} on {plural(one['accuracy']['n'], 'image')}. That is "
+        f"{'worse than' if one['is_worse'] else 'not significantly different from'} {_interval(one['others'])} of the "
+        f"others ({p_in_words(one['p'])}, corrected for {of_all} comparisons). Classes may be mixed differently "
+        f"there.{clusters}"
+    )
+
+
+def with_words(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """An audit with its sentences, as programs read it."""
+    sentences = {"in_words": conclusion, "heat_in_words": heat, "worst_in_words": worst_subgroup}
+    return {**audit, **{key: words(audit) for key, words in sentences.items()}}
+
+
+def lines(audit: Mapping[str, Any]) -> list[str]:
+    """An audit for people, line by line, the verdict first."""
+    some = "" if audit["images"] == audit["of_all"] else f" of {audit['of_all']:,}, drawn at random"
+    lines = [
+        f"{audit['verdict']}: {conclusion(audit)}",
+        f"{plural(audit['images'], 'test image')}{some}; lungs known of {audit['with_lungs']:,} ({audit['masks']})",
+    ]
+    for row in audit["covers"]:
+        figures = row.get("note") or (
+            f"accuracy {_interval(row['accuracy'])}, drop {points(*_bounds(row['drop']))}, "
+            f"same prediction {share(row['same_answer']['value'], 0)}"
+        )
+        lines.append(f"{row['name']:18} {figures}")
+    return [*lines, heat(audit), worst_subgroup(audit)]
+
+
+def _bounds(value: Mapping[str, Any]) -> tuple[float, float, float]:
+    return value["value"], value["low"], value["high"]
+
+
+def _interval(value: Mapping[str, Any]) -> str:
+    return interval(*_bounds(value))
+
+
+# The heat map
+
+
+def map_check(check: MapCheck) -> str:
+    """Whether a run's heat map depends on what was learned, with its figures, in one sentence."""
+    if check.why or not (check.whole.is_defined and check.head.is_defined):
+        return f"The test of the heat map is inconclusive: {check.why or 'most maps are the same everywhere'}."
+    figures = (
+        f"its similarity to the heat map of a randomised network is {check.whole.correlation:.2f}, of a randomised "
+        f"head {check.head.correlation:.2f} (low is good)"
+    )
+    if check.verdict == DEPENDS:
+        return f"The heat map depends on what was learned: {figures}."
+    if check.verdict == MEANINGLESS:
+        return f"The heat map means nothing, for it hardly depends on what was learned: {figures}."
+    return f"The test of the heat map is inconclusive: {figures}."

@@ -96,7 +96,7 @@ def _drawn(shown: np.ndarray, one: Assessment, lungs: np.ndarray | None, check: 
     """The heat map, with its share inside the lungs where these are known, and whether it means anything."""
     heat = one.heat(one.label, shown.shape)
     inside = prediction_text.lung_share(share_inside(heat, lungs)) if lungs is not None else ""
-    caption = f"{one.run}: Grad-CAM, what speaks for {one.label}. {inside} {check.in_words}"
+    caption = f"{one.run}: Grad-CAM, what speaks for {one.label}. {inside} {evidence_text.map_check(check)}"
     alt = f"Heat map over the image: what speaks for {one.label}"
     return _picture(jpeg_bytes(overlaid(shown, heat, OPACITY), quality=90), " ".join(caption.split()), alt)
 

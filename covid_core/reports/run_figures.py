@@ -9,7 +9,7 @@ from covid_core.evaluation import calibration, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Aim
 from covid_core.evaluation.comparison import Candidate
 from covid_core.inference import external_test
-from covid_core.reports import run_text
+from covid_core.reports import evidence_text, run_text
 from covid_core.runs import candidates, prediction_sets, temperature_scaling
 from covid_core.runs.store import Evaluation, Run
 
@@ -66,7 +66,7 @@ def model_audit_of(run: Run) -> Figures | None:
         return {"verdict": None, "in_words": str(error)}
     return found and {
         "verdict": found["verdict"],
-        "in_words": found["in_words"],
+        "in_words": evidence_text.conclusion(found),
         "masks": model_audit.masks_in_short(found),
     }
 

@@ -12,7 +12,7 @@ import streamlit as st
 from covid_core.errors import CovidCoreError, NotFound
 from covid_core.evaluation.repeats import Comparison, Repeat
 from covid_core.reports import evidence_text
-from covid_core.reports.evidence_text import Told
+from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates, store
 from covid_core.runs.store import BrokenRun, Run, Status, Study
 from covid_core.workspace import Workspace, list_folders
@@ -51,7 +51,7 @@ class CachedRun:
         return self.result.get("accuracy", {}).get("test")
 
     @cached_property
-    def verdict(self) -> Told:
+    def verdict(self) -> EvidenceCheck:
         """The verdict of its evidence check; read once, as all of a run, until a file of it changes."""
         return evidence_text.of(self.run)
 
@@ -94,7 +94,7 @@ def _stamp_of_file(entry: os.DirEntry[str]) -> str:
     return f"{entry.name} {status.st_mtime_ns} {status.st_size} {status.st_ino}"
 
 
-def verdicts_of(runs: Iterable[Run]) -> list[Told]:
+def verdicts_of(runs: Iterable[Run]) -> list[EvidenceCheck]:
     """The evidence verdicts of some runs. Of runs that ``listed`` has returned, nothing is read twice."""
     cached = _cached_runs(str(Workspace.default().root))
     pairs = [(run, cached.get(run.id)) for run in runs]

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from covid_core.audit.model import model_audit
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
+from covid_core.reports import evidence_text
 from covid_core.runs import store
 from covid_core.workspace import Workspace
 
@@ -32,7 +33,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
     expect(page.get_by_text("Audit of Tiny")).to_be_visible()
     expect(page.get_by_role("button", name="Audit again")).to_be_visible()
     found = model_audit.known(run)
-    expect(page.get_by_text(found["in_words"][:60], exact=False).first).to_be_visible()
+    expect(page.get_by_text(evidence_text.conclusion(found)[:60], exact=False).first).to_be_visible()
     expect(page.get_by_text("The worst subgroups")).to_be_visible()
     assert page.get_by_text("not audited yet").count() == 0
     page.get_by_text("What the model is shown").click()
@@ -41,9 +42,9 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
 
 def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page: Page, app: App, run: store.Run):
     found = model_audit.known(run)
-    page.goto(f"{app.url}/compare?view=What+does+it+read%3F")
-    expect(page.get_by_text(found["in_words"][:60], exact=False).first).to_be_visible()
-    expect(page.get_by_text(re.compile("What they read"))).to_be_visible()
+    page.goto(f"{app.url}/compare?view=Evidence+check")
+    expect(page.get_by_text(evidence_text.conclusion(found)[:60], exact=False).first).to_be_visible()
+    expect(page.get_by_text(re.compile("Evidence check: "))).to_be_visible()
     cells = page.locator("[data-testid=stDataFrame] table").first
     expect(cells.get_by_text(found["verdict"], exact=True).first).to_be_attached()
     assert VERDICTS.search(found["verdict"])

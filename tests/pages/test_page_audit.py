@@ -26,7 +26,7 @@ from covid_core.runs.store import Status
 from covid_core.specs import SplitSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
-TABS = ("Findings", "Copies", "Does it give the class away?", "Another data set", "Map", "Decisions")
+TABS = ("Findings", "Duplicates", "Shortcut learning", "Another data set", "Map", "Decisions")
 COUNTS = {"COVID": 12, "Normal": 14}
 
 
@@ -94,7 +94,7 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
 def test_without_an_audit_it_says_what_one_does_and_offers_it(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
     page = audit_page()
-    assert "nobody has audited these 14 images" in words(page)
+    assert "These 14 images are not audited yet." in words(page)
     assert "takes about 5 s" in words(page)
     assert page.button(key="audit-start")
 
@@ -109,7 +109,7 @@ def test_a_click_starts_the_audit_which_shows_progress_and_can_be_stopped(worksp
     assert lock.try_acquire()  # as its process would
     job.folder.write_status(Status(store.RUNNING, progress=0.5, message="Half done", started=now - 10, updated=now))
     page.run()
-    assert "the images are being audited" in words(page)
+    assert "images is running" in words(page)
     assert "10 s so far" in words(page)
     press(page, f"stop-{job.id}")
     assert job.folder.stop_requested()
@@ -157,7 +157,7 @@ def test_every_tab_opens_by_its_address(here, tab):
 def test_kinds_of_findings_have_their_limits_and_reasons(here):
     kinds = table(audit_page(), "Why this limit").set_index("Finding")
     assert kinds.loc["odd size", ["Images", "Limit"]].tolist() == [27, "under 128 pixels"]
-    assert "scaled up for them" in kinds.loc["odd size", "Why this limit"]
+    assert "enlarged for them" in kinds.loc["odd size", "Why this limit"]
 
 
 def test_unreadable_files_are_listed_with_their_reason(here):
@@ -169,9 +169,9 @@ def test_unreadable_files_are_listed_with_their_reason(here):
 def test_findings_of_one_kind_are_shown_with_their_sentences(here):
     kinds = [name for name in here_findings(here()) if name not in ("unreadable", "odd size")]
     page = audit_page(finding="odd size")
-    assert "Its shorter side has 64 pixels (limit 128)" in words(page)
+    assert "the shorter side has 64 pixels (limit 128)" in words(page)
     other = audit_page(finding=kinds[-1])
-    assert "Its shorter side" not in words(other)
+    assert "the shorter side" not in words(other)
     assert other.query_params["finding"] == [kinds[-1]] or len(kinds) == 1
 
 
@@ -182,7 +182,7 @@ def test_an_address_with_a_finding_that_is_not_there_shows_another(here):
 def test_a_torn_kept_audit_counts_as_none(here, workspace):
     for path in workspace.tables.glob("*found*"):
         path.write_text("{", encoding="utf-8")
-    assert "nobody has audited" in words(audit_page())
+    assert "are not audited yet" in words(audit_page())
 
 
 def test_a_image_whose_file_is_gone_is_told_in_a_sentence(here, workspace):
@@ -222,49 +222,49 @@ def test_left_out_images_are_gone_and_come_back(here):
     changed = here()
     assert name not in set(changed.images["image_id"])
     assert changed.version != version and changed.decisions[0].author == "Ada"
-    assert "was asked before images were left out or got another class" in words(page)
+    assert "measured before images were left out or got another class" in words(page)
     assert page.button(key="audit-again").label == "Audit the images again"
     press(page, "decision-undo")
     assert here().version == version
-    assert "was asked before" not in words(page)
+    assert "measured before" not in words(page)
     assert not [button for button in page.button if button.key == "audit-again"]
 
 
 def test_a_image_gets_another_class(here):
-    page = audit_page("Copies")
-    decide(page, "pair-Change the first's class", new_class="Normal")
+    page = audit_page("Duplicates")
+    decide(page, "pair-Change class of the first", new_class="Normal")
     ((one),) = in_force(here().decisions)
     assert (one.action, one.before, one.after) == (RELABEL, "COVID", "Normal")
-    assert "all under one class each" in words(page)
+    assert "each with one class" in words(page)
 
 
 def test_without_a_new_class_nothing_is_decided_and_it_is_asked_for(here):
-    page = decide(audit_page("Copies"), "pair-Change the first's class")
+    page = decide(audit_page("Duplicates"), "pair-Change class of the first")
     assert not here().decisions
     assert "Choose the new class first." in words(page) + "".join(error.value for error in page.error)
 
 
 def test_the_class_that_a_image_has_is_not_offered(here):
-    page = press(audit_page("Copies"), "pair-Change the first's class")
+    page = press(audit_page("Duplicates"), "pair-Change class of the first")
     assert page.selectbox(key="decision-class").options == ["Normal"]
 
 
 def test_pairs_are_kept_together(here):
-    page = decide(audit_page("Copies"), "group-all")
+    page = decide(audit_page("Duplicates"), "group-all")
     assert {one.action for one in here().decisions} == {GROUP}
     assert "2 images are kept together." in words(page)
-    assert "Kept together by decision: 1 of 1 pair." in words(page)
+    assert "A decision keeps 1 of 1 pair together." in words(page)
     assert not {"group-all", "pair-Keep together"} & {button.key for button in page.button}
 
 
 def test_a_dismissed_pair_is_no_longer_listed(here):
-    page = decide(audit_page("Copies"), "pair-Dismiss")
+    page = decide(audit_page("Duplicates"), "pair-Dismiss")
     assert "No two images show the same picture." in words(page)
     assert "1 pair dismissed" in words(page)
 
 
 def test_nobody_decides_without_a_name(here):
-    page = press(audit_page("Copies"), "pair-Leave out the first")
+    page = press(audit_page("Duplicates"), "pair-Leave out the first")
     page.text_input(key="decision-author").set_value("  ")
     press(page, "decision-go")
     assert "Say who decides" in words(page)
@@ -272,14 +272,14 @@ def test_nobody_decides_without_a_name(here):
 
 
 def test_the_name_is_asked_once(here):
-    page = decide(audit_page("Copies"), "pair-Dismiss", author="Grace")
+    page = decide(audit_page("Duplicates"), "pair-Dismiss", author="Grace")
     press(page, "decision-undo")
     press(page, "pair-Leave out the first")
     assert page.text_input(key="decision-author").value == "Grace"
 
 
 def test_what_stays_of_each_class_is_told_before_images_are_left_out(here):
-    page = press(audit_page("Copies"), "pair-Leave out the first")
+    page = press(audit_page("Duplicates"), "pair-Leave out the first")
     assert "What stays: COVID 11, Normal 15. No file is changed." in words(page)
     assert not here().decisions
 
@@ -292,7 +292,7 @@ def test_all_images_cannot_be_left_out(here):
 
 
 def test_decisions_are_listed_and_all_taken_back(here):
-    page = decide(audit_page("Copies"), "pair-Leave out the first")
+    page = decide(audit_page("Duplicates"), "pair-Leave out the first")
     page = audit_page("Decisions")
     assert here().decisions
     listed = table(page, "Decision")
@@ -311,7 +311,7 @@ def test_decisions_are_listed_and_all_taken_back(here):
 
 def test_a_pair_is_opened_by_its_address_and_left_for_the_list(here):
     pair = here().images["image_id"].iat[0]
-    page = audit_page("Copies", pair=f"{pair}|nobody")
+    page = audit_page("Duplicates", pair=f"{pair}|nobody")
     assert "Pair 1 of 1" in words(page)
     assert [
         button.label for button in page.button if button.label in ("Previous", "Next") and not button.disabled
@@ -336,9 +336,9 @@ def test_a_pair_in_two_parts_of_a_split_is_counted(here, method):
     run.write_launch(pid=1, attempt=1)
     run.write_result({"accuracy": {"test": 0.5}})
     run.write_status(Status(store.COMPLETED, progress=1, started=1, updated=2, ended=2))
-    told = words(audit_page("Copies", split=run.id))
+    told = words(audit_page("Duplicates", split=run.id))
     assert ("1 in two parts of the split" if apart else "none in two parts of the split") in told
-    assert ("What crosses the split" in told) == apart
+    assert ("Pairs across parts are data leakage" in told) == apart
 
 
 def test_without_another_data_set_there_is_nothing_to_compare_with(here):
@@ -360,21 +360,21 @@ def test_shared_images_are_shown_side_by_side_conflicts_first(here, workspace, t
     job.folder.write_status(Status(store.COMPLETED, progress=1, started=now, updated=now, ended=now))
     page = audit_page("Another data set", dataset=own.id, against=other.id)
     told = words(page)
-    assert "; the classes of" in told and "Their classes differ" in told
+    assert "another class there" in told and "Their classes differ" in told
     assert table(page, "Class in Made images")["Normal"].sum() >= 1
 
 
 def test_a_ladder_that_cannot_be_climbed_says_why(workspace, tmp_path):
     _, dataset = made_dataset(tmp_path, workspace, counts={"COVID": 12})
     dataset_audit.make(workspace, dataset)
-    assert "can be asked where two classes" in words(audit_page("Does it give the class away?"))
+    assert "can be measured where two classes" in words(audit_page("Shortcut learning"))
 
 
 def test_with_a_damaged_segmenter_the_ladder_says_so_and_its_images_are_shown(here, workspace):
     dataset = here()
     made_segmenter(workspace).network_path.write_bytes(b"another network")
     dataset_audit.make(workspace, dataset)
-    page = audit_page("Does it give the class away?")
+    page = audit_page("Shortcut learning")
     assert "is missing or was changed after training" in words(page)
     assert "One image of each class, as each probe is shown it" in words(page) and not page.error
 
@@ -383,6 +383,6 @@ def test_a_run_says_which_version_it_used(here, workspace):
     dataset = here()
     spec = TrainingSpec(dataset=dataset.id, classes=dataset.classes, backbone="baseline_cnn")
     store.create_run(workspace, spec, dataset, make_split(dataset.images, dataset.classes, spec.split))
-    page = decide(audit_page("Copies"), "pair-Leave out the first")
+    page = decide(audit_page("Duplicates"), "pair-Leave out the first")
     page = audit_page("Decisions")
     assert table(page, "Images as")["Images as"].tolist() == ["they were imported"]

@@ -64,7 +64,7 @@ def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
     shown = [tab.label for tab in opened("compare").tabs]
     assert shown[:9] == [
         "Measures",
-        "What does it read?",
+        "Evidence check",
         "Per class",
         "Pairs",
         "Confusion",

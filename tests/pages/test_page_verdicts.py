@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ModelAuditRequest
+from covid_core.reports import evidence_text
 from covid_core.reports.evidence_text import DAMAGED, NOT_YET
 from covid_core.runs import pinned_dataset, store
 from covid_core.runs.store import JobFolder, Run, Status
@@ -23,7 +24,7 @@ from pages.shared import model_audit_panel, shell
 
 PARTS = {"train": 12, "validation": 6, "test": 12}
 RUNS, STUDIES = ":material/list: Runs", ":material/playlist_play: Studies"
-TAB = "What does it read?"
+TAB = "Evidence check"
 
 
 pytestmark = pytest.mark.usefixtures("jobs_wait")
@@ -84,9 +85,9 @@ def test_the_list_of_runs_has_it_beside_each_accuracy(workspace, run):
     assert f":gray-badge[{NOT_YET}]" in told
 
 
-def test_an_audit_that_cannot_say_is_called_one_behind_an_accuracy(workspace, run):
+def test_an_inconclusive_audit_is_called_one_behind_an_accuracy(workspace, run):
     keep_audit(run, with_lungs=False)
-    assert f":gray-badge[audit {UNKNOWN}]" in words(opened("train", {"train-sections": RUNS}))
+    assert f":gray-badge[evidence check {UNKNOWN}]" in words(opened("train", {"train-sections": RUNS}))
 
 
 def test_the_table_of_a_study_has_it_beside_each_accuracy(workspace):
@@ -117,7 +118,7 @@ def test_the_ranking_and_the_summary_have_it(workspace, run):
     table = page.container(key="table-performance").dataframe[0].value
     assert table[model_audit_panel.HEADING].tolist() == [FRAME, NOT_YET, "", ""]
     assert table[model_audit_panel.MASKS].tolist() == ["own masks", "", "", ""]
-    assert "What they read: Mine reads the frame; Other is not audited yet." in words(page)
+    assert "Evidence check: Mine reads the frame; Other is not audited yet." in words(page)
 
 
 def test_measures_and_confusion_have_it(workspace, run):
@@ -148,19 +149,19 @@ def test_predict_names_a_run_with_it(workspace, run):
 def test_a_run_that_was_not_audited_offers_it(workspace, run):
     told = words(page_of(run))
     assert "Not audited yet. An accuracy does not say what it rests on." in told.replace("**", "")
-    assert "It counts as a look at the test images." in told
+    assert "It counts as a view of the test images." in told
     assert "Audit this model" in labels(page_of(run))
 
 
 def test_without_masks_and_segmenter_it_says_beforehand_that_it_will_not_be_able_to_say(workspace, run):
     page = page_of(run)
-    assert "its verdict will be that it cannot say" in words(page)
+    assert "its result will be *inconclusive*" in words(page)
 
 
 def test_a_run_that_is_not_finished_has_no_panel(workspace):
     failed = made_run(workspace, all_parts(PARTS, 1), "Torn", state=store.FAILED)
     page = page_of(failed)
-    assert "What does it read?" not in [heading.value for heading in page.subheader]
+    assert "Evidence check" not in [heading.value for heading in page.subheader]
     assert "Audit this model" not in labels(page)
 
 
@@ -233,13 +234,13 @@ def test_a_finished_audit_shows_verdict_figures_subgroups_and_whose_masks(worksp
     found = keep_audit(run)
     page = page_of(run)
     told = words(page)
-    assert f":orange-badge[{FRAME}] {found['in_words']}" in told
-    assert found["worst_in_words"] in told
+    assert f":orange-badge[{FRAME}] {evidence_text.conclusion(found)}" in told
+    assert evidence_text.worst_subgroup(found) in told
     assert "60 test images. Lungs known of 60: the data set's own lung masks. Made " in told
     tables = [frame.value for frame in page.dataframe]
     (covers,) = [table for table in tables if "Gone" in table]
     assert covers["Images"].tolist()[0] == "as they are" and len(covers) == 7
-    (groups,) = [table for table in tables if "Others right" in table]
+    (groups,) = [table for table in tables if "Others n" in table]
     assert groups["n"].tolist() == [30, 30]
     assert "Audit again" in labels(page)
 
@@ -261,7 +262,7 @@ def test_where_a_segmenter_was_trained_since_it_says_to_audit_again(workspace, r
     keep_audit(run, with_lungs=False)
     made_segmenter(workspace, "made")
     told = words(page_of(run))
-    assert "Lung masks were missing." in told and "audit again for a verdict" in told
+    assert "Lung masks were missing." in told and "Audit again for a verdict" in told
     assert "Train the segmenter" not in told
 
 

@@ -18,18 +18,17 @@ images of lungs alone kept between 4 and 63 % of the skill, so that figure canno
 
 **The rule** (``verdict``), in this order:
 
-1. "cannot say" where the figures are missing: no masks, or too few images of a class with known lungs.
-2. "cannot say" where the model does not answer its own images better than chance: balanced accuracy whose interval is
+1. "inconclusive" where the figures are missing: no masks, or too few images of a class with known lungs.
+2. "inconclusive" where the model does not answer its own images better than chance: balanced accuracy whose interval is
    not above 1 / classes. Nothing was read.
-3. "cannot say" where images put together within a class keep less than half (LEAST_KEPT) of the skill that the model
-has
-   on images as they are: the composing itself then decides the answers.
+3. "inconclusive" where images put together within a class keep less than half (LEAST_KEPT) of the skill that the model
+   has on images as they are: the composing itself then decides the answers.
 4. "reads the frame" where the whole interval of the frame effect is above FRAME_FROM. The frame alone then turns more
    than one answer in ten, and no figure of this model is about lungs only, whatever else it reads. A model that reads
    both is told so in its words, and still has this verdict: it is a warning.
 5. "reads the lungs" where the whole interval of the frame effect is below FRAME_BELOW and that of the lung effect above
    LUNGS_FROM: most answers follow the lungs, and fewer than one in five the frame.
-6. "cannot say" otherwise: too few images, or something between.
+6. "inconclusive" otherwise: too few images, or something between.
 
 How wide a band around the lungs goes with them (``audit.model.occlusions.MARGIN``) moves the figures: on 4,014 real
 images, with outlines by a segmenter of synthetic images, a MobileNetV2's frame effect was 0.75 at 2 % of the side, 0.64
@@ -49,33 +48,15 @@ from covid_core.evaluation import resampling
 from covid_core.evaluation.assessment import whole_counts
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
-from covid_core.formatting import interval, share
 
-LUNGS, FRAME, UNKNOWN = "reads the lungs", "reads the frame", "cannot say"
+LUNGS, FRAME, UNKNOWN = "reads the lungs", "reads the frame", "inconclusive"
 FRAME_FROM = 0.10
 FRAME_BELOW = 0.20
 LUNGS_FROM = 0.50
 LEAST_KEPT = 0.5
 LEAST_IMAGES = 5  # of each class, with known lungs: a cell of composites has 25 different pairs then
-NO_MASKS = "cannot be told without lung masks"
-NO_LUNGS = "the lungs of none of its test images are known"
-
-RULE = (  # the module's text in short, for people who look at a verdict
-    f"*{UNKNOWN.capitalize()}* where lung masks are missing, or a class has fewer than {LEAST_IMAGES} test images with "
-    "known lungs.",
-    f"*{UNKNOWN.capitalize()}* where the model does not answer its own test images better than chance.",
-    f"*{UNKNOWN.capitalize()}* where images put together from two of the same class are answered much worse than "
-    f"images as they are: the composing itself then decides.",
-    f"*{FRAME.capitalize()}* where the frame alone turns more than {share(FRAME_FROM, 0)} of the answers, with its "
-    "whole 95 % interval. No figure of such a model is about lungs only, even where it reads the lungs as well.",
-    f"*{LUNGS.capitalize()}* where the frame turns fewer than {share(FRAME_BELOW, 0)} of the answers and the lungs "
-    f"more than {share(LUNGS_FROM, 0)}, with both whole intervals.",
-    f"*{UNKNOWN.capitalize()}* otherwise.",
-)
-BLIND_TO = (
-    "Signs of disease outside the masks (the size of the heart, fluid behind the diaphragm) count as frame; a cue "
-    "inside the lungs that is no disease (the brightness of a source, its coding) counts as lungs."
-)
+NO_MASKS = "cannot be measured without lung masks"
+NO_LUNGS, FEW_IMAGES, NO_SKILL, COMPOSING, BETWEEN = "no lungs", "few images", "no skill", "composing", "between"  # why
 
 
 @dataclass(frozen=True)
@@ -97,14 +78,6 @@ class Effects:
     lungs: Measure
     frame: Measure
     within: Measure
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """LUNGS, FRAME or UNKNOWN, and why, in one sentence with the figures."""
-
-    verdict: str
-    in_words: str
 
 
 def pairs(labels: np.ndarray, classes: int, cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -188,30 +161,23 @@ def skill(accuracy: float, classes: int) -> float:
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
-def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> Verdict:
-    """The rule of the module's text. ``found`` is None where there are no composites, for the reason ``why``;
-    ``as_it_is`` is the balanced accuracy on the same images as they are."""
+def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> tuple[str, str]:
+    """LUNGS, FRAME or UNKNOWN by the rule of the module's text, and why it is UNKNOWN, else nothing.
+
+    ``found`` is None where there are no composites, for the reason ``why``; ``as_it_is`` is the balanced accuracy on
+    the same images as they are.
+    """
     if found is None:
-        return _unknown(why)
+        return UNKNOWN, why
     if not as_it_is.low > 1 / classes:
-        return _unknown("the model does not answer its own test images better than chance")
-    kept = skill(found.within.value, classes) / skill(as_it_is.value, classes)
-    if not kept >= LEAST_KEPT:
-        return _unknown(
-            "images put together from two of the same class are answered much worse than images as they are, so "
-            "what is put together decides the answers"
-        )
-    frame, lungs = (interval(one.value, one.low, one.high) for one in (found.frame, found.lungs))
+        return UNKNOWN, NO_SKILL
+    if not skill(found.within.value, classes) / skill(as_it_is.value, classes) >= LEAST_KEPT:
+        return UNKNOWN, COMPOSING
     if found.frame.low > FRAME_FROM:
-        also = f" It reads the lungs as well: they turn {lungs}." if found.lungs.low > FRAME_FROM else ""
-        return Verdict(FRAME, f"The frame around the lungs alone turns {frame} of the answers.{also}")
+        return FRAME, ""
     if found.frame.high < FRAME_BELOW and found.lungs.low > LUNGS_FROM:
-        return Verdict(LUNGS, f"The lungs turn {lungs} of the answers, and the frame around them {frame}.")
-    return _unknown(f"the frame around the lungs turns {frame} of the answers and the lungs {lungs}")
-
-
-def _unknown(why: str) -> Verdict:
-    return Verdict(UNKNOWN, f"What the model reads cannot be said: {why}.")
+        return LUNGS, ""
+    return UNKNOWN, BETWEEN
 
 
 # Subgroups
@@ -244,13 +210,12 @@ def subgroups(right: np.ndarray, by: dict[str, np.ndarray], groups: np.ndarray |
         by: for each property, its value per image as words of shape (images,); an empty one is unknown.
         groups: of shape (images,), equal for images that belong together; None: each is by itself.
     """
-    found = []
-    for name, values in by.items():
-        for value in np.unique(values[values != ""]):
-            inside = values == value
-            outside = (values != "") & ~inside
-            if min(inside.sum(), outside.sum()) >= LEAST_SUBGROUP:
-                found.append(_against_others(name, str(value), right, inside, outside, groups))
+    found = [
+        _against_others(name, str(value), right, values == value, (values != "") & (values != value), groups)
+        for name, values in by.items()
+        for value in np.unique(values[values != ""])
+        if min((values == value).sum(), ((values != "") & (values != value)).sum()) >= LEAST_SUBGROUP
+    ]
     corrected = holm(np.array([one.p for one in found])) if found else []
     found = [replace(one, p=float(p)) for one, p in zip(found, corrected, strict=True)]
     return sorted(found, key=lambda one: one.accuracy.value)

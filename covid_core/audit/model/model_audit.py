@@ -3,22 +3,23 @@
 The exported model (no TensorFlow) answers the test images as they are, with parts covered (``audit.model.occlusions``)
 and with the lungs of other images (``audit.model.composites``); ``audit.model.evidence`` holds the rule by which one
 verdict comes of it. Lung masks are the data set's own, else outlines by the segmenter that serves, never both
-(``inference.lungs.of_images``); without either, only what needs none is done, and the verdict is "cannot say".
+(``inference.lungs.of_images``); without either, only what needs none is done, and the verdict is "inconclusive".
 
 At most MOST_IMAGES test images, drawn at random, are used.
 """
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from covid_core.audit.model import evidence, occlusions
 from covid_core.audit.model.composites import swapped
-from covid_core.audit.model.evidence import Conflict, Subgroup
+from covid_core.audit.model.evidence import Conflict
 from covid_core.data.dataset import Dataset
 from covid_core.data.masks import OWN_IN_SHORT, OWN_MASKS
 from covid_core.data.pixels import decode_rows
@@ -26,7 +27,6 @@ from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
-from covid_core.formatting import interval, p_in_words, plural
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.lung_share import LungShares, share_inside, share_over
@@ -63,6 +63,10 @@ class AuditImages:
     of_all: int
     masks_in_short: str = ""
 
+    def covered(self, cover: occlusions.Cover, at: np.ndarray) -> np.ndarray:
+        """Some of the images with parts covered; an unknown lung mask is empty and protects nothing."""
+        return cover.of(self.pixels[at], self.lungs[at])
+
 
 def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[str, Any]:
     """Audit a finished run and keep what was found. Returns it, as ``known`` does.
@@ -82,12 +86,16 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
 def known(run: Run) -> dict[str, Any] | None:
     """The audit that is kept with the run; None where none was made of this head. Raises RunDamaged.
 
-    Keys: verdict, in_words, images, of_all, masks, covers (a list), effects, heat, subgroups (a list), notes.
+    Keys: verdict, why (see ``evidence.verdict``), images, of_all, with_lungs, masks, largest, covers (a list), effects,
+    heat, subgroups (a list), grouped. Earlier versions have sentences in place of why and grouped.
     """
     record = run.audit(AUDIT)
     if record is None or record.get("head_sha256") != run.result.get("head_sha256"):
         return None
-    if record.get("verdict") not in (evidence.LUNGS, evidence.FRAME, evidence.UNKNOWN) or "in_words" not in record:
+    if record.get("verdict") == "cannot say":  # of an earlier version
+        record["verdict"] = evidence.UNKNOWN
+    is_known = record.get("verdict") in (evidence.LUNGS, evidence.FRAME, evidence.UNKNOWN)
+    if not is_known or not {"why", "in_words"} & set(record):
         raise RunDamaged(f"{run.name}: the audit of its model is damaged.")
     return record
 
@@ -102,34 +110,31 @@ def masks_in_short(found: Mapping[str, Any]) -> str:
 
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
     """All figures of an audit, as plain values for JSON: undefined numbers are None."""
-    k = len(predictor.classes)
-    plain = _answers(predictor, images.pixels, part_of(progress, 0.0, 0.1), occlusions.AS_THEY_ARE)
-    rows = [
-        {
-            "name": occlusions.AS_THEY_ARE,
-            "destroys": "nothing",
-            **_figures(images, np.arange(len(plain)), plain, plain, k),
-        }
-    ]
+    k, everyone = len(predictor.classes), np.arange(len(images.pixels))
+    step = part_of(progress, 0.0, 0.1)
+    plain = _answers(predictor, everyone, images.pixels.__getitem__, step, f"Test images {occlusions.AS_THEY_ARE}")
+    as_they_are = {"name": occlusions.AS_THEY_ARE, "destroys": "nothing"}
+    rows = [{**as_they_are, **_figures(images, everyone, plain, plain, k)}]
     inside = np.flatnonzero(images.has_lungs)
     for number, cover in enumerate(occlusions.COVERS):
-        at = inside if cover.needs_lungs else np.arange(len(plain))
-        step = part_of(progress, 0.1 + 0.07 * number, 0.17 + 0.07 * number)
+        at = inside if cover.needs_lungs else everyone
         row = {"name": cover.name, "destroys": cover.destroys}
         if len(at):
-            answered = _covered_answers(predictor, images, cover, at, step)
-            rows.append({**row, **_figures(images, at, plain[at], answered, k)})
+            step = part_of(progress, 0.1 + 0.07 * number, 0.17 + 0.07 * number)
+            made = partial(images.covered, cover)
+            covered = _answers(predictor, at, made, step, f"Test images, {cover.name}")
+            rows.append({**row, **_figures(images, at, plain[at], covered, k)})
         else:
             rows.append({**row, "images": 0, "note": evidence.NO_MASKS})
     effects, why = _effects(predictor, images, inside, part_of(progress, 0.52, 0.8))
     as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
-    told = evidence.verdict(effects, as_it_is, k, why)
+    verdict, why = evidence.verdict(effects, as_it_is, k, why)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
-    worst = evidence.subgroups(plain == images.labels, images.by, images.groups)
+    subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
     return _plain(
         {
-            "verdict": told.verdict,
-            "in_words": told.in_words,
+            "verdict": verdict,
+            "why": why,
             "images": len(plain),
             "of_all": images.of_all,
             "with_lungs": len(inside),
@@ -139,9 +144,8 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
             "heat": asdict(heat),
-            "heat_in_words": heat.in_words,
-            "subgroups": [asdict(one) for one in worst],
-            "worst_in_words": _worst_in_words(worst, images.groups is not None),
+            "subgroups": [{**asdict(one), "is_worse": one.is_worse} for one in subgroups],
+            "grouped": images.groups is not None,
         }
     )
 
@@ -195,20 +199,11 @@ def _largest(classes: tuple[str, ...], labels: np.ndarray) -> dict[str, Any]:
     return {"label": classes[int(images.argmax())], "share": float(images.max() / images.sum())}
 
 
-def _answers(predictor: Predictor, images: np.ndarray, progress: Progress, message: str) -> np.ndarray:
-    """The class answered to each image, as a position."""
-    parts = _parts(np.arange(len(images)), progress, f"Test images {message}")
-    return np.concatenate([predictor.logits(images[some]).argmax(axis=1) for some in parts])
-
-
-def _covered_answers(
-    predictor: Predictor, images: AuditImages, cover: occlusions.Cover, at: np.ndarray, progress: Progress
+def _answers(
+    predictor: Predictor, rows: np.ndarray, made: Callable[[np.ndarray], np.ndarray], progress: Progress, message: str
 ) -> np.ndarray:
-    found = []
-    for some in _parts(at, progress, f"Test images, {cover.name}"):
-        changed = cover.of(images.pixels[some], images.lungs[some])  # an unknown mask is empty and protects nothing
-        found.append(predictor.logits(changed).argmax(axis=1))
-    return np.concatenate(found)
+    """The class predicted for what is ``made`` of each of some rows, as a position."""
+    return np.concatenate([predictor.logits(made(some)).argmax(axis=1) for some in _parts(rows, progress, message)])
 
 
 def _figures(images: AuditImages, at: np.ndarray, plain: np.ndarray, answered: np.ndarray, k: int) -> dict[str, Any]:
@@ -231,25 +226,21 @@ def _figures(images: AuditImages, at: np.ndarray, plain: np.ndarray, answered: n
 def _effects(
     predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress
 ) -> tuple[evidence.Effects | None, str]:
-    """What follows the lungs and what the frame, or why that cannot be told."""
+    """What follows the lungs and what the frame, or why that cannot be measured."""
     if not len(inside):
         return None, evidence.NO_LUNGS
     k, labels = len(predictor.classes), images.labels[inside]
-    fewest = int(np.bincount(labels, minlength=k).min())
-    if fewest < evidence.LEAST_IMAGES:
-        return None, (
-            f"of one class {plural(fewest, 'test image has', 'test images have')} known lungs, and "
-            f"{evidence.LEAST_IMAGES} are needed"
-        )
+    if np.bincount(labels, minlength=k).min() < evidence.LEAST_IMAGES:
+        return None, evidence.FEW_IMAGES
     least, most = PER_CELL
     frames, lungs = evidence.pairs(labels, k, max(least, min(most, MOST_COMPOSITES // k**2)), np.random.default_rng(0))
-    answered = []
-    for some in _parts(np.arange(len(frames)), progress, "Images with the lungs of others"):
-        of_frame, of_lungs = inside[frames[some]], inside[lungs[some]]
-        made = swapped(images.pixels[of_frame], images.lungs[of_frame], images.pixels[of_lungs], images.lungs[of_lungs])
-        answered.append(predictor.logits(made).argmax(axis=1))
-    given = Conflict(labels, frames, lungs, np.concatenate(answered), k)
-    return evidence.effects(given, _some(images.groups, inside)), ""
+
+    def composed(some: np.ndarray) -> np.ndarray:
+        frame, donor = inside[frames[some]], inside[lungs[some]]
+        return swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
+
+    answered = _answers(predictor, np.arange(len(frames)), composed, progress, "Images with the lungs of others")
+    return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside)), ""
 
 
 def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress) -> LungShares:
@@ -263,25 +254,6 @@ def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progres
 
 def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
     return None if values is None else values[at]
-
-
-# Words
-
-
-def _worst_in_words(found: list[Subgroup], grouped: bool = False) -> str:
-    if not found:
-        return (
-            f"No subgroup by source, size or brightness has {evidence.LEAST_SUBGROUP} test images, with as many others."
-        )
-    worst = found[0]
-    figures = (interval(one.value, one.low, one.high) for one in (worst.accuracy, worst.others))
-    against = "worse than" if worst.is_worse else "not told from"
-    together = " Images that belong together count for fewer." if grouped else ""
-    return (
-        f"The worst of {plural(len(found), 'subgroup')} is {worst.by}: {worst.name} with {next(figures)} of "
-        f"{plural(worst.accuracy.n, 'image')}, {against} the others' {next(figures)} "
-        f"({p_in_words(worst.p)}, corrected for {len(found)} looks; classes may be mixed otherwise there).{together}"
-    )
 
 
 def _plain(value: Any) -> Any:

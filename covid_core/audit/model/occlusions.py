@@ -83,82 +83,69 @@ def tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     return found & ~widened(lungs)
 
 
-Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
+NOTHING, LUNGS_GONE, FRAME_GONE, DETAIL_GONE = "nothing covered", "lungs gone", "frame gone", "detail gone"
+AS_THEY_ARE = "as they are"
 
 
 @dataclass(frozen=True)
 class Cover:
-    """A way to cover images: its name, what it destroys in words, and whether it needs lung masks."""
+    """A way to cover images: its name, what is gone (LUNGS_GONE, FRAME_GONE, DETAIL_GONE) and that in words, whether it
+    needs lung masks, and the function of images and their lungs that does it."""
 
     name: str
+    gone: str
     destroys: str
     needs_lungs: bool
-    of: Change
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-AS_THEY_ARE = "as they are"
-WITHOUT_LUNGS, LUNGS_ONLY = "without the lungs", "lungs only"
-BORDER_ONLY, CENTRE_ONLY = "border only", "centre only"
-LOW_PASS, WITHOUT_TAGS = "low-pass", "tags covered"
+def _without_detail(images: np.ndarray) -> np.ndarray:
+    deviation = BLUR * images.shape[1]
+    smooth = ndimage.gaussian_filter(images.astype(np.float32), (0, deviation, deviation), mode="nearest")
+    return np.rint(smooth).astype(np.uint8)
 
 
-def _without_lungs(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return filled(images, widened(lungs))
-
-
-def _lungs_only(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return filled(images, ~lungs)
-
-
-def _border_only(images: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
-    return filled(images, np.broadcast_to(~ring(images.shape[1]), images.shape))
-
-
-def _centre_only(images: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
-    return filled(images, np.broadcast_to(ring(images.shape[1]), images.shape))
-
-
-def _low_pass(images: np.ndarray, _lungs: np.ndarray) -> np.ndarray:
-    spread = BLUR * images.shape[1]
-    return np.rint(ndimage.gaussian_filter(images.astype(np.float32), (0, spread, spread), mode="nearest")).astype(
-        np.uint8
-    )
-
-
-def _without_tags(images: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    return filled(images, tags(images, lungs))
-
-
-COVERS = (
+COVERS = (  # in the order in which they are drawn
     Cover(
-        WITHOUT_LUNGS,
+        "without the lungs",
+        LUNGS_GONE,
         "all that the lungs show, and a narrow band around them; their place remains as a smooth patch",
         True,
-        _without_lungs,
+        lambda images, lungs: filled(images, widened(lungs)),
     ),
     Cover(
-        LUNGS_ONLY,
-        "all but the lungs: heart, spine, chest wall, tags, borders; the outline of the lungs remains faintly",
-        True,
-        _lungs_only,
-    ),
-    Cover(
-        BORDER_ONLY,
+        "border only",
+        LUNGS_GONE,
         "all but the outermost 15 % of every side, and so most of the lungs, but not all of their flanks",
         False,
-        _border_only,
+        lambda images, _lungs: filled(images, np.broadcast_to(~ring(images.shape[1]), images.shape)),
     ),
     Cover(
-        CENTRE_ONLY,
-        "the outermost 15 % of every side: borders, most tags, the flanks of wide lungs",
-        False,
-        _centre_only,
-    ),
-    Cover(LOW_PASS, "fine detail: vessels, ribs' edges, letters; brightness and large shapes remain", False, _low_pass),
-    Cover(
-        WITHOUT_TAGS,
+        "tags covered",
+        FRAME_GONE,
         "the four corners, and thin bright marks elsewhere; never inside known lungs",
         False,
-        _without_tags,
+        lambda images, lungs: filled(images, tags(images, lungs)),
+    ),
+    Cover(
+        "centre only",
+        FRAME_GONE,
+        "the outermost 15 % of every side: borders, most tags, the flanks of wide lungs",
+        False,
+        lambda images, _lungs: filled(images, np.broadcast_to(ring(images.shape[1]), images.shape)),
+    ),
+    Cover(
+        "lungs only",
+        FRAME_GONE,
+        "all but the lungs: heart, spine, chest wall, tags, borders; the outline of the lungs remains faintly",
+        True,
+        lambda images, lungs: filled(images, ~lungs),
+    ),
+    Cover(
+        "low-pass",
+        DETAIL_GONE,
+        "fine detail: vessels, ribs' edges, letters; brightness and large shapes remain",
+        False,
+        lambda images, _lungs: _without_detail(images),
     ),
 )

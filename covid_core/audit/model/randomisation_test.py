@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DEPENDS, MEANINGLESS, UNKNOWN = "depends on the weights", "means nothing", "cannot say"
+DEPENDS, MEANINGLESS, UNKNOWN = "depends on the weights", "means nothing", "inconclusive"
 
 # Of the size of the rank correlation; its square is the part of the ranks' variance that is there without the weights.
 SAME_FROM = 0.70  # half of it: the map is more the image's or the network's build than what was learned
@@ -63,25 +63,6 @@ class MapCheck:
     def correlation(self) -> float:
         """The higher of the two correlations."""
         return max(self.whole.correlation, self.head.correlation)
-
-    @property
-    def in_words(self) -> str:
-        """The verdict and its figures in one sentence."""
-        if self.why:
-            return f"Whether the heat map shows what was learned cannot be said: {self.why}."
-        if not (self.whole.is_defined and self.head.is_defined):
-            return "Whether the heat map shows what was learned cannot be said: most maps are the same everywhere."
-        figures = (
-            f"with all weights in random order it is like itself with {self.whole.correlation:.2f}, with those of the "
-            f"head alone with {self.head.correlation:.2f}, where 1 is the same map and 0 another one"
-        )
-        match self.verdict:
-            case "depends on the weights":
-                return f"The heat map depends on what was learned: {figures}."
-            case "means nothing":
-                return f"The heat map means nothing, for it hardly depends on what was learned: {figures}."
-            case _:
-                return f"Whether the heat map shows what was learned cannot be said: {figures}."
 
 
 def unknown(why: str) -> MapCheck:

@@ -28,7 +28,7 @@ but decide nothing: their pixels hold the lungs, and a dense lung is a bright on
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -39,12 +39,7 @@ from covid_core.evaluation.assessment import ALPHA, at_least_by_chance, majority
 from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.metrics import Answers, Measure
 
-Told = Callable[[float], None]
-"""Called with the share done in [0, 1]."""
-
-RIDGE = (
-    1.0  # 0.1 to 1 differ by 2 points at most on two real data sets; less than 1 answers noise worse than not at all
-)
+RIDGE = 1.0  # 0.1 to 1 differ by 2 points at most on two real data sets; less answers noise worse than not at all
 FOLDS = 5
 MUCH, SOME = 0.5, 0.1  # of the full picture's gain over the largest class
 NO_LUNGS, GREYS, OUTLINE, COARSE, LUNGS, EVERYTHING = "no lungs", "greys", "outline", "coarse", "lungs", "everything"
@@ -139,17 +134,37 @@ class Verdict:
 # Probes
 
 
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What probes have to answer: names of the classes, and of each image its class (a position, ``codes``), its fold,
+    and its group; images of one group are in one fold. All arrays are of shape (images,)."""
+
+    classes: tuple[str, ...]
+    codes: np.ndarray
+    folds: np.ndarray
+    groups: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> "Question":
+        """The same of some images, by a bool (images,)."""
+        return Question(self.classes, self.codes[chosen], self.folds[chosen], self.groups[chosen])
+
+
 def answered(
-    features: np.ndarray, codes: np.ndarray, folds: np.ndarray, threads: int = 1, told: Told = lambda share: None
+    features: np.ndarray,
+    codes: np.ndarray,
+    folds: np.ndarray,
+    threads: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> np.ndarray:
     """Score of every class for every image, each from a classifier that was trained on the other folds.
 
     Args:
         features: numbers of shape (images, d), all finite. Those that are the same for all training images are left
-        out. codes: class of each image, of shape (images,), from 0; a fold's training images should hold all. folds:
-        fold of each image, of shape (images,); images that belong together in one. threads: folds at a time; each takes
-        some 250 MB for 4,000 images of 4,096 features. told: called with the share done after each fold; what it raises
-        ends the work.
+            out.
+        codes: class of each image, of shape (images,), from 0; a fold's training images should hold all.
+        folds: fold of each image, of shape (images,); images that belong together in one.
+        threads: folds at a time; each takes some 250 MB for 4,000 images of 4,096 features.
+        progress: receives the share done in [0, 1] after each fold; what it raises ends the work.
 
     Returns:
         float32 (images, classes); the highest of a row is the answer. Scores are no probabilities.
@@ -168,7 +183,7 @@ def answered(
         try:
             for done, fold in enumerate(waiting, start=1):
                 fold.result()
-                told(done / len(all_folds))
+                progress(done / len(all_folds))
         finally:
             for fold in waiting:
                 fold.cancel()
@@ -210,37 +225,23 @@ def _kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def climb(
     probe: Probe,
     features: np.ndarray,
-    codes: np.ndarray,
-    classes: Sequence[str],
-    folds: np.ndarray,
+    question: Question,
     note: str = "",
     threads: int = 1,
-    told: Told = lambda share: None,
-    groups: np.ndarray | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Rung:
-    """Run a probe: features (images, d), class and fold of each image as in ``answered``, names of the classes.
-
-    ``groups`` of shape (images,): images that belong together are answered alike, so they count for fewer in intervals
-    and in p; None: each is by itself.
-    """
-    scores = answered(features, codes, folds, threads, told)
-    given = Answers(tuple(classes), np.arange(len(codes)), codes, scores)
-    majority = majority_share(given).value
-    accuracy, effect = metrics.wilson_of_groups(given.right, groups)
+    """Run a probe on features (images, d); see ``answered``. Images of one group are answered alike, so they count for
+    fewer in intervals and in p."""
+    scores = answered(features, question.codes, question.folds, threads, progress)
+    answers = Answers(question.classes, np.arange(len(question.codes)), question.codes, scores)
+    majority = majority_share(answers).value
+    accuracy, effect = metrics.wilson_of_groups(answers.right, question.groups)
+    p = at_least_by_chance(int(answers.right.sum()) / effect, answers.n / effect, majority)
     sensitivity = {}
-    for code, label in enumerate(given.classes):
-        of_class = codes == code
-        some = None if groups is None else groups[of_class]
-        sensitivity[label] = metrics.wilson_of_groups(given.right[of_class], some)[0]
-    return Rung(
-        probe,
-        given.n,
-        accuracy,
-        majority,
-        at_least_by_chance(int(given.right.sum()) / effect, given.n / effect, majority),
-        sensitivity,
-        note=note,
-    )
+    for code, label in enumerate(question.classes):
+        of_class = question.codes == code
+        sensitivity[label] = metrics.wilson_of_groups(answers.right[of_class], question.groups[of_class])[0]
+    return Rung(probe, answers.n, accuracy, majority, p, sensitivity, note=note)
 
 
 # The verdict
@@ -279,7 +280,7 @@ class Sources:
     reason: str = ""
 
     @property
-    def asked(self) -> tuple[tuple[str, Rung, float], ...]:
+    def questions(self) -> tuple[tuple[str, Rung, float], ...]:
         """Each question that was asked: the class, the rung, and its p by Holm's correction over all of them."""
         of = [(label, rung) for label, ladder in self.ladders.items() for rung in ladder.rungs if rung.was_run]
         corrected = holm(np.array([rung.p for _, rung in of]))

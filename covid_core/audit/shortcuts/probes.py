@@ -6,7 +6,7 @@ All pixels come from the cache at 128 px; "64 px" below are the means of two by 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from covid_core.audit.shortcuts.probe_ladder import (
     OUTLINE,
     Ladder,
     Probe,
+    Question,
     Rung,
     Sources,
 )
@@ -335,28 +336,56 @@ def ladder(
     Raises DataError where fewer than two classes are left, or images are gone.
     """
     images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    chosen, note = _drawn(images, "label", LEAST_IN_CLASS)
-    classes = tuple(sorted(chosen["label"].unique()))
-    if len(classes) < 2:
+    climbed = _climbed(workspace, dataset, images, "label", LEAST_IN_CLASS, probes, find_lungs, frozen, progress)
+    if climbed is None:
         raise DataError(
-            f"What gives the class away can be asked where two classes have {LEAST_IN_CLASS} images or more that do "
-            f"not all belong together; here they do not."
+            f"Shortcuts can be measured where two classes have {LEAST_IN_CLASS} images or more that do not all belong "
+            "together. Here they do not."
         )
+    return climbed
+
+
+def _climbed(
+    workspace: Workspace,
+    dataset: Dataset,
+    images: pd.DataFrame,
+    column: str,
+    least: int,
+    probes: Sequence[str],
+    find_lungs: FindLungs = own_lungs,
+    frozen: Frozen | None = None,
+    progress: Progress = silent,
+) -> Ladder | None:
+    """The ladder of some images, whose classes are the values of a column; None with fewer than two classes."""
+    chosen, note = _drawn(images, column, least)
+    classes = tuple(sorted(chosen[column].unique()))
+    if len(classes) < 2:
+        return None
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
     lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
     if set(probes) & set(NEED_LUNGS):
         lungs = find_lungs(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
+    folds = split.folds_of(chosen[["group"]].assign(label=chosen[column]), probe_ladder.FOLDS, SEED)
+    codes = np.searchsorted(classes, chosen[column].to_numpy(dtype=str))
     shown = Shown(dataset, rows, pixels, lungs, frozen)
-    rungs = _climbed(shown, chosen, "label", classes, probes, part_of(progress, 0.3, 1))
-    return Ladder(classes, len(chosen), rungs, note)
+    question = Question(classes, codes, folds, pd.factorize(chosen["group"])[0])
+    rungs = []
+    for place, key in enumerate(probes):
+        step = part_of(progress, 0.3 + 0.7 * place / len(probes), 0.3 + 0.7 * (place + 1) / len(probes))
+        message = f"Probe {place + 1} of {len(probes)}: {PROBES[key].probe.name}"
+        step(0, message)
+        rungs.append(
+            _rung(shown, PROBES[key], question, lambda share, step=step, message=message: step(share, message))
+        )
+    progress(1, "All probes have been run")
+    return Ladder(classes, len(chosen), tuple(rungs), note)
 
 
 def _drawn(images: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame, str]:
     """Images of the values of a column that have ``least`` of them, MOST_IMAGES at most, in their order; and a note.
 
-    A value whose images all belong together is left out: they are in one fold, so it is never learned where it is
-    asked.
+    A value whose images all belong together is left out: they are in one fold, and a class is learned in others.
     """
     counts = images[column].value_counts()
     small = sorted(counts.index[counts < least])
@@ -390,39 +419,7 @@ def _of_one_group(images: pd.DataFrame, column: str) -> list[str]:
     return sorted(groups.index[groups < 2])
 
 
-def _climbed(
-    shown: Shown, images: pd.DataFrame, column: str, classes: Sequence[str], probes: Sequence[str], progress: Progress
-) -> tuple[Rung, ...]:
-    """The rungs of some images, all with the same folds."""
-    codes = np.searchsorted(classes, images[column].to_numpy(dtype=str))
-    dealt = images[["group"]].assign(label=images[column])
-    folds = split.folds_of(dealt, probe_ladder.FOLDS, SEED)
-    groups = pd.factorize(images["group"])[0]
-    rungs = []
-    for place, probe in enumerate(probes):
-        row = PROBES[probe]
-        said = f"Probe {place + 1} of {len(probes)}: {row.probe.name}"
-        step = part_of(progress, place / len(probes), (place + 1) / len(probes))
-        step(0, said)
-        told = partial(_told, step, said)
-        rungs.append(_rung(shown, row, codes, classes, folds, groups, told))
-    progress(1, "All probes have been run")
-    return tuple(rungs)
-
-
-def _told(progress: Progress, said: str, share: float) -> None:
-    progress(share, said)
-
-
-def _rung(
-    shown: Shown,
-    row: ProbeKind,
-    codes: np.ndarray,
-    classes: Sequence[str],
-    folds: np.ndarray,
-    groups: np.ndarray,
-    told: probe_ladder.Told,
-) -> Rung:
+def _rung(shown: Shown, row: ProbeKind, question: Question, progress: Callable[[float], None]) -> Rung:
     probe, note = row.probe, ""
     if probe.key == FROZEN:
         if shown.frozen is None:
@@ -430,27 +427,31 @@ def _rung(
         probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
     if row.needs_lungs:
         known = shown.lungs.known
-        reason = shown.lungs.reason or _too_few(codes[known], classes, groups[known])
+        reason = shown.lungs.reason or _too_few(question.of(known))
         if reason:
             return Rung(probe, reason=reason)
         note = f"With {shown.lungs.whose}."
         if not known.all():
             note += f" On the {count(known.sum())} of {plural(len(known), 'image')} whose lungs are known."
-            shown, codes, folds, groups = shown.of(known), codes[known], folds[known], groups[known]
+            shown, question = shown.of(known), question.of(known)
     try:
         features = row.features(shown)
     except DataError as error:
         return Rung(probe, reason=str(error))
-    return probe_ladder.climb(probe, features, codes, classes, folds, note, cores(), told, groups)
+    return probe_ladder.climb(probe, features, question, note, cores(), progress)
 
 
-def _too_few(codes: np.ndarray, classes: Sequence[str], groups: np.ndarray) -> str:
-    """Why images with known lungs cannot make a probe; nothing where they can. All are of shape (images,)."""
-    counts = np.bincount(codes, minlength=len(classes))
-    lacking = [f"{count(counts[k])} of {label}" for k, label in enumerate(classes) if counts[k] < LEAST_IN_CLASS]
+def _too_few(question: Question) -> str:
+    """Why images with known lungs cannot make a probe; nothing where they can."""
+    counts = np.bincount(question.codes, minlength=len(question.classes))
+    lacking = [
+        f"{count(counts[k])} of {label}" for k, label in enumerate(question.classes) if counts[k] < LEAST_IN_CLASS
+    ]
     if lacking:
         return f"Too few images have known lungs: {', '.join(lacking)}."
-    single = [label for k, label in enumerate(classes) if len(np.unique(groups[codes == k])) < 2]
+    single = [
+        label for k, label in enumerate(question.classes) if len(np.unique(question.groups[question.codes == k])) < 2
+    ]
     return f"All images with known lungs belong together of {' and of '.join(single)}." if single else ""
 
 
@@ -464,25 +465,14 @@ def sources(workspace: Workspace, dataset: Dataset, progress: Progress = silent)
     association = cramers_v(pd.factorize(known["source"])[0], pd.factorize(known["label"])[0]) if len(known) else np.nan
     ladders = {}
     for label, of_class in known.groupby("label", sort=True):
-        climbed = _source_ladder(workspace, dataset, of_class)
+        climbed = _climbed(workspace, dataset, of_class, "source", LEAST_OF_SOURCE, OF_SOURCES)
         if climbed is not None:
             ladders[str(label)] = climbed
         progress(1, f"Sources within {label}")
     reason = ""
     if len(known) and not ladders:
         reason = (
-            f"No class has two sources of {LEAST_OF_SOURCE} images that do not all belong together, so it cannot be "
-            "asked whether they differ."
+            f"Sources within a class cannot be compared: no class has two sources of {LEAST_OF_SOURCE} images that do "
+            "not all belong together."
         )
     return Sources(len(known), len(images) - len(known), known["source"].nunique(), association, ladders, reason)
-
-
-def _source_ladder(workspace: Workspace, dataset: Dataset, images: pd.DataFrame) -> Ladder | None:
-    chosen, note = _drawn(images, "source", LEAST_OF_SOURCE)
-    names = tuple(sorted(chosen["source"].unique()))
-    if len(names) < 2:
-        return None
-    rows = chosen.index.to_numpy()
-    pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE)[rows])
-    shown = Shown(dataset, rows, pixels, KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool)))
-    return Ladder(names, len(chosen), _climbed(shown, chosen, "source", names, OF_SOURCES, silent), note)

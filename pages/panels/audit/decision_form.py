@@ -1,9 +1,9 @@
-"""What a reader does about images: dismiss a finding, leave images out, change their class, keep them together.
+"""Decisions about images: dismiss a finding, leave images out, change their class, keep them together.
 
-Each asks once, says what it will do, and can be undone at once; ``decision_log`` lists them all.
+Each is confirmed once and can be undone at once; ``decision_log`` lists them all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -20,109 +20,95 @@ from pages.shared import shell
 AUTHOR = "decision_author"  # session: who decides; asked once
 LAST = "decisions_last"  # session: numbers of the decisions that were made last, with what was done in words
 NAME, NOTE, CLASS = "decision-author", "decision-note", "decision-class"  # widgets
-NOTICE = "decision-told"  # session: what was done, until a toast has said it
+NOTICE = "decision-notice"  # session: what was done, until a toast has shown it
 REFUSED = "decision-refused"  # session: why the last one was not made
-UNCHANGED = "No file is changed. The data set gets a new version; runs that exist keep theirs."
+UNCHANGED = "No file is changed. The data set gets a new version. Existing runs keep theirs."
+SAME_VERSION = "Nothing else changes: the images stay in the data set, which keeps its version."
+ICONS = {  # by the verb that a button's label begins with
+    "Dismiss": ":material/visibility_off:",
+    "Leave out": ":material/block:",
+    "Change class": ":material/label:",
+    "Keep together": ":material/link:",
+}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be done, before it is asked for: decisions, and in words what they come to.
+class Proposal:
+    """What is to be done, before it is confirmed: decisions, and in words what they come to.
 
-    ``verb`` is on the button; ``done`` tells it afterwards, with {label} for a new class. ``classes`` are offered where
-    the images are to get another one.
+    ``verb`` is on the button; ``done`` reports it afterwards, with {label} for a new class. ``classes`` are offered
+    where the images are to get another one.
     """
 
     wanted: tuple[Decision, ...]
     verb: str
-    title: str
     sentence: str
     done: str
     classes: tuple[str, ...] = ()
 
 
-def dismissal(names: Sequence[str], finding: str) -> Wish:
-    """To say that a finding of some images is nothing."""
-    images = plural(len(names), "image")
+def dismissal(names: Sequence[str], finding: str) -> Proposal:
+    """A finding of some images is no fault."""
+    of_images = f"“{finding}” of {plural(len(names), 'image')} is"
     wanted = tuple(Decision(DISMISS, name, finding=finding) for name in names)
-    sentence = (
-        f"“{finding}” of {images} is put aside as looked at. The images stay in the data set, which keeps its version."
-    )
-    return Wish(wanted, "Dismiss", "Dismiss this finding?", sentence, f"“{finding}” of {images} is dismissed.")
+    return Proposal(wanted, "Dismiss", f"{of_images} marked as checked. {SAME_VERSION}", f"{of_images} dismissed.")
 
 
-def pair_dismissal(first: str, second: str) -> Wish:
-    """To say that two images are not one picture."""
+def pair_dismissal(first: str, second: str) -> Proposal:
+    """Two images are not one picture."""
     wanted = (Decision(DISMISS, first, after=second, finding=tables.SAME_PICTURE),)
-    sentence = f"{first} and {second} are put aside as looked at. Both stay in the data set, which keeps its version."
-    return Wish(wanted, "Dismiss", "Dismiss this pair?", sentence, f"The pair of {first} and {second} is dismissed.")
+    pair = f"The pair of {first} and {second} is"
+    return Proposal(wanted, "Dismiss", f"{pair} marked as checked. {SAME_VERSION}", f"{pair} dismissed.")
 
 
-def leaving_out(names: Sequence[str], dataset: Dataset) -> Wish:
-    """To take images out of the data set."""
-    images = plural(len(names), "image")
+def leaving_out(names: Sequence[str], dataset: Dataset) -> Proposal:
+    """Images are no longer in the data set."""
     labels = dataset.images.loc[~dataset.images["image_id"].isin(names), "label"].value_counts()
     left = ", ".join(f"{label} {count(labels.get(label, 0))}" for label in dataset.classes)
-    sentence = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
     wanted = tuple(Decision(LEAVE_OUT, name) for name in names)
-    return Wish(wanted, "Leave out", f"Leave out {images}?", sentence, f"{images} {_are(names)} left out.")
+    sentence = f"{_named(names)} left out of {dataset.name} from now on. What stays: {left}. {UNCHANGED}"
+    return Proposal(wanted, "Leave out", sentence, f"{_named(names)} left out.")
 
 
-def relabelling(names: Sequence[str], dataset: Dataset) -> Wish:
-    """To give images another class; which one is asked."""
-    images = plural(len(names), "image")
+def relabelling(names: Sequence[str], dataset: Dataset) -> Proposal:
+    """Images get another class, which is asked for."""
     wanted = tuple(Decision(RELABEL, name) for name in names)
-    sentence = f"{_named(names)} given the class below from now on. {UNCHANGED}"
     present = set(dataset.images.loc[dataset.images["image_id"].isin(names), "label"])
     others = tuple(label for label in dataset.imported.classes if present != {label})
-    return Wish(
-        wanted,
-        "Change class",
-        f"Change the class of {images}?",
-        sentence,
-        f"{images} {_are(names)} {{label}} now.",
-        others,
-    )
+    sentence = f"{_named(names)} given the class below from now on. {UNCHANGED}"
+    return Proposal(wanted, "Change class", sentence, f"{_named(names)} {{label}} now.", others)
 
 
-def grouping(groups: Sequence[Sequence[str]]) -> Wish:
-    """To keep images together, so that no split parts them: one or more groups of them."""
+def grouping(groups: Sequence[Sequence[str]]) -> Proposal:
+    """Images stay together in every group split: one or more groups of them."""
     wanted = tuple(one for group in groups for one in decisions.together(list(group)))
     images = plural(len({one.image_id for one in wanted}), "image")
-    in_groups = f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
-    sentence = f"{images}{in_groups} will be in the same part of every split that keeps groups together. {UNCHANGED}"
-    return Wish(
-        wanted, "Keep together", f"Keep {images} together?", sentence, f"{images}{in_groups} are kept together."
-    )
+    images += f" in {plural(len(groups), 'pair')}" if len(groups) > 1 else ""
+    sentence = f"{images} will be in the same part of every group split. {UNCHANGED}"
+    return Proposal(wanted, "Keep together", sentence, f"{images} are kept together.")
 
 
 def _named(names: Sequence[str]) -> str:
-    images = names[0] if len(names) == 1 else plural(len(names), "image")
-    return f"{images} {_are(names)}"
+    return f"{names[0]} is" if len(names) == 1 else f"{count(len(names))} images are"
 
 
-def _are(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-# Asked once
+# Confirmed once
 
 
 @st.dialog("Decide", icon=":material/gavel:")
-def confirm(dataset: Dataset, wish: Wish) -> None:
-    """Say what will be done, ask who decides, and do it."""
-    st.markdown(f"**{shell.plain(wish.title)}**")
-    st.markdown(shell.plain(wish.sentence))
-    if wish.classes:
-        chosen = st.selectbox("New class", wish.classes, index=None, placeholder="Choose a class", key=CLASS)
-        same = len(wish.wanted) - len(_settled(dataset, wish))
+def confirm(dataset: Dataset, proposal: Proposal) -> None:
+    """Show what will be done, ask who decides, and do it."""
+    st.markdown(f"**{proposal.verb}?** {shell.plain(proposal.sentence)}")
+    if proposal.classes:
+        chosen = st.selectbox("New class", proposal.classes, index=None, placeholder="Choose a class", key=CLASS)
+        same = len(proposal.wanted) - len(_settled(dataset, proposal))
         if chosen and same:
             st.caption(f"{plural(same, 'image has', 'images have')} that class already.")
     author_field()
     st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
-    ready = bool(_settled(dataset, wish)) or _lacks_class(wish)
-    button = {"key": "decision-go", "on_click": _do, "args": (dataset, wish), "disabled": not ready}
-    if st.button(wish.verb, type="primary", icon=":material/check:", **button) and not _show_refusal():
+    ready = bool(_settled(dataset, proposal)) or _lacks_class(proposal)
+    button = {"key": "decision-go", "on_click": _do, "args": (dataset, proposal), "disabled": not ready}
+    if st.button(proposal.verb, type="primary", icon=":material/check:", **button) and not _show_refusal():
         st.rerun()
 
 
@@ -137,33 +123,33 @@ def author_field() -> None:
     )
 
 
-def _lacks_class(wish: Wish) -> bool:
-    return bool(wish.classes) and st.session_state.get(CLASS) is None
+def _lacks_class(proposal: Proposal) -> bool:
+    return bool(proposal.classes) and st.session_state.get(CLASS) is None
 
 
-def _settled(dataset: Dataset, wish: Wish) -> list[Decision]:
+def _settled(dataset: Dataset, proposal: Proposal) -> list[Decision]:
     """The decisions with the chosen class, without images that have it already."""
-    if not wish.classes:
-        return list(wish.wanted)
+    if not proposal.classes:
+        return list(proposal.wanted)
     label = st.session_state.get(CLASS, "")
     labels = dict(zip(dataset.images["image_id"], dataset.images["label"], strict=True))
-    return [replace(one, after=label) for one in wish.wanted if labels.get(one.image_id) != label]
+    return [replace(one, after=label) for one in proposal.wanted if labels.get(one.image_id) != label]
 
 
-def _do(dataset: Dataset, wish: Wish) -> None:
+def _do(dataset: Dataset, proposal: Proposal) -> None:
     """Write decisions, and remember how to undo them. In a callback: what refuses them is told by the next page."""
-    if _lacks_class(wish):
+    if _lacks_class(proposal):
         st.session_state[REFUSED] = "Choose the new class first."
         return
     author, note = st.session_state.get(NAME, ""), st.session_state.get(NOTE, "").strip()
-    wanted = [replace(one, note=note) for one in _settled(dataset, wish)]
+    wanted = [replace(one, note=note) for one in _settled(dataset, proposal)]
     try:
         changed = data.decide(shell.workspace(), dataset.id, wanted, author)
     except CovidCoreError as error:
         st.session_state[REFUSED] = str(error)
         return
     st.session_state[AUTHOR] = author
-    done = wish.done.replace("{label}", wanted[0].after)
+    done = proposal.done.replace("{label}", wanted[0].after)
     st.session_state[LAST] = (dataset.id, [one.number for one in decisions.latest(changed.decisions)], done)
     st.session_state[NOTICE] = f"{done} Undo it above, or on the tab Decisions."
 
@@ -178,11 +164,9 @@ def _show_refusal() -> bool:
 
 @st.dialog("Take back?", icon=":material/undo:")
 def confirm_undo(dataset: Dataset, numbers: Sequence[int]) -> None:
-    """Take decisions back, once somebody has said who wants it."""
+    """Take decisions back, once it is known who wants it."""
     what = plural(len(numbers), "decision")
-    st.markdown(
-        f"{what} will no longer be in force, as if nobody had decided. The table keeps a line of who took it back."
-    )
+    st.markdown(f"{what} will no longer be in force. The table keeps a line that says who took it back.")
     author_field()
     button = {"key": "take-back-go", "on_click": take_back, "args": (dataset.id, list(numbers))}
     if st.button("Take back", type="primary", icon=":material/undo:", **button) and not _show_refusal():
@@ -222,17 +206,22 @@ def last_one(dataset: Dataset) -> None:
 # Buttons
 
 
-def buttons(dataset: Dataset, names: Sequence[str], finding: str, key: str) -> None:
-    """What can be done about some images with a finding."""
-    names = list(names)
-    with st.container(horizontal=True):
-        made = (
-            ("Dismiss", ":material/visibility_off:", lambda: dismissal(names, finding)),
-            ("Leave out", ":material/block:", lambda: leaving_out(names, dataset)),
-            ("Change class", ":material/label:", lambda: relabelling(names, dataset)),
-            ("Keep together", ":material/link:", lambda: grouping([names])),
-        )
-        for label, icon, wish in made:
-            too_few = len(names) < (2 if label == "Keep together" else 1)
-            if st.button(label, icon=icon, key=f"{key}-{label}", disabled=too_few):
-                confirm(dataset, wish())
+def of_images(names: Sequence[str], dataset: Dataset, finding: str = "") -> dict[str, Callable[[], Proposal]]:
+    """What can be decided about some images (of a finding): label of the button, and the proposal."""
+    dismiss = {"Dismiss": lambda: dismissal(names, finding)} if finding else {}
+    return dismiss | {
+        "Leave out": lambda: leaving_out(names, dataset),
+        "Change class": lambda: relabelling(names, dataset),
+        "Keep together": lambda: grouping([names]),
+    }
+
+
+def buttons(
+    dataset: Dataset, proposals: Mapping[str, Callable[[], Proposal]], key: str, images: int | None = None
+) -> None:
+    """A button per proposal, which asks and does it. ``images``: how many they are about; None: always enough."""
+    for label, proposal in proposals.items():
+        icon = next(icon for verb, icon in ICONS.items() if label.startswith(verb))
+        too_few = images is not None and images < (2 if label == "Keep together" else 1)
+        if st.button(label, icon=icon, key=f"{key}-{label}", disabled=too_few):
+            confirm(dataset, proposal())

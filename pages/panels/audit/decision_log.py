@@ -1,5 +1,6 @@
-"""The Audit page's list of decisions: what was decided about which image, by whom, and which runs came of it."""
+"""The Audit page's list of decisions, each with its image and author, and which run used which version."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -17,14 +18,20 @@ from pages.shared import run_cache, shell
 from pages.shared.audit_panel import Audited
 
 SHORT = 12  # digits of a version that a person compares
+DONE = {
+    LEAVE_OUT: ("image", "left out"),
+    RELABEL: ("image", "with another class"),
+    GROUP: ("image", "kept together with others"),
+    DISMISS: ("finding", "dismissed"),
+}
 
 
 def show(audited: Audited) -> None:
     dataset = audited.dataset
     st.markdown(f"**{shell.plain(_in_words(dataset))}**")
     st.markdown(
-        "Decisions are kept beside the data set, in a table that only grows: no file of an image is touched, and each "
-        "decision can be taken back. A run keeps the version of the data set that it was trained on."
+        "No decision changes an image file, and each can be taken back. A run keeps the version of the data set that "
+        "it was trained on."
     )
     if dataset.decisions:
         _table(dataset)
@@ -35,21 +42,16 @@ def _in_words(dataset: Dataset) -> str:
     in_force = decisions.in_force(dataset.decisions)
     version = f"The data set is at version {dataset.version[:SHORT]}"
     if not in_force:
-        return f"{version}: as it was imported, with no decision in force."
-    counts = {action: sum(one.action == action for one in in_force) for action in decisions.ACTIONS}
-    words = {
-        LEAVE_OUT: plural(counts[LEAVE_OUT], "image") + " left out",
-        RELABEL: plural(counts[RELABEL], "image") + " with another class",
-        GROUP: plural(counts[GROUP], "image") + " kept together with others",
-        DISMISS: plural(counts[DISMISS], "finding") + " dismissed",
-    }
-    return f"{version}: {', '.join(words[action] for action in decisions.ACTIONS if counts[action])}."
+        return f"{version}, as it was imported. No decision is in force."
+    counts = Counter(one.action for one in in_force)
+    parts = [f"{plural(counts[action], word)} {rest}" for action, (word, rest) in DONE.items() if counts[action]]
+    return f"{version}: {', '.join(parts)}."
 
 
 def _table(dataset: Dataset) -> None:
     """All decisions, newest first; those that are chosen can be taken back."""
     valid = {one.number for one in decisions.in_force(dataset.decisions)}
-    listed = [one for one in reversed(dataset.decisions)]
+    listed = list(reversed(dataset.decisions))
     shown = pd.DataFrame([_row(one, one.number in valid) for one in listed])
     chosen = st.dataframe(
         shown,
@@ -96,7 +98,7 @@ def _row(one: Decision, valid: bool) -> dict[str, object]:
 
 
 def _take_back(dataset: Dataset, chosen: Sequence[int], valid: Sequence[int]) -> None:
-    st.caption("Choose rows to take them back.")
+    st.caption("Choose rows to take their decisions back.")
     with st.container(horizontal=True):
         for label, numbers, key in (
             (f"Take back the chosen ({len(chosen)})", list(chosen), "take-back"),

@@ -21,9 +21,8 @@ CHOSEN, PAGE, KIND = "chosen", "page", "kind"
 
 def show(audited: Audited) -> None:
     st.markdown(
-        "Each image is measured, and what is too far off is a finding: something to look at, not a verdict. Most "
-        "images "
-        "with a marker are good images; a finding matters where it spoils the picture, or where it goes with the class."
+        "Each image is measured. A measure beyond its limit is a finding: a hint, not a verdict. A finding matters if "
+        "it spoils the image, or if it goes with the class (*shortcut learning*)."
     )
     _summary(audited)
     _by_class(audited)
@@ -33,7 +32,7 @@ def show(audited: Audited) -> None:
 
 def _summary(audited: Audited) -> None:
     """One row per kind of finding that there is, with its limit and the reason for that."""
-    table = audited.found.audit.summary
+    table = audited.audit.quality.summary
     there, absent = table[table["images"] > 0], table[table["images"] == 0]
     if len(there):
         images = {"Images": st.column_config.NumberColumn(format="localized")}
@@ -43,11 +42,11 @@ def _summary(audited: Audited) -> None:
     if len(common):
         names = ", ".join(f"“{name}”" for name in common["finding"])
         st.caption(
-            f"{names}: in every fifth image or more. A finding so common belongs to the data set, not to single "
-            f"images: ask where the images come from before you leave any out."
+            f"{names}: at least one image in five. Such a common finding is a property of the data set. Check where "
+            "the images come from before you leave any out."
         )
     if len(absent):
-        with st.expander(f"Looked for and not found: {plural(len(absent), 'kind')}", icon=":material/check:"):
+        with st.expander(f"Not present: {plural(len(absent), 'kind')}", icon=":material/check:"):
             shell.table(_shown(absent), "findings-absent", alt="Kinds of findings that no image has")
 
 
@@ -67,7 +66,7 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_class(audited: Audited) -> None:
-    """Whether having a finding goes with the class: what would give the answer away."""
+    """Whether a finding goes with the class, so that it could be a shortcut."""
     table = tables.findings_by_class(audited.findings, audited.labels)
     if table.empty:
         return
@@ -77,7 +76,7 @@ def _by_class(audited: Audited) -> None:
     if len(frequent):
         shell.chart(figures.finding_bars(frequent), "findings-by-class", alt=figures.findings_in_words(frequent))
     if len(frequent) < len(table):
-        st.caption(f"Findings in less than {share(VISIBLE, 0)} of every class are among the figures only.")
+        st.caption(f"Findings in less than {share(VISIBLE, 0)} of every class are in the table only.")
     with st.expander("Figures"):
         shown = table.assign(share=table["share"].map(share), association=table["association"].round(3))
         names = {"finding": "Finding", "label": "Class", "found": "With it", "images": "Images", "share": "Share"}
@@ -96,12 +95,12 @@ def _images(audited: Audited) -> None:
     if not len(of_images):
         st.info("No image has a finding.", icon=":material/check:")
         return
-    kinds = list(of_images["finding"].unique())
-    kinds.sort(key=lambda name: -counts.get(name, 0))
-    kind = url_state.pills("Finding", {name: f"{name} ({count(counts.get(name, 0))})" for name in kinds}, "finding")
+    kinds = sorted(of_images["finding"].unique(), key=lambda name: -counts.get(name, 0))
+    words = {name: f"{name} ({count(counts.get(name, 0))})" for name in kinds}
+    kind = url_state.choice(st.pills, "Finding", words, "finding", required=True)
     rows = of_images[of_images["finding"] == kind]
-    put_aside = int(rows["dismissed"].sum())
-    if put_aside and not st.toggle(f"Show {plural(put_aside, 'dismissed image')}, too", key=f"dismissed-{kind}"):
+    dismissed = int(rows["dismissed"].sum())
+    if dismissed and not st.toggle(f"Show {plural(dismissed, 'dismissed image')}, too", key=f"dismissed-{kind}"):
         rows = rows[~rows["dismissed"]]
     if len(rows):
         _pages(audited, kind, rows)
@@ -147,7 +146,10 @@ def _actions(audited: Audited, kind: str, here: list[str], all_names: list[str],
             key="finding-scope",
             wrap=True,
         )
-        decision_form.buttons(audited.dataset, sets[which], kind, "finding")
+        names = sets[which]
+        with st.container(horizontal=True):
+            proposals = decision_form.of_images(names, audited.dataset, kind)
+            decision_form.buttons(audited.dataset, proposals, "finding", len(names))
 
 
 def _unreadable(audited: Audited) -> None:

@@ -27,30 +27,30 @@ TSNE, PCA = "Neighbours (t-SNE)", "Differences (PCA)"
 CLASS, SOURCE, FINDING, LABELS, OUTLIERS = "Class", "Source", "Finding", "Suspicious labels", "Outliers"
 STANDS_OUT = "#E69F00"
 HELP = {
-    TSNE: "Similar images lie side by side. Islands mean something; their distances and sizes mean nothing.",
-    PCA: "The two directions in which the images differ most, true to scale. They hold {share} of all differences; "
-    "images that differ in another way may lie on one spot.",
+    TSNE: "Similar images lie side by side. Islands have a meaning, their distances and sizes have none.",
+    PCA: "The two directions in which the images differ most, true to scale. They hold {share} of the variance. Images "
+    "that differ in another direction may overlap.",
 }
 HINT = (
-    "Click a point: its image is shown here. The wheel zooms, dragging moves. Lasso and box, above the map, choose "
-    "images; after them, Pan returns to clicking."
+    "Click a point to see its image here. The wheel zooms, dragging moves. Lasso and box (above the map) choose "
+    "images; Pan returns to clicking."
 )
 
 
-def show(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
+def show(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     """The chart with its controls and the image beside it. ``pixels``: all images, uint8 (n, size, size)."""
-    arranged, coloured = _controls(dataset, found)
-    codes, groups = _coloured(dataset, found, coloured)
-    rows = found.images["row"].to_numpy()
+    arranged, coloured = _controls(dataset, shown)
+    codes, groups = _coloured(dataset, shown, coloured)
+    rows = shown.images["row"].to_numpy()
     traces = [rows[codes == code] for code in range(len(groups))]
     drawing = f"{arranged}/{coloured}"
     # Streamlit marks what was drawn on this chart until the chart changes; rings mark any other choice.
-    ringed = None if _choice(dataset)[1] in (None, drawing) else np.isin(rows, chosen(dataset, found))
+    ringed = None if _choice(dataset)[1] in (None, drawing) else np.isin(rows, chosen(dataset, shown))
     figure = figures.image_map(
-        found.images[["tsne_x", "tsne_y"] if arranged == TSNE else ["pca_x", "pca_y"]].to_numpy(),
+        shown.images[["tsne_x", "tsne_y"] if arranged == TSNE else ["pca_x", "pca_y"]].to_numpy(),
         codes,
         groups,
-        [gallery.short_name(identifier) for identifier in found.images["image_id"]],
+        [gallery.short_name(identifier) for identifier in shown.images["image_id"]],
         ringed,
     )
     key = f"chart-map-{dataset.id}"
@@ -64,29 +64,26 @@ def show(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
             alt=_alt(arranged, coloured, codes, groups),
             on_select=lambda: _select(dataset, key, traces, drawing if ringed is None else ""),
         )
-        st.caption(HELP[arranged].format(share=share(found.facts["pca_share"])))
+        st.caption(HELP[arranged].format(share=share(shown.facts["pca_share"])))
     with beside:
-        _beside(dataset, found, pixels)
+        _beside(dataset, shown, pixels)
     _choose_a_group(dataset, traces, groups)
 
 
-def _controls(dataset: Dataset, found: Map) -> tuple[str, str]:
+def _controls(dataset: Dataset, shown: Map) -> tuple[str, str]:
     """How images are arranged, and what colours mean; both are in the address."""
-    colours = [CLASS]
-    if (dataset.images["source"] != "").any():
-        colours.append(SOURCE)
-    if dataset_audit.known(shell.workspace(), dataset) is not None:
-        colours.append(FINDING)
-    if found.facts["accuracy"] is not None:
-        colours.append(LABELS)
-    colours.append(OUTLIERS)
+    offered = {
+        CLASS: True,
+        SOURCE: (dataset.images["source"] != "").any(),
+        FINDING: dataset_audit.known(shell.workspace(), dataset) is not None,
+        LABELS: shown.facts["accuracy"] is not None,
+        OUTLIERS: True,
+    }
+    colours = [name for name, is_offered in offered.items() if is_offered]
+    options = {"required": True, "bind": "query-params", "wrap": True}
     with st.container(horizontal=True):
-        arranged = st.segmented_control(
-            "Arranged by", [TSNE, PCA], required=True, default=TSNE, key="map", bind="query-params", wrap=True
-        )
-        coloured = st.segmented_control(
-            "Coloured by", colours, required=True, default=CLASS, key="colour", bind="query-params", wrap=True
-        )
+        arranged = st.segmented_control("Arranged by", [TSNE, PCA], default=TSNE, key="map", **options)
+        coloured = st.segmented_control("Coloured by", colours, default=CLASS, key="colour", **options)
     return arranged, coloured
 
 
@@ -95,10 +92,10 @@ def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[G
     images = found.images
     if by == LABELS:
         disputed = images["row"].isin(found.suspicious["row"]).to_numpy()
-        return disputed.astype(int), [Group("Not disputed", NEUTRAL), Group("Label is disputed", STANDS_OUT)]
+        return disputed.astype(int), [Group("Plausible label", NEUTRAL), Group("Suspicious label", STANDS_OUT)]
     if by == OUTLIERS:
         far = images["is_outlier"].to_numpy()
-        return far.astype(int), [Group("Among others", NEUTRAL), Group("Far from all others", STANDS_OUT)]
+        return far.astype(int), [Group("No outlier", NEUTRAL), Group("Outlier", STANDS_OUT)]
     if by == CLASS:
         colours = class_colours(dataset.classes)
         codes = pd.Categorical(images["label"], dataset.classes).codes
@@ -112,7 +109,7 @@ def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[G
 def _findings(dataset: Dataset, image_ids: pd.Series) -> np.ndarray:
     """The finding of each image that fewest images have; empty where it has none."""
     audited = dataset_audit.known(shell.workspace(), dataset)
-    table = audited.audit.findings if audited else pd.DataFrame(columns=["image_id", "finding"])
+    table = audited.quality.findings if audited else pd.DataFrame(columns=["image_id", "finding"])
     frequency = table["finding"].map(table["finding"].value_counts())
     rarest = table.assign(frequency=frequency).sort_values("frequency", kind="stable").drop_duplicates("image_id")
     return image_ids.map(rarest.set_index("image_id")["finding"]).fillna("").to_numpy()
@@ -140,8 +137,8 @@ def _alt(arranged: str, coloured: str, codes: np.ndarray, groups: Sequence[Group
 # The image beside the map
 
 
-def _beside(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
-    on_map = found.images[found.images["image_id"] == st.query_params.get(POINT)]
+def _beside(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
+    on_map = shown.images[shown.images["image_id"] == st.query_params.get(POINT)]
     if on_map.empty:
         st.caption(HINT)
         return
@@ -150,18 +147,13 @@ def _beside(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
     st.image(pixels[image["row"]], width="stretch", alt=f"Image {name}, labelled {image['label']}")
     source = dataset.images["source"].iat[image["row"]] or UNKNOWN_SOURCE
     facts = [f"**{shell.plain(name)}**", f"Class: {shell.plain(image['label'])}", f"Source: {shell.plain(source)}"]
-    if image["row"] in found.suspicious["row"].to_numpy():
-        facts.append(f"Its label is disputed: {shell.plain(image['other'])}?")
+    if image["row"] in shown.suspicious["row"].to_numpy():
+        facts.append(f"Suspicious label: {shell.plain(image['other'])}?")
     if image["is_outlier"]:
-        facts.append("Far from all others.")
+        facts.append("Outlier")
     st.markdown("  \n".join(facts))
-    st.button(
-        "Open image",
-        icon=":material/zoom_in:",
-        key="map-point-open",
-        on_click=gallery.open_image,
-        args=(image["image_id"],),
-    )
+    opening = {"on_click": gallery.open_image, "args": (image["image_id"],)}
+    st.button("Open image", icon=":material/zoom_in:", key="map-point-open", **opening)
 
 
 # The choice
@@ -213,10 +205,5 @@ def _choose_a_group(dataset: Dataset, traces: Sequence[np.ndarray], groups: Sequ
     with st.container(horizontal=True, vertical_alignment="bottom"):
         which = st.selectbox("Or choose all images of", names, key="map-group", width=280)
         of_group = traces[names.index(which)].tolist() if which in names else []
-        st.button(
-            "Choose them",
-            icon=":material/select_all:",
-            key="map-choose-group",
-            on_click=choose,
-            args=(dataset, of_group),
-        )
+        choosing = {"on_click": choose, "args": (dataset, of_group)}
+        st.button("Choose them", icon=":material/select_all:", key="map-choose-group", **choosing)

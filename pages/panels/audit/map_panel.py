@@ -1,9 +1,9 @@
-"""The map of a data set on a page: made or not yet, its answer in words, the map itself, and images that stand out.
+"""The map of a data set on a page: made or not yet, its result in words, the map itself, outliers and labels.
 
 A page calls ``tab`` once, at its top level: while a map is made, one fragment polls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,70 +23,65 @@ from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, map_chart
 from pages.shared import gallery, job_panel, shell
 
-CHOSEN = "map_chosen"  # session: data set, its version, and the rows that are chosen
 PER_PAGE, PER_LIST = 24, 12  # images of a choice, and of a list
 SUSPICIOUS, OUTLIER = "suspicious label", "outlier"  # findings, as they are dismissed
 WHAT_IT_DOES = (
-    "It draws every image as a point, similar images side by side, and lists outliers and suspicious labels. It uses "
-    "the features of a pretrained network where a training has left them, otherwise the pixels. Nothing is changed."
+    "The map draws every image as a point, similar images side by side, and lists outliers and suspicious labels. It "
+    "uses the features of a pretrained network if a training has stored them, otherwise the pixels. Nothing is "
+    "changed."
 )
 
 
 def tab(dataset: Dataset) -> None:
     """All about the map of a data set."""
     at_work = job_panel.panel(lambda: queue.jobs(shell.workspace(), MapRequest, dataset=dataset.id))
-    found = embedding_map.latest(shell.workspace(), dataset)
-    if found is not None:
-        _show(dataset, found, at_work)
+    shown = embedding_map.latest(shell.workspace(), dataset)
+    if shown is not None:
+        _show(dataset, shown, at_work)
     elif not at_work:
         _offer(dataset)
-
-
-# Made, or not yet
 
 
 def _offer(dataset: Dataset) -> None:
     with st.container(border=True):
         images = len(dataset.images)
         if images < embedding_map.LEAST:
-            st.markdown(f"**Too few images for a map:** it needs {embedding_map.LEAST}, and these are {count(images)}.")
+            st.markdown(f"**Too few images for a map:** it needs {embedding_map.LEAST}, and here are {count(images)}.")
             return
-        st.markdown(
-            f"**No map yet.** {WHAT_IT_DOES} With {plural(images, 'image')} it takes about "
-            f"{job_panel.expected(MapRequest(dataset=dataset.id))}; the page stays usable meanwhile."
-        )
+        expected = job_panel.expected(MapRequest(dataset=dataset.id))
+        st.markdown(f"**No map yet.** {WHAT_IT_DOES} It takes about {expected} for {plural(images, 'image')}.")
         _button(dataset, "Make the map", "primary")
 
 
-def _button(dataset: Dataset, label: str, kind: str, told: str | None = None) -> None:
+def _button(dataset: Dataset, label: str, kind: str, help_text: str | None = None) -> None:
     request, icon = MapRequest(dataset=dataset.id), ":material/scatter_plot:"
-    job_panel.start_button(label, request, key="map-start", icon=icon, type=kind, help=told)
+    job_panel.start_button(label, request, key="map-start", icon=icon, type=kind, help=help_text)
 
 
 # The map
 
 
-def _show(dataset: Dataset, found: Map, at_work: bool) -> None:
-    first, *others = audit_text.neighbours(found)
+def _show(dataset: Dataset, shown: Map, at_work: bool) -> None:
+    first, *others = audit_text.neighbours(shown)
     st.markdown(" ".join([f"**{first}**", *others]))
-    told = (
-        f"Made {moment(found.facts['made'])} in {duration(found.facts['seconds'])}, from {shell.plain(found.features)}."
+    made, took = moment(shown.facts["made"]), duration(shown.facts["seconds"])
+    st.caption(
+        f"Made {made} in {took}, from {shell.plain(shown.features)}. “By chance” is the share among images drawn at "
+        "random. Intervals are 95 %."
     )
-    st.caption(f"{told} “By chance” is what images drawn at random would have; intervals are 95 %.")
-    if not found.is_current:
+    if not shown.is_current:
         st.info(
-            "This map is of an earlier version of the data set: images or classes have changed since. Its figures are "
-            "of that version.",
+            "This map is of an earlier version of the data set. Images or classes have changed since.",
             icon=":material/history:",
         )
-    if not at_work and (not found.is_current or found.features == embedding_map.PLAIN):
-        help_text = "From the features of a pretrained network, where a training has left them since."
-        _button(dataset, "Make it again", "tertiary" if found.is_current else "secondary", help_text)
+    if not at_work and (not shown.is_current or shown.features == embedding_map.PLAIN):
+        help_text = "Uses the features of a pretrained network if a training has stored them since."
+        _button(dataset, "Make it again", "tertiary" if shown.is_current else "secondary", help_text)
     pixels = open_pixels(shell.workspace(), dataset, SUMMARY_SIZE)
-    map_chart.show(dataset, found, pixels)
-    _show_chosen(dataset, map_chart.chosen(dataset, found), pixels)
-    _show_suspicious(dataset, found, pixels)
-    _show_outliers(dataset, found, pixels)
+    map_chart.show(dataset, shown, pixels)
+    _show_chosen(dataset, map_chart.chosen(dataset, shown), pixels)
+    _show_suspicious(dataset, shown, pixels)
+    _show_outliers(dataset, shown, pixels)
 
 
 # The chosen images
@@ -105,18 +100,10 @@ def _show_chosen(dataset: Dataset, chosen: Sequence[int], pixels: np.ndarray) ->
         st.markdown(f"Classes: {by_class}.  \nSources: {by_source}{more}.")
         names = images["image_id"].tolist()
         with st.container(horizontal=True):
-            for label, icon, wish in (
-                ("Leave out", ":material/block:", lambda: decision_form.leaving_out(names, dataset)),
-                ("Change class", ":material/label:", lambda: decision_form.relabelling(names, dataset)),
-                ("Keep together", ":material/link:", lambda: decision_form.grouping([names])),
-            ):
-                too_few = label == "Keep together" and len(names) < 2
-                if st.button(label, icon=icon, key=f"map-chosen-{label}", disabled=too_few):
-                    decision_form.confirm(dataset, wish())
-            key = "map-chosen-none"
-            st.button(
-                "Clear the choice", icon=":material/close:", key=key, on_click=map_chart.choose, args=(dataset, [])
-            )
+            proposals = decision_form.of_images(names, dataset)
+            decision_form.buttons(dataset, proposals, "map-chosen", len(names))
+            clear = {"icon": ":material/close:", "on_click": map_chart.choose, "args": (dataset, [])}
+            st.button("Clear the choice", key="map-chosen-none", **clear)
         _paged(dataset, list(chosen), pixels, "map-chosen-page", PER_PAGE)
 
 
@@ -142,51 +129,44 @@ def _open_ones(dataset: Dataset, table: pd.DataFrame, finding: str) -> pd.DataFr
     return table[[(name, finding, "") not in gone for name in table["image_id"]]].reset_index(drop=True)
 
 
-def _show_suspicious(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
+def _show_suspicious(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     st.subheader("Suspicious labels")
-    facts = found.facts
-    reason = shell.plain(facts["reason"])
+    facts, reason = shown.facts, shell.plain(shown.facts["reason"])
     if facts["accuracy"] is None:
         st.markdown(reason)
         return
-    table = _open_ones(dataset, found.suspicious, SUSPICIOUS)
-    wrong = 1 - facts["accuracy"]
-    of = count(facts["judged"]) if found.is_current else f"the {count(facts['judged'])} images that the map was made of"
+    table = _open_ones(dataset, shown.suspicious, SUSPICIOUS)
+    of_map = "" if shown.is_current else " of the map"
     st.markdown(
-        f"**{plural(len(table), 'label is', 'labels are')} disputed, of {of}.** A cross-validated "
-        "classifier gives another class a score as high as that class usually has. It is wrong about "
-        f"{share(wrong)} of these images itself, so many disputed labels may be right. The first fit least. {reason}"
+        f"**{plural(len(table), 'label is', 'labels are')} suspicious, among "
+        f"{plural(facts['judged'], 'image')}{of_map}.** A cross-validated classifier gives another class a higher "
+        f"score than usual. The classifier is wrong on {share(1 - facts['accuracy'])} of these images, so many "
+        f"suspicious labels are right. The least plausible labels come first. {reason}"
     )
-    st.caption("Scores from 0 to 1 are no probabilities. The classifier is fitted on four of five folds, by groups.")
-    if table.empty:
-        return
-    shown = table.rename(
-        columns={
-            "rank": "Rank",
-            "image_id": "Image",
-            "label": "Label",
-            "given_score": "Score of the label",
-            "other": "Best other class",
-            "other_score": "Its score",
-        }
-    )
+    st.caption("Scores are between 0 and 1, but they are no probabilities. The classifier is fitted on 4 of 5 folds.")
     captions = [f"{one.label} {number(one.given_score)}, {one.other} {number(one.other_score)}" for one in _rows(table)]
-    _listed(dataset, table, shown, SUSPICIOUS, captions, pixels)
+    heads = {
+        "rank": "Rank",
+        "image_id": "Image",
+        "label": "Label",
+        "given_score": "Score of the label",
+        "other": "Best other class",
+        "other_score": "Its score",
+    }
+    _listed(dataset, table, heads, SUSPICIOUS, captions, pixels)
 
 
-def _show_outliers(dataset: Dataset, found: Map, pixels: np.ndarray) -> None:
+def _show_outliers(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     st.subheader("Outliers")
-    table = _open_ones(dataset, found.outliers, OUTLIER)
+    table = _open_ones(dataset, shown.outliers, OUTLIER)
     st.markdown(
-        f"**{plural(len(table), 'image lies', 'images lie')} far from all others, of {count(len(found.images))}:** the "
-        f"{BY}th nearest image is farther away than the median of the class, by more than {FAR:.0f} robust deviations. "
-        "It may be no chest X-ray, another view, an image with a fault, or a rare patient."
+        f"**{plural(len(table), 'image is an outlier', 'images are outliers')}, of {count(len(shown.images))}.** Its "
+        f"distance to the {BY}th nearest image is more than {FAR:.0f} robust deviations above the median of its class. "
+        "It may be no chest X-ray, another view, a faulty image, or a rare patient."
     )
-    if table.empty:
-        return
-    shown = table.rename(columns={"image_id": "Image", "label": "Label", "outlier_score": "Deviations"})
     captions = [f"{one.label}, {one.outlier_score:.1f} deviations" for one in _rows(table)]
-    _listed(dataset, table, shown, OUTLIER, captions, pixels)
+    heads = {"image_id": "Image", "label": "Label", "outlier_score": "Deviations"}
+    _listed(dataset, table, heads, OUTLIER, captions, pixels)
 
 
 def _rows(table: pd.DataFrame) -> list:
@@ -196,21 +176,23 @@ def _rows(table: pd.DataFrame) -> list:
 def _listed(
     dataset: Dataset,
     table: pd.DataFrame,
-    shown: pd.DataFrame,
+    heads: Mapping[str, str],
     finding: str,
     captions: Sequence[str],
     pixels: np.ndarray,
 ) -> None:
     """A list of images: pictures, the table with its download, and what can be done about the rows that are marked."""
-    name = finding.replace(" ", "-")
-    _paged(dataset, table["row"].tolist(), pixels, f"map-{name}", PER_LIST, captions)
-    with st.expander("As a table, and what can be done", icon=":material/table:"):
-        scores = shown.drop(columns="row").round(3)
-        event = shell.table(
-            scores, f"map-{name}-table", on_select="rerun", selection_mode="multi-row", key=f"map-{name}-rows"
-        )
+    if table.empty:
+        return
+    name = f"map-{finding.replace(' ', '-')}"
+    _paged(dataset, table["row"].tolist(), pixels, name, PER_LIST, captions)
+    with st.expander("As a table, with decisions", icon=":material/table:"):
+        scores, select = table[[*heads]].rename(columns=heads).round(3), {"selection_mode": "multi-row"}
+        event = shell.table(scores, f"{name}-table", on_select="rerun", key=f"{name}-rows", **select)
         marked = [row for row in event.selection.rows if row < len(table)]
         if not marked:
             st.caption("Mark rows to dismiss them, leave their images out, or change their class.")
-        else:
-            decision_form.buttons(dataset, table["image_id"].iloc[marked].tolist(), finding, f"map-{name}")
+            return
+        proposals = decision_form.of_images(table["image_id"].iloc[marked].tolist(), dataset, finding)
+        with st.container(horizontal=True):
+            decision_form.buttons(dataset, proposals, name, len(marked))

@@ -1,7 +1,6 @@
 """Two images side by side with the picture of their difference, and the list of pairs that they come from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,38 +16,26 @@ from pages.shared import shell
 PAIR = "pair"  # query parameter: the two images that are side by side
 BETWEEN = "|"  # their ids in the address
 SIDE = 256  # pixels of the difference picture
+SIDES = ("first", "second")
 NAMES = {
     "first": "First image",
     "first_label": "Its class",
     "second": "Second image",
     "second_label": "Its class there",
     "kind": "Kind",
-    "detail": "Agreement of detail",
+    "detail": "Similarity",
     "conflict": "Classes differ",
 }
 
-
-@dataclass(frozen=True)
-class Sides:
-    """The data sets that the two images of a pair are from; within one data set both are the same."""
-
-    first: Dataset
-    second: Dataset
-
-    @property
-    def is_one(self) -> bool:
-        return self.first.id == self.second.id
-
-    def of(self, side: str) -> Dataset:
-        return self.first if side == "first" else self.second
+Sides = tuple[Dataset, Dataset]
 
 
-def show(pairs: pd.DataFrame, sides: Sides, key: str, actions: Callable[[pd.Series], None] | None = None) -> None:
+def show(pairs: pd.DataFrame, datasets: Sides, key: str, actions: Callable[[pd.Series], None]) -> None:
     """One pair after the other, the list below.
 
     Args:
-        pairs: rows of ``copies.within`` or ``copies.between``, in the order in which they are to be looked at.
-        sides: where the images are from.
+        pairs: rows of ``duplicate_pairs.within`` or ``between``, in the order in which they are shown.
+        datasets: where the first and the second images are from; within one data set both are the same.
         key: tells several viewers of a page apart.
         actions: draws what can be done about a pair.
     """
@@ -59,11 +46,9 @@ def show(pairs: pd.DataFrame, sides: Sides, key: str, actions: Callable[[pd.Seri
         st.query_params.pop(PAIR)
     with st.container(border=True, key=f"viewer-{key}"):
         _steps(names, place, key)
-        row = pairs.iloc[place]
         with shell.errors_shown():
-            _pictures(row, sides)
-        if actions is not None:
-            actions(row)
+            _pictures(pairs.iloc[place], datasets)
+        actions(pairs.iloc[place])
     _list(pairs, names, key)
 
 
@@ -75,62 +60,49 @@ def _steps(names: list[str], place: int, key: str) -> None:
                 ("Previous", ":material/arrow_back:", place - 1),
                 ("Next", ":material/arrow_forward:", place + 1),
             ):
-                exists = 0 <= other < len(names)
-                target = (names[other] if exists else "",)
-                st.button(
-                    label,
-                    icon=icon,
-                    key=f"{key}-{label}",
-                    disabled=not exists,
-                    on_click=_open,
-                    args=target,
-                )
+                there = 0 <= other < len(names)
+                options = {"on_click": _open, "args": (names[other] if there else "",), "disabled": not there}
+                st.button(label, icon=icon, key=f"{key}-{label}", **options)
 
 
 def _open(name: str) -> None:
     st.query_params[PAIR] = name
 
 
-def _pictures(row: pd.Series, sides: Sides) -> None:
+def _pictures(row: pd.Series, datasets: Sides) -> None:
     """First image, second image, difference; a line under each."""
+    is_one = datasets[0].id == datasets[1].id
     with st.grid(3, min_column_width=140, gap="small") as grid:
-        for side in ("first", "second"):
-            dataset, name = sides.of(side), row[side]
-            at = dataset.row_of(name)
+        for side, dataset in zip(SIDES, datasets, strict=True):
+            name, label, part = row[side], row[f"{side}_label"], row.get(f"{side}_part", "")
             with grid.cell().container():
-                view = summary.image_view(dataset, at)
-                label = row[f"{side}_label"]
+                view = summary.image_view(dataset, dataset.row_of(name))
                 st.image(view.content, width="stretch", alt=f"Image {name}, labelled {label}")
-                where = "" if sides.is_one else f"{dataset.name}: "
-                st.markdown(f"{shell.plain(where + name)}  \n**{shell.plain(label)}**{_part(row, side)}")
+                where = "" if is_one else f"{dataset.name}: "
+                in_part = f", {part} part" if part else ""
+                st.markdown(f"{shell.plain(where + name)}  \n**{shell.plain(label)}**{in_part}")
         with grid.cell().container():
-            st.image(_difference(row, sides), width="stretch", alt="Difference of the two images, grey where none is")
-            st.markdown(_in_words(row, sides.is_one))
+            st.image(_difference(row, datasets), width="stretch", alt="Difference of the two images, grey for none")
+            st.markdown(_in_words(row, is_one))
 
 
-def _part(row: pd.Series, side: str) -> str:
-    part = row.get(f"{side}_part", "")
-    return f", {part} part" if part else ""
-
-
-def _difference(row: pd.Series, sides: Sides) -> bytes:
-    images = [decode_rows(sides.of(side), [sides.of(side).row_of(row[side])], SIDE)[0] for side in ("first", "second")]
+def _difference(row: pd.Series, datasets: Sides) -> bytes:
+    sides = zip(SIDES, datasets, strict=True)
+    images = [decode_rows(dataset, [dataset.row_of(row[side])], SIDE)[0] for side, dataset in sides]
     if row["mirrored"]:
         images[1] = np.ascontiguousarray(images[1][:, ::-1])
     return png_bytes(duplicate_pairs.difference(*images))
 
 
 def _in_words(row: pd.Series, is_one: bool) -> str:
-    kind = "Equal files, byte by byte."
+    kind = "The two files are equal."
     if row["kind"] != duplicate_pairs.EXACT:
-        kind = f"The same picture, in two files. Fine detail agrees to {row['detail']:.3f} (1 is perfect)."
-    mirrored = " The second is mirrored; it is turned back here." if row["mirrored"] else ""
-    wrong = "one label is wrong" if is_one else "one label is wrong, or the two sets name a class differently"
+        kind = f"Near-duplicates: the similarity is {row['detail']:.3f} (1 is perfect)."
+    mirrored = " The second is mirrored; here it is mirrored back." if row["mirrored"] else ""
+    wrong = "one label is wrong" if is_one else "one label is wrong, or the data sets name a class differently"
     conflict = f" **Their classes differ: {wrong}.**" if row["conflict"] else ""
-    caption = (
-        "Difference, the second laid over the first: grey is none, white is where the first is brighter, black the"
-    )
-    return f"{caption} second. {kind}{mirrored}{conflict}"
+    caption = "Difference of the two: grey is none, white is where the first is brighter, black where the second is."
+    return f"{kind}{mirrored}{conflict} {caption}"
 
 
 def _list(pairs: pd.DataFrame, names: list[str], key: str) -> None:

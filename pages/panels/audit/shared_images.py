@@ -1,13 +1,14 @@
 """The Audit page's comparison with another data set: which images both have, and where their classes disagree."""
 
+import pandas as pd
 import streamlit as st
 
 from covid_core.audit import dataset_audit, tables
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
-from covid_core.formatting import plural
 from covid_core.jobs.kinds import AuditRequest
+from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, pair_view, url_state
 from pages.shared import job_panel, shell
 from pages.shared.audit_panel import Audited
@@ -18,8 +19,8 @@ ALL, CONFLICTS = "All shared images", "Classes differ"
 def show(audited: Audited, at_work: bool) -> None:
     dataset = audited.dataset
     st.markdown(
-        "Images travel from one collection to the next. What is trained on in one and tested on in another is no "
-        "outside test; and where two collections label the same image differently, one of them is wrong."
+        "Many collections contain images of others. A test on a data set with shared images is no external test. If "
+        "two collections label the same image differently, one of them is wrong."
     )
     other = _pick_other(dataset)
     if other is None:
@@ -27,8 +28,7 @@ def show(audited: Audited, at_work: bool) -> None:
     found = dataset_audit.shared(shell.workspace(), dataset, other)
     if found is None:
         request = AuditRequest(dataset=dataset.id, against=other.id)
-        expected = job_panel.expected(request)
-        st.markdown(f"**Not compared yet.** It takes about {expected}; the page stays usable meanwhile.")
+        st.markdown(f"**Not compared yet.** The comparison takes about {job_panel.expected(request)}.")
         label, icon = f"Compare with {shell.plain(other.name)}", ":material/compare:"
         job_panel.start_button(label, request, key="against-start", icon=icon, type="primary", disabled=at_work)
         return
@@ -42,23 +42,16 @@ def _pick_other(dataset: Dataset) -> Dataset | None:
         st.info("There is no other data set yet.", icon=":material/info:")
         st.page_link("dataset.py", label="Add a data set", icon=":material/arrow_forward:")
         return None
-    chosen = url_state.selectbox("Other data set", others, "against")
+    chosen = url_state.choice(st.selectbox, "Other data set", others, "against", width=360)
     with shell.errors_shown():
         return shell.open_dataset(chosen)
     return None
 
 
 def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
-    names = f"{shell.plain(dataset.name)} and {shell.plain(other.name)}"
+    st.markdown(f"**{shell.plain(audit_text.shared(other, found))}**")
     if not len(found.pairs):
-        st.markdown(f"**{names} share no image.**")
         return
-    conflicts = len(found.conflicts)
-    disagree = f"the classes of {plural(conflicts, 'pair')} differ" if conflicts else "their classes agree"
-    st.markdown(
-        f"**{plural(found.images, 'image')} of {shell.plain(dataset.name)} {'is' if found.images == 1 else 'are'} in "
-        f"{shell.plain(other.name)} as well, in {plural(len(found.pairs), 'pair')}; {disagree}.**"
-    )
     table = tables.class_crosstab(found.pairs)
     shell.table(
         table.reset_index().rename(columns={"here": f"Class in {dataset.name}"}),
@@ -67,17 +60,22 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
     )
     st.caption(f"Rows: the class in {shell.plain(dataset.name)}; columns: in {shell.plain(other.name)}.")
     which = st.segmented_control(
-        "Which pairs", [ALL, CONFLICTS], required=True, default=ALL, key="shared-which", disabled=not conflicts
+        "Which pairs",
+        [ALL, CONFLICTS],
+        required=True,
+        default=ALL,
+        key="shared-which",
+        disabled=not len(found.conflicts),
     )
-    pairs = found.conflicts if which == CONFLICTS and conflicts else found.pairs
+    pairs = found.conflicts if which == CONFLICTS and len(found.conflicts) else found.pairs
     pairs = pairs.sort_values("conflict", ascending=False, kind="stable")
 
-    def actions(row) -> None:
-        names = [row["first"]]
+    def actions(row: pd.Series) -> None:
+        proposals = {
+            f"Leave out of {shell.plain(dataset.name)}": lambda: decision_form.leaving_out([row["first"]], dataset),
+            "Change class here": lambda: decision_form.relabelling([row["first"]], dataset),
+        }
         with st.container(horizontal=True):
-            if st.button(f"Leave out of {shell.plain(dataset.name)}", icon=":material/block:", key="shared-out"):
-                decision_form.confirm(dataset, decision_form.leaving_out(names, dataset))
-            if st.button("Change its class here", icon=":material/label:", key="shared-label"):
-                decision_form.confirm(dataset, decision_form.relabelling(names, dataset))
+            decision_form.buttons(dataset, proposals, "shared")
 
-    pair_view.show(pairs, pair_view.Sides(dataset, other), "shared", actions)
+    pair_view.show(pairs, (dataset, other), "shared", actions)

@@ -1,4 +1,4 @@
-"""The Audit page's ladder: what gives the class away but the lungs, what probes see, and the sources."""
+"""The Audit page's view of shortcut learning: the ladder of probes, what each is shown, and the sources."""
 
 from collections.abc import Sequence
 
@@ -26,59 +26,48 @@ TRIES = 8  # images of a class that are asked for a lung outline, before the cla
 
 
 def show(audited: Audited) -> None:
-    ladder = audited.found.ladder
+    ladder = audited.audit.ladder
     if ladder is None:
-        st.info(shell.plain(audited.found.ladder_reason), icon=":material/info:")
+        st.info(shell.plain(audited.audit.ladder_reason), icon=":material/info:")
     else:
         _verdict(ladder)
-        _bars(audited.found.made, ladder)
+        _bars(audited.audit.made, ladder)
         _not_run(ladder)
         _shown_to(audited.dataset, ladder)
     _sources(audited)
 
 
 def _verdict(ladder: Ladder) -> None:
-    level, details = probe_ladder.verdict(ladder).level, audit_text.ladder(ladder).details
-    st.markdown(f"**Verdict: {level}.**" + (" The figures stand above; besides them:" if details else ""))
+    details = audit_text.ladder(ladder).details
+    st.markdown(f"**Verdict: {probe_ladder.verdict(ladder).level}.**")
     st.markdown("\n".join(f"- {shell.plain(detail)}" for detail in details))
-    with st.expander("How this is measured, and by which rule it is judged", icon=":material/rule:"):
-        st.markdown(
-            "A probe is a classifier that is given only some of each image. All probes are the same classifier (kernel "
-            f"ridge regression) and are cross-validated with the same {FOLDS} folds: every image is answered once, "
-            f"by a "
-            "classifier that has seen neither it nor a copy of it nor an image that was kept together with it.\n\n"
-            "Only probes that show no lung decide. One of them beats the largest class where a one-sided exact "
-            "binomial test says so (5 %, Holm's correction over these probes). What it then keeps of the full "
-            f"picture's gain over the largest class makes the verdict: {share(probe_ladder.MUCH, 0)} or more is “much "
-            f"is not the lungs”, {share(probe_ladder.SOME, 0)} or more “some is not the lungs”.\n\n"
-            "“Nothing found” is no proof: a mark inside the lungs, or one too fine for 64 pixels, is not seen."
-        )
+    with st.expander("The method, and the rule of the verdict", icon=":material/rule:"):
+        st.markdown(audit_text.LADDER_RULE)
 
 
 def _bars(made: float, ladder: Ladder) -> None:
-    st.subheader("How far does each view of the images reach?")
+    st.subheader("What accuracy does each probe reach?")
     st.markdown(
-        "A bar is the share of images whose class the probe tells rightly, with its 95 % interval. Left of the dotted "
-        "line nothing was learned; what reaches the dashed line needs no more than that probe sees."
+        "A bar is the accuracy of one probe with its 95 % interval. The dotted line is the majority baseline: a probe "
+        "that stays there has learned nothing. The dashed line is the full picture."
     )
     figure = shell.drawn("ladder", str(made), lambda: figures.ladder_bars(ladder))
     shell.chart(figure, "ladder", alt=figures.ladder_in_words(ladder))
-    note = f"{plural(ladder.images, 'image')}, {FOLDS} folds. {ladder.note}"
-    st.caption(shell.plain(note))
+    st.caption(shell.plain(f"{plural(ladder.images, 'image')}, {FOLDS} folds. {ladder.note}"))
     with st.expander("Figures", icon=":material/table:"):
         rows = [_row(ladder, rung) for rung in ladder.rungs]
-        shell.table(pd.DataFrame(rows), "ladder-figures", alt="Every probe with what it reached")
+        shell.table(pd.DataFrame(rows), "ladder-figures", alt="Every probe with its accuracy")
 
 
 def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
-    cells = {"Probe": rung.probe.name, "It sees": rung.probe.sees}
+    cells = {"Probe": rung.probe.name, "Input": rung.probe.sees}
     if not rung.was_run:
         return cells | {"Accuracy": "not run", "Note": rung.reason}
     return cells | {
         "Accuracy": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Images": count(rung.images),
-        "Largest class": share(rung.majority),
-        "Keeps of the gain": share(ladder.kept(rung), 0),
+        "Majority baseline": share(rung.majority),
+        "Share of the gain": share(ladder.kept(rung), 0),
         "p": p_value(rung.p),
         **{f"Sensitivity, {label}": share(measure.value) for label, measure in rung.sensitivity.items()},
         "Note": rung.note,
@@ -86,25 +75,24 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
 
 
 def _not_run(ladder: Ladder) -> None:
-    """How to come by the lungs, where probes need them."""
+    """How to get lung masks, where probes need them."""
     if any(rung.probe.key in probes.NEED_LUNGS and not rung.was_run for rung in ladder.rungs):
         with st.container(border=True):
             st.markdown(
-                ":material/pulmonology: **Where lungs are to be told from the rest, somebody has to outline them.** "
-                "Masks come with a data set, or from a segmenter. That learns within minutes from a data set with "
-                "masks (synthetic images have them), on the Predict page under “What outlines the lungs”. Then audit "
-                "again."
+                ":material/pulmonology: **Some probes need lung masks.** Masks come with a data set, or from a "
+                "segmenter. A segmenter learns within minutes from a data set with masks, such as synthetic images. "
+                "Train it on the Predict page (under *What outlines the lungs*), then audit again."
             )
             st.page_link("predict.py", label="Train a segmenter on the Predict page", icon=":material/search:")
 
 
-# What each probe sees
+# What each probe is shown
 
 
 def _shown_to(dataset: Dataset, ladder: Ladder) -> None:
-    st.subheader("What does each probe see?")
+    st.subheader("What is each probe shown?")
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-    row.markdown("One image of each class, as each probe is shown it. Of the others it knows nothing.", width="content")
+    row.markdown("One image of each class, as each probe is shown it.", width="content")
     row.button("Other images", icon=":material/shuffle:", key="probes-again", on_click=_draw_again)
     shown = _examples(dataset, [label for label in ladder.classes if label in dataset.counts])
     with st.grid(2, min_column_width=330):
@@ -132,7 +120,7 @@ def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, 
     return examples
 
 
-@st.cache_data(max_entries=16, show_spinner="Looking for lungs")
+@st.cache_data(max_entries=16, show_spinner="Outlining lungs")
 def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray | None]:
     outlines = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
     return {row: outlines.masks[place] if outlines.known[place] else None for place, row in enumerate(rows)}
@@ -158,36 +146,35 @@ def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.nda
 
 def _sources(audited: Audited) -> None:
     """How source and class go together, and whether a source can be told by its pictures."""
-    result = audited.found.sources
-    st.subheader("Does the source give it away?")
+    result = audited.audit.sources
+    st.subheader("Does the source go with the class?")
     st.markdown(f"**{shell.plain(audit_text.sources(result)[0])}**")
     if not result.known:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "
-            "(CLASS.metadata.xlsx) that is imported with its images."
+            "(CLASS.metadata.xlsx), which is imported with its images."
         )
         return
     table = summary.source_table(audited.dataset.images, audited.dataset.classes)
     shell.chart(data_figures.source_bars(table), "audit-sources", alt="Images per source and class")
     with st.expander("Figures", icon=":material/table:"):
         shell.table(table.reset_index().rename(columns={"source": "Source"}), "audit-sources-figures")
-    st.markdown("**Can the source be told from the picture, among images of one class?**")
+    st.markdown("**Can a classifier tell the source from the image, within one class?**")
     if result.reason:
         st.markdown(shell.plain(result.reason))
         return
     st.markdown(
-        "Where it can, pictures carry the mark of their source; where source and class go together as well, a "
-        "classifier can read the one for the other."
+        "If yes, images carry a mark of their source. If the source also goes with the class, this mark is a shortcut."
     )
     rows = [_source_row(label, rung) for label, one in result.ladders.items() for rung in one.rungs if rung.was_run]
-    shell.table(pd.DataFrame(rows), "sources-within", alt="How often the source is told within one class")
+    shell.table(pd.DataFrame(rows), "sources-within", alt="Accuracy for the source within one class")
 
 
 def _source_row(label: str, rung: Rung) -> dict[str, object]:
     return {
         "Among images of": label,
         "From": rung.probe.name,
-        "Source told rightly": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
+        "Accuracy for the source": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Largest source": share(rung.majority),
         "Images": rung.images,
         "More than chance": "yes" if rung.p <= ALPHA else "no",

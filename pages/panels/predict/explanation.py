@@ -12,7 +12,7 @@ from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import Assessment
 from covid_core.inference.lung_share import share_inside
 from covid_core.inference.lungs import LungOutline
-from covid_core.reports import prediction_text
+from covid_core.reports import evidence_text, prediction_text
 from covid_core.runs.store import Run
 from pages.panels.predict.viewer import Overlay, Picture, forget_images
 from pages.panels.predict.viewer import show as show_viewer
@@ -64,11 +64,12 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None
 def _check_map(run: Run) -> None:
     """Whether the run's heat maps mean anything at all; below the image, since the first time it takes long."""
     check = image_results.map_check(run)
+    words = evidence_text.map_check(check)
     if check.verdict == MEANINGLESS:
-        st.warning(shell.plain(check.in_words), icon=":material/warning:")
+        st.warning(shell.plain(words), icon=":material/warning:")
         return
     old = "" if predictor_cache.of(run).has_usual else OLD_MAP
-    st.caption(shell.plain(" ".join(filter(None, (check.in_words, old)))))
+    st.caption(shell.plain(" ".join(filter(None, (words, old)))))
 
 
 def forget() -> None:

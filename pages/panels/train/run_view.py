@@ -269,7 +269,7 @@ def _draw_run(identifier: str) -> None:
     _actions(one)
     _curves(history, run, status.is_final)
     if one.is_usable:
-        st.subheader("What does it read?")
+        st.subheader("Evidence check")
         model_audit_panel.panel(run)
     _settings(run)
     if status.is_final and one.result:

@@ -149,7 +149,7 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str
 def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
     """What the audit found to be one picture, cropped or turned as well, and this split would part."""
     audited = audit_panel.latest(dataset)
-    if audited.found is None:
+    if audited.audit is None:
         st.caption(
             "The audit of the images has not been made yet. It finds duplicates that were cropped, rotated or mirrored."
         )
@@ -161,7 +161,7 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
             crossing, "near-duplicate pair of the audit lies", "near-duplicate pairs of the audit lie"
         )
         st.warning(f"Data leakage: {pairs_in_words} in two parts of this split.", icon=":material/copy_all:")
-        address = {"dataset": dataset.id, "tab": "Copies", "pairs": tables.ACROSS}
+        address = {"dataset": dataset.id, "tab": "Duplicates", "pairs": tables.ACROSS}
         st.page_link("audit.py", label="Keep them together", icon=":material/arrow_forward:", query_params=address)
 
 

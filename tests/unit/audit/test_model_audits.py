@@ -43,7 +43,7 @@ def test_a_model_that_reads_a_corner_is_told_so():
 
 def test_without_masks_only_what_needs_none_is_told():
     found = model_audit.audited(predictor(IN_CORNER), images(with_lungs=False))
-    assert found["verdict"] == UNKNOWN and NO_LUNGS in found["in_words"]
+    assert (found["verdict"], found["why"]) == (UNKNOWN, NO_LUNGS)
     assert [row["name"] for row in found["covers"] if "note" in row] == ["without the lungs", "lungs only"]
     assert of(found, "border only")["accuracy"]["value"] == 1
     assert found["heat"]["share"] is None
@@ -67,9 +67,9 @@ def test_images_that_belong_together_count_for_fewer_in_an_audit_and_that_is_sai
         model_audit.audited(predictor(IN_CORNER), replace(given, groups=groups))
         for groups in (None, np.arange(count), np.arange(count) // 4)
     )
-    words = "Images that belong together count for fewer."
-    assert {**alone, "worst_in_words": ""} == {**plain, "worst_in_words": ""}
-    assert words in fours["worst_in_words"] and words not in plain["worst_in_words"]
+    assert {**alone, "grouped": False} == plain and fours["grouped"]
+    words = "Images of one cluster count for fewer."
+    assert words in evidence_text.worst_subgroup(fours) and words not in evidence_text.worst_subgroup(plain)
     one, other = (of(found, "as they are")["accuracy"] for found in (plain, fours))
     assert other["value"] == one["value"] and other["high"] - other["low"] > one["high"] - one["low"]
 

@@ -236,7 +236,7 @@ def test_a_source_that_is_the_class_has_a_full_association(tmp_path):
     assert found.association == pytest.approx(1)
     assert (found.known, found.unknown, found.names) == (70, 0, 2)
     assert not found.ladders
-    assert found.reason.startswith("No class has two sources")
+    assert "no class has two sources" in found.reason
 
 
 def test_sources_within_a_class_that_look_alike_are_not_told_apart(tmp_path):
@@ -282,7 +282,7 @@ def two_sources(tmp_path_factory):
 
 
 def told_apart(found):
-    return {(label, rung.probe.key) for label, rung, p in found.asked if p <= probe_ladder.ALPHA}
+    return {(label, rung.probe.key) for label, rung, p in found.questions if p <= probe_ladder.ALPHA}
 
 
 def test_sources_that_differ_by_a_tag_are_told_apart_within_each_class(two_sources):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from covid_core.audit.model import randomisation_test
 from covid_core.audit.model.randomisation_test import (
     DEPENDS,
     MEANINGLESS,
@@ -68,19 +67,3 @@ def test_maps_that_are_the_same_everywhere_are_not_compared():
     assert likeness(noise(0), [broken]).defined == pytest.approx(2 / 6)
     assert np.isnan(likeness(noise(0), [flat]).correlation)
     assert MapCheck(likeness(noise(0), [flat]), likeness(noise(0), [noise(1)]), IMAGES, 1).verdict == UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("check", "words"),
-    [
-        (check_of(0.08, 0.15), "The heat map depends on what was learned: with all weights in random order"),
-        (check_of(0.95), "The heat map means nothing, for it hardly depends on what was learned"),
-        (check_of(0.6), "cannot be said: with all weights"),
-        (check_of(np.nan, defined=0.1), "cannot be said: most maps are the same everywhere."),
-        (randomisation_test.unknown("the images are gone"), "cannot be said: the images are gone."),
-    ],
-    ids=["depends", "means nothing", "between", "empty", "no images"],
-)
-def test_the_verdict_is_told_in_one_sentence(check, words):
-    assert words in check.in_words
-    assert check.in_words.endswith(".") and ". " not in check.in_words

@@ -183,14 +183,14 @@ PLACES = [
     *(("dataset", {"tab": tab}) for tab in ("Overview", "Images", "Pixels", "Sizes and sources", "Left out")),
     *(
         ("audit", {"tab": tab})
-        for tab in ("Findings", "Copies", "Does it give the class away?", "Another data set", "Map", "Decisions")
+        for tab in ("Findings", "Duplicates", "Shortcut learning", "Another data set", "Map", "Decisions")
     ),
     ("train", {}),
     ("train", {"study": "any"}),
     *(
         ("compare", {"view": view})
         for view in (
-            *("Measures", "What does it read?", "Per class", "Pairs", "Confusion", "Images", "Calibration"),
+            *("Measures", "Evidence check", "Per class", "Pairs", "Confusion", "Images", "Calibration"),
             *("Outside test", "Repeats", "Curves", "ROC and precision-recall", "Hyper-parameters", "Cost", "Scores"),
         )
     ),
@@ -235,9 +235,9 @@ def test_where_data_sets_are_added_and_removed(images, runs, tmp_path):
     assert_plain(app)
 
 
-@pytest.mark.parametrize("action", ["Leave out the first", "Change the first's class", "Dismiss"])
+@pytest.mark.parametrize("action", ["Leave out the first", "Change class of the first", "Dismiss"])
 def test_where_something_is_decided(images, action):
-    app = page_tests.opened("audit", dataset=images.id, tab="Copies")
+    app = page_tests.opened("audit", dataset=images.id, tab="Duplicates")
     find(app, f"pair-{action}").click().run()
     assert_plain(app)
 
@@ -297,7 +297,7 @@ def test_in_the_answer_about_one_image(trained, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("view", ["Images", "What does it read?", "Confusion", "Outside test", "Calibration"])
+@pytest.mark.parametrize("view", ["Images", "Evidence check", "Confusion", "Outside test", "Calibration"])
 def test_in_the_comparison_of_a_run_with_its_images(trained, view):
     assert_plain(page_tests.opened("compare", runs=trained.id, view=view))
 

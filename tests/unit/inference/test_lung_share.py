@@ -45,10 +45,9 @@ def test_the_mean_share_of_many_images_has_an_interval_and_leaves_out_what_is_un
     images = [LungShare(value, 0.25) for value in (0.4, 0.6) * 20] + [LungShare(np.nan, 0.3, "the heat map is empty")]
     found = share_over(images)
     assert found.share == pytest.approx(0.5)
-    assert found.ratio == pytest.approx(2)
+    assert found.chance == pytest.approx(0.25)
     assert 0.45 < found.low < 0.5 < found.high < 0.55
     assert (found.images, found.undefined) == (40, 1)
-    assert "40 images" in found.in_words
 
 
 def test_images_that_belong_together_widen_the_interval():
@@ -59,5 +58,4 @@ def test_images_that_belong_together_widen_the_interval():
 
 def test_no_image_with_a_share_is_told_as_none():
     found = share_over([LungShare(np.nan, np.nan, "no lung is marked on the image")])
-    assert np.isnan([found.share, found.low, found.ratio]).all()
-    assert found.in_words == "No image has both a heat map and lungs that are marked."
+    assert np.isnan([found.share, found.low, found.chance]).all() and found.images == 0

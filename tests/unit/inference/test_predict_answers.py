@@ -142,7 +142,7 @@ def test_each_image_gets_a_report_that_names_neither_file_nor_patient(asked, fil
 def test_a_report_says_whether_its_heat_map_means_anything(asked, files, tmp_path):
     rows = asked(files["image.png"], "--report", str(tmp_path))["images"]
     text = Path(rows[0]["report"]).read_text(encoding="utf-8")
-    assert "Whether the heat map shows what was learned cannot be said: the images that it needs cannot be read" in text
+    assert "The test of the heat map is inconclusive: the images that it needs cannot be read" in text
 
 
 def test_no_tag_of_the_patient_is_in_the_answer(asked, files):

@@ -93,15 +93,15 @@ def ended(job: JobFolder, state: str, **more: object) -> None:
 
 def test_without_a_map_it_says_what_one_does_and_how_long_it_takes(shown, images):
     page = shown()
-    assert "No map yet. It draws every image as a point" in words(page).replace("**", "")
-    assert "With 40 images it takes about" in words(page)
+    assert "No map yet. The map draws every image as a point" in words(page).replace("**", "")
+    assert "for 40 images" in words(page)
     assert page.button(key="map-start").label == "Make the map"
 
 
 def test_too_few_images_are_told_without_a_button(shown, workspace, tmp_path):
     made_dataset(tmp_path, workspace, counts={"COVID": 4, "Normal": 3})
     page = shown()
-    assert "it needs 10, and these are 7" in words(page)
+    assert "it needs 10, and here are 7" in words(page)
     assert "map-start" not in keys(page)
 
 
@@ -163,9 +163,9 @@ def test_labels_and_outliers_are_listed_with_their_images(shown, workspace, imag
     made = embedding_map.make(workspace, images)
     page = shown()
     count = len(made.suspicious)
-    assert f"{count} label{'s are' if count != 1 else ' is'} disputed, of 40." in words(page)
+    assert f"{count} label{'s are' if count != 1 else ' is'} suspicious, among 40 images." in words(page)
     assert names(page, "map-suspicious-label-") == made.suspicious["image_id"].tolist()[: map_panel.PER_LIST]
-    assert "lie far from all others" in words(page) or "lies far from all others" in words(page)
+    assert "robust deviations above the median of its class" in words(page)
 
 
 def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, images):

@@ -6,12 +6,14 @@ import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_run
 
-from covid_core.audit.model.evidence import FRAME, LUNGS, UNKNOWN
+from covid_core.audit.model import randomisation_test
+from covid_core.audit.model.evidence import BETWEEN, FRAME, LUNGS, UNKNOWN
+from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.commands import main
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import evidence_text, image_report
-from covid_core.reports.evidence_text import DAMAGED, NOT_YET, Told
+from covid_core.reports.evidence_text import DAMAGED, NOT_YET, EvidenceCheck
 from covid_core.runs import store
 from covid_core.runs.store import Run
 
@@ -23,6 +25,14 @@ def run(workspace) -> store.Run:
     return made_run(workspace, all_parts(SIZES, 40), "Mine", result={"accuracy": {"test": 1.0}})
 
 
+def checks_of(*verdicts: str) -> list[EvidenceCheck]:
+    return [EvidenceCheck(verdict) for verdict in verdicts]
+
+
+def check_of(whole: float, head: float = 0.1, defined: float = 1.0) -> MapCheck:
+    return MapCheck(Likeness(whole, defined), Likeness(head, 1.0), images=16, shuffles=4)
+
+
 def test_a_run_without_an_audit_says_so(run):
     assert evidence_text.of(run).verdict == NOT_YET
 
@@ -30,14 +40,51 @@ def test_a_run_without_an_audit_says_so(run):
 @pytest.mark.parametrize(("reads", "verdict"), [("corner", FRAME), ("lungs", LUNGS)])
 def test_an_audit_is_told_with_whose_masks_it_rests_on(run, reads, verdict):
     found = keep_audit(run, reads)
-    assert evidence_text.of(run) == Told(verdict, found["in_words"], "own masks")
+    assert evidence_text.of(run) == EvidenceCheck(verdict, evidence_text.conclusion(found), "own masks")
     assert evidence_text.of(run).in_short == f"{verdict} (own masks)"
 
 
-def test_an_audit_without_masks_cannot_say_and_names_none(run):
+def test_an_audit_without_masks_is_inconclusive_and_names_none(run):
     keep_audit(run, with_lungs=False)
-    told = evidence_text.of(run)
-    assert (told.verdict, told.masks, told.in_passing) == (UNKNOWN, "", "audit cannot say")
+    check = evidence_text.of(run)
+    assert (check.verdict, check.masks, check.in_passing) == (UNKNOWN, "", "evidence check inconclusive")
+    assert "the lungs of none of its test images are known" in check.in_words
+
+
+def test_an_audit_of_an_earlier_version_says_what_it_said(run):
+    run.write_audit("model", {"head_sha256": None, "verdict": "cannot say", "in_words": "It cannot be said."})
+    assert evidence_text.of(run) == EvidenceCheck(UNKNOWN, "It cannot be said.")
+
+
+def test_a_model_that_reads_both_is_called_so():
+    effects = {part: {"value": 0.3, "low": 0.2, "high": 0.4} for part in ("frame", "lungs")}
+    words = evidence_text.conclusion({"verdict": FRAME, "why": "", "effects": effects})
+    assert "30.0 % [20.0, 40.0]" in words and "reads the lungs as well" in words
+    words = evidence_text.conclusion({"verdict": UNKNOWN, "why": BETWEEN, "effects": effects})
+    assert words.startswith("The evidence check is inconclusive: the frame changes 30.0 %")
+
+
+def test_the_heat_of_an_audit_in_words():
+    heat = {"share": 0.5, "low": 0.45, "high": 0.55, "chance": 0.25, "images": 40}
+    words = evidence_text.heat({"why": "", "heat": heat})
+    assert "40 images" in words and "2.0 times chance" in words
+    assert "No image" in evidence_text.heat({"why": "", "heat": {**heat, "images": 0}})
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (check_of(0.08, 0.15), "The heat map depends on what was learned: its similarity"),
+        (check_of(0.95), "The heat map means nothing, for it hardly depends on what was learned"),
+        (check_of(0.6), "is inconclusive: its similarity"),
+        (check_of(float("nan"), defined=0.1), "is inconclusive: most maps are the same everywhere."),
+        (randomisation_test.unknown("the images are gone"), "is inconclusive: the images are gone."),
+    ],
+    ids=["depends", "means nothing", "between", "empty", "no images"],
+)
+def test_the_check_of_a_heat_map_is_one_sentence(check, words):
+    sentence = evidence_text.map_check(check)
+    assert words in sentence and sentence.endswith(".") and ". " not in sentence
 
 
 def test_a_damaged_audit_is_told_and_is_no_error(run):
@@ -53,25 +100,25 @@ def test_an_audit_of_weights_that_were_trained_on_since_counts_no_more(run):
 
 def test_runs_of_one_training_are_counted():
     assert evidence_text.counted([]) == ""
-    assert evidence_text.counted([Told(FRAME), Told(FRAME)]) == FRAME
-    assert evidence_text.counted([Told(FRAME), Told(NOT_YET), Told(FRAME)]) == f"{FRAME} (2 of 3), {NOT_YET} (1 of 3)"
+    assert evidence_text.counted(checks_of(FRAME, FRAME)) == FRAME
+    assert evidence_text.counted(checks_of(FRAME, NOT_YET, FRAME)) == f"{FRAME} (2 of 3), {NOT_YET} (1 of 3)"
 
 
 def test_several_runs_are_told_in_one_sentence():
-    told = [Told(LUNGS), Told(FRAME), Told(FRAME), Told(NOT_YET), Told(UNKNOWN), Told(DAMAGED)]
-    assert evidence_text.sentence("ABCDEF", told) == (
-        "What they read: B and C read the frame; A reads the lungs; E was audited, which could not say; F has "
-        "a damaged audit; D is not audited yet."
+    checks = checks_of(LUNGS, FRAME, FRAME, NOT_YET, UNKNOWN, DAMAGED)
+    assert evidence_text.sentence("ABCDEF", checks) == (
+        "Evidence check: B and C read the frame; A reads the lungs; E is inconclusive; F has a damaged audit; "
+        "D is not audited yet."
     )
 
 
 def test_where_none_is_audited_the_sentence_says_only_that():
-    assert "none of them is audited" in evidence_text.sentence("AB", [Told(NOT_YET), Told(NOT_YET)])
+    assert "is not made yet" in evidence_text.sentence("AB", [EvidenceCheck(NOT_YET), EvidenceCheck(NOT_YET)])
     assert evidence_text.sentence("", []) == ""
 
 
 def test_many_runs_of_one_verdict_are_not_all_named():
-    assert "A, B, C, D and 2 more read the frame" in evidence_text.sentence("ABCDEF", [Told(FRAME)] * 6)
+    assert "A, B, C, D and 2 more read the frame" in evidence_text.sentence("ABCDEF", [EvidenceCheck(FRAME)] * 6)
 
 
 def test_the_help_states_the_limits_of_the_rule():
@@ -87,19 +134,19 @@ def test_the_command_line_has_it_beside_every_accuracy(run, capsys):
         assert f"test accuracy 100.0 %, {FRAME}" in capsys.readouterr().out
     assert main.main(["compare", run.id]) == 0
     out = capsys.readouterr().out
-    assert f"]  {FRAME}" in out and "What they read: Mine reads the frame." in out
+    assert f"]  {FRAME}" in out and "Evidence check: Mine reads the frame." in out
 
 
 def test_json_has_verdict_sentence_and_masks(run, capsys):
     assert main.main(["runs", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert (row["verdict"], row["audit"]) == (NOT_YET, None)
-    found = keep_audit(run)
+    words = evidence_text.conclusion(keep_audit(run))
     for verb in (["runs", "--json"], ["show", run.id, "--json"]):
         assert main.main(verb) == 0
         answer = json.loads(capsys.readouterr().out)
         row = answer["runs"][0] if verb[0] == "runs" else answer
-        assert row["audit"] == {"verdict": FRAME, "in_words": found["in_words"], "masks": "own masks"}
+        assert row["audit"] == {"verdict": FRAME, "in_words": words, "masks": "own masks"}
         assert row["verdict"] == FRAME
     assert main.main(["compare", run.id, "--json"]) == 0
     (group,) = json.loads(capsys.readouterr().out)["groups"]
@@ -107,9 +154,9 @@ def test_json_has_verdict_sentence_and_masks(run, capsys):
 
 
 def test_the_report_of_a_image_has_it_beside_the_accuracy(run):
-    assert "What the model reads has not been asked yet." in image_report.card_line(run)
+    assert "The evidence check of this model is not made yet." in image_report.card_line(run)
     found = keep_audit(run)
-    assert f"Verdict of its audit: {FRAME} (own masks). {found['in_words']}" in image_report.card_line(run)
+    assert f"Evidence check: {FRAME} (own masks). {evidence_text.conclusion(found)}" in image_report.card_line(run)
 
 
 def audits(*runs: Run) -> list[ModelAuditRequest]:

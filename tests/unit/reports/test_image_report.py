@@ -47,7 +47,7 @@ HELD = (
     "COVID, not Normal or Viral Pneumonia.",
     "62.9 %",
     "It looks like a frontal chest image.",
-    "Whether the heat map shows what was learned cannot be said: it was not made.",
+    "The test of the heat map is inconclusive: it was not made.",
     "COVID (distance 0.71)",
     "A name may be burned in.",
     "Not a medical device",
