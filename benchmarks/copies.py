@@ -22,6 +22,7 @@ from benchmarks import measuring
 from covid_core.audit.duplicates import duplicate_pairs, threshold
 from covid_core.data.pixels import SUMMARY_SIZE
 from covid_core.images.codec import jpeg_bytes, read_image, to_square
+from covid_core.reports.audit_text import limit_of_duplicates
 from covid_core.synthetic.phantom import image_at
 from covid_core.work import cores
 
@@ -95,7 +96,7 @@ def main() -> None:
         seconds.append(round(time.perf_counter() - begin, 1))
         processor.append(round(time.process_time() - begin_processor, 1))
         measuring.tell(f"{len(false)} pairs among {given.images} images, {seconds[-1]} s")
-    measuring.tell(limit.reason)
+    measuring.tell(limit_of_duplicates(limit))
     peak = measuring.peak_megabytes()
     recall = {}
     originals = [drawn(row, given.images) for row in chosen]

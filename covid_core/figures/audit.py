@@ -169,10 +169,10 @@ def duplicate_histogram_in_words(limits: Limits, duplicates: np.ndarray) -> str:
     """Alternative text of ``duplicate_histogram``: every figure that decides."""
     pairs = f"{plural(len(duplicates), 'pair')} of near-duplicates above the limit of {limits.limit:.3f}"
     if not len(limits.different):
-        return f"{pairs}. {limits.reason}"
+        return f"{pairs}."
     middle, most = np.median(limits.different), limits.different.max()
     reached = f"{len(limits.different):,} images reach {middle:.3f} with a different one (median), {most:.3f} at most"
-    return f"{pairs}. {reached}. {limits.reason}"
+    return f"{pairs}. {reached}."
 
 
 def image_map(

@@ -10,6 +10,7 @@ from covid_core.audit import tables
 from covid_core.audit.dataset_audit import DatasetAudit
 from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import PARTS, Shared
+from covid_core.audit.duplicates.threshold import Limits
 from covid_core.audit.embedding import outlier_detection
 from covid_core.audit.embedding.embedding_map import Map
 from covid_core.audit.embedding.outlier_detection import Purity
@@ -64,7 +65,7 @@ def findings(quality: Quality) -> list[str]:
     sentences = []
     for row in quality.summary.sort_values("images", ascending=False, kind="stable").itertuples():
         if row.images:
-            usual = "; so common that it belongs to the data set, not to single images" if row.common else ""
+            usual = "; so common that it is a property of the data set" if row.common else ""
             sentences.append(f"{row.finding}: {plural(row.images, 'image')} ({share(row.share)}){usual}")
     return sentences
 
@@ -89,24 +90,21 @@ def association(table: pd.DataFrame) -> str:
     if table.empty:
         return ""
     sure = table[table["p"] <= ALPHA]
-    named = (table if sure.empty else sure)["finding"].iat[0]
-    first = table[table["finding"] == named].sort_values("share", ascending=False)
-    strength = first["association"].iat[0]
+    of_one = table[table["finding"] == (table if sure.empty else sure)["finding"].iat[0]]
+    by_share = of_one.sort_values("share", ascending=False)
+    most, least, strength = by_share.iloc[0], by_share.iloc[-1], by_share["association"].iat[0]
     if math.isnan(strength):
         alone = table["label"].nunique() < 2
-        reason = "there is a single class" if alone else f"every image has “{first['finding'].iat[0]}”"
+        reason = "there is a single class" if alone else f"every image has “{most['finding']}”"
         return f"No finding can go with the class: {reason}."
-    most, least = first.iloc[0], first.iloc[-1]
     figures = (
-        f"“{most['finding']}” is found in {share(most['share'])} of the {most['label']} images and in "
-        f"{share(least['share'])} of the {least['label']} images (Cramér's V {strength:.2f}; 0 not at all, 1 fully; "
-        f"{p_in_words(first['p'].iat[0])}, corrected for {plural(table['finding'].nunique(), 'finding')})"
+        f"“{most['finding']}”, in {share(most['share'])} of the {most['label']} images and {share(least['share'])} of "
+        f"the {least['label']} images (Cramér's V {strength:.2f}, from 0 for no association to 1; "
+        f"{p_in_words(most['p'])}, corrected for {plural(table['finding'].nunique(), 'finding')})"
     )
-    if sure.empty:
-        return f"No finding goes with the class by more than chance explains; the closest: {figures}."
-    if strength < tables.WEAK:
-        return f"No finding goes with the class; the closest: {figures}."
-    return f"A finding that goes with the class can give it away: {figures}."
+    if sure.empty or strength < tables.WEAK:
+        return f"No finding goes with the class{' significantly' if sure.empty else ''}. The closest is {figures}."
+    return f"A finding goes with the class and may be a shortcut: {figures}."
 
 
 def finding_text(row: Any) -> str:
@@ -137,10 +135,23 @@ def duplicates(pairs: pd.DataFrame) -> str:
         return "No two images show the same picture."
     exact, conflicts = int((pairs["kind"] == duplicate_pairs.EXACT).sum()), int(pairs["conflict"].sum())
     return (
-        f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture, "
-        f"{count(exact) if exact else 'none'} of them as equal files and {count(conflicts) if conflicts else 'none'} "
-        "with two classes."
+        f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture: "
+        f"{count(exact) if exact else 'none'} as equal files, {count(conflicts) if conflicts else 'none'} with two "
+        "classes."
     )
+
+
+def limit_of_duplicates(limits: Limits) -> str:
+    """The similarity from which two images are duplicates, and what it rests on."""
+    if math.isnan(limits.read):
+        return f"There are too few images to calibrate a limit, so it is the usual one: {limits.limit:.3f}."
+    drawn = f"{len(limits.different):,} images, each with its most similar ones of {limits.others:,} others"
+    text = f"From {drawn}: one false pair in {limits.compared:,} comparisons is expected above {limits.read:.3f}."
+    if limits.read < limits.limit:
+        return f"{text} The limit is {limits.limit:.3f}, since two images of one patient can reach as much."
+    if limits.read > limits.limit:
+        return f"{text} The limit is only {limits.limit:.3f}, since changed copies begin not far above."
+    return f"{text} This is the limit."
 
 
 def pairs(table: pd.DataFrame) -> str:
@@ -176,51 +187,52 @@ def ladder(given: Ladder) -> Summary:
 def _headline(given: Ladder, verdict: probe_ladder.Verdict) -> str:
     full, blind = given.full, given.without_lungs
     if not blind or full is None:
-        reason = "the full picture could not be run" if full is None else "no probe without lungs could be run"
-        return f"It cannot be said whether the lungs decide: {reason}."
-    if verdict.level == probe_ladder.CANNOT_SAY:
+        reason = (
+            "the full picture could not be measured" if full is None else "no probe without lungs could be measured"
+        )
+        return f"Shortcut learning: inconclusive, because {reason}."
+    if verdict.level == probe_ladder.INCONCLUSIVE:
         return (
-            f"It cannot be said whether the lungs decide: from the full picture this classifier tells the class in "
-            f"{in_words(full.accuracy)} of {plural(full.images, 'image')}, and always answering the largest class is "
-            f"right in {share(full.majority)}."
+            f"Shortcut learning: inconclusive. The full picture has an accuracy of {in_words(full.accuracy)} on "
+            f"{plural(full.images, 'image')}, which is no better than the majority baseline of {share(full.majority)}."
         )
     if verdict.level == probe_ladder.NOTHING_FOUND:
         best = max(blind, key=lambda rung: rung.gain)
         return (
-            "Nothing outside of the lungs was found that gives the class away: of the probes that are shown no lung, "
-            f"the best ({_lower(best.probe.name)}) tells it in {_beside_full(best, full)}."
+            "No shortcut outside the lungs was found. The best probe without lungs is "
+            f"“{_lower(best.probe.name)}” {_beside_full(best, full)}."
         )
     strongest = next(rung for rung in blind if rung.probe.key == verdict.by)
     how_much = "Much" if verdict.level == probe_ladder.MUCH_IS_NOT else "Some"
     return (
-        f"{strongest.probe.name} alone tell the class in {_beside_full(strongest, full)}. {how_much} of what can be "
-        f"learned here is not the lungs: {share(min(given.kept(strongest), 1), 0)} of the full picture's gain over the "
-        "largest class."
+        f"{how_much} of what can be learned here is not the lungs. {strongest.probe.name} alone reach "
+        f"{share(min(given.kept(strongest), 1), 0)} of the full picture's gain over the majority baseline, "
+        f"{_beside_full(strongest, full)}."
     )
 
 
 def _beside_full(rung: Rung, full: Rung) -> str:
     """A figure with the two that it is judged by."""
-    whole = f"the full picture reaches {share(full.accuracy.value)} ({_lower(full.probe.name)})"
-    return f"{in_words(rung.accuracy)} of images, where the largest class has {share(rung.majority)} and {whole}"
+    whole = f"full picture ({_lower(full.probe.name)}) {share(full.accuracy.value)}"
+    return f"with an accuracy of {in_words(rung.accuracy)} (majority baseline {share(rung.majority)}, {whole})"
 
 
 def _beside(given: Ladder) -> list[str]:
     """Greys and the thumbnail, which may hold disease, and the two halves that masks make."""
     in_order = sorted((rung for rung in given.rungs if rung.was_run), key=lambda rung: rung.accuracy.value)
     by = {rung.probe.holds: rung for rung in in_order}
-    sentences = []
-    if GREYS in by and by[GREYS].p <= ALPHA:
-        sentences.append(
-            f"{by[GREYS].probe.name}, without any shape, reaches {in_words(by[GREYS].accuracy)}. That may be exposure, "
-            "and it may be disease: a dense lung is a bright one."
-        )
-    if COARSE in by and by[COARSE].p <= ALPHA:
-        reached = in_words(by[COARSE].accuracy)
-        sentences.append(f"{by[COARSE].probe.name}, in which no doctor reads a lung, reaches {reached}.")
+    remarks = {
+        GREYS: "This may be exposure or disease: a dense lung is a bright one.",
+        COARSE: "No doctor can read a lung in it.",
+    }
+    sentences = [
+        f"{by[holds].probe.name}: accuracy {in_words(by[holds].accuracy)}. {remark}"
+        for holds, remark in remarks.items()
+        if holds in by and by[holds].p <= ALPHA
+    ]
     if LUNGS in by:
-        outline = f"; their outline alone, {in_words(by[OUTLINE].accuracy)}" if OUTLINE in by else ""
-        sentences.append(f"{by[LUNGS].probe.name} reach {in_words(by[LUNGS].accuracy)}{outline}.")
+        outline = f", their outline alone {in_words(by[OUTLINE].accuracy)}" if OUTLINE in by else ""
+        sentences.append(f"{by[LUNGS].probe.name}: accuracy {in_words(by[LUNGS].accuracy)}{outline}.")
     return sentences
 
 
@@ -230,7 +242,7 @@ def _not_run(given: Ladder) -> list[str]:
     for rung in given.rungs:
         if not rung.was_run:
             names.setdefault(rung.reason, []).append(_lower(rung.probe.name))
-    return [f"Not run: {', '.join(of)}. {reason}" for reason, of in names.items()]
+    return [f"Not measured: {', '.join(of)}. {reason}" for reason, of in names.items()]
 
 
 def _lower(name: str) -> str:
@@ -243,29 +255,28 @@ def _lower(name: str) -> str:
 def sources(given: Sources) -> tuple[str, ...]:
     """How source and class go together, each sentence with the figures that it rests on."""
     if not given.known:
-        return ("No image has a known source, so it cannot be said whether the source gives the class away.",)
+        return ("No image has a known source, so the source cannot be compared with the class.",)
     sentences = [_source_association(given), *(_source_probe(*question) for question in given.questions)]
     if len(given.questions) > 1:
-        sentences.append(f"(p is corrected for {len(given.questions)} questions.)")
+        sentences.append(f"(p is corrected for {len(given.questions)} comparisons.)")
     return (*sentences, *filter(None, [given.reason]))
 
 
 def _source_association(given: Sources) -> str:
     images = f"{plural(given.known, 'image')} of {plural(given.names, 'source')}"
-    unknown = f"; {count(given.unknown)} have none that is known" if given.unknown else ""
+    unknown = f"; {count(given.unknown)} have no known source" if given.unknown else ""
     if math.isnan(given.association):
-        return f"Source and class cannot be compared over {images}: one of them has a single value{unknown}."
-    figure = f"Cramér's V {number(given.association)} (0 not at all, 1 fully)"
-    return f"Source and class go together with {figure} over {images}{unknown}."
+        return f"Source and class cannot be compared on {images}: one of them has a single value{unknown}."
+    figure = f"Cramér's V is {number(given.association)}, from 0 for no association to 1"
+    return f"Association of source and class: {figure}, on {images}{unknown}."
 
 
 def _source_probe(label: str, rung: Rung, p: float) -> str:
-    """What a probe of sources reached within a class; ``p`` is corrected."""
-    images = plural(rung.images, "image")
-    reached = f"{in_words(rung.accuracy)} of {images}, where the largest source has {share(rung.majority)}"
-    how = "more" if p <= ALPHA else "no more"
+    """The accuracy of a probe of sources within a class; ``p`` is corrected."""
+    is_better = "better" if p <= ALPHA else "not better"
     return (
-        f"Within {label}, from {_lower(rung.probe.name)} the source is told in {reached}: {how} than chance explains "
+        f"Within {label}, {_lower(rung.probe.name)} predict the source with an accuracy of {in_words(rung.accuracy)} "
+        f"on {plural(rung.images, 'image')}: {is_better} than the majority baseline of {share(rung.majority)} "
         f"({p_in_words(p)})."
     )
 
@@ -286,41 +297,30 @@ def _neighbours_class(shown: Map) -> str:
     by_class, by_source = shown.purity("class"), shown.purity("source")
     if not by_class.images:
         return ""
-    sentence = (
-        f"Of the {outlier_detection.BY_CLASS} images nearest to an image, {_purity(by_class)} are of its class, over "
-        f"{plural(by_class.images, 'image')}"
-    )
+    nearest = outlier_detection.BY_CLASS
+    text = f"Of the {nearest} images nearest to an image, {_purity(by_class)} have its class"
+    text += f", on {plural(by_class.images, 'image')}"
     if by_source.images:
-        images = plural(by_source.images, "image")
-        sentence += f"; {_purity(by_source)} are of its source, over {images} whose source is known"
-    return f"{sentence}."
+        text += f"; {_purity(by_source)} have its source, on {plural(by_source.images, 'image')} with a known source"
+    return f"{text}."
 
 
 def _class_or_source(shown: Map) -> str:
     """Disease or source? What is left of the one when the other is the same for all."""
     within, across = shown.purity("class within source"), shown.purity("source within class")
-    if not shown.facts["sources"]:
-        return "Whether these neighbours share a disease or a source cannot be told: no image has a known source."
     if not within.images and not across.images:
-        return (
-            "Whether these neighbours share a disease or a source cannot be told: no known source holds two classes, "
-            "and no class two known sources."
-        )
-    first, second = (
-        "No known source holds two classes, so the class cannot be looked at with the source held fixed",
-        "no class has two known sources, so the source cannot be looked at with the class held fixed",
-    )
+        reason = "no known source has two classes, and no class has two known sources"
+        if not shown.facts["sources"]:
+            reason = "no image has a known source"
+        return f"Disease or source cannot be distinguished: {reason}."
+    first, second = "No known source has two classes", "No class has two known sources"
     if within.images:
-        first = (
-            f"Among images of one source, {_purity(within)} of the nearest are of the same class "
-            f"({plural(within.images, 'image')} of sources with two classes or more)"
-        )
+        images = f"{plural(within.images, 'image')} of sources with two classes or more"
+        first = f"Within one source, {_purity(within)} of the nearest images have the same class ({images})"
     if across.images:
-        second = (
-            f"among images of one class, {_purity(across)} are of the same source ({plural(across.images, 'image')} of "
-            "classes with two sources or more)"
-        )
-    return f"{first}; {second}."
+        images = f"{plural(across.images, 'image')} of classes with two sources or more"
+        second = f"Within one class, {_purity(across)} have the same source ({images})"
+    return f"{first}. {second}."
 
 
 def map_lines(shown: Map) -> list[str]:

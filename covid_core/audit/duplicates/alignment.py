@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.audit.duplicates import search
-from covid_core.audit.duplicates.affine import moved
-from covid_core.audit.duplicates.search import View
+from covid_core.audit.duplicates.search import View, moved
 from covid_core.data.duplicates import blurring, shrunk
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.audit.duplicates.affine import moved
 from covid_core.data.duplicates import blurring, of_length_one, shrunk
 
 SIDE, HALF = 32, 64  # pixels a side; the second is what views are made of
@@ -130,6 +129,32 @@ def _shaken(band: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     line = np.linspace(-1, 1, band.shape[1], dtype=np.float32)
     x, y = (grid.ravel() for grid in np.meshgrid(line, line))
     return moved(band, maps, x, y)[1].reshape(band.shape)
+
+
+def moved(images: np.ndarray, maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images under a map each, bilinear.
+
+    Args:
+        images: float32 (n, side, side).
+        maps: (n, 6): a place (x, y), from -1 to 1, is looked up at x + m0 x + m1 y + m2 and y + m3 x + m4 y + m5.
+        x, y: the places, (m,) each.
+
+    Returns:
+        Where each map leads, (2, n, m), in the same units, and the greys there (n, m); beyond the border they are those
+        of the border's line, drawn on.
+    """
+    count, side, _ = images.shape
+    places = np.stack([x, y, np.ones_like(x)])
+    to = np.stack([x + maps[:, :3] @ places, y + maps[:, 3:] @ places])
+    across, down = (np.clip(to, -1, 1) + 1) * np.float32((side - 1) / 2)
+    left, top = (np.minimum(at.astype(np.int32), side - 2) for at in (across, down))
+    right_part, low_part = across - left, down - top
+    at = top * side + left + (np.arange(count, dtype=np.int32) * side * side)[:, None]
+    flat = images.reshape(-1)
+    upper, lower = flat[at], flat[at + side]
+    upper += (flat[at + 1] - upper) * right_part
+    lower += (flat[at + side + 1] - lower) * right_part
+    return to, upper + (lower - upper) * low_part
 
 
 def _seen(pixels: np.ndarray, cropped: bool) -> np.ndarray:

@@ -18,9 +18,7 @@ from covid_core.audit.duplicates.search import View
 IMAGES, OTHERS, ASKED = 400, 1000, 2
 FEWEST = 100  # images from which a law can be laid through: of fewer, a tenth is too few
 EXPECTED = 1.0  # pairs of different images that may pass for copies, among all that are compared
-LOWEST = (
-    0.93  # two real images of one patient reach 0.92; copies with arrows drawn in, or a caption, have 0.936 and more
-)
+LOWEST = 0.93  # two real images of one patient reach 0.92; copies with arrows or a caption have 0.936 and more
 HIGHEST = 0.975  # images changed as in ``benchmarks.copies`` have 0.985 and more, phantom and real ones
 USUAL = 0.945  # where the images are too few: no pair of different phantom or real images looked at has more
 SIDES = 2  # each pair is compared plainly and mirrored
@@ -45,19 +43,6 @@ class Limits:
     compared: int
     read: float
     expected: float = EXPECTED
-
-    @property
-    def reason(self) -> str:
-        """One sentence on how the limit came about."""
-        if np.isnan(self.read):
-            return f"The images are too few to calibrate a limit, so it is the usual one, {self.limit:.3f}."
-        drawn = f"{len(self.different):,} images, each laid over those most like it of {self.others:,} others"
-        told = f"From {drawn}, one false pair in {self.compared:,} comparisons is expected from {self.read:.3f}"
-        if self.read < self.limit:
-            return f"{told}; a copy is one from {self.limit:.3f}, since two images of one patient can reach as much."
-        if self.read > self.limit:
-            return f"{told}; the limit is held at {self.limit:.3f}, since changed copies begin not far above."
-        return f"{told}, which is the limit."
 
 
 def calibrated(

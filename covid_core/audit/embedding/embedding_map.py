@@ -33,20 +33,9 @@ WIDTH = 50  # principal components that neighbours are searched in; the usual nu
 WIDE = 100  # that labels are judged by; on synthetic images with clear lesions 50 find as many exchanged labels
 LEAST = 10  # images; fewer need no map
 SEED = 0  # of the folds that labels are cross-validated in
-COLUMNS = (
-    "image_id",
-    "pca_x",
-    "pca_y",
-    "tsne_x",
-    "tsne_y",
-    "outlier_score",
-    "is_outlier",
-    "given",
-    "given_score",
-    "other",
-    "other_score",
-    "is_suspicious",
-)
+PLACES = ("pca_x", "pca_y", "tsne_x", "tsne_y")
+LABELS = ("given", "given_score", "other", "other_score", "is_suspicious")
+COLUMNS = ("image_id", *PLACES, "outlier_score", "is_outlier", *LABELS)
 PLAIN = "the images themselves, 64 x 64 pixels, each pixel standardised over all images"
 SECONDS_PER_IMAGE, START_SECONDS = 0.005, 3.0  # 4,000 images: 13 s on two idle cores, 35 s beside other work
 
@@ -89,16 +78,15 @@ class Map:
 
     def purity(self, what: str) -> Purity:
         """Of "class", "source", "class within source" or "source within class"."""
-        kept = self.facts["neighbours"].get(what)
-        return (
-            Purity(*(float("nan") if part is None else part for part in kept)) if kept else outlier_detection.UNDEFINED
-        )
+        stored = self.facts["neighbours"].get(what)
+        parts = [np.nan if part is None else part for part in stored or ()]
+        return Purity(*parts) if parts else outlier_detection.UNDEFINED
 
     @cached_property
     def outliers(self) -> pd.DataFrame:
         """Images far from all others, the farthest first: row, image_id, label, outlier_score."""
-        found = self.images[self.images["is_outlier"]].sort_values("outlier_score", ascending=False, kind="stable")
-        return found[["row", "image_id", "label", "outlier_score"]].reset_index(drop=True)
+        table = self.images[self.images["is_outlier"]][["row", "image_id", "label", "outlier_score"]]
+        return table.sort_values("outlier_score", ascending=False, kind="stable", ignore_index=True)
 
     @cached_property
     def suspicious(self) -> pd.DataFrame:
@@ -107,13 +95,10 @@ class Map:
         Columns rank (from 1), row, image_id, label, given_score, other, other_score. A label that was changed since the
         map was made is not among them.
         """
-        disputed = self.images["is_suspicious"] & (
-            self.images["given"] == self.images["label"]
-        )  # nobody has changed it
-        found = self.images[disputed].sort_values("given_score", kind="stable")
-        told = found[["row", "image_id", "label", "given_score", "other", "other_score"]].reset_index(drop=True)
-        told.insert(0, "rank", np.arange(1, len(told) + 1))
-        return told
+        disputed = self.images["is_suspicious"] & (self.images["given"] == self.images["label"])  # not changed since
+        table = self.images[disputed].sort_values("given_score", kind="stable", ignore_index=True)
+        table["rank"] = np.arange(1, len(table) + 1)
+        return table[["rank", "row", "image_id", "label", "given_score", "other", "other_score"]]
 
 
 # Made and kept
@@ -142,14 +127,12 @@ def _opened(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def latest(workspace: Workspace, dataset: Dataset) -> Map | None:
     """The map of this version of the data set, or else of its last version that has one, for the images still in
     use."""
-    found = known(workspace, dataset)
-    if found is not None:
-        return found
-    for version in reversed(dataset.versions):
+    current = known(workspace, dataset)
+    for version in reversed(dataset.versions if current is None else ()):
         earlier = None if version == dataset.version else known(workspace, dataset.at(version))
         if earlier is not None:
             return Map(_placed(earlier.images[list(COLUMNS)], dataset), earlier.facts, is_current=False)
-    return None
+    return current
 
 
 def _placed(images: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -206,85 +189,64 @@ def drawn(
     wide = wide if wide.shape[1] > 1 else np.pad(wide, ((0, 0), (0, 1)))
     coordinates = wide[:, :WIDTH]
     places = projection.tsne(coordinates, part_of(progress, 0.2, 0.8))
-    codes, classes = pd.factorize(images["label"], sort=True)
+    codes = pd.factorize(images["label"], sort=True)[0]
     far = outlier_detection.outlier_scores(np.column_stack([coordinates, residuals - residuals.mean()]), codes)
-    table = pd.DataFrame(
-        {
-            "image_id": images["image_id"].to_numpy(),
-            "pca_x": wide[:, 0],
-            "pca_y": wide[:, 1],
-            "tsne_x": places[:, 0],
-            "tsne_y": places[:, 1],
-            "outlier_score": far,
-            "is_outlier": far > FAR,
-            "given": images["label"].to_numpy(),
-        }
-    )
-    columns, accuracy, judged, reason = _judged(wide, images, np.asarray(classes), part_of(progress, 0.8, 0.95))
-    neighbours = _neighbours(coordinates, images)
-    progress(1, "Counted neighbours")
-    facts = {
+    labels, facts = _judged(wide, images, part_of(progress, 0.8, 0.95))
+    table = pd.DataFrame(np.column_stack([wide[:, :2], places]), columns=list(PLACES))
+    table = table.assign(image_id=images["image_id"].to_numpy(), outlier_score=far, is_outlier=far > FAR, **labels)
+    facts |= {
         "pca_share": float(shares[:2].sum()),
-        "accuracy": accuracy,
-        "judged": judged,
-        "reason": reason,
-        "neighbours": neighbours,
+        "neighbours": _neighbours(coordinates, images),
         "sources": int((images["source"] != "").sum()),
     }
-    return table.assign(**columns)[list(COLUMNS)], facts
+    progress(1, "Counted neighbours")
+    return table[list(COLUMNS)], facts
 
 
 def _judged(
-    coordinates: np.ndarray, images: pd.DataFrame, classes: np.ndarray, progress: Progress
-) -> tuple[dict[str, Any], float | None, int, str]:
-    """The columns about labels, the classifier's accuracy over so many images, and why some or all were not checked."""
-    total = len(images)
-    columns = {
-        "given_score": np.full(total, np.nan),
-        "other": np.full(total, "", object),
-        "other_score": np.full(total, np.nan),
-        "is_suspicious": np.zeros(total, bool),
-    }
-    counts, groups = images["label"].value_counts(), images.groupby("label")["group"].nunique()
-    enough = [label for label in classes if counts[label] >= LEAST_IN_CLASS and groups[label] > 1]
-    checked = np.array(
-        enough, object
-    )  # a class of one group cannot be learned from others, so all of it would look odd
-    if len(checked) < 2:
+    coordinates: np.ndarray, images: pd.DataFrame, progress: Progress
+) -> tuple[pd.DataFrame, dict[str, float | int | str | None]]:
+    """The columns LABELS; and the classifier's accuracy over so many images, and why some or all were not judged."""
+    columns = {"given": images["label"].to_numpy(), "given_score": np.nan, "other": "", "other_score": np.nan}
+    table = pd.DataFrame({**columns, "is_suspicious": False})
+    of_label = images.groupby("label")["group"].agg(["size", "nunique"])
+    # a class of one group cannot be learned from others, so all of it would look odd
+    enough = (of_label["size"] >= LEAST_IN_CLASS) & (of_label["nunique"] > 1)
+    judged, small = of_label.index[enough], of_label.index[~enough]
+    if len(judged) < 2:
         reason = f"two classes have {LEAST_IN_CLASS} images or more that do not all belong together"
-        return columns, None, 0, f"Labels can be checked where {reason}."
-    rows = np.flatnonzero(images["label"].isin(checked))
-    chosen = images.iloc[rows]
-    codes = np.searchsorted(checked, chosen["label"].to_numpy(object))
-    scores = outlier_detection.label_scores(
-        coordinates[rows], codes, split.folds_of(chosen, outlier_detection.FOLDS, SEED), progress
-    )
+        return table, {"accuracy": None, "judged": 0, "reason": f"Labels can be checked where {reason}."}
+    rows = np.flatnonzero(images["label"].isin(judged))
+    codes = judged.get_indexer(images["label"].iloc[rows])
+    folds = split.folds_of(images.iloc[rows], outlier_detection.FOLDS, SEED)
+    scores = outlier_detection.label_scores(coordinates[rows], codes, folds, progress)
     suspicious, other = outlier_detection.suspicious_labels(scores, codes)
     at = np.arange(len(rows))
-    columns["given_score"][rows], columns["other_score"][rows] = scores[at, codes], scores[at, other]
-    columns["other"][rows], columns["is_suspicious"][rows] = checked[other], suspicious
-    small = [label for label in classes if label not in checked]
+    columns = {"given_score": scores[at, codes], "other": judged.to_numpy(object)[other]}
+    columns |= {"other_score": scores[at, other], "is_suspicious": suspicious}
+    table.loc[rows, list(columns)] = pd.DataFrame(columns, index=rows)
     why = f"fewer than {LEAST_IN_CLASS} images, or all in one group"
-    reason = f"Not checked: {', '.join(small)} ({why})." if small else ""
-    return columns, float((scores.argmax(axis=1) == codes).mean()), len(rows), reason
+    reason = f"Not checked: {', '.join(small)} ({why})." if len(small) else ""
+    return table, {
+        "accuracy": float((scores.argmax(axis=1) == codes).mean()),
+        "judged": len(rows),
+        "reason": reason,
+    }
 
 
 def _neighbours(coordinates: np.ndarray, images: pd.DataFrame) -> dict[str, tuple]:
     """Each purity of ``Map.purity`` as plain numbers; undefined ones are None."""
-    labels, groups = pd.factorize(images["label"])[0], pd.factorize(images["group"])[0]
-    sources = pd.factorize(images["source"])[0]
-    known_source = (images["source"] != "").to_numpy()
-    among = coordinates[known_source]
-    told = {
-        "class": outlier_detection.purity(coordinates, labels, groups),
-        "source": outlier_detection.purity(among, sources[known_source], groups[known_source]),
-        "class within source": outlier_detection.purity(
-            among, labels[known_source], groups[known_source], sources[known_source]
-        ),
-        "source within class": outlier_detection.purity(
-            among, sources[known_source], groups[known_source], labels[known_source]
-        ),
-    }
+    labels, groups, sources = (pd.factorize(images[column])[0] for column in ("label", "group", "source"))
+    everyone, with_source = np.ones(len(images), bool), (images["source"] != "").to_numpy()
+
+    def of(rows: np.ndarray, codes: np.ndarray, within: np.ndarray | None = None) -> tuple:
+        fixed = None if within is None else within[rows]
+        purity = outlier_detection.purity(coordinates[rows], codes[rows], groups[rows], fixed)
+        return tuple(None if value != value else value for value in vars(purity).values())
+
     return {
-        name: tuple(None if value != value else value for value in vars(one).values()) for name, one in told.items()
+        "class": of(everyone, labels),
+        "source": of(with_source, sources),
+        "class within source": of(with_source, labels, sources),
+        "source within class": of(with_source, sources, labels),
     }

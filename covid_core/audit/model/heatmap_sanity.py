@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from covid_core.audit.model import randomisation_test
+from covid_core.audit.model.model_audit import plain
 from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.audit.model.randomised_network import shuffled_head, shuffled_network
 from covid_core.data.pixels import decode_rows
@@ -49,7 +50,7 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     if len(images) < 2:
         return randomisation_test.unknown("the run has fewer than two validation images")
     made = checked(workspace, run, images, progress)
-    run.write_audit(AUDIT, {"version": VERSION, "head_sha256": run.result["head_sha256"], **_as_record(made)})
+    run.write_audit(AUDIT, {"version": VERSION, "head_sha256": run.result["head_sha256"], **plain(asdict(made))})
     return made
 
 
@@ -110,14 +111,6 @@ def _images(workspace: Workspace, run: Run) -> np.ndarray:
         raise DataError(f"{missing[0]} is no longer in the data set.")
     size = run.spec.image_size
     return decode_rows(dataset, [rows[name] for name in chosen], size) if len(chosen) else np.empty((0, size, size))
-
-
-def _as_record(check: MapCheck) -> dict[str, object]:
-    """A check for JSON, which has no nan: undefined numbers are None."""
-    record = asdict(check)
-    for part in ("whole", "head"):
-        record[part] = {name: None if np.isnan(value) else value for name, value in record[part].items()}
-    return record
 
 
 def _read(record: dict[str, float | None]) -> Likeness:

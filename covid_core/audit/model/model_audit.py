@@ -131,7 +131,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
     verdict, why = evidence.verdict(effects, as_it_is, k, why)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
-    return _plain(
+    return plain(
         {
             "verdict": verdict,
             "why": why,
@@ -256,11 +256,12 @@ def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
     return None if values is None else values[at]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Records and arrays as JSON takes them; nan is None."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -16,7 +16,7 @@ pixels outside of the lungs), and on nothing else. A probe's *gain* is its accur
 what it *keeps* is its gain over the full picture's, the best that was reached with the whole image (``Ladder.full``).
 In this order:
 
-1. "cannot say" where no probe without lungs could be run, or where the full picture does not beat the largest class
+1. "inconclusive" where no probe without lungs could be run, or where the full picture does not beat the largest class
    either: what this classifier cannot learn at all, it cannot learn from a shortcut.
 2. "much is not the lungs" where one of them beats the largest class (one-sided exact binomial test at ALPHA, Holm's
    correction over the probes without lungs) and keeps at least MUCH of the full picture's gain.
@@ -43,8 +43,8 @@ RIDGE = 1.0  # 0.1 to 1 differ by 2 points at most on two real data sets; less a
 FOLDS = 5
 MUCH, SOME = 0.5, 0.1  # of the full picture's gain over the largest class
 NO_LUNGS, GREYS, OUTLINE, COARSE, LUNGS, EVERYTHING = "no lungs", "greys", "outline", "coarse", "lungs", "everything"
-CANNOT_SAY, MUCH_IS_NOT, SOME_IS_NOT, NOTHING_FOUND = (
-    "cannot say",
+INCONCLUSIVE, MUCH_IS_NOT, SOME_IS_NOT, NOTHING_FOUND = (
+    "inconclusive",
     "much is not the lungs",
     "some is not the lungs",
     "nothing found",
@@ -124,7 +124,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``level``: CANNOT_SAY, MUCH_IS_NOT, SOME_IS_NOT or NOTHING_FOUND. ``by``: key of the probe that decided, empty
+    """``level``: INCONCLUSIVE, MUCH_IS_NOT, SOME_IS_NOT or NOTHING_FOUND. ``by``: key of the probe that decided, empty
     where none did."""
 
     level: str
@@ -251,7 +251,7 @@ def verdict(ladder: Ladder) -> Verdict:
     """What the ladder says, by the rule at the head of this module."""
     blind, full = ladder.without_lungs, ladder.full
     if not blind or full is None or full.p > ALPHA:
-        return Verdict(CANNOT_SAY)
+        return Verdict(INCONCLUSIVE)
     corrected = holm(np.array([rung.p for rung in blind]))
     found = [rung for rung, p in zip(blind, corrected, strict=True) if p <= ALPHA and ladder.kept(rung) >= SOME]
     if not found:

@@ -49,8 +49,8 @@ FROZEN = "frozen"  # the key of the probe that is named after its network
 MARGIN = 2  # pixels of 128 by which lungs are widened before they are blacked out: an outline is not that exact
 
 NOT_FROZEN = (
-    "No training has kept a frozen network's features of all images, so the full picture is what a simple classifier "
-    "makes of 64 x 64 pixels. A network may reach more; what a probe keeps of that is less then."
+    "No training has stored a frozen network's features of all images. The full picture is a simple classifier of "
+    "64 x 64 pixels. A network may reach more."
 )
 
 
@@ -214,86 +214,65 @@ def _remainder(probe: Probe, left: Callable[[np.ndarray, np.ndarray | None], np.
     return ProbeKind(probe, lambda shown: _flat(left(shown.pixels, shown.lungs.masks)), picture, **more)
 
 
-PROBES = {
-    row.probe.key: row
-    for row in (
-        ProbeKind(
-            Probe(
-                "file", "Size and kind of the file", "width, height, kind of pixel and of file; no picture", NO_LUNGS
-            ),
-            lambda shown: file_facts(shown.dataset.images.iloc[shown.rows]),
-            facts=_kind_of_file,
-        ),
-        ProbeKind(
-            Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS),
-            lambda shown: file_bytes(shown.dataset, shown.rows),
-            facts=_size_of_file,
-        ),
-        ProbeKind(
-            Probe(
-                "six",
-                "Six numbers",
-                "mean and standard deviation of the greys, and the means of the four borders",
-                GREYS,
-            ),
-            lambda shown: six_numbers(shown.squares),
-            _picture_of_six,
-            of_sources=True,
-        ),
-        ProbeKind(
-            Probe("histogram", "An intensity histogram", "how many pixels of each grey, in 32 steps; not where", GREYS),
-            lambda shown: histogram(shown.pixels),
-            lambda image, _lungs: np.sort(image.ravel() >> 3).reshape(image.shape) * 8 + 4,
-        ),
-        ProbeKind(
-            Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS),
-            lambda shown: shown.squares[:, _frame()],
-            lambda image, _lungs: _enlarged(np.where(_frame(), shrunk(image[None], SIDE)[0], 0)),
-            of_sources=True,
-        ),
-        _remainder(
-            Probe(
-                "outside",
-                "Pixels outside the lungs",
-                "the image with the lungs blacked out; their outline stays",
-                NO_LUNGS,
-            ),
-            lambda images, lungs: shrunk(np.where(widened(lungs), 0, images), SIDE),
-            needs_lungs=True,
-        ),
-        _remainder(
-            Probe(
-                "outline", "The outline of the lungs", "where the lungs are, without any pixel of the image", OUTLINE
-            ),
-            lambda _images, lungs: shrunk(lungs * np.uint8(255), SIDE),
-            needs_lungs=True,
-        ),
-        _remainder(
-            Probe("lungs", "The lungs alone", "the image with all but the lungs blacked out", LUNGS),
-            lambda images, lungs: shrunk(np.where(lungs, images, 0), SIDE),
-            needs_lungs=True,
-        ),
-        _remainder(
-            Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole image", COARSE),
-            lambda images, _lungs: shrunk(images, THUMBNAIL),
-        ),
-        _remainder(
-            Probe("full", "The whole image at 64 px", "the whole image at 64 x 64 pixels", EVERYTHING),
-            lambda images, _lungs: shrunk(images, SIDE),
-            of_sources=True,
-        ),
-        ProbeKind(
-            Probe(
-                FROZEN,
-                "Frozen features of a network",
-                "the whole image, as a network sees it that learned photographs",
-                EVERYTHING,
-            ),
-            lambda shown: np.asarray(shown.frozen.table[shown.rows]),
-            lambda image, _lungs: image,
-        ),
-    )
-}
+_ROWS = (
+    ProbeKind(
+        Probe("file", "Size and kind of the file", "width, height, kind of pixel and of file; no picture", NO_LUNGS),
+        lambda shown: file_facts(shown.dataset.images.iloc[shown.rows]),
+        facts=_kind_of_file,
+    ),
+    ProbeKind(
+        Probe("bytes", "Bytes of the file", "how many it has: how well its picture can be compressed", GREYS),
+        lambda shown: file_bytes(shown.dataset, shown.rows),
+        facts=_size_of_file,
+    ),
+    ProbeKind(
+        Probe("six", "Six numbers", "mean and standard deviation of the greys, and means of the four borders", GREYS),
+        lambda shown: six_numbers(shown.squares),
+        _picture_of_six,
+        of_sources=True,
+    ),
+    ProbeKind(
+        Probe("histogram", "An intensity histogram", "how many pixels of each grey, in 32 steps; not where", GREYS),
+        lambda shown: histogram(shown.pixels),
+        lambda image, _lungs: np.sort(image.ravel() >> 3).reshape(image.shape) * 8 + 4,
+    ),
+    ProbeKind(
+        Probe("border", "Border pixels", "the outermost 5 of 64 pixels on each side", NO_LUNGS),
+        lambda shown: shown.squares[:, _frame()],
+        lambda image, _lungs: _enlarged(np.where(_frame(), shrunk(image[None], SIDE)[0], 0)),
+        of_sources=True,
+    ),
+    _remainder(
+        Probe("outside", "Pixels outside the lungs", "the image with black lungs; their outline stays", NO_LUNGS),
+        lambda images, lungs: shrunk(np.where(widened(lungs), 0, images), SIDE),
+        needs_lungs=True,
+    ),
+    _remainder(
+        Probe("outline", "The outline of the lungs", "where the lungs are, without any pixel of the image", OUTLINE),
+        lambda _images, lungs: shrunk(lungs * np.uint8(255), SIDE),
+        needs_lungs=True,
+    ),
+    _remainder(
+        Probe("lungs", "The lungs alone", "the image with all but the lungs blacked out", LUNGS),
+        lambda images, lungs: shrunk(np.where(lungs, images, 0), SIDE),
+        needs_lungs=True,
+    ),
+    _remainder(
+        Probe("thumbnail", "A 16 x 16 thumbnail", "256 pixels of the whole image", COARSE),
+        lambda images, _lungs: shrunk(images, THUMBNAIL),
+    ),
+    _remainder(
+        Probe("full", "The whole image at 64 px", "the whole image at 64 x 64 pixels", EVERYTHING),
+        lambda images, _lungs: shrunk(images, SIDE),
+        of_sources=True,
+    ),
+    ProbeKind(
+        Probe(FROZEN, "Frozen features of a network", "the whole image, by a network trained on photos", EVERYTHING),
+        lambda shown: np.asarray(shown.frozen.table[shown.rows]),
+        lambda image, _lungs: image,
+    ),
+)
+PROBES = {row.probe.key: row for row in _ROWS}
 NEED_LUNGS = tuple(key for key, row in PROBES.items() if row.needs_lungs)
 OF_SOURCES = tuple(key for key, row in PROBES.items() if row.of_sources)
 
@@ -308,10 +287,8 @@ def picture(key: str, image: np.ndarray, lungs: np.ndarray | None = None) -> np.
             that has no picture.
     """
     row = PROBES[key]
-    if row.needs_lungs and lungs is None:
-        raise ValueError(f"The picture of the probe {key!r} needs the lung mask.")
-    if row.picture is None:
-        raise ValueError(f"The probe {key!r} has no picture.")
+    if row.picture is None or (row.needs_lungs and lungs is None):
+        raise ValueError(f"The probe {key!r} has no picture, or its picture needs the lung mask.")
     return row.picture(image, lungs)
 
 
@@ -387,10 +364,10 @@ def _drawn(images: pd.DataFrame, column: str, least: int) -> tuple[pd.DataFrame,
 
     A value whose images all belong together is left out: they are in one fold, and a class is learned in others.
     """
-    counts = images[column].value_counts()
+    counts, groups = images[column].value_counts(), images.groupby(column)["group"].nunique()
     small = sorted(counts.index[counts < least])
-    single = _of_one_group(images[~images[column].isin(small)], column)
-    kept = images[~images[column].isin([*small, *single])].reset_index(drop=False).rename(columns={"index": "row"})
+    single = sorted(set(groups.index[groups < 2]) - set(small))
+    kept = images[~images[column].isin([*small, *single])].reset_index(names="row")
     note = [f"Left out, with fewer than {least} images: {', '.join(small)}."] if small else []
     note += [f"Left out, as all its images belong together: {label}." for label in single]
     if len(kept) > MOST_IMAGES:
@@ -411,12 +388,6 @@ def _some_of(shuffled: np.ndarray, group: pd.Series, wanted: int) -> np.ndarray:
     if not np.isin(others, chosen).any():
         chosen[-1] = others[0]
     return chosen
-
-
-def _of_one_group(images: pd.DataFrame, column: str) -> list[str]:
-    """The values of a column whose images all belong together."""
-    groups = images.groupby(column)["group"].nunique()
-    return sorted(groups.index[groups < 2])
 
 
 def _rung(shown: Shown, row: ProbeKind, question: Question, progress: Callable[[float], None]) -> Rung:

@@ -75,7 +75,8 @@ def _limit(audited: Audited) -> None:
         limits = _limits(audited.dataset, audited.dataset.version)
         st.markdown(
             "Two images are laid over each other, also cropped, rotated a little or mirrored. Their similarity is the "
-            f"correlation of their fine detail (1 is perfect). {limits.reason} Equal files are always duplicates."
+            f"correlation of their fine detail (1 is perfect). {audit_text.limit_of_duplicates(limits)} Equal files "
+            "are always duplicates."
         )
         if len(limits.different):
             details = audited.pairs["detail"].to_numpy(float)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from covid_core.audit.duplicates.affine import moved
+from covid_core.audit.duplicates.search import moved
 
 LINE = np.linspace(-1, 1, 5, dtype=np.float32)
 X, Y = (grid.ravel() for grid in np.meshgrid(LINE, LINE))

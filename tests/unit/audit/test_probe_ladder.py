@@ -146,12 +146,12 @@ def test_greys_and_a_thumbnail_decide_nothing():
 
 def test_nothing_can_be_said_where_the_full_picture_teaches_nothing():
     said = verdict(ladder(made("border", NO_LUNGS, 505), made("full", EVERYTHING, 510)))
-    assert said.level == probe_ladder.CANNOT_SAY
+    assert said.level == probe_ladder.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("holds", [NO_LUNGS, EVERYTHING])
 def test_nothing_can_be_said_from_one_end_of_the_ladder_alone(holds):
-    assert verdict(ladder(made("one", holds, 900))).level == probe_ladder.CANNOT_SAY
+    assert verdict(ladder(made("one", holds, 900))).level == probe_ladder.INCONCLUSIVE
 
 
 def of_patients(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ import pytest
 
 from covid_core.audit.duplicates import threshold
 from covid_core.figures.audit import duplicate_histogram, duplicate_histogram_in_words
+from covid_core.reports.audit_text import limit_of_duplicates
 from covid_core.synthetic.phantom import image_at
 
 IMAGES = 160
@@ -30,8 +31,8 @@ def test_the_limit_rests_on_images_that_are_not_the_same_and_is_told_in_words(sq
     assert threshold.LOWEST <= found.limit <= threshold.HIGHEST
     assert found.different.max() < threshold.HIGHEST
     assert found.compared == IMAGES * (IMAGES - 1)
-    assert f"{found.read:.3f}" in found.reason
-    assert f"{found.limit:.3f}" in found.reason
+    words = limit_of_duplicates(found)
+    assert f"{found.read:.3f}" in words and f"{found.limit:.3f}" in words
 
 
 def test_images_that_are_all_there_twice_keep_the_limit_of_images_that_are_not(squares):
@@ -51,7 +52,7 @@ def test_images_of_one_patient_are_not_drawn_as_different_ones(squares):
 def test_few_images_have_the_usual_limit_and_say_so(squares):
     found = threshold.calibrated(squares[:40])
     assert found.limit == threshold.USUAL
-    assert "too few" in found.reason
+    assert "too few" in limit_of_duplicates(found)
     assert not len(found.different)
 
 

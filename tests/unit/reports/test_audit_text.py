@@ -44,15 +44,18 @@ def ladder(*rungs: Rung) -> Ladder:
     [
         (
             (rung("border", NO_LUNGS, 750), FULL),
-            "Probe border alone tell the class in 75.0 % [72.2, 77.6] of images, where the largest class has 50.0 % "
-            "and the full picture reaches 90.0 % (probe full). Much of what can be learned here is not the lungs: 62 % "
-            "of the full picture's gain over the largest class.",
+            "Much of what can be learned here is not the lungs. Probe border alone reach 62 % of the full picture's "
+            "gain over the majority baseline, with an accuracy of 75.0 % [72.2, 77.6] (majority baseline 50.0 %, full "
+            "picture (probe full) 90.0 %).",
         ),
-        ((rung("border", NO_LUNGS, 600), FULL), "Some of what can be learned here is not the lungs: 25 %"),
-        ((rung("border", NO_LUNGS, 510), FULL), "the best (probe border) tells it in 51.0 % [47.9, 54.1] of images"),
-        ((rung("border", NO_LUNGS, 505), rung("full", EVERYTHING, 510)), "the class in 51.0 % [47.9, 54.1] of 1,000"),
-        ((FULL,), "no probe without lungs could be run"),
-        ((rung("border", NO_LUNGS, 750),), "the full picture could not be run"),
+        (
+            (rung("border", NO_LUNGS, 600), FULL),
+            "Some of what can be learned here is not the lungs. Probe border alone reach 25 %",
+        ),
+        ((rung("border", NO_LUNGS, 510), FULL), "“probe border” with an accuracy of 51.0 % [47.9, 54.1]"),
+        ((rung("border", NO_LUNGS, 505), rung("full", EVERYTHING, 510)), "an accuracy of 51.0 % [47.9, 54.1] on 1,000"),
+        ((FULL,), "no probe without lungs could be measured"),
+        ((rung("border", NO_LUNGS, 750),), "the full picture could not be measured"),
     ],
     ids=["much", "some", "nothing", "nothing learned", "no probe", "no full picture"],
 )
@@ -66,24 +69,24 @@ def test_greys_a_thumbnail_and_both_halves_are_told_beside():
     details = audit_text.ladder(ladder(rung("border", NO_LUNGS, 500), *others, *halves, FULL)).details
     assert "a dense lung is a bright one" in details[0]
     assert "89.0 %" in details[1]
-    assert details[2] == "Probe lungs reach 80.0 % [77.4, 82.4]; their outline alone, 70.0 % [67.1, 72.8]."
+    assert details[2] == "Probe lungs: accuracy 80.0 % [77.4, 82.4], their outline alone 70.0 % [67.1, 72.8]."
 
 
 def test_what_could_not_be_run_is_told_with_its_reason_once():
     missing = [Rung(Probe(key, f"Probe {key}", "", LUNGS), reason="There are no masks.") for key in "xy"]
     details = audit_text.ladder(ladder(rung("border", NO_LUNGS, 750), *missing, FULL)).details
-    assert details == ("Not run: probe x, probe y. There are no masks.",)
+    assert details == ("Not measured: probe x, probe y. There are no masks.",)
 
 
 def test_sources_are_told_with_their_association_and_each_question():
     told = rung("border", NO_LUNGS, 750), rung("border", NO_LUNGS, 500)
     ladders = {label: ladder(one) for label, one in zip(("COVID", "Normal"), told, strict=True)}
     first, of_covid, of_normal, corrected = audit_text.sources(Sources(60, 10, 2, 1.0, ladders))
-    assert "Cramér's V 1.000 (0 not at all, 1 fully) over 60 images of 2 sources; 10 have none" in first
-    assert of_covid.startswith("Within COVID, from probe border the source is told in 75.0 %")
-    assert of_covid.endswith(": more than chance explains (p < 0.001).")
-    assert ": no more than chance explains" in of_normal
-    assert "2 questions" in corrected
+    assert "is 1.000" in first and "on 60 images of 2 sources; 10 have no known source" in first
+    assert of_covid.startswith("Within COVID, probe border predict the source with an accuracy of 75.0 %")
+    assert of_covid.endswith(": better than the majority baseline of 50.0 % (p < 0.001).")
+    assert ": not better than" in of_normal
+    assert "2 comparisons" in corrected
 
 
 def test_unknown_sources_and_a_single_one_compare_nothing():
@@ -100,7 +103,7 @@ def test_findings_are_told_the_most_frequent_first_and_a_common_one_is_called_so
     scores |= {"bright": np.array([230.0] * 8 + [120.0] * 2), "dark": np.array([100.0] * 9 + [10.0])}
     found = findings.judged(images.assign(**scores), pd.DataFrame({"path": [], "reason": []}))
     bright, dark = audit_text.findings(found)
-    assert bright.startswith("bright: 8 images (80.0 %); so common that it belongs to the data set")
+    assert bright.startswith("bright: 8 images (80.0 %); so common that it is a property of the data set")
     assert dark == "dark: 1 image (10.0 %)"
 
 
@@ -121,9 +124,9 @@ def test_every_rule_writes_its_finding_and_its_limit_with_a_unit_and_shares_as_e
         (
             "a1 a2 a3",
             LABELS,
-            "“text” is found in 75.0 % of the A images and in 0.0 % of the B images (Cramér's V 0.77",
+            "“text”, in 75.0 % of the A images and 0.0 % of the B images (Cramér's V 0.77",
         ),
-        ("a1 b1", LABELS, "No finding goes with the class by more than chance explains; the closest"),
+        ("a1 b1", LABELS, "No finding goes with the class significantly. The closest is"),
         ("a1", {"a1": "A", "a2": "A"}, "there is a single class"),
         (" ".join(LABELS), LABELS, "every image has “text”"),
         ("", LABELS, ""),
@@ -148,13 +151,13 @@ FIGURES = (0.9, 0.8, 0.95, 0.4, 52)
 def test_neighbours_on_a_map_are_told_by_class_and_by_source():
     first, second = audit_text.neighbours(made_map(0, **{"class": FIGURES}))
     assert first == (
-        "Of the 10 images nearest to an image, 90.0 % [80.0, 95.0] (by chance 40.0 %) are of its class, over 52 images."
+        "Of the 10 images nearest to an image, 90.0 % [80.0, 95.0] (by chance 40.0 %) have its class, on 52 images."
     )
     assert second.endswith("no image has a known source.")
     both = made_map(52, **{"class": FIGURES}, source=FIGURES, class_within_source=FIGURES)
     first, second = audit_text.neighbours(both)
-    assert "of its source, over 52 images whose source is known" in first
-    assert second.startswith("Among images of one source, 90.0 %") and "no class has two known sources" in second
+    assert "have its source, on 52 images with a known source" in first
+    assert second.startswith("Within one source, 90.0 %") and "No class has two known sources" in second
 
 
 def test_a_map_is_told_line_by_line():
