@@ -60,7 +60,7 @@ def climbed(workspace: Workspace, dataset: Dataset, study: str | None = None) ->
             "accuracy": round(100 * rung.accuracy.value, 1),
             "images": rung.images,
             "interval": [round(100 * bound, 1) for bound in (rung.accuracy.low, rung.accuracy.high)],
-            "kept": round(ladder.kept(rung), 3),
+            "kept": round(ladder.share_of_gain(rung), 3),
         }
         for rung in ladder.rungs
         if rung.was_run

@@ -45,11 +45,6 @@ OF_EARLIER_IMAGES = (
     "The ladder and the sources were measured before images were left out or got another class or group. "
     "Audit again to measure them on the images of now."
 )
-OTHER_SIDE = {
-    f"{one}{end}": f"{two}{end}"
-    for one, two in (("first", "second"), ("second", "first"))
-    for end in ("", "_label", "_part")
-}
 SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per image, on two cores
 
 
@@ -93,7 +88,7 @@ def make(
     Raises DataError where images are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
     what ``progress`` raises; what was found until then is kept.
     """
-    audit = known(workspace, dataset) if against is not None else None
+    audit = stored(workspace, dataset) if against is not None else None
     clock = _Clock(_expected(workspace, dataset, against, has_audit=audit is not None), progress)
     if audit is None:
         quality = clock.timed(FINDINGS, lambda step: findings.audit(workspace, dataset, step))
@@ -120,12 +115,12 @@ def make(
     return audit
 
 
-def known(workspace: Workspace, dataset: Dataset) -> DatasetAudit | None:
+def stored(workspace: Workspace, dataset: Dataset) -> DatasetAudit | None:
     """The audit that is kept of the data set; None where it was not made, or a part of it is gone.
 
     Where images were left out or got another class since, ``outdated`` says of which images ladder and sources are.
     """
-    quality, pairs = findings.known(workspace, dataset), _known_pairs(workspace, dataset)
+    quality, pairs = findings.stored(workspace, dataset), _stored_pairs(workspace, dataset)
     if quality is None or pairs is None:
         return None
 
@@ -143,12 +138,14 @@ def known(workspace: Workspace, dataset: Dataset) -> DatasetAudit | None:
 
 def shared(workspace: Workspace, dataset: Dataset, other: Dataset) -> Shared | None:
     """The images that two data sets share, ``first`` of this one; None where that was asked from neither side."""
-    pairs = _kept_between(workspace, dataset, other)
+    pairs = _stored_between(workspace, dataset, other)
     if pairs is None:
-        turned = _kept_between(workspace, other, dataset)
-        if turned is None:
+        pairs = _stored_between(workspace, other, dataset)
+        if pairs is None:
             return None
-        pairs = turned.rename(columns=OTHER_SIDE)[list(duplicate_pairs.COLUMNS)]
+        first = [column for column in pairs if column.startswith("first")]
+        second = [column.replace("first", "second") for column in first]
+        pairs[first + second] = pairs[second + first]
     return Shared(pairs)
 
 
@@ -164,7 +161,7 @@ def _outdated(workspace: Workspace, dataset: Dataset, audit: DatasetAudit) -> st
 
 
 def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.DataFrame:
-    kept = _known_pairs(workspace, dataset)
+    kept = _stored_pairs(workspace, dataset)
     if kept is not None:
         return kept
     pairs = duplicate_pairs.within(workspace, dataset, progress)
@@ -204,8 +201,8 @@ def _expected(workspace: Workspace, dataset: Dataset, against: Dataset | None, h
     if has_audit:
         return shared
     return {
-        FINDINGS: 0.5 if findings.known(workspace, dataset) else SECONDS[FINDINGS] * images,
-        COPIES: 0.1 if _known_pairs(workspace, dataset) is not None else SECONDS[COPIES] * images,
+        FINDINGS: 0.5 if findings.stored(workspace, dataset) else SECONDS[FINDINGS] * images,
+        COPIES: 0.1 if _stored_pairs(workspace, dataset) is not None else SECONDS[COPIES] * images,
         LADDER: SECONDS[LADDER] * min(images, probes.MOST_IMAGES),
         SOURCES: 0.1 + SECONDS[SOURCES] * np.count_nonzero(dataset.images["source"] != ""),
         **shared,
@@ -243,7 +240,7 @@ def _shared_path(workspace: Workspace, dataset: Dataset, other: Dataset) -> Path
     return derived.path_of(workspace.tables, dataset.version, f"shared-{other.version[:KEY_LENGTH]}", FORMAT)
 
 
-def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
+def _stored_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """Pairs that are kept of this version of the data set, or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _pairs_path(workspace, version).exists()):
         kept = derived.read_table(_pairs_path(workspace, earlier.version), duplicate_pairs.COLUMNS)
@@ -252,7 +249,7 @@ def _known_pairs(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     return None
 
 
-def _kept_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
+def _stored_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> pd.DataFrame | None:
     """Pairs of one image each of two data sets, as they are now or with more images."""
     listed = [path.name.split("-") for path in workspace.tables.glob(f"*-shared-*-{FORMAT}.parquet")]
     firsts, seconds = ({name[place] for name in listed} for place in (0, 2))

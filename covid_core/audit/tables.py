@@ -1,4 +1,4 @@
-"""Tables that an audit is read by: findings against classes, pairs against a split, classes against classes.
+"""Tables that an audit is read by: findings against classes, pairs against a split.
 
 Counting only; findings and their limits are in ``quality.findings``, pairs in ``duplicates.duplicate_pairs``.
 """
@@ -70,8 +70,3 @@ def with_parts(pairs: pd.DataFrame, parts: Mapping[str, str]) -> pd.DataFrame:
 def of_kind(pairs: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Pairs that are ALL, of EQUAL files, merely ALIKE, of two classes (CONFLICT), or ACROSS parts of a split."""
     return pairs[KINDS[kind](pairs)]
-
-
-def class_crosstab(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of two data sets by the class here (index) and the class there (columns)."""
-    return pd.crosstab(pairs["first_label"], pairs["second_label"]).rename_axis(index="here", columns=None)

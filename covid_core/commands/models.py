@@ -158,7 +158,7 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     job = queue.submit(workspace, ModelAuditRequest(run=run.id))
     status = followed(job, "audit") if options.wait else job.status()
     answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
-    found = model_audit.known(run) if status.state == store.COMPLETED else None
+    found = model_audit.stored(run) if status.state == store.COMPLETED else None
     if found is None:
         return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
     text = "\n".join([run.id, *evidence_text.lines(found)])

@@ -55,7 +55,7 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
     for name, colour, blind in parts:
         places = [place for place, rung in enumerate(run) if (rung.probe.holds == NO_LUNGS) == blind]
         if places:
-            intervals = [(run[at].accuracy.value, run[at].accuracy.low, run[at].accuracy.high) for at in places]
+            intervals = [_bounds(run[at]) for at in places]
             add_interval_bars(figure, places, intervals, name, colour, [_hover(run[at]) for at in places])
     for place, rung in enumerate(run):
         name_above(figure, place - 0.2, f"{literal(rung.probe.name)} <b>{share(rung.accuracy.value)}</b>")
@@ -68,17 +68,19 @@ def ladder_bars(ladder: Ladder) -> go.Figure:
     return settled(figure, height=150 + BAR_HEIGHT * len(run))
 
 
+def _bounds(rung: Rung) -> tuple[float, float, float]:
+    return rung.accuracy.value, rung.accuracy.low, rung.accuracy.high
+
+
 def _hover(rung: Rung) -> str:
-    reached = interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)
-    return f"{literal(rung.probe.name)}: {reached} of {plural(rung.images, 'image')}, {p_in_words(rung.p)}"
+    images = plural(rung.images, "image")
+    return f"{literal(rung.probe.name)}: {interval(*_bounds(rung))} of {images}, {p_in_words(rung.p)}"
 
 
 def ladder_in_words(ladder: Ladder) -> str:
     """Alternative text of ``ladder_bars``: every figure in it."""
     run = [rung for rung in ladder.rungs if rung.was_run]
-    texts = [
-        f"{rung.probe.name} {interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high)}" for rung in run
-    ]
+    texts = [f"{rung.probe.name} {interval(*_bounds(rung))}" for rung in run]
     lines = [f"majority baseline, dotted, {share(run[-1].majority)}"] if run else []
     if ladder.full is not None:
         lines.append(f"the full picture, dashed, {share(ladder.full.accuracy.value)}")

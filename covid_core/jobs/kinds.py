@@ -252,7 +252,7 @@ def _audit_seconds(workspace: Workspace, request: AuditRequest) -> float:
     own = AUDIT_PER_IMAGE * _images(workspace, request.dataset)
     if request.against is None:
         return own
-    is_audited = dataset_audit.known(workspace, open_dataset(workspace, request.dataset)) is not None
+    is_audited = dataset_audit.stored(workspace, open_dataset(workspace, request.dataset)) is not None
     both = _images(workspace, request.dataset, request.against)
     return COMPARISON_PER_IMAGE * both + (0 if is_audited else own)
 

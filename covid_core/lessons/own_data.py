@@ -121,7 +121,7 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> Check
 def audited_ladder(workspace: Workspace, dataset: Dataset) -> Ladder | None:
     """The ladder of an audit of these very images and classes; None where there is none. That of images from before a
     decision belongs to another data set, so it is climbed anew."""
-    audit = dataset_audit.known(workspace, dataset)
+    audit = dataset_audit.stored(workspace, dataset)
     return audit.ladder if audit is not None and audit.of_now else None
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 
 from covid_core.audit import tables
 from covid_core.audit.dataset_audit import DatasetAudit
-from covid_core.audit.duplicates import duplicate_pairs
 from covid_core.audit.duplicates.duplicate_pairs import PARTS, Shared
 from covid_core.audit.duplicates.threshold import Limits
 from covid_core.audit.embedding import outlier_detection
@@ -130,15 +129,15 @@ def _written(text: str, **values: float) -> str:
 
 
 def duplicates(pairs: pd.DataFrame) -> str:
-    """How many pairs show the same picture."""
+    """How many pairs show the same picture and, where the parts of a split are known, how many of them cross it."""
     if not len(pairs):
         return "No two images show the same picture."
-    exact, conflicts = int((pairs["kind"] == duplicate_pairs.EXACT).sum()), int(pairs["conflict"].sum())
-    return (
-        f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture: "
-        f"{count(exact) if exact else 'none'} as equal files, {count(conflicts) if conflicts else 'none'} with two "
-        "classes."
-    )
+    kinds = {"as equal files": tables.EQUAL, "with two classes": tables.CONFLICT}
+    if (pairs[PARTS[0]] != "").any():
+        kinds["in two parts of the split"] = tables.ACROSS
+    counts = {words: len(tables.of_kind(pairs, kind)) for words, kind in kinds.items()}
+    parts = [f"{count(n) if n else 'none'} {words}" for words, n in counts.items()]
+    return f"{plural(len(pairs), 'pair of images shows', 'pairs of images show')} the same picture: {', '.join(parts)}."
 
 
 def limit_of_duplicates(limits: Limits) -> str:
@@ -152,16 +151,6 @@ def limit_of_duplicates(limits: Limits) -> str:
     if limits.read > limits.limit:
         return f"{text} The limit is only {limits.limit:.3f}, since changed copies begin not far above."
     return f"{text} This is the limit."
-
-
-def pairs(table: pd.DataFrame) -> str:
-    """How many pairs there are, of two classes, and across the parts of a split where there is one."""
-    conflicts, across = (len(tables.of_kind(table, kind)) for kind in (tables.CONFLICT, tables.ACROSS))
-    parts = [plural(len(table), "pair of duplicates", "pairs of duplicates")]
-    parts.append(f"{count(conflicts)} with two classes" if conflicts else "each with one class")
-    if (table[PARTS[0]] != "").any():
-        parts.append(f"{count(across) if across else 'none'} in two parts of the split")
-    return f"{', '.join(parts)}."
 
 
 def shared(other: Dataset, found: Shared) -> str:
@@ -196,7 +185,7 @@ def _headline(given: Ladder, verdict: probe_ladder.Verdict) -> str:
             f"Shortcut learning: inconclusive. The full picture has an accuracy of {in_words(full.accuracy)} on "
             f"{plural(full.images, 'image')}, which is no better than the majority baseline of {share(full.majority)}."
         )
-    if verdict.level == probe_ladder.NOTHING_FOUND:
+    if verdict.level == probe_ladder.NO_SHORTCUT:
         best = max(blind, key=lambda rung: rung.gain)
         return (
             "No shortcut outside the lungs was found. The best probe without lungs is "
@@ -206,7 +195,7 @@ def _headline(given: Ladder, verdict: probe_ladder.Verdict) -> str:
     how_much = "Much" if verdict.level == probe_ladder.MUCH_IS_NOT else "Some"
     return (
         f"{how_much} of what can be learned here is not the lungs. {strongest.probe.name} alone reach "
-        f"{share(min(given.kept(strongest), 1), 0)} of the full picture's gain over the majority baseline, "
+        f"{share(min(given.share_of_gain(strongest), 1), 0)} of the full picture's gain over the majority baseline, "
         f"{_beside_full(strongest, full)}."
     )
 

@@ -89,7 +89,7 @@ def _audit(one: DatasetAudit) -> Fields:
 
 
 def _ladder(one: Ladder) -> Fields:
-    rungs = [_rung(rung) | ({"kept": one.kept(rung)} if rung.was_run else {}) for rung in one.rungs]
+    rungs = [_rung(rung) | ({"kept": one.share_of_gain(rung)} if rung.was_run else {}) for rung in one.rungs]
     verdict = {**vars(probe_ladder.verdict(one)), **vars(audit_text.ladder(one))}
     del verdict["warnings"]
     return {**_but(one, "rungs"), "folds": probe_ladder.FOLDS, "verdict": verdict, "rungs": rungs}

@@ -92,7 +92,7 @@ class EvidenceCheck:
 def of(run: Run) -> EvidenceCheck:
     """The verdict on a run's model as far as it is known. A damaged audit takes nothing else from the run."""
     try:
-        audit = model_audit.known(run)
+        audit = model_audit.stored(run)
     except RunDamaged as error:
         return EvidenceCheck(DAMAGED, str(error))
     if audit is None:

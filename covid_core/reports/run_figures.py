@@ -61,7 +61,7 @@ def _prediction_sets(run: Run) -> Figures:
 def model_audit_of(run: Run) -> Figures | None:
     """The verdict of the audit of the run's model, None where none was made; of a damaged one the reason."""
     try:
-        found = model_audit.known(run)
+        found = model_audit.stored(run)
     except RunDamaged as error:
         return {"verdict": None, "in_words": str(error)}
     return found and {

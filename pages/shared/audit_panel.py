@@ -65,16 +65,16 @@ class Audited:
 
 def latest(dataset: Dataset) -> Audited:
     """The data set with its audit; where this version has none, with that of the last version that has one."""
-    audit = _known(dataset)
+    audit = _opened(dataset)
     if audit is None:
         for version, number in sorted(dataset.versions.items(), key=lambda one: -one[1]):
-            earlier = None if version == dataset.version else _known(dataset.at(version))
+            earlier = None if version == dataset.version else _opened(dataset.at(version))
             if earlier is not None:
                 return Audited(dataset, earlier, False, len(dataset.decisions) - number)
     return Audited(dataset, audit)
 
 
-def _known(dataset: Dataset) -> DatasetAudit | None:
+def _opened(dataset: Dataset) -> DatasetAudit | None:
     """The audit that is kept of a version, read again only when one of its files is another one."""
     kept = []
     for path in shell.workspace().tables.glob(f"{dataset.version[:KEY_LENGTH]}-*"):
@@ -86,7 +86,7 @@ def _known(dataset: Dataset) -> DatasetAudit | None:
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the audit")
 def _read(root: str, identifier: str, version: str, stamp: str, _dataset: Dataset) -> DatasetAudit | None:
-    return dataset_audit.known(shell.workspace(), _dataset)
+    return dataset_audit.stored(shell.workspace(), _dataset)
 
 
 # Jobs

@@ -117,7 +117,7 @@ def panel(run: Run, place: str = "run") -> None:
 def _stored(run: Run, name: str = "") -> Audit | None:
     """The audit that is stored. A damaged one is an error on the page, and can be made anew."""
     try:
-        return model_audit.known(run)
+        return model_audit.stored(run)
     except RunDamaged as error:
         st.error(f"{shell.plain(name)}{shell.plain(error)} Audit it again to replace it.", icon=":material/error:")
         return None

@@ -32,7 +32,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
     page.get_by_role("button", name="Audit this model").click()
     expect(page.get_by_text("Audit of Tiny")).to_be_visible()
     expect(page.get_by_role("button", name="Audit again")).to_be_visible()
-    found = model_audit.known(run)
+    found = model_audit.stored(run)
     expect(page.get_by_text(evidence_text.conclusion(found)[:60], exact=False).first).to_be_visible()
     expect(page.get_by_text("The worst subgroups")).to_be_visible()
     assert page.get_by_text("not audited yet").count() == 0
@@ -41,7 +41,7 @@ def test_the_audit_of_a_run_is_started_watched_and_read(page: Page, app: App, ru
 
 
 def test_compare_has_the_verdict_beside_the_accuracy_and_the_audit_in_a_tab(page: Page, app: App, run: store.Run):
-    found = model_audit.known(run)
+    found = model_audit.stored(run)
     page.goto(f"{app.url}/compare?view=Evidence+check")
     expect(page.get_by_text(evidence_text.conclusion(found)[:60], exact=False).first).to_be_visible()
     expect(page.get_by_text(re.compile("Evidence check: "))).to_be_visible()

@@ -80,7 +80,7 @@ def choose_all(page: AppTest, scope: str = "page") -> AppTest:
 
 def here_findings(dataset: Dataset) -> list[str]:
     """Names of the kinds of findings that its audit has."""
-    return list(dataset_audit.known(Workspace.default(), dataset).quality.findings["finding"].unique())
+    return list(dataset_audit.stored(Workspace.default(), dataset).quality.findings["finding"].unique())
 
 
 def table(page: AppTest, column: str) -> pd.DataFrame:
@@ -235,7 +235,7 @@ def test_a_image_gets_another_class(here):
     decide(page, "pair-Change class of the first", new_class="Normal")
     ((one),) = in_force(here().decisions)
     assert (one.action, one.before, one.after) == (RELABEL, "COVID", "Normal")
-    assert "each with one class" in words(page)
+    assert "none with two classes" in words(page)
 
 
 def test_without_a_new_class_nothing_is_decided_and_it_is_asked_for(here):

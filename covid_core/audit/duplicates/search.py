@@ -60,13 +60,13 @@ def candidates(
         for step, start in enumerate(starts):
             # what is not cropped looks at a pair from either side alike
             first = start if others is None and not view.cropped else 0
-            i, j = _found(rows[start : start + BLOCK], target[first:], sketch.axes is not None)
+            i, j = _most_similar(rows[start : start + BLOCK], target[first:], sketch.axes is not None)
             i, j = start + i, first + j
             apart = (i != j) if others is None else np.ones(len(i), bool)
             yield view, i[apart], j[apart], (number + (step + 1) / len(starts)) / len(views)
 
 
-def _found(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.ndarray, np.ndarray]:
+def _most_similar(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the few most alike of each row, one more than is wanted, since an image finds itself."""
     least, most = (LIKE, MOST) if told_apart else (FEW_LIKE, FEW_MOST)
     found = []
@@ -92,7 +92,7 @@ class Sketch:
         """Sketches of images (n, 128, 128) as rows of length 1, float32."""
         rows = []
         for start in range(0, len(pixels), PIECE):
-            band = _banded(_seen(pixels[start : start + PIECE], view.cropped))
+            band = _banded(_sized(pixels[start : start + PIECE], view.cropped))
             flat = _flat(band[:, :, ::-1] if view.mirrored else band)
             rows.append(flat if self.axes is None else of_length_one((flat - self.mean) @ self.axes))
         return np.concatenate(rows)
@@ -104,7 +104,7 @@ def learnt(pixels: np.ndarray, others: np.ndarray | None = None) -> Sketch:
     sets = [pixels] if others is None else [pixels, others]
     share = min(1.0, LEARNT_FROM / sum(len(images) for images in sets))
     drawn = [images[np.sort(rng.permutation(len(images))[: round(share * len(images))])] for images in sets]
-    band = _banded(_seen(np.concatenate(drawn), False))
+    band = _banded(_sized(np.concatenate(drawn), False))
     flat = _flat(band)
     mean = flat.mean(axis=0)
     if len(flat) < FEW:
@@ -157,7 +157,7 @@ def moved(images: np.ndarray, maps: np.ndarray, x: np.ndarray, y: np.ndarray) ->
     return to, upper + (lower - upper) * low_part
 
 
-def _seen(pixels: np.ndarray, cropped: bool) -> np.ndarray:
+def _sized(pixels: np.ndarray, cropped: bool) -> np.ndarray:
     """Images at SIDE pixels, with or without CROP on every side; float32."""
     if not cropped:
         return shrunk(np.asarray(pixels), SIDE).reshape(-1, SIDE, SIDE)

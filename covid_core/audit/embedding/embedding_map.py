@@ -109,7 +109,7 @@ def expected_seconds(images: int) -> float:
     return START_SECONDS + SECONDS_PER_IMAGE * images
 
 
-def known(workspace: Workspace, dataset: Dataset) -> Map | None:
+def stored(workspace: Workspace, dataset: Dataset) -> Map | None:
     """The map that was made of this version of the data set; None where there is none, or where it is torn."""
     opened = derived.read(_path(workspace, dataset), _opened)
     if opened is None or not opened[0]["image_id"].equals(dataset.images["image_id"]):
@@ -127,9 +127,9 @@ def _opened(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def latest(workspace: Workspace, dataset: Dataset) -> Map | None:
     """The map of this version of the data set, or else of its last version that has one, for the images still in
     use."""
-    current = known(workspace, dataset)
+    current = stored(workspace, dataset)
     for version in reversed(dataset.versions if current is None else ()):
-        earlier = None if version == dataset.version else known(workspace, dataset.at(version))
+        earlier = None if version == dataset.version else stored(workspace, dataset.at(version))
         if earlier is not None:
             return Map(_placed(earlier.images[list(COLUMNS)], dataset), earlier.facts, is_current=False)
     return current

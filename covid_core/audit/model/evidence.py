@@ -1,6 +1,6 @@
 """What does a model read: the lungs, or the frame around them? The rule, and the figures that it rests on.
 
-**The figures.** Images are put together from two: the frame of one, the lungs of another (``audit.model.composites``),
+**The figures.** Images are put together from two: the frame of one, the lungs of another (``audit.model.occlusions``),
 in all combinations of classes. Both effects are differences between images that differ in one thing alone:
 
 - *lung effect*: how much more often a class is answered when the lungs are of it, in the same kind of frame (of another
@@ -106,33 +106,27 @@ def _in_turn(members: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
 
 def effects(given: Conflict, groups: np.ndarray | None = None) -> Effects:
     """Both effects with their intervals; ``groups`` of shape (images,), where images belong together."""
-    cell = given.labels[given.frames] * given.classes + given.labels[given.lungs]
+    of_frame, of_lungs = given.labels[given.frames], given.labels[given.lungs]
 
     def of(times: np.ndarray) -> dict[str, np.ndarray]:
-        weights = times[given.frames].astype(np.float64) * times[given.lungs]
-        return _effects(given, cell, weights)
+        weights = times[given.frames].astype(np.float64) * times[given.lungs]  # (composites, draws)
+        hits = np.zeros((given.classes, given.classes, given.classes, weights.shape[1]))
+        np.add.at(hits, (of_frame, of_lungs, given.answered), weights)
+        with np.errstate(invalid="ignore"):
+            return _effects(hits / hits.sum(axis=2, keepdims=True))
 
     value = of(resampling.once(given.labels))
     drawn = resampling.replicates(of, given.labels, groups)
-    found = {}
+    figures = {}
     for name, at in value.items():
         low, high = map(float, resampling.interval(drawn[name]))
-        found[name] = Measure(float(at[0]), low, high, len(given.labels))
-    return Effects(**found)
+        figures[name] = Measure(float(at[0]), low, high, len(given.labels))
+    return Effects(**figures)
 
 
-def _effects(given: Conflict, cell: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The three figures of some draws: weights of shape (composites, draws)."""
-    k = given.classes
-    rates = np.full((k, k, k, weights.shape[1]), np.nan)  # by class of frame, of lungs, and answered
-    for number in range(k * k):
-        here = np.flatnonzero(cell == number)
-        total = weights[here].sum(axis=0)
-        for answer in range(k):
-            hits = weights[here[given.answered[here] == answer]].sum(axis=0)
-            rates[number // k, number % k, answer] = np.divide(
-                hits, total, np.full_like(total, np.nan), where=total > 0
-            )
+def _effects(rates: np.ndarray) -> dict[str, np.ndarray]:
+    """The three figures of some draws; ``rates`` by class of frame, of lungs, and answered: (k, k, k, draws)."""
+    k = len(rates)
     unequal = [(a, b) for a in range(k) for b in range(k) if a != b]
     return {
         "lungs": np.mean([rates[b, a, a] - rates[b, b, a] for a, b in unequal], axis=0),

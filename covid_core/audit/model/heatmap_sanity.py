@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from covid_core.audit.model import randomisation_test
-from covid_core.audit.model.model_audit import plain
+from covid_core.audit.model.model_audit import without_nan
 from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.audit.model.randomised_network import shuffled_head, shuffled_network
 from covid_core.data.pixels import decode_rows
@@ -40,7 +40,7 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     A check that cannot be made because the images are gone says so, and is not kept. Raises RunDamaged, and whatever
     ``progress`` raises to stop it.
     """
-    kept = known(run)
+    kept = stored(run)
     if kept is not None:
         return kept
     try:
@@ -50,11 +50,11 @@ def of(workspace: Workspace, run: Run, progress: Progress = silent) -> MapCheck:
     if len(images) < 2:
         return randomisation_test.unknown("the run has fewer than two validation images")
     made = checked(workspace, run, images, progress)
-    run.write_audit(AUDIT, {"version": VERSION, "head_sha256": run.result["head_sha256"], **plain(asdict(made))})
+    run.write_audit(AUDIT, {"version": VERSION, "head_sha256": run.result["head_sha256"], **without_nan(asdict(made))})
     return made
 
 
-def known(run: Run) -> MapCheck | None:
+def stored(run: Run) -> MapCheck | None:
     """The check that is kept with the run; None where none was made of this head and as now. Raises RunDamaged."""
     record = run.audit(AUDIT)
     if record is None:

@@ -1,7 +1,7 @@
 """What does a finished model read? Its audit on its own test images, made by a job and kept with the run.
 
-The exported model (no TensorFlow) answers the test images as they are, with parts covered (``audit.model.occlusions``)
-and with the lungs of other images (``audit.model.composites``); ``audit.model.evidence`` holds the rule by which one
+The exported model (no TensorFlow) answers the test images as they are, with parts covered and
+with the lungs of other images (``audit.model.occlusions``); ``audit.model.evidence`` holds the rule by which one
 verdict comes of it. Lung masks are the data set's own, else outlines by the segmenter that serves, never both
 (``inference.lungs.of_images``); without either, only what needs none is done, and the verdict is "inconclusive".
 
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from covid_core.audit.model import evidence, occlusions
-from covid_core.audit.model.composites import swapped
 from covid_core.audit.model.evidence import Conflict
 from covid_core.data.dataset import Dataset
 from covid_core.data.masks import OWN_IN_SHORT, OWN_MASKS
@@ -69,7 +68,7 @@ class AuditImages:
 
 
 def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[str, Any]:
-    """Audit a finished run and keep what was found. Returns it, as ``known`` does.
+    """Audit a finished run and keep what was found. Returns it, as ``stored`` does.
 
     Raises DataError where the data set has changed or an image is gone, RunDamaged, and what ``progress`` raises.
     """
@@ -83,7 +82,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
     return found
 
 
-def known(run: Run) -> dict[str, Any] | None:
+def stored(run: Run) -> dict[str, Any] | None:
     """The audit that is kept with the run; None where none was made of this head. Raises RunDamaged.
 
     Keys: verdict, why (see ``evidence.verdict``), images, of_all, with_lungs, masks, largest, covers (a list), effects,
@@ -131,7 +130,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
     verdict, why = evidence.verdict(effects, as_it_is, k, why)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
-    return plain(
+    return without_nan(
         {
             "verdict": verdict,
             "why": why,
@@ -237,7 +236,7 @@ def _effects(
 
     def composed(some: np.ndarray) -> np.ndarray:
         frame, donor = inside[frames[some]], inside[lungs[some]]
-        return swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
+        return occlusions.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
 
     answered = _answers(predictor, np.arange(len(frames)), composed, progress, "Images with the lungs of others")
     return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside)), ""
@@ -256,12 +255,12 @@ def _some(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
     return None if values is None else values[at]
 
 
-def plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Records and arrays as JSON takes them; nan is None."""
     if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
+        return {name: without_nan(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [without_nan(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 
 from covid_core.audit.model import occlusions
-from covid_core.audit.model.composites import swapped
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import DataError
@@ -53,7 +52,7 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
         if known[at] or not cover.needs_lungs
     ]
     for frame, other in list(pairwise(np.flatnonzero(known)))[:1]:
-        made = swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
+        made = occlusions.swapped(images[[frame]], lungs[[frame]], images[[other]], lungs[[other]])[0]
         words = f"The frame of this {labels[frame]} image with the lungs of an image of {labels[other]}"
         shown.append(Shown("lungs of another image", words, made))
     return shown

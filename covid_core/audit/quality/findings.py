@@ -111,12 +111,16 @@ class Quality:
 
 def audit(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> Quality:
     """Measure every image once, keep that, and judge it. Raises DataError where files have changed."""
-    return judged(with_scores(workspace, dataset, progress), dataset.left_out)
+    scores = _stored_scores(workspace, dataset)
+    if scores is None:
+        scores = measure(workspace, dataset, progress)
+        derived.write_table(workspace, _path(workspace, dataset.version), scores, optional=True)
+    return judged(scores, dataset.left_out)
 
 
-def known(workspace: Workspace, dataset: Dataset) -> Quality | None:
+def stored(workspace: Workspace, dataset: Dataset) -> Quality | None:
     """The result of ``audit``, where the images have been measured already and that is kept."""
-    scores = _kept_of(workspace, dataset)
+    scores = _stored_scores(workspace, dataset)
     return None if scores is None else judged(scores, dataset.left_out)
 
 
@@ -147,21 +151,11 @@ def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Quality:
 # Scores
 
 
-def with_scores(workspace: Workspace, dataset: Dataset, progress: Progress = silent) -> pd.DataFrame:
-    """``Quality.scores``; measured once and kept. Of images that stay when others are left out, they stay as well."""
-    kept = _kept_of(workspace, dataset)
-    if kept is not None:
-        return kept
-    measured = measure(workspace, dataset, progress)
-    derived.write_table(workspace, _path(workspace, dataset.version), measured, optional=True)
-    return measured
-
-
 def _path(workspace: Workspace, version: str) -> Path:
     return derived.path_of(workspace.tables, version, "audit", FORMAT)
 
 
-def _kept_of(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
+def _stored_scores(workspace: Workspace, dataset: Dataset) -> pd.DataFrame | None:
     """The kept scores of these images, of this version of the data set or of an earlier one that had more images."""
     for earlier in dataset.holding(lambda version: _path(workspace, version).exists()):
         kept = derived.read_table(_path(workspace, earlier.version), ["image_id", *RULES])

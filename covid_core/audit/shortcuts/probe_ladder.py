@@ -43,12 +43,8 @@ RIDGE = 1.0  # 0.1 to 1 differ by 2 points at most on two real data sets; less a
 FOLDS = 5
 MUCH, SOME = 0.5, 0.1  # of the full picture's gain over the largest class
 NO_LUNGS, GREYS, OUTLINE, COARSE, LUNGS, EVERYTHING = "no lungs", "greys", "outline", "coarse", "lungs", "everything"
-INCONCLUSIVE, MUCH_IS_NOT, SOME_IS_NOT, NOTHING_FOUND = (
-    "inconclusive",
-    "much is not the lungs",
-    "some is not the lungs",
-    "nothing found",
-)
+INCONCLUSIVE, NO_SHORTCUT = "inconclusive", "nothing found"
+MUCH_IS_NOT, SOME_IS_NOT = "much is not the lungs", "some is not the lungs"
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ class Ladder:
         whole = [rung for rung in self.rungs if rung.probe.holds == EVERYTHING and rung.was_run]
         return max(whole, key=lambda rung: rung.accuracy.value, default=None)
 
-    def kept(self, rung: Rung) -> float:
+    def share_of_gain(self, rung: Rung) -> float:
         """Which share of the full picture's gain a rung keeps; nan where the full picture gains nothing."""
         full = self.full
         return rung.gain / full.gain if full is not None and full.gain > 0 else math.nan
@@ -124,7 +120,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``level``: INCONCLUSIVE, MUCH_IS_NOT, SOME_IS_NOT or NOTHING_FOUND. ``by``: key of the probe that decided, empty
+    """``level``: INCONCLUSIVE, MUCH_IS_NOT, SOME_IS_NOT or NO_SHORTCUT. ``by``: key of the probe that decided, empty
     where none did."""
 
     level: str
@@ -253,11 +249,13 @@ def verdict(ladder: Ladder) -> Verdict:
     if not blind or full is None or full.p > ALPHA:
         return Verdict(INCONCLUSIVE)
     corrected = holm(np.array([rung.p for rung in blind]))
-    found = [rung for rung, p in zip(blind, corrected, strict=True) if p <= ALPHA and ladder.kept(rung) >= SOME]
+    found = [
+        rung for rung, p in zip(blind, corrected, strict=True) if p <= ALPHA and ladder.share_of_gain(rung) >= SOME
+    ]
     if not found:
-        return Verdict(NOTHING_FOUND)
-    strongest = max(found, key=ladder.kept)
-    return Verdict(MUCH_IS_NOT if ladder.kept(strongest) >= MUCH else SOME_IS_NOT, strongest.probe.key)
+        return Verdict(NO_SHORTCUT)
+    strongest = max(found, key=ladder.share_of_gain)
+    return Verdict(MUCH_IS_NOT if ladder.share_of_gain(strongest) >= MUCH else SOME_IS_NOT, strongest.probe.key)
 
 
 # Sources

@@ -125,8 +125,8 @@ def file_facts(images: pd.DataFrame) -> np.ndarray:
     """
     width, height = images["width"].to_numpy(float), images["height"].to_numpy(float)
     suffix = images["path"].map(lambda path: Path(path).suffix.lower())
-    numbers = np.stack([np.log(width), np.log(height), width / height], axis=1)
-    return np.concatenate([numbers, _columns(images["mode"]), _columns(suffix)], axis=1).astype(np.float32)
+    kinds = pd.get_dummies(pd.DataFrame({"mode": images["mode"], "suffix": suffix}))
+    return np.column_stack([np.log(width), np.log(height), width / height, kinds]).astype(np.float32)
 
 
 def file_bytes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
@@ -141,12 +141,6 @@ def file_bytes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
         raise DataError(f"An image's file is gone: {Path(error.filename).name}.") from error
     area = images["width"].to_numpy(float) * images["height"].to_numpy(float)
     return np.stack([np.log(size), np.log(size / area)], axis=1).astype(np.float32)
-
-
-def _columns(values: pd.Series) -> np.ndarray:
-    """A column of 0 and 1 for each value that occurs."""
-    codes, names = pd.factorize(values)
-    return np.eye(len(names))[codes]
 
 
 # What a probe is shown, as a picture of uint8 (128, 128)

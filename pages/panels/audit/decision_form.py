@@ -100,14 +100,14 @@ def confirm(dataset: Dataset, proposal: Proposal) -> None:
     """Show what will be done, ask who decides, and do it."""
     st.markdown(f"**{proposal.verb}?** {shell.plain(proposal.sentence)}")
     if proposal.classes:
-        chosen = st.selectbox("New class", proposal.classes, index=None, placeholder="Choose a class", key=CLASS)
-        same = len(proposal.wanted) - len(_settled(dataset, proposal))
-        if chosen and same:
-            st.caption(f"{plural(same, 'image has', 'images have')} that class already.")
+        st.selectbox("New class", proposal.classes, index=None, placeholder="Choose a class", key=CLASS)
     author_field()
     st.text_input("Why (may be left empty)", max_chars=decisions.LONGEST_NOTE, key=NOTE)
-    ready = bool(_settled(dataset, proposal)) or _lacks_class(proposal)
-    button = {"key": "decision-go", "on_click": _do, "args": (dataset, proposal), "disabled": not ready}
+    wanted = _wanted(dataset, proposal)
+    same = len(proposal.wanted) - len(wanted)
+    if same:
+        st.caption(f"{plural(same, 'image has', 'images have')} that class already.")
+    button = {"key": "decision-go", "on_click": _do, "args": (dataset, proposal), "disabled": not wanted}
     if st.button(proposal.verb, type="primary", icon=":material/check:", **button) and not _show_refusal():
         st.rerun()
 
@@ -123,26 +123,22 @@ def author_field() -> None:
     )
 
 
-def _lacks_class(proposal: Proposal) -> bool:
-    return bool(proposal.classes) and st.session_state.get(CLASS) is None
-
-
-def _settled(dataset: Dataset, proposal: Proposal) -> list[Decision]:
-    """The decisions with the chosen class, without images that have it already."""
-    if not proposal.classes:
+def _wanted(dataset: Dataset, proposal: Proposal) -> list[Decision]:
+    """The decisions with the class that is chosen, if one is, without images that have it already."""
+    label = st.session_state.get(CLASS) if proposal.classes else None
+    if label is None:
         return list(proposal.wanted)
-    label = st.session_state.get(CLASS, "")
     labels = dict(zip(dataset.images["image_id"], dataset.images["label"], strict=True))
     return [replace(one, after=label) for one in proposal.wanted if labels.get(one.image_id) != label]
 
 
 def _do(dataset: Dataset, proposal: Proposal) -> None:
-    """Write decisions, and remember how to undo them. In a callback: what refuses them is told by the next page."""
-    if _lacks_class(proposal):
+    """Write decisions, and remember how to undo them. In a callback: what refuses them is shown by the next page."""
+    if proposal.classes and st.session_state.get(CLASS) is None:
         st.session_state[REFUSED] = "Choose the new class first."
         return
     author, note = st.session_state.get(NAME, ""), st.session_state.get(NOTE, "").strip()
-    wanted = [replace(one, note=note) for one in _settled(dataset, proposal)]
+    wanted = [replace(one, note=note) for one in _wanted(dataset, proposal)]
     try:
         changed = data.decide(shell.workspace(), dataset.id, wanted, author)
     except CovidCoreError as error:

@@ -48,7 +48,7 @@ def show(audited: Audited) -> None:
         return
     pairs = tables.with_parts(pairs, _pick_split(audited.dataset))
     listed = {kind: tables.of_kind(pairs, kind) for kind in KINDS}
-    st.markdown(f"**{audit_text.pairs(pairs)}**")
+    st.markdown(f"**{audit_text.duplicates(pairs)}**")
     if len(listed[ACROSS]):
         st.markdown(
             "Pairs across parts are data leakage. A group split keeps plain duplicates together by itself. For "

@@ -116,7 +116,7 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
     _actions(audited, kind, names, list(rows["image_id"]), key)
     pixels = open_pixels(shell.workspace(), audited.dataset, SUMMARY_SIZE)
     places = [audited.dataset.row_of(name) for name in names]
-    captions = [f"{'Dismissed. ' * row.dismissed}{audit_text.finding_text(row)}" for row in shown.itertuples()]
+    captions = [("Dismissed. " if row.dismissed else "") + audit_text.finding_text(row) for row in shown.itertuples()]
     gallery.image_grid(
         audited.dataset,
         places,
@@ -130,23 +130,19 @@ def _pages(audited: Audited, kind: str, rows: pd.DataFrame) -> None:
 def _actions(audited: Audited, kind: str, here: list[str], all_names: list[str], key: str) -> None:
     """Buttons for the images that were chosen, all of this page, or all of this kind."""
     chosen = [name for name in here if st.session_state.get(f"{key}-{name}")]
-    sets = {CHOSEN: chosen, PAGE: here, KIND: all_names}
-    words = {
-        CHOSEN: f"Chosen below ({count(len(chosen))})",
-        PAGE: f"This page ({count(len(here))})",
-        KIND: f"All with “{kind}” ({count(len(all_names))})",
-    }
+    scopes = {CHOSEN: ("Chosen below", chosen), PAGE: ("This page", here), KIND: (f"All with “{kind}”", all_names)}
+    words = {scope: f"{label} ({count(len(names))})" for scope, (label, names) in scopes.items()}
     with st.container(border=True, key="finding-actions"):
         which = st.segmented_control(
             "What the buttons apply to",
-            list(sets),
+            list(scopes),
             required=True,
             default=CHOSEN,
             format_func=words.__getitem__,
             key="finding-scope",
             wrap=True,
         )
-        names = sets[which]
+        names = scopes[which][1]
         with st.container(horizontal=True):
             proposals = decision_form.of_images(names, audited.dataset, kind)
             decision_form.buttons(audited.dataset, proposals, "finding", len(names))

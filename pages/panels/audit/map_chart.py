@@ -75,7 +75,7 @@ def _controls(dataset: Dataset, shown: Map) -> tuple[str, str]:
     offered = {
         CLASS: True,
         SOURCE: (dataset.images["source"] != "").any(),
-        FINDING: dataset_audit.known(shell.workspace(), dataset) is not None,
+        FINDING: dataset_audit.stored(shell.workspace(), dataset) is not None,
         LABELS: shown.facts["accuracy"] is not None,
         OUTLIERS: True,
     }
@@ -108,7 +108,7 @@ def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[G
 
 def _findings(dataset: Dataset, image_ids: pd.Series) -> np.ndarray:
     """The finding of each image that fewest images have; empty where it has none."""
-    audited = dataset_audit.known(shell.workspace(), dataset)
+    audited = dataset_audit.stored(shell.workspace(), dataset)
     table = audited.quality.findings if audited else pd.DataFrame(columns=["image_id", "finding"])
     frequency = table["finding"].map(table["finding"].value_counts())
     rarest = table.assign(frequency=frequency).sort_values("frequency", kind="stable").drop_duplicates("image_id")

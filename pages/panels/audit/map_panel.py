@@ -144,7 +144,9 @@ def _show_suspicious(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
         f"suspicious labels are right. The least plausible labels come first. {reason}"
     )
     st.caption("Scores are between 0 and 1, but they are no probabilities. The classifier is fitted on 4 of 5 folds.")
-    captions = [f"{one.label} {number(one.given_score)}, {one.other} {number(one.other_score)}" for one in _rows(table)]
+    captions = [
+        f"{one.label} {number(one.given_score)}, {one.other} {number(one.other_score)}" for one in table.itertuples()
+    ]
     heads = {
         "rank": "Rank",
         "image_id": "Image",
@@ -164,13 +166,9 @@ def _show_outliers(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
         f"distance to the {BY}th nearest image is more than {FAR:.0f} robust deviations above the median of its class. "
         "It may be no chest X-ray, another view, a faulty image, or a rare patient."
     )
-    captions = [f"{one.label}, {one.outlier_score:.1f} deviations" for one in _rows(table)]
+    captions = [f"{one.label}, {one.outlier_score:.1f} deviations" for one in table.itertuples()]
     heads = {"image_id": "Image", "label": "Label", "outlier_score": "Deviations"}
     _listed(dataset, table, heads, OUTLIER, captions, pixels)
-
-
-def _rows(table: pd.DataFrame) -> list:
-    return list(table.itertuples())
 
 
 def _listed(

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from covid_core.audit import dataset_audit, tables
+from covid_core.audit import dataset_audit
 from covid_core.audit.duplicates.duplicate_pairs import Shared
 from covid_core.data import dataset as data
 from covid_core.data.dataset import Dataset
@@ -52,9 +52,9 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
     st.markdown(f"**{shell.plain(audit_text.shared(other, found))}**")
     if not len(found.pairs):
         return
-    table = tables.class_crosstab(found.pairs)
+    table = pd.crosstab(found.pairs["first_label"], found.pairs["second_label"]).rename_axis(columns=None)
     shell.table(
-        table.reset_index().rename(columns={"here": f"Class in {dataset.name}"}),
+        table.reset_index(names=f"Class in {dataset.name}"),
         "shared-classes",
         alt=f"Shared images by their class in {dataset.name} (rows) and in {other.name} (columns)",
     )

@@ -67,7 +67,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
         "Accuracy": interval(rung.accuracy.value, rung.accuracy.low, rung.accuracy.high),
         "Images": count(rung.images),
         "Majority baseline": share(rung.majority),
-        "Share of the gain": share(ladder.kept(rung), 0),
+        "Share of the gain": share(ladder.share_of_gain(rung), 0),
         "p": p_value(rung.p),
         **{f"Sensitivity, {label}": share(measure.value) for label, measure in rung.sensitivity.items()},
         "Note": rung.note,

@@ -77,9 +77,9 @@ def copied(folder, workspace, name="Copies"):
 
 def test_what_was_found_is_read_back_equal(made):
     workspace, dataset = made
-    assert dataset_audit.known(workspace, dataset) is None
+    assert dataset_audit.stored(workspace, dataset) is None
     found = dataset_audit.make(workspace, dataset)
-    again = dataset_audit.known(workspace, dataset)
+    again = dataset_audit.stored(workspace, dataset)
     assert found.ladder is not None and list(found.sources.ladders) == ["Normal"]
     assert plain(again) == plain(found)
     same_tables(again, found)
@@ -89,7 +89,7 @@ def test_what_was_found_is_read_back_equal(made):
 def test_figures_that_are_undefined_are_so_when_they_are_read_back(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12, "Normal": 12})
     found = dataset_audit.make(workspace, dataset)
-    again = dataset_audit.known(workspace, dataset)
+    again = dataset_audit.stored(workspace, dataset)
     assert found.quality.scores["odd view"].isna().all()
     assert np.isnan(again.sources.association)
     assert any(np.isnan(rung.p) for rung in again.ladder.rungs)
@@ -100,7 +100,7 @@ def test_figures_that_are_undefined_are_so_when_they_are_read_back(tmp_path):
 def test_a_data_set_of_one_class_has_a_reason_instead_of_a_ladder(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts={"COVID": 12})
     dataset_audit.make(workspace, dataset)
-    found = dataset_audit.known(workspace, dataset)
+    found = dataset_audit.stored(workspace, dataset)
     assert found.ladder is None and "two classes" in found.ladder_reason
 
 
@@ -111,7 +111,7 @@ def test_with_a_damaged_segmenter_the_probes_that_need_lungs_say_so_and_the_othe
     lacking = {rung.probe.key: rung.reason for rung in ladder.rungs if not rung.was_run}
     assert set(lacking) == {*probes.NEED_LUNGS, probes.FROZEN}
     assert all("is missing or was changed after training" in lacking[probe] for probe in probes.NEED_LUNGS)
-    assert dataset_audit.known(workspace, dataset).outdated == ""
+    assert dataset_audit.stored(workspace, dataset).outdated == ""
 
 
 def test_a_image_that_is_there_twice_with_two_classes_is_found(tmp_path, workspace):
@@ -124,15 +124,15 @@ def test_a_image_that_is_there_twice_with_two_classes_is_found(tmp_path, workspa
 def test_an_audit_of_which_a_part_is_gone_or_torn_is_none_until_it_is_made_again(audited, tmp_path, part, harm):
     audited_workspace, dataset = audited
     workspace = Workspace(shutil.copytree(audited_workspace.root, tmp_path / "workspace"))
-    before = plain(dataset_audit.known(workspace, dataset))[:4]
+    before = plain(dataset_audit.stored(workspace, dataset))[:4]
     (path,) = workspace.tables.glob(part)
     if harm == "gone":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-20])
-    assert dataset_audit.known(workspace, dataset) is None
+    assert dataset_audit.stored(workspace, dataset) is None
     dataset_audit.make(workspace, dataset)
-    assert plain(dataset_audit.known(workspace, dataset))[:4] == before
+    assert plain(dataset_audit.stored(workspace, dataset))[:4] == before
 
 
 def test_what_was_found_before_a_stop_is_taken_up(made):
@@ -144,7 +144,7 @@ def test_what_was_found_before_a_stop_is_taken_up(made):
 
     with pytest.raises(Stopped):
         dataset_audit.make(workspace, dataset, progress=until_the_ladder)
-    assert dataset_audit.known(workspace, dataset) is None
+    assert dataset_audit.stored(workspace, dataset) is None
     told = []
     dataset_audit.make(workspace, dataset, progress=lambda share, message: told.append((share, message)))
     assert not [message for _, message in told if "Looking at files" in message]
@@ -207,23 +207,23 @@ def test_after_decisions_the_findings_are_those_of_the_images_that_stay(tmp_path
     left, relabelled = one.images["image_id"].iloc[3], "b/again.png"
     decide(workspace, one.id, [Decision(LEAVE_OUT, left), Decision(RELABEL, relabelled, "a")], "Somebody")
     now = open_dataset(workspace, one.id)
-    found = dataset_audit.known(workspace, now)
+    found = dataset_audit.stored(workspace, now)
     assert left not in set(found.quality.scores["image_id"]) and len(found.quality.scores) == len(one.images) - 1
     assert found.pairs["conflict"].tolist() == [False]
     assert (found.made, found.ladder.images) == (before.made, before.ladder.images)
     assert "Audit again" in found.outdated
     again = dataset_audit.make(workspace, now)
     assert again.ladder.images == before.ladder.images - 1
-    assert dataset_audit.known(workspace, now).outdated == ""
+    assert dataset_audit.stored(workspace, now).outdated == ""
 
 
 def test_a_pair_of_which_one_image_is_left_out_is_none(tmp_path, workspace):
     one, other = copied(tmp_path, workspace), copied(tmp_path, workspace, "Other")
     dataset_audit.make(workspace, one, other)
     before = dataset_audit.shared(workspace, one, other)
-    (gone,) = set(dataset_audit.known(workspace, one).pairs["second"])
+    (gone,) = set(dataset_audit.stored(workspace, one).pairs["second"])
     now = decide(workspace, one.id, [Decision(LEAVE_OUT, gone)], "Somebody")
-    assert not len(dataset_audit.known(workspace, now).pairs)
+    assert not len(dataset_audit.stored(workspace, now).pairs)
     assert dataset_audit.shared(workspace, now, other).images == before.images - 1
     assert gone not in set(dataset_audit.shared(workspace, other, now).pairs["second"])
 
@@ -232,7 +232,7 @@ def test_a_image_that_is_back_needs_an_audit_that_knew_it(tmp_path, workspace):
     one = copied(tmp_path, workspace)
     now = decide(workspace, one.id, [Decision(LEAVE_OUT, one.images["image_id"].iloc[0])], "Somebody")
     dataset_audit.make(workspace, now)
-    assert dataset_audit.known(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
+    assert dataset_audit.stored(workspace, take_back(workspace, one.id, [1], "Somebody")) is None
 
 
 # The job
@@ -249,7 +249,7 @@ def test_the_job_keeps_what_it_finds(tmp_path, workspace, launched):
     assert worker.do(job.path, 1) == 0
     assert job.status().state == store.COMPLETED
     assert job.result == {"dataset": one.id, "against": other.id}
-    assert dataset_audit.known(workspace, one) is not None
+    assert dataset_audit.stored(workspace, one) is not None
     assert dataset_audit.shared(workspace, one, other).images
 
 
@@ -284,6 +284,6 @@ def test_the_same_images_imported_with_other_sources_have_an_audit_of_their_own(
         )
     second = importing.import_folder(workspace, folder, name="With sources")
     assert second.version == first.version
-    assert dataset_audit.known(workspace, second) is None
+    assert dataset_audit.stored(workspace, second) is None
     assert dataset_audit.make(workspace, second).sources.known == 24
-    assert dataset_audit.known(workspace, first).sources.known == 0
+    assert dataset_audit.stored(workspace, first).sources.known == 0

@@ -41,12 +41,12 @@ def features(dataset, width: int = 6) -> np.ndarray:
 
 
 def test_a_map_has_a_place_for_every_image_and_is_kept(workspace, images):
-    assert embedding_map.known(workspace, images) is None
+    assert embedding_map.stored(workspace, images) is None
     made = embedding_map.make(workspace, images)
     assert made.images["image_id"].tolist() == images.images["image_id"].tolist()
     assert np.isfinite(made.images[["pca_x", "pca_y", "tsne_x", "tsne_y"]].to_numpy()).all()
     assert made.features == embedding_map.PLAIN
-    kept = embedding_map.known(workspace, images)
+    kept = embedding_map.stored(workspace, images)
     assert kept.images.equals(made.images)
     assert kept.facts == made.facts
     assert kept.is_current
@@ -71,7 +71,7 @@ def test_a_map_that_is_torn_or_missing_is_none(workspace, images, harm):
         path.unlink()
     else:
         images.images["image_id"].to_frame().to_parquet(path)
-    assert embedding_map.known(workspace, images) is None
+    assert embedding_map.stored(workspace, images) is None
 
 
 def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, images):
@@ -80,7 +80,7 @@ def test_after_a_decision_the_earlier_map_serves_and_says_so(workspace, images):
     changed = data.decide(
         workspace, images.id, [Decision(LEAVE_OUT, out), Decision(RELABEL, other, after="Normal")], "A. Reader"
     )
-    assert embedding_map.known(workspace, changed) is None
+    assert embedding_map.stored(workspace, changed) is None
     found = embedding_map.latest(workspace, changed)
     assert not found.is_current
     assert found.images["image_id"].tolist() == changed.images["image_id"].tolist()
@@ -132,7 +132,7 @@ def test_with_one_class_labels_cannot_be_asked_about(workspace, tmp_path):
     made = embedding_map.make(workspace, images)
     assert made.facts["accuracy"] is None
     assert made.facts["reason"].startswith("Labels can be checked where two classes have 10 images")
-    assert embedding_map.known(workspace, images) is not None
+    assert embedding_map.stored(workspace, images) is not None
 
 
 def test_too_few_images_are_refused(workspace, tmp_path):
@@ -156,7 +156,7 @@ def asked_by_the_command_line(workspace, dataset, capsys) -> str:
 
 def asked_by_the_job(workspace, dataset, _capsys) -> str:
     assert worker.do(queue.submit(workspace, MapRequest(dataset=dataset.id)).path, 1) == 0
-    return embedding_map.known(workspace, dataset).features
+    return embedding_map.stored(workspace, dataset).features
 
 
 @pytest.mark.parametrize("asked", [asked_by_the_command_line, asked_by_the_job], ids=["command line", "job"])
@@ -175,7 +175,7 @@ def test_it_stops_when_it_is_told_to_and_keeps_nothing(workspace, images):
 
     with pytest.raises(Stopped):
         embedding_map.make(workspace, images, stop)
-    assert embedding_map.known(workspace, images) is None
+    assert embedding_map.stored(workspace, images) is None
 
 
 def test_progress_never_goes_back(workspace, images):

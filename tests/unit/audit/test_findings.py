@@ -78,13 +78,13 @@ def test_every_fault_is_a_finding_and_every_finding_but_colour_can_be_planted():
 
 def test_what_was_measured_is_kept_and_a_torn_file_is_measured_again(images, tmp_path):
     workspace, dataset = imported(tmp_path, images[:6])
-    first = findings.with_scores(workspace, dataset)
+    first = findings.audit(workspace, dataset).scores
     (kept,) = workspace.tables.glob("*audit*")
     dataset.path_of(0).unlink()  # whoever measures again fails
-    pd.testing.assert_frame_equal(findings.with_scores(workspace, dataset), first)
+    pd.testing.assert_frame_equal(findings.audit(workspace, dataset).scores, first)
     kept.write_bytes(b"torn")
     with pytest.raises(DataError, match="no longer what it was"):
-        findings.with_scores(workspace, dataset)
+        findings.audit(workspace, dataset)
 
 
 def test_few_images_have_no_reading_and_say_so(images, tmp_path):

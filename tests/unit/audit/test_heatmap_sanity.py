@@ -98,16 +98,16 @@ def test_maps_of_a_trained_run_depend_on_its_weights(place, run):
 
 
 def test_a_check_is_made_once_and_kept_with_the_run(place, run):
-    assert heatmap_sanity.known(run) is None
+    assert heatmap_sanity.stored(run) is None
     made = heatmap_sanity.of(place, run)
-    assert heatmap_sanity.known(run) == made
+    assert heatmap_sanity.stored(run) == made
     assert heatmap_sanity.of(place, run, never) == made
 
 
 def test_a_run_that_was_trained_further_is_checked_again(place, run):
     heatmap_sanity.of(place, run)
     run.write_audit(heatmap_sanity.AUDIT, {**run.audit(heatmap_sanity.AUDIT), "head_sha256": "of another head"})
-    assert heatmap_sanity.known(run) is None
+    assert heatmap_sanity.stored(run) is None
 
 
 def test_a_check_can_be_stopped_and_nothing_is_kept(place, run):
@@ -117,7 +117,7 @@ def test_a_check_can_be_stopped_and_nothing_is_kept(place, run):
 
     with pytest.raises(Stopped):
         heatmap_sanity.of(place, run, stop)
-    assert heatmap_sanity.known(run) is None
+    assert heatmap_sanity.stored(run) is None
 
 
 def test_without_the_images_the_check_says_so_and_is_not_kept(place, run, phantom):
@@ -129,7 +129,7 @@ def test_without_the_images_the_check_says_so_and_is_not_kept(place, run, phanto
         hidden.rename(phantom.folder)
     assert found.verdict == UNKNOWN
     assert "the images that it needs cannot be read" in found.in_words
-    assert heatmap_sanity.known(run) is None
+    assert heatmap_sanity.stored(run) is None
 
 
 def test_a_check_of_an_earlier_version_is_made_again(place, run):
@@ -137,7 +137,7 @@ def test_a_check_of_an_earlier_version_is_made_again(place, run):
     record = run.audit(heatmap_sanity.AUDIT)
     del record["version"]
     run.write_audit(heatmap_sanity.AUDIT, record)
-    assert heatmap_sanity.known(run) is None
+    assert heatmap_sanity.stored(run) is None
     assert heatmap_sanity.of(place, run) == made
 
 
@@ -146,7 +146,7 @@ def test_a_check_with_a_figure_that_is_no_longer_made_is_read(place, run):
     record = run.audit(heatmap_sanity.AUDIT)
     record["whole"]["structure"] = 0.5
     run.write_audit(heatmap_sanity.AUDIT, record)
-    assert heatmap_sanity.known(run) == made
+    assert heatmap_sanity.stored(run) == made
 
 
 @pytest.mark.parametrize("damage", ["torn", "no figures"])
@@ -156,7 +156,7 @@ def test_a_damaged_check_is_refused(run, damage):
     if damage == "torn":
         (run.path / "audits" / f"{heatmap_sanity.AUDIT}.json").write_bytes(b"{")
     with pytest.raises(RunDamaged):
-        heatmap_sanity.known(run)
+        heatmap_sanity.stored(run)
 
 
 # What a new run knows of the usual image

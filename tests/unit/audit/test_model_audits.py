@@ -83,18 +83,18 @@ def test_an_audit_is_plain_json_and_reads_as_lines():
 
 def test_a_kept_audit_is_known_until_the_head_is_another(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
-    assert model_audit.known(run) is None and run_figures.model_audit_of(run) is None
+    assert model_audit.stored(run) is None and run_figures.model_audit_of(run) is None
     run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": FRAME, "in_words": "Said."})
     assert run_figures.model_audit_of(run) == {"verdict": FRAME, "in_words": "Said.", "masks": ""}
     run.write_result({**run.result, "head_sha256": "two"})
-    assert model_audit.known(store.open_run(workspace, run.id)) is None
+    assert model_audit.stored(store.open_run(workspace, run.id)) is None
 
 
 def test_a_damaged_audit_is_an_error_and_the_other_figures_stand(workspace):
     run = made_run(workspace, all_parts(SIZES, 1), result={"head_sha256": "one"})
     run.write_audit(model_audit.AUDIT, {"head_sha256": "one", "verdict": "reads minds"})
     with pytest.raises(RunDamaged, match="audit of its model is damaged"):
-        model_audit.known(run)
+        model_audit.stored(run)
     told = run_figures.model_audit_of(run)
     assert told["verdict"] is None and "damaged" in told["in_words"]
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.audit.model.composites import swapped
-from covid_core.audit.model.occlusions import COVERS, filled, ring, tags, widened
+from covid_core.audit.model.occlusions import COVERS, filled, ring, swapped, tags, widened
 
 SIZE = 64
 

@@ -121,13 +121,13 @@ def test_some_is_not_the_lungs_where_it_keeps_less():
 
 def test_nothing_is_found_where_no_probe_without_lungs_beats_the_largest_class():
     said = verdict(ladder(made("border", NO_LUNGS, 510), made("file", NO_LUNGS, 495), made("full", EVERYTHING, 900)))
-    assert said.level == probe_ladder.NOTHING_FOUND
+    assert said.level == probe_ladder.NO_SHORTCUT
 
 
 def test_a_gain_that_is_certain_but_tiny_is_not_enough():
     rungs = made("border", NO_LUNGS, 52_000, 100_000), made("full", EVERYTHING, 90_000, 100_000)
     assert rungs[0].p < 1e-6
-    assert verdict(ladder(*rungs)).level == probe_ladder.NOTHING_FOUND
+    assert verdict(ladder(*rungs)).level == probe_ladder.NO_SHORTCUT
 
 
 def test_of_many_probes_one_may_look_significant_by_chance():
@@ -135,13 +135,13 @@ def test_of_many_probes_one_may_look_significant_by_chance():
     chance, none = made("border", NO_LUNGS, 527), made("file", NO_LUNGS, 500)
     full = made("full", EVERYTHING, 600)
     assert verdict(ladder(chance, full)).level == probe_ladder.SOME_IS_NOT
-    assert verdict(ladder(chance, none, none, full)).level == probe_ladder.NOTHING_FOUND
+    assert verdict(ladder(chance, none, none, full)).level == probe_ladder.NO_SHORTCUT
 
 
 def test_greys_and_a_thumbnail_decide_nothing():
     rungs = made("histogram", GREYS, 880), made("thumbnail", COARSE, 890)
     said = verdict(ladder(made("border", NO_LUNGS, 500), *rungs, made("full", EVERYTHING, 900)))
-    assert said.level == probe_ladder.NOTHING_FOUND
+    assert said.level == probe_ladder.NO_SHORTCUT
 
 
 def test_nothing_can_be_said_where_the_full_picture_teaches_nothing():

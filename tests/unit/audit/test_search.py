@@ -49,6 +49,6 @@ def test_blocks_name_what_one_block_names(squares, monkeypatch):
 def test_a_cropped_view_shows_what_cropping_leaves(squares):
     """Of an image that rises evenly, cropping at both ends takes as much off the range."""
     slope = np.broadcast_to(np.arange(128, dtype=np.uint8), (1, 128, 128))
-    plain, inner = (search._seen(slope, cropped)[0, 0] for cropped in (False, True))
+    plain, inner = (search._sized(slope, cropped)[0, 0] for cropped in (False, True))
     share = 1 - 2 * search.CROP
     assert inner[-1] - inner[0] == pytest.approx(share * (plain[-1] - plain[0]), rel=0.01)

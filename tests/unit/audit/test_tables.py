@@ -1,4 +1,4 @@
-"""Tables that an audit is read by: a finding against the class, pairs against a split, classes against classes."""
+"""Tables that an audit is read by: a finding against the class, pairs against a split."""
 
 import numpy as np
 import pandas as pd
@@ -59,11 +59,6 @@ def test_a_pair_has_the_classes_that_its_images_have_now():
     table = with_labels(PAIRS, changed, images)
     assert table["first"].tolist() == ["a2", "a3"]  # a1 is no longer in use
     assert with_labels(PAIRS, images, changed)["conflict"].tolist() == [False] * 3  # case of letters is no conflict
-
-
-def test_classes_of_shared_images_are_counted_against_each_other():
-    table = tables.class_crosstab(PAIRS)
-    assert table.loc["A"].to_dict() == {"A": 1, "B": 2}
 
 
 def test_findings_at_random_do_not_go_with_the_class():
