@@ -65,7 +65,7 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 
 
 def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What is wrong with a data set: faults, copies, what but the lungs tells the class, images shared with another."""
+    """Audit a data set: findings, duplicates, shortcut learning, and images shared with another data set."""
     opened = data.open_dataset(workspace, options.dataset)
     other = data.open_dataset(workspace, options.against) if options.against else None
     found = dataset_audit.make(workspace, opened, other, progress())
@@ -79,7 +79,7 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 
 
 def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """The map of a data set: who an image's neighbours are, which images lie apart, and which labels do not fit."""
+    """The map of a data set: neighbours of images, outliers, and suspicious labels."""
     from covid_core.audit.embedding import embedding_map
     from covid_core.runs import frozen_features
 

@@ -1,4 +1,4 @@
-"""Verbs that use finished runs: compare, test elsewhere, predict, and audit what they read."""
+"""Verbs that use finished runs: compare, test elsewhere, predict, and check their evidence."""
 
 import argparse
 import sys
@@ -153,7 +153,7 @@ def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str,
 
 
 def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """What a finished run's model reads, in one verdict: its test images with parts covered, and with others' lungs."""
+    """Evidence check of a finished run: do its predictions follow the lungs, or the frame around them?"""
     run = store.open_run(workspace, options.run)
     job = queue.submit(workspace, ModelAuditRequest(run=run.id))
     status = followed(job, "audit") if options.wait else job.status()

@@ -98,12 +98,15 @@ def association(table: pd.DataFrame) -> str:
         return f"No finding can go with the class: {reason}."
     figures = (
         f"“{most['finding']}”, in {share(most['share'])} of the {most['label']} images and {share(least['share'])} of "
-        f"the {least['label']} images (Cramér's V {strength:.2f}, from 0 for no association to 1; "
-        f"{p_in_words(most['p'])}, corrected for {plural(table['finding'].nunique(), 'finding')})"
+        f"the {least['label']} images (Cramér's V {strength:.2f}, {p_in_words(most['p'])})"
+    )
+    corrected = (
+        f"p is corrected for {plural(table['finding'].nunique(), 'finding')}. V is 0 without association, 1 at most."
     )
     if sure.empty or strength < tables.WEAK:
-        return f"No finding goes with the class{' significantly' if sure.empty else ''}. The closest is {figures}."
-    return f"A finding goes with the class and may be a shortcut: {figures}."
+        least_sure = " significantly" if sure.empty else ""
+        return f"No finding goes with the class{least_sure}. The closest is {figures}. {corrected}"
+    return f"A finding goes with the class and may be a shortcut: {figures}. {corrected}"
 
 
 def finding_text(row: Any) -> str:

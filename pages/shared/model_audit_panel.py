@@ -282,8 +282,8 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     names = [candidate.name for candidate in order]
     audits = [_stored(run, f"{name}: ") for name, run in zip(names, runs, strict=True)]
     st.caption(
-        "*Frame* and *Lungs* are the shares of predictions that follow each alone, when the lungs of one test image "
-        "are put into the frame of another.",
+        "The lungs of one test image are put into the frame of another. *Frame* and *Lungs* are the shares of "
+        "predictions that follow each alone.",
         help=HELP,
     )
     table = _side_by_side(order, runs, audits)

@@ -162,9 +162,9 @@ def _show_outliers(dataset: Dataset, shown: Map, pixels: np.ndarray) -> None:
     st.subheader("Outliers")
     table = _open_ones(dataset, shown.outliers, OUTLIER)
     st.markdown(
-        f"**{plural(len(table), 'image is an outlier', 'images are outliers')}, of {count(len(shown.images))}.** Its "
-        f"distance to the {BY}th nearest image is more than {FAR:.0f} robust deviations above the median of its class. "
-        "It may be no chest X-ray, another view, a faulty image, or a rare patient."
+        f"**{plural(len(table), 'image is an outlier', 'images are outliers')}, of {count(len(shown.images))}.** An "
+        f"outlier is far from its {BY}th nearest image: more than {FAR:.0f} robust deviations above the median of its "
+        "class. It may be no chest X-ray, another view, a faulty image, or a rare patient."
     )
     captions = [f"{one.label}, {one.outlier_score:.1f} deviations" for one in table.itertuples()]
     heads = {"image_id": "Image", "label": "Label", "outlier_score": "Deviations"}

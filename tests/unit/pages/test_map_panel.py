@@ -165,7 +165,7 @@ def test_labels_and_outliers_are_listed_with_their_images(shown, workspace, imag
     count = len(made.suspicious)
     assert f"{count} label{'s are' if count != 1 else ' is'} suspicious, among 40 images." in words(page)
     assert names(page, "map-suspicious-label-") == made.suspicious["image_id"].tolist()[: map_panel.PER_LIST]
-    assert "robust deviations above the median of its class" in words(page)
+    assert "robust deviations above the median of its" in words(page)
 
 
 def test_a_dismissed_label_is_not_listed_any_more(shown, workspace, images):
