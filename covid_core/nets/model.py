@@ -34,7 +34,7 @@ def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
     image = keras.Input((spec.image_size, spec.image_size, 1), dtype="uint8", name="image")
     if not backbone.pretrained:
         return keras.Model(image, [_baseline(layers.Rescaling(1 / 255)(image))], name="trunk")
-    constructor = getattr(keras.applications, backbone.constructor)
+    constructor = getattr(keras.applications, backbone.label)
     network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(image, backbone))
     if weights is not None:
         _load(network, weights)
