@@ -7,7 +7,7 @@ archive or were made here.
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -211,9 +211,9 @@ def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], au
     """
     wanted = list(dict.fromkeys(wanted))  # the same twice would have to be taken back twice
     with _deciding(workspace, identifier) as opened:
-        known = decisions.checked(wanted, opened.images, opened.imported.classes, author)
+        author = decisions.checked(wanted, opened.images, opened.imported.classes, author)
         labels = dict(zip(opened.images["image_id"], opened.images["label"], strict=True))
-        _append(opened.folder, wanted, known, labels)
+        decisions.append(opened.folder, wanted, author, labels)
         return open_dataset(workspace, identifier)
 
 
@@ -226,27 +226,20 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
             Decision(TAKE_BACK, of[number].image_id, str(number), note=note, before=of[number].before)
             for number in numbers
         ]
-        _append(opened.folder, wanted, decisions.checked_author(author), {})
+        decisions.append(opened.folder, wanted, decisions.checked_author(author), {})
         return open_dataset(workspace, identifier)
 
 
 @contextlib.contextmanager
 def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
-    lock = decisions.lock_of(folder_of(workspace.datasets, identifier, "data set"))
+    lock = files.FileLock(folder_of(workspace.datasets, identifier, "data set") / decisions.LOCK)
     if not lock.acquire(PATIENCE):
         raise DataError("Somebody else is deciding about these images right now. Try again in a moment.")
     try:
         yield open_dataset(workspace, identifier)
     finally:
         lock.release()
-
-
-def _append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:
-    try:
-        decisions.append(folder, wanted, author, labels)
-    except OSError as error:
-        raise DataError(f"The decision cannot be kept: {error.strerror or error}.") from error
 
 
 def _info_in(folder: Path) -> dict[str, Any]:

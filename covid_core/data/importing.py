@@ -110,22 +110,6 @@ def import_folder(
     return _publish(workspace, layout.root, candidates, information, progress, move, ignored)
 
 
-def import_archive(
-    workspace: Workspace,
-    archive: Path,
-    name: str = "",
-    classes: Iterable[str] | None = None,
-    progress: Progress = silent,
-) -> Dataset:
-    """Unpack a zip file into the workspace and import it. Refused before anything is written when it is unsafe."""
-    staging = workspace.uploads / new_id("unpacked")
-    try:
-        extract(archive, staging, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or archive.stem, classes, part_of(progress, 0.3, 1), True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def import_path(
     workspace: Workspace,
     source: Path,
@@ -133,12 +117,20 @@ def import_path(
     classes: Iterable[str] | None = None,
     progress: Progress = silent,
 ) -> Dataset:
-    """Import a folder, or a zip archive, whichever ``source`` is."""
+    """Import a folder, or a zip archive, which is unpacked into the workspace.
+
+    An unsafe archive is refused before anything is written. Raises DataError; Stopped as ``import_folder``.
+    """
     with opening(source):
         is_archive = source.is_file()
-    if is_archive:
-        return import_archive(workspace, source, name, classes, progress)
-    return import_folder(workspace, source, name, classes, progress)
+    if not is_archive:
+        return import_folder(workspace, source, name, classes, progress)
+    staging = workspace.uploads / new_id("unpacked")
+    try:
+        extract(source, staging, part_of(progress, 0, 0.3))
+        return import_folder(workspace, staging, name or source.stem, classes, part_of(progress, 0.3, 1), True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def import_phantom(
@@ -174,8 +166,7 @@ def import_drawn(
         workspace: where the data set is published.
         images: how many.
         image_at: draws the image of an index from 0, whatever was drawn before; called by several threads at once. No
-        two
-            images of a label may have the same name.
+            two images of a label may have the same name.
         name: shown to the user.
         origin: what was drawn, so that it can be drawn again.
         progress: told the share done.
@@ -245,7 +236,9 @@ def _publish(
         if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
         read = time.perf_counter()
-        together = _groups(images, pixels, part_of(progress, READING, 1))
+        squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
+        together = duplicates.groups(images, duplicates.pairs(squares, progress=part_of(progress, READING, 1)))
+        del squares  # Windows renames no mapped file
         counts = images["label"].value_counts().sort_index()
         info = {
             **information,
@@ -266,12 +259,6 @@ def _publish(
         return dataset
     finally:
         pixels.unlink(missing_ok=True)
-
-
-def _groups(images: pd.DataFrame, pixels: Path, progress: Progress) -> np.ndarray:
-    """Which images belong together, while their pixels are at hand: no page has to wait for it later."""
-    squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
-    return duplicates.groups(images, duplicates.pairs(squares, progress=progress))
 
 
 def _read_all(
@@ -308,7 +295,8 @@ def _examined(root: Path, candidates: list[Candidate], progress: Progress) -> It
 def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
     """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go."""
     rows, squares, left_out = [], [], []
-    for shape, alike in groupby((_read(root, candidate) for candidate in candidates), key=_shape):
+    read = (_read(root, candidate) for candidate in candidates)
+    for shape, alike in groupby(read, key=lambda one: one.image and one.image.pixels.shape):
         if shape is None:
             left_out += [(as_text(read.candidate.path), read.reason) for read in alike]
             continue
@@ -328,10 +316,6 @@ def _read(root: Path, candidate: Candidate) -> _Read:
         return _Read(candidate, read_image(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
     except ImageError as error:
         return _Read(candidate, None, reason=str(error))
-
-
-def _shape(read: _Read) -> tuple[int, int] | None:
-    return None if read.image is None else read.image.pixels.shape
 
 
 def _row(read: _Read) -> tuple[Any, ...]:

@@ -104,8 +104,9 @@ def run(fit: Fit, number: int, stage: Stage, pooling: str) -> Head:
     optimizer = Optimizer.of(fit.spec.optimizer, stage.learning_rate, len(network.parameters))
     stored = fit.begin(number)
     if stored is not None:
-        network.parameters[:] = stored.weights[0]
-        optimizer.restore(stored.optimizer)
+        weights, state = stored
+        network.parameters[:] = weights[0]
+        optimizer.restore(state)
     try:
         _fit(fit, number, stage, network, optimizer)
     except Stopped:

@@ -18,7 +18,6 @@ from covid_core.errors import RunError
 from covid_core.inference import reference_fit
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reference import Reference
 from covid_core.nets import template
 from covid_core.nets.plan import Clock, Images, Plan, Trained
 from covid_core.nets.template import Template
@@ -49,10 +48,13 @@ def publish(plan: Plan, trained: Trained) -> None:
     run.write_predictions(predictions)
     choosing = temperature_scaling.serving(predictions, plan.images.split, SELECTION)
     plan.report_end(0.5, "Keeping what new images are judged by")
-    clock.timed("reference", lambda: _reference(plan, trained).save(run.reference_path))
+    reference = clock.timed(
+        "reference", lambda: reference_fit.fitted(plan.images.split, plan.images.at, trained.features)
+    )
+    reference.save(run.reference_path)
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
-    first = np.asarray(plan.images.pixels[plan.images.rows[:1]])
+    first = np.asarray(plan.images.at(np.arange(1)))
     run.write_result(
         {
             "finished": time.time(),
@@ -98,7 +100,8 @@ def _save(plan: Plan, trained: Trained) -> dict[str, int]:
     if trained.model is None:
         saved = template.load(trained.frozen, plan.spec) or _new_template(plan, trained)
         plan.clock.timed("save", lambda: template.write_model(saved, trained.head, plan.run.model_path))
-        return {"parameters": saved.parameters, "parameters_trained": _size(trained.head)}
+        learned = sum(array.size for array in (*trained.head.weights, *trained.head.biases))
+        return {"parameters": saved.parameters, "parameters_trained": learned}
     from covid_core.nets import export, model
 
     whole = model.with_scores(trained.model)
@@ -125,21 +128,11 @@ def _new_template(plan: Plan, trained: Trained) -> Template:
     return template.publish(path, sample, int(whole.count_params()))
 
 
-def _size(head: Head) -> int:
-    return sum(array.size for array in (*head.weights, *head.biases))
-
-
 def _exported_parts(run: Run, trained: Trained) -> dict[str, Path | None]:
     """The exported networks that the app runs one after the other."""
     if trained.frozen is None:
         return {"trunk": run.trunk_path, "tail": None}
     return {"trunk": trained.frozen.path, "tail": run.trunk_path if trained.tail is not None else None}
-
-
-def _reference(plan: Plan, trained: Trained) -> Reference:
-    """What new images are judged by, from the run's own images."""
-    images = plan.images
-    return reference_fit.fitted(images.split, lambda at: images.pixels[images.rows[at]], trained.features)
 
 
 def _outputs_used(trained: Trained) -> list[int] | None:
@@ -155,13 +148,9 @@ def _fit_seconds(run: Run, clock: Clock) -> float:
 
 
 def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:
-    scores = softmax(logits.astype(np.float64))
-    table = split[["image_id", "part", "label"]].copy()
-    for position, label in enumerate(classes):
-        table[f"score_{label}"] = scores[:, position]
-    for position, label in enumerate(classes):
-        table[f"logit_{label}"] = logits[:, position]
-    return table
+    kinds = {"score": softmax(logits.astype(np.float64)), "logit": logits}
+    columns = {f"{kind}_{label}": values[:, i] for kind, values in kinds.items() for i, label in enumerate(classes)}
+    return split[["image_id", "part", "label"]].assign(**columns)
 
 
 def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
@@ -179,7 +168,7 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
     trusted.
     """
     chosen = plan.images.part("test")[:PARITY_IMAGES]
-    images = np.asarray(plan.images.pixels[plan.images.rows[chosen]])
+    images = np.asarray(plan.images.at(chosen))
     app = softmax(predictor.logits(images))
     difference = float(np.abs(app - softmax(trained.logits[chosen])).max())
     if plan.built is None:
@@ -215,7 +204,7 @@ def _some(images: Images, part: str, count: int) -> np.ndarray:
     """Up to ``count`` images of a part, spread over it: uint8 (n, size, size)."""
     chosen = images.part(part)
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, count).round().astype(int))]
-    return np.asarray(images.pixels[images.rows[chosen]])
+    return np.asarray(images.at(chosen))
 
 
 def median_milliseconds(work: Callable[[], object]) -> float:

@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from covid_core.errors import RunError
 from covid_core.evaluation import overlap
+from covid_core.nets.keras_fit import Batches
 from covid_core.nets.segmentation import augmentation
 from covid_core.work import Progress
 
@@ -118,7 +119,15 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
     """
     epochs = epochs or epochs_for(len(train))
     network = build(train.images.shape[1], seed)
-    batches = _Batches(train, seed)
+
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(len(train))
+
+    def batch(rows: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
+        made = train.changed(rows, seed, 1 + epoch)
+        return made.images[..., None], made.masks
+
+    batches = Batches(order, batch, BATCH)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(batches))
     network.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
     watch = _Watch(batches, validation, progress, epochs)
@@ -127,32 +136,10 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
     return Learned(with_scores(network), tuple(watch.dices), watch.best_epoch)
 
 
-class _Batches(keras.utils.PyDataset):
-    """Changed copies of pairs, in an order of their own for each epoch."""
-
-    def __init__(self, pairs: Pairs, seed: int):
-        super().__init__()
-        self._pairs = pairs
-        self._seed = seed
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
-        self._epoch = epoch
-        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._pairs))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._pairs) / BATCH)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        made = self._pairs.changed(self._order[number * BATCH : (number + 1) * BATCH], self._seed, 1 + self._epoch)
-        return made.images[..., None], made.masks
-
-
 class _Watch(keras.callbacks.Callback):
     """Reports every step, keeps the weights of the best epoch, and ends when it has not got better for too long."""
 
-    def __init__(self, batches: _Batches, validation: Pairs, progress: Progress, epochs: int):
+    def __init__(self, batches: Batches, validation: Pairs, progress: Progress, epochs: int):
         super().__init__()
         self.dices: list[float] = []
         self.best_epoch = 0
