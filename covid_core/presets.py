@@ -1,5 +1,6 @@
 """Good choices of ``presets.toml``: the spec that one click trains, and studies, the course's among them."""
 
+import contextlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -233,11 +234,7 @@ def _set(fields: dict[str, Any], key: str, value: Any) -> None:
         place = place.get(parent) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
         raise InvalidChoice(f"There is no setting {key!r}; there are {', '.join(TrainingSpec.model_fields)}.")
-    place[last] = _read(value) if isinstance(value, str) and not isinstance(place[last], str) else value
-
-
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text  # the spec says what it wanted instead
+    if isinstance(value, str) and not isinstance(place[last], str):
+        with contextlib.suppress(ValueError):  # the spec then says what it wants instead of a text
+            value = json.loads(value)
+    place[last] = value

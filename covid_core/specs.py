@@ -295,30 +295,22 @@ class TrainingSpec(Spec):
     @property
     def strategy(self) -> str:
         """What is special about the run, in words, for the hyper-parameter table."""
-        parts = []
-        if self.mode == "fine_tune" and self.fine_tuning:
-            parts.append(f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}")
-        elif self.backbone == "baseline_cnn":
-            parts.append("trained from scratch")
+        if self.fine_tuning:
+            first = f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}"
         elif self.mode == "full":
-            parts.append("all layers trained")
+            first = "trained from scratch" if self.backbone == "baseline_cnn" else "all layers trained"
         else:
-            parts.append("frozen backbone" if self.taps == "last" else "frozen backbone, middle layers")
-        if self.weights == "random" and self.backbone != "baseline_cnn":
-            parts.append("random start")
-        if self.weights.startswith("file:"):
-            parts.append("weights from a file")
-        if not self.augmentation.is_off:
-            parts.append("augmentation")
-        if self.keep == "last":
-            parts.append("last epoch kept")
-        if self.test_time_flip:
-            parts.append("mirrored copy at test")
-        if self.imbalance != "none":
-            parts.append(IMBALANCE_LABELS[self.imbalance].lower())
-        if self.labels == "shifted":
-            parts.append("labels of other images")
-        return ", ".join(parts)
+            first = "frozen backbone" if self.taps == "last" else "frozen backbone, middle layers"
+        further = {
+            "random start": self.weights == "random" and self.backbone != "baseline_cnn",
+            "weights from a file": self.weights.startswith("file:"),
+            "augmentation": not self.augmentation.is_off,
+            "last epoch kept": self.keep == "last",
+            "mirrored copy at test": self.test_time_flip,
+            IMBALANCE_LABELS[self.imbalance].lower(): self.imbalance != "none",
+            "labels of other images": self.labels == "shifted",
+        }
+        return ", ".join([first, *(words for words, holds in further.items() if holds)])
 
 
 class StudySpec(Spec):

@@ -67,17 +67,18 @@ def _manage() -> None:
 def _show_tabs(dataset: Dataset) -> None:
     """Only the open tab computes; its name is in the address."""
     contents = {
-        OVERVIEW: _overview,
-        IMAGES: _images,
-        PIXELS: _pixels,
-        SIZES: _sizes_and_sources,
-        LEFT_OUT: _left_out,
+        OVERVIEW: [_overview],
+        IMAGES: [_images],
+        PIXELS: [_pixels],
+        SIZES: [_sizes, _sources],
+        LEFT_OUT: [_left_out],
     }
     tabs = st.tabs(list(contents), key="tab", bind="query-params")
-    for tab, show in zip(tabs, contents.values(), strict=True):
+    for tab, parts in zip(tabs, contents.values(), strict=True):
         if tab.open:
             with tab, shell.errors_shown():
-                show(dataset)
+                for part in parts:
+                    part(dataset)
 
 
 def _in_words(dataset: Dataset) -> str:
@@ -153,13 +154,13 @@ def _imbalance(counts: dict[str, int]) -> None:
 
 def _class_weights(table: pd.DataFrame) -> tuple[str, go.Figure]:
     rare, frequent = table.loc[table["weight"].idxmax()], table.loc[table["weight"].idxmin()]
-    example = "Here every image has the weight 1.00."
-    if rare["weight"] > frequent["weight"]:
-        times = rare["weight"] / frequent["weight"]
-        example = (
-            f"An image of {shell.plain(rare['label'])} has the weight {rare['weight']:.2f}, {times:.1f} times that of "
-            f"{shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
-        )
+    times = rare["weight"] / frequent["weight"]
+    example = (
+        f"An image of {shell.plain(rare['label'])} has the weight {rare['weight']:.2f}, {times:.1f} times that of "
+        f"{shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
+    )
+    if times == 1:
+        example = "Here every image has the weight 1.00."
     text = (
         "Errors on rare classes cost more. The weight of an image is n / (k · n of its class), for n images in k "
         f"classes. {example} The risk: in a small class, one wrong label has the same high weight."
@@ -252,18 +253,18 @@ def _images(dataset: Dataset) -> None:
 
 def _sample(dataset: Dataset, pixels: np.ndarray) -> None:
     """A few images of each class, drawn again at the press of a button."""
-    drawn = st.session_state.setdefault("images-sample", 0)
+    drawn = st.session_state.get("images-sample", 0)
     rng = np.random.default_rng(drawn)
     labels = dataset.images["label"].to_numpy()
     for label in dataset.classes:
         st.markdown(f"**{shell.plain(label)}**, {plural(dataset.counts[label], 'image')}")
         rows = np.flatnonzero(labels == label)
         gallery.image_grid(dataset, np.sort(rng.permutation(rows)[:SAMPLE]), pixels, "sample")
-    st.button("Another sample", icon=":material/shuffle:", on_click=_draw_again)
-
-
-def _draw_again() -> None:
-    st.session_state["images-sample"] += 1
+    st.button(
+        "Another sample",
+        icon=":material/shuffle:",
+        on_click=lambda: st.session_state.update({"images-sample": drawn + 1}),
+    )
 
 
 def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
@@ -403,11 +404,6 @@ def _differences_in_words(table: pd.DataFrame) -> str:
 
 
 # Sizes and sources
-
-
-def _sizes_and_sources(dataset: Dataset) -> None:
-    _sizes(dataset)
-    _sources(dataset)
 
 
 def _sizes(dataset: Dataset) -> None:

@@ -39,10 +39,10 @@ def survey_archive(archive: Path | BinaryIO) -> dict[str, int]:
     labels = Counter(
         _class_in_archive(name) for name in names if name.suffix.lower() in SUFFIXES and not is_hidden(name)
     )
-    found = {label: labels[label] for label in sorted(labels) if label}
-    if not found:
+    del labels[""]
+    if not labels:
         raise DataError("The archive holds no class folders with PNG or JPEG images.")
-    return found
+    return dict(sorted(labels.items()))
 
 
 def _class_in_archive(name: PurePosixPath) -> str:
@@ -97,13 +97,13 @@ def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     free = shutil.disk_usage(target.parent).free
     if total * 2 > free:
         raise DataError(f"The archive needs {file_size(2 * total)} of free disk space; {file_size(free)} is left.")
-    seen: set[str] = set()
+    places: set[str] = set()
     for member in members:
         _check_member(member)
         place = str(PurePosixPath(member.filename)).lower()
-        if place in seen:
+        if place in places:
             raise DataError(f"The archive holds the file {member.filename!r} twice.")
-        seen.add(place)
+        places.add(place)
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:

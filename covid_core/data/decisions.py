@@ -132,9 +132,9 @@ def append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mappin
 
 def in_force(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     """Decisions that nobody has taken back, oldest first."""
-    given = tuple(decisions)
-    back = {int(one.after) for one in given if one.action == TAKE_BACK}
-    return tuple(one for one in given if one.action != TAKE_BACK and one.number not in back)
+    listed = tuple(decisions)
+    back = {int(one.after) for one in listed if one.action == TAKE_BACK}
+    return tuple(one for one in listed if one.action != TAKE_BACK and one.number not in back)
 
 
 def changes(decisions: Iterable[Decision]) -> tuple[tuple[str, str, str], ...]:
@@ -158,12 +158,12 @@ def applied(images: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame
     valid = in_force(decisions)
     labels = {one.image_id: one.after for one in valid if one.action == RELABEL}
     groups = _groups(valid)
-    kept = images[~images["image_id"].isin(left_out(valid))].reset_index(drop=True)
+    remaining = images[~images["image_id"].isin(left_out(valid))].reset_index(drop=True)
     if labels:
-        kept = kept.assign(label=kept["image_id"].map(labels).fillna(kept["label"]))
+        remaining = remaining.assign(label=remaining["image_id"].map(labels).fillna(remaining["label"]))
     if groups:
-        kept = kept.assign(**{TOGETHER: kept["image_id"].map(groups).fillna("")})
-    return kept
+        remaining = remaining.assign(**{TOGETHER: remaining["image_id"].map(groups).fillna("")})
+    return remaining
 
 
 def _groups(valid: Iterable[Decision]) -> dict[str, str]:
@@ -184,16 +184,16 @@ def _groups(valid: Iterable[Decision]) -> dict[str, str]:
 
 def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
     """Images per class after the decisions, from those at import: what a list shows without opening the images."""
-    given = tuple(decisions)
+    listed = tuple(decisions)
     base: dict[str, str] = {}
-    for one in given:
+    for one in listed:
         base.setdefault(one.image_id, one.before)
         if base[one.image_id] not in imported:
             raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no image had.")
-    label = base | {one.image_id: one.after for one in in_force(given) if one.action == RELABEL}
-    out = left_out(given)
+    label = base | {one.image_id: one.after for one in in_force(listed) if one.action == RELABEL}
+    out = left_out(listed)
     now = Counter(imported)
-    for name in {one.image_id for one in in_force(given)}:
+    for name in {one.image_id for one in in_force(listed)}:
         now[base[name]] -= 1
         now[label[name]] += name not in out
     return {label: images for label, images in now.items() if images}

@@ -61,7 +61,7 @@ def watched(progress: Progress, expected: int, folder: Path) -> Iterator[None]:
     ended = threading.Event()
     stopped: list[Stopped] = []
 
-    def look() -> None:
+    def report() -> None:
         while not ended.wait(1):
             done = max(0, _bytes_below(folder) - start)
             try:
@@ -70,7 +70,7 @@ def watched(progress: Progress, expected: int, folder: Path) -> Iterator[None]:
                 stopped.append(stop)
                 return
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=report, daemon=True)
     watcher.start()
     try:
         yield

@@ -8,10 +8,10 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +49,14 @@ class _Read:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    """Some files in order: rows of the manifest, the pixels of these images, and what was left out with the reason."""
-
-    rows: list[tuple[Any, ...]]
-    squares: bytes
-    left_out: list[tuple[str, str]]
-
-
 def sweep(workspace: Workspace) -> None:
     """Remove what killed imports and trainings of segmenters left behind: archives, drawn images, half-written files.
 
     Only what nothing has touched for a day goes; a running import touches its folder all the time.
     """
     oldest = time.time() - LEFTOVER_AGE
-    leftovers = [
-        *workspace.uploads.iterdir(),
-        *(
-            path
-            for folder in (workspace.datasets, workspace.segmenters, workspace.pixels)
-            for path in folder.glob(".*")
-        ),
-    ]
-    for path in leftovers:
+    hidden = (folder.glob(".*") for folder in (workspace.datasets, workspace.segmenters, workspace.pixels))
+    for path in chain(workspace.uploads.iterdir(), *hidden):
         if path.stat().st_mtime < oldest:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -255,7 +239,7 @@ def _publish(
         dataset = open_dataset(workspace, identifier)
         os.replace(pixels, pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE))
         with contextlib.suppress(NoRoom):  # they are found again when they are asked for
-            duplicates.keep(workspace, dataset, together)
+            duplicates.store_groups(workspace, dataset, together)
         return dataset
     finally:
         pixels.unlink(missing_ok=True)
@@ -265,35 +249,28 @@ def _read_all(
     root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
-    tables, rows, left_out = [], [], []
-    with open(pixels, "wb") as handle, contextlib.closing(_examined(root, candidates, progress)) as examined:
-        for part in examined:
-            rows += part.rows
-            left_out += part.left_out
-            handle.write(part.squares)
-            if len(rows) >= ROWS_TOGETHER:
-                tables.append(_manifest(rows))
-                rows = []
-    return pd.concat([*tables, _manifest(rows)], ignore_index=True), left_out
-
-
-def _manifest(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
-
-
-def _examined(root: Path, candidates: list[Candidate], progress: Progress) -> Iterator[_Examined]:
-    """All files in order, TOGETHER at a time, on all cores."""
     parts = (candidates[start : start + TOGETHER] for start in range(0, len(candidates), TOGETHER))
-    done = 0
-    with ThreadPoolExecutor(cores()) as pool:
-        for part in ordered_map(pool, lambda part: _examine(root, part), parts, ahead=4 * cores()):
-            yield part
-            done += len(part.rows) + len(part.left_out)
-            progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
+    tables, rows, left_out, done = [], [], [], 0
+    with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
+        examined = ordered_map(pool, lambda part: _examine(root, part), parts, ahead=4 * cores())
+        with contextlib.closing(examined):
+            for part_rows, squares, part_left_out in examined:
+                rows += part_rows
+                left_out += part_left_out
+                handle.write(squares)
+                if len(rows) >= ROWS_TOGETHER:
+                    tables.append(pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS)))
+                    rows = []
+                done += len(part_rows) + len(part_left_out)
+                progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
+    return pd.concat([*tables, pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))], ignore_index=True), left_out
 
 
-def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
-    """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go."""
+def _examine(root: Path, candidates: list[Candidate]) -> tuple[list[tuple[Any, ...]], bytes, list[tuple[str, str]]]:
+    """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go.
+
+    Returns rows of the manifest, the pixels of these images, and what was left out with the reason.
+    """
     rows, squares, left_out = [], [], []
     read = (_read(root, candidate) for candidate in candidates)
     for shape, alike in groupby(read, key=lambda one: one.image and one.image.pixels.shape):
@@ -302,10 +279,9 @@ def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
             continue
         at_once = max(1, SHRUNK_TOGETHER // (shape[0] * shape[1]))
         while batch := list(islice(alike, at_once)):
-            shrunk = to_squares([read.image.pixels for read in batch], SUMMARY_SIZE)
             rows += [_row(read) for read in batch]
-            squares.append(shrunk.tobytes())
-    return _Examined(rows, b"".join(squares), left_out)
+            squares.append(to_squares([read.image.pixels for read in batch], SUMMARY_SIZE).tobytes())
+    return rows, b"".join(squares), left_out
 
 
 def _read(root: Path, candidate: Candidate) -> _Read:

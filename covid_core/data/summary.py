@@ -4,6 +4,7 @@ Everything about pixels comes from one pass over the cache of decoded images (``
 kept beside it, so it is computed once per version of a data set.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import combinations
@@ -119,15 +120,11 @@ class SourceSummary:
 
 def source_summary(table: pd.DataFrame) -> SourceSummary:
     """Summary of a table from ``source_table``."""
-    known = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
-    total, unknown = int(known.to_numpy().sum()), int(table.to_numpy().sum() - known.to_numpy().sum())
-    if not total:
-        return SourceSummary(0, unknown, 0, float("nan"), float("nan"), float("nan"))
-    alone = known[(known > 0).sum(axis=1) == 1].to_numpy().sum()
-    guessed, majority = known.max(axis=1).sum(), known.sum().max()
-    return SourceSummary(
-        total, unknown, len(known), float(alone / total), float(guessed / total), float(majority / total)
-    )
+    named = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
+    total, unknown = int(named.to_numpy().sum()), int(table.to_numpy().sum() - named.to_numpy().sum())
+    alone = named[(named > 0).sum(axis=1) == 1].to_numpy().sum()
+    counts = (alone, named.max(axis=1).sum(), named.sum().max())
+    return SourceSummary(total, unknown, len(named), *(n / total if total else math.nan for n in counts))
 
 
 # Pixels

@@ -179,14 +179,12 @@ def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
     import keras
 
     network = plan.trunk()
-    outputs = [network.get_layer(name).output for name in frozen.layers]
-    whole = keras.Model(network.input, outputs)
+    whole = keras.Model(network.input, [network.get_layer(name).output for name in frozen.layers])
 
     def maps(images: np.ndarray) -> list[np.ndarray]:
-        outputs = whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0)
-        return outputs if isinstance(outputs, list) else [outputs]
+        return keras.tree.flatten(whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0))
 
-    return Engine(ON_GPU, maps, GPU_BATCH, 1)
+    return Engine(maps, GPU_BATCH, 1)
 
 
 def _count_of_views(spec: TrainingSpec) -> int:

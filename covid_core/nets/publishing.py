@@ -19,7 +19,7 @@ from covid_core.inference import reference_fit
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
-from covid_core.nets.plan import Clock, Images, Plan, Trained
+from covid_core.nets.plan import Images, Plan, Trained
 from covid_core.nets.template import Template
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -55,6 +55,7 @@ def publish(plan: Plan, trained: Trained) -> None:
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
     first = np.asarray(plan.images.at(np.arange(1)))
+    in_epochs = float(run.history()["seconds"].sum())  # those before an interruption included
     run.write_result(
         {
             "finished": time.time(),
@@ -64,7 +65,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "best_epoch": plan.fit.memory.best_epoch,
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,
-            "seconds": {**clock.seconds, "fit": _fit_seconds(run, clock)},
+            "seconds": {**clock.seconds, "fit": round(max(in_epochs, clock.seconds.get("fit", 0.0)), 3)},
             "weights": _weights_origin(plan.spec, plan.start),
             "trunk": trained.frozen.key if trained.frozen else None,
             "trunk_outputs": _outputs_used(trained),
@@ -140,11 +141,6 @@ def _outputs_used(trained: Trained) -> list[int] | None:
     if trained.frozen is None:
         return None
     return [trained.frozen.taps] if trained.tail is not None else list(range(trained.frozen.taps))
-
-
-def _fit_seconds(run: Run, clock: Clock) -> float:
-    """Seconds of all epochs, those before an interruption included, or of this attempt if its overhead was longer."""
-    return round(max(float(run.history()["seconds"].sum()), clock.seconds.get("fit", 0.0)), 3)
 
 
 def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:

@@ -12,7 +12,6 @@ Three ways, by mode:
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +63,9 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     plan.report_end(0.3, "Saving the model")
     publishing.publish(plan, trained)
     if not plan.fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
-        _remove(plan.scratch)
+        for path in plan.scratch:
+            with contextlib.suppress(PermissionError):  # Windows keeps a mapped file; it is only cache
+                path.unlink(missing_ok=True)
     return not plan.fit.was_stopped
 
 
@@ -83,12 +84,6 @@ def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
     here = clock.timed("tensorflow", devices.available) if devices.may_exist() else devices.Devices()
     before, after = part_of(report, 0.05, begin), _deaf(part_of(report, end, 1))
     return Plan(workspace, run, images, start, fit, clock, before, after, here)
-
-
-def _remove(paths: list[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(PermissionError):  # Windows keeps a mapped file; it is only cache
-            path.unlink(missing_ok=True)
 
 
 def _deaf(progress: Progress) -> Progress:
