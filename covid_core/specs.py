@@ -75,19 +75,17 @@ class SplitSpec(Spec):
     seed: int = Field(default=1987, ge=0, lt=2**32)
 
     @model_validator(mode="after")
-    def _fold_exists(self) -> "SplitSpec":
+    def _fits_together(self) -> "SplitSpec":
         if self.fold >= self.folds:
             raise ValueError(f"fold must be below folds, which is {self.folds}")
-        return self
-
-    @model_validator(mode="after")
-    def _sources_are_held_out_by_source(self) -> "SplitSpec":
         if self.method == "by_source" and not self.held_out:
             raise ValueError("a split by source needs at least one source to hold out")
         if self.held_out and self.method != "by_source":
             raise ValueError("held_out belongs to method by_source")
         if self.held_out and self.folds > 1:
             raise ValueError("held-out sources and folds do not go together: choose one")
+        if self.train < 0.099:
+            raise ValueError("validation and test together must leave at least 10 % for training")
         return self
 
     @property
@@ -99,12 +97,6 @@ class SplitSpec(Spec):
     def tested(self) -> float:
         """Share of the test part: one fold's where there are folds."""
         return 1 / self.folds if self.folds > 1 else self.test
-
-    @model_validator(mode="after")
-    def _something_is_left_to_train_on(self) -> "SplitSpec":
-        if self.train < 0.099:
-            raise ValueError("validation and test together must leave at least 10 % for training")
-        return self
 
 
 def _amount(title: str, unit: Literal["°", "%"], largest: float, help: str) -> Any:

@@ -30,6 +30,15 @@ SAMPLE = 6  # images per class; a row at 1280 px, two on a phone
 PER_PAGE = 30  # images of one class
 FEW_IMAGES = 30  # per class; a mean image of fewer still shows single images
 SAMPLES = "Sample of each class"
+RESAMPLING_COLUMNS = {
+    "label": "Class",
+    "images": "Images",
+    "weight": "Class weight",
+    "kept": "Undersampling: images used",
+    "thrown_away": "Undersampling: images removed",
+    "repeated": "Oversampling: repeats",
+    "times": "Oversampling: times per epoch",
+}
 EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 
@@ -40,7 +49,7 @@ def main() -> None:
         st.session_state["manage"] = False  # the new data set is there: make room for it
     if not data.list_datasets(shell.workspace()):
         summary_line.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
-        import_form.add_dataset(with_jobs=False)
+        import_form.add_dataset()
         return
     dataset = shell.pick_dataset()
     _manage()
@@ -59,7 +68,7 @@ def _manage() -> None:
     manage = st.expander("Add or remove data sets", icon=":material/library_add:", on_change="rerun", key="manage")
     if manage.open:
         with manage:
-            import_form.add_dataset(with_jobs=False)
+            import_form.add_dataset()
             st.divider()
             import_form.remove_dataset()
 
@@ -145,7 +154,8 @@ def _imbalance(counts: dict[str, int]) -> None:
             figure, way.lower().replace(" ", "-"), alt=f"Bar chart of the effect of {way.lower()} on each class"
         )
     with st.expander("All figures"):
-        shell.table(_resampling_shown(table), "class-imbalance")
+        exact = table["weight"].map(repr)  # every digit, to compare it with another program
+        shell.table(table.assign(weight=exact).rename(columns=RESAMPLING_COLUMNS), "class-imbalance")
     st.caption(
         "The figures are for all images together. In training, each way changes the training part only: validation and "
         "test keep their class shares."
@@ -198,20 +208,6 @@ def _augmentation(table: pd.DataFrame) -> tuple[str, None]:
         "It adds no new patient and no new hospital, and a flipped chest has its heart on the wrong side."
     )
     return text, None
-
-
-def _resampling_shown(table: pd.DataFrame) -> pd.DataFrame:
-    names = {
-        "label": "Class",
-        "images": "Images",
-        "weight": "Class weight",
-        "kept": "Undersampling: images used",
-        "thrown_away": "Undersampling: images removed",
-        "repeated": "Oversampling: repeats",
-        "times": "Oversampling: times per epoch",
-    }
-    exact = table["weight"].map(repr)  # every digit, to compare it with another program
-    return table.assign(weight=exact).rename(columns=names)
 
 
 def _who_benefits() -> None:
@@ -471,12 +467,8 @@ def _left_out(dataset: Dataset) -> None:
             "faithfully. They are in no class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
-    if not decided.empty:
-        _taken_out(dataset)
-
-
-def _taken_out(dataset: Dataset) -> None:
-    """Images left out by decision, with who, when and why."""
+    if decided.empty:
+        return
     valid = {one.image_id: one for one in decisions.in_force(dataset.decisions) if one.action == decisions.LEAVE_OUT}
     rows = [(one.image_id, one.before, one.author, moment(one.seconds), one.note) for one in valid.values()]
     st.markdown(

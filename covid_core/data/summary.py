@@ -261,15 +261,12 @@ def difference_table(summary: PixelSummary) -> pd.DataFrame:
 
 def thumbnails(pixels: np.ndarray, rows: Iterable[int], colours: Iterable[str]) -> list[bytes]:
     """JPEG files of some images from the pixel cache, each on a stripe in its class's colour (``#RRGGBB``)."""
-    return [jpeg_bytes(_striped(np.asarray(pixels[row]), colour)) for row, colour in zip(rows, colours, strict=True)]
-
-
-def _striped(image: np.ndarray, colour: str) -> np.ndarray:
-    height, width = image.shape
-    picture = np.empty((height + STRIPE, width, 3), np.uint8)
-    picture[:height] = image[:, :, None]
-    picture[height:] = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
-    return picture
+    pictures = []
+    for row, colour in zip(rows, colours, strict=True):
+        grey = np.repeat(np.asarray(pixels[row])[:, :, None], 3, axis=2)
+        stripe = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
+        pictures.append(jpeg_bytes(np.concatenate([grey, np.broadcast_to(stripe, (STRIPE, *grey.shape[1:]))])))
+    return pictures
 
 
 @dataclass(frozen=True)

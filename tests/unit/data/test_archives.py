@@ -122,7 +122,7 @@ def test_z4_a_member_larger_than_it_says_is_refused(tmp_path, stated):
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = struct.pack("<I", stated)
     path.write_bytes(content)
-    refuse(path, "cannot be unpacked: Bad CRC-32|larger than it says")
+    refuse(path, "cannot be unpacked: Bad CRC-32")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns when this test writes what it is about
