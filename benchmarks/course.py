@@ -175,7 +175,7 @@ def weights_of(model: str) -> str:
     if model == "baseline":
         return "random"
     backbone = backbone_named("resnet50" if model.startswith("resnet50") else model.removesuffix("_augmented"))
-    return "imagenet" if weights.is_cached(backbone, presets.COURSE_SIZE) else "random"
+    return "imagenet" if weights.is_cached(backbone, presets.COURSE["image_size"]) else "random"
 
 
 def epochs_of(spec: TrainingSpec, epochs: int | None) -> dict[str, int]:

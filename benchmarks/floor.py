@@ -23,13 +23,14 @@ import numpy as np
 from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
 from covid_core.inference.lite import LiteNetwork
-from covid_core.presets import COURSE_BATCH, COURSE_EPOCHS, COURSE_SIZE
+from covid_core.presets import COURSE
 from covid_core.work import cores
 from covid_core.workspace import Workspace
 
 BATCHES = (4, 8, 16, 32)
 SAMPLE = 96  # images on which the ways are compared; the largest batch goes three times into it
 TRAIN_SHARE = 0.68
+SIZE = COURSE["image_size"]
 BOUNDARY, CLASSES = "conv5_block2_out", 3
 
 
@@ -39,10 +40,10 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--trunks", type=json.loads, required=True, help="exported networks by backbone, as JSON")
     parser.add_argument("--tail", action="store_true", help="also ResNet50's last 10 layers")
-    parser.add_argument("--epochs", type=int, default=COURSE_EPOCHS)
+    parser.add_argument("--epochs", type=int, default=COURSE["epochs"])
     given = parser.parse_args()
     workspace = Workspace(given.home)
-    images = np.array(open_pixels(workspace, open_dataset(workspace, given.dataset), COURSE_SIZE))
+    images = np.array(open_pixels(workspace, open_dataset(workspace, given.dataset), SIZE))
     passes = {name: one_pass(workspace.trunks / f"{key}.tflite", images) for name, key in given.trunks.items()}
     told: dict[str, Any] = {"images": len(images), "passes": passes}
     if "mobilenet_v2" in passes:
@@ -87,7 +88,7 @@ def tail_epoch(images: int) -> float:
 
 def tail(keras: Any) -> Any:
     """What follows the boundary in ResNet50, with the course's head; batch normalization does not learn."""
-    base = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(COURSE_SIZE, COURSE_SIZE, 3))
+    base = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
     last = keras.Model(base.get_layer(BOUNDARY).output, base.output)
     for layer in last.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
@@ -100,9 +101,9 @@ def tail(keras: Any) -> Any:
 def epoch_seconds(keras: Any, classifier: Any, inputs: np.ndarray, labels: Sequence[int], compiled: bool) -> float:
     """Seconds of the second of two epochs."""
     classifier.compile(keras.optimizers.Adam(1e-5), "sparse_categorical_crossentropy", jit_compile=compiled)
-    classifier.fit(inputs, labels, batch_size=COURSE_BATCH, verbose=0)
+    classifier.fit(inputs, labels, batch_size=COURSE["batch_size"], verbose=0)
     begin = time.perf_counter()
-    classifier.fit(inputs, labels, batch_size=COURSE_BATCH, verbose=0)
+    classifier.fit(inputs, labels, batch_size=COURSE["batch_size"], verbose=0)
     return time.perf_counter() - begin
 
 

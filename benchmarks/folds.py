@@ -78,7 +78,7 @@ def settings(epochs: int | None) -> list[str]:
 def one_seed(ours: course.Ours, seed: int, head_seeds: Sequence[int]) -> dict[str, Any]:
     """All folds of one fold seed, from an empty workspace for the first head seed."""
     importing = ours.fresh()
-    spec = presets.pretrained_spec(ours.dataset, tuple(ours.counts))
+    spec = presets.suggested_spec(ours.dataset, tuple(ours.counts))
     chosen = [*settings(ours.bench.epochs), f"split.seed={seed}"]
     seconds = [ours.train(spec, "folds", *chosen, f"seed={head_seed}") for head_seed in head_seeds]
     told = ours.bench.told["folds"][-len(head_seeds) :]

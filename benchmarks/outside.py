@@ -48,9 +48,9 @@ def specs(ours: course.Ours) -> list[TrainingSpec]:
     """The three models; the course's on all images, not on a balanced subset."""
     classes = tuple(ours.counts)
     found = [
-        ("MobileNetV2, two middle layers", presets.pretrained_spec(ours.dataset, classes), {"weights": "imagenet"}),
+        ("MobileNetV2, two middle layers", presets.suggested_spec(ours.dataset, classes), {"weights": "imagenet"}),
         ("MobileNetV2 of the course", ours.course_spec("mobilenet_v2"), {"split.images_per_class": None}),
-        ("Baseline CNN", presets.baseline_spec(ours.dataset, classes), {}),
+        ("Baseline CNN", presets.suggested_spec(ours.dataset, classes, "baseline_cnn"), {}),
     ]
     return [
         presets.with_overrides(spec, {"name": name, **changes, **course.epochs_of(spec, ours.bench.epochs)})

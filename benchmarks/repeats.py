@@ -59,7 +59,7 @@ def spec_of(ours: course.Ours, name: str) -> TrainingSpec:
     spec = (
         ours.course_spec("mobilenet_v2")
         if name == "course"
-        else presets.pretrained_spec(ours.dataset, tuple(ours.counts))
+        else presets.suggested_spec(ours.dataset, tuple(ours.counts))
     )
     return presets.with_overrides(spec, {"weights": "imagenet"} | course.epochs_of(spec, ours.bench.epochs))
 

@@ -75,13 +75,10 @@ def files_in(kind: str, folder: Path) -> Iterator[Entry]:
         for item in listed:
             with contextlib.suppress(FileNotFoundError):  # removed by another process since it was listed
                 status = item.stat(follow_symlinks=False)
-                if item.is_file(follow_symlinks=False) and not _is_passed_over(item.name, status.st_mtime):
+                is_lock = item.name.endswith(".lock")  # empty, and removing one would let two in
+                is_half_written = item.name.startswith(".") and time.time() - status.st_mtime < LEFTOVER_AGE
+                if item.is_file(follow_symlinks=False) and not (is_lock or is_half_written):
                     yield Entry(kind, Path(item.path), _on_disk(status), status.st_mtime)
-
-
-def _is_passed_over(name: str, changed: float) -> bool:
-    """Locks are empty, and removing one would let two in. Hidden files are half-written until they are forgotten."""
-    return name.endswith(".lock") or (name.startswith(".") and time.time() - changed < LEFTOVER_AGE)
 
 
 def _on_disk(status: os.stat_result) -> int:
@@ -109,7 +106,8 @@ def make_room(workspace: Workspace, wanted: int, needed: Collection[Path] = ()) 
     checked before anything is removed, except where Windows holds on to a file.
     """
     listed = entries(workspace)
-    missing = _missing(workspace, wanted, listed)
+    over = total(listed) + wanted - limit()
+    missing = max(over, wanted + SPARE - _free(workspace))  # zero or less where it fits now
     removable = [entry for entry in listed if entry.path not in needed and not is_being_filled(entry.path)]
     if missing > total(removable):
         raise NoRoom(_no_room_in_words(workspace, wanted, total(listed) - total(removable)))
@@ -124,12 +122,6 @@ def make_room(workspace: Workspace, wanted: int, needed: Collection[Path] = ()) 
 def total(listed: Iterable[Entry]) -> int:
     """Bytes of some entries."""
     return sum(entry.bytes for entry in listed)
-
-
-def _missing(workspace: Workspace, wanted: int, listed: list[Entry]) -> int:
-    """Bytes that have to go before ``wanted`` more fit; zero or less where they fit now."""
-    over = total(listed) + wanted - limit()
-    return max(over, wanted + SPARE - _free(workspace))
 
 
 def _free(workspace: Workspace) -> int:

@@ -32,10 +32,8 @@ class Term(NamedTuple):
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
-def _terms() -> dict[str, Term]:
-    text = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-    terms = [Term(name, *row) for name, row in tomllib.loads(text).items()]
-    return {term.anchor: term for term in terms}
+_ROWS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+GLOSSARY = {term.anchor: term for term in (Term(name, *row) for name, row in _ROWS.items())}
 
 
 def matching(text: str) -> list[Term]:
@@ -43,16 +41,14 @@ def matching(text: str) -> list[Term]:
     wanted = text.strip().lower()
     if exact := next((term for key, term in GLOSSARY.items() if wanted in (key, term.name.lower())), None):
         return [exact]
-    found = [term for term in GLOSSARY.values() if wanted in f"{term.name} {term.definition}".lower()]
-    return sorted(found, key=lambda term: wanted not in term.name.lower())
+    terms = [term for term in GLOSSARY.values() if wanted in f"{term.name} {term.definition}".lower()]
+    return sorted(terms, key=lambda term: wanted not in term.name.lower())
 
 
 def page() -> str:
     """All terms as docs/glossary.md."""
     return "\n\n".join([INTRODUCTION.rstrip(), *(term.markdown for term in GLOSSARY.values())]) + "\n"
 
-
-GLOSSARY = _terms()
 
 if __name__ == "__main__":
     print(page(), end="")

@@ -1,10 +1,14 @@
-"""Good choices, ready made: the spec that one click trains, and studies of several runs, the course's among them."""
+"""Good choices of ``presets.toml``: the spec that one click trains, and studies, the course's among them."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import tomllib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from covid_core import weights
 from covid_core.backbones import BACKBONES, Backbone, backbone_named
@@ -13,28 +17,9 @@ from covid_core.data.downloads import can_be_reached
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size
 from covid_core.runs.store import REPEATS
-from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, StudySpec, TrainingSpec, parse
+from covid_core.specs import FineTuning, StudySpec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
-COURSE_IMAGES_PER_CLASS = 1_344  # what the course drew of each class before it split
-COURSE_SIZE = 128
-COURSE_EPOCHS = 5
-COURSE_BATCH = 16
-COURSE_HEAD = HeadSpec(units=(128,), dropout=0.5, standardize=False)
-COURSE_AUGMENTATION = AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zoom=0.1, flip=True)
-
-COURSE_DEVIATIONS = (
-    "Labels belong to their images. The course trained on labels that were cut off in class order and did not match "
-    "the images, so its accuracies cannot be compared with these. The setting labels=shifted makes that mistake again.",
-    "Each backbone gets images in the range of greys that it was trained on, instead of 0 to 1 for all of them.",
-    "Images are read straight from their files at 128 px, instead of being shrunk to 192 px and then to 128 px.",
-    "Of several epochs, the one with the lowest validation loss is kept; the course kept the last.",
-)
-
-BASELINE_EPOCHS = 15  # without pretrained features the validation loss turns up again soon after
-FULL_RATE = 2e-5  # with batch normalization at inference, training every layer at 3e-4 diverged on real images
-FULL_EPOCHS = 10  # each is a pass through the whole network and back
-FULL_BATCH = 16
 DEFAULT_BACKBONE = "mobilenet_v2"
 DEFAULT_SIZE = TrainingSpec.model_fields["image_size"].default
 
@@ -44,14 +29,21 @@ MOST_REPEATS = 100  # runs of one study
 CACHED, DOWNLOADABLE, MISSING = "cached", "downloadable", "missing"
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A study in one click. ``build`` takes what all runs share and the images per class of the chosen classes."""
+class Preset(BaseModel):
+    """A study in one click: the ``settings`` that all runs share, and what each adds; without ``runs``, every
+    pretrained backbone once. ``deviations`` says where a study differs from its model."""
 
-    name: str
     label: str
     description: str
-    build: Callable[[dict[str, Any], list[int]], tuple[TrainingSpec, ...]]
+    settings: dict[str, Any] = {}
+    runs: list[dict[str, Any]] = [{"backbone": name} for name, one in BACKBONES.items() if one.pretrained]
+    deviations: list[str] = []
+
+
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+STUDY_PRESETS = {name: Preset(**row) for name, row in _TABLES["studies"].items()}
+COURSE = STUDY_PRESETS["course"].settings
+COURSE_IMAGES_PER_CLASS: int = COURSE["split"]["images_per_class"]
 
 
 def study(
@@ -81,9 +73,16 @@ def study(
     if unknown:
         raise InvalidChoice(f"There is no class {unknown[0]!r}; there are {', '.join(counts)}.")
     chosen = STUDY_PRESETS[preset]
-    runs = chosen.build({"dataset": dataset, "classes": tuple(classes)}, [counts[label] for label in classes])
+    settings = dict(chosen.settings)
+    if "split" in settings:
+        most = min(counts[label] for label in classes)
+        settings["split"] = {**settings["split"], "images_per_class": min(settings["split"]["images_per_class"], most)}
+    runs = [
+        suggested_spec(dataset, classes, **{"name": backbone_named(run["backbone"]).label, **settings, **run})
+        for run in chosen.runs
+    ]
     if overrides:
-        runs = tuple(with_overrides(run, with_subset(overrides, run, counts)) for run in runs)
+        runs = [with_overrides(run, with_subset(overrides, run, counts)) for run in runs]
     return parse(StudySpec, {"name": name or chosen.label, "preset": preset, "runs": runs})
 
 
@@ -168,40 +167,20 @@ def default_spec(dataset: str, workspace: Workspace) -> TrainingSpec:
     """
     classes = open_dataset(workspace, dataset).classes
     state = weights_state(backbone_named(DEFAULT_BACKBONE), DEFAULT_SIZE)
-    return pretrained_spec(dataset, classes) if state != MISSING else baseline_spec(dataset, classes)
+    return suggested_spec(dataset, classes, DEFAULT_BACKBONE if state != MISSING else "baseline_cnn")
 
 
-def pretrained_spec(dataset: str, classes: tuple[str, ...], backbone: str = DEFAULT_BACKBONE) -> TrainingSpec:
-    """A frozen backbone with a trained head: the settings that did best on real images in cross-validation."""
-    return parse(TrainingSpec, {"dataset": dataset, "classes": classes, "backbone": backbone})
+def suggested_spec(
+    dataset: str, classes: tuple[str, ...], backbone: str = DEFAULT_BACKBONE, mode: str = "frozen", **settings: Any
+) -> TrainingSpec:
+    """Good settings for a backbone and a mode, and ``settings`` in their place. The baseline CNN has one mode only.
 
-
-def suggested_spec(dataset: str, classes: tuple[str, ...], backbone: str, mode: str = "frozen") -> TrainingSpec:
-    """Good settings for a backbone and a mode; the baseline CNN has one mode only."""
-    if not backbone_named(backbone).pretrained:
-        return baseline_spec(dataset, classes)
-    changes: dict[str, Any] = {}
-    if mode == "fine_tune":
-        changes = {"taps": "last", "fine_tuning": FineTuning()}
-    if mode == "full":
-        changes = {"taps": "last", "learning_rate": FULL_RATE, "epochs": FULL_EPOCHS, "batch_size": FULL_BATCH}
-    return parse(TrainingSpec, {"dataset": dataset, "classes": classes, "backbone": backbone, "mode": mode, **changes})
-
-
-def baseline_spec(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
-    """The small network that needs no weights, at the course's size."""
-    return parse(
-        TrainingSpec,
-        {
-            "dataset": dataset,
-            "classes": classes,
-            "backbone": "baseline_cnn",
-            "head": COURSE_HEAD,
-            "image_size": COURSE_SIZE,
-            "optimizer": "adam",
-            "epochs": BASELINE_EPOCHS,
-        },
-    )
+    Raises InvalidChoice.
+    """
+    kind = backbone_named(backbone)
+    suggested = _TABLES["suggested"][mode if kind.pretrained else kind.name]
+    shared = {"dataset": dataset, "classes": classes, "backbone": kind.name, "mode": mode}
+    return parse(TrainingSpec, {**shared, **suggested, **settings})
 
 
 def default_reason(spec: TrainingSpec) -> str:
@@ -255,85 +234,7 @@ def _set(fields: dict[str, Any], key: str, value: Any) -> None:
         place = place.get(parent) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
         raise InvalidChoice(f"There is no setting {key!r}; there are {', '.join(TrainingSpec.model_fields)}.")
-    place[last] = _read(value) if isinstance(value, str) and not isinstance(place[last], str) else value
-
-
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text  # the spec says what it wanted instead
-
-
-def _course(shared: dict[str, Any], counts: list[int]) -> tuple[TrainingSpec, ...]:
-    """The seven runs of the course study."""
-    per_class = min(COURSE_IMAGES_PER_CLASS, *counts)
-    common = shared | {
-        "split": {"method": "stratified", "images_per_class": per_class},
-        "head": COURSE_HEAD,
-        "taps": "last",
-        "image_size": COURSE_SIZE,
-        "optimizer": "adam",
-        "learning_rate": 1e-4,
-        "batch_size": COURSE_BATCH,
-        "epochs": COURSE_EPOCHS,
-        "patience": 0,
-        "imbalance": "none",
-    }
-    fine_tuning = FineTuning(layers=10, learning_rate=1e-5, epochs=COURSE_EPOCHS)
-    changes: list[dict[str, Any]] = [
-        {"name": "Baseline CNN", "backbone": "baseline_cnn", "learning_rate": 1e-3},
-        {"name": "ResNet50, frozen", "backbone": "resnet50"},
-        {
-            "name": "ResNet50, last 10 layers",
-            "backbone": "resnet50",
-            "mode": "fine_tune",
-            "fine_tuning": fine_tuning,
-        },
-        {"name": "VGG16", "backbone": "vgg16"},
-        {"name": "DenseNet121", "backbone": "densenet121"},
-        {"name": "MobileNetV2", "backbone": "mobilenet_v2"},
-        {"name": "MobileNetV2, augmented", "backbone": "mobilenet_v2", "augmentation": COURSE_AUGMENTATION},
-    ]
-    return tuple(parse(TrainingSpec, common | change) for change in changes)
-
-
-def _backbones(shared: dict[str, Any], _counts: list[int]) -> tuple[TrainingSpec, ...]:
-    """Every pretrained backbone once, with the defaults."""
-    return _named(pretrained_spec(**shared, backbone=name) for name, one in BACKBONES.items() if one.pretrained)
-
-
-def _quick(shared: dict[str, Any], _counts: list[int]) -> tuple[TrainingSpec, ...]:
-    """The baseline CNN against the default."""
-    return _named((baseline_spec(**shared), pretrained_spec(**shared)))
-
-
-def _named(specs: Iterable[TrainingSpec]) -> tuple[TrainingSpec, ...]:
-    """The specs, each with its backbone's label as its name."""
-    return tuple(spec.model_copy(update={"name": backbone_named(spec.backbone).label}) for spec in specs)
-
-
-STUDY_PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            "course",
-            "Course study",
-            "The seven runs of the course on one balanced split: a baseline CNN, four pretrained backbones, one "
-            "fine-tuned, one with augmentation; 128 px, 5 epochs.",
-            _course,
-        ),
-        Preset(
-            "backbones",
-            "Every backbone",
-            "Each pretrained backbone once, with the same head and the same split. Which one suits these images?",
-            _backbones,
-        ),
-        Preset(
-            "quick",
-            "Quick comparison",
-            "The baseline CNN against MobileNetV2 with its middle layers: what do pretrained features bring?",
-            _quick,
-        ),
-    )
-}
+    if isinstance(value, str) and not isinstance(place[last], str):
+        with contextlib.suppress(ValueError):  # the spec then says what it wants instead of a text
+            value = json.loads(value)
+    place[last] = value

@@ -75,19 +75,17 @@ class SplitSpec(Spec):
     seed: int = Field(default=1987, ge=0, lt=2**32)
 
     @model_validator(mode="after")
-    def _fold_exists(self) -> "SplitSpec":
+    def _fits_together(self) -> "SplitSpec":
         if self.fold >= self.folds:
             raise ValueError(f"fold must be below folds, which is {self.folds}")
-        return self
-
-    @model_validator(mode="after")
-    def _sources_are_held_out_by_source(self) -> "SplitSpec":
         if self.method == "by_source" and not self.held_out:
             raise ValueError("a split by source needs at least one source to hold out")
         if self.held_out and self.method != "by_source":
             raise ValueError("held_out belongs to method by_source")
         if self.held_out and self.folds > 1:
             raise ValueError("held-out sources and folds do not go together: choose one")
+        if self.train < 0.099:
+            raise ValueError("validation and test together must leave at least 10 % for training")
         return self
 
     @property
@@ -99,12 +97,6 @@ class SplitSpec(Spec):
     def tested(self) -> float:
         """Share of the test part: one fold's where there are folds."""
         return 1 / self.folds if self.folds > 1 else self.test
-
-    @model_validator(mode="after")
-    def _something_is_left_to_train_on(self) -> "SplitSpec":
-        if self.train < 0.099:
-            raise ValueError("validation and test together must leave at least 10 % for training")
-        return self
 
 
 def _amount(title: str, unit: Literal["°", "%"], largest: float, help: str) -> Any:
@@ -295,30 +287,22 @@ class TrainingSpec(Spec):
     @property
     def strategy(self) -> str:
         """What is special about the run, in words, for the hyper-parameter table."""
-        parts = []
-        if self.mode == "fine_tune" and self.fine_tuning:
-            parts.append(f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}")
-        elif self.backbone == "baseline_cnn":
-            parts.append("trained from scratch")
+        if self.fine_tuning:
+            first = f"last {self.fine_tuning.layers} layers fine-tuned at {self.fine_tuning.learning_rate:g}"
         elif self.mode == "full":
-            parts.append("all layers trained")
+            first = "trained from scratch" if self.backbone == "baseline_cnn" else "all layers trained"
         else:
-            parts.append("frozen backbone" if self.taps == "last" else "frozen backbone, middle layers")
-        if self.weights == "random" and self.backbone != "baseline_cnn":
-            parts.append("random start")
-        if self.weights.startswith("file:"):
-            parts.append("weights from a file")
-        if not self.augmentation.is_off:
-            parts.append("augmentation")
-        if self.keep == "last":
-            parts.append("last epoch kept")
-        if self.test_time_flip:
-            parts.append("mirrored copy at test")
-        if self.imbalance != "none":
-            parts.append(IMBALANCE_LABELS[self.imbalance].lower())
-        if self.labels == "shifted":
-            parts.append("labels of other images")
-        return ", ".join(parts)
+            first = "frozen backbone" if self.taps == "last" else "frozen backbone, middle layers"
+        further = {
+            "random start": self.weights == "random" and self.backbone != "baseline_cnn",
+            "weights from a file": self.weights.startswith("file:"),
+            "augmentation": not self.augmentation.is_off,
+            "last epoch kept": self.keep == "last",
+            "mirrored copy at test": self.test_time_flip,
+            IMBALANCE_LABELS[self.imbalance].lower(): self.imbalance != "none",
+            "labels of other images": self.labels == "shifted",
+        }
+        return ", ".join([first, *(words for words, holds in further.items() if holds)])
 
 
 class StudySpec(Spec):

@@ -37,7 +37,11 @@ def check(spec: TrainingSpec, backbone: Backbone) -> None:
         return
     size = spec.image_size
     if spec.weights == "imagenet" and not is_cached(backbone, size) and not can_be_reached(backbone.weights_url(size)):
-        raise WeightsUnavailable(_refusal(backbone, size))
+        raise WeightsUnavailable(
+            f"ImageNet weights of {backbone.label} are neither in {cache_folder()} nor to be had from the network. "
+            f"Connect and try again, put {backbone.weights_name(size)} there, choose a local file (weights=file:PATH), "
+            "or choose a random start (weights=random)."
+        )
 
 
 def obtain(spec: TrainingSpec, backbone: Backbone, progress: Progress = silent) -> Path | None:
@@ -54,11 +58,3 @@ def obtain(spec: TrainingSpec, backbone: Backbone, progress: Progress = silent) 
     if not path.is_file():
         download(backbone.weights_url(spec.image_size), path, backbone.weights_md5, progress)
     return path
-
-
-def _refusal(backbone: Backbone, size: int) -> str:
-    return (
-        f"ImageNet weights of {backbone.label} are neither in {cache_folder()} nor to be had from the network. "
-        f"Connect and try again, put {backbone.weights_name(size)} there, choose a local file (weights=file:PATH), "
-        "or choose a random start (weights=random)."
-    )

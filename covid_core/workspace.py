@@ -50,9 +50,21 @@ def is_checkout() -> bool:
     return (SOURCE / "app.py").is_file() and (SOURCE / "pyproject.toml").is_file()
 
 
+class _Folder:
+    """A folder of a workspace, made when it is first read."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, workspace: "Workspace", _owner: type) -> Path:
+        folder = workspace.root / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of one installation. Each is made when it is first asked for.
+    """The folders of one installation. Each is made when it is first read.
 
     data sets, runs and studies are the user's; ``cache`` may be emptied at any time; ``trunks`` holds exported frozen
     networks that finished runs need for prediction.
@@ -65,57 +77,17 @@ class Workspace:
         """The workspace of this process."""
         return cls(location().path)
 
-    @property
-    def datasets(self) -> Path:
-        return self._folder("datasets")
-
-    @property
-    def runs(self) -> Path:
-        return self._folder("runs")
-
-    @property
-    def studies(self) -> Path:
-        return self._folder("studies")
-
-    @property
-    def jobs(self) -> Path:
-        return self._folder("jobs")
-
-    @property
-    def slots(self) -> Path:
-        return self._folder("slots")
-
-    @property
-    def trunks(self) -> Path:
-        return self._folder("trunks")
-
-    @property
-    def segmenters(self) -> Path:
-        """Trained networks that outline lungs."""
-        return self._folder("segmenters")
-
-    @property
-    def pixels(self) -> Path:
-        return self._folder("cache/pixels")
-
-    @property
-    def features(self) -> Path:
-        return self._folder("cache/features")
-
-    @property
-    def tables(self) -> Path:
-        """Small derived tables and thumbnails, made once per data set version."""
-        return self._folder("cache/tables")
-
-    @property
-    def uploads(self) -> Path:
-        """Archives handed in through the browser, removed when their import ends."""
-        return self._folder("cache/uploads")
-
-    def _folder(self, name: str) -> Path:
-        folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    datasets = _Folder("datasets")
+    runs = _Folder("runs")
+    studies = _Folder("studies")
+    jobs = _Folder("jobs")
+    slots = _Folder("slots")
+    trunks = _Folder("trunks")
+    segmenters = _Folder("segmenters")  # trained networks that outline lungs
+    pixels = _Folder("cache/pixels")
+    features = _Folder("cache/features")
+    tables = _Folder("cache/tables")  # small derived tables and thumbnails, made once per data set version
+    uploads = _Folder("cache/uploads")  # archives handed in through the browser, removed when their import ends
 
 
 def new_id(name: str) -> str:

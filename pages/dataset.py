@@ -30,6 +30,15 @@ SAMPLE = 6  # images per class; a row at 1280 px, two on a phone
 PER_PAGE = 30  # images of one class
 FEW_IMAGES = 30  # per class; a mean image of fewer still shows single images
 SAMPLES = "Sample of each class"
+RESAMPLING_COLUMNS = {
+    "label": "Class",
+    "images": "Images",
+    "weight": "Class weight",
+    "kept": "Undersampling: images used",
+    "thrown_away": "Undersampling: images removed",
+    "repeated": "Oversampling: repeats",
+    "times": "Oversampling: times per epoch",
+}
 EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 
@@ -40,7 +49,7 @@ def main() -> None:
         st.session_state["manage"] = False  # the new data set is there: make room for it
     if not data.list_datasets(shell.workspace()):
         summary_line.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
-        import_form.add_dataset(with_jobs=False)
+        import_form.add_dataset()
         return
     dataset = shell.pick_dataset()
     _manage()
@@ -59,7 +68,7 @@ def _manage() -> None:
     manage = st.expander("Add or remove data sets", icon=":material/library_add:", on_change="rerun", key="manage")
     if manage.open:
         with manage:
-            import_form.add_dataset(with_jobs=False)
+            import_form.add_dataset()
             st.divider()
             import_form.remove_dataset()
 
@@ -67,17 +76,18 @@ def _manage() -> None:
 def _show_tabs(dataset: Dataset) -> None:
     """Only the open tab computes; its name is in the address."""
     contents = {
-        OVERVIEW: _overview,
-        IMAGES: _images,
-        PIXELS: _pixels,
-        SIZES: _sizes_and_sources,
-        LEFT_OUT: _left_out,
+        OVERVIEW: [_overview],
+        IMAGES: [_images],
+        PIXELS: [_pixels],
+        SIZES: [_sizes, _sources],
+        LEFT_OUT: [_left_out],
     }
     tabs = st.tabs(list(contents), key="tab", bind="query-params")
-    for tab, show in zip(tabs, contents.values(), strict=True):
+    for tab, parts in zip(tabs, contents.values(), strict=True):
         if tab.open:
             with tab, shell.errors_shown():
-                show(dataset)
+                for part in parts:
+                    part(dataset)
 
 
 def _in_words(dataset: Dataset) -> str:
@@ -144,7 +154,8 @@ def _imbalance(counts: dict[str, int]) -> None:
             figure, way.lower().replace(" ", "-"), alt=f"Bar chart of the effect of {way.lower()} on each class"
         )
     with st.expander("All figures"):
-        shell.table(_resampling_shown(table), "class-imbalance")
+        exact = table["weight"].map(repr)  # every digit, to compare it with another program
+        shell.table(table.assign(weight=exact).rename(columns=RESAMPLING_COLUMNS), "class-imbalance")
     st.caption(
         "The figures are for all images together. In training, each way changes the training part only: validation and "
         "test keep their class shares."
@@ -153,13 +164,13 @@ def _imbalance(counts: dict[str, int]) -> None:
 
 def _class_weights(table: pd.DataFrame) -> tuple[str, go.Figure]:
     rare, frequent = table.loc[table["weight"].idxmax()], table.loc[table["weight"].idxmin()]
-    example = "Here every image has the weight 1.00."
-    if rare["weight"] > frequent["weight"]:
-        times = rare["weight"] / frequent["weight"]
-        example = (
-            f"An image of {shell.plain(rare['label'])} has the weight {rare['weight']:.2f}, {times:.1f} times that of "
-            f"{shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
-        )
+    times = rare["weight"] / frequent["weight"]
+    example = (
+        f"An image of {shell.plain(rare['label'])} has the weight {rare['weight']:.2f}, {times:.1f} times that of "
+        f"{shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
+    )
+    if times == 1:
+        example = "Here every image has the weight 1.00."
     text = (
         "Errors on rare classes cost more. The weight of an image is n / (k · n of its class), for n images in k "
         f"classes. {example} The risk: in a small class, one wrong label has the same high weight."
@@ -197,20 +208,6 @@ def _augmentation(table: pd.DataFrame) -> tuple[str, None]:
         "It adds no new patient and no new hospital, and a flipped chest has its heart on the wrong side."
     )
     return text, None
-
-
-def _resampling_shown(table: pd.DataFrame) -> pd.DataFrame:
-    names = {
-        "label": "Class",
-        "images": "Images",
-        "weight": "Class weight",
-        "kept": "Undersampling: images used",
-        "thrown_away": "Undersampling: images removed",
-        "repeated": "Oversampling: repeats",
-        "times": "Oversampling: times per epoch",
-    }
-    exact = table["weight"].map(repr)  # every digit, to compare it with another program
-    return table.assign(weight=exact).rename(columns=names)
 
 
 def _who_benefits() -> None:
@@ -252,18 +249,18 @@ def _images(dataset: Dataset) -> None:
 
 def _sample(dataset: Dataset, pixels: np.ndarray) -> None:
     """A few images of each class, drawn again at the press of a button."""
-    drawn = st.session_state.setdefault("images-sample", 0)
+    drawn = st.session_state.get("images-sample", 0)
     rng = np.random.default_rng(drawn)
     labels = dataset.images["label"].to_numpy()
     for label in dataset.classes:
         st.markdown(f"**{shell.plain(label)}**, {plural(dataset.counts[label], 'image')}")
         rows = np.flatnonzero(labels == label)
         gallery.image_grid(dataset, np.sort(rng.permutation(rows)[:SAMPLE]), pixels, "sample")
-    st.button("Another sample", icon=":material/shuffle:", on_click=_draw_again)
-
-
-def _draw_again() -> None:
-    st.session_state["images-sample"] += 1
+    st.button(
+        "Another sample",
+        icon=":material/shuffle:",
+        on_click=lambda: st.session_state.update({"images-sample": drawn + 1}),
+    )
 
 
 def _pages_of(dataset: Dataset, label: str, pixels: np.ndarray) -> None:
@@ -405,11 +402,6 @@ def _differences_in_words(table: pd.DataFrame) -> str:
 # Sizes and sources
 
 
-def _sizes_and_sources(dataset: Dataset) -> None:
-    _sizes(dataset)
-    _sources(dataset)
-
-
 def _sizes(dataset: Dataset) -> None:
     st.subheader("Do all files have the same format?")
     sizes, modes = summary.size_table(dataset.images), summary.mode_table(dataset.images)
@@ -475,12 +467,8 @@ def _left_out(dataset: Dataset) -> None:
             "faithfully. They are in no class, no split and no figure."
         )
         shell.table(table.rename(columns={"path": "File", "reason": "Reason"}), "left-out")
-    if not decided.empty:
-        _taken_out(dataset)
-
-
-def _taken_out(dataset: Dataset) -> None:
-    """Images left out by decision, with who, when and why."""
+    if decided.empty:
+        return
     valid = {one.image_id: one for one in decisions.in_force(dataset.decisions) if one.action == decisions.LEAVE_OUT}
     rows = [(one.image_id, one.before, one.author, moment(one.seconds), one.note) for one in valid.values()]
     st.markdown(

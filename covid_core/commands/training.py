@@ -165,12 +165,7 @@ def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides:
         return _with_settings(workspace, options, spec, {"dataset": options.dataset, **overrides})
     spec = presets.default_spec(options.dataset, workspace)
     if options.backbone:
-        given = {"dataset": spec.dataset, "classes": spec.classes}
-        spec = (
-            presets.baseline_spec(**given)
-            if options.backbone.lower() in ("baseline_cnn", "baseline cnn")
-            else presets.pretrained_spec(**given, backbone=options.backbone)
-        )
+        spec = presets.suggested_spec(spec.dataset, spec.classes, options.backbone)
     if options.name:
         overrides["name"] = options.name
     if options.classes:

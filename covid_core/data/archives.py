@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from covid_core.data.layouts import is_hidden
 from covid_core.errors import DataError
@@ -39,10 +39,10 @@ def survey_archive(archive: Path | BinaryIO) -> dict[str, int]:
     labels = Counter(
         _class_in_archive(name) for name in names if name.suffix.lower() in SUFFIXES and not is_hidden(name)
     )
-    found = {label: labels[label] for label in sorted(labels) if label}
-    if not found:
+    del labels[""]
+    if not labels:
         raise DataError("The archive holds no class folders with PNG or JPEG images.")
-    return found
+    return dict(sorted(labels.items()))
 
 
 def _class_in_archive(name: PurePosixPath) -> str:
@@ -72,7 +72,8 @@ def extract(archive: Path, target: Path, progress: Progress = silent) -> None:
                 path = target / PurePosixPath(member.filename)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as packed, open(path, "xb") as handle:
-                    written += _copy_at_most(packed, handle, member.file_size, member.filename)
+                    shutil.copyfileobj(packed, handle, CHUNK)  # zipfile gives no more than the declared size
+                written += member.file_size
                 progress(written / max(total, 1), f"Unpacking: {file_size(written)} of {file_size(total)}")
     except UNREADABLE as error:
         shutil.rmtree(target, ignore_errors=True)
@@ -97,13 +98,13 @@ def _check_members(members: list[zipfile.ZipInfo], target: Path) -> None:
     free = shutil.disk_usage(target.parent).free
     if total * 2 > free:
         raise DataError(f"The archive needs {file_size(2 * total)} of free disk space; {file_size(free)} is left.")
-    seen: set[str] = set()
+    places: set[str] = set()
     for member in members:
         _check_member(member)
         place = str(PurePosixPath(member.filename)).lower()
-        if place in seen:
+        if place in places:
             raise DataError(f"The archive holds the file {member.filename!r} twice.")
-        seen.add(place)
+        places.add(place)
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
@@ -121,14 +122,3 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise DataError("The archive is protected by a password.")
     if member.file_size > 2**20 and member.file_size > LARGEST_RATIO * max(member.compress_size, 1):
         raise DataError(f"The archive's file {name!r} is packed more than {LARGEST_RATIO} to 1.")
-
-
-def _copy_at_most(packed: Any, handle: BinaryIO, size: int, name: str) -> int:
-    """Copy a member, but never more than it declared."""
-    copied = 0
-    while chunk := packed.read(CHUNK):
-        copied += len(chunk)
-        if copied > size:
-            raise DataError(f"The archive's file {name!r} is larger than it says.")
-        handle.write(chunk)
-    return copied

@@ -7,7 +7,7 @@ archive or were made here.
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,16 +123,16 @@ class Dataset:
         decisions were taken back, the version that came of it keeps its latest number."""
         return {self._version_after(number): number for number in decisions.before_each(self.decisions)}
 
-    def holding(self, keeps: Callable[[str], bool]) -> Iterator["Dataset"]:
-        """The data set as it is, then at those of its earlier versions that held all its images, latest first: what was
-        found of each image then holds for these. Of all, only versions of which ``keeps`` says that something is kept:
-        after hundreds of decisions most images tables would be made for nothing."""
-        if keeps(self.version):
+    def holding(self, is_stored: Callable[[str], bool]) -> Iterator["Dataset"]:
+        """The data set as it is, then at those of its earlier versions that held all its images, latest first: results
+        of each image then hold for these. Only versions with something stored (``is_stored``): after hundreds of
+        decisions, most tables of images would be made for nothing."""
+        if is_stored(self.version):
             yield self
         out = decisions.left_out(self.decisions)
         for version, number in sorted(self.versions.items(), key=lambda one: -one[1]):
             is_earlier = version != self.version and decisions.left_out(self.decisions[:number]) <= out
-            if is_earlier and keeps(version):
+            if is_earlier and is_stored(version):
                 yield self._after(number)
 
     def at(self, version: str) -> "Dataset":
@@ -155,7 +155,14 @@ class Dataset:
 
     def _after(self, number: int) -> "Dataset":
         """As it was after its first decisions."""
-        return _decided(self.imported, self.decisions[:number])
+        return self.imported.decided(self.decisions[:number])
+
+    def decided(self, made: tuple[Decision, ...]) -> "Dataset":
+        """The data set as imported, after decisions."""
+        if not made:
+            return self
+        images = decisions.applied(self.images, made)
+        return Dataset(self.id, self.folder, self.info, images, made, self.images)
 
     @cached_property
     def pixels_key(self) -> str:
@@ -180,27 +187,18 @@ class Dataset:
         return int(rows[0])
 
 
-def open_dataset(workspace: Workspace, identifier: str, version: str = "") -> Dataset:
-    """Open a data set by its id, after all decisions on its images, or as it was at an earlier version.
+def open_dataset(workspace: Workspace, identifier: str) -> Dataset:
+    """Open a data set by its id, after all decisions on its images.
 
-    Raises NotFound, or DataError when its files are damaged or it has never had that version.
+    Raises NotFound, or DataError when its files are damaged.
     """
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:
         info = _info_in(folder)
         images = files.read_table(folder / "manifest.parquet", MANIFEST_COLUMNS)
-        opened = _decided(Dataset(identifier, folder, info, images), decisions.read(folder))
+        return Dataset(identifier, folder, info, images).decided(decisions.read(folder))
     except (OSError, ValueError) as error:
         raise DataError(f"The data set {identifier} is damaged: delete it and import it again.") from error
-    return opened.at(version) if version else opened
-
-
-def _decided(imported: Dataset, given: tuple[Decision, ...]) -> Dataset:
-    """A data set after decisions."""
-    if not given:
-        return imported
-    images = decisions.applied(imported.images, given)
-    return Dataset(imported.id, imported.folder, imported.info, images, given, imported.images)
 
 
 def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], author: str) -> Dataset:
@@ -211,9 +209,9 @@ def decide(workspace: Workspace, identifier: str, wanted: Sequence[Decision], au
     """
     wanted = list(dict.fromkeys(wanted))  # the same twice would have to be taken back twice
     with _deciding(workspace, identifier) as opened:
-        known = decisions.checked(wanted, opened.images, opened.imported.classes, author)
+        author = decisions.checked(wanted, opened.images, opened.imported.classes, author)
         labels = dict(zip(opened.images["image_id"], opened.images["label"], strict=True))
-        _append(opened.folder, wanted, known, labels)
+        decisions.append(opened.folder, wanted, author, labels)
         return open_dataset(workspace, identifier)
 
 
@@ -226,27 +224,20 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
             Decision(TAKE_BACK, of[number].image_id, str(number), note=note, before=of[number].before)
             for number in numbers
         ]
-        _append(opened.folder, wanted, decisions.checked_author(author), {})
+        decisions.append(opened.folder, wanted, decisions.checked_author(author), {})
         return open_dataset(workspace, identifier)
 
 
 @contextlib.contextmanager
 def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
-    lock = decisions.lock_of(folder_of(workspace.datasets, identifier, "data set"))
+    lock = files.FileLock(folder_of(workspace.datasets, identifier, "data set") / decisions.LOCK)
     if not lock.acquire(PATIENCE):
         raise DataError("Somebody else is deciding about these images right now. Try again in a moment.")
     try:
         yield open_dataset(workspace, identifier)
     finally:
         lock.release()
-
-
-def _append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:
-    try:
-        decisions.append(folder, wanted, author, labels)
-    except OSError as error:
-        raise DataError(f"The decision cannot be kept: {error.strerror or error}.") from error
 
 
 def _info_in(folder: Path) -> dict[str, Any]:
@@ -264,8 +255,8 @@ def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     for folder in list_folders(workspace.datasets):
         try:
             info = _info_in(folder)
-            given = decisions.read(folder)
-            listed.append({**info, "counts": decisions.counts(info["counts"], given), "id": folder.name})
+            made = decisions.read(folder)
+            listed.append({**info, "counts": decisions.counts(info["counts"], made), "id": folder.name})
         except (OSError, ValueError, DataError):
             listed.append({"id": folder.name, "name": folder.name, "damaged": True, "created": 0.0, "counts": {}})
     return sorted(listed, key=lambda info: info["created"], reverse=True)

@@ -12,6 +12,7 @@ the next writer. A damaged line is an error: images that somebody took out must 
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -82,21 +83,18 @@ def read(folder: Path) -> tuple[Decision, ...]:
 
 
 def _of_row(row: list[str], number: int, folder: Path) -> Decision:
-    given = dict(zip(COLUMNS, row, strict=False))
-    known = len(row) == len(COLUMNS) and given["number"] == str(number) and given["action"] in (*ACTIONS, TAKE_BACK)
-    if not known or not _is_time(given["when"]) or (given["action"] == TAKE_BACK and not given["after"].isdecimal()):
+    try:
+        one = Decision(**{**dict(zip(COLUMNS, row, strict=True)), "number": int(row[0])})
+        is_whole = one.number == number and one.action in (*ACTIONS, TAKE_BACK)
+        is_whole &= datetime.fromisoformat(one.when).tzinfo is not None
+        if is_whole and (one.action != TAKE_BACK or one.after.isdecimal()):
+            return one
+        raise ValueError("a field breaks its rule")
+    except (ValueError, IndexError) as error:
         raise DataError(
             f"Line {number} of {FILE} of the data set {folder.name} is damaged. Mend it, or remove the file to go back "
             "to the images as they were imported."
-        )
-    return Decision(**{**given, "number": number})
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
+        ) from error
 
 
 def stamp(folder: Path) -> int:
@@ -106,31 +104,27 @@ def stamp(folder: Path) -> int:
 
 
 def append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:
-    """Add decisions, all of one time. ``labels`` holds the present class of each image. The caller holds the lock."""
+    """Add decisions, all of one time. ``labels`` holds the present class of each image. The caller holds the lock.
+
+    Raises DataError where the file cannot be written.
+    """
     before = len(read(folder))
     when = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for number, one in enumerate(wanted, start=before + 1):
-        told = replace(one, number=number, when=when, author=author, before=labels.get(one.image_id, one.before))
-        writer.writerow([asdict(told)[column] for column in COLUMNS])
-    with open(folder / FILE, "ab+") as handle:
-        _drop_torn_line(handle)
-        handle.write(text.getvalue().encode())
-        handle.flush()
-        os.fsync(handle.fileno())
-    files.sync_folder(folder)
-
-
-def _drop_torn_line(handle: io.BufferedRandom) -> None:
-    handle.seek(0)
-    whole = handle.read().rfind(b"\n") + 1
-    handle.truncate(whole)
-
-
-def lock_of(folder: Path) -> files.FileLock:
-    """Held by whoever adds decisions."""
-    return files.FileLock(folder / LOCK)
+        whole = replace(one, number=number, when=when, author=author, before=labels.get(one.image_id, one.before))
+        writer.writerow([asdict(whole)[column] for column in COLUMNS])
+    try:
+        with open(folder / FILE, "ab+") as handle:
+            handle.seek(0)
+            handle.truncate(handle.read().rfind(b"\n") + 1)  # a torn line goes
+            handle.write(text.getvalue().encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+        files.sync_folder(folder)
+    except OSError as error:
+        raise DataError(f"The decision cannot be kept: {error.strerror or error}.") from error
 
 
 # What is in force
@@ -138,9 +132,9 @@ def lock_of(folder: Path) -> files.FileLock:
 
 def in_force(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     """Decisions that nobody has taken back, oldest first."""
-    given = tuple(decisions)
-    back = {int(one.after) for one in given if one.action == TAKE_BACK}
-    return tuple(one for one in given if one.action != TAKE_BACK and one.number not in back)
+    listed = tuple(decisions)
+    back = {int(one.after) for one in listed if one.action == TAKE_BACK}
+    return tuple(one for one in listed if one.action != TAKE_BACK and one.number not in back)
 
 
 def changes(decisions: Iterable[Decision]) -> tuple[tuple[str, str, str], ...]:
@@ -163,14 +157,13 @@ def applied(images: pd.DataFrame, decisions: Iterable[Decision]) -> pd.DataFrame
     a column TOGETHER. Images that nobody decided about stay as they are, in their order."""
     valid = in_force(decisions)
     labels = {one.image_id: one.after for one in valid if one.action == RELABEL}
-    out = left_out(valid)
     groups = _groups(valid)
-    kept = images[~images["image_id"].isin(out)].reset_index(drop=True)
+    remaining = images[~images["image_id"].isin(left_out(valid))].reset_index(drop=True)
     if labels:
-        kept = kept.assign(label=kept["image_id"].map(labels).fillna(kept["label"]))
+        remaining = remaining.assign(label=remaining["image_id"].map(labels).fillna(remaining["label"]))
     if groups:
-        kept = kept.assign(**{TOGETHER: kept["image_id"].map(groups).fillna("")})
-    return kept
+        remaining = remaining.assign(**{TOGETHER: remaining["image_id"].map(groups).fillna("")})
+    return remaining
 
 
 def _groups(valid: Iterable[Decision]) -> dict[str, str]:
@@ -191,23 +184,19 @@ def _groups(valid: Iterable[Decision]) -> dict[str, str]:
 
 def counts(imported: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
     """Images per class after the decisions, from those at import: what a list shows without opening the images."""
-    given = tuple(decisions)
+    listed = tuple(decisions)
     base: dict[str, str] = {}
-    for one in given:
+    for one in listed:
         base.setdefault(one.image_id, one.before)
         if base[one.image_id] not in imported:
             raise DataError(f"Line {one.number} of {FILE} names a class {base[one.image_id]!r} that no image had.")
-    label, out = dict(base), set()
-    for one in in_force(given):
-        if one.action == RELABEL:
-            label[one.image_id] = one.after
-        out |= {one.image_id} if one.action == LEAVE_OUT else set()
-    found = dict(imported)
-    for name in {one.image_id for one in in_force(given)}:
-        found[base[name]] -= 1
-        if name not in out:
-            found[label[name]] = found.get(label[name], 0) + 1
-    return {label: images for label, images in found.items() if images}
+    label = base | {one.image_id: one.after for one in in_force(listed) if one.action == RELABEL}
+    out = left_out(listed)
+    now = Counter(imported)
+    for name in {one.image_id for one in in_force(listed)}:
+        now[base[name]] -= 1
+        now[label[name]] += name not in out
+    return {label: images for label, images in now.items() if images}
 
 
 def dismissed(decisions: Iterable[Decision]) -> frozenset[tuple[str, str, str]]:

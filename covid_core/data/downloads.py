@@ -7,10 +7,11 @@ import os
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from covid_core import files
-from covid_core.errors import Stopped, WeightsUnavailable
+from covid_core.errors import WeightsUnavailable
 from covid_core.formatting import file_size
 from covid_core.work import Progress
 
@@ -55,30 +56,23 @@ def download(url: str, target: Path, md5: str, progress: Progress) -> None:
 def watched(progress: Progress, expected: int, folder: Path) -> Iterator[None]:
     """Report how much ``folder`` grows while a library downloads into it without telling.
 
-    A ``Stopped`` that ``progress`` raises ends the process's wait at the end of the block.
+    What ``progress`` raises, Stopped for one, is raised at the end of the block.
     """
     start = _bytes_below(folder)
     ended = threading.Event()
-    stopped: list[Stopped] = []
 
-    def look() -> None:
+    def report() -> None:
         while not ended.wait(1):
             done = max(0, _bytes_below(folder) - start)
-            try:
-                progress(min(done / expected, 0.99), f"Downloading: {file_size(done)} of about {file_size(expected)}")
-            except Stopped as stop:
-                stopped.append(stop)
-                return
+            progress(min(done / expected, 0.99), f"Downloading: {file_size(done)} of about {file_size(expected)}")
 
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-    if stopped:
-        raise stopped[0]
+    with ThreadPoolExecutor(1) as pool:
+        reports = pool.submit(report)
+        try:
+            yield
+        finally:
+            ended.set()
+    reports.result()
 
 
 def _bytes_below(folder: Path) -> int:

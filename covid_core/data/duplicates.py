@@ -48,17 +48,17 @@ def with_groups(workspace: Workspace, dataset: Dataset, progress: Progress = sil
     """
     table = derived.read_table(_path(workspace, dataset), ["first"])
     if table is not None and len(table) == len(dataset.images):
-        kept = table["first"].to_numpy()
+        firsts = table["first"].to_numpy()
     else:
         pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
-        kept = groups(dataset.images, pairs(pixels, progress=part_of(progress, 0.5, 1)))
-        keep(workspace, dataset, kept)
-    return dataset.images.assign(group=dataset.images["image_id"].to_numpy()[kept])
+        firsts = groups(dataset.images, pairs(pixels, progress=part_of(progress, 0.5, 1)))
+        store_groups(workspace, dataset, firsts)
+    return dataset.images.assign(group=dataset.images["image_id"].to_numpy()[firsts])
 
 
-def keep(workspace: Workspace, dataset: Dataset, found: np.ndarray) -> None:
-    """Keep what ``groups`` found for the next time."""
-    derived.write_table(workspace, _path(workspace, dataset), pd.DataFrame({"first": found}))
+def store_groups(workspace: Workspace, dataset: Dataset, firsts: np.ndarray) -> None:
+    """Store the result of ``groups`` for the next time."""
+    derived.write_table(workspace, _path(workspace, dataset), pd.DataFrame({"first": firsts}))
 
 
 def _path(workspace: Workspace, dataset: Dataset) -> Path:
@@ -80,18 +80,18 @@ def pairs(pixels: np.ndarray, others: np.ndarray | None = None, progress: Progre
     """
     own = _sketches(pixels, part_of(progress, 0, 0.4))
     other, other_sketches = (pixels, own) if others is None else (others, _sketches(others, silent))
-    found = []
+    parts = []
     for row in range(0, len(pixels), BLOCK):
         for column in range(row if others is None else 0, len(other), BLOCK):
             likely = own[row : row + BLOCK] @ other_sketches[column : column + BLOCK].T >= LIKELY
             if others is None and row == column:
                 likely = np.triu(likely, 1)
             same = _same_picture(pixels[row : row + BLOCK], other[column : column + BLOCK], likely)
-            found.append(_thinned(same) + [row, column, 0])
+            parts.append(_thinned(same) + [row, column, 0])
         done = min(row + BLOCK, len(pixels))
         progress(0.4 + 0.6 * done / len(pixels), f"Looking for images that show the same picture: {done:,}")
     columns = {"first": int, "second": int, "detail": float}
-    table = pd.DataFrame(np.concatenate(found or [np.empty((0, 3))]), columns=list(columns)).astype(columns)
+    table = pd.DataFrame(np.concatenate(parts or [np.empty((0, 3))]), columns=list(columns)).astype(columns)
     return table.sort_values("detail", ascending=False, kind="stable", ignore_index=True)
 
 

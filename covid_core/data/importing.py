@@ -8,10 +8,10 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +49,14 @@ class _Read:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    """Some files in order: rows of the manifest, the pixels of these images, and what was left out with the reason."""
-
-    rows: list[tuple[Any, ...]]
-    squares: bytes
-    left_out: list[tuple[str, str]]
-
-
 def sweep(workspace: Workspace) -> None:
     """Remove what killed imports and trainings of segmenters left behind: archives, drawn images, half-written files.
 
     Only what nothing has touched for a day goes; a running import touches its folder all the time.
     """
     oldest = time.time() - LEFTOVER_AGE
-    leftovers = [
-        *workspace.uploads.iterdir(),
-        *(
-            path
-            for folder in (workspace.datasets, workspace.segmenters, workspace.pixels)
-            for path in folder.glob(".*")
-        ),
-    ]
-    for path in leftovers:
+    hidden = (folder.glob(".*") for folder in (workspace.datasets, workspace.segmenters, workspace.pixels))
+    for path in chain(workspace.uploads.iterdir(), *hidden):
         if path.stat().st_mtime < oldest:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -110,22 +94,6 @@ def import_folder(
     return _publish(workspace, layout.root, candidates, information, progress, move, ignored)
 
 
-def import_archive(
-    workspace: Workspace,
-    archive: Path,
-    name: str = "",
-    classes: Iterable[str] | None = None,
-    progress: Progress = silent,
-) -> Dataset:
-    """Unpack a zip file into the workspace and import it. Refused before anything is written when it is unsafe."""
-    staging = workspace.uploads / new_id("unpacked")
-    try:
-        extract(archive, staging, part_of(progress, 0, 0.3))
-        return import_folder(workspace, staging, name or archive.stem, classes, part_of(progress, 0.3, 1), True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def import_path(
     workspace: Workspace,
     source: Path,
@@ -133,12 +101,20 @@ def import_path(
     classes: Iterable[str] | None = None,
     progress: Progress = silent,
 ) -> Dataset:
-    """Import a folder, or a zip archive, whichever ``source`` is."""
+    """Import a folder, or a zip archive, which is unpacked into the workspace.
+
+    An unsafe archive is refused before anything is written. Raises DataError; Stopped as ``import_folder``.
+    """
     with opening(source):
         is_archive = source.is_file()
-    if is_archive:
-        return import_archive(workspace, source, name, classes, progress)
-    return import_folder(workspace, source, name, classes, progress)
+    if not is_archive:
+        return import_folder(workspace, source, name, classes, progress)
+    staging = workspace.uploads / new_id("unpacked")
+    try:
+        extract(source, staging, part_of(progress, 0, 0.3))
+        return import_folder(workspace, staging, name or source.stem, classes, part_of(progress, 0.3, 1), True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def import_phantom(
@@ -174,8 +150,7 @@ def import_drawn(
         workspace: where the data set is published.
         images: how many.
         image_at: draws the image of an index from 0, whatever was drawn before; called by several threads at once. No
-        two
-            images of a label may have the same name.
+            two images of a label may have the same name.
         name: shown to the user.
         origin: what was drawn, so that it can be drawn again.
         progress: told the share done.
@@ -245,7 +220,9 @@ def _publish(
         if images.empty:
             raise DataError(f"None of the {len(candidates)} files can be read. The first: {left_out[0][1]}")
         read = time.perf_counter()
-        together = _groups(images, pixels, part_of(progress, READING, 1))
+        squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
+        together = duplicates.groups(images, duplicates.pairs(squares, progress=part_of(progress, READING, 1)))
+        del squares  # Windows renames no mapped file
         counts = images["label"].value_counts().sort_index()
         info = {
             **information,
@@ -262,62 +239,49 @@ def _publish(
         dataset = open_dataset(workspace, identifier)
         os.replace(pixels, pixels_path(workspace, dataset.pixels_key, SUMMARY_SIZE))
         with contextlib.suppress(NoRoom):  # they are found again when they are asked for
-            duplicates.keep(workspace, dataset, together)
+            duplicates.store_groups(workspace, dataset, together)
         return dataset
     finally:
         pixels.unlink(missing_ok=True)
-
-
-def _groups(images: pd.DataFrame, pixels: Path, progress: Progress) -> np.ndarray:
-    """Which images belong together, while their pixels are at hand: no page has to wait for it later."""
-    squares = np.memmap(pixels, np.uint8, "r", shape=(len(images), SUMMARY_SIZE, SUMMARY_SIZE))
-    return duplicates.groups(images, duplicates.pairs(squares, progress=progress))
 
 
 def _read_all(
     root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
-    tables, rows, left_out = [], [], []
-    with open(pixels, "wb") as handle, contextlib.closing(_examined(root, candidates, progress)) as examined:
-        for part in examined:
-            rows += part.rows
-            left_out += part.left_out
-            handle.write(part.squares)
-            if len(rows) >= ROWS_TOGETHER:
-                tables.append(_manifest(rows))
-                rows = []
-    return pd.concat([*tables, _manifest(rows)], ignore_index=True), left_out
-
-
-def _manifest(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
-
-
-def _examined(root: Path, candidates: list[Candidate], progress: Progress) -> Iterator[_Examined]:
-    """All files in order, TOGETHER at a time, on all cores."""
     parts = (candidates[start : start + TOGETHER] for start in range(0, len(candidates), TOGETHER))
-    done = 0
-    with ThreadPoolExecutor(cores()) as pool:
-        for part in ordered_map(pool, lambda part: _examine(root, part), parts, ahead=4 * cores()):
-            yield part
-            done += len(part.rows) + len(part.left_out)
-            progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
+    tables, rows, left_out, done = [], [], [], 0
+    with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
+        examined = ordered_map(pool, lambda part: _examine(root, part), parts, ahead=4 * cores())
+        with contextlib.closing(examined):
+            for part_rows, squares, part_left_out in examined:
+                rows += part_rows
+                left_out += part_left_out
+                handle.write(squares)
+                if len(rows) >= ROWS_TOGETHER:
+                    tables.append(pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS)))
+                    rows = []
+                done += len(part_rows) + len(part_left_out)
+                progress(done / len(candidates), f"Reading images: {done:,} of {len(candidates):,}")
+    return pd.concat([*tables, pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))], ignore_index=True), left_out
 
 
-def _examine(root: Path, candidates: list[Candidate]) -> _Examined:
-    """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go."""
+def _examine(root: Path, candidates: list[Candidate]) -> tuple[list[tuple[Any, ...]], bytes, list[tuple[str, str]]]:
+    """Read, hash and shrink some files; images of one shape that follow each other are shrunk in one go.
+
+    Returns rows of the manifest, the pixels of these images, and what was left out with the reason.
+    """
     rows, squares, left_out = [], [], []
-    for shape, alike in groupby((_read(root, candidate) for candidate in candidates), key=_shape):
+    read = (_read(root, candidate) for candidate in candidates)
+    for shape, alike in groupby(read, key=lambda one: one.image and one.image.pixels.shape):
         if shape is None:
             left_out += [(as_text(read.candidate.path), read.reason) for read in alike]
             continue
         at_once = max(1, SHRUNK_TOGETHER // (shape[0] * shape[1]))
         while batch := list(islice(alike, at_once)):
-            shrunk = to_squares([read.image.pixels for read in batch], SUMMARY_SIZE)
             rows += [_row(read) for read in batch]
-            squares.append(shrunk.tobytes())
-    return _Examined(rows, b"".join(squares), left_out)
+            squares.append(to_squares([read.image.pixels for read in batch], SUMMARY_SIZE).tobytes())
+    return rows, b"".join(squares), left_out
 
 
 def _read(root: Path, candidate: Candidate) -> _Read:
@@ -328,10 +292,6 @@ def _read(root: Path, candidate: Candidate) -> _Read:
         return _Read(candidate, read_image(content, kinds=PICTURES), hashlib.sha256(content).hexdigest())
     except ImageError as error:
         return _Read(candidate, None, reason=str(error))
-
-
-def _shape(read: _Read) -> tuple[int, int] | None:
-    return None if read.image is None else read.image.pixels.shape
 
 
 def _row(read: _Read) -> tuple[Any, ...]:

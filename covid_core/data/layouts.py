@@ -55,21 +55,21 @@ class Layout:
         wanted = [c for c in self.classes if c not in OFF_BY_DEFAULT] if classes is None else list(classes)
         missing = [label for label in wanted if label not in self.classes]
         if missing or not wanted:
-            found = ", ".join(self.classes)
-            raise DataError(f"There is no class {', '.join(missing) or '(none)'} in {self.root}; found: {found}.")
+            there = ", ".join(self.classes)
+            raise DataError(f"There is no class {', '.join(missing) or '(none)'} in {self.root}; found: {there}.")
         return [self.classes[label] for label in wanted]
 
     def candidates(self, chosen: Iterable[ClassFolder]) -> list[Candidate]:
         """Image files, sorted by class and number, with source and mask where they are known."""
-        found = []
+        listed = []
         for folder in chosen:
             sources = _sources_of(self.root / f"{folder.label}.metadata.xlsx")
             masks = _files_in(self.root / folder.label / "masks")
             for name in folder.names:
                 mask_path = f"{folder.label}/masks/{name}" if name in masks else ""
                 source = sources.get(_stem(name).lower(), "")
-                found.append(Candidate(f"{folder.folder}/{name}", folder.label, source, mask_path))
-        return found
+                listed.append(Candidate(f"{folder.folder}/{name}", folder.label, source, mask_path))
+        return listed
 
 
 def survey(root: Path) -> dict[str, int]:
@@ -84,7 +84,7 @@ def layout_of(root: Path) -> Layout:
             raise DataError(f"There is no folder {root}.")
         current = root
         for _ in range(DEEPEST):
-            folders = _folders_in(current)
+            folders = sorted(entry for entry in current.iterdir() if entry.is_dir() and not is_hidden(entry))
             classes = {folder.label: folder for folder in map(_class_folder, folders) if folder.names}
             if classes:
                 return Layout(current, classes)
@@ -116,22 +116,17 @@ def as_text(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry))
-
-
 def _class_folder(folder: Path) -> ClassFolder:
     images = folder / "images"
     inside = images if images.is_dir() else folder
     relative = inside.relative_to(folder.parent).as_posix()
     names, others = [], []
-    with os.scandir(inside) as entries:
-        for entry in entries:
-            if os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-                others.append(entry.name)
-            elif not entry.name.startswith("."):
-                names.append(entry.name)  # a candidate, whatever it is: reading it says more
-    names.sort(key=_natural)
+    for name in os.listdir(inside):
+        if os.path.splitext(name)[1].lower() not in SUFFIXES:
+            others.append(name)
+        elif not name.startswith("."):
+            names.append(name)  # a candidate, whatever it is: reading it says more
+    names.sort(key=lambda name: (len(_stem(name)), _stem(name), name))  # COVID-9 before COVID-10
     reasons = ((name, _why_no_image(inside / name)) for name in sorted(others))
     left_out = [(as_text(f"{relative}/{name}"), reason) for name, reason in reasons if reason]
     return ClassFolder(folder.name, relative, names, left_out)
@@ -142,12 +137,6 @@ def _why_no_image(path: Path) -> str:
     if path.is_dir():
         return "" if path.name in ("images", "masks") else "A folder inside a class is not read."
     return "Not a PNG or JPEG file." if path.is_file() and not is_hidden(path) else ""
-
-
-def _natural(name: str) -> tuple[int, str, str]:
-    """COVID-9 before COVID-10: shorter stems first, then by letter."""
-    stem = _stem(name)
-    return len(stem), stem, name
 
 
 def _stem(name: str) -> str:

@@ -4,6 +4,7 @@ A mask is a black and white picture of its image, white where the lungs are. It 
 but the image's proportions, and is squashed to a square as the image is.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -50,18 +51,13 @@ FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
 
 def datasets_with_masks(workspace: Workspace) -> list[MaskedDataset]:
     """The readable data sets in which at least one image has a lung mask, newest first."""
-    found = []
+    listed = []
     for info in data.list_datasets(workspace):
-        if info.get("damaged"):
-            continue
-        try:
+        with contextlib.suppress(DataError):  # the Data set page shows it as damaged; its masks cannot be read
             dataset = data.open_dataset(workspace, info["id"])
-        except DataError:
-            continue  # the Data set page tells of it; it has no masks that could be read
-        masks = int(has_mask(dataset).sum())
-        if masks:
-            found.append(MaskedDataset(dataset.id, dataset.name, len(dataset.images), masks, dataset.is_synthetic))
-    return found
+            if masks := int(has_mask(dataset).sum()):
+                listed.append(MaskedDataset(dataset.id, dataset.name, len(dataset.images), masks, dataset.is_synthetic))
+    return listed
 
 
 def has_mask(dataset: Dataset) -> np.ndarray:
@@ -112,10 +108,10 @@ def own_lungs(
 ) -> KnownLungs:
     """The data set's own masks of some images; one that cannot be used or is all black is not known."""
     having = has_mask(dataset)[rows]
-    found, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
-    read, usable = squares(dataset, np.asarray(rows)[having], size, progress)
-    found[having], known[having] = read, usable & read.any(axis=(1, 2))
-    return KnownLungs(found, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
+    lungs, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
+    lungs[having], usable = squares(dataset, np.asarray(rows)[having], size, progress)
+    known[having] = usable & lungs[having].any(axis=(1, 2))
+    return KnownLungs(lungs, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
 
 
 def _mask_in(dataset: Dataset, row: int) -> np.ndarray:

@@ -37,9 +37,9 @@ def open_pixels(workspace: Workspace, dataset: Dataset, size: int, progress: Pro
     """
     path = pixels_path(workspace, dataset.pixels_key, size)
     shape = (len(dataset.images), size, size)
-    kept = _kept(path, shape)
-    if kept is not None:
-        return kept
+    cached = _cached(path, shape)
+    if cached is not None:
+        return cached
 
     def writer(temporary: Path) -> None:
         if not _copied_into(temporary, workspace, dataset, size):
@@ -54,7 +54,7 @@ def _copied_into(path: Path, workspace: Workspace, dataset: Dataset, size: int) 
     imported = dataset.imported
     if imported is dataset:
         return False
-    whole = _kept(pixels_path(workspace, imported.pixels_key, size), (len(imported.images), size, size))
+    whole = _cached(pixels_path(workspace, imported.pixels_key, size), (len(imported.images), size, size))
     if whole is None:
         return False
     rows = np.flatnonzero(imported.images["image_id"].isin(dataset.images["image_id"]))
@@ -64,7 +64,7 @@ def _copied_into(path: Path, workspace: Workspace, dataset: Dataset, size: int) 
     return True
 
 
-def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+def _cached(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
     def reader(path: Path) -> np.ndarray:
         if path.stat().st_size != math.prod(shape):
             raise ValueError("torn")

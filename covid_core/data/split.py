@@ -5,8 +5,8 @@ crosses parts: an image whose twin was trained on is no test. Where every image 
 stratified split.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,7 @@ def make_split(
 
     Args:
         images: columns image_id and label, one row per image; ``group`` where images belong together and ``source``
-        where
-            it is known, else each image is its own group.
+            where it is known, else each image is its own group.
         classes: labels to keep.
         spec: method, shares, seed, and the size of a balanced subset where one is wanted.
         labels: "folder" takes those of ``images``, "shifted" those of ``label_shift.cut_off``.
@@ -67,7 +66,7 @@ def make_split(
     if spec.method == "by_source":
         _hold_out(drawing, chosen, spec, rng)
     elif spec.folds > 1:
-        drawing.put(drawing.dealt(spec.folds, rng) == spec.fold, TEST)
+        drawing.part[drawing.dealt(spec.folds, rng) == spec.fold] = TEST
         rng = np.random.default_rng((spec.seed, spec.fold))
     else:  # images of each class stay for the later parts
         drawing.draw(TEST, math.ceil(len(chosen) * spec.test), 2, rng)
@@ -94,9 +93,8 @@ def halves(split: pd.DataFrame, seed: int) -> np.ndarray:
     if validation.sum() < HALVED_FROM:
         return half
     images = split[validation]
-    dealt = _Drawing(images).dealt(
-        len(HALVES), np.random.default_rng((seed, 0, 1))
-    )  # a stream that no part is drawn by
+    stream = np.random.default_rng((seed, 0, 1))  # no part is drawn by it
+    dealt = _Drawing(images).dealt(len(HALVES), stream)
     if images.groupby(dealt)["label"].nunique().tolist() == [images["label"].nunique()] * len(HALVES):
         half[validation] = np.array(HALVES, dtype=object)[dealt]
     return half
@@ -137,20 +135,17 @@ def _chosen(images: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> 
 
 def _balanced(images: pd.DataFrame, per_class: int, rng: np.random.Generator) -> pd.DataFrame:
     """At most ``per_class`` images of each class, drawn without replacement, in the order of ``images``."""
-    kept = []
-    for _, rows in images.groupby("label", sort=True).groups.items():
-        kept.append(rng.permutation(np.asarray(rows))[:per_class])
-    return images.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
+    drawn = [rng.permutation(np.asarray(rows))[:per_class] for rows in images.groupby("label").groups.values()]
+    return images.loc[np.sort(np.concatenate(drawn))].reset_index(drop=True)
 
 
 def _hold_out(drawing: "_Drawing", images: pd.DataFrame, spec: SplitSpec, rng: np.random.Generator) -> None:
     """The chosen sources into the test part; classes that cannot be without theirs give a share of their images."""
-    stay = sources_that_stay(images, spec)
     single = images.groupby("label")["source"].nunique()
-    away = images["source"].isin(spec.held_out) & ~images["label"].isin(list(stay))
+    away = images["source"].isin(spec.held_out) & ~images["label"].isin(list(sources_that_stay(images, spec)))
     if not away.any():
         raise DataError("Every class has images of the chosen sources only, so none of them can be held out.")
-    drawing.put(drawing.with_their_groups(away.to_numpy()), TEST)
+    drawing.part[drawing.with_their_groups(away.to_numpy())] = TEST
     for label in single.index[single == 1]:
         images_of = (images["label"] == label).to_numpy()
         tested = int((images_of & (drawing.part == TEST)).sum())
@@ -184,9 +179,6 @@ class _Drawing:
         order = np.argsort(self._group, kind="stable")
         self._members = np.split(order, np.cumsum(np.bincount(self._group))[:-1])
 
-    def put(self, rows: np.ndarray, part: str) -> None:
-        self.part[rows] = part
-
     def with_their_groups(self, rows: np.ndarray) -> np.ndarray:
         """Of shape (images,): the images of all groups that have one of ``rows``."""
         return np.isin(self._group, self._group[rows])
@@ -196,7 +188,9 @@ class _Drawing:
         fewest of its class, of equal ones to that with the fewest images."""
         fold = np.full(len(self.labels), -1)
         of_class = np.zeros((len(self._classes), folds), int)
-        for image in self._shuffled(rng):
+        for image in itertools.chain.from_iterable(
+            rng.permutation(np.flatnonzero(self.labels == label)) for label in self._classes
+        ):
             if fold[image] < 0:
                 counts = of_class[self._codes[image]]
                 target = int(np.lexsort((of_class.sum(axis=0), counts))[0])
@@ -205,23 +199,19 @@ class _Drawing:
                 np.add.at(of_class, (self._codes[members], target), 1)
         return fold
 
-    def _shuffled(self, rng: np.random.Generator) -> Iterator[int]:
-        for label in self._classes:
-            yield from rng.permutation(np.flatnonzero(self.labels == label))
-
-    def draw(self, part: str, size: int, kept: int, rng: np.random.Generator) -> None:
+    def draw(self, part: str, size: int, reserve: int, rng: np.random.Generator) -> None:
         """``size`` free images into ``part``, every class by its share (largest remainders), at least one of each.
 
-        ``kept`` images of every class stay free; where that binds, fewer than ``size`` are drawn.
+        ``reserve`` images of every class stay free; where that binds, fewer than ``size`` are drawn.
         """
         exact = np.bincount(self._codes, minlength=len(self._classes)) * (size / len(self.labels))
         wanted = np.maximum(1, np.floor(exact)).astype(int)
         for code in np.argsort(wanted - exact, kind="stable")[: max(0, size - wanted.sum())]:
             wanted[code] += 1
         for label, images in zip(self._classes, wanted, strict=True):
-            self.draw_of(label, part, int(images), kept, rng)
+            self.draw_of(label, part, int(images), reserve, rng)
 
-    def draw_of(self, label: str, part: str, wanted: int, kept: int, rng: np.random.Generator) -> None:
+    def draw_of(self, label: str, part: str, wanted: int, reserve: int, rng: np.random.Generator) -> None:
         """Free images of one class into ``part``, each with its group, until it has ``wanted`` of the class.
 
         A group that would overshoot by more than it brings near is passed over, unless the part had none otherwise.
@@ -229,7 +219,7 @@ class _Drawing:
         of_class = self.labels == label
         free = np.flatnonzero(of_class & (self.part == TRAIN))
         missing = wanted - int((of_class & (self.part == part)).sum())
-        may_go = len(free) - kept
+        may_go = len(free) - reserve
         passed_over: dict[int, int] = {}
         for image in rng.permutation(free):
             if missing <= 0:

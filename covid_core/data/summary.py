@@ -4,6 +4,7 @@ Everything about pixels comes from one pass over the cache of decoded images (``
 kept beside it, so it is computed once per version of a data set.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import combinations
@@ -13,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from covid_core import derived
+from covid_core.data import masks
 from covid_core.data.dataset import Dataset
-from covid_core.data.importing import SUMMARY_SIZE
-from covid_core.data.pixels import open_pixels
+from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import ImageError
-from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_image, read_mask, resized_map, thumbnail
+from covid_core.images.codec import PICTURES, jpeg_bytes, png_bytes, read_image, thumbnail
 from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
@@ -94,7 +95,7 @@ def _counted(images: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 def source_table(images: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
     """Images per source (index, the largest first, UNKNOWN_SOURCE last) and class (columns)."""
-    source = images["source"].where(images["source"] != "", UNKNOWN_SOURCE)
+    source = images["source"].replace("", UNKNOWN_SOURCE)
     table = pd.crosstab(source, images["label"]).reindex(columns=list(classes), fill_value=0)
     order = sorted(table.index, key=lambda name: (name == UNKNOWN_SOURCE, -table.loc[name].sum(), name))
     return table.loc[order].rename_axis(index="source", columns=None)
@@ -119,15 +120,11 @@ class SourceSummary:
 
 def source_summary(table: pd.DataFrame) -> SourceSummary:
     """Summary of a table from ``source_table``."""
-    known = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
-    total, unknown = int(known.to_numpy().sum()), int(table.to_numpy().sum() - known.to_numpy().sum())
-    if not total:
-        return SourceSummary(0, unknown, 0, float("nan"), float("nan"), float("nan"))
-    alone = known[(known > 0).sum(axis=1) == 1].to_numpy().sum()
-    guessed, majority = known.max(axis=1).sum(), known.sum().max()
-    return SourceSummary(
-        total, unknown, len(known), float(alone / total), float(guessed / total), float(majority / total)
-    )
+    named = table.drop(index=UNKNOWN_SOURCE, errors="ignore")
+    total, unknown = int(named.to_numpy().sum()), int(table.to_numpy().sum() - named.to_numpy().sum())
+    alone = named[(named > 0).sum(axis=1) == 1].to_numpy().sum()
+    counts = (alone, named.max(axis=1).sum(), named.sum().max())
+    return SourceSummary(total, unknown, len(named), *(n / total if total else math.nan for n in counts))
 
 
 # Pixels
@@ -229,13 +226,10 @@ def exposure_table(summary: PixelSummary, of: str = "image_means") -> pd.DataFra
     Returns:
         Columns label, images, mean, p5, p25, median, p75, p95.
     """
-    values = getattr(summary, of)
-    rows = []
-    for code, label in enumerate(summary.classes):
-        mine = values[summary.codes == code].astype(float)
-        p5, p25, median, p75, p95 = np.percentile(mine, [5, 25, 50, 75, 95])
-        rows.append((label, len(mine), mine.mean(), p5, p25, median, p75, p95))
-    return pd.DataFrame(rows, columns=["label", "images", "mean", "p5", "p25", "median", "p75", "p95"])
+    values = pd.Series(getattr(summary, of).astype(float))
+    table = values.groupby(np.take(summary.classes, summary.codes)).describe([0.05, 0.25, 0.5, 0.75, 0.95])
+    names = {"count": "images", "mean": "mean", "5%": "p5", "25%": "p25", "50%": "median", "75%": "p75", "95%": "p95"}
+    return table[list(names)].rename(columns=names).rename_axis("label").reset_index().astype({"images": int})
 
 
 def mean_differences(summary: PixelSummary) -> dict[tuple[str, str], np.ndarray]:
@@ -267,15 +261,12 @@ def difference_table(summary: PixelSummary) -> pd.DataFrame:
 
 def thumbnails(pixels: np.ndarray, rows: Iterable[int], colours: Iterable[str]) -> list[bytes]:
     """JPEG files of some images from the pixel cache, each on a stripe in its class's colour (``#RRGGBB``)."""
-    return [jpeg_bytes(_striped(np.asarray(pixels[row]), colour)) for row, colour in zip(rows, colours, strict=True)]
-
-
-def _striped(image: np.ndarray, colour: str) -> np.ndarray:
-    height, width = image.shape
-    picture = np.empty((height + STRIPE, width, 3), np.uint8)
-    picture[:height] = image[:, :, None]
-    picture[height:] = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
-    return picture
+    pictures = []
+    for row, colour in zip(rows, colours, strict=True):
+        grey = np.repeat(np.asarray(pixels[row])[:, :, None], 3, axis=2)
+        stripe = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
+        pictures.append(jpeg_bytes(np.concatenate([grey, np.broadcast_to(stripe, (STRIPE, *grey.shape[1:]))])))
+    return pictures
 
 
 @dataclass(frozen=True)
@@ -288,28 +279,21 @@ class ImageView:
 
 
 def image_view(dataset: Dataset, row: int, with_mask: bool = False) -> ImageView:
-    """One image straight from its file, the lungs marked where that is wanted. Raises ImageError when it cannot be
-    read.
+    """One image straight from its file, the lungs marked where that is wanted.
 
-    Its proportions are kept, on a black square of at most LARGEST_VIEW pixels.
+    Raises ImageError when it cannot be read, DataError when its mask cannot be used. Its proportions are kept, on
+    a black square of at most LARGEST_VIEW pixels.
     """
     path = dataset.path_of(row)
     image = read_image(path, kinds=PICTURES)
     side = min(LARGEST_VIEW, max(image.pixels.shape))
     picture = thumbnail(image.pixels, side)
     if with_mask:
-        picture = _with_lungs(picture, thumbnail(_fitted_mask(dataset, row, image.pixels.shape), side) > 127)
+        mask = masks.mask_of(dataset, dataset.images["image_id"].iat[row])
+        if mask is None:
+            raise ImageError("This image has no lung mask.")
+        picture = _with_lungs(picture, thumbnail(np.where(mask, np.uint8(255), np.uint8(0)), side) > 127)
     return ImageView(png_bytes(picture), path.stat().st_size, image.notes)
-
-
-def _fitted_mask(dataset: Dataset, row: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The image's lung mask at the image's own size, uint8, 0 or 255. Raises ImageError when there is none."""
-    mask_path = dataset.images["mask_path"].iat[row]
-    if not mask_path:
-        raise ImageError("This image has no lung mask.")
-    height, width = shape
-    lungs = resized_map(read_mask(dataset.root / mask_path), width, height) > 0.5
-    return np.where(lungs, 255, 0).astype(np.uint8)
 
 
 def _with_lungs(picture: np.ndarray, lungs: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 Every function takes finished numbers of ``data.summary``. Classes have their colour in all of them.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -30,23 +31,52 @@ DOT_AREA = 40  # pixels across for the most frequent size
 
 def class_bars(table: pd.DataFrame) -> go.Figure:
     """Images per class, from ``summary.class_table``: a bar each, with its count and share."""
-    figure = _bars(
-        table["label"], table["images"], [f"{count(r.images)} ({share(r.share)})" for r in table.itertuples()]
-    )
-    figure.update_xaxes(title="Images", tickformat=",")
-    return figure
+    texts = [f"{count(row.images)} ({share(row.share)})" for row in table.itertuples()]
+    return _class_bars(dict(zip(table["label"], table["images"], strict=True)), texts, "Images", tickformat=",")
+
+
+def weight_bars(weights: Mapping[str, float]) -> go.Figure:
+    """The weight of one image of each class under balanced class weights; the line at 1 is a balanced class."""
+    figure = _class_bars(weights, [f"{weight:.3f}" for weight in weights.values()], "Weight of one image")
+    return figure.add_vline(1, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
 
 
 def part_bars(counts: pd.DataFrame) -> go.Figure:
     """Images per part: a bar per class or source (index, the first MOST_SOURCES), a shade per part (columns)."""
     shown = counts.head(MOST_SOURCES)
-    names = [str(name)[:LONGEST_SOURCE] for name in shown.index]
     parts = [(str(part).capitalize(), shown[part], shade) for part, shade in zip(shown, PART_SHADES, strict=True)]
-    return settled(_stacked(names, parts, ACCENT), height=110 + BAR_HEIGHT * len(names))
+    return settled(
+        _stacked([str(name)[:LONGEST_SOURCE] for name in shown.index], parts, ACCENT),
+        height=110 + BAR_HEIGHT * len(shown),
+    )
+
+
+def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
+    """Images per class after ``way``, "undersample" or "oversample": used in colour, removed or repeated pale.
+
+    ``table`` comes from ``summary.resampling_table``.
+    """
+    pairs = {
+        "undersample": [("Used", "kept"), ("Removed", "thrown_away")],
+        "oversample": [("Images", "images"), ("Repeated", "repeated")],
+    }[way]
+    parts = [(name, table[column], opacity) for (name, column), opacity in zip(pairs, (1.0, 0.3), strict=True)]
+    figure = _stacked(table["label"], parts, list(class_colours(table["label"]).values()))
+    return settled(figure, height=90 + BAR_HEIGHT * len(table), showlegend=False)
+
+
+def _class_bars(values: Mapping[str, float], texts: Sequence[str], title: str, **axis: object) -> go.Figure:
+    """A lying bar per class in its colour, with a text at its end; the axis has room for the longest bar's."""
+    figure = _stacked(list(values), [("", list(values.values()), 1.0)], list(class_colours(values).values()))
+    figure.update_traces(
+        text=list(texts), textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{text}<extra></extra>"
+    )
+    figure.update_xaxes(title=title, range=[0, 1.35 * max(values.values())], **axis)
+    return settled(figure, height=90 + BAR_HEIGHT * len(values), showlegend=False)
 
 
 def _stacked(
-    names: Iterable[str], parts: Iterable[tuple[str, pd.Series, float]], colours: str | list[str]
+    names: Iterable[str], parts: Iterable[tuple[str, Sequence[float], float]], colours: str | list[str]
 ) -> go.Figure:
     """A lying bar per name, of parts (name, images, opacity)."""
     figure = go.Figure()
@@ -63,46 +93,6 @@ def _stacked(
     figure.update_xaxes(title="Images", tickformat=",")
     figure.update_yaxes(type="category", autorange="reversed")
     return figure
-
-
-def weight_bars(weights: Mapping[str, float]) -> go.Figure:
-    """The weight of one image of each class under balanced class weights; the line at 1 is a balanced class."""
-    figure = _bars(list(weights), list(weights.values()), [f"{weight:.3f}" for weight in weights.values()])
-    figure.add_vline(1, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
-    figure.update_xaxes(title="Weight of one image")
-    return figure
-
-
-def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
-    """Images per class after ``way``, "undersample" or "oversample": used in colour, removed or repeated pale.
-
-    ``table`` comes from ``summary.resampling_table``.
-    """
-    under = way == "undersample"
-    (used, images), (other, rest) = (
-        (("Used", "kept"), ("Removed", "thrown_away")) if under else (("Images", "images"), ("Repeated", "repeated"))
-    )
-    parts = ((used, table[images], 1.0), (other, table[rest], 0.3))
-    figure = _stacked(table["label"], parts, list(class_colours(table["label"]).values()))
-    return settled(figure, height=90 + BAR_HEIGHT * len(table), showlegend=False)
-
-
-def _bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> go.Figure:
-    figure = go.Figure(
-        go.Bar(
-            y=[literal(label) for label in labels],
-            x=list(values),
-            orientation="h",
-            marker={"color": list(class_colours(labels).values())},
-            text=list(texts),
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{text}<extra></extra>",
-        )
-    )
-    figure.update_xaxes(range=[0, 1.35 * max(values)])  # room for the text behind the longest bar
-    figure.update_yaxes(type="category", autorange="reversed")
-    return settled(figure, height=90 + BAR_HEIGHT * len(labels), showlegend=False)
 
 
 def intensity_lines(shares: np.ndarray, classes: Sequence[str]) -> go.Figure:
@@ -170,14 +160,8 @@ def _pictures(
         figure.update_layout({f"yaxis{number}": {"scaleanchor": f"x{number}"}})
     figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
     settled(figure, height=90 + PICTURES_HEIGHT * rows)
-    bar = {
-        "orientation": "h",
-        "y": -0.02,
-        "yanchor": "top",
-        "thickness": 10,
-        "title": {"text": quantity, "side": "top"},
-    }
-    bar |= {"tickvals": [low, (low + high) / 2, high], "tickangle": 0}
+    bar = {"orientation": "h", "y": -0.02, "yanchor": "top", "thickness": 10}
+    bar |= {"title": {"text": quantity, "side": "top"}, "tickvals": [low, (low + high) / 2, high], "tickangle": 0}
     figure.update_layout(
         coloraxis={"colorscale": scale, "cmin": low, "cmax": high, "colorbar": bar}, margin={"t": 56, "b": 24}
     )
@@ -271,7 +255,7 @@ def _largest_sources(table: pd.DataFrame) -> pd.DataFrame:
 
 def _short(source: str) -> str:
     """A source beside its bar: web addresses without their beginning, long ones without their middle."""
-    text = source.removeprefix("https://").removeprefix("http://").removeprefix("www.")
+    text = re.sub(r"^(https?://)?(www\.)?", "", source)
     if len(text) > LONGEST_SOURCE:
         text = f"{text[: LONGEST_SOURCE // 2]}…{text[-LONGEST_SOURCE // 2 :]}"
     return literal(text)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -105,23 +106,24 @@ def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Feat
 
 
 def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
-    spec, rows = plan.spec, plan.images.rows
-    passes = _Passes(plan, frozen)
-    edge = passes.boundary() if frozen.taps < len(frozen.shapes) else None
-    table, *rest = passes.run(passes.shared(), rows, lambda at: plan.images.pixels[at], ONE_PASS, edge, with_boundary)
+    spec, images = plan.spec, plan.images
+    passes, name = _Passes(plan, frozen), f"{images.dataset.pixels_key[:KEY_LENGTH]}-{frozen.key}"
+    edge = trunk.boundary_activations(frozen, f"{name}-boundary") if frozen.taps < len(frozen.shapes) else None
+    shared = trunk.pooled_features(frozen, f"{name}-pooled")  # for later runs too, whichever their pooling
+    table, *rest = passes.run(shared, images.rows, lambda at: images.pixels[at], ONE_PASS, edge, with_boundary)
     mirror = None
     if spec.test_time_flip or spec.augmentation.only_flips:
-        mirrored = passes.shared("-mirrored")
-        mirror, *_ = passes.run(mirrored, rows, lambda at: plan.images.pixels[at][:, :, ::-1], "Mirrored images")
+        mirrored = trunk.pooled_features(frozen, f"{name}-pooled-mirrored")
+        mirror, *_ = passes.run(mirrored, images.rows, lambda at: images.pixels[at][:, :, ::-1], "Mirrored images")
     sides = (lambda at, epoch: augmentation.mirrored(at, spec.seed, epoch)) if spec.augmentation.only_flips else None
     return Features(
-        rows=rows,
-        engine=passes.label,
+        rows=images.rows,
+        engine=ON_GPU if plan.devices.names else trunk.LITE,
         table=table,
         columns=frozen.columns(spec.head.pooling),
         mean_columns=frozen.columns(MEAN),
         mirror=mirror,
-        views=_views(plan, passes),
+        views=_views(plan, frozen, passes, name),
         choose_side=sides,
         at_test_too=spec.test_time_flip,
         edge=rest[0] if with_boundary else None,
@@ -135,40 +137,15 @@ class _Passes:
     def __init__(self, plan: Plan, frozen: FrozenTrunk):
         self._plan = plan
         self._frozen = frozen
-        self._engine: Engine | None = None
         self._count = 1 + _count_of_views(plan.spec) + (plan.spec.test_time_flip or plan.spec.augmentation.only_flips)
         self._done = 0
 
+    @cached_property
     def engine(self) -> Engine:
         """The fastest way to run the trunk here: the GPU where there is one, else LiteRT."""
-        if self._engine is None:
-            self._engine = (
-                _gpu_engine(self._plan, self._frozen)
-                if self._plan.devices.names
-                else trunk.lite_engine(self._frozen, self._plan.spec.image_size)
-            )
-        return self._engine
-
-    @property
-    def label(self) -> str:
-        """What runs the trunk, in words."""
-        return ON_GPU if self._plan.devices.names else trunk.LITE
-
-    def shared(self, what: str = "") -> Wanted:
-        """Features that later runs can use too, whichever their pooling."""
-        return trunk.pooled_features(self._frozen, f"{self._name()}-pooled{what}")
-
-    def view(self, change: str) -> Wanted:
-        """Features of augmented images: of no use after the run, so they are of its own pooling and removed then."""
-        pooling = self._plan.spec.head.pooling
-        name = f"{self._name()}-{pooling}-view-{change}"
-        path = trunk.path_of(self._plan.workspace, name)
-        self._plan.scratch += [path, path.with_suffix(trunk.TOOK)]
-        return trunk.pooled_features(self._frozen, name, pooling)
-
-    def boundary(self) -> Wanted:
-        """Where a fine-tuning starts."""
-        return trunk.boundary_activations(self._frozen, f"{self._name()}-boundary")
+        if self._plan.devices.names:
+            return _gpu_engine(self._plan, self._frozen)
+        return trunk.lite_engine(self._frozen, self._plan.spec.image_size)
 
     def run(
         self,
@@ -180,26 +157,16 @@ class _Passes:
         must: bool = False,
     ) -> list[np.memmap]:
         """One pass; the activations at the edge are kept too where they must be or take little room."""
-        plan = self._plan
-        needed = [wanted, edge] if must else [wanted]
-        there = np.all([trunk.are_cached(plan.workspace, one, len(plan.images.pixels), rows) for one in needed], axis=0)
+        plan, count = self._plan, len(self._plan.images.pixels)
+        needed = [wanted, edge] if edge and must else [wanted]
+        there = np.all([trunk.are_cached(plan.workspace, one, count, rows) for one in needed], axis=0)
         if there.any():
             path = trunk.path_of(plan.workspace, wanted.name)
             plan.reuse("features", trunk.seconds_it_took(path, int(there.sum())))
-        extra = [edge] if edge and not must and _is_small(edge, len(rows)) else []
-        return trunk.cached_features(
-            plan.workspace,
-            needed,
-            len(plan.images.pixels),
-            rows,
-            images,
-            self.engine,
-            self._progress(name),
-            extra,
-        )
-
-    def _name(self) -> str:
-        return f"{self._plan.images.dataset.pixels_key[:KEY_LENGTH]}-{self._frozen.key}"
+        is_small = edge is not None and len(rows) * edge.width * 4 <= SHARE_BY_THE_WAY * cache.limit()
+        extra = [edge] if edge and not must and is_small else []
+        progress = self._progress(name)
+        return trunk.cached_features(plan.workspace, needed, count, rows, images, lambda: self.engine, progress, extra)
 
     def _progress(self, name: str) -> Progress:
         start = 0.1 + 0.9 * self._done / self._count
@@ -212,18 +179,12 @@ def _gpu_engine(plan: Plan, frozen: FrozenTrunk) -> Engine:
     import keras
 
     network = plan.trunk()
-    outputs = [network.get_layer(name).output for name in frozen.layers]
-    whole = keras.Model(network.input, outputs)
+    whole = keras.Model(network.input, [network.get_layer(name).output for name in frozen.layers])
 
     def maps(images: np.ndarray) -> list[np.ndarray]:
-        outputs = whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0)
-        return outputs if isinstance(outputs, list) else [outputs]
+        return keras.tree.flatten(whole.predict(images[..., None], batch_size=GPU_BATCH, verbose=0))
 
-    return Engine(ON_GPU, maps, GPU_BATCH, 1)
-
-
-def _is_small(edge: Wanted, rows: int) -> bool:
-    return rows * edge.width * 4 <= SHARE_BY_THE_WAY * cache.limit()
+    return Engine(maps, GPU_BATCH, 1)
 
 
 def _count_of_views(spec: TrainingSpec) -> int:
@@ -233,19 +194,20 @@ def _count_of_views(spec: TrainingSpec) -> int:
     return min(spec.views or spec.epochs, spec.epochs)
 
 
-def _views(plan: Plan, passes: _Passes) -> list[np.memmap]:
-    """Features of augmented training images, one table per view; kept on disk until the run is complete."""
+def _views(plan: Plan, frozen: FrozenTrunk, passes: _Passes, name: str) -> list[np.memmap]:
+    """Features of augmented training images, one table per view, of the run's own pooling: of no use after the run, so
+    they are removed when it is complete."""
     spec, images = plan.spec, plan.images
-    train = images.rows[images.part("train")]
+    train, pooling = images.rows[images.part("train")], spec.head.pooling
     tables = []
     for number in range(_count_of_views(spec)):
         change = hashlib.sha256(f"{spec.augmentation.model_dump_json()}|{spec.seed}|{number}".encode()).hexdigest()[:12]
-        tables += passes.run(
-            passes.view(change),
-            train,
-            lambda rows, number=number: augmentation.view(
-                images.pixels[rows], spec.augmentation, spec.seed, number, rows
-            ),
-            f"Augmented view {number + 1}",
-        )
+        wanted = trunk.pooled_features(frozen, f"{name}-{pooling}-view-{change}", pooling)
+        path = trunk.path_of(plan.workspace, wanted.name)
+        plan.scratch += [path, path.with_suffix(trunk.TOOK)]
+
+        def view(rows: np.ndarray, number: int = number) -> np.ndarray:
+            return augmentation.view(images.pixels[rows], spec.augmentation, spec.seed, number, rows)
+
+        tables += passes.run(wanted, train, view, f"Augmented view {number + 1}")
     return tables

@@ -18,6 +18,9 @@ from covid_core.work import Progress
 Row = dict[str, float | int | str]
 """One finished epoch, as it stands in the history."""
 
+State = tuple[list[np.ndarray], list[np.ndarray]]
+"""The arrays of a model and of its optimizer after an epoch."""
+
 Inputs = Callable[[np.ndarray, int], np.ndarray]
 """Positions of images in the training part, and the epoch (from 0), to what is learned from."""
 
@@ -55,15 +58,6 @@ class Memory:
     best: list[np.ndarray] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A checkpoint: the memory, and the arrays of model and optimizer after the memory's last epoch."""
-
-    memory: Memory
-    weights: list[np.ndarray]
-    optimizer: list[np.ndarray]
-
-
 class Fit:
     """The stages of one training: what is done of them, and what an interrupted attempt left.
 
@@ -77,21 +71,29 @@ class Fit:
         self.was_stopped = False
         self._checkpoint = checkpoint
         self._write_row = write_row
-        self._stored: Stored | None = None
+        self._stored: State | None = None
 
     def load_checkpoint(self) -> bool:
         """Take up what an interrupted fit left. Returns whether there was something. Raises RunDamaged."""
-        self._stored = _load_checkpoint(self._checkpoint)
-        if self._stored is None:
+        if not self._checkpoint.exists():
             return False
-        self.memory = self._stored.memory
+        try:
+            with open(self._checkpoint, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
+                counters = json.loads(str(stored["memory"]))
+                weights, optimizer, best = (
+                    [stored[f"{group}_{i}"] for i in range(sum(n.startswith(f"{group}_") for n in stored.files))]
+                    for group in ("weights", "optimizer", "best")
+                )
+                self.memory, self._stored = Memory(**counters, best=best), (weights, optimizer)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise RunDamaged("The checkpoint is damaged, so the run cannot go on. Start it anew.") from error
         return True
 
     def skips(self, number: int) -> bool:
         """Whether a stage is not to be run: the fit was stopped, or the checkpoint is past it."""
         return self.was_stopped or number < self.memory.stage
 
-    def begin(self, number: int) -> Stored | None:
+    def begin(self, number: int) -> State | None:
         """What an interrupted attempt left of this stage. A new stage starts its own search for the best."""
         if number > self.memory.stage or self._stored is None:
             self.memory = Memory(stage=number, rows=self.memory.rows)
@@ -141,18 +143,3 @@ def check_loss(loss: float, what: str, epoch: int, batch: int | None = None) -> 
     if not math.isfinite(loss):
         place = f"epoch {epoch}" if batch is None else f"epoch {epoch}, batch {batch}"
         raise RunError(f"The {what} is not a number at {place}. Try a lower learning rate.")
-
-
-def _load_checkpoint(path: Path) -> Stored | None:
-    if not path.exists():
-        return None
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            counters = json.loads(str(stored["memory"]))
-            groups = {
-                group: [stored[f"{group}_{i}"] for i in range(sum(n.startswith(f"{group}_") for n in stored.files))]
-                for group in ("weights", "optimizer", "best")
-            }
-            return Stored(Memory(**counters, best=groups["best"]), groups["weights"], groups["optimizer"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise RunDamaged("The checkpoint is damaged, so the run cannot go on. Start it anew.") from error

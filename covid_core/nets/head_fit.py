@@ -6,6 +6,7 @@ logits) and optimizers, epoch by epoch; random numbers are NumPy's, so results e
 """
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 
@@ -26,7 +27,7 @@ class Network:
     def __init__(self, sizes: tuple[int, ...], dropout: float):
         self._dropout = dropout
         shapes = [shape for pair in itertools.pairwise(sizes) for shape in (pair, pair[1:])]
-        total = sum(int(np.prod(shape)) for shape in shapes)
+        total = sum(map(math.prod, shapes))
         self.parameters = np.zeros(total, np.float32)
         self.gradient = np.zeros(total, np.float32)
         self._layers = _views(self.parameters, shapes)
@@ -68,11 +69,8 @@ class Network:
 
 
 def _views(vector: np.ndarray, shapes: list[tuple[int, ...]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    views, start = [], 0
-    for shape in shapes:
-        end = start + int(np.prod(shape))
-        views.append(vector[start:end].reshape(shape))
-        start = end
+    parts = np.split(vector, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+    views = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
     return list(zip(views[::2], views[1::2], strict=True))
 
 
@@ -101,11 +99,12 @@ def run(fit: Fit, number: int, stage: Stage, pooling: str) -> Head:
     network.start(np.random.default_rng((fit.spec.seed, number)))
     if fit.skips(number):
         return network.head(pooling)
-    optimizer = Optimizer.of(fit.spec.optimizer, stage.learning_rate, len(network.parameters))
+    optimizer = Optimizer(fit.spec.optimizer, stage.learning_rate, len(network.parameters))
     stored = fit.begin(number)
     if stored is not None:
-        network.parameters[:] = stored.weights[0]
-        optimizer.restore(stored.optimizer)
+        weights, state = stored
+        network.parameters[:] = weights[0]
+        optimizer.restore(state)
     try:
         _fit(fit, number, stage, network, optimizer)
     except Stopped:

@@ -2,14 +2,15 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from covid_core.errors import Stopped
-from covid_core.nets.fitting import Fit, Row, Stage, Stored, check_loss
-from covid_core.specs import TrainingSpec
+from covid_core.nets.fitting import Fit, Row, Stage, State, check_loss
+from covid_core.specs import OPTIMIZER_LABELS, TrainingSpec
 
 VALIDATION_BATCH = 64
 
@@ -23,43 +24,52 @@ class NetworkStage(Stage):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of one epoch, in an order that depends on seed and epoch alone, so a resumed fit takes the same."""
+    """Batches of one epoch after another.
 
-    def __init__(self, stage: NetworkStage, batch_size: int, first_epoch: int):
-        super().__init__(workers=stage.workers, use_multiprocessing=False)
-        self._stage = stage
-        self._size = batch_size
+    ``order`` gives the positions that an epoch goes through, by the epoch alone, so that a resumed fit takes the same;
+    ``batch`` what Keras takes of some positions in an epoch: inputs, targets and, where there are any, weights.
+    """
+
+    def __init__(
+        self,
+        order: Callable[[int], np.ndarray],
+        batch: Callable[[np.ndarray, int], tuple[np.ndarray, ...]],
+        size: int,
+        first_epoch: int = 0,
+        workers: int = 1,
+    ):
+        super().__init__(workers=workers, use_multiprocessing=False)
+        self._order_of = order
+        self._batch = batch
+        self._size = size
         self.begin(first_epoch)
 
     def begin(self, epoch: int) -> None:
         """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
         self._epoch = epoch
-        self._order = self._stage.order(epoch)
+        self._order = self._order_of(epoch)
 
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._size)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-        rows = self._order[number * self._size : (number + 1) * self._size]
-        batch = (self._stage.inputs(rows, self._epoch), self._stage.labels[rows])
-        weights = self._stage.sample_weights
-        return batch if weights is None else (*batch, weights[rows])
+        return self._batch(self._order[number * self._size : (number + 1) * self._size], self._epoch)
 
 
-class Held(keras.utils.PyDataset):
+def training_batches(stage: NetworkStage, size: int, first_epoch: int) -> Batches:
+    """What a stage learns from."""
+
+    def batch(rows: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
+        weights = () if stage.sample_weights is None else (stage.sample_weights[rows],)
+        return stage.inputs(rows, epoch), stage.labels[rows], *weights
+
+    return Batches(stage.order, batch, size, first_epoch, stage.workers)
+
+
+def validation_batches(stage: NetworkStage, size: int) -> Batches:
     """Validation images in their order, a batch at a time, so that they need not fit into memory."""
-
-    def __init__(self, stage: NetworkStage, batch_size: int):
-        super().__init__()
-        self._stage = stage
-        self._size = batch_size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._stage.validation_labels) / self._size)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = np.arange(len(self._stage.validation_labels))[number * self._size : (number + 1) * self._size]
-        return self._stage.validation(rows), self._stage.validation_labels[rows]
+    order = np.arange(len(stage.validation_labels))
+    return Batches(lambda _: order, lambda rows, _: (stage.validation(rows), stage.validation_labels[rows]), size)
 
 
 def run(fit: Fit, number: int, stage: NetworkStage) -> None:
@@ -80,25 +90,20 @@ def run(fit: Fit, number: int, stage: NetworkStage) -> None:
     if stored is not None:
         _restore(stage.model, stored)
     if not fit.is_over(stage.epochs):
-        _fit(fit, stage)
+        batches = training_batches(stage, fit.spec.batch_size, fit.memory.epoch)
+        try:
+            stage.model.fit(
+                batches,
+                initial_epoch=fit.memory.epoch,
+                epochs=stage.epochs,
+                validation_data=validation_batches(stage, max(fit.spec.batch_size, VALIDATION_BATCH)),
+                callbacks=[_Watch(fit, stage, batches)],
+                shuffle=False,
+                verbose=0,
+            )
+        except Stopped:
+            fit.was_stopped = True
     stage.model.set_weights(fit.memory.best or before)  # stopped in its first epoch, a stage changes nothing
-
-
-def _fit(fit: Fit, stage: NetworkStage) -> None:
-    first = fit.memory.epoch
-    batches = Batches(stage, fit.spec.batch_size, first)
-    try:
-        stage.model.fit(
-            batches,
-            initial_epoch=first,
-            epochs=stage.epochs,
-            validation_data=Held(stage, max(fit.spec.batch_size, VALIDATION_BATCH)),
-            callbacks=[_Watch(fit, stage, batches)],
-            shuffle=False,
-            verbose=0,
-        )
-    except Stopped:
-        fit.was_stopped = True
 
 
 class _Watch(keras.callbacks.Callback):
@@ -122,7 +127,14 @@ class _Watch(keras.callbacks.Callback):
         self._fit.report(self._stage.name, self._epoch, self._stage.epochs, (batch + 1) / (self.params["steps"] or 1))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._fit.close_epoch(self._row(epoch, logs), self.model.get_weights)
+        row: Row = {
+            "stage": self._stage.name,
+            "epoch": epoch + 1,
+            **{name: round(float(logs[name]), 6) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        self._fit.close_epoch(row, self.model.get_weights)
         self._fit.save_checkpoint(
             [np.asarray(variable) for variable in _state_of(self.model)],
             [np.asarray(variable) for variable in self.model.optimizer.variables],
@@ -130,35 +142,17 @@ class _Watch(keras.callbacks.Callback):
         if self._fit.is_over(self._stage.epochs):
             self.model.stop_training = True
 
-    def _row(self, epoch: int, logs: dict) -> Row:
-        return {
-            "stage": self._stage.name,
-            "epoch": epoch + 1,
-            **{name: round(float(logs[name]), 6) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
-            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
-            "seconds": round(time.monotonic() - self._started, 3),
-        }
-
 
 def optimizer_of(spec: TrainingSpec, learning_rate: float) -> keras.optimizers.Optimizer:
-    """The spec's optimizer with Keras's own defaults for everything but the learning rate."""
-    kinds = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "sgd": keras.optimizers.SGD,
-        "rmsprop": keras.optimizers.RMSprop,
-        "adagrad": keras.optimizers.Adagrad,
-        "adadelta": keras.optimizers.Adadelta,
-    }
-    return kinds[spec.optimizer](learning_rate=learning_rate)
+    """The spec's optimizer, shown by its name in Keras, with Keras's defaults for all but the learning rate."""
+    return getattr(keras.optimizers, OPTIMIZER_LABELS[spec.optimizer])(learning_rate=learning_rate)
 
 
-def _restore(model: keras.Model, stored: Stored) -> None:
-    for variable, value in zip(_state_of(model), stored.weights, strict=True):
-        variable.assign(value)
+def _restore(model: keras.Model, stored: State) -> None:
     model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, stored.optimizer, strict=True):
-        variable.assign(value)
+    for variables, values in zip((_state_of(model), model.optimizer.variables), stored, strict=True):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
 
 def _state_of(model: keras.Model) -> list[keras.Variable]:

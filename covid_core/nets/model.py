@@ -34,7 +34,7 @@ def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:
     image = keras.Input((spec.image_size, spec.image_size, 1), dtype="uint8", name="image")
     if not backbone.pretrained:
         return keras.Model(image, [_baseline(layers.Rescaling(1 / 255)(image))], name="trunk")
-    constructor = getattr(keras.applications, backbone.constructor)
+    constructor = getattr(keras.applications, backbone.label)
     network = constructor(include_top=False, weights=None, input_tensor=_preprocessed(image, backbone))
     if weights is not None:
         _load(network, weights)
@@ -81,13 +81,8 @@ def to_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Mode
 def to_mean_logits(trunk: keras.Model, head: keras.Model, pooling: str) -> keras.Model:
     """As ``to_logits``, but the mean of the logits of an image and of its mirror image."""
     both = [trunk.input, keras.ops.flip(trunk.input, axis=2)]
-    logits = [head(pool_layers(_outputs(trunk, image), pooling)) for image in both]
+    logits = [head(pool_layers(keras.tree.flatten(trunk(image)), pooling)) for image in both]
     return keras.Model(trunk.input, layers.Average(name="both_sides")(logits), name="classifier")
-
-
-def _outputs(network: keras.Model, image: keras.KerasTensor) -> list[keras.KerasTensor]:
-    outputs = network(image)
-    return outputs if isinstance(outputs, list) else [outputs]
 
 
 def with_scores(classifier: keras.Model) -> keras.Model:
@@ -158,7 +153,7 @@ def cut_before_last(trunk: keras.Model, layer_count: int) -> tuple[str, int]:
         crossing = {
             tensor._keras_history.operation.name
             for layer in trunk.layers[cut:]
-            for tensor in _inputs_of(layer)
+            for tensor in keras.tree.flatten(layer.input)
             if tensor._keras_history.operation.name in names[:cut]
         }
         if len(crossing) == 1:
@@ -170,7 +165,3 @@ def split_at(trunk: keras.Model, boundary: str) -> tuple[keras.Model, keras.Mode
     """The trunk as two models that share its layers: image to boundary, boundary to the last map."""
     tensor = trunk.get_layer(boundary).output
     return keras.Model(trunk.input, [tensor], name="frozen"), keras.Model(tensor, trunk.outputs, name="tail")
-
-
-def _inputs_of(layer: layers.Layer) -> list[keras.KerasTensor]:
-    return layer.input if isinstance(layer.input, list) else [layer.input]

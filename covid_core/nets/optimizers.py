@@ -3,9 +3,6 @@
 Each follows ``keras.optimizers`` of Keras 3.15 with default settings; tests take steps beside Keras and compare.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
 
 EPSILON = 1e-7
@@ -15,7 +12,6 @@ RHO = {"rmsprop": 0.9, "adadelta": 0.95}
 ADAGRAD_START = 0.1
 
 
-@dataclass
 class Optimizer:
     """Takes steps against a gradient.
 
@@ -23,24 +19,25 @@ class Optimizer:
     are all that it remembers.
     """
 
-    kind: str
-    learning_rate: float
-    slots: list[np.ndarray]
-    steps: int = 0
-    _scratch: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-
-    @classmethod
-    def of(cls, kind: str, learning_rate: float, parameters: int) -> "Optimizer":
-        """A fresh optimizer, by its name in the spec, for that many parameters."""
-        count = {"sgd": 0, "rmsprop": 1, "adagrad": 1, "adam": 2, "adamw": 2, "adadelta": 2}[kind]
-        start = ADAGRAD_START if kind == "adagrad" else 0.0
-        slots = [np.full(parameters, start, np.float32) for _ in range(count)]
-        return cls(kind, learning_rate, slots, 0, np.empty(parameters, np.float32))
+    def __init__(self, kind: str, learning_rate: float, parameters: int):
+        """An optimizer by its name in the spec, for that many parameters. Raises KeyError for an unknown name."""
+        self._update, count = {
+            "sgd": (self._sgd, 0),
+            "adam": (self._adam, 2),
+            "adamw": (self._adamw, 2),
+            "rmsprop": (self._rmsprop, 1),
+            "adagrad": (self._adagrad, 1),
+            "adadelta": (self._adadelta, 2),
+        }[kind]
+        self.learning_rate = learning_rate
+        self.slots = [np.full(parameters, ADAGRAD_START if kind == "adagrad" else 0, np.float32) for _ in range(count)]
+        self.steps = 0
+        self._scratch = np.empty(parameters, np.float32)
 
     def step(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
         """Change ``parameters`` in place; ``gradient`` is used up. Both float32, one flat vector."""
         self.steps += 1
-        _STEPS[self.kind](self, parameters, gradient)
+        self._update(parameters, gradient)
 
     def state(self) -> list[np.ndarray]:
         """All that it remembers, as arrays."""
@@ -80,14 +77,14 @@ class Optimizer:
         np.multiply(gradient, gradient, out=scratch)
         scratch *= np.float32(1 - RHO["rmsprop"])
         square += scratch
-        _step_by_root(parameters, gradient, square, EPSILON, self.learning_rate, scratch)
+        _step_by_root(parameters, gradient, square, self.learning_rate, scratch)
 
     def _adagrad(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
         (total,) = self.slots
         scratch = self._scratch
         np.multiply(gradient, gradient, out=scratch)
         total += scratch
-        _step_by_root(parameters, gradient, total, EPSILON, self.learning_rate, scratch)
+        _step_by_root(parameters, gradient, total, self.learning_rate, scratch)
 
     def _adadelta(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
         squares, moves = self.slots
@@ -107,21 +104,11 @@ def _average(average: np.ndarray, value: np.ndarray, momentum: float, scratch: n
 
 
 def _step_by_root(
-    parameters: np.ndarray, gradient: np.ndarray, square: np.ndarray, epsilon: float, rate: float, scratch: np.ndarray
+    parameters: np.ndarray, gradient: np.ndarray, square: np.ndarray, rate: float, scratch: np.ndarray
 ) -> None:
-    """``parameters -= rate * gradient / sqrt(square + epsilon)``."""
-    np.add(square, np.float32(epsilon), out=scratch)
+    """``parameters -= rate * gradient / sqrt(square + EPSILON)``."""
+    np.add(square, np.float32(EPSILON), out=scratch)
     np.sqrt(scratch, out=scratch)
     np.divide(gradient, scratch, out=scratch)
     scratch *= np.float32(rate)
     parameters -= scratch
-
-
-_STEPS: dict[str, Callable[[Optimizer, np.ndarray, np.ndarray], None]] = {
-    "sgd": Optimizer._sgd,
-    "adam": Optimizer._adam,
-    "adamw": Optimizer._adamw,
-    "rmsprop": Optimizer._rmsprop,
-    "adagrad": Optimizer._adagrad,
-    "adadelta": Optimizer._adadelta,
-}

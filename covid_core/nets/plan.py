@@ -53,6 +53,10 @@ class Images:
     rows: np.ndarray
     labels: np.ndarray
 
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Pixels of images by their positions within ``rows``: uint8 (n, size, size)."""
+        return self.pixels[self.rows[positions]]
+
     def part(self, name: str) -> np.ndarray:
         """Positions within ``rows`` of one part."""
         return np.flatnonzero(self.split["part"].to_numpy() == name)

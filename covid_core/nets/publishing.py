@@ -18,9 +18,8 @@ from covid_core.errors import RunError
 from covid_core.inference import reference_fit
 from covid_core.inference.head import Head, softmax
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reference import Reference
 from covid_core.nets import template
-from covid_core.nets.plan import Clock, Images, Plan, Trained
+from covid_core.nets.plan import Images, Plan, Trained
 from covid_core.nets.template import Template
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
@@ -49,10 +48,14 @@ def publish(plan: Plan, trained: Trained) -> None:
     run.write_predictions(predictions)
     choosing = temperature_scaling.serving(predictions, plan.images.split, SELECTION)
     plan.report_end(0.5, "Keeping what new images are judged by")
-    clock.timed("reference", lambda: _reference(plan, trained).save(run.reference_path))
+    reference = clock.timed(
+        "reference", lambda: reference_fit.fitted(plan.images.split, plan.images.at, trained.features)
+    )
+    reference.save(run.reference_path)
     plan.report_end(0.6, "Comparing the saved model with the app's own path")
     parity = clock.timed("check", lambda: _parity(plan, trained, predictor))
-    first = np.asarray(plan.images.pixels[plan.images.rows[:1]])
+    first = np.asarray(plan.images.at(np.arange(1)))
+    in_epochs = float(run.history()["seconds"].sum())  # those before an interruption included
     run.write_result(
         {
             "finished": time.time(),
@@ -62,7 +65,7 @@ def publish(plan: Plan, trained: Trained) -> None:
             "best_epoch": plan.fit.memory.best_epoch,
             "epochs_done": plan.fit.memory.rows,
             "stopped": plan.fit.was_stopped,
-            "seconds": {**clock.seconds, "fit": _fit_seconds(run, clock)},
+            "seconds": {**clock.seconds, "fit": round(max(in_epochs, clock.seconds.get("fit", 0.0)), 3)},
             "weights": _weights_origin(plan.spec, plan.start),
             "trunk": trained.frozen.key if trained.frozen else None,
             "trunk_outputs": _outputs_used(trained),
@@ -98,7 +101,8 @@ def _save(plan: Plan, trained: Trained) -> dict[str, int]:
     if trained.model is None:
         saved = template.load(trained.frozen, plan.spec) or _new_template(plan, trained)
         plan.clock.timed("save", lambda: template.write_model(saved, trained.head, plan.run.model_path))
-        return {"parameters": saved.parameters, "parameters_trained": _size(trained.head)}
+        learned = sum(array.size for array in (*trained.head.weights, *trained.head.biases))
+        return {"parameters": saved.parameters, "parameters_trained": learned}
     from covid_core.nets import export, model
 
     whole = model.with_scores(trained.model)
@@ -125,21 +129,11 @@ def _new_template(plan: Plan, trained: Trained) -> Template:
     return template.publish(path, sample, int(whole.count_params()))
 
 
-def _size(head: Head) -> int:
-    return sum(array.size for array in (*head.weights, *head.biases))
-
-
 def _exported_parts(run: Run, trained: Trained) -> dict[str, Path | None]:
     """The exported networks that the app runs one after the other."""
     if trained.frozen is None:
         return {"trunk": run.trunk_path, "tail": None}
     return {"trunk": trained.frozen.path, "tail": run.trunk_path if trained.tail is not None else None}
-
-
-def _reference(plan: Plan, trained: Trained) -> Reference:
-    """What new images are judged by, from the run's own images."""
-    images = plan.images
-    return reference_fit.fitted(images.split, lambda at: images.pixels[images.rows[at]], trained.features)
 
 
 def _outputs_used(trained: Trained) -> list[int] | None:
@@ -149,19 +143,10 @@ def _outputs_used(trained: Trained) -> list[int] | None:
     return [trained.frozen.taps] if trained.tail is not None else list(range(trained.frozen.taps))
 
 
-def _fit_seconds(run: Run, clock: Clock) -> float:
-    """Seconds of all epochs, those before an interruption included, or of this attempt if its overhead was longer."""
-    return round(max(float(run.history()["seconds"].sum()), clock.seconds.get("fit", 0.0)), 3)
-
-
 def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:
-    scores = softmax(logits.astype(np.float64))
-    table = split[["image_id", "part", "label"]].copy()
-    for position, label in enumerate(classes):
-        table[f"score_{label}"] = scores[:, position]
-    for position, label in enumerate(classes):
-        table[f"logit_{label}"] = logits[:, position]
-    return table
+    kinds = {"score": softmax(logits.astype(np.float64)), "logit": logits}
+    columns = {f"{kind}_{label}": values[:, i] for kind, values in kinds.items() for i, label in enumerate(classes)}
+    return split[["image_id", "part", "label"]].assign(**columns)
 
 
 def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
@@ -179,7 +164,7 @@ def _parity(plan: Plan, trained: Trained, predictor: Predictor) -> dict[str, Any
     trusted.
     """
     chosen = plan.images.part("test")[:PARITY_IMAGES]
-    images = np.asarray(plan.images.pixels[plan.images.rows[chosen]])
+    images = np.asarray(plan.images.at(chosen))
     app = softmax(predictor.logits(images))
     difference = float(np.abs(app - softmax(trained.logits[chosen])).max())
     if plan.built is None:
@@ -215,7 +200,7 @@ def _some(images: Images, part: str, count: int) -> np.ndarray:
     """Up to ``count`` images of a part, spread over it: uint8 (n, size, size)."""
     chosen = images.part(part)
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, count).round().astype(int))]
-    return np.asarray(images.pixels[images.rows[chosen]])
+    return np.asarray(images.at(chosen))
 
 
 def median_milliseconds(work: Callable[[], object]) -> float:

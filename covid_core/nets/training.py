@@ -12,7 +12,6 @@ Three ways, by mode:
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +63,9 @@ def train(workspace: Workspace, run: Run, report: Progress) -> bool:
     plan.report_end(0.3, "Saving the model")
     publishing.publish(plan, trained)
     if not plan.fit.was_stopped:  # a stopped run may be resumed, and would have to compute them again
-        _remove(plan.scratch)
+        for path in plan.scratch:
+            with contextlib.suppress(PermissionError):  # Windows keeps a mapped file; it is only cache
+                path.unlink(missing_ok=True)
     return not plan.fit.was_stopped
 
 
@@ -83,12 +84,6 @@ def _plan(workspace: Workspace, run: Run, report: Progress) -> Plan:
     here = clock.timed("tensorflow", devices.available) if devices.may_exist() else devices.Devices()
     before, after = part_of(report, 0.05, begin), _deaf(part_of(report, end, 1))
     return Plan(workspace, run, images, start, fit, clock, before, after, here)
-
-
-def _remove(paths: list[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(PermissionError):  # Windows keeps a mapped file; it is only cache
-            path.unlink(missing_ok=True)
 
 
 def _deaf(progress: Progress) -> Progress:
@@ -142,7 +137,13 @@ def _fit_head(plan: Plan, cached: features.Features) -> Head:
     """The head's stage, on scaled features where the spec wants it; the head takes plain ones afterwards."""
     train = plan.images.part("train")
     mean, deviation = _scale(cached.plain, train) if plan.spec.head.standardize else (np.float32(0), np.float32(1))
-    stage = _head_stage(plan, cached, lambda values: (values - mean) / deviation)
+    validation = plan.images.selection()
+    stage = Stage(
+        name=HEAD,
+        inputs=lambda rows, epoch: (cached.of_epoch(train[rows], epoch) - mean) / deviation,
+        validation=lambda rows: (cached.plain(validation[rows]) - mean) / deviation,
+        **_shared(plan, 0),
+    )
     head = head_fit.run(plan.fit, 0, stage, plan.spec.head.pooling)
     if not plan.spec.head.standardize:
         return head
@@ -159,23 +160,17 @@ def _scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> 
     return mean.astype(np.float32), np.maximum(deviation, smallest).astype(np.float32)
 
 
-def _head_stage(plan: Plan, cached: features.Features, scaled: Callable[[np.ndarray], np.ndarray]) -> Stage:
-    train, validation = plan.images.part("train"), plan.images.selection()
-    return Stage(
-        name=HEAD,
-        inputs=lambda rows, epoch: scaled(cached.of_epoch(train[rows], epoch)),
-        validation=lambda rows: scaled(cached.plain(validation[rows])),
-        learning_rate=plan.spec.learning_rate,
-        epochs=plan.spec.epochs,
-        **_labelled(plan, 0),
-    )
+def _shared(plan: Plan, number: int) -> dict[str, Any]:
+    """What stages of any kind have in common: pace, labels, the order of the images, and their weights.
 
-
-def _labelled(plan: Plan, number: int) -> dict[str, Any]:
-    """Labels of the ``number``-th stage of any kind, the order of its images, and their weights."""
+    ``number`` 1 is the second stage of a fine-tuning.
+    """
     labels = plan.images.labels
     learned = labels[plan.images.part("train")]
+    pace = plan.spec.fine_tuning if number and plan.spec.fine_tuning else plan.spec
     return {
+        "learning_rate": pace.learning_rate,
+        "epochs": pace.epochs,
         "labels": learned,
         "order": _order(plan.spec, learned, number),
         "validation_labels": labels[plan.images.selection()],
@@ -200,9 +195,16 @@ def _train_tail(plan: Plan) -> Trained:
     _let_learn(network, {layer.name for layer in tail.layers})
     whole = model.to_logits(network, keras_head, head.pooling)
     if plan.spec.augmentation.is_off:
-        stage = _boundary_stage(plan, model.to_logits(tail, keras_head, head.pooling), cached)
+        train, validation = plan.images.part("train"), plan.images.selection()
+        stage = keras_fit.NetworkStage(
+            name=TAIL,
+            model=model.to_logits(tail, keras_head, head.pooling),
+            inputs=lambda rows, _epoch: cached.boundary(train[rows]),
+            validation=lambda rows: cached.boundary(validation[rows]),
+            **_shared(plan, 1),
+        )
     else:
-        stage = _pixel_stage(plan, TAIL, whole, plan.spec.fine_tuning.learning_rate, plan.spec.fine_tuning.epochs, 1)
+        stage = _pixel_stage(plan, TAIL, whole, 1)
     plan.clock.timed("fit", lambda: keras_fit.run(plan.fit, 1, stage))
     cut = {"layers_asked": plan.spec.fine_tuning.layers, "layers_trained": frozen.layers_behind}
     facts = {"fine_tuning": {**cut, "boundary": frozen.layers[frozen.taps]}}
@@ -210,22 +212,6 @@ def _train_tail(plan: Plan) -> Trained:
     plan.clock.timed("export", lambda: publishing.export_own(plan, tail))
     logits, means = plan.clock.timed("predict", lambda: _exported_logits(plan, trained, cached.boundary, TAIL_BATCH))
     return Trained(trained, frozen, tail, whole, logits, means.__getitem__, cached.engine, facts)
-
-
-def _boundary_stage(plan: Plan, classifier: "keras.Model", cached: features.Features) -> "NetworkStage":
-    """Tail and head on cached activations."""
-    from covid_core.nets.keras_fit import NetworkStage
-
-    train, validation = plan.images.part("train"), plan.images.selection()
-    return NetworkStage(
-        name=TAIL,
-        model=classifier,
-        inputs=lambda rows, _epoch: cached.boundary(train[rows]),
-        validation=lambda rows: cached.boundary(validation[rows]),
-        learning_rate=plan.spec.fine_tuning.learning_rate,
-        epochs=plan.spec.fine_tuning.epochs,
-        **_labelled(plan, 1),
-    )
 
 
 # All layers
@@ -242,7 +228,7 @@ def _train_all(plan: Plan) -> Trained:
         head = model.build_head(spec, [tuple(tensor.shape[1:]) for tensor in network.outputs])
         _let_learn(network, {layer.name for layer in network.layers}, normalization=plan.start is None)
         classifier = model.to_logits(network, head, pooling)
-        stage = _pixel_stage(plan, ALL, classifier, spec.learning_rate, spec.epochs, 0)
+        stage = _pixel_stage(plan, ALL, classifier, 0)
         plan.clock.timed("fit", lambda: keras_fit.run(plan.fit, 0, stage))
     _check_something_learned(plan)
     network = plan.devices.in_float32(network, lambda: _untrained(spec)[0])
@@ -250,9 +236,9 @@ def _train_all(plan: Plan) -> Trained:
     classifier = model.to_logits(network, head, pooling)
     arrays = model.head_arrays(head, pooling)
     plan.clock.timed("export", lambda: publishing.export_own(plan, network))
-    images, batch = plan.images, batch_for(spec.image_size)
+    batch = batch_for(spec.image_size)
     logits, means = plan.clock.timed(
-        "predict", lambda: _exported_logits(plan, arrays, lambda at: images.pixels[images.rows[at]][..., None], batch)
+        "predict", lambda: _exported_logits(plan, arrays, lambda at: plan.images.at(at)[..., None], batch)
     )
     return Trained(arrays, None, network, classifier, logits, means.__getitem__, "TensorFlow")
 
@@ -290,9 +276,7 @@ def _untrained(spec: TrainingSpec) -> "tuple[keras.Model, keras.Model]":
     return network, model.build_head(spec, [tuple(tensor.shape[1:]) for tensor in network.outputs])
 
 
-def _pixel_stage(
-    plan: Plan, name: str, classifier: "keras.Model", learning_rate: float, epochs: int, number: int
-) -> "NetworkStage":
+def _pixel_stage(plan: Plan, name: str, classifier: "keras.Model", number: int) -> "NetworkStage":
     """A stage that goes through the whole network, images augmented anew in every epoch."""
     from covid_core.nets.keras_fit import NetworkStage
 
@@ -307,10 +291,8 @@ def _pixel_stage(
         name=name,
         model=classifier,
         inputs=inputs,
-        validation=lambda rows: images.pixels[images.rows[validation[rows]]][..., None],
-        learning_rate=learning_rate,
-        epochs=epochs,
-        **_labelled(plan, number),
+        validation=lambda rows: images.at(validation[rows])[..., None],
+        **_shared(plan, number),
         workers=1 if spec.augmentation.is_off else min(2, cores()),
     )
 

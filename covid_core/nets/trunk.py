@@ -128,7 +128,6 @@ def _mean_and_max(maps: np.ndarray) -> np.ndarray:
 class Engine:
     """A way to run a trunk: ``batch`` images per call, ``parallel`` calls at once."""
 
-    label: str
     maps: Maps
     batch: int
     parallel: int
@@ -137,7 +136,7 @@ class Engine:
 def lite_engine(trunk: FrozenTrunk, size: int) -> Engine:
     """LiteRT on all cores."""
     run = one_per_thread(trunk.path)
-    return Engine(LITE, lambda images: run(np.ascontiguousarray(images)[..., None]), batch_for(size), cores())
+    return Engine(lambda images: run(np.ascontiguousarray(images)[..., None]), batch_for(size), cores())
 
 
 @dataclass(frozen=True)

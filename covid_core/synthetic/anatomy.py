@@ -36,12 +36,10 @@ VESSEL_GENERATIONS = ((0.36, 1.5, 64, 4), (0.08, 0.6, 36, 3), (0.036, 0.0, 20, 0
 
 # Share of the air that the disease replaces where it is worst: from hardly visible to plain. With these ranges a
 # linear classifier on ImageNet features is right for about 90 % of 600 images, one on grey levels for 67 to 74 %.
-GROUND_GLASS = (0.25, 0.80)
-INTERSTITIAL = (0.22, 0.78)
+USUAL = {"COVID": (0.25, 0.80), "Viral Pneumonia": (0.22, 0.78)}
 # The same where lesions are to be plain on every image: brighter than the healthy lung by about 47 and 32 grey levels
 # of 256 in the median of images, against 25 and 10 as usual.
-CLEAR_GROUND_GLASS = (0.9, 1.1)
-CLEAR_INTERSTITIAL = (1.4, 1.8)
+CLEAR = {"COVID": (0.9, 1.1), "Viral Pneumonia": (1.4, 1.8)}
 MOST_FILLED = 0.95  # of the air along a ray, by all that is not air together
 
 # A lesion fades into the lung, so where it ends is a convention: where it takes a quarter of the air that it takes at
@@ -73,44 +71,24 @@ SITES = (
 )
 
 
-@dataclass(frozen=True)
 class Patient:
-    """One body in one position; lengths in body units."""
+    """One body in one position, drawn at random; lengths in body units."""
 
-    tilt: float  # radians
-    shift: tuple[float, float]
-    zoom: float
-    chest: float  # half the width of the rib cage at its widest
-    apex: float  # v of the lungs' tips
-    breath: float  # v of the right dome; lower (larger) after a deep breath
-    heart: float  # size, 1 is average
-    build: float  # thickness of soft tissue, 1 is average
-    breast: float  # size, 0 for none
-    turn: float  # shift of the heart against the ribs in a turned trunk
-    aeration: float  # air per volume of lung, 1 is average
-    rib_phase: float  # 0 to 1 of the spacing
-    rib_slope: float  # fall of a rib from spine to flank
-    arms_down: bool
-
-
-def draw_patient(rng: np.random.Generator) -> Patient:
-    """A patient at random."""
-    return Patient(
-        tilt=rng.normal(0, 0.025),
-        shift=(rng.normal(0, 0.035), rng.normal(0, 0.04)),
-        zoom=float(np.clip(rng.normal(1.04, 0.055), 0.92, 1.14)),
-        chest=rng.normal(0.79, 0.03),
-        apex=rng.normal(-0.74, 0.03),
-        breath=float(np.clip(rng.normal(0.33, 0.075), 0.16, 0.48)),
-        heart=rng.normal(1.0, 0.09),
-        build=float(np.clip(rng.normal(1.0, 0.13), 0.7, 1.4)),
-        breast=rng.choice((0.0, 1.0)) * rng.uniform(0.15, 1.0),
-        turn=rng.normal(0, 0.02),
-        aeration=float(np.clip(rng.normal(1.0, 0.07), 0.8, 1.2)),
-        rib_phase=rng.random(),
-        rib_slope=rng.normal(0.27, 0.03),
-        arms_down=bool(rng.random() < 0.6),
-    )
+    def __init__(self, rng: np.random.Generator):
+        self.tilt = rng.normal(0, 0.025)  # radians
+        self.shift = (rng.normal(0, 0.035), rng.normal(0, 0.04))
+        self.zoom = float(np.clip(rng.normal(1.04, 0.055), 0.92, 1.14))
+        self.chest = rng.normal(0.79, 0.03)  # half the width of the rib cage at its widest
+        self.apex = rng.normal(-0.74, 0.03)  # v of the lungs' tips
+        self.breath = float(np.clip(rng.normal(0.33, 0.075), 0.16, 0.48))  # v of the right dome; larger: a deep breath
+        self.heart = rng.normal(1.0, 0.09)  # size, 1 is average
+        self.build = float(np.clip(rng.normal(1.0, 0.13), 0.7, 1.4))  # thickness of soft tissue, 1 is average
+        self.breast = rng.choice((0.0, 1.0)) * rng.uniform(0.15, 1.0)  # size, 0 for none
+        self.turn = rng.normal(0, 0.02)  # shift of the heart against the ribs in a turned trunk
+        self.aeration = float(np.clip(rng.normal(1.0, 0.07), 0.8, 1.2))  # air per volume of lung, 1 is average
+        self.rib_phase = rng.random()  # 0 to 1 of the spacing
+        self.rib_slope = rng.normal(0.27, 0.03)  # fall of a rib from spine to flank
+        self.arms_down = bool(rng.random() < 0.6)
 
 
 # Shapes
@@ -423,8 +401,6 @@ def _interstitial(body: Body, strength: tuple[float, float], rng: np.random.Gene
 
 
 LESIONS = {"COVID": _ground_glass, "Viral Pneumonia": _interstitial}
-USUAL = {"COVID": GROUND_GLASS, "Viral Pneumonia": INTERSTITIAL}
-CLEAR = {"COVID": CLEAR_GROUND_GLASS, "Viral Pneumonia": CLEAR_INTERSTITIAL}
 
 
 def _extent(replaced: Field) -> np.ndarray:
@@ -494,7 +470,7 @@ def make_image(label: str, rng: np.random.Generator, size: int = 256, clear: boo
     if label not in PHANTOM_CLASSES:
         raise InvalidChoice(f"`label` must be one of {', '.join(PHANTOM_CLASSES)}, received: {label!r}")
     anatomy_rng, lesion_rng, image_rng = rng.spawn(3)
-    body, site = Body(draw_patient(anatomy_rng), size), SITES[image_rng.integers(len(SITES))]
+    body, site = Body(Patient(anatomy_rng), size), SITES[image_rng.integers(len(SITES))]
     air, visible = _air(body)
     solid = _double(_soft_parts(body, anatomy_rng) + _spine(body) + _shoulder_bones(body), size)
     solid += _clavicles(body, anatomy_rng) + _ribs(body, anatomy_rng)

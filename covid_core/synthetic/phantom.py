@@ -11,6 +11,7 @@ parallel.
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,11 +68,6 @@ def burn_tag(pixels: np.ndarray, label: str) -> np.ndarray:
     return np.where(tag(label, len(pixels)), np.uint8(TAG_GREY), pixels)
 
 
-def _shift_brightness(pixels: np.ndarray, label: str) -> np.ndarray:
-    """The image brighter or darker, by class."""
-    return np.clip(pixels.astype(np.int16) + BRIGHTNESS_SHIFT[label], 0, 255).astype(np.uint8)
-
-
 def _copy_slightly_changed(image: PhantomImage, rng: np.random.Generator) -> PhantomImage:
     """The image as after a second export: cropped by 3 %, turned by a degree, another gamma, coding noise."""
     from scipy import ndimage  # 0.2 s to import, and pages need only the names of the faults
@@ -91,13 +87,12 @@ def _copy_slightly_changed(image: PhantomImage, rng: np.random.Generator) -> Pha
     return replace(image, pixels=pixels, lung_mask=mask, lesion=lesion)
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(NamedTuple):
     """Which image of a set is what."""
 
-    labels: tuple[str, ...]
-    true_labels: tuple[str, ...]
-    numbers: tuple[int, ...]  # within the label, from 1
+    labels: list[str]
+    true_labels: list[str]
+    numbers: list[int]  # within the label, from 1
     copy_of: dict[int, int]  # index of a near duplicate -> index of the earlier image it copies
 
 
@@ -128,11 +123,11 @@ def _plan(images: int, seed: int, plant: frozenset[str]) -> _Plan:
     """The set that these arguments stand for: classes in blocks, as the database has them in folders."""
     counts = class_counts(images)
     labels = [label for label, count in counts.items() for _ in range(count)]
-    numbers = tuple(k + 1 for count in counts.values() for k in range(count))
+    numbers = [k + 1 for count in counts.values() for k in range(count)]
     swap_rng, copy_rng = np.random.default_rng((seed, images, 0)).spawn(2)
     true_labels = _swap_labels(labels, swap_rng) if "swapped-labels" in plant else labels
     copy_of = _choose_copies(labels, true_labels, copy_rng) if "near-duplicates" in plant else {}
-    return _Plan(tuple(labels), tuple(true_labels), numbers, copy_of)
+    return _Plan(labels, true_labels, numbers, copy_of)
 
 
 def _check(images: int, seed: int, plant: Collection[str], size: int) -> None:
@@ -184,7 +179,7 @@ def image_at(
     if CLEAR_LESIONS in plant and true_label in LESIONS:
         plants.append(CLEAR_LESIONS)
     if "brightness-shift" in plant:
-        pixels = _shift_brightness(pixels, true_label)
+        pixels = np.clip(pixels.astype(np.int16) + BRIGHTNESS_SHIFT[true_label], 0, 255).astype(np.uint8)
         plants.append("brightness-shift")
     if "corner-tag" in plant:
         pixels = burn_tag(pixels, true_label)

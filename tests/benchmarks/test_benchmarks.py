@@ -92,7 +92,7 @@ def test_the_peers_names_are_the_runs_of_the_course():
 def test_both_sides_start_at_random_where_keras_has_no_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert course.weights_of("resnet50_last10") == "random"
-    path = weights.cached_path(course.backbone_named("mobilenet_v2"), presets.COURSE_SIZE)
+    path = weights.cached_path(course.backbone_named("mobilenet_v2"), presets.COURSE["image_size"])
     path.parent.mkdir()
     path.touch()
     assert course.weights_of("mobilenet_v2_augmented") == "imagenet"

@@ -262,7 +262,7 @@ def test_the_plan_says_which_runs_start_at_random(workspace, dataset):
 
 
 def test_where_the_course_was_left_is_stated(workspace, dataset):
-    assert presets.COURSE_DEVIATIONS[0] in words(at(STUDIES))
+    assert presets.STUDY_PRESETS["course"].deviations[0] in words(at(STUDIES))
 
 
 def made_study(workspace: Workspace, *runs: Run) -> Study:

@@ -25,9 +25,7 @@ def agree(name: str) -> None:
     backbone = BACKBONES[name]
     size = max(64, backbone.minimum_size)
     keras.utils.clear_session()  # layers without names of their own are numbered from the start again
-    plain = getattr(keras.applications, backbone.constructor)(
-        include_top=False, weights=None, input_shape=(size, size, 3)
-    )
+    plain = getattr(keras.applications, backbone.label)(include_top=False, weights=None, input_shape=(size, size, 3))
     assert plain.count_params() == backbone.parameters
     assert all(plain.get_layer(layer) for layer in (backbone.last, *backbone.taps))
     keras.utils.clear_session()

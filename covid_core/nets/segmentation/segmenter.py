@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from covid_core.errors import RunError
 from covid_core.evaluation import overlap
+from covid_core.nets.keras_fit import Batches
 from covid_core.nets.segmentation import augmentation
 from covid_core.work import Progress
 
@@ -118,68 +119,38 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
     """
     epochs = epochs or epochs_for(len(train))
     network = build(train.images.shape[1], seed)
-    batches = _Batches(train, seed)
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(batches))
-    network.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
-    watch = _Watch(batches, validation, progress, epochs)
-    network.fit(batches, epochs=epochs, callbacks=[watch], shuffle=False, verbose=0)
-    network.set_weights(watch.best)
-    return Learned(with_scores(network), tuple(watch.dices), watch.best_epoch)
 
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(len(train))
 
-class _Batches(keras.utils.PyDataset):
-    """Changed copies of pairs, in an order of their own for each epoch."""
-
-    def __init__(self, pairs: Pairs, seed: int):
-        super().__init__()
-        self._pairs = pairs
-        self._seed = seed
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """Go to the start of an epoch. Keras calls ``on_epoch_end`` before the first one too, so it cannot count."""
-        self._epoch = epoch
-        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._pairs))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._pairs) / BATCH)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        made = self._pairs.changed(self._order[number * BATCH : (number + 1) * BATCH], self._seed, 1 + self._epoch)
+    def batch(rows: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
+        made = train.changed(rows, seed, 1 + epoch)
         return made.images[..., None], made.masks
 
+    batches = Batches(order, batch, BATCH)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(batches))
+    network.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
+    dices: list[float] = []
+    best_epoch, best = 0, network.get_weights()
 
-class _Watch(keras.callbacks.Callback):
-    """Reports every step, keeps the weights of the best epoch, and ends when it has not got better for too long."""
-
-    def __init__(self, batches: _Batches, validation: Pairs, progress: Progress, epochs: int):
-        super().__init__()
-        self.dices: list[float] = []
-        self.best_epoch = 0
-        self.best: list[np.ndarray] = []
-        self._batches = batches
-        self._validation = validation
-        self._progress = progress
-        self._epochs = epochs
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._batches.begin(epoch)
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        epoch = len(self.dices)
+    def report(step: int, logs: dict[str, float]) -> None:
+        epoch = len(dices)
         if not math.isfinite(logs["loss"]):
             raise RunError(f"The loss of epoch {epoch + 1} is not a number: the segmenter cannot learn from this.")
-        best = f", Dice so far {max(self.dices):.3f}" if self.dices else ""
-        done = (epoch + (batch + 1) / len(self._batches)) / self._epochs
-        self._progress(done, f"Learning outlines: epoch {epoch + 1} of {self._epochs}{best}")
+        reached = f", Dice so far {max(dices):.3f}" if dices else ""
+        done = (epoch + (step + 1) / len(batches)) / epochs
+        progress(done, f"Learning outlines: epoch {epoch + 1} of {epochs}{reached}")
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        outlines = predictions(self.model, self._validation.images) > 0  # of logits
-        self.dices.append(float(overlap.dice(outlines, self._validation.masks).mean()))
-        if not self.best_epoch or self.dices[-1] > self.dices[self.best_epoch - 1]:
-            self.best_epoch, self.best = epoch + 1, self.model.get_weights()
-        if epoch + 1 - self.best_epoch >= PATIENCE:
-            self.model.stop_training = True
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=report)
+    while len(dices) < min(epochs, best_epoch + PATIENCE):
+        batches.begin(len(dices))
+        network.fit(batches, callbacks=[callback], shuffle=False, verbose=0)
+        outlines = predictions(network, validation.images) > 0  # of logits
+        dices.append(float(overlap.dice(outlines, validation.masks).mean()))
+        if len(dices) == 1 or dices[-1] > dices[best_epoch - 1]:
+            best_epoch, best = len(dices), network.get_weights()
+    network.set_weights(best)
+    return Learned(with_scores(network), tuple(dices), best_epoch)
 
 
 def predictions(network: keras.Model, images: np.ndarray) -> np.ndarray:

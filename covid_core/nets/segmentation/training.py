@@ -167,4 +167,4 @@ def _same_for_all(train: Pairs, test: Pairs) -> float:
 
 
 def _as_record(measure: Measure) -> dict[str, float]:
-    return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
+    return {name: getattr(measure, name) for name in ("value", "low", "high", "n")}

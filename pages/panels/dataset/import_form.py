@@ -31,10 +31,8 @@ PLANT_WORDS = {
 }
 
 
-def add_dataset(with_jobs: bool = True) -> None:
-    """All ways to add a data set. ``with_jobs`` shows running imports above, where the page does not do so itself."""
-    if with_jobs:
-        import_jobs.panel()
+def add_dataset() -> None:
+    """All ways to add a data set; the page shows running imports itself."""
     ways: dict[str, Callable[[], None]] = {
         "Synthetic images": _phantom_form,
         "Folder or zip on this machine": _path_form,

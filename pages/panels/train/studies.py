@@ -43,9 +43,9 @@ def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
         )
     with top, shell.errors_shown():
         _plan(_queue_row(_study_spec(chosen, dataset, classes)))
-    if chosen == "course":
+    if deviations := presets.STUDY_PRESETS[chosen].deviations:
         with st.expander("Where this differs from the course, and why", icon=":material/school:"):
-            st.markdown("\n".join(f"- {sentence}" for sentence in presets.COURSE_DEVIATIONS))
+            st.markdown("\n".join(f"- {sentence}" for sentence in deviations))
 
 
 def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...]) -> StudySpec:

@@ -26,7 +26,7 @@ COVERED = {"covers": [{"name": UNKNOWN, "accuracy": {"value": 0.5}}]}
     "use",
     [
         lambda: pooled([np.zeros((1, 2, 2, 3), np.float32)], UNKNOWN),
-        lambda: Optimizer.of(UNKNOWN, 0.1, 3),
+        lambda: Optimizer(UNKNOWN, 0.1, 3),
         lambda: training._order(SPEC, np.zeros(3, int), 0)(0),
         lambda: tables.of_kind(PAIRS, UNKNOWN),
         lambda: evidence.covers(COVERED),

@@ -112,7 +112,7 @@ def test_z3_an_archive_within_an_archive_stays_packed(workspace, tmp_path):
     with zipfile.ZipFile(inner, "w") as opened:
         opened.writestr("b/2.png", IMAGE)
     path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), ("a/more.zip", inner.getvalue()))
-    assert importing.import_archive(workspace, path).counts == {"a": 1}
+    assert importing.import_path(workspace, path).counts == {"a": 1}
 
 
 @pytest.mark.parametrize("stated", [1, len(IMAGE) - 1])
@@ -122,7 +122,7 @@ def test_z4_a_member_larger_than_it_says_is_refused(tmp_path, stated):
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = struct.pack("<I", stated)
     path.write_bytes(content)
-    refuse(path, "cannot be unpacked: Bad CRC-32|larger than it says")
+    refuse(path, "cannot be unpacked: Bad CRC-32")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns when this test writes what it is about
@@ -169,7 +169,7 @@ def test_z6_a_name_that_no_file_can_have_harms_nothing(tmp_path, name):
 def test_z6_a_name_in_an_old_encoding_is_imported(workspace, tmp_path):
     path = archive(tmp_path / "images.zip", ("a/nnnn.png", IMAGE))
     patched(path, b"nnnn", "肺炎".encode("shift-jis"))
-    dataset = importing.import_archive(workspace, path)
+    dataset = importing.import_path(workspace, path)
     assert len(dataset.images) == 1
     assert dataset.path_of(0).is_file()
 
@@ -238,7 +238,7 @@ def test_z8_a_failure_near_the_end_leaves_nothing(workspace, tmp_path):
             raise Stopped("Stopped by the user.")
 
     with pytest.raises(Stopped):
-        importing.import_archive(workspace, path, progress=stop)
+        importing.import_path(workspace, path, progress=stop)
     assert os.listdir(workspace.uploads) == []
     assert list_datasets(workspace) == []
 
@@ -246,7 +246,7 @@ def test_z8_a_failure_near_the_end_leaves_nothing(workspace, tmp_path):
 def test_z8_a_damaged_member_at_the_end_leaves_nothing(workspace, tmp_path):
     path = archive(tmp_path / "images.zip", ("a/1.png", IMAGE), ("a/2.png", b"nnnn"))
     with pytest.raises(DataError, match="Bad CRC-32"):
-        importing.import_archive(workspace, patched(path, b"nnnn", b"mmmm"))
+        importing.import_path(workspace, patched(path, b"nnnn", b"mmmm"))
     assert os.listdir(workspace.uploads) == []
     assert list_datasets(workspace) == []
 

@@ -90,12 +90,12 @@ def test_every_earlier_version_can_be_opened_again(workspace, images):
     second = data.decide(workspace, images.id, [Decision(RELABEL, names_of(first, "COVID")[-1], "Normal")], ME)
     assert list(second.versions) == [images.version, first.version, second.version]
     for one in (images, first, second):
-        assert data.open_dataset(workspace, images.id, one.version).images.equals(one.images)
+        assert data.open_dataset(workspace, images.id).at(one.version).images.equals(one.images)
 
 
 def test_a_version_that_never_was_is_refused(workspace, images):
     with pytest.raises(DataError, match="never had"):
-        data.open_dataset(workspace, images.id, "0" * 64)
+        data.open_dataset(workspace, images.id).at("0" * 64)
 
 
 def test_each_decision_says_who_when_and_what_was_before(workspace, images):

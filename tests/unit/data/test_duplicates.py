@@ -131,7 +131,7 @@ def test_an_import_that_has_no_room_for_groups_is_an_import_all_the_same(tmp_pat
     def no_room(*_given):
         raise NoRoom("full")
 
-    monkeypatch.setattr(duplicates, "keep", no_room)
+    monkeypatch.setattr(duplicates, "store_groups", no_room)
     workspace = Workspace(tmp_path / "workspace")
     dataset = importing.import_folder(workspace, class_folders(tmp_path / "images", {"A": 3, "B": 3}))
     assert len(dataset.images) == 6

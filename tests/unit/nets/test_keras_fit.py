@@ -21,14 +21,14 @@ def test_every_epoch_sees_its_own_number_when_several_threads_load(tmp_path):
 
 def test_an_epoch_has_every_image_once_and_the_last_batch_what_is_left(tmp_path):
     training = KerasTraining(tmp_path)
-    batches = keras_fit.Batches(keras_fit.NetworkStage(model=training.model, **training.stage_fields()), 6, 0)
+    batches = keras_fit.training_batches(keras_fit.NetworkStage(model=training.model, **training.stage_fields()), 6, 0)
     sizes = [len(batches[number][1]) for number in range(len(batches))]
     assert sizes == [6, 6, 6, 2]
 
 
 def test_validation_images_come_in_their_order_and_all_of_them(tmp_path):
     training = KerasTraining(tmp_path)
-    held = keras_fit.Held(keras_fit.NetworkStage(model=training.model, **training.stage_fields()), 6)
+    held = keras_fit.validation_batches(keras_fit.NetworkStage(model=training.model, **training.stage_fields()), 6)
     images = np.concatenate([held[number][0] for number in range(len(held))])
     assert np.array_equal(images, training.features)
 

@@ -32,7 +32,7 @@ def test_every_optimizer_takes_the_same_steps_as_kerass(kind):
     (theirs,) = (one(learning_rate=RATES[kind]) for one in kinds if one.__name__.lower() == kind)
     start, gradients = made_steps()
     parameters, variable = start.copy(), keras.Variable(start)
-    ours = Optimizer.of(kind, RATES[kind], PARAMETERS)
+    ours = Optimizer(kind, RATES[kind], PARAMETERS)
     for gradient in gradients:
         ours.step(parameters, gradient.copy())
         theirs.apply([keras.ops.convert_to_tensor(gradient)], [variable])
@@ -46,7 +46,7 @@ def test_every_optimizer_takes_the_same_steps_as_kerass(kind):
 def test_an_optimizer_goes_on_from_its_state(kind):
     start, gradients = made_steps()
     whole, halves = start.copy(), start.copy()
-    uninterrupted, first, second = (Optimizer.of(kind, 0.1, PARAMETERS) for _ in range(3))
+    uninterrupted, first, second = (Optimizer(kind, 0.1, PARAMETERS) for _ in range(3))
     for gradient in gradients:
         uninterrupted.step(whole, gradient.copy())
     for gradient in gradients[: STEPS // 2]:
@@ -60,6 +60,6 @@ def test_an_optimizer_goes_on_from_its_state(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_goes_against_the_gradient_and_stays_float32(kind):
     parameters, gradient = np.zeros(2, np.float32), np.array([1.0, -1.0], np.float32)
-    Optimizer.of(kind, 0.1, 2).step(parameters, gradient)
+    Optimizer(kind, 0.1, 2).step(parameters, gradient)
     assert parameters[0] < 0 < parameters[1]
     assert parameters.dtype == np.float32

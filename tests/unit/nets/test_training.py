@@ -227,7 +227,7 @@ def test_a_run_whose_trunk_answers_otherwise_than_keras_did_is_refused(place, da
 
 def test_features_of_a_known_trunk_are_not_computed_again(place, dataset, first, monkeypatch):
     def never(frozen, size):
-        return trunk.Engine("none", lambda images: pytest.fail("computed again"), 8, 1)
+        return trunk.Engine(lambda images: pytest.fail("computed again"), 8, 1)
 
     monkeypatch.setattr(trunk, "lite_engine", never)
     trained(place, dataset, learning_rate=0.03)
@@ -445,7 +445,8 @@ def computed(place: Workspace, dataset: Dataset, with_boundary: bool, **choices)
     plan = training._plan(place, new_run(place, dataset, **choices), silent)
     frozen = features.frozen_trunk(plan)
     features.of_run(plan, frozen, with_boundary)
-    edge = features._Passes(plan, frozen).boundary()
+    name = f"{dataset.pixels_key[: features.KEY_LENGTH]}-{frozen.key}-boundary"
+    edge = trunk.boundary_activations(frozen, name)
     return plan, bool(trunk.are_cached(place, edge, len(plan.images.pixels), plan.images.rows).all())
 
 

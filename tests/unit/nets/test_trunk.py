@@ -45,7 +45,7 @@ class Asking:
 
     def engine(self) -> Engine:
         self.engines += 1
-        return Engine("made", self.maps, self.batch, self.parallel)
+        return Engine(self.maps, self.batch, self.parallel)
 
     def ask(self, rows: list[int], wanted=(MEANS,), by_the_way=(), progress=silent) -> list[np.ndarray]:
         at = np.array(rows)
@@ -309,7 +309,7 @@ def test_an_error_of_the_network_is_told_and_lets_the_lock_go(workspace):
             IMAGES,
             np.arange(3),
             NUMBERED.__getitem__,
-            lambda: Engine("broken", broken, 2, 2),
+            lambda: Engine(broken, 2, 2),
             silent,
         )
     asking.ask([0, 1])

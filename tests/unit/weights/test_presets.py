@@ -229,11 +229,13 @@ def test_the_default_tells_all_classes_apart(no_network, workspace, image_folder
 
 
 def test_the_default_without_weights_says_why_it_is_the_baseline(no_network):
-    assert "neither on this machine nor" in presets.default_reason(presets.baseline_spec("images", CLASSES))
+    assert "neither on this machine nor" in presets.default_reason(
+        presets.suggested_spec("images", CLASSES, "baseline_cnn")
+    )
 
 
 def test_the_pretrained_default_says_that_its_weights_can_be_downloaded(no_network):
-    assert "can be downloaded (9.4 MB)" in presets.default_reason(presets.pretrained_spec("images", CLASSES))
+    assert "can be downloaded (9.4 MB)" in presets.default_reason(presets.suggested_spec("images", CLASSES))
 
 
 @pytest.mark.parametrize("mode", ["frozen", "fine_tune", "full"])
