@@ -5,17 +5,19 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
+from covid_core.commands.verbs import verb
 from covid_core.errors import InvalidChoice
 from covid_core.workspace import HOME, SOURCE, Workspace, is_checkout, location
 
 APP = SOURCE / "app.py" if is_checkout() else SOURCE / "second_look" / "app.py"  # as pyproject.toml lays it
 
 
+@verb("app")
 def do_app(_workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Start the dashboard and open it in the browser. It ends with Ctrl-C."""
+    """Start the dashboard and open it in the browser. It ends with Ctrl-C. Options of streamlit run, such as
+    --server.port 8502, are handed on to it."""
     if not APP.is_file():
         raise InvalidChoice(f"The dashboard is not there ({APP}): install Second Look again.")
     # -P: whatever lies in the current folder, such as another checkout, is none of the server's business.
@@ -27,6 +29,7 @@ def do_app(_workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     return {"text": ""}
 
 
+@verb("where")
 def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """Where data sets, runs and caches lie, and why there."""
     place = location()
@@ -39,10 +42,3 @@ def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, An
         "unused": str(place.unused) if place.unused else None,
         "text": "\n".join(lines),
     }
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    app = verb("app", do_app, as_json=False)
-    app.epilog = "Options of streamlit run, such as --server.port 8502, are handed on to it."
-    verb("where", do_where)

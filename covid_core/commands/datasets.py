@@ -1,12 +1,11 @@
 """Verbs about data sets: make, list, describe, audit, map and delete them."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from covid_core.audit import dataset_audit
-from covid_core.commands.progress import progress
+from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
 from covid_core.formatting import count, plural
 from covid_core.reports import audit_text
@@ -14,7 +13,12 @@ from covid_core.reports.encode import encode
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.workspace import Workspace
 
+CLASSES = option("--classes", nargs="+", help="class folders to keep; all but Lung_Opacity by default")
+PLANT = option("--plant", action="append", metavar="NAME", choices=PLANTS, help=f"{', '.join(PLANTS)}; may be repeated")
+AGAINST = option("--against", metavar="OTHER", help="another data set: shared images, and classes that disagree")
 
+
+@verb("import", "path", NAME, CLASSES)
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make a data set of a folder or a zip archive."""
     from covid_core.data import importing
@@ -23,6 +27,7 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     return _dataset_answer(opened)
 
 
+@verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)
 def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Draw synthetic images."""
     from covid_core.data import importing
@@ -33,6 +38,7 @@ def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     )
 
 
+@verb("kaggle", NAME, CLASSES)
 def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Download the COVID-19 Radiography Database from Kaggle."""
     from covid_core.data import importing
@@ -40,6 +46,7 @@ def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     return _dataset_answer(importing.import_kaggle(workspace, options.name, options.classes, progress()))
 
 
+@verb("datasets")
 def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List data sets."""
     listed = data.list_datasets(workspace)
@@ -49,6 +56,7 @@ def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str,
     return {"datasets": rows, "text": "\n".join(lines) or "No data set yet: try demo or import."}
 
 
+@verb("summary", "dataset")
 def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What is in a data set."""
     from covid_core.data import summary
@@ -64,6 +72,7 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     }
 
 
+@verb("audit", "dataset", AGAINST)
 def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What is wrong with a data set: faults, copies, what but the lungs tells the class, images shared with another."""
     opened = data.open_dataset(workspace, options.dataset)
@@ -78,6 +87,7 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     return {**answer, "text": "\n".join(lines)}
 
 
+@verb("map", "dataset")
 def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """The map of a data set: who an image's neighbours are, which images lie apart, and which labels do not fit."""
     from covid_core.audit.embedding import embedding_map
@@ -90,6 +100,7 @@ def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     return {"dataset": opened.id, "version": opened.version, **encode(made), "text": text}
 
 
+@verb("delete-dataset", "dataset")
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Remove a data set; images that were only referred to stay."""
     data.delete_dataset(workspace, options.dataset)
@@ -100,26 +111,3 @@ def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
     parts = ", ".join(f"{label} {count(n)}" for label, n in opened.counts.items())
     left_out = [f"left out: {row.path}: {row.reason}" for row in opened.left_out.itertuples()]
     return {**encode(opened), "text": "\n".join([f"{opened.id}  {parts}", *left_out])}
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    for name, work, arguments in (("import", do_import, ("path",)), ("kaggle", do_kaggle, ())):
-        added = verb(name, work, *arguments)
-        added.add_argument("--name", default="")
-        added.add_argument("--classes", nargs="+", help="class folders to keep; all but Lung_Opacity by default")
-    demo = verb("demo", do_demo)
-    demo.add_argument("--images", type=int, default=600)
-    demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument(
-        "--plant", action="append", metavar="NAME", choices=PLANTS, help=f"{', '.join(PLANTS)}; may be repeated"
-    )
-    demo.add_argument("--name", default="")
-    verb("datasets", do_datasets)
-    verb("summary", do_summary, "dataset")
-    audited = verb("audit", do_audit, "dataset")
-    audited.add_argument(
-        "--against", metavar="OTHER", help="another data set: shared images, and classes that disagree"
-    )
-    verb("map", do_map, "dataset")
-    verb("delete-dataset", do_delete_dataset, "dataset")

@@ -2,10 +2,10 @@
 
 import argparse
 import getpass
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from covid_core.commands.verbs import option, verb
 from covid_core.data import dataset as data
 from covid_core.data import decisions
 from covid_core.data.dataset import Dataset
@@ -15,14 +15,27 @@ from covid_core.formatting import plural
 from covid_core.workspace import Workspace
 
 ACTIONS = {action.replace(" ", "-"): action for action in (LEAVE_OUT, RELABEL, GROUP, DISMISS)}
+NOTE = option("--note", default="", help="why, in a line")
+AUTHOR = option("--author", default="", help="who decides; the user of this computer by default")
 
 
+@verb(
+    "decide",
+    "dataset",
+    option("action", choices=ACTIONS),
+    option("images", nargs="+", metavar="IMAGE_ID"),
+    option("--to", default="", metavar="CLASS", help="the new class, for relabel"),
+    option("--finding", default="", help="which finding, for dismiss; the audit names them"),
+    NOTE,
+    AUTHOR,
+)
 def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Leave images out, relabel or group them, or dismiss a finding; files are never changed."""
     opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
     return _answer(opened, decisions.latest(opened.decisions))
 
 
+@verb("take-back", "dataset", option("numbers", nargs="+", type=int, metavar="NUMBER"), NOTE, AUTHOR)
 def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Take decisions back, by their numbers."""
     author = options.author or getpass.getuser()
@@ -30,6 +43,7 @@ def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     return _answer(opened, decisions.latest(opened.decisions))
 
 
+@verb("decisions", "dataset")
 def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """All decisions on images of a data set, and its version after each."""
     opened = data.open_dataset(workspace, options.dataset)
@@ -74,18 +88,3 @@ def _line(row: dict[str, Any]) -> str:
     back = "" if row["in_force"] or action == decisions.TAKE_BACK else "  (taken back)"
     note = f"  {row['note']}" if row["note"] else ""
     return f"{row['number']:>4}  {row['when'][:16].replace('T', ' ')}  {row['author']}  {action} {what}{note}{back}"
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    decide = verb("decide", do_decide, "dataset")
-    decide.add_argument("action", choices=ACTIONS)
-    decide.add_argument("images", nargs="+", metavar="IMAGE_ID")
-    decide.add_argument("--to", default="", metavar="CLASS", help="the new class, for relabel")
-    decide.add_argument("--finding", default="", help="which finding, for dismiss; the audit names them")
-    back = verb("take-back", do_take_back, "dataset")
-    back.add_argument("numbers", nargs="+", type=int, metavar="NUMBER")
-    for added in (decide, back):
-        added.add_argument("--note", default="", help="why, in a line")
-        added.add_argument("--author", default="", help="who decides; the user of this computer by default")
-    verb("decisions", do_decisions, "dataset")

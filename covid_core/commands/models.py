@@ -2,15 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from covid_core import presets
 from covid_core.audit.model import model_audit
-from covid_core.commands.progress import followed, progress
 from covid_core.commands.training import runs_of
+from covid_core.commands.verbs import WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison, image_selection
@@ -18,7 +18,6 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, interval, plural, points, share
 from covid_core.inference import external_test
-from covid_core.jobs import queue
 from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest
 from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.reports.encode import encode
@@ -26,6 +25,11 @@ from covid_core.runs import candidates, store, test_set_access
 from covid_core.workspace import Workspace
 
 
+@verb(
+    "compare",
+    option("runs", nargs="*", metavar="RUN"),
+    option("--study", action="append", help="all runs of a study; of folds or seeds also what they say together"),
+)
 def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """All figures of some runs with their intervals, every pair tested, in words too; studies of repeats together."""
     studies = [store.open_study(workspace, name) for name in dict.fromkeys(options.study or [])]
@@ -78,6 +82,14 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     }
 
 
+@verb(
+    "evaluate",
+    "run",
+    "images",
+    option("--name", default="", help="of the data set that is made of a folder"),
+    option("--classes", nargs="+", help="class folders to use"),
+    option("--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"),
+)
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
     from covid_core.data import importing
@@ -116,6 +128,15 @@ def _outside_lines(answer: dict[str, Any]) -> list[str]:
     return lines
 
 
+@verb(
+    "predict",
+    "run",
+    option("files", nargs="+", metavar="FILE"),
+    option("--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"),
+    option("--window", type=int, default=0, help="which of the windows of an image to read it through"),
+    option("--anyway", action="store_true", help="numbers of an image that failed a check, too"),
+    option("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it"),
+)
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What a run says of images, what needs a look first on top: the checks, the classes that stay possible, calibrated
     probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
@@ -143,25 +164,20 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     }
 
 
+@verb("reference", "run", WAIT)
 def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make what a run needs to judge new images by, where an earlier version trained it; no training."""
-    run = store.open_run(workspace, options.run)
-    job = queue.submit(workspace, ReferenceRequest(run=run.id))
-    status = queue.wait(job) if options.wait else job.status()
-    text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
-    return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
+    _, answer = started(workspace, ReferenceRequest(run=options.run), options.wait)
+    return {"run": options.run, **answer}
 
 
+@verb("audit-run", "run", WAIT)
 def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What a finished run's model reads, in one verdict: its test images with parts covered, and with others' lungs."""
     run = store.open_run(workspace, options.run)
-    job = queue.submit(workspace, ModelAuditRequest(run=run.id))
-    status = followed(job, "audit") if options.wait else job.status()
-    answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
-    found = model_audit.known(run) if status.state == store.COMPLETED else None
-    if found is None:
-        return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
-    return {**answer, "audit": found, "text": "\n".join([run.id, *evidence_text.lines(found)])}
+    answer = {"run": run.id, **started(workspace, ModelAuditRequest(run=run.id), options.wait)[1]}
+    found = model_audit.known(run) if answer["state"] == store.COMPLETED else None
+    return {**answer, **({"audit": found, "text": "\n".join([run.id, *evidence_text.lines(found)])} if found else {})}
 
 
 def _compared_row(row: dict[str, Any]) -> str:
@@ -198,28 +214,3 @@ def _scale_in_words(run: store.Run, found: Calibration) -> str:
         return f"Scores are not probabilities: this run is not calibrated. {found.note}"
     images = run_text.calibration_images(run, found)
     return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    compare = verb("compare", do_compare)
-    compare.add_argument("runs", nargs="*", metavar="RUN")
-    compare.add_argument(
-        "--study", action="append", help="all runs of a study; of folds or seeds also what they say together"
-    )
-    evaluate = verb("evaluate", do_evaluate, "run", "images")
-    evaluate.add_argument("--name", default="", help="of the data set that is made of a folder")
-    evaluate.add_argument("--classes", nargs="+", help="class folders to use")
-    evaluate.add_argument(
-        "--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"
-    )
-    predict = verb("predict", do_predict, "run")
-    predict.add_argument("files", nargs="+", metavar="FILE")
-    predict.add_argument(
-        "--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"
-    )
-    predict.add_argument("--window", type=int, default=0, help="which of the windows of an image to read it through")
-    predict.add_argument("--anyway", action="store_true", help="numbers of an image that failed a check, too")
-    predict.add_argument("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it")
-    verb("reference", do_reference, "run").add_argument("--wait", action="store_true", help="until it ends")
-    verb("audit-run", do_audit_run, "run").add_argument("--wait", action="store_true", help="follow until it ends")

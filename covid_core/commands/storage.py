@@ -2,17 +2,27 @@
 
 import argparse
 import time
-from collections.abc import Callable
 from typing import Any
 
 from covid_core import cache
 from covid_core.cache import Entry
+from covid_core.commands.verbs import option, verb
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size, plural
 from covid_core.runs import storage
 from covid_core.workspace import Workspace
 
 
+@verb(
+    "cache",
+    option("--clear", action="store_true", help="remove what can be computed again; runs and data sets stay"),
+    option(
+        "--kind",
+        action="append",
+        choices=(*cache.KINDS, storage.TRUNKS),
+        help="what to clear; all but trunks (exported networks that no run refers to) by default",
+    ),
+)
 def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """How much is kept to save time, of which limit; --clear empties it."""
     if options.kind and not options.clear:
@@ -43,15 +53,3 @@ def _cache_lines(answer: dict[str, Any]) -> list[str]:
     if unused:
         lines.append(f"{file_size(unused)} of networks that no run refers to: cache --clear --kind trunks")
     return lines
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    kept = verb("cache", do_cache)
-    kept.add_argument("--clear", action="store_true", help="remove what can be computed again; runs and data sets stay")
-    kept.add_argument(
-        "--kind",
-        action="append",
-        choices=(*cache.KINDS, storage.TRUNKS),
-        help="what to clear; all but trunks (exported networks that no run refers to) by default",
-    )
