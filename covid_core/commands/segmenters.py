@@ -5,7 +5,7 @@ from typing import Any
 
 from covid_core.commands.verbs import SEED, WAIT, started, verb
 from covid_core.data.dataset import open_dataset
-from covid_core.formatting import number, plural, share
+from covid_core.formatting import plural, share
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.reports.encode import encode
@@ -31,7 +31,10 @@ def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[st
     """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
     found, broken = segmenters.list_segmenters(workspace)
     learning = [job for job in queue.jobs(workspace, SegmenterRequest) if job.is_active]
-    lines = [f"{one.id}  {_dice_text(one)}  {one.dataset.name}" for one in found]
+    lines = [
+        f"{one.id}  Dice {one.dice_in_words} on {plural(one.record.dice.n, 'test image')}  {one.dataset.name}"
+        for one in found
+    ]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     lines += [f"{job.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
     return {
@@ -47,7 +50,3 @@ def do_delete_segmenter(workspace: Workspace, options: argparse.Namespace) -> di
     """Remove a segmenter."""
     segmenters.delete_segmenter(workspace, options.segmenter)
     return {"segmenter": options.segmenter, "deleted": True}
-
-
-def _dice_text(one: segmenters.Segmenter) -> str:
-    return f"Dice {number(one.dice.value, one.dice.low, one.dice.high)} on {plural(one.dice.n, 'test image')}"

@@ -269,7 +269,7 @@ def resume(run: Run) -> None:
         raise JobRefused(f"{run.name} is being resumed already.")
     try:
         state = run.status().state
-        if state not in (store.INTERRUPTED, store.STOPPED, store.FAILED):
+        if state not in store.ENDED_EARLY:
             raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
         run.clear_stop()
         launch(run)
@@ -283,7 +283,7 @@ def resume_study(workspace: Workspace, study: Study) -> list[str]:
     for identifier in study.runs:
         with contextlib.suppress(NotFound):  # a run that was deleted since
             run = store.open_run(workspace, identifier)
-            if run.status().state in (store.INTERRUPTED, store.STOPPED, store.FAILED):
+            if run.status().state in store.ENDED_EARLY:
                 resume(run)
                 resumed.append(identifier)
     return resumed

@@ -13,6 +13,7 @@ from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import Request
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
+from covid_core.runs.store import JobFolder
 from pages.shared import shell
 
 POLL = 1.0  # seconds
@@ -94,32 +95,45 @@ def cards(jobs: Jobs, place: str = "") -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(waiting), 'job waits', 'jobs wait')}.")
             key = f"unqueue-{place}"
-            st.button("Take out of the queue", key=key, on_click=_stop, args=(waiting,), type="tertiary")
+            folders = [job.folder for job in waiting]
+            st.button("Take out of the queue", key=key, on_click=_stop, args=(folders,), type="tertiary")
 
 
 def _card(job: Job[Any], place: str) -> None:
-    status, stopping = job.status, job.folder.stop_requested()
+    status = job.status
     with st.container(border=True, key=f"job-{place}{job.id}"):
         row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         row.markdown(f"**{shell.plain(job.title)}**", width="content")
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{place}{job.id}",
-            icon=":material/stop_circle:",
-            help=job.kind.on_stop,
-            disabled=stopping,
-            on_click=_stop,
-            args=([job],),
-        )
+        with row:
+            stop_button([job.folder], f"stop-{place}{job.id}", job.kind.on_stop)
         st.progress(min(max(status.progress, 0.0), 1.0), text=shell.plain(status.message or "Starting"))
         left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
         st.caption("Not started yet." if status.elapsed is None else f"{duration(status.elapsed)} so far{left}.")
 
 
-def _stop(jobs: Jobs) -> None:
-    for job in reversed(jobs):  # the last first, so that none of them begins meanwhile
-        with shell.errors_shown():
-            queue.stop(job.folder)
+def stop_button(folders: Sequence[JobFolder], key: str, on_stop: str, label: str = "Stop") -> None:
+    """Stops runs or other jobs; ``on_stop`` says what a stop keeps."""
+    stopping = all(folder.stop_requested() for folder in folders)
+    st.button(
+        "Stopping" if stopping else label,
+        key=key,
+        icon=":material/stop_circle:",
+        help=on_stop,
+        disabled=stopping,
+        on_click=_stop,
+        args=(folders,),
+    )
+
+
+def _stop(folders: Sequence[JobFolder]) -> None:
+    for folder in reversed(folders):  # the last first, so that none of them begins meanwhile
+        shell.tried(queue.stop, folder)
+
+
+def resume_button(key: str, help_text: str, resume: Callable[..., object], *arguments: object) -> None:
+    """Goes on with a run, or with several, that ended early."""
+    options = {"icon": ":material/resume:", "help": help_text, "on_click": shell.tried, "args": (resume, *arguments)}
+    st.button("Resume", key=key, **options)
 
 
 def report(jobs: Jobs, done: Callable[[Job[Any]], None] | None = None) -> None:
@@ -138,7 +152,7 @@ def _toast(job: Job[Any]) -> None:
 
 
 def _is_without_result(job: Job[Any]) -> bool:
-    return not job.is_active and job.status.state != store.COMPLETED
+    return job.status.state in store.ENDED_EARLY
 
 
 def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | None = None) -> None:

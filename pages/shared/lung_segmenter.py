@@ -78,11 +78,11 @@ def _show_serving(one: Segmenter) -> None:
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
-            st.metric("Dice, test images", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
+            st.metric("Dice, test images", one.dice_in_words, help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
             refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
-            st.metric("No outline shown", in_words(one.refused), help=refused)
+            st.metric("No outline shown", in_words(one.record.refused), help=refused)
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
@@ -97,8 +97,7 @@ def _show_serving(one: Segmenter) -> None:
 
 def _show_other(one: Segmenter) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        dice = number(one.dice.value, one.dice.low, one.dice.high)
-        st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {dice}")
+        st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {one.dice_in_words}")
         _delete_button(one)
 
 
@@ -114,15 +113,9 @@ def _delete_button(one: Segmenter | BrokenRun) -> None:
     if isinstance(one, Segmenter):
         size = file_size(one.network_path.stat().st_size)
         what = f"the segmenter that learned from **{shell.plain(one.dataset.name)}** ({size})"
-    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{one.id}"):
-        st.markdown(f"Delete {what}? Runs and images stay. Its outlines are no longer shown.")
-        key = f"delete-segmenter-now-{one.id}"
-        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(one.id,))
-
-
-def _delete(identifier: str) -> None:
-    with shell.errors_shown():
-        segmenters.delete_segmenter(shell.workspace(), identifier)
+    question = f"Delete {what}? Runs and images stay. Its outlines are no longer shown."
+    action = {"on_click": segmenters.delete_segmenter, "args": (shell.workspace(), one.id)}
+    shell.confirm("Delete", question, "Delete for good", key=f"delete-segmenter-now-{one.id}", **action)
 
 
 # The way to one

@@ -66,6 +66,25 @@ def errors_shown() -> Iterator[None]:
         st.error(plain(error), icon=":material/error:")
 
 
+def tried(action: Callable[..., object], *arguments: object) -> None:
+    """An action of a callback, with its error shown."""
+    with errors_shown():
+        action(*arguments)
+
+
+def confirm(label: str, question: str, button: str, icon: str = ":material/delete:", **options: Any) -> bool:
+    """An action that cannot be undone: what it removes, and its button, behind ``label``.
+
+    ``options`` are those of ``st.button``; an ``on_click`` shows its error. Returns whether the button was clicked.
+    """
+    if "on_click" in options:
+        options["args"] = (options.pop("on_click"), *options.get("args", ()))
+        options["on_click"] = tried
+    with st.popover(label, icon=icon):
+        st.markdown(question)
+        return st.button(button, icon=icon, **options)
+
+
 def sidebar_foot() -> None:
     """The foot of the sidebar on every page."""
     with st.sidebar:

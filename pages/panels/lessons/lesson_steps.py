@@ -437,23 +437,18 @@ def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
     images = sum(lesson.images for lesson in lessons)
     runs = sum(len(lesson.trainings) for lesson in lessons)
     names = " and ".join(lesson.title for lesson in lessons)
-    with st.popover(label, icon=":material/restart_alt:"):
-        st.markdown(
-            shell.plain(
-                f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and your prediction of: {names}? What is "
-                f"being prepared is stopped, for everybody. Your own data sets and runs stay as they are."
-            )
-        )
-        st.button("Reset now", key=key, icon=":material/restart_alt:", on_click=_reset, args=([*lessons],))
+    question = (
+        f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and your prediction of: {names}? What is being "
+        "prepared is stopped, for everybody. Your own data sets and runs stay as they are."
+    )
+    icon = ":material/restart_alt:"
+    shell.confirm(label, shell.plain(question), "Reset now", icon, key=key, on_click=_reset, args=(lessons,))
 
 
 def _reset(lessons: Sequence[Lesson]) -> None:
-    with shell.errors_shown():
-        for lesson in lessons:
-            preparation.reset(shell.workspace(), lesson.key)
-            for name in (PREDICTIONS, SHOWN):
-                held = st.session_state.get(name)
-                if held:
-                    held.pop(lesson.key, None) if isinstance(held, dict) else held.discard(lesson.key)
-        if st.query_params.get("lesson"):
-            _go(STORY)
+    for lesson in lessons:
+        preparation.reset(shell.workspace(), lesson.key)
+        st.session_state.get(PREDICTIONS, {}).pop(lesson.key, None)
+        st.session_state.get(SHOWN, set()).discard(lesson.key)
+    if st.query_params.get("lesson"):
+        _go(STORY)

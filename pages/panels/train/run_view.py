@@ -17,13 +17,12 @@ from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import model_audit_panel, notices, run_cache, shell, test_set_views
+from pages.shared import job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
 from pages.shared.run_cache import ACTIVE, CachedRun, listed
 
 PAGE = "train.py"
 POLL = 2  # seconds
 QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
-ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
 LABELS = {
     store.QUEUED: ("Waiting", "gray"),
     store.RUNNING: ("Training", "blue"),
@@ -128,7 +127,7 @@ def _active_row(one: CachedRun) -> None:
             _bar(one)
         with st.container(horizontal=True, width="content"):
             watch_button(run)
-            stop_button(run)
+            _stop_button(run, "top")
 
 
 def _bar(one: CachedRun) -> None:
@@ -159,38 +158,21 @@ def show(identifier: str) -> None:
     st.switch_page(PAGE, query_params={"run": identifier})
 
 
-def stop_button(run: Run, place: str = "top") -> None:
-    help_text = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
-    asked = run.stop_requested()
-    if st.button(
-        "Stopping" if asked else "Stop",
-        key=f"stop-{place}-{run.id}",
-        icon=":material/stop_circle:",
-        help=help_text,
-        disabled=asked,
-    ):
+def _stop_button(run: Run, place: str) -> None:
+    keeps = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
+    job_panel.stop_button([run], f"stop-{place}-{run.id}", keeps)
+
+
+def _resume_button(run: Run) -> None:
+    job_panel.resume_button(f"resume-{run.id}", "Goes on after the last finished epoch.", queue.resume, run)
+
+
+def _delete_button(run: Run) -> None:
+    question = f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone."
+    if shell.confirm("Delete", question, "Delete for good", key=f"delete-{run.id}"):
         with shell.errors_shown():
-            queue.stop(run)
-            st.rerun()
-
-
-def resume_button(run: Run) -> None:
-    if st.button(
-        "Resume", key=f"resume-{run.id}", icon=":material/resume:", help="Goes on after the last finished epoch."
-    ):
-        with shell.errors_shown():
-            queue.resume(run)
-            st.rerun()
-
-
-def delete_button(run: Run) -> None:
-    """Asks once, and says what will be gone."""
-    with st.popover("Delete", icon=":material/delete:"):
-        st.markdown(f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone.")
-        if st.button("Delete for good", key=f"delete-{run.id}", icon=":material/delete:"):
-            with shell.errors_shown():
-                queue.delete(run)
-                st.switch_page(PAGE)
+            queue.delete(run)
+            st.switch_page(PAGE)
 
 
 def _content_in_words(run: Run) -> str:
@@ -213,12 +195,12 @@ def run_row(one: CachedRun) -> None:
         with st.container(horizontal=True, width="content"):
             if one.is_active:
                 watch_button(run, "Watch", "list")
-                stop_button(run, "list")
+                _stop_button(run, "list")
                 return
             watch_button(run, "Open", "list")
-            if status.state in ENDED_EARLY:
-                resume_button(run)
-            delete_button(run)
+            if status.state in store.ENDED_EARLY:
+                _resume_button(run)
+            _delete_button(run)
 
 
 def _kind(run: Run) -> str:
@@ -365,15 +347,15 @@ def _actions(one: CachedRun) -> None:
     run, status = one.run, one.status
     with st.container(horizontal=True, vertical_alignment="center"):
         if not status.is_final:
-            stop_button(run)
+            _stop_button(run, "top")
         if status.state in store.USABLE and one.result:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
-        if status.state in ENDED_EARLY:
-            resume_button(run)
+        if status.state in store.ENDED_EARLY:
+            _resume_button(run)
         _variant_button(run)
         if status.is_final:
-            delete_button(run)
+            _delete_button(run)
 
 
 def _variant_button(run: Run) -> None:
