@@ -1,12 +1,17 @@
-"""Verbs about data sets: make, list, describe, audit, map and delete them."""
+"""Verbs about data sets: make, list, describe, audit, map and delete them, and decide about their images."""
 
 import argparse
+import getpass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from covid_core.audit import dataset_audit
 from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
+from covid_core.data import decisions
+from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
+from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
 from covid_core.reports import audit_text
 from covid_core.reports.encode import encode
@@ -16,6 +21,9 @@ from covid_core.workspace import Workspace
 CLASSES = option("--classes", nargs="+", help="class folders to keep; all but Lung_Opacity by default")
 PLANT = option("--plant", action="append", metavar="NAME", choices=PLANTS, help=f"{', '.join(PLANTS)}; may be repeated")
 AGAINST = option("--against", metavar="OTHER", help="another data set: shared images, and classes that disagree")
+ACTIONS = {action.replace(" ", "-"): action for action in (LEAVE_OUT, RELABEL, GROUP, DISMISS)}
+NOTE = option("--note", default="", help="why, in a line")
+AUTHOR = option("--author", default="", help="who decides; the user of this computer by default")
 
 
 @verb("import", "path", NAME, CLASSES)
@@ -111,3 +119,74 @@ def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
     parts = ", ".join(f"{label} {count(n)}" for label, n in opened.counts.items())
     left_out = [f"left out: {row.path}: {row.reason}" for row in opened.left_out.itertuples()]
     return {**encode(opened), "text": "\n".join([f"{opened.id}  {parts}", *left_out])}
+
+
+@verb(
+    "decide",
+    "dataset",
+    option("action", choices=ACTIONS),
+    option("images", nargs="+", metavar="IMAGE_ID"),
+    option("--to", default="", metavar="CLASS", help="the new class, for relabel"),
+    option("--finding", default="", help="which finding, for dismiss; the audit names them"),
+    NOTE,
+    AUTHOR,
+)
+def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Leave images out, relabel or group them, or dismiss a finding; files are never changed."""
+    opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
+    return _decisions_answer(opened, decisions.latest(opened.decisions))
+
+
+@verb("take-back", "dataset", option("numbers", nargs="+", type=int, metavar="NUMBER"), NOTE, AUTHOR)
+def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Take decisions back, by their numbers."""
+    author = options.author or getpass.getuser()
+    opened = data.take_back(workspace, options.dataset, options.numbers, author, options.note)
+    return _decisions_answer(opened, decisions.latest(opened.decisions))
+
+
+@verb("decisions", "dataset")
+def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """All decisions on images of a data set, and its version after each."""
+    opened = data.open_dataset(workspace, options.dataset)
+    return {**_decisions_answer(opened, opened.decisions), "versions": opened.versions}
+
+
+def _wanted(options: argparse.Namespace) -> list[Decision]:
+    action = ACTIONS[options.action]
+    if action == GROUP:
+        if len(options.images) < 2:
+            raise InvalidChoice("A group needs two images at least.")
+        return decisions.together(options.images, options.note)
+    return [
+        Decision(action, image, options.to if action == RELABEL else "", options.finding, options.note)
+        for image in options.images
+    ]
+
+
+def _decisions_answer(opened: data.Dataset, listed: tuple[Decision, ...]) -> dict[str, Any]:
+    valid = {one.number for one in decisions.in_force(opened.decisions)}
+    rows = [asdict(one) | {"in_force": one.number in valid} for one in listed]
+    lines = [_decision_line(row) for row in rows] or ["No decision yet: try decide."]
+    lines.append(f"{opened.name}: {plural(len(opened.images), 'image')} in use, version {opened.version[:12]}")
+    return {
+        "dataset": opened.id,
+        "images": len(opened.images),
+        "counts": opened.counts,
+        "version": opened.version,
+        "decisions": rows,
+        "text": "\n".join(lines),
+    }
+
+
+def _decision_line(row: dict[str, Any]) -> str:
+    action = row["action"]
+    what = {
+        RELABEL: f"{row['image_id']}: {row['before']} -> {row['after']}",
+        GROUP: f"{row['image_id']} with {row['after']}",
+        DISMISS: f"{row['image_id']}: {' '.join(filter(None, (row['finding'], row['after'])))}",
+        decisions.TAKE_BACK: f"number {row['after']} ({row['image_id']})",
+    }.get(action, row["image_id"])
+    back = "" if row["in_force"] or action == decisions.TAKE_BACK else "  (taken back)"
+    note = f"  {row['note']}" if row["note"] else ""
+    return f"{row['number']:>4}  {row['when'][:16].replace('T', ' ')}  {row['author']}  {action} {what}{note}{back}"

@@ -1,4 +1,4 @@
-"""Verbs that use finished runs: compare, test elsewhere, predict, and audit what they read."""
+"""Verbs about trained models: compare runs, test them elsewhere, predict, audit them, and outline lungs."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 from covid_core import presets
 from covid_core.audit.model import model_audit
 from covid_core.commands.training import runs_of
-from covid_core.commands.verbs import WAIT, option, progress, started, verb
+from covid_core.commands.verbs import SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison, image_selection
@@ -18,10 +18,11 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, interval, plural, points, share
 from covid_core.inference import external_test
-from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest, SegmenterRequest
 from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.reports.encode import encode
-from covid_core.runs import candidates, store, test_set_access
+from covid_core.runs import candidates, segmenters, store, test_set_access
 from covid_core.workspace import Workspace
 
 
@@ -107,7 +108,6 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
 
 
 def _outside_lines(answer: dict[str, Any]) -> list[str]:
-    """The drop, class by class."""
     lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['images'], 'image')}"]
     if answer["shared"]:
         images, conflicts = plural(answer["shared"], "image"), count(answer["conflicts"])
@@ -209,8 +209,46 @@ def _not_checked(row: dict[str, Any]) -> list[str]:
 
 
 def _scale_in_words(run: store.Run, found: Calibration) -> str:
-    """What the numbers of a prediction are."""
     if not found.is_defined:
         return f"Scores are not probabilities: this run is not calibrated. {found.note}"
     images = run_text.calibration_images(run, found)
     return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
+
+
+@verb("segment", "dataset", SEED, WAIT)
+def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Learn to outline lungs from a data set's masks."""
+    name = data.open_dataset(workspace, options.dataset).name
+    request = SegmenterRequest(dataset=options.dataset, seed=options.seed, name=name)
+    job, answer = started(workspace, request, options.wait)
+    answer["dataset"] = options.dataset
+    if answer["state"] != store.COMPLETED:
+        return answer
+    made = segmenters.open_segmenter(workspace, job.result["segmenter"])
+    return {**answer, **encode(made), "text": f"{made.id}  {made.in_words}"}
+
+
+@verb("segmenters")
+def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
+    found, broken = segmenters.list_segmenters(workspace)
+    learning = [job for job in queue.jobs(workspace, SegmenterRequest) if job.is_active]
+    lines = [
+        f"{one.id}  Dice {one.dice_in_words} on {plural(one.record.dice.n, 'test image')}  {one.dataset.name}"
+        for one in found
+    ]
+    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
+    lines += [f"{job.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
+    return {
+        "segmenters": found,
+        "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
+        "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
+        "text": "\n".join(lines) or "No segmenter yet: try segment DATASET, on a data set with lung masks.",
+    }
+
+
+@verb("delete-segmenter", "segmenter")
+def do_delete_segmenter(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove a segmenter."""
+    segmenters.delete_segmenter(workspace, options.segmenter)
+    return {"segmenter": options.segmenter, "deleted": True}

@@ -192,28 +192,17 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
     return {**answer, "text": "\n".join(lines)}
 
 
-def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
+def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, Any]) -> TrainingSpec:
     if options.spec:
         spec = parse(TrainingSpec, _text_of(Path(options.spec)))
-        return _with_settings(workspace, options, spec, {"dataset": options.dataset, **overrides})
-    spec = presets.default_spec(options.dataset, workspace)
-    if options.backbone:
-        given = {"dataset": spec.dataset, "classes": spec.classes}
-        spec = (
-            presets.baseline_spec(**given)
-            if options.backbone.lower() in ("baseline_cnn", "baseline cnn")
-            else presets.pretrained_spec(**given, backbone=options.backbone)
-        )
-    if options.name:
-        overrides["name"] = options.name
-    if options.classes:
-        overrides["classes"] = list(options.classes)
-    return _with_settings(workspace, options, spec, overrides)
-
-
-def _with_settings(
-    workspace: Workspace, options: argparse.Namespace, spec: TrainingSpec, overrides: dict[str, Any]
-) -> TrainingSpec:
+        overrides = {"dataset": options.dataset, **overrides}
+    else:
+        spec = presets.default_spec(options.dataset, workspace)
+        if (options.backbone or "").lower() in ("baseline_cnn", "baseline cnn"):
+            spec = presets.baseline_spec(spec.dataset, spec.classes)
+        elif options.backbone:
+            spec = presets.pretrained_spec(spec.dataset, spec.classes, options.backbone)
+        overrides |= {name: value for name in ("name", "classes") if (value := getattr(options, name))}
     counts = data.open_dataset(workspace, options.dataset).counts
     return presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
 

@@ -233,13 +233,9 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
 @contextlib.contextmanager
 def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
-    lock = decisions.lock_of(folder_of(workspace.datasets, identifier, "data set"))
-    if not lock.acquire(PATIENCE):
-        raise DataError("Somebody else is deciding about these images right now. Try again in a moment.")
-    try:
+    busy = DataError("Somebody else is deciding about these images right now. Try again in a moment.")
+    with decisions.lock_of(folder_of(workspace.datasets, identifier, "data set")).held(PATIENCE, busy):
         yield open_dataset(workspace, identifier)
-    finally:
-        lock.release()
 
 
 def _append(folder: Path, wanted: Sequence[Decision], author: str, labels: Mapping[str, str]) -> None:

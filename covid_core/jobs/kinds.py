@@ -271,94 +271,96 @@ def discard_upload(workspace: Workspace, request: Spec) -> None:
             source.unlink(missing_ok=True)
 
 
-_ROWS = (
-    Kind(
-        "training",
-        TrainingSpec,
-        "covid_core.nets.training:train",
-        lambda workspace, spec: f"Training of {spec.name or 'a run'}",
-        "The best weights so far are kept.",
-        slot=TRAINING_SLOT,
-    ),
-    Kind(
-        "import",
-        ImportRequest,
-        "covid_core.jobs.tasks:import_source",
-        lambda workspace, request: f"Importing {request.name or Path(request.source).name}",
-    ),
-    Kind(
-        "kaggle",
-        KaggleRequest,
-        "covid_core.jobs.tasks:import_kaggle",
-        lambda workspace, request: "Importing the COVID-19 Radiography Database from Kaggle",
-    ),
-    Kind(
-        "phantom",
-        PhantomRequest,
-        "covid_core.jobs.tasks:draw_phantom",
-        lambda workspace, request: f"Drawing {plural(request.images, 'synthetic image')}",
-        seconds=lambda workspace, request: request.images / DRAWN_PER_SECOND,
-    ),
-    Kind(
-        "audit",
-        AuditRequest,
-        "covid_core.jobs.tasks:audit_dataset",
-        _audit_title,
-        "What has been measured until then is kept.",
-        single=("dataset",),
-        check=_audit_check,
-        seconds=_audit_seconds,
-    ),
-    Kind(
-        "map",
-        MapRequest,
-        "covid_core.jobs.tasks:make_map",
-        lambda workspace, request: f"Map of {_dataset_name(workspace, request.dataset)}",
-        single=("dataset",),
-        check=lambda workspace, request: open_dataset(workspace, request.dataset),
-        seconds=_map_seconds,
-    ),
-    Kind(
-        "segment",
-        SegmenterRequest,
-        "covid_core.jobs.tasks:train_segmenter",
-        lambda workspace, request: f"Learning to outline lungs from {request.name or request.dataset}",
-        single=("dataset",),
-        check=_enough_masks,
-        seconds=lambda workspace, request: SEGMENTER_START + SEGMENTER_FIT * 2 / cores(),
-    ),
-    Kind(
-        "evaluate",
-        ExternalTestRequest,
-        "covid_core.jobs.tasks:evaluate",
-        lambda workspace, request: (
-            f"Test of {_run_name(workspace, request.run)} on {_dataset_name(workspace, request.dataset)}"
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "training",
+            TrainingSpec,
+            "covid_core.nets.training:train",
+            lambda workspace, spec: f"Training of {spec.name or 'a run'}",
+            "The best weights so far are kept.",
+            slot=TRAINING_SLOT,
         ),
-        check=_external_check,
-    ),
-    Kind(
-        "reference",
-        ReferenceRequest,
-        "covid_core.jobs.tasks:make_reference",
-        lambda workspace, request: f"Reference of {_run_name(workspace, request.run)}",
-        single=("run",),
-        check=_finished_run,
-    ),
-    Kind(
-        "audit-run",
-        ModelAuditRequest,
-        "covid_core.jobs.tasks:audit_model",
-        lambda workspace, request: f"Audit of {_run_name(workspace, request.run)}",
-        "Nothing of this audit is kept; an earlier one stays.",
-        single=("run",),
-        check=_finished_run,
-    ),
-    Kind(
-        "lesson",
-        LessonRequest,
-        "covid_core.lessons.preparation:make",
-        lambda workspace, request: "Preparation of the lesson",
-        seconds=lambda workspace, request: LESSON_SECONDS,
-    ),
-)
-KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}
+        Kind(
+            "import",
+            ImportRequest,
+            "covid_core.jobs.tasks:import_source",
+            lambda workspace, request: f"Importing {request.name or Path(request.source).name}",
+        ),
+        Kind(
+            "kaggle",
+            KaggleRequest,
+            "covid_core.jobs.tasks:import_kaggle",
+            lambda workspace, request: "Importing the COVID-19 Radiography Database from Kaggle",
+        ),
+        Kind(
+            "phantom",
+            PhantomRequest,
+            "covid_core.jobs.tasks:draw_phantom",
+            lambda workspace, request: f"Drawing {plural(request.images, 'synthetic image')}",
+            seconds=lambda workspace, request: request.images / DRAWN_PER_SECOND,
+        ),
+        Kind(
+            "audit",
+            AuditRequest,
+            "covid_core.jobs.tasks:audit_dataset",
+            _audit_title,
+            "What has been measured until then is kept.",
+            single=("dataset",),
+            check=_audit_check,
+            seconds=_audit_seconds,
+        ),
+        Kind(
+            "map",
+            MapRequest,
+            "covid_core.jobs.tasks:make_map",
+            lambda workspace, request: f"Map of {_dataset_name(workspace, request.dataset)}",
+            single=("dataset",),
+            check=lambda workspace, request: open_dataset(workspace, request.dataset),
+            seconds=_map_seconds,
+        ),
+        Kind(
+            "segment",
+            SegmenterRequest,
+            "covid_core.jobs.tasks:train_segmenter",
+            lambda workspace, request: f"Learning to outline lungs from {request.name or request.dataset}",
+            single=("dataset",),
+            check=_enough_masks,
+            seconds=lambda workspace, request: SEGMENTER_START + SEGMENTER_FIT * 2 / cores(),
+        ),
+        Kind(
+            "evaluate",
+            ExternalTestRequest,
+            "covid_core.jobs.tasks:evaluate",
+            lambda workspace, request: (
+                f"Test of {_run_name(workspace, request.run)} on {_dataset_name(workspace, request.dataset)}"
+            ),
+            check=_external_check,
+        ),
+        Kind(
+            "reference",
+            ReferenceRequest,
+            "covid_core.jobs.tasks:make_reference",
+            lambda workspace, request: f"Reference of {_run_name(workspace, request.run)}",
+            single=("run",),
+            check=_finished_run,
+        ),
+        Kind(
+            "audit-run",
+            ModelAuditRequest,
+            "covid_core.jobs.tasks:audit_model",
+            lambda workspace, request: f"Audit of {_run_name(workspace, request.run)}",
+            "Nothing of this audit is kept; an earlier one stays.",
+            single=("run",),
+            check=_finished_run,
+        ),
+        Kind(
+            "lesson",
+            LessonRequest,
+            "covid_core.lessons.preparation:make",
+            lambda workspace, request: "Preparation of the lesson",
+            seconds=lambda workspace, request: LESSON_SECONDS,
+        ),
+    )
+}

@@ -1,12 +1,13 @@
 """Start, stop, resume and delete long work. The queue is the folders themselves; no server has to live for it."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -77,17 +78,9 @@ def _in_turn(runs: Sequence[Trained]) -> list[list[Trained]]:
     Heads on frozen networks take little, and what one has started the next can use. Every other training has a
     process of its own, so that one which runs out of memory takes no other along.
     """
-    groups: list[list[Trained]] = []
-    for run in runs:
-        if groups and _is_light(run) and _is_light(groups[-1][0]):
-            groups[-1].append(run)
-        else:
-            groups.append([run])
-    return groups
-
-
-def _is_light(run: Run | TrainingSpec) -> bool:
-    return (run.spec if isinstance(run, Run) else run).mode == "frozen"
+    light = [(run.spec if isinstance(run, Run) else run).mode == "frozen" for run in runs]
+    groups = itertools.groupby(range(len(runs)), lambda place: -1 if light[place] else place)
+    return [[runs[place] for place in places] for _, places in groups]
 
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -123,7 +116,8 @@ def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFol
 
     Raises what the checks of their kinds do, or JobRefused.
     """
-    with _no_other_submits(workspace):
+    another = JobRefused("Another job is just being started. Try again in a moment.")
+    with files.FileLock(workspace.slots / "submitting.lock").held(SUBMIT_PATIENCE, another):
         for request in requests:
             kinds.of(request).check(workspace, request)
             _check_single(workspace, request)
@@ -139,18 +133,6 @@ def _check_single(workspace: Workspace, request: Request) -> None:
     same = {name: getattr(request, name) for name in kind.single}
     if same and any(job.is_active for job in jobs(workspace, type(request), **same)):
         raise JobRefused(f"{kind.title(workspace, request)} is under way already. Wait for it, or stop it.")
-
-
-@contextlib.contextmanager
-def _no_other_submits(workspace: Workspace) -> Iterator[None]:
-    """Two sessions that start the same work at once: the second meets the first's. Raises JobRefused."""
-    lock = files.FileLock(workspace.slots / "submitting.lock")
-    if not lock.acquire(SUBMIT_PATIENCE):
-        raise JobRefused("Another job is just being started. Try again in a moment.")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True)
@@ -264,17 +246,12 @@ def stop(folder: JobFolder) -> None:
 
 def resume(run: Run) -> None:
     """Go on from the last checkpoint. Raises JobRefused for a run that is running or complete."""
-    lock = run.launch_lock
-    if not lock.try_acquire():
-        raise JobRefused(f"{run.name} is being resumed already.")
-    try:
+    with run.launch_lock.held(0, JobRefused(f"{run.name} is being resumed already.")):
         state = run.status().state
         if state not in store.ENDED_EARLY:
             raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
         run.clear_stop()
         launch(run)
-    finally:
-        lock.release()
 
 
 def resume_study(workspace: Workspace, study: Study) -> list[str]:

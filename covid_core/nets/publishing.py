@@ -16,7 +16,7 @@ from covid_core import files
 from covid_core.data.split import SELECTION
 from covid_core.errors import RunError
 from covid_core.inference import reference_fit
-from covid_core.inference.head import Head, softmax
+from covid_core.inference.head import Head, softmax, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reference import Reference
 from covid_core.nets import template
@@ -45,7 +45,7 @@ def publish(plan: Plan, trained: Trained) -> None:
     predictor = Predictor.of_parts(run, parts["trunk"], parts["tail"], trained.head, _outputs_used(trained))
     usual = clock.timed("usual image", lambda: predictor.mean_maps(_some(plan.images, "train", USUAL_IMAGES)))
     replace(trained.head, usual=usual).save(run.head_path)
-    predictions = _prediction_table(plan.images.split, run.classes, trained.logits)
+    predictions = with_scores(plan.images.split[["image_id", "part", "label"]], run.classes, trained.logits)
     run.write_predictions(predictions)
     choosing = temperature_scaling.serving(predictions, plan.images.split, SELECTION)
     plan.report_end(0.5, "Keeping what new images are judged by")
@@ -152,16 +152,6 @@ def _outputs_used(trained: Trained) -> list[int] | None:
 def _fit_seconds(run: Run, clock: Clock) -> float:
     """Seconds of all epochs, those before an interruption included, or of this attempt if its overhead was longer."""
     return round(max(float(run.history()["seconds"].sum()), clock.seconds.get("fit", 0.0)), 3)
-
-
-def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:
-    scores = softmax(logits.astype(np.float64))
-    table = split[["image_id", "part", "label"]].copy()
-    for position, label in enumerate(classes):
-        table[f"score_{label}"] = scores[:, position]
-    for position, label in enumerate(classes):
-        table[f"logit_{label}"] = logits[:, position]
-    return table
 
 
 def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:

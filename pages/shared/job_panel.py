@@ -170,9 +170,7 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
         else:
             reason = shell.plain(job.status.reason or "It ended without a reason.")
             st.error(f"{title} failed. {reason}", icon=":material/error:")
-        if log := job.folder.log_tail():
-            with st.expander("Log", icon=":material/terminal:"):
-                st.code(log, language=None)
+        log(job.folder)
         with st.container(horizontal=True):
             if job.request.is_repeatable:
                 key = f"again-{place}{job.id}"
@@ -180,6 +178,13 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
             if again is None:
                 key = f"dismiss-{place}{job.id}"
                 st.button("Dismiss", key=key, icon=":material/close:", on_click=queue.dismiss, args=(job,))
+
+
+def log(folder: JobFolder, expanded: bool = False) -> None:
+    """The end of what a run or another job has printed, where it has printed anything."""
+    if text := folder.log_tail():
+        with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
+            st.code(text, language=None, wrap_lines=True, height=260)
 
 
 def _again(job: Job[Any]) -> None:

@@ -66,14 +66,11 @@ def _show_segmenters(dataset: str) -> None:
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
             st.caption("Not in use. A segmenter of the run's own data set goes first, then one of real images.")
-            for one in others:
-                _show_other(one)
-            for entry in broken:
-                _show_broken(entry)
+            for one in (*others, *broken):
+                _show_unused(one)
 
 
 def _show_serving(one: Segmenter) -> None:
-    """The segmenter in use, with its figures."""
     with st.container(border=True, key="serving-segmenter"):
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
@@ -95,20 +92,16 @@ def _show_serving(one: Segmenter) -> None:
         _delete_button(one)
 
 
-def _show_other(one: Segmenter) -> None:
+def _show_unused(one: Segmenter | BrokenRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {one.dice_in_words}")
+        if isinstance(one, BrokenRun):
+            st.markdown(f":material/warning: {shell.plain(one.reason)}")
+        else:
+            st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {one.dice_in_words}")
         _delete_button(one)
 
 
-def _show_broken(entry: BrokenRun) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f":material/warning: {shell.plain(entry.reason)}")
-        _delete_button(entry)
-
-
 def _delete_button(one: Segmenter | BrokenRun) -> None:
-    """Asks once, with what will be removed."""
     what = "this damaged segmenter"
     if isinstance(one, Segmenter):
         size = file_size(one.network_path.stat().st_size)

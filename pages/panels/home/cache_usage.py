@@ -56,7 +56,6 @@ def _show(entries: list[Entry], limit: int) -> None:
 
 
 def _usage(entries: list[Entry], limit: int) -> None:
-    """How full it is, and a line per kind."""
     used = cache.total(entries)
     st.progress(min(1.0, used / limit), f"The cache uses {file_size(used)} of {file_size(limit)}")
     if used > limit:

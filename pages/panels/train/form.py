@@ -131,7 +131,6 @@ def _say_that_labels_are_shifted() -> None:
 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
-    """The spec as a sentence, with how many images go where."""
     sizes = split_form.part_table(dataset, spec.classes, spec.split)["Images"]
     images = " / ".join(count(size) for size in sizes)
     patience = f", early stopping with patience {count(spec.patience)}" if spec.patience else ""

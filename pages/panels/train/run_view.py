@@ -191,7 +191,8 @@ def run_row(one: CachedRun) -> None:
     ):
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
-            st.caption(f"{_kind(run)} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
+            kind = f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
+            st.caption(f"{kind} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
         with st.container(horizontal=True, width="content"):
             if one.is_active:
                 watch_button(run, "Watch", "list")
@@ -201,10 +202,6 @@ def run_row(one: CachedRun) -> None:
             if status.state in store.ENDED_EARLY:
                 _resume_button(run)
             _delete_button(run)
-
-
-def _kind(run: Run) -> str:
-    return f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
 
 
 def _state_in_words(one: CachedRun) -> str:
@@ -227,13 +224,9 @@ def run_view(identifier: str) -> None:
     watched(lambda: _draw_run(identifier), audits_of=identifier)
 
 
-def back_button() -> None:
+def _draw_run(identifier: str) -> None:
     if st.button("All runs", key="all-runs", icon=":material/arrow_back:", type="tertiary"):
         st.switch_page(PAGE)
-
-
-def _draw_run(identifier: str) -> None:
-    back_button()
     try:
         one = run_cache.named(identifier)
         run, history = one.run, one.run.history()
@@ -257,7 +250,7 @@ def _draw_run(identifier: str) -> None:
     if status.is_final and one.result:
         _result_details(one)
         test_set_views.show_of_run(run)
-    _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
+    job_panel.log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
 
 def _outcome(one: CachedRun, epochs_done: int) -> str:
@@ -325,7 +318,6 @@ def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
 
 
 def _facts(one: CachedRun, epochs_done: int) -> None:
-    """Bar and figures on top."""
     run, status = one.run, one.status
     if status.state in ACTIVE:
         _bar(one)
@@ -377,11 +369,9 @@ def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
             "There are no curves: no epoch was finished." if final else "Curves appear with the first finished epoch."
         )
         return
-    left, right = st.columns(2)
-    with left:
-        shell.chart(figures.run_curves(history, "accuracy", run.spec.keep), f"accuracy-{run.id}")
-    with right:
-        shell.chart(figures.run_curves(history, "loss", run.spec.keep), f"loss-{run.id}")
+    for place, figure in zip(st.columns(2), ("accuracy", "loss"), strict=True):
+        with place:
+            shell.chart(figures.run_curves(history, figure, run.spec.keep), f"{figure}-{run.id}")
 
 
 def _settings(run: Run) -> None:
@@ -396,7 +386,6 @@ def _settings(run: Run) -> None:
 
 
 def _images_used(run: Run) -> str:
-    """Which version of its data set the run used, in a sentence."""
     used = shell.version_of(run)
     if used.before is None:
         return f"The images of this run are no longer available: {used.note}."
@@ -407,7 +396,6 @@ def _images_used(run: Run) -> str:
 
 
 def _result_details(one: CachedRun) -> None:
-    """Where the weights came from, what was checked, and where the time went."""
     result = one.result
     with st.expander("Weights, check and time per stage", icon=":material/fact_check:"):
         st.markdown("  \n".join(_provenance(one)))
@@ -449,12 +437,3 @@ def _reused_in_words(reused: Mapping[str, float | None] | Sequence[str]) -> str:
     """What was kept, with what it had taken where that was noted; earlier versions only list the names."""
     took = reused if isinstance(reused, Mapping) else dict.fromkeys(reused)
     return ", ".join(f"{name} ({duration(took[name])})" if took[name] is not None else name for name in took)
-
-
-def _log(run: Run, expanded: bool) -> None:
-    with st.expander("Log", expanded=expanded, icon=":material/article:"):
-        text = run.log_tail()
-        if text:
-            st.code(text, language=None, wrap_lines=True, height=260)
-        else:
-            st.caption("The log is empty.")

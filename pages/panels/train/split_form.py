@@ -85,7 +85,6 @@ def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
 
 
 def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str:
-    """What a test on this split can and cannot show."""
     mix = "All parts have nearly the same class proportions."
     first = " The table shows the first fold." if split.folds > 1 else ""
     together = made.groupby("group").size()
@@ -152,7 +151,6 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
 
 
 def _halves_in_words(made: pd.DataFrame) -> str:
-    """What the validation images are for."""
     choose, calibrate = (int(validation_for(made, half).sum()) for half in HALVES)
     if (made["half"] != "").any():
         return (
