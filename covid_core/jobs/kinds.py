@@ -5,6 +5,7 @@ workspace, the request and the progress to report to, publishes its result where
 is: the job's result.json. A training's function takes the run itself (see ``run_training``).
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Kind:
         single: fields of the request; a second job with the same values is refused while the first waits or works.
             Without any, every job may wait.
         check: raises what can be known to fail before a process is started.
-        seconds: expected time of work on an idle machine of two cores; None where it depends on disk or network.
+        seconds: expected time of work on an idle machine of two cores; None where it is not known.
         slot: which jobs work beside it.
     """
 
@@ -263,6 +264,23 @@ def _map_seconds(workspace: Workspace, request: MapRequest) -> float:
     return embedding_map.expected_seconds(_images(workspace, request.dataset))
 
 
+def _as_last_time(workspace: Workspace, request: Any) -> float | None:
+    """For as many images, at the pace of the last finished job of the same kind; None before the first."""
+    paces: dict[float, float] = {}
+    for folder in store.list_jobs(workspace):
+        with contextlib.suppress(CovidCoreError, OSError):  # of another version, damaged, or removed at this moment
+            status, earlier = folder.status(), request_in(folder.request())
+            if isinstance(earlier, type(request)) and status.state == store.COMPLETED and status.ended:
+                paces[status.ended] = (status.elapsed or 0) / max(1, _images_of(workspace, earlier))
+    return paces[max(paces)] * _images_of(workspace, request) if paces else None
+
+
+def _images_of(workspace: Workspace, request: Any) -> int:
+    with contextlib.suppress(CovidCoreError):  # the run has been deleted
+        return _images(workspace, getattr(request, "dataset", "") or store.open_run(workspace, request.run).dataset.id)
+    return 0
+
+
 def discard_upload(workspace: Workspace, request: Spec) -> None:
     """Remove the uploaded archive of an import, unless that is done already."""
     if isinstance(request, ImportRequest) and request.remove_source:
@@ -337,6 +355,7 @@ KINDS: dict[str, Kind] = {
                 f"Test of {_run_name(workspace, request.run)} on {_dataset_name(workspace, request.dataset)}"
             ),
             check=_external_check,
+            seconds=_as_last_time,
         ),
         Kind(
             "reference",
@@ -345,6 +364,7 @@ KINDS: dict[str, Kind] = {
             lambda workspace, request: f"Reference of {_run_name(workspace, request.run)}",
             single=("run",),
             check=_finished_run,
+            seconds=_as_last_time,
         ),
         Kind(
             "audit-run",
@@ -354,6 +374,7 @@ KINDS: dict[str, Kind] = {
             "Nothing of this audit is kept; an earlier one stays.",
             single=("run",),
             check=_finished_run,
+            seconds=_as_last_time,
         ),
         Kind(
             "lesson",

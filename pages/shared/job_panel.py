@@ -41,8 +41,9 @@ def start_button(label: str, *requests: Request, key: str, **options: Any) -> No
 
 
 def expected(request: Request) -> str:
-    """How long a job takes, in words. Only for kinds that have an expected time."""
-    return roughly(kinds.of(request).seconds(shell.workspace(), request) or 0.0)
+    """How long a job takes, in words; nothing where that is not known."""
+    seconds = kinds.of(request).seconds(shell.workspace(), request)
+    return roughly(seconds) if seconds else ""
 
 
 def panel(
@@ -108,7 +109,11 @@ def _card(job: Job[Any], place: str) -> None:
             stop_button([job.folder], f"stop-{place}{job.id}", job.kind.on_stop)
         st.progress(min(max(status.progress, 0.0), 1.0), text=shell.plain(status.message or "Starting"))
         left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-        st.caption("Not started yet." if status.elapsed is None else f"{duration(status.elapsed)} so far{left}.")
+        if status.elapsed is not None:
+            st.caption(f"{duration(status.elapsed)} so far{left}.")
+        else:
+            takes = expected(job.request)
+            st.caption(f"Not started yet. It takes about {takes}." if takes else "Not started yet.")
 
 
 def stop_button(folders: Sequence[JobFolder], key: str, on_stop: str, label: str = "Stop") -> None:
