@@ -66,14 +66,14 @@ def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     limit = cache.limit()
     cleared = storage.clear(workspace, options.kind or cache.KINDS) if options.clear else None
     kept, unused = cache.entries(workspace), storage.unused_trunks(workspace)
-    kinds = {kind: _kept_answer([entry for entry in kept if entry.kind == kind]) for kind in cache.KINDS}
-    answer = {"limit": limit, "bytes": cache.total(kept), "kinds": kinds, "unused_trunks": _kept_answer(unused)}
+    kinds = {kind: _usage([entry for entry in kept if entry.kind == kind]) for kind in cache.KINDS}
+    answer = {"limit": limit, "bytes": cache.total(kept), "kinds": kinds, "unused_trunks": _usage(unused)}
     if cleared is not None:
         answer |= {"freed": cleared.freed, "in_use": [str(path) for path in cleared.in_use]}
     return {**answer, "text": "\n".join(_cache_lines(answer))}
 
 
-def _kept_answer(kept: list[Entry]) -> dict[str, Any]:
+def _usage(kept: list[Entry]) -> dict[str, Any]:
     used = max((entry.used for entry in kept), default=None)
     return {"bytes": cache.total(kept), "files": len(kept), "used": used}
 

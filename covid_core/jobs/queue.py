@@ -27,7 +27,7 @@ from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
 
 Trained = TypeVar("Trained", Run, TrainingSpec)
-Asked = TypeVar("Asked", bound=Request)
+RequestType = TypeVar("RequestType", bound=Request)
 
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
 OF_DATASETS = ("dataset", "against")  # fields of requests that hold a data set's id
@@ -136,11 +136,11 @@ def _check_single(workspace: Workspace, request: Request) -> None:
 
 
 @dataclass(frozen=True)
-class Job(Generic[Asked]):
+class Job(Generic[RequestType]):
     """A job other than a training, as its folder was at one moment."""
 
     folder: JobFolder
-    request: Asked
+    request: RequestType
     status: Status
     created: float
 
@@ -167,7 +167,7 @@ class Job(Generic[Asked]):
         return not self.status.is_final
 
 
-def jobs(workspace: Workspace, *models: type[Asked], **fields: str | Collection[str]) -> list[Job[Asked]]:
+def jobs(workspace: Workspace, *models: type[RequestType], **fields: str | Collection[str]) -> list[Job[RequestType]]:
     """Jobs with requests of these models, oldest first.
 
     Each of ``fields`` names a field of the request and its value, or several values of which it has one. Folders that
@@ -201,7 +201,7 @@ def jobs_on(workspace: Workspace, dataset: str) -> list[Job[Request]]:
     return [job for job in listed if job.is_active and any(_matches(job.request, one, dataset) for one in OF_DATASETS)]
 
 
-def dismiss(job: Job[Asked]) -> None:
+def dismiss(job: Job[RequestType]) -> None:
     """Remove what is left of a job that has ended, unless somebody else has done so."""
     kinds.discard_upload(job.workspace, job.request)
     with contextlib.suppress(FileNotFoundError):

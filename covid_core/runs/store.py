@@ -381,7 +381,7 @@ class Run(JobFolder):
         except OSError as error:
             raise RunError(f"A look at {self.name} cannot be noted: {error.strerror or error}.") from error
 
-    def note_look(self, what: str) -> None:
+    def note_view(self, what: str) -> None:
         """``note_opening``, once per calendar day: a page that is drawn again is no other look.
 
         Two processes that look for the first time in the same moment may both note it. Raises RunError.

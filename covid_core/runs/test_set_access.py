@@ -21,7 +21,7 @@ def note(runs: Iterable[Run], what: str) -> list[Run]:
     failed = []
     for run in runs:
         try:
-            run.note_look(what)
+            run.note_view(what)
         except RunError:
             failed.append(run)
     return failed

@@ -34,8 +34,8 @@ from pages.panels.train.spec_fields import (
     field,
     fill_missing,
     fill_suggested,
-    kept,
     now,
+    options_of,
     spec_of,
     split_fields,
     use_right_labels,
@@ -88,7 +88,7 @@ def _default(dataset: str, version: str) -> TrainingSpec:
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
-def _asked_state(backbone: str, size: int, folder: str) -> str:
+def _remembered_state(backbone: str, size: int, folder: str) -> str:
     return presets.weights_state(backbone_named(backbone), size)
 
 
@@ -96,7 +96,7 @@ def _weights_state(backbone: Backbone, size: int) -> str:
     """As ``presets.weights_state``, but the network is asked at most once a minute."""
     if weights.is_cached(backbone, size):
         return presets.CACHED
-    return _asked_state(backbone.name, size, str(weights.cache_folder()))
+    return _remembered_state(backbone.name, size, str(weights.cache_folder()))
 
 
 # What will be trained
@@ -104,7 +104,7 @@ def _weights_state(backbone: Backbone, size: int) -> str:
 
 def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) -> None:
     if now("labels") == "shifted":
-        _say_that_labels_are_shifted()
+        _shifted_labels_note()
     try:
         spec = spec_of(dataset.id, classes)
         st.markdown(_in_words(spec, dataset))
@@ -124,7 +124,7 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
     st.caption(run_view.device_in_words())
 
 
-def _say_that_labels_are_shifted() -> None:
+def _shifted_labels_note() -> None:
     """The way out of a mistake that came with the settings of a run."""
     st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
     st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
@@ -290,10 +290,10 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
         for name, row in AUGMENTATIONS.items():
             if row.unit:
                 most = round(row.scale * row.largest)
-                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **kept(name))
+                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **options_of(name))
     for name, row in AUGMENTATIONS.items():
         if not row.unit:
-            st.toggle(row.title, help=row.help, **kept(name))
+            st.toggle(row.title, help=row.help, **options_of(name))
     if now("mode") == "frozen":
         field("test_time_flip")
     spec = augmentation_spec()

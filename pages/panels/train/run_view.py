@@ -48,7 +48,7 @@ ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
 
 
 def device_in_words() -> str:
-    """What runs will train on, as far as it can be told without TensorFlow."""
+    """What runs will train on, as far as is clear without TensorFlow."""
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         return "This machine has an NVIDIA GPU. Each run names its device."
     return f"Runs train on {plural(cores(), 'processor core')}: there is no NVIDIA GPU."
@@ -58,7 +58,7 @@ def device_in_words() -> str:
 
 
 def _signature(audits_of: str) -> list[tuple[str, str]]:
-    """What is at work: runs, and the audit of the run that is looked at, if one is."""
+    """What is at work: runs, and the audit of the run that is shown, if one is."""
     training = [(one.run.id, one.status.state) for one in listed()[0] if one.is_active]
     audits = model_audit_panel.active_audits() & {audits_of} if audits_of else ()
     return [*training, *((run, "audit") for run in audits)]
@@ -88,9 +88,9 @@ def watched(draw: Callable[[], None], audits_of: str = "") -> None:
 
 def overview() -> None:
     """The answer of the page, and what trains and waits."""
-    seen, _ = listed()
-    queue = run_cache.queue_of(seen)
-    shell.heading("What do I train next?", in_words(seen))
+    cached, _ = listed()
+    queue = run_cache.queue_of(cached)
+    shell.heading("What do I train next?", in_words(cached))
     if queue:
         with st.container(border=True, key="active-runs"):
             for one in queue[:QUEUE_SHOWN]:
@@ -99,12 +99,12 @@ def overview() -> None:
                 st.caption(f"{plural(len(queue) - QUEUE_SHOWN, 'more run waits', 'more runs wait')}; see Runs below.")
 
 
-def in_words(seen: list[CachedRun]) -> str:
+def in_words(cached: list[CachedRun]) -> str:
     """How many runs train, wait and are finished."""
-    running = [one for one in seen if one.status.state == store.RUNNING]
-    waiting = sum(one.status.state == store.QUEUED for one in seen)
-    ended = len(seen) - len(running) - waiting
-    if not seen:
+    running = [one for one in cached if one.status.state == store.RUNNING]
+    waiting = sum(one.status.state == store.QUEUED for one in cached)
+    ended = len(cached) - len(running) - waiting
+    if not cached:
         return "Nothing has been trained yet."
     parts = [f"{shell.plain(one.run.name)} trains: **{_progress_in_words(one.status)}**" for one in running]
     if waiting:
@@ -135,7 +135,11 @@ def _bar(one: CachedRun) -> None:
     if one.status.state == store.RUNNING:
         st.progress(one.status.progress, _bar_text(one.run, one.status))
         return
-    st.caption("Starts next" if not one.place else f"Waits; {plural(one.place, 'run')} before it")
+    st.caption(_place(one))
+
+
+def _place(one: CachedRun) -> str:
+    return f"Waits; {plural(one.place, 'run')} before it" if one.place else "Starts next"
 
 
 def _bar_text(run: Run, status: Status) -> str:
@@ -208,7 +212,7 @@ def _state_in_words(one: CachedRun) -> str:
     label, colour = LABELS[one.status.state]
     words = f":{colour}-badge[{label}]"
     if one.status.state == store.QUEUED:
-        return f"{words} " + (f"{plural(one.place, 'run')} before it" if one.place else "starts next")
+        return f"{words} {_place(one)}"
     if one.accuracy is None:
         return words
     verdict = model_audit_panel.badge(model_audit_panel.of(one.run))
@@ -257,7 +261,7 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
     """The state of a run in a sentence. Raises RunDamaged."""
     status = one.status
     if status.state == store.QUEUED:
-        return "It starts next." if not one.place else f"It waits; {plural(one.place, 'run')} before it."
+        return f"{_place(one)}."
     if status.state == store.RUNNING:
         return f"It trains: **{_progress_in_words(status)}**."
     if status.state == store.COMPLETED:

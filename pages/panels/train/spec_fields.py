@@ -25,7 +25,7 @@ def key_of(name: str) -> str:
     return f"new_{name}"
 
 
-def kept(name: str) -> dict[str, Any]:
+def options_of(name: str) -> dict[str, Any]:
     """Arguments of a field's widget: its key, and that it outlasts a change of page."""
     return {"key": key_of(name), "persist_state": "session"}
 
@@ -33,7 +33,7 @@ def kept(name: str) -> dict[str, Any]:
 def field(name: str, **more: Any) -> None:
     """Draw a field as ``fields.toml`` has it, with ``more`` arguments of its widget. ``options`` may be a mapping: the
     field then has its keys, each shown by its label."""
-    arguments = {**FIELDS[name], **more, **kept(name)}
+    arguments = {**FIELDS[name], **more, **options_of(name)}
     if isinstance(labels := arguments.get("options"), Mapping):
         arguments |= {"options": list(labels), "format_func": labels.__getitem__}
     getattr(st, arguments.pop("widget"))(**arguments)

@@ -16,7 +16,7 @@ from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import field, now, split_fields
 from pages.shared import audit_panel, shell
 
-KEPT_SPLITS = 8  # each of 21,165 images takes 6 MB
+MOST_SPLITS = 8  # each of 21,165 images takes 6 MB
 
 
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
@@ -35,8 +35,8 @@ def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
         field("folds", max_value=presets.MOST_FOLDS, disabled=now("split_method") == "by_source")
     split = parse(SplitSpec, split_fields())
     made = _made(dataset, classes, split)
-    patients_known = bool((dataset.images["patient_id"] != "").any())
-    st.markdown(shell.plain(_in_words(made, split, patients_known)))
+    has_patients = bool((dataset.images["patient_id"] != "").any())
+    st.markdown(shell.plain(_in_words(made, split, has_patients)))
     _copies_that_cross(dataset, made)
     _who_is_where(made, classes)
 
@@ -69,7 +69,7 @@ def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.Da
     return _cached(dataset, dataset.version, classes, split.model_dump_json(), now("labels"))
 
 
-@st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Grouping duplicates and patients")
+@st.cache_data(max_entries=MOST_SPLITS, show_spinner="Grouping duplicates and patients")
 def _cached(_dataset: Dataset, version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
@@ -84,7 +84,7 @@ def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
     return table.rename_axis("Part", axis=0).rename_axis(None, axis=1).reset_index()
 
 
-def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str:
+def _in_words(made: pd.DataFrame, split: SplitSpec, has_patients: bool) -> str:
     mix = "All parts have nearly the same class proportions."
     first = " The table shows the first fold." if split.folds > 1 else ""
     together = made.groupby("group").size()
@@ -98,7 +98,7 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str
     if len(several):
         images = plural(int(several.sum()), "image")
         groups = f"{plural(len(several), 'cluster')} of {images} (duplicates, one patient) stay in one part."
-    if not patients_known:
+    if not has_patients:
         groups += " Patients are unknown here: one patient may lie in training and test."
     if split.method == "grouped":
         return f"{mix}{first} {groups} The test measures performance on new images of the same sources, not of others."

@@ -115,10 +115,10 @@ def any_yet() -> bool:
     return bool(store.list_studies(shell.workspace()))
 
 
-def list_all(seen: list[run_cache.CachedRun], wanted: str = "") -> None:
+def list_all(cached: list[run_cache.CachedRun], wanted: str = "") -> None:
     """All studies with their progress; the one of the page's address first."""
     found = store.list_studies(shell.workspace())
-    by_id = {one.run.id: one for one in seen}
+    by_id = {one.run.id: one for one in cached}
     for study in sorted(found, key=lambda study: study.id != wanted):
         _study(study, [by_id[run] for run in study.runs if run in by_id])
 
