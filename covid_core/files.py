@@ -189,6 +189,16 @@ class FileLock:
             time.sleep(LOCK_POLL)
         return True
 
+    @contextlib.contextmanager
+    def held(self, patience: float, refused: Exception) -> Iterator[None]:
+        """Hold the lock for a block. Raises ``refused`` where it is not ours within so many seconds."""
+        if not self.acquire(patience):
+            raise refused
+        try:
+            yield
+        finally:
+            self.release()
+
     def release(self) -> None:
         """Let the lock go. Nothing happens when it is not ours."""
         if self._release is not None:

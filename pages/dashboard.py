@@ -32,41 +32,9 @@ PAGES = {
     "Learn": [st.Page("lessons.py", title="Lessons", icon=":material/school:", url_path="lessons")],
 }
 
-TERMS = {  # of each page, as keys of the glossary: what stands behind its "?"
-    "home": ("score", "shortcut-learning", "transfer-learning", "confidence-interval"),
-    "dataset": (
-        *("class-imbalance", "majority-baseline", "prevalence", "class-weights", "undersampling", "oversampling"),
-        *("augmentation", "confounder", "ppv", "npv"),
-    ),
-    "audit": (
-        *("shortcut-learning", "confounder", "majority-baseline", "confidence-interval", "data-leakage", "duplicate"),
-        *("near-duplicate", "cluster", "group-split", "label-noise", "external-test-set", "t-sne", "pca"),
-    ),
-    "train": (
-        *("backbone", "imagenet-weights", "transfer-learning", "frozen-backbone", "fine-tuning", "tap", "baseline-cnn"),
-        *("dense-units", "dropout", "epoch", "early-stopping", "patience", "augmentation", "test-time-augmentation"),
-        *("class-weights", "validation-set", "test-set", "random-split", "group-split", "source-split", "data-leakage"),
-        *("cross-validation", "fold", "seed", "evidence-check"),
-    ),
-    "compare": (
-        *("majority-baseline", "confidence-interval", "bootstrap", "cluster", "accuracy", "balanced-accuracy"),
-        *("sensitivity", "specificity", "ppv", "npv", "prevalence", "f1", "macro-average", "mcc", "auroc", "roc-curve"),
-        *("confusion-matrix", "operating-point", "mcnemar-test", "p-value", "holm-correction", "evidence-check"),
-        *("calibration", "temperature", "external-test-set", "cross-validation", "seed", "standard-deviation"),
-    ),
-    "predict": (
-        *("score", "probability", "calibration", "temperature", "logit", "prediction-set", "conformal-prediction"),
-        *("coverage", "grad-cam", "occlusion-map", "evidence-check", "shortcut-learning"),
-    ),
-    "lessons": (
-        *("accuracy", "majority-baseline", "class-imbalance", "sensitivity", "shortcut-learning", "label-noise"),
-        *("data-leakage", "duplicate", "near-duplicate", "random-split", "group-split", "grad-cam"),
-    ),
-}
-
 access.check()
 page = st.navigation(PAGES)
-st.session_state[shell.TERMS] = TERMS.get(page.url_path or "home", ())
+st.session_state[shell.TERMS] = shell.PAGE_TERMS.get(page.url_path or "home", ())
 shell.sidebar_foot()
 access.sidebar_foot()
 page.run()

@@ -1,6 +1,8 @@
 """Home: what is loaded, what was trained, the next step, and where each reader starts."""
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,34 +15,8 @@ from pages.shared import import_jobs, run_cache, shell
 
 FIRST_LABEL = "Draw 600 synthetic images"
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
-PAGES = {
-    "dataset": ("dataset.py", "View the images", ":material/photo_library:"),
-    "audit": ("audit.py", "Audit the images", ":material/fact_check:"),
-    "train": ("train.py", "Train a model", ":material/model_training:"),
-    "watch": ("train.py", "Follow the training", ":material/monitoring:"),
-    "study": ("train.py", "Queue the course study", ":material/playlist_play:"),
-    "compare": ("compare.py", "Compare the models", ":material/compare_arrows:"),
-    "predict": ("predict.py", "Predict an image", ":material/search:"),
-    "lessons": ("lessons.py", "Open the lessons", ":material/school:"),
-}
-READERS = (
-    (
-        "Radiologist",
-        "Give a chest X-ray to a trained model. You get scores, the evidence for them, and a warning where the model "
-        "should not be used.",
-        ("predict",),
-    ),
-    (
-        "Instructor",
-        "Four lessons show what a high accuracy can hide. One click trains seven networks on the same images.",
-        ("lessons", "study"),
-    ),
-    (
-        "Student",
-        "View the images first. Then train a baseline, and measure what a pretrained network adds.",
-        ("dataset", "lessons"),
-    ),
-)
+WORDS = tomllib.loads(Path(__file__).resolve().with_suffix(".toml").read_text(encoding="utf-8"))
+PAGES, READERS = WORDS["pages"], WORDS["readers"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +93,6 @@ def _situation() -> Situation:
 
 
 def _in_words(situation: Situation) -> str:
-    """What is there, in a sentence."""
     if not situation.datasets and not situation.runs:
         return (
             "Nothing is loaded yet. Start with synthetic images: a program draws them in seconds, and every page works "
@@ -134,7 +109,6 @@ def _in_words(situation: Situation) -> str:
 
 
 def _next_step(situation: Situation) -> None:
-    """The one primary button, and beside it the link to one's own images."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if situation.next_step == "draw":
             import_jobs.start_phantom_button(FIRST_LABEL)
@@ -150,7 +124,6 @@ def _choose(page: str) -> None:
 
 
 def _workflow(situation: Situation) -> None:
-    """The six steps, each with its state."""
     trained = plural(situation.usable, "trained model") if situation.usable else "no trained model yet"
     training = f"{plural(situation.active, 'run')} running or waiting" if situation.active else trained
     images = plural(situation.images, "image") if situation.datasets else "none yet"
@@ -174,11 +147,11 @@ def _workflow(situation: Situation) -> None:
 def _readers() -> None:
     st.subheader("Who it is for")
     with st.grid(3, min_column_width=240):
-        for reader, line, keys in READERS:
+        for reader, row in READERS.items():
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{reader}**")
-                st.markdown(line)
-                for key in keys:
+                st.markdown(row["line"])
+                for key in row["pages"]:
                     page, label, icon = PAGES[key]
                     address = {"study": "new"} if key == "study" else None
                     st.page_link(page, label=label, icon=icon, query_params=address)

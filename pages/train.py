@@ -19,10 +19,10 @@ def main() -> None:
         run_view.run_view(identifier)
         return
     run_view.watched(run_view.overview)
-    seen, broken = run_cache.listed()
+    cached, broken = run_cache.listed()
     dataset = shell.pick_dataset()
     classes = _pick_classes(dataset) if dataset else ()
-    if not dataset and not seen and not broken:
+    if not dataset and not cached and not broken:
         return
     wanted = SECTIONS[1] if st.query_params.get("study") else None
     new, group, runs = st.tabs(SECTIONS, key="train-sections", default=wanted, on_change="rerun")
@@ -31,10 +31,10 @@ def main() -> None:
             _new_run(dataset, classes)
     if group.open:
         with group:
-            _studies(dataset, classes, seen)
+            _studies(dataset, classes, cached)
     if runs.open:
         with runs:
-            _runs(seen, broken)
+            _runs(cached, broken)
 
 
 def _pick_classes(dataset: Dataset) -> tuple[str, ...]:
@@ -63,24 +63,24 @@ def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
             form.new_run(dataset, classes)
 
 
-def _studies(dataset: Dataset | None, classes: tuple[str, ...], seen: list[run_cache.CachedRun]) -> None:
+def _studies(dataset: Dataset | None, classes: tuple[str, ...], cached: list[run_cache.CachedRun]) -> None:
     if studies.any_yet():
-        studies.list_all(seen, st.query_params.get("study", ""))
+        studies.list_all(cached, st.query_params.get("study", ""))
         st.subheader("New study")
     if dataset and not _needs_classes(classes):
         studies.new_study(dataset, classes)
 
 
-def _runs(seen: list[run_cache.CachedRun], broken: list[BrokenRun]) -> None:
+def _runs(cached: list[run_cache.CachedRun], broken: list[BrokenRun]) -> None:
     shell.broken_notice(broken)
-    if not seen:
+    if not cached:
         st.caption("There is no run yet. Start one under New run.")
         return
-    pages = -(-len(seen) // RUNS_PER_PAGE)
+    pages = -(-len(cached) // RUNS_PER_PAGE)
     page = st.pagination(pages, key="runs-page") if pages > 1 else 1
-    for one in seen[(page - 1) * RUNS_PER_PAGE : page * RUNS_PER_PAGE]:
+    for one in cached[(page - 1) * RUNS_PER_PAGE : page * RUNS_PER_PAGE]:
         run_view.run_row(one)
-    st.caption(plural(len(seen), "run"), help=model_audit_panel.HELP)
+    st.caption(plural(len(cached), "run"), help=model_audit_panel.HELP)
 
 
 main()

@@ -1,21 +1,28 @@
-"""``app`` and ``where``: the dashboard itself, and where its data lie."""
+"""``app``, ``where`` and ``cache``: the dashboard itself, where its data lie, and what is there to save time."""
 
 import argparse
 import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
 from typing import Any
 
+from covid_core import cache
+from covid_core.cache import Entry
+from covid_core.commands.verbs import option, verb
 from covid_core.errors import InvalidChoice
+from covid_core.formatting import file_size, plural
+from covid_core.runs import storage
 from covid_core.workspace import HOME, SOURCE, Workspace, is_checkout, location
 
 APP = SOURCE / "app.py" if is_checkout() else SOURCE / "second_look" / "app.py"  # as pyproject.toml lays it
 
 
+@verb("app")
 def do_app(_workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
-    """Start the dashboard and open it in the browser. It ends with Ctrl-C."""
+    """Start the dashboard and open it in the browser. It ends with Ctrl-C. Options of streamlit run, such as
+    --server.port 8502, are handed on to it."""
     if not APP.is_file():
         raise InvalidChoice(f"The dashboard is not there ({APP}): install Second Look again.")
     # -P: whatever lies in the current folder, such as another checkout, is none of the server's business.
@@ -27,6 +34,7 @@ def do_app(_workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     return {"text": ""}
 
 
+@verb("where")
 def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """Where data sets, runs and caches lie, and why there."""
     place = location()
@@ -41,8 +49,43 @@ def do_where(workspace: Workspace, _options: argparse.Namespace) -> dict[str, An
     }
 
 
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    app = verb("app", do_app, as_json=False)
-    app.epilog = "Options of streamlit run, such as --server.port 8502, are handed on to it."
-    verb("where", do_where)
+@verb(
+    "cache",
+    option("--clear", action="store_true", help="remove what can be computed again; runs and data sets stay"),
+    option(
+        "--kind",
+        action="append",
+        choices=(*cache.KINDS, storage.TRUNKS),
+        help="what to clear; all but trunks (exported networks that no run refers to) by default",
+    ),
+)
+def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """How much is kept to save time, of which limit; --clear empties it."""
+    if options.kind and not options.clear:
+        raise InvalidChoice("--kind says what --clear removes: give both, or neither.")
+    limit = cache.limit()
+    cleared = storage.clear(workspace, options.kind or cache.KINDS) if options.clear else None
+    kept, unused = cache.entries(workspace), storage.unused_trunks(workspace)
+    kinds = {kind: _usage([entry for entry in kept if entry.kind == kind]) for kind in cache.KINDS}
+    answer = {"limit": limit, "bytes": cache.total(kept), "kinds": kinds, "unused_trunks": _usage(unused)}
+    if cleared is not None:
+        answer |= {"freed": cleared.freed, "in_use": [str(path) for path in cleared.in_use]}
+    return {**answer, "text": "\n".join(_cache_lines(answer))}
+
+
+def _usage(kept: list[Entry]) -> dict[str, Any]:
+    used = max((entry.used for entry in kept), default=None)
+    return {"bytes": cache.total(kept), "files": len(kept), "used": used}
+
+
+def _cache_lines(answer: dict[str, Any]) -> list[str]:
+    lines = [f"{file_size(answer['freed'])} freed"] if "freed" in answer else []
+    lines += [f"in use, stays: {path}" for path in answer.get("in_use", ())]
+    for kind, kept in answer["kinds"].items():
+        used = f"  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(kept['used']))}" if kept["files"] else ""
+        lines.append(f"{kind:8} {file_size(kept['bytes']):>9}  {plural(kept['files'], 'file')}{used}")
+    lines.append(f"{file_size(answer['bytes'])} of {file_size(answer['limit'])}")
+    unused = answer["unused_trunks"]["bytes"]
+    if unused:
+        lines.append(f"{file_size(unused)} of networks that no run refers to: cache --clear --kind trunks")
+    return lines

@@ -1,20 +1,32 @@
-"""Verbs about data sets: make, list, describe, audit, map and delete them."""
+"""Verbs about data sets: make, list, describe, audit, map and delete them, and decide about their images."""
 
 import argparse
-from collections.abc import Callable
+import getpass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from covid_core.audit import dataset_audit
-from covid_core.commands.progress import progress
+from covid_core.commands.verbs import NAME, SEED, option, progress, verb
 from covid_core.data import dataset as data
+from covid_core.data import decisions
+from covid_core.data.decisions import DISMISS, GROUP, LEAVE_OUT, RELABEL, Decision
+from covid_core.errors import InvalidChoice
 from covid_core.formatting import count, plural
 from covid_core.reports import audit_text
 from covid_core.reports.encode import encode
 from covid_core.synthetic.phantom import PLANTS
 from covid_core.workspace import Workspace
 
+CLASSES = option("--classes", nargs="+", help="class folders to keep; all but Lung_Opacity by default")
+PLANT = option("--plant", action="append", metavar="NAME", choices=PLANTS, help=f"{', '.join(PLANTS)}; may be repeated")
+AGAINST = option("--against", metavar="OTHER", help="another data set: shared images, and classes that disagree")
+ACTIONS = {action.replace(" ", "-"): action for action in (LEAVE_OUT, RELABEL, GROUP, DISMISS)}
+NOTE = option("--note", default="", help="why, in a line")
+AUTHOR = option("--author", default="", help="who decides; the user of this computer by default")
 
+
+@verb("import", "path", NAME, CLASSES)
 def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make a data set of a folder or a zip archive."""
     from covid_core.data import importing
@@ -23,6 +35,7 @@ def do_import(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     return _dataset_answer(opened)
 
 
+@verb("demo", option("--images", type=int, default=600), SEED, PLANT, NAME)
 def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Draw synthetic images."""
     from covid_core.data import importing
@@ -33,6 +46,7 @@ def do_demo(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     )
 
 
+@verb("kaggle", NAME, CLASSES)
 def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Download the COVID-19 Radiography Database from Kaggle."""
     from covid_core.data import importing
@@ -40,6 +54,7 @@ def do_kaggle(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     return _dataset_answer(importing.import_kaggle(workspace, options.name, options.classes, progress()))
 
 
+@verb("datasets")
 def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List data sets."""
     listed = data.list_datasets(workspace)
@@ -49,6 +64,7 @@ def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str,
     return {"datasets": rows, "text": "\n".join(lines) or "No data set yet: try demo or import."}
 
 
+@verb("summary", "dataset")
 def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What is in a data set."""
     from covid_core.data import summary
@@ -64,6 +80,7 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     }
 
 
+@verb("audit", "dataset", AGAINST)
 def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Audit a data set: findings, duplicates, shortcut learning, and images shared with another data set."""
     opened = data.open_dataset(workspace, options.dataset)
@@ -78,6 +95,7 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     return {**answer, "text": "\n".join(lines)}
 
 
+@verb("map", "dataset")
 def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """The map of a data set: neighbours of images, outliers, and suspicious labels."""
     from covid_core.audit.embedding import embedding_map
@@ -90,6 +108,7 @@ def do_map(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     return {"dataset": opened.id, "version": opened.version, **encode(made), "text": text}
 
 
+@verb("delete-dataset", "dataset")
 def do_delete_dataset(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Remove a data set; images that were only referred to stay."""
     data.delete_dataset(workspace, options.dataset)
@@ -102,24 +121,72 @@ def _dataset_answer(opened: data.Dataset) -> dict[str, Any]:
     return {**encode(opened), "text": "\n".join([f"{opened.id}  {parts}", *left_out])}
 
 
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    for name, work, arguments in (("import", do_import, ("path",)), ("kaggle", do_kaggle, ())):
-        added = verb(name, work, *arguments)
-        added.add_argument("--name", default="")
-        added.add_argument("--classes", nargs="+", help="class folders to keep; all but Lung_Opacity by default")
-    demo = verb("demo", do_demo)
-    demo.add_argument("--images", type=int, default=600)
-    demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument(
-        "--plant", action="append", metavar="NAME", choices=PLANTS, help=f"{', '.join(PLANTS)}; may be repeated"
-    )
-    demo.add_argument("--name", default="")
-    verb("datasets", do_datasets)
-    verb("summary", do_summary, "dataset")
-    audited = verb("audit", do_audit, "dataset")
-    audited.add_argument(
-        "--against", metavar="OTHER", help="another data set: shared images, and classes that disagree"
-    )
-    verb("map", do_map, "dataset")
-    verb("delete-dataset", do_delete_dataset, "dataset")
+@verb(
+    "decide",
+    "dataset",
+    option("action", choices=ACTIONS),
+    option("images", nargs="+", metavar="IMAGE_ID"),
+    option("--to", default="", metavar="CLASS", help="the new class, for relabel"),
+    option("--finding", default="", help="which finding, for dismiss; the audit names them"),
+    NOTE,
+    AUTHOR,
+)
+def do_decide(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Leave images out, relabel or group them, or dismiss a finding; files are never changed."""
+    opened = data.decide(workspace, options.dataset, _wanted(options), options.author or getpass.getuser())
+    return _decisions_answer(opened, decisions.latest(opened.decisions))
+
+
+@verb("take-back", "dataset", option("numbers", nargs="+", type=int, metavar="NUMBER"), NOTE, AUTHOR)
+def do_take_back(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Take decisions back, by their numbers."""
+    author = options.author or getpass.getuser()
+    opened = data.take_back(workspace, options.dataset, options.numbers, author, options.note)
+    return _decisions_answer(opened, decisions.latest(opened.decisions))
+
+
+@verb("decisions", "dataset")
+def do_decisions(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """All decisions on images of a data set, and its version after each."""
+    opened = data.open_dataset(workspace, options.dataset)
+    return {**_decisions_answer(opened, opened.decisions), "versions": opened.versions}
+
+
+def _wanted(options: argparse.Namespace) -> list[Decision]:
+    action = ACTIONS[options.action]
+    if action == GROUP:
+        if len(options.images) < 2:
+            raise InvalidChoice("A group needs two images at least.")
+        return decisions.together(options.images, options.note)
+    return [
+        Decision(action, image, options.to if action == RELABEL else "", options.finding, options.note)
+        for image in options.images
+    ]
+
+
+def _decisions_answer(opened: data.Dataset, listed: tuple[Decision, ...]) -> dict[str, Any]:
+    valid = {one.number for one in decisions.in_force(opened.decisions)}
+    rows = [asdict(one) | {"in_force": one.number in valid} for one in listed]
+    lines = [_decision_line(row) for row in rows] or ["No decision yet: try decide."]
+    lines.append(f"{opened.name}: {plural(len(opened.images), 'image')} in use, version {opened.version[:12]}")
+    return {
+        "dataset": opened.id,
+        "images": len(opened.images),
+        "counts": opened.counts,
+        "version": opened.version,
+        "decisions": rows,
+        "text": "\n".join(lines),
+    }
+
+
+def _decision_line(row: dict[str, Any]) -> str:
+    action = row["action"]
+    what = {
+        RELABEL: f"{row['image_id']}: {row['before']} -> {row['after']}",
+        GROUP: f"{row['image_id']} with {row['after']}",
+        DISMISS: f"{row['image_id']}: {' '.join(filter(None, (row['finding'], row['after'])))}",
+        decisions.TAKE_BACK: f"number {row['after']} ({row['image_id']})",
+    }.get(action, row["image_id"])
+    back = "" if row["in_force"] or action == decisions.TAKE_BACK else "  (taken back)"
+    note = f"  {row['note']}" if row["note"] else ""
+    return f"{row['number']:>4}  {row['when'][:16].replace('T', ' ')}  {row['author']}  {action} {what}{note}{back}"

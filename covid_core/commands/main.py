@@ -8,15 +8,19 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from covid_core import __version__
-from covid_core.commands import dashboard, datasets, decisions, models, segmenters, storage, training
+from covid_core.commands import dashboard, datasets, models, training
+from covid_core.commands.verbs import VERBS, option
 from covid_core.errors import CovidCoreError
 from covid_core.reports.encode import encode
 from covid_core.runs import store
 from covid_core.workspace import Workspace, location
+
+TOPICS = (dashboard, datasets, training, models)  # imported, they enter their verbs
+JSON = option("--json", action="store_true", help="answer with one JSON object")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,17 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    def verb(
-        name: str, work: Callable[..., dict[str, Any]], *arguments: str, as_json: bool = True
-    ) -> argparse.ArgumentParser:
+    for name, (work, arguments) in VERBS.items():
         added = verbs.add_parser(name, help=work.__doc__, description=work.__doc__)
-        for argument in arguments:
-            added.add_argument(argument)
-        if as_json:
-            added.add_argument("--json", action="store_true", help="answer with one JSON object")
+        for argument, settings in arguments if work is dashboard.do_app else [*arguments, JSON]:
+            added.add_argument(argument, **settings)
         added.set_defaults(verb=work, json=False)
-        return added
-
-    for topic in (dashboard, datasets, decisions, training, models, segmenters, storage):
-        topic.add(verb)
     return parser

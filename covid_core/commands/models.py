@@ -1,16 +1,16 @@
-"""Verbs that use finished runs: compare, test elsewhere, predict, and check their evidence."""
+"""Verbs about trained models: compare runs, test them elsewhere, predict, audit them, and outline lungs."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from covid_core import presets
 from covid_core.audit.model import model_audit
-from covid_core.commands.progress import followed, progress
 from covid_core.commands.training import runs_of
+from covid_core.commands.verbs import SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
 from covid_core.evaluation import comparison, image_selection
@@ -19,13 +19,18 @@ from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, interval, plural, points, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
-from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest
+from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest, SegmenterRequest
 from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.reports.encode import encode
-from covid_core.runs import candidates, store, test_set_access
+from covid_core.runs import candidates, segmenters, store, test_set_access
 from covid_core.workspace import Workspace
 
 
+@verb(
+    "compare",
+    option("runs", nargs="*", metavar="RUN"),
+    option("--study", action="append", help="all runs of a study; of folds or seeds also what they say together"),
+)
 def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """All figures of some runs with their intervals, every pair tested, in words too; studies of repeats together."""
     studies = [store.open_study(workspace, name) for name in dict.fromkeys(options.study or [])]
@@ -78,6 +83,14 @@ def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[st
     }
 
 
+@verb(
+    "evaluate",
+    "run",
+    "images",
+    option("--name", default="", help="of the data set that is made of a folder"),
+    option("--classes", nargs="+", help="class folders to use"),
+    option("--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"),
+)
 def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """A finished run on images from elsewhere: a folder with one folder per class, or a data set's id."""
     from covid_core.data import importing
@@ -95,7 +108,6 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
 
 
 def _outside_lines(answer: dict[str, Any]) -> list[str]:
-    """The drop, class by class."""
     lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['images'], 'image')}"]
     if answer["shared"]:
         images, conflicts = plural(answer["shared"], "image"), count(answer["conflicts"])
@@ -116,6 +128,15 @@ def _outside_lines(answer: dict[str, Any]) -> list[str]:
     return lines
 
 
+@verb(
+    "predict",
+    "run",
+    option("files", nargs="+", metavar="FILE"),
+    option("--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"),
+    option("--window", type=int, default=0, help="which of the windows of an image to read it through"),
+    option("--anyway", action="store_true", help="numbers of an image that failed a check, too"),
+    option("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it"),
+)
 def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """What a run says of images, what needs a look first on top: the checks, the classes that stay possible, calibrated
     probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
@@ -143,24 +164,21 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     }
 
 
+@verb("reference", "run", WAIT)
 def do_reference(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Make what a run needs to judge new images by, where an earlier version trained it; no training."""
-    run = store.open_run(workspace, options.run)
-    job = queue.submit(workspace, ReferenceRequest(run=run.id))
-    status = queue.wait(job) if options.wait else job.status()
-    text = f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()
-    return {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason, "text": text}
+    _, answer = started(workspace, ReferenceRequest(run=options.run), options.wait)
+    return {"run": options.run, **answer}
 
 
+@verb("audit-run", "run", WAIT)
 def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Evidence check of a finished run: do its predictions follow the lungs, or the frame around them?"""
     run = store.open_run(workspace, options.run)
-    job = queue.submit(workspace, ModelAuditRequest(run=run.id))
-    status = followed(job, "audit") if options.wait else job.status()
-    answer = {"run": run.id, "job": job.id, "state": status.state, "reason": status.reason}
-    found = model_audit.stored(run) if status.state == store.COMPLETED else None
+    answer = {"run": run.id, **started(workspace, ModelAuditRequest(run=run.id), options.wait)[1]}
+    found = model_audit.stored(run) if answer["state"] == store.COMPLETED else None
     if found is None:
-        return {**answer, "text": f"{run.id}  {job.id}  {status.state} {status.reason}".rstrip()}
+        return answer
     text = "\n".join([run.id, *evidence_text.lines(found)])
     return {**answer, "audit": evidence_text.with_words(found), "text": text}
 
@@ -194,33 +212,46 @@ def _not_checked(row: dict[str, Any]) -> list[str]:
 
 
 def _scale_in_words(run: store.Run, found: Calibration) -> str:
-    """What the numbers of a prediction are."""
     if not found.is_defined:
         return f"Scores are not probabilities: this run is not calibrated. {found.note}"
     images = run_text.calibration_images(run, found)
     return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
 
 
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    compare = verb("compare", do_compare)
-    compare.add_argument("runs", nargs="*", metavar="RUN")
-    compare.add_argument(
-        "--study", action="append", help="all runs of a study; of folds or seeds also what they say together"
-    )
-    evaluate = verb("evaluate", do_evaluate, "run", "images")
-    evaluate.add_argument("--name", default="", help="of the data set that is made of a folder")
-    evaluate.add_argument("--classes", nargs="+", help="class folders to use")
-    evaluate.add_argument(
-        "--map", action="append", metavar="OUTSIDE=CLASS", help="which of the run's classes an outside class is"
-    )
-    predict = verb("predict", do_predict, "run")
-    predict.add_argument("files", nargs="+", metavar="FILE")
-    predict.add_argument(
-        "--coverage", type=float, default=0.9, help="how often the possible classes hold the true one: 0.7 to 0.99"
-    )
-    predict.add_argument("--window", type=int, default=0, help="which of the windows of an image to read it through")
-    predict.add_argument("--anyway", action="store_true", help="numbers of an image that failed a check, too")
-    predict.add_argument("--report", metavar="FOLDER", help="write a page per image there, with nothing personal in it")
-    verb("reference", do_reference, "run").add_argument("--wait", action="store_true", help="until it ends")
-    verb("audit-run", do_audit_run, "run").add_argument("--wait", action="store_true", help="follow until it ends")
+@verb("segment", "dataset", SEED, WAIT)
+def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Learn to outline lungs from a data set's masks."""
+    name = data.open_dataset(workspace, options.dataset).name
+    request = SegmenterRequest(dataset=options.dataset, seed=options.seed, name=name)
+    job, answer = started(workspace, request, options.wait)
+    answer["dataset"] = options.dataset
+    if answer["state"] != store.COMPLETED:
+        return answer
+    made = segmenters.open_segmenter(workspace, job.result["segmenter"])
+    return {**answer, **encode(made), "text": f"{made.id}  {made.in_words}"}
+
+
+@verb("segmenters")
+def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
+    """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
+    found, broken = segmenters.list_segmenters(workspace)
+    learning = [job for job in queue.jobs(workspace, SegmenterRequest) if job.is_active]
+    lines = [
+        f"{one.id}  Dice {one.dice_in_words} on {plural(one.record.dice.n, 'test image')}  {one.dataset.name}"
+        for one in found
+    ]
+    lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
+    lines += [f"{job.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
+    return {
+        "segmenters": found,
+        "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
+        "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
+        "text": "\n".join(lines) or "No segmenter yet: try segment DATASET, on a data set with lung masks.",
+    }
+
+
+@verb("delete-segmenter", "segmenter")
+def do_delete_segmenter(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove a segmenter."""
+    segmenters.delete_segmenter(workspace, options.segmenter)
+    return {"segmenter": options.segmenter, "deleted": True}

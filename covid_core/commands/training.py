@@ -1,12 +1,11 @@
 """Verbs about runs and studies: train, list, show, stop, resume and delete them."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from covid_core import presets
-from covid_core.commands.progress import waited
+from covid_core.commands.verbs import NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
@@ -16,7 +15,20 @@ from covid_core.runs import candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace
 
+CLASSES = option("--classes", nargs="+")
+SETTING = option("--set", action="append", metavar="KEY=VALUE", help="a setting, such as epochs=10")
 
+
+@verb(
+    "train",
+    "dataset",
+    option("--backbone"),
+    NAME,
+    option("--spec", help="a file with a TrainingSpec as JSON, as show prints it"),
+    CLASSES,
+    SETTING,
+    WAIT,
+)
 def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Start one run, or one per fold and seed where the settings ask for ``folds`` or ``seeds``."""
     overrides = presets.parse_assignments(options.set or [])
@@ -29,6 +41,21 @@ def do_train(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     return _run_answer(waited(workspace, run) if options.wait else run)
 
 
+@verb(
+    "study",
+    option("dataset", nargs="?"),
+    option("--preset", default="course"),
+    option("--list", action="store_true", help="list the presets"),
+    NAME,
+    option(
+        "--random-where-missing",
+        action="store_true",
+        help="start backbones from random weights where ImageNet weights are not to be had; the runs record it",
+    ),
+    CLASSES,
+    SETTING,
+    WAIT,
+)
 def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Start several runs that belong together, or list the presets."""
     if options.list:
@@ -46,6 +73,7 @@ def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     return _study_answer(workspace, study, wait=options.wait)
 
 
+@verb("studies")
 def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List studies."""
     studies = store.list_studies(workspace)
@@ -54,6 +82,7 @@ def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, 
     return {"studies": rows, "text": "\n".join(lines) or "No study yet."}
 
 
+@verb("runs")
 def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List runs, damaged ones with their reason."""
     runs, broken = store.list_runs(workspace)
@@ -70,6 +99,7 @@ def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any
     return {"runs": rows, "damaged": damaged, "text": "\n".join(lines) or "No run yet."}
 
 
+@verb("show", "run")
 def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Everything that a run recorded."""
     run = store.open_run(workspace, options.run)
@@ -104,6 +134,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     }
 
 
+@verb("stop", "run")
 def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Ask a run to stop, which keeps its best weights, or another job, which keeps nothing."""
     if any(job.id == options.run for job in store.list_jobs(workspace)):
@@ -115,6 +146,7 @@ def do_stop(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     return _run_answer(waited(workspace, run))
 
 
+@verb("resume", "run", WAIT)
 def do_resume(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Go on with a run, or with all runs of a study, that ended early."""
     if any(study.id == options.run for study in store.list_studies(workspace)):
@@ -126,6 +158,7 @@ def do_resume(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
     return _run_answer(waited(workspace, run) if options.wait else run)
 
 
+@verb("delete", "run")
 def do_delete(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
     """Remove a run with its model, curves and predictions."""
     queue.delete(store.open_run(workspace, options.run))
@@ -159,23 +192,15 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
     return {**answer, "text": "\n".join(lines)}
 
 
-def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, str]) -> TrainingSpec:
+def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, Any]) -> TrainingSpec:
     if options.spec:
         spec = parse(TrainingSpec, _text_of(Path(options.spec)))
-        return _with_settings(workspace, options, spec, {"dataset": options.dataset, **overrides})
-    spec = presets.default_spec(options.dataset, workspace)
-    if options.backbone:
-        spec = presets.suggested_spec(spec.dataset, spec.classes, options.backbone)
-    if options.name:
-        overrides["name"] = options.name
-    if options.classes:
-        overrides["classes"] = list(options.classes)
-    return _with_settings(workspace, options, spec, overrides)
-
-
-def _with_settings(
-    workspace: Workspace, options: argparse.Namespace, spec: TrainingSpec, overrides: dict[str, Any]
-) -> TrainingSpec:
+        overrides = {"dataset": options.dataset, **overrides}
+    else:
+        spec = presets.default_spec(options.dataset, workspace)
+        if options.backbone:
+            spec = presets.suggested_spec(spec.dataset, spec.classes, options.backbone)
+        overrides |= {name: value for name in ("name", "classes") if (value := getattr(options, name))}
     counts = data.open_dataset(workspace, options.dataset).counts
     return presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
 
@@ -185,30 +210,3 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InvalidChoice(f"The file {path} cannot be read: {error}.") from error
-
-
-def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Enter these verbs."""
-    train = verb("train", do_train, "dataset")
-    train.add_argument("--backbone")
-    train.add_argument("--name", default="")
-    train.add_argument("--spec", help="a file with a TrainingSpec as JSON, as show prints it")
-    study = verb("study", do_study)
-    study.add_argument("dataset", nargs="?")
-    study.add_argument("--preset", default="course")
-    study.add_argument("--list", action="store_true", help="list the presets")
-    study.add_argument("--name", default="")
-    study.add_argument(
-        "--random-where-missing",
-        action="store_true",
-        help="start backbones from random weights where ImageNet weights are not to be had; the runs record it",
-    )
-    for added in (train, study):
-        added.add_argument("--classes", nargs="+")
-        added.add_argument("--set", action="append", metavar="KEY=VALUE", help="a setting, such as epochs=10")
-        added.add_argument("--wait", action="store_true", help="follow until it ends")
-    verb("studies", do_studies)
-    verb("runs", do_runs)
-    for name, work in (("show", do_show), ("stop", do_stop), ("delete", do_delete)):
-        verb(name, work, "run")
-    verb("resume", do_resume, "run").add_argument("--wait", action="store_true")

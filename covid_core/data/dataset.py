@@ -231,13 +231,10 @@ def take_back(workspace: Workspace, identifier: str, numbers: Sequence[int], aut
 @contextlib.contextmanager
 def _deciding(workspace: Workspace, identifier: str) -> Iterator[Dataset]:
     """The data set, while nobody else decides about it."""
+    busy = DataError("Somebody else is deciding about these images right now. Try again in a moment.")
     lock = files.FileLock(folder_of(workspace.datasets, identifier, "data set") / decisions.LOCK)
-    if not lock.acquire(PATIENCE):
-        raise DataError("Somebody else is deciding about these images right now. Try again in a moment.")
-    try:
+    with lock.held(PATIENCE, busy):
         yield open_dataset(workspace, identifier)
-    finally:
-        lock.release()
 
 
 def _info_in(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from covid_core.errors import DataError, InvalidChoice
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.metrics import Measure
-from covid_core.inference.head import softmax
+from covid_core.inference.head import with_scores
 from covid_core.inference.lite import batch_for
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.pinned_dataset import dataset_of
@@ -103,10 +103,7 @@ def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.nd
     images = outside.images
     table = pd.DataFrame({"image_id": images["image_id"], "part": OUTSIDE, "own_label": images["label"]})
     table["label"] = images["label"].map(classes).fillna(images["label"])
-    scores = softmax(logits.astype(np.float64))
-    columns = {f"score_{label}": scores[:, k] for k, label in enumerate(run.classes)}
-    columns |= {f"logit_{label}": logits[:, k] for k, label in enumerate(run.classes)}
-    return table.assign(**columns)
+    return with_scores(table, run.classes, logits)
 
 
 def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress) -> pd.DataFrame:

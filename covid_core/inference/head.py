@@ -1,11 +1,12 @@
 """The small part of a model in NumPy: pooled maps to logits, and the gradient back to the maps in closed form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 
 from covid_core import files
 from covid_core.errors import RunDamaged
@@ -123,3 +124,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Scores (n, classes) that add up to 1."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def with_scores(table: pd.DataFrame, classes: Sequence[str], logits: np.ndarray) -> pd.DataFrame:
+    """A prediction table: ``table`` with columns score_<class> and logit_<class>, of ``logits`` (rows, classes)."""
+    scores = softmax(logits.astype(np.float64))
+    columns = {f"score_{label}": scores[:, k] for k, label in enumerate(classes)}
+    columns |= {f"logit_{label}": logits[:, k] for k, label in enumerate(classes)}
+    return table.assign(**columns)

@@ -5,6 +5,7 @@ workspace, the request and the progress to report to, publishes its result where
 is: the job's result.json. A training's function takes the run itself (see ``run_training``).
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Kind:
         single: fields of the request; a second job with the same values is refused while the first waits or works.
             Without any, every job may wait.
         check: raises what can be known to fail before a process is started.
-        seconds: expected time of work on an idle machine of two cores; None where it depends on disk or network.
+        seconds: expected time of work on an idle machine of two cores; None where it is not known.
         slot: which jobs work beside it.
     """
 
@@ -263,6 +264,23 @@ def _map_seconds(workspace: Workspace, request: MapRequest) -> float:
     return embedding_map.expected_seconds(_images(workspace, request.dataset))
 
 
+def _as_last_time(workspace: Workspace, request: Any) -> float | None:
+    """For as many images, at the pace of the last finished job of the same kind; None before the first."""
+    paces: dict[float, float] = {}
+    for folder in store.list_jobs(workspace):
+        with contextlib.suppress(CovidCoreError, OSError):  # of another version, damaged, or removed at this moment
+            status, earlier = folder.status(), request_in(folder.request())
+            if isinstance(earlier, type(request)) and status.state == store.COMPLETED and status.ended:
+                paces[status.ended] = (status.elapsed or 0) / max(1, _images_of(workspace, earlier))
+    return paces[max(paces)] * _images_of(workspace, request) if paces else None
+
+
+def _images_of(workspace: Workspace, request: Any) -> int:
+    with contextlib.suppress(CovidCoreError):  # the run has been deleted
+        return _images(workspace, getattr(request, "dataset", "") or store.open_run(workspace, request.run).dataset.id)
+    return 0
+
+
 def discard_upload(workspace: Workspace, request: Spec) -> None:
     """Remove the uploaded archive of an import, unless that is done already."""
     if isinstance(request, ImportRequest) and request.remove_source:
@@ -271,94 +289,99 @@ def discard_upload(workspace: Workspace, request: Spec) -> None:
             source.unlink(missing_ok=True)
 
 
-_ROWS = (
-    Kind(
-        "training",
-        TrainingSpec,
-        "covid_core.nets.training:train",
-        lambda workspace, spec: f"Training of {spec.name or 'a run'}",
-        "The best weights so far are kept.",
-        slot=TRAINING_SLOT,
-    ),
-    Kind(
-        "import",
-        ImportRequest,
-        "covid_core.jobs.tasks:import_source",
-        lambda workspace, request: f"Importing {request.name or Path(request.source).name}",
-    ),
-    Kind(
-        "kaggle",
-        KaggleRequest,
-        "covid_core.jobs.tasks:import_kaggle",
-        lambda workspace, request: "Importing the COVID-19 Radiography Database from Kaggle",
-    ),
-    Kind(
-        "phantom",
-        PhantomRequest,
-        "covid_core.jobs.tasks:draw_phantom",
-        lambda workspace, request: f"Drawing {plural(request.images, 'synthetic image')}",
-        seconds=lambda workspace, request: request.images / DRAWN_PER_SECOND,
-    ),
-    Kind(
-        "audit",
-        AuditRequest,
-        "covid_core.jobs.tasks:audit_dataset",
-        _audit_title,
-        "What has been measured until then is kept.",
-        single=("dataset",),
-        check=_audit_check,
-        seconds=_audit_seconds,
-    ),
-    Kind(
-        "map",
-        MapRequest,
-        "covid_core.jobs.tasks:make_map",
-        lambda workspace, request: f"Map of {_dataset_name(workspace, request.dataset)}",
-        single=("dataset",),
-        check=lambda workspace, request: open_dataset(workspace, request.dataset),
-        seconds=_map_seconds,
-    ),
-    Kind(
-        "segment",
-        SegmenterRequest,
-        "covid_core.jobs.tasks:train_segmenter",
-        lambda workspace, request: f"Learning to outline lungs from {request.name or request.dataset}",
-        single=("dataset",),
-        check=_enough_masks,
-        seconds=lambda workspace, request: SEGMENTER_START + SEGMENTER_FIT * 2 / cores(),
-    ),
-    Kind(
-        "evaluate",
-        ExternalTestRequest,
-        "covid_core.jobs.tasks:evaluate",
-        lambda workspace, request: (
-            f"Test of {_run_name(workspace, request.run)} on {_dataset_name(workspace, request.dataset)}"
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "training",
+            TrainingSpec,
+            "covid_core.nets.training:train",
+            lambda workspace, spec: f"Training of {spec.name or 'a run'}",
+            "The best weights so far are kept.",
+            slot=TRAINING_SLOT,
         ),
-        check=_external_check,
-    ),
-    Kind(
-        "reference",
-        ReferenceRequest,
-        "covid_core.jobs.tasks:make_reference",
-        lambda workspace, request: f"Reference of {_run_name(workspace, request.run)}",
-        single=("run",),
-        check=_finished_run,
-    ),
-    Kind(
-        "audit-run",
-        ModelAuditRequest,
-        "covid_core.jobs.tasks:audit_model",
-        lambda workspace, request: f"Audit of {_run_name(workspace, request.run)}",
-        "Nothing of this audit is kept; an earlier one stays.",
-        single=("run",),
-        check=_finished_run,
-    ),
-    Kind(
-        "lesson",
-        LessonRequest,
-        "covid_core.lessons.preparation:make",
-        lambda workspace, request: "Preparation of the lesson",
-        seconds=lambda workspace, request: LESSON_SECONDS,
-    ),
-)
-KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}
+        Kind(
+            "import",
+            ImportRequest,
+            "covid_core.jobs.tasks:import_source",
+            lambda workspace, request: f"Importing {request.name or Path(request.source).name}",
+        ),
+        Kind(
+            "kaggle",
+            KaggleRequest,
+            "covid_core.jobs.tasks:import_kaggle",
+            lambda workspace, request: "Importing the COVID-19 Radiography Database from Kaggle",
+        ),
+        Kind(
+            "phantom",
+            PhantomRequest,
+            "covid_core.jobs.tasks:draw_phantom",
+            lambda workspace, request: f"Drawing {plural(request.images, 'synthetic image')}",
+            seconds=lambda workspace, request: request.images / DRAWN_PER_SECOND,
+        ),
+        Kind(
+            "audit",
+            AuditRequest,
+            "covid_core.jobs.tasks:audit_dataset",
+            _audit_title,
+            "What has been measured until then is kept.",
+            single=("dataset",),
+            check=_audit_check,
+            seconds=_audit_seconds,
+        ),
+        Kind(
+            "map",
+            MapRequest,
+            "covid_core.jobs.tasks:make_map",
+            lambda workspace, request: f"Map of {_dataset_name(workspace, request.dataset)}",
+            single=("dataset",),
+            check=lambda workspace, request: open_dataset(workspace, request.dataset),
+            seconds=_map_seconds,
+        ),
+        Kind(
+            "segment",
+            SegmenterRequest,
+            "covid_core.jobs.tasks:train_segmenter",
+            lambda workspace, request: f"Learning to outline lungs from {request.name or request.dataset}",
+            single=("dataset",),
+            check=_enough_masks,
+            seconds=lambda workspace, request: SEGMENTER_START + SEGMENTER_FIT * 2 / cores(),
+        ),
+        Kind(
+            "evaluate",
+            ExternalTestRequest,
+            "covid_core.jobs.tasks:evaluate",
+            lambda workspace, request: (
+                f"Test of {_run_name(workspace, request.run)} on {_dataset_name(workspace, request.dataset)}"
+            ),
+            check=_external_check,
+            seconds=_as_last_time,
+        ),
+        Kind(
+            "reference",
+            ReferenceRequest,
+            "covid_core.jobs.tasks:make_reference",
+            lambda workspace, request: f"Reference of {_run_name(workspace, request.run)}",
+            single=("run",),
+            check=_finished_run,
+            seconds=_as_last_time,
+        ),
+        Kind(
+            "audit-run",
+            ModelAuditRequest,
+            "covid_core.jobs.tasks:audit_model",
+            lambda workspace, request: f"Audit of {_run_name(workspace, request.run)}",
+            "Nothing of this audit is kept; an earlier one stays.",
+            single=("run",),
+            check=_finished_run,
+            seconds=_as_last_time,
+        ),
+        Kind(
+            "lesson",
+            LessonRequest,
+            "covid_core.lessons.preparation:make",
+            lambda workspace, request: "Preparation of the lesson",
+            seconds=lambda workspace, request: LESSON_SECONDS,
+        ),
+    )
+}

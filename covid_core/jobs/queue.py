@@ -1,12 +1,13 @@
 """Start, stop, resume and delete long work. The queue is the folders themselves; no server has to live for it."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,7 +27,7 @@ from covid_core.specs import StudySpec, TrainingSpec
 from covid_core.workspace import Workspace, new_id
 
 Trained = TypeVar("Trained", Run, TrainingSpec)
-Asked = TypeVar("Asked", bound=Request)
+RequestType = TypeVar("RequestType", bound=Request)
 
 MOST_WAITING = 30  # processes in the queue, each of about 120 MB; a study of the course has five
 OF_DATASETS = ("dataset", "against")  # fields of requests that hold a data set's id
@@ -77,17 +78,9 @@ def _in_turn(runs: Sequence[Trained]) -> list[list[Trained]]:
     Heads on frozen networks take little, and what one has started the next can use. Every other training has a
     process of its own, so that one which runs out of memory takes no other along.
     """
-    groups: list[list[Trained]] = []
-    for run in runs:
-        if groups and _is_light(run) and _is_light(groups[-1][0]):
-            groups[-1].append(run)
-        else:
-            groups.append([run])
-    return groups
-
-
-def _is_light(run: Run | TrainingSpec) -> bool:
-    return (run.spec if isinstance(run, Run) else run).mode == "frozen"
+    light = [(run.spec if isinstance(run, Run) else run).mode == "frozen" for run in runs]
+    groups = itertools.groupby(range(len(runs)), lambda place: -1 if light[place] else place)
+    return [[runs[place] for place in places] for _, places in groups]
 
 
 def check_training(workspace: Workspace, spec: TrainingSpec) -> None:
@@ -123,7 +116,8 @@ def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFol
 
     Raises what the checks of their kinds do, or JobRefused.
     """
-    with _no_other_submits(workspace):
+    another = JobRefused("Another job is just being started. Try again in a moment.")
+    with files.FileLock(workspace.slots / "submitting.lock").held(SUBMIT_PATIENCE, another):
         for request in requests:
             kinds.of(request).check(workspace, request)
             _check_single(workspace, request)
@@ -141,24 +135,12 @@ def _check_single(workspace: Workspace, request: Request) -> None:
         raise JobRefused(f"{kind.title(workspace, request)} is under way already. Wait for it, or stop it.")
 
 
-@contextlib.contextmanager
-def _no_other_submits(workspace: Workspace) -> Iterator[None]:
-    """Two sessions that start the same work at once: the second meets the first's. Raises JobRefused."""
-    lock = files.FileLock(workspace.slots / "submitting.lock")
-    if not lock.acquire(SUBMIT_PATIENCE):
-        raise JobRefused("Another job is just being started. Try again in a moment.")
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 @dataclass(frozen=True)
-class Job(Generic[Asked]):
+class Job(Generic[RequestType]):
     """A job other than a training, as its folder was at one moment."""
 
     folder: JobFolder
-    request: Asked
+    request: RequestType
     status: Status
     created: float
 
@@ -185,7 +167,7 @@ class Job(Generic[Asked]):
         return not self.status.is_final
 
 
-def jobs(workspace: Workspace, *models: type[Asked], **fields: str | Collection[str]) -> list[Job[Asked]]:
+def jobs(workspace: Workspace, *models: type[RequestType], **fields: str | Collection[str]) -> list[Job[RequestType]]:
     """Jobs with requests of these models, oldest first.
 
     Each of ``fields`` names a field of the request and its value, or several values of which it has one. Folders that
@@ -219,7 +201,7 @@ def jobs_on(workspace: Workspace, dataset: str) -> list[Job[Request]]:
     return [job for job in listed if job.is_active and any(_matches(job.request, one, dataset) for one in OF_DATASETS)]
 
 
-def dismiss(job: Job[Asked]) -> None:
+def dismiss(job: Job[RequestType]) -> None:
     """Remove what is left of a job that has ended, unless somebody else has done so."""
     kinds.discard_upload(job.workspace, job.request)
     with contextlib.suppress(FileNotFoundError):
@@ -264,17 +246,12 @@ def stop(folder: JobFolder) -> None:
 
 def resume(run: Run) -> None:
     """Go on from the last checkpoint. Raises JobRefused for a run that is running or complete."""
-    lock = run.launch_lock
-    if not lock.try_acquire():
-        raise JobRefused(f"{run.name} is being resumed already.")
-    try:
+    with run.launch_lock.held(0, JobRefused(f"{run.name} is being resumed already.")):
         state = run.status().state
-        if state not in (store.INTERRUPTED, store.STOPPED, store.FAILED):
+        if state not in store.ENDED_EARLY:
             raise JobRefused(f"{run.name} is {state}; only stopped, interrupted and failed runs can be resumed.")
         run.clear_stop()
         launch(run)
-    finally:
-        lock.release()
 
 
 def resume_study(workspace: Workspace, study: Study) -> list[str]:
@@ -283,7 +260,7 @@ def resume_study(workspace: Workspace, study: Study) -> list[str]:
     for identifier in study.runs:
         with contextlib.suppress(NotFound):  # a run that was deleted since
             run = store.open_run(workspace, identifier)
-            if run.status().state in (store.INTERRUPTED, store.STOPPED, store.FAILED):
+            if run.status().state in store.ENDED_EARLY:
                 resume(run)
                 resumed.append(identifier)
     return resumed

@@ -22,7 +22,7 @@ class Reporter:
     def __init__(self, folder: JobFolder, attempt: int):
         self._folder = folder
         self._status = Status(store.QUEUED, message="Waiting for its turn", attempt=attempt)
-        self._told_to_stop = False
+        self._stopping = False
         self._written = 0.0
         self._begun = 0.0
         self.write()
@@ -34,8 +34,8 @@ class Reporter:
 
     def __call__(self, share: float, message: str) -> None:
         """Progress of the work. Raises Stopped."""
-        if not self._told_to_stop and self._folder.stop_requested():
-            self._told_to_stop = True
+        if not self._stopping and self._folder.stop_requested():
+            self._stopping = True
             raise Stopped("Stopped by the user.")
         now = time.monotonic()
         if now - self._written < REPORT_EVERY:

@@ -13,7 +13,7 @@ from covid_core.workspace import Workspace
 NAMES = {"name": "", "note": ""}  # of a spec; they decide nothing
 
 
-def find(workspace: Workspace, run: Run) -> Run | None:
+def equal_run(workspace: Workspace, run: Run) -> Run | None:
     """A completed run that this one would repeat number by number, whose files are still the ones that it published."""
     runs, _ = store.list_runs(workspace)
     wanted = _deciding(run.spec)
@@ -47,11 +47,11 @@ def _is_whole(run: Run) -> bool:
         recorded = run.result["versions"]
         if any(recorded.get(name) != metadata.version(name) for name in ("keras", "tensorflow", "numpy")):
             return False
-        kept = [
+        recorded_files = [
             (run.model_path, "model_sha256"),
             (run.head_path, "head_sha256"),
             (run.reference_path, "reference_sha256"),  # a run of an earlier version has none, and is not repeated
         ]
-        return all(path.is_file() and files.sha256_of(path) == run.result.get(name) for path, name in kept)
+        return all(path.is_file() and files.sha256_of(path) == run.result.get(name) for path, name in recorded_files)
     except CovidCoreError:
         return False

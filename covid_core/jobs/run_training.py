@@ -20,7 +20,7 @@ LOCK_PATIENCE = 5.0  # seconds; a reader's probe holds the lock for an instant
 def train(workspace: Workspace, run: Run, reporter: Progress) -> bool:
     """Train a run, or take over a finished one that is equal. Returns whether it went to its end."""
     reporter(0.0, "Reading images")
-    twin = None if run.checkpoint_path.exists() else reuse.find(workspace, run)
+    twin = None if run.checkpoint_path.exists() else reuse.equal_run(workspace, run)
     if twin is not None:
         reuse.take_over(run, twin)
         return True
@@ -32,25 +32,21 @@ def train_within(workspace: Workspace, run: Run, progress: Progress) -> None:
 
     Raises Stopped, also where the run has kept what it had.
     """
-    lock = run.lock
-    if not lock.acquire(LOCK_PATIENCE):
-        raise CovidCoreError(f"{run.name} is being trained by another process.")
-    run.write_launch(os.getpid(), 1)
-    own = Reporter(run, 1)
+    with run.lock.held(LOCK_PATIENCE, CovidCoreError(f"{run.name} is being trained by another process.")):
+        run.write_launch(os.getpid(), 1)
+        own = Reporter(run, 1)
 
-    def both(share: float, message: str) -> None:
-        own(share, message)
-        progress(share, message)
+        def both(share: float, message: str) -> None:
+            own(share, message)
+            progress(share, message)
 
-    try:
-        own.begin()
-        finished = train(workspace, run, both)
-        own.end(store.COMPLETED if finished else store.STOPPED)
-    except Exception as error:
-        stopped = isinstance(error, Stopped)
-        own.end(store.STOPPED if stopped else store.FAILED, str(error) if stopped else reason_of(error))
-        raise
-    finally:
-        lock.release()
+        try:
+            own.begin()
+            finished = train(workspace, run, both)
+            own.end(store.COMPLETED if finished else store.STOPPED)
+        except Exception as error:
+            stopped = isinstance(error, Stopped)
+            own.end(store.STOPPED if stopped else store.FAILED, str(error) if stopped else reason_of(error))
+            raise
     if not finished:
         raise Stopped("Stopped by the user.")

@@ -3,14 +3,13 @@
 Where chance hides an effect, the words report that too.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from covid_core.errors import RunDamaged
-from covid_core.evaluation import assessment, comparison, measures, metrics, resampling
+from covid_core.evaluation import assessment, comparison, measures, metrics
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
@@ -29,7 +28,7 @@ class Row:
     """A line of a lesson's table: a model and its predictions for the images of a test part.
 
     ``groups`` of shape (images,) holds the cluster of each image (None: each is its own).
-    ``accuracy`` has its interval; ``found`` is the sensitivity of each class; ``majority`` the share of the largest.
+    ``accuracy`` has its interval; ``sensitivity`` is by class; ``majority`` is the share of the largest class.
     """
 
     name: str
@@ -101,14 +100,14 @@ def class_points(outcome: Outcome) -> pd.DataFrame:
     )
 
 
-def _row(name: str, predictions: Answers, together: pd.Series | None, accuracy: Measure | None = None) -> Row:
+def _row(name: str, predictions: Answers, together: pd.Series | None) -> Row:
     """A row; ``together`` is the cluster of each image by image id (None: each is its own)."""
     groups = assessment.groups_of(predictions, together)
     classes = [label for label, images in zip(predictions.classes, predictions.images, strict=True) if images]
     return Row(
         name,
         predictions,
-        accuracy or metrics.accuracy(predictions, groups),
+        metrics.accuracy(predictions, groups),
         {label: measures.share_of_class("sensitivity", predictions, label, groups) for label in classes},
         assessment.majority_share(predictions, groups),
         groups,
@@ -274,9 +273,8 @@ def _gained(plain: Row, row: Row) -> tuple[int, int, float]:
     sick = _sick(plain)
     first, second = (one.predictions.right[sick] for one in (row, plain))
     gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    if plain.groups is None:
-        return gained, lost, float(comparison.mcnemar(np.array(gained), np.array(lost)))
-    p = comparison.mcnemar_of_groups(np.array([first, second]), plain.groups[sick])
+    groups = np.arange(len(sick)) if plain.groups is None else plain.groups
+    p = comparison.mcnemar_of_groups(np.array([first, second]), groups[sick])
     return gained, lost, float(p[0, 1])
 
 
@@ -299,7 +297,7 @@ def _beside_plain(plain: Row, row: Row, p: float) -> str:
 
 def _duplicates(runs: dict[str, Run]) -> Outcome:
     groups = runs["grouped"].split().set_index("image_id")["group"]
-    apart, together = (_clustered(runs[role], groups) for role in ("stratified", "grouped"))
+    apart, together = (_row(run.name, _test_predictions(run), groups) for run in (runs["stratified"], runs["grouped"]))
     split = runs["stratified"].split()
     tested, leaked = leakage(split, groups)
     came_out = apart.accuracy.low > together.accuracy.high
@@ -332,16 +330,3 @@ def leakage(split: pd.DataFrame, groups: pd.Series) -> tuple[int, int]:
     group = groups.loc[split["image_id"]].to_numpy()
     tested, trained = (split["part"] == "test").to_numpy(), (split["part"] == "train").to_numpy()
     return int(tested.sum()), int(np.isin(group[tested], group[trained]).sum())
-
-
-def _clustered(run: Run, groups: pd.Series) -> Row:
-    """A row whose accuracy has a cluster-adjusted interval."""
-    predictions = _test_predictions(run)
-    codes = assessment.groups_of(predictions, groups)
-    right = predictions.right.astype(np.float32)
-    drawn = resampling.replicates(
-        lambda times: {"accuracy": right @ times.astype(np.float32) / times.sum(axis=0)}, predictions.y_true, codes
-    )
-    low, high = map(float, resampling.interval(drawn["accuracy"]))
-    value = float(right.mean()) if predictions.n else math.nan
-    return _row(run.name, predictions, groups, Measure(value, low, high, predictions.n))

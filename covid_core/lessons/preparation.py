@@ -6,7 +6,6 @@ prepared. All is done by one job in one process, so TensorFlow starts once.
 
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from covid_core.data import importing
 from covid_core.errors import JobRefused, NotFound
 from covid_core.images.codec import to_square
 from covid_core.images.image import GreyImage
-from covid_core.inference.head import softmax
+from covid_core.inference.head import with_scores
 from covid_core.inference.lung_share import share_inside, share_over
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
@@ -146,16 +145,11 @@ def _remove(place: Workspace) -> None:
         place.root.parent.rmdir()
 
 
-@contextlib.contextmanager
-def _held(workspace: Workspace, key: str) -> Iterator[None]:
+def _held(workspace: Workspace, key: str) -> contextlib.AbstractContextManager[None]:
     """One session at a time starts or removes a lesson."""
     lock = files.FileLock(workspace.slots / f"lesson-{named(key).key}.lock")
-    if not lock.acquire(BUSY):
-        raise JobRefused("Somebody else is starting or resetting this lesson. Try again in a moment.")
-    try:
-        yield
-    finally:
-        lock.release()
+    refused = "Somebody else is starting or resetting this lesson. Try again in a moment."
+    return lock.held(BUSY, JobRefused(refused))
 
 
 # In the worker
@@ -218,11 +212,8 @@ def _test_without_tags(place: Workspace, run: Run, seed: int, progress: Progress
 
 def _write_predictions(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -> None:
     """The predictions as an evaluation of the run: a prediction table of the part "test"."""
-    scores = softmax(logits.astype(np.float64))
-    columns = {f"score_{label}": scores[:, k] for k, label in enumerate(run.classes)}
-    columns |= {f"logit_{label}": logits[:, k] for k, label in enumerate(run.classes)}
-    table = pd.DataFrame({"image_id": test["image_id"], "part": "test", "label": test["label"]}).assign(**columns)
-    run.write_evaluation({"created": time.time(), "dataset": {"name": what}}, table)
+    table = pd.DataFrame({"image_id": test["image_id"], "part": "test", "label": test["label"]})
+    run.write_evaluation({"created": time.time(), "dataset": {"name": what}}, with_scores(table, run.classes, logits))
 
 
 def redrawn(image_id: str, seed: int, tag: str = "") -> np.ndarray:

@@ -16,7 +16,7 @@ from covid_core import files
 from covid_core.data.split import SELECTION
 from covid_core.errors import RunError
 from covid_core.inference import reference_fit
-from covid_core.inference.head import Head, softmax
+from covid_core.inference.head import Head, softmax, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
 from covid_core.nets.plan import Images, Plan, Trained
@@ -44,7 +44,7 @@ def publish(plan: Plan, trained: Trained) -> None:
     predictor = Predictor.of_parts(run, parts["trunk"], parts["tail"], trained.head, _outputs_used(trained))
     usual = clock.timed("usual image", lambda: predictor.mean_maps(_some(plan.images, "train", USUAL_IMAGES)))
     replace(trained.head, usual=usual).save(run.head_path)
-    predictions = _prediction_table(plan.images.split, run.classes, trained.logits)
+    predictions = with_scores(plan.images.split[["image_id", "part", "label"]], run.classes, trained.logits)
     run.write_predictions(predictions)
     choosing = temperature_scaling.serving(predictions, plan.images.split, SELECTION)
     plan.report_end(0.5, "Keeping what new images are judged by")
@@ -141,12 +141,6 @@ def _outputs_used(trained: Trained) -> list[int] | None:
     if trained.frozen is None:
         return None
     return [trained.frozen.taps] if trained.tail is not None else list(range(trained.frozen.taps))
-
-
-def _prediction_table(split: pd.DataFrame, classes: tuple[str, ...], logits: np.ndarray) -> pd.DataFrame:
-    kinds = {"score": softmax(logits.astype(np.float64)), "logit": logits}
-    columns = {f"{kind}_{label}": values[:, i] for kind, values in kinds.items() for i, label in enumerate(classes)}
-    return split[["image_id", "part", "label"]].assign(**columns)
 
 
 def _accuracies(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:

@@ -23,17 +23,10 @@ from covid_core.runs.store import Run, Study
 FEATURES, FIT = "features", "fit"  # the stages of a run that are its training; the rest is much the same for all runs
 STOPPED_EARLY = "stopped before its end"
 COST_COLUMNS = (
-    "name",
-    "training_seconds",
-    "waited_seconds",
-    "fit_seconds",
-    "epochs_done",
-    "parameters",
-    "parameters_trained",
-    "model_bytes",
-    "milliseconds_per_image",
-    "device",
+    *("name", "training_seconds", "waited_seconds", "fit_seconds", "epochs_done", "parameters", "parameters_trained"),
+    *("model_bytes", "milliseconds_per_image", "device"),
 )
+RECORDED = COST_COLUMNS[4:-1]  # numbers that a result holds under the same name
 
 
 def assess(run: Run, intervals: bool = True) -> Assessment:
@@ -176,20 +169,18 @@ def sensitivities(run: Run) -> dict[str, float]:
 
 def costs(runs: Iterable[Run], names: Sequence[str]) -> pd.DataFrame:
     """What each run took and takes, columns COST_COLUMNS; nan where its record does not say."""
-    rows = [{"name": name, **_costs(run)} for run, name in zip(runs, names, strict=True)]
+    rows = [
+        {
+            "name": name,
+            "training_seconds": training_seconds(run),
+            "waited_seconds": waited_seconds(run),
+            "fit_seconds": _number((run.result.get("seconds") or {}).get(FIT)),
+            **{column: _number(run.result.get(column)) for column in RECORDED},
+            "device": run.result.get("device", ""),
+        }
+        for run, name in zip(runs, names, strict=True)
+    ]
     return pd.DataFrame(rows, columns=list(COST_COLUMNS))
-
-
-def _costs(run: Run) -> dict[str, Any]:
-    result = run.result
-    numbers = ("epochs_done", "parameters", "parameters_trained", "model_bytes", "milliseconds_per_image")
-    return {
-        "training_seconds": training_seconds(run),
-        "waited_seconds": waited_seconds(run),
-        "fit_seconds": _number((result.get("seconds") or {}).get("fit")),
-        **{name: _number(result.get(name)) for name in numbers},
-        "device": result.get("device", ""),
-    }
 
 
 def _number(value: Any) -> float:

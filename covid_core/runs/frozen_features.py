@@ -33,20 +33,16 @@ def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:
 
     None where no run in the workspace names such a network, or its features of some image are not kept.
     """
-    for size, label, key in sorted(_networks(workspace), reverse=True):
+    for size, label, key in sorted(set(_networks(workspace)), reverse=True):
         table = _kept(workspace, dataset, key)
         if table is not None:
             return Frozen(table, f"{label} at {size} px")
     return None
 
 
-def _networks(workspace: Workspace) -> set[tuple[int, str, str]]:
+def _networks(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
     """Side of the images in pixels, name, and key of each frozen network that a run names."""
-    return set(_named(store.list_runs(workspace)[0]))
-
-
-def _named(runs: list[store.Run]) -> Iterator[tuple[int, str, str]]:
-    for run in runs:
+    for run in store.list_runs(workspace)[0]:
         try:
             result = run.result
         except CovidCoreError:

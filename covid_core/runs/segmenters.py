@@ -24,7 +24,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import number, plural
 from covid_core.runs import store
 from covid_core.runs.store import DatasetRecord
-from covid_core.workspace import Workspace, folder_of, list_folders, new_id
+from covid_core.workspace import Workspace, folder_of, new_id
 
 SCHEMA = 1
 NETWORK, RECORD = "lungs.tflite", "segmenter.json"
@@ -32,13 +32,6 @@ LEAST_IMAGES = 20  # with masks; fewer leave three images or less to test on
 MOST_IMAGES = 2400  # that are drawn for one segmenter, of all parts; more would take longer and change little
 NO_MASKS = "No data set here has lung masks, so no segmenter can be trained and no lungs be outlined."
 NOT_TRAINED = "No segmenter has been trained yet, so no lungs are outlined."
-
-
-class _MeasureRecord(BaseModel):
-    value: FiniteFloat
-    low: FiniteFloat
-    high: FiniteFloat
-    n: int
 
 
 class _LimitsRecord(BaseModel):
@@ -58,7 +51,7 @@ class SegmenterRecord(BaseModel):
     ``created`` is in seconds since 1970; ``images`` are counts per part; ``size`` is the network's side in pixels.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     created: FiniteFloat
     dataset: DatasetRecord
@@ -67,11 +60,11 @@ class SegmenterRecord(BaseModel):
     size: int = Field(ge=16)
     threshold: float = Field(gt=0, lt=1)
     limits: _LimitsRecord
-    dice: _MeasureRecord
-    iou: _MeasureRecord
+    dice: Measure
+    iou: Measure
     worst_dice: FiniteFloat
     same_for_all_dice: FiniteFloat
-    refused: _MeasureRecord
+    refused: Measure
     seconds: FiniteFloat
     milliseconds_per_image: FiniteFloat
     network_sha256: str
@@ -98,35 +91,24 @@ class Segmenter:
         return self.record.dataset
 
     @property
-    def is_synthetic(self) -> bool:
-        return self.dataset.synthetic
-
-    @property
-    def dice(self) -> Measure:
-        """Mean Dice of its outlines on test images that it had not seen, whether or not it would give the outline."""
-        return Measure(**self.record.dice.model_dump())
-
-    @property
-    def refused(self) -> Measure:
-        """Share of the test images for which it gives no outline."""
-        return Measure(**self.record.refused.model_dump())
-
-    @property
     def learned_from(self) -> str:
         """The images that it learned from, in a few words."""
-        return f"{self.dataset.name} (synthetic)" if self.is_synthetic else self.dataset.name
+        return f"{self.dataset.name} (synthetic)" if self.dataset.synthetic else self.dataset.name
+
+    @property
+    def dice_in_words(self) -> str:
+        """Mean Dice of its outlines on test images, whether or not it would show the outline, with its interval."""
+        return number(self.record.dice.value, self.record.dice.low, self.record.dice.high)
 
     @property
     def in_words(self) -> str:
         """Whose outline it is, and how far to trust it."""
-        kind = "synthetic " if self.is_synthetic else ""
-        told = (
-            f"Outline by a segmenter trained on {plural(self.record.images['train'], f'{kind}image')} of "
-            f"{self.dataset.name}; its Dice on {plural(self.dice.n, 'test image')} there is "
-            f"{number(self.dice.value, self.dice.low, self.dice.high)}."
+        kind, doubtful = ("synthetic image", "a real image") if self.dataset.synthetic else ("image", "other images")
+        return (
+            f"Outline by a segmenter trained on {plural(self.record.images['train'], kind)} of {self.dataset.name}. "
+            f"Its Dice on {plural(self.record.dice.n, 'test image')} there is {self.dice_in_words}. It may be wrong on "
+            f"{doubtful}: check it first."
         )
-        doubt = "Of a real image it may be wrong" if self.is_synthetic else "Of an image from elsewhere it may be wrong"
-        return f"{told} {doubt}: look at it before you rely on it."
 
 
 def open_segmenter(workspace: Workspace, identifier: str) -> Segmenter:
@@ -151,12 +133,7 @@ def _segmenter_in(folder: Path) -> Segmenter:
 
 def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.BrokenRun]]:
     """All segmenters, newest first, and the folders that cannot be opened as one."""
-    found, broken = [], []
-    for folder in list_folders(workspace.segmenters):
-        try:
-            found.append(_segmenter_in(folder))
-        except RunDamaged as error:
-            broken.append(store.BrokenRun(folder.name, str(error)))
+    found, broken = store.readable(workspace.segmenters, _segmenter_in)
     return sorted(found, key=lambda one: one.record.created, reverse=True), broken
 
 
@@ -170,7 +147,7 @@ def serving(workspace: Workspace, dataset: str = "") -> Segmenter | None:
     that learned from real images, else the newest; None where there is none."""
     found, _ = list_segmenters(workspace)
     own = [one for one in found if one.dataset.id == dataset]
-    real = [one for one in found if not one.is_synthetic]
+    real = [one for one in found if not one.dataset.synthetic]
     return next(iter([*own, *real, *found]), None)
 
 

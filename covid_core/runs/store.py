@@ -25,12 +25,12 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 import pandas as pd
 import psutil
@@ -53,25 +53,18 @@ FAILED: Final = "failed"
 STOPPED: Final = "stopped"
 INTERRUPTED: Final = "interrupted"  # derived: the status says running and the lock is free
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
+ENDED_EARLY = FINAL - {COMPLETED}  # states from which a run can be resumed
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
 UNREADABLE = "a line that cannot be read"
 REPEATS = "repeats"  # the preset of a study that repeats one training
 OUTCOME = ("history.csv", "model.keras", "head.npz", "trunk.tflite", "predictions.parquet", "reference.npz")
 START_PATIENCE = 30.0  # seconds that a process may need before it holds its lock
-HISTORY_COLUMNS = (
-    "stage",
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "seconds",
-)
+_HISTORY_FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+HISTORY_TYPES: dict[str, type] = {"stage": str, "epoch": int, **dict.fromkeys(_HISTORY_FIGURES, float)}
+HISTORY_COLUMNS = tuple(HISTORY_TYPES)
 
-
-HISTORY_TYPES = {"stage": str, "epoch": int, **{name: float for name in HISTORY_COLUMNS[2:]}}
+Opened = TypeVar("Opened")
 
 
 @checked_dataclass(frozen=True)
@@ -121,11 +114,23 @@ class Launch:
             return False
 
 
+class _File:
+    """The path of a file in a folder."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __get__(self, folder: "JobFolder", owner: object = None) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
 class JobFolder:
     """The skeleton that every long work shares. See the module's text."""
 
     path: Path
+
+    log_path = _File("worker.log")
 
     @property
     def id(self) -> str:
@@ -139,29 +144,25 @@ class JobFolder:
     def launch_lock(self) -> files.FileLock:
         return files.FileLock(self.path / "launch.lock")
 
-    @property
-    def log_path(self) -> Path:
-        return self.path / "worker.log"
-
     def status(self) -> Status:
         """The state as a reader may believe it: "running" only while the process lives.
 
         Raises RunDamaged, or NotFound when the folder was removed since.
         """
-        told = self._told_status()
+        written = self._written_status()
         launch = self._launch()
-        if told is None or (launch is not None and told.attempt < launch.attempt):
+        if written is None or (launch is not None and written.attempt < launch.attempt):
             return self._status_before_start(launch)
-        if told.state in (QUEUED, RUNNING) and not self.lock.is_held():
-            told = self._told_status() or told  # it may have ended between the two looks
-            if told.state in (QUEUED, RUNNING):
-                return replace(told, state=INTERRUPTED, reason="Its process ended without a word.")
-        return told
+        if written.state in (QUEUED, RUNNING) and not self.lock.is_held():
+            written = self._written_status() or written  # it may have ended between the two readings
+            if written.state in (QUEUED, RUNNING):
+                return replace(written, state=INTERRUPTED, reason="Its process ended without a word.")
+        return written
 
     def is_ended(self, attempt: int) -> bool:
         """Whether that attempt, or a later one, has had its last word."""
-        told = self._told_status()
-        return told is not None and told.is_final and told.attempt >= attempt
+        written = self._written_status()
+        return written is not None and written.is_final and written.attempt >= attempt
 
     def write_status(self, status: Status) -> None:
         files.write_json(self.path / "status.json", asdict(status))
@@ -206,18 +207,18 @@ class JobFolder:
 
     def request(self) -> dict[str, Any]:
         """What a job was asked to do. Raises RunDamaged."""
-        return cast(dict[str, Any], _read(self.path / "request.json"))
+        return cast(dict[str, Any], _read(files.read_json, self.path / "request.json"))
 
     @cached_property
     def result(self) -> dict[str, Any]:
         """What the worker wrote last; empty until then."""
         path = self.path / "result.json"
-        return _read(path) if path.exists() else {}
+        return cast(dict[str, Any], _read(files.read_json, path)) if path.exists() else {}
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         files.write_json(self.path / "result.json", dict(result))
 
-    def _told_status(self) -> Status | None:
+    def _written_status(self) -> Status | None:
         try:
             return Status(**files.read_json(self.path / "status.json"))
         except FileNotFoundError:
@@ -283,6 +284,13 @@ class Run(JobFolder):
     record: RunRecord = field(repr=False)
     spec: TrainingSpec = field(repr=False)
 
+    model_path = _File("model.keras")
+    head_path = _File("head.npz")
+    trunk_path = _File("trunk.tflite")  # where the trunk was trained; else result["trunk"] names a shared one
+    reference_path = _File("reference.npz")  # what new images are judged by, where has_reference
+    checkpoint_path = _File("checkpoint.npz")
+    predictions_path = _File("predictions.parquet")
+
     @property
     def name(self) -> str:
         return self.spec.name or self.id
@@ -325,35 +333,9 @@ class Run(JobFolder):
         return float(self.result.get("selection_accuracy", self.accuracy("validation")))
 
     @property
-    def model_path(self) -> Path:
-        return self.path / "model.keras"
-
-    @property
-    def head_path(self) -> Path:
-        return self.path / "head.npz"
-
-    @property
-    def trunk_path(self) -> Path:
-        """The run's own LiteRT trunk, where the trunk was trained; else ``result['trunk']`` names a shared one."""
-        return self.path / "trunk.tflite"
-
-    @property
-    def reference_path(self) -> Path:
-        """What is kept of the training images to judge a new image by, where ``has_reference``."""
-        return self.path / "reference.npz"
-
-    @property
     def has_reference(self) -> bool:
         """Whether its result tells of a reference; runs of earlier versions have none until one is made."""
         return "reference_sha256" in self.result
-
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.path / "checkpoint.npz"
-
-    @property
-    def predictions_path(self) -> Path:
-        return self.path / "predictions.parquet"
 
     def split(self) -> pd.DataFrame:
         """Columns image_id, label, group, part, and half where the run is halved (see ``data.split.halves``); of later
@@ -361,7 +343,7 @@ class Run(JobFolder):
 
         Raises RunDamaged when it is not the one that the run recorded.
         """
-        split = _read_table(self.path / "split.parquet")
+        split = _read(files.read_table, self.path / "split.parquet")
         if split_hash(split) != self.split_hash:
             raise RunDamaged(f"The split of {self.name} was changed after the run was started.")
         return split
@@ -372,7 +354,7 @@ class Run(JobFolder):
 
     def predictions(self) -> pd.DataFrame:
         """Columns image_id, part, label, score_<class> and logit_<class> for every class."""
-        return _read_table(self.predictions_path)
+        return _read(files.read_table, self.predictions_path)
 
     def history(self) -> pd.DataFrame:
         """One row per finished epoch, columns HISTORY_COLUMNS; empty before the first."""
@@ -399,7 +381,7 @@ class Run(JobFolder):
         except OSError as error:
             raise RunError(f"A look at {self.name} cannot be noted: {error.strerror or error}.") from error
 
-    def note_look(self, what: str) -> None:
+    def note_view(self, what: str) -> None:
         """``note_opening``, once per calendar day: a page that is drawn again is no other look.
 
         Two processes that look for the first time in the same moment may both note it. Raises RunError.
@@ -432,7 +414,10 @@ class Run(JobFolder):
 
     def evaluations(self) -> list["Evaluation"]:
         """All outside tests of the run, newest first. Raises RunDamaged."""
-        found = [Evaluation(path.stem, path.parent, _read(path)) for path in (self.path / "evaluations").glob("*.json")]
+        found = [
+            Evaluation(path.stem, path.parent, _read(files.read_json, path))
+            for path in (self.path / "evaluations").glob("*.json")
+        ]
         return sorted(found, key=lambda one: one.information["created"], reverse=True)
 
     def write_audit(self, name: str, record: Mapping[str, Any]) -> None:
@@ -447,7 +432,7 @@ class Run(JobFolder):
     def audit(self, name: str) -> dict[str, Any] | None:
         """What a check of that name found; None where it was not made. Raises RunDamaged."""
         path = self.path / "audits" / f"{name}.json"
-        record = _read(path) if path.exists() else None
+        record = _read(files.read_json, path) if path.exists() else None
         if record is not None and not isinstance(record, dict):
             raise RunDamaged(f"{self.name}: {path.name} is damaged.")
         return record
@@ -507,7 +492,7 @@ class Evaluation:
     def table(self) -> pd.DataFrame:
         """A prediction table of the outside images, with own_label; where the run's own data set holds the same
         picture, also twin (its id), twin_label, twin_part and detail."""
-        return _read_table(self.folder / f"{self.id}.parquet")
+        return _read(files.read_table, self.folder / f"{self.id}.parquet")
 
 
 @dataclass(frozen=True)
@@ -518,18 +503,22 @@ class BrokenRun:
     reason: str
 
 
-def _read(path: Path) -> Any:
+def _read(read: Callable[[Path], Opened], path: Path) -> Opened:
     try:
-        return files.read_json(path)
+        return read(path)
     except (OSError, ValueError) as error:
         raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        return files.read_table(path)
-    except (OSError, ValueError) as error:
-        raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
+def readable(parent: Path, opened: Callable[[Path], Opened]) -> tuple[list[Opened], list[BrokenRun]]:
+    """What ``opened`` makes of each folder in ``parent``, and the folders that it refuses, with the reason."""
+    whole, broken = [], []
+    for folder in list_folders(parent):
+        try:
+            whole.append(opened(folder))
+        except CovidCoreError as error:
+            broken.append(BrokenRun(folder.name, str(error)))
+    return whole, broken
 
 
 def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split: pd.DataFrame, study: str = "") -> Run:
@@ -562,7 +551,7 @@ def open_run(workspace: Workspace, identifier: str) -> Run:
 
 
 def _run_in(folder: Path) -> Run:
-    content = _read(folder / "spec.json")
+    content = _read(files.read_json, folder / "spec.json")
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise RunDamaged(f"{folder.name} was written by another version (schema {schema!r}).")
@@ -576,12 +565,7 @@ def _run_in(folder: Path) -> Run:
 
 def list_runs(workspace: Workspace) -> tuple[list[Run], list[BrokenRun]]:
     """All runs, newest first, and the folders that cannot be opened as one."""
-    runs, broken = [], []
-    for folder in list_folders(workspace.runs):
-        try:
-            runs.append(_run_in(folder))
-        except RunDamaged as error:
-            broken.append(BrokenRun(folder.name, str(error)))
+    runs, broken = readable(workspace.runs, _run_in)
     return sorted(runs, key=lambda run: run.created, reverse=True), broken
 
 
@@ -628,7 +612,7 @@ def write_study(workspace: Workspace, study: Study) -> None:
 
 def open_study(workspace: Workspace, identifier: str) -> Study:
     """The study of that id. Raises NotFound or RunDamaged."""
-    record = _read(folder_of(workspace.studies, identifier, "study") / "study.json")
+    record = _read(files.read_json, folder_of(workspace.studies, identifier, "study") / "study.json")
     try:
         return Study(**{**record, "id": identifier})
     except (ValueError, TypeError) as error:
@@ -636,13 +620,8 @@ def open_study(workspace: Workspace, identifier: str) -> Study:
 
 
 def list_studies(workspace: Workspace) -> list[Study]:
-    """All readable studies, newest first."""
-    studies = []
-    for folder in list_folders(workspace.studies):
-        try:
-            studies.append(open_study(workspace, folder.name))
-        except CovidCoreError:
-            continue  # a damaged study hides nothing: its runs are listed by themselves
+    """All readable studies, newest first. A damaged one hides nothing: its runs are listed by themselves."""
+    studies, _ = readable(workspace.studies, lambda folder: open_study(workspace, folder.name))
     return sorted(studies, key=lambda study: study.created, reverse=True)
 
 

@@ -4,13 +4,12 @@ Noted once per run, kind of look and calendar day: figures that were compared, a
 noted each time. The accuracy that a run tells of itself, in lists and on its own page, is not.
 """
 
-import math
 from collections.abc import Iterable
 
 import pandas as pd
 
 from covid_core.errors import RunError
-from covid_core.runs.store import Opening, Run
+from covid_core.runs.store import Run
 
 FIGURES = "figures compared"
 IMAGES = "single images looked at"
@@ -22,7 +21,7 @@ def note(runs: Iterable[Run], what: str) -> list[Run]:
     failed = []
     for run in runs:
         try:
-            run.note_look(what)
+            run.note_view(what)
         except RunError:
             failed.append(run)
     return failed
@@ -34,10 +33,10 @@ def of(runs: Iterable[Run]) -> pd.DataFrame:
 
     Raises RunDamaged.
     """
-    found: dict[tuple[object, str], list[Opening]] = {}
-    for run in runs:
-        for one in {(one.day, one.what): one for one in reversed(run.openings())}.values():
-            found.setdefault((one.day, one.what), []).append(one)
-    rows = [(min(one.time for one in same), what, len(same)) for (_, what), same in found.items()]
-    rows.sort(key=lambda row: (-math.inf if math.isnan(row[0]) else row[0], row[1]))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    opened = pd.DataFrame(
+        [(one.day, one.what, one.time, run.id) for run in runs for one in run.openings()],
+        columns=["day", "what", "time", "run"],
+    )
+    days = opened.groupby(["day", "what"], dropna=False)
+    shared = days.agg(time=("time", "min"), runs=("run", "nunique")).reset_index()
+    return shared.sort_values(["time", "what"], na_position="first", ignore_index=True)[list(COLUMNS)]

@@ -13,6 +13,7 @@ from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import Request
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
+from covid_core.runs.store import JobFolder
 from pages.shared import shell
 
 POLL = 1.0  # seconds
@@ -40,8 +41,9 @@ def start_button(label: str, *requests: Request, key: str, **options: Any) -> No
 
 
 def expected(request: Request) -> str:
-    """How long a job takes, in words. Only for kinds that have an expected time."""
-    return roughly(kinds.of(request).seconds(shell.workspace(), request) or 0.0)
+    """How long a job takes, in words; nothing where that is not known."""
+    seconds = kinds.of(request).seconds(shell.workspace(), request)
+    return roughly(seconds) if seconds else ""
 
 
 def panel(
@@ -94,32 +96,49 @@ def cards(jobs: Jobs, place: str = "") -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(waiting), 'job waits', 'jobs wait')}.")
             key = f"unqueue-{place}"
-            st.button("Take out of the queue", key=key, on_click=_stop, args=(waiting,), type="tertiary")
+            folders = [job.folder for job in waiting]
+            st.button("Take out of the queue", key=key, on_click=_stop, args=(folders,), type="tertiary")
 
 
 def _card(job: Job[Any], place: str) -> None:
-    status, stopping = job.status, job.folder.stop_requested()
+    status = job.status
     with st.container(border=True, key=f"job-{place}{job.id}"):
         row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         row.markdown(f"**{shell.plain(job.title)}**", width="content")
-        row.button(
-            "Stopping" if stopping else "Stop",
-            key=f"stop-{place}{job.id}",
-            icon=":material/stop_circle:",
-            help=job.kind.on_stop,
-            disabled=stopping,
-            on_click=_stop,
-            args=([job],),
-        )
+        with row:
+            stop_button([job.folder], f"stop-{place}{job.id}", job.kind.on_stop)
         st.progress(min(max(status.progress, 0.0), 1.0), text=shell.plain(status.message or "Starting"))
         left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-        st.caption("Not started yet." if status.elapsed is None else f"{duration(status.elapsed)} so far{left}.")
+        if status.elapsed is not None:
+            st.caption(f"{duration(status.elapsed)} so far{left}.")
+        else:
+            takes = expected(job.request)
+            st.caption(f"Not started yet. It takes about {takes}." if takes else "Not started yet.")
 
 
-def _stop(jobs: Jobs) -> None:
-    for job in reversed(jobs):  # the last first, so that none of them begins meanwhile
-        with shell.errors_shown():
-            queue.stop(job.folder)
+def stop_button(folders: Sequence[JobFolder], key: str, on_stop: str, label: str = "Stop") -> None:
+    """Stops runs or other jobs; ``on_stop`` says what a stop keeps."""
+    stopping = all(folder.stop_requested() for folder in folders)
+    st.button(
+        "Stopping" if stopping else label,
+        key=key,
+        icon=":material/stop_circle:",
+        help=on_stop,
+        disabled=stopping,
+        on_click=_stop,
+        args=(folders,),
+    )
+
+
+def _stop(folders: Sequence[JobFolder]) -> None:
+    for folder in reversed(folders):  # the last first, so that none of them begins meanwhile
+        shell.tried(queue.stop, folder)
+
+
+def resume_button(key: str, help_text: str, resume: Callable[..., object], *arguments: object) -> None:
+    """Goes on with a run, or with several, that ended early."""
+    options = {"icon": ":material/resume:", "help": help_text, "on_click": shell.tried, "args": (resume, *arguments)}
+    st.button("Resume", key=key, **options)
 
 
 def report(jobs: Jobs, done: Callable[[Job[Any]], None] | None = None) -> None:
@@ -138,7 +157,7 @@ def _toast(job: Job[Any]) -> None:
 
 
 def _is_without_result(job: Job[Any]) -> bool:
-    return not job.is_active and job.status.state != store.COMPLETED
+    return job.status.state in store.ENDED_EARLY
 
 
 def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | None = None) -> None:
@@ -156,9 +175,7 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
         else:
             reason = shell.plain(job.status.reason or "It ended without a reason.")
             st.error(f"{title} failed. {reason}", icon=":material/error:")
-        if log := job.folder.log_tail():
-            with st.expander("Log", icon=":material/terminal:"):
-                st.code(log, language=None)
+        log(job.folder)
         with st.container(horizontal=True):
             if job.request.is_repeatable:
                 key = f"again-{place}{job.id}"
@@ -166,6 +183,13 @@ def outcomes(jobs: Jobs, place: str = "", again: Callable[[Job[Any]], object] | 
             if again is None:
                 key = f"dismiss-{place}{job.id}"
                 st.button("Dismiss", key=key, icon=":material/close:", on_click=queue.dismiss, args=(job,))
+
+
+def log(folder: JobFolder, expanded: bool = False) -> None:
+    """The end of what a run or another job has printed, where it has printed anything."""
+    if text := folder.log_tail():
+        with st.expander("Log", expanded=expanded, icon=":material/terminal:"):
+            st.code(text, language=None, wrap_lines=True, height=260)
 
 
 def _again(job: Job[Any]) -> None:

@@ -66,23 +66,20 @@ def _show_segmenters(dataset: str) -> None:
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
             st.caption("Not in use. A segmenter of the run's own data set goes first, then one of real images.")
-            for one in others:
-                _show_other(one)
-            for entry in broken:
-                _show_broken(entry)
+            for one in (*others, *broken):
+                _show_unused(one)
 
 
 def _show_serving(one: Segmenter) -> None:
-    """The segmenter in use, with its figures."""
     with st.container(border=True, key="serving-segmenter"):
         st.markdown(shell.plain(one.in_words))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
-            st.metric("Dice, test images", number(one.dice.value, one.dice.low, one.dice.high), help=help_text)
+            st.metric("Dice, test images", one.dice_in_words, help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
             refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
-            st.metric("No outline shown", in_words(one.refused), help=refused)
+            st.metric("No outline shown", in_words(one.record.refused), help=refused)
         parts = ", ".join(f"{count(images)} {part}" for part, images in one.record.images.items())
         unused = one.record.left_out
         left_out = f" {plural(unused, 'mask')} could not be used." if unused else ""
@@ -95,34 +92,23 @@ def _show_serving(one: Segmenter) -> None:
         _delete_button(one)
 
 
-def _show_other(one: Segmenter) -> None:
+def _show_unused(one: Segmenter | BrokenRun) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        dice = number(one.dice.value, one.dice.low, one.dice.high)
-        st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {dice}")
+        if isinstance(one, BrokenRun):
+            st.markdown(f":material/warning: {shell.plain(one.reason)}")
+        else:
+            st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {one.dice_in_words}")
         _delete_button(one)
 
 
-def _show_broken(entry: BrokenRun) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f":material/warning: {shell.plain(entry.reason)}")
-        _delete_button(entry)
-
-
 def _delete_button(one: Segmenter | BrokenRun) -> None:
-    """Asks once, with what will be removed."""
     what = "this damaged segmenter"
     if isinstance(one, Segmenter):
         size = file_size(one.network_path.stat().st_size)
         what = f"the segmenter that learned from **{shell.plain(one.dataset.name)}** ({size})"
-    with st.popover("Delete", icon=":material/delete:", key=f"delete-segmenter-{one.id}"):
-        st.markdown(f"Delete {what}? Runs and images stay. Its outlines are no longer shown.")
-        key = f"delete-segmenter-now-{one.id}"
-        st.button("Delete for good", key=key, icon=":material/delete:", on_click=_delete, args=(one.id,))
-
-
-def _delete(identifier: str) -> None:
-    with shell.errors_shown():
-        segmenters.delete_segmenter(shell.workspace(), identifier)
+    question = f"Delete {what}? Runs and images stay. Its outlines are no longer shown."
+    action = {"on_click": segmenters.delete_segmenter, "args": (shell.workspace(), one.id)}
+    shell.confirm("Delete", question, "Delete for good", key=f"delete-segmenter-now-{one.id}", **action)
 
 
 # The way to one

@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +23,9 @@ from covid_core.workspace import Workspace
 from pages.shared import run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
+PAGE_TERMS: Mapping[str, Sequence[str]] = tomllib.loads(
+    Path(__file__).with_name("terms.toml").read_text(encoding="utf-8")
+)
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids
@@ -64,6 +69,25 @@ def errors_shown() -> Iterator[None]:
         yield
     except CovidCoreError as error:
         st.error(plain(error), icon=":material/error:")
+
+
+def tried(action: Callable[..., object], *arguments: object) -> None:
+    """An action of a callback, with its error shown."""
+    with errors_shown():
+        action(*arguments)
+
+
+def confirm(label: str, question: str, button: str, icon: str = ":material/delete:", **options: Any) -> bool:
+    """An action that cannot be undone: what it removes, and its button, behind ``label``.
+
+    ``options`` are those of ``st.button``; an ``on_click`` shows its error. Returns whether the button was clicked.
+    """
+    if "on_click" in options:
+        options["args"] = (options.pop("on_click"), *options.get("args", ()))
+        options["on_click"] = tried
+    with st.popover(label, icon=icon):
+        st.markdown(question)
+        return st.button(button, icon=icon, **options)
 
 
 def sidebar_foot() -> None:

@@ -40,7 +40,7 @@ def _noted(run: Run, what: str) -> bool:
 @st.cache_data(max_entries=NOTED, show_spinner=False)
 def _note(path: str, what: str, day: date, _run: Run) -> None:
     """Once a day and not at every rerun; a failure is not remembered, so it is tried again."""
-    _run.note_look(what)
+    _run.note_view(what)
 
 
 def show(runs: Sequence[Run]) -> None:

@@ -309,3 +309,13 @@ def test_a_data_set_is_in_use_by_each_job_that_names_it(workspace):
     assert [job.kind.name for job in queue.jobs_on(workspace, "y")] == ["audit", "map"]
     assert [job.kind.name for job in queue.jobs_on(workspace, "x")] == ["audit"]
     assert queue.jobs_on(workspace, "z") == []
+
+
+def test_a_test_elsewhere_is_expected_to_take_as_long_per_image_as_the_last_one(workspace):
+    few, many = (importing.import_phantom(workspace, images, images) for images in (24, 48))
+    requests = [ExternalTestRequest(run="r", dataset=one.id, classes={}) for one in (few, many)]
+    assert kinds.of(requests[0]).seconds(workspace, requests[0]) is None
+    job = store.create_job(workspace, "evaluate", requests[0].model_dump(mode="json"))
+    job.write_launch(os.getpid(), 1)
+    job.write_status(store.Status(store.COMPLETED, started=100.0, updated=112.0, ended=112.0))
+    assert [kinds.of(one).seconds(workspace, one) for one in requests] == [12.0, 24.0]

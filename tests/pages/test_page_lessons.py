@@ -73,7 +73,7 @@ def test_a_lesson_that_did_not_get_ready_says_why_and_can_be_tried_again(workspa
 
 def test_a_lesson_that_another_version_prepared_is_not_shown(workspace):
     made_lessons.job(workspace, "twin", store.COMPLETED, recipe=0)
-    page = opened("lessons", {"lesson_shown": {"twin"}}, lesson="twin", step="4")
+    page = opened("lessons", {"lesson_predictions": {"twin": None}}, lesson="twin", step="4")
     assert "Another version of Second Look prepared it." in words(page)
 
 

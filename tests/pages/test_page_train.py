@@ -409,7 +409,7 @@ def test_a_finished_run_tells_what_came_of_it(workspace):
 def test_a_finished_run_tells_who_looked_at_its_test_images(workspace):
     run = made_run(workspace, all_parts(PARTS, 2), "Mine")
     assert "Test set viewed 0 times" in [one.label for one in opened("train", run=run.id).expander]
-    run.note_look(test_set_access.FIGURES)
+    run.note_view(test_set_access.FIGURES)
     (told,) = [one for one in opened("train", run=run.id).expander if "viewed 1 time" in one.label]
     assert told.dataframe[0].value["What"].tolist() == [test_set_access.FIGURES]
 

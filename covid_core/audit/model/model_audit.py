@@ -76,7 +76,7 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
     predictor = Predictor.open(workspace, run, with_reference=False)
     head = run.result["head_sha256"]
     images = _images(workspace, run, dataset, part_of(progress, 0.0, 0.3))
-    run.note_look(LOOK)
+    run.note_view(LOOK)
     found = audited(predictor, images, part_of(progress, 0.3, 0.99))
     run.write_audit(AUDIT, {"head_sha256": head, "made": time.time(), **found})
     return found

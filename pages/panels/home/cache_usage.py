@@ -49,12 +49,13 @@ def _show(entries: list[Entry], limit: int) -> None:
         if busy:
             st.caption(WHY_NOT_NOW)
         with st.container(horizontal=True):
-            _clear_button(entries, busy)
-            _trunks_button(unused)
+            if entries and not busy:
+                _clear_button(entries)
+            if unused:
+                _trunks_button(unused)
 
 
 def _usage(entries: list[Entry], limit: int) -> None:
-    """How full it is, and a line per kind."""
     used = cache.total(entries)
     st.progress(min(1.0, used / limit), f"The cache uses {file_size(used)} of {file_size(limit)}")
     if used > limit:
@@ -71,33 +72,27 @@ def _kind_in_words(kind: str, entries: list[Entry]) -> str:
     )
 
 
-def _clear_button(entries: list[Entry], busy: bool) -> None:
-    """Asks once, with what is lost."""
-    if not entries:
-        return
-    with st.popover("Clear cache", icon=":material/mop:", disabled=busy):
-        st.markdown(
-            f"Clear **{file_size(cache.total(entries))}**? Data sets, runs and models stay. The next page "
-            "or run computes again what it needs."
-        )
-        st.button("Clear now", key="clear-cache", on_click=_clear, args=(cache.KINDS,))
+def _clear_button(entries: list[Entry]) -> None:
+    question = (
+        f"Clear **{file_size(cache.total(entries))}**? Data sets, runs and models stay. The next page or run computes "
+        "again what it needs."
+    )
+    options = {"key": "clear-cache", "on_click": _clear, "args": (cache.KINDS,)}
+    shell.confirm("Clear cache", question, "Clear now", ":material/mop:", **options)
 
 
 def _trunks_button(unused: list[Entry]) -> None:
     """Networks of runs that were deleted; not offered while a run trains."""
-    if not unused:
-        return
-    with st.popover("Remove unused networks", icon=":material/delete:"):
-        st.markdown(
-            f"Remove **{file_size(cache.total(unused))}** of exported networks that no run uses any more? A run "
-            "that needs one exports it again."
-        )
-        st.button("Remove now", key="clear-trunks", on_click=_clear, args=((storage.TRUNKS,),))
+    question = (
+        f"Remove **{file_size(cache.total(unused))}** of exported networks that no run uses any more? A run that needs "
+        "one exports it again."
+    )
+    options = {"key": "clear-trunks", "on_click": _clear, "args": ((storage.TRUNKS,),)}
+    shell.confirm("Remove unused networks", question, "Remove now", **options)
 
 
 def _clear(kinds: Collection[str]) -> None:
-    with shell.errors_shown():
-        _toast(storage.clear(shell.workspace(), kinds))
+    _toast(storage.clear(shell.workspace(), kinds))
 
 
 def _toast(cleared: Cleared) -> None:

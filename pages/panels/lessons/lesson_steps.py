@@ -1,6 +1,7 @@
 """One lesson, step by step: the story, a prediction, the runs, the outcome, why, one's own images, a summary."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -24,7 +25,7 @@ STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Yo
 STORY, PREDICT, RUNS, OUTCOME, WHY, YOURS, SUMMARY = range(1, len(STEPS) + 1)
 AFTER_PREDICTION = (OUTCOME, WHY, SUMMARY)  # steps that give the answer away
 TILE = 168  # pixels of a picture at least: two side by side on a phone
-PREDICTIONS, SHOWN = "lesson_predictions", "lesson_shown"  # of this session: per cent by lesson; lessons shown without
+PREDICTIONS = "lesson_predictions"  # session: per cent by lesson; None where it goes on without a prediction
 
 
 def show(lesson: Lesson) -> None:
@@ -39,7 +40,7 @@ def show(lesson: Lesson) -> None:
         _not_ready(lesson, prepared)
     else:
         with shell.errors_shown():
-            DRAWN[step](lesson, prepared)
+            DRAWN[step - 1](lesson, prepared)
     if step != RUNS and prepared.is_active:
         _job(lesson, prepared)
     _turn(lesson, step)
@@ -73,7 +74,7 @@ def prediction_of(lesson: Lesson) -> float | None:
 
 
 def _is_revealed(lesson: Lesson) -> bool:
-    return prediction_of(lesson) is not None or lesson.key in st.session_state.get(SHOWN, set())
+    return lesson.key in st.session_state.get(PREDICTIONS, {})
 
 
 def _go(step: int) -> None:
@@ -81,7 +82,6 @@ def _go(step: int) -> None:
 
 
 def _steps(lesson: Lesson, step: int) -> None:
-    """The way through the lesson; each step has an address."""
     st.progress(step / len(STEPS), f"Step {step} of {len(STEPS)}: {STEPS[step - 1]}")
     with st.container(horizontal=True, gap="xsmall"):
         for number, name in enumerate(STEPS, start=1):
@@ -96,7 +96,6 @@ def _steps(lesson: Lesson, step: int) -> None:
 
 
 def _turn(lesson: Lesson, step: int) -> None:
-    """One step back, one on."""
     with st.container(horizontal=True):
         if step > 1:
             st.button("Back", key="back", icon=":material/arrow_back:", on_click=_go, args=(step - 1,))
@@ -145,7 +144,8 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
     prediction = prediction_of(lesson)
     if prediction is not None:
         st.success(f"You predicted {prediction:.0f} %.", icon=":material/check_circle:")
-        st.button("Predict again", key="predict-again", on_click=_forget, args=(lesson.key,))
+        forget = {"on_click": st.session_state[PREDICTIONS].pop, "args": (lesson.key,)}
+        st.button("Predict again", key="predict-again", **forget)
         return
     value = st.number_input(
         "Your prediction, %", 0, 100, None, 1, key=f"prediction-{lesson.key}", placeholder="0 to 100", width=220
@@ -160,39 +160,26 @@ def _predict(lesson: Lesson, _prepared: Prepared) -> None:
             on_click=_store_prediction,
             args=(lesson.key, value),
         )
-        if lesson.key not in st.session_state.get(SHOWN, set()):
+        if not _is_revealed(lesson):
             st.button(
                 "Go on without predicting",
                 key="show-anyway",
                 type="tertiary",
                 help="For whoever presents the lesson.",
-                on_click=_show_anyway,
-                args=(lesson.key,),
+                on_click=_store_prediction,
+                args=(lesson.key, None),
             )
 
 
-def _store_prediction(key: str, value: float) -> None:
-    st.session_state.setdefault(PREDICTIONS, {})[key] = float(value)
+def _store_prediction(key: str, value: float | None) -> None:
+    st.session_state.setdefault(PREDICTIONS, {})[key] = value
     _go(RUNS)
-
-
-def _show_anyway(key: str) -> None:
-    st.session_state.setdefault(SHOWN, set()).add(key)
-    _go(RUNS)
-
-
-def _forget(key: str) -> None:
-    st.session_state.get(PREDICTIONS, {}).pop(key, None)
 
 
 def _runs(lesson: Lesson, prepared: Prepared) -> None:
     names = ", ".join(training.name for training in lesson.trainings)
-    st.markdown(
-        shell.plain(
-            f"{count(lesson.images)} images are drawn and {plural(len(lesson.trainings), 'network')} trained on them: "
-            f"{names}."
-        )
-    )
+    networks = plural(len(lesson.trainings), "network")
+    st.markdown(shell.plain(f"{count(lesson.images)} images are drawn and {networks} trained on them: {names}."))
     if prepared.job is not None:
         _job(lesson, prepared)
     if prepared.is_active:
@@ -201,14 +188,9 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
         seconds = prepared.job.result.get("seconds")
         drawn = f"Images of seed {prepared.seed}." if prepared.seed else ""
         st.success(f"Prepared in {duration(seconds)} on this machine. {drawn}".strip(), icon=":material/check_circle:")
-        st.button(
-            "Do it again with other images",
-            key="again",
-            icon=":material/casino:",
-            help="The same recipe with other patients: does it come out again?",
-            on_click=_prepare,
-            args=(lesson.key, prepared.seed + 1),
-        )
+        other = "The same recipe with other patients: does it come out again?"
+        options = {"icon": ":material/casino:", "help": other, **_prepares(lesson, prepared.seed + 1)}
+        st.button("Do it again with other images", key="again", **options)
         return
     if prepared.job is None or prepared.is_outdated:
         _prepare_button(lesson, prepared)
@@ -217,26 +199,22 @@ def _runs(lesson: Lesson, prepared: Prepared) -> None:
 def _job(lesson: Lesson, prepared: Prepared) -> None:
     """Progress, whoever started it, or why it left nothing."""
     job_panel.panel(
-        lambda: queue.jobs(prepared.place, LessonRequest), again=lambda job: _prepare(lesson.key, prepared.seed)
+        lambda: queue.jobs(prepared.place, LessonRequest),
+        again=lambda job: shell.tried(preparation.prepare, shell.workspace(), lesson.key, prepared.seed),
     )
     if prepared.is_outdated and prepared.status.state == store.COMPLETED:
         st.warning("Another version of Second Look prepared it. Prepare it again.", icon=":material/update:")
 
 
 def _prepare_button(lesson: Lesson, prepared: Prepared) -> None:
-    st.button(
-        "Prepare the lesson" if prepared.status is None else "Try again",
-        key="prepare",
-        type="primary",
-        icon=":material/play_arrow:",
-        on_click=_prepare,
-        args=(lesson.key, prepared.seed),
-    )
+    label = "Prepare the lesson" if prepared.status is None else "Try again"
+    options = {"type": "primary", "icon": ":material/play_arrow:", **_prepares(lesson, prepared.seed)}
+    st.button(label, key="prepare", **options)
 
 
-def _prepare(key: str, seed: int) -> None:
-    with shell.errors_shown():
-        preparation.prepare(shell.workspace(), key, seed)
+def _prepares(lesson: Lesson, seed: int) -> dict[str, Any]:
+    """Arguments of a button that prepares the lesson with the images of that seed."""
+    return {"on_click": shell.tried, "args": (preparation.prepare, shell.workspace(), lesson.key, seed)}
 
 
 def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
@@ -305,8 +283,7 @@ def _came_out(lesson: Lesson, prepared: Prepared) -> None:
 def _why(lesson: Lesson, prepared: Prepared) -> None:
     st.markdown(shell.plain(outcome_of(lesson, prepared).headline))
     st.markdown("**To remember**")
-    for sentence in lesson.why:
-        st.markdown(f"- {shell.plain(sentence)}")
+    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in lesson.why))
     st.markdown("**What protects**")
     for page, sentence in lesson.guards:
         with st.container(border=True):
@@ -359,8 +336,7 @@ def _summary(lesson: Lesson, prepared: Prepared) -> None:
     st.markdown(shell.plain(outcome.headline))
     st.markdown(shell.plain(outcome.against(prediction)) if prediction is not None else "Nothing was predicted.")
     shell.table(outcomes.table(outcome), f"lesson-{lesson.key}-summary")
-    for sentence in lesson.why:
-        st.markdown(f"- {shell.plain(sentence)}")
+    st.markdown("\n".join(f"- {shell.plain(sentence)}" for sentence in lesson.why))
     _download("Summary to print", [lesson], f"lesson-{lesson.key}")
 
 
@@ -387,15 +363,7 @@ def _printed(lessons: Sequence[Lesson], predicted: Mapping[str, float | None]) -
     return summary.to_html(entries).encode()
 
 
-DRAWN: Mapping[int, Callable[[Lesson, Prepared], None]] = {
-    STORY: _story,
-    PREDICT: _predict,
-    RUNS: _runs,
-    OUTCOME: _came_out,
-    WHY: _why,
-    YOURS: _your_images,
-    SUMMARY: _summary,
-}
+DRAWN = (_story, _predict, _runs, _came_out, _why, _your_images, _summary)
 
 
 def _gallery(shown: Sequence[Picture]) -> None:
@@ -433,27 +401,20 @@ def foot_of_all(prepared: Mapping[str, Prepared]) -> None:
 
 
 def _reset_popover(lessons: Sequence[Lesson], label: str, key: str) -> None:
-    """Asks once, with what will be removed."""
     images = sum(lesson.images for lesson in lessons)
     runs = sum(len(lesson.trainings) for lesson in lessons)
     names = " and ".join(lesson.title for lesson in lessons)
-    with st.popover(label, icon=":material/restart_alt:"):
-        st.markdown(
-            shell.plain(
-                f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and your prediction of: {names}? What is "
-                f"being prepared is stopped, for everybody. Your own data sets and runs stay as they are."
-            )
-        )
-        st.button("Reset now", key=key, icon=":material/restart_alt:", on_click=_reset, args=([*lessons],))
+    question = (
+        f"Remove {plural(images, 'image')}, {plural(runs, 'run')} and your prediction of: {names}? What is being "
+        "prepared is stopped, for everybody. Your own data sets and runs stay as they are."
+    )
+    icon = ":material/restart_alt:"
+    shell.confirm(label, shell.plain(question), "Reset now", icon, key=key, on_click=_reset, args=(lessons,))
 
 
 def _reset(lessons: Sequence[Lesson]) -> None:
-    with shell.errors_shown():
-        for lesson in lessons:
-            preparation.reset(shell.workspace(), lesson.key)
-            for name in (PREDICTIONS, SHOWN):
-                held = st.session_state.get(name)
-                if held:
-                    held.pop(lesson.key, None) if isinstance(held, dict) else held.discard(lesson.key)
-        if st.query_params.get("lesson"):
-            _go(STORY)
+    for lesson in lessons:
+        preparation.reset(shell.workspace(), lesson.key)
+        st.session_state.get(PREDICTIONS, {}).pop(lesson.key, None)
+    if st.query_params.get("lesson"):
+        _go(STORY)

@@ -31,11 +31,11 @@ from covid_core.specs import (
 from pages.panels.train import run_view, split_form
 from pages.panels.train.spec_fields import (
     augmentation_spec,
-    choice,
+    field,
     fill_missing,
     fill_suggested,
-    kept,
     now,
+    options_of,
     spec_of,
     split_fields,
     use_right_labels,
@@ -47,23 +47,8 @@ PREVIEW_IMAGES = 3
 PREVIEW_VIEWS = 3
 WEIGHTS_TTL = 60  # seconds for which the network's answer is believed
 
-TAPS_LABELS = {"default": "Middle layers", "last": "Last layer"}
-POOLING_LABELS = {"mean": "Mean", "mean_max": "Mean and maximum"}
 FORMATS = {"°": "%d°", "%": "%d %%"}  # of sliders, by unit
-WEIGHTS_LABELS = {"imagenet": "ImageNet", "file": "A local file", "random": "Random start"}
-KEEP_LABELS = {"best": "Epoch of lowest validation loss", "last": "Last epoch"}
 MODES_IN_SHORT = {"frozen": "frozen", "fine_tune": "last layers fine-tuned", "full": "all layers"}
-MODE_CAPTIONS = {
-    "frozen": "Fast: the backbone runs once per image, and only the head is trained.",
-    "fine_tune": "A second stage trains the last layers too, with a small learning rate.",
-    "full": "All layers are trained from the start. Slow on a processor, and needs many images.",
-}
-IMBALANCE_CAPTIONS = {
-    "none": "Frequent classes weigh more in the loss.",
-    "class_weights": "Every class has the same weight in the loss. All images are used.",
-    "undersample": "Each epoch draws from every class as many images as the smallest class has.",
-    "oversample": "Images of smaller classes are repeated within an epoch.",
-}
 
 
 def new_run(dataset: Dataset, classes: tuple[str, ...]) -> None:
@@ -103,7 +88,7 @@ def _default(dataset: str, version: str) -> TrainingSpec:
 
 
 @st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner="Looking for ImageNet weights")
-def _asked_state(backbone: str, size: int, folder: str) -> str:
+def _remembered_state(backbone: str, size: int, folder: str) -> str:
     return presets.weights_state(backbone_named(backbone), size)
 
 
@@ -111,7 +96,7 @@ def _weights_state(backbone: Backbone, size: int) -> str:
     """As ``presets.weights_state``, but the network is asked at most once a minute."""
     if weights.is_cached(backbone, size):
         return presets.CACHED
-    return _asked_state(backbone.name, size, str(weights.cache_folder()))
+    return _remembered_state(backbone.name, size, str(weights.cache_folder()))
 
 
 # What will be trained
@@ -119,7 +104,7 @@ def _weights_state(backbone: Backbone, size: int) -> str:
 
 def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) -> None:
     if now("labels") == "shifted":
-        _say_that_labels_are_shifted()
+        _shifted_labels_note()
     try:
         spec = spec_of(dataset.id, classes)
         st.markdown(_in_words(spec, dataset))
@@ -132,21 +117,20 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
     if spec and (spec.backbone, spec.mode, spec.taps) == (default.backbone, default.mode, default.taps):
         st.caption(shell.plain(presets.default_reason(default)))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input("Name", placeholder="Named after its backbone", max_chars=80, width=320, **kept("name"))
+        field("name")
         label = f"Train {plural(runs, 'run')}" if runs > 1 else "Train"
         if st.button(label, type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
             _start(spec)
     st.caption(run_view.device_in_words())
 
 
-def _say_that_labels_are_shifted() -> None:
+def _shifted_labels_note() -> None:
     """The way out of a mistake that came with the settings of a run."""
     st.warning(label_shift.ON_PURPOSE, icon=":material/warning:")
     st.button("Use the folder labels", key="right-labels", on_click=use_right_labels)
 
 
 def _in_words(spec: TrainingSpec, dataset: Dataset) -> str:
-    """The spec as a sentence, with how many images go where."""
     sizes = split_form.part_table(dataset, spec.classes, spec.split)["Images"]
     images = " / ".join(count(size) for size in sizes)
     patience = f", early stopping with patience {count(spec.patience)}" if spec.patience else ""
@@ -194,13 +178,11 @@ def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
 
     left, right = st.columns(2, gap="medium")
     with left:
-        st.radio(
-            "Backbone",
-            list(BACKBONES),
-            format_func=lambda name: BACKBONES[name].label,
+        field(
+            "backbone",
+            options={name: backbone.label for name, backbone in BACKBONES.items()},
             captions=[_facts(backbone) for backbone in BACKBONES.values()],
             on_change=suggest,
-            **kept("backbone"),
         )
     with right:
         backbone = backbone_named(now("backbone"))
@@ -218,42 +200,19 @@ def _facts(backbone: Backbone) -> str:
 
 
 def _mode(suggest: Callable[[], None]) -> None:
-    choice(st.radio, "Trained layers", MODE_LABELS, "mode", captions=list(MODE_CAPTIONS.values()), on_change=suggest)
+    field("mode", options=MODE_LABELS, on_change=suggest)
     if now("mode") == "frozen":
-        choice(
-            st.segmented_control,
-            "Features from",
-            TAPS_LABELS,
-            "taps",
-            required=True,
-            help="Middle layers hold texture and edges. On X-rays they beat the last layer.",
-        )
+        field("taps")
     if now("mode") == "fine_tune":
         with st.grid(3, min_column_width=120):
-            st.number_input("Last layers", 1, 1000, help=_TUNED_HELP, **kept("tuned_layers"))
-            st.number_input("Their learning rate", 1e-7, 1.0, step=1e-5, format="%g", **kept("tuning_rate"))
-            st.number_input("Their epochs", 1, 1000, **kept("tuning_epochs"))
-
-
-_TUNED_HELP = "Rounded up to the nearest place where the network can be cut. The run reports the number."
+            for name in ("tuned_layers", "tuning_rate", "tuning_epochs"):
+                field(name)
 
 
 def _starting_weights(backbone: Backbone) -> None:
-    choice(
-        st.segmented_control,
-        "Starting weights",
-        WEIGHTS_LABELS,
-        "weights",
-        required=True,
-        help="ImageNet: trained on 1.3 million photographs. Random weights need far more images and epochs.",
-    )
+    field("weights")
     if now("weights") == "file":
-        st.text_input(
-            "Weights file",
-            placeholder="/path/on/the/server/weights.h5",
-            help="A file on the server.",
-            **kept("weights_file"),
-        )
+        field("weights_file")
     if now("weights") == "imagenet":
         _weights_note(backbone)
 
@@ -277,27 +236,11 @@ def _weights_note(backbone: Backbone) -> None:
 
 def _size_and_head(backbone: Backbone) -> None:
     with st.grid(2, min_column_width=130):
-        st.number_input(
-            "Image size, px",
-            backbone.minimum_size,
-            512,
-            step=32,
-            help="Images are resized to a square of this side. Twice the side takes four times as long.",
-            **kept("image_size"),
-        )
-        st.text_input(
-            "Dense units", help="Dense layers on top of the backbone, such as 256 or 256, 64.", **kept("units")
-        )
-        st.number_input(
-            "Dropout",
-            0.0,
-            0.95,
-            step=0.05,
-            help="Share of dense units set to zero at random in each step.",
-            **kept("dropout"),
-        )
+        field("image_size", min_value=backbone.minimum_size)
+        field("units")
+        field("dropout")
         if backbone.pretrained:
-            choice(st.selectbox, "Pooling", POOLING_LABELS, "pooling", help="How each feature map becomes one number.")
+            field("pooling")
 
 
 # Learning
@@ -305,36 +248,17 @@ def _size_and_head(backbone: Backbone) -> None:
 
 def _learning() -> None:
     with st.grid(3, min_column_width=150):
-        choice(st.selectbox, "Optimizer", OPTIMIZER_LABELS, "optimizer")
-        st.number_input("Learning rate", 1e-7, 10.0, step=1e-4, format="%g", **kept("learning_rate"))
-        st.number_input("Batch size", 1, 1024, help="Images per step.", **kept("batch_size"))
-        st.number_input("Epochs", 1, 1000, help="Passes over the training images, at most.", **kept("epochs"))
-        st.number_input(
-            "Early stopping (patience)",
-            0,
-            1000,
-            help="Training stops after this many epochs without a lower validation loss. 0: never.",
-            **kept("patience"),
-        )
-        choice(
-            st.selectbox, "Restore weights from", KEEP_LABELS, "keep", help="The model gets the weights of this epoch."
-        )
-        st.number_input("Seed", 0, 2**32 - 1, help="Of initial weights, image order and augmentation.", **kept("seed"))
-        st.number_input("Seeds", 1, 20, help="With 10, ten runs that differ only in their seed.", **kept("seeds"))
-    st.text_area("Note", placeholder="Why this run?", max_chars=2000, height=80, **kept("note"))
+        field("optimizer", options=OPTIMIZER_LABELS)
+        for name in ("learning_rate", "batch_size", "epochs", "patience", "keep", "seed", "seeds"):
+            field(name)
+    field("note")
 
 
 # Imbalance
 
 
 def _imbalance(dataset: Dataset, classes: tuple[str, ...]) -> None:
-    choice(
-        st.radio,
-        "Ways to handle class imbalance (training part only)",
-        IMBALANCE_LABELS,
-        "imbalance",
-        captions=list(IMBALANCE_CAPTIONS.values()),
-    )
+    field("imbalance", options=IMBALANCE_LABELS)
     try:
         parts = split_form.part_table(dataset, classes, parse(SplitSpec, split_fields()))
     except CovidCoreError:  # no split can be made; the split's own fields and the button say why
@@ -366,23 +290,19 @@ def _augmentation(dataset: Dataset, classes: tuple[str, ...]) -> None:
         for name, row in AUGMENTATIONS.items():
             if row.unit:
                 most = round(row.scale * row.largest)
-                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **kept(name))
+                st.slider(row.title, 0, most, format=FORMATS[row.unit], help=row.help, **options_of(name))
     for name, row in AUGMENTATIONS.items():
         if not row.unit:
-            st.toggle(row.title, help=row.help, **kept(name))
+            st.toggle(row.title, help=row.help, **options_of(name))
     if now("mode") == "frozen":
-        st.toggle("Test-time augmentation (mirrored copy)", help=_MIRRORED_COPY_HELP, **kept("test_time_flip"))
+        field("test_time_flip")
     spec = augmentation_spec()
     if spec.is_off:
         st.caption("No augmentation is chosen. Move a slider to preview augmented images.")
         return
     if now("mode") == "frozen" and backbone_named(now("backbone")).pretrained:
-        st.number_input("Augmented copies per image", 0, 1000, help=_VIEWS_HELP, width=240, **kept("views"))
+        field("views")
     _preview(dataset, classes, spec)
-
-
-_MIRRORED_COPY_HELP = "Logits are averaged over an image and its mirrored copy. A prediction takes twice as long."
-_VIEWS_HELP = "0: one copy per epoch. Each copy costs one pass through the frozen backbone."
 
 
 def _preview(dataset: Dataset, classes: tuple[str, ...], spec: AugmentationSpec) -> None:

@@ -17,13 +17,12 @@ from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import model_audit_panel, notices, run_cache, shell, test_set_views
+from pages.shared import job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
 from pages.shared.run_cache import ACTIVE, CachedRun, listed
 
 PAGE = "train.py"
 POLL = 2  # seconds
 QUEUE_SHOWN = 4  # runs on top of the page; a study of seven would push everything else out of sight
-ENDED_EARLY = (store.STOPPED, store.INTERRUPTED, store.FAILED)
 LABELS = {
     store.QUEUED: ("Waiting", "gray"),
     store.RUNNING: ("Training", "blue"),
@@ -49,7 +48,7 @@ ORIGINS = {"imagenet": "ImageNet", "random": "random", "file": "a local file"}
 
 
 def device_in_words() -> str:
-    """What runs will train on, as far as it can be told without TensorFlow."""
+    """What runs will train on, as far as is clear without TensorFlow."""
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         return "This machine has an NVIDIA GPU. Each run names its device."
     return f"Runs train on {plural(cores(), 'processor core')}: there is no NVIDIA GPU."
@@ -59,7 +58,7 @@ def device_in_words() -> str:
 
 
 def _signature(audits_of: str) -> list[tuple[str, str]]:
-    """What is at work: runs, and the audit of the run that is looked at, if one is."""
+    """What is at work: runs, and the audit of the run that is shown, if one is."""
     training = [(one.run.id, one.status.state) for one in listed()[0] if one.is_active]
     audits = model_audit_panel.active_audits() & {audits_of} if audits_of else ()
     return [*training, *((run, "audit") for run in audits)]
@@ -89,9 +88,9 @@ def watched(draw: Callable[[], None], audits_of: str = "") -> None:
 
 def overview() -> None:
     """The answer of the page, and what trains and waits."""
-    seen, _ = listed()
-    queue = run_cache.queue_of(seen)
-    shell.heading("What do I train next?", in_words(seen))
+    cached, _ = listed()
+    queue = run_cache.queue_of(cached)
+    shell.heading("What do I train next?", in_words(cached))
     if queue:
         with st.container(border=True, key="active-runs"):
             for one in queue[:QUEUE_SHOWN]:
@@ -100,12 +99,12 @@ def overview() -> None:
                 st.caption(f"{plural(len(queue) - QUEUE_SHOWN, 'more run waits', 'more runs wait')}; see Runs below.")
 
 
-def in_words(seen: list[CachedRun]) -> str:
+def in_words(cached: list[CachedRun]) -> str:
     """How many runs train, wait and are finished."""
-    running = [one for one in seen if one.status.state == store.RUNNING]
-    waiting = sum(one.status.state == store.QUEUED for one in seen)
-    ended = len(seen) - len(running) - waiting
-    if not seen:
+    running = [one for one in cached if one.status.state == store.RUNNING]
+    waiting = sum(one.status.state == store.QUEUED for one in cached)
+    ended = len(cached) - len(running) - waiting
+    if not cached:
         return "Nothing has been trained yet."
     parts = [f"{shell.plain(one.run.name)} trains: **{_progress_in_words(one.status)}**" for one in running]
     if waiting:
@@ -128,7 +127,7 @@ def _active_row(one: CachedRun) -> None:
             _bar(one)
         with st.container(horizontal=True, width="content"):
             watch_button(run)
-            stop_button(run)
+            _stop_button(run, "top")
 
 
 def _bar(one: CachedRun) -> None:
@@ -136,7 +135,11 @@ def _bar(one: CachedRun) -> None:
     if one.status.state == store.RUNNING:
         st.progress(one.status.progress, _bar_text(one.run, one.status))
         return
-    st.caption("Starts next" if not one.place else f"Waits; {plural(one.place, 'run')} before it")
+    st.caption(_place(one))
+
+
+def _place(one: CachedRun) -> str:
+    return f"Waits; {plural(one.place, 'run')} before it" if one.place else "Starts next"
 
 
 def _bar_text(run: Run, status: Status) -> str:
@@ -159,38 +162,21 @@ def show(identifier: str) -> None:
     st.switch_page(PAGE, query_params={"run": identifier})
 
 
-def stop_button(run: Run, place: str = "top") -> None:
-    help_text = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
-    asked = run.stop_requested()
-    if st.button(
-        "Stopping" if asked else "Stop",
-        key=f"stop-{place}-{run.id}",
-        icon=":material/stop_circle:",
-        help=help_text,
-        disabled=asked,
-    ):
+def _stop_button(run: Run, place: str) -> None:
+    keeps = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
+    job_panel.stop_button([run], f"stop-{place}-{run.id}", keeps)
+
+
+def _resume_button(run: Run) -> None:
+    job_panel.resume_button(f"resume-{run.id}", "Goes on after the last finished epoch.", queue.resume, run)
+
+
+def _delete_button(run: Run) -> None:
+    question = f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone."
+    if shell.confirm("Delete", question, "Delete for good", key=f"delete-{run.id}"):
         with shell.errors_shown():
-            queue.stop(run)
-            st.rerun()
-
-
-def resume_button(run: Run) -> None:
-    if st.button(
-        "Resume", key=f"resume-{run.id}", icon=":material/resume:", help="Goes on after the last finished epoch."
-    ):
-        with shell.errors_shown():
-            queue.resume(run)
-            st.rerun()
-
-
-def delete_button(run: Run) -> None:
-    """Asks once, and says what will be gone."""
-    with st.popover("Delete", icon=":material/delete:"):
-        st.markdown(f"Delete **{shell.plain(run.name)}** with {_content_in_words(run)}? This cannot be undone.")
-        if st.button("Delete for good", key=f"delete-{run.id}", icon=":material/delete:"):
-            with shell.errors_shown():
-                queue.delete(run)
-                st.switch_page(PAGE)
+            queue.delete(run)
+            st.switch_page(PAGE)
 
 
 def _content_in_words(run: Run) -> str:
@@ -209,27 +195,24 @@ def run_row(one: CachedRun) -> None:
     ):
         with st.container(width="stretch", gap="xsmall"):
             st.markdown(f"**{shell.plain(run.name)}** &ensp; {_state_in_words(one)}")
-            st.caption(f"{_kind(run)} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
+            kind = f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
+            st.caption(f"{kind} · {shell.plain(run.dataset.name)} · {moment(run.created)}")
         with st.container(horizontal=True, width="content"):
             if one.is_active:
                 watch_button(run, "Watch", "list")
-                stop_button(run, "list")
+                _stop_button(run, "list")
                 return
             watch_button(run, "Open", "list")
-            if status.state in ENDED_EARLY:
-                resume_button(run)
-            delete_button(run)
-
-
-def _kind(run: Run) -> str:
-    return f"{backbone_named(run.spec.backbone).label}, {run.spec.strategy}"
+            if status.state in store.ENDED_EARLY:
+                _resume_button(run)
+            _delete_button(run)
 
 
 def _state_in_words(one: CachedRun) -> str:
     label, colour = LABELS[one.status.state]
     words = f":{colour}-badge[{label}]"
     if one.status.state == store.QUEUED:
-        return f"{words} " + (f"{plural(one.place, 'run')} before it" if one.place else "starts next")
+        return f"{words} {_place(one)}"
     if one.accuracy is None:
         return words
     verdict = model_audit_panel.badge(model_audit_panel.of(one.run))
@@ -245,13 +228,9 @@ def run_view(identifier: str) -> None:
     watched(lambda: _draw_run(identifier), audits_of=identifier)
 
 
-def back_button() -> None:
+def _draw_run(identifier: str) -> None:
     if st.button("All runs", key="all-runs", icon=":material/arrow_back:", type="tertiary"):
         st.switch_page(PAGE)
-
-
-def _draw_run(identifier: str) -> None:
-    back_button()
     try:
         one = run_cache.named(identifier)
         run, history = one.run, one.run.history()
@@ -275,14 +254,14 @@ def _draw_run(identifier: str) -> None:
     if status.is_final and one.result:
         _result_details(one)
         test_set_views.show_of_run(run)
-    _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
+    job_panel.log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
 
 def _outcome(one: CachedRun, epochs_done: int) -> str:
     """The state of a run in a sentence. Raises RunDamaged."""
     status = one.status
     if status.state == store.QUEUED:
-        return "It starts next." if not one.place else f"It waits; {plural(one.place, 'run')} before it."
+        return f"{_place(one)}."
     if status.state == store.RUNNING:
         return f"It trains: **{_progress_in_words(status)}**."
     if status.state == store.COMPLETED:
@@ -343,7 +322,6 @@ def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
 
 
 def _facts(one: CachedRun, epochs_done: int) -> None:
-    """Bar and figures on top."""
     run, status = one.run, one.status
     if status.state in ACTIVE:
         _bar(one)
@@ -365,15 +343,15 @@ def _actions(one: CachedRun) -> None:
     run, status = one.run, one.status
     with st.container(horizontal=True, vertical_alignment="center"):
         if not status.is_final:
-            stop_button(run)
+            _stop_button(run, "top")
         if status.state in store.USABLE and one.result:
             _page_button("Compare", "compare.py", "runs", run, ":material/compare_arrows:", "primary")
             _page_button("Predict", "predict.py", "run", run, ":material/search:", "secondary")
-        if status.state in ENDED_EARLY:
-            resume_button(run)
+        if status.state in store.ENDED_EARLY:
+            _resume_button(run)
         _variant_button(run)
         if status.is_final:
-            delete_button(run)
+            _delete_button(run)
 
 
 def _variant_button(run: Run) -> None:
@@ -395,11 +373,9 @@ def _curves(history: pd.DataFrame, run: Run, final: bool) -> None:
             "There are no curves: no epoch was finished." if final else "Curves appear with the first finished epoch."
         )
         return
-    left, right = st.columns(2)
-    with left:
-        shell.chart(figures.run_curves(history, "accuracy", run.spec.keep), f"accuracy-{run.id}")
-    with right:
-        shell.chart(figures.run_curves(history, "loss", run.spec.keep), f"loss-{run.id}")
+    for place, figure in zip(st.columns(2), ("accuracy", "loss"), strict=True):
+        with place:
+            shell.chart(figures.run_curves(history, figure, run.spec.keep), f"{figure}-{run.id}")
 
 
 def _settings(run: Run) -> None:
@@ -414,7 +390,6 @@ def _settings(run: Run) -> None:
 
 
 def _images_used(run: Run) -> str:
-    """Which version of its data set the run used, in a sentence."""
     used = shell.version_of(run)
     if used.before is None:
         return f"The images of this run are no longer available: {used.note}."
@@ -425,7 +400,6 @@ def _images_used(run: Run) -> str:
 
 
 def _result_details(one: CachedRun) -> None:
-    """Where the weights came from, what was checked, and where the time went."""
     result = one.result
     with st.expander("Weights, check and time per stage", icon=":material/fact_check:"):
         st.markdown("  \n".join(_provenance(one)))
@@ -467,12 +441,3 @@ def _reused_in_words(reused: Mapping[str, float | None] | Sequence[str]) -> str:
     """What was kept, with what it had taken where that was noted; earlier versions only list the names."""
     took = reused if isinstance(reused, Mapping) else dict.fromkeys(reused)
     return ", ".join(f"{name} ({duration(took[name])})" if took[name] is not None else name for name in took)
-
-
-def _log(run: Run, expanded: bool) -> None:
-    with st.expander("Log", expanded=expanded, icon=":material/article:"):
-        text = run.log_tail()
-        if text:
-            st.code(text, language=None, wrap_lines=True, height=260)
-        else:
-            st.caption("The log is empty.")

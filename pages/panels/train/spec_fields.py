@@ -1,6 +1,8 @@
 """The fields of a new run and the spec that they stand for. Fields live in the session and outlast a change of page."""
 
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -9,21 +11,10 @@ from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
 from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, TrainingSpec, parse
 
+FIELDS = tomllib.loads(Path(__file__).with_name("fields.toml").read_text(encoding="utf-8"))
 SAME_NAME = (
-    "backbone",
-    "mode",
-    "taps",
-    "image_size",
-    "optimizer",
-    "learning_rate",
-    "batch_size",
-    "epochs",
-    "patience",
-    "keep",
-    "imbalance",
-    "seed",
-    "name",
-    "note",
+    *("backbone", "mode", "taps", "image_size", "optimizer", "learning_rate", "batch_size", "epochs", "patience"),
+    *("keep", "imbalance", "seed", "name", "note"),
     "labels",  # has no widget: it is a mistake, not a choice, but a run that made it keeps it in its variants
 )
 SUGGESTED = ("image_size", "optimizer", "learning_rate", "batch_size", "epochs", "taps", "units", "dropout")
@@ -34,14 +25,18 @@ def key_of(name: str) -> str:
     return f"new_{name}"
 
 
-def kept(name: str) -> dict[str, Any]:
+def options_of(name: str) -> dict[str, Any]:
     """Arguments of a field's widget: its key, and that it outlasts a change of page."""
     return {"key": key_of(name), "persist_state": "session"}
 
 
-def choice(widget: Callable[..., Any], title: str, labels: Mapping[str, str], name: str, **arguments: Any) -> None:
-    """A field that offers the keys of ``labels``, each by its label."""
-    widget(title, list(labels), format_func=labels.__getitem__, **arguments, **kept(name))
+def field(name: str, **more: Any) -> None:
+    """Draw a field as ``fields.toml`` has it, with ``more`` arguments of its widget. ``options`` may be a mapping: the
+    field then has its keys, each shown by its label."""
+    arguments = {**FIELDS[name], **more, **options_of(name)}
+    if isinstance(labels := arguments.get("options"), Mapping):
+        arguments |= {"options": list(labels), "format_func": labels.__getitem__}
+    getattr(st, arguments.pop("widget"))(**arguments)
 
 
 def now(name: str) -> Any:

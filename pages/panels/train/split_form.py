@@ -13,58 +13,30 @@ from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
-from pages.panels.train.spec_fields import choice, kept, now, split_fields
+from pages.panels.train.spec_fields import field, now, split_fields
 from pages.shared import audit_panel, shell
 
-KEPT_SPLITS = 8  # each of 21,165 images takes 6 MB
-SEED_HELP = "Runs with the same seed, shares and classes are tested on the same images and can be compared."
-FOLDS_HELP = "Cross-validation: with 5, five runs test every image once, each run another fifth."
-CAPTIONS = {
-    "grouped": "Patients and duplicates stay together in one part.",
-    "stratified": "Images are drawn one by one, as in the course. Duplicates may lie in training and test.",
-    "by_source": "The test images come from hospitals or archives without training images.",
-}
+MOST_SPLITS = 8  # each of 21,165 images takes 6 MB
 
 
 def show(dataset: Dataset, classes: tuple[str, ...]) -> None:
     """The fields, then who is where. Raises DataError or InvalidChoice for a split that cannot be made."""
-    choice(st.radio, "Split", SPLIT_LABELS, "split_method", captions=list(CAPTIONS.values()), horizontal=True)
+    field("split_method", options=SPLIT_LABELS)
     if now("split_method") == "by_source":
         _pick_sources(dataset, classes)
         if not now("held_out"):
             st.info("Choose at least one test source.", icon=":material/arrow_upward:")
             return
     with st.grid(4, min_column_width=150):
-        st.number_input(
-            "Validation, %", 2, 60, help="These images choose the epoch and the best run.", **kept("validation")
-        )
-        st.number_input(
-            "Test, %",
-            2,
-            60,
-            help="These images only report the result. In a split by source: of classes with one source.",
-            disabled=now("folds") > 1,
-            **kept("test"),
-        )
-        st.number_input(
-            "Images per class",
-            0,
-            help="0: all. Otherwise this many of each class are drawn before the split.",
-            **kept("images_per_class"),
-        )
-        st.number_input("Split seed", 0, 2**32 - 1, help=SEED_HELP, **kept("split_seed"))
-        st.number_input(
-            "Folds",
-            1,
-            presets.MOST_FOLDS,
-            help=FOLDS_HELP,
-            disabled=now("split_method") == "by_source",
-            **kept("folds"),
-        )
+        field("validation")
+        field("test", disabled=now("folds") > 1)
+        field("images_per_class")
+        field("split_seed")
+        field("folds", max_value=presets.MOST_FOLDS, disabled=now("split_method") == "by_source")
     split = parse(SplitSpec, split_fields())
     made = _made(dataset, classes, split)
-    patients_known = bool((dataset.images["patient_id"] != "").any())
-    st.markdown(shell.plain(_in_words(made, split, patients_known)))
+    has_patients = bool((dataset.images["patient_id"] != "").any())
+    st.markdown(shell.plain(_in_words(made, split, has_patients)))
     _copies_that_cross(dataset, made)
     _who_is_where(made, classes)
 
@@ -89,21 +61,15 @@ def part_table(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> 
 def _pick_sources(dataset: Dataset, classes: tuple[str, ...]) -> None:
     images = dataset.images[dataset.images["label"].isin(classes)]
     sources = images["source"].value_counts()
-    st.multiselect(
-        "Test sources",
-        list(sources.index),
-        format_func=lambda source: f"{source or UNKNOWN_SOURCE} ({plural(int(sources[source]), 'image')})",
-        placeholder="Choose sources",
-        help="All their images are test images, and none is a training image.",
-        **kept("held_out"),
-    )
+    names = {source: f"{source or UNKNOWN_SOURCE} ({plural(int(n), 'image')})" for source, n in sources.items()}
+    field("held_out", options=names)
 
 
 def _made(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.DataFrame:
     return _cached(dataset, dataset.version, classes, split.model_dump_json(), now("labels"))
 
 
-@st.cache_data(max_entries=KEPT_SPLITS, show_spinner="Grouping duplicates and patients")
+@st.cache_data(max_entries=MOST_SPLITS, show_spinner="Grouping duplicates and patients")
 def _cached(_dataset: Dataset, version: str, classes: tuple[str, ...], split: str, labels: Labels) -> pd.DataFrame:
     spec = parse(SplitSpec, split)
     grouped = spec.method != "stratified"
@@ -118,8 +84,7 @@ def _counted(made: pd.DataFrame, by: str, columns: list[str]) -> pd.DataFrame:
     return table.rename_axis("Part", axis=0).rename_axis(None, axis=1).reset_index()
 
 
-def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str:
-    """What a test on this split can and cannot show."""
+def _in_words(made: pd.DataFrame, split: SplitSpec, has_patients: bool) -> str:
     mix = "All parts have nearly the same class proportions."
     first = " The table shows the first fold." if split.folds > 1 else ""
     together = made.groupby("group").size()
@@ -133,7 +98,7 @@ def _in_words(made: pd.DataFrame, split: SplitSpec, patients_known: bool) -> str
     if len(several):
         images = plural(int(several.sum()), "image")
         groups = f"{plural(len(several), 'cluster')} of {images} (duplicates, one patient) stay in one part."
-    if not patients_known:
+    if not has_patients:
         groups += " Patients are unknown here: one patient may lie in training and test."
     if split.method == "grouped":
         return f"{mix}{first} {groups} The test measures performance on new images of the same sources, not of others."
@@ -186,7 +151,6 @@ def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
 
 
 def _halves_in_words(made: pd.DataFrame) -> str:
-    """What the validation images are for."""
     choose, calibrate = (int(validation_for(made, half).sum()) for half in HALVES)
     if (made["half"] != "").any():
         return (

@@ -1,7 +1,5 @@
 """Studies: several runs queued in one click, seen together, taken up again together."""
 
-import contextlib
-
 import pandas as pd
 import streamlit as st
 
@@ -9,7 +7,6 @@ from covid_core import presets
 from covid_core.backbones import backbone_named
 from covid_core.data import label_shift
 from covid_core.data.dataset import Dataset
-from covid_core.errors import JobRefused
 from covid_core.formatting import count, plural, share
 from covid_core.jobs import queue
 from covid_core.reports import repeats_text, tables
@@ -17,7 +14,7 @@ from covid_core.runs import store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
 from pages.panels.train import run_view
-from pages.shared import model_audit_panel, run_cache, shell
+from pages.shared import job_panel, model_audit_panel, run_cache, shell
 
 MAJORITY = "Majority baseline"  # a heading
 
@@ -118,10 +115,10 @@ def any_yet() -> bool:
     return bool(store.list_studies(shell.workspace()))
 
 
-def list_all(seen: list[run_cache.CachedRun], wanted: str = "") -> None:
+def list_all(cached: list[run_cache.CachedRun], wanted: str = "") -> None:
     """All studies with their progress; the one of the page's address first."""
     found = store.list_studies(shell.workspace())
-    by_id = {one.run.id: one for one in seen}
+    by_id = {one.run.id: one for one in cached}
     for study in sorted(found, key=lambda study: study.id != wanted):
         _study(study, [by_id[run] for run in study.runs if run in by_id])
 
@@ -191,23 +188,14 @@ def _actions(study: Study, members: list[run_cache.CachedRun]) -> None:
         "Compare", key=f"compare-{study.id}", icon=":material/compare_arrows:"
     ):
         st.switch_page("compare.py", query_params={"study": study.id})
-    if states & set(run_view.ENDED_EARLY) and st.button(
-        "Resume", key=f"resume-{study.id}", icon=":material/resume:", help="Resumes every run that ended early."
-    ):
-        with shell.errors_shown():
-            queue.resume_study(shell.workspace(), study)
-            st.rerun()
-    if states & set(run_view.ACTIVE) and st.button("Stop all", key=f"stop-{study.id}", icon=":material/stop_circle:"):
-        _stop(members)
-        st.rerun()
-    if not states & set(run_view.ACTIVE):
+    if states & store.ENDED_EARLY:
+        every = "Resumes every run that ended early."
+        job_panel.resume_button(f"resume-{study.id}", every, queue.resume_study, shell.workspace(), study)
+    if active := [one.run for one in members if one.is_active]:
+        keeps = "Each run keeps its best weights so far."
+        job_panel.stop_button(active, f"stop-{study.id}", keeps, "Stop all")
+    else:
         _delete(study, members)
-
-
-def _stop(members: list[run_cache.CachedRun]) -> None:
-    for one in reversed(members):  # those that wait first, so that none of them begins meanwhile
-        with contextlib.suppress(JobRefused):  # it ended in the meantime
-            queue.stop(one.run)
 
 
 def _delete(study: Study, members: list[run_cache.CachedRun]) -> None:

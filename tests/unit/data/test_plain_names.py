@@ -267,7 +267,7 @@ def test_where_a_training_is_planned_by_source_with_changed_images(images):
 
 @pytest.mark.parametrize("lesson", [one.key for one in LESSONS])
 def test_in_a_lesson_about_these_images(images, runs, lesson):
-    session = {"lesson_shown": {lesson}, f"lesson-look-{images.version}": True}
+    session = {"lesson_predictions": {lesson: None}, f"lesson-check-{images.version}": True}
     assert_plain(page_tests.opened("lessons", session, lesson=lesson, step="6", dataset=images.id))
 
 

@@ -32,51 +32,53 @@ def waiting(workspace, finished) -> Run:
 
 
 def test_equal_settings_on_equal_images_have_a_twin_whatever_the_name(workspace, finished, waiting):
-    assert reuse.find(workspace, waiting).id == finished.id
+    assert reuse.equal_run(workspace, waiting).id == finished.id
 
 
 @pytest.mark.parametrize("change", [{"seed": 9}, {"epochs": 9}, {"backbone": "vgg16"}], ids=str)
 def test_another_setting_has_no_twin(workspace, finished, waiting, change):
-    assert reuse.find(workspace, replace(waiting, spec=waiting.spec.model_copy(update=change))) is None
+    assert reuse.equal_run(workspace, replace(waiting, spec=waiting.spec.model_copy(update=change))) is None
 
 
 def test_another_split_has_no_twin(workspace, finished, waiting):
     assert (
-        reuse.find(workspace, replace(waiting, record=waiting.record.model_copy(update={"split_hash": "other"})))
+        reuse.equal_run(workspace, replace(waiting, record=waiting.record.model_copy(update={"split_hash": "other"})))
         is None
     )
 
 
 def test_a_run_whose_validation_images_did_other_things_is_no_twin(workspace, finished, waiting):
-    assert reuse.find(workspace, replace(waiting, record=waiting.record.model_copy(update={"halved": True}))) is None
+    assert (
+        reuse.equal_run(workspace, replace(waiting, record=waiting.record.model_copy(update={"halved": True}))) is None
+    )
 
 
 def test_other_images_have_no_twin(workspace, finished, waiting):
-    assert reuse.find(workspace, with_dataset(waiting, version="other")) is None
+    assert reuse.equal_run(workspace, with_dataset(waiting, version="other")) is None
 
 
 @pytest.mark.parametrize("state", [store.STOPPED, store.FAILED])
 def test_a_run_that_did_not_complete_is_no_twin(workspace, finished, waiting, state):
     finished.write_status(replace(finished.status(), state=state))
-    assert reuse.find(workspace, waiting) is None
+    assert reuse.equal_run(workspace, waiting) is None
 
 
 @pytest.mark.parametrize("name", ["head_path", "reference_path"])
 def test_a_run_whose_files_were_changed_is_no_twin(workspace, finished, waiting, name):
     getattr(finished, name).write_bytes(b"changed")
-    assert reuse.find(workspace, waiting) is None
+    assert reuse.equal_run(workspace, waiting) is None
 
 
 def test_a_run_from_before_references_is_no_twin(workspace, finished, waiting):
     """Training it again is how a user gets what newer versions can do; a copy of the old run would not."""
     finished.reference_path.unlink()
     finished.write_result({key: value for key, value in finished.result.items() if key != "reference_sha256"})
-    assert reuse.find(workspace, waiting) is None
+    assert reuse.equal_run(workspace, waiting) is None
 
 
 def test_a_run_of_other_versions_is_no_twin(workspace, finished, waiting):
     finished.write_result({**finished.result, "versions": {**finished.result["versions"], "keras": "1.0"}})
-    assert reuse.find(workspace, waiting) is None
+    assert reuse.equal_run(workspace, waiting) is None
 
 
 def test_an_outcome_that_was_taken_over_says_whose_it_was(workspace, finished, waiting):

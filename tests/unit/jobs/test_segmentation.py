@@ -77,12 +77,12 @@ def test_a_job_publishes_a_segmenter_with_its_figures(made, dataset):
     )
     assert sum(record["images"].values()) == IMAGES - 1
     assert record["left_out"] == 1
-    assert made.dice.value > GOOD > record["same_for_all_dice"] > 0.8
-    assert made.dice.low <= made.dice.value <= made.dice.high
-    assert made.dice.n == record["images"]["test"]
-    assert record["iou"]["value"] < made.dice.value
-    assert record["worst_dice"] <= made.dice.value
-    assert sum(of["n"] for of in record["by_class"].values()) == made.dice.n
+    assert made.record.dice.value > GOOD > record["same_for_all_dice"] > 0.8
+    assert made.record.dice.low <= made.record.dice.value <= made.record.dice.high
+    assert made.record.dice.n == record["images"]["test"]
+    assert record["iou"]["value"] < made.record.dice.value
+    assert record["worst_dice"] <= made.record.dice.value
+    assert sum(of["n"] for of in record["by_class"].values()) == made.record.dice.n
     assert record["parity"]["largest_difference"] < 1e-3
     assert record["best_epoch"] == 1 + int(np.argmax(record["validation_dices"]))
 

@@ -30,11 +30,11 @@ def test_a_workspace_of_an_earlier_version_has_no_segmenters(workspace):
 
 def test_a_segmenter_tells_where_it_learned_and_how_far_to_trust_it(workspace):
     real = made_segmenter(workspace).in_words
-    assert "trained on 68 images of The images; its Dice on 16 test images there is 0.950 [0.940, 0.960]" in real
-    assert "Of an image from elsewhere it may be wrong" in real
+    assert "trained on 68 images of The images. Its Dice on 16 test images there is 0.950 [0.940, 0.960]" in real
+    assert "It may be wrong on other images" in real
     drawn = made_segmenter(workspace, synthetic=True).in_words
     assert "68 synthetic images" in drawn
-    assert "Of a real image it may be wrong" in drawn
+    assert "It may be wrong on a real image" in drawn
 
 
 def test_the_newest_is_listed_first(workspace):

@@ -44,7 +44,7 @@ def test_a_look_at_its_test_images_is_no_reason_to_open_a_run_again(workspace, o
     run = made_run(workspace, all_parts(SIZES, 1))
     run_cache.listed()
     opened.clear()
-    run.note_look("figures compared")
+    run.note_view("figures compared")
     run_cache.listed()
     assert opened == []
 
