@@ -11,7 +11,7 @@ from covid_core.formatting import share
 from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
-from covid_core.inference import worklist
+from covid_core.inference.assessment import place
 from covid_core.reports.evidence_text import Told
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
@@ -192,9 +192,9 @@ def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
             return
         if not runs:
             return
-        place = st.empty()
-        entries = image_results.entries(runs, sources, coverage, lambda some: place.dataframe(so_far(some)))
-        place.empty()
+        preview = st.empty()
+        entries = image_results.entries(runs, sources, coverage, lambda some: preview.dataframe(so_far(some)))
+        preview.empty()
         chosen = worklist_table.pick(sources, entries)
         if chosen:
             show_image(runs, chosen, coverage)
@@ -212,7 +212,7 @@ def usable(runs: list[Run]) -> list[Run]:
 
 def so_far(entries: Entries) -> pd.DataFrame:
     """The work-list of the images that all runs have assessed by now."""
-    order = sorted(entries.values(), key=worklist.place)
+    order = sorted(entries.values(), key=place)
     return worklist_table.table(order, [None] * len(order)).drop(columns="Image", errors="ignore")
 
 

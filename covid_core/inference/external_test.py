@@ -20,8 +20,7 @@ from covid_core.errors import DataError, InvalidChoice
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.metrics import Measure
-from covid_core.inference.head import softmax
-from covid_core.inference.lite import batch_for
+from covid_core.inference.network import batch_for, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Evaluation, Run

@@ -26,7 +26,7 @@ SIDE, CELLS, DIRECTIONS = 32, 4, 8  # pixels, cells per side, directions of a ri
 UPRIGHT, LEFT, DOWN, RIGHT, INVERTED = READINGS = ("upright", "left", "down", "right", "inverted")
 QUARTERS = {UPRIGHT: 0, LEFT: 1, DOWN: 2, RIGHT: 3}  # anticlockwise quarter turns
 SHARE = 0.02  # of good images refused here. Not less: among a hundred real images one may be stored inverted, and must
-# not set the limit. ``neighbours.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
+# not set the limit. ``reference.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
 ENOUGH = (
     0.5  # lead that always passes: half of what an image can have. Of some forty validation images that happen to be
 )

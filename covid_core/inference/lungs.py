@@ -20,7 +20,7 @@ from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunDamaged, RunError
 from covid_core.formatting import share
 from covid_core.images.codec import GreyImage, resized_map, to_square
-from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.network import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.work import Progress, silent

@@ -12,9 +12,8 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
-from covid_core.inference.head import MEAN, Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for, shared_network
+from covid_core.inference.network import MEAN, Head, LiteNetwork, LiteTrunk, batch_for, pooled, shared_network
 from covid_core.inference.reference import Reference
 from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.store import Run

@@ -14,9 +14,8 @@ from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, TRAIN, validation_for
 from covid_core.errors import JobRefused, RunDamaged
 from covid_core.inference.gate import Gate
-from covid_core.inference.neighbours import Features, Neighbourhood
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reference import Reference
+from covid_core.inference.reference import Features, Neighbourhood, Reference
 from covid_core.runs import store
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run

@@ -22,8 +22,7 @@ from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, probability, share
 from covid_core.images.codec import GreyImage, data_url, fitted, jpeg_bytes, png_bytes
 from covid_core.inference.assessment import Assessment
-from covid_core.inference.heatmap import overlaid
-from covid_core.inference.lung_share import share_inside
+from covid_core.inference.heatmap import overlaid, share_inside
 from covid_core.inference.lungs import LungOutline
 from covid_core.reports import evidence_text, prediction_text
 from covid_core.reports.comparison_text import in_words

@@ -10,8 +10,8 @@ from covid_core.audit.model import heatmap_sanity
 from covid_core.errors import ImageError, InvalidChoice
 from covid_core.images import sandbox
 from covid_core.images.codec import content_of
-from covid_core.inference import lungs, worklist
-from covid_core.inference.assessment import Assessment, assess
+from covid_core.inference import lungs
+from covid_core.inference.assessment import Assessment, assess, place
 from covid_core.inference.gate import Check
 from covid_core.inference.predictor import Predictor
 from covid_core.reports import image_report, prediction_text
@@ -52,7 +52,7 @@ def of_files(
         except ImageError as error:
             one = Assessment(error=str(error), **about)
         report = {"report": str(_report(workspace, run, one, reports))} if reports and one.image else {}
-        rows.append((worklist.place([one]), {**of(one), **report}))
+        rows.append((place([one]), {**of(one), **report}))
     return [answer for _, answer in sorted(rows, key=lambda row: row[0])]
 
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from covid_core.evaluation import conformal
 from covid_core.formatting import plural, probability, share
-from covid_core.inference import gate, worklist
-from covid_core.inference.assessment import Assessment
+from covid_core.inference import gate
+from covid_core.inference.assessment import Assessment, Urgency, urgency
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
-from covid_core.inference.lung_share import LungShare
-from covid_core.inference.worklist import Urgency
+from covid_core.inference.heatmap import LungShare
 
 NO_ANSWER = "I do not know."
 READINGS = {
@@ -89,7 +88,7 @@ def _top(assessment: Assessment) -> str:
 
 def urgent_because(entry: Sequence[Assessment]) -> str:
     """Why an image stands where it stands in the work-list; nothing for findings and normal images."""
-    match worklist.urgency(entry):
+    match urgency(entry):
         case Urgency.UNREAD:
             return entry[0].error
         case Urgency.REFUSED:

@@ -20,8 +20,8 @@ from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.images.codec import png_bytes, read_image
 from covid_core.inference.assessment import assess
-from covid_core.inference.head import Head
 from covid_core.inference.lungs import LungOutline
+from covid_core.inference.network import Head
 from covid_core.inference.predictor import Heat, Predictor, _sets_of
 from covid_core.reports.prediction_text import check
 from covid_core.runs import store, temperature_scaling

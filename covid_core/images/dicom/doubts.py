@@ -6,70 +6,14 @@ from collections.abc import Iterator
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from covid_core.images.dicom.header import DAMAGED, as_sentence
+from covid_core.images.dicom.header import DAMAGED, TABLES, as_sentence
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")  # of the image, or else at the detector
 SQUARE_WITHIN = 0.01  # of pixels: larger differences between height and width change the proportions of a chest
-OTHER_MODALITIES = {
-    "BI": "biomagnetic imaging",
-    "BMD": "bone densitometry",
-    "CT": "computed tomography (CT)",
-    "ECG": "electrocardiography",
-    "ES": "endoscopy",
-    "GM": "microscopy",
-    "IO": "dental radiography",
-    "IVUS": "intravascular ultrasound",
-    "MG": "mammography",
-    "MR": "magnetic resonance imaging (MR)",
-    "NM": "nuclear medicine",
-    "OP": "ophthalmic photography",
-    "PT": "positron emission tomography (PET)",
-    "PX": "dental radiography",
-    "RF": "fluoroscopy",
-    "RTDOSE": "the planning of radiotherapy",
-    "RTIMAGE": "radiotherapy",
-    "SEG": "the segmentation of other images",
-    "SM": "slide microscopy",
-    "US": "ultrasound",
-    "XA": "angiography",
-    "XC": "photography",
-}
+OTHER_MODALITIES, OTHER_PARTS, OTHER_VIEWS = (TABLES[f"other_{name}"] for name in ("modalities", "parts", "views"))
 IMAGE_MODALITIES = frozenset({"CR", "DR", "DX", "RG", "HC", "OT", "SC"})  # the last three do not say what they hold
-OTHER_PARTS = {
-    "ABDOMEN": "an abdomen",
-    "ANKLE": "an ankle",
-    "ARM": "an arm",
-    "BREAST": "a breast",
-    "CLAVICLE": "a clavicle",
-    "CSPINE": "a cervical spine",
-    "ELBOW": "an elbow",
-    "FINGER": "a finger",
-    "FOOT": "a foot",
-    "HAND": "a hand",
-    "HEAD": "a head",
-    "HIP": "a hip",
-    "JAW": "a jaw",
-    "KNEE": "a knee",
-    "LEG": "a leg",
-    "LSPINE": "a lumbar spine",
-    "NECK": "a neck",
-    "PELVIS": "a pelvis",
-    "SHOULDER": "a shoulder",
-    "SKULL": "a skull",
-    "SPINE": "a spine",
-    "TSPINE": "a thoracic spine",
-    "WRIST": "a wrist",
-}
 CHEST_PARTS = ("CHEST", "THORA", "TORAX", "LUNG", "PULM")  # beginnings or parts of what hospitals write for a chest
 LATERAL_VIEWS = frozenset({"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT"})
-OTHER_VIEWS = {
-    "LLD": "lying on the left side",
-    "RLD": "lying on the right side",
-    "LLO": "oblique",
-    "RLO": "oblique",
-    "LAO": "oblique",
-    "RAO": "oblique",
-}
 LATERAL_CODES = frozenset(  # PS3.16 CID 4010: lateral, right lateral, left lateral, sagittal; in SNOMED CT and before
     {"399067008", "399198007", "399173006", "30730003", "R-102CD", "R-10232", "R-10236", "G-A145"}
 )

@@ -3,9 +3,11 @@
 import io
 import logging
 import struct
+import tomllib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,50 +39,8 @@ from covid_core.images.image import (
 
 logging.getLogger("pydicom").disabled = True  # what it logs of a damaged file may hold a patient's name
 
-KEYWORDS = [
-    # how the pixels are stored
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "PixelAspectRatio",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "PixelData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-    # how they become greys
-    "ModalityLUTSequence",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-    # reasons to doubt any answer
-    "Modality",
-    "BodyPartExamined",
-    "ViewPosition",
-    "ViewCodeSequence",
-    "BurnedInAnnotation",
-]
+TABLES = tomllib.loads(Path(__file__).with_name("tags.toml").read_text(encoding="utf-8"))
+KEYWORDS: list[str] = sum(TABLES["keywords"].values(), [])
 TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
 STURDIEST = {  # of several decoders: damaged files crash gdcm, the first choice of pydicom, about once in a hundred
     JPEGBaseline8Bit: "pillow",

@@ -17,8 +17,8 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs
-from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.lungs import Lungs
+from covid_core.inference.network import LiteNetwork
 from covid_core.nets import devices, export, publishing
 from covid_core.nets.segmentation import segmenter
 from covid_core.nets.segmentation.segmenter import Learned, Pairs

@@ -10,7 +10,7 @@ from covid_core.errors import CovidCoreError, NotFound
 from covid_core.formatting import probability
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import Assessment
-from covid_core.inference.lung_share import share_inside
+from covid_core.inference.heatmap import share_inside
 from covid_core.inference.lungs import LungOutline
 from covid_core.reports import prediction_text
 from covid_core.runs.store import Run

@@ -8,9 +8,8 @@ import pytest
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess, assess_all
-from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import BATCH
+from covid_core.inference.network import BATCH, Head, softmax
 from covid_core.inference.predictor import Predictor
 
 SIDE = 6
