@@ -12,11 +12,13 @@ from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
 from covid_core.inference.assessment import place
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.reports.evidence_text import Told
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
-from pages.panels.predict import answer_panel, explanation, reference_job, worklist_table
-from pages.shared import image_results, lung_segmenter, predictor_cache, run_cache, shell, uploads
+from pages.panels.predict import answer_panel, explanation, viewer, worklist_table
+from pages.shared import image_results, job_panel, lung_segmenter, run_cache, shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
 
@@ -27,24 +29,25 @@ THUMBNAIL = 104  # pixels; three stand side by side on a phone
 
 
 def page() -> None:
+    shell.heading("What do the models say of this image?")
     runs, broken = shell.usable_runs()
     if not runs:
-        shell.heading("What do the models say of this image?")
         empty()
         shell.broken_notice(broken)
         return
-    shell.heading("What do the models say of this image?")
     answer = st.container()
     left, right = st.columns([3, 1], gap="medium")
     with left:
         chosen = pick_runs(runs)
     with right:
         coverage = answer_panel.pick_coverage()
-    predictor_cache.warm_up(chosen)
+    image_results.warm_up(chosen)
     sandbox.warm_up()
     shell.broken_notice(broken)
     sources = pick_images(chosen)
-    forget_all_but(chosen, sources)
+    image_results.forget_all_but(chosen, sources)
+    if not sources:
+        viewer.clear()
     with answer:
         if not chosen:
             st.markdown("Choose at least one run.")
@@ -56,14 +59,6 @@ def page() -> None:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
             lung_segmenter.show(chosen[0].dataset.id)
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
-
-
-def forget_all_but(runs: list[Run], sources: list[ImageSource]) -> None:
-    """An image that was taken off the page leaves the session, too, with all that was said of it."""
-    image_results.forget_all_but(runs, sources)
-    answer_panel.forget_all_but(source.key for source in sources)
-    if not sources:
-        explanation.forget()
 
 
 def empty() -> None:
@@ -184,7 +179,7 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
 def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
     """One image in full; several as a work-list to choose from."""
     warn_of(runs)
-    reference_job.offer(runs)
+    offer_references(runs)
     runs = usable(runs)
     with shell.errors_shown():
         if len(sources) == 1:
@@ -200,12 +195,40 @@ def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
             show_image(runs, chosen, coverage)
 
 
+def offer_references(runs: list[Run]) -> None:
+    """For each run of an earlier version, without a reference: the job that makes one, or how far that is."""
+    lacking = {run.id: run for run in runs if not run.has_reference}
+    if not lacking:
+        return
+    names = shell.plain(" and ".join(run.name for run in lacking.values()))
+    st.warning(
+        f"{names} cannot tell a chest image from any other picture: an earlier version trained "
+        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge images by.",
+        icon=":material/rule:",
+    )
+
+    def jobs() -> list[queue.Job[ReferenceRequest]]:
+        return queue.jobs(shell.workspace(), ReferenceRequest, run=lacking)
+
+    job_panel.panel(jobs)
+    under_way = {job.request.run for job in jobs() if job.is_active}
+    for run in lacking.values():
+        if run.id not in under_way:
+            job_panel.start_button(
+                f"Let {shell.plain(run.name)} check images",
+                ReferenceRequest(run=run.id),
+                key=f"reference-{run.id}",
+                icon=":material/fact_check:",
+                help="Its training images are read once. Nothing is trained.",
+            )
+
+
 def usable(runs: list[Run]) -> list[Run]:
     """The runs whose models can be opened; of the others it is said why not."""
     opened = []
     for run in runs:
         with shell.errors_shown():
-            predictor_cache.of(run)
+            image_results.predictor_of(run)
             opened.append(run)
     return opened
 

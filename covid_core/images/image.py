@@ -1,6 +1,6 @@
 """An image as it was read, and the rules that every reader keeps: sizes, bit depths, windows, grey from colours.
 
-What opens pictures stands in ``images.raster``, what opens DICOM files in ``images.dicom``; both give a ``Image``.
+``images.codec`` opens pictures, ``images.dicom`` DICOM files; both make a ``GreyImage``.
 """
 
 from dataclasses import dataclass

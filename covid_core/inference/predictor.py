@@ -96,11 +96,6 @@ class Predictor:
         logits, _, heat = self.explained(to_square(image.pixels, self.size))
         return heat(label or self.classes[int(logits.argmax())], shape)
 
-    @property
-    def has_usual(self) -> bool:
-        """Whether heat maps show what differs from the usual training image; those of older runs show all there is."""
-        return bool(self.head.usual)
-
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 images (n, size, size), as ``Head.usual`` has them."""
         return _means(self._maps_of_sides(squares))

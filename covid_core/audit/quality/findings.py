@@ -19,7 +19,7 @@ from covid_core import derived
 from covid_core.audit.quality import measures
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
-from covid_core.images import raster
+from covid_core.images import codec
 from covid_core.images.image import COLOUR_SPREAD
 from covid_core.inference import gate
 from covid_core.inference.gate import INVERTED, READINGS, UPRIGHT, Gate
@@ -383,7 +383,7 @@ def of_file(dataset: Dataset, row: int) -> dict[str, float]:
     image, content = image_of(dataset, row)
     is_grey = dataset.images["mode"].iat[row].startswith(GREY_MODES)
     return {
-        "colour": 0.0 if is_grey else raster.colour_spread(content),
+        "colour": 0.0 if is_grey else codec.colour_spread(content),
         "text": measures.letters(image.pixels),
         "blocks": measures.blockiness(image.pixels),
         "scaled up": measures.detail(image.pixels),

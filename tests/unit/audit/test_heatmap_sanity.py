@@ -165,4 +165,4 @@ def test_a_published_run_knows_the_mean_maps_of_its_training_images(place, run):
     (usual,) = Head.load(run.head_path).usual
     assert usual.shape == (1, 6, 6, 64)
     assert usual.any()
-    assert Predictor.open(place, run).has_usual
+    assert Predictor.open(place, run).head.usual

@@ -91,7 +91,7 @@ def test_features_that_never_vary_are_no_error():
 
 def test_features_are_taken_a_block_at_a_time(features, monkeypatch):
     whole = Space.fit(features.__getitem__, TRAINING)
-    monkeypatch.setattr(reference, "BLOCK", 37)
+    monkeypatch.setattr("covid_core.inference.reference.BLOCK", 37)
     sizes = []
 
     def some(at: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ import pytest
 from page_tests import PATIENCE
 from streamlit.testing.v1 import AppTest
 
-from covid_core.errors import InvalidChoice
 from covid_core.inference import heatmap
 from pages.panels.predict import viewer
 from pages.panels.predict.viewer import packing
@@ -40,7 +39,7 @@ def unpacked(message: bytes) -> tuple[dict, bytes]:
 
 
 def header_of(panes: list[Picture], overlay: Overlay | None = None, lungs: np.ndarray | None = None) -> dict:
-    return unpacked(packing.view_message("key", panes, overlay, lungs, 560, 0.6))[0]
+    return unpacked(packing.view_message("key", panes, overlay, lungs, 560))[0]
 
 
 @pytest.mark.parametrize(
@@ -96,26 +95,6 @@ def test_the_same_image_is_the_same_bytes_and_another_is_not():
     assert len(names) == 4
 
 
-@pytest.mark.parametrize(
-    "make, said",
-    [
-        (lambda: Picture(np.zeros((4, 4), np.uint8), "Image", " "), "`alt`"),
-        (lambda: Overlay(np.zeros((4, 4)), "Map", ""), "`alt`"),
-        (lambda: picture(np.zeros((4, 4), np.float32)), "`pixels`"),
-        (lambda: picture(np.zeros((4, 4, 3), np.uint8)), "`pixels`"),
-        (lambda: picture(np.zeros((4, 4), np.uint8), window=(128, 0)), "`window`"),
-        (lambda: picture(np.zeros((4, 4), np.uint8), spacing=(0.1, float("nan"))), "`spacing`"),
-        (lambda: Overlay(np.full((4, 4), 1.5), "Map", "A map"), "`heat`"),
-        (lambda: Overlay(np.full((4, 4), np.nan), "Map", "A map"), "`heat`"),
-        (lambda: Overlay(np.full((4, 4), -0.5), "Map", "A map", signed=False), "`heat`"),
-    ],
-    ids=["no alt", "no alt of a map", "float", "colour", "no width", "no spacing", "above 1", "nan", "not signed"],
-)
-def test_what_cannot_be_shown_is_refused_by_name(make, said):
-    with pytest.raises(InvalidChoice, match=said):
-        make()
-
-
 @pytest.mark.parametrize("pixels, window", [(np.uint8, [127.5, 255]), (np.uint16, [32767.5, 65535])])
 def test_without_a_window_all_levels_are_seen(pixels, window):
     assert header_of([picture(np.zeros((4, 4), pixels))])["panes"][0]["window"] == window
@@ -129,7 +108,7 @@ def test_words_travel_letter_by_letter():
 
 def test_a_heat_map_is_sent_small_and_in_256_steps():
     heat = np.linspace(0, 1, 512 * 300, dtype=np.float32).reshape(512, 300)
-    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], Overlay(heat, "M", "m"), None, 560, 1)
+    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], Overlay(heat, "M", "m"), None, 560)
     header, values = unpacked(message)
     assert (header["heat"]["height"], header["heat"]["width"], header["heat"]["signed"]) == (128, 75, False)
     sent = np.frombuffer(values, np.uint8).reshape(128, 75) / 255
@@ -138,8 +117,8 @@ def test_a_heat_map_is_sent_small_and_in_256_steps():
 
 
 def test_a_signed_map_keeps_its_sign_and_its_zero():
-    overlay = Overlay(np.array([[-1, -0.5, 0, 1]], np.float32), "Map", "A map")
-    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], overlay, None, 560, 1)
+    overlay = Overlay(np.array([[-1, -0.5, 0, 1]], np.float32), "Map", "A map", signed=True)
+    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], overlay, None, 560)
     header, values = unpacked(message)
     assert header["heat"]["signed"]
     assert list(values) == [1, 64, 128, 255]
@@ -148,7 +127,7 @@ def test_a_signed_map_keeps_its_sign_and_its_zero():
 def test_lungs_are_sent_small_with_their_edges_between_the_pixels():
     lungs = np.zeros((1024, 1024), bool)
     lungs[:, 1:] = True
-    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], None, lungs, 560, 1)
+    message = packing.view_message("key", [picture(np.zeros((4, 4), np.uint8))], None, lungs, 560)
     header, values = unpacked(message)
     sent = np.frombuffer(values, np.uint8).reshape(header["lungs"]["height"], header["lungs"]["width"])
     assert sent.shape == (512, 512)
@@ -210,11 +189,3 @@ def test_the_same_image_twice_travels_once():
     page = AppTest.from_function(same_twice, default_timeout=PATIENCE).run()
     assert not page.exception
     assert len(page.session_state[viewer.PACKED]["one"]) == 1
-
-
-@pytest.mark.parametrize(
-    "choice", [{"opacity": 1.2}, {"height": 10}, {"lungs": np.zeros(4)}], ids=lambda c: next(iter(c))
-)
-def test_choices_out_of_range_are_refused(choice):
-    with pytest.raises(InvalidChoice):
-        viewer.show(picture(np.zeros((4, 4), np.uint8)), key="key", **choice)

@@ -16,12 +16,12 @@ from functools import cached_property
 
 import numpy as np
 
-from covid_core.errors import InvalidChoice
 from covid_core.formatting import count
 
 LONGEST_SIDE = 2048  # pixels that reach the screen: no monitor of an office shows more of an image at once
 HEAT_SIDE = 128  # pixels; a map's own cells are far coarser (7 x 7 to 32 x 32)
 LUNGS_SIDE = 512  # pixels; its outline is smoothed in the browser
+OPACITY = 0.6  # of the heat map at first
 DEPTHS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 HEADER = struct.Struct("<I")
 
@@ -31,11 +31,8 @@ class Picture:
     """One image for the viewer.
 
     ``pixels``: uint8 or uint16 (height, width), black is 0. ``title`` and ``alt`` are shown and read out letter by
-    letter. ``window`` is (centre, width) in grey levels, None: all levels of the type. ``spacing`` is the size of a
-    pixel in millimetres, (row, column), for a scale bar; None: none is drawn.
-
-    Raises:
-        InvalidChoice: an argument breaks one of these rules.
+    letter. ``window`` is (centre, width above 0) in grey levels, None: all levels of the type. ``spacing`` is the size
+    of a pixel in millimetres, (row, column), for a scale bar; None: none is drawn.
     """
 
     pixels: np.ndarray
@@ -43,16 +40,6 @@ class Picture:
     alt: str
     window: tuple[float, float] | None = None
     spacing: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.pixels.ndim != 2 or self.pixels.dtype not in DEPTHS or not self.pixels.size:
-            received = f"{self.pixels.dtype} {self.pixels.shape}"
-            raise InvalidChoice(f"`pixels` must be uint8 or uint16 of shape (height, width), received: {received}")
-        _check_alt(self.alt)
-        if self.window and not (all(map(math.isfinite, self.window)) and self.window[1] > 0):
-            raise InvalidChoice(f"`window` must be a centre and a width above 0, received: {self.window}")
-        if self.spacing and not all(math.isfinite(size) and size > 0 for size in self.spacing):
-            raise InvalidChoice(f"`spacing` must be two sizes above 0 in millimetres, received: {self.spacing}")
 
     @property
     def shown_window(self) -> tuple[float, float]:
@@ -70,36 +57,13 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """A heat map over the image, of any size: float in [0, 1], or signed in [-1, 1] (what lowers and raises a score).
-
-    ``signed``: which of the two it is; None: signed where any value is below 0.
-
-    Raises:
-        InvalidChoice: an argument breaks one of these rules.
-    """
+    """A heat map over the image, of any size: float in [0, 1], where ``signed`` in [-1, 1] (what lowers and raises a
+    score). ``alt`` says what is seen."""
 
     heat: np.ndarray
     title: str
     alt: str
-    signed: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.heat.ndim != 2 or not self.heat.size or not np.isfinite(self.heat).all():
-            raise InvalidChoice(f"`heat` must be finite, of shape (height, width), received: {self.heat.shape}")
-        low, high = float(self.heat.min()), float(self.heat.max())
-        if high > 1 or low < (0 if self.signed is False else -1):
-            raise InvalidChoice(f"`heat` must lie in [0, 1], or signed in [-1, 1], received: {low:.3g} to {high:.3g}")
-        _check_alt(self.alt)
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether values below 0 mean something."""
-        return bool(self.heat.min() < 0) if self.signed is None else self.signed
-
-
-def _check_alt(alt: str) -> None:
-    if not alt.strip():
-        raise InvalidChoice("`alt` must say in words what is seen, for those who do not see it, received: nothing")
+    signed: bool = False
 
 
 def image_message(picture: Picture) -> bytes:
@@ -111,12 +75,7 @@ def image_message(picture: Picture) -> bytes:
 
 
 def view_message(
-    key: str,
-    panes: list[Picture],
-    overlay: Overlay | None,
-    lungs: np.ndarray | None,
-    height: int,
-    opacity: float,
+    key: str, panes: list[Picture], overlay: Overlay | None, lungs: np.ndarray | None, height: int
 ) -> bytes:
     """All that the viewer needs beside the images' pixels: words, windows, the heat map and the lungs.
 
@@ -125,9 +84,8 @@ def view_message(
         panes: the image, and the one beside it where there is one.
         lungs: bool or number (any height, width), above 0 inside the lungs.
         height: of the images on the screen, in CSS pixels.
-        opacity: of the heat map at first, in [0, 1].
     """
-    header: dict = {"kind": "view", "key": key, "height": height, "opacity": opacity}
+    header: dict = {"kind": "view", "key": key, "height": height, "opacity": OPACITY}
     header["panes"] = [_pane(picture) for picture in panes]
     values = b""
     if overlay is not None:
@@ -135,7 +93,7 @@ def view_message(
         header["heat"] = {
             "width": heat.shape[1],
             "height": heat.shape[0],
-            "signed": overlay.is_signed,
+            "signed": overlay.signed,
             "title": overlay.title,
             "alt": overlay.alt,
         }
@@ -189,7 +147,7 @@ def _eight_bits(overlay: Overlay) -> np.ndarray:
     if largest > HEAT_SIDE:
         height, width = (max(1, round(side * HEAT_SIDE / largest)) for side in heat.shape)
         heat = _means(_means(heat, height).T, width).T
-    values = 128 + 127 * heat if overlay.is_signed else 255 * heat
+    values = 128 + 127 * heat if overlay.signed else 255 * heat
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
