@@ -32,7 +32,9 @@ def page() -> None:
     shell.heading("What do the models say of this image?")
     runs, broken = shell.usable_runs()
     if not runs:
-        empty()
+        with st.container(border=True):
+            st.markdown("**No finished run yet.** Train one first; with the synthetic images it takes under a minute.")
+            st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
         shell.broken_notice(broken)
         return
     answer = st.container()
@@ -59,13 +61,6 @@ def page() -> None:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
             lung_segmenter.show(chosen[0].dataset.id)
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
-
-
-def empty() -> None:
-    """Nothing can predict yet."""
-    with st.container(border=True):
-        st.markdown("**No finished run yet.** Train one first; with the synthetic images it takes under a minute.")
-        st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
@@ -154,7 +149,7 @@ def pick_example(run: Run) -> ImageSource | None:
     """An image of the run's data set: one of a few from its test part, or the one in the address."""
     try:
         dataset = shell.dataset_to_try(run)
-        names = uploads.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
+        names = uploads.example_ids(run, EXAMPLES_PER_CLASS)
         offer_examples(dataset, names)
         chosen = st.query_params.get("image")
         return uploads.from_dataset(dataset, chosen) if chosen else None
@@ -290,14 +285,10 @@ def pick_window(source: ImageSource, image: GreyImage) -> None:
 
 def trained_on(runs: list[Run], image: ImageSource) -> str:
     """Which of the runs have seen the image in training: their answer about it is learned by heart."""
-    related = [run for run in runs if is_of(run, image.dataset)]
+    of = image.dataset  # as it is or as it was, or another import of the same images
+    related = [run for run in runs if run.dataset.id == of.id or run.dataset.version == of.version]
     names = [shell.plain(run.name) for run in related if uploads.part_of(run, image.name) == "train"]
     return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
-
-
-def is_of(run: Run, dataset: Dataset) -> bool:
-    """Whether the run was made on that data set, as it is or as it was, or on another import of the same images."""
-    return run.dataset.id == dataset.id or run.dataset.version == dataset.version
 
 
 page()

@@ -13,7 +13,6 @@ import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -359,15 +358,10 @@ def _grey(image: Image.Image, stored: str, notes: list[str]) -> np.ndarray:
 
 def _check_upper_bits(image: Image.Image, notes: list[str]) -> None:
     """Of 16 bits per colour Pillow gives the upper 8. Where the image lies in the lower ones nothing would be left."""
-    colours = [extremes[1] for band, extremes in zip(image.getbands(), _extremes(image), strict=True) if band != "A"]
-    if max(colours) < 128:
+    extremes = zip(image.getbands(), np.atleast_2d(image.getextrema()), strict=True)
+    if max(brightest for band, (_, brightest) in extremes if band != "A") < 128:
         raise ImageError("The image has 16 bits per colour and uses the lower ones only; save it as 16-bit grey.")
     notes.append("16 bits per colour, of which the upper 8 were read")
-
-
-def _extremes(image: Image.Image) -> list[Any]:
-    extrema = image.getextrema()
-    return list(extrema) if isinstance(extrema[0], tuple) else [extrema]
 
 
 def _flattened(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -27,10 +27,8 @@ UPRIGHT, LEFT, DOWN, RIGHT, INVERTED = READINGS = ("upright", "left", "down", "r
 QUARTERS = {UPRIGHT: 0, LEFT: 1, DOWN: 2, RIGHT: 3}  # anticlockwise quarter turns
 SHARE = 0.02  # of good images refused here. Not less: among a hundred real images one may be stored inverted, and must
 # not set the limit. ``reference.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
-ENOUGH = (
-    0.5  # lead that always passes: half of what an image can have. Of some forty validation images that happen to be
-)
-# alike the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images lie below (0.40).
+ENOUGH = 0.5  # lead that always passes: half of what an image can have. Of some forty validation images that are alike
+# by chance the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images are lower (0.40).
 LEAST = 19  # validation images; of fewer even the largest value would refuse more than 5 % of good images
 IMAGES = 2000  # training images that the classifier sees; twice as many took twice the time and refused the same
 RIDGE = 0.02  # of the number of examples, on standardized values; ten times more or less changed nothing

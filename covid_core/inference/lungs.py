@@ -6,7 +6,7 @@ lungs is then asked: an outline unlike those of the segmenter's own validation i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -140,12 +140,6 @@ def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
     return Lungs.open(found) if found else None
 
 
-def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | None:
-    """The data set's own mask of one of its images; None where the image has none. Raises NotFound, DataError."""
-    mask = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
-    return None if mask is None else LungOutline(mask, (OWN_MASK,))
-
-
 def outline_of(
     workspace: Workspace, image: GreyImage, dataset: str = "", image_id: str = "", opened: Lungs | None = None
 ) -> LungOutline:
@@ -160,9 +154,10 @@ def outline_of(
 
     Raises RunDamaged, NotFound, DataError.
     """
-    own = mask_of(workspace, dataset, image_id) if image_id else None
-    if own is not None:
-        return own
+    if image_id:
+        own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
+        if own is not None:
+            return LungOutline(own, (OWN_MASK,))
     opened = opened or serving(workspace, dataset)
     return opened.outline(image) if opened else LungOutline(None, (segmenters.NOT_TRAINED,))
 
@@ -290,18 +285,11 @@ def limits_of(shapes: Sequence[Shape]) -> dict[str, tuple[float, float]]:
     """
     if not shapes:
         raise RunError("The segmenter found no lungs in its own validation images; its masks may be of something else.")
-    found = {}
-    for name in (field.name for field in fields(Shape)):
+    limits = {}
+    for name, margin in MARGINS.items():
         low, high = np.percentile([getattr(shape, name) for shape in shapes], (1, 99)).tolist()
-        lowest, highest = low / MARGINS[name], high * MARGINS[name]
-        match name:
-            case "area":
-                found[name] = (lowest, min(1.0, highest))
-            case "balance":
-                found[name] = (lowest, 1.0)
-            case _:
-                found[name] = (0.0, highest)
-    return found
+        limits[name] = low / margin if name in ("area", "balance") else 0.0, high * margin
+    return limits | {"area": (limits["area"][0], min(1.0, limits["area"][1])), "balance": (limits["balance"][0], 1.0)}
 
 
 def _at_size(mask: np.ndarray, scores: np.ndarray, threshold: float, height: int, width: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from covid_core.audit.model import heatmap_sanity
 from covid_core.audit.model.randomisation_test import MapCheck, unknown
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, duration
-from covid_core.images.codec import GreyImage
+from covid_core.images.codec import GreyImage, data_url, jpeg_bytes, thumbnail
 from covid_core.inference.assessment import Assessment, assess, assess_all, with_shared_refusal
 from covid_core.inference.lungs import LungOutline, outline_of
 from covid_core.inference.occlusion import Occlusion, occluded
@@ -40,6 +40,7 @@ PIXELS_AT_ONCE = 50_000_000  # of all images of a batch; large images come in sm
 BAR_FROM = 8  # images from which on their progress is worth a bar
 SHOWN_EVERY = 1.0  # seconds between two tables of what has been assessed so far
 LONGEST_MASK = 1024  # places of an outline that is kept; twice as many as the viewer is sent
+MINIATURE_SIDE = 72  # pixels, in a row of the work-list
 MADE_KEPT = 16  # assessments with maps and outlines, up to a few megabytes each
 MOST_BYTES = 60_000_000  # of networks that stay open beside the last one; in use they take two to three times as much
 WORKSPACE_BYTES = 15_000_000  # what even a small network needs beside its weights
@@ -74,12 +75,14 @@ def sets_in_words(run: Run, assessment: Assessment) -> str:
         return (
             "Which classes stay possible cannot be told: the run's predictions are missing, damaged or without logits."
         )
-    return _sets_in_words(str(run.path), run_cache.stamp_of(run.path), assessment.coverage, run)
+    return _sets_in_words(run, assessment.coverage)
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _sets_in_words(path: str, stamp: str, coverage: float, _run: Run) -> str:
-    return run_text.prediction_sets(prediction_sets.report(_run, coverage))
+@st.cache_data(
+    max_entries=256, show_spinner=False, hash_funcs={Run: lambda run: f"{run.path} {run_cache.stamp_of(run.path)}"}
+)
+def _sets_in_words(run: Run, coverage: float) -> str:
+    return run_text.prediction_sets(prediction_sets.report(run, coverage))
 
 
 def heat(run: Run, source: ImageSource, label: str, shape: tuple[int, int]) -> np.ndarray:
@@ -212,7 +215,8 @@ def _assess_batch(runs: Sequence[Run], batch: Sequence[tuple[ImageSource, GreyIm
     assessed = memory("assessed")
     readable = [(source, image) for source, image in batch if not isinstance(image, str)]
     for source, image in readable:
-        uploads.keep_miniature(source, image)
+        small = jpeg_bytes(thumbnail(image.pixels, MINIATURE_SIDE), quality=70)
+        memory("miniatures").setdefault(source.key, data_url(small))
     for run in runs:
         mark = _mark(run)
         assessed |= {(mark, one.key): Assessment(error=why) for one, why in batch if isinstance(why, str)}

@@ -34,7 +34,7 @@ def pick(sources: Sequence[ImageSource], entries: Entries) -> ImageSource | None
     sources = sorted(sources, key=lambda source: place(entries[source.key]))
     order = [entries[source.key] for source in sources]
     st.markdown(f"**{plural(len(sources), 'image')}**, what needs a look first on top: {summary(order)}.")
-    frame = table(order, [uploads.miniature(source) for source in sources])
+    frame = table(order, [uploads.memory("miniatures").get(source.key) for source in sources])
     names = [uploads.file_of(source) for source in sources]
     opened = st.session_state.get(OPENED)
     selection = shell.table(
