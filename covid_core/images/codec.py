@@ -26,6 +26,7 @@ from covid_core.images.image import (
     TOO_MUCH_MEMORY,
     WindowChoice,
     chosen_place,
+    darkest_to_brightest,
     full_range,
     grey_of_colours,
     size_refused,
@@ -323,7 +324,7 @@ def _deep_of_integers(values: np.ndarray) -> tuple[np.ndarray, WindowChoice]:
         raise ImageError("The image has more than 16 bits per pixel.")
     if darkest >= 0:
         return values.astype(np.uint16), full_range(brightest)
-    return (values.astype(np.int64) - darkest).astype(np.uint16), _all_of(brightest - darkest)
+    return (values.astype(np.int64) - darkest).astype(np.uint16), darkest_to_brightest(brightest - darkest)
 
 
 def _deep_of_floats(values: np.ndarray) -> tuple[np.ndarray, WindowChoice]:
@@ -336,11 +337,7 @@ def _deep_of_floats(values: np.ndarray) -> tuple[np.ndarray, WindowChoice]:
     if darkest >= 0 and brightest <= 1:
         return np.round(values * 65535.0).astype(np.uint16), WindowChoice("full range, 0 to 1", 32767.5, 65535.0)
     scaled = (values.astype(np.float64) - darkest) / (brightest - darkest)
-    return np.round(scaled * 65535).astype(np.uint16), _all_of(65535)
-
-
-def _all_of(width: int) -> WindowChoice:
-    return WindowChoice("range from the darkest to the brightest pixel", width / 2, float(width))
+    return np.round(scaled * 65535).astype(np.uint16), darkest_to_brightest(65535)
 
 
 def _grey(image: Image.Image, stored: str, notes: list[str]) -> np.ndarray:

@@ -111,6 +111,11 @@ def full_range(brightest: int, most: int = 16) -> WindowChoice:
     return WindowChoice(f"full range, {depth} bits", top / 2, float(top))
 
 
+def darkest_to_brightest(width: int) -> WindowChoice:
+    """All greys of an image whose darkest pixel is 0 and whose brightest is ``width``."""
+    return WindowChoice("range from the darkest to the brightest pixel", width / 2, float(width))
+
+
 def chosen_place(window: int, offered: int) -> int:
     """``window`` as a place among so many, counted from the end where negative. Raises ImageError for no such."""
     if not -offered <= window < offered:

@@ -40,14 +40,14 @@ FLAT = 1e-3  # grey levels: below, a picture has no contrast
 class Limit:
     """A border that validation images keep.
 
-    ``value`` is kept by a further good image with a probability of at least ``kept``: the ceil((n + 1) * kept)-th of
-    the ``images`` values. Fewer images than that needs all keep it, and ``kept`` is n / (n + 1). Below LEAST images it
+    ``value`` is kept by a further good image with a probability of at least ``share``: the ceil((n + 1) * share)-th of
+    the ``images`` values. Fewer images than that needs all keep it, and ``share`` is n / (n + 1). Below LEAST images it
     is nan: there is no limit.
     """
 
     value: float
     images: int
-    kept: float
+    share: float
 
     @classmethod
     def above(cls, values: np.ndarray, refused: float) -> "Limit":
@@ -55,8 +55,8 @@ class Limit:
         images = len(values)
         if images < LEAST:
             return cls(math.nan, images, math.nan)
-        kept = min(1 - refused, images / (images + 1))
-        return cls(conformal.quantile(values, kept), images, kept)
+        share = min(1 - refused, images / (images + 1))
+        return cls(conformal.quantile(values, share), images, share)
 
     @property
     def is_defined(self) -> bool:
@@ -141,7 +141,7 @@ class Gate:
         chosen = np.sort(rng.permutation(count)[:IMAGES])
         small = to_squares(list(training(chosen)), SIDE).astype(np.float32)
         plain = _histograms(np.concatenate([small, _jittered(small, rng)]))
-        values = np.concatenate([_flat(changed(plain, reading)) for reading in READINGS])
+        values = np.concatenate([changed(plain, reading).reshape(len(plain), -1) for reading in READINGS])
         mean, deviation = values.mean(axis=0), values.std(axis=0) + FLAT
         inputs = _with_one((values - mean) / deviation)
         wanted = np.repeat(np.eye(len(READINGS), dtype=np.float32), len(plain), axis=0)
@@ -151,11 +151,11 @@ class Gate:
         leads = unset.leads(histograms(validation)) if len(validation) else np.zeros(0)
         limit = Limit.above(-leads, SHARE)
         value = min(-limit.value, ENOUGH) if limit.is_defined else math.nan
-        return cls(mean, deviation, weights, Limit(value, limit.images, limit.kept))
+        return cls(mean, deviation, weights, Limit(value, limit.images, limit.share))
 
     def leads(self, found: np.ndarray) -> np.ndarray:
         """Of shape (n,): how far the upright reading of images with these histograms is ahead of the best other one."""
-        scores = _with_one((_flat(found) - self.mean) / self.deviation) @ self.weights
+        scores = _with_one((found.reshape(len(found), -1) - self.mean) / self.deviation) @ self.weights
         return scores[:, 0] - scores[:, 1:].max(axis=1)
 
     def checks(self, squares: np.ndarray) -> list[Check]:
@@ -172,10 +172,6 @@ class Gate:
         best, passed = int(leads.argmax()), lead >= self.limit.value
         reading = READINGS[best] if not passed and leads[best] >= self.limit.value else ""
         return Check(CHEST_IMAGE, passed, lead, self.limit, reading)
-
-
-def _flat(found: np.ndarray) -> np.ndarray:
-    return found.reshape(len(found), -1)
 
 
 def _with_one(values: np.ndarray) -> np.ndarray:

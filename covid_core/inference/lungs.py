@@ -111,16 +111,12 @@ class Lungs:
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
         height, width = image.pixels.shape
-        (scores,) = self.scores(to_square(image.pixels, self.size)[None])
+        (scores,) = scores_of(self.network, to_square(image.pixels, self.size)[None])
         mask = outlined(scores, self.threshold)
         reason = self.refusal(mask, scores)
         if reason:
             return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
         return LungOutline(_at_size(mask, scores, self.threshold, height, width), tuple(filter(None, [self.origin])))
-
-    def scores(self, squares: np.ndarray) -> np.ndarray:
-        """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
-        return scores_of(self.network, squares)
 
     def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
         """Why an outline (s, s) is not given, in words; nothing where it is one of lungs."""
@@ -233,7 +229,7 @@ def outlined_images(
 
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
-    """The score maps of images, uint8 (n, s, s), as float32 of the same shape."""
+    """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
     parts = [np.ascontiguousarray(squares[start : start + CALL])[..., None] for start in range(0, len(squares), CALL)]
     return np.concatenate([network.run(part)[0] for part in parts])
 

@@ -19,7 +19,7 @@ beside its id, and 0.3 MB that do not grow.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ BLOCK = 2048  # images; their features take 20 MB at most
 FARTHEST = 60_000.0  # float16, in which coordinates are kept, ends at 65,504
 ROUNDING = 1e-6  # of the features' size: what varies by less than float32 can tell does not vary
 SPARE = 8  # more candidates than are wanted, of which exact distances choose
+VERSION = 1
+GATE_ARRAYS, SPACE_ARRAYS = ("mean", "deviation", "weights"), ("mean", "directions", "lengths", "stray")
 
 Features = Callable[[np.ndarray], np.ndarray]
 """Positions of images to float32 features (n, d)."""
@@ -53,6 +55,10 @@ class Neighbour:
     image_id: str
     label: str
     distance: float
+
+
+Judgement = tuple[tuple[Check, ...], tuple[Neighbour, ...]]
+"""The checks of an image's content in their order, and the training images nearest to it."""
 
 
 @dataclass(frozen=True)
@@ -195,12 +201,6 @@ def _product(centred: np.ndarray) -> np.ndarray:
     return (centred.T @ centred).astype(np.float64)
 
 
-VERSION = 1
-
-Judgement = tuple[tuple[Check, ...], tuple[Neighbour, ...]]
-"""The checks of an image's content in their order, and the training images nearest to it."""
-
-
 @dataclass(frozen=True)
 class Reference:
     """The two checks of an image's content, and its neighbours."""
@@ -215,30 +215,21 @@ class Reference:
 
     def save(self, path: Path) -> None:
         """Publish it as an npz file."""
-        gate, among, space = self.gate, self.neighbourhood, self.neighbourhood.space
+        among, space = self.neighbourhood, self.neighbourhood.space
         labels, codes = np.unique(among.labels.astype(str), return_inverse=True)
         facts = {
             "version": VERSION,
-            "chest_limit": _as_record(gate.limit),
+            "chest_limit": _as_record(self.gate.limit),
             "distance_limit": _as_record(among.limit),
             "unit": space.unit,
             "labels": labels.tolist(),
             "image_ids": among.image_ids.tolist(),
         }
+        arrays = {f"gate_{name}": getattr(self.gate, name) for name in GATE_ARRAYS}
+        arrays |= {f"space_{name}": getattr(space, name) for name in SPACE_ARRAYS}
+        arrays |= {"codes": codes.astype(np.uint16), "coordinates": among.coordinates.astype(np.float16)}
         with files.published(path) as temporary, open(temporary, "wb") as handle:
-            np.savez_compressed(
-                handle,
-                facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
-                gate_mean=gate.mean,
-                gate_deviation=gate.deviation,
-                gate_weights=gate.weights,
-                space_mean=space.mean,
-                space_directions=space.directions,
-                space_lengths=space.lengths,
-                space_stray=space.stray,
-                codes=codes.astype(np.uint16),
-                coordinates=among.coordinates.astype(np.float16),
-            )
+            np.savez_compressed(handle, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Reference":
@@ -255,15 +246,9 @@ class Reference:
             raise RunDamaged(f"{path.parent.name}: {path.name} is missing or damaged.") from error
 
 
-def _parts(stored: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> tuple[Gate, Neighbourhood]:
-    gate = Gate(stored["gate_mean"], stored["gate_deviation"], stored["gate_weights"], _limit_of(facts["chest_limit"]))
-    space = Space(
-        stored["space_mean"],
-        stored["space_directions"],
-        stored["space_lengths"],
-        stored["space_stray"],
-        float(facts["unit"]),
-    )
+def _parts(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[Gate, Neighbourhood]:
+    gate = Gate(*[stored[f"gate_{name}"] for name in GATE_ARRAYS], limit=_limit_of(facts["chest_limit"]))
+    space = Space(*[stored[f"space_{name}"] for name in SPACE_ARRAYS], unit=float(facts["unit"]))
     labels = np.array(facts["labels"], dtype=object)[stored["codes"]]
     coordinates = stored["coordinates"].astype(np.float32)
     ids = np.array(facts["image_ids"], dtype=object)
@@ -274,8 +259,9 @@ def _parts(stored: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> tuple[
 
 def _as_record(limit: Limit) -> dict[str, Any]:
     """A limit for JSON, which has no nan: an undefined number is None."""
-    return {field.name: None if (value := getattr(limit, field.name)) != value else value for field in fields(limit)}
+    record = {"value": limit.value, "images": limit.images, "kept": limit.share}
+    return {name: None if math.isnan(number) else number for name, number in record.items()}
 
 
 def _limit_of(record: Mapping[str, Any]) -> Limit:
-    return Limit(**{name: float("nan") if value is None else value for name, value in record.items()})
+    return Limit(*(math.nan if record[name] is None else record[name] for name in ("value", "images", "kept")))

@@ -137,8 +137,8 @@ def _figures(made: Check) -> str:
 def images_within(limit: Limit) -> str:
     """``98 % of 321 validation images``, as the subject of a sentence."""
     images = plural(limit.images, "validation image")
-    every = conformal.rank(limit.images, limit.kept) >= limit.images
-    return f"all {images}" if every else f"{share(limit.kept, 0)} of {images}"
+    every = conformal.rank(limit.images, limit.share) >= limit.images
+    return f"all {images}" if every else f"{share(limit.share, 0)} of {images}"
 
 
 def lung_share(found: LungShare) -> str:

@@ -130,9 +130,13 @@ def shrunk(pixels: np.ndarray, longest: int) -> np.ndarray:
     largest = max(pixels.shape)
     if largest <= longest:
         return pixels
-    height, width = (max(1, round(side * longest / largest)) for side in pixels.shape)
-    fewer_rows = _means(pixels, height)
-    return np.rint(_means(fewer_rows.T, width).T).astype(pixels.dtype)
+    return np.rint(_averaged(pixels, longest / largest)).astype(pixels.dtype)
+
+
+def _averaged(values: np.ndarray, scale: float) -> np.ndarray:
+    """float32, with its sides shortened to this share."""
+    height, width = (max(1, round(side * scale)) for side in values.shape)
+    return _means(_means(values, height).T, width).T
 
 
 def _means(values: np.ndarray, rows: int) -> np.ndarray:
@@ -162,8 +166,7 @@ def _eight_bits(overlay: Overlay) -> np.ndarray:
     heat = overlay.heat.astype(np.float32)
     largest = max(heat.shape)
     if largest > HEAT_SIDE:
-        height, width = (max(1, round(side * HEAT_SIDE / largest)) for side in heat.shape)
-        heat = _means(_means(heat, height).T, width).T
+        heat = _averaged(heat, HEAT_SIDE / largest)
     values = 128 + 127 * heat if overlay.signed else 255 * heat
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
