@@ -70,7 +70,9 @@ def cam(
     Returns:
         float32 (height, width), any range. The maps of all classes add up to 0 everywhere, unless the head flattens.
     """
-    gradient = _gradient(head, head.features(maps), class_index)
+    features = head.features(maps)  # the module's first choice names the logit whose gradient a map is made from
+    of_logit = head.log_odds_gradient if head.pooling == FLATTEN else head.centred.gradient
+    gradient = of_logit(features, class_index)[0]
     total = np.zeros((height, width), dtype=np.float32)
     start = 0
     for number, tap in enumerate(maps):
@@ -93,13 +95,6 @@ def to_unit(evidence: np.ndarray) -> np.ndarray:
     positive = np.maximum(evidence, 0)
     peak = positive.max()
     return positive / peak if peak > 0 else positive
-
-
-def _gradient(head: Head, features: np.ndarray, class_index: int) -> np.ndarray:
-    """What a map is made from, shape (d,): the logit that the module's first choice names, by feature."""
-    if head.pooling == FLATTEN:
-        return head.log_odds_gradient(features, class_index)[0]
-    return head.centred.gradient(features, class_index)[0]
 
 
 def _weights(gradient: np.ndarray, tap: np.ndarray, start: int, pooling: str) -> tuple[np.ndarray, int]:

@@ -45,8 +45,8 @@ def although(assessments: Sequence[Assessment]) -> str:
 
 
 def in_short(assessment: Assessment) -> str:
-    """The classes that stay possible, for a cell or a list of runs."""
-    return " or ".join(assessment.possible) or "none of the classes"
+    """The classes that stay possible, or that there is no answer, for a cell or a list of runs."""
+    return (" or ".join(assessment.possible) or "none of the classes") if assessment.has_answer else "no answer"
 
 
 def highest(assessment: Assessment) -> str:

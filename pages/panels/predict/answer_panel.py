@@ -161,18 +161,13 @@ def agreement(assessments: Sequence[Assessment]) -> None:
     rows = [
         {
             "Run": one.run,
-            "Answer": answer_of(one),
+            "Answer": prediction_text.in_short(one),
             "Highest": prediction_text.highest(one) if one.has_answer else "–",
             "Failed check": one.refused_by.name if one.refused_by else "none",
         }
         for one in assessments
     ]
     shell.table(pd.DataFrame(rows), "runs-on-this-image")
-
-
-def answer_of(one: Assessment) -> str:
-    """A run's answer for a cell: classes that stay possible, or that it does not answer."""
-    return prediction_text.in_short(one) if one.has_answer else "no answer"
 
 
 def report_button(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:

@@ -9,7 +9,6 @@ import streamlit as st
 from covid_core.formatting import plural, probability
 from covid_core.inference.assessment import Assessment, Urgency, place, urgency
 from covid_core.reports import prediction_text
-from pages.panels.predict import answer_panel
 from pages.shared import shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
@@ -72,7 +71,7 @@ def table(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | None])
         row = {"First": number, "Image": picture, "File": entry[0].name, "Why here": why}
         for one in [one for one in entry if not one.error]:
             column = one.run if one.run not in FIXED else f"{one.run} (run)"
-            row[column if len(entry) > 1 else "Answer"] = answer_panel.answer_of(one)
+            row[column if len(entry) > 1 else "Answer"] = prediction_text.in_short(one)
             if one.has_answer:
                 name = f"{one.run}, {one.scale}" if len(entry) > 1 else one.scale.capitalize()
                 row[name] = probability(one.by_class(one.numbers)[one.label])

@@ -58,12 +58,6 @@ class Picture:
     window: tuple[float, float] | None = None
     spacing: tuple[float, float] | None = None
 
-    @property
-    def shown_window(self) -> tuple[float, float]:
-        """The window it opens with."""
-        most = np.iinfo(self.pixels.dtype).max
-        return self.window or (most / 2, float(most))
-
     @cached_property
     def identity(self) -> str:
         """The image's content as 32 hexadecimal digits: equal for equal pixels only."""
@@ -174,11 +168,12 @@ def _eight_bits(overlay: Overlay) -> np.ndarray:
 def _pane(picture: Picture) -> dict:
     """What the viewer must know of one image."""
     height, width = picture.pixels.shape
+    most = np.iinfo(picture.pixels.dtype).max
     return {
         "image": picture.identity,
         "title": picture.title,
         "alt": picture.alt,
-        "window": list(picture.shown_window),
+        "window": list(picture.window or (most / 2, float(most))),
         "spacing": list(picture.spacing) if picture.spacing else None,
         "size": [height, width],
         "note": _note(height, width),
