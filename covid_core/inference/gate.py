@@ -101,26 +101,26 @@ def _histograms(images: np.ndarray) -> np.ndarray:
     below = np.floor(angle).astype(np.int8) % DIRECTIONS
     beyond = angle - np.floor(angle)
     cell = SIDE // CELLS
-    found = np.zeros((len(images), CELLS, CELLS, DIRECTIONS), np.float32)
+    strengths = np.zeros((len(images), CELLS, CELLS, DIRECTIONS), np.float32)
     for direction in range(DIRECTIONS):  # a change between two directions counts for both, by its nearness
         part = np.where(below == direction, strength * (1 - beyond), 0)
         part += np.where((below + 1) % DIRECTIONS == direction, strength * beyond, 0)
-        found[..., direction] = part.reshape(-1, CELLS, cell, CELLS, cell).sum(axis=(2, 4))
-    total = found.sum(axis=(1, 2, 3), keepdims=True)
-    return np.sqrt(found / np.maximum(total, FLAT))
+        strengths[..., direction] = part.reshape(-1, CELLS, cell, CELLS, cell).sum(axis=(2, 4))
+    total = strengths.sum(axis=(1, 2, 3), keepdims=True)
+    return np.sqrt(strengths / np.maximum(total, FLAT))
 
 
-def changed(found: np.ndarray, reading: str) -> np.ndarray:
+def changed(values: np.ndarray, reading: str) -> np.ndarray:
     """The histograms of the same images turned to the left, down or right, or inverted, without their pixels."""
     if reading == INVERTED:
-        return np.roll(found, DIRECTIONS // 2, axis=3)
+        return np.roll(values, DIRECTIONS // 2, axis=3)
     quarters = QUARTERS[reading]
-    return np.roll(np.rot90(found, quarters, axes=(1, 2)), -quarters * DIRECTIONS // 4, axis=3)
+    return np.roll(np.rot90(values, quarters, axes=(1, 2)), -quarters * DIRECTIONS // 4, axis=3)
 
 
-def undone(found: np.ndarray, reading: str) -> np.ndarray:
+def undone(values: np.ndarray, reading: str) -> np.ndarray:
     """The histograms of images that are so, made upright again."""
-    return changed(found, {LEFT: RIGHT, RIGHT: LEFT}.get(reading, reading))
+    return changed(values, {LEFT: RIGHT, RIGHT: LEFT}.get(reading, reading))
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class Gate:
         value = min(-limit.value, ENOUGH) if limit.is_defined else math.nan
         return cls(mean, deviation, weights, Limit(value, limit.images, limit.share))
 
-    def leads(self, found: np.ndarray) -> np.ndarray:
+    def leads(self, values: np.ndarray) -> np.ndarray:
         """Of shape (n,): how far the upright reading of images with these histograms is ahead of the best other one."""
-        scores = _with_one((found.reshape(len(found), -1) - self.mean) / self.deviation) @ self.weights
+        scores = _with_one((values.reshape(len(values), -1) - self.mean) / self.deviation) @ self.weights
         return scores[:, 0] - scores[:, 1:].max(axis=1)
 
     def checks(self, squares: np.ndarray) -> list[Check]:

@@ -198,18 +198,20 @@ class LungShares:
         )
 
 
-def share_over(found: Sequence[LungShare], groups: np.ndarray | None = None) -> LungShares:
+def share_over(shares_of_images: Sequence[LungShare], groups: np.ndarray | None = None) -> LungShares:
     """The mean share of a test part, with its interval from images drawn again (``evaluation.resampling``).
 
     ``groups`` of shape (images,), where images belong together.
     """
-    kept = np.array([one.is_defined for one in found], dtype=bool)
-    undefined = int((~kept).sum())
-    if not kept.any():
+    defined = np.array([one.is_defined for one in shares_of_images], dtype=bool)
+    undefined = int((~defined).sum())
+    if not defined.any():
         return LungShares(np.nan, np.nan, np.nan, np.nan, 0, undefined)
-    shares = np.array([one.share for one in found])[kept]
-    chance = float(np.mean([one.chance for one, is_kept in zip(found, kept, strict=True) if is_kept]))
-    together = None if groups is None else np.asarray(groups)[kept]
+    shares = np.array([one.share for one in shares_of_images])[defined]
+    chance = float(
+        np.mean([one.chance for one, is_defined in zip(shares_of_images, defined, strict=True) if is_defined])
+    )
+    together = None if groups is None else np.asarray(groups)[defined]
     means = resampling.replicates(
         lambda times: {"share": shares @ times / times.sum(axis=0)}, np.zeros(len(shares), np.int32), together
     )["share"]

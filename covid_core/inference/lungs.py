@@ -132,8 +132,8 @@ class Lungs:
 
 def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
     """The segmenter that ``segmenters.serving`` names, ready to outline, or None. Raises RunDamaged."""
-    found = segmenters.serving(workspace, dataset)
-    return Lungs.open(found) if found else None
+    segmenter = segmenters.serving(workspace, dataset)
+    return Lungs.open(segmenter) if segmenter else None
 
 
 def outline_of(
@@ -176,13 +176,13 @@ def of_images(
     opened = serving(workspace, dataset.id)
     if opened is None:
         return own
-    found, known = outlined_images(workspace, dataset, rows, opened, progress)
+    outlines, has_outline = outlined_images(workspace, dataset, rows, opened, progress)
     if size != SUMMARY_SIZE:
-        found = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in found])
-        known &= found.any(axis=(1, 2))
-    reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no image here."
+        outlines = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in outlines])
+        has_outline &= outlines.any(axis=(1, 2))
+    reason = "" if has_outline.any() else "It needs the lungs, and the segmenter outlined them in no image here."
     whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
-    return KnownLungs(found, known, whose, reason, f"outlines learned from {opened.learned_from}")
+    return KnownLungs(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
 
 
 def of_images_or_why(
@@ -208,10 +208,10 @@ def outlined_images(
     places = imported.images.set_index("image_id").index.get_indexer(names)
     path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}-{FORMAT}.npz"
     shape = (len(imported.images), SUMMARY_SIZE**2 // 8)  # outlines as bits, empty where there is none
-    kept = derived.read_arrays(path, ["packed", "asked"])
-    if kept is None or kept["packed"].shape != shape or kept["asked"].shape != shape[:1]:
-        kept = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
-    packed, asked = kept["packed"], kept["asked"]
+    stored = derived.read_arrays(path, ["packed", "asked"])
+    if stored is None or stored["packed"].shape != shape or stored["asked"].shape != shape[:1]:
+        stored = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
+    packed, asked = stored["packed"], stored["asked"]
     missing = np.flatnonzero(~asked[places])
     try:
         for done, place in enumerate(missing):
@@ -223,7 +223,7 @@ def outlined_images(
             asked[places[place]] = True
     finally:
         if len(missing):
-            derived.write_arrays(workspace, path, kept, optional=True)
+            derived.write_arrays(workspace, path, stored, optional=True)
     masks_of = np.unpackbits(packed[places], axis=1).astype(bool).reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
     return masks_of, masks_of.any(axis=(1, 2))
 
@@ -238,8 +238,8 @@ def outlined(scores: np.ndarray, threshold: float) -> np.ndarray:
     """The two largest patches of a score map (s, s) above a threshold, thin bridges cut, holes filled: bool (s, s)."""
     patches, count = ndimage.label(ndimage.binary_opening(scores > threshold))
     sizes = np.bincount(patches.ravel(), minlength=count + 1)[1:]
-    kept = [1 + place for place in np.argsort(-sizes, kind="stable")[:2] if sizes[place] >= SPECK * scores.size]
-    return ndimage.binary_fill_holes(np.isin(patches, kept))
+    largest = [1 + place for place in np.argsort(-sizes, kind="stable")[:2] if sizes[place] >= SPECK * scores.size]
+    return ndimage.binary_fill_holes(np.isin(patches, largest))
 
 
 def shape_of(mask: np.ndarray, scores: np.ndarray) -> Shape | None:

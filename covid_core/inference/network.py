@@ -75,10 +75,10 @@ def shared_network(path: Path) -> LiteNetwork:
     """
     with _opening:
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError as error:
             raise _damaged(path) from error
-        key = (str(path), found.st_mtime_ns, found.st_size)
+        key = (str(path), status.st_mtime_ns, status.st_size)
         network = _together.get(key) or LiteNetwork(path)
         _together[key] = network
         return network

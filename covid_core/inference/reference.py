@@ -104,8 +104,8 @@ class Space:
         """float32 (n, k + 1), exactly as they are kept of training images: an image that is one of them is at 0."""
         along, beyond = self._split(features)
         stray = (beyond - self.stray[0]) * (STRAY_WEIGHT / self.stray[1])
-        found = np.concatenate([along, stray[:, None]], axis=1) / np.float32(self.unit)
-        return np.clip(found, -FARTHEST, FARTHEST).astype(np.float16).astype(np.float32)
+        values = np.concatenate([along, stray[:, None]], axis=1) / np.float32(self.unit)
+        return np.clip(values, -FARTHEST, FARTHEST).astype(np.float16).astype(np.float32)
 
     def _split(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of shape (n, k) and (n,): what lies along the directions, and the length of what does not."""
@@ -210,8 +210,8 @@ class Reference:
 
     def judgements(self, squares: np.ndarray, features: np.ndarray) -> list[Judgement]:
         """Of images as uint8 (n, size, size) with features (n, d)."""
-        found = zip(self.gate.checks(squares), self.neighbourhood.checks(features), strict=True)
-        return [((chest, like), near) for chest, (like, near) in found]
+        pairs = zip(self.gate.checks(squares), self.neighbourhood.checks(features), strict=True)
+        return [((chest, like), near) for chest, (like, near) in pairs]
 
     def save(self, path: Path) -> None:
         """Publish it as an npz file."""

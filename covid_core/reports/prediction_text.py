@@ -141,11 +141,11 @@ def images_within(limit: Limit) -> str:
     return f"all {images}" if every else f"{share(limit.share, 0)} of {images}"
 
 
-def lung_share(found: LungShare) -> str:
+def lung_share(inside: LungShare) -> str:
     """How much of a heat map lies inside the lungs, against chance."""
-    if not found.is_defined:
-        return f"The share inside the lungs cannot be told: {found.why}."
+    if not inside.is_defined:
+        return f"The share inside the lungs cannot be told: {inside.why}."
     return (
-        f"{share(found.share, 0)} of the heat lies inside the lungs, which fill {share(found.chance, 0)} of the "
-        f"picture: {found.ratio:.1f} times chance."
+        f"{share(inside.share, 0)} of the heat lies inside the lungs, which fill {share(inside.chance, 0)} of the "
+        f"picture: {inside.ratio:.1f} times chance."
     )

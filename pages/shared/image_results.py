@@ -41,7 +41,7 @@ BAR_FROM = 8  # images from which on their progress is worth a bar
 SHOWN_EVERY = 1.0  # seconds between two tables of what has been assessed so far
 LONGEST_MASK = 1024  # places of an outline that is kept; twice as many as the viewer is sent
 MINIATURE_SIDE = 72  # pixels, in a row of the work-list
-MADE_KEPT = 16  # assessments with maps and outlines, up to a few megabytes each
+MOST_MADE = 16  # assessments with maps and outlines, up to a few megabytes each
 MOST_BYTES = 60_000_000  # of networks that stay open beside the last one; in use they take two to three times as much
 WORKSPACE_BYTES = 15_000_000  # what even a small network needs beside its weights
 WARMED = 2  # runs whose models are opened before an image is there
@@ -53,8 +53,8 @@ Entries = dict[str, list[Assessment]]
 def assessments(runs: Sequence[Run], source: ImageSource, coverage: float) -> list[Assessment]:
     """What each run makes of one image, with its heat maps. Raises ImageError or RunDamaged."""
     image = uploads.opened(source)
-    found = _named(runs, source, [_assessment(run, source) for run in runs], coverage)
-    return [replace(one, image=image) for one in found]
+    named = _named(runs, source, [_assessment(run, source) for run in runs], coverage)
+    return [replace(one, image=image) for one in named]
 
 
 def _assessment(run: Run, source: ImageSource) -> Assessment:
@@ -63,10 +63,10 @@ def _assessment(run: Run, source: ImageSource) -> Assessment:
     return _made(run, source, "assessment", lambda: replace(assess(predictor_of(run), image), image=None))
 
 
-def _named(runs: Sequence[Run], source: ImageSource, found: Sequence[Assessment], coverage: float) -> list[Assessment]:
+def _named(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment], coverage: float) -> list[Assessment]:
     names = unique_names(list(runs))
     about = {"name": source.name, "coverage": coverage}
-    return with_shared_refusal([replace(one, run=run, **about) for run, one in zip(names, found, strict=True)])
+    return with_shared_refusal([replace(one, run=run, **about) for run, one in zip(names, made, strict=True)])
 
 
 def sets_in_words(run: Run, assessment: Assessment) -> str:
@@ -90,8 +90,8 @@ def heat(run: Run, source: ImageSource, label: str, shape: tuple[int, int]) -> n
 
     Raises ImageError or RunDamaged.
     """
-    found = _assessment(run, source)
-    return found.heat(label or found.predicted, shape)
+    assessment = _assessment(run, source)
+    return assessment.heat(label or assessment.predicted, shape)
 
 
 def occlusion(run: Run, source: ImageSource, label: str, progress: Progress) -> Occlusion:
@@ -143,7 +143,7 @@ def _made(run: Run, source: ImageSource, what: str, make: Callable[[], Any]) -> 
     key, made = (_mark(run), source.key, what), memory("made")
     if key not in made:
         made[key] = make()
-        for old in list(made)[:-MADE_KEPT]:
+        for old in list(made)[:-MOST_MADE]:
             del made[old]
     return made[key]
 
@@ -222,8 +222,8 @@ def _assess_batch(runs: Sequence[Run], batch: Sequence[tuple[ImageSource, GreyIm
         assessed |= {(mark, one.key): Assessment(error=why) for one, why in batch if isinstance(why, str)}
         new = [(source, image) for source, image in readable if (mark, source.key) not in assessed]
         if new:
-            found = assess_all(predictor_of(run), [image for _, image in new])
-            assessed |= {(mark, source.key): one for (source, _), one in zip(new, found, strict=True)}
+            made = assess_all(predictor_of(run), [image for _, image in new])
+            assessed |= {(mark, source.key): one for (source, _), one in zip(new, made, strict=True)}
 
 
 def _mark(run: Run) -> str:

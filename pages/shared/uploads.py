@@ -19,7 +19,7 @@ from covid_core.images.codec import PICTURES, GreyImage, jpeg_bytes, read_image,
 from covid_core.runs.store import Run
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
-KEPT = "predict_kept"
+MEMORY = "predict_kept"
 BY_FILES: dict[str | type, Callable] = {  # what tells them apart in a cache
     Run: lambda run: str(run.path),
     Dataset: lambda dataset: dataset.version,
@@ -122,7 +122,7 @@ def thumbnails(dataset: Dataset, image_ids: tuple[str, ...]) -> dict[str, tuple[
 def memory(kind: str) -> dict[Any, Any]:
     """What this session holds of one kind, to be changed in place: ``windows`` that uploads are read through by their
     hash, where it is not the first, ``open`` images and ``miniatures`` by key, and what ``image_results`` adds."""
-    return st.session_state.setdefault(KEPT, {}).setdefault(kind, {})
+    return st.session_state.setdefault(MEMORY, {}).setdefault(kind, {})
 
 
 def retain(kind: str, wanted: Callable[[Any], bool]) -> None:

@@ -216,11 +216,11 @@ def show(
         height: of the images on the screen, in CSS pixels; less on narrow screens.
     """
     panes = [picture] if beside is None else [picture, beside]
-    kept = st.session_state.setdefault(PACKED, {})
-    before = kept.get(key, {})  # each image is packed once while it is shown
-    kept[key] = {pane.identity: before.get(pane.identity) or image_message(pane) for pane in panes}
+    packed = st.session_state.setdefault(PACKED, {})
+    before = packed.get(key, {})  # each image is packed once while it is shown
+    packed[key] = {pane.identity: before.get(pane.identity) or image_message(pane) for pane in panes}
     with st.container(gap=None):
-        for position, message in enumerate(kept[key].values()):
+        for position, message in enumerate(packed[key].values()):
             _mount(key=f"{key}-image-{position}", data=message)
         _mount(key=key, data=view_message(key, panes, overlay, lungs, height))
 
