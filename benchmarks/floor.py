@@ -22,7 +22,7 @@ import numpy as np
 
 from covid_core.data.dataset import open_dataset
 from covid_core.data.pixels import open_pixels
-from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.network import LiteNetwork
 from covid_core.presets import COURSE
 from covid_core.work import cores
 from covid_core.workspace import Workspace

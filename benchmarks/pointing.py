@@ -139,7 +139,7 @@ def played(workspace: Any, run: Any, plant: tuple[str, ...]) -> dict[str, Any]:
     """The game on fresh images, by class and together."""
     from covid_core.images.codec import GreyImage
     from covid_core.inference.assessment import assess
-    from covid_core.inference.lung_share import share_inside, share_over
+    from covid_core.inference.heatmap import share_inside, share_over
     from covid_core.inference.predictor import Predictor
 
     predictor = Predictor.open(workspace, run)

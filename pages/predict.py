@@ -11,12 +11,14 @@ from covid_core.formatting import share
 from covid_core.images import sandbox
 from covid_core.images.codec import LARGEST_FILE, GreyImage
 from covid_core.images.image import FULL_RANGE, INVALID_WINDOW
-from covid_core.inference import worklist
+from covid_core.inference.assessment import place
+from covid_core.jobs import queue
+from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
-from pages.panels.predict import answer_panel, explanation, reference_job, worklist_table
-from pages.shared import image_results, lung_segmenter, predictor_cache, run_cache, shell, uploads
+from pages.panels.predict import answer_panel, explanation, viewer, worklist_table
+from pages.shared import image_results, job_panel, lung_segmenter, run_cache, shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
 
@@ -27,24 +29,27 @@ THUMBNAIL = 104  # pixels; three stand side by side on a phone
 
 
 def page() -> None:
+    shell.heading("What do the models say of this image?")
     runs, broken = shell.usable_runs()
     if not runs:
-        shell.heading("What do the models say of this image?")
-        empty()
+        with st.container(border=True):
+            st.markdown("**No finished run yet.** Train one first; with the synthetic images it takes under a minute.")
+            st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
         shell.broken_notice(broken)
         return
-    shell.heading("What do the models say of this image?")
     answer = st.container()
     left, right = st.columns([3, 1], gap="medium")
     with left:
         chosen = pick_runs(runs)
     with right:
         coverage = answer_panel.pick_coverage()
-    predictor_cache.warm_up(chosen)
+    image_results.warm_up(chosen)
     sandbox.warm_up()
     shell.broken_notice(broken)
     sources = pick_images(chosen)
-    forget_all_but(chosen, sources)
+    image_results.forget_all_but(chosen, sources)
+    if not sources:
+        viewer.clear()
     with answer:
         if not chosen:
             st.markdown("Choose at least one run.")
@@ -56,21 +61,6 @@ def page() -> None:
         with st.expander("What outlines the lungs", icon=":material/pulmonology:"):
             lung_segmenter.show(chosen[0].dataset.id)
     st.caption(f"{shell.RESEARCH_ONLY} Uploads are not kept: they stay in this browser session's memory.")
-
-
-def forget_all_but(runs: list[Run], sources: list[ImageSource]) -> None:
-    """An image that was taken off the page leaves the session, too, with all that was said of it."""
-    image_results.forget_all_but(runs, sources)
-    answer_panel.forget_all_but(source.key for source in sources)
-    if not sources:
-        explanation.forget()
-
-
-def empty() -> None:
-    """Nothing can predict yet."""
-    with st.container(border=True):
-        st.markdown("**No finished run yet.** Train one first; with the synthetic images it takes under a minute.")
-        st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
@@ -159,7 +149,7 @@ def pick_example(run: Run) -> ImageSource | None:
     """An image of the run's data set: one of a few from its test part, or the one in the address."""
     try:
         dataset = shell.dataset_to_try(run)
-        names = uploads.example_ids(str(run.path), EXAMPLES_PER_CLASS, run)
+        names = uploads.example_ids(run, EXAMPLES_PER_CLASS)
         offer_examples(dataset, names)
         chosen = st.query_params.get("image")
         return uploads.from_dataset(dataset, chosen) if chosen else None
@@ -184,7 +174,7 @@ def offer_examples(dataset: Dataset, names: list[str]) -> None:
 def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
     """One image in full; several as a work-list to choose from."""
     warn_of(runs)
-    reference_job.offer(runs)
+    offer_references(runs)
     runs = usable(runs)
     with shell.errors_shown():
         if len(sources) == 1:
@@ -192,12 +182,40 @@ def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
             return
         if not runs:
             return
-        place = st.empty()
-        entries = image_results.entries(runs, sources, coverage, lambda some: place.dataframe(so_far(some)))
-        place.empty()
+        preview = st.empty()
+        entries = image_results.entries(runs, sources, coverage, lambda some: preview.dataframe(so_far(some)))
+        preview.empty()
         chosen = worklist_table.pick(sources, entries)
         if chosen:
             show_image(runs, chosen, coverage)
+
+
+def offer_references(runs: list[Run]) -> None:
+    """For each run of an earlier version, without a reference: the job that makes one, or how far that is."""
+    lacking = {run.id: run for run in runs if not run.has_reference}
+    if not lacking:
+        return
+    names = shell.plain(" and ".join(run.name for run in lacking.values()))
+    st.warning(
+        f"{names} cannot tell a chest image from any other picture: an earlier version trained "
+        f"{'it' if len(lacking) == 1 else 'them'}, and kept nothing to judge images by.",
+        icon=":material/rule:",
+    )
+
+    def jobs() -> list[queue.Job[ReferenceRequest]]:
+        return queue.jobs(shell.workspace(), ReferenceRequest, run=lacking)
+
+    job_panel.panel(jobs)
+    under_way = {job.request.run for job in jobs() if job.is_active}
+    for run in lacking.values():
+        if run.id not in under_way:
+            job_panel.start_button(
+                f"Let {shell.plain(run.name)} check images",
+                ReferenceRequest(run=run.id),
+                key=f"reference-{run.id}",
+                icon=":material/fact_check:",
+                help="Its training images are read once. Nothing is trained.",
+            )
 
 
 def usable(runs: list[Run]) -> list[Run]:
@@ -205,14 +223,14 @@ def usable(runs: list[Run]) -> list[Run]:
     opened = []
     for run in runs:
         with shell.errors_shown():
-            predictor_cache.of(run)
+            image_results.predictor_of(run)
             opened.append(run)
     return opened
 
 
 def so_far(entries: Entries) -> pd.DataFrame:
     """The work-list of the images that all runs have assessed by now."""
-    order = sorted(entries.values(), key=worklist.place)
+    order = sorted(entries.values(), key=place)
     return worklist_table.table(order, [None] * len(order)).drop(columns="Image", errors="ignore")
 
 
@@ -267,14 +285,10 @@ def pick_window(source: ImageSource, image: GreyImage) -> None:
 
 def trained_on(runs: list[Run], image: ImageSource) -> str:
     """Which of the runs have seen the image in training: their answer about it is learned by heart."""
-    related = [run for run in runs if is_of(run, image.dataset)]
+    of = image.dataset  # as it is or as it was, or another import of the same images
+    related = [run for run in runs if run.dataset.id == of.id or run.dataset.version == of.version]
     names = [shell.plain(run.name) for run in related if uploads.part_of(run, image.name) == "train"]
     return f"Used for training by {', '.join(names)}." if names else "None of these runs was trained on it."
-
-
-def is_of(run: Run, dataset: Dataset) -> bool:
-    """Whether the run was made on that data set, as it is or as it was, or on another import of the same images."""
-    return run.dataset.id == dataset.id or run.dataset.version == dataset.version
 
 
 page()

@@ -264,8 +264,8 @@ def importers(name: str) -> set[str]:
     }
 
 
-def test_only_images_and_decoding_know_pillow_and_only_dicom_knows_pydicom():
-    assert importers("PIL") == {"covid_core/images/codec.py", "covid_core/images/raster.py"}
+def test_only_the_codec_knows_pillow_and_only_dicom_knows_pydicom():
+    assert importers("PIL") == {"covid_core/images/codec.py"}
     assert {Path(name).parent.as_posix() for name in importers("pydicom")} == {"covid_core/images/dicom"}
 
 
@@ -276,7 +276,7 @@ def test_only_decoding_opens_pictures():
         for node in nodes(path)
         if isinstance(node, ast.Attribute) and node.attr in ("open", "frombytes") and is_named(node.value, "Image")
     }
-    assert found == {"covid_core/images/raster.py"}
+    assert found == {"covid_core/images/codec.py"}
 
 
 def test_pydicom_is_imported_when_a_dicom_file_is_read_and_not_before():

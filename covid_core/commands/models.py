@@ -142,13 +142,13 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     probabilities where it has them, and scores. A file that cannot be read faithfully, or fails a check, gets its
     reason, and no numbers."""
     from covid_core.inference.predictor import Predictor
-    from covid_core.reports import prediction_json
+    from covid_core.reports import image_report
 
     run = store.open_run(workspace, options.run)
     predictor = Predictor.open(workspace, run)
     reports = Path(options.report) if options.report else None
     about = {"coverage": options.coverage, "window": options.window, "anyway": options.anyway, "reports": reports}
-    rows = prediction_json.of_files(workspace, run, predictor, options.files, **about)
+    rows = image_report.of_files(workspace, run, predictor, options.files, **about)
     synthetic = run.dataset.synthetic
     lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
     if synthetic:

@@ -1,6 +1,6 @@
 """An image as it was read, and the rules that every reader keeps: sizes, bit depths, windows, grey from colours.
 
-What opens pictures stands in ``images.raster``, what opens DICOM files in ``images.dicom``; both give a ``Image``.
+``images.codec`` opens pictures, ``images.dicom`` DICOM files; both make a ``GreyImage``.
 """
 
 from dataclasses import dataclass
@@ -109,6 +109,11 @@ def full_range(brightest: int, most: int = 16) -> WindowChoice:
     depth = next((bits for bits in BIT_DEPTHS if bits < most and brightest < 2**bits), most)
     top = 2**depth - 1
     return WindowChoice(f"full range, {depth} bits", top / 2, float(top))
+
+
+def darkest_to_brightest(width: int) -> WindowChoice:
+    """All greys of an image whose darkest pixel is 0 and whose brightest is ``width``."""
+    return WindowChoice("range from the darkest to the brightest pixel", width / 2, float(width))
 
 
 def chosen_place(window: int, offered: int) -> int:

@@ -219,18 +219,8 @@ def _widen(process: subprocess.Popen[bytes]) -> None:
             fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, sandbox_worker.PIPE_SIZE)
 
 
-_default: Sandbox | None = None
-_making = threading.Lock()
-
-
-def default() -> Sandbox:
-    """The decoders of this process, made on first use and ended with it."""
-    global _default
-    with _making:
-        if _default is None:
-            _default = Sandbox()
-            atexit.register(_default.close)
-        return _default
+DEFAULT = Sandbox()  # of this process; no decoder runs before the first image
+atexit.register(DEFAULT.close)
 
 
 def read_image(content: bytes, window: int = 0) -> GreyImage:
@@ -238,9 +228,9 @@ def read_image(content: bytes, window: int = 0) -> GreyImage:
 
     ``window`` is a place among the image's ``windows``; see ``codec.read_image``.
     """
-    return default().read_image(content, window)
+    return DEFAULT.read_image(content, window)
 
 
 def warm_up() -> None:
     """Start the decoders in the background, so that the first image does not wait a second for them."""
-    default().warm_up()
+    DEFAULT.warm_up()

@@ -29,6 +29,7 @@ REQUEST = struct.Struct("<Qi")  # bytes of the file, place of the window
 ANSWER = struct.Struct("<I")  # bytes of the JSON object; the pixels follow it
 LONGEST_ANSWER = 2**18  # bytes of it
 PIPE_SIZE = 2**20  # bytes that a pipe takes before the other side has to read; the least that Linux always grants
+DESCRIPTION = ("mode", "notes", "warnings", "window", "windows", "chosen", "not_chest", "spacing")  # all but pixels
 UNEXPECTED = "The file cannot be read: it is damaged, or of a kind that the reader does not know."
 
 
@@ -50,18 +51,8 @@ def send_answer(handle: IO[bytes], image: GreyImage | None, error: str = "", fai
     """An image, or why there is none; ``failed_at`` names the place in the code of an error that nobody foresaw."""
     about: dict[str, Any] = {"error": error, "failed_at": failed_at}
     if image is not None:
-        about |= {
-            "shape": image.pixels.shape,
-            "mode": image.mode,
-            "notes": image.notes,
-            "warnings": image.warnings,
-            "is_deep": image.deep is not None,
-            "window": image.window,
-            "windows": image.windows,
-            "chosen": image.chosen,
-            "not_chest": image.not_chest,
-            "spacing": image.spacing,
-        }
+        about |= {name: getattr(image, name) for name in DESCRIPTION}
+        about |= {"shape": image.pixels.shape, "is_deep": image.deep is not None}
     message = json.dumps(about).encode()
     send(handle, ANSWER.pack(len(message)) + message)
     if image is not None:
@@ -141,9 +132,9 @@ def main() -> None:
     requests = os.fdopen(0, "rb", buffering=0)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     sys.dont_write_bytecode = True
-    from covid_core.images import codec, dicom, raster
+    from covid_core.images import codec, dicom
 
-    raster.load_decoders()
+    codec.load_decoders()
     dicom.load_decoders()
     _silence()
     _limit(megabytes)

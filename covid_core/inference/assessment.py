@@ -3,10 +3,15 @@
 An image that was not read faithfully has no assessment but the reason. The checks come in the order in which they are
 made; the first that fails is why there is no answer, unless somebody wants it *anyway*. A check that could not be made
 counts as such, never as passed. The sentences are in ``reports.prediction_text``.
+
+A work-list orders the *entries* of many images, one assessment per run each. First what no run could answer for, then
+what runs or classes disagree on, then what was called anything but normal, the surest first; last what was called
+normal, the least sure first. Within one urgency the order is stable.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +21,9 @@ from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import USUAL_COVERAGE, PredictionSet, Sets
 from covid_core.images.codec import GreyImage, to_square
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
-from covid_core.inference.head import softmax
-from covid_core.inference.neighbours import Neighbour
+from covid_core.inference.network import softmax
 from covid_core.inference.predictor import UNCALIBRATED, Heat, Predictor
-from covid_core.inference.reference import Judgement
+from covid_core.inference.reference import Judgement, Neighbour
 
 NO_REFERENCE = "the run keeps no reference of its training images; it can be made from the data set at any time"
 UNJUDGED: Judgement = tuple(Check(name, None, reason=NO_REFERENCE) for name in (CHEST_IMAGE, LIKE_TRAINING)), ()
@@ -180,3 +184,46 @@ def with_shared_refusal(assessments: Sequence[Assessment]) -> list[Assessment]:
 
 def _filled(checks: Sequence[Check], taken_over: Check) -> tuple[Check, ...]:
     return tuple(taken_over if check.name == CHEST_IMAGE and check.passed is None else check for check in checks)
+
+
+NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters
+
+
+class Urgency(IntEnum):
+    """Why an image stands where it stands in the list; lower is more urgent."""
+
+    UNREAD = 0
+    REFUSED = 1
+    DIFFER = 2
+    OPEN = 3
+    UNCHECKED = 4
+    DOUBTED = 5
+    FINDING = 6
+    NORMAL = 7
+
+
+def urgency(entry: Sequence[Assessment]) -> Urgency:
+    """The most urgent reason that holds."""
+    if any(one.error for one in entry):
+        return Urgency.UNREAD
+    if any(one.refused_by for one in entry):
+        return Urgency.REFUSED
+    if len({one.label for one in entry}) > 1:
+        return Urgency.DIFFER
+    if any(one.is_open for one in entry):
+        return Urgency.OPEN
+    if any(one.unchecked for one in entry):
+        return Urgency.UNCHECKED
+    if entry[0].warnings:
+        return Urgency.DOUBTED
+    return Urgency.NORMAL if entry[0].label.lower() in NORMAL_NAMES else Urgency.FINDING
+
+
+def place(entry: Sequence[Assessment]) -> tuple[Urgency, float]:
+    """What entries are sorted by: their urgency, and the mean probability of the class (its score where the run has no
+    probabilities)."""
+    first = urgency(entry)
+    if first == Urgency.UNREAD:
+        return first, 0.0
+    surest = sum(one.by_class(one.numbers)[one.label] for one in entry) / len(entry)
+    return first, -surest if first == Urgency.FINDING else surest

@@ -20,8 +20,7 @@ from covid_core.errors import DataError, InvalidChoice
 from covid_core.evaluation import assessment, metrics
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.metrics import Measure
-from covid_core.inference.head import with_scores
-from covid_core.inference.lite import batch_for
+from covid_core.inference.network import batch_for, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Evaluation, Run
@@ -48,12 +47,12 @@ def mapped(run: Run, labels: Mapping[str, int], mapping: Mapping[str, str]) -> d
             raise InvalidChoice(f"The outside images have no class {outside!r}; there are {', '.join(labels)}.")
         if inside not in run.classes:
             raise InvalidChoice(f"{run.name} knows no class {inside!r}; it knows {', '.join(run.classes)}.")
-    found = {label: mapping.get(label) or by_name.get(label.casefold()) for label in labels}
-    known = {label: inside for label, inside in found.items() if inside}
-    if not known:
+    wanted = {label: mapping.get(label) or by_name.get(label.casefold()) for label in labels}
+    classes = {label: inside for label, inside in wanted.items() if inside}
+    if not classes:
         theirs, own = ", ".join(labels), ", ".join(run.classes)
         raise InvalidChoice(f"None of the outside classes ({theirs}) is one of the run's ({own}). Say which is which.")
-    return known
+    return classes
 
 
 def evaluate(
@@ -90,12 +89,12 @@ def evaluate(
 
 def _logits(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> np.ndarray:
     step = 16 * batch_for(predictor.size)
-    found = []
+    parts = []
     for start in range(0, len(pixels), step):
-        found.append(predictor.logits(np.asarray(pixels[start : start + step])))
+        parts.append(predictor.logits(np.asarray(pixels[start : start + step])))
         done = min(start + step, len(pixels))
         progress(done / len(pixels), f"Answering: {done:,} of {len(pixels):,} images")
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def _table(outside: Dataset, run: Run, classes: Mapping[str, str], logits: np.ndarray) -> pd.DataFrame:
@@ -114,15 +113,15 @@ def _shared(workspace: Workspace, run: Run, outside: Dataset, progress: Progress
         raise DataError(f"The data set {own.name!r} has changed since {run.name} was trained.")
     inside = open_pixels(workspace, own, SUMMARY_SIZE, part_of(progress, 0.0, 0.5))[rows]
     foreign = open_pixels(workspace, outside, SUMMARY_SIZE, part_of(progress, 0.5, 1.0))
-    found = duplicates.pairs(foreign, inside).drop_duplicates("first")  # the most alike of several
-    split = run.split().iloc[found["second"]]
+    pairs = duplicates.pairs(foreign, inside).drop_duplicates("first")  # the most alike of several
+    split = run.split().iloc[pairs["second"]]
     return pd.DataFrame(
         {
-            "image_id": outside.images["image_id"].to_numpy()[found["first"]],
+            "image_id": outside.images["image_id"].to_numpy()[pairs["first"]],
             "twin": split["image_id"].to_numpy(),
             "twin_label": split["label"].to_numpy(),
             "twin_part": split["part"].to_numpy(),
-            "detail": found["detail"].to_numpy(),
+            "detail": pairs["detail"].to_numpy(),
         }
     )
 
@@ -147,10 +146,10 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     """The figures of an evaluation beside the inside ones. Raises RunDamaged."""
     table = evaluation.table()
     fresh = table[table["twin"].isna()]
-    known = sorted(set(evaluation.information["classes"].values()), key=run.classes.index)
-    outside = metrics.answers(fresh[fresh["label"].isin(known)], OUTSIDE)
+    classes = sorted(set(evaluation.information["classes"].values()), key=run.classes.index)
+    outside = metrics.answers(fresh[fresh["label"].isin(classes)], OUTSIDE)
     predictions = run.predictions()
-    inside = metrics.answers(predictions[predictions["label"].isin(known)], "test")
+    inside = metrics.answers(predictions[predictions["label"].isin(classes)], "test")
     figures = assessment.measured(outside)
     own = assessment.measured(inside, assessment.groups_of(inside, run.groups()))
     answers = fresh[[f"score_{label}" for label in run.classes]].to_numpy().argmax(axis=1)
@@ -158,7 +157,7 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
         columns=list(run.classes), fill_value=0
     )
     drops = {"accuracy": difference(own.overall["accuracy"], figures.overall["accuracy"])}
-    for label in known:
+    for label in classes:
         drops[label] = difference(own.per_class[label]["sensitivity"], figures.per_class[label]["sensitivity"])
     return Outside(figures, own, drops, called, table[table["twin"].notna()])
 

@@ -26,11 +26,9 @@ SIDE, CELLS, DIRECTIONS = 32, 4, 8  # pixels, cells per side, directions of a ri
 UPRIGHT, LEFT, DOWN, RIGHT, INVERTED = READINGS = ("upright", "left", "down", "right", "inverted")
 QUARTERS = {UPRIGHT: 0, LEFT: 1, DOWN: 2, RIGHT: 3}  # anticlockwise quarter turns
 SHARE = 0.02  # of good images refused here. Not less: among a hundred real images one may be stored inverted, and must
-# not set the limit. ``neighbours.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
-ENOUGH = (
-    0.5  # lead that always passes: half of what an image can have. Of some forty validation images that happen to be
-)
-# alike the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images lie below (0.40).
+# not set the limit. ``reference.SHARE`` takes 1 % more, so that 3 % are refused in all and 5 % hardly ever.
+ENOUGH = 0.5  # lead that always passes: half of what an image can have. Of some forty validation images that are alike
+# by chance the lowest lead can be 0.88, which 6 of 39 other good images missed; limits of real images are lower (0.40).
 LEAST = 19  # validation images; of fewer even the largest value would refuse more than 5 % of good images
 IMAGES = 2000  # training images that the classifier sees; twice as many took twice the time and refused the same
 RIDGE = 0.02  # of the number of examples, on standardized values; ten times more or less changed nothing
@@ -42,14 +40,14 @@ FLAT = 1e-3  # grey levels: below, a picture has no contrast
 class Limit:
     """A border that validation images keep.
 
-    ``value`` is kept by a further good image with a probability of at least ``kept``: the ceil((n + 1) * kept)-th of
-    the ``images`` values. Fewer images than that needs all keep it, and ``kept`` is n / (n + 1). Below LEAST images it
+    ``value`` is kept by a further good image with a probability of at least ``share``: the ceil((n + 1) * share)-th of
+    the ``images`` values. Fewer images than that needs all keep it, and ``share`` is n / (n + 1). Below LEAST images it
     is nan: there is no limit.
     """
 
     value: float
     images: int
-    kept: float
+    share: float
 
     @classmethod
     def above(cls, values: np.ndarray, refused: float) -> "Limit":
@@ -57,8 +55,8 @@ class Limit:
         images = len(values)
         if images < LEAST:
             return cls(math.nan, images, math.nan)
-        kept = min(1 - refused, images / (images + 1))
-        return cls(conformal.quantile(values, kept), images, kept)
+        share = min(1 - refused, images / (images + 1))
+        return cls(conformal.quantile(values, share), images, share)
 
     @property
     def is_defined(self) -> bool:
@@ -103,26 +101,26 @@ def _histograms(images: np.ndarray) -> np.ndarray:
     below = np.floor(angle).astype(np.int8) % DIRECTIONS
     beyond = angle - np.floor(angle)
     cell = SIDE // CELLS
-    found = np.zeros((len(images), CELLS, CELLS, DIRECTIONS), np.float32)
+    strengths = np.zeros((len(images), CELLS, CELLS, DIRECTIONS), np.float32)
     for direction in range(DIRECTIONS):  # a change between two directions counts for both, by its nearness
         part = np.where(below == direction, strength * (1 - beyond), 0)
         part += np.where((below + 1) % DIRECTIONS == direction, strength * beyond, 0)
-        found[..., direction] = part.reshape(-1, CELLS, cell, CELLS, cell).sum(axis=(2, 4))
-    total = found.sum(axis=(1, 2, 3), keepdims=True)
-    return np.sqrt(found / np.maximum(total, FLAT))
+        strengths[..., direction] = part.reshape(-1, CELLS, cell, CELLS, cell).sum(axis=(2, 4))
+    total = strengths.sum(axis=(1, 2, 3), keepdims=True)
+    return np.sqrt(strengths / np.maximum(total, FLAT))
 
 
-def changed(found: np.ndarray, reading: str) -> np.ndarray:
+def changed(values: np.ndarray, reading: str) -> np.ndarray:
     """The histograms of the same images turned to the left, down or right, or inverted, without their pixels."""
     if reading == INVERTED:
-        return np.roll(found, DIRECTIONS // 2, axis=3)
+        return np.roll(values, DIRECTIONS // 2, axis=3)
     quarters = QUARTERS[reading]
-    return np.roll(np.rot90(found, quarters, axes=(1, 2)), -quarters * DIRECTIONS // 4, axis=3)
+    return np.roll(np.rot90(values, quarters, axes=(1, 2)), -quarters * DIRECTIONS // 4, axis=3)
 
 
-def undone(found: np.ndarray, reading: str) -> np.ndarray:
+def undone(values: np.ndarray, reading: str) -> np.ndarray:
     """The histograms of images that are so, made upright again."""
-    return changed(found, {LEFT: RIGHT, RIGHT: LEFT}.get(reading, reading))
+    return changed(values, {LEFT: RIGHT, RIGHT: LEFT}.get(reading, reading))
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class Gate:
         chosen = np.sort(rng.permutation(count)[:IMAGES])
         small = to_squares(list(training(chosen)), SIDE).astype(np.float32)
         plain = _histograms(np.concatenate([small, _jittered(small, rng)]))
-        values = np.concatenate([_flat(changed(plain, reading)) for reading in READINGS])
+        values = np.concatenate([changed(plain, reading).reshape(len(plain), -1) for reading in READINGS])
         mean, deviation = values.mean(axis=0), values.std(axis=0) + FLAT
         inputs = _with_one((values - mean) / deviation)
         wanted = np.repeat(np.eye(len(READINGS), dtype=np.float32), len(plain), axis=0)
@@ -153,11 +151,11 @@ class Gate:
         leads = unset.leads(histograms(validation)) if len(validation) else np.zeros(0)
         limit = Limit.above(-leads, SHARE)
         value = min(-limit.value, ENOUGH) if limit.is_defined else math.nan
-        return cls(mean, deviation, weights, Limit(value, limit.images, limit.kept))
+        return cls(mean, deviation, weights, Limit(value, limit.images, limit.share))
 
-    def leads(self, found: np.ndarray) -> np.ndarray:
+    def leads(self, values: np.ndarray) -> np.ndarray:
         """Of shape (n,): how far the upright reading of images with these histograms is ahead of the best other one."""
-        scores = _with_one((_flat(found) - self.mean) / self.deviation) @ self.weights
+        scores = _with_one((values.reshape(len(values), -1) - self.mean) / self.deviation) @ self.weights
         return scores[:, 0] - scores[:, 1:].max(axis=1)
 
     def checks(self, squares: np.ndarray) -> list[Check]:
@@ -174,10 +172,6 @@ class Gate:
         best, passed = int(leads.argmax()), lead >= self.limit.value
         reading = READINGS[best] if not passed and leads[best] >= self.limit.value else ""
         return Check(CHEST_IMAGE, passed, lead, self.limit, reading)
-
-
-def _flat(found: np.ndarray) -> np.ndarray:
-    return found.reshape(len(found), -1)
 
 
 def _with_one(values: np.ndarray) -> np.ndarray:

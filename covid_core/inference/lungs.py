@@ -6,7 +6,7 @@ lungs is then asked: an outline unlike those of the segmenter's own validation i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -20,7 +20,7 @@ from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunDamaged, RunError
 from covid_core.formatting import share
 from covid_core.images.codec import GreyImage, resized_map, to_square
-from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.network import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
 from covid_core.work import Progress, silent
@@ -111,16 +111,12 @@ class Lungs:
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
         height, width = image.pixels.shape
-        (scores,) = self.scores(to_square(image.pixels, self.size)[None])
+        (scores,) = scores_of(self.network, to_square(image.pixels, self.size)[None])
         mask = outlined(scores, self.threshold)
         reason = self.refusal(mask, scores)
         if reason:
             return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
         return LungOutline(_at_size(mask, scores, self.threshold, height, width), tuple(filter(None, [self.origin])))
-
-    def scores(self, squares: np.ndarray) -> np.ndarray:
-        """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
-        return scores_of(self.network, squares)
 
     def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
         """Why an outline (s, s) is not given, in words; nothing where it is one of lungs."""
@@ -136,14 +132,8 @@ class Lungs:
 
 def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
     """The segmenter that ``segmenters.serving`` names, ready to outline, or None. Raises RunDamaged."""
-    found = segmenters.serving(workspace, dataset)
-    return Lungs.open(found) if found else None
-
-
-def mask_of(workspace: Workspace, dataset: str, image_id: str) -> LungOutline | None:
-    """The data set's own mask of one of its images; None where the image has none. Raises NotFound, DataError."""
-    mask = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
-    return None if mask is None else LungOutline(mask, (OWN_MASK,))
+    segmenter = segmenters.serving(workspace, dataset)
+    return Lungs.open(segmenter) if segmenter else None
 
 
 def outline_of(
@@ -160,9 +150,10 @@ def outline_of(
 
     Raises RunDamaged, NotFound, DataError.
     """
-    own = mask_of(workspace, dataset, image_id) if image_id else None
-    if own is not None:
-        return own
+    if image_id:
+        own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
+        if own is not None:
+            return LungOutline(own, (OWN_MASK,))
     opened = opened or serving(workspace, dataset)
     return opened.outline(image) if opened else LungOutline(None, (segmenters.NOT_TRAINED,))
 
@@ -185,13 +176,13 @@ def of_images(
     opened = serving(workspace, dataset.id)
     if opened is None:
         return own
-    found, known = outlined_images(workspace, dataset, rows, opened, progress)
+    outlines, has_outline = outlined_images(workspace, dataset, rows, opened, progress)
     if size != SUMMARY_SIZE:
-        found = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in found])
-        known &= found.any(axis=(1, 2))
-    reason = "" if known.any() else "It needs the lungs, and the segmenter outlined them in no image here."
+        outlines = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in outlines])
+        has_outline &= outlines.any(axis=(1, 2))
+    reason = "" if has_outline.any() else "It needs the lungs, and the segmenter outlined them in no image here."
     whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
-    return KnownLungs(found, known, whose, reason, f"outlines learned from {opened.learned_from}")
+    return KnownLungs(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
 
 
 def of_images_or_why(
@@ -217,10 +208,10 @@ def outlined_images(
     places = imported.images.set_index("image_id").index.get_indexer(names)
     path = workspace.pixels / f"{imported.pixels_key[:32]}-lungs-{opened.key[:KEY_LENGTH]}-{FORMAT}.npz"
     shape = (len(imported.images), SUMMARY_SIZE**2 // 8)  # outlines as bits, empty where there is none
-    kept = derived.read_arrays(path, ["packed", "asked"])
-    if kept is None or kept["packed"].shape != shape or kept["asked"].shape != shape[:1]:
-        kept = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
-    packed, asked = kept["packed"], kept["asked"]
+    stored = derived.read_arrays(path, ["packed", "asked"])
+    if stored is None or stored["packed"].shape != shape or stored["asked"].shape != shape[:1]:
+        stored = {"packed": np.zeros(shape, np.uint8), "asked": np.zeros(shape[0], bool)}
+    packed, asked = stored["packed"], stored["asked"]
     missing = np.flatnonzero(~asked[places])
     try:
         for done, place in enumerate(missing):
@@ -232,13 +223,13 @@ def outlined_images(
             asked[places[place]] = True
     finally:
         if len(missing):
-            derived.write_arrays(workspace, path, kept, optional=True)
+            derived.write_arrays(workspace, path, stored, optional=True)
     masks_of = np.unpackbits(packed[places], axis=1).astype(bool).reshape(-1, SUMMARY_SIZE, SUMMARY_SIZE)
     return masks_of, masks_of.any(axis=(1, 2))
 
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
-    """The score maps of images, uint8 (n, s, s), as float32 of the same shape."""
+    """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
     parts = [np.ascontiguousarray(squares[start : start + CALL])[..., None] for start in range(0, len(squares), CALL)]
     return np.concatenate([network.run(part)[0] for part in parts])
 
@@ -247,8 +238,8 @@ def outlined(scores: np.ndarray, threshold: float) -> np.ndarray:
     """The two largest patches of a score map (s, s) above a threshold, thin bridges cut, holes filled: bool (s, s)."""
     patches, count = ndimage.label(ndimage.binary_opening(scores > threshold))
     sizes = np.bincount(patches.ravel(), minlength=count + 1)[1:]
-    kept = [1 + place for place in np.argsort(-sizes, kind="stable")[:2] if sizes[place] >= SPECK * scores.size]
-    return ndimage.binary_fill_holes(np.isin(patches, kept))
+    largest = [1 + place for place in np.argsort(-sizes, kind="stable")[:2] if sizes[place] >= SPECK * scores.size]
+    return ndimage.binary_fill_holes(np.isin(patches, largest))
 
 
 def shape_of(mask: np.ndarray, scores: np.ndarray) -> Shape | None:
@@ -290,18 +281,11 @@ def limits_of(shapes: Sequence[Shape]) -> dict[str, tuple[float, float]]:
     """
     if not shapes:
         raise RunError("The segmenter found no lungs in its own validation images; its masks may be of something else.")
-    found = {}
-    for name in (field.name for field in fields(Shape)):
+    limits = {}
+    for name, margin in MARGINS.items():
         low, high = np.percentile([getattr(shape, name) for shape in shapes], (1, 99)).tolist()
-        lowest, highest = low / MARGINS[name], high * MARGINS[name]
-        match name:
-            case "area":
-                found[name] = (lowest, min(1.0, highest))
-            case "balance":
-                found[name] = (lowest, 1.0)
-            case _:
-                found[name] = (0.0, highest)
-    return found
+        limits[name] = low / margin if name in ("area", "balance") else 0.0, high * margin
+    return limits | {"area": (limits["area"][0], min(1.0, limits["area"][1])), "balance": (limits["balance"][0], 1.0)}
 
 
 def _at_size(mask: np.ndarray, scores: np.ndarray, threshold: float, height: int, width: int) -> np.ndarray:

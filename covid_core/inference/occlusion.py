@@ -16,8 +16,7 @@ import numpy as np
 
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage, resized_map, to_square
-from covid_core.inference.head import softmax
-from covid_core.inference.lite import BATCH
+from covid_core.inference.network import BATCH, softmax
 from covid_core.inference.predictor import Predictor
 from covid_core.work import Progress, silent
 

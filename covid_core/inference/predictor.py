@@ -12,9 +12,8 @@ from covid_core.errors import RunDamaged
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Sets
 from covid_core.images.codec import GreyImage, to_square
-from covid_core.inference.head import MEAN, Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import LiteNetwork, LiteTrunk, batch_for, shared_network
+from covid_core.inference.network import MEAN, Head, LiteNetwork, LiteTrunk, batch_for, pooled, shared_network
 from covid_core.inference.reference import Reference
 from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.store import Run
@@ -61,14 +60,14 @@ class Predictor:
             raise RunDamaged(f"{run.name} has no result yet.")
         trunk = trunk_path_of(workspace, run)
         tail = run.trunk_path if "tail_sha256" in run.result else None
-        kept = run.reference_path if with_reference and run.has_reference else None
-        for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail"), (kept, "reference")):
+        reference = run.reference_path if with_reference and run.has_reference else None
+        for path, name in ((run.head_path, "head"), (trunk, "trunk"), (tail, "tail"), (reference, "reference")):
             if path and (not path.is_file() or files.sha256_of(path) != run.result.get(f"{name}_sha256")):
                 raise RunDamaged(f"{run.name}: {path.name} is missing or was changed after training.")
         predictor = cls.of_parts(run, trunk, tail, Head.load(run.head_path), run.result.get("trunk_outputs"), opened)
         predictor.calibration = temperature_scaling.of(run)
         if with_reference:
-            predictor.reference = Reference.load(kept) if kept else None
+            predictor.reference = Reference.load(reference) if reference else None
             predictor.sets = _sets_of(run)
         return predictor
 
@@ -96,11 +95,6 @@ class Predictor:
         """The ``Heat`` of an image; without a label for the predicted class."""
         logits, _, heat = self.explained(to_square(image.pixels, self.size))
         return heat(label or self.classes[int(logits.argmax())], shape)
-
-    @property
-    def has_usual(self) -> bool:
-        """Whether heat maps show what differs from the usual training image; those of older runs show all there is."""
-        return bool(self.head.usual)
 
     def mean_maps(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean maps of uint8 images (n, size, size), as ``Head.usual`` has them."""
@@ -138,11 +132,11 @@ class Predictor:
 
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits and features, from one pass."""
-        batch, found = batch_for(self.size), []
+        batch, parts = batch_for(self.size), []
         for start in range(0, len(squares), batch):
             sides = self._maps_of_sides(squares[start : start + batch])
-            found.append((self._mean_logits(sides), pooled(sides[0], MEAN)))
-        logits, features = map(np.concatenate, zip(*found, strict=True))
+            parts.append((self._mean_logits(sides), pooled(sides[0], MEAN)))
+        logits, features = map(np.concatenate, zip(*parts, strict=True))
         return logits, features
 
     def _maps_of_sides(self, squares: np.ndarray) -> list[list[np.ndarray]]:

@@ -14,9 +14,8 @@ from covid_core.data.pixels import open_pixels
 from covid_core.data.split import CALIBRATION, TRAIN, validation_for
 from covid_core.errors import JobRefused, RunDamaged
 from covid_core.inference.gate import Gate
-from covid_core.inference.neighbours import Features, Neighbourhood
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reference import Reference
+from covid_core.inference.reference import Features, Neighbourhood, Reference
 from covid_core.runs import store
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
@@ -37,8 +36,8 @@ def fitted(split: pd.DataFrame, pixels: Callable[[np.ndarray], np.ndarray], feat
     training = np.flatnonzero(split["part"] == TRAIN)
     validation = np.flatnonzero(validation_for(split, CALIBRATION))
     gate = Gate.fit(lambda chosen: pixels(training[chosen]), len(training), pixels(validation))
-    told = split.iloc[training]
-    ids, labels = (told[column].to_numpy(dtype=object) for column in ("image_id", "label"))
+    trained = split.iloc[training]
+    ids, labels = (trained[column].to_numpy(dtype=object) for column in ("image_id", "label"))
     return Reference(gate, Neighbourhood.fit(features, training, validation, ids, labels))
 
 
@@ -53,29 +52,29 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> None:
     split = run.split()
     rows = dataset.images.set_index("image_id").index.get_indexer(split["image_id"])
     used = np.flatnonzero((split["part"] == TRAIN).to_numpy() | validation_for(split, CALIBRATION))
-    known = _features_of(predictor, images, rows, used, part_of(progress, 0.2, 0.9))
-    found = fitted(split, lambda at: np.asarray(images[rows[at]]), known.__getitem__)
+    values = _features_of(predictor, images, rows, used, part_of(progress, 0.2, 0.9))
+    reference = fitted(split, lambda at: np.asarray(images[rows[at]]), values.__getitem__)
     progress(0.95, "Keeping the reference")
-    _publish(workspace, run, found)
+    _publish(workspace, run, reference)
 
 
 def _features_of(
     predictor: Predictor, images: np.ndarray, rows: np.ndarray, used: np.ndarray, progress: Progress
 ) -> np.ndarray:
     """float32 (rows, d), of which only ``used`` are computed."""
-    found: np.ndarray | None = None
+    features: np.ndarray | None = None
     for start in range(0, len(used), AT_ONCE):
         some = used[start : start + AT_ONCE]
         values = predictor.features(np.asarray(images[rows[some]]))
-        if found is None:
-            found = np.zeros((len(rows), values.shape[1]), np.float32)
-        found[some] = values
+        if features is None:
+            features = np.zeros((len(rows), values.shape[1]), np.float32)
+        features[some] = values
         done = start + len(some)
         progress(done / len(used), f"Looking at the run's own images: {done:,} of {len(used):,}")
-    return found
+    return features
 
 
-def _publish(workspace: Workspace, run: Run, found: Reference) -> None:
+def _publish(workspace: Workspace, run: Run, reference: Reference) -> None:
     """The file, then the note of it in the result, while nobody resumes the run."""
     lock = run.lock
     if not lock.try_acquire():
@@ -84,7 +83,7 @@ def _publish(workspace: Workspace, run: Run, found: Reference) -> None:
         now = store.open_run(workspace, run.id)
         if any(now.result.get(name) != run.result.get(name) for name in ("head_sha256", "finished")):
             raise RunDamaged(f"{run.name} was trained again meanwhile; make its reference anew.")
-        found.save(now.reference_path)
+        reference.save(now.reference_path)
         now.write_result({**now.result, "reference_sha256": files.sha256_of(now.reference_path)})
     finally:
         lock.release()

@@ -18,8 +18,8 @@ from covid_core.data import importing
 from covid_core.errors import JobRefused, NotFound
 from covid_core.images.codec import to_square
 from covid_core.images.image import GreyImage
-from covid_core.inference.head import with_scores
-from covid_core.inference.lung_share import share_inside, share_over
+from covid_core.inference.heatmap import share_inside, share_over
+from covid_core.inference.network import with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import LessonRequest

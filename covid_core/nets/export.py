@@ -11,7 +11,7 @@ import tensorflow as tf
 from covid_core import files
 from covid_core.errors import RunError
 from covid_core.images.codec import to_square
-from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.network import LiteNetwork
 from covid_core.nets import model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
 from covid_core.synthetic.phantom import MIN_SIZE, image_at

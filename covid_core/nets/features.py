@@ -11,7 +11,7 @@ from covid_core import cache
 from covid_core.backbones import backbone_named
 from covid_core.data import augmentation
 from covid_core.derived import KEY_LENGTH
-from covid_core.inference.head import MEAN
+from covid_core.inference.network import MEAN
 from covid_core.nets import trunk
 from covid_core.nets.plan import Plan
 from covid_core.nets.trunk import Engine, FrozenTrunk, Wanted

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from covid_core.errors import Stopped
-from covid_core.inference.head import Head, softmax
+from covid_core.inference.network import Head, softmax
 from covid_core.nets.fitting import Fit, Row, Stage, check_loss
 from covid_core.nets.optimizers import Optimizer
 

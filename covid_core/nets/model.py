@@ -12,7 +12,7 @@ from keras import layers
 
 from covid_core.backbones import Backbone, backbone_named
 from covid_core.errors import WeightsUnavailable
-from covid_core.inference.head import FLATTEN, MEAN, MEAN_MAX, Head
+from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head
 from covid_core.specs import TrainingSpec
 
 IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe

@@ -12,7 +12,7 @@ import pandas as pd
 
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import SELECTION, validation_for
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.nets.devices import Devices
 from covid_core.nets.fitting import Fit
 from covid_core.nets.trunk import FrozenTrunk

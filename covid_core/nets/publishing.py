@@ -16,7 +16,7 @@ from covid_core import files
 from covid_core.data.split import SELECTION
 from covid_core.errors import RunError
 from covid_core.inference import reference_fit
-from covid_core.inference.head import Head, softmax, with_scores
+from covid_core.inference.network import Head, softmax, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import template
 from covid_core.nets.plan import Images, Plan, Trained

@@ -16,7 +16,7 @@ import numpy as np
 
 from covid_core import files
 from covid_core.errors import RunError
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.nets.trunk import FrozenTrunk
 from covid_core.specs import TrainingSpec
 

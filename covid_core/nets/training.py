@@ -23,8 +23,7 @@ from covid_core.data import augmentation
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import Stopped
 from covid_core.formatting import plural
-from covid_core.inference.head import MEAN, Head, pooled
-from covid_core.inference.lite import batch_for, one_per_thread
+from covid_core.inference.network import MEAN, Head, batch_for, one_per_thread, pooled
 from covid_core.nets import devices, features, head_fit, publishing
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.nets.plan import Clock, Images, Plan, Trained

@@ -20,8 +20,7 @@ import numpy as np
 
 from covid_core import cache, files
 from covid_core.errors import RunDamaged
-from covid_core.inference.head import MEAN, MEAN_MAX, pooled
-from covid_core.inference.lite import batch_for, one_per_thread
+from covid_core.inference.network import MEAN, MEAN_MAX, batch_for, one_per_thread, pooled
 from covid_core.specs import TrainingSpec
 from covid_core.work import Progress, cores, ordered_map
 from covid_core.workspace import Workspace

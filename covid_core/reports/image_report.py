@@ -1,33 +1,40 @@
-"""An image, what runs say of it, and why: one self-contained HTML page, without anything that names a patient.
+"""An image, what runs say of it, and why: a self-contained HTML page, and plain values for the command line.
 
-It holds the picture, heat maps, answers, checks and limits; no file name, no tag, no image of another patient.
+The page holds the picture, heat maps, answers, checks and limits; no file name, no tag, no image of another patient,
+nothing that names a patient. The values are all that the Predict page shows.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from covid_core import files
+from covid_core.audit.model import heatmap_sanity
 from covid_core.audit.model.randomisation_test import MapCheck
 from covid_core.backbones import BACKBONES
-from covid_core.errors import CovidCoreError
+from covid_core.errors import CovidCoreError, ImageError, InvalidChoice
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import groups_of
 from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural, probability, share
-from covid_core.images.codec import GreyImage, data_url, fitted, jpeg_bytes, png_bytes
-from covid_core.inference.assessment import Assessment
-from covid_core.inference.heatmap import overlaid
-from covid_core.inference.lung_share import share_inside
+from covid_core.images import sandbox
+from covid_core.images.codec import GreyImage, content_of, data_url, fitted, jpeg_bytes, png_bytes
+from covid_core.inference import lungs
+from covid_core.inference.assessment import Assessment, assess, place
+from covid_core.inference.gate import Check
+from covid_core.inference.heatmap import overlaid, share_inside
 from covid_core.inference.lungs import LungOutline
+from covid_core.inference.predictor import Predictor
 from covid_core.reports import evidence_text, prediction_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Run
+from covid_core.workspace import Workspace
 
 TEMPLATE = Path(__file__).with_name("image_report.html")
 LONGEST = 900  # pixels of a picture in the report
@@ -150,3 +157,89 @@ def card_line(run: Run) -> str:
         f"{kind}, trained on {learned} {synthetic}images of the data set {run.dataset.name}; {words}. "
         f"{evidence_text.of(run).in_full} Run {run.id}."
     )
+
+
+def of_files(
+    workspace: Workspace,
+    run: Run,
+    predictor: Predictor,
+    paths: Iterable[str],
+    *,
+    coverage: float,
+    window: int = 0,
+    anyway: bool = False,
+    reports: Path | None = None,
+) -> list[dict[str, Any]]:
+    """One answer per file, what needs a look first on top.
+
+    Args:
+        workspace: of the run.
+        run: the run.
+        predictor: the same, opened.
+        paths: of the files.
+        coverage: how often the prediction set has to hold the true class.
+        window: which of the windows of an image it is read through.
+        anyway: whether numbers are shown of an image that failed a check.
+        reports: folder into which a report of each image is written.
+
+    Raises InvalidChoice for a coverage that cannot be had and a folder that cannot be written into.
+    """
+    rows = []
+    for path in paths:
+        about = {"name": path, "run": run.name, "coverage": coverage, "anyway": anyway}
+        try:
+            one = assess(predictor, sandbox.read_image(content_of(path), window), **about)
+        except ImageError as error:
+            one = Assessment(error=str(error), **about)
+        report = {"report": str(_written(workspace, run, one, reports))} if reports and one.image else {}
+        rows.append((place([one]), {**to_json(one), **report}))
+    return [answer for _, answer in sorted(rows, key=lambda row: row[0])]
+
+
+def to_json(assessment: Assessment) -> dict[str, Any]:
+    """A run's answer, its checks, and its numbers, which are None where a check failed."""
+    if assessment.error:
+        return {"file": assessment.name, "error": assessment.error}
+    answer, figures = prediction_text.verdict([assessment])
+    shown, by_class = assessment.has_answer, assessment.by_class
+    calibrated = assessment.probabilities if shown else None
+    return {
+        "file": assessment.name,
+        "answer": answer,
+        "figures": figures,
+        "although": prediction_text.although([assessment]) or None,
+        "refused_by": assessment.refused_by.name if assessment.refused_by else None,
+        "checks": [_check_json(check) for check in assessment.checks],
+        "predicted": assessment.predicted if shown else None,
+        "possible": list(assessment.possible) if shown and assessment.prediction_set else None,
+        "probabilities": None if calibrated is None else by_class(calibrated),
+        "scores": by_class(assessment.scores) if shown else None,
+        "logits": by_class(assessment.logits) if shown else None,
+        "similar": [vars(one) for one in assessment.neighbours],
+        "warnings": assessment.warnings,
+        "done": assessment.done,
+    }
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "passed": check.passed,
+        "figure": check.figure,
+        "limit": check.limit.value,
+        "in_words": prediction_text.check(check),
+        "outcome": prediction_text.outcome(check),
+    }
+
+
+def _written(workspace: Workspace, run: Run, assessment: Assessment, folder: Path) -> Path:
+    """Write the image's report; it is called after the image's hash."""
+    outline = partial(lungs.outline_of, workspace, assessment.image, run.dataset.id)
+    page = to_html([(run, assessment)], lambda _run: outline(), partial(heatmap_sanity.of, workspace))
+    path = folder / file_name(assessment.image)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, page.encode())
+    except OSError as error:
+        raise InvalidChoice(f"No report can be written into {folder}: {error.strerror or error}.") from error
+    return path

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from covid_core.evaluation import conformal
 from covid_core.formatting import plural, probability, share
-from covid_core.inference import gate, worklist
-from covid_core.inference.assessment import Assessment
+from covid_core.inference import gate
+from covid_core.inference.assessment import Assessment, Urgency, urgency
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
-from covid_core.inference.lung_share import LungShare
-from covid_core.inference.worklist import Urgency
+from covid_core.inference.heatmap import LungShare
 
 NO_ANSWER = "I do not know."
 READINGS = {
@@ -46,8 +45,8 @@ def although(assessments: Sequence[Assessment]) -> str:
 
 
 def in_short(assessment: Assessment) -> str:
-    """The classes that stay possible, for a cell or a list of runs."""
-    return " or ".join(assessment.possible) or "none of the classes"
+    """The classes that stay possible, or that there is no answer, for a cell or a list of runs."""
+    return (" or ".join(assessment.possible) or "none of the classes") if assessment.has_answer else "no answer"
 
 
 def highest(assessment: Assessment) -> str:
@@ -89,7 +88,7 @@ def _top(assessment: Assessment) -> str:
 
 def urgent_because(entry: Sequence[Assessment]) -> str:
     """Why an image stands where it stands in the work-list; nothing for findings and normal images."""
-    match worklist.urgency(entry):
+    match urgency(entry):
         case Urgency.UNREAD:
             return entry[0].error
         case Urgency.REFUSED:
@@ -138,15 +137,15 @@ def _figures(made: Check) -> str:
 def images_within(limit: Limit) -> str:
     """``98 % of 321 validation images``, as the subject of a sentence."""
     images = plural(limit.images, "validation image")
-    every = conformal.rank(limit.images, limit.kept) >= limit.images
-    return f"all {images}" if every else f"{share(limit.kept, 0)} of {images}"
+    every = conformal.rank(limit.images, limit.share) >= limit.images
+    return f"all {images}" if every else f"{share(limit.share, 0)} of {images}"
 
 
-def lung_share(found: LungShare) -> str:
+def lung_share(inside: LungShare) -> str:
     """How much of a heat map lies inside the lungs, against chance."""
-    if not found.is_defined:
-        return f"The share inside the lungs cannot be told: {found.why}."
+    if not inside.is_defined:
+        return f"The share inside the lungs cannot be told: {inside.why}."
     return (
-        f"{share(found.share, 0)} of the heat lies inside the lungs, which fill {share(found.chance, 0)} of the "
-        f"picture: {found.ratio:.1f} times chance."
+        f"{share(inside.share, 0)} of the heat lies inside the lungs, which fill {share(inside.chance, 0)} of the "
+        f"picture: {inside.ratio:.1f} times chance."
     )

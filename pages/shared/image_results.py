@@ -1,10 +1,17 @@
-"""What runs make of the images on the page, kept in this session as long as the images are on it."""
+"""What runs make of the images on the page, kept in this session as long as the images are on it.
+
+Opened models are shared by all sessions and hold nothing of any user: each is opened and checked once, and may be
+opened before it is needed.
+"""
 
 import math
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +21,18 @@ from covid_core.audit.model import heatmap_sanity
 from covid_core.audit.model.randomisation_test import MapCheck, unknown
 from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, duration
-from covid_core.images.codec import GreyImage
+from covid_core.images.codec import GreyImage, data_url, jpeg_bytes, thumbnail
 from covid_core.inference.assessment import Assessment, assess, assess_all, with_shared_refusal
 from covid_core.inference.lungs import LungOutline, outline_of
 from covid_core.inference.occlusion import Occlusion, occluded
+from covid_core.inference.predictor import Predictor, trunk_path_of
 from covid_core.reports import run_text
 from covid_core.runs import prediction_sets
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 from covid_core.work import Progress, cores, ordered_map
 from covid_core.workspace import Workspace
-from pages.shared import lung_segmenter, predictor_cache, run_cache, uploads
+from pages.shared import lung_segmenter, run_cache, uploads
 from pages.shared.uploads import ImageSource, memory
 
 AT_ONCE = 16  # images per batch: progress moves, and memory stays small
@@ -32,7 +40,11 @@ PIXELS_AT_ONCE = 50_000_000  # of all images of a batch; large images come in sm
 BAR_FROM = 8  # images from which on their progress is worth a bar
 SHOWN_EVERY = 1.0  # seconds between two tables of what has been assessed so far
 LONGEST_MASK = 1024  # places of an outline that is kept; twice as many as the viewer is sent
-MADE_KEPT = 16  # assessments with maps and outlines, up to a few megabytes each
+MINIATURE_SIDE = 72  # pixels, in a row of the work-list
+MOST_MADE = 16  # assessments with maps and outlines, up to a few megabytes each
+MOST_BYTES = 60_000_000  # of networks that stay open beside the last one; in use they take two to three times as much
+WORKSPACE_BYTES = 15_000_000  # what even a small network needs beside its weights
+WARMED = 2  # runs whose models are opened before an image is there
 
 Entries = dict[str, list[Assessment]]
 """Assessments of images by their key, one per run."""
@@ -41,20 +53,20 @@ Entries = dict[str, list[Assessment]]
 def assessments(runs: Sequence[Run], source: ImageSource, coverage: float) -> list[Assessment]:
     """What each run makes of one image, with its heat maps. Raises ImageError or RunDamaged."""
     image = uploads.opened(source)
-    found = _named(runs, source, [_assessment(run, source) for run in runs], coverage)
-    return [replace(one, image=image) for one in found]
+    named = _named(runs, source, [_assessment(run, source) for run in runs], coverage)
+    return [replace(one, image=image) for one in named]
 
 
 def _assessment(run: Run, source: ImageSource) -> Assessment:
     """Without the image, which can be 100 times as large as all else."""
     image = uploads.opened(source)
-    return _made(run, source, "assessment", lambda: replace(assess(predictor_cache.of(run), image), image=None))
+    return _made(run, source, "assessment", lambda: replace(assess(predictor_of(run), image), image=None))
 
 
-def _named(runs: Sequence[Run], source: ImageSource, found: Sequence[Assessment], coverage: float) -> list[Assessment]:
+def _named(runs: Sequence[Run], source: ImageSource, made: Sequence[Assessment], coverage: float) -> list[Assessment]:
     names = unique_names(list(runs))
     about = {"name": source.name, "coverage": coverage}
-    return with_shared_refusal([replace(one, run=run, **about) for run, one in zip(names, found, strict=True)])
+    return with_shared_refusal([replace(one, run=run, **about) for run, one in zip(names, made, strict=True)])
 
 
 def sets_in_words(run: Run, assessment: Assessment) -> str:
@@ -63,12 +75,14 @@ def sets_in_words(run: Run, assessment: Assessment) -> str:
         return (
             "Which classes stay possible cannot be told: the run's predictions are missing, damaged or without logits."
         )
-    return _sets_in_words(str(run.path), run_cache.stamp_of(run.path), assessment.coverage, run)
+    return _sets_in_words(run, assessment.coverage)
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _sets_in_words(path: str, stamp: str, coverage: float, _run: Run) -> str:
-    return run_text.prediction_sets(prediction_sets.report(_run, coverage))
+@st.cache_data(
+    max_entries=256, show_spinner=False, hash_funcs={Run: lambda run: f"{run.path} {run_cache.stamp_of(run.path)}"}
+)
+def _sets_in_words(run: Run, coverage: float) -> str:
+    return run_text.prediction_sets(prediction_sets.report(run, coverage))
 
 
 def heat(run: Run, source: ImageSource, label: str, shape: tuple[int, int]) -> np.ndarray:
@@ -76,14 +90,14 @@ def heat(run: Run, source: ImageSource, label: str, shape: tuple[int, int]) -> n
 
     Raises ImageError or RunDamaged.
     """
-    found = _assessment(run, source)
-    return found.heat(label or found.predicted, shape)
+    assessment = _assessment(run, source)
+    return assessment.heat(label or assessment.predicted, shape)
 
 
 def occlusion(run: Run, source: ImageSource, label: str, progress: Progress) -> Occlusion:
     """What covering each place of an image does to the answer. Raises ImageError or RunDamaged."""
     image = uploads.opened(source)
-    return _made(run, source, f"occlusion {label}", lambda: occluded(predictor_cache.of(run), image, label, progress))
+    return _made(run, source, f"occlusion {label}", lambda: occluded(predictor_of(run), image, label, progress))
 
 
 def lungs(run: Run, source: ImageSource) -> LungOutline:
@@ -129,7 +143,7 @@ def _made(run: Run, source: ImageSource, what: str, make: Callable[[], Any]) -> 
     key, made = (_mark(run), source.key, what), memory("made")
     if key not in made:
         made[key] = make()
-        for old in list(made)[:-MADE_KEPT]:
+        for old in list(made)[:-MOST_MADE]:
             del made[old]
     return made[key]
 
@@ -201,19 +215,20 @@ def _assess_batch(runs: Sequence[Run], batch: Sequence[tuple[ImageSource, GreyIm
     assessed = memory("assessed")
     readable = [(source, image) for source, image in batch if not isinstance(image, str)]
     for source, image in readable:
-        uploads.keep_miniature(source, image)
+        small = jpeg_bytes(thumbnail(image.pixels, MINIATURE_SIDE), quality=70)
+        memory("miniatures").setdefault(source.key, data_url(small))
     for run in runs:
         mark = _mark(run)
         assessed |= {(mark, one.key): Assessment(error=why) for one, why in batch if isinstance(why, str)}
         new = [(source, image) for source, image in readable if (mark, source.key) not in assessed]
         if new:
-            found = assess_all(predictor_cache.of(run), [image for _, image in new])
-            assessed |= {(mark, source.key): one for (source, _), one in zip(new, found, strict=True)}
+            made = assess_all(predictor_of(run), [image for _, image in new])
+            assessed |= {(mark, source.key): one for (source, _), one in zip(new, made, strict=True)}
 
 
 def _mark(run: Run) -> str:
-    """A run as it was when it answered: one that is resumed later answers anew."""
-    return f"{run.path} {predictor_cache.mark(run)}"
+    """A run as it answers: another mark when it was resumed, or was given a reference."""
+    return f"{run.path} {run.result.get('finished', 0.0)} {run.result.get('reference_sha256', '')}"
 
 
 def forget_all_but(runs: Sequence[Run], sources: Sequence[ImageSource]) -> None:
@@ -223,3 +238,77 @@ def forget_all_but(runs: Sequence[Run], sources: Sequence[ImageSource]) -> None:
         uploads.retain(kind, lambda key: key in keys)
     for kind in ("assessed", "made"):
         uploads.retain(kind, lambda key: key[0] in marks and key[1] in keys)
+    uploads.retain("anyway", lambda key: key[0] in keys)
+
+
+def predictor_of(run: Run) -> Predictor:
+    """The run's predictor. Raises RunDamaged."""
+    return _shared().of(run)
+
+
+def warm_up(runs: Iterable[Run]) -> None:
+    """Open models in the background, so that the first image need not wait for that."""
+    for run in list(runs)[:WARMED]:
+        _shared().start(run)
+
+
+@st.cache_resource(show_spinner=False)
+def _shared() -> "Predictors":
+    return Predictors()
+
+
+class Predictors:
+    """The models that were used last. They hold nothing of any user."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES):
+        self._most_bytes = most_bytes
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[str, tuple[dict[Path, int], Future[Predictor]]] = OrderedDict()
+        self._opener = ThreadPoolExecutor(1, "open-model")
+
+    def of(self, run: Run) -> Predictor:
+        """The run's predictor, opened now or before. Raises RunDamaged; the next call tries again then."""
+        future = self.start(run)
+        try:
+            return future.result()
+        except CovidCoreError:
+            with self._guard:
+                self._kept.pop(_mark(run), None)
+            raise
+
+    def start(self, run: Run) -> "Future[Predictor]":
+        """Have it opened, where it is not, and let go of those that were not used for longest."""
+        key = _mark(run)
+        with self._guard:
+            if key not in self._kept:
+                self._kept[key] = _sizes(run), self._opener.submit(_opened, run)
+            self._kept.move_to_end(key)
+            while len(self._kept) > 1 and self._bytes() > self._most_bytes:
+                self._kept.popitem(last=False)
+            return self._kept[key][1]
+
+    def _bytes(self) -> int:
+        """What the open models take; runs on one network share it."""
+        return sum({path: size for sizes, _ in self._kept.values() for path, size in sizes.items()}.values())
+
+
+def _sizes(run: Run) -> dict[Path, int]:
+    """Bytes of each file that the run's model holds open, with what a network needs beside its weights."""
+    tail = [run.trunk_path] if "tail_sha256" in run.result else []
+    networks = {path: WORKSPACE_BYTES + _size(path) for path in (trunk_path_of(Workspace.default(), run), *tail)}
+    return networks | {run.head_path: _size(run.head_path)}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 for one that is gone, which opening it will tell."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _opened(run: Run) -> Predictor:
+    """Open it, and ask once: the first answer takes several times as long as the next."""
+    predictor = Predictor.open(Workspace.default(), run)
+    predictor.logits(np.zeros((1, predictor.size, predictor.size), np.uint8))
+    return predictor

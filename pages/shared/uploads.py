@@ -15,13 +15,15 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core.data.dataset import Dataset
 from covid_core.images import sandbox
-from covid_core.images.codec import PICTURES, GreyImage, data_url, jpeg_bytes, read_image, thumbnail
+from covid_core.images.codec import PICTURES, GreyImage, jpeg_bytes, read_image, thumbnail
 from covid_core.runs.store import Run
 
 THUMBNAIL_SIDE = 208  # pixels; twice its place on screen, for sharp displays
-MINIATURE_SIDE = 72  # pixels, in a row of the work-list
-KEPT = "predict_kept"
-WINDOWS = "predict_windows"  # session: the window that an upload is read through, by its hash
+MEMORY = "predict_kept"
+BY_FILES: dict[str | type, Callable] = {  # what tells them apart in a cache
+    Run: lambda run: str(run.path),
+    Dataset: lambda dataset: dataset.version,
+}
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,10 @@ def uploaded(files: Sequence[UploadedFile]) -> list[ImageSource]:
         if file.file_id not in keys:
             keys[file.file_id] = hashlib.sha256(file.getbuffer()).hexdigest()
         digest = keys[file.file_id]
-        window = _windows().get(digest, 0)
+        window = memory("windows").get(digest, 0)
         sources.setdefault(digest, ImageSource(f"{digest}-{window}", file.name, partial(_read_upload, file, window)))
     retain("keys", {file.file_id for file in files}.__contains__)
     return list(sources.values())
-
-
-def _windows() -> dict[str, int]:
-    """The windows that uploads are read through, by hash, where it is not the first."""
-    return st.session_state.setdefault(WINDOWS, {})
 
 
 def _read_upload(file: UploadedFile, window: int) -> GreyImage:
@@ -63,12 +60,12 @@ def _read_upload(file: UploadedFile, window: int) -> GreyImage:
 
 def set_window(source: ImageSource, window: int) -> None:
     """Read an upload through another of the windows that its file holds; 0 is the one that the file asks for."""
-    _windows()[file_of(source)] = window
+    memory("windows")[file_of(source)] = window
 
 
 def is_read_otherwise(source: ImageSource) -> bool:
     """Whether another window than the first was chosen for an upload."""
-    return _windows().get(file_of(source), 0) != 0
+    return memory("windows").get(file_of(source), 0) != 0
 
 
 def file_of(source: ImageSource) -> str:
@@ -95,55 +92,37 @@ def opened(source: ImageSource) -> GreyImage:
     return images[source.key]
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def example_ids(path: str, per_class: int, _run: Run) -> list[str]:
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs=BY_FILES)
+def example_ids(run: Run, per_class: int) -> list[str]:
     """Test images of a run, the same few of every class: the model has not seen them in training."""
-    split = _run.split()
+    split = run.split()
     test = split[split["part"] == "test"]
     return [str(name) for name in test.groupby("label", sort=True).head(per_class)["image_id"]]
 
 
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=BY_FILES)
 def part_of(run: Run, image_id: str) -> str:
     """The part of the run's split that an image is in; nothing for an image that the split left out."""
-    return _part_of(str(run.path), image_id, run)
+    split = run.split()
+    parts = split.loc[split["image_id"] == image_id, "part"]
+    return "" if parts.empty else str(parts.iat[0])
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _part_of(path: str, image_id: str, _run: Run) -> str:
-    split = _run.split()
-    found = split.loc[split["image_id"] == image_id, "part"]
-    return "" if found.empty else str(found.iat[0])
-
-
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs=BY_FILES)
 def thumbnails(dataset: Dataset, image_ids: tuple[str, ...]) -> dict[str, tuple[bytes, str]]:
     """Picture and label of a few images of a data set, by image id."""
-    return _thumbnails(dataset.version, image_ids, dataset)
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _thumbnails(version: str, image_ids: tuple[str, ...], _dataset: Dataset) -> dict[str, tuple[bytes, str]]:
-    found = {}
+    pictures = {}
     for image_id in image_ids:
-        row = _dataset.row_of(image_id)
-        pixels = read_image(_dataset.path_of(row), kinds=PICTURES).pixels
-        found[image_id] = jpeg_bytes(thumbnail(pixels, THUMBNAIL_SIDE)), _dataset.images["label"].iat[row]
-    return found
-
-
-def miniature(source: ImageSource) -> str | None:
-    """The image as a small picture for a table, if it could be read: a data URL."""
-    return memory("miniatures").get(source.key)
-
-
-def keep_miniature(source: ImageSource, image: GreyImage) -> None:
-    """Keep the small picture of an image whose pixels are let go."""
-    small = jpeg_bytes(thumbnail(image.pixels, MINIATURE_SIDE), quality=70)
-    memory("miniatures").setdefault(source.key, data_url(small))
+        row = dataset.row_of(image_id)
+        pixels = read_image(dataset.path_of(row), kinds=PICTURES).pixels
+        pictures[image_id] = jpeg_bytes(thumbnail(pixels, THUMBNAIL_SIDE)), dataset.images["label"].iat[row]
+    return pictures
 
 
 def memory(kind: str) -> dict[Any, Any]:
-    """What this session keeps of one kind, to be changed in place."""
-    return st.session_state.setdefault(KEPT, {}).setdefault(kind, {})
+    """What this session holds of one kind, to be changed in place: ``windows`` that uploads are read through by their
+    hash, where it is not the first, ``open`` images and ``miniatures`` by key, and what ``image_results`` adds."""
+    return st.session_state.setdefault(MEMORY, {}).setdefault(kind, {})
 
 
 def retain(kind: str, wanted: Callable[[Any], bool]) -> None:

@@ -43,6 +43,6 @@ def spot(row: float, column: float, size: int = 14) -> np.ndarray:
 OVERLAYS = {
     "Upper left": Overlay(spot(0.4, 0.3), "Grad-CAM: what speaks for COVID", "warm over the left upper field"),
     "Lower right": Overlay(spot(0.7, 0.7), "Grad-CAM: what speaks for Normal", "warm over the right lower field"),
-    "Both ways": Overlay(spot(0.4, 0.3) - spot(0.65, 0.7), "What moves the score for COVID", "two spots"),
+    "Both ways": Overlay(spot(0.4, 0.3) - spot(0.65, 0.7), "What moves the score for COVID", "two spots", signed=True),
     "None": None,
 }

@@ -314,7 +314,7 @@ def test_a_decoder_knows_neither_streamlit_nor_tensorflow_nor_tables(usual):
     maps = Path(f"/proc/{usual.processes()[0]}/maps").read_text(encoding="utf-8")
     assert "pydicom" in maps or "gdcm" in maps or "numpy" in maps
     assert not [name for name in ("tensorflow", "pyarrow", "pandas", "litert", "tornado") if name in maps]
-    code = "import sys; import covid_core.images.sandbox_worker, covid_core.images.raster, covid_core.images.dicom; "
+    code = "import sys; import covid_core.images.sandbox_worker, covid_core.images.codec, covid_core.images.dicom; "
     code += "sys.exit(bool({'streamlit', 'tensorflow', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=LONG).returncode == 0
 
@@ -372,10 +372,10 @@ def test_decoders_are_closed_and_can_be_used_again():
 
 
 def test_the_whole_program_shares_one_sandbox():
-    assert sandbox.default() is sandbox.default()
     sandbox.warm_up()
     assert np.array_equal(sandbox.read_image(GOOD).pixels, make.LEANING)
-    sandbox.default().close()
+    assert sandbox.DEFAULT.processes()
+    sandbox.DEFAULT.close()
 
 
 def test_mutated_files_are_read_or_refused_and_nothing_else():

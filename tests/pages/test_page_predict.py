@@ -20,13 +20,13 @@ from covid_core.errors import ImageError, RunDamaged
 from covid_core.formatting import probability
 from covid_core.images.codec import png_bytes, read_image
 from covid_core.inference.assessment import assess
-from covid_core.inference.head import Head
 from covid_core.inference.lungs import LungOutline
+from covid_core.inference.network import Head
 from covid_core.inference.predictor import Heat, Predictor, _sets_of
 from covid_core.reports.prediction_text import check
 from covid_core.runs import store, temperature_scaling
 from covid_core.workspace import Workspace
-from pages.shared import image_results, lung_segmenter, predictor_cache, uploads
+from pages.shared import image_results, lung_segmenter, uploads
 
 SIZES = {"train": 12, "validation": 6, "test": 6}
 UNDEFINED = dict.fromkeys(
@@ -172,14 +172,14 @@ def foreign() -> bytes:
 def quick(workspace, monkeypatch) -> Quick:
     """A finished run whose predictor answers at once."""
     made = Quick(made_run(workspace, all_parts(SIZES, 1), result={"calibration": UNFIT}))
-    monkeypatch.setattr(predictor_cache, "_opened", lambda run: made)
+    monkeypatch.setattr("_opened", lambda run: made)
     return made
 
 
 @pytest.fixture
 def quick_runs(monkeypatch) -> None:
     """Predictors of all runs answer at once, each with its own calibration."""
-    monkeypatch.setattr(predictor_cache, "_opened", Quick)
+    monkeypatch.setattr("_opened", Quick)
 
 
 def warm_run(workspace: Workspace, name: str = "Warm", **made) -> store.Run:
@@ -365,7 +365,7 @@ def test_a_image_that_was_taken_off_the_page_leaves_the_session(quick):
     page.file_uploader[0].set_value([]).run()
     assert not page.exception
     assert not any(page.session_state["predict_kept"].values())
-    assert not page.session_state["viewer_packed"] and not page.session_state["predict_anyway"]
+    assert "viewer_packed" not in page.session_state
 
 
 def test_a_window_that_shows_nothing_can_be_left_again(quick):
@@ -414,9 +414,10 @@ def test_a_segmenter_that_is_damaged_takes_nothing_but_the_outline(quick, monkey
 def test_scores_that_were_asked_for_are_not_shown_for_another_refusal(quick):
     page = upload(opened("predict"), ("flower.png", foreign()))
     button(page, "Show the scores anyway").click().run()
-    ((key, refused),) = page.session_state["predict_anyway"]
+    anyway = page.session_state["predict_kept"]["anyway"]
+    ((key, refused),) = anyway
     assert check(REFUSED[0]) in refused
-    page.session_state["predict_anyway"] = {(key, "Another one.")}
+    anyway[key, "Another one."] = anyway.pop((key, refused))
     page.run()
     assert "### I do not know." in words(page)
 
@@ -547,7 +548,7 @@ class Deaf(Quick):
 
 def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, monkeypatch):
     runs = [warm_run(workspace, "Hears"), warm_run(workspace, "Deaf")]
-    monkeypatch.setattr(predictor_cache, "_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
+    monkeypatch.setattr("_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     assert "Deaf does not answer." in words(page)
     drawn = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
@@ -559,8 +560,8 @@ def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, mo
 
 def test_a_run_whose_model_is_damaged_keeps_no_other_from_answering(workspace, monkeypatch):
     runs = [warm_run(workspace, "Whole"), made_run(workspace, all_parts(SIZES, 1), "Hollow")]
-    really = predictor_cache._opened
-    monkeypatch.setattr(predictor_cache, "_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
+    really = image_results._opened
+    monkeypatch.setattr("_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     assert "Hollow: head.npz is missing or was changed after training." in words(page)
     assert "COVID has the highest probability: 52.3 %" in words(page)

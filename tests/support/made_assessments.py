@@ -9,8 +9,8 @@ from covid_core.evaluation.conformal import PredictionSet
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import Assessment
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check
-from covid_core.inference.neighbours import Neighbour
 from covid_core.inference.predictor import UNCALIBRATED
+from covid_core.inference.reference import Neighbour
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 WARM = Calibration(temperature=2.0, images=322)

@@ -7,7 +7,7 @@ import numpy as np
 
 from covid_core.audit.model import model_audit
 from covid_core.audit.model.model_audit import OWN, OWN_IN_SHORT, AuditImages
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.store import Run
 

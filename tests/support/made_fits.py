@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from covid_core.inference.head import softmax
+from covid_core.inference.network import softmax
 from covid_core.nets import head_fit
 from covid_core.nets.fitting import Fit, Stage
 from covid_core.specs import TrainingSpec

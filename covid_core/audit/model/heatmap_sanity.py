@@ -20,7 +20,7 @@ from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.audit.model.randomised_network import shuffled_head, shuffled_network
 from covid_core.data.pixels import decode_rows
 from covid_core.errors import DataError, RunDamaged
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.inference.predictor import HeadChange, Predictor
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run

@@ -28,7 +28,7 @@ from covid_core.evaluation import resampling
 from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
-from covid_core.inference.lung_share import LungShares, share_inside, share_over
+from covid_core.inference.heatmap import LungShares, share_inside, share_over
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run

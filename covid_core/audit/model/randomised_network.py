@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from covid_core.errors import RunDamaged
-from covid_core.inference.head import Head
-from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.network import Head, LiteNetwork
 
 IDENTIFIER = b"TFL3"  # what every such file has at its fifth byte
 KERNEL_AXES = 2  # axes longer than 1 that a kernel has at least; biases and the constants of preprocessing have one

@@ -21,7 +21,7 @@ from covid_core import derived
 from covid_core.audit.quality import measures
 from covid_core.data.dataset import Dataset
 from covid_core.data.pixels import SUMMARY_SIZE, image_of, open_pixels
-from covid_core.images import raster
+from covid_core.images import codec
 from covid_core.inference import gate
 from covid_core.inference.gate import INVERTED, READINGS, UPRIGHT, Gate
 from covid_core.work import Progress, cores, ordered_map, part_of, silent
@@ -217,7 +217,7 @@ def of_file(dataset: Dataset, row: int) -> dict[str, float]:
     image, content = image_of(dataset, row)
     is_grey = dataset.images["mode"].iat[row].startswith(GREY_MODES)
     of_image = {finding: measure(image.pixels) for finding, measure in measures.IMAGES.items()}
-    return {"colour": 0.0 if is_grey else raster.colour_spread(content), **of_image}
+    return {"colour": 0.0 if is_grey else codec.colour_spread(content), **of_image}
 
 
 def of_readings(squares: np.ndarray) -> dict[str, np.ndarray]:

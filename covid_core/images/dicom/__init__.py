@@ -4,7 +4,7 @@ Stored values go through the modality LUT or rescale, then through a window or V
 round; every step is checked. An image has at most 65,536 levels, so steps are computed once per level, not per pixel.
 
 Only the tags in ``header.KEYWORDS`` are read. Their values never stand in a text that leaves this package, except
-numbers: what is said comes from the tables in ``doubts``, so nothing personal can be in it, whatever field a hospital
+numbers: what is said comes from ``tags.toml``, so nothing personal can be in it, whatever field a hospital
 wrote it into.
 """
 
@@ -14,9 +14,8 @@ from dataclasses import replace
 from pydicom.pixels import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
-from covid_core.images.dicom.doubts import reasons_to_doubt, reasons_to_refuse, spacing
 from covid_core.images.dicom.greys import colours, grey_image
-from covid_core.images.dicom.header import GREYS, checked, decoded, parsed
+from covid_core.images.dicom.header import GREYS, checked, decoded, parsed, reasons_to_doubt, reasons_to_refuse, spacing
 from covid_core.images.image import GreyImage, with_content
 
 

@@ -18,6 +18,7 @@ from covid_core.images.image import (
     GreyImage,
     WindowChoice,
     chosen_place,
+    darkest_to_brightest,
     full_range,
     grey_of_colours,
     mapped,
@@ -233,14 +234,12 @@ def _levelled(stored: _Stored, is_turned: bool) -> tuple[np.ndarray, int]:
 
 def _whole_range(chosen: _Window | None, stored: _Stored, deep: np.ndarray) -> WindowChoice:
     """What is shown where no stored window is. After a curve it needs another reading, so that it is not a number."""
-    if stored.is_counted:
-        whole = full_range(int(deep.max()), int(stored.top).bit_length())
-    else:
-        width = int(deep.max())
-        whole = WindowChoice("range from the darkest to the brightest pixel", width / 2, float(width))
     if chosen is not None and chosen.is_curve:
         return WindowChoice("full range", math.nan, math.nan)
-    return whole
+    brightest = int(deep.max())
+    if stored.is_counted:
+        return full_range(brightest, int(stored.top).bit_length())
+    return darkest_to_brightest(brightest)
 
 
 def _choice(one: _Window, chosen: _Window | None, stored: _Stored, is_turned: bool, shift: int) -> WindowChoice:

@@ -17,8 +17,8 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs
-from covid_core.inference.lite import LiteNetwork
 from covid_core.inference.lungs import Lungs
+from covid_core.inference.network import LiteNetwork
 from covid_core.nets import devices, export, publishing
 from covid_core.nets.segmentation import segmenter
 from covid_core.nets.segmentation.segmenter import Learned, Pairs
@@ -142,7 +142,7 @@ def _chosen(network: LiteNetwork, validation: Pairs) -> dict[str, Any]:
 
 def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame) -> dict[str, Any]:
     """How well outlines agree with the masks of images that nothing was chosen by, at SIZE pixels."""
-    scores = opened.scores(test.images)
+    scores = lungs.scores_of(opened.network, test.images)
     outlines = np.stack([lungs.outlined(one, threshold) for one in scores])
     refused = sum(bool(opened.refusal(*pair)) for pair in zip(outlines, scores, strict=True))
     dices, groups = overlap.dice(outlines, test.masks), images["group"].to_numpy()

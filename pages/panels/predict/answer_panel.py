@@ -3,7 +3,7 @@
 What the numbers are, probabilities where the run is calibrated, else scores, is always said.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -15,12 +15,11 @@ from covid_core.inference.assessment import Assessment
 from covid_core.reports import image_report, prediction_text, run_text
 from covid_core.runs.store import Run
 from pages.shared import image_results, shell
-from pages.shared.uploads import ImageSource
+from pages.shared.uploads import ImageSource, memory
 
 COVERAGE = "coverage"  # query parameter, in per cent
 SLIDER = "predict_coverage"  # session: the same; a key of its own keeps the slider one widget whatever it is set to
 USUAL, LEAST, MOST = 90, 70, 99  # per cent
-ANYWAY = "predict_anyway"  # session: images (their keys) and refusals in spite of which scores are shown
 NOT_CALIBRATED = (
     "A score is the model's own number between 0 and 100 %. It is not the probability that the patient has the "
     "disease: it is not calibrated, and it is high for pictures that are no chest image at all."
@@ -51,15 +50,10 @@ def pick_coverage() -> float:
     return chosen / 100
 
 
-def forget_all_but(keys: Iterable[str]) -> None:
-    """Of other images nobody has asked for anything."""
-    if ANYWAY in st.session_state:
-        st.session_state[ANYWAY] = {one for one in st.session_state[ANYWAY] if one[0] in set(keys)}
-
-
 def _toggle(refused: tuple[str, str]) -> None:
     """Show the scores of an image in spite of a refusal, or hide them again."""
-    st.session_state[ANYWAY] = st.session_state.get(ANYWAY, set()) ^ {refused}
+    anyway = memory("anyway")
+    anyway[refused] = not anyway.get(refused, False)
 
 
 def unread(name: str, reason: str) -> None:
@@ -74,7 +68,7 @@ def headline(assessments: Sequence[Assessment], key: str) -> list[Assessment]:
     Returns the assessments, with the numbers of runs that refuse the image where these are wanted anyway.
     """
     refused = key, prediction_text.refusal(assessments)  # whoever has read one refusal has not read another run's
-    anyway = refused in st.session_state.get(ANYWAY, set())
+    anyway = memory("anyway").get(refused, False)
     shown = [replace(one, anyway=anyway) for one in assessments]
     answer, figures = prediction_text.verdict(shown)
     st.markdown(f"### {shell.plain(answer)}")
@@ -167,18 +161,13 @@ def agreement(assessments: Sequence[Assessment]) -> None:
     rows = [
         {
             "Run": one.run,
-            "Answer": answer_of(one),
+            "Answer": prediction_text.in_short(one),
             "Highest": prediction_text.highest(one) if one.has_answer else "–",
             "Failed check": one.refused_by.name if one.refused_by else "none",
         }
         for one in assessments
     ]
     shell.table(pd.DataFrame(rows), "runs-on-this-image")
-
-
-def answer_of(one: Assessment) -> str:
-    """A run's answer for a cell: classes that stay possible, or that it does not answer."""
-    return prediction_text.in_short(one) if one.has_answer else "no answer"
 
 
 def report_button(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None:

@@ -10,13 +10,13 @@ from covid_core.errors import CovidCoreError, NotFound
 from covid_core.formatting import probability
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import Assessment
-from covid_core.inference.lung_share import share_inside
+from covid_core.inference.heatmap import share_inside
 from covid_core.inference.lungs import LungOutline
 from covid_core.reports import evidence_text, prediction_text
 from covid_core.runs.store import Run
-from pages.panels.predict.viewer import Overlay, Picture, forget_images
-from pages.panels.predict.viewer import show as show_viewer
-from pages.shared import image_results, predictor_cache, shell, uploads
+from pages.panels.predict import viewer
+from pages.panels.predict.viewer import Overlay, Picture
+from pages.shared import image_results, shell, uploads
 from pages.shared.uploads import ImageSource
 
 LONGEST_MAP = 256  # pixels of a heat map for the viewer, which enlarges it; the network's own is far smaller
@@ -26,7 +26,6 @@ OLD_MAP = (
 )
 NOTHING, WHERE, WHAT_MOVES = "Nothing", "Where it looked", "What moves the score"
 ALONE = "Nothing"
-VIEWER = {"key": "viewer", "height": 620}  # pixels
 SIMILAR_TILE = 104  # pixels; three in a row at 390 px, six where there is room
 
 
@@ -52,7 +51,7 @@ def show(answers: Sequence[tuple[Run, Assessment]], source: ImageSource) -> None
             overlay, text = _where(run, one, label, outline)
         elif kind == WHAT_MOVES:
             overlay, text = _what_moves(run, one, label, source)
-        show_viewer(_picture(one), overlay=overlay, lungs=outline.mask, beside=beside, **VIEWER)
+        viewer.show(_picture(one), overlay=overlay, lungs=outline.mask, beside=beside)
         done = "; ".join(one.done) or "nothing"
         with reasons:
             st.markdown(shell.plain(text))
@@ -68,13 +67,8 @@ def _check_map(run: Run) -> None:
     if check.verdict == MEANINGLESS:
         st.warning(shell.plain(words), icon=":material/warning:")
         return
-    old = "" if predictor_cache.of(run).has_usual else OLD_MAP
+    old = "" if image_results.predictor_of(run).head.usual else OLD_MAP
     st.caption(shell.plain(" ".join(filter(None, (words, old)))))
-
-
-def forget() -> None:
-    """Let go of the images that were sent to the viewer."""
-    forget_images(VIEWER["key"])
 
 
 def _picture(one: Assessment) -> Picture:

@@ -7,11 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.formatting import plural, probability
-from covid_core.inference import worklist
-from covid_core.inference.assessment import Assessment
-from covid_core.inference.worklist import Urgency
+from covid_core.inference.assessment import Assessment, Urgency, place, urgency
 from covid_core.reports import prediction_text
-from pages.panels.predict import answer_panel
 from pages.shared import shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
@@ -33,10 +30,10 @@ GROUPS = {
 
 def pick(sources: Sequence[ImageSource], entries: Entries) -> ImageSource | None:
     """The list; a row opens the image."""
-    sources = sorted(sources, key=lambda source: worklist.place(entries[source.key]))
+    sources = sorted(sources, key=lambda source: place(entries[source.key]))
     order = [entries[source.key] for source in sources]
     st.markdown(f"**{plural(len(sources), 'image')}**, what needs a look first on top: {summary(order)}.")
-    frame = table(order, [uploads.miniature(source) for source in sources])
+    frame = table(order, [uploads.memory("miniatures").get(source.key) for source in sources])
     names = [uploads.file_of(source) for source in sources]
     opened = st.session_state.get(OPENED)
     selection = shell.table(
@@ -62,19 +59,19 @@ def pick(sources: Sequence[ImageSource], entries: Entries) -> ImageSource | None
 
 def summary(order: Sequence[Sequence[Assessment]]) -> str:
     """How many images there are of each urgency: ``1 could not be read, 2 with a warning``."""
-    counts = Counter(sorted(map(worklist.urgency, order)))
+    counts = Counter(sorted(map(urgency, order)))
     return ", ".join(f"{images} {GROUPS[urgency]}" for urgency, images in counts.items())
 
 
 def table(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | None]) -> pd.DataFrame:
     """One row per image: its picture, file, why it stands there, and what every run says."""
     rows = []
-    for place, (entry, picture) in enumerate(zip(order, pictures, strict=True), 1):
-        why = prediction_text.urgent_because(entry) or f"It was {GROUPS[worklist.urgency(entry)]}."
-        row = {"First": place, "Image": picture, "File": entry[0].name, "Why here": why}
+    for number, (entry, picture) in enumerate(zip(order, pictures, strict=True), 1):
+        why = prediction_text.urgent_because(entry) or f"It was {GROUPS[urgency(entry)]}."
+        row = {"First": number, "Image": picture, "File": entry[0].name, "Why here": why}
         for one in [one for one in entry if not one.error]:
             column = one.run if one.run not in FIXED else f"{one.run} (run)"
-            row[column if len(entry) > 1 else "Answer"] = answer_panel.answer_of(one)
+            row[column if len(entry) > 1 else "Answer"] = prediction_text.in_short(one)
             if one.has_answer:
                 name = f"{one.run}, {one.scale}" if len(entry) > 1 else one.scale.capitalize()
                 row[name] = probability(one.by_class(one.numbers)[one.label])

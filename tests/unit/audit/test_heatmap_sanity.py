@@ -12,8 +12,7 @@ from covid_core.audit.model.randomisation_test import DEPENDS, UNKNOWN
 from covid_core.audit.model.randomised_network import shuffled_content, shuffled_head, shuffled_network
 from covid_core.data.dataset import Dataset
 from covid_core.errors import RunDamaged, Stopped
-from covid_core.inference.head import Head
-from covid_core.inference.lite import LiteNetwork
+from covid_core.inference.network import Head, LiteNetwork
 from covid_core.inference.predictor import Predictor, trunk_path_of
 from covid_core.runs import store
 from covid_core.runs.store import Run
@@ -166,4 +165,4 @@ def test_a_published_run_knows_the_mean_maps_of_its_training_images(place, run):
     (usual,) = Head.load(run.head_path).usual
     assert usual.shape == (1, 6, 6, 64)
     assert usual.any()
-    assert Predictor.open(place, run).has_usual
+    assert Predictor.open(place, run).head.usual

@@ -26,7 +26,7 @@ from covid_core.commands import main
 from covid_core.data.dataset import list_datasets
 from covid_core.formatting import file_size
 from covid_core.images.codec import png_bytes
-from covid_core.inference.head import Head, softmax
+from covid_core.inference.network import Head, softmax
 from covid_core.inference.predictor import Predictor, _sets_of
 from covid_core.jobs import queue
 from covid_core.runs import store, temperature_scaling, test_set_access

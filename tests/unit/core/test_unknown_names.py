@@ -9,7 +9,7 @@ from made_data import made_dataset
 
 from covid_core.audit import tables
 from covid_core.figures import evidence
-from covid_core.inference.head import pooled
+from covid_core.inference.network import pooled
 from covid_core.lessons import outcomes, own_data, pictures
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.nets import training

@@ -11,7 +11,7 @@ from covid_core.data.split import CALIBRATION, SELECTION, halves, validation_for
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import calibration, comparison
 from covid_core.evaluation.calibration import Calibration
-from covid_core.inference.head import softmax
+from covid_core.inference.network import softmax
 from covid_core.reports import run_text
 from covid_core.runs import candidates, store, temperature_scaling
 

@@ -137,7 +137,7 @@ def test_with_too_few_validation_images_there_is_no_verdict(images):
 )
 def test_a_limit_refuses_no_more_than_its_share_of_good_images(images, refused, value, kept):
     limit = Limit.above(np.random.default_rng(0).permutation(images).astype(float), refused)
-    assert (limit.value, limit.kept) == pytest.approx((value, kept), nan_ok=True)
+    assert (limit.value, limit.share) == pytest.approx((value, kept), nan_ok=True)
     assert limit.images == images
 
 

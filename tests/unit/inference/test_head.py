@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from covid_core.errors import RunDamaged
-from covid_core.inference.head import FLATTEN, MEAN, MEAN_MAX, Head, pooled, softmax
+from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head, pooled, softmax
 
 MAP = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)  # channel 0 holds 0, 2, 4, 6; channel 1 holds 1, 3, 5, 7
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from covid_core.inference.head import FLATTEN, MEAN, MEAN_MAX, Head
 from covid_core.inference.heatmap import (
     COLOURS,
     cam,
@@ -11,6 +10,7 @@ from covid_core.inference.heatmap import (
     overlaid,
     to_unit,
 )
+from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head
 
 
 def spot(row: int, column: int, side: int = 4) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.inference.lung_share import LungShare, share_inside, share_over
+from covid_core.inference.heatmap import LungShare, share_inside, share_over
 
 
 def left_half(side: int = 4) -> np.ndarray:

@@ -138,18 +138,12 @@ def test_a_network_that_was_changed_is_not_used(workspace):
         lungs.serving(workspace)
 
 
-def test_a_image_of_a_data_set_has_the_data_sets_own_mask(workspace, tmp_path):
-    _, dataset = made_database(tmp_path, workspace)
-    found = lungs.mask_of(workspace, dataset.id, dataset.images["image_id"].iat[0])
-    assert found.mask is not None
-    assert found.notes == (lungs.OWN_MASK,)
-
-
 def test_the_data_sets_own_mask_goes_before_an_outline(workspace, tmp_path):
     _, dataset = made_database(tmp_path, workspace)
     image, opened = read_image(dataset.path_of(0)), Lungs(Told(two_lungs()), SIZE, 0.5, LIMITS, "By a made segmenter.")
     image_id = dataset.images["image_id"].iat[0]
-    assert lungs.outline_of(workspace, image, dataset.id, image_id, opened).notes == (lungs.OWN_MASK,)
+    own = lungs.outline_of(workspace, image, dataset.id, image_id, opened)
+    assert own.mask is not None and own.notes == (lungs.OWN_MASK,)
     assert lungs.outline_of(workspace, image, dataset.id, opened=opened).notes == ("By a made segmenter.",)
 
 
@@ -158,8 +152,3 @@ def test_with_neither_mask_nor_segmenter_it_says_so(workspace, tmp_path):
     found = lungs.outline_of(workspace, read_image(dataset.path_of(0)), dataset.id, dataset.images["image_id"].iat[0])
     assert found.mask is None
     assert found.notes == (segmenters.NOT_TRAINED,)
-
-
-def test_a_image_of_a_data_set_without_masks_has_none(workspace, tmp_path):
-    _, dataset = made_dataset(tmp_path, workspace)
-    assert lungs.mask_of(workspace, dataset.id, dataset.images["image_id"].iat[0]) is None

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.inference import neighbours
-from covid_core.inference.neighbours import BY, WIDTH, Neighbourhood, Space
+from covid_core.inference.reference import BY, WIDTH, Neighbourhood, Space
 
 TRAINING, VALIDATION = np.arange(400), np.arange(400, 520)
 IDS = np.array([f"image-{number}" for number in TRAINING], dtype=object)
@@ -92,7 +91,7 @@ def test_features_that_never_vary_are_no_error():
 
 def test_features_are_taken_a_block_at_a_time(features, monkeypatch):
     whole = Space.fit(features.__getitem__, TRAINING)
-    monkeypatch.setattr(neighbours, "BLOCK", 37)
+    monkeypatch.setattr("covid_core.inference.reference.BLOCK", 37)
     sizes = []
 
     def some(at: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from covid_core.errors import Stopped
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.inference.occlusion import GRID, occluded
 from covid_core.inference.predictor import Predictor
 

@@ -10,7 +10,7 @@ from made_runs import COURSE_SIZES, all_parts, made_run
 
 from covid_core.commands import main
 from covid_core.images.codec import png_bytes
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.inference.predictor import Predictor, _sets_of
 from covid_core.runs import temperature_scaling
 

@@ -8,9 +8,8 @@ import pytest
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess, assess_all
-from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import BATCH
+from covid_core.inference.network import BATCH, Head, softmax
 from covid_core.inference.predictor import Predictor
 
 SIDE = 6
@@ -137,7 +136,7 @@ def test_a_run_that_keeps_the_usual_image_shows_what_differs_from_it(both_sides)
     image = images(5)[0]
     (evidence,) = answering.evidence(images(5), [0] * 5, (SIDE, SIDE), [lambda head: head])
     assert np.allclose(answering.heat_map(GreyImage(image, "L"), "a", (SIDE, SIDE)), to_unit(evidence[0]), atol=1e-5)
-    assert answering.has_usual and not predictor(both_sides)[0].has_usual
+    assert answering.head.usual and not predictor(both_sides)[0].head.usual
 
 
 WARM = Calibration(temperature=2.5, images=300)

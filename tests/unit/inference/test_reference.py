@@ -17,10 +17,9 @@ from covid_core.images.codec import GreyImage
 from covid_core.inference import reference_fit
 from covid_core.inference.assessment import NO_REFERENCE, Assessment, assess, assess_all
 from covid_core.inference.gate import CHEST_IMAGE, INVERTED, LEFT, LIKE_TRAINING, SHARE, Check
-from covid_core.inference.head import Head, pooled, softmax
-from covid_core.inference.neighbours import SHOWN
+from covid_core.inference.network import Head, pooled, softmax
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reference import Reference
+from covid_core.inference.reference import SHOWN, Reference
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.runs import store

@@ -3,8 +3,7 @@
 import pytest
 from made_assessments import PASSED, REFUSED, UNCHECKED, assessment
 
-from covid_core.inference.assessment import Assessment, with_shared_refusal
-from covid_core.inference.worklist import Urgency, place, urgency
+from covid_core.inference.assessment import Assessment, Urgency, place, urgency, with_shared_refusal
 from covid_core.reports.prediction_text import check, urgent_because
 
 COVID, NORMAL, BETWEEN = (5.0, 0.0, 0.0), (0.0, 5.0, 0.0), (2.0, 1.0, 0.0)

@@ -18,6 +18,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.split import TEST, make_split
 from covid_core.errors import DataError, NotFound
+from covid_core.images.codec import read_image
 from covid_core.inference import external_test, lungs, reference_fit
 from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue
@@ -113,7 +114,8 @@ def test_the_command_line_tells_the_version(workspace, images, capsys):
 def test_the_mask_of_a_image_that_was_left_out_is_still_known(workspace, images):
     name = images.images["image_id"].iat[3]
     left_out(workspace, images, name)
-    assert lungs.mask_of(workspace, images.id, name).mask is not None
+    image = read_image(images.path_of(3))
+    assert lungs.outline_of(workspace, image, images.id, name).mask is not None
 
 
 def made_on(workspace, dataset: Dataset, name: str = "Made") -> store.Run:

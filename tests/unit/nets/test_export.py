@@ -12,7 +12,7 @@ from made_fits import as_arrays, images, spec
 
 from covid_core.backbones import backbone_named
 from covid_core.errors import RunDamaged, RunError
-from covid_core.inference.lite import BATCH, LiteNetwork, LiteTrunk, shared_network
+from covid_core.inference.network import BATCH, LiteNetwork, LiteTrunk, shared_network
 from covid_core.nets import export, model, trunk
 from covid_core.nets.trunk import FrozenTrunk, relative_difference
 from covid_core.workspace import Workspace

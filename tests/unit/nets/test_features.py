@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_fits import HeadTraining, spec
 
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.nets import head_fit, training
 from covid_core.nets.features import Features
 from covid_core.nets.fitting import Fit

@@ -7,7 +7,7 @@ import pytest
 from made_fits import HeadTraining, same_weights, spec
 
 from covid_core.errors import Stopped
-from covid_core.inference.head import softmax
+from covid_core.inference.network import softmax
 from covid_core.nets import training
 from covid_core.nets.head_fit import Network
 

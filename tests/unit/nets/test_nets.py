@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from covid_core.backbones import BACKBONES, backbone_named
 from covid_core.errors import WeightsUnavailable
-from covid_core.inference.head import Head, softmax
 from covid_core.inference.heatmap import SMOOTHING, cam, to_unit
+from covid_core.inference.network import Head, softmax
 from covid_core.nets import export, model
 from covid_core.nets.trunk import relative_difference
 from covid_core.specs import TrainingSpec

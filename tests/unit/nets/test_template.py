@@ -10,7 +10,7 @@ import pytest
 from made_fits import images, spec
 
 from covid_core.errors import RunError
-from covid_core.inference.head import Head
+from covid_core.inference.network import Head
 from covid_core.nets import template
 from covid_core.nets.template import WEIGHTS, Template
 from covid_core.nets.trunk import FrozenTrunk

@@ -20,9 +20,8 @@ from covid_core.errors import RunError, Stopped
 from covid_core.evaluation import calibration
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import assess
-from covid_core.inference.head import Head, pooled
 from covid_core.inference.heatmap import cam, to_unit
-from covid_core.inference.lite import LiteTrunk
+from covid_core.inference.network import Head, LiteTrunk, pooled
 from covid_core.inference.predictor import Predictor
 from covid_core.nets import devices, features, publishing, template, training, trunk
 from covid_core.nets.plan import Clock, Plan

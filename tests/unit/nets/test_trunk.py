@@ -13,7 +13,7 @@ from waiting import LONG
 
 from covid_core.errors import RunDamaged, Stopped
 from covid_core.files import FileLock
-from covid_core.inference.head import pooled
+from covid_core.inference.network import pooled
 from covid_core.nets import trunk
 from covid_core.nets.trunk import RAW, Engine, FrozenTrunk, Wanted
 from covid_core.work import silent

@@ -7,8 +7,8 @@ from made_runs import all_parts, made_run
 
 from covid_core.errors import RunDamaged
 from covid_core.runs.store import Run
-from pages.shared import predictor_cache
-from pages.shared.predictor_cache import Predictors
+from pages.shared import image_results
+from pages.shared.image_results import Predictors
 
 SIZES = {"train": 6, "validation": 3, "test": 3}
 
@@ -27,7 +27,7 @@ def opened(monkeypatch) -> list[str]:
         names.append(run.name)
         return Opened(run.name)
 
-    monkeypatch.setattr(predictor_cache, "_opened", note)
+    monkeypatch.setattr("_opened", note)
     return names
 
 
@@ -63,16 +63,16 @@ def test_a_model_that_could_not_be_opened_is_tried_again(workspace, monkeypatch)
     def fail(run: Run) -> Opened:
         raise RunDamaged("missing")
 
-    monkeypatch.setattr(predictor_cache, "_opened", fail)
+    monkeypatch.setattr("_opened", fail)
     with pytest.raises(RunDamaged):
         kept.of(run)
-    monkeypatch.setattr(predictor_cache, "_opened", lambda run: Opened(run.name))
+    monkeypatch.setattr("_opened", lambda run: Opened(run.name))
     assert kept.of(run) == Opened("mine")
 
 
 def test_what_was_not_used_for_longest_goes_first(workspace, opened):
     runs = runs_named(workspace, "a", "b", "c", kilobytes=10)
-    kept = Predictors(most_bytes=2 * predictor_cache.WORKSPACE_BYTES + 25_000)
+    kept = Predictors(most_bytes=2 * image_results.WORKSPACE_BYTES + 25_000)
     for run in (runs[0], runs[1], runs[0], runs[2], runs[0], runs[1]):
         kept.of(run)
     assert opened == ["a", "b", "c", "b"]
@@ -93,7 +93,7 @@ def test_models_on_one_shared_network_count_once(workspace, opened):
     ]
     for name in ("one", "other"):
         (workspace.trunks / f"{name}.tflite").write_bytes(bytes(10_000))
-    kept = Predictors(most_bytes=2 * predictor_cache.WORKSPACE_BYTES + 25_000)
+    kept = Predictors(most_bytes=2 * image_results.WORKSPACE_BYTES + 25_000)
     for run in (*runs, *runs):
         kept.of(run)
     assert opened == ["a", "b", "c"]
@@ -105,7 +105,7 @@ def test_the_trained_layers_of_each_run_on_a_shared_network_count(workspace, ope
     runs = [made_run(workspace, all_parts(SIZES, 1), name, result=result) for name in ("a", "b")]
     for run in runs:
         run.trunk_path.write_bytes(bytes(10_000))
-    kept = Predictors(most_bytes=2 * predictor_cache.WORKSPACE_BYTES + 25_000)
+    kept = Predictors(most_bytes=2 * image_results.WORKSPACE_BYTES + 25_000)
     for run in (*runs, *runs):
         kept.of(run)
     assert opened == ["a", "b", "a", "b"]

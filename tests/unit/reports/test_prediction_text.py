@@ -5,7 +5,7 @@ from made_assessments import REFUSED, assessment
 
 from covid_core.inference import gate
 from covid_core.inference.gate import CHEST_IMAGE, LIKE_TRAINING, Check, Limit
-from covid_core.inference.lung_share import LungShare
+from covid_core.inference.heatmap import LungShare
 from covid_core.reports import prediction_text
 from covid_core.reports.prediction_text import although, check, verdict
 

@@ -2,7 +2,7 @@
 
 const ARRIVAL = 30000; // milliseconds that an image may take after the page has asked for it
 
-// The header and the packed rest of a message (see packing.py).
+// The header and the packed rest of a message (see __init__.py).
 function opened(message) {
   const length = new DataView(message.buffer, message.byteOffset).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(message.subarray(4, 4 + length)));
