@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.evaluation import comparison, image_selection
-from covid_core.evaluation.assessment import beats_majority
+from covid_core.evaluation.assessment import Measured, beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
@@ -54,7 +53,8 @@ def main() -> None:
         return
     by_id = {run.id: run for run in runs}
     test_set_views.note([by_id[candidate.id] for candidate in group], test_set_access.FIGURES)
-    ranking = comparison_tables.ranking(group, [by_id[candidate.id] for candidate in group])
+    names = [candidate.name for candidate in group]
+    ranking = comparison_tables.ranking(names, [by_id[candidate.id] for candidate in group], group)
     outcome = comparison_text.summary(ranking)
     answer.markdown(f"**{shell.plain(outcome.headline)}**")
     splits = {candidate.split_hash for candidate in group}
@@ -88,49 +88,34 @@ def _nothing_to_compare() -> None:
 
 def _pick_runs(usable: list[Run], study: Study | None) -> list[Run]:
     """The runs to compare: from the address, from the study, or those that were tested like the newest."""
-    offered = [run for run in usable if study is None or run.id in study.runs]
-    chosen = _pick_ids(offered, study)
+    offered = {run.id: run for run in usable if study is None or run.id in study.runs}
+    names = dict(zip(offered, candidates.unique_names(list(offered.values())), strict=True))
+    newest = next((run.split_hash for run in offered.values()), "")
+    like_newest = [run.id for run in offered.values() if run.split_hash == newest]
+    by_default = list(offered)[:MOST_OF_A_STUDY] if study else like_newest[:AT_FIRST]
+    options = {"placeholder": "Choose runs", "help": "Type to search by name."}
+    key = f"compare_runs_{study.id if study else ''}"
+    chosen = comparison_tables.multiselect("Runs", "runs", names, by_default, key, **options)
+    if chosen == by_default and len(chosen) < len(offered):
+        which = "of this study" if study else "tested on the newest run's images"
+        shown = f"{count(len(chosen))} {which}" if len(chosen) > 1 else "run"
+        st.caption(f"The newest {shown}; {count(len(offered))} can be chosen.")
     if study and len(offered) < len(study.runs):
-        st.caption(
-            f"{len(study.runs) - len(offered)} of {plural(len(study.runs), 'run')} of this study have no result."
-        )
-    by_id = {run.id: run for run in offered}
-    return [by_id[identifier] for identifier in chosen]
+        lacking, members = len(study.runs) - len(offered), plural(len(study.runs), "run")
+        st.caption(f"{lacking} of {members} of this study have no result.")
+    return [offered[identifier] for identifier in chosen]
 
 
 def _pick_study(studies: dict[str, Study]) -> Study | None:
     if not studies:
         return None
-    key = "compare_study"
+    key, names = "compare_study", {"": "All runs", **{study.id: study.name for study in studies.values()}}
     wanted = st.query_params.get("study", "")
-    if st.session_state.get("compare_study_asked") != wanted or st.session_state.get(key, "") not in ("", *studies):
-        st.session_state[key] = wanted if wanted in studies else ""
-    names = {"": "All runs", **{study.id: study.name for study in studies.values()}}
+    if st.session_state.get("compare_study_address") != wanted or st.session_state.get(key) not in names:
+        st.session_state[key] = wanted if wanted in names else ""
     chosen = st.selectbox("Study", list(names), format_func=names.__getitem__, key=key, width=280)
-    comparison_tables.remember("study", chosen)
+    comparison_tables.write_address("study", chosen)
     return studies.get(chosen)
-
-
-def _pick_ids(offered: list[Run], study: Study | None) -> list[str]:
-    ids = [run.id for run in offered]
-    names = dict(zip(ids, candidates.unique_names(offered), strict=True))
-    like_newest = [run.id for run in offered if run.split_hash == offered[0].split_hash]
-    by_default = ids[:MOST_OF_A_STUDY] if study else like_newest[:AT_FIRST]
-    key = f"compare_runs_{study.id if study else ''}"
-    wanted = st.query_params.get("runs", "")
-    if key not in st.session_state or st.session_state.get("compare_runs_asked") != wanted:
-        named = [identifier for identifier in wanted.split(",") if identifier in names]
-        st.session_state[key] = named or by_default
-    st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
-    chosen = st.multiselect(
-        "Runs", ids, format_func=names.__getitem__, key=key, placeholder="Choose runs", help="Type to search by name."
-    )
-    comparison_tables.remember("runs", "" if set(chosen) == set(by_default) else ",".join(chosen))
-    if chosen == by_default and len(chosen) < len(ids):
-        which = "of this study" if study else "tested on the newest run's images"
-        newest = f"{count(len(chosen))} {which}" if len(chosen) > 1 else "run"
-        st.caption(f"The newest {newest}; {count(len(ids))} can be chosen.")
-    return chosen
 
 
 def _pick_group(loaded: list[Candidate], runs: Sequence[Run], repeated: Study | None) -> list[Candidate]:
@@ -142,6 +127,10 @@ def _pick_group(loaded: list[Candidate], runs: Sequence[Run], repeated: Study | 
     if len(groups) < 2:
         return groups[0] if groups else []
     images = {run.id: candidates.images_in_words(run) for run in runs}
+    sizes = [
+        f"{images[group[0].id]} ({plural(group[0].assessment.test.n, 'image')}, {plural(len(group), 'run')})"
+        for group in groups
+    ]
     if repeated:
         st.caption(f"Each of the {len(groups)} folds has test images of its own, so one is shown at a time.")
     else:
@@ -153,15 +142,11 @@ def _pick_group(loaded: list[Candidate], runs: Sequence[Run], repeated: Study | 
     position = st.selectbox(
         "Test images",
         range(len(groups)),
-        format_func=lambda i: f"{images[groups[i][0].id]} ({_size_of(groups[i])})",
+        format_func=sizes.__getitem__,
         key="compare_group",
         help="What each set is: data set, share or fold, and the seed of the split.",
     )
     return groups[position]
-
-
-def _size_of(group: list[Candidate]) -> str:
-    return f"{plural(group[0].assessment.test.n, 'image')}, {plural(len(group), 'run')}"
 
 
 def _show(
@@ -262,12 +247,12 @@ def _performance(order: list[Candidate], runs: list[Run]) -> list[int]:
 
 
 def _remarks(order: list[Candidate]) -> dict[str, list[str]]:
+    """By the run's id."""
     remarks: dict[str, list[str]] = {}
-    if len(order) > 1 and beats_majority(order[0].assessment):
-        remarks.setdefault(order[0].id, []).append("best on test")
-    chosen = comparison.chosen_by_validation(order)
-    if len(order) > 1 and chosen is not None and beats_majority(chosen.assessment):
-        remarks.setdefault(chosen.id, []).append("validation's choice")
+    by = ((order[0], "best on test"), (comparison.chosen_by_validation(order), "validation's choice"))
+    for one, remark in by if len(order) > 1 else ():
+        if one is not None and beats_majority(one.assessment):
+            remarks.setdefault(one.id, []).append(remark)
     return remarks
 
 
@@ -275,14 +260,19 @@ def _measures(order: list[Candidate], runs: list[Run]) -> None:
     """Every measure of the runs with its interval, on one part."""
     part = _part("compare_measures_part")
     shown = _few(order, COLUMNS, "compare_measures")
-    table = comparison_tables.measures(order[shown], runs[shown], part)
+    names, runs = [candidate.name for candidate in order[shown]], runs[shown]
+    table = comparison.measure_table(_figures(names, runs, part))
     images = plural(int(table["n"].iloc[0]), f"{part} image")
-    st.caption(f"On {images}. {comparison_tables.METHODS}", help=comparison_tables.measures_help())
-    verdicts = model_audit_panel.columns(runs[shown])
-    raw = table.assign(**{heading: [*words, *[""] * (len(table) - len(words))] for heading, words in verdicts.items()})
+    st.caption(f"On {images}. {comparison_tables.METHODS}", help=comparison_tables.MEASURES_HELP)
+    verdicts = model_audit_panel.columns(runs)
+    columns = {heading: comparison_tables.for_references(words, table) for heading, words in verdicts.items()}
     view, caption = comparison_tables.measures_view(table, verdicts), f"Measures on the {part} images"
-    comparison_tables.show_table(view, f"measures-{part}", caption, raw=raw, pinned="Measure")
-    comparison_tables.show_notes(order[shown], runs[shown], part)
+    comparison_tables.show_table(view, f"measures-{part}", caption, raw=table.assign(**columns), pinned="Measure")
+    comparison_tables.show_notes(names, runs, part)
+
+
+def _figures(names: list[str], runs: list[Run], part: str) -> dict[str, Measured]:
+    return {name: comparison_tables.figures_of(run, part) for name, run in zip(names, runs, strict=True)}
 
 
 def _part(key: str) -> str:
@@ -372,14 +362,18 @@ def _learning(order: list[Candidate], runs: list[Run]) -> None:
     everything = list(zip(order, runs, strict=True))
     shown = _few(order, LINES, "compare_learning")
     order, runs = order[shown], runs[shown]
-    version = comparison_tables.version_of(order, runs)
+    names = [candidate.name for candidate in order]
     st.caption(
         "Strong lines: validation (the half that chooses the epoch, where it is halved). Faint lines: training. "
         "A diamond marks the beginning of a new stage."
     )
     for quantity in ("accuracy", "loss"):
-        draw = functools.partial(_draw_learning, order, runs, quantity)
-        figure = shell.drawn(f"learning {quantity}", version, draw)
+
+        def draw(quantity: str = quantity) -> go.Figure:
+            histories = [(name, run.history()) for name, run in zip(names, runs, strict=True)]
+            return figures.learning_curves(histories, quantity)
+
+        figure = shell.drawn(f"learning {quantity}", (names, runs), draw)
         alt = f"{quantity.capitalize()} over the epochs of {len(runs)} runs"
         shell.chart(figure, f"curves-{quantity}", alt=alt)
     st.download_button(
@@ -387,15 +381,9 @@ def _learning(order: list[Candidate], runs: list[Run]) -> None:
     )
 
 
-def _draw_learning(order: list[Candidate], runs: list[Run], quantity: str) -> go.Figure:
-    histories = [(candidate.name, run.history()) for candidate, run in zip(order, runs, strict=True)]
-    return figures.learning_curves(histories, quantity)
-
-
-def _curves_file(pairs: list[tuple[Candidate, Run]]) -> str:
+def _curves_file(pairs: list[tuple[Candidate, Run]]) -> bytes:
     """The curves of all runs, made when somebody asks for them."""
-    histories = [run.history().assign(run=candidate.name) for candidate, run in pairs]
-    return tables.to_csv(pd.concat(histories))
+    return tables.to_csv(pd.concat([run.history().assign(run=candidate.name) for candidate, run in pairs]))
 
 
 def _confusion(order: list[Candidate], runs: list[Run]) -> None:
@@ -409,11 +397,8 @@ def _confusion(order: list[Candidate], runs: list[Run]) -> None:
                 reached = comparison_text.in_words(candidate.assessment.test)
                 badge = model_audit_panel.badge(model_audit_panel.of(run))
                 st.markdown(f"**{shell.plain(candidate.name)}**  \n{reached} {badge}")
-                counts, version = (
-                    candidate.assessment.tested.confusion,
-                    comparison_tables.version_of([candidate], [run]),
-                )
-                figure = shell.drawn("confusion", version, functools.partial(figures.confusion_matrix, counts))
+                draw = functools.partial(figures.confusion_matrix, candidate.assessment.tested.confusion)
+                figure = shell.drawn("confusion", run, draw)
                 name = f"confusion-{candidate.id}"
                 clicks.chart(figure, name, "cell", candidate.id, f"Confusion matrix of {candidate.name}")
     _cell_images(order, runs)
@@ -445,101 +430,71 @@ def _per_class(order: list[Candidate], runs: list[Run]) -> None:
         part = _part("compare_class_part")
     label = CLASS_MEASURES[measure].title
     shown = _few(order, LINES, "compare_class_page")
-    table = comparison_tables.per_class(order[shown], runs[shown], part)
-    points = comparison_tables.class_points(table, measure, len(order[shown]))
+    names, runs = [candidate.name for candidate in order[shown]], runs[shown]
+    table = comparison.class_table(_figures(names, runs, part))
+    points = comparison_tables.class_points(table, measure, len(runs))
     figure = figures.class_measures(points, order[0].assessment.classes, label)
-    shell.chart(
-        figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(order[shown])} runs"
-    )
-    comparison_tables.show_table(
-        comparison_tables.class_view(table, measure),
-        f"per-class-{part}",
-        f"Measures per class on the {part} images",
-        raw=table,
-    )
-    comparison_tables.show_notes(order[shown], runs[shown], part)
+    shell.chart(figure, f"class-{measure}", alt=f"{label} of every class with its interval, for {len(runs)} runs")
+    view, caption = comparison_tables.class_view(table, measure), f"Measures per class on the {part} images"
+    comparison_tables.show_table(view, f"per-class-{part}", caption, raw=table)
+    comparison_tables.show_notes(names, runs, part)
 
 
 def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
+    """ROC and precision-recall: one class run by run, or one run class by class."""
+    guessing = None
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        views = {"Runs": _run_curves, "Classes": _class_curves}
-        view = st.segmented_control("Compare", list(views), default="Runs", required=True, key="compare_curves_by")
-        curves = views[view](order, runs)
-    curves_of = [comparison_tables.threshold_curves(run, label) for _, run, label in curves.drawn]
-    names = [name for name, _, _ in curves.drawn]
-    roc = [(name, one.roc) for name, one in zip(names, curves_of, strict=True)]
-    recall = [(name, one.recall) for name, one in zip(names, curves_of, strict=True)]
-    left, right = st.columns(2)
-    with left:
-        st.markdown("**ROC**")
-        figure = shell.drawn(f"roc {curves.of}", curves.version, lambda: figures.roc_curves(roc, curves.lines))
-        shell.chart(figure, "roc", alt=f"ROC curves {curves.of}")
-    with right:
-        st.markdown("**Precision-recall**")
-        figure = shell.drawn(
-            f"precision-recall {curves.of}",
-            curves.version,
-            lambda: figures.precision_recall_curves(recall, curves.lines, curves.guessing),
-        )
-        shell.chart(figure, "precision-recall", alt=f"Precision-recall curves {curves.of}")
-    reasons = [f"{name}: {one.undefined}" for name, one in zip(names, curves_of, strict=True) if one.undefined]
+        views = ["Runs", "Classes"]
+        if st.segmented_control("Compare", views, default="Runs", required=True, key="compare_curves_by") == "Runs":
+            label = st.selectbox("Class", order[0].assessment.classes, key="compare_curve_class", width=280)
+            guessing = comparison_tables.threshold_curves(runs[0])[label].prevalence
+            shown = _few(order, LINES, "compare_curve_page")
+            runs, of = runs[shown], f"of {label}, run by run"
+            curves = {
+                candidate.name: comparison_tables.threshold_curves(run)[label]
+                for candidate, run in zip(order[shown], runs, strict=True)
+            }
+            lines = figures.run_lines(len(curves))
+        else:
+            row = comparison_tables.pick_run(order, "compare_curve_run")
+            runs, of = [runs[row]], f"of {order[row].name}, class by class"
+            curves = comparison_tables.threshold_curves(runs[0])
+            lines = figures.class_lines(list(curves))
+    roc = [(name, one.roc) for name, one in curves.items()]
+    recall = [(name, one.precision_recall) for name, one in curves.items()]
+    drawn: dict[str, Callable[[], go.Figure]] = {
+        "ROC": lambda: figures.roc_curves(roc, lines),
+        "Precision-recall": lambda: figures.precision_recall_curves(recall, lines, guessing),
+    }
+    for column, (title, draw) in zip(st.columns(2), drawn.items(), strict=True):
+        with column:
+            st.markdown(f"**{title}**")
+            figure = shell.drawn(f"{title} {of}", (list(curves), runs), draw)
+            shell.chart(figure, title.lower(), alt=f"{title} curves {of}")
+    reasons = "; ".join(f"{name}: {one.undefined}" for name, one in curves.items() if one.undefined)
     if reasons:
-        words = "; ".join(reasons)
-        st.caption(f"Not drawn, because undefined: {shell.plain(words)}.")
-
-
-class _Curves(NamedTuple):
-    """What is drawn: (name, run, class) and a line for each, in words, and the PPV of guessing for one class.
-
-    ``version`` changes when one of the runs does.
-    """
-
-    drawn: list[tuple[str, Run, str]]
-    version: str
-    lines: list[dict[str, str]]
-    of: str
-    guessing: float | None
-
-
-def _run_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
-    """One class, run by run."""
-    label = st.selectbox("Class", order[0].assessment.classes, key="compare_curve_class", width=280)
-    shown = _few(order, LINES, "compare_curve_page")
-    drawn = [(candidate.name, run, label) for candidate, run in zip(order[shown], runs[shown], strict=True)]
-    guessing = comparison_tables.threshold_curves(runs[0], label).guessing
-    version = comparison_tables.version_of(order[shown], runs[shown])
-    return _Curves(drawn, version, figures.run_lines(len(drawn)), f"of {label}, run by run", guessing)
-
-
-def _class_curves(order: list[Candidate], runs: list[Run]) -> _Curves:
-    """One run, class by class."""
-    names = [candidate.name for candidate in order]
-    row = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="compare_curve_run", width=320)
-    classes = runs[row].classes
-    drawn = [(label, runs[row], label) for label in classes]
-    version = comparison_tables.version_of([order[row]], [runs[row]])
-    return _Curves(drawn, version, figures.class_lines(classes), f"of {names[row]}, class by class", None)
+        st.caption(f"Not drawn, because undefined: {shell.plain(reasons)}.")
 
 
 def _cost(order: list[Candidate], runs: list[Run]) -> None:
     table = candidates.costs(runs, [candidate.name for candidate in order])
+    columns = {"seconds": "training_seconds", "milliseconds": "milliseconds_per_image"}
     cost = st.segmented_control(
         "Accuracy against",
-        ["seconds", "milliseconds"],
+        list(columns),
         format_func={"seconds": "Training time", "milliseconds": "Time per image"}.__getitem__,
         default="seconds",
         required=True,
         key="compare_cost",
     )
-    points = comparison_tables.cost_points(order, cost)
+    points = comparison.performance_table(order).head(len(order)).assign(cost=table[columns[cost]])
     figure = figures.accuracy_against_cost(points, cost, order[0].assessment.majority["test"].value)
     shell.chart(figure, f"accuracy-against-{cost}", alt=f"Test accuracy against {cost} for {len(order)} runs")
     unknown = points.loc[points["cost"].isna(), "name"]
     if len(unknown):
         st.caption(f"Not drawn, because it was not noted: {shell.plain(', '.join(unknown))}.")
-    comparison_tables.show_table(
-        comparison_tables.cost_view(table), "cost", "What the runs cost", config=comparison_tables.COST_CONFIG
-    )
+    view = comparison_tables.cost_view(table)
+    comparison_tables.show_table(view, "cost", "What the runs cost", config=comparison_tables.COST_CONFIG)
 
 
 def _next_step(order: list[Candidate]) -> None:

@@ -219,11 +219,6 @@ def confusion(given: Answers) -> pd.DataFrame:
     )
 
 
-def prevalence(given: Answers, label: str) -> Measure:
-    """Share of the images that are of ``label``."""
-    return wilson(int(given.images[given.classes.index(label)]), given.n)
-
-
 def no_curve_because(given: Answers, label: str) -> str:
     """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
     images = int(given.images[given.classes.index(label)])
@@ -236,30 +231,48 @@ def no_curve_because(given: Answers, label: str) -> str:
     return "" if given.answered.all() else NOT_A_NUMBER
 
 
-def _by_falling_threshold(is_label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images of the class among those called so, images called so, and the threshold, for each distinct score."""
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    return np.cumsum(is_label[order])[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
+@dataclass(frozen=True, eq=False)
+class ThresholdCurves:
+    """A class over all thresholds, one point per distinct score, no more points than can be told apart when drawn.
+
+    ``roc`` and ``precision_recall`` as of ``roc_points`` and ``precision_recall_points``; ``prevalence`` is the share
+    of the images that are of the class, the PPV of guessing; ``undefined`` says why there is no curve, where none is.
+    """
+
+    roc: pd.DataFrame
+    precision_recall: pd.DataFrame
+    prevalence: float
+    undefined: str
+
+
+def threshold_curves(given: Answers) -> dict[str, ThresholdCurves]:
+    """The curves of every class."""
+    shares = given.images / (given.n or np.nan)
+    return {
+        label: ThresholdCurves(
+            thinned(roc_points(given, label)),
+            thinned(precision_recall_points(given, label)),
+            float(share),
+            no_curve_because(given, label),
+        )
+        for label, share in zip(given.classes, shares, strict=True)
+    }
 
 
 def roc_points(given: Answers, label: str) -> pd.DataFrame:
-    """Points of the ROC curve, one per distinct score, from "call nothing" to "call everything".
+    """Points of the ROC curve, one per distinct score, from "predict nothing as the class" to "predict everything".
 
-    Columns false_positive_rate, sensitivity, threshold (an image is called ``label`` at or above it). Empty where the
-    curve is undefined.
+    Columns false_positive_rate, sensitivity, threshold (an image is predicted as ``label`` at or above it). Empty where
+    the curve is undefined.
     """
-    if no_curve_because(given, label):
-        return pd.DataFrame({"false_positive_rate": [], "sensitivity": [], "threshold": []})
-    k = given.classes.index(label)
-    hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
-    false_alarms = called - hits
+    hits, predicted, threshold = _by_falling_threshold(given, label)
+    first = np.zeros(min(1, len(hits)))
+    false_alarms = predicted - hits
     return pd.DataFrame(
         {
-            "false_positive_rate": np.concatenate([[0.0], false_alarms / false_alarms[-1]]),
-            "sensitivity": np.concatenate([[0.0], hits / hits[-1]]),
-            "threshold": np.concatenate([[np.inf], threshold]),
+            "false_positive_rate": np.concatenate([first, false_alarms / false_alarms[-1:]]),
+            "sensitivity": np.concatenate([first, hits / hits[-1:]]),
+            "threshold": np.concatenate([first + np.inf, threshold]),
         }
     )
 
@@ -267,14 +280,23 @@ def roc_points(given: Answers, label: str) -> pd.DataFrame:
 def precision_recall_points(given: Answers, label: str) -> pd.DataFrame:
     """Points of the precision-recall curve, one per distinct score, from the highest threshold to the lowest.
 
-    Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is called, ppv is undefined,
-    so unlike scikit-learn's there is no made-up first point at ppv 1.
+    Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is predicted as the class,
+    ppv is undefined, so unlike scikit-learn's there is no made-up first point at ppv 1.
     """
+    hits, predicted, threshold = _by_falling_threshold(given, label)
+    return pd.DataFrame({"sensitivity": hits / hits[-1:], "ppv": hits / predicted, "threshold": threshold})
+
+
+def _by_falling_threshold(given: Answers, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each distinct score: images of the class among those predicted as it, images predicted as it, the threshold.
+    Empty where there is no curve."""
     if no_curve_because(given, label):
-        return pd.DataFrame({"sensitivity": [], "ppv": [], "threshold": []})
+        return np.empty(0), np.empty(0), np.empty(0)
     k = given.classes.index(label)
-    hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
-    return pd.DataFrame({"sensitivity": hits / hits[-1], "ppv": hits / called, "threshold": threshold})
+    order = np.argsort(-given.y_prob[:, k], kind="stable")
+    ranked = given.y_prob[order, k]
+    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return np.cumsum(given.y_true[order] == k)[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
 
 
 def thinned(points: pd.DataFrame) -> pd.DataFrame:

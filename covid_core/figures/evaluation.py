@@ -360,7 +360,8 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     """Test accuracy with its interval over what it costs, one mark per run, on a logarithmic axis.
 
     Args:
-        points: columns name, cost, value, low, high; the order gives the colours; rows without a cost are left out.
+        points: columns name, cost, test, test_low, test_high; the order gives the colours; rows without a cost are left
+            out.
         cost: "seconds" (of training) or "milliseconds" (per image).
         majority: the majority baseline, a share in [0, 1], drawn as a line.
     """
@@ -368,7 +369,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
     figure = go.Figure()
     for position, row in enumerate(points.itertuples()):
-        if row.cost > 0 and row.value >= 0:
+        if row.cost > 0 and row.test >= 0:
             figure.add_trace(_cost_mark(row, position, worded(row.cost)))
     if majority is not None:
         figure.add_hline(100 * majority, annotation_position="bottom right", **majority_line(majority))
@@ -379,14 +380,15 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
 
 
 def _cost_mark(row: Any, position: int, worded: str) -> go.Scatter:
+    bounded = (row.test, row.test_low, row.test_high)
     return go.Scatter(
         x=[row.cost],
-        y=[100 * row.value],
-        error_y=error_bar([(row.value, row.low, row.high)], 100, thickness=1.5, width=4),
+        y=[100 * row.test],
+        error_y=error_bar([bounded], 100, thickness=1.5, width=4),
         mode="markers",
         marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
         name=literal(row.name),
-        hovertemplate=f"{interval(row.value, row.low, row.high)}<br>{worded}<extra>{literal(row.name)}</extra>",
+        hovertemplate=f"{interval(*bounded)}<br>{worded}<extra>{literal(row.name)}</extra>",
     )
 
 

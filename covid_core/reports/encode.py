@@ -25,6 +25,7 @@ from covid_core.evaluation import image_selection, repeats
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
+from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
 from covid_core.reports import audit_text, evidence_text, run_figures
 from covid_core.runs.segmenters import Segmenter
@@ -202,4 +203,8 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
     Shared: lambda one: {**_but(one, "conflicts"), "conflicts": len(one.conflicts)},
     Sources: _sources,
+    ThresholdCurves: lambda one: {
+        **{name: getattr(one, name).to_dict("list") for name in ("roc", "precision_recall")},
+        "undefined": one.undefined,
+    },
 }

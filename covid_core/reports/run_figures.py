@@ -28,7 +28,7 @@ def of_run(run: Run, candidate: Candidate) -> Figures:
         "prediction_sets": prediction_sets_of(run),
         "audit": model_audit_of(run),
         "operating_points": _operating_points(run),
-        "curves": _curves(run),
+        "curves": metrics.threshold_curves(metrics.answers(run.predictions(), "test")),
         "outside": [_external_test(run, one) for one in run.evaluations()],
         "openings": run.openings(),
         "settings": run.spec,
@@ -100,19 +100,6 @@ def _operating_points(run: Run) -> list[Figures]:
 
     about = [{"label": label, "aim": aim, "at_least": USUAL_AIM} for label in run.classes for aim in AIMS]
     return [one | reached(one["label"], one["aim"]) for one in about]
-
-
-def _curves(run: Run) -> Figures:
-    """ROC and precision-recall points of every class on the test part, as many as are drawn."""
-    given = metrics.answers(run.predictions(), "test")
-    return {
-        label: {
-            "roc": metrics.thinned(metrics.roc_points(given, label)).to_dict("list"),
-            "precision_recall": metrics.thinned(metrics.precision_recall_points(given, label)).to_dict("list"),
-            "undefined": metrics.no_curve_because(given, label),
-        }
-        for label in run.classes
-    }
 
 
 def _or_note(figures: Callable[[], Figures], **instead: Any) -> Figures:

@@ -85,7 +85,7 @@ def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(seven):
     table = performance(opened("compare"))
     assert table["Model"].iat[0] == "MobileNetV2 aug"
     assert table["Remarks"].iat[0] == "best on test; validation's choice"
-    assert table["Model"].tolist()[-2:] == ["Majority class (COVID)", CHANCE]
+    assert table["Model"].tolist()[-2:] == ["Majority baseline (COVID)", CHANCE]
     assert table["Test"].iloc[:-2].is_monotonic_decreasing
 
 
@@ -119,7 +119,7 @@ def test_every_measure_has_its_interval_and_the_rows_to_beat(two):
     read = table["Measure"].isin([model_audit_panel.HEADING, model_audit_panel.MASKS])
     assert table["Measure"][:2].tolist() == ["Accuracy", model_audit_panel.HEADING]
     assert (~read).sum() == len(MEASURES)
-    assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
+    assert table.columns[-2:].tolist() == ["Majority baseline", CHANCE]
     assert table[~read].iloc[:, 1].str.contains(r"\[.*, .*\]").all()
     assert (table[read].iloc[:, -2:] == "").all(axis=None)
 
@@ -246,7 +246,7 @@ def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
 def test_the_filter_leaves_matching_runs_and_the_majority_class(seven):
     page = opened("compare")
     page.text_input(key="compare_filter").set_value("vgg").run()
-    assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)", CHANCE]
+    assert performance(page)["Model"].tolist() == ["VGG16", "Majority baseline (COVID)", CHANCE]
 
 
 def test_a_filter_that_fits_nothing_says_so(two):
@@ -286,9 +286,9 @@ def test_runs_with_other_test_images_are_not_ranked_together(workspace):
     runs = [made_run(workspace, all_parts(SIZES, skill), f"run {skill}") for skill in (1, 2)]
     page = opened("compare", runs=",".join(run.id for run in (*runs, other)))
     assert "Not comparable: different test images." in words(page)
-    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)", CHANCE]
+    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority baseline (COVID)", CHANCE]
     page.selectbox(key="compare_group").set_value(1).run()
-    assert performance(page)["Model"].tolist() == ["other", "Majority class (COVID)", CHANCE]
+    assert performance(page)["Model"].tolist() == ["other", "Majority baseline (COVID)", CHANCE]
 
 
 def test_a_stopped_run_is_compared_and_marked(workspace):

@@ -27,21 +27,17 @@ DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """One run's scores, before and after its temperature, and what a threshold makes of them."""
-    names = [candidate.name for candidate in order]
-    position = st.selectbox(
-        "Run", range(len(order)), format_func=names.__getitem__, key="compare_calibrated", width=360
-    )
-    run = runs[position]
-    fitted, diagrams = _calibrated(str(run.path), run_cache.stamp_of(run.path), run)
+    position = comparison_tables.pick_run(order, "compare_calibrated")
+    name, run = order[position].name, runs[position]
+    fitted, diagrams = _calibrated(run)
     if not fitted.is_defined:
         st.info(shell.plain(fitted.note), icon=":material/help:")
         return
-    st.markdown(_in_words(names[position], run, fitted))
+    st.markdown(_in_words(name, run, fitted))
     left, right = st.columns([3, 2], gap="large")
     with left:
-        version = comparison_tables.version_of([order[position]], [run])
-        figure = shell.drawn("reliability", version, lambda: figures.reliability(diagrams, figures.run_lines(2)))
-        alt = f"Reliability of the scores of {names[position]}, before and after"
+        figure = shell.drawn("reliability", run, lambda: figures.reliability(diagrams, figures.run_lines(2)))
+        alt = f"Reliability of the scores of {name}, before and after"
         clicks.chart(figure, f"reliability-{run.id}", BIN, run.id, alt)
         st.caption("A point opens its images below.")
     with right:
@@ -50,16 +46,11 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     _operating_point(run)
 
 
-@st.cache_resource(max_entries=MOST_FITS, show_spinner=False)
-def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
+@st.cache_resource(max_entries=MOST_FITS, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def _calibrated(run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     """The run's calibration and its two diagrams on the test part; none without a temperature."""
-    named = {
-        temperature_scaling.SCORES: image_browser.SCORES,
-        temperature_scaling.PROBABILITIES: image_browser.CALIBRATED,
-    }
-    return temperature_scaling.of(_run), [
-        (named[scale], bins) for scale, bins in temperature_scaling.diagrams(_run).items()
-    ]
+    names = (image_browser.SCORES, image_browser.CALIBRATED)
+    return temperature_scaling.of(run), list(zip(names, temperature_scaling.diagrams(run).values(), strict=False))
 
 
 def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:

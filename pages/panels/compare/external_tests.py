@@ -21,9 +21,7 @@ NOT_ONE = ""  # an outside class that is none of the run's
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """Choose a run, see its outside tests, make another."""
-    names = [candidate.name for candidate in order]
-    position = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="outside_run", width=360)
-    run = runs[position]
+    run = runs[comparison_tables.pick_run(order, "outside_run")]
     kept = run.evaluations()
     if kept:
         chosen = st.selectbox(
@@ -86,13 +84,13 @@ def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
     return {label: inside for label, inside in found.items() if inside}
 
 
-@st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals")
-def _report(path: str, stamp: str, identifier: str, _run: Run, _evaluation: Evaluation) -> Outside:
-    return external_test.report(_run, _evaluation)
+@st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals", hash_funcs=run_cache.BY_FILES)
+def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
+    return external_test.report(run, _evaluation)
 
 
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
-    found = _report(str(run.path), run_cache.stamp_of(run.path), evaluation.id, run, evaluation)
+    found = _report(run, evaluation.id, evaluation)
     told = evaluation.information
     st.markdown(
         f"{shell.plain(_in_words(run, evaluation, found))} {model_audit_panel.badge(model_audit_panel.of(run))}"

@@ -21,7 +21,7 @@ from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
 from covid_core.runs import temperature_scaling, test_set_access
 from covid_core.runs.store import Run
-from pages.shared import comparison_tables, gallery, image_results, shell, test_set_views, uploads
+from pages.shared import gallery, image_results, run_cache, shell, test_set_views, uploads
 
 OPEN = "behind_open"  # in the session: the image whose name was just clicked
 AT_ONCE = 18  # images of a page
@@ -52,12 +52,12 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
 
 def answers(order: Sequence[Candidate], runs: Sequence[Run]) -> ImageAnswers:
     """What the runs say of their test images; kept until a run's files change."""
-    return _answers(comparison_tables.version_of(order, runs), order, runs)
+    return _answers([one.name for one in order], runs)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _answers(version: str, _order: Sequence[Candidate], _runs: Sequence[Run]) -> ImageAnswers:
-    return behind.image_answers({one.name: run.predictions() for one, run in zip(_order, _runs, strict=True)})
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def _answers(names: Sequence[str], runs: Sequence[Run]) -> ImageAnswers:
+    return behind.image_answers({name: run.predictions() for name, run in zip(names, runs, strict=True)})
 
 
 def on_calibrated_scale(predicted: ImageAnswers, position: int, run: Run, temperature: float) -> ImageAnswers:

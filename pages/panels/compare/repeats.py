@@ -83,15 +83,9 @@ def _pick(repeated: list[Study], members: dict[str, list[Run]], first: Study | N
     leading = first or repeated[0]
     ordered = sorted(repeated, key=lambda study: study.id != leading.id)  # stable: the newest first after it
     alike = [study.id for study in ordered if _dataset(members[study.id]) == _dataset(members[leading.id])]
-    by_default = alike[:AT_FIRST]
-    key, wanted = f"compare_studies_{first.id if first else ''}", st.query_params.get("studies", "")
-    if key not in st.session_state or st.session_state.get("compare_studies_asked") != wanted:
-        st.session_state[key] = [identifier for identifier in wanted.split(",") if identifier in names] or by_default
-    st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
-    chosen = st.multiselect(
-        "Studies of repeats", list(names), format_func=names.__getitem__, key=key, placeholder="Choose studies"
-    )
-    comparison_tables.remember("studies", "" if set(chosen) == set(by_default) else ",".join(chosen))
+    options = {"placeholder": "Choose studies"}
+    key = f"compare_studies_{first.id if first else ''}"
+    chosen = comparison_tables.multiselect("Studies of repeats", "studies", names, alike[:AT_FIRST], key, **options)
     by_id = {study.id: study for study in repeated}
     return [by_id[identifier] for identifier in chosen]
 

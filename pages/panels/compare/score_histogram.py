@@ -19,17 +19,14 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     """One run's score of one class, label by label; a bar opens its images."""
     predictions = image_browser.answers(order, runs)
     with st.container(horizontal=True):
-        run = st.selectbox(
-            "Run", range(len(order)), format_func=predictions.runs.__getitem__, key="compare_scored_run", width=360
-        )
+        run = comparison_tables.pick_run(order, "compare_scored_run")
         scored = st.selectbox("Score of", predictions.classes, key="compare_scored", width=240)
     counts = image_selection.score_counts(predictions, run, scored)
     st.caption(
         f"{shell.plain(scored)} images should stand at the right, all others at the left: what stands on the wrong "
         f"side is a mistake of the run or of the label. A bar opens its images."
     )
-    version = comparison_tables.version_of([order[run]], [runs[run]])
-    figure = shell.drawn(f"scores of {scored}", version, lambda: figures.score_histogram(counts, scored))
+    figure = shell.drawn(f"scores of {scored}", runs[run], lambda: figures.score_histogram(counts, scored))
     alt = f"Test images by the score of {scored} that {predictions.runs[run]} gives them, label by label"
     clicks.chart(figure, f"score-histogram-{runs[run].id}-{scored}", BAR, (runs[run].id, scored), alt)
     unscored = len(predictions.labels) - int(counts.to_numpy().sum())
