@@ -20,7 +20,7 @@ PARTS = ("train", "validation", "test")
 ALPHA = 0.05  # level of every test in the app
 
 ONE_CLASS = "predicts one class only"
-NOT_BETTER = "does not beat the majority class"
+NOT_BETTER = "does not beat the majority baseline"
 LOSS_NOT_A_NUMBER = "loss is not a number"
 NO_ANSWER = "has no answer for some images"
 PARTS_DISAGREE = "validation and test disagree beyond chance"

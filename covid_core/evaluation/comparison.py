@@ -13,11 +13,10 @@ import pandas as pd
 from covid_core.evaluation import assessment, resampling
 from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
 from covid_core.evaluation.measures import MEASURES
-from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.evaluation.metrics import UNDEFINED, Answers, Measure
 
 MAJORITY = "Majority baseline"
 CHANCE = "Chance (guessing evenly)"
-UNDEFINED = Measure(math.nan)
 HAIR = 1e-9  # of a score: decides what is predicted, and moves no measure by more
 
 

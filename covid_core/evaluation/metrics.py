@@ -44,6 +44,9 @@ class Measure:
         return not math.isnan(self.low)
 
 
+UNDEFINED = Measure(math.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class Answers:
     """A run's answers on some images, as arrays.

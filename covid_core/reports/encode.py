@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
-from covid_core.reports import audit_text, evidence_text, run_figures
+from covid_core.reports import audit_text, evidence_text, repeats_text, run_figures
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import Run
 
@@ -136,12 +137,12 @@ def _image_answers(one: ImageAnswers) -> Fields:
 
 def _repeats(one: Comparison) -> Fields:
     studies = [
-        {**_study(study), "measures": spreads, "pooled": pooled, "above_majority": _tested(above, "p_above")}
+        {**_study(study), "measures": spreads, "pooled": pooled, "above_majority": _tested(above, study)}
         for study, spreads, pooled, above in zip(one.studies, one.spreads, one.pooled, one.majority, strict=True)
     ]
     pairs = [
-        {"first": one.studies[i].id, "second": one.studies[j].id, "p_holm": pair.p_holm, **_tested(pair)}
-        for (i, j), pair in one.pairs.items()
+        {"first": first.id, "second": second.id, "p_holm": pair.p_holm, **_tested(pair, first, second)}
+        for (first, second), pair in zip(combinations(one.studies, 2), one.pairs.values(), strict=True)
     ]
     return {"studies": studies, "pairs": pairs}
 
@@ -161,9 +162,12 @@ def _repeat(study: Repeats, run: Repeat) -> Fields:
     }
 
 
-def _tested(one: Tested, *more: str) -> Fields:
-    figures = {} if one.found is None else vars(one.found) | {name: getattr(one.found, name) for name in more}
-    return {"test": repeats.TESTS[one.varied], "runs": one.runs, "reason": one.reason, **figures}
+def _tested(one: Tested, *studies: Repeats) -> Fields:
+    result = vars(one.result) if one.result else {}
+    if one.result and len(studies) == 1:
+        result = result | {"p_above": one.result.p_above}
+    reason = repeats_text.reason(one, *studies)
+    return {"test": repeats_text.TESTS[one.varied], "runs": one.runs, "reason": reason, **result}
 
 
 def _run(one: Run) -> Fields:

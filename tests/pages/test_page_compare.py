@@ -93,7 +93,7 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
     page = opened("compare")
     assert "This run does not beat always answering COVID" in words(page)
-    assert "ResNet50: predicts one class only, does not beat the majority class." in words(page)
+    assert "ResNet50: predicts one class only, does not beat the majority baseline." in words(page)
     assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63, 33.33]
 
 
