@@ -63,7 +63,8 @@ def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool =
         if row.is_share and row.per_image:
             overall[name] = metrics.wilson_of_groups(row.per_image(given), groups)[0]
         else:
-            notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (_no_score_because(given), "")
+            of_scores = metrics.NOT_A_NUMBER if given.n else metrics.NO_IMAGES
+            notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (of_scores, "")
             overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
     images = dict(zip(given.classes, map(int, given.images), strict=True))
     return Measured(given.n, images, overall, per_class, metrics.confusion(given))
@@ -86,10 +87,6 @@ def _notes_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple
         next(iter(undefined.values()), metrics.NO_IMAGES),
         "; ".join(f"{label} is left out: {reason}" for label, reason in undefined.items()),
     )
-
-
-def _no_score_because(given: Answers) -> str:
-    return metrics.NO_IMAGES if not given.n else metrics.NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
@@ -149,14 +146,17 @@ def assess(
     table = table.sort_values("image_id", kind="stable")
     parts = {part: metrics.answers(table, part) for part in PARTS}
     test, validation = parts["test"], parts["validation"]
-    together = {part: groups_of(given, groups) for part, given in parts.items()}
+    together = {part: groups_of(given.image_ids, groups) for part, given in parts.items()}
     reached = {part: metrics.wilson_of_groups(given.right, together[part]) for part, given in parts.items()}
     effect = reached["test"][1]
+    predicted = np.flatnonzero(test.counts.sum(axis=0))
+    right = np.concatenate([validation.right, test.right])
+    of_both = groups_of(np.concatenate([validation.image_ids, test.image_ids]), groups)
     majority = {part: majority_share(given, together[part]) for part, given in parts.items()}
     return Assessment(
         classes=test.classes,
         accuracy={part: measure for part, (measure, _) in reached.items()},
-        selection=metrics.accuracy(may_choose, groups_of(may_choose, groups)),
+        selection=metrics.accuracy(may_choose, groups_of(may_choose.image_ids, groups)),
         majority=majority,
         majority_label=test.classes[int(np.argmax(test.images))] if test.n else "",
         tested=measured(test, together["test"], intervals),
@@ -165,20 +165,16 @@ def assess(
         groups=together["test"],
         test_images=images_key(table, images_of),
         p_majority=at_least_by_chance(int(test.right.sum()) / effect, test.n / effect, majority["test"].value),
-        p_parts=_parts_unlike(validation, test, groups),
-        only_answer=_only_answer(test),
+        p_parts=unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, of_both)),
+        only_answer=test.classes[predicted[0]] if len(predicted) == 1 else "",
         unanswered=int(sum((~given.answered).sum() for given in parts.values())),
     )
 
 
-def groups_of(given: Answers, groups: pd.Series | None) -> np.ndarray | None:
-    """The group of each image as a number; None where no two images share one."""
+def groups_of(image_ids: np.ndarray, groups: pd.Series | None) -> np.ndarray | None:
+    """The group of each image as a number; None where no two images share one, or ``groups`` (by id) is None."""
     if groups is None:
         return None
-    return _codes(given.image_ids, groups)
-
-
-def _codes(image_ids: np.ndarray, groups: pd.Series) -> np.ndarray | None:
     codes = pd.factorize(groups.reindex(image_ids).fillna(pd.Series(image_ids, image_ids)))[0]
     return None if len(np.unique(codes)) == len(codes) else codes
 
@@ -201,13 +197,6 @@ def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | Non
     effect = metrics.design_effect_of_difference(right, inside, groups)
     images = [int(len(side) / effect) for side in sides]
     return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]
-
-
-def _parts_unlike(validation: Answers, test: Answers, groups: pd.Series | None) -> float:
-    """p of ``unlike_by_chance`` for the accuracies of two parts."""
-    right = np.concatenate([validation.right, test.right])
-    together = None if groups is None else _codes(np.concatenate([validation.image_ids, test.image_ids]), groups)
-    return unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, together))
 
 
 def images_key(table: pd.DataFrame, images_of: str = "") -> str:
@@ -252,12 +241,6 @@ def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -
     log = ways(total, possible) + ways(other_total, right - possible) - ways(total + other_total, np.array(right))
     mine = log[hits - possible[0]]
     return min(1.0, float(np.exp(log[log <= mine + 1e-7]).sum()))  # rounding must not part equal tables
-
-
-def _only_answer(test: Answers) -> str:
-    """The class that every test image was called; empty where there are two or more, or no answers."""
-    called = np.flatnonzero(test.counts.sum(axis=0))
-    return test.classes[called[0]] if len(called) == 1 else ""
 
 
 def marks(given: Assessment, loss_is_a_number: bool = True) -> list[str]:

@@ -10,7 +10,7 @@ Everything is chosen on the validation images that the caller hands over, and re
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -137,18 +137,12 @@ def calibrate(table: pd.DataFrame) -> Calibration:
         fitted = fitted_temperature(table)
     except DataError as error:
         return Calibration(images=images, note=str(error))
-    test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    names = ("log_loss", "expected_calibration_error")
-    found = [measures.on_draws(given, names)(once(given.y_true)) for given in test]
-    before, after = ({name: float(one[name][0]) for name in names} for one in found)
-    return Calibration(
-        fitted,
-        images,
-        before["log_loss"],
-        after["log_loss"],
-        before["expected_calibration_error"],
-        after["expected_calibration_error"],
-    )
+    figures: dict[str, Any] = {}
+    for when, one in (("before", table), ("after", tempered(table, fitted))):
+        given = metrics.answers(one, "test")
+        values = measures.on_draws(given, ("log_loss", "expected_calibration_error"))(once(given.y_true))
+        figures |= {f"{name}_{when}": float(value[0]) for name, value in values.items()}
+    return Calibration(fitted, images, **figures)
 
 
 @dataclass(frozen=True)

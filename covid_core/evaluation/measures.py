@@ -418,7 +418,8 @@ def _areas(given: Answers, k: int) -> Areas:
     if not (given.n and given.answered.all()):
         return lambda times: np.full((2, times.shape[1]), np.nan)
     score = -given.y_prob[:, k]
-    own, others = (images[np.argsort(score[images], kind="stable")] for images in _class_and_rest(given, k))
+    sides = np.flatnonzero(given.y_true == k), np.flatnonzero(given.y_true != k)
+    own, others = (images[np.argsort(score[images], kind="stable")] for images in sides)
     found, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
     passed = np.searchsorted(score[others], score[own], "left")
     tied = (alarms != passed).any()
@@ -440,7 +441,3 @@ def _areas(given: Answers, k: int) -> Areas:
         return np.stack([_ratio(positives * negatives - lost, positives * negatives), _ratio(precise, positives)])
 
     return areas
-
-
-def _class_and_rest(given: Answers, k: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.flatnonzero(given.y_true == k), np.flatnonzero(given.y_true != k)

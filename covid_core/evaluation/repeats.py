@@ -18,6 +18,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from covid_core.evaluation import metrics, resampling
 from covid_core.evaluation.assessment import ALPHA, Assessment
@@ -107,11 +108,8 @@ class Spread:
 
 def spread(values: Iterable[float]) -> Spread:
     """Sum up the values that are numbers."""
-    known = np.array([value for value in values if not math.isnan(value)])
-    if not len(known):
-        return Spread(math.nan, math.nan, math.nan, math.nan, 0)
-    deviation = float(known.std(ddof=1)) if len(known) > 1 else math.nan
-    return Spread(float(known.mean()), deviation, float(known.min()), float(known.max()), len(known))
+    known = pd.Series(list(values), dtype=float)
+    return Spread(known.mean(), known.std(), known.min(), known.max(), int(known.count()))
 
 
 def value(run: Repeat, measure: str) -> float:

@@ -184,47 +184,40 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     invisible bar of full height lies before each: one image among hundreds can be clicked too. Its customdata is
     [position of the label, number of the bar].
     """
-    colours = class_colours(counts.columns)
-    rows = len(counts.columns)
+    rows, width = len(counts.columns), 100 / len(counts)
     figure = make_subplots(rows=rows, shared_xaxes=True, vertical_spacing=BAR_GAP / rows)
-    width = 100 / len(counts)
-    for place, label in enumerate(counts.columns):
-        images, at = counts[label], {"row": place + 1, "col": 1}
+    for place, (label, colour) in enumerate(class_colours(counts.columns).items()):
+        images, row = counts[label], {"row": place + 1, "col": 1}
         top = max(1, images.max()) * BAR_ROOM
         middles = [width * (bar + 0.5) for bar in range(len(images))]
-        figure.add_bar(x=middles, y=images, marker={"color": colours[label], "line": {"width": 0}}, **SILENT, **at)
-        figure.add_trace(_invisible_bars(images, top, place, scored), **at)
-        for middle, number in zip(middles, images, strict=True):
-            if number:
-                figure.add_annotation(text=count(number), x=middle, y=number, yshift=9, showarrow=False, **at)
+        figure.add_bar(x=middles, y=images, marker={"color": colour, "line": {"width": 0}}, **SILENT, **row)
+        filled = [bar for bar, number in enumerate(images) if number]
+        figure.add_bar(
+            x=[middles[bar] for bar in filled],
+            y=[top] * len(filled),
+            customdata=[[place, bar] for bar in filled],
+            marker={"color": NEUTRAL, "opacity": 0, "line": {"width": 0}},
+            selected=CHOSEN,
+            unselected=INVISIBLE,
+            hovertext=[
+                f"{plural(int(images.iloc[bar]), 'image')} of {literal(label)}: score of {literal(scored)} "
+                f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
+                for bar in filled
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+            showlegend=False,
+            **row,
+        )
+        for bar in filled:
+            at = {"x": middles[bar], "y": images.iloc[bar]}
+            figure.add_annotation(text=count(images.iloc[bar]), **at, yshift=9, showarrow=False, **row)
         words = f"<b>{literal(label)}</b>, {plural(int(images.sum()), 'image')}"
-        figure.add_annotation(text=words, x=0, y=top, yshift=8, xanchor="left", showarrow=False, **at)
-        figure.update_yaxes(range=[0, top], showticklabels=False, showgrid=False, **at)
+        figure.add_annotation(text=words, x=0, y=top, yshift=8, xanchor="left", showarrow=False, **row)
+        figure.update_yaxes(range=[0, top], showticklabels=False, showgrid=False, **row)
     figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=False, zeroline=False)
     figure.update_xaxes(title=f"Score of {literal(scored)}", row=rows, col=1)
     figure.update_layout(barmode="overlay", bargap=0.06, hovermode="closest")
     return settled(figure, height=60 + BAR_ROW * rows)
-
-
-def _invisible_bars(images: pd.Series, top: float, place: int, scored: str) -> go.Bar:
-    """A bar of height ``top`` before each bar that has images, with its hover text."""
-    bars = [bar for bar, number in enumerate(images) if number]
-    width = 100 / len(images)
-    return go.Bar(
-        x=[width * (bar + 0.5) for bar in bars],
-        y=[top] * len(bars),
-        customdata=[[place, bar] for bar in bars],
-        marker={"color": NEUTRAL, "opacity": 0, "line": {"width": 0}},
-        selected=CHOSEN,
-        unselected=INVISIBLE,
-        hovertext=[
-            f"{plural(int(images.iloc[bar]), 'image')} of {literal(images.name)}: score of {literal(scored)} "
-            f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
-            for bar in bars
-        ],
-        hovertemplate="%{hovertext}<extra></extra>",
-        showlegend=False,
-    )
 
 
 def _broken(name: str) -> str:
@@ -337,26 +330,22 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     figure = go.Figure()
     for position, row in enumerate(points.itertuples()):
         if row.cost > 0 and row.test >= 0:
-            figure.add_trace(_cost_mark(row, position, worded(row.cost)))
+            bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
+            figure.add_scatter(
+                x=[row.cost],
+                y=[100 * row.test],
+                error_y=error_bar([bounded], 100, thickness=1.5, width=4),
+                mode="markers",
+                marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
+                name=name,
+                hovertemplate=f"{interval(*bounded)}<br>{worded(row.cost)}<extra>{name}</extra>",
+            )
     if majority is not None:
         figure.add_hline(100 * majority, annotation_position="bottom right", **majority_line(majority))
     ticks = COST_TICKS[cost]
     figure.update_xaxes(title=titles[cost], type="log", tickvals=ticks, ticktext=[worded(tick) for tick in ticks])
     figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
     return _with_legend(figure, height=380, per_row=4)
-
-
-def _cost_mark(row: Any, position: int, worded: str) -> go.Scatter:
-    bounded = (row.test, row.test_low, row.test_high)
-    return go.Scatter(
-        x=[row.cost],
-        y=[100 * row.test],
-        error_y=error_bar([bounded], 100, thickness=1.5, width=4),
-        mode="markers",
-        marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
-        name=literal(row.name),
-        hovertemplate=f"{interval(*bounded)}<br>{worded}<extra>{literal(row.name)}</extra>",
-    )
 
 
 def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:

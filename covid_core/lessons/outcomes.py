@@ -103,7 +103,7 @@ def class_points(outcome: Outcome) -> pd.DataFrame:
 
 def _row(name: str, predictions: Answers, together: pd.Series | None, accuracy: Measure | None = None) -> Row:
     """A row; ``together`` is the cluster of each image by image id (None: each is its own)."""
-    groups = assessment.groups_of(predictions, together)
+    groups = assessment.groups_of(predictions.image_ids, together)
     classes = [label for label, images in zip(predictions.classes, predictions.images, strict=True) if images]
     return Row(
         name,
@@ -337,7 +337,7 @@ def leakage(split: pd.DataFrame, groups: pd.Series) -> tuple[int, int]:
 def _clustered(run: Run, groups: pd.Series) -> Row:
     """A row whose accuracy has a cluster-adjusted interval."""
     predictions = _test_predictions(run)
-    codes = assessment.groups_of(predictions, groups)
+    codes = assessment.groups_of(predictions.image_ids, groups)
     right = predictions.right.astype(np.float32)
     drawn = resampling.replicates(
         lambda times: {"accuracy": right @ times.astype(np.float32) / times.sum(axis=0)}, predictions.y_true, codes

@@ -35,9 +35,7 @@ def summary(ranking: Ranking) -> Summary:
 
 def in_words(measure: Measure) -> str:
     """A share with its interval where it has one: ``90.4 % [87.8, 92.5]``."""
-    if measure.has_interval:
-        return interval(measure.value, measure.low, measure.high)
-    return share(measure.value)
+    return interval(measure.value, measure.low, measure.high)
 
 
 def _headline(ranking: Ranking) -> str:

@@ -7,11 +7,11 @@ import streamlit as st
 
 from covid_core.errors import DataError
 from covid_core.evaluation import calibration, image_selection
-from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
+from covid_core.evaluation.calibration import Bin, Calibration
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import interval, number, share
+from covid_core.formatting import number, share
 from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import temperature_scaling
@@ -67,34 +67,25 @@ def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], 
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:
-    verdict = (
-        "its scores are too sure of themselves"
-        if fitted.temperature > 1
-        else "its scores are less sure than they could be"
-    )
+    sure = "too sure of themselves" if fitted.temperature > 1 else "less sure than they could be"
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{run_text.calibration_images(run, fitted)}. In words, {verdict}. On the test images, dividing the "
-        f"logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
+        f"{run_text.calibration_images(run, fitted)}. In words, its scores are {sure}. On the test images, dividing "
+        f"the logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
         f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
     )
 
 
 def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
+    scores = image_selection.bins_in_words()
     rows = [
-        {
-            "Score": f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
-            "Images": one.right.n,
-            "Right": interval(one.right.value, one.right.low, one.right.high),
-            "Scale": name,
-        }
+        {"Score": scores[one.number], "Images": one.right.n, "Right": in_words(one.right), "Scale": name}
         for name, bins in diagrams
         for one in bins
     ]
-    comparison_tables.show_table(
-        pd.DataFrame(rows), "reliability-bins", "Bins of the reliability diagram", pinned="Score"
-    )
+    caption = "Bins of the reliability diagram"
+    comparison_tables.show_table(pd.DataFrame(rows), "reliability-bins", caption, pinned="Score")
 
 
 def _operating_point(run: Run) -> None:
@@ -131,21 +122,16 @@ def _operating_point(run: Run) -> None:
         key="point_prevalence",
         help=f"In this test part it is {share(images)}. PPV and NPV depend on it; sensitivity and specificity do not.",
     )
-    comparison_tables.show_table(
-        _point_view(point, prevalence / 100), "operating-point", "Operating point", pinned="Images"
-    )
-
-
-def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
-    there = calibration.at_prevalence(point.test["sensitivity"], point.test["specificity"], prevalence)
+    there = calibration.at_prevalence(point.test["sensitivity"], point.test["specificity"], prevalence / 100)
     rows = {
         "Validation": point.validation,
         "Test": point.test,
-        f"Test, at {share(prevalence)} of the class": {**point.test, **there},
+        f"Test, at {share(prevalence / 100)} of the class": {**point.test, **there},
     }
-    return pd.DataFrame(
+    view = pd.DataFrame(
         [
             {"Images": images, **{CLASS_MEASURES[name].title: in_words(value) for name, value in values.items()}}
             for images, values in rows.items()
         ]
     )
+    comparison_tables.show_table(view, "operating-point", "Operating point", pinned="Images")

@@ -17,6 +17,14 @@ from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 
 NOT_ONE = ""  # an outside class that is none of the run's
+SHARED_TITLES = {
+    "image_id": "Image",
+    "own_label": "Class outside",
+    "twin": "Same picture inside",
+    "twin_label": "Class inside",
+    "twin_part": "Part inside",
+    "detail": "Agreement of detail",
+}
 
 
 def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
@@ -43,8 +51,8 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
 
 
 def _title(evaluation: Evaluation) -> str:
-    when = pd.Timestamp(evaluation.information["created"], unit="s").strftime("%Y-%m-%d")
-    return f"{evaluation.information['dataset']['name']} ({when})"
+    about = evaluation.information
+    return f"{about['dataset']['name']} ({pd.Timestamp(about['created'], unit='s'):%Y-%m-%d})"
 
 
 def _form(run: Run) -> None:
@@ -91,12 +99,14 @@ def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
 
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     found = _report(run, evaluation.id, evaluation)
-    told = evaluation.information
+    about = evaluation.information
     st.markdown(
         f"{shell.plain(_in_words(run, evaluation, found))} {model_audit_panel.badge(model_audit_panel.of(run))}"
     )
-    if told["shared"]:
-        st.warning(shell.plain(_shared_in_words(told)), icon=":material/content_copy:")
+    if about["shared"]:
+        conflicts = f"; {count(about['conflicts'])} of them have another class there" if about["conflicts"] else ""
+        images = f"{plural(about['shared'], 'image')} of these are in the run's own data set too"
+        st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
     comparison_tables.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
         "Inside: the test part, images of the same classes. Intervals: Wilson, inside with images that belong "
@@ -123,11 +133,6 @@ def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
     )
 
 
-def _shared_in_words(told: dict[str, object]) -> str:
-    conflicts = f"; {count(told['conflicts'])} of them have another class there" if told["conflicts"] else ""
-    return f"{plural(told['shared'], 'image')} of these are in the run's own data set too and are left out{conflicts}."
-
-
 def _drop_table(found: Outside) -> pd.DataFrame:
     rows = []
     for name, drop in found.drops.items():
@@ -135,28 +140,13 @@ def _drop_table(found: Outside) -> pd.DataFrame:
             part.overall["accuracy"] if name == "accuracy" else part.per_class[name]["sensitivity"]
             for part in (found.inside, found.figures)
         )
-        rows.append(
-            {
-                "Figure": "Accuracy" if name == "accuracy" else f"Sensitivity, {name}",
-                "Inside": in_words(inside),
-                "Inside images": inside.n,
-                "Outside": in_words(beyond),
-                "Outside images": beyond.n,
-                "Drop": points(drop.value, drop.low, drop.high),
-            }
-        )
+        figure = "Accuracy" if name == "accuracy" else f"Sensitivity, {name}"
+        row = {"Figure": figure, "Inside": in_words(inside), "Inside images": inside.n, "Outside": in_words(beyond)}
+        rows.append({**row, "Outside images": beyond.n, "Drop": points(drop.value, drop.low, drop.high)})
     return pd.DataFrame(rows)
 
 
 def _shared_table(shared: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "Image": shared["image_id"],
-            "Class outside": shared["own_label"],
-            "Same picture inside": shared["twin"],
-            "Class inside": shared["twin_label"],
-            "Part inside": shared["twin_part"],
-            "Classes differ": shared["label"] != shared["twin_label"],
-            "Agreement of detail": shared["detail"].round(3),
-        }
-    )
+    table = shared[list(SHARED_TITLES)].rename(columns=SHARED_TITLES)
+    table.insert(5, "Classes differ", shared["label"] != shared["twin_label"])
+    return table.round({"Agreement of detail": 3})

@@ -274,7 +274,7 @@ def _draw_run(identifier: str) -> None:
     _settings(run)
     if status.is_final and one.result:
         _result_details(one)
-        test_set_views.show_of_run(run)
+        test_set_views.show([run])
     _log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
 
