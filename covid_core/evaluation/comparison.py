@@ -12,6 +12,7 @@ import pandas as pd
 
 from covid_core.evaluation import assessment, resampling
 from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
+from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.metrics import UNDEFINED, Answers, Measure
 
@@ -184,15 +185,14 @@ class Candidate:
     """A run in a comparison: its assessment and what only its record knows.
 
     ``seconds`` is the training time, ``ms_per_image`` that of one prediction (nan where unknown). ``marks`` may hold
-    more than ``marks()`` finds, for instance that the run was stopped; ``explained`` says in a sentence or more what is
-    behind a mark, where that is known.
+    more than ``marks()`` finds, for instance that the run was stopped; ``labels`` are what the run learned.
     """
 
     id: str
     name: str
     assessment: Assessment = field(repr=False)
     marks: tuple[str, ...] = ()
-    explained: str = ""
+    labels: LabelCheck = LabelCheck()
     split_hash: str = ""
     seconds: float = math.nan
     ms_per_image: float = math.nan

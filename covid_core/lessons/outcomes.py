@@ -16,6 +16,7 @@ from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
 from covid_core.lessons.catalogue import COVID, DUPLICATE, NORMAL, RARE, SHIFTED, TAG, Lesson
 from covid_core.lessons.preparation import OTHER_TAG, WITHOUT_TAG, Prepared
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
@@ -148,7 +149,7 @@ def _shifted(runs: dict[str, Run]) -> Outcome:
         came_out,
         headline,
         (
-            candidates.label_check(wrong).in_words,
+            run_text.labels(candidates.label_check(wrong)),
             f"Against what the images show, the same predictions are right on {in_words(rows[1].accuracy)}.",
             _with_right_labels(honest, rows[2]),
         ),

@@ -28,7 +28,7 @@ from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
-from covid_core.reports import audit_text, evidence_text, repeats_text, run_figures
+from covid_core.reports import audit_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import Run
 
@@ -88,6 +88,10 @@ def _audit(one: Found) -> Fields:
         "conflicts": int(one.pairs["conflict"].sum()),
         **{name: getattr(one, name) for name in ("ladder", "ladder_reason", "sources", "outdated", "made", "seconds")},
     }
+
+
+def _labels(one: LabelCheck) -> Fields:
+    return {**_but(one, "number", "pairs"), "cause": run_text.label_cause(one), "in_words": run_text.labels(one)}
 
 
 def _ladder(one: Ladder) -> Fields:
@@ -199,7 +203,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Dataset: _dataset,
     Found: _audit,
     ImageAnswers: _image_answers,
-    LabelCheck: lambda one: {**vars(one), "in_words": one.in_words},
+    LabelCheck: _labels,
     Ladder: _ladder,
     Map: _map,
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},

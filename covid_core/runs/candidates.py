@@ -88,7 +88,7 @@ def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
             *marks,
             *([STOPPED_EARLY] if run.result.get("stopped") else []),
         ),
-        explained=labels.in_words,
+        labels=labels,
         split_hash=run.split_hash,
         seconds=training_seconds(run),
         ms_per_image=_number(run.result.get("milliseconds_per_image")),

@@ -13,7 +13,9 @@ from scipy import stats
 from covid_core.evaluation import assessment, comparison, resampling
 from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import Candidate, Paired, ranking
+from covid_core.evaluation.label_check import LabelCheck
 from covid_core.reports.comparison_text import Summary, summary
+from covid_core.reports.run_text import labels
 
 EXACT = 1e-12
 LABELS = ["A"] * 60 + ["B"] * 40
@@ -331,6 +333,7 @@ def test_images_of_the_same_names_in_another_data_set_are_other_images():
 
 def test_summary_explains_a_mark_once_and_names_the_runs_where_these_are_not_all():
     tables = [wrong_at(*range(7 + k)) for k in range(3)]
-    explained = [candidate(name, table, explained="Why.") for name, table in zip("xy", tables[:2], strict=True)]
-    assert told_of(*explained).warnings[-1] == "Why."
-    assert told_of(*explained, candidate("z", tables[2])).warnings[-1] == "x, y: Why."
+    moved = LabelCheck(10, 4, cause="moved", number=1)
+    explained = [candidate(name, table, labels=moved) for name, table in zip("xy", tables[:2], strict=True)]
+    assert told_of(*explained).warnings[-1] == labels(moved)
+    assert told_of(*explained, candidate("z", tables[2])).warnings[-1] == f"x, y: {labels(moved)}"
