@@ -13,6 +13,7 @@ from covid_core.evaluation.assessment import Measured, beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
+from covid_core.figures.theme import class_colours
 from covid_core.formatting import count, plural
 from covid_core.reports import comparison_text, tables
 from covid_core.runs import candidates, store, test_set_access
@@ -40,9 +41,10 @@ def main() -> None:
         return
     study = _pick_study({study.id: study for study in store.list_studies(shell.workspace())})
     repeated = study if study and study.is_repeats else None
-    if repeated:
-        _repeats_first(answer, repeated)
-        answer = st.container()
+    if repeated:  # one training: what its runs say together stands before any single one of them
+        with shell.errors_shown():
+            repeats.show(answer, repeated)
+        answer = _single_runs()
     runs = _pick_runs(usable, study)
     names = candidates.unique_names(runs)
     loaded, unreadable = comparison_tables.load(runs, names)
@@ -62,14 +64,12 @@ def main() -> None:
     _show(ranking, [by_id[candidate.id] for candidate in ranking.order], outcome, on_these_images, repeated)
 
 
-def _repeats_first(answer: DeltaGenerator, study: Study) -> None:
-    """A study of repeats is one training: what its runs say together stands before any single one of them."""
-    with shell.errors_shown():
-        repeats.show(answer, study)
+def _single_runs() -> DeltaGenerator:
     st.subheader("Single runs")
     st.caption(
         "One run is one fold or one seed: good for looking at images and curves, not for saying which is better."
     )
+    return st.container()
 
 
 def _nothing_to_compare() -> None:
@@ -459,7 +459,7 @@ def _thresholds(order: list[Candidate], runs: list[Run]) -> None:
             row = comparison_tables.pick_run(order, "compare_curve_run")
             runs, of = [runs[row]], f"of {order[row].name}, class by class"
             curves = comparison_tables.threshold_curves(runs[0])
-            lines = figures.class_lines(list(curves))
+            lines = [{"color": colour} for colour in class_colours(curves).values()]
     roc = [(name, one.roc) for name, one in curves.items()]
     recall = [(name, one.precision_recall) for name, one in curves.items()]
     drawn: dict[str, Callable[[], go.Figure]] = {

@@ -22,7 +22,6 @@ from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.evaluation.resampling import once
 from covid_core.formatting import plural
 
-LOGIT_PREFIX = "logit_"
 COLDEST, HOTTEST = 0.05, 20.0  # bounds of a temperature; beyond them a softmax is a step or flat
 PRECISION = 1e-6  # of the logarithm of a temperature
 AT_BOUND = 1e-4  # so near a bound, the loss is least beyond it: no temperature has been found
@@ -67,7 +66,7 @@ def fitted_temperature(table: pd.DataFrame) -> float:
     loss is least beyond these bounds.
     """
     validation = table[(table["part"] == "validation").to_numpy()]
-    logits = _logits(validation)
+    logits = metrics.logits(validation)
     if not len(validation) or not np.isfinite(logits).all():
         raise DataError("A temperature needs validation images with finite logits.")
     found = temperature(logits, metrics.answers(validation, "validation").y_true)
@@ -100,15 +99,11 @@ def _loss_at(log_temperature: float, logits: np.ndarray, y_true: np.ndarray) -> 
 
 def tempered(table: pd.DataFrame, temperature: float) -> pd.DataFrame:
     """The prediction table with the scores that the divided logits give; these are probabilities, once fitted."""
-    logits = _logits(table) / temperature
+    logits = metrics.logits(table) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores = powers / powers.sum(axis=1, keepdims=True)
     names = [metrics.SCORE_PREFIX + label for label in metrics.classes_of(table)]
     return table.assign(**dict(zip(names, scores.T, strict=True)))
-
-
-def _logits(table: pd.DataFrame) -> np.ndarray:
-    return table[[LOGIT_PREFIX + label for label in metrics.classes_of(table)]].to_numpy(dtype=float)
 
 
 @dataclass(frozen=True)

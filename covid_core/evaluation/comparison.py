@@ -206,17 +206,6 @@ def grouped(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates of one group by test accuracy, the best first; equal ones by validation accuracy, then by name."""
-
-    def place(one: Candidate) -> tuple[float, float, str]:
-        reached = one.assessment.test, one.assessment.validation
-        test, validation = (-measure.value if measure.is_defined else 1.0 for measure in reached)
-        return test, validation, one.name
-
-    return sorted(candidates, key=place)
-
-
 @dataclass(frozen=True)
 class Ranking:
     """Candidates of one group, the best first, and every pair of them in that order."""
@@ -226,8 +215,17 @@ class Ranking:
 
 
 def ranking(candidates: Sequence[Candidate]) -> Ranking:
-    """Rank candidates of one group and compare all pairs. Raises ValueError for none, and for unlike test images."""
-    order = ranked(candidates)
+    """Rank candidates of one group by test accuracy, equal ones by validation accuracy and by name; compare all pairs.
+
+    Raises ValueError for none, and for unlike test images.
+    """
+
+    def place(one: Candidate) -> tuple[float, float, str]:
+        reached = one.assessment.test, one.assessment.validation
+        test, validation = (-measure.value if measure.is_defined else 1.0 for measure in reached)
+        return test, validation, one.name
+
+    order = sorted(candidates, key=place)
     return Ranking(tuple(order), pairs([candidate.assessment for candidate in order]))
 
 

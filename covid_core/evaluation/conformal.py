@@ -24,7 +24,7 @@ that knows them is one too many for the promise. The ground floor: this module s
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -37,7 +37,6 @@ from covid_core.formatting import share
 
 USUAL_COVERAGE = 0.9
 LOWEST, HIGHEST = 0.7, 0.99  # below, most sets of a good run are empty; above, 100 images of each class are too few
-LOGIT_PREFIX = "logit_"
 ROUNDING = 1e-9  # (n + 1) * coverage may exceed a whole number by float rounding alone
 
 
@@ -96,7 +95,7 @@ class Sets:
         Raises DataError where a logit is missing or not a number.
         """
         given = metrics.answers(table, part)
-        unlike = _unlike(_logits(table, part, given.classes))
+        unlike = _unlike(_logits(table, part))
         own = unlike[np.arange(given.n), given.y_true]
         return cls(given.classes, tuple(np.sort(own[given.y_true == k]) for k in range(len(given.classes))))
 
@@ -173,7 +172,7 @@ class Evaluated:
 def evaluated(sets: Sets, table: pd.DataFrame, coverage: float = USUAL_COVERAGE, part: str = "test") -> Evaluated:
     """The sets of all images of a part. Raises InvalidChoice, DataError."""
     given = metrics.answers(table, part)
-    inside = sets.inside(_logits(table, part, given.classes), coverage)
+    inside = sets.inside(_logits(table, part), coverage)
     hit, sizes = inside[np.arange(given.n), given.y_true], inside.sum(axis=1)
     of_class = {
         label: metrics.wilson(int(hit[given.y_true == k].sum()), int((given.y_true == k).sum()))
@@ -189,11 +188,8 @@ def evaluated(sets: Sets, table: pd.DataFrame, coverage: float = USUAL_COVERAGE,
     )
 
 
-def _logits(table: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndarray:
-    columns = [LOGIT_PREFIX + label for label in classes]
-    if not set(columns) <= set(table.columns):
-        raise DataError("Prediction sets need the logits of every class, and the predictions have none.")
-    logits = table.loc[(table["part"] == part).to_numpy(), columns].to_numpy(dtype=float)
+def _logits(table: pd.DataFrame, part: str) -> np.ndarray:
+    logits = metrics.logits(table[(table["part"] == part).to_numpy()])
     if not np.isfinite(logits).all():
         raise DataError("Prediction sets need finite logits.")
     return logits

@@ -14,7 +14,7 @@ import pandas as pd
 
 from covid_core.errors import DataError
 
-SCORE_PREFIX = "score_"
+SCORE_PREFIX, LOGIT_PREFIX = "score_", "logit_"
 Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
 NO_IMAGES = "there are no images in this part"
@@ -115,6 +115,14 @@ def answers(table: pd.DataFrame, part: str) -> Answers:
         raise DataError(f"The predictions hold images of the class {unknown!r}, for which there are no scores.")
     y_prob = images[[SCORE_PREFIX + label for label in classes]].to_numpy(dtype=float)
     return Answers(classes, images["image_id"].to_numpy(dtype=object), y_true, y_prob)
+
+
+def logits(table: pd.DataFrame) -> np.ndarray:
+    """The logits of a prediction table, of shape (images, classes). Raises DataError where it has none."""
+    columns = [LOGIT_PREFIX + label for label in classes_of(table)]
+    if not set(columns) <= set(table.columns):
+        raise DataError("The logits of every class are needed, and the predictions have none.")
+    return table[columns].to_numpy(dtype=float)
 
 
 def predicted_labels(given: Answers) -> np.ndarray:

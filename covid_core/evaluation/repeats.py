@@ -179,12 +179,9 @@ def _pooled_groups(folds: Sequence[Assessment]) -> np.ndarray | None:
     """Numbers of the groups over all folds, which no group crosses; None where no two images share one."""
     if all(one.groups is None for one in folds):
         return None
-    found, used = [], 0
-    for one in folds:
-        own = np.arange(len(one.right)) if one.groups is None else one.groups
-        found.append(own + used)
-        used += len(own)
-    return np.concatenate(found)
+    first = np.cumsum([0, *(len(one.right) for one in folds[:-1])])
+    own = [np.arange(len(one.right)) if one.groups is None else one.groups for one in folds]
+    return np.concatenate([numbers + start for numbers, start in zip(own, first, strict=True)])
 
 
 # Tests
@@ -221,12 +218,13 @@ def above_majority(study: Repeats) -> Tested:
 
     Which class is the largest is read off the test images themselves, so the figure to beat is as high as can be.
     """
-    gains = {run.key: run.assessment.right.astype(float) - _is_largest(run.assessment) for run in study.runs}
-    return _tested(study, {run.key: run.assessment for run in study.runs}, gains)
-
-
-def _is_largest(given: Assessment) -> np.ndarray:
-    return given.strata == (given.classes.index(given.majority_label) if given.majority_label else -1)
+    of = {run.key: run.assessment for run in study.runs}
+    gains = {
+        key: one.right.astype(float)
+        - (one.strata == (one.classes.index(one.majority_label) if one.majority_label else -1))
+        for key, one in of.items()
+    }
+    return _tested(study, of, gains)
 
 
 def difference(first: Repeats, second: Repeats) -> Tested:

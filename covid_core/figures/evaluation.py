@@ -232,11 +232,6 @@ def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:
     return settled(figure, height=height + LEGEND_ROW * max(0, rows - 1))
 
 
-def class_lines(classes: Sequence[str]) -> list[dict[str, str]]:
-    """The line of each class, in its colour."""
-    return [{"color": colour, "dash": "solid"} for colour in class_colours(classes).values()]
-
-
 def run_lines(runs: int) -> list[dict[str, str]]:
     """The line of each run of a comparison, by position."""
     return [run_style(position) for position in range(runs)]

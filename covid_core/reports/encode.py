@@ -40,7 +40,7 @@ def encode(value: Any) -> Any:
 
     Numbers that are nan or infinite become None. Raises TypeError for what has no form in JSON.
     """
-    value = EXCEPTIONS.get(type(value), _itself)(value)
+    value = EXCEPTIONS.get(type(value), lambda one: one)(value)
     if value is None or isinstance(value, str | bool | int) and not isinstance(value, Enum):
         return value
     if isinstance(value, float):
@@ -62,10 +62,6 @@ def encode(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         return [encode(item) for item in value]
     raise TypeError(f"No JSON for {type(value).__name__}.")
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _dataset(one: Dataset) -> Fields:

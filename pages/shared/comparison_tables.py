@@ -357,14 +357,10 @@ def worded(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**changed).rename(columns={name: name.partition(" (")[0] for name in costs})
 
 
-def summary_text(told: Summary, runs: Iterable[Run], read: str = "") -> str:
+def summary_text(outcome: Summary, runs: Iterable[Run], read: str = "") -> str:
     """The written summary as a plain text file that also says, away from the page, which images it is about; ``read``
     is the sentence on what the models read."""
-    images = sorted({_images_in_words(run) for run in runs})
-    warnings = ["", *told.warnings] if told.warnings else []
-    details = [*told.details, *([read] if read else [])]
-    return "\n".join([told.headline, "", *details, *warnings, "", f"Images: {'; '.join(images)}.", ""])
-
-
-def _images_in_words(run: Run) -> str:
-    return f"{run.dataset.name} (synthetic)" if run.dataset.synthetic else run.dataset.name
+    synthetic = {run.dataset.name: run.dataset.synthetic for run in runs}
+    images = "; ".join(f"{name} (synthetic)" if synthetic[name] else name for name in sorted(synthetic))
+    parts = [outcome.headline], [*outcome.details, read], outcome.warnings, [f"Images: {images}."]
+    return "\n\n".join("\n".join(filter(None, part)) for part in parts if any(part)) + "\n"

@@ -221,7 +221,7 @@ def test_equal_test_accuracy_is_ranked_by_validation():
     better = wrong_at(0)
     worse = better.copy()
     worse.loc[5, ["score_A", "score_B"]] = [0.2, 0.8]  # an image of the validation part
-    order = comparison.ranked([candidate("worse", worse), candidate("better", better)])
+    order = ranking([candidate("worse", worse), candidate("better", better)]).order
     assert [c.name for c in order] == ["better", "worse"]
 
 

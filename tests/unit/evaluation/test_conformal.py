@@ -178,7 +178,7 @@ def test_the_sets_of_a_run_are_measured_on_its_test_part(workspace):
 
 def test_a_run_without_logits_says_that_it_has_no_sets(workspace):
     table = all_parts(SIZES, skill=2).drop(columns=[f"logit_{label}" for label in CLASSES])
-    with pytest.raises(RunDamaged, match="need the logits"):
+    with pytest.raises(RunDamaged, match="logits of every class"):
         prediction_sets.of(made_run(workspace, table, "Old"))
 
 

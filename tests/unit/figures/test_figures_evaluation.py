@@ -87,7 +87,7 @@ def test_a_score_histogram_without_images_can_be_drawn():
 
 def test_roc_curve_runs_from_corner_to_corner_in_per_cent():
     points = metrics.roc_points(GIVEN, "COVID")
-    curve = figures.roc_curves([("COVID", points)], figures.class_lines(["COVID"])).data[1]
+    curve = figures.roc_curves([("COVID", points)], [{"color": class_colours(["COVID"])["COVID"]}]).data[1]
     assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (0, 0, 100, 100)
     assert curve.line.color == class_colours(["COVID"])["COVID"]
 
