@@ -6,6 +6,7 @@ Everything rests on the runs' assessments, so a page can keep these and compare 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -198,23 +199,26 @@ class Candidate:
     ms_per_image: float = math.nan
 
 
-def grouped(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+AnyCandidate = TypeVar("AnyCandidate", bound=Candidate)
+
+
+def grouped(candidates: Sequence[AnyCandidate]) -> list[list[AnyCandidate]]:
     """Candidates that were tested on the same images, the largest group first, each in the order given."""
-    groups: dict[str, list[Candidate]] = {}
+    groups: dict[str, list[AnyCandidate]] = {}
     for candidate in candidates:
         groups.setdefault(candidate.assessment.test_images, []).append(candidate)
     return sorted(groups.values(), key=len, reverse=True)
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Generic[AnyCandidate]):
     """Candidates of one group, the best first, and every pair of them in that order."""
 
-    order: tuple[Candidate, ...]
+    order: tuple[AnyCandidate, ...]
     pairs: Pairs
 
 
-def ranking(candidates: Sequence[Candidate]) -> Ranking:
+def ranking(candidates: Sequence[AnyCandidate]) -> Ranking[AnyCandidate]:
     """Rank candidates of one group by test accuracy, equal ones by validation accuracy and by name; compare all pairs.
 
     Raises ValueError for none, and for unlike test images.
@@ -229,7 +233,7 @@ def ranking(candidates: Sequence[Candidate]) -> Ranking:
     return Ranking(tuple(order), pairs([candidate.assessment for candidate in order]))
 
 
-def chosen_by_validation(candidates: Sequence[Candidate]) -> Candidate | None:
+def chosen_by_validation(candidates: Sequence[AnyCandidate]) -> AnyCandidate | None:
     """The candidate with the highest accuracy on validation images (see ``to_choose_by``), which is the one to choose;
     None where none has any."""
     known = [(c, found) for c, found in zip(candidates, to_choose_by(candidates), strict=True) if found.is_defined]
@@ -344,7 +348,7 @@ def _referenced(figures: Mapping[str, Measured]) -> list[tuple[str, Measured]]:
     return [*figures.items(), *references(next(iter(figures.values()))).items()]
 
 
-def pair_table(ranking: Ranking) -> pd.DataFrame:
+def pair_table(ranking: Ranking[AnyCandidate]) -> pd.DataFrame:
     """Every pair of a ranking, the better one first (see ``Paired``).
 
     Columns first, second, images, only_first, only_second, difference, low, high, p, p_holm.

@@ -1,7 +1,6 @@
 """What the Compare page loads and how it words its tables. Loaded things are kept until a run's files change."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -19,6 +18,7 @@ from covid_core.reports.comparison_text import Summary
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run
 from pages.shared import run_cache, shell
+from pages.shared.run_cache import RunCandidate
 
 PERCENT = "%.1f %%"  # as formatting.share writes it, but a number, so that the column sorts
 BEST_ROW = "background-color: rgba(86, 180, 233, 0.22)"  # readable on the dark and on the light background
@@ -72,7 +72,7 @@ def write_address(name: str, value: str) -> None:
         st.query_params.pop(name, None)
 
 
-def pick_run(order: Sequence[Candidate], key: str) -> int:
+def pick_run(order: Sequence[RunCandidate], key: str) -> int:
     """The position of the run that a tab is about."""
     names = [candidate.name for candidate in order]
     return st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key=key, width=360)
@@ -81,13 +81,13 @@ def pick_run(order: Sequence[Candidate], key: str) -> int:
 # What is loaded
 
 
-def load(runs: Iterable[Run], names: Iterable[str]) -> tuple[list[Candidate], list[BrokenRun]]:
+def load(runs: Sequence[Run]) -> tuple[list[RunCandidate], list[BrokenRun]]:
     """The runs as candidates, and those whose files cannot be used, with the reason."""
     loaded, broken = [], []
     with st.spinner("Measuring the runs", show_time=True):  # shown where it takes time: the first time
-        for run, name in zip(runs, names, strict=True):
+        for run, name in zip(runs, candidates.unique_names(runs), strict=True):
             try:
-                loaded.append(replace(_candidate(run), name=name))
+                loaded.append(RunCandidate(**{**vars(_candidate(run)), "name": name}, run=run))
             except CovidCoreError as error:
                 broken.append(BrokenRun(name, str(error)))
     return loaded, broken
@@ -103,9 +103,9 @@ def _candidate(run: Run) -> Candidate:
 
 
 @st.cache_resource(max_entries=KEPT_RANKINGS, show_spinner="Comparing every pair", hash_funcs=run_cache.BY_FILES)
-def ranking(names: Sequence[str], runs: Sequence[Run], _group: Sequence[Candidate]) -> Ranking:
-    """The group, of these names and runs, ranked and all pairs compared."""
-    return comparison.ranking(_group)
+def ranking(group: Sequence[RunCandidate]) -> Ranking[RunCandidate]:
+    """The group ranked, all pairs compared."""
+    return comparison.ranking(group)
 
 
 @st.cache_resource(max_entries=KEPT_CURVES, show_spinner=False, hash_funcs=run_cache.BY_FILES)
@@ -224,16 +224,16 @@ PAIR_CONFIG = {
 P_COLUMNS = ("p", "p (McNemar)", "p (Holm)", "p (above majority)")
 
 
-def show_notes(names: Sequence[str], runs: Sequence[Run], part: str) -> None:
+def show_notes(order: Iterable[RunCandidate], part: str) -> None:
     """Why values are undefined or leave out a class, each reason once with its runs; nothing where all is defined."""
     reasons: dict[str, list[str]] = {}
-    for name, run in zip(names, runs, strict=True):
-        figures = figures_of(run, part)
+    for one in order:
+        figures = figures_of(one.run, part)
         values = [(MEASURES[key].title, measure) for key, measure in figures.overall.items()]
-        values += [(CLASS_MEASURES[key].title, one) for of in figures.per_class.values() for key, one in of.items()]
+        values += [(CLASS_MEASURES[key].title, value) for of in figures.per_class.values() for key, value in of.items()]
         for title, measure in values:
             if measure.note:
-                reasons.setdefault(f"{title}: {measure.note}", []).append(name)
+                reasons.setdefault(f"{title}: {measure.note}", []).append(one.name)
     if reasons:
         with st.expander("Why some values are undefined", icon=":material/help:"):
             notes = [f"{reason} ({', '.join(dict.fromkeys(of))})" for reason, of in reasons.items()]

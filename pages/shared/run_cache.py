@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from covid_core.errors import CovidCoreError, NotFound
+from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Comparison, Repeat
 from covid_core.reports import evidence_text
 from covid_core.reports.evidence_text import Told
@@ -152,7 +153,17 @@ def _version(run: Run) -> str:
         return str(run.path)
 
 
-BY_FILES: dict[str | type, Callable[[Any], Any]] = {Run: _version}  # for ``hash_funcs`` of caches that take runs
+@dataclass(frozen=True, kw_only=True)
+class RunCandidate(Candidate):
+    """A run in a comparison, under a name that no other has."""
+
+    run: Run = field(repr=False)
+
+
+BY_FILES: dict[str | type, Callable[[Any], Any]] = {
+    Run: _version,
+    RunCandidate: lambda one: (one.name, _version(one.run)),
+}  # for ``hash_funcs`` of caches that take runs
 
 
 @st.cache_resource(max_entries=MOST_COMPARISONS, show_spinner=False, hash_funcs=BY_FILES)

@@ -8,7 +8,6 @@ import streamlit as st
 from covid_core.errors import DataError
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.calibration import Bin, Calibration
-from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.measures import CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import number, share
@@ -18,6 +17,7 @@ from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, run_cache, shell
+from pages.shared.run_cache import RunCandidate
 
 BIN = "bin"  # what is clicked here
 MOST_FITS = 256  # runs; about 5 KB each
@@ -25,10 +25,10 @@ AIMS = {name: CLASS_MEASURES[name].title for name in calibration.AIMS}
 DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
 
-def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def show(order: Sequence[RunCandidate]) -> None:
     """One run's scores, before and after its temperature, and what a threshold makes of them."""
     position = comparison_tables.pick_run(order, "compare_calibrated")
-    name, run = order[position].name, runs[position]
+    name, run = order[position].name, order[position].run
     fitted, diagrams = _calibrated(run)
     if not fitted.is_defined:
         st.info(shell.plain(fitted.note), icon=":material/help:")
@@ -42,7 +42,7 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
         st.caption("A point opens its images below.")
     with right:
         _bins_table(diagrams)
-    _bin_images(position, fitted, order, runs)
+    _bin_images(position, fitted, order)
     _operating_point(run)
 
 
@@ -53,17 +53,17 @@ def _calibrated(run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     return temperature_scaling.of(run), list(zip(names, temperature_scaling.diagrams(run).values(), strict=False))
 
 
-def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def _bin_images(position: int, fitted: Calibration, order: Sequence[RunCandidate]) -> None:
     """The images of the bin that was clicked, on the scale of its curve."""
     clicked = clicks.picked(BIN)
-    if clicked is None or clicked[0] != runs[position].id:
+    if clicked is None or clicked[0] != order[position].id:
         return
     scale, number = clicked[1]
-    predictions = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order)
     if scale:
-        predictions = image_browser.on_calibrated_scale(predictions, position, runs[position], fitted.temperature)
+        predictions = image_browser.on_calibrated_scale(predictions, position, order[position].run, fitted.temperature)
     st.subheader(f"{shell.plain(predictions.runs[position])}: {image_selection.bins_in_words()[number]}")
-    image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), runs, BIN)
+    image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), order, BIN)
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:

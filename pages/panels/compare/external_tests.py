@@ -6,7 +6,6 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data import dataset as data
-from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, plural, points
 from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
@@ -15,6 +14,7 @@ from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
+from pages.shared.run_cache import RunCandidate
 
 NOT_ONE = ""  # an outside class that is none of the run's
 SHARED_TITLES = {
@@ -27,9 +27,9 @@ SHARED_TITLES = {
 }
 
 
-def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def show(order: Sequence[RunCandidate]) -> None:
     """Choose a run, see its outside tests, make another."""
-    run = runs[comparison_tables.pick_run(order, "outside_run")]
+    run = order[comparison_tables.pick_run(order, "outside_run")].run
     kept = run.evaluations()
     if kept:
         chosen = st.selectbox(
