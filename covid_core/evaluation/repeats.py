@@ -161,11 +161,8 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
     accuracy, method = metrics.wilson(int(right.sum()), len(right)), "Wilson"
     groups = _pooled_groups(folds)
     if groups is not None:
-        drawn = resampling.replicates(
-            lambda times: {"accuracy": right.astype(float) @ times / times.sum(axis=0)}, strata, groups
-        )
-        low, high = map(float, resampling.interval(drawn["accuracy"]))
-        accuracy, method = replace(accuracy, low=low, high=high), "bootstrap of groups"
+        drawn = resampling.mean(right.astype(float), groups, strata)
+        accuracy, method = replace(accuracy, low=drawn.low, high=drawn.high), "bootstrap of groups"
     sensitivity = {
         label: metrics.wilson_of_groups(
             right[strata == k], None if groups is None else groups[strata == k], f"no image is {label}"

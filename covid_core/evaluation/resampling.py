@@ -7,10 +7,14 @@ images belong together (duplicates, one patient), whole groups are drawn, becaus
 (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 """
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+
+from covid_core.evaluation.metrics import NO_IMAGES, Measure
 
 REPLICATES = 2000
 SEED = 0  # the same images are drawn alike for every run, whenever one looks
@@ -65,6 +69,29 @@ def interval(values: np.ndarray) -> np.ndarray:
     enough = defined.mean(axis=-1) >= 1 - MOST_UNDEFINED
     kept = np.where(defined | ~enough[..., None], np.where(defined, values, 0), np.nan)
     return np.where(enough, np.nanpercentile(kept, OUTSIDE, axis=-1), np.nan)
+
+
+def estimates(
+    of: Callable[[np.ndarray], dict[str, np.ndarray]], strata: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, Measure]:
+    """Measures of shape (draws,) with their intervals; arguments as of ``replicates``."""
+    drawn, found = replicates(of, strata, groups), {}
+    for name, value in of(once(strata)).items():
+        low, high = map(float, interval(drawn[name]))
+        found[name] = Measure(float(value[0]), low, high, len(strata))
+    return found
+
+
+def mean(values: np.ndarray, groups: np.ndarray | None = None, strata: np.ndarray | None = None) -> Measure:
+    """The mean over images with its interval, undefined without images; ``values`` of shape (images,).
+
+    ``groups`` and ``strata`` as of ``replicates``; without ``strata`` all images are drawn alike.
+    """
+    if not len(values):
+        return Measure(math.nan, note=NO_IMAGES)
+    alike = np.zeros(len(values), int) if strata is None else strata
+    found = estimates(lambda times: {"mean": values @ times / times.sum(axis=0)}, alike, groups)["mean"]
+    return replace(found, value=float(values.mean()))
 
 
 def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:

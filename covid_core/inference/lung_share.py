@@ -93,8 +93,5 @@ def share_over(found: Sequence[LungShare], groups: np.ndarray | None = None) -> 
     shares = np.array([one.share for one in found])[kept]
     chance = float(np.mean([one.chance for one, is_kept in zip(found, kept, strict=True) if is_kept]))
     together = None if groups is None else np.asarray(groups)[kept]
-    means = resampling.replicates(
-        lambda times: {"share": shares @ times / times.sum(axis=0)}, np.zeros(len(shares), np.int32), together
-    )["share"]
-    low, high = map(float, resampling.interval(means))
-    return LungShares(float(shares.mean()), low, high, chance, len(shares), undefined)
+    mean = resampling.mean(shares, together)
+    return LungShares(mean.value, mean.low, mean.high, chance, len(shares), undefined)
