@@ -46,15 +46,15 @@ class Bin:
         return round(self.low * BINS)
 
 
-def reliability(given: Answers) -> list[Bin]:
+def reliability(predictions: Answers) -> list[Bin]:
     """The diagram's bins that have images, by the score of the class that was answered; unanswered images are in
     none."""
-    top = given.y_prob.max(axis=1, initial=0)
-    place = np.where(given.answered, bin_of(top), -1)
+    top = predictions.y_prob.max(axis=1, initial=0)
+    place = np.where(predictions.answered, bin_of(top), -1)
     bins = []
     for number in np.unique(place[place >= 0]):
         inside = place == number
-        right = metrics.wilson(int(given.right[inside].sum()), int(inside.sum()))
+        right = metrics.wilson(int(predictions.right[inside].sum()), int(inside.sum()))
         bins.append(Bin(number / BINS, (number + 1) / BINS, float(top[inside].mean()), right))
     return bins
 
@@ -134,8 +134,8 @@ def calibrate(table: pd.DataFrame) -> Calibration:
         return Calibration(images=images, note=str(error))
     figures: dict[str, Any] = {}
     for when, one in (("before", table), ("after", tempered(table, fitted))):
-        given = metrics.answers(one, "test")
-        values = measures.on_draws(given, ("log_loss", "expected_calibration_error"))(once(given.y_true))
+        predictions = metrics.answers(one, "test")
+        values = measures.on_draws(predictions, ("log_loss", "expected_calibration_error"))(once(predictions.y_true))
         figures |= {f"{name}_{when}": float(value[0]) for name, value in values.items()}
     return Calibration(fitted, images, **figures)
 
@@ -173,15 +173,15 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
     return OperatingPoint(label, threshold, at(validation, label, threshold), at(test, label, threshold))
 
 
-def at(given: Answers, label: str, threshold: float) -> dict[str, Measure]:
+def at(predictions: Answers, label: str, threshold: float) -> dict[str, Measure]:
     """Every class measure that is a share, where an image is called ``label`` at or above a threshold."""
-    k = given.classes.index(label)
-    is_class, predicted = given.y_true == k, given.y_prob[:, k] >= threshold
+    k = predictions.classes.index(label)
+    is_class, predicted = predictions.y_true == k, predictions.y_prob[:, k] >= threshold
     found = {}
     for name, row in CLASS_MEASURES.items():
         if row.share:
-            counted, hit = row.share(is_class, predicted, np.ones(given.n, bool))
-            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(given, label))
+            counted, hit = row.share(is_class, predicted, np.ones(predictions.n, bool))
+            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(predictions, label))
     return found
 
 

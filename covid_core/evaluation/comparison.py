@@ -81,7 +81,7 @@ def pairs(assessments: Sequence[Assessment]) -> Pairs:
     """
     if not assessments or any(not comparable(assessments[0], other) for other in assessments[1:]):
         raise ValueError("pairs() needs runs with the same test images")
-    right = np.array([given.right for given in assessments], np.float32)
+    right = np.array([run.right for run in assessments], np.float32)
     only_first = np.rint(right @ (1 - right).T).astype(int)
     n, runs = right.shape[1], len(right)
     difference = (only_first - only_first.T) / n if n else np.full((runs, runs), math.nan)
@@ -295,21 +295,21 @@ def _with_bounds(measures: Mapping[str, Measure]) -> dict[str, float]:
     }
 
 
-def references(given: Measured) -> dict[str, Measured]:
+def references(figures: Measured) -> dict[str, Measured]:
     """The figures to beat on the images of a part, by name and without intervals.
 
     The majority baseline predicts the largest class for every image. It has no scores: measures of them are undefined,
     and as a ranking all images are tied. Chance predicts every class equally often, in the long run: each image counts
     once per class, predicted as that class by a hair.
     """
-    images = np.array(list(given.images.values()))
+    images = np.array(list(figures.images.values()))
     one_hot = np.eye(len(images))
     evenly = np.full_like(one_hot, 1 / len(images)) + HAIR * (one_hot - 1 / len(images))
     found = {}
     for name, scores in ((MAJORITY, one_hot[[int(np.argmax(images))]]), (CHANCE, evenly)):
         y_true = np.repeat(np.arange(len(images)), len(scores) * images)
         y_prob = np.tile(scores, (int(images.sum()), 1))
-        answers = Answers(tuple(given.images), np.arange(len(y_true)), y_true, y_prob)
+        answers = Answers(tuple(figures.images), np.arange(len(y_true)), y_true, y_prob)
         reached = assessment.measured(answers, intervals=False)
         overall, *of_classes = (
             {key: Measure(measure.value) for key, measure in measures.items()}
@@ -318,7 +318,7 @@ def references(given: Measured) -> dict[str, Measured]:
         if name == MAJORITY:
             overall |= {key: UNDEFINED for key, row in MEASURES.items() if row.of_scores}
         per_class = dict(zip(reached.per_class, of_classes, strict=True))
-        found[name] = replace(given, overall=overall, per_class=per_class, confusion=reached.confusion)
+        found[name] = replace(figures, overall=overall, per_class=per_class, confusion=reached.confusion)
     return found
 
 

@@ -94,10 +94,12 @@ class Sets:
 
         Raises DataError where a logit is missing or not a number.
         """
-        given = metrics.answers(table, part)
+        predictions = metrics.answers(table, part)
         unlike = _unlike(_logits(table, part))
-        own = unlike[np.arange(given.n), given.y_true]
-        return cls(given.classes, tuple(np.sort(own[given.y_true == k]) for k in range(len(given.classes))))
+        own = unlike[np.arange(predictions.n), predictions.y_true]
+        return cls(
+            predictions.classes, tuple(np.sort(own[predictions.y_true == k]) for k in range(len(predictions.classes)))
+        )
 
     @property
     def images(self) -> int:
@@ -171,20 +173,20 @@ class Evaluated:
 
 def evaluated(sets: Sets, table: pd.DataFrame, coverage: float = USUAL_COVERAGE, part: str = "test") -> Evaluated:
     """The sets of all images of a part. Raises InvalidChoice, DataError."""
-    given = metrics.answers(table, part)
+    predictions = metrics.answers(table, part)
     inside = sets.inside(_logits(table, part), coverage)
-    hit, sizes = inside[np.arange(given.n), given.y_true], inside.sum(axis=1)
+    hit, sizes = inside[np.arange(predictions.n), predictions.y_true], inside.sum(axis=1)
     of_class = {
-        label: metrics.wilson(int(hit[given.y_true == k].sum()), int((given.y_true == k).sum()))
-        for k, label in enumerate(given.classes)
+        label: metrics.wilson(int(hit[predictions.y_true == k].sum()), int((predictions.y_true == k).sum()))
+        for k, label in enumerate(predictions.classes)
     }
     return Evaluated(
         coverage,
-        metrics.wilson(int(hit.sum()), given.n),
+        metrics.wilson(int(hit.sum()), predictions.n),
         of_class,
-        float(sizes.mean()) if given.n else math.nan,
-        metrics.wilson(int((sizes == 1).sum()), given.n),
-        metrics.wilson(int((sizes == 0).sum()), given.n),
+        float(sizes.mean()) if predictions.n else math.nan,
+        metrics.wilson(int((sizes == 1).sum()), predictions.n),
+        metrics.wilson(int((sizes == 0).sum()), predictions.n),
     )
 
 

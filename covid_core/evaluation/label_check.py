@@ -129,11 +129,15 @@ def _moved(labels: np.ndarray, folders: np.ndarray) -> int:
 
     What is moved over one end of the list may have come in again at the other, or its place be taken by anything.
     """
-    given, right, n = labels.tobytes(), folders.tobytes(), len(labels)  # a byte an image: texts compare and search fast
+    listed, right, n = (
+        labels.tobytes(),
+        folders.tobytes(),
+        len(labels),
+    )  # a byte an image: texts compare and search fast
     for rows in range(1, int(MOST_MOVED * n) + 1):
-        if given[:-rows] == right[rows:]:
+        if listed[:-rows] == right[rows:]:
             return rows
-        if given[rows:] == right[:-rows]:
+        if listed[rows:] == right[:-rows]:
             return -rows
-    rows = max(0, (right + right).find(given, 1))  # moved around the end of the list
+    rows = max(0, (right + right).find(listed, 1))  # moved around the end of the list
     return rows if rows <= n // 2 else rows - n

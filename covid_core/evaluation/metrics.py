@@ -125,9 +125,9 @@ def logits(table: pd.DataFrame) -> np.ndarray:
     return table[columns].to_numpy(dtype=float)
 
 
-def predicted_labels(given: Answers) -> np.ndarray:
+def predicted_labels(predictions: Answers) -> np.ndarray:
     """Of shape (images,): the class with the highest score, an empty string where a score is not a number."""
-    return np.array([*given.classes, ""], dtype=object)[given.y_pred]
+    return np.array([*predictions.classes, ""], dtype=object)[predictions.y_pred]
 
 
 def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
@@ -215,31 +215,33 @@ def wilson(hits: float, total: float, reason: str = NO_IMAGES) -> Measure:
     return Measure(share, low, high, int(total))
 
 
-def accuracy(given: Answers, groups: np.ndarray | None = None) -> Measure:
+def accuracy(predictions: Answers, groups: np.ndarray | None = None) -> Measure:
     """Share of images whose answer is the label, with its Wilson interval.
 
     Here and below, ``groups`` of shape (images,) says which images belong together: they count for fewer.
     """
-    return wilson_of_groups(given.right, groups)[0]
+    return wilson_of_groups(predictions.right, groups)[0]
 
 
-def confusion(given: Answers) -> pd.DataFrame:
+def confusion(predictions: Answers) -> pd.DataFrame:
     """Images by label (rows) and answer (columns)."""
     return pd.DataFrame(
-        given.counts, index=pd.Index(given.classes, name="label"), columns=pd.Index(given.classes, name="answer")
+        predictions.counts,
+        index=pd.Index(predictions.classes, name="label"),
+        columns=pd.Index(predictions.classes, name="answer"),
     )
 
 
-def no_curve_because(given: Answers, label: str) -> str:
+def no_curve_because(predictions: Answers, label: str) -> str:
     """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
-    images = int(given.images[given.classes.index(label)])
-    if given.n == 0:
+    images = int(predictions.images[predictions.classes.index(label)])
+    if predictions.n == 0:
         return NO_IMAGES
     if images == 0:
         return f"no image of this part is {label}"
-    if images == given.n:
+    if images == predictions.n:
         return f"every image of this part is {label}"
-    return "" if given.answered.all() else NOT_A_NUMBER
+    return "" if predictions.answered.all() else NOT_A_NUMBER
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,27 +258,27 @@ class ThresholdCurves:
     undefined: str
 
 
-def threshold_curves(given: Answers) -> dict[str, ThresholdCurves]:
+def threshold_curves(predictions: Answers) -> dict[str, ThresholdCurves]:
     """The curves of every class."""
-    shares = given.images / (given.n or np.nan)
+    shares = predictions.images / (predictions.n or np.nan)
     return {
         label: ThresholdCurves(
-            thinned(roc_points(given, label)),
-            thinned(precision_recall_points(given, label)),
+            thinned(roc_points(predictions, label)),
+            thinned(precision_recall_points(predictions, label)),
             float(share),
-            no_curve_because(given, label),
+            no_curve_because(predictions, label),
         )
-        for label, share in zip(given.classes, shares, strict=True)
+        for label, share in zip(predictions.classes, shares, strict=True)
     }
 
 
-def roc_points(given: Answers, label: str) -> pd.DataFrame:
+def roc_points(predictions: Answers, label: str) -> pd.DataFrame:
     """Points of the ROC curve, one per distinct score, from "predict nothing as the class" to "predict everything".
 
     Columns false_positive_rate, sensitivity, threshold (an image is predicted as ``label`` at or above it). Empty where
     the curve is undefined.
     """
-    hits, predicted, threshold = _by_falling_threshold(given, label)
+    hits, predicted, threshold = _by_falling_threshold(predictions, label)
     first = np.zeros(min(1, len(hits)))
     false_alarms = predicted - hits
     return pd.DataFrame(
@@ -288,26 +290,26 @@ def roc_points(given: Answers, label: str) -> pd.DataFrame:
     )
 
 
-def precision_recall_points(given: Answers, label: str) -> pd.DataFrame:
+def precision_recall_points(predictions: Answers, label: str) -> pd.DataFrame:
     """Points of the precision-recall curve, one per distinct score, from the highest threshold to the lowest.
 
     Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is predicted as the class,
     ppv is undefined, so unlike scikit-learn's there is no made-up first point at ppv 1.
     """
-    hits, predicted, threshold = _by_falling_threshold(given, label)
+    hits, predicted, threshold = _by_falling_threshold(predictions, label)
     return pd.DataFrame({"sensitivity": hits / hits[-1:], "ppv": hits / predicted, "threshold": threshold})
 
 
-def _by_falling_threshold(given: Answers, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _by_falling_threshold(predictions: Answers, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each distinct score: images of the class among those predicted as it, images predicted as it, the threshold.
     Empty where there is no curve."""
-    if no_curve_because(given, label):
+    if no_curve_because(predictions, label):
         return np.empty(0), np.empty(0), np.empty(0)
-    k = given.classes.index(label)
-    order = np.argsort(-given.y_prob[:, k], kind="stable")
-    ranked = given.y_prob[order, k]
+    k = predictions.classes.index(label)
+    order = np.argsort(-predictions.y_prob[:, k], kind="stable")
+    ranked = predictions.y_prob[order, k]
     last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    return np.cumsum(given.y_true[order] == k)[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
+    return np.cumsum(predictions.y_true[order] == k)[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
 
 
 def thinned(points: pd.DataFrame) -> pd.DataFrame:

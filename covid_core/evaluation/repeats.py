@@ -235,9 +235,9 @@ def difference(first: Repeats, second: Repeats) -> Tested:
     return _tested(first, smaller, gains)
 
 
-def trained_on(given: Assessment) -> int:
+def trained_on(run: Assessment) -> int:
     """Images of the training part."""
-    return given.accuracy["train"].n
+    return run.accuracy["train"].n
 
 
 def _tested(study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[tuple[int, int], np.ndarray]) -> Tested:

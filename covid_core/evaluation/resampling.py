@@ -22,7 +22,7 @@ OUTSIDE = (2.5, 97.5)  # percentiles that bound an interval
 MOST_UNDEFINED = 0.05  # share of draws in which a measure may be undefined and still get an interval
 BLOCK = 1 << 22  # cells drawn at a time: 8 MB of counts
 LEAST = 400  # draws at a time where images are many: fewer would make each step too small to be worth its call
-KEPT = 32 << 20  # bytes of counts that are kept for the next run on the same images; 8,000 images fit
+CACHED = 32 << 20  # bytes of counts that are kept for the next run on the same images; 8,000 images fit
 
 
 def once(strata: np.ndarray) -> np.ndarray:
@@ -101,11 +101,11 @@ def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.n
     """
     units = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int32).tobytes()
     known = strata.astype(np.int32).tobytes()
-    yield from _kept(known, units) if 2 * REPLICATES * len(strata) <= KEPT else _drawn(known, units)
+    yield from _cached(known, units) if 2 * REPLICATES * len(strata) <= CACHED else _drawn(known, units)
 
 
 @lru_cache(maxsize=2)
-def _kept(strata: bytes, units: bytes | None) -> list[np.ndarray]:
+def _cached(strata: bytes, units: bytes | None) -> list[np.ndarray]:
     return [np.concatenate(list(_drawn(strata, units)), axis=1)]  # in one piece: fewer and longer steps
 
 

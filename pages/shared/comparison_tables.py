@@ -24,9 +24,9 @@ PERCENT = "%.1f %%"  # as formatting.share writes it, but a number, so that the 
 BEST_ROW = "background-color: rgba(86, 180, 233, 0.22)"  # readable on the dark and on the light background
 QUIET_ROW = "color: #8A8F98"
 UNDEFINED = "–"
-KEPT_CANDIDATES = 1000  # about 10 KB each
-KEPT_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
-KEPT_CURVES = 256  # about 60 KB each for three classes
+MOST_CANDIDATES = 1000  # about 10 KB each
+MOST_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
+MOST_CURVES = 256  # about 60 KB each for three classes
 WHOLE_ROWS = 16  # of a table that is seen whole; a longer one scrolls
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
 PARTS = {
@@ -93,7 +93,7 @@ def load(runs: Sequence[Run]) -> tuple[list[RunCandidate], list[BrokenRun]]:
     return loaded, broken
 
 
-@st.cache_resource(max_entries=KEPT_CANDIDATES, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+@st.cache_resource(max_entries=MOST_CANDIDATES, show_spinner=False, hash_funcs=run_cache.BY_FILES)
 def _candidate(run: Run) -> Candidate:
     """Shared by all sessions and never changed, so it is not copied: 200 copies took 0.2 s.
 
@@ -102,20 +102,20 @@ def _candidate(run: Run) -> Candidate:
     return candidates.candidate(run, intervals=False)
 
 
-@st.cache_resource(max_entries=KEPT_RANKINGS, show_spinner="Comparing every pair", hash_funcs=run_cache.BY_FILES)
+@st.cache_resource(max_entries=MOST_RANKINGS, show_spinner="Comparing every pair", hash_funcs=run_cache.BY_FILES)
 def ranking(group: Sequence[RunCandidate]) -> Ranking[RunCandidate]:
     """The group ranked, all pairs compared."""
     return comparison.ranking(group)
 
 
-@st.cache_resource(max_entries=KEPT_CURVES, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+@st.cache_resource(max_entries=MOST_CURVES, show_spinner=False, hash_funcs=run_cache.BY_FILES)
 def threshold_curves(run: Run) -> dict[str, ThresholdCurves]:
     """The curves of every class on the test part."""
     return metrics.threshold_curves(metrics.answers(run.predictions(), "test"))
 
 
 @st.cache_resource(
-    max_entries=KEPT_CANDIDATES, show_spinner="Drawing images again for intervals", hash_funcs=run_cache.BY_FILES
+    max_entries=MOST_CANDIDATES, show_spinner="Drawing images again for intervals", hash_funcs=run_cache.BY_FILES
 )
 def figures_of(run: Run, part: str) -> Measured:
     """Every measure of one part of a run with its interval. The first time takes a tenth of a second."""

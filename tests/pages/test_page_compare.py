@@ -21,9 +21,9 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
-from covid_core.evaluation import calibration, image_selection
+from covid_core.evaluation import calibration
 from covid_core.evaluation.comparison import CHANCE
-from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
+from covid_core.evaluation.measures import BINS, CLASS_MEASURES, MEASURES
 from covid_core.formatting import p_value
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import store, temperature_scaling, test_set_access
@@ -447,7 +447,7 @@ def test_a_clicked_bin_lists_as_many_images_as_its_scale_counts(pair, scale, nam
     table = page.container(key="table-reliability-bins").dataframe[0].value
     rows = table[table["Scale"] == name]
     for score, counted in zip(rows["Score"], rows["Images"], strict=True):
-        number = image_selection.bins_in_words().index(score)
+        number = image_browser.ranges_in_words(BINS).index(score)
         shown = opened("compare", clicked("bin", pair[1].id, [scale, number]), view="Calibration")
         assert images_told(shown) == [counted]
 

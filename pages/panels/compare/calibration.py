@@ -8,7 +8,7 @@ import streamlit as st
 from covid_core.errors import DataError
 from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.calibration import Bin, Calibration
-from covid_core.evaluation.measures import CLASS_MEASURES
+from covid_core.evaluation.measures import BINS, CLASS_MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import number, share
 from covid_core.reports import run_text
@@ -62,7 +62,7 @@ def _bin_images(position: int, fitted: Calibration, order: Sequence[RunCandidate
     predictions = image_browser.answers(order)
     if scale:
         predictions = image_browser.on_calibrated_scale(predictions, position, order[position].run, fitted.temperature)
-    st.subheader(f"{shell.plain(predictions.runs[position])}: {image_selection.bins_in_words()[number]}")
+    st.subheader(f"{shell.plain(predictions.runs[position])}: {image_browser.ranges_in_words(BINS)[number]}")
     image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), order, BIN)
 
 
@@ -78,7 +78,7 @@ def _in_words(name: str, run: Run, fitted: Calibration) -> str:
 
 
 def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
-    scores = image_selection.bins_in_words()
+    scores = image_browser.ranges_in_words(BINS)
     rows = [
         {"Score": scores[one.number], "Images": one.right.n, "Right": in_words(one.right), "Scale": name}
         for name, bins in diagrams

@@ -15,6 +15,7 @@ from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import calibration
 from covid_core.evaluation import image_selection as behind
 from covid_core.evaluation.image_selection import ImageAnswers
+from covid_core.evaluation.measures import BINS
 from covid_core.formatting import count, plural, share
 from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
@@ -61,9 +62,12 @@ def on_calibrated_scale(predicted: ImageAnswers, position: int, run: Run, temper
     return behind.on_scale(predicted, position, scaled, f"{predicted.runs[position]}, calibrated")
 
 
-Chosen = tuple[
-    ImageAnswers, np.ndarray
-]  # what the runs say, on the scale that was asked for, and the images' positions
+Chosen = tuple[ImageAnswers, np.ndarray]  # what the runs say, on the chosen scale, and the images' positions
+
+
+def ranges_in_words(ranges: int) -> list[str]:
+    """Equal ranges of a score: ``0 to 10 %``."""
+    return [f"{100 * place / ranges:.0f} to {100 * (place + 1) / ranges:.0f} %" for place in range(ranges)]
 
 
 def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **look: Any) -> Any:
@@ -87,7 +91,7 @@ def _bin(predicted: ImageAnswers, order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
         run = _pick_run(predicted, "Run", "images_run")
         scale = _choice("Scale", [SCORES, CALIBRATED], "images_scale", width=240)
-        names = behind.bins_in_words()
+        names = ranges_in_words(BINS)
         bins = range(len(names))
         number = _choice(
             "Score of the answer", bins, "images_bin", len(names) - 1, format_func=names.__getitem__, width=160
@@ -101,7 +105,7 @@ def _bin(predicted: ImageAnswers, order: Sequence[RunCandidate]) -> Chosen:
 
 
 def _bar(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
-    names = behind.bars_in_words()
+    names = ranges_in_words(behind.BARS)
     with st.container(horizontal=True):
         run = _pick_run(predicted, "Run", "images_run")
         label = _choice("Label", predicted.classes, "images_label", width=200)

@@ -137,9 +137,9 @@ def any_below(p: np.ndarray) -> bool:
 def few_draws(monkeypatch):
     """Where only p values are looked at."""
     monkeypatch.setattr(resampling, "REPLICATES", 20)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     yield
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
 
 
 def test_two_models_of_the_same_skill_are_called_different_in_at_most_one_of_twenty_trials(few_draws):
@@ -187,12 +187,12 @@ def test_p_of_groups_counts_the_ways_to_turn_them_round(seed):
 
 def test_the_paired_interval_holds_the_true_difference_as_often_as_it_says(monkeypatch):
     monkeypatch.setattr(resampling, "REPLICATES", 400)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     rng, inside = np.random.default_rng(3), []
     for _ in range(300):
         found = compared(outcomes(rng, [0.85, 0.8], 100)).of(0, 1)
         inside.append(found.low <= 0.05 <= found.high)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
 
 
