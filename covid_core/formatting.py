@@ -30,9 +30,9 @@ def number(value: float, low: float = math.nan, high: float = math.nan) -> str:
     return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def points(value: float, low: float | None = None, high: float | None = None) -> str:
+def points(value: float, low: float = math.nan, high: float = math.nan) -> str:
     """A difference of two shares in percentage points: ``2.1 points``, ``2.1 points [0.4, 3.9]``."""
-    bounds = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    bounds = "" if math.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
     return "–" if math.isnan(value) else f"{100 * value:.1f} points{bounds}"
 
 

@@ -110,7 +110,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
     sentences = (
         "; ".join(marks) and f"  {'; '.join(marks)}",
         f"images of {run.dataset.name}: {used.in_words}",
-        labels.in_words,
+        run_text.labels(labels),
         sets and (sets.get("in_words") or sets["note"]),
         audit and f"{audit['verdict'] or 'audit'}: {audit['in_words']}",
         audit and audit.get("masks") and f"lung masks of the audit: {audit['masks']}",

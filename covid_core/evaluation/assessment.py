@@ -20,7 +20,7 @@ PARTS = ("train", "validation", "test")
 ALPHA = 0.05  # level of every test in the app
 
 ONE_CLASS = "predicts one class only"
-NOT_BETTER = "does not beat the majority class"
+NOT_BETTER = "does not beat the majority baseline"
 LOSS_NOT_A_NUMBER = "loss is not a number"
 NO_ANSWER = "has no answer for some images"
 PARTS_DISAGREE = "validation and test disagree beyond chance"
@@ -38,35 +38,38 @@ class Measured:
     confusion: pd.DataFrame
 
 
-def measured(given: Answers, groups: np.ndarray | None = None, intervals: bool = True) -> Measured:
+def measured(predictions: Answers, groups: np.ndarray | None = None, intervals: bool = True) -> Measured:
     """Measure one part. ``groups`` of shape (images,) says which images belong together; None: none do.
 
     Without ``intervals`` nothing is drawn, and only shares have theirs.
     """
-    of = measures.on_draws(given)
-    values = {name: found[..., 0] for name, found in of(resampling.once(given.y_true)).items()}
+    of = measures.on_draws(predictions)
+    values = {name: found[..., 0] for name, found in of(resampling.once(predictions.y_true)).items()}
     bounds: measures.Values = {}
-    if given.n and intervals:
-        drawn = resampling.replicates(of, given.y_true, groups)
+    if predictions.n and intervals:
+        drawn = resampling.replicates(of, predictions.y_true, groups)
         bounds = {name: resampling.interval(found) for name, found in drawn.items()}
     per_class = {
         label: {
-            name: measures.share_of_class(name, given, label, groups)
+            name: measures.share_of_class(name, predictions, label, groups)
             if row.is_share
-            else _measure(values[name][k], bounds[name][:, k] if bounds else None, given.n, row.reason(given, label))
+            else _measure(
+                values[name][k], bounds[name][:, k] if bounds else None, predictions.n, row.reason(predictions, label)
+            )
             for name, row in CLASS_MEASURES.items()
         }
-        for k, label in enumerate(given.classes)
+        for k, label in enumerate(predictions.classes)
     }
     overall = {}
     for name, row in MEASURES.items():
         if row.is_share and row.per_image:
-            overall[name] = metrics.wilson_of_groups(row.per_image(given), groups)[0]
+            overall[name] = metrics.wilson_of_groups(row.per_image(predictions), groups)[0]
         else:
-            notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (_no_score_because(given), "")
-            overall[name] = _measure(values[name], bounds.get(name), given.n, *notes)
-    images = dict(zip(given.classes, map(int, given.images), strict=True))
-    return Measured(given.n, images, overall, per_class, metrics.confusion(given))
+            of_scores = metrics.NOT_A_NUMBER if predictions.n else metrics.NO_IMAGES
+            notes = _notes_of_mean(row.mean_of, per_class) if row.mean_of else (of_scores, "")
+            overall[name] = _measure(values[name], bounds.get(name), predictions.n, *notes)
+    images = dict(zip(predictions.classes, map(int, predictions.images), strict=True))
+    return Measured(predictions.n, images, overall, per_class, metrics.confusion(predictions))
 
 
 def _measure(
@@ -86,10 +89,6 @@ def _notes_of_mean(name: str, per_class: dict[str, dict[str, Measure]]) -> tuple
         next(iter(undefined.values()), metrics.NO_IMAGES),
         "; ".join(f"{label} is left out: {reason}" for label, reason in undefined.items()),
     )
-
-
-def _no_score_because(given: Answers) -> str:
-    return metrics.NO_IMAGES if not given.n else metrics.NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
@@ -149,14 +148,17 @@ def assess(
     table = table.sort_values("image_id", kind="stable")
     parts = {part: metrics.answers(table, part) for part in PARTS}
     test, validation = parts["test"], parts["validation"]
-    together = {part: groups_of(given, groups) for part, given in parts.items()}
-    reached = {part: metrics.wilson_of_groups(given.right, together[part]) for part, given in parts.items()}
+    together = {part: groups_of(predictions.image_ids, groups) for part, predictions in parts.items()}
+    reached = {part: metrics.wilson_of_groups(predictions.right, together[part]) for part, predictions in parts.items()}
     effect = reached["test"][1]
-    majority = {part: majority_share(given, together[part]) for part, given in parts.items()}
+    predicted = np.flatnonzero(test.counts.sum(axis=0))
+    right = np.concatenate([validation.right, test.right])
+    of_both = groups_of(np.concatenate([validation.image_ids, test.image_ids]), groups)
+    majority = {part: majority_share(predictions, together[part]) for part, predictions in parts.items()}
     return Assessment(
         classes=test.classes,
         accuracy={part: measure for part, (measure, _) in reached.items()},
-        selection=metrics.accuracy(may_choose, groups_of(may_choose, groups)),
+        selection=metrics.accuracy(may_choose, groups_of(may_choose.image_ids, groups)),
         majority=majority,
         majority_label=test.classes[int(np.argmax(test.images))] if test.n else "",
         tested=measured(test, together["test"], intervals),
@@ -165,28 +167,24 @@ def assess(
         groups=together["test"],
         test_images=images_key(table, images_of),
         p_majority=at_least_by_chance(int(test.right.sum()) / effect, test.n / effect, majority["test"].value),
-        p_parts=_parts_unlike(validation, test, groups),
-        only_answer=_only_answer(test),
-        unanswered=int(sum((~given.answered).sum() for given in parts.values())),
+        p_parts=unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, of_both)),
+        only_answer=test.classes[predicted[0]] if len(predicted) == 1 else "",
+        unanswered=int(sum((~predictions.answered).sum() for predictions in parts.values())),
     )
 
 
-def groups_of(given: Answers, groups: pd.Series | None) -> np.ndarray | None:
-    """The group of each image as a number; None where no two images share one."""
+def groups_of(image_ids: np.ndarray, groups: pd.Series | None) -> np.ndarray | None:
+    """The group of each image as a number; None where no two images share one, or ``groups`` (by id) is None."""
     if groups is None:
         return None
-    return _codes(given.image_ids, groups)
-
-
-def _codes(image_ids: np.ndarray, groups: pd.Series) -> np.ndarray | None:
     codes = pd.factorize(groups.reindex(image_ids).fillna(pd.Series(image_ids, image_ids)))[0]
     return None if len(np.unique(codes)) == len(codes) else codes
 
 
-def majority_share(given: Answers, groups: np.ndarray | None = None) -> Measure:
+def majority_share(predictions: Answers, groups: np.ndarray | None = None) -> Measure:
     """Share of the largest class: what always answering it would reach. ``groups`` as of ``metrics.accuracy``."""
-    largest = int(np.argmax(given.images)) if given.n else 0
-    return metrics.wilson_of_groups(given.y_true == largest, groups)[0]
+    largest = int(np.argmax(predictions.images)) if predictions.n else 0
+    return metrics.wilson_of_groups(predictions.y_true == largest, groups)[0]
 
 
 def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | None) -> tuple[int, int, int, int]:
@@ -201,13 +199,6 @@ def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | Non
     effect = metrics.design_effect_of_difference(right, inside, groups)
     images = [int(len(side) / effect) for side in sides]
     return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]
-
-
-def _parts_unlike(validation: Answers, test: Answers, groups: pd.Series | None) -> float:
-    """p of ``unlike_by_chance`` for the accuracies of two parts."""
-    right = np.concatenate([validation.right, test.right])
-    together = None if groups is None else _codes(np.concatenate([validation.image_ids, test.image_ids]), groups)
-    return unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, together))
 
 
 def images_key(table: pd.DataFrame, images_of: str = "") -> str:
@@ -254,26 +245,20 @@ def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -
     return min(1.0, float(np.exp(log[log <= mine + 1e-7]).sum()))  # rounding must not part equal tables
 
 
-def _only_answer(test: Answers) -> str:
-    """The class that every test image was called; empty where there are two or more, or no answers."""
-    called = np.flatnonzero(test.counts.sum(axis=0))
-    return test.classes[called[0]] if len(called) == 1 else ""
-
-
-def marks(given: Assessment, loss_is_a_number: bool = True) -> list[str]:
+def marks(run: Assessment, loss_is_a_number: bool = True) -> list[str]:
     """What a reader must know before believing the run's accuracy."""
     found = [] if loss_is_a_number else [LOSS_NOT_A_NUMBER]
-    if given.unanswered:
+    if run.unanswered:
         found.append(NO_ANSWER)
-    if given.only_answer:
+    if run.only_answer:
         found.append(ONE_CLASS)
-    if given.test.is_defined and not beats_majority(given):
+    if run.test.is_defined and not beats_majority(run):
         found.append(NOT_BETTER)
-    if given.p_parts <= ALPHA:
+    if run.p_parts <= ALPHA:
         found.append(PARTS_DISAGREE)
     return found
 
 
-def beats_majority(given: Assessment) -> bool:
+def beats_majority(run: Assessment) -> bool:
     """Whether the run is right on more test images than always answering their largest class explains, at ALPHA."""
-    return given.p_majority <= ALPHA
+    return run.p_majority <= ALPHA

@@ -10,7 +10,7 @@ Everything is chosen on the validation images that the caller hands over, and re
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.evaluation.resampling import once
 from covid_core.formatting import plural
 
-LOGIT_PREFIX = "logit_"
 COLDEST, HOTTEST = 0.05, 20.0  # bounds of a temperature; beyond them a softmax is a step or flat
 PRECISION = 1e-6  # of the logarithm of a temperature
 AT_BOUND = 1e-4  # so near a bound, the loss is least beyond it: no temperature has been found
@@ -47,15 +46,15 @@ class Bin:
         return round(self.low * BINS)
 
 
-def reliability(given: Answers) -> list[Bin]:
+def reliability(predictions: Answers) -> list[Bin]:
     """The diagram's bins that have images, by the score of the class that was answered; unanswered images are in
     none."""
-    top = given.y_prob.max(axis=1, initial=0)
-    place = np.where(given.answered, bin_of(top), -1)
+    top = predictions.y_prob.max(axis=1, initial=0)
+    place = np.where(predictions.answered, bin_of(top), -1)
     bins = []
     for number in np.unique(place[place >= 0]):
         inside = place == number
-        right = metrics.wilson(int(given.right[inside].sum()), int(inside.sum()))
+        right = metrics.wilson(int(predictions.right[inside].sum()), int(inside.sum()))
         bins.append(Bin(number / BINS, (number + 1) / BINS, float(top[inside].mean()), right))
     return bins
 
@@ -67,7 +66,7 @@ def fitted_temperature(table: pd.DataFrame) -> float:
     loss is least beyond these bounds.
     """
     validation = table[(table["part"] == "validation").to_numpy()]
-    logits = _logits(validation)
+    logits = metrics.logits(validation)
     if not len(validation) or not np.isfinite(logits).all():
         raise DataError("A temperature needs validation images with finite logits.")
     found = temperature(logits, metrics.answers(validation, "validation").y_true)
@@ -100,15 +99,11 @@ def _loss_at(log_temperature: float, logits: np.ndarray, y_true: np.ndarray) -> 
 
 def tempered(table: pd.DataFrame, temperature: float) -> pd.DataFrame:
     """The prediction table with the scores that the divided logits give; these are probabilities, once fitted."""
-    logits = _logits(table) / temperature
+    logits = metrics.logits(table) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores = powers / powers.sum(axis=1, keepdims=True)
     names = [metrics.SCORE_PREFIX + label for label in metrics.classes_of(table)]
     return table.assign(**dict(zip(names, scores.T, strict=True)))
-
-
-def _logits(table: pd.DataFrame) -> np.ndarray:
-    return table[[LOGIT_PREFIX + label for label in metrics.classes_of(table)]].to_numpy(dtype=float)
 
 
 @dataclass(frozen=True)
@@ -137,18 +132,12 @@ def calibrate(table: pd.DataFrame) -> Calibration:
         fitted = fitted_temperature(table)
     except DataError as error:
         return Calibration(images=images, note=str(error))
-    test = [metrics.answers(one, "test") for one in (table, tempered(table, fitted))]
-    names = ("log_loss", "expected_calibration_error")
-    found = [measures.on_draws(given, names)(once(given.y_true)) for given in test]
-    before, after = ({name: float(one[name][0]) for name in names} for one in found)
-    return Calibration(
-        fitted,
-        images,
-        before["log_loss"],
-        after["log_loss"],
-        before["expected_calibration_error"],
-        after["expected_calibration_error"],
-    )
+    figures: dict[str, Any] = {}
+    for when, one in (("before", table), ("after", tempered(table, fitted))):
+        predictions = metrics.answers(one, "test")
+        values = measures.on_draws(predictions, ("log_loss", "expected_calibration_error"))(once(predictions.y_true))
+        figures |= {f"{name}_{when}": float(value[0]) for name, value in values.items()}
+    return Calibration(fitted, images, **figures)
 
 
 @dataclass(frozen=True)
@@ -184,15 +173,15 @@ def operating_point(table: pd.DataFrame, label: str, aim: Aim, at_least: float) 
     return OperatingPoint(label, threshold, at(validation, label, threshold), at(test, label, threshold))
 
 
-def at(given: Answers, label: str, threshold: float) -> dict[str, Measure]:
+def at(predictions: Answers, label: str, threshold: float) -> dict[str, Measure]:
     """Every class measure that is a share, where an image is called ``label`` at or above a threshold."""
-    k = given.classes.index(label)
-    is_class, predicted = given.y_true == k, given.y_prob[:, k] >= threshold
+    k = predictions.classes.index(label)
+    is_class, predicted = predictions.y_true == k, predictions.y_prob[:, k] >= threshold
     found = {}
     for name, row in CLASS_MEASURES.items():
         if row.share:
-            counted, hit = row.share(is_class, predicted, np.ones(given.n, bool))
-            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(given, label))
+            counted, hit = row.share(is_class, predicted, np.ones(predictions.n, bool))
+            found[name] = metrics.wilson(int((counted & hit).sum()), int(counted.sum()), row.reason(predictions, label))
     return found
 
 

@@ -4,20 +4,22 @@ Everything rests on the runs' assessments, so a page can keep these and compare 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import assessment, resampling
 from covid_core.evaluation.assessment import ALPHA, PARTS, Assessment, Measured
-from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
-from covid_core.evaluation.metrics import Answers, Measure
+from covid_core.evaluation.label_check import LabelCheck
+from covid_core.evaluation.measures import MEASURES
+from covid_core.evaluation.metrics import UNDEFINED, Answers, Measure
 
-MAJORITY = "Majority class"
+MAJORITY = "Majority baseline"
 CHANCE = "Chance (guessing evenly)"
-HAIR = 1e-9  # of a score: decides what is called, and moves no measure by more
+HAIR = 1e-9  # of a score: decides what is predicted, and moves no measure by more
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def pairs(assessments: Sequence[Assessment]) -> Pairs:
     """
     if not assessments or any(not comparable(assessments[0], other) for other in assessments[1:]):
         raise ValueError("pairs() needs runs with the same test images")
-    right = np.array([given.right for given in assessments], np.float32)
+    right = np.array([run.right for run in assessments], np.float32)
     only_first = np.rint(right @ (1 - right).T).astype(int)
     n, runs = right.shape[1], len(right)
     difference = (only_first - only_first.T) / n if n else np.full((runs, runs), math.nan)
@@ -184,50 +186,54 @@ class Candidate:
     """A run in a comparison: its assessment and what only its record knows.
 
     ``seconds`` is the training time, ``ms_per_image`` that of one prediction (nan where unknown). ``marks`` may hold
-    more than ``marks()`` finds, for instance that the run was stopped; ``explained`` says in a sentence or more what is
-    behind a mark, where that is known.
+    more than ``marks()`` finds, for instance that the run was stopped; ``labels`` are what the run learned.
     """
 
     id: str
     name: str
     assessment: Assessment = field(repr=False)
     marks: tuple[str, ...] = ()
-    explained: str = ""
+    labels: LabelCheck = LabelCheck()
     split_hash: str = ""
     seconds: float = math.nan
     ms_per_image: float = math.nan
 
 
-def grouped(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+AnyCandidate = TypeVar("AnyCandidate", bound=Candidate)
+
+
+def grouped(candidates: Sequence[AnyCandidate]) -> list[list[AnyCandidate]]:
     """Candidates that were tested on the same images, the largest group first, each in the order given."""
-    groups: dict[str, list[Candidate]] = {}
+    groups: dict[str, list[AnyCandidate]] = {}
     for candidate in candidates:
         groups.setdefault(candidate.assessment.test_images, []).append(candidate)
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates of one group by test accuracy, the best first; equal ones by validation accuracy, then by name."""
-    return sorted(
-        candidates, key=lambda c: (-_or_worst(c.assessment.test), -_or_worst(c.assessment.validation), c.name)
-    )
-
-
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Generic[AnyCandidate]):
     """Candidates of one group, the best first, and every pair of them in that order."""
 
-    order: tuple[Candidate, ...]
+    order: tuple[AnyCandidate, ...]
     pairs: Pairs
 
 
-def ranking(candidates: Sequence[Candidate]) -> Ranking:
-    """Rank candidates of one group and compare all pairs. Raises ValueError for none, and for unlike test images."""
-    order = ranked(candidates)
+def ranking(candidates: Sequence[AnyCandidate]) -> Ranking[AnyCandidate]:
+    """Rank candidates of one group by test accuracy, equal ones by validation accuracy and by name; compare all pairs.
+
+    Raises ValueError for none, and for unlike test images.
+    """
+
+    def place(one: Candidate) -> tuple[float, float, str]:
+        reached = one.assessment.test, one.assessment.validation
+        test, validation = (-measure.value if measure.is_defined else 1.0 for measure in reached)
+        return test, validation, one.name
+
+    order = sorted(candidates, key=place)
     return Ranking(tuple(order), pairs([candidate.assessment for candidate in order]))
 
 
-def chosen_by_validation(candidates: Sequence[Candidate]) -> Candidate | None:
+def chosen_by_validation(candidates: Sequence[AnyCandidate]) -> AnyCandidate | None:
     """The candidate with the highest accuracy on validation images (see ``to_choose_by``), which is the one to choose;
     None where none has any."""
     known = [(c, found) for c, found in zip(candidates, to_choose_by(candidates), strict=True) if found.is_defined]
@@ -246,150 +252,117 @@ def to_choose_by(candidates: Sequence[Candidate]) -> list[Measure]:
     return [c.assessment.validation for c in candidates]
 
 
-def _or_worst(measure: Measure) -> float:
-    return measure.value if measure.is_defined else -1.0
-
-
 COMPARED = tuple(name for name, row in MEASURES.items() if row.compared)
 
 
-def _bounded(names: Iterable[str]) -> list[str]:
-    return [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
-
-
-TABLE_COLUMNS = ("id", "name", *PARTS, "test_low", "test_high", "images", *_bounded(COMPARED), "marks")
-MEASURE_COLUMNS = ("name", "n", *_bounded(MEASURES))
-CLASS_COLUMNS = ("name", "label", "images", *_bounded(CLASS_MEASURES))
-
-
 def performance_table(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """The course's first table for one group of candidates, columns TABLE_COLUMNS; the two rows to beat come last.
+    """The course's first table for one group of candidates; the two reference rows, with an empty ``id``, come last.
 
-    Shares are in [0, 1], nan where undefined; ``images`` is the number of test images; ``marks`` are joined by "; ";
-    the rows of the majority class and of chance have an empty ``id``.
+    Columns id, name, those of PARTS (accuracy), test_low, test_high, images (of the test part), COMPARED with their
+    bounds (``_low``, ``_high``), marks (joined by "; "). Shares are in [0, 1], nan where undefined.
     """
-    rows = [_row(candidate) for candidate in candidates]
+    rows = [_row(c.name, c.assessment.accuracy, c.assessment.tested, c.id, c.marks) for c in candidates]
     if candidates:
-        rows += [majority_row(candidates[0].assessment), chance_row(candidates[0].assessment)]
-    return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+        first = candidates[0].assessment
+        majority, chance = references(first.tested).values()
+        guess = 1 / len(first.classes)
+        evenly = {part: Measure(guess if measure.is_defined else math.nan) for part, measure in first.accuracy.items()}
+        name = f"{MAJORITY} ({first.majority_label})" if first.majority_label else MAJORITY
+        rows += [_row(name, first.majority, majority), _row(CHANCE, evenly, chance)]
+    return pd.DataFrame(rows)
 
 
-def _row(candidate: Candidate) -> dict[str, object]:
-    given = candidate.assessment
+def _row(
+    name: str, accuracy: Mapping[str, Measure], tested: Measured, id: str = "", marks: Sequence[str] = ()
+) -> dict[str, object]:
     return {
-        "id": candidate.id,
-        "name": candidate.name,
-        **{part: given.accuracy[part].value for part in PARTS},
-        "test_low": given.test.low,
-        "test_high": given.test.high,
-        "images": given.test.n,
-        **_with_bounds({name: given.tested.overall[name] for name in COMPARED}),
-        "marks": "; ".join(candidate.marks),
+        "id": id,
+        "name": name,
+        **{part: accuracy[part].value for part in PARTS},
+        "test_low": accuracy["test"].low,
+        "test_high": accuracy["test"].high,
+        "images": tested.n,
+        **_with_bounds({name: tested.overall.get(name, UNDEFINED) for name in COMPARED}),
+        "marks": "; ".join(marks),
     }
 
 
-def _with_bounds(measures: dict[str, Measure]) -> dict[str, float]:
-    numbers = (number for measure in measures.values() for number in (measure.value, measure.low, measure.high))
-    return dict(zip(_bounded(measures), numbers, strict=True))
-
-
-def majority_row(given: Assessment) -> dict[str, object]:
-    """What answering the largest class of each part for every image would reach: the row that a run has to beat."""
-    test = given.majority["test"]
+def _with_bounds(measures: Mapping[str, Measure]) -> dict[str, float]:
     return {
-        **_reference_row(f"{MAJORITY} ({given.majority_label})" if test.n else MAJORITY, always_largest(given.tested)),
-        **{part: given.majority[part].value for part in PARTS},
-        "test_low": test.low,
-        "test_high": test.high,
+        column: number
+        for name, measure in measures.items()
+        for column, number in ((name, measure.value), (f"{name}_low", measure.low), (f"{name}_high", measure.high))
     }
 
 
-def chance_row(given: Assessment) -> dict[str, object]:
-    """What guessing every class equally often would reach in the long run."""
-    reached = guessing(given.tested)
-    guess = 1 / len(given.classes)
-    parts = {part: guess if given.accuracy[part].is_defined else math.nan for part in PARTS}
-    return {**_reference_row(CHANCE, reached), **parts}
+def references(figures: Measured) -> dict[str, Measured]:
+    """The figures to beat on the images of a part, by name and without intervals.
 
-
-def _reference_row(name: str, reached: Measured) -> dict[str, object]:
-    values = {name: reached.overall[name].value for name in COMPARED if name in reached.overall}
-    return {"id": "", "name": name, "images": reached.n, **values, "marks": ""}
-
-
-def always_largest(given: Measured) -> Measured:
-    """The figures of answering the largest class for every image of a part. It has no scores: measures of them are left
-    out; as a ranking, all images are tied."""
-    images = np.array(list(given.images.values()))
-    answer = np.eye(len(images))[int(np.argmax(images))]
-    return _without_scores(_made_up(tuple(given.images), images, np.tile(answer, (int(images.sum()), 1))))
-
-
-def guessing(given: Measured) -> Measured:
-    """The figures of calling an image every class equally often whatever it shows, in the long run.
-
-    Each image stands there once per class, called that class by a hair.
+    The majority baseline predicts the largest class for every image. It has no scores: measures of them are undefined,
+    and as a ranking all images are tied. Chance predicts every class equally often, in the long run: each image counts
+    once per class, predicted as that class by a hair.
     """
-    images = np.array(list(given.images.values()))
-    classes = len(images)
-    scores = np.full((classes, classes), 1 / classes) + HAIR * (np.eye(classes) - 1 / classes)
-    found = _made_up(tuple(given.images), classes * images, np.tile(scores, (int(images.sum()), 1)))
-    return replace(found, n=given.n, images=given.images)
+    images = np.array(list(figures.images.values()))
+    one_hot = np.eye(len(images))
+    evenly = np.full_like(one_hot, 1 / len(images)) + HAIR * (one_hot - 1 / len(images))
+    found = {}
+    for name, scores in ((MAJORITY, one_hot[[int(np.argmax(images))]]), (CHANCE, evenly)):
+        y_true = np.repeat(np.arange(len(images)), len(scores) * images)
+        y_prob = np.tile(scores, (int(images.sum()), 1))
+        answers = Answers(tuple(figures.images), np.arange(len(y_true)), y_true, y_prob)
+        reached = assessment.measured(answers, intervals=False)
+        overall, *of_classes = (
+            {key: Measure(measure.value) for key, measure in measures.items()}
+            for measures in (reached.overall, *reached.per_class.values())
+        )
+        if name == MAJORITY:
+            overall |= {key: UNDEFINED for key, row in MEASURES.items() if row.of_scores}
+        per_class = dict(zip(reached.per_class, of_classes, strict=True))
+        found[name] = replace(figures, overall=overall, per_class=per_class, confusion=reached.confusion)
+    return found
 
 
-def _made_up(classes: tuple[str, ...], images: np.ndarray, scores: np.ndarray) -> Measured:
-    y_true = np.repeat(np.arange(len(images)), images)
-    return assessment.measured(Answers(classes, np.arange(len(y_true)), y_true, scores), intervals=False)
+def measure_table(figures: Mapping[str, Measured]) -> pd.DataFrame:
+    """Every overall measure of one part of several runs by name, then of the two references.
+
+    Columns name, n, and MEASURES with their bounds (``_low``, ``_high``).
+    """
+    return pd.DataFrame([{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in _referenced(figures)])
 
 
-def _without_scores(given: Measured) -> Measured:
-    kept = {name: measure for name, measure in given.overall.items() if not MEASURES[name].of_scores}
-    return replace(given, overall=kept)
+def class_table(figures: Mapping[str, Measured]) -> pd.DataFrame:
+    """Every measure of every class of one part of several runs by name, then of the two references.
+
+    Columns name, label, images, and CLASS_MEASURES with their bounds (``_low``, ``_high``).
+    """
+    return pd.DataFrame(
+        [
+            {"name": name, "label": label, "images": one.images[label], **_with_bounds(measures)}
+            for name, one in _referenced(figures)
+            for label, measures in one.per_class.items()
+        ]
+    )
 
 
-def _with_references(names: Sequence[str], figures: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
-    """Runs by name, then the two rows to beat, whose measures have no interval."""
-    yield from zip(names, figures, strict=True)
-    if figures:
-        for name, reached in ((MAJORITY, always_largest(figures[0])), (CHANCE, guessing(figures[0]))):
-            overall, *of_classes = (
-                {key: Measure(measure.value) for key, measure in measures.items()}
-                for measures in (reached.overall, *reached.per_class.values())
-            )
-            per_class = dict(zip(reached.per_class, of_classes, strict=True))
-            yield name, replace(reached, overall=overall, per_class=per_class)
+def _referenced(figures: Mapping[str, Measured]) -> list[tuple[str, Measured]]:
+    return [*figures.items(), *references(next(iter(figures.values()))).items()]
 
 
-def measure_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
-    """Every overall measure of one part of several runs, columns MEASURE_COLUMNS; the two rows to beat come last."""
-    rows = [{"name": name, "n": one.n, **_with_bounds(one.overall)} for name, one in _with_references(names, figures)]
-    return pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
+def pair_table(ranking: Ranking[AnyCandidate]) -> pd.DataFrame:
+    """Every pair of a ranking, the better one first (see ``Paired``).
 
-
-def class_table(names: Sequence[str], figures: Sequence[Measured]) -> pd.DataFrame:
-    """Every measure of every class of one part of several runs, columns CLASS_COLUMNS; the rows to beat come last."""
-    rows = [
-        {"name": name, "label": label, "images": one.images[label], **_with_bounds(measures)}
-        for name, one in _with_references(names, figures)
-        for label, measures in one.per_class.items()
-    ]
-    return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
-
-
-PAIR_COLUMNS = ("first", "second", "images", "only_first", "only_second", "difference", "low", "high", "p", "p_holm")
-
-
-def pair_table(ranking: Ranking) -> pd.DataFrame:
-    """Every pair of a ranking, the better one first, columns PAIR_COLUMNS (see ``Paired``)."""
+    Columns first, second, images, only_first, only_second, difference, low, high, p, p_holm.
+    """
     names = np.array([candidate.name for candidate in ranking.order], dtype=object)
     found = ranking.pairs
     first, second = np.triu_indices(len(names), 1)
-    columns = {
-        "first": names[first],
-        "second": names[second],
-        "images": found.n,
-        "only_first": found.only_first[first, second],
-        "only_second": found.only_first[second, first],
-        **{name: getattr(found, name)[first, second] for name in ("difference", "low", "high", "p", "p_holm")},
-    }
-    return pd.DataFrame(columns, columns=list(PAIR_COLUMNS))
+    return pd.DataFrame(
+        {
+            "first": names[first],
+            "second": names[second],
+            "images": found.n,
+            "only_first": found.only_first[first, second],
+            "only_second": found.only_first[second, first],
+            **{name: getattr(found, name)[first, second] for name in ("difference", "low", "high", "p", "p_holm")},
+        }
+    )

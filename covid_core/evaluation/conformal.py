@@ -12,20 +12,20 @@ Wasserman, JASA 114 (2019), section 2.3). One limit for all would give smaller s
 class: with 9 % viral pneumonia, 90 % of all images can be covered while every image of it is missed. And it holds when
 classes become rarer or commoner than they were in training, as they do in another hospital. The price: each class
 needs ``least`` images of its own. Where one has fewer, all classes share one limit, the promise holds on average over
-all images only, and ``PredictionSet.note`` says so. Where all images together are too few, no class is ruled out.
+all images only, and ``PredictionSet.few`` says so. Where all images together are too few, no class is ruled out.
 
 *A set may be empty.* A run that is right on 97 % of images can cover no more than 90 % of them only by giving none of
 the classes now and then: the image is then more unlike every class than 90 % of that class's own images. That is an
 answer of its own, "none of the classes at 90 %", never hidden behind the likeliest class, which would make every
-coverage below the accuracy a lie; ``PredictionSet.note`` says from which coverage on the likeliest class would be in.
+coverage below the accuracy a lie; ``PredictionSet.better`` says from which coverage on a class would be in.
 
 The logits are taken as they are, not divided by the temperature: that was fitted on the same images, and one number
 that knows them is one too many for the promise. The ground floor: this module sees arrays and prediction tables only.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,10 @@ import pandas as pd
 from covid_core.errors import DataError, InvalidChoice
 from covid_core.evaluation import metrics
 from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import share
 
 USUAL_COVERAGE = 0.9
 LOWEST, HIGHEST = 0.7, 0.99  # below, most sets of a good run are empty; above, 100 images of each class are too few
-LOGIT_PREFIX = "logit_"
 ROUNDING = 1e-9  # (n + 1) * coverage may exceed a whole number by float rounding alone
 
 
@@ -67,33 +66,19 @@ def quantile(values: np.ndarray, coverage: float) -> float:
 class PredictionSet:
     """Classes that an image may be, the likeliest first; all others are ruled out at this ``coverage``.
 
-    ``everything`` are all classes of the run, ``images`` how many images set the limits. ``note`` is a sentence or more
-    where there is something to beware of: an empty set, or a promise that does not hold within each class.
+    ``everything`` are all classes of the run, ``images`` how many images set the limits. ``few`` are classes with too
+    few images for a limit of their own, with their number: where there are any, the promise holds over all images only.
+    Where the likeliest class is not in the set, ``excluded`` is that class or, of an empty set, the one that fits best,
+    and ``better`` the share of the images that set its limit and fit theirs better.
     """
 
     classes: tuple[str, ...]
     everything: tuple[str, ...]
     coverage: float
     images: int
-    note: str = ""
-
-    @property
-    def is_single(self) -> bool:
-        """Whether one class is left."""
-        return len(self.classes) == 1
-
-    @property
-    def in_words(self) -> str:
-        """``COVID or Viral Pneumonia, not Normal``."""
-        if not self.classes:
-            return f"none of the classes at {share(self.coverage, 0)}: unusual for {_either(self.everything)}"
-        if len(self.classes) == len(self.everything):
-            return f"{_either(self.classes)}: no class can be ruled out"
-        return f"{_either(self.classes)}, not {_either([c for c in self.everything if c not in self.classes])}"
-
-
-def _either(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    few: Mapping[str, int] = field(default_factory=dict)
+    excluded: str = ""
+    better: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -109,10 +94,12 @@ class Sets:
 
         Raises DataError where a logit is missing or not a number.
         """
-        given = metrics.answers(table, part)
-        unlike = _unlike(_logits(table, part, given.classes))
-        own = unlike[np.arange(given.n), given.y_true]
-        return cls(given.classes, tuple(np.sort(own[given.y_true == k]) for k in range(len(given.classes))))
+        predictions = metrics.answers(table, part)
+        unlike = _unlike(_logits(table, part))
+        own = unlike[np.arange(predictions.n), predictions.y_true]
+        return cls(
+            predictions.classes, tuple(np.sort(own[predictions.y_true == k]) for k in range(len(predictions.classes)))
+        )
 
     @property
     def images(self) -> int:
@@ -128,10 +115,12 @@ class Sets:
         inside = self.inside(logits[None], coverage)[0]
         order = np.argsort(-logits, kind="stable")
         chosen = tuple(self.classes[k] for k in order if inside[k])
-        notes = [self._note_of_few(coverage)]
-        if not inside[order[0]]:
-            notes.append(self._note_of_ruled_out(logits, coverage) if chosen else self._note_of_none(logits, coverage))
-        return PredictionSet(chosen, self.classes, coverage, self.images, " ".join(filter(None, notes)))
+        made = PredictionSet(chosen, self.classes, coverage, self.images, self.too_few(coverage))
+        if inside[order[0]]:
+            return made
+        p = self.p_values(logits[None], coverage)[0]
+        best = int(order[0] if chosen else p.argmax())
+        return replace(made, excluded=self.classes[best], better=float(1 - p[best]))
 
     def inside(self, logits: np.ndarray, coverage: float) -> np.ndarray:
         """Of shape (images, classes): whether each class is in each image's set. Raises InvalidChoice."""
@@ -165,36 +154,6 @@ class Sets:
             return self.unlike
         return (np.sort(np.concatenate(self.unlike)),) * len(self.classes)
 
-    def _note_of_few(self, coverage: float) -> str:
-        """What the promise is, where it does not hold within each class."""
-        few, needed, wanted = self.too_few(coverage), plural(least(coverage), "image"), share(coverage, 0)
-        if not few:
-            return ""
-        if self.images < least(coverage):
-            have = count(self.images)
-            return f"At least {needed} are needed for {wanted}, and there are {have}: no class can be ruled out."
-        have = ", ".join(f"{label} has {count(images)}" for label, images in few.items())
-        return (
-            f"{wanted} holds over all images together, not within each class: at least {needed} of a class are needed "
-            f"for that, and {have}."
-        )
-
-    def _note_of_ruled_out(self, logits: np.ndarray, coverage: float) -> str:
-        """Why the likeliest class is not in a set that holds others: each has a limit of its own."""
-        best = int(logits.argmax())
-        better = share(1 - self.p_values(logits[None], coverage)[0, best])
-        return f"{self.classes[best]} is ruled out all the same: {better} of its own images fit it better."
-
-    def _note_of_none(self, logits: np.ndarray, coverage: float) -> str:
-        """From which coverage on a set that is empty would have a class."""
-        p = self.p_values(logits[None], coverage)[0]
-        best = int(p.argmax())
-        label, whose = self.classes[best], "its own" if self.is_by_class(coverage) else "all"
-        return (
-            f"Of all classes {label} fits best, but less well than {share(1 - p[best])} of {whose} images fit theirs; "
-            "above that coverage it would be in the set."
-        )
-
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -214,28 +173,25 @@ class Evaluated:
 
 def evaluated(sets: Sets, table: pd.DataFrame, coverage: float = USUAL_COVERAGE, part: str = "test") -> Evaluated:
     """The sets of all images of a part. Raises InvalidChoice, DataError."""
-    given = metrics.answers(table, part)
-    inside = sets.inside(_logits(table, part, given.classes), coverage)
-    hit, sizes = inside[np.arange(given.n), given.y_true], inside.sum(axis=1)
+    predictions = metrics.answers(table, part)
+    inside = sets.inside(_logits(table, part), coverage)
+    hit, sizes = inside[np.arange(predictions.n), predictions.y_true], inside.sum(axis=1)
     of_class = {
-        label: metrics.wilson(int(hit[given.y_true == k].sum()), int((given.y_true == k).sum()))
-        for k, label in enumerate(given.classes)
+        label: metrics.wilson(int(hit[predictions.y_true == k].sum()), int((predictions.y_true == k).sum()))
+        for k, label in enumerate(predictions.classes)
     }
     return Evaluated(
         coverage,
-        metrics.wilson(int(hit.sum()), given.n),
+        metrics.wilson(int(hit.sum()), predictions.n),
         of_class,
-        float(sizes.mean()) if given.n else math.nan,
-        metrics.wilson(int((sizes == 1).sum()), given.n),
-        metrics.wilson(int((sizes == 0).sum()), given.n),
+        float(sizes.mean()) if predictions.n else math.nan,
+        metrics.wilson(int((sizes == 1).sum()), predictions.n),
+        metrics.wilson(int((sizes == 0).sum()), predictions.n),
     )
 
 
-def _logits(table: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndarray:
-    columns = [LOGIT_PREFIX + label for label in classes]
-    if not set(columns) <= set(table.columns):
-        raise DataError("Prediction sets need the logits of every class, and the predictions have none.")
-    logits = table.loc[(table["part"] == part).to_numpy(), columns].to_numpy(dtype=float)
+def _logits(table: pd.DataFrame, part: str) -> np.ndarray:
+    logits = metrics.logits(table[(table["part"] == part).to_numpy()])
     if not np.isfinite(logits).all():
         raise DataError("Prediction sets need finite logits.")
     return logits

@@ -20,12 +20,12 @@ class Repeated:
     Where all repeats are exactly alike there is nothing to judge by: unless the mean is 0, bounds and p are nan.
     """
 
-    mean: float
-    spread: float
-    low: float
-    high: float
-    p: float
-    count: int
+    mean: float = math.nan
+    spread: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    count: int = 0
 
     @property
     def p_above(self) -> float:
@@ -63,8 +63,7 @@ def over_seeds(gains: np.ndarray, groups: np.ndarray | None = None) -> Repeated:
 
     Args:
         gains: of shape (seeds, images): what each seed gains on each image, for instance 1 where the first of two
-        models
-            alone is right, -1 where the second is, 0 elsewhere.
+            models alone is right, -1 where the second is, 0 elsewhere.
         groups: of shape (images,): images with equal values belong together and are one case; None: each is its own.
 
     Raises ValueError for fewer than two seeds or cases.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.evaluation import metrics
-from covid_core.evaluation.measures import BINS, bin_of
+from covid_core.evaluation.measures import bin_of
 
 DOUBTED = 0.05  # mean score of its own class below which a label is worth a second look
 BARS = 10  # of a score histogram: wide enough for a finger on a phone
@@ -40,19 +40,19 @@ class ImageAnswers:
 
 def image_answers(tables: Mapping[str, pd.DataFrame]) -> ImageAnswers:
     """The answers of runs on test images, from their prediction tables by name. All must hold the same images."""
-    given = [metrics.answers(table.sort_values("image_id", kind="stable"), "test") for table in tables.values()]
-    first = given[0]
+    of_runs = [metrics.answers(table.sort_values("image_id", kind="stable"), "test") for table in tables.values()]
+    first = of_runs[0]
     rows = np.arange(first.n)
-    top = [np.where(one.answered, one.y_prob.max(axis=1, initial=0), np.nan) for one in given]
+    top = [np.where(one.answered, one.y_prob.max(axis=1, initial=0), np.nan) for one in of_runs]
     return ImageAnswers(
         tuple(tables),
         first.classes,
         first.image_ids,
         np.array(first.classes, dtype=object)[first.y_true],
-        np.stack([metrics.predicted_labels(one) for one in given], axis=1),
+        np.stack([metrics.predicted_labels(one) for one in of_runs], axis=1),
         np.stack(top, axis=1),
-        np.stack([one.y_prob[rows, one.y_true] for one in given], axis=1),
-        np.stack([one.y_prob for one in given], axis=1),
+        np.stack([one.y_prob[rows, one.y_true] for one in of_runs], axis=1),
+        np.stack([one.y_prob for one in of_runs], axis=1),
     )
 
 
@@ -79,19 +79,9 @@ def in_bin(images: ImageAnswers, run: int, number: int) -> np.ndarray:
     return _by(inside, images.right[:, run])
 
 
-def bins_in_words() -> list[str]:
-    """The reliability diagram's bins: ``0 to 7 %``."""
-    return [f"{100 * number / BINS:.0f} to {100 * (number + 1) / BINS:.0f} %" for number in range(BINS)]
-
-
 def bar_of(scores: np.ndarray) -> np.ndarray:
     """The bar [low, high) of the score histogram that each score lies in, from 0; the last one holds its upper end."""
     return np.clip((np.nan_to_num(scores) * BARS).astype(int), 0, BARS - 1)
-
-
-def bars_in_words() -> list[str]:
-    """The score histogram's bars: ``0 to 10 %``."""
-    return [f"{100 * bar / BARS:.0f} to {100 * (bar + 1) / BARS:.0f} %" for bar in range(BARS)]
 
 
 def score_counts(images: ImageAnswers, run: int, scored: str) -> pd.DataFrame:

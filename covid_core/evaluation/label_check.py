@@ -8,11 +8,10 @@ the first of them is right nearly always. The class of the folder, kept beside e
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-
-from covid_core.formatting import count, plural, share
 
 WRONG_LABELS = "labels are not those of the images' folders"
 
@@ -22,6 +21,9 @@ MOST_MOVED = 0.1  # of the list; labels moved by more agree in what is left of t
 LEAST_WRONG = 2  # images; a single one at the edge of a class is moved and mislabelled alike
 
 
+Cause = Literal["cut", "exchanged", "moved", "blocks"]
+
+
 @dataclass(frozen=True)
 class LabelCheck:
     """What the labels of ``images`` images are: ``wrong`` of them are not the class of the image's folder.
@@ -29,8 +31,12 @@ class LabelCheck:
     ``by_folder`` and ``by_place`` say how closely the label goes with the folder and with the place in the list in
     class order (Cramér's V from 0 to 1, nan where all images have one label, or are too few). Labels in class order go
     with both; where they are wrong and go with the place, they are those of other images. ``unused`` are classes that
-    have images and no label. ``cause`` says in a sentence whose labels these are, where an explanation fits every
-    image; else it is empty.
+    have images and no label.
+
+    ``cause`` says whose labels these are, where an explanation fits every image: those at the beginning of the list in
+    class order ("cut"; ``number`` images are in the whole list), another class's ("exchanged"; ``pairs`` of folder and
+    label), those ``number`` rows further down ("moved"; negative: up), or in class order those of ``number`` whole
+    blocks that are not the folders' ("blocks").
     """
 
     images: int = 0
@@ -38,26 +44,9 @@ class LabelCheck:
     unused: tuple[str, ...] = ()
     by_folder: float = math.nan
     by_place: float = math.nan
-    cause: str = ""
-
-    @property
-    def in_words(self) -> str:
-        """All that is wrong with the labels; empty where nothing is, or nothing is known."""
-        if not self.wrong:
-            return ""
-        how_many = (
-            f"{count(self.wrong)} of {plural(self.images, 'image')} ({share(self.wrong / self.images)}) have a "
-            f"label that is not the class of their folder"
-        )
-        sentences = [f"{self.cause}: {how_many}" if self.cause else how_many]
-        if self.unused:
-            sentences.append(f"None has the label {' or '.join(self.unused)}")
-        if self.cause and self.by_place > self.by_folder:
-            sentences.append(
-                f"The label goes with the place in the list (Cramér's V {self.by_place:.2f}) more than with the folder "
-                f"({self.by_folder:.2f})"
-            )
-        return ". ".join(sentences) + "."
+    cause: Cause | None = None
+    number: int = 0
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, int] | None = None) -> LabelCheck:
@@ -65,8 +54,7 @@ def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, i
 
     Args:
         table: one row per image, in the order of the list: label, and folder_label, the class of its folder. Without
-        the
-            second, which earlier versions did not keep, nothing is known.
+            the second, which earlier versions did not keep, nothing is known.
         classes: in the order in which lists name them.
         in_list: images of each class in the whole data set, drawn or not; None: not known.
     """
@@ -85,7 +73,7 @@ def check(table: pd.DataFrame, classes: tuple[str, ...], in_list: Mapping[str, i
         unused=tuple(classes[code] for code in np.setdiff1d(folders, labels)),
         by_folder=cramers_v(labels, folders),
         by_place=cramers_v(labels, place),
-        cause=_cause(labels, folders, in_class_order, classes, in_list) if wrong >= LEAST_WRONG else "",
+        **(_cause(labels, folders, in_class_order, classes, in_list) if wrong >= LEAST_WRONG else {}),
     )
 
 
@@ -111,31 +99,21 @@ def _cause(
     in_class_order: np.ndarray,
     classes: tuple[str, ...],
     in_list: Mapping[str, int] | None,
-) -> str:
+) -> dict[str, Any]:
     """The explanation that fits every image: the list was cut, classes were exchanged, or labels were moved."""
     listed = labels[in_class_order]
     if in_list is not None:
         whole = np.repeat(np.arange(len(classes)), [in_list.get(label, 0) for label in classes])
         if np.array_equal(listed, whole[: len(listed)]):
-            return (
-                f"The labels are those of the first {count(len(listed))} of {plural(len(whole), 'image')} in class "
-                "order, not of the images that were trained on"
-            )
-    exchanged = _exchanged(labels, folders)
-    if exchanged:
-        pairs = [f"{classes[folder]} is called {classes[label]}" for folder, label in exchanged]
-        return f"All images of a folder have one label, but another class's: {', '.join(pairs)}"
+            return {"cause": "cut", "number": len(whole)}
+    pairs = tuple((classes[folder], classes[label]) for folder, label in _exchanged(labels, folders))
+    if pairs:
+        return {"cause": "exchanged", "pairs": pairs}
     moved = _moved(labels, folders)
     if moved:
-        where = "further down" if moved > 0 else "further up"
-        return f"The labels are those of the images {plural(abs(moved), 'row')} {where} in the list"
+        return {"cause": "moved", "number": moved}
     changes = int(np.count_nonzero(np.diff(listed)))
-    if changes == len(np.unique(listed)) - 1:
-        return (
-            f"In class order the labels lie in {plural(changes + 1, 'whole block')} that are not the folders', as if "
-            "they were those of another list of images"
-        )
-    return ""
+    return {"cause": "blocks", "number": changes + 1} if changes == len(np.unique(listed)) - 1 else {}
 
 
 def _exchanged(labels: np.ndarray, folders: np.ndarray) -> list[tuple[int, int]]:
@@ -151,11 +129,15 @@ def _moved(labels: np.ndarray, folders: np.ndarray) -> int:
 
     What is moved over one end of the list may have come in again at the other, or its place be taken by anything.
     """
-    given, right, n = labels.tobytes(), folders.tobytes(), len(labels)  # a byte an image: texts compare and search fast
+    listed, right, n = (
+        labels.tobytes(),
+        folders.tobytes(),
+        len(labels),
+    )  # a byte an image: texts compare and search fast
     for rows in range(1, int(MOST_MOVED * n) + 1):
-        if given[:-rows] == right[rows:]:
+        if listed[:-rows] == right[rows:]:
             return rows
-        if given[rows:] == right[:-rows]:
+        if listed[rows:] == right[:-rows]:
             return -rows
-    rows = max(0, (right + right).find(given, 1))  # moved around the end of the list
+    rows = max(0, (right + right).find(listed, 1))  # moved around the end of the list
     return rows if rows <= n // 2 else rows - n

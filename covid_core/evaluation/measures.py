@@ -111,11 +111,11 @@ class ClassMeasure(Definition):
     share: Share | None = None
     undefined: str = ""
 
-    def reason(self, given: Answers, label: str) -> str:
+    def reason(self, predictions: Answers, label: str) -> str:
         """Why it is undefined for a class, where it is."""
-        if not given.n:
+        if not predictions.n:
             return metrics.NO_IMAGES
-        return self.undefined.format(label=label) if self.undefined else metrics.no_curve_because(given, label)
+        return self.undefined.format(label=label) if self.undefined else metrics.no_curve_because(predictions, label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +191,13 @@ def _matthews(draws: Draws) -> np.ndarray:
     return np.where((total > 0) & (variances <= 0), 0.0, _ratio(covariance, np.sqrt(np.maximum(variances, 0))))
 
 
-def _loss(given: Answers) -> np.ndarray:
-    own = given.y_prob[np.arange(given.n), given.y_true]
+def _loss(predictions: Answers) -> np.ndarray:
+    own = predictions.y_prob[np.arange(predictions.n), predictions.y_true]
     return -np.log(np.clip(own, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
 
 
-def _squared_error(given: Answers) -> np.ndarray:
-    return np.square(given.y_prob - np.eye(len(given.classes))[given.y_true]).sum(axis=1)
+def _squared_error(predictions: Answers) -> np.ndarray:
+    return np.square(predictions.y_prob - np.eye(len(predictions.classes))[predictions.y_true]).sum(axis=1)
 
 
 # The tables
@@ -267,7 +267,7 @@ MEASURES = {
             "Accuracy",
             "Share of images that are predicted correctly.",
             SHARE_SOURCE,
-            lambda given: given.right,
+            lambda predictions: predictions.right,
             is_share=True,
             repeated=True,
         ),
@@ -340,7 +340,7 @@ PER_IMAGE = {row.key: value for row in MEASURES.values() if (value := row.per_im
 # Values
 
 
-def share_of_class(name: str, given: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
+def share_of_class(name: str, predictions: Answers, label: str, groups: np.ndarray | None = None) -> Measure:
     """A class measure that is a share of images, with its Wilson interval; ``groups`` as of ``metrics.accuracy``.
 
     Raises ValueError for a measure that is none.
@@ -348,25 +348,25 @@ def share_of_class(name: str, given: Answers, label: str, groups: np.ndarray | N
     row = CLASS_MEASURES[name]
     if row.share is None:
         raise ValueError(f"{name} is no share of images")
-    k = given.classes.index(label)
-    counted, hit = row.share(given.y_true == k, given.y_pred == k, given.answered)
+    k = predictions.classes.index(label)
+    counted, hit = row.share(predictions.y_true == k, predictions.y_pred == k, predictions.answered)
     own = None if groups is None else groups[counted]
-    return metrics.wilson_of_groups(hit[counted], own, row.reason(given, label))[0]
+    return metrics.wilson_of_groups(hit[counted], own, row.reason(predictions, label))[0]
 
 
-def on_draws(given: Answers, names: Iterable[str] = ()) -> Callable[[np.ndarray], Values]:
+def on_draws(predictions: Answers, names: Iterable[str] = ()) -> Callable[[np.ndarray], Values]:
     """Measures of a part, all unless named, as a function of draws of its images (see ``resampling.draws``).
 
     One draw is computed in double precision, many in single: an interval's ends are known to two digits only.
     """
     table: dict[str, ClassMeasure | OverallMeasure] = {**CLASS_MEASURES, **MEASURES}
     rows = [table[name] for name in names or table]
-    classes = len(given.classes)
-    per_image = _per_image(given)
+    classes = len(predictions.classes)
+    per_image = _per_image(predictions)
 
     @cache
     def curves() -> list[Areas]:
-        return [_areas(given, k) for k in range(classes)]
+        return [_areas(predictions, k) for k in range(classes)]
 
     def of(times: np.ndarray) -> Values:
         precision = _precision(times)
@@ -384,7 +384,7 @@ def _precision(times: np.ndarray) -> type[np.floating]:
     return np.float64 if times.shape[1] == 1 else np.float32
 
 
-def _per_image(given: Answers) -> "csr_array":
+def _per_image(predictions: Answers) -> "csr_array":
     """Of shape (rows, images): what is summed over images. Cells of label and prediction (the last is none), by bin of
     the top score how far it is above being right, and PER_IMAGE.
 
@@ -393,14 +393,17 @@ def _per_image(given: Answers) -> "csr_array":
     """
     from scipy.sparse import csr_array  # 0.1 s to import, and not every page needs it
 
-    classes = len(given.classes)
-    top = given.y_prob.max(axis=1, initial=0)
+    classes = len(predictions.classes)
+    top = predictions.y_prob.max(axis=1, initial=0)
     cells = classes * (classes + 1)
-    rows = [given.y_true * (classes + 1) + np.where(given.answered, given.y_pred, classes), cells + bin_of(top)]
-    rows += [np.full(given.n, cells + BINS + place) for place in range(len(PER_IMAGE))]
-    values = [np.ones(given.n), top - given.right, *(value(given) for value in PER_IMAGE.values())]
-    at = np.concatenate(rows), np.tile(np.arange(given.n), len(rows))
-    return csr_array((np.concatenate(values), at), shape=(cells + BINS + len(PER_IMAGE), given.n))
+    rows = [
+        predictions.y_true * (classes + 1) + np.where(predictions.answered, predictions.y_pred, classes),
+        cells + bin_of(top),
+    ]
+    rows += [np.full(predictions.n, cells + BINS + place) for place in range(len(PER_IMAGE))]
+    values = [np.ones(predictions.n), top - predictions.right, *(value(predictions) for value in PER_IMAGE.values())]
+    at = np.concatenate(rows), np.tile(np.arange(predictions.n), len(rows))
+    return csr_array((np.concatenate(values), at), shape=(cells + BINS + len(PER_IMAGE), predictions.n))
 
 
 def bin_of(top: np.ndarray) -> np.ndarray:
@@ -408,17 +411,18 @@ def bin_of(top: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(np.nan_to_num(top) * BINS).astype(int) - 1, 0, BINS - 1)
 
 
-def _areas(given: Answers, k: int) -> Areas:
+def _areas(predictions: Answers, k: int) -> Areas:
     """AUROC and AUPRC of one class against the rest, of shape (2, draws).
 
     Images are ordered by falling score. For each image of class ``k`` it is counted how many images of ``k``, and of
     the others, have at least its score: ties count half in AUROC, and all at once in AUPRC. All classes are measured on
     the same draws of the same images, since their mean is a measure as well.
     """
-    if not (given.n and given.answered.all()):
+    if not (predictions.n and predictions.answered.all()):
         return lambda times: np.full((2, times.shape[1]), np.nan)
-    score = -given.y_prob[:, k]
-    own, others = (images[np.argsort(score[images], kind="stable")] for images in _class_and_rest(given, k))
+    score = -predictions.y_prob[:, k]
+    sides = np.flatnonzero(predictions.y_true == k), np.flatnonzero(predictions.y_true != k)
+    own, others = (images[np.argsort(score[images], kind="stable")] for images in sides)
     found, alarms = (np.searchsorted(score[images], score[own], "right") for images in (own, others))
     passed = np.searchsorted(score[others], score[own], "left")
     tied = (alarms != passed).any()
@@ -440,7 +444,3 @@ def _areas(given: Answers, k: int) -> Areas:
         return np.stack([_ratio(positives * negatives - lost, positives * negatives), _ratio(precise, positives)])
 
     return areas
-
-
-def _class_and_rest(given: Answers, k: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.flatnonzero(given.y_true == k), np.flatnonzero(given.y_true != k)

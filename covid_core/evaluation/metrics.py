@@ -14,7 +14,7 @@ import pandas as pd
 
 from covid_core.errors import DataError
 
-SCORE_PREFIX = "score_"
+SCORE_PREFIX, LOGIT_PREFIX = "score_", "logit_"
 Z = 1.959963984540054  # two-sided normal quantile of 95 %, which every interval in the app has
 LEAPING, SPREAD = 100, 400  # points of a thinned curve at its beginning, and along the rest: it is 400 pixels wide
 NO_IMAGES = "there are no images in this part"
@@ -42,6 +42,9 @@ class Measure:
     @property
     def has_interval(self) -> bool:
         return not math.isnan(self.low)
+
+
+UNDEFINED = Measure(math.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +117,17 @@ def answers(table: pd.DataFrame, part: str) -> Answers:
     return Answers(classes, images["image_id"].to_numpy(dtype=object), y_true, y_prob)
 
 
-def predicted_labels(given: Answers) -> np.ndarray:
+def logits(table: pd.DataFrame) -> np.ndarray:
+    """The logits of a prediction table, of shape (images, classes). Raises DataError where it has none."""
+    columns = [LOGIT_PREFIX + label for label in classes_of(table)]
+    if not set(columns) <= set(table.columns):
+        raise DataError("The logits of every class are needed, and the predictions have none.")
+    return table[columns].to_numpy(dtype=float)
+
+
+def predicted_labels(predictions: Answers) -> np.ndarray:
     """Of shape (images,): the class with the highest score, an empty string where a score is not a number."""
-    return np.array([*given.classes, ""], dtype=object)[given.y_pred]
+    return np.array([*predictions.classes, ""], dtype=object)[predictions.y_pred]
 
 
 def design_effect(right: np.ndarray, groups: np.ndarray) -> float:
@@ -204,77 +215,101 @@ def wilson(hits: float, total: float, reason: str = NO_IMAGES) -> Measure:
     return Measure(share, low, high, int(total))
 
 
-def accuracy(given: Answers, groups: np.ndarray | None = None) -> Measure:
+def accuracy(predictions: Answers, groups: np.ndarray | None = None) -> Measure:
     """Share of images whose answer is the label, with its Wilson interval.
 
     Here and below, ``groups`` of shape (images,) says which images belong together: they count for fewer.
     """
-    return wilson_of_groups(given.right, groups)[0]
+    return wilson_of_groups(predictions.right, groups)[0]
 
 
-def confusion(given: Answers) -> pd.DataFrame:
+def confusion(predictions: Answers) -> pd.DataFrame:
     """Images by label (rows) and answer (columns)."""
     return pd.DataFrame(
-        given.counts, index=pd.Index(given.classes, name="label"), columns=pd.Index(given.classes, name="answer")
+        predictions.counts,
+        index=pd.Index(predictions.classes, name="label"),
+        columns=pd.Index(predictions.classes, name="answer"),
     )
 
 
-def prevalence(given: Answers, label: str) -> Measure:
-    """Share of the images that are of ``label``."""
-    return wilson(int(given.images[given.classes.index(label)]), given.n)
-
-
-def no_curve_because(given: Answers, label: str) -> str:
+def no_curve_because(predictions: Answers, label: str) -> str:
     """Why there is no ROC or precision-recall curve for ``label``; empty where there is one."""
-    images = int(given.images[given.classes.index(label)])
-    if given.n == 0:
+    images = int(predictions.images[predictions.classes.index(label)])
+    if predictions.n == 0:
         return NO_IMAGES
     if images == 0:
         return f"no image of this part is {label}"
-    if images == given.n:
+    if images == predictions.n:
         return f"every image of this part is {label}"
-    return "" if given.answered.all() else NOT_A_NUMBER
+    return "" if predictions.answered.all() else NOT_A_NUMBER
 
 
-def _by_falling_threshold(is_label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images of the class among those called so, images called so, and the threshold, for each distinct score."""
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    return np.cumsum(is_label[order])[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
+@dataclass(frozen=True, eq=False)
+class ThresholdCurves:
+    """A class over all thresholds, one point per distinct score, no more points than can be told apart when drawn.
 
-
-def roc_points(given: Answers, label: str) -> pd.DataFrame:
-    """Points of the ROC curve, one per distinct score, from "call nothing" to "call everything".
-
-    Columns false_positive_rate, sensitivity, threshold (an image is called ``label`` at or above it). Empty where the
-    curve is undefined.
+    ``roc`` and ``precision_recall`` as of ``roc_points`` and ``precision_recall_points``; ``prevalence`` is the share
+    of the images that are of the class, the PPV of guessing; ``undefined`` says why there is no curve, where none is.
     """
-    if no_curve_because(given, label):
-        return pd.DataFrame({"false_positive_rate": [], "sensitivity": [], "threshold": []})
-    k = given.classes.index(label)
-    hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
-    false_alarms = called - hits
+
+    roc: pd.DataFrame
+    precision_recall: pd.DataFrame
+    prevalence: float
+    undefined: str
+
+
+def threshold_curves(predictions: Answers) -> dict[str, ThresholdCurves]:
+    """The curves of every class."""
+    shares = predictions.images / (predictions.n or np.nan)
+    return {
+        label: ThresholdCurves(
+            thinned(roc_points(predictions, label)),
+            thinned(precision_recall_points(predictions, label)),
+            float(share),
+            no_curve_because(predictions, label),
+        )
+        for label, share in zip(predictions.classes, shares, strict=True)
+    }
+
+
+def roc_points(predictions: Answers, label: str) -> pd.DataFrame:
+    """Points of the ROC curve, one per distinct score, from "predict nothing as the class" to "predict everything".
+
+    Columns false_positive_rate, sensitivity, threshold (an image is predicted as ``label`` at or above it). Empty where
+    the curve is undefined.
+    """
+    hits, predicted, threshold = _by_falling_threshold(predictions, label)
+    first = np.zeros(min(1, len(hits)))
+    false_alarms = predicted - hits
     return pd.DataFrame(
         {
-            "false_positive_rate": np.concatenate([[0.0], false_alarms / false_alarms[-1]]),
-            "sensitivity": np.concatenate([[0.0], hits / hits[-1]]),
-            "threshold": np.concatenate([[np.inf], threshold]),
+            "false_positive_rate": np.concatenate([first, false_alarms / false_alarms[-1:]]),
+            "sensitivity": np.concatenate([first, hits / hits[-1:]]),
+            "threshold": np.concatenate([first + np.inf, threshold]),
         }
     )
 
 
-def precision_recall_points(given: Answers, label: str) -> pd.DataFrame:
+def precision_recall_points(predictions: Answers, label: str) -> pd.DataFrame:
     """Points of the precision-recall curve, one per distinct score, from the highest threshold to the lowest.
 
-    Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is called, ppv is undefined,
-    so unlike scikit-learn's there is no made-up first point at ppv 1.
+    Columns sensitivity, ppv, threshold. Empty where the curve is undefined. Where nothing is predicted as the class,
+    ppv is undefined, so unlike scikit-learn's there is no made-up first point at ppv 1.
     """
-    if no_curve_because(given, label):
-        return pd.DataFrame({"sensitivity": [], "ppv": [], "threshold": []})
-    k = given.classes.index(label)
-    hits, called, threshold = _by_falling_threshold(given.y_true == k, given.y_prob[:, k])
-    return pd.DataFrame({"sensitivity": hits / hits[-1], "ppv": hits / called, "threshold": threshold})
+    hits, predicted, threshold = _by_falling_threshold(predictions, label)
+    return pd.DataFrame({"sensitivity": hits / hits[-1:], "ppv": hits / predicted, "threshold": threshold})
+
+
+def _by_falling_threshold(predictions: Answers, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each distinct score: images of the class among those predicted as it, images predicted as it, the threshold.
+    Empty where there is no curve."""
+    if no_curve_because(predictions, label):
+        return np.empty(0), np.empty(0), np.empty(0)
+    k = predictions.classes.index(label)
+    order = np.argsort(-predictions.y_prob[:, k], kind="stable")
+    ranked = predictions.y_prob[order, k]
+    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return np.cumsum(predictions.y_true[order] == k)[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
 
 
 def thinned(points: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,6 @@
-"""How well outlines agree with masks: Dice and intersection over union of each image, and their means with
-intervals."""
-
-import math
+"""How well outlines agree with masks: Dice and intersection over union of each image."""
 
 import numpy as np
-
-from covid_core.evaluation import resampling
-from covid_core.evaluation.metrics import NO_IMAGES, Measure
 
 
 def dice(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -31,17 +25,3 @@ def iou(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def _sizes(found: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     common = np.count_nonzero(found & masks, axis=(1, 2))
     return common, np.count_nonzero(found, axis=(1, 2)) + np.count_nonzero(masks, axis=(1, 2))
-
-
-def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Measure:
-    """The mean over images, with its 95 % bootstrap interval; images of one group are drawn together.
-
-    Undefined where there are no images.
-    """
-    if not len(values):
-        return Measure(math.nan, note=NO_IMAGES)
-    drawn = resampling.replicates(
-        lambda times: {"mean": values @ times / times.sum(axis=0)}, np.zeros(len(values), int), groups
-    )
-    low, high = resampling.interval(drawn["mean"])
-    return Measure(float(values.mean()), float(low), float(high), len(values))

@@ -6,8 +6,7 @@ Repeats are no independent trials, and which kind they are decides what may be s
   corrected resampled t-test (``corrected_tests.over_folds``); where a fold has several seeds, its value is their mean,
   because the seeds of a fold share all their images.
 - *Seeds on one split* share training images and test images, so that correction has no meaning for them. They are to
-the
-  test images what several readers are to the cases of a reading study, and are tested in the same way
+  the test images what several readers are to the cases of a reading study, and are tested in the same way
   (``corrected_tests.over_seeds``). The split itself was not varied: other training images might say otherwise, and
   nothing here can tell.
 """
@@ -16,8 +15,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from covid_core.evaluation import metrics, resampling
 from covid_core.evaluation.assessment import ALPHA, Assessment
@@ -25,10 +26,21 @@ from covid_core.evaluation.comparison import holm
 from covid_core.evaluation.corrected_tests import Repeated, over_folds, over_seeds
 from covid_core.evaluation.measures import MEASURES
 from covid_core.evaluation.metrics import Measure
-from covid_core.formatting import plural
 
 FOLDS, SEEDS = "folds", "seeds"
-TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and images"}
+Reason = Literal[
+    "one_repeat",
+    "no_images",
+    "one_image",
+    "alike",
+    "no_run",
+    "classes",
+    "folds",
+    "images",
+    "seeds",
+    "changed",
+    "no_common_run",
+]
 SENSITIVITY = "sensitivity "  # before the class, in names of measures
 
 
@@ -79,13 +91,6 @@ class Repeats:
     def classes(self) -> tuple[str, ...]:
         return self.runs[0].assessment.classes if self.runs else ()
 
-    @property
-    def made_of(self) -> str:
-        """``5 folds``, ``3 seeds``, ``5 folds x 2 seeds``."""
-        folds = [plural(len({run.fold for run in self.runs}), "fold")] if self.folds > 1 else []
-        seeds = [plural(len(self.seeds), "seed")] if self.folds == 1 or len(self.seeds) > 1 else []
-        return " x ".join(folds + seeds)
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -103,11 +108,8 @@ class Spread:
 
 def spread(values: Iterable[float]) -> Spread:
     """Sum up the values that are numbers."""
-    known = np.array([value for value in values if not math.isnan(value)])
-    if not len(known):
-        return Spread(math.nan, math.nan, math.nan, math.nan, 0)
-    deviation = float(known.std(ddof=1)) if len(known) > 1 else math.nan
-    return Spread(float(known.mean()), deviation, float(known.min()), float(known.max()), len(known))
+    known = pd.Series(list(values), dtype=float)
+    return Spread(known.mean(), known.std(), known.min(), known.max(), int(known.count()))
 
 
 def value(run: Repeat, measure: str) -> float:
@@ -159,11 +161,8 @@ def _pooled(seed: int, folds: Sequence[Assessment]) -> Pooled:
     accuracy, method = metrics.wilson(int(right.sum()), len(right)), "Wilson"
     groups = _pooled_groups(folds)
     if groups is not None:
-        drawn = resampling.replicates(
-            lambda times: {"accuracy": right.astype(float) @ times / times.sum(axis=0)}, strata, groups
-        )
-        low, high = map(float, resampling.interval(drawn["accuracy"]))
-        accuracy, method = replace(accuracy, low=low, high=high), "bootstrap of groups"
+        drawn = resampling.mean(right.astype(float), groups, strata)
+        accuracy, method = replace(accuracy, low=drawn.low, high=drawn.high), "bootstrap of groups"
     sensitivity = {
         label: metrics.wilson_of_groups(
             right[strata == k], None if groups is None else groups[strata == k], f"no image is {label}"
@@ -177,12 +176,9 @@ def _pooled_groups(folds: Sequence[Assessment]) -> np.ndarray | None:
     """Numbers of the groups over all folds, which no group crosses; None where no two images share one."""
     if all(one.groups is None for one in folds):
         return None
-    found, used = [], 0
-    for one in folds:
-        own = np.arange(len(one.right)) if one.groups is None else one.groups
-        found.append(own + used)
-        used += len(own)
-    return np.concatenate(found)
+    first = np.cumsum([0, *(len(one.right) for one in folds[:-1])])
+    own = [np.arange(len(one.right)) if one.groups is None else one.groups for one in folds]
+    return np.concatenate([numbers + start for numbers, start in zip(own, first, strict=True)])
 
 
 # Tests
@@ -192,14 +188,14 @@ def _pooled_groups(folds: Sequence[Assessment]) -> np.ndarray | None:
 class Tested:
     """Whether a mean over repeats is more than chance.
 
-    ``varied`` is FOLDS or SEEDS, which decides the test (TESTS). ``found`` is None where nothing can be tested, for
+    ``varied`` is FOLDS or SEEDS, which decides the test. ``result`` is None where nothing can be tested, for
     ``reason``; a reason beside a result says why it has no p. ``runs`` counts the runs of each study that are in it,
     ``p_holm`` is corrected for all pairs that were compared.
     """
 
     varied: str
-    found: Repeated | None
-    reason: str = ""
+    result: Repeated | None
+    reason: Reason | None = None
     runs: int = 0
     p_holm: float = math.nan
 
@@ -210,21 +206,22 @@ class Tested:
 
     @property
     def is_above(self) -> bool:
-        """Of one study against the majority class: one-sided."""
-        return self.found is not None and self.found.p_above <= ALPHA
+        """Of one study against the majority baseline: one-sided."""
+        return self.result is not None and self.result.p_above <= ALPHA
 
 
 def above_majority(study: Repeats) -> Tested:
-    """By how much a study's accuracy is above always answering the largest class of the test images, run by run.
+    """By how much a study's accuracy is above the majority baseline of the test images, run by run.
 
     Which class is the largest is read off the test images themselves, so the figure to beat is as high as can be.
     """
-    gains = {run.key: run.assessment.right.astype(float) - _is_largest(run.assessment) for run in study.runs}
-    return _tested(study, {run.key: run.assessment for run in study.runs}, gains)
-
-
-def _is_largest(given: Assessment) -> np.ndarray:
-    return given.strata == (given.classes.index(given.majority_label) if given.majority_label else -1)
+    of = {run.key: run.assessment for run in study.runs}
+    gains = {
+        key: one.right.astype(float)
+        - (one.strata == (one.classes.index(one.majority_label) if one.majority_label else -1))
+        for key, one in of.items()
+    }
+    return _tested(study, of, gains)
 
 
 def difference(first: Repeats, second: Repeats) -> Tested:
@@ -235,26 +232,22 @@ def difference(first: Repeats, second: Repeats) -> Tested:
         return Tested(first.varied, None, _unlike(first, second))
     gains = {key: mine[key].right.astype(float) - others[key].right for key in common}
     smaller = {key: min(mine[key], others[key], key=trained_on) for key in common}
-    return _tested(first, smaller, gains, "in both studies")
+    return _tested(first, smaller, gains)
 
 
-def trained_on(given: Assessment) -> int:
+def trained_on(run: Assessment) -> int:
     """Images of the training part."""
-    return given.accuracy["train"].n
+    return run.accuracy["train"].n
 
 
-def _tested(
-    study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[tuple[int, int], np.ndarray], where: str = ""
-) -> Tested:
+def _tested(study: Repeats, of: dict[tuple[int, int], Assessment], gains: dict[tuple[int, int], np.ndarray]) -> Tested:
     """The test that fits what the study varied. ``gains`` holds (images,) per fold and seed."""
     keys, varied = sorted(gains), study.varied
     repeats = {key[0 if varied == FOLDS else 1] for key in keys}
     if len(repeats) < 2:
-        number = f"only one {varied[:-1]}" if repeats else f"no {varied[:-1]}"
-        words = " ".join([f"{number} is finished", *([where] if where else [])])
-        return Tested(varied, None, f"{words}, and a spread needs two", len(keys))
+        return Tested(varied, None, "one_repeat", len(keys))
     if any(not len(gains[key]) or not trained_on(of[key]) for key in keys):
-        return Tested(varied, None, "a run has no images to train or test on", len(keys))
+        return Tested(varied, None, "no_images", len(keys))
     if varied == FOLDS:
         values = [np.mean([gains[key].mean() for key in keys if key[0] == fold]) for fold in sorted(repeats)]
         trained = np.mean([trained_on(of[key]) for key in keys])
@@ -262,36 +255,24 @@ def _tested(
     else:
         groups = of[keys[0]].groups
         if len(gains[keys[0]] if groups is None else np.unique(groups)) < 2:
-            return Tested(varied, None, "there is one test image only", len(keys))
+            return Tested(varied, None, "one_image", len(keys))
         found = over_seeds(np.stack([gains[key] for key in keys]), groups)
-    reason = f"all {varied} differ by exactly the same, so no spread tells what chance does"
-    return Tested(varied, found, reason if math.isnan(found.p) else "", len(keys))
+    return Tested(varied, found, "alike" if math.isnan(found.p) else None, len(keys))
 
 
-def _unlike(first: Repeats, second: Repeats) -> str:
-    """Why no run of one study has its like in the other, naming what differs."""
-    empty = [study.name for study in (first, second) if not study.runs]
-    if empty:
-        return f"no finished run in {' and '.join(empty)}"
+def _unlike(first: Repeats, second: Repeats) -> Reason:
+    """Why no run of one study has its like in the other: what differs."""
+    if not (first.runs and second.runs):
+        return "no_run"
     if set(first.classes) != set(second.classes):
-        return _other("classes", first, second, ", ".join(first.classes), ", ".join(second.classes))
+        return "classes"
     if first.folds != second.folds:
-        return _other("folds", first, second, _dealt(first.folds), _dealt(second.folds))
+        return "folds"
     if first.images != second.images:
-        return _other("test images", first, second, first.images, second.images)
+        return "images"
     if not set(first.seeds) & set(second.seeds):
-        return _other("seeds of training", first, second, *(", ".join(map(str, one.seeds)) for one in (first, second)))
-    if {run.key for run in first.runs} & {run.key for run in second.runs}:
-        return "other test images: the images or labels of the data set were changed in between"
-    return "no fold and seed is finished in both studies"
-
-
-def _other(what: str, first: Repeats, second: Repeats, mine: str, other: str) -> str:
-    return f"other {what}: {mine} ({first.name}) against {other} ({second.name})"
-
-
-def _dealt(folds: int) -> str:
-    return plural(folds, "fold") if folds > 1 else "one split for all seeds"
+        return "seeds"
+    return "changed" if {run.key for run in first.runs} & {run.key for run in second.runs} else "no_common_run"
 
 
 # Several studies
@@ -317,18 +298,13 @@ def compare(studies: Sequence[Repeats]) -> Comparison:
     """Sum up every study and test every pair, with Holm's correction for all pairs that can be tested."""
     order = sorted(studies, key=lambda study: (-_mean_accuracy(study), study.name))
     pairs = {at: difference(order[at[0]], order[at[1]]) for at in combinations(range(len(order)), 2)}
-    tested = {at: pair.found.p for at, pair in pairs.items() if pair.found is not None and not math.isnan(pair.found.p)}
+    tested = {at: pair.result.p for at, pair in pairs.items() if pair.result and not math.isnan(pair.result.p)}
     corrected = holm(np.array(list(tested.values())))
     pairs |= {at: replace(pairs[at], p_holm=float(p)) for at, p in zip(tested, corrected, strict=True)}
     return Comparison(
-        tuple(order),
-        tuple(map(spreads, order)),
-        tuple(map(pooled, order)),
-        tuple(map(above_majority, order)),
-        pairs,
+        tuple(order), tuple(map(spreads, order)), tuple(map(pooled, order)), tuple(map(above_majority, order)), pairs
     )
 
 
 def _mean_accuracy(study: Repeats) -> float:
-    mean = spread(value(run, "accuracy") for run in study.runs).mean
-    return -1.0 if math.isnan(mean) else mean
+    return float(np.nan_to_num(spread(value(run, "accuracy") for run in study.runs).mean, nan=-1.0))

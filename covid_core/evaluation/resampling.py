@@ -7,10 +7,14 @@ images belong together (duplicates, one patient), whole groups are drawn, becaus
 (cluster bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 """
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+
+from covid_core.evaluation.metrics import NO_IMAGES, Measure
 
 REPLICATES = 2000
 SEED = 0  # the same images are drawn alike for every run, whenever one looks
@@ -18,7 +22,7 @@ OUTSIDE = (2.5, 97.5)  # percentiles that bound an interval
 MOST_UNDEFINED = 0.05  # share of draws in which a measure may be undefined and still get an interval
 BLOCK = 1 << 22  # cells drawn at a time: 8 MB of counts
 LEAST = 400  # draws at a time where images are many: fewer would make each step too small to be worth its call
-KEPT = 32 << 20  # bytes of counts that are kept for the next run on the same images; 8,000 images fit
+CACHED = 32 << 20  # bytes of counts that are kept for the next run on the same images; 8,000 images fit
 
 
 def once(strata: np.ndarray) -> np.ndarray:
@@ -67,6 +71,29 @@ def interval(values: np.ndarray) -> np.ndarray:
     return np.where(enough, np.nanpercentile(kept, OUTSIDE, axis=-1), np.nan)
 
 
+def estimates(
+    of: Callable[[np.ndarray], dict[str, np.ndarray]], strata: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, Measure]:
+    """Measures of shape (draws,) with their intervals; arguments as of ``replicates``."""
+    drawn, found = replicates(of, strata, groups), {}
+    for name, value in of(once(strata)).items():
+        low, high = map(float, interval(drawn[name]))
+        found[name] = Measure(float(value[0]), low, high, len(strata))
+    return found
+
+
+def mean(values: np.ndarray, groups: np.ndarray | None = None, strata: np.ndarray | None = None) -> Measure:
+    """The mean over images with its interval, undefined without images; ``values`` of shape (images,).
+
+    ``groups`` and ``strata`` as of ``replicates``; without ``strata`` all images are drawn alike.
+    """
+    if not len(values):
+        return Measure(math.nan, note=NO_IMAGES)
+    alike = np.zeros(len(values), int) if strata is None else strata
+    found = estimates(lambda times: {"mean": values @ times / times.sum(axis=0)}, alike, groups)["mean"]
+    return replace(found, value=float(values.mean()))
+
+
 def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """REPLICATES draws in blocks of shape (images, draws): how often each image was drawn.
 
@@ -74,11 +101,11 @@ def draws(strata: np.ndarray, groups: np.ndarray | None = None) -> Iterator[np.n
     """
     units = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int32).tobytes()
     known = strata.astype(np.int32).tobytes()
-    yield from _kept(known, units) if 2 * REPLICATES * len(strata) <= KEPT else _drawn(known, units)
+    yield from _cached(known, units) if 2 * REPLICATES * len(strata) <= CACHED else _drawn(known, units)
 
 
 @lru_cache(maxsize=2)
-def _kept(strata: bytes, units: bytes | None) -> list[np.ndarray]:
+def _cached(strata: bytes, units: bytes | None) -> list[np.ndarray]:
     return [np.concatenate(list(_drawn(strata, units)), axis=1)]  # in one piece: fewer and longer steps
 
 

@@ -4,9 +4,10 @@ Every function takes finished numbers. Several runs come as a list of (name, tab
 colour, so a run looks the same in every figure of a page. Shares in [0, 1] are drawn as per cent.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -48,52 +49,64 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
     """
     images = counts.sum(axis=1)
     shares = counts.div(images.where(images > 0), axis=0)
-    names = [_broken(literal(label)) for label in counts.columns]
-    figure = go.Figure(
-        go.Heatmap(
-            z=shares.to_numpy(),
-            x=names,
-            y=names,
-            zmin=0,
-            zmax=1,
-            colorscale=[[0, f"rgba({CELL}, {FAINTEST})"], [1, f"rgba({CELL}, {STRONGEST})"]],
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
-        )
-    )
-    for row, label in enumerate(names):
-        for column, predicted in enumerate(names):
-            figure.add_annotation(**_cell_text(counts.iat[row, column], shares.iat[row, column], predicted, label))
-    cells = {(r, c): _cell_hover(counts, shares, r, c) for r in range(len(names)) for c in range(len(names))}
-    _make_clickable(figure, names, cells, CELL_HEIGHT)
+    cells = {}
+    for row, label in enumerate(counts.index):
+        for column, predicted in enumerate(counts.columns):
+            number, of_row = count(counts.iat[row, column]), shares.iat[row, column]
+            hover = f"{number} images of {literal(label)}, predicted {literal(predicted)} ({share(of_row)})"
+            style = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
+            cells[row, column] = _Cell(of_row, f"{number}<br>{share(of_row)}", hover, style)
+    colours = [[0, f"rgba({CELL}, {FAINTEST})"], [1, f"rgba({CELL}, {STRONGEST})"]]
+    figure = _matrix(counts.columns, cells, 0, colours, CELL_HEIGHT)
     figure.update_xaxes(title="Predicted")
-    figure.update_yaxes(title="Label")
-    return settled(figure, height=110 + CELL_HEIGHT * len(names))
+    return figure.update_yaxes(title="Label")
 
 
-def _make_clickable(figure: go.Figure, names: Sequence[str], cells: Mapping[tuple[int, int], str], height: int) -> None:
-    """Lay squares over the cells (row, column) of a matrix, with their hover texts: a heat map reports no clicks.
+class _Cell(NamedTuple):
+    """A cell of a matrix: its value, its text with the text's style, and what it says when hovering."""
 
-    Only a chosen square is visible; the whole cell can be clicked, not its middle alone.
+    value: float
+    text: str
+    hover: str
+    style: Mapping[str, object]
+
+
+def _matrix(
+    names: Iterable[str], cells: Mapping[tuple[int, int], _Cell], lowest: float, colours: list[Any], height: int
+) -> go.Figure:
+    """A matrix of cells (row, column) coloured by values from ``lowest`` to 1, which can be clicked.
+
+    A heat map reports no clicks, so squares lie over its cells. Only a chosen square is visible; the whole cell can be
+    clicked, not its middle alone.
     """
+    labels = [_broken(literal(name)) for name in names]
+    values = np.full((len(labels), len(labels)), np.nan)
+    for at, cell in cells.items():
+        values[at] = cell.value
+    x, y = [labels[column] for _, column in cells], [labels[row] for row, _ in cells]
+    heat = go.Heatmap(z=values, x=labels, y=labels, zmin=lowest, zmax=1, colorscale=colours)
+    figure = go.Figure(heat.update(showscale=False, xgap=2, ygap=2, hoverinfo="skip"))
     figure.add_scatter(
-        x=[names[column] for _, column in cells],
-        y=[names[row] for row, _ in cells],
-        customdata=[list(cell) for cell in cells],
+        x=x,
+        y=y,
+        customdata=[list(at) for at in cells],
         mode="markers",
         marker={"symbol": "square", "size": height - 12, "color": NEUTRAL, "opacity": 0},
         selected=CHOSEN,
         unselected=INVISIBLE,
-        hovertext=list(cells.values()),
+        hovertext=[cell.hover for cell in cells.values()],
         hovertemplate="%{hovertext}<extra></extra>",
         showlegend=False,
     )
-    ends = [-0.5, len(names) - 0.5]  # markers would add a margin
+    ends = [-0.5, len(labels) - 0.5]  # markers would add a margin
     figure.update_xaxes(type="category", showgrid=False, tickangle=0, range=ends)
     figure.update_yaxes(type="category", showgrid=False, range=ends[::-1])
-    figure.update_layout(hovermode="closest", hoverdistance=-1)
+    texts = [
+        {"x": column, "y": row, "text": cell.text, "showarrow": False, **cell.style}
+        for column, row, cell in zip(x, y, cells.values(), strict=True)
+    ]  # all at once: one by one, 132 of them took a second
+    figure.update_layout(hovermode="closest", hoverdistance=-1, annotations=texts)
+    return settled(figure, height=110 + height * len(labels))
 
 
 def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.Figure:
@@ -106,37 +119,19 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
         pairs: of all runs.
         rows: position of each name in ``pairs``.
     """
-    labels = [_broken(literal(name)) for name in names]
-    compared = [[pairs.of(i, j) if i != j else None for j in rows] for i in rows]
-    largest = max((abs(one.difference) for line in compared for one in line if one), default=0) or 1
-    figure = go.Figure(
-        go.Heatmap(
-            z=[[None if one is None else one.difference / largest for one in line] for line in compared],
-            x=labels,
-            y=labels,
-            zmin=-1,
-            zmax=1,
-            colorscale=[[0, f"rgba({WORSE}, 0.8)"], [0.5, "rgba(128, 128, 128, 0.08)"], [1, f"rgba({CELL}, 0.8)"]],
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
+    compared = {(row, column): pairs.of(i, j) for row, i in enumerate(rows) for column, j in enumerate(rows) if i != j}
+    largest = max((abs(one.difference) for one in compared.values()), default=0) or 1
+    cells = {
+        (row, column): _Cell(
+            one.difference / largest,
+            f"{100 * one.difference:+.1f}",
+            _pair_hover(one, names[row], names[column]),
+            {"opacity": PALE} if one.could_be_chance else {},
         )
-    )
-    cells, texts = {}, []
-    for row, line in enumerate(compared):
-        for column, one in enumerate(line):
-            if one is not None:
-                cells[row, column] = _pair_hover(one, names[row], names[column])
-                texts.append(_pair_text(labels[column], labels[row], one))
-    figure.update_layout(annotations=texts)  # all at once: one by one, 132 of them took a second
-    _make_clickable(figure, labels, cells, PAIR_HEIGHT)
-    return settled(figure, height=110 + PAIR_HEIGHT * len(names))
-
-
-def _pair_text(x: str, y: str, pair: Paired) -> dict[str, object]:
-    pale = {"opacity": PALE} if pair.could_be_chance else {}
-    return {"x": x, "y": y, "text": f"{100 * pair.difference:+.1f}", "showarrow": False, **pale}
+        for (row, column), one in compared.items()
+    }
+    colours = [[0, f"rgba({WORSE}, 0.8)"], [0.5, "rgba(128, 128, 128, 0.08)"], [1, f"rgba({CELL}, 0.8)"]]
+    return _matrix(names, cells, -1, colours, PAIR_HEIGHT)
 
 
 def _pair_hover(pair: Paired, first: str, second: str) -> str:
@@ -189,47 +184,40 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     invisible bar of full height lies before each: one image among hundreds can be clicked too. Its customdata is
     [position of the label, number of the bar].
     """
-    colours = class_colours(counts.columns)
-    rows = len(counts.columns)
+    rows, width = len(counts.columns), 100 / len(counts)
     figure = make_subplots(rows=rows, shared_xaxes=True, vertical_spacing=BAR_GAP / rows)
-    width = 100 / len(counts)
-    for place, label in enumerate(counts.columns):
-        images, at = counts[label], {"row": place + 1, "col": 1}
+    for place, (label, colour) in enumerate(class_colours(counts.columns).items()):
+        images, row = counts[label], {"row": place + 1, "col": 1}
         top = max(1, images.max()) * BAR_ROOM
         middles = [width * (bar + 0.5) for bar in range(len(images))]
-        figure.add_bar(x=middles, y=images, marker={"color": colours[label], "line": {"width": 0}}, **SILENT, **at)
-        figure.add_trace(_invisible_bars(images, top, place, scored), **at)
-        for middle, number in zip(middles, images, strict=True):
-            if number:
-                figure.add_annotation(text=count(number), x=middle, y=number, yshift=9, showarrow=False, **at)
+        figure.add_bar(x=middles, y=images, marker={"color": colour, "line": {"width": 0}}, **SILENT, **row)
+        filled = [bar for bar, number in enumerate(images) if number]
+        figure.add_bar(
+            x=[middles[bar] for bar in filled],
+            y=[top] * len(filled),
+            customdata=[[place, bar] for bar in filled],
+            marker={"color": NEUTRAL, "opacity": 0, "line": {"width": 0}},
+            selected=CHOSEN,
+            unselected=INVISIBLE,
+            hovertext=[
+                f"{plural(int(images.iloc[bar]), 'image')} of {literal(label)}: score of {literal(scored)} "
+                f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
+                for bar in filled
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+            showlegend=False,
+            **row,
+        )
+        for bar in filled:
+            at = {"x": middles[bar], "y": images.iloc[bar]}
+            figure.add_annotation(text=count(images.iloc[bar]), **at, yshift=9, showarrow=False, **row)
         words = f"<b>{literal(label)}</b>, {plural(int(images.sum()), 'image')}"
-        figure.add_annotation(text=words, x=0, y=top, yshift=8, xanchor="left", showarrow=False, **at)
-        figure.update_yaxes(range=[0, top], showticklabels=False, showgrid=False, **at)
+        figure.add_annotation(text=words, x=0, y=top, yshift=8, xanchor="left", showarrow=False, **row)
+        figure.update_yaxes(range=[0, top], showticklabels=False, showgrid=False, **row)
     figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=False, zeroline=False)
     figure.update_xaxes(title=f"Score of {literal(scored)}", row=rows, col=1)
     figure.update_layout(barmode="overlay", bargap=0.06, hovermode="closest")
     return settled(figure, height=60 + BAR_ROW * rows)
-
-
-def _invisible_bars(images: pd.Series, top: float, place: int, scored: str) -> go.Bar:
-    """A bar of height ``top`` before each bar that has images, with its hover text."""
-    bars = [bar for bar, number in enumerate(images) if number]
-    width = 100 / len(images)
-    return go.Bar(
-        x=[width * (bar + 0.5) for bar in bars],
-        y=[top] * len(bars),
-        customdata=[[place, bar] for bar in bars],
-        marker={"color": NEUTRAL, "opacity": 0, "line": {"width": 0}},
-        selected=CHOSEN,
-        unselected=INVISIBLE,
-        hovertext=[
-            f"{plural(int(images.iloc[bar]), 'image')} of {literal(images.name)}: score of {literal(scored)} "
-            f"{width * bar:.0f} to {width * (bar + 1):.0f} %"
-            for bar in bars
-        ],
-        hovertemplate="%{hovertext}<extra></extra>",
-        showlegend=False,
-    )
 
 
 def _broken(name: str) -> str:
@@ -237,28 +225,11 @@ def _broken(name: str) -> str:
     return name.replace(" ", "<br>") if len(name) > LONG_NAME else name
 
 
-def _cell_hover(counts: pd.DataFrame, shares: pd.DataFrame, row: int, column: int) -> str:
-    label, predicted = literal(counts.index[row]), literal(counts.columns[column])
-    return (
-        f"{count(counts.iat[row, column])} images of {label}, predicted {predicted} ({share(shares.iat[row, column])})"
-    )
-
-
-def _cell_text(images: int, of_row: float, predicted: str, label: str) -> dict[str, object]:
-    colour = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
-    return {"x": predicted, "y": label, "text": f"{count(images)}<br>{share(of_row)}", "showarrow": False, **colour}
-
-
 def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:
     """``settled``, with room above for a legend of ``per_row`` names in a row, so that many do not eat the plot."""
     shown = sum(trace.showlegend is not False for trace in figure.data)
     rows = -(-shown // per_row)
     return settled(figure, height=height + LEGEND_ROW * max(0, rows - 1))
-
-
-def class_lines(classes: Sequence[str]) -> list[dict[str, str]]:
-    """The line of each class, in its colour."""
-    return [{"color": colour, "dash": "solid"} for colour in class_colours(classes).values()]
 
 
 def run_lines(runs: int) -> list[dict[str, str]]:
@@ -269,9 +240,7 @@ def run_lines(runs: int) -> list[dict[str, str]]:
 def roc_curves(curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
     """ROC curves, one per (name, ``metrics.roc_points``), and the diagonal of chance. Empty ones are left out."""
     figure = _diagonal("Chance")
-    for (name, points), line in zip(curves, lines, strict=True):
-        if not points.empty:
-            figure.add_scatter(**_threshold_curve(name, line, points, ("false_positive_rate", "sensitivity")))
+    _add_curves(figure, curves, lines, ("false_positive_rate", "sensitivity"))
     figure.update_xaxes(title="False-positive rate (1 - specificity)", **SQUARE)
     figure.update_yaxes(title="Sensitivity", **SQUARE)
     return _with_legend(figure, height=380, per_row=2)
@@ -285,9 +254,7 @@ def precision_recall_curves(
     ``prevalence`` is the share of the class in the part, the PPV of guessing; drawn for one class alone.
     """
     figure = go.Figure()
-    for (name, points), line in zip(curves, lines, strict=True):
-        if not points.empty:
-            figure.add_scatter(**_threshold_curve(name, line, points, ("sensitivity", "ppv"), "vh"))
+    _add_curves(figure, curves, lines, ("sensitivity", "ppv"), "vh")
     if prevalence is not None:
         figure.add_hline(100 * prevalence, line={"color": NEUTRAL, "dash": "dot", "width": 1})
     figure.update_xaxes(title="Sensitivity", **SQUARE)
@@ -295,19 +262,25 @@ def precision_recall_curves(
     return _with_legend(figure, height=380, per_row=2)
 
 
-def _threshold_curve(
-    name: str, line: Mapping[str, str], points: pd.DataFrame, axes: tuple[str, str], shape: str = "linear"
-) -> dict[str, object]:
-    """A curve whose area is the one that ``metrics`` reports: straight for ROC, steps ("vh") for precision-recall."""
-    return {
-        "x": 100 * points[axes[0]],
-        "y": 100 * points[axes[1]],
-        "customdata": points["threshold"],
-        "mode": "lines",
-        "line": {**line, "width": 2, "shape": shape},
-        "name": literal(name),
-        "hovertemplate": "%{x:.1f} %, %{y:.1f} % at score %{customdata:.3f}<extra>%{fullData.name}</extra>",
-    }
+def _add_curves(
+    figure: go.Figure,
+    curves: Sequence[tuple[str, pd.DataFrame]],
+    lines: Sequence[Mapping[str, str]],
+    axes: tuple[str, str],
+    shape: str = "linear",
+) -> None:
+    """Curves whose area is the one that ``metrics`` reports: straight for ROC, steps ("vh") for precision-recall."""
+    for (name, points), line in zip(curves, lines, strict=True):
+        if not points.empty:
+            figure.add_scatter(
+                x=100 * points[axes[0]],
+                y=100 * points[axes[1]],
+                customdata=points["threshold"],
+                mode="lines",
+                line={**line, "width": 2, "shape": shape},
+                name=literal(name),
+                hovertemplate="%{x:.1f} %, %{y:.1f} % at score %{customdata:.3f}<extra>%{fullData.name}</extra>",
+            )
 
 
 def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str) -> go.Figure:
@@ -315,52 +288,35 @@ def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str
 
     A diamond stands where a new stage begins. Runs without epochs are left out but keep their colour.
     """
+    scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
     figure = go.Figure()
     for position, (name, history) in enumerate(histories):
-        if not history.empty:
-            for trace in _learning_traces(name, history, quantity, run_style(position)):
-                figure.add_trace(trace)
+        if history.empty:
+            continue
+        stage, line = history["stage"].astype(str), run_style(position)
+        begins = (stage != stage.shift()) & (stage.shift().notna())
+        marker = {"size": np.where(begins, 11, 4).tolist(), "symbol": np.where(begins, "diamond", "circle").tolist()}
+        training = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.55, "showlegend": False}
+        validation = {"mode": "lines+markers", "line": {**line, "width": 2}, "marker": marker}
+        for part, column, style in (("training", quantity, training), ("validation", f"val_{quantity}", validation)):
+            figure.add_scatter(
+                x=list(range(1, len(history) + 1)),
+                y=scale * history[column],
+                name=literal(name),
+                legendgroup=literal(name),
+                hovertemplate=f"epoch %{{x}}: %{{y:{unit}<extra>{literal(name)}, {part}</extra>",
+                **style,
+            )
     epoch_axes(figure, quantity, max((len(history) for _, history in histories), default=0))
     return _with_legend(figure, height=330, per_row=5)
-
-
-def _learning_traces(name: str, history: pd.DataFrame, quantity: str, line: Mapping[str, str]) -> list[go.Scatter]:
-    scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
-    epochs = list(range(1, len(history) + 1))
-    shared = {"x": epochs, "legendgroup": literal(name)}
-    hover = "epoch %{x}: %{y:" + unit + "<extra>" + literal(name)
-    stage = history["stage"].astype(str)
-    begins = (stage != stage.shift()) & (stage.shift().notna())
-    validation = go.Scatter(
-        **shared,
-        y=scale * history[f"val_{quantity}"],
-        mode="lines+markers",
-        line={**line, "width": 2},
-        marker={
-            "size": [11 if new else 4 for new in begins],
-            "symbol": ["diamond" if new else "circle" for new in begins],
-        },
-        name=literal(name),
-        hovertemplate=hover + ", validation</extra>",
-    )
-    training = go.Scatter(
-        **shared,
-        y=scale * history[quantity],
-        mode="lines",
-        line={**line, "width": 1},
-        opacity=0.55,
-        showlegend=False,
-        name=literal(name),
-        hovertemplate=hover + ", training</extra>",
-    )
-    return [training, validation]
 
 
 def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | None = None) -> go.Figure:
     """Test accuracy with its interval over what it costs, one mark per run, on a logarithmic axis.
 
     Args:
-        points: columns name, cost, value, low, high; the order gives the colours; rows without a cost are left out.
+        points: columns name, cost, test, test_low, test_high; the order gives the colours; rows without a cost are left
+            out.
         cost: "seconds" (of training) or "milliseconds" (per image).
         majority: the majority baseline, a share in [0, 1], drawn as a line.
     """
@@ -368,26 +324,23 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
     figure = go.Figure()
     for position, row in enumerate(points.itertuples()):
-        if row.cost > 0 and row.value >= 0:
-            figure.add_trace(_cost_mark(row, position, worded(row.cost)))
+        if row.cost > 0 and row.test >= 0:
+            bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
+            figure.add_scatter(
+                x=[row.cost],
+                y=[100 * row.test],
+                error_y=error_bar([bounded], 100, thickness=1.5, width=4),
+                mode="markers",
+                marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
+                name=name,
+                hovertemplate=f"{interval(*bounded)}<br>{worded(row.cost)}<extra>{name}</extra>",
+            )
     if majority is not None:
         figure.add_hline(100 * majority, annotation_position="bottom right", **majority_line(majority))
     ticks = COST_TICKS[cost]
     figure.update_xaxes(title=titles[cost], type="log", tickvals=ticks, ticktext=[worded(tick) for tick in ticks])
     figure.update_yaxes(title="Test accuracy", ticksuffix=" %")
     return _with_legend(figure, height=380, per_row=4)
-
-
-def _cost_mark(row: Any, position: int, worded: str) -> go.Scatter:
-    return go.Scatter(
-        x=[row.cost],
-        y=[100 * row.value],
-        error_y=error_bar([(row.value, row.low, row.high)], 100, thickness=1.5, width=4),
-        mode="markers",
-        marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
-        name=literal(row.name),
-        hovertemplate=f"{interval(row.value, row.low, row.high)}<br>{worded}<extra>{literal(row.name)}</extra>",
-    )
 
 
 def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -> go.Figure:
@@ -403,30 +356,17 @@ def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -
     for place, (label, colour) in enumerate(class_colours(classes).items()):
         rows = points[(points["label"] == label) & points["value"].notna()]
         lift = (place - (len(classes) - 1) / 2) * 0.6 / max(1, len(classes))  # classes of a run stand below each other
-        figure.add_trace(_dots(rows, [runs.index(run) + lift for run in rows["run"]], literal(label), colour))
+        figure.add_scatter(
+            x=100 * rows["value"],
+            y=[runs.index(run) + lift for run in rows["run"]],
+            error_x=error_bar(rows[["value", "low", "high"]].to_numpy(), 100, thickness=1.5, width=3),
+            mode="markers",
+            marker={"size": 9, "color": colour},
+            name=literal(label),
+            text=[f"{literal(row.run)}: {interval(row.value, row.low, row.high)}" for row in rows.itertuples()],
+            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+        )
     figure.update_xaxes(title=measure, ticksuffix=" %")
-    figure.update_yaxes(
-        tickvals=list(range(len(runs))),
-        ticktext=[literal(run) for run in runs],
-        range=[len(runs) - 0.5, -0.5],
-        zeroline=False,
-    )
+    ticks = {"tickvals": list(range(len(runs))), "ticktext": [literal(run) for run in runs]}
+    figure.update_yaxes(**ticks, range=[len(runs) - 0.5, -0.5], zeroline=False)
     return settled(figure, height=130 + ROW_HEIGHT * len(runs))
-
-
-def _dots(rows: pd.DataFrame, heights: list[float], name: str, colour: str) -> go.Scatter:
-    return go.Scatter(
-        x=100 * rows["value"],
-        y=heights,
-        error_x=error_bar(rows[["value", "low", "high"]].to_numpy(), 100, thickness=1.5, width=3),
-        mode="markers",
-        marker={"size": 9, "color": colour},
-        name=name,
-        text=[_dot_hover(row) for row in rows.itertuples()],
-        hovertemplate="%{text}<extra>%{fullData.name}</extra>",
-    )
-
-
-def _dot_hover(row: Any) -> str:
-    worded = share(row.value) if pd.isna(row.low) else interval(row.value, row.low, row.high)
-    return f"{literal(row.run)}: {worded}"

@@ -151,7 +151,7 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     predictions = run.predictions()
     inside = metrics.answers(predictions[predictions["label"].isin(classes)], "test")
     figures = assessment.measured(outside)
-    own = assessment.measured(inside, assessment.groups_of(inside, run.groups()))
+    own = assessment.measured(inside, assessment.groups_of(inside.image_ids, run.groups()))
     answers = fresh[[f"score_{label}" for label in run.classes]].to_numpy().argmax(axis=1)
     called = pd.crosstab(fresh["own_label"], np.asarray(run.classes)[answers]).reindex(
         columns=list(run.classes), fill_value=0

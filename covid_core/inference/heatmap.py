@@ -192,12 +192,7 @@ def share_over(shares_of_images: Sequence[LungShare], groups: np.ndarray | None 
     if not defined.any():
         return LungShares(np.nan, np.nan, np.nan, np.nan, 0, undefined)
     shares = np.array([one.share for one in shares_of_images])[defined]
-    chance = float(
-        np.mean([one.chance for one, is_defined in zip(shares_of_images, defined, strict=True) if is_defined])
-    )
+    chance = float(np.array([one.chance for one in shares_of_images])[defined].mean())
     together = None if groups is None else np.asarray(groups)[defined]
-    means = resampling.replicates(
-        lambda times: {"share": shares @ times / times.sum(axis=0)}, np.zeros(len(shares), np.int32), together
-    )["share"]
-    low, high = map(float, resampling.interval(means))
-    return LungShares(float(shares.mean()), low, high, chance, len(shares), undefined)
+    mean = resampling.mean(shares, together)
+    return LungShares(mean.value, mean.low, mean.high, chance, len(shares), undefined)

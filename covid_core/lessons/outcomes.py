@@ -15,6 +15,7 @@ from covid_core.evaluation.metrics import Answers, Measure
 from covid_core.formatting import count, interval, p_in_words, plural, points, share
 from covid_core.lessons.catalogue import COVID, DUPLICATE, NORMAL, RARE, SHIFTED, TAG, Lesson
 from covid_core.lessons.preparation import OTHER_TAG, WITHOUT_TAG, Prepared
+from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import candidates
 from covid_core.runs.store import Run
@@ -102,7 +103,7 @@ def class_points(outcome: Outcome) -> pd.DataFrame:
 
 def _row(name: str, predictions: Answers, together: pd.Series | None) -> Row:
     """A row; ``together`` is the cluster of each image by image id (None: each is its own)."""
-    groups = assessment.groups_of(predictions, together)
+    groups = assessment.groups_of(predictions.image_ids, together)
     classes = [label for label, images in zip(predictions.classes, predictions.images, strict=True) if images]
     return Row(
         name,
@@ -147,7 +148,7 @@ def _shifted(runs: dict[str, Run]) -> Outcome:
         came_out,
         headline,
         (
-            candidates.label_check(wrong).in_words,
+            run_text.labels(candidates.label_check(wrong)),
             f"Against what the images show, the same predictions are right on {in_words(rows[1].accuracy)}.",
             _with_right_labels(honest, rows[2]),
         ),

@@ -8,6 +8,7 @@ from covid_core.evaluation.assessment import ALPHA, beats_majority
 from covid_core.evaluation.comparison import Candidate, Paired, Pairs, Ranking, chosen_by_validation, to_choose_by
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, points, share
+from covid_core.reports import run_text
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,7 @@ def summary(ranking: Ranking) -> Summary:
 
 def in_words(measure: Measure) -> str:
     """A share with its interval where it has one: ``90.4 % [87.8, 92.5]``."""
-    if measure.has_interval:
-        return interval(measure.value, measure.low, measure.high)
-    return share(measure.value)
+    return interval(measure.value, measure.low, measure.high)
 
 
 def _headline(ranking: Ranking) -> str:
@@ -133,17 +132,15 @@ def _cost(candidate: Candidate) -> str:
 
 
 def _warnings(candidates: Sequence[Candidate]) -> list[str]:
-    found = [f"{c.name}: {', '.join(c.marks)}." for c in candidates if c.marks]
-    found += _explanations(candidates)
-    if len({c.split_hash for c in candidates}) > 1:
-        found.append("The test images are the same, but some of these runs were trained on different images.")
-    return found
-
-
-def _explanations(candidates: Sequence[Candidate]) -> list[str]:
-    """What is behind the marks, each explanation once, with the runs that it is about where these are not all."""
-    about: dict[str, list[str]] = {}
+    warnings = [f"{c.name}: {', '.join(c.marks)}." for c in candidates if c.marks]
+    wrong: dict[str, list[str]] = {}  # what is wrong with labels, once, with the runs that it is about
     for candidate in candidates:
-        if candidate.explained:
-            about.setdefault(candidate.explained, []).append(candidate.name)
-    return [text if len(names) == len(candidates) else f"{', '.join(names)}: {text}" for text, names in about.items()]
+        wrong.setdefault(run_text.labels(candidate.labels), []).append(candidate.name)
+    warnings += [
+        text if len(names) == len(candidates) else f"{', '.join(names)}: {text}"
+        for text, names in wrong.items()
+        if text
+    ]
+    if len({c.split_hash for c in candidates}) > 1:
+        warnings.append("The test images are the same, but some of these runs were trained on different images.")
+    return warnings

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from covid_core.evaluation import image_selection, repeats
 from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.label_check import LabelCheck
+from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
-from covid_core.reports import audit_text, evidence_text, run_figures
+from covid_core.reports import audit_text, evidence_text, repeats_text, run_figures, run_text
 from covid_core.runs.segmenters import Segmenter
 from covid_core.runs.store import Run
 
@@ -38,7 +40,7 @@ def encode(value: Any) -> Any:
 
     Numbers that are nan or infinite become None. Raises TypeError for what has no form in JSON.
     """
-    value = EXCEPTIONS.get(type(value), _itself)(value)
+    value = EXCEPTIONS.get(type(value), lambda one: one)(value)
     if value is None or isinstance(value, str | bool | int) and not isinstance(value, Enum):
         return value
     if isinstance(value, float):
@@ -62,10 +64,6 @@ def encode(value: Any) -> Any:
     raise TypeError(f"No JSON for {type(value).__name__}.")
 
 
-def _itself(value: Any) -> Any:
-    return value
-
-
 def _dataset(one: Dataset) -> Fields:
     return {
         "dataset": one.id,
@@ -86,6 +84,10 @@ def _audit(one: DatasetAudit) -> Fields:
         "conflicts": int(one.pairs["conflict"].sum()),
         **{name: getattr(one, name) for name in ("ladder", "ladder_reason", "sources", "outdated", "made", "seconds")},
     }
+
+
+def _labels(one: LabelCheck) -> Fields:
+    return {**_but(one, "number", "pairs"), "cause": run_text.label_cause(one), "in_words": run_text.labels(one)}
 
 
 def _ladder(one: Ladder) -> Fields:
@@ -135,12 +137,12 @@ def _image_answers(one: ImageAnswers) -> Fields:
 
 def _repeats(one: Comparison) -> Fields:
     studies = [
-        {**_study(study), "measures": spreads, "pooled": pooled, "above_majority": _tested(above, "p_above")}
+        {**_study(study), "measures": spreads, "pooled": pooled, "above_majority": _tested(above, study)}
         for study, spreads, pooled, above in zip(one.studies, one.spreads, one.pooled, one.majority, strict=True)
     ]
     pairs = [
-        {"first": one.studies[i].id, "second": one.studies[j].id, "p_holm": pair.p_holm, **_tested(pair)}
-        for (i, j), pair in one.pairs.items()
+        {"first": first.id, "second": second.id, "p_holm": pair.p_holm, **_tested(pair, first, second)}
+        for (first, second), pair in zip(combinations(one.studies, 2), one.pairs.values(), strict=True)
     ]
     return {"studies": studies, "pairs": pairs}
 
@@ -160,9 +162,12 @@ def _repeat(study: Repeats, run: Repeat) -> Fields:
     }
 
 
-def _tested(one: Tested, *more: str) -> Fields:
-    figures = {} if one.found is None else vars(one.found) | {name: getattr(one.found, name) for name in more}
-    return {"test": repeats.TESTS[one.varied], "runs": one.runs, "reason": one.reason, **figures}
+def _tested(one: Tested, *studies: Repeats) -> Fields:
+    result = vars(one.result) if one.result else {}
+    if one.result and len(studies) == 1:
+        result = result | {"p_above": one.result.p_above}
+    reason = repeats_text.reason(one, *studies)
+    return {"test": repeats_text.TESTS[one.varied], "runs": one.runs, "reason": reason, **result}
 
 
 def _run(one: Run) -> Fields:
@@ -194,7 +199,7 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Dataset: _dataset,
     DatasetAudit: _audit,
     ImageAnswers: _image_answers,
-    LabelCheck: lambda one: {**vars(one), "in_words": one.in_words},
+    LabelCheck: _labels,
     Ladder: _ladder,
     Map: _map,
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
@@ -207,4 +212,8 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
         "conflicts": len(one.conflicts),
     },
     Sources: _sources,
+    ThresholdCurves: lambda one: {
+        **{name: getattr(one, name).to_dict("list") for name in ("roc", "precision_recall")},
+        "undefined": one.undefined,
+    },
 }

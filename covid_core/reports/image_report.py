@@ -145,7 +145,7 @@ def card_line(run: Run) -> str:
         table = run.predictions()
         test = metrics.answers(table, "test")
         learned = count(int((table["part"] == "train").sum()))
-        reached = metrics.accuracy(test, groups_of(test, run.groups()))
+        reached = metrics.accuracy(test, groups_of(test.image_ids, run.groups()))
         largest = share(float(test.images.max() / test.n)) if test.n else "–"
         words = (
             f"it answers {in_words(reached)} of its {plural(test.n, 'test image')} rightly "

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from covid_core.evaluation import conformal
-from covid_core.formatting import plural, probability, share
+from covid_core.evaluation.conformal import PredictionSet
+from covid_core.formatting import count, plural, probability, share
 from covid_core.inference import gate
 from covid_core.inference.assessment import Assessment, Urgency, urgency
 from covid_core.inference.gate import CHEST_IMAGE, Check, Limit
@@ -74,12 +75,49 @@ def _of_one(assessment: Assessment) -> tuple[str, str]:
     if possible is None:
         return f"{top}.", scale
     coverage = f"At {share(possible.coverage, 0)} coverage."
-    return _classes(assessment), " ".join(filter(None, (coverage, f"{top}.", scale, possible.note)))
+    return _classes(assessment), " ".join([coverage, f"{top}.", scale, *set_notes(possible)])
 
 
 def _classes(assessment: Assessment) -> str:
-    text = assessment.prediction_set.in_words if assessment.prediction_set else assessment.predicted
+    text = prediction_set(assessment.prediction_set) if assessment.prediction_set else assessment.predicted
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def prediction_set(made: PredictionSet) -> str:
+    """``COVID or Viral Pneumonia, not Normal``."""
+    if not made.classes:
+        return f"none of the classes at {share(made.coverage, 0)}: unusual for {_either(made.everything)}"
+    if len(made.classes) == len(made.everything):
+        return f"{_either(made.classes)}: no class can be ruled out"
+    return f"{_either(made.classes)}, not {_either([label for label in made.everything if label not in made.classes])}"
+
+
+def _either(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def set_notes(made: PredictionSet) -> list[str]:
+    """What to beware of: a promise that does not hold within each class, and the likeliest class not in the set."""
+    notes, least = [], conformal.least(made.coverage)
+    needed, wanted, better = plural(least, "image"), share(made.coverage, 0), share(made.better)
+    if made.few and made.images < least:
+        have = count(made.images)
+        notes.append(f"At least {needed} are needed for {wanted}, and there are {have}: no class can be ruled out.")
+    elif made.few:
+        have = ", ".join(f"{label} has {count(images)}" for label, images in made.few.items())
+        notes.append(
+            f"{wanted} holds over all images together, not within each class: at least {needed} of a class are needed "
+            f"for that, and {have}."
+        )
+    if made.excluded and made.classes:
+        notes.append(f"{made.excluded} is ruled out all the same: {better} of its own images fit it better.")
+    elif made.excluded:
+        whose = "all" if made.few else "its own"
+        notes.append(
+            f"Of all classes {made.excluded} fits best, but less well than {better} of {whose} images fit theirs; "
+            "above that coverage it would be in the set."
+        )
+    return notes
 
 
 def _top(assessment: Assessment) -> str:

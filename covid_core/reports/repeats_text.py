@@ -1,11 +1,12 @@
 """Studies of repeats in plain English, made from their numbers and nothing else."""
 
 import math
+from collections.abc import Callable, Mapping
 
 from covid_core.evaluation.assessment import ALPHA
 from covid_core.evaluation.corrected_tests import Repeated
 from covid_core.evaluation.measures import MEASURES
-from covid_core.evaluation.repeats import FOLDS, SENSITIVITY, TESTS, Comparison, Pooled, Repeats, Spread, Tested
+from covid_core.evaluation.repeats import FOLDS, SEEDS, SENSITIVITY, Comparison, Pooled, Repeats, Spread, Tested
 from covid_core.formatting import plural, points, share
 from covid_core.reports.comparison_text import Summary, in_words, p_in_words
 
@@ -17,6 +18,13 @@ SPLIT_NOT_VARIED = (
     "Seeds share one split: their spread is that of the random start alone. The test counts seeds and test images as "
     "samples, but the split was not varied, so other training images might say otherwise."
 )
+TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and images"}
+DIFFERENCES: Mapping[str, tuple[str, Callable[[Repeats], str]]] = {  # of two studies that cannot be paired
+    "classes": ("classes", lambda study: ", ".join(study.classes)),
+    "folds": ("folds", lambda study: plural(study.folds, "fold") if study.folds > 1 else "one split for all seeds"),
+    "images": ("test images", lambda study: study.images),
+    "seeds": ("seeds of training", lambda study: ", ".join(map(str, study.seeds))),
+}
 LEVEL = 5e-4  # a smaller difference is written as 0.0 points
 REASONS = 2  # pairs that cannot be compared are listed one by one up to so many
 
@@ -25,7 +33,7 @@ def summary(given: Comparison) -> Summary:
     """The answer, what it rests on, and what cannot be compared."""
     kinds = {study.varied for study in given.studies}
     details = [_study_sentence(given, i) for i in range(len(given.studies))]
-    details += [text for kind, text in ((FOLDS, FOLDS_SHARE), ("seeds", SPLIT_NOT_VARIED)) if kind in kinds]
+    details += [text for kind, text in ((FOLDS, FOLDS_SHARE), (SEEDS, SPLIT_NOT_VARIED)) if kind in kinds]
     return Summary(_headline(given), tuple(details), tuple(_warnings(given)))
 
 
@@ -55,9 +63,41 @@ def pooled_in_words(found: tuple[Pooled, ...]) -> str:
     return f"all folds together {share(min(values))} to {share(max(values))} of {images}, by seed"
 
 
+def made_of(study: Repeats) -> str:
+    """``5 folds``, ``3 seeds``, ``5 folds x 2 seeds``."""
+    folds = [plural(len({run.fold for run in study.runs}), "fold")] if study.folds > 1 else []
+    seeds = [plural(len(study.seeds), "seed")] if study.folds == 1 or len(study.seeds) > 1 else []
+    return " x ".join(folds + seeds)
+
+
+def reason(test: Tested, *studies: Repeats) -> str:
+    """Why the test of a study, or of a pair of studies, has no p value; empty where it has one."""
+    match test.reason:
+        case None:
+            return ""
+        case "one_repeat":
+            repeats, both = "only one" if test.runs else "no", " in both studies" if len(studies) > 1 else ""
+            return f"{repeats} {test.varied[:-1]} is finished{both}, and a spread needs two"
+        case "no_images":
+            return "a run has no images to train or test on"
+        case "one_image":
+            return "there is one test image only"
+        case "alike":
+            return f"all {test.varied} differ by exactly the same, so no spread tells what chance does"
+        case "no_run":
+            return f"no finished run in {' and '.join(study.name for study in studies if not study.runs)}"
+        case "changed":
+            return "other test images: the images or labels of the data set were changed in between"
+        case "no_common_run":
+            return "no fold and seed is finished in both studies"
+        case different:
+            what, of = DIFFERENCES[different]
+            return f"other {what}: {' against '.join(f'{of(study)} ({study.name})' for study in studies)}"
+
+
 def study_line(study: Repeats, accuracy: Spread, found: tuple[Pooled, ...]) -> str:
     """A study in one line: mean, spread and the pooled figure."""
-    words = f"test accuracy {spread_in_words(accuracy)} over {study.made_of}"
+    words = f"test accuracy {spread_in_words(accuracy)} over {made_of(study)}"
     return "; ".join([words, *([pooled_in_words(found)] if found else [])])
 
 
@@ -73,40 +113,40 @@ def _headline(given: Comparison) -> str:
         return "None of these studies has a finished run."
     if len(given.studies) == 1:
         return _alone(given)
-    at = next((at for at, pair in given.pairs.items() if pair.found is not None), None)
+    at = next((at for at, pair in given.pairs.items() if pair.result is not None), None)
     if at is None:
         return "No two of these studies can be compared: they have no two repeats in common."
+    return f"{_lead(given, at)} {_evidence(given, at)}"
+
+
+def _lead(given: Comparison, at: tuple[int, int]) -> str:
     best, second, pair = given.studies[at[0]], given.studies[at[1]], given.pairs[at]
-    return f"{_lead(given, best, second, pair)} {_evidence(given, pair)}"
-
-
-def _lead(given: Comparison, best: Repeats, second: Repeats, pair: Tested) -> str:
-    found = pair.found
-    over = f"over {plural(found.count, pair.varied[:-1])}"
-    among = "" if all(one.found for one in given.pairs.values()) else "Of the studies that can be compared, "
-    if abs(found.mean) < LEVEL:
+    over = f"over {plural(pair.result.count, pair.varied[:-1])}"
+    among = "" if all(one.result for one in given.pairs.values()) else "Of the studies that can be compared, "
+    if abs(pair.result.mean) < LEVEL:
         return f"{among}{best.name} and {second.name} are level {over}:"
-    first, other = (best, second) if found.mean > 0 else (second, best)
-    by = _of(found if found.mean > 0 else _turned(found))
-    return f"{among}{first.name} is ahead of {other.name} by {by} {over}:"
+    first, other = (best, second) if pair.result.mean > 0 else (second, best)
+    return f"{among}{first.name} is ahead of {other.name} by {_size(pair.result)} {over}:"
 
 
-def _of(found: Repeated) -> str:
-    return points(found.mean) if math.isnan(found.low) else points(found.mean, found.low, found.high)
+def _size(of: Repeated) -> str:
+    """How large a difference is, whichever side is ahead."""
+    return points(of.mean, of.low, of.high) if of.mean >= 0 else points(-of.mean, -of.high, -of.low)
 
 
-def _turned(found: Repeated) -> Repeated:
-    return Repeated(-found.mean, found.spread, -found.high, -found.low, found.p, found.count)
-
-
-def _evidence(given: Comparison, pair: Tested) -> str:
-    if math.isnan(pair.found.p):
-        return f"{pair.reason}."
-    tested = f"{TESTS[pair.varied]}, {p_in_words(pair.found.p)}"
+def _evidence(given: Comparison, at: tuple[int, int]) -> str:
+    pair = given.pairs[at]
+    if math.isnan(pair.result.p):
+        return f"{_reason(given, at)}."
+    tested = f"{TESTS[pair.varied]}, {p_in_words(pair.result.p)}"
     if given.compared > 1:
         tested += f"; {p_in_words(pair.p_holm)} after Holm's correction for {plural(given.compared, 'pair')}"
     lead = "the difference" if pair.could_be_chance else "that is"
     return f"{lead} {verdict(pair.p_holm)} ({tested})."
+
+
+def _reason(given: Comparison, at: tuple[int, int]) -> str:
+    return reason(given.pairs[at], *(given.studies[i] for i in at))
 
 
 def _alone(given: Comparison) -> str:
@@ -125,30 +165,30 @@ def _study_sentence(given: Comparison, i: int) -> str:
 
 
 def _above(given: Comparison, i: int) -> str:
-    """Whether a study beats the majority class."""
-    above = given.majority[i]
-    if above.found is None:
-        return f"Against always answering the largest class nothing can be tested: {above.reason}."
-    if math.isnan(above.found.p):
-        return f"It is {_of(above.found)} above always answering the largest class; {above.reason}."
+    """Whether a study beats the majority baseline."""
+    above, why = given.majority[i], reason(given.majority[i], given.studies[i])
+    if above.result is None:
+        return f"Against always answering the largest class nothing can be tested: {why}."
+    if math.isnan(above.result.p):
+        return f"It is {points(above.result.mean)} above always answering the largest class; {why}."
     more = f"more than the {above.varied[:-1]}s explain" if above.is_above else "which could be chance"
-    side, found = ("above", above.found) if above.found.mean >= 0 else ("below", _turned(above.found))
-    evidence = f"one-sided, {TESTS[above.varied]}, {p_in_words(above.found.p_above)}"
-    return f"It is {_of(found)} {side} always answering the largest class, {more} ({evidence})."
+    side = "above" if above.result.mean >= 0 else "below"
+    evidence = f"one-sided, {TESTS[above.varied]}, {p_in_words(above.result.p_above)}"
+    return f"It is {_size(above.result)} {side} always answering the largest class, {more} ({evidence})."
 
 
 def _warnings(given: Comparison) -> list[str]:
-    found = [f"{study.name}: {'; '.join(study.remarks)}." for study in given.studies if study.remarks]
-    unlike = [(at, pair) for at, pair in given.pairs.items() if pair.found is None]
+    warnings = [f"{study.name}: {'; '.join(study.remarks)}." for study in given.studies if study.remarks]
+    unlike = {at: _reason(given, at) for at, pair in given.pairs.items() if pair.result is None}
     if len(unlike) > REASONS:
-        kinds = ", ".join(dict.fromkeys(pair.reason.partition(":")[0] for _, pair in unlike))
-        found.append(f"{plural(len(unlike), 'pair')} of {len(given.pairs)} cannot be compared: {kinds}.")
+        kinds = ", ".join(dict.fromkeys(why.partition(":")[0] for why in unlike.values()))
+        warnings.append(f"{plural(len(unlike), 'pair')} of {len(given.pairs)} cannot be compared: {kinds}.")
     else:
-        found += [f"Not comparable: {_both(given, at)}: {pair.reason}." for at, pair in unlike]
+        warnings += [f"Not comparable: {_both(given, at)}: {why}." for at, why in unlike.items()]
     for at, pair in given.pairs.items():
-        if pair.found is not None and pair.runs < max(len(given.studies[i].runs) for i in at):
-            found.append(f"{_both(given, at)} are compared over the {plural(pair.runs, 'run')} that both have.")
-    return found
+        if pair.result is not None and pair.runs < max(len(given.studies[i].runs) for i in at):
+            warnings.append(f"{_both(given, at)} are compared over the {plural(pair.runs, 'run')} that both have.")
+    return warnings
 
 
 def _both(given: Comparison, at: tuple[int, int]) -> str:

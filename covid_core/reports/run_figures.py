@@ -1,12 +1,13 @@
 """Everything that is known of a finished run, as it stands on the Compare page: its figures, or why one is missing."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from covid_core.audit.model import model_audit
 from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation import calibration, metrics
-from covid_core.evaluation.calibration import AIMS, USUAL_AIM, Aim
+from covid_core.evaluation.calibration import AIMS, USUAL_AIM
 from covid_core.evaluation.comparison import Candidate
 from covid_core.inference import external_test
 from covid_core.reports import evidence_text, run_text
@@ -28,8 +29,10 @@ def of_run(run: Run, candidate: Candidate) -> Figures:
         "prediction_sets": prediction_sets_of(run),
         "audit": model_audit_of(run),
         "operating_points": _operating_points(run),
-        "curves": _curves(run),
-        "outside": [_external_test(run, one) for one in run.evaluations()],
+        "curves": metrics.threshold_curves(metrics.answers(run.predictions(), "test")),
+        "outside": [
+            {"run": run.id, "evaluation": one.id, **_or_note(external_test_of)(run, one)} for one in run.evaluations()
+        ],
         "openings": run.openings(),
         "settings": run.spec,
         "cost": cost,
@@ -42,12 +45,22 @@ def calibration_of(run: Run) -> Figures:
     return {**vars(temperature_scaling.of(run)), "chose_nothing_else": run.is_halved}
 
 
+def _or_note(of: Callable[..., Figures]) -> Callable[..., Figures]:
+    """The same figures, or a note why there are none: the run's others stand all the same."""
+
+    @functools.wraps(of)
+    def figures(*args: Any) -> Figures:
+        try:
+            return of(*args)
+        except (DataError, RunDamaged) as error:
+            return {"note": str(error)}
+
+    return figures
+
+
+@_or_note
 def prediction_sets_of(run: Run) -> Figures:
     """The run's prediction sets at the usual coverage, or why it has none."""
-    return _or_note(lambda: _prediction_sets(run))
-
-
-def _prediction_sets(run: Run) -> Figures:
     found, sets = prediction_sets.report(run), prediction_sets.of(run)
     return {
         **vars(found),
@@ -87,37 +100,14 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
     }
 
 
-def _external_test(run: Run, evaluation: Evaluation) -> Figures:
-    return _or_note(lambda: external_test_of(run, evaluation), run=run.id, evaluation=evaluation.id)
-
-
 def _operating_points(run: Run) -> list[Figures]:
     """Of every class for either aim, as the page has them at first; with the reason where there is none."""
-    table = temperature_scaling.table(run)
-
-    def reached(label: str, aim: Aim) -> Figures:
-        return _or_note(lambda: vars(calibration.operating_point(table, label, aim, USUAL_AIM)), threshold=None)
-
-    about = [{"label": label, "aim": aim, "at_least": USUAL_AIM} for label in run.classes for aim in AIMS]
-    return [one | reached(one["label"], one["aim"]) for one in about]
-
-
-def _curves(run: Run) -> Figures:
-    """ROC and precision-recall points of every class on the test part, as many as are drawn."""
-    given = metrics.answers(run.predictions(), "test")
-    return {
-        label: {
-            "roc": metrics.thinned(metrics.roc_points(given, label)).to_dict("list"),
-            "precision_recall": metrics.thinned(metrics.precision_recall_points(given, label)).to_dict("list"),
-            "undefined": metrics.no_curve_because(given, label),
-        }
+    table, reached = (
+        temperature_scaling.table(run),
+        _or_note(lambda *choice: vars(calibration.operating_point(*choice))),
+    )
+    return [
+        {"label": label, "aim": aim, "at_least": USUAL_AIM, "threshold": None, **reached(table, label, aim, USUAL_AIM)}
         for label in run.classes
-    }
-
-
-def _or_note(figures: Callable[[], Figures], **instead: Any) -> Figures:
-    """Figures, or ``instead`` of them why there are none: the run's others stand all the same."""
-    try:
-        return figures()
-    except (DataError, RunDamaged) as error:
-        return {**instead, "note": str(error)}
+        for aim in AIMS
+    ]

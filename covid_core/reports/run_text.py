@@ -3,7 +3,8 @@
 from covid_core.data.split import HALVED_FROM
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Evaluated
-from covid_core.formatting import interval, plural, share
+from covid_core.evaluation.label_check import LabelCheck
+from covid_core.formatting import count, interval, plural, share
 from covid_core.reports import evidence_text
 from covid_core.runs.store import Run
 
@@ -39,3 +40,44 @@ def prediction_sets(found: Evaluated) -> str:
         f"{found.mean_size:.2f} classes each on average: one class for {share(found.single.value)}, none for "
         f"{share(found.empty.value)}."
     )
+
+
+def labels(made: LabelCheck) -> str:
+    """All that is wrong with the labels; empty where nothing is, or nothing is known."""
+    if not made.wrong:
+        return ""
+    how_many = (
+        f"{count(made.wrong)} of {plural(made.images, 'image')} ({share(made.wrong / made.images)}) have a label that "
+        "is not the class of their folder"
+    )
+    sentences = [f"{label_cause(made)}: {how_many}" if made.cause else how_many]
+    if made.unused:
+        sentences.append(f"None has the label {' or '.join(made.unused)}")
+    if made.cause and made.by_place > made.by_folder:
+        sentences.append(
+            f"The label goes with the place in the list (Cramér's V {made.by_place:.2f}) more than with the folder "
+            f"({made.by_folder:.2f})"
+        )
+    return ". ".join(sentences) + "."
+
+
+def label_cause(made: LabelCheck) -> str:
+    """Whose labels they are, where an explanation fits every image; else empty."""
+    match made.cause:
+        case "cut":
+            return (
+                f"The labels are those of the first {count(made.images)} of {plural(made.number, 'image')} in class "
+                "order, not of the images that were trained on"
+            )
+        case "exchanged":
+            pairs = ", ".join(f"{folder} is called {label}" for folder, label in made.pairs)
+            return f"All images of a folder have one label, but another class's: {pairs}"
+        case "moved":
+            where = "down" if made.number > 0 else "up"
+            return f"The labels are those of the images {plural(abs(made.number), 'row')} further {where} in the list"
+        case "blocks":
+            return (
+                f"In class order the labels lie in {plural(made.number, 'whole block')} that are not the folders', as "
+                "if they were those of another list of images"
+            )
+    return ""

@@ -1,6 +1,5 @@
 """Tables as files: CSV that a spreadsheet opens without running anything, and LaTeX for a paper or a hand-in."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,29 +10,6 @@ from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
-LATEX_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
-        "–": "--",
-        "±": r"$\pm$",
-        "\n": " ",
-        "\r": " ",
-        "\t": " ",
-    }
-)
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
@@ -52,22 +28,19 @@ def _harmless(cell: Any) -> Any:
 def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -> str:
     """A table as LaTeX with the rules of the package booktabs. ``bold`` are positions of rows to print bold.
 
-    Numbers are printed as they are: round or format them before. Undefined is a dash.
+    Cells have every character that LaTeX would obey written out; ``caption`` is LaTeX. Numbers are printed as they are:
+    round or format them before. Undefined is a dash.
     """
-    styler = frame.reset_index(drop=True).style.hide(axis="index").format(_latex).format_index(_latex, axis="columns")
+
+    def in_one_line(cell: Any) -> str:
+        return " ".join(str(cell).split())
+
+    styler = frame.reset_index(drop=True).style.hide(axis="index")
+    styler.format(in_one_line, na_rep="--", escape="latex").format_index(in_one_line, escape="latex", axis="columns")
     styler.set_properties(pd.IndexSlice[list(bold), :], textbf="--rwrap")
     columns = "".join("r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in frame.dtypes)
-    table = styler.to_latex(
-        column_format=columns, hrules=True, position_float="centering", caption=_latex(caption) or None
-    )
+    table = styler.to_latex(column_format=columns, hrules=True, position_float="centering", caption=caption or None)
     return r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}" + "\n" + table
-
-
-def _latex(cell: Any) -> str:
-    """One cell, with every character that LaTeX would obey written out."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return "--"
-    return str(cell).translate(LATEX_ESCAPES)
 
 
 def hyperparameters(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.DataFrame:

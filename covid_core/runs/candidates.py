@@ -39,7 +39,7 @@ def assess(run: Run, intervals: bool = True) -> Assessment:
 def measured(run: Run, part: str) -> Measured:
     """All figures of one part, as ``assess`` has them of the test part. Raises RunDamaged or DataError."""
     given = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), part)
-    return assessment.measured(given, assessment.groups_of(given, run.groups()))
+    return assessment.measured(given, assessment.groups_of(given.image_ids, run.groups()))
 
 
 def images_in_words(run: Run, of_study: bool = False) -> str:
@@ -81,7 +81,7 @@ def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
             *marks,
             *([STOPPED_EARLY] if run.result.get("stopped") else []),
         ),
-        explained=labels.in_words,
+        labels=labels,
         split_hash=run.split_hash,
         seconds=training_seconds(run),
         ms_per_image=_number(run.result.get("milliseconds_per_image")),

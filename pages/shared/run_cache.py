@@ -1,7 +1,7 @@
 """Runs as they are now. A run is opened once and read again only when one of its files has changed."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from covid_core.errors import CovidCoreError, NotFound
+from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Comparison, Repeat
 from covid_core.reports import evidence_text
 from covid_core.reports.evidence_text import EvidenceCheck
@@ -144,21 +145,33 @@ def queue_of(runs: list[CachedRun]) -> list[CachedRun]:
     return sorted(active, key=lambda one: (one.status.state != store.RUNNING, one.run.created, one.run.id))
 
 
+def _version(run: Run) -> str:
+    """Changes with every file of the run that is written. Of a deleted run, whatever reads it then says so."""
+    try:
+        return f"{run.path}\n{stamp_of(run.path)}"
+    except NotFound:
+        return str(run.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCandidate(Candidate):
+    """A run in a comparison, under a name that no other has."""
+
+    run: Run = field(repr=False)
+
+
+BY_FILES: dict[str | type, Callable[[Any], Any]] = {
+    Run: _version,
+    RunCandidate: lambda one: (one.name, _version(one.run)),
+}  # for ``hash_funcs`` of caches that take runs
+
+
+@st.cache_resource(max_entries=MOST_COMPARISONS, show_spinner=False, hash_funcs=BY_FILES)
 def compared(studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
     """Studies with those of their runs that can be opened, side by side; kept until a run's files change."""
-    stamps = [f"{run.path}\n{stamp_of(run.path)}" for _, runs in studies for run in runs]
-    return _compared("\n".join([*(repr(study) for study, _ in studies), *stamps]), studies)
+    return candidates.repeats(studies, _repeat)
 
 
-@st.cache_resource(max_entries=MOST_COMPARISONS, show_spinner=False)
-def _compared(version: str, _studies: Sequence[tuple[Study, Sequence[Run]]]) -> Comparison:
-    return candidates.repeats(_studies, _measured)
-
-
-def _measured(run: Run) -> Repeat:
-    return _repeat(str(run.path), stamp_of(run.path), run)
-
-
-@st.cache_resource(max_entries=MOST_REPEATS, show_spinner=False)
-def _repeat(path: str, stamp: str, _run: Run) -> Repeat:
-    return candidates.repeat(_run)
+@st.cache_resource(max_entries=MOST_REPEATS, show_spinner=False, hash_funcs=BY_FILES)
+def _repeat(run: Run) -> Repeat:
+    return candidates.repeat(run)

@@ -227,13 +227,13 @@ def table(frame: pd.DataFrame, name: str, downloaded: pd.DataFrame | None = None
     return shown
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def drawn(what: str, version: str, _draw: Callable[[], go.Figure]) -> go.Figure:
+@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def drawn(what: str, version: Any, _draw: Callable[[], go.Figure]) -> go.Figure:
     """A figure that is drawn once for all sessions, and never changed: Plotly needs 20 to 100 ms for one.
 
     Args:
         what: which figure of the app it is, with every choice that it depends on.
-        version: changes whenever its data do.
+        version: changes whenever its data do; runs in it, whenever one of their files does.
     """
     return _draw()
 

@@ -47,22 +47,12 @@ def show(runs: Sequence[Run]) -> None:
     """How often the test images that these runs share were viewed, and the list of views, folded up."""
     with shell.errors_shown():
         views = test_set_access.of(runs)
-        if len(views):
-            with st.expander(_in_words(views), icon=":material/visibility:"):
-                st.caption(WHY)
-                shell.table(
-                    _table(views).assign(Runs=views["runs"]), "test-set-views", alt="Views of these test images"
-                )
-
-
-def show_of_run(run: Run) -> None:
-    """The same for one run alone."""
-    with shell.errors_shown():
-        views = test_set_access.of([run])
         with st.expander(_in_words(views), icon=":material/visibility:"):
             st.caption(WHY)
             if len(views):
-                shell.table(_table(views), f"test-set-views-{run.id}", alt="Views of the test images of this run")
+                table = pd.DataFrame({"When": views["time"].map(moment), "What": views["what"], "Runs": views["runs"]})
+                shown = table if len(runs) > 1 else table.drop(columns="Runs")
+                shell.table(shown, "test-set-views", alt="Views of these test images")
 
 
 def _in_words(views: pd.DataFrame) -> str:
@@ -72,7 +62,3 @@ def _in_words(views: pd.DataFrame) -> str:
     moments = views["time"].dropna()
     since = "" if moments.empty else f"{',' if len(views) == 1 else ' since'} {moment(moments.iloc[0])}"
     return f"Test set viewed {times}{since}"
-
-
-def _table(views: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"When": views["time"].map(moment), "What": views["what"]})

@@ -21,9 +21,9 @@ from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.data import importing
-from covid_core.evaluation import calibration, image_selection
+from covid_core.evaluation import calibration
 from covid_core.evaluation.comparison import CHANCE
-from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
+from covid_core.evaluation.measures import BINS, CLASS_MEASURES, MEASURES
 from covid_core.formatting import p_value
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import store, temperature_scaling, test_set_access
@@ -85,7 +85,7 @@ def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(seven):
     table = performance(opened("compare"))
     assert table["Model"].iat[0] == "MobileNetV2 aug"
     assert table["Remarks"].iat[0] == "best on test; validation's choice"
-    assert table["Model"].tolist()[-2:] == ["Majority class (COVID)", CHANCE]
+    assert table["Model"].tolist()[-2:] == ["Majority baseline (COVID)", CHANCE]
     assert table["Test"].iloc[:-2].is_monotonic_decreasing
 
 
@@ -93,7 +93,7 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
     page = opened("compare")
     assert "This run does not beat always answering COVID" in words(page)
-    assert "ResNet50: predicts one class only, does not beat the majority class." in words(page)
+    assert "ResNet50: predicts one class only, does not beat the majority baseline." in words(page)
     assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63, 33.33]
 
 
@@ -119,7 +119,7 @@ def test_every_measure_has_its_interval_and_the_rows_to_beat(two):
     read = table["Measure"].isin([model_audit_panel.HEADING, model_audit_panel.MASKS])
     assert table["Measure"][:2].tolist() == ["Accuracy", model_audit_panel.HEADING]
     assert (~read).sum() == len(MEASURES)
-    assert table.columns[-2:].tolist() == ["Majority class", CHANCE]
+    assert table.columns[-2:].tolist() == ["Majority baseline", CHANCE]
     assert table[~read].iloc[:, 1].str.contains(r"\[.*, .*\]").all()
     assert (table[read].iloc[:, -2:] == "").all(axis=None)
 
@@ -246,7 +246,7 @@ def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
 def test_the_filter_leaves_matching_runs_and_the_majority_class(seven):
     page = opened("compare")
     page.text_input(key="compare_filter").set_value("vgg").run()
-    assert performance(page)["Model"].tolist() == ["VGG16", "Majority class (COVID)", CHANCE]
+    assert performance(page)["Model"].tolist() == ["VGG16", "Majority baseline (COVID)", CHANCE]
 
 
 def test_a_filter_that_fits_nothing_says_so(two):
@@ -286,9 +286,9 @@ def test_runs_with_other_test_images_are_not_ranked_together(workspace):
     runs = [made_run(workspace, all_parts(SIZES, skill), f"run {skill}") for skill in (1, 2)]
     page = opened("compare", runs=",".join(run.id for run in (*runs, other)))
     assert "Not comparable: different test images." in words(page)
-    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority class (COVID)", CHANCE]
+    assert performance(page)["Model"].tolist() == ["run 2", "run 1", "Majority baseline (COVID)", CHANCE]
     page.selectbox(key="compare_group").set_value(1).run()
-    assert performance(page)["Model"].tolist() == ["other", "Majority class (COVID)", CHANCE]
+    assert performance(page)["Model"].tolist() == ["other", "Majority baseline (COVID)", CHANCE]
 
 
 def test_a_stopped_run_is_compared_and_marked(workspace):
@@ -447,7 +447,7 @@ def test_a_clicked_bin_lists_as_many_images_as_its_scale_counts(pair, scale, nam
     table = page.container(key="table-reliability-bins").dataframe[0].value
     rows = table[table["Scale"] == name]
     for score, counted in zip(rows["Score"], rows["Images"], strict=True):
-        number = image_selection.bins_in_words().index(score)
+        number = image_browser.ranges_in_words(BINS).index(score)
         shown = opened("compare", clicked("bin", pair[1].id, [scale, number]), view="Calibration")
         assert images_told(shown) == [counted]
 

@@ -26,6 +26,6 @@ def test_exchanged_labels_are_found_five_times_as_often_as_by_chance(seed):
 
 def test_forty_patients_of_ten_images_give_no_more_false_alarms_than_the_level_says(monkeypatch):
     monkeypatch.setattr(resampling, "REPLICATES", 50)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     tossed_coins.no_more_false_alarms_than_the_level_says(trials=600)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()

@@ -184,11 +184,8 @@ def purity(coordinates: np.ndarray, codes: np.ndarray, groups: np.ndarray, withi
     if not used.any():
         return UNDEFINED
     values = alike[used]
-    drawn = resampling.replicates(
-        lambda times: {"mean": values @ times / times.sum(axis=0)}, np.zeros(len(values), int), groups[used]
-    )
-    low, high = map(float, resampling.interval(drawn["mean"]))
-    return Purity(float(values.mean()), low, high, float(by_chance[used].mean()), int(used.sum()))
+    mean = resampling.mean(values, groups[used])
+    return Purity(mean.value, mean.low, mean.high, float(by_chance[used].mean()), int(used.sum()))
 
 
 def _chance_alike(codes: np.ndarray, groups: np.ndarray) -> np.ndarray:

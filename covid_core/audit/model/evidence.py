@@ -115,13 +115,7 @@ def effects(given: Conflict, groups: np.ndarray | None = None) -> Effects:
         with np.errstate(invalid="ignore"):
             return _effects(hits / hits.sum(axis=2, keepdims=True))
 
-    value = of(resampling.once(given.labels))
-    drawn = resampling.replicates(of, given.labels, groups)
-    figures = {}
-    for name, at in value.items():
-        low, high = map(float, resampling.interval(drawn[name]))
-        figures[name] = Measure(float(at[0]), low, high, len(given.labels))
-    return Effects(**figures)
+    return Effects(**resampling.estimates(of, given.labels, groups))
 
 
 def _effects(rates: np.ndarray) -> dict[str, np.ndarray]:
@@ -146,8 +140,7 @@ def balanced(labels: np.ndarray, answered: np.ndarray, classes: int, groups: np.
         with np.errstate(invalid="ignore"):
             return {"value": np.mean([right[at] @ times[at] / times[at].sum(axis=0) for at in here], axis=0)}
 
-    low, high = map(float, resampling.interval(resampling.replicates(of, labels, groups)["value"]))
-    return Measure(float(of(resampling.once(labels))["value"][0]), low, high, len(labels))
+    return resampling.estimates(of, labels, groups)["value"]
 
 
 def skill(accuracy: float, classes: int) -> float:

@@ -25,7 +25,7 @@ from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
-from covid_core.evaluation.metrics import Measure, wilson_of_groups
+from covid_core.evaluation.metrics import wilson_of_groups
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.heatmap import LungShares, share_inside, share_over
@@ -209,15 +209,12 @@ def _figures(images: AuditImages, at: np.ndarray, plain: np.ndarray, answered: n
     """Of some images, with their answers as they are and as they were changed."""
     labels, groups = images.labels[at], _some(images.groups, at)
     right, before = answered == labels, plain == labels
-    drops = resampling.replicates(
-        lambda times: {"drop": (before.astype(float) - right) @ times / times.sum(axis=0)}, labels, groups
-    )["drop"]
-    low, high = map(float, resampling.interval(drops))
+    drop = resampling.mean(before.astype(float) - right, groups, labels)
     return {
         "images": len(at),
         "accuracy": asdict(wilson_of_groups(right, groups)[0]),
         "balanced": asdict(evidence.balanced(labels, answered, k, groups)),
-        "drop": asdict(Measure(float(before.mean() - right.mean()), low, high, len(at))),
+        "drop": asdict(drop),
         "same_answer": asdict(wilson_of_groups(answered == plain, groups)[0]),
     }
 

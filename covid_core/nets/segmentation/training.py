@@ -12,7 +12,7 @@ from covid_core.data.dataset import Dataset, open_dataset
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.data.split import PARTS, TEST, TRAIN, VALIDATION, make_split
 from covid_core.errors import DataError, RunError
-from covid_core.evaluation import metrics, overlap
+from covid_core.evaluation import metrics, overlap, resampling
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import plural
 from covid_core.images.codec import GreyImage
@@ -148,8 +148,8 @@ def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame)
     dices, groups = overlap.dice(outlines, test.masks), images["group"].to_numpy()
     labels = images["own_label"].to_numpy()
     return {
-        "dice": _as_record(overlap.mean(dices, groups)),
-        "iou": _as_record(overlap.mean(overlap.iou(outlines, test.masks), groups)),
+        "dice": _as_record(resampling.mean(dices, groups)),
+        "iou": _as_record(resampling.mean(overlap.iou(outlines, test.masks), groups)),
         "worst_dice": float(np.percentile(dices, WORST)),
         "refused": _as_record(metrics.wilson(refused, len(outlines))),
         "by_class": {

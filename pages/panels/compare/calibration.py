@@ -7,17 +7,17 @@ import streamlit as st
 
 from covid_core.errors import DataError
 from covid_core.evaluation import calibration, image_selection
-from covid_core.evaluation.calibration import Bin, Calibration, OperatingPoint
-from covid_core.evaluation.comparison import Candidate
-from covid_core.evaluation.measures import CLASS_MEASURES
+from covid_core.evaluation.calibration import Bin, Calibration
+from covid_core.evaluation.measures import BINS, CLASS_MEASURES
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import interval, number, share
+from covid_core.formatting import number, share
 from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import temperature_scaling
 from covid_core.runs.store import Run
 from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, run_cache, shell
+from pages.shared.run_cache import RunCandidate
 
 BIN = "bin"  # what is clicked here
 MOST_FITS = 256  # runs; about 5 KB each
@@ -25,85 +25,67 @@ AIMS = {name: CLASS_MEASURES[name].title for name in calibration.AIMS}
 DEFAULT_PREVALENCE = 2.0  # per cent: a ward is not a balanced test set
 
 
-def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def show(order: Sequence[RunCandidate]) -> None:
     """One run's scores, before and after its temperature, and what a threshold makes of them."""
-    names = [candidate.name for candidate in order]
-    position = st.selectbox(
-        "Run", range(len(order)), format_func=names.__getitem__, key="compare_calibrated", width=360
-    )
-    run = runs[position]
-    fitted, diagrams = _calibrated(str(run.path), run_cache.stamp_of(run.path), run)
+    position = comparison_tables.pick_run(order, "compare_calibrated")
+    name, run = order[position].name, order[position].run
+    fitted, diagrams = _calibrated(run)
     if not fitted.is_defined:
         st.info(shell.plain(fitted.note), icon=":material/help:")
         return
-    st.markdown(_in_words(names[position], run, fitted))
+    st.markdown(_in_words(name, run, fitted))
     left, right = st.columns([3, 2], gap="large")
     with left:
-        version = comparison_tables.version_of([order[position]], [run])
-        figure = shell.drawn("reliability", version, lambda: figures.reliability(diagrams, figures.run_lines(2)))
-        alt = f"Reliability of the scores of {names[position]}, before and after"
+        figure = shell.drawn("reliability", run, lambda: figures.reliability(diagrams, figures.run_lines(2)))
+        alt = f"Reliability of the scores of {name}, before and after"
         clicks.chart(figure, f"reliability-{run.id}", BIN, run.id, alt)
         st.caption("A point opens its images below.")
     with right:
         _bins_table(diagrams)
-    _bin_images(position, fitted, order, runs)
+    _bin_images(position, fitted, order)
     _operating_point(run)
 
 
-@st.cache_resource(max_entries=MOST_FITS, show_spinner=False)
-def _calibrated(path: str, stamp: str, _run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
+@st.cache_resource(max_entries=MOST_FITS, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def _calibrated(run: Run) -> tuple[Calibration, list[tuple[str, list[Bin]]]]:
     """The run's calibration and its two diagrams on the test part; none without a temperature."""
-    named = {
-        temperature_scaling.SCORES: image_browser.SCORES,
-        temperature_scaling.PROBABILITIES: image_browser.CALIBRATED,
-    }
-    return temperature_scaling.of(_run), [
-        (named[scale], bins) for scale, bins in temperature_scaling.diagrams(_run).items()
-    ]
+    names = (image_browser.SCORES, image_browser.CALIBRATED)
+    return temperature_scaling.of(run), list(zip(names, temperature_scaling.diagrams(run).values(), strict=False))
 
 
-def _bin_images(position: int, fitted: Calibration, order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def _bin_images(position: int, fitted: Calibration, order: Sequence[RunCandidate]) -> None:
     """The images of the bin that was clicked, on the scale of its curve."""
     clicked = clicks.picked(BIN)
-    if clicked is None or clicked[0] != runs[position].id:
+    if clicked is None or clicked[0] != order[position].id:
         return
     scale, number = clicked[1]
-    predictions = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order)
     if scale:
-        predictions = image_browser.on_calibrated_scale(predictions, position, runs[position], fitted.temperature)
-    st.subheader(f"{shell.plain(predictions.runs[position])}: {image_selection.bins_in_words()[number]}")
-    image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), runs, BIN)
+        predictions = image_browser.on_calibrated_scale(predictions, position, order[position].run, fitted.temperature)
+    st.subheader(f"{shell.plain(predictions.runs[position])}: {image_browser.ranges_in_words(BINS)[number]}")
+    image_browser.images_of(predictions, image_selection.in_bin(predictions, position, number), order, BIN)
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:
-    verdict = (
-        "its scores are too sure of themselves"
-        if fitted.temperature > 1
-        else "its scores are less sure than they could be"
-    )
+    sure = "too sure of themselves" if fitted.temperature > 1 else "less sure than they could be"
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
         f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{run_text.calibration_images(run, fitted)}. In words, {verdict}. On the test images, dividing the "
-        f"logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
+        f"{run_text.calibration_images(run, fitted)}. In words, its scores are {sure}. On the test images, dividing "
+        f"the logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
         f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
     )
 
 
 def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
+    scores = image_browser.ranges_in_words(BINS)
     rows = [
-        {
-            "Score": f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
-            "Images": one.right.n,
-            "Right": interval(one.right.value, one.right.low, one.right.high),
-            "Scale": name,
-        }
+        {"Score": scores[one.number], "Images": one.right.n, "Right": in_words(one.right), "Scale": name}
         for name, bins in diagrams
         for one in bins
     ]
-    comparison_tables.show_table(
-        pd.DataFrame(rows), "reliability-bins", "Bins of the reliability diagram", pinned="Score"
-    )
+    caption = "Bins of the reliability diagram"
+    comparison_tables.show_table(pd.DataFrame(rows), "reliability-bins", caption, pinned="Score")
 
 
 def _operating_point(run: Run) -> None:
@@ -140,21 +122,16 @@ def _operating_point(run: Run) -> None:
         key="point_prevalence",
         help=f"In this test part it is {share(images)}. PPV and NPV depend on it; sensitivity and specificity do not.",
     )
-    comparison_tables.show_table(
-        _point_view(point, prevalence / 100), "operating-point", "Operating point", pinned="Images"
-    )
-
-
-def _point_view(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
-    there = calibration.at_prevalence(point.test["sensitivity"], point.test["specificity"], prevalence)
+    there = calibration.at_prevalence(point.test["sensitivity"], point.test["specificity"], prevalence / 100)
     rows = {
         "Validation": point.validation,
         "Test": point.test,
-        f"Test, at {share(prevalence)} of the class": {**point.test, **there},
+        f"Test, at {share(prevalence / 100)} of the class": {**point.test, **there},
     }
-    return pd.DataFrame(
+    view = pd.DataFrame(
         [
             {"Images": images, **{CLASS_MEASURES[name].title: in_words(value) for name, value in values.items()}}
             for images, values in rows.items()
         ]
     )
+    comparison_tables.show_table(view, "operating-point", "Operating point", pinned="Images")

@@ -6,7 +6,6 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data import dataset as data
-from covid_core.evaluation.comparison import Candidate
 from covid_core.formatting import count, plural, points
 from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
@@ -15,15 +14,22 @@ from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
+from pages.shared.run_cache import RunCandidate
 
 NOT_ONE = ""  # an outside class that is none of the run's
+SHARED_TITLES = {
+    "image_id": "Image",
+    "own_label": "Class outside",
+    "twin": "Same picture inside",
+    "twin_label": "Class inside",
+    "twin_part": "Part inside",
+    "detail": "Agreement of detail",
+}
 
 
-def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def show(order: Sequence[RunCandidate]) -> None:
     """Choose a run, see its outside tests, make another."""
-    names = [candidate.name for candidate in order]
-    position = st.selectbox("Run", range(len(order)), format_func=names.__getitem__, key="outside_run", width=360)
-    run = runs[position]
+    run = order[comparison_tables.pick_run(order, "outside_run")].run
     kept = run.evaluations()
     if kept:
         chosen = st.selectbox(
@@ -45,8 +51,8 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
 
 
 def _title(evaluation: Evaluation) -> str:
-    when = pd.Timestamp(evaluation.information["created"], unit="s").strftime("%Y-%m-%d")
-    return f"{evaluation.information['dataset']['name']} ({when})"
+    about = evaluation.information
+    return f"{about['dataset']['name']} ({pd.Timestamp(about['created'], unit='s'):%Y-%m-%d})"
 
 
 def _form(run: Run) -> None:
@@ -86,19 +92,21 @@ def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
     return {label: inside for label, inside in found.items() if inside}
 
 
-@st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals")
-def _report(path: str, stamp: str, identifier: str, _run: Run, _evaluation: Evaluation) -> Outside:
-    return external_test.report(_run, _evaluation)
+@st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals", hash_funcs=run_cache.BY_FILES)
+def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
+    return external_test.report(run, _evaluation)
 
 
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
-    found = _report(str(run.path), run_cache.stamp_of(run.path), evaluation.id, run, evaluation)
-    told = evaluation.information
+    found = _report(run, evaluation.id, evaluation)
+    about = evaluation.information
     st.markdown(
         f"{shell.plain(_in_words(run, evaluation, found))} {model_audit_panel.badge(model_audit_panel.of(run))}"
     )
-    if told["shared"]:
-        st.warning(shell.plain(_shared_in_words(told)), icon=":material/content_copy:")
+    if about["shared"]:
+        conflicts = f"; {count(about['conflicts'])} of them have another class there" if about["conflicts"] else ""
+        images = f"{plural(about['shared'], 'image')} of these are in the run's own data set too"
+        st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
     comparison_tables.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
         "Inside: the test part, images of the same classes. Intervals: Wilson, inside with images that belong "
@@ -125,11 +133,6 @@ def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
     )
 
 
-def _shared_in_words(told: dict[str, object]) -> str:
-    conflicts = f"; {count(told['conflicts'])} of them have another class there" if told["conflicts"] else ""
-    return f"{plural(told['shared'], 'image')} of these are in the run's own data set too and are left out{conflicts}."
-
-
 def _drop_table(found: Outside) -> pd.DataFrame:
     rows = []
     for name, drop in found.drops.items():
@@ -137,28 +140,13 @@ def _drop_table(found: Outside) -> pd.DataFrame:
             part.overall["accuracy"] if name == "accuracy" else part.per_class[name]["sensitivity"]
             for part in (found.inside, found.figures)
         )
-        rows.append(
-            {
-                "Figure": "Accuracy" if name == "accuracy" else f"Sensitivity, {name}",
-                "Inside": in_words(inside),
-                "Inside images": inside.n,
-                "Outside": in_words(beyond),
-                "Outside images": beyond.n,
-                "Drop": points(drop.value, drop.low, drop.high),
-            }
-        )
+        figure = "Accuracy" if name == "accuracy" else f"Sensitivity, {name}"
+        row = {"Figure": figure, "Inside": in_words(inside), "Inside images": inside.n, "Outside": in_words(beyond)}
+        rows.append({**row, "Outside images": beyond.n, "Drop": points(drop.value, drop.low, drop.high)})
     return pd.DataFrame(rows)
 
 
 def _shared_table(shared: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "Image": shared["image_id"],
-            "Class outside": shared["own_label"],
-            "Same picture inside": shared["twin"],
-            "Class inside": shared["twin_label"],
-            "Part inside": shared["twin_part"],
-            "Classes differ": shared["label"] != shared["twin_label"],
-            "Agreement of detail": shared["detail"].round(3),
-        }
-    )
+    table = shared[list(SHARED_TITLES)].rename(columns=SHARED_TITLES)
+    table.insert(5, "Classes differ", shared["label"] != shared["twin_label"])
+    return table.round({"Agreement of detail": 3})

@@ -14,14 +14,15 @@ from covid_core.data.pixels import open_pixels
 from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import calibration
 from covid_core.evaluation import image_selection as behind
-from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.image_selection import ImageAnswers
+from covid_core.evaluation.measures import BINS
 from covid_core.formatting import count, plural, share
 from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
 from covid_core.runs import temperature_scaling, test_set_access
 from covid_core.runs.store import Run
-from pages.shared import comparison_tables, gallery, image_results, shell, test_set_views, uploads
+from pages.shared import gallery, image_results, run_cache, shell, test_set_views, uploads
+from pages.shared.run_cache import RunCandidate
 
 OPEN = "behind_open"  # in the session: the image whose name was just clicked
 AT_ONCE = 18  # images of a page
@@ -42,22 +43,17 @@ KINDS = {
 SCORES, CALIBRATED = "Scores", "Probabilities (calibrated)"  # the two scales of a reliability diagram
 
 
-def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def show(order: Sequence[RunCandidate]) -> None:
     """The tab: choose which images, and look at them."""
-    predicted = answers(order, runs)
     kind = _choice("Which images", list(KINDS), "images", format_func=KINDS.__getitem__, width=320)
-    predicted, rows = _PICKED[kind](predicted, runs)
-    images_of(predicted, rows, runs, f"tab-{kind}")
+    predicted, rows = _PICKED[kind](answers(order), order)
+    images_of(predicted, rows, order, f"tab-{kind}")
 
 
-def answers(order: Sequence[Candidate], runs: Sequence[Run]) -> ImageAnswers:
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def answers(order: Sequence[RunCandidate]) -> ImageAnswers:
     """What the runs say of their test images; kept until a run's files change."""
-    return _answers(comparison_tables.version_of(order, runs), order, runs)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _answers(version: str, _order: Sequence[Candidate], _runs: Sequence[Run]) -> ImageAnswers:
-    return behind.image_answers({one.name: run.predictions() for one, run in zip(_order, _runs, strict=True)})
+    return behind.image_answers({one.name: one.run.predictions() for one in order})
 
 
 def on_calibrated_scale(predicted: ImageAnswers, position: int, run: Run, temperature: float) -> ImageAnswers:
@@ -66,9 +62,12 @@ def on_calibrated_scale(predicted: ImageAnswers, position: int, run: Run, temper
     return behind.on_scale(predicted, position, scaled, f"{predicted.runs[position]}, calibrated")
 
 
-Chosen = tuple[
-    ImageAnswers, np.ndarray
-]  # what the runs say, on the scale that was asked for, and the images' positions
+Chosen = tuple[ImageAnswers, np.ndarray]  # what the runs say, on the chosen scale, and the images' positions
+
+
+def ranges_in_words(ranges: int) -> list[str]:
+    """Equal ranges of a score: ``0 to 10 %``."""
+    return [f"{100 * place / ranges:.0f} to {100 * (place + 1) / ranges:.0f} %" for place in range(ranges)]
 
 
 def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **look: Any) -> Any:
@@ -80,7 +79,7 @@ def _pick_run(predicted: ImageAnswers, label: str, key: str, position: int = 0) 
     return _choice(label, range(len(predicted.runs)), key, position, format_func=predicted.runs.__getitem__, width=320)
 
 
-def _cell(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _cell(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
         run = _pick_run(predicted, "Run", "images_run")
         label = _choice("Label", predicted.classes, "images_label", width=200)
@@ -88,25 +87,25 @@ def _cell(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     return predicted, behind.in_cell(predicted, run, label, called)
 
 
-def _bin(predicted: ImageAnswers, runs: Sequence[Run]) -> Chosen:
+def _bin(predicted: ImageAnswers, order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
         run = _pick_run(predicted, "Run", "images_run")
         scale = _choice("Scale", [SCORES, CALIBRATED], "images_scale", width=240)
-        names = behind.bins_in_words()
+        names = ranges_in_words(BINS)
         bins = range(len(names))
         number = _choice(
             "Score of the answer", bins, "images_bin", len(names) - 1, format_func=names.__getitem__, width=160
         )
     if scale == CALIBRATED:
-        fit = temperature_scaling.of(runs[run])
+        fit = temperature_scaling.of(order[run].run)
         if not fit.is_defined:
             raise DataError(f"{predicted.runs[run]} has no temperature. {fit.note}")
-        predicted = on_calibrated_scale(predicted, run, runs[run], fit.temperature)
+        predicted = on_calibrated_scale(predicted, run, order[run].run, fit.temperature)
     return predicted, behind.in_bin(predicted, run, number)
 
 
-def _bar(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
-    names = behind.bars_in_words()
+def _bar(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
+    names = ranges_in_words(behind.BARS)
     with st.container(horizontal=True):
         run = _pick_run(predicted, "Run", "images_run")
         label = _choice("Label", predicted.classes, "images_label", width=200)
@@ -116,7 +115,7 @@ def _bar(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     return predicted, behind.in_bar(predicted, run, scored, label, bar)
 
 
-def _pair(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _pair(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     if len(predicted.runs) < 2:
         st.caption("Choose two runs or more above.")
         return predicted, np.empty(0, dtype=int)
@@ -126,16 +125,16 @@ def _pair(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
     return predicted, behind.right_in_one(predicted, right, wrong)
 
 
-def _sure(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _sure(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     return predicted, behind.confident_errors(predicted, _pick_run(predicted, "Run", "images_run"))
 
 
-def _hardest(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _hardest(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     st.caption("Images that at least one run has wrong; first those whose own class gets the lowest mean score.")
     return predicted, behind.hardest(predicted)
 
 
-def _doubtful(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
+def _doubtful(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     st.caption(
         f"All chosen runs agree on another class and give the label less than {share(behind.DOUBTED, 0)}. Runs can be "
         "wrong together: look before you relabel."
@@ -146,29 +145,31 @@ def _doubtful(predicted: ImageAnswers, _runs: Sequence[Run]) -> Chosen:
 _PICKED = {CELL: _cell, BIN: _bin, BAR: _bar, PAIR: _pair, SURE: _sure, HARDEST: _hardest, DOUBTFUL: _doubtful}
 
 
-def position_of(order: Sequence[Candidate], identifier: str) -> int | None:
+def position_of(order: Sequence[RunCandidate], identifier: str) -> int | None:
     """Where a run stands among those that are shown; None when it is not among them any more."""
     return next((place for place, one in enumerate(order) if one.id == identifier), None)
 
 
-def images_of(predicted: ImageAnswers, rows: np.ndarray, runs: Sequence[Run], key: str, at_once: int = AT_ONCE) -> None:
+def images_of(
+    predicted: ImageAnswers, rows: np.ndarray, order: Sequence[RunCandidate], key: str, at_once: int = AT_ONCE
+) -> None:
     """Thumbnails of some images, ``at_once`` to a page, with the table of all of them to download."""
     if not len(rows):
         st.info("No image is like that.", icon=":material/check:")
         return
-    test_set_views.note(runs, test_set_access.IMAGES)
+    test_set_views.note([one.run for one in order], test_set_access.IMAGES)
     st.markdown(f"**{plural(len(rows), 'image')}**")
     page = 1
     if len(rows) > at_once:
         page = st.pagination(-(-len(rows) // at_once), key=f"{key}-page")
     try:
-        dataset, pixels = _images(runs[0])
+        dataset, pixels = _images(order[0].run)
     except CovidCoreError as error:
         st.warning(f"The images cannot be shown: {shell.plain(error)}", icon=":material/hide_image:")
     else:
-        order = "the run said" if len(runs) == 1 else "the runs said, the best first"
-        st.caption(f"Under each image: its label and what {order}. Its name opens it with heat maps.")
-        _grid(predicted, rows[(page - 1) * at_once : page * at_once], dataset, pixels, runs, key)
+        whose = "the run said" if len(order) == 1 else "the runs said, the best first"
+        st.caption(f"Under each image: its label and what {whose}. Its name opens it with heat maps.")
+        _grid(predicted, rows[(page - 1) * at_once : page * at_once], dataset, pixels, order, key)
     with st.expander("All of them as a table", icon=":material/table:"):
         shell.table(_table(predicted, rows), f"images-{key}", alt="Images with what every run says of them")
 
@@ -179,14 +180,19 @@ def _images(run: Run) -> tuple[Dataset, np.ndarray]:
 
 
 def _grid(
-    predicted: ImageAnswers, rows: np.ndarray, dataset: Dataset, pixels: np.ndarray, runs: Sequence[Run], key: str
+    predicted: ImageAnswers,
+    rows: np.ndarray,
+    dataset: Dataset,
+    pixels: np.ndarray,
+    order: Sequence[RunCandidate],
+    key: str,
 ) -> None:
     places = [dataset.row_of(predicted.image_ids[row]) for row in rows]
     opens = functools.partial(st.session_state.__setitem__, OPEN)
     gallery.image_grid(dataset, places, pixels, key, [_in_short(predicted, row) for row in rows], opens)
     opened = st.session_state.pop(OPEN, None)
     if opened is not None:
-        _dialog(predicted, int(np.flatnonzero(predicted.image_ids == opened)[0]), dataset, runs)
+        _dialog(predicted, int(np.flatnonzero(predicted.image_ids == opened)[0]), dataset, order)
 
 
 def _in_short(predicted: ImageAnswers, row: int) -> str:
@@ -197,7 +203,7 @@ def _in_short(predicted: ImageAnswers, row: int) -> str:
 
 
 @st.dialog("What the runs see", width="large", icon=":material/radiology:")
-def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[Run]) -> None:
+def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, order: Sequence[RunCandidate]) -> None:
     """One image with every run's score and heat map for what it called the image."""
     identifier = predicted.image_ids[row]
     st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(predicted.labels[row])}")
@@ -206,16 +212,16 @@ def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, runs: Sequence[
         source = uploads.from_dataset(dataset, identifier)
         shown = fitted(uploads.opened(source).pixels, LONGEST_SHOWN)
         page = 1
-        if len(runs) > MOST_RUNS:
-            page = st.pagination(-(-len(runs) // MOST_RUNS), key="behind-runs")
-            st.caption(f"{count(MOST_RUNS)} of {count(len(runs))} runs at once, the best first")
+        if len(order) > MOST_RUNS:
+            page = st.pagination(-(-len(order) // MOST_RUNS), key="behind-runs")
+            st.caption(f"{count(MOST_RUNS)} of {count(len(order))} runs at once, the best first")
         grid = st.grid(3, min_column_width=200)
         with grid.cell().container():
             st.image(png_bytes(shown), width="stretch", alt=f"Chest X-ray {identifier}")
             st.caption("The image")
-        for k in range(len(runs))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
+        for k in range(len(order))[(page - 1) * MOST_RUNS : page * MOST_RUNS]:
             with grid.cell().container(), shell.errors_shown():
-                heat = image_results.heat(runs[k], source, predicted.called[row, k], shown.shape)
+                heat = image_results.heat(order[k].run, source, predicted.called[row, k], shown.shape)
                 picture = jpeg_bytes(overlaid(shown, heat, OPACITY))
                 st.image(picture, width="stretch", alt=f"Heat map of {predicted.runs[k]} over {identifier}")
                 st.caption(shell.plain(_caption(predicted, row, k)))

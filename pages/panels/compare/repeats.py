@@ -1,7 +1,6 @@
 """Studies of repeats on the Compare page: folds and seeds side by side, and what their differences are worth."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from covid_core.runs.store import Run, Study
 from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
 
 AT_FIRST = 6  # studies that are chosen when nobody has chosen
-LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority class
+LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority baseline
 METHODS = (
     "Spread: standard deviation over the runs. Pooled: all folds of a seed together, so every image is tested once. "
     "In brackets: 95 % intervals. Folds are tested by the corrected resampled t-test (Nadeau and Bengio 2003), seeds "
@@ -83,15 +82,9 @@ def _pick(repeated: list[Study], members: dict[str, list[Run]], first: Study | N
     leading = first or repeated[0]
     ordered = sorted(repeated, key=lambda study: study.id != leading.id)  # stable: the newest first after it
     alike = [study.id for study in ordered if _dataset(members[study.id]) == _dataset(members[leading.id])]
-    by_default = alike[:AT_FIRST]
-    key, wanted = f"compare_studies_{first.id if first else ''}", st.query_params.get("studies", "")
-    if key not in st.session_state or st.session_state.get("compare_studies_asked") != wanted:
-        st.session_state[key] = [identifier for identifier in wanted.split(",") if identifier in names] or by_default
-    st.session_state[key] = [identifier for identifier in st.session_state[key] if identifier in names]
-    chosen = st.multiselect(
-        "Studies of repeats", list(names), format_func=names.__getitem__, key=key, placeholder="Choose studies"
-    )
-    comparison_tables.remember("studies", "" if set(chosen) == set(by_default) else ",".join(chosen))
+    options = {"placeholder": "Choose studies"}
+    key = f"compare_studies_{first.id if first else ''}"
+    chosen = comparison_tables.multiselect("Studies of repeats", "studies", names, alike[:AT_FIRST], key, **options)
     by_id = {study.id: study for study in repeated}
     return [by_id[identifier] for identifier in chosen]
 
@@ -147,60 +140,45 @@ def _tables(comparison: Comparison, read: Sequence[str]) -> None:
 
 
 def studies_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``repeats_tables.study_table`` as it is shown, with what the models read where that is in it."""
-    read = {model_audit_panel.HEADING: table[model_audit_panel.HEADING]} if model_audit_panel.HEADING in table else {}
-    rows = table.to_dict("records")
+    """``repeats_tables.study_table`` and what the models read, as it is shown."""
+    done = zip(table["made_of"], table["runs"], table["planned"], strict=True)
     return pd.DataFrame(
         {
             "Study": table["study"],
-            "Finished runs": [f"{row['made_of']} ({row['runs']} of {row['planned']} runs)" for row in rows],
+            "Finished runs": [f"{made_of} ({runs} of {planned} runs)" for made_of, runs, planned in done],
             "Mean accuracy": table["mean"].map(share),
-            **read,
+            model_audit_panel.HEADING: table[model_audit_panel.HEADING],
             "Spread": table["spread"].map(points),
             "Lowest": table["lowest"].map(share),
             "Highest": table["highest"].map(share),
-            "Pooled": [_pooled_in_words(row) for row in rows],
+            "Pooled": _written(interval, table, "pooled", "pooled_low", "pooled_high"),
             "Images pooled": [comparison_tables.UNDEFINED if pd.isna(n) else count(n) for n in table["pooled_images"]],
-            "Above majority": [points(row["above_majority"], *_bounds(row, "above")) for row in rows],
+            "Above majority": _written(points, table, "above_majority", "above_low", "above_high"),
             "p (above majority)": table["p_above"],
         }
     )
 
 
-def _pooled_in_words(row: dict[str, Any]) -> str:
-    bounds = _bounds(row, "pooled")
-    return interval(row["pooled"], *bounds) if bounds else share(row["pooled"])
-
-
-def _bounds(row: dict[str, Any], name: str) -> tuple[float, ...]:
-    """The bounds of a figure, or nothing where it has none."""
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return () if pd.isna(low) else (low, high)
+def _written(how: Callable[..., str], table: pd.DataFrame, *columns: str) -> list[str]:
+    return [how(*numbers) for numbers in table[list(columns)].itertuples(index=False)]
 
 
 def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
     """``repeats_tables.pair_table`` as it is shown: what is more than chance, or why nothing can be said."""
-    rows = table.to_dict("records")
+    tests = table["varied"].map(repeats_text.TESTS)
     return pd.DataFrame(
         {
             "First": table["first"],
             "Second": table["second"],
-            "Difference": [_difference(row) for row in rows],
-            "Verdict": [repeats_text.verdict(row["p_holm"]) for row in rows],
+            "Difference": _written(points, table, "difference", "low", "high"),
+            "Verdict": table["p_holm"].map(repeats_text.verdict),
             "p": table["p"],
             "p (Holm)": table["p_holm"],
             "Runs of each": table["runs"],
-            "Method": [
-                comparison_tables.UNDEFINED if pd.isna(row["p"]) else repeats.TESTS[row["varied"]] for row in rows
-            ],
+            "Method": tests.where(table["p"].notna(), comparison_tables.UNDEFINED),
             "Why not": table["reason"],
         }
     )
-
-
-def _difference(row: dict[str, Any]) -> str:
-    bounds = () if pd.isna(row["low"]) else (row["low"], row["high"])
-    return points(row["difference"], *bounds)
 
 
 def spreads_view(table: pd.DataFrame) -> pd.DataFrame:

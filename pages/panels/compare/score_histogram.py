@@ -5,46 +5,43 @@ from collections.abc import Sequence
 import streamlit as st
 
 from covid_core.evaluation import image_selection
-from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count
-from covid_core.runs.store import Run
 from pages.panels.compare import clicks, image_browser
 from pages.shared import comparison_tables, shell
+from pages.shared.run_cache import RunCandidate
 
 BAR = "bar"  # what is clicked here
 
 
-def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
+def show(order: Sequence[RunCandidate]) -> None:
     """One run's score of one class, label by label; a bar opens its images."""
-    predictions = image_browser.answers(order, runs)
+    predictions = image_browser.answers(order)
     with st.container(horizontal=True):
-        run = st.selectbox(
-            "Run", range(len(order)), format_func=predictions.runs.__getitem__, key="compare_scored_run", width=360
-        )
+        run = comparison_tables.pick_run(order, "compare_scored_run")
         scored = st.selectbox("Score of", predictions.classes, key="compare_scored", width=240)
     counts = image_selection.score_counts(predictions, run, scored)
     st.caption(
         f"{shell.plain(scored)} images should stand at the right, all others at the left: what stands on the wrong "
         f"side is a mistake of the run or of the label. A bar opens its images."
     )
-    version = comparison_tables.version_of([order[run]], [runs[run]])
-    figure = shell.drawn(f"scores of {scored}", version, lambda: figures.score_histogram(counts, scored))
+    figure = shell.drawn(f"scores of {scored}", order[run].run, lambda: figures.score_histogram(counts, scored))
     alt = f"Test images by the score of {scored} that {predictions.runs[run]} gives them, label by label"
-    clicks.chart(figure, f"score-histogram-{runs[run].id}-{scored}", BAR, (runs[run].id, scored), alt)
+    clicks.chart(figure, f"score-histogram-{order[run].id}-{scored}", BAR, (order[run].id, scored), alt)
     unscored = len(predictions.labels) - int(counts.to_numpy().sum())
     if unscored:
         st.caption(f"In no bar, because the score is not a number: {count(unscored)}.")
-    _bar_images(order, runs, (runs[run].id, scored))
+    _bar_images(order, (order[run].id, scored))
 
 
-def _bar_images(order: Sequence[Candidate], runs: Sequence[Run], shown: tuple[str, str]) -> None:
+def _bar_images(order: Sequence[RunCandidate], shown: tuple[str, str]) -> None:
     """The images of the bar that was clicked in the histogram that is shown."""
     clicked = clicks.picked(BAR)
     if clicked is None or clicked[0] != shown:
         return
     (identifier, scored), (place, bar) = clicked
-    predictions, position = image_browser.answers(order, runs), image_browser.position_of(order, identifier)
+    predictions, position = image_browser.answers(order), image_browser.position_of(order, identifier)
     label = predictions.classes[place]
-    st.subheader(f"{shell.plain(label)}: score of {shell.plain(scored)} {image_selection.bars_in_words()[bar]}")
-    image_browser.images_of(predictions, image_selection.in_bar(predictions, position, scored, label, bar), runs, BAR)
+    scores = image_browser.ranges_in_words(image_selection.BARS)[bar]
+    st.subheader(f"{shell.plain(label)}: score of {shell.plain(scored)} {scores}")
+    image_browser.images_of(predictions, image_selection.in_bar(predictions, position, scored, label, bar), order, BAR)

@@ -12,7 +12,7 @@ from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
-from covid_core.reports import tables
+from covid_core.reports import run_text, tables
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run, Status
 from covid_core.work import cores
@@ -253,7 +253,7 @@ def _draw_run(identifier: str) -> None:
     _settings(run)
     if status.is_final and one.result:
         _result_details(one)
-        test_set_views.show_of_run(run)
+        test_set_views.show([run])
     job_panel.log(run, expanded=status.state in (store.FAILED, store.INTERRUPTED))
 
 
@@ -318,7 +318,7 @@ def test_part(path: str, stamp: str, _run: Run) -> tuple[int, str, float]:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _wrong_labels(path: str, stamp: str, _run: Run) -> str:
     """What is wrong with the labels that the run learns, in words; empty where nothing is. Raises RunDamaged."""
-    return candidates.label_check(_run).in_words
+    return run_text.labels(candidates.label_check(_run))
 
 
 def _facts(one: CachedRun, epochs_done: int) -> None:

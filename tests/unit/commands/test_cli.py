@@ -445,7 +445,7 @@ def test_logs_never_mix_with_the_answer(capsys):
 
 # Labels of other images
 
-MARKS = "labels are not those of the images' folders; predicts one class only; does not beat the majority class"
+MARKS = "labels are not those of the images' folders; predicts one class only; does not beat the majority baseline"
 REASON = (
     "The labels are those of the first 4,032 of 15,153 images in class order, not of the images that were trained on"
 )

@@ -21,15 +21,15 @@ EXACT = 1e-12
 def few_draws(monkeypatch):
     """Fewer than the app draws, so that tests are quick; those that look at an interval ask for all."""
     monkeypatch.setattr(resampling, "REPLICATES", 50)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     yield
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
 
 
 @pytest.fixture
 def all_draws(monkeypatch, few_draws):
     monkeypatch.setattr(resampling, "REPLICATES", 2000)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
 
 
 def drawn(seed: int = 3, tied: bool = False) -> Answers:

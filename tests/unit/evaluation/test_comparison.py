@@ -13,7 +13,9 @@ from scipy import stats
 from covid_core.evaluation import assessment, comparison, resampling
 from covid_core.evaluation.assessment import assess
 from covid_core.evaluation.comparison import Candidate, Paired, ranking
+from covid_core.evaluation.label_check import LabelCheck
 from covid_core.reports.comparison_text import Summary, summary
+from covid_core.reports.run_text import labels
 
 EXACT = 1e-12
 LABELS = ["A"] * 60 + ["B"] * 40
@@ -44,7 +46,7 @@ SOME_RUN = assess(wrong_at())
 def test_the_course_table_has_the_majority_row_beside_the_run():
     table = comparison.performance_table([candidate("ResNet50", course_artefact())])
     run, majority, chance = table.to_dict("records")
-    assert majority["name"] == "Majority class (COVID)"
+    assert majority["name"] == "Majority baseline (COVID)"
     assert majority["test"] == run["test"] == 579 / 646
     assert (majority["balanced_accuracy"], majority["macro_auroc"]) == (0.5, 0.5)
     assert majority["macro_f1"] == pytest.approx(0.5 * 2 * 579 / (579 + 646), abs=EXACT)
@@ -56,7 +58,8 @@ def test_the_chance_row_is_what_guessing_reaches_in_the_long_run():
     table = all_parts({"train": 3, "validation": 3, "test": 60_000}, skill=0)
     table["label"] = table["label"].where(table.index % 5 > 0, "COVID")  # unequal classes
     found = assess(table, intervals=False)
-    chance, guessed = comparison.chance_row(found), found.tested.overall
+    _, _, chance = comparison.performance_table([Candidate("a", "a", found)]).to_dict("records")
+    guessed = found.tested.overall
     assert chance["test"] == pytest.approx(guessed["accuracy"].value, abs=0.01)
     assert chance["balanced_accuracy"] == pytest.approx(guessed["balanced_accuracy"].value, abs=0.01)
     assert chance["macro_f1"] == pytest.approx(guessed["macro_f1"].value, abs=0.01)
@@ -134,9 +137,9 @@ def any_below(p: np.ndarray) -> bool:
 def few_draws(monkeypatch):
     """Where only p values are looked at."""
     monkeypatch.setattr(resampling, "REPLICATES", 20)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     yield
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
 
 
 def test_two_models_of_the_same_skill_are_called_different_in_at_most_one_of_twenty_trials(few_draws):
@@ -184,12 +187,12 @@ def test_p_of_groups_counts_the_ways_to_turn_them_round(seed):
 
 def test_the_paired_interval_holds_the_true_difference_as_often_as_it_says(monkeypatch):
     monkeypatch.setattr(resampling, "REPLICATES", 400)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     rng, inside = np.random.default_rng(3), []
     for _ in range(300):
         found = compared(outcomes(rng, [0.85, 0.8], 100)).of(0, 1)
         inside.append(found.low <= 0.05 <= found.high)
-    resampling._kept.cache_clear()
+    resampling._cached.cache_clear()
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
 
 
@@ -218,7 +221,7 @@ def test_equal_test_accuracy_is_ranked_by_validation():
     better = wrong_at(0)
     worse = better.copy()
     worse.loc[5, ["score_A", "score_B"]] = [0.2, 0.8]  # an image of the validation part
-    order = comparison.ranked([candidate("worse", worse), candidate("better", better)])
+    order = ranking([candidate("worse", worse), candidate("better", better)]).order
     assert [c.name for c in order] == ["better", "worse"]
 
 
@@ -293,7 +296,7 @@ def test_summary_of_equal_runs_names_both():
 def test_summary_does_not_crown_a_run_below_the_majority_class():
     told = told_of(candidate("A", course_artefact()), candidate("B", course_artefact()))
     assert told.headline.startswith("None of these 2 runs beats always answering COVID")
-    assert "A: predicts one class only, does not beat the majority class." in told.warnings
+    assert "A: predicts one class only, does not beat the majority baseline." in told.warnings
 
 
 def test_summary_says_how_many_images_chose_where_validation_is_halved():
@@ -330,6 +333,7 @@ def test_images_of_the_same_names_in_another_data_set_are_other_images():
 
 def test_summary_explains_a_mark_once_and_names_the_runs_where_these_are_not_all():
     tables = [wrong_at(*range(7 + k)) for k in range(3)]
-    explained = [candidate(name, table, explained="Why.") for name, table in zip("xy", tables[:2], strict=True)]
-    assert told_of(*explained).warnings[-1] == "Why."
-    assert told_of(*explained, candidate("z", tables[2])).warnings[-1] == "x, y: Why."
+    moved = LabelCheck(10, 4, cause="moved", number=1)
+    explained = [candidate(name, table, labels=moved) for name, table in zip("xy", tables[:2], strict=True)]
+    assert told_of(*explained).warnings[-1] == labels(moved)
+    assert told_of(*explained, candidate("z", tables[2])).warnings[-1] == f"x, y: {labels(moved)}"

@@ -11,6 +11,7 @@ from made_runs import CLASSES, all_parts, made_run, scored
 from covid_core.errors import DataError, InvalidChoice, RunDamaged
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import Sets
+from covid_core.reports.prediction_text import prediction_set, set_notes
 from covid_core.runs import prediction_sets, temperature_scaling
 
 SIZES = {"train": 3, "validation": 300, "test": 3000}
@@ -97,10 +98,10 @@ def test_a_set_is_told_in_words_the_likeliest_class_first():
     given = Sets.of(table)
     told = given.set_of(np.array([1.0, -9.0, 1.1]), 0.9)
     assert told.classes == ("Viral Pneumonia", "COVID")
-    assert told.in_words == "Viral Pneumonia or COVID, not Normal"
-    assert (told.coverage, told.images, told.note, told.is_single) == (0.9, 300, "", False)
-    assert given.set_of(np.zeros(3), 0.95).in_words.endswith(": no class can be ruled out")
-    assert given.set_of(np.array([9.0, 0.0, 0.0]), 0.9).in_words == "COVID, not Normal or Viral Pneumonia"
+    assert prediction_set(told) == "Viral Pneumonia or COVID, not Normal"
+    assert (told.coverage, told.images, set_notes(told)) == (0.9, 300, [])
+    assert prediction_set(given.set_of(np.zeros(3), 0.95)).endswith(": no class can be ruled out")
+    assert prediction_set(given.set_of(np.array([9.0, 0.0, 0.0]), 0.9)) == "COVID, not Normal or Viral Pneumonia"
 
 
 def test_an_empty_set_is_said_and_says_which_coverage_would_fill_it():
@@ -109,27 +110,27 @@ def test_an_empty_set_is_said_and_says_which_coverage_would_fill_it():
     unclear = np.array([0.1, 0.0, 0.0])
     told = given.set_of(unclear, 0.7)
     assert told.classes == ()
-    assert told.in_words == "none of the classes at 70 %: unusual for COVID, Normal or Viral Pneumonia"
-    assert told.note.startswith("Of all classes COVID fits best, but less well than ")
+    assert prediction_set(told) == "none of the classes at 70 %: unusual for COVID, Normal or Viral Pneumonia"
+    assert set_notes(told)[0].startswith("Of all classes COVID fits best, but less well than ")
     enters = 1 - given.p_values(unclear[None], 0.7).max()
-    assert f"{100 * enters:.1f} %" in told.note
+    assert f"{100 * enters:.1f} %" in set_notes(told)[0]
     if enters < 0.98:
         assert given.set_of(unclear, enters + 0.005).classes
 
 
 def test_a_coverage_that_a_class_cannot_support_is_said():
     given = Sets.of(uneven({"COVID": 60, "Normal": 150, "Viral Pneumonia": 12}))
-    assert given.set_of(np.zeros(3), 0.9).note == ""
-    assert given.set_of(np.zeros(3), 0.95).note == (
+    assert set_notes(given.set_of(np.zeros(3), 0.9)) == []
+    assert set_notes(given.set_of(np.zeros(3), 0.95)) == [
         "95 % holds over all images together, not within each class: at least 19 images of a class are needed for "
         "that, and Viral Pneumonia has 12."
-    )
+    ]
 
 
 def test_a_coverage_that_all_images_cannot_support_rules_nothing_out():
     told = Sets.of(uneven({"COVID": 5, "Normal": 5, "Viral Pneumonia": 5})).set_of(np.array([9.0, 0, 0]), 0.95)
     assert set(told.classes) == set(CLASSES)
-    assert told.note == "At least 19 images are needed for 95 %, and there are 15: no class can be ruled out."
+    assert set_notes(told) == ["At least 19 images are needed for 95 %, and there are 15: no class can be ruled out."]
 
 
 @pytest.mark.parametrize("coverage", [0.0, 0.69, 0.995, 1.0, math.nan])
@@ -177,7 +178,7 @@ def test_the_sets_of_a_run_are_measured_on_its_test_part(workspace):
 
 def test_a_run_without_logits_says_that_it_has_no_sets(workspace):
     table = all_parts(SIZES, skill=2).drop(columns=[f"logit_{label}" for label in CLASSES])
-    with pytest.raises(RunDamaged, match="need the logits"):
+    with pytest.raises(RunDamaged, match="logits of every class"):
         prediction_sets.of(made_run(workspace, table, "Old"))
 
 
@@ -186,4 +187,4 @@ def test_a_likeliest_class_that_is_ruled_out_is_explained():
     sharp, vague = np.linspace(0.001, 0.1, 50), np.linspace(0.5, 2.0, 50)
     told = Sets(("COVID", "Normal"), (vague, sharp)).set_of(np.array([0.0, 0.5]), 0.9)
     assert told.classes == ("COVID",)
-    assert told.note == "Normal is ruled out all the same: 98.0 % of its own images fit it better."
+    assert set_notes(told) == ["Normal is ruled out all the same: 98.0 % of its own images fit it better."]

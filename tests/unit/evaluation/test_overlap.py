@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_core.evaluation import overlap
+from covid_core.evaluation import overlap, resampling
 
 
 def row(*cells: int) -> np.ndarray:
@@ -29,7 +29,7 @@ def test_agreement_of_an_outline_with_its_mask(found, mask, dice, iou):
 
 def test_the_mean_has_an_interval_over_images():
     values = np.random.default_rng(0).normal(0.9, 0.05, 100)
-    found = overlap.mean(values)
+    found = resampling.mean(values)
     half = 1.96 * values.std() / 10
     assert found.value == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.002)
@@ -38,9 +38,9 @@ def test_the_mean_has_an_interval_over_images():
 
 def test_images_that_belong_together_make_the_interval_wider():
     values = np.repeat(np.random.default_rng(0).normal(0.9, 0.05, 20), 5)
-    alone, together = overlap.mean(values), overlap.mean(values, np.repeat(np.arange(20), 5))
+    alone, together = resampling.mean(values), resampling.mean(values, np.repeat(np.arange(20), 5))
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
 def test_no_images_have_no_mean():
-    assert not overlap.mean(np.array([])).is_defined
+    assert not resampling.mean(np.array([])).is_defined

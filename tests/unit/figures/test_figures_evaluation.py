@@ -15,7 +15,13 @@ COUNTS = pd.DataFrame([[8, 2], [1, 3]], index=["A", "B"], columns=["A", "B"])
 GIVEN = metrics.answers(all_parts(COURSE_SIZES, skill=1.5), "test")
 BARS = pd.DataFrame({"COVID": [0, 3, 90, 0], "Normal": [40, 0, 1, 0]})
 COSTS = pd.DataFrame(
-    {"name": ["slow", "quick"], "cost": [130.0, 2.0], "value": [0.9, 0.8], "low": [0.85, 0.7], "high": [0.93, 0.86]}
+    {
+        "name": ["slow", "quick"],
+        "cost": [130.0, 2.0],
+        "test": [0.9, 0.8],
+        "test_low": [0.85, 0.7],
+        "test_high": [0.93, 0.86],
+    }
 )
 
 
@@ -81,7 +87,7 @@ def test_a_score_histogram_without_images_can_be_drawn():
 
 def test_roc_curve_runs_from_corner_to_corner_in_per_cent():
     points = metrics.roc_points(GIVEN, "COVID")
-    curve = figures.roc_curves([("COVID", points)], figures.class_lines(["COVID"])).data[1]
+    curve = figures.roc_curves([("COVID", points)], [{"color": class_colours(["COVID"])["COVID"]}]).data[1]
     assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (0, 0, 100, 100)
     assert curve.line.color == class_colours(["COVID"])["COVID"]
 

@@ -5,7 +5,6 @@ import pytest
 
 from covid_core.evaluation.repeats import Spread
 from covid_core.figures.repeats import repeated_runs
-from covid_core.reports.repeats_tables import RUN_COLUMNS
 
 ROWS = [
     ("A", "A, fold 1", 0, 0, "f0", "accuracy", 0.8),
@@ -13,7 +12,7 @@ ROWS = [
     ("<b>B</b>", "B, fold 1", 0, 0, "f0", "accuracy", 0.7),
     ("<b>B</b>", "B, fold 2", 1, 0, "other", "accuracy", 0.6),
 ]
-RUNS = pd.DataFrame(ROWS, columns=list(RUN_COLUMNS))
+RUNS = pd.DataFrame(ROWS, columns=["study", "run", "fold", "seed", "images", "measure", "value"])
 SPREADS = [Spread(0.85, 0.07, 0.8, 0.9, 2), Spread(0.65, 0.07, 0.6, 0.7, 2)]
 
 

@@ -15,7 +15,7 @@ from covid_core.evaluation.metrics import wilson
 from covid_core.evaluation.repeats import Repeat, Repeats
 from covid_core.reports import repeats_tables
 from covid_core.reports.encode import encode
-from covid_core.reports.repeats_text import study_line, summary
+from covid_core.reports.repeats_text import reason, study_line, summary
 
 EXACT = 1e-12
 LABELS = ["A"] * 6 + ["B"] * 4
@@ -117,13 +117,13 @@ def test_folds_of_images_that_stand_alone_are_pooled_as_without_groups():
 
 def test_a_study_is_tested_against_the_majority_class_of_its_own_test_images():
     above = repeats.above_majority(of_folds("a", 1, 2, 3))
-    assert above.found == over_folds([0.3, 0.2, 0.1], trained=40, tested=10)
-    assert above.is_above == (above.found.p / 2 <= 0.05)
+    assert above.result == over_folds([0.3, 0.2, 0.1], trained=40, tested=10)
+    assert above.is_above == (above.result.p / 2 <= 0.05)
 
 
 def test_a_study_below_the_majority_class_is_not_above_it():
     above = repeats.above_majority(of_folds("a", 7, 7, 8))
-    assert above.found.p < 0.05
+    assert above.result.p < 0.05
     assert not above.is_above
 
 
@@ -133,13 +133,14 @@ def test_seeds_are_tested_against_the_majority_class_image_by_image():
     gains[:, 6:] = 1  # images of B, which always answering A has wrong
     for seed, wrong in enumerate([(0,), (1, 2), (0, 1)]):
         gains[seed, list(wrong)] = -1
-    assert above.found == over_seeds(gains)
+    assert above.result == over_seeds(gains)
 
 
 def test_one_fold_cannot_be_tested_and_says_why():
-    above = repeats.above_majority(of_folds("a", 1, folds=3))
-    assert above.found is None
-    assert above.reason == "only one fold is finished, and a spread needs two"
+    one = of_folds("a", 1, folds=3)
+    above = repeats.above_majority(one)
+    assert above.result is None
+    assert reason(above, one) == "only one fold is finished, and a spread needs two"
 
 
 # Pairs
@@ -147,19 +148,19 @@ def test_one_fold_cannot_be_tested_and_says_why():
 
 def test_folds_are_paired_by_fold_and_tested_with_their_sizes():
     found = repeats.difference(of_folds("a", 0, 1, 0), of_folds("b", 2, 2, 3))
-    assert found.found == over_folds([0.2, 0.1, 0.3], trained=40, tested=10)
+    assert found.result == over_folds([0.2, 0.1, 0.3], trained=40, tested=10)
     assert (found.varied, found.runs) == ("folds", 3)
 
 
 def test_the_order_in_which_runs_were_queued_does_not_matter():
     turned = study("b", {(fold, 0): table(fold, *range(n)) for fold, n in ((2, 3), (0, 2), (1, 2))})
-    assert repeats.difference(of_folds("a", 0, 1, 0), turned).found.mean == pytest.approx(0.2)
+    assert repeats.difference(of_folds("a", 0, 1, 0), turned).result.mean == pytest.approx(0.2)
 
 
 def test_the_smaller_training_part_of_a_pair_counts():
     smaller = study("b", {(fold, 0): table(fold, *range(n)).iloc[20:] for fold, n in enumerate((2, 2, 3))})
     found = repeats.difference(of_folds("a", 0, 1, 0), smaller)
-    assert found.found == over_folds([0.2, 0.1, 0.3], trained=20, tested=10)
+    assert found.result == over_folds([0.2, 0.1, 0.3], trained=20, tested=10)
 
 
 def test_seeds_of_a_fold_count_as_one_value_because_they_share_its_images():
@@ -167,9 +168,9 @@ def test_seeds_of_a_fold_count_as_one_value_because_they_share_its_images():
     wrong = {(0, 0): 1, (0, 1): 3, (1, 0): 2, (1, 1): 4}
     second = study("b", {key: table(key[0], *range(n)) for key, n in wrong.items()}, folds=2)
     found = repeats.difference(first, second)
-    assert found.found.mean == pytest.approx(0.25)
-    assert (found.found.count, found.runs) == (2, 4)
-    assert found.found.p == pytest.approx(over_folds([0.2, 0.3], trained=40, tested=10).p)
+    assert found.result.mean == pytest.approx(0.25)
+    assert (found.result.count, found.runs) == (2, 4)
+    assert found.result.p == pytest.approx(over_folds([0.2, 0.3], trained=40, tested=10).p)
 
 
 def test_seeds_on_one_split_are_paired_image_by_image():
@@ -177,7 +178,7 @@ def test_seeds_on_one_split_are_paired_image_by_image():
     gains = np.zeros((2, 10))
     gains[0, [1, 2]] = gains[1, [2, 3]] = 1
     gains[1, 0] = -1
-    assert found.found == over_seeds(gains)
+    assert found.result == over_seeds(gains)
     assert found.varied == "seeds"
 
 
@@ -189,13 +190,13 @@ def test_images_of_one_group_count_as_one_case_over_seeds():
     grouped = repeats.difference(
         *(of_seeds(name, *wrong, groups=groups) for name, wrong in zip("ab", given, strict=True))
     )
-    assert grouped.found.mean == pytest.approx(plain.found.mean)
-    assert grouped.found.p != plain.found.p
+    assert grouped.result.mean == pytest.approx(plain.result.mean)
+    assert grouped.result.p != plain.result.p
 
 
 def test_only_what_both_studies_have_is_compared():
     found = repeats.difference(of_folds("a", 0, 1, 0), of_folds("b", 2, 2, folds=3))
-    assert (found.found.count, found.found.mean) == (2, pytest.approx(0.15))
+    assert (found.result.count, found.result.mean) == (2, pytest.approx(0.15))
 
 
 OTHER = {
@@ -235,33 +236,33 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize(("first", "second", "reason"), OTHER.values(), ids=OTHER)
-def test_studies_that_cannot_be_paired_name_what_differs(first, second, reason):
+@pytest.mark.parametrize(("first", "second", "why"), OTHER.values(), ids=OTHER)
+def test_studies_that_cannot_be_paired_name_what_differs(first, second, why):
     found = repeats.difference(first, second)
-    assert found.found is None
-    assert reason in found.reason
+    assert found.result is None
+    assert why in reason(found, first, second)
 
 
 def test_folds_that_all_differ_by_the_same_have_no_p_and_say_why():
     found = repeats.difference(of_folds("a", 0, 1, 2), of_folds("b", 1, 2, 3))
-    assert math.isnan(found.found.p)
-    assert "all folds differ by exactly the same" in found.reason
+    assert math.isnan(found.result.p)
+    assert found.reason == "alike"
 
 
 def test_all_pairs_that_can_be_tested_are_corrected_together():
     given = repeats.compare(
         [of_folds("a", 0, 1, 0), of_folds("b", 3, 2, 3), of_folds("c", 5, 5, 4), of_seeds("d", (1,), (2,))]
     )
-    tested = [pair for pair in given.pairs.values() if pair.found]
+    tested = [pair for pair in given.pairs.values() if pair.result]
     assert (given.compared, len(given.pairs)) == (3, 6)
-    assert [one.p_holm for one in tested] == pytest.approx(list(holm(np.array([one.found.p for one in tested]))))
+    assert [one.p_holm for one in tested] == pytest.approx(list(holm(np.array([one.result.p for one in tested]))))
 
 
 def test_a_pair_without_p_does_not_spoil_the_correction_of_the_others():
     given = repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 1, 2, 1), of_folds("c", 3, 2, 3)])
     corrected = [given.pairs[at].p_holm for at in ((0, 1), (0, 2), (1, 2))]
     assert math.isnan(corrected[0])
-    assert corrected[1:] == pytest.approx(list(holm(np.array([given.pairs[at].found.p for at in ((0, 2), (1, 2))]))))
+    assert corrected[1:] == pytest.approx(list(holm(np.array([given.pairs[at].result.p for at in ((0, 2), (1, 2))]))))
     assert given.compared == 2
 
 
@@ -368,7 +369,7 @@ def test_a_study_half_done_is_compared_over_what_both_have_and_says_so():
 
 def test_a_run_without_training_images_is_no_ground_for_a_test():
     bare = {(fold, 0): fold_table(fold, 1).query("part == 'test'") for fold in (0, 1)}
-    assert repeats.above_majority(study("a", bare, folds=2)).reason == "a run has no images to train or test on"
+    assert repeats.above_majority(study("a", bare, folds=2)).reason == "no_images"
 
 
 def test_who_is_ahead_is_read_off_the_runs_that_both_have():

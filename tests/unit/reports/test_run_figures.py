@@ -138,4 +138,4 @@ def test_prediction_sets_are_told_with_their_coverage_on_the_test_part(runs):
 def test_a_run_without_logits_tells_why_it_has_no_sets(workspace):
     table = all_parts(SIZES, 1)
     old = made_run(workspace, table.drop(columns=[name for name in table if name.startswith("logit_")]))
-    assert "need the logits" in run_figures.prediction_sets_of(old)["note"]
+    assert "logits of every class" in run_figures.prediction_sets_of(old)["note"]

@@ -7,7 +7,8 @@ from made_runs import all_parts, course_artefact, made_repeats, made_run, run_on
 
 from covid_core.evaluation import comparison
 from covid_core.evaluation.assessment import NOT_BETTER, ONE_CLASS
-from covid_core.evaluation.label_check import WRONG_LABELS
+from covid_core.evaluation.label_check import WRONG_LABELS, LabelCheck
+from covid_core.reports.repeats_text import made_of
 from covid_core.runs import candidates, store
 from covid_core.runs.store import Run
 from covid_core.workspace import Workspace
@@ -76,7 +77,7 @@ def test_a_study_of_repeats_knows_its_folds_seeds_and_images(workspace):
     study = made_repeats(workspace, "Mine", 2, folds=3, seeds=(4, 5), split={"method": "stratified", "seed": 7})
     (found,) = candidates.repeats([(study, members(workspace, study))]).studies
     assert (found.folds, found.seeds, found.planned, found.remarks) == (3, (4, 5), 6, ())
-    assert found.made_of == "3 folds x 2 seeds"
+    assert made_of(found) == "3 folds x 2 seeds"
     assert found.images == "Made: 3 folds, seed 7"
 
 
@@ -104,19 +105,20 @@ def test_a_run_on_shifted_labels_is_marked_and_explained(workspace):
     found = candidates.candidate(run_on_shifted_labels(workspace))
     assert found.assessment.test.value == 579 / 646
     assert found.marks == (WRONG_LABELS, ONE_CLASS, NOT_BETTER)
-    assert found.explained.startswith("The labels are those of the first 4,032 of 15,153 images in class order")
+    assert (found.labels.cause, found.labels.images, found.labels.number) == ("cut", 4032, 15153)
 
 
 def test_a_run_of_an_earlier_version_has_no_labels_to_check(workspace):
     run = with_dataset(made_run(workspace, course_artefact()), counts=None)
     assert "folder_label" not in run.split()
     found = candidates.candidate(run)
-    assert (found.marks, found.explained) == ((ONE_CLASS, NOT_BETTER), "")
+    assert (found.marks, found.labels) == ((ONE_CLASS, NOT_BETTER), LabelCheck())
 
 
 def test_without_the_counts_of_the_data_set_shifted_labels_are_found_all_the_same(workspace):
     run = with_dataset(run_on_shifted_labels(workspace), counts=None)
-    assert candidates.label_check(run).cause.startswith("In class order the labels lie in 2 whole blocks")
+    found = candidates.label_check(run)
+    assert (found.cause, found.number) == ("blocks", 2)
 
 
 def test_runs_on_shifted_and_right_labels_of_the_same_images_are_never_ranked_together(workspace):
