@@ -4,9 +4,8 @@ Every limit below protects the machine or the meaning of a number; ``parse`` tur
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from annotated_types import Le
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from covid_core.backbones import backbone_named
@@ -101,12 +100,13 @@ class SplitSpec(Spec):
 
 def _amount(title: str, unit: Literal["°", "%"], largest: float, help: str) -> Any:
     """A field of AugmentationSpec: the largest change in either direction, in degrees or as a share."""
-    return Field(default=0, ge=0, le=largest, title=title, description=help, json_schema_extra={"unit": unit})
+    extra: dict[str, Any] = {"unit": unit, "largest": largest}
+    return Field(default=0, ge=0, le=largest, title=title, description=help, json_schema_extra=extra)
 
 
 def _switch(title: str, help: str) -> Any:
     """A field of AugmentationSpec: a change of one half of the images."""
-    return Field(default=False, title=title, description=help, json_schema_extra={"unit": ""})
+    return Field(default=False, title=title, description=help, json_schema_extra={"unit": "", "largest": 1})
 
 
 class AugmentationSpec(Spec):
@@ -161,18 +161,10 @@ class Augmentation:
         return self.title.lower() + (f" {self.scale * amount:g}{space}{self.unit}" if self.unit else "")
 
 
-def _augmentations() -> dict[str, Augmentation]:
-    rows = {}
-    for name, field in AugmentationSpec.model_fields.items():
-        extra = field.json_schema_extra
-        if not (isinstance(extra, dict) and field.title and field.description):
-            raise TypeError(f"AugmentationSpec.{name} needs a title, a help text and a unit: use _amount or _switch.")
-        largest = next((limit.le for limit in field.metadata if isinstance(limit, Le)), 1)
-        rows[name] = Augmentation(field.title, field.description, str(extra["unit"]), float(str(largest)))
-    return rows
-
-
-AUGMENTATIONS = _augmentations()
+AUGMENTATIONS = {  # a field that neither _amount nor _switch made is a TypeError
+    name: Augmentation(str(field.title), str(field.description), **cast(dict[str, Any], field.json_schema_extra))
+    for name, field in AugmentationSpec.model_fields.items()
+}
 
 
 class HeadSpec(Spec):
