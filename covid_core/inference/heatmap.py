@@ -207,13 +207,10 @@ def share_over(shares_of_images: Sequence[LungShare], groups: np.ndarray | None 
     undefined = int((~defined).sum())
     if not defined.any():
         return LungShares(np.nan, np.nan, np.nan, np.nan, 0, undefined)
-    shares = np.array([one.share for one in shares_of_images])[defined]
-    chance = float(
-        np.mean([one.chance for one, is_defined in zip(shares_of_images, defined, strict=True) if is_defined])
-    )
+    shares, chances = np.array([(one.share, one.chance) for one in shares_of_images])[defined].T
     together = None if groups is None else np.asarray(groups)[defined]
     means = resampling.replicates(
         lambda times: {"share": shares @ times / times.sum(axis=0)}, np.zeros(len(shares), np.int32), together
     )["share"]
     low, high = map(float, resampling.interval(means))
-    return LungShares(float(shares.mean()), low, high, chance, len(shares), undefined)
+    return LungShares(float(shares.mean()), low, high, float(chances.mean()), len(shares), undefined)
