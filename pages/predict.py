@@ -17,7 +17,7 @@ from covid_core.jobs.kinds import ReferenceRequest
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
-from pages.panels.predict import answer_panel, explanation, viewer, worklist_table
+from pages.panels.predict import answer_panel, explanation, viewer
 from pages.shared import image_results, job_panel, lung_segmenter, run_cache, shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
@@ -185,7 +185,7 @@ def show(runs: list[Run], sources: list[ImageSource], coverage: float) -> None:
         preview = st.empty()
         entries = image_results.entries(runs, sources, coverage, lambda some: preview.dataframe(so_far(some)))
         preview.empty()
-        chosen = worklist_table.pick(sources, entries)
+        chosen = answer_panel.pick_image(sources, entries)
         if chosen:
             show_image(runs, chosen, coverage)
 
@@ -231,7 +231,7 @@ def usable(runs: list[Run]) -> list[Run]:
 def so_far(entries: Entries) -> pd.DataFrame:
     """The work-list of the images that all runs have assessed by now."""
     order = sorted(entries.values(), key=place)
-    return worklist_table.table(order, [None] * len(order)).drop(columns="Image", errors="ignore")
+    return answer_panel.worklist(order, [None] * len(order)).drop(columns="Image", errors="ignore")
 
 
 def show_image(runs: list[Run], source: ImageSource, coverage: float) -> None:

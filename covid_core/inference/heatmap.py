@@ -191,8 +191,6 @@ def share_over(shares_of_images: Sequence[LungShare], groups: np.ndarray | None 
     undefined = int((~defined).sum())
     if not defined.any():
         return LungShares(np.nan, np.nan, np.nan, np.nan, 0, undefined)
-    shares = np.array([one.share for one in shares_of_images])[defined]
-    chance = float(np.array([one.chance for one in shares_of_images])[defined].mean())
-    together = None if groups is None else np.asarray(groups)[defined]
-    mean = resampling.mean(shares, together)
-    return LungShares(mean.value, mean.low, mean.high, chance, len(shares), undefined)
+    shares, chances = np.array([(one.share, one.chance) for one in shares_of_images])[defined].T
+    mean = resampling.mean(shares, None if groups is None else np.asarray(groups)[defined])
+    return LungShares(mean.value, mean.low, mean.high, float(chances.mean()), len(shares), undefined)

@@ -172,14 +172,14 @@ def foreign() -> bytes:
 def quick(workspace, monkeypatch) -> Quick:
     """A finished run whose predictor answers at once."""
     made = Quick(made_run(workspace, all_parts(SIZES, 1), result={"calibration": UNFIT}))
-    monkeypatch.setattr("_opened", lambda run: made)
+    monkeypatch.setattr(image_results, "_opened", lambda run: made)
     return made
 
 
 @pytest.fixture
 def quick_runs(monkeypatch) -> None:
     """Predictors of all runs answer at once, each with its own calibration."""
-    monkeypatch.setattr("_opened", Quick)
+    monkeypatch.setattr(image_results, "_opened", Quick)
 
 
 def warm_run(workspace: Workspace, name: str = "Warm", **made) -> store.Run:
@@ -548,7 +548,7 @@ class Deaf(Quick):
 
 def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, monkeypatch):
     runs = [warm_run(workspace, "Hears"), warm_run(workspace, "Deaf")]
-    monkeypatch.setattr("_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
+    monkeypatch.setattr(image_results, "_opened", lambda run: (Deaf if run.name == "Deaf" else Quick)(run))
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     assert "Deaf does not answer." in words(page)
     drawn = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
@@ -561,7 +561,7 @@ def test_a_run_that_refuses_hides_its_own_numbers_and_nobody_elses(workspace, mo
 def test_a_run_whose_model_is_damaged_keeps_no_other_from_answering(workspace, monkeypatch):
     runs = [warm_run(workspace, "Whole"), made_run(workspace, all_parts(SIZES, 1), "Hollow")]
     really = image_results._opened
-    monkeypatch.setattr("_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
+    monkeypatch.setattr(image_results, "_opened", lambda run: Quick(run) if run.name == "Whole" else really(run))
     page = upload(opened("predict", run=",".join(run.id for run in runs)), ("image.png", noise()))
     assert "Hollow: head.npz is missing or was changed after training." in words(page)
     assert "COVID has the highest probability: 52.3 %" in words(page)

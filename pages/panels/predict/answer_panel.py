@@ -1,8 +1,10 @@
-"""The answer to one image: what the runs say, at which coverage, after which checks, and what they refuse to say.
+"""What the runs say of one image, at which coverage, after which checks, and what they refuse to say; of many images
+the work-list, sorted by what needs a look first.
 
 What the numbers are, probabilities where the run is calibrated, else scores, is always said.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,11 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.figures.prediction import score_bars
-from covid_core.formatting import probability
-from covid_core.inference.assessment import Assessment
+from covid_core.formatting import plural, probability
+from covid_core.inference.assessment import Assessment, Urgency, place, urgency
 from covid_core.reports import image_report, prediction_text, run_text
 from covid_core.runs.store import Run
-from pages.shared import image_results, shell
+from pages.shared import image_results, shell, uploads
+from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource, memory
 
 COVERAGE = "coverage"  # query parameter, in per cent
@@ -29,6 +32,19 @@ WHERE_IT_HOLDS = (
     "are no chest image at all, for which it is high as well."
 )
 ICONS = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":gray[:material/help:]"}
+FIXED = ("First", "Image", "File", "Why here")  # columns that no run's name may take
+OPENED = "predict_opened"  # session: hash of the file whose row was chosen; it stays open when the order changes
+ROW_HEIGHT = 56  # pixels: an image of that size shows what it is
+GROUPS = {
+    Urgency.UNREAD: "could not be read",
+    Urgency.REFUSED: "without an answer",
+    Urgency.DIFFER: "on which the runs differ",
+    Urgency.OPEN: "whose class stays open",
+    Urgency.UNCHECKED: "that could not be checked",
+    Urgency.DOUBTED: "with a warning",
+    Urgency.FINDING: "called something else than normal",
+    Urgency.NORMAL: "called normal",
+}
 
 
 def pick_coverage() -> float:
@@ -183,3 +199,54 @@ def report_button(answers: Sequence[tuple[Run, Assessment]], source: ImageSource
         help="One page with the image, the heat maps, the answers, the checks and the limits. It holds no file name "
         "and no tag of the file.",
     )
+
+
+def pick_image(sources: Sequence[ImageSource], entries: Entries) -> ImageSource | None:
+    """The list; a row opens the image."""
+    sources = sorted(sources, key=lambda source: place(entries[source.key]))
+    order = [entries[source.key] for source in sources]
+    st.markdown(f"**{plural(len(sources), 'image')}**, what needs a look first on top: {_summary(order)}.")
+    frame = worklist(order, [uploads.memory("miniatures").get(source.key) for source in sources])
+    names = [uploads.file_of(source) for source in sources]
+    opened = st.session_state.get(OPENED)
+    selection = shell.table(
+        frame,
+        "work-list",
+        downloaded=frame.drop(columns="Image"),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"answers-{hash(tuple(names))}",  # a choice is a row, and another order has another image in it
+        selection_default={"selection": {"rows": [names.index(opened)] if opened in names else []}},
+        row_height=ROW_HEIGHT,
+        column_config={
+            "First": st.column_config.NumberColumn(width=45),
+            "Image": st.column_config.ImageColumn(width=70),
+            "Why here": st.column_config.TextColumn(width="large"),
+        },
+    )
+    st.caption("Choose a row to see the image, the reasons and the scores.")
+    rows = selection.selection.rows
+    st.session_state[OPENED] = names[rows[0]] if rows else None
+    return sources[rows[0]] if rows else None
+
+
+def _summary(order: Sequence[Sequence[Assessment]]) -> str:
+    """How many images there are of each urgency: ``1 could not be read, 2 with a warning``."""
+    counts = Counter(sorted(map(urgency, order)))
+    return ", ".join(f"{images} {GROUPS[urgency]}" for urgency, images in counts.items())
+
+
+def worklist(order: Sequence[Sequence[Assessment]], pictures: Sequence[str | None]) -> pd.DataFrame:
+    """One row per image: its picture, file, why it stands there, and what every run says."""
+    rows = []
+    for number, (entry, picture) in enumerate(zip(order, pictures, strict=True), 1):
+        why = prediction_text.urgent_because(entry) or f"It was {GROUPS[urgency(entry)]}."
+        row = {"First": number, "Image": picture, "File": entry[0].name, "Why here": why}
+        for one in [one for one in entry if not one.error]:
+            column = one.run if one.run not in FIXED else f"{one.run} (run)"
+            row[column if len(entry) > 1 else "Answer"] = prediction_text.in_short(one)
+            if one.has_answer:
+                name = f"{one.run}, {one.scale}" if len(entry) > 1 else one.scale.capitalize()
+                row[name] = probability(one.by_class(one.numbers)[one.label])
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -27,7 +27,7 @@ def opened(monkeypatch) -> list[str]:
         names.append(run.name)
         return Opened(run.name)
 
-    monkeypatch.setattr("_opened", note)
+    monkeypatch.setattr(image_results, "_opened", note)
     return names
 
 
@@ -63,10 +63,10 @@ def test_a_model_that_could_not_be_opened_is_tried_again(workspace, monkeypatch)
     def fail(run: Run) -> Opened:
         raise RunDamaged("missing")
 
-    monkeypatch.setattr("_opened", fail)
+    monkeypatch.setattr(image_results, "_opened", fail)
     with pytest.raises(RunDamaged):
         kept.of(run)
-    monkeypatch.setattr("_opened", lambda run: Opened(run.name))
+    monkeypatch.setattr(image_results, "_opened", lambda run: Opened(run.name))
     assert kept.of(run) == Opened("mine")
 
 
