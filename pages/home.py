@@ -9,7 +9,6 @@ import streamlit as st
 
 from covid_core.data import dataset as data
 from covid_core.formatting import plural
-from covid_core.runs import store
 from pages.panels.home import cache_usage, glossary_view
 from pages.shared import import_jobs, run_cache, shell
 
@@ -37,7 +36,7 @@ class Situation:
 
     @property
     def usable(self) -> int:
-        return sum(one.status.state in store.USABLE and bool(one.result) for one in self.runs)
+        return sum(one.is_usable for one in self.runs)
 
     @property
     def next_step(self) -> str:

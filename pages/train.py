@@ -64,8 +64,7 @@ def _new_run(dataset: Dataset | None, classes: tuple[str, ...]) -> None:
 
 
 def _studies(dataset: Dataset | None, classes: tuple[str, ...], cached: list[run_cache.CachedRun]) -> None:
-    if studies.any_yet():
-        studies.list_all(cached, st.query_params.get("study", ""))
+    if studies.list_all(cached, st.query_params.get("study", "")):
         st.subheader("New study")
     if dataset and not _needs_classes(classes):
         studies.new_study(dataset, classes)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import streamlit as st
 
 from covid_core import cache
-from covid_core.cache import Cleared, Entry
+from covid_core.cache import Entry
 from covid_core.formatting import file_size, moment, plural
 from covid_core.runs import storage
 from covid_core.workspace import HOME, Location, location
@@ -92,9 +92,6 @@ def _trunks_button(unused: list[Entry]) -> None:
 
 
 def _clear(kinds: Collection[str]) -> None:
-    _toast(storage.clear(shell.workspace(), kinds))
-
-
-def _toast(cleared: Cleared) -> None:
+    cleared = storage.clear(shell.workspace(), kinds)
     stayed = f" {plural(len(cleared.in_use), 'file')} in use stayed." if cleared.in_use else ""
     st.toast(f"{file_size(cleared.freed)} freed.{stayed}", icon=":material/check_circle:")

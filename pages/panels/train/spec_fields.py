@@ -70,6 +70,7 @@ def use_right_labels() -> None:
 
 def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
     """The spec that the fields stand for. Raises InvalidChoice where they do not fit together."""
+    tuning = {"layers": now("tuned_layers"), "learning_rate": now("tuning_rate"), "epochs": now("tuning_epochs")}
     mode = now("mode") if backbone_named(now("backbone")).pretrained else "full"
     augmentation = augmentation_spec()
     has_views = mode == "frozen" and not augmentation.is_off and now("views")
@@ -80,7 +81,7 @@ def spec_of(dataset: str, classes: tuple[str, ...]) -> TrainingSpec:
         "split": split_fields(),
         "weights": f"file:{now('weights_file').strip()}" if now("weights") == "file" else now("weights"),
         "taps": now("taps") if mode == "frozen" else "last",
-        "fine_tuning": _fine_tuning() if mode == "fine_tune" else None,
+        "fine_tuning": tuning if mode == "fine_tune" else None,
         "head": {"units": _units(now("units")), "dropout": now("dropout"), "pooling": now("pooling")},
         "augmentation": augmentation,
         "views": now("views") if has_views else None,
@@ -111,20 +112,6 @@ def augmentation_spec() -> AugmentationSpec:
     )
 
 
-def _augmentation_value(spec: AugmentationSpec, name: str) -> int | bool:
-    """What a field shows: whole degrees or per cent, or a switch."""
-    row, amount = AUGMENTATIONS[name], getattr(spec, name)
-    return round(row.scale * amount) if row.unit else amount
-
-
-def _fine_tuning() -> dict[str, Any]:
-    return {
-        "layers": now("tuned_layers"),
-        "learning_rate": now("tuning_rate"),
-        "epochs": now("tuning_epochs"),
-    }
-
-
 def _units(text: str) -> list[int]:
     try:
         return [int(part) for part in text.replace("+", ",").split(",") if part.strip()]
@@ -134,11 +121,14 @@ def _units(text: str) -> list[int]:
 
 def _values(spec: TrainingSpec) -> dict[str, Any]:
     tuning = spec.fine_tuning or FineTuning()
+    changes = spec.augmentation.model_dump()
     is_file = spec.weights.startswith("file:")
     pretrained = backbone_named(spec.backbone).pretrained
     values = {
         **{name: getattr(spec, name) for name in SAME_NAME},
-        **{name: _augmentation_value(spec.augmentation, name) for name in AUGMENTATIONS},
+        **{
+            name: round(row.scale * changes[name]) if row.unit else changes[name] for name, row in AUGMENTATIONS.items()
+        },
         "views": spec.views or 0,
         "test_time_flip": spec.test_time_flip,
         "folds": 1,

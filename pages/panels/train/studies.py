@@ -110,17 +110,13 @@ def _plan(spec: StudySpec) -> None:
 # Studies that exist
 
 
-def any_yet() -> bool:
-    """Whether there is a study to list."""
-    return bool(store.list_studies(shell.workspace()))
-
-
-def list_all(cached: list[run_cache.CachedRun], wanted: str = "") -> None:
-    """All studies with their progress; the one of the page's address first."""
+def list_all(cached: list[run_cache.CachedRun], wanted: str = "") -> bool:
+    """All studies with their progress; the one of the page's address first. Returns whether there is one."""
     found = store.list_studies(shell.workspace())
     by_id = {one.run.id: one for one in cached}
     for study in sorted(found, key=lambda study: study.id != wanted):
         _study(study, [by_id[run] for run in study.runs if run in by_id])
+    return bool(found)
 
 
 def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
