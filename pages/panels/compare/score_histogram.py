@@ -42,6 +42,6 @@ def _bar_images(order: Sequence[RunCandidate], shown: tuple[str, str]) -> None:
     (identifier, scored), (place, bar) = clicked
     predictions, position = image_browser.answers(order), image_browser.position_of(order, identifier)
     label = predictions.classes[place]
-    scores = image_browser.ranges_in_words(image_selection.BARS)[bar]
-    st.subheader(f"{shell.plain(label)}: score of {shell.plain(scored)} {scores}")
+    ranges = image_browser.ranges_in_words(image_selection.BARS)
+    st.subheader(f"{shell.plain(label)}: score of {shell.plain(scored)} {ranges[bar]}")
     image_browser.images_of(predictions, image_selection.in_bar(predictions, position, scored, label, bar), order, BAR)
