@@ -8,6 +8,7 @@ import pandas as pd
 import psutil
 import pytest
 from made_images import write_images
+from trained_runs import sibling
 from waiting import until
 
 from covid_core.data.dataset import Dataset
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
-EPOCHS = 30  # enough that a process can be caught in the middle
+EPOCHS = 20  # enough that a process can be caught in the middle
 RUN_FILES = {"spec.json", "split.parquet", "status.json", "history.csv", "predictions.parquet", "model.keras"}
 RUN_FILES |= {"head.npz", "reference.npz", "trunk.tflite", "result.json", "worker.log", "launch.json", "lock"}
 
@@ -67,23 +68,31 @@ def complete(place, baseline) -> Run:
 
 
 @pytest.fixture(scope="module")
-def resumed(place, baseline) -> Run:
-    """A run whose process was killed in the middle, and that then went on to its end."""
+def interrupted(place, baseline) -> Run:
+    """A run whose process was killed in the middle, and that was stopped when it had gone on for a while."""
     run = queue.submit_training(place, with_patience(baseline, 998))
     wait_for_epochs(run, 3)
     kill(run)
     assert run.status().state == store.INTERRUPTED
-    assert 3 <= len(run.history()) < EPOCHS
+    before = len(run.history())
+    assert 3 <= before < EPOCHS
     queue.resume(run)
+    wait_for_epochs(run, before + 2)
+    queue.stop(run)
     return ended(place, run)
 
 
 @pytest.fixture(scope="module")
-def stopped(place, baseline) -> Run:
-    run = queue.submit_training(place, with_patience(baseline, 999))
-    wait_for_epochs(run, 3)
-    queue.stop(run)
-    return ended(place, run)
+def stopped(place, interrupted) -> Run:
+    """The run as it was when it had stopped."""
+    return sibling(place, interrupted, "Stopped")
+
+
+@pytest.fixture(scope="module")
+def resumed(place, interrupted, stopped) -> Run:
+    """The same run, which then went on to its end."""
+    queue.resume(interrupted)
+    return ended(place, interrupted)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +202,7 @@ def test_a_model_file_that_was_changed_is_not_used(place, complete):
         complete.head_path.write_bytes(content)
 
 
-def test_a_killed_run_resumes_to_its_end(resumed):
+def test_a_run_that_was_killed_and_stopped_goes_on_to_its_end(resumed):
     assert resumed.status().state == store.COMPLETED, resumed.log_tail()
     assert {path.name for path in resumed.path.iterdir()} == RUN_FILES | {"launch.lock"}
 
@@ -227,14 +236,10 @@ def test_a_stopped_run_keeps_its_best_weights_and_can_be_used(place, stopped):
     assert Predictor.open(place, stopped).classes == stopped.classes
 
 
-def test_a_stopped_run_goes_on_from_its_last_epoch(place, stopped, complete):
+def test_a_stopped_run_goes_on_from_its_last_epoch(stopped, resumed):
     before = stopped.history()
-    queue.resume(stopped)
-    mended = ended(place, stopped)
-    assert mended.status().state == store.COMPLETED, mended.log_tail()
-    assert mended.history().head(len(before)).equals(before)
-    assert mended.history()["val_loss"].equals(complete.history()["val_loss"])
-    assert not mended.result["stopped"]
+    assert resumed.history().head(len(before)).equals(before)
+    assert not resumed.result["stopped"]
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["frozen", "fine-tuned"])
