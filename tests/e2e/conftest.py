@@ -55,7 +55,7 @@ def context(browser: Browser, app: App) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture(scope="module")
-def tab(context: BrowserContext) -> Page:
+def module_page(context: BrowserContext) -> Page:
     """One for all tests of a module: a tab keeps the compiled scripts, which cost more than all else on a page."""
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
@@ -64,7 +64,7 @@ def tab(context: BrowserContext) -> Page:
 
 
 @pytest.fixture
-def page(tab: Page, app: App) -> Iterator[Page]:
+def page(module_page: Page, app: App) -> Iterator[Page]:
     """A fresh session of the app. Nothing on any page may show a traceback, or ask another host for anything."""
     elsewhere: list[str] = []
 
@@ -72,12 +72,12 @@ def page(tab: Page, app: App) -> Iterator[Page]:
         if app.url not in request.url:
             elsewhere.append(request.url)
 
-    tab.on("request", note)
-    yield tab
-    tab.remove_listener("request", note)
-    tracebacks = tab.locator("[data-testid=stException]").count()
-    tab.mouse.move(0, 0)
-    tab.goto("about:blank")  # ends the session
+    module_page.on("request", note)
+    yield module_page
+    module_page.remove_listener("request", note)
+    tracebacks = module_page.locator("[data-testid=stException]").count()
+    module_page.mouse.move(0, 0)
+    module_page.goto("about:blank")  # ends the session
     assert tracebacks == 0, "a page shows a traceback"
     strangers = [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:"))]
     assert not strangers, f"the page asked other hosts: {strangers[:3]}"

@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.slow,
     # TensorFlow 2.21's variables do not know the copy keyword of NumPy 2 yet; Keras reads them when it exports
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly` option is set"),
 ]
 
 IMAGES = 75
