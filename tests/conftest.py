@@ -3,8 +3,8 @@
 import json
 import os
 import tarfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import trained_runs
 from made_images import write_images
+from streamlit.components.v2 import manifest_scanner
 
 from covid_core.commands import main
 from covid_core.jobs import queue
@@ -40,6 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item, weight in weights.items():
         heaviest[item.path] = max(weight, heaviest.get(item.path, 0))
     items.sort(key=lambda item: -heaviest[item.path])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_waiting() -> Iterator[None]:
+    """AppTest searches all installed packages for components at every page, which takes longer than most pages; and no
+    test outlives a loss of power, for which files wait for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture

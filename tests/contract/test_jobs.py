@@ -5,6 +5,7 @@ tested with the networks (test_worker, test_segmentation, test_lessons).
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,8 +183,14 @@ def no_process(monkeypatch):
     return lambda: monkeypatch.setattr(queue, "launch", launch)
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> tuple[Workspace, list[Dataset]]:
+    made = Workspace(tmp_path_factory.mktemp("drawn"))
+    return made, [importing.import_phantom(made, images, images) for images in (24, 30)]
+
+
 @pytest.fixture
-def place(kind, workspace, tmp_path, copy_of_trained, no_process, monkeypatch) -> Place:
+def place(kind, workspace, tmp_path, drawn, copy_of_trained, no_process, monkeypatch) -> Place:
     case = CASES[kind.name]
     run = copy_of_trained(workspace) if case.of_run else None
     no_process()
@@ -193,7 +200,8 @@ def place(kind, workspace, tmp_path, copy_of_trained, no_process, monkeypatch) -
         real = kinds.entry_point
         monkeypatch.setattr(kinds, "entry_point", lambda name: case.stand_in if ".nets." in name else real(name))
         monkeypatch.setattr("covid_core.jobs.tasks.entry_point", kinds.entry_point)
-    dataset, elsewhere = (importing.import_phantom(workspace, images, images) for images in (24, 30))
+    shutil.copytree(drawn[0].root, workspace.root, dirs_exist_ok=True)
+    dataset, elsewhere = (data.open_dataset(workspace, one.id) for one in drawn[1])
     return Place(workspace, folder, dataset, elsewhere, run)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from app_server import App
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from states import PATIENCE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -54,20 +54,30 @@ def context(browser: Browser, app: App) -> Iterator[BrowserContext]:
     opened.close()
 
 
-@pytest.fixture
-def page(context: BrowserContext, app: App) -> Iterator[Page]:
-    """A fresh session of the app. Nothing on any page may show a traceback, or ask another host for anything."""
+@pytest.fixture(scope="module")
+def module_page(context: BrowserContext) -> Page:
+    """One for all tests of a module: a tab keeps the compiled scripts, which cost more than all else on a page."""
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
+    return opened
+
+
+@pytest.fixture
+def page(module_page: Page, app: App) -> Iterator[Page]:
+    """A fresh session of the app. Nothing on any page may show a traceback, or ask another host for anything."""
     elsewhere: list[str] = []
-    opened.on("request", lambda request: None if app.url in request.url else elsewhere.append(request.url))
-    yield opened
-    assert opened.locator("[data-testid=stException]").count() == 0, "a page shows a traceback"
-    strangers = [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:")) and _is_far(url, app)]
-    opened.close()
+
+    def note(request: Request) -> None:
+        if app.url not in request.url:
+            elsewhere.append(request.url)
+
+    module_page.on("request", note)
+    yield module_page
+    module_page.remove_listener("request", note)
+    tracebacks = module_page.locator("[data-testid=stException]").count()
+    module_page.mouse.move(0, 0)
+    module_page.goto("about:blank")  # ends the session
+    assert tracebacks == 0, "a page shows a traceback"
+    strangers = [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:"))]
     assert not strangers, f"the page asked other hosts: {strangers[:3]}"
-
-
-def _is_far(url: str, app: App) -> bool:
-    return f"localhost:{app.port}" not in url

@@ -38,19 +38,39 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     running.kill()
 
 
-@pytest.fixture
-def opened(browser: Browser, app: App) -> Iterator[Opener]:
-    """Open the page with an image. At the end nothing may be on any page's console or asked of another host."""
-    contexts, complaints, elsewhere = [], [], []
+@pytest.fixture(scope="module")
+def tabs(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A tab for each kind of screen; all tests of the module use it, as it keeps the compiled scripts."""
+    known: dict[str, Page] = {}
 
-    def open_page(query: str, script: str = "", theme: str = "dark", **context: object) -> Page:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
-        page = contexts[-1].new_page()
+    def tab(**kind: object) -> Page:
+        if str(kind) not in known:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **kind})
+            known[str(kind)] = context.new_page()
+        return known[str(kind)]
+
+    yield tab
+    for page in known.values():
+        page.context.close()
+
+
+@pytest.fixture
+def opened(tabs: Callable[..., Page], app: App) -> Iterator[Opener]:
+    """Open the page with an image. At the end nothing may be on any page's console or asked of another host."""
+    shown, complaints, elsewhere = [], [], []
+    listeners = {
+        "console": lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None,
+        "pageerror": lambda error: complaints.append(str(error)),
+        "request": lambda r: elsewhere.append(r.url) if f":{app.port}/" not in r.url else None,
+    }
+
+    def open_page(query: str, script: str = "", theme: str = "dark", **kind: object) -> Page:
+        page = tabs(**kind).context.new_page() if script else tabs(**kind)
+        shown.append((page, script))
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: elsewhere.append(r.url) if f":{app.port}/" not in r.url else None)
+        for event, listener in listeners.items():
+            page.on(event, listener)
         if script:
             page.add_init_script(script)
         page.goto(f"{app.url}/?image={query}&embed_options={theme}_theme")
@@ -60,8 +80,11 @@ def opened(browser: Browser, app: App) -> Iterator[Opener]:
 
     open_page.complaints = complaints
     yield open_page
-    for context in contexts:
-        context.close()
+    for page, script in shown:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.mouse.move(0, 0)
+        page.close() if script else page.goto("about:blank")
     assert not [text for text in complaints if READBACK not in text]
     assert not [url for url in elsewhere if url.startswith(("http:", "https:", "ws:", "wss:"))]
 

@@ -1,5 +1,7 @@
 """What the viewer's test page shows: made images and maps, the same in the page's process and in the test's."""
 
+from functools import cache
+
 import numpy as np
 
 from covid_core.synthetic import phantom
@@ -20,12 +22,14 @@ def wide() -> Picture:
     return Picture(pixels, "<b>Wide</b>", "256 grey levels from left to right", spacing=(0.2, 0.1))
 
 
+@cache
 def large() -> Picture:
     """An image of 4,096 rows and 3,072 columns."""
     image = phantom.image_at(3, IMAGES, size=1024).pixels
     return Picture(np.kron(image, np.ones((4, 3), np.uint8)), "Large", "An image of 4,096 rows", spacing=(0.1, 0.1))
 
 
+@cache
 def twelve_bits(index: int, size: int, title: str) -> tuple[Picture, np.ndarray]:
     """A synthetic image with a detector's depth and noise, and its lungs."""
     image = phantom.image_at(index, IMAGES, size=size)

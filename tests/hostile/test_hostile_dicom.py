@@ -468,7 +468,7 @@ def test_a_compressed_frame_that_is_cut_off_is_refused(name):
     """D6: the file is whole, the picture in it is not."""
     found = pydicom.dcmread(io.BytesIO(compressed(LOSSLESS[name], TWELVE, **RIGHT)))
     frame = next(pydicom.encaps.generate_frames(found.PixelData, number_of_frames=1))
-    for share in (0.5, 0.95):
+    for share in (0.8 if name == "JPEG-LS" else 0.5, 0.95):  # its decoder takes seconds for half of a picture
         assert refused(dicom(TWELVE, LOSSLESS[name], frames=[frame[: int(len(frame) * share)]], **RIGHT))
 
 

@@ -1,4 +1,4 @@
-"""A run that a worker really trains, as small as can be, for tests that need a network's files.
+"""A run that is really trained, as small as can be, for tests that need a network's files.
 
 Where any such run serves, the fixture ``copy_of_trained`` gives a copy of one that is trained once for all.
 """
@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from local_jobs import completed
 from waiting import LONG
 
 from covid_core import files
@@ -14,7 +15,6 @@ from covid_core.data import dataset as data
 from covid_core.data import importing
 from covid_core.data.dataset import Dataset
 from covid_core.files import FileLock
-from covid_core.jobs import queue
 from covid_core.runs import store
 from covid_core.runs.store import Run
 from covid_core.specs import HeadSpec, TrainingSpec
@@ -34,8 +34,7 @@ def tiny_run(workspace: Workspace, dataset: Dataset, **settings: Any) -> Run:
         image_size=32,
         epochs=1,
     )
-    run = queue.submit_training(workspace, TrainingSpec(**(small | settings)))
-    assert queue.wait(run).state == store.COMPLETED, run.log_tail()
+    run = completed(workspace, TrainingSpec(**(small | settings)))
     return store.open_run(workspace, run.id)
 
 

@@ -8,7 +8,7 @@ import pytest
 from made_data import made_database, made_dataset
 from made_runs import all_parts, made_run
 
-from covid_core.audit.embedding import embedding_map
+from covid_core.audit.embedding import embedding_map, projection
 from covid_core.audit.shortcuts.probes import Frozen
 from covid_core.commands import main
 from covid_core.data import dataset as data
@@ -17,6 +17,12 @@ from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.errors import DataError, Stopped
 from covid_core.jobs import queue, worker
 from covid_core.jobs.kinds import MapRequest
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """Where an image lies in the end is no matter here."""
+    monkeypatch.setattr(projection, "STEPS", (50, 50))
 
 
 @pytest.fixture

@@ -1,19 +1,19 @@
 """A trained run on images from elsewhere, from the job and the command line to the figures. Trains one tiny network."""
 
+import contextlib
+import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local_jobs import completed
 from trained_runs import tiny_run
 
+from covid_core.commands import main
 from covid_core.data import importing
 from covid_core.images.codec import png_bytes
-from covid_core.jobs import queue
 from covid_core.jobs.kinds import ExternalTestRequest
 from covid_core.runs import store
 from covid_core.runs.store import Run
@@ -21,7 +21,6 @@ from covid_core.synthetic.phantom import image_at
 from covid_core.workspace import Workspace
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
 COPIED = 3
 
 
@@ -56,8 +55,7 @@ def job(place, images, run) -> store.JobFolder:
     """The job that the Compare page starts."""
     dataset = importing.import_folder(place, images / "outside", "Outside")
     classes = {"covid": "COVID", "Normal": "Normal"}
-    job = queue.submit(place, ExternalTestRequest(run=run.id, dataset=dataset.id, classes=classes))
-    assert queue.wait(job).state == store.COMPLETED, job.log_tail()
+    job = completed(place, ExternalTestRequest(run=run.id, dataset=dataset.id, classes=classes))
     return store.open_job(place, job.id)
 
 
@@ -85,11 +83,11 @@ def told(place, images, run) -> dict[str, Any]:
 
 
 def _answer(place: Workspace, *words: str) -> dict[str, Any]:
-    """Standard output of the verb's own process, which must be one JSON object."""
-    command = [sys.executable, "-m", "covid_core", "evaluate", *words, "--json"]
-    environment = {**os.environ, "COVID_CORE_HOME": str(place.root)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    """Standard output of the verb, which must be one JSON object."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as told:
+        patch.setenv("COVID_CORE_HOME", str(place.root))
+        assert main.main(["evaluate", *words, "--json"]) == 0
+    return json.loads(told.getvalue())
 
 
 def test_the_command_line_tells_the_drop_class_by_class_with_intervals(told):

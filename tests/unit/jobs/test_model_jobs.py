@@ -1,10 +1,12 @@
 """The images of a run are those of its own version of the data set, before and after decisions."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from local_jobs import work
 from made_runs import made_run, scored, with_dataset
 from made_segmenters import made_segmenter
 from page_tests import opened, words
@@ -21,7 +23,6 @@ from covid_core.errors import DataError, NotFound
 from covid_core.images.codec import read_image
 from covid_core.inference import external_test, lungs, reference_fit
 from covid_core.inference.predictor import Predictor
-from covid_core.jobs import queue
 from covid_core.runs import pinned_dataset, store
 from covid_core.runs.pinned_dataset import Version
 from covid_core.specs import SplitSpec, TrainingSpec
@@ -30,9 +31,15 @@ from covid_core.work import silent
 ME = "A reader"
 
 
+@pytest.fixture(scope="module")
+def drawn(place) -> Dataset:
+    return importing.import_phantom(place, 30, 1)
+
+
 @pytest.fixture
-def images(workspace) -> Dataset:
-    return importing.import_phantom(workspace, 30, 1)
+def images(workspace, place, drawn) -> Dataset:
+    shutil.copytree(place.datasets, workspace.datasets, dirs_exist_ok=True)
+    return data.open_dataset(workspace, drawn.id)
 
 
 def run_on(workspace, dataset: Dataset) -> store.Run:
@@ -224,8 +231,7 @@ def test_a_run_that_waited_while_a_image_was_left_out_still_trains_on_it_and_is_
     run = run_on(workspace, images)
     names = images.images["image_id"].tolist()
     left_out(workspace, images, names[0])
-    queue.launch(run)
-    assert queue.wait(run).state == store.COMPLETED, run.log_tail()
+    work(run)
     assert set(run.predictions()["image_id"]) == set(names)
     later = tiny_run(workspace, data.open_dataset(workspace, images.id), head=run.spec.head, epochs=run.spec.epochs)
     assert "taken_over_from" not in later.result and names[0] not in later.predictions()["image_id"].tolist()

@@ -1,10 +1,11 @@
 """A segmenter that really learns, from a job to outlines: few synthetic images, a little while."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from waiting import until
+from local_jobs import completed
 
 from covid_core.audit.shortcuts import probes
 from covid_core.data import importing
@@ -15,19 +16,20 @@ from covid_core.evaluation import overlap
 from covid_core.images.codec import GreyImage, read_image
 from covid_core.inference import lungs as lungs_module
 from covid_core.inference.lungs import Lungs
-from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
 from covid_core.runs.segmenters import Segmenter
 from covid_core.synthetic.phantom import image_at
+from covid_core.work import silent
 
 pytestmark = [
     pytest.mark.slow,
     # TensorFlow 2.21's variables do not know the copy keyword of NumPy 2 yet; Keras reads them when it exports
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly` option is set"),
 ]
 
-IMAGES = 90
+IMAGES = 75
 GOOD = 0.95  # Dice; one outline for all synthetic images reaches about 0.87
 
 
@@ -41,8 +43,7 @@ def dataset(place) -> Dataset:
 
 @pytest.fixture(scope="module")
 def made(place, dataset) -> Segmenter:
-    job = queue.submit(place, SegmenterRequest(dataset=dataset.id))
-    assert queue.wait(job).state == store.COMPLETED, job.log_tail()
+    job = completed(place, SegmenterRequest(dataset=dataset.id))
     return segmenters.open_segmenter(place, job.result["segmenter"])
 
 
@@ -130,51 +131,61 @@ def test_a_changed_network_is_told(place, made):
         made.network_path.write_bytes(content)
 
 
-def test_a_stopped_job_keeps_nothing(place, dataset, made):
-    before = sorted(place.segmenters.iterdir())
-    job = queue.submit(place, SegmenterRequest(dataset=dataset.id, seed=1))
-    until(lambda: job.status().message.startswith("Learning") or job.status().is_final, "a segmenter that learns")
-    assert not job.status().is_final, job.log_tail()
-    queue.stop(job)
-    status = queue.wait(job, 0.1)
-    assert (status.state, status.reason) == (store.STOPPED, "Stopped by the user.")
-    assert sorted(place.segmenters.iterdir()) == before
+def fit_eagerly(*arguments, **choices):
+    """A fit whose steps are not compiled, which takes longer than a few steps do."""
+    import tensorflow as tf
+
+    from covid_core.nets.segmentation.segmenter import fit
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        return fit(*arguments, **choices)
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
-def test_a_stop_while_figures_are_made_keeps_nothing_either(place, dataset, made):
+@pytest.fixture
+def one_epoch(monkeypatch) -> None:
     from covid_core.nets.segmentation import segmenter, training
 
-    def stopped_late(share: float, message: str) -> None:
-        if message.startswith("Outlining"):
+    monkeypatch.setattr(segmenter, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(training, "segmenter", SimpleNamespace(fit=fit_eagerly))
+
+
+@pytest.mark.parametrize("stage", ["Learning", "Outlining"])
+def test_a_stop_while_it_learns_or_figures_are_made_keeps_nothing(place, dataset, made, stage, one_epoch):
+    from covid_core.nets.segmentation import training
+
+    def stopped(share: float, message: str) -> None:
+        if message.startswith(stage):
             raise Stopped("Stopped by the user.")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmenter, "MOST_EPOCHS", 1)
-        with pytest.raises(Stopped):
-            training.train(place, dataset.id, 0, stopped_late)
+    with pytest.raises(Stopped):
+        training.train(place, dataset.id, 0, stopped)
     assert [one.id for one in segmenters.list_segmenters(place)[0]] == [made.id]
     assert len(list(place.segmenters.iterdir())) == 1
 
 
-def test_a_seed_gives_the_same_segmenter_and_another_a_different_one():
-    from covid_core.nets.segmentation import segmenter
+@pytest.fixture(scope="module")
+def fitted():
+    return fit_eagerly(pairs(0, 20), pairs(20, 6), 0, silent, epochs=4)
 
-    def weights(seed: int) -> list[np.ndarray]:
-        fitted = segmenter.fit(pairs(0, 20), pairs(20, 4), seed, lambda share, message: None, epochs=2)
-        return fitted.network.get_weights()
 
-    first, again, other = weights(0), weights(0), weights(1)
+def test_a_seed_gives_the_same_segmenter_and_another_a_different_one(fitted):
+    first = fitted.network.get_weights()
+    again, other = (
+        fit_eagerly(pairs(0, 20), pairs(20, 6), seed, silent, epochs=4).network.get_weights() for seed in (0, 1)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_the_epoch_with_the_best_validation_dice_is_kept():
+def test_the_epoch_with_the_best_validation_dice_is_kept(fitted):
     from covid_core.nets.segmentation import segmenter
 
     validation = pairs(20, 6)
-    fitted = segmenter.fit(pairs(0, 20), validation, 0, lambda share, message: None, epochs=4)
-    found = segmenter.predictions(fitted.network, validation.images) > 0.5
-    assert overlap.dice(found, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
+    outlined = segmenter.predictions(fitted.network, validation.images) > 0.5
+    assert overlap.dice(outlined, validation.masks).mean() == pytest.approx(max(fitted.dices), abs=1e-3)
     assert fitted.dices[fitted.best_epoch - 1] == max(fitted.dices)
 
 
@@ -186,12 +197,12 @@ def test_more_images_are_gone_through_less_often():
     assert segmenter.epochs_for(1632) == segmenter.FEWEST_EPOCHS
 
 
-def test_masks_that_say_nothing_of_the_image_are_refused(place, tmp_path_factory):
+def test_masks_that_say_nothing_of_the_image_are_refused(place, tmp_path_factory, one_epoch):
     """Masks at random places: nothing can be learned, and no segmenter is made that would pretend to."""
     from made_data import database_folders
 
     from covid_core.images.codec import png_bytes
-    from covid_core.nets.segmentation import segmenter, training
+    from covid_core.nets.segmentation import training
 
     root = database_folders(tmp_path_factory.mktemp("random") / "images", {"a": 24})
     rng = np.random.default_rng(0)
@@ -202,8 +213,6 @@ def test_masks_that_say_nothing_of_the_image_are_refused(place, tmp_path_factory
         path.write_bytes(png_bytes(mask))
     images = importing.import_folder(place, root)
     before = sorted(place.segmenters.iterdir())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmenter, "MOST_EPOCHS", 2)
-        with pytest.raises(RunError, match="has not learned to outline"):
-            training.train(place, images.id, 0, lambda share, message: None)
+    with pytest.raises(RunError, match="has not learned to outline"):
+        training.train(place, images.id, 0, silent)
     assert sorted(place.segmenters.iterdir()) == before

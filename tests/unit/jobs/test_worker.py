@@ -8,6 +8,7 @@ import pandas as pd
 import psutil
 import pytest
 from made_images import write_images
+from trained_runs import sibling
 from waiting import until
 
 from covid_core.data.dataset import Dataset
@@ -18,7 +19,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.jobs import queue, worker
 from covid_core.runs import store
 from covid_core.runs.store import Run
-from covid_core.specs import AugmentationSpec, FineTuning, HeadSpec, TrainingSpec
+from covid_core.specs import AugmentationSpec, HeadSpec, TrainingSpec
 from covid_core.workspace import Workspace
 
 pytestmark = [
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
 ]
 
-EPOCHS = 30  # enough that a process can be caught in the middle
+EPOCHS = 20  # enough that a process can be caught in the middle
 RUN_FILES = {"spec.json", "split.parquet", "status.json", "history.csv", "predictions.parquet", "model.keras"}
 RUN_FILES |= {"head.npz", "reference.npz", "trunk.tflite", "result.json", "worker.log", "launch.json", "lock"}
 
@@ -62,39 +63,43 @@ def with_patience(spec: TrainingSpec, epochs: int) -> TrainingSpec:
 
 
 @pytest.fixture(scope="module")
-def complete(place, baseline) -> Run:
-    return ended(place, queue.submit_training(place, baseline))
+def queued(place, baseline) -> tuple[Run, Run]:
+    """Two runs that were started together."""
+    return queue.submit_training(place, baseline), queue.submit_training(place, with_patience(baseline, 998))
 
 
 @pytest.fixture(scope="module")
-def resumed(place, baseline) -> Run:
-    """A run whose process was killed in the middle, and that then went on to its end."""
-    run = queue.submit_training(place, with_patience(baseline, 998))
+def complete(place, queued) -> Run:
+    return ended(place, queued[0])
+
+
+@pytest.fixture(scope="module")
+def interrupted(place, queued) -> Run:
+    """A run whose process was killed in the middle, and that was stopped when it had gone on for a while."""
+    first, run = queued
     wait_for_epochs(run, 3)
+    assert run.status().started >= first.status().ended  # the queue is taken in order and one at a time
     kill(run)
     assert run.status().state == store.INTERRUPTED
-    assert 3 <= len(run.history()) < EPOCHS
+    before = len(run.history())
+    assert 3 <= before < EPOCHS
     queue.resume(run)
-    return ended(place, run)
-
-
-@pytest.fixture(scope="module")
-def stopped(place, baseline) -> Run:
-    run = queue.submit_training(place, with_patience(baseline, 999))
-    wait_for_epochs(run, 3)
+    wait_for_epochs(run, before + 2)
     queue.stop(run)
     return ended(place, run)
 
 
 @pytest.fixture(scope="module")
-def pretrained(place, dataset) -> tuple[Run, Run]:
-    """A frozen and a fine-tuned MobileNetV2, queued together."""
-    choices = {"dataset": dataset.id, "classes": dataset.classes, "weights": "random", "image_size": 32, "epochs": 3}
-    tuning = FineTuning(layers=10, learning_rate=1e-3, epochs=2)
-    frozen = TrainingSpec(**choices, name="Frozen", head=HeadSpec(pooling="mean_max"))
-    tuned = TrainingSpec(**choices, name="Tuned", mode="fine_tune", taps="last", fine_tuning=tuning)
-    runs = [queue.submit_training(place, spec) for spec in (frozen, tuned)]
-    return tuple(ended(place, run) for run in runs)
+def stopped(place, interrupted) -> Run:
+    """The run as it was when it had stopped."""
+    return sibling(place, interrupted, "Stopped")
+
+
+@pytest.fixture(scope="module")
+def resumed(place, interrupted, stopped) -> Run:
+    """The same run, which then went on to its end."""
+    queue.resume(interrupted)
+    return ended(place, interrupted)
 
 
 def ended(place: Workspace, run: Run) -> Run:
@@ -193,7 +198,7 @@ def test_a_model_file_that_was_changed_is_not_used(place, complete):
         complete.head_path.write_bytes(content)
 
 
-def test_a_killed_run_resumes_to_its_end(resumed):
+def test_a_run_that_was_killed_and_stopped_goes_on_to_its_end_in_its_turn(resumed):
     assert resumed.status().state == store.COMPLETED, resumed.log_tail()
     assert {path.name for path in resumed.path.iterdir()} == RUN_FILES | {"launch.lock"}
 
@@ -227,39 +232,7 @@ def test_a_stopped_run_keeps_its_best_weights_and_can_be_used(place, stopped):
     assert Predictor.open(place, stopped).classes == stopped.classes
 
 
-def test_a_stopped_run_goes_on_from_its_last_epoch(place, stopped, complete):
+def test_a_stopped_run_goes_on_from_its_last_epoch(stopped, resumed):
     before = stopped.history()
-    queue.resume(stopped)
-    mended = ended(place, stopped)
-    assert mended.status().state == store.COMPLETED, mended.log_tail()
-    assert mended.history().head(len(before)).equals(before)
-    assert mended.history()["val_loss"].equals(complete.history()["val_loss"])
-    assert not mended.result["stopped"]
-
-
-@pytest.mark.parametrize("which", [0, 1], ids=["frozen", "fine-tuned"])
-def test_a_pretrained_backbones_saved_model_agrees_with_its_table(place, dataset, pretrained, which):
-    run = pretrained[which]
-    assert run.status().state == store.COMPLETED, run.log_tail()
-    scores = saved_model(run).predict(images_of(place, dataset, run), verbose=0)
-    assert np.abs(scores - scores_of(run.predictions(), run)).max() < 1e-5
-
-
-def test_the_queue_is_taken_in_order_and_one_at_a_time(pretrained):
-    first, second = (run.status() for run in pretrained)
-    assert second.started >= first.ended
-
-
-def test_a_frozen_run_uses_the_shared_trunk(place, pretrained):
-    frozen = pretrained[0]
-    assert not frozen.trunk_path.exists()
-    assert (place.trunks / f"{frozen.result['trunk']}.tflite").is_file()
-
-
-def test_a_fine_tuned_run_says_where_it_was_cut(pretrained):
-    tuned = pretrained[1]
-    facts = tuned.result["fine_tuning"]
-    assert facts["layers_asked"] == 10
-    assert facts["layers_trained"] >= 10
-    assert tuned.history()["stage"].tolist() == ["head"] * 3 + ["last layers"] * 2
-    assert tuned.history()["learning_rate"].tolist() == pytest.approx([1e-3] * 5)
+    assert resumed.history().head(len(before)).equals(before)
+    assert not resumed.result["stopped"]

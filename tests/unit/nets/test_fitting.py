@@ -22,22 +22,15 @@ def training(request, monkeypatch) -> type[HeadTraining]:
     return request.param
 
 
-def test_a_history_row_has_the_epoch_and_its_learning_rate(training, tmp_path):
-    rows = training(tmp_path, learning_rate=0.0125).run().rows
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert rows[0]["learning_rate"] == pytest.approx(0.0125)
-    assert rows[-1]["loss"] < rows[0]["loss"]
-
-
-def test_a_history_row_has_all_columns_and_no_other(training, tmp_path):
+def test_the_history_has_a_row_for_each_epoch_which_sees_its_own_number(training, tmp_path):
+    done = training(tmp_path, learning_rate=0.0125).run()
     columns = {"stage", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
-    assert all(set(row) == columns for row in training(tmp_path).run().rows)
-
-
-def test_every_epoch_sees_its_own_number(training, tmp_path):
-    seen = training(tmp_path).run().seen
-    assert list(dict.fromkeys(seen)) == [0, 1, 2, 3]
-    assert seen == sorted(seen)
+    assert all(set(row) == columns for row in done.rows)
+    assert [row["epoch"] for row in done.rows] == [1, 2, 3, 4]
+    assert done.rows[0]["learning_rate"] == pytest.approx(0.0125)
+    assert done.rows[-1]["loss"] < done.rows[0]["loss"]
+    assert list(dict.fromkeys(done.seen)) == [0, 1, 2, 3]
+    assert done.seen == sorted(done.seen)
 
 
 def test_the_weights_of_the_best_epoch_are_kept(training, tmp_path):

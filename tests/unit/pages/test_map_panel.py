@@ -14,7 +14,7 @@ from page_tests import PATIENCE, words
 from streamlit.testing.v1 import AppTest
 
 from covid_core.audit import dataset_audit
-from covid_core.audit.embedding import embedding_map
+from covid_core.audit.embedding import embedding_map, projection
 from covid_core.data import dataset as data
 from covid_core.data.decisions import DISMISS, LEAVE_OUT, Decision
 from covid_core.jobs import queue
@@ -43,8 +43,9 @@ st.navigation([st.Page(page, title="Map"), st.Page("home.py")]).run()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """A launched job waits: this process stands for its own."""
+    """A launched job waits: this process stands for its own. Where an image lies on a map in the end is no matter."""
     monkeypatch.setattr(queue, "launch", lambda *jobs: [job.write_launch(os.getpid(), 1) for job in jobs])
+    monkeypatch.setattr(projection, "STEPS", (50, 50))
 
 
 @pytest.fixture
