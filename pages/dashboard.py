@@ -1,5 +1,6 @@
 """What every visitor sees: the pages, in the order in which data travels. ``app.py`` starts the server for it."""
 
+import tomllib
 from pathlib import Path
 
 import streamlit as st
@@ -16,25 +17,19 @@ ICON = Path(__file__).with_name("icon.png")
 
 st.set_page_config(page_title="Second Look", page_icon=str(ICON), layout="wide")
 
-HOME = st.Page("home.py", title="Home", icon=":material/home:", url_path="start", default=True)
-PAGES = {
-    # Streamlit serves the default page at "/" alone: who types /home is sent there.
-    "": [HOME, st.Page(lambda: st.switch_page(HOME), title="Home", url_path="home", visibility="hidden")],
-    "Data": [
-        st.Page("dataset.py", title="Data set", icon=":material/photo_library:", url_path="dataset"),
-        st.Page("audit.py", title="Audit", icon=":material/fact_check:", url_path="audit"),
-    ],
-    "Models": [
-        st.Page("train.py", title="Train", icon=":material/model_training:", url_path="train"),
-        st.Page("compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
-    ],
-    "Images": [st.Page("predict.py", title="Predict", icon=":material/search:", url_path="predict")],
-    "Learn": [st.Page("lessons.py", title="Lessons", icon=":material/school:", url_path="lessons")],
-}
+PAGES = tomllib.loads(Path(__file__).with_name("navigation.toml").read_text(encoding="utf-8"))
+SECTIONS: dict[str, list] = {}
+for name, about in PAGES.items():
+    address = {"default": True, "url_path": "start"} if name == "home" else {"url_path": name}
+    shown = st.Page(f"{name}.py", title=about["title"], icon=about["icon"], **address)
+    SECTIONS.setdefault(about["section"], []).append(shown)
+HOME = SECTIONS[""][0]
+# Streamlit serves the default page at "/" alone: who types /home is sent there
+SECTIONS[""].append(st.Page(lambda: st.switch_page(HOME), title="Home", url_path="home", visibility="hidden"))
 
 access.check()
-page = st.navigation(PAGES)
-st.session_state[shell.TERMS] = shell.PAGE_TERMS.get(page.url_path or "home", ())
+page = st.navigation(SECTIONS)
+st.session_state[shell.TERMS] = PAGES[page.url_path or "home"]["terms"]
 shell.sidebar_foot()
 access.sidebar_foot()
 page.run()

@@ -2,9 +2,7 @@
 
 import contextlib
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,9 +21,6 @@ from covid_core.workspace import Workspace
 from pages.shared import run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
-PAGE_TERMS: Mapping[str, Sequence[str]] = tomllib.loads(
-    Path(__file__).with_name("terms.toml").read_text(encoding="utf-8")
-)
 TERMS = "page_terms"  # session: glossary keys of the open page
 TERMS_WIDTH = 480  # pixels; less on a phone
 IN_USE, VIEWED = "dataset_in_use", "datasets_viewed"  # session: an id; ids

@@ -1,6 +1,5 @@
 """The glossary: short definitions, a page in docs/ that says the same, and terms of pages that exist."""
 
-import ast
 import re
 import tomllib
 from pathlib import Path
@@ -13,13 +12,7 @@ from covid_core.glossary import GLOSSARY
 ROOT = Path(__file__).parents[3]
 
 
-def dashboard_table(name: str) -> ast.expr:
-    """The value of a table in pages/dashboard.py, which cannot be imported outside of the app."""
-    tree = ast.parse((ROOT / "pages/dashboard.py").read_text(encoding="utf-8"))
-    return next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == name)
-
-
-TERMS = tomllib.loads((ROOT / "pages/shared/terms.toml").read_text(encoding="utf-8"))
+PAGES = tomllib.loads((ROOT / "pages/navigation.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("term", GLOSSARY.values(), ids=GLOSSARY.keys())
@@ -31,10 +24,8 @@ def test_a_definition_has_at_most_two_sentences_of_at_most_25_words(term):
 
 
 def test_every_page_names_terms_that_exist_each_once():
-    pages = {node.value for node in ast.walk(dashboard_table("PAGES")) if isinstance(node, ast.Constant)}
-    listed = {page for page in pages if str(page).endswith(".py")}
-    assert {f"{page}.py" for page in TERMS} == listed | {"home.py"}  # of two addresses, / and /home
-    for terms in TERMS.values():
+    for page in PAGES.values():
+        terms = page["terms"]
         assert terms
         assert len(set(terms)) == len(terms)
         assert not set(terms) - GLOSSARY.keys()
