@@ -72,7 +72,7 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
 
     def actions(row: pd.Series) -> None:
         proposals = {
-            f"Leave out of {shell.plain(dataset.name)}": lambda: decision_form.leaving_out([row["first"]], dataset),
+            "Leave out here": lambda: decision_form.leaving_out([row["first"]], dataset),
             "Change class here": lambda: decision_form.relabelling([row["first"]], dataset),
         }
         with st.container(horizontal=True):

@@ -14,6 +14,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import RunDamaged, Stopped
 from covid_core.inference.network import Head, LiteNetwork
 from covid_core.inference.predictor import Predictor, trunk_path_of
+from covid_core.reports import evidence_text
 from covid_core.runs import store
 from covid_core.runs.store import Run
 
@@ -127,7 +128,7 @@ def test_without_the_images_the_check_says_so_and_is_not_kept(place, run, phanto
     finally:
         hidden.rename(phantom.folder)
     assert found.verdict == UNKNOWN
-    assert "the images that it needs cannot be read" in found.in_words
+    assert "the images that it needs cannot be read" in evidence_text.map_check(found)
     assert heatmap_sanity.stored(run) is None
 
 
