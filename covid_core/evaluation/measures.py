@@ -1,14 +1,17 @@
-"""Every measure, in two tables: a row added here is in every table, page, download and JSON answer.
+"""Every measure, in two tables: a row in ``measures.toml``, with its formula here, is in every table, page, download
+and JSON answer.
 
 A simple share has a Wilson interval (``metrics``). Every other measure is a function of many draws of the images at a
 time: a weight of 1 each gives its value, drawn weights its bootstrap interval (``resampling``). Functions return arrays
 of shape (draws,), or (classes, draws) for one class against the rest, nan where undefined.
 """
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +22,11 @@ from covid_core.evaluation.resampling import running
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-BINS = 15
+BINS = 15  # of the calibration error; its help says so too
 AT_ONCE = 1 << 17  # cells of an area's sums at a time, so that they stay in the processor's cache
 SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn clips; the logarithm of 0 is infinite
 WILSON = "Wilson's score method (Wilson 1927), images that belong together counted for fewer (Rao and Scott 1992)"
 BOOTSTRAP = "stratified bootstrap, 2,000 draws (Efron and Tibshirani 1993)"
-SHARE_SOURCE = "share of images"
-MEAN_SOURCE = "unweighted mean over the classes (Sokolova and Lapalme 2009)"
 
 Share = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 Areas = Callable[[np.ndarray], np.ndarray]
@@ -71,6 +72,9 @@ class Draws:
         return np.stack([areas(self.times) for areas in self.curves()], axis=1)
 
 
+Formula = Callable[[Draws], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Definition:
     """What the rows of both tables have.
@@ -87,7 +91,7 @@ class Definition:
     title: str
     help: str
     source: str
-    drawn: Callable[[Draws], np.ndarray]
+    drawn: Formula
     _: KW_ONLY
     is_share: bool = False
 
@@ -145,37 +149,6 @@ class OverallMeasure(Definition):
             raise ValueError(f"The measure {self.key!r} must be in per cent to be a headline or repeated.")
 
 
-def _class_share(key: str, title: str, help: str, share: Share, undefined: str) -> ClassMeasure:
-    """A share of the images of a class, or of those predicted as it, and the like."""
-
-    def drawn(draws: Draws) -> np.ndarray:
-        label, prediction = np.indices(draws.cells.shape[:2])
-        one = np.arange(len(draws.cells))[:, None, None]
-        counted, hit = share(label == one, prediction == one, np.less(prediction, len(draws.cells)))
-        hits, total = (np.tensordot(cells.astype(float), draws.cells, 2) for cells in (counted & hit, counted))
-        return _ratio(hits, total)
-
-    return ClassMeasure(key, title, help, SHARE_SOURCE, drawn, is_share=True, share=share, undefined=undefined)
-
-
-def _class_mean(key: str, title: str, help: str, of: str, **more: Any) -> OverallMeasure:
-    """The mean of a class measure over the classes for which it is defined."""
-
-    def drawn(draws: Draws) -> np.ndarray:
-        of_classes = CLASS_MEASURES[of].drawn(draws)
-        defined = np.isfinite(of_classes)
-        return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
-
-    return OverallMeasure(key, title, help, MEAN_SOURCE, drawn, mean_of=of, **more)
-
-
-def _image_mean(
-    key: str, title: str, help: str, source: str, per_image: Callable[[Answers], np.ndarray], **more: Any
-) -> OverallMeasure:
-    """The mean of a number of each image."""
-    return OverallMeasure(key, title, help, source, lambda draws: draws.means[key], per_image=per_image, **more)
-
-
 # The formulas of rows
 
 
@@ -200,141 +173,70 @@ def _squared_error(predictions: Answers) -> np.ndarray:
     return np.square(predictions.y_prob - np.eye(len(predictions.classes))[predictions.y_true]).sum(axis=1)
 
 
+def _share_on_draws(share: Share) -> Formula:
+    """A share of the images of a class, or of those predicted as it, and the like."""
+
+    def drawn(draws: Draws) -> np.ndarray:
+        label, prediction = np.indices(draws.cells.shape[:2])
+        one = np.arange(len(draws.cells))[:, None, None]
+        counted, hit = share(label == one, prediction == one, np.less(prediction, len(draws.cells)))
+        hits, total = (np.tensordot(cells.astype(float), draws.cells, 2) for cells in (counted & hit, counted))
+        return _ratio(hits, total)
+
+    return drawn
+
+
+def _mean_of_images(name: str) -> Formula:
+    return lambda draws: draws.means[name]
+
+
+def _mean_of_classes(name: str) -> Formula:
+    """The mean of a class measure over the classes for which it is defined."""
+
+    def drawn(draws: Draws) -> np.ndarray:
+        of_classes = CLASS_MEASURES[name].drawn(draws)
+        defined = np.isfinite(of_classes)
+        return _ratio(np.where(defined, of_classes, 0).sum(axis=0), defined.sum(axis=0))
+
+    return drawn
+
+
 # The tables
 
+SHARES: dict[str, Share] = {
+    "sensitivity": lambda is_class, predicted, answered: (is_class, predicted),
+    "specificity": lambda is_class, predicted, answered: (~is_class, ~predicted),
+    "ppv": lambda is_class, predicted, answered: (predicted, is_class),
+    "npv": lambda is_class, predicted, answered: (answered & ~predicted, ~is_class),
+}
+PER_IMAGE: dict[str, Callable[[Answers], np.ndarray]] = {
+    "accuracy": lambda predictions: predictions.right,
+    "log_loss": _loss,
+    "brier_score": _squared_error,
+}
+FORMULAS: dict[str, Formula] = {
+    **{name: _share_on_draws(share) for name, share in SHARES.items()},
+    "f1": lambda draws: _ratio(2 * draws.hits, draws.images + draws.predicted),
+    "auroc": lambda draws: draws.areas[0],
+    "auprc": lambda draws: draws.areas[1],
+    **{name: _mean_of_images(name) for name in PER_IMAGE},
+    "matthews_correlation": _matthews,
+    "expected_calibration_error": lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
+}
+_ROWS = tomllib.loads(Path(__file__).with_name("measures.toml").read_text(encoding="utf-8"))
 CLASS_MEASURES = {
-    row.key: row
-    for row in (
-        _class_share(
-            "sensitivity",
-            "Sensitivity",
-            "Of the images of the class, how many are predicted as it (recall): TP / (TP + FN).",
-            lambda is_class, predicted, answered: (is_class, predicted),
-            "no image of this part is {label}",
-        ),
-        _class_share(
-            "specificity",
-            "Specificity",
-            "Of the images of other classes, how many are not predicted as the class: TN / (TN + FP).",
-            lambda is_class, predicted, answered: (~is_class, ~predicted),
-            "every image of this part is {label}",
-        ),
-        _class_share(
-            "ppv",
-            "PPV",
-            "Of the images predicted as the class, how many are of it (precision): TP / (TP + FP). It changes with how "
-            "frequent the class is.",
-            lambda is_class, predicted, answered: (predicted, is_class),
-            "no image was called {label}",
-        ),
-        _class_share(
-            "npv",
-            "NPV",
-            "Of the images predicted as another class, how many are not of the class: TN / (TN + FN).",
-            lambda is_class, predicted, answered: (answered & ~predicted, ~is_class),
-            "every image was called {label}",
-        ),
-        ClassMeasure(
-            "f1",
-            "F1",
-            "Harmonic mean of sensitivity and PPV.",
-            "van Rijsbergen 1979",
-            lambda draws: _ratio(2 * draws.hits, draws.images + draws.predicted),
-            undefined="no image is {label} and none was called so",
-        ),
-        ClassMeasure(
-            "auroc",
-            "AUROC",
-            "How often an image of the class has a higher score than an image of another class.",
-            "area under the ROC curve (Hanley and McNeil 1982)",
-            lambda draws: draws.areas[0],
-        ),
-        ClassMeasure(
-            "auprc",
-            "AUPRC",
-            "Average PPV over all thresholds. Guessing gives the share of the class, not one half.",
-            "average precision, without interpolation",
-            lambda draws: draws.areas[1],
-        ),
-    )
+    name: ClassMeasure(name, drawn=FORMULAS[name], share=SHARES.get(name), **row)
+    for name, row in _ROWS["class"].items()
 }
-
 MEASURES = {
-    row.key: row
-    for row in (
-        _image_mean(
-            "accuracy",
-            "Accuracy",
-            "Share of images that are predicted correctly.",
-            SHARE_SOURCE,
-            lambda predictions: predictions.right,
-            is_share=True,
-            repeated=True,
-        ),
-        _class_mean(
-            "balanced_accuracy",
-            "Balanced accuracy",
-            "Mean sensitivity over the classes: rare classes count as much as frequent ones.",
-            "sensitivity",
-            compared=True,
-            headline=True,
-            repeated=True,
-        ),
-        _class_mean("macro_specificity", "Macro specificity", "Mean specificity over the classes.", "specificity"),
-        _class_mean("macro_ppv", "Macro PPV", "Mean PPV over the classes that were predicted.", "ppv"),
-        _class_mean("macro_npv", "Macro NPV", "Mean NPV over the classes.", "npv"),
-        _class_mean("macro_f1", "Macro F1", "Mean F1 over the classes.", "f1", compared=True, headline=True),
-        _class_mean(
-            "macro_auroc",
-            "Macro AUROC",
-            "Mean AUROC over the classes.",
-            "auroc",
-            compared=True,
-            headline=True,
-            repeated=True,
-        ),
-        _class_mean("macro_auprc", "Macro AUPRC", "Mean AUPRC over the classes.", "auprc"),
-        OverallMeasure(
-            "matthews_correlation",
-            "Matthews correlation",
-            "Correlation of predictions and labels: 1 is perfect, 0 is guessing.",
-            "for several classes (Gorodkin 2004)",
-            _matthews,
-            unit="",
-            compared=True,
-        ),
-        _image_mean(
-            "log_loss",
-            "Log loss",
-            "Mean of -ln(score of the true class). 0 is best; equal scores for three classes give 1.10.",
-            "cross-entropy, natural logarithm",
-            _loss,
-            unit="",
-            of_scores=True,
-            compared=True,
-        ),
-        _image_mean(
-            "brier_score",
-            "Brier score",
-            "Squared error of the scores, summed over the classes: 0 is best, 2 is worst.",
-            "Brier 1950",
-            _squared_error,
-            unit="",
-            of_scores=True,
-            compared=True,
-        ),
-        OverallMeasure(
-            "expected_calibration_error",
-            "Calibration error",
-            f"How far scores are from the shares that were right (expected calibration error, {BINS} bins).",
-            "Naeini, Cooper and Hauskrecht 2015; Guo and others 2017",
-            lambda draws: _ratio(np.abs(draws.gaps).sum(axis=0), draws.total),
-            of_scores=True,
-            compared=True,
-        ),
+    name: OverallMeasure(
+        name,
+        drawn=_mean_of_classes(row["mean_of"]) if "mean_of" in row else FORMULAS[name],
+        per_image=PER_IMAGE.get(name),
+        **row,
     )
+    for name, row in _ROWS["overall"].items()
 }
-PER_IMAGE = {row.key: value for row in MEASURES.values() if (value := row.per_image)}
 
 
 # Values

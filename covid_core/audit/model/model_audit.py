@@ -128,6 +128,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
     effects, why = _effects(predictor, images, inside, part_of(progress, 0.52, 0.8))
     as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
     verdict, why = evidence.verdict(effects, as_it_is, k, why)
+    of_class = np.bincount(images.labels, minlength=k)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
     return without_nan(
@@ -139,7 +140,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             "with_lungs": len(inside),
             "masks": images.masks_from,
             "masks_in_short": images.masks_in_short,
-            "largest": _largest(predictor.classes, images.labels),
+            "largest": {"label": predictor.classes[int(of_class.argmax())], "share": of_class.max() / of_class.sum()},
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
             "heat": asdict(heat),
@@ -161,12 +162,8 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     rows = dataset.images.set_index("image_id").index.get_indexer(test["image_id"])
     size = run.spec.image_size
     progress(0.0, "Reading the test images")
-    pixels = np.concatenate(
-        [
-            decode_rows(dataset, some, size)
-            for some in _parts(rows, part_of(progress, 0, 0.4), "Reading the test images")
-        ]
-    )
+    parts = _parts(rows, part_of(progress, 0, 0.4), "Reading the test images")
+    pixels = np.concatenate([decode_rows(dataset, some, size) for some in parts])
     lungs = outlines.of_images(workspace, dataset, rows, part_of(progress, 0.4, 1.0), size)
     about = dataset.images.iloc[rows]
     by = {
@@ -190,12 +187,6 @@ def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.nd
 
 
 # Figures
-
-
-def _largest(classes: tuple[str, ...], labels: np.ndarray) -> dict[str, Any]:
-    """The largest class of the audited images, and its share."""
-    images = np.bincount(labels, minlength=len(classes))
-    return {"label": classes[int(images.argmax())], "share": float(images.max() / images.sum())}
 
 
 def _answers(

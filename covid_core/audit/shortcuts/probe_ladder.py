@@ -248,10 +248,8 @@ def verdict(ladder: Ladder) -> Verdict:
     blind, full = ladder.without_lungs, ladder.full
     if not blind or full is None or full.p > ALPHA:
         return Verdict(INCONCLUSIVE)
-    corrected = holm(np.array([rung.p for rung in blind]))
-    found = [
-        rung for rung, p in zip(blind, corrected, strict=True) if p <= ALPHA and ladder.share_of_gain(rung) >= SOME
-    ]
+    tested = zip(blind, holm(np.array([rung.p for rung in blind])), strict=True)
+    found = [rung for rung, p in tested if p <= ALPHA and ladder.share_of_gain(rung) >= SOME]
     if not found:
         return Verdict(NO_SHORTCUT)
     strongest = max(found, key=ladder.share_of_gain)
