@@ -106,7 +106,7 @@ def make(
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
         open_dataset(workspace, dataset.id)  # NotFound where it is gone: nobody would remove what is kept of it
-        content = audit.model_dump_json(indent=1, exclude=PARTS_APART).encode()
+        content = audit.model_dump_json(indent=1, exclude=PARTS_APART, by_alias=True).encode()
         path = _record_path(workspace, dataset)
         derived.write(workspace, path, len(content), lambda temporary: temporary.write_bytes(content))
     if against is not None:

@@ -99,12 +99,14 @@ def stored(run: Run) -> dict[str, Any] | None:
     return record
 
 
-def masks_in_short(found: Mapping[str, Any]) -> str:
+def masks_in_short(audit: Mapping[str, Any]) -> str:
     """Whose lung masks an audit used, in a few words, also of one that an earlier version kept; nothing without any."""
-    if "masks_in_short" in found:
-        return str(found["masks_in_short"])
-    told = str(found.get("masks", ""))
-    return " and ".join(short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in told)
+    if "masks_in_short" in audit:
+        return str(audit["masks_in_short"])
+    masks = str(audit.get("masks", ""))
+    return " and ".join(
+        short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in masks
+    )
 
 
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:

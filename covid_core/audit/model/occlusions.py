@@ -39,18 +39,18 @@ def filled(images: np.ndarray, covered: np.ndarray) -> np.ndarray:
     return np.where(covered, np.clip(np.rint(smooth), 0, 255), images).astype(np.uint8)
 
 
-def pulled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def pulled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Values where they are known, else smooth ones from around: from coarse to fine, relaxed at each size."""
     side = values.shape[1]
     if side <= 2:
-        count = known.sum(axis=(1, 2), keepdims=True)
-        mean = (values * known).sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1)
-        return np.where(known > 0, values, np.where(count > 0, mean, 128))
+        count = valid.sum(axis=(1, 2), keepdims=True)
+        mean = (values * valid).sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1)
+        return np.where(valid > 0, values, np.where(count > 0, mean, 128))
     odd = ((0, 0), (0, side % 2), (0, side % 2))
-    total, count = _fours(np.pad(values * known, odd)), _fours(np.pad(known, odd))
+    total, count = _fours(np.pad(values * valid, odd)), _fours(np.pad(valid, odd))
     coarse = pulled(total / np.maximum(count, 1), (count > 0).astype(np.float32))
     guess = coarse.repeat(2, 1).repeat(2, 2)[:, :side, :side]
-    here = known > 0
+    here = valid > 0
     found = np.where(here, values, guess)
     for _ in range(RELAXED):
         found = np.where(here, values, ndimage.uniform_filter(found, (0, 3, 3), mode="nearest"))
