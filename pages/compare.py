@@ -313,7 +313,7 @@ def _hyperparameters(order: list[RunCandidate]) -> None:
     table = tables.hyperparameters([one.name for one in order], [one.run.spec for one in order])
     table["Images"] = [f"{one.run.dataset.name}, {shell.version_of(one.run).in_words}" for one in order]
     if st.toggle("Show only what differs", key="compare_differs", help="Leave out columns in which all runs agree."):
-        table = tables.only_what_differs(table, keep=("Model", "Special strategy"))
+        table = tables.only_what_differs(table, always=("Model", "Special strategy"))
     best = order[0].name if beats_majority(order[0].assessment) else ""
     config = {"Learning rate": st.column_config.NumberColumn(format="%g")}
     comparison_tables.show_table(table, "hyperparameters", "Hyper-parameters", best=best, config=config)

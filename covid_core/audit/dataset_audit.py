@@ -105,8 +105,8 @@ def make(
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
-        _check_still_there(workspace, dataset)
-        content = audit.model_dump_json(indent=1, exclude=PARTS_APART).encode()
+        open_dataset(workspace, dataset.id)  # NotFound where it is gone: nobody would remove what is kept of it
+        content = audit.model_dump_json(indent=1, exclude=PARTS_APART, by_alias=True).encode()
         path = _record_path(workspace, dataset)
         derived.write(workspace, path, len(content), lambda temporary: temporary.write_bytes(content))
     if against is not None:
@@ -165,7 +165,7 @@ def _pairs(workspace: Workspace, dataset: Dataset, progress: Progress) -> pd.Dat
     if kept is not None:
         return kept
     pairs = duplicate_pairs.within(workspace, dataset, progress)
-    _check_still_there(workspace, dataset)
+    open_dataset(workspace, dataset.id)  # as in ``make``
     derived.write_table(workspace, _pairs_path(workspace, dataset.version), pairs)
     return pairs
 
@@ -182,7 +182,7 @@ def _ladder(workspace: Workspace, dataset: Dataset, progress: Progress) -> tuple
 def _shared(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Progress) -> None:
     if shared(workspace, dataset, other) is None:
         pairs = duplicate_pairs.between(workspace, dataset, other, progress)
-        _check_still_there(workspace, dataset)
+        open_dataset(workspace, dataset.id)  # as in ``make``
         derived.write_table(workspace, _shared_path(workspace, dataset, other), pairs)
 
 
@@ -260,8 +260,3 @@ def _stored_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> p
         if kept is not None:
             return duplicate_pairs.with_labels(kept, dataset.images, other.images)
     return None
-
-
-def _check_still_there(workspace: Workspace, dataset: Dataset) -> None:
-    """Raises NotFound where the data set is gone by now: nobody would come to remove a file that is kept of it."""
-    open_dataset(workspace, dataset.id)

@@ -53,11 +53,11 @@ def findings_by_class(findings: pd.DataFrame, labels: Mapping[str, str]) -> pd.D
     return table.assign(p=table["finding"].map(pd.Series(holm(p_of.to_numpy(float)), p_of.index, dtype=float)))
 
 
-def _by_chance(found: np.ndarray, sizes: np.ndarray) -> float:
+def _by_chance(counts: np.ndarray, sizes: np.ndarray) -> float:
     """How often as many images with a finding, drawn from all at random, go with the classes (images of each:
-    ``sizes``) as closely as those ``found`` of each. DRAWS draws, so that rare findings need no large numbers."""
-    drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(found.sum()), DRAWS, method="marginals")
-    closeness = (np.square(np.vstack([found, drawn])) / sizes).sum(axis=1)  # grows with chi-squared, margins given
+    ``sizes``) as closely as those in ``counts``. DRAWS draws, so that rare findings need no large numbers."""
+    drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(counts.sum()), DRAWS, method="marginals")
+    closeness = (np.square(np.vstack([counts, drawn])) / sizes).sum(axis=1)  # grows with chi-squared, margins given
     return float((1 + np.count_nonzero(closeness[1:] >= closeness[0] * (1 - 1e-9))) / (1 + DRAWS))
 
 

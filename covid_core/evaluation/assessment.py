@@ -101,7 +101,8 @@ class Assessment:
     (None: none do). ``majority`` is the share of the largest class of each part. ``p_majority`` is the chance that
     something that is right as often as the majority class would be right on at least as many images, ``p_parts`` that
     of accuracies on validation and test at least as unlike as these if both were the same (nan without images); in
-    both, images that belong together count for fewer.
+    both, images that belong together count for fewer. ``test_images`` is a hash over their data set, ids and labels:
+    COVID-1 of one data set is not COVID-1 of another.
     """
 
     classes: tuple[str, ...]
@@ -165,7 +166,7 @@ def assess(
         right=test.right,
         strata=test.y_true,
         groups=together["test"],
-        test_images=images_key(table, images_of),
+        test_images=hash_of(table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]], images_of),
         p_majority=at_least_by_chance(int(test.right.sum()) / effect, test.n / effect, majority["test"].value),
         p_parts=unlike_by_chance(*whole_counts(right, np.arange(len(right)) < validation.n, of_both)),
         only_answer=test.classes[predicted[0]] if len(predicted) == 1 else "",
@@ -199,15 +200,6 @@ def whole_counts(right: np.ndarray, inside: np.ndarray, groups: np.ndarray | Non
     effect = metrics.design_effect_of_difference(right, inside, groups)
     images = [int(len(side) / effect) for side in sides]
     return round(sides[0].mean() * images[0]), images[0], round(sides[1].mean() * images[1]), images[1]
-
-
-def images_key(table: pd.DataFrame, images_of: str = "") -> str:
-    """Hash over ``images_of`` and (image_id, label) of the test part: equal keys mean the same test images.
-
-    Ids alone do not say so: COVID-1 of one data set is not COVID-1 of another.
-    """
-    images = table.loc[(table["part"] == "test").to_numpy(), ["image_id", "label"]].sort_values("image_id")
-    return hash_of(images, images_of)
 
 
 def at_least_by_chance(hits: float, total: float, chance: float) -> float:

@@ -192,9 +192,9 @@ def at_prevalence(sensitivity: Measure, specificity: Measure, prevalence: float)
     where nothing, or everything, would be called so.
     """
 
-    def values(found: float, spared: float) -> tuple[float, float]:
-        called, other = found * prevalence, (1 - spared) * (1 - prevalence)
-        missed, right = (1 - found) * prevalence, spared * (1 - prevalence)
+    def values(reached: float, spared: float) -> tuple[float, float]:
+        called, other = reached * prevalence, (1 - spared) * (1 - prevalence)
+        missed, right = (1 - reached) * prevalence, spared * (1 - prevalence)
         ppv = called / (called + other) if called + other else math.nan
         return ppv, right / (right + missed) if right + missed else math.nan
 

@@ -49,7 +49,7 @@ def image_answers(tables: Mapping[str, pd.DataFrame]) -> ImageAnswers:
         first.classes,
         first.image_ids,
         np.array(first.classes, dtype=object)[first.y_true],
-        np.stack([metrics.predicted_labels(one) for one in of_runs], axis=1),
+        np.stack([np.array([*one.classes, ""], dtype=object)[one.y_pred] for one in of_runs], axis=1),
         np.stack(top, axis=1),
         np.stack([one.y_prob[rows, one.y_true] for one in of_runs], axis=1),
         np.stack([one.y_prob for one in of_runs], axis=1),

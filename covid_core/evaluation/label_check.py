@@ -129,11 +129,8 @@ def _moved(labels: np.ndarray, folders: np.ndarray) -> int:
 
     What is moved over one end of the list may have come in again at the other, or its place be taken by anything.
     """
-    listed, right, n = (
-        labels.tobytes(),
-        folders.tobytes(),
-        len(labels),
-    )  # a byte an image: texts compare and search fast
+    listed, right = labels.tobytes(), folders.tobytes()  # a byte an image: texts compare and search fast
+    n = len(labels)
     for rows in range(1, int(MOST_MOVED * n) + 1):
         if listed[:-rows] == right[rows:]:
             return rows

@@ -39,10 +39,6 @@ class Measure:
     def is_defined(self) -> bool:
         return not math.isnan(self.value)
 
-    @property
-    def has_interval(self) -> bool:
-        return not math.isnan(self.low)
-
 
 UNDEFINED = Measure(math.nan)
 
@@ -123,11 +119,6 @@ def logits(table: pd.DataFrame) -> np.ndarray:
     if not set(columns) <= set(table.columns):
         raise DataError("The logits of every class are needed, and the predictions have none.")
     return table[columns].to_numpy(dtype=float)
-
-
-def predicted_labels(predictions: Answers) -> np.ndarray:
-    """Of shape (images,): the class with the highest score, an empty string where a score is not a number."""
-    return np.array([*predictions.classes, ""], dtype=object)[predictions.y_pred]
 
 
 def design_effect(right: np.ndarray, groups: np.ndarray) -> float:

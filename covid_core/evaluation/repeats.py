@@ -296,7 +296,8 @@ class Comparison:
 
 def compare(studies: Sequence[Repeats]) -> Comparison:
     """Sum up every study and test every pair, with Holm's correction for all pairs that can be tested."""
-    order = sorted(studies, key=lambda study: (-_mean_accuracy(study), study.name))
+    means = {study.id: np.nan_to_num(spreads(study)["accuracy"].mean, nan=-1.0) for study in studies}
+    order = sorted(studies, key=lambda study: (-means[study.id], study.name))
     pairs = {at: difference(order[at[0]], order[at[1]]) for at in combinations(range(len(order)), 2)}
     tested = {at: pair.result.p for at, pair in pairs.items() if pair.result and not math.isnan(pair.result.p)}
     corrected = holm(np.array(list(tested.values())))
@@ -304,7 +305,3 @@ def compare(studies: Sequence[Repeats]) -> Comparison:
     return Comparison(
         tuple(order), tuple(map(spreads, order)), tuple(map(pooled, order)), tuple(map(above_majority, order)), pairs
     )
-
-
-def _mean_accuracy(study: Repeats) -> float:
-    return float(np.nan_to_num(spread(value(run, "accuracy") for run in study.runs).mean, nan=-1.0))

@@ -106,7 +106,10 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
             name=literal(label),
             orientation="h",
             marker={"color": colour},
-            hovertext=[_finding_hover(finding, row) for finding, row in rows.iterrows()],
+            hovertext=[
+                f"{literal(finding)}: {count(found)} of {count(images)} images of the class"
+                for finding, found, images in zip(rows.index, rows["found"], rows["images"], strict=True)
+            ],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     for place, finding in enumerate(findings):
@@ -117,10 +120,6 @@ def finding_bars(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(visible=False, range=[len(findings) - 0.4, -0.65])
     height = 130 + len(findings) * (26 + 14 * len(colours))
     return settled(figure, height=height).update_layout(legend={"traceorder": "normal"})
-
-
-def _finding_hover(finding: str, row: pd.Series) -> str:
-    return f"{literal(finding)}: {count(row['found'])} of {count(row['images'])} images of the class"
 
 
 def findings_in_words(table: pd.DataFrame) -> str:

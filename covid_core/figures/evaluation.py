@@ -79,7 +79,8 @@ def _matrix(
     A heat map reports no clicks, so squares lie over its cells. Only a chosen square is visible; the whole cell can be
     clicked, not its middle alone.
     """
-    labels = [_broken(literal(name)) for name in names]
+    # long names on several lines, so that they need no slant
+    labels = [name.replace(" ", "<br>") if len(name) > LONG_NAME else name for name in map(literal, names)]
     values = np.full((len(labels), len(labels)), np.nan)
     for at, cell in cells.items():
         values[at] = cell.value
@@ -218,11 +219,6 @@ def score_histogram(counts: pd.DataFrame, scored: str) -> go.Figure:
     figure.update_xaxes(title=f"Score of {literal(scored)}", row=rows, col=1)
     figure.update_layout(barmode="overlay", bargap=0.06, hovermode="closest")
     return settled(figure, height=60 + BAR_ROW * rows)
-
-
-def _broken(name: str) -> str:
-    """A long name on several lines, so that it needs no slant."""
-    return name.replace(" ", "<br>") if len(name) > LONG_NAME else name
 
 
 def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:

@@ -5,6 +5,7 @@ What a stored audit lacks is not drawn.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import plotly.graph_objects as go
@@ -140,12 +141,11 @@ def effects_in_words(audit: Record) -> str:
 # Marks
 
 
+_bounds = itemgetter("value", "low", "high")  # of a stored measure
+
+
 def _in_words(value: Record) -> str:
-    return interval(value["value"], value["low"], value["high"])
-
-
-def _bounds(value: Record) -> tuple[float, float, float]:
-    return value["value"], value["low"], value["high"]
+    return interval(*_bounds(value))
 
 
 def _add_bars(

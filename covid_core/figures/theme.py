@@ -85,10 +85,8 @@ def name_above(figure: go.Figure, height: float, text: str) -> None:
 def error_bar(intervals: Iterable[Sequence[float]], scale: float = 1, **style: object) -> dict[str, Any]:
     """The error bars of (value, low, high)."""
     rows = list(intervals)
-    above, below = (
-        [scale * (high - value) for value, _, high in rows],
-        [scale * (value - low) for value, low, _ in rows],
-    )
+    above = [scale * (high - value) for value, _, high in rows]
+    below = [scale * (value - low) for value, low, _ in rows]
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **style}
 
 

@@ -156,13 +156,13 @@ def limit_of_duplicates(limits: Limits) -> str:
     return f"{text} This is the limit."
 
 
-def shared(other: Dataset, found: Shared) -> str:
+def shared(other: Dataset, overlap: Shared) -> str:
     """How many images another data set has as well."""
-    if not len(found.pairs):
+    if not len(overlap.pairs):
         return f"No image is in {other.name} as well."
-    disagree = len(found.conflicts)
+    disagree = len(overlap.conflicts)
     return (
-        f"{plural(found.images, 'image is', 'images are')} in {other.name} as well; "
+        f"{plural(overlap.images, 'image is', 'images are')} in {other.name} as well; "
         f"{plural(disagree, 'pair has', 'pairs have')} another class there."
     )
 
@@ -170,14 +170,14 @@ def shared(other: Dataset, found: Shared) -> str:
 # Shortcuts
 
 
-def ladder(given: Ladder) -> Summary:
+def ladder(climbed: Ladder) -> Summary:
     """The verdict of a ladder with its figures, and what else the ladder shows."""
-    verdict = probe_ladder.verdict(given)
-    return Summary(_headline(given, verdict), (*_beside(given), *_not_run(given)))
+    verdict = probe_ladder.verdict(climbed)
+    return Summary(_headline(climbed, verdict), (*_beside(climbed), *_not_run(climbed)))
 
 
-def _headline(given: Ladder, verdict: probe_ladder.Verdict) -> str:
-    full, blind = given.full, given.without_lungs
+def _headline(climbed: Ladder, verdict: probe_ladder.Verdict) -> str:
+    full, blind = climbed.full, climbed.without_lungs
     if not blind or full is None:
         reason = (
             "the full picture could not be measured" if full is None else "no probe without lungs could be measured"
@@ -198,7 +198,7 @@ def _headline(given: Ladder, verdict: probe_ladder.Verdict) -> str:
     how_much = "Much" if verdict.level == probe_ladder.MUCH_IS_NOT else "Some"
     return (
         f"{how_much} of what can be learned here is not the lungs. {strongest.probe.name} alone reach "
-        f"{share(min(given.share_of_gain(strongest), 1), 0)} of the full picture's gain over the majority baseline, "
+        f"{share(min(climbed.share_of_gain(strongest), 1), 0)} of the full picture's gain over the majority baseline, "
         f"{_beside_full(strongest, full)}."
     )
 
@@ -209,9 +209,9 @@ def _beside_full(rung: Rung, full: Rung) -> str:
     return f"with an accuracy of {in_words(rung.accuracy)} (majority baseline {share(rung.majority)}, {whole})"
 
 
-def _beside(given: Ladder) -> list[str]:
+def _beside(climbed: Ladder) -> list[str]:
     """Greys and the thumbnail, which may hold disease, and the two halves that masks make."""
-    in_order = sorted((rung for rung in given.rungs if rung.was_run), key=lambda rung: rung.accuracy.value)
+    in_order = sorted((rung for rung in climbed.rungs if rung.was_run), key=lambda rung: rung.accuracy.value)
     by = {rung.probe.holds: rung for rung in in_order}
     remarks = {
         GREYS: "This may be exposure or disease: a dense lung is a bright one.",
@@ -228,10 +228,10 @@ def _beside(given: Ladder) -> list[str]:
     return sentences
 
 
-def _not_run(given: Ladder) -> list[str]:
+def _not_run(climbed: Ladder) -> list[str]:
     """Why some probes could not be run, each reason once."""
     names: dict[str, list[str]] = {}
-    for rung in given.rungs:
+    for rung in climbed.rungs:
         if not rung.was_run:
             names.setdefault(rung.reason, []).append(_lower(rung.probe.name))
     return [f"Not measured: {', '.join(of)}. {reason}" for reason, of in names.items()]
@@ -244,22 +244,22 @@ def _lower(name: str) -> str:
 # Sources
 
 
-def sources(given: Sources) -> tuple[str, ...]:
+def sources(measured: Sources) -> tuple[str, ...]:
     """How source and class go together, each sentence with the figures that it rests on."""
-    if not given.known:
+    if not measured.with_source:
         return ("No image has a known source, so the source cannot be compared with the class.",)
-    sentences = [_source_association(given), *(_source_probe(*question) for question in given.questions)]
-    if len(given.questions) > 1:
-        sentences.append(f"(p is corrected for {len(given.questions)} comparisons.)")
-    return (*sentences, *filter(None, [given.reason]))
+    sentences = [_source_association(measured), *(_source_probe(*question) for question in measured.questions)]
+    if len(measured.questions) > 1:
+        sentences.append(f"(p is corrected for {len(measured.questions)} comparisons.)")
+    return (*sentences, *filter(None, [measured.reason]))
 
 
-def _source_association(given: Sources) -> str:
-    images = f"{plural(given.known, 'image')} of {plural(given.names, 'source')}"
-    unknown = f"; {count(given.unknown)} have no known source" if given.unknown else ""
-    if math.isnan(given.association):
+def _source_association(measured: Sources) -> str:
+    images = f"{plural(measured.with_source, 'image')} of {plural(measured.names, 'source')}"
+    unknown = f"; {count(measured.unknown)} have no known source" if measured.unknown else ""
+    if math.isnan(measured.association):
         return f"Source and class cannot be compared on {images}: one of them has a single value{unknown}."
-    figure = f"Cramér's V is {number(given.association)}, from 0 for no association to 1"
+    figure = f"Cramér's V is {number(measured.association)}, from 0 for no association to 1"
     return f"Association of source and class: {figure}, on {images}{unknown}."
 
 

@@ -99,7 +99,7 @@ def _ladder(one: Ladder) -> Fields:
 
 def _rung(one: Rung) -> dict[str, Any]:
     figures = _but(one, "probe") if one.was_run else {"reason": one.reason, "note": one.note}
-    return {**vars(one.probe), "run": one.was_run, **figures}
+    return {"sees": one.probe.input, **_but(one.probe, "input"), "run": one.was_run, **figures}
 
 
 def _sources(one: Sources) -> Fields:
@@ -108,7 +108,8 @@ def _sources(one: Sources) -> Fields:
         label: [{**rung, "p_corrected": corrected.get((label, rung["key"]))} for rung in _ladder(ladder)["rungs"]]
         for label, ladder in one.ladders.items()
     }
-    return {**_but(one, "ladders"), "within": within, "in_words": audit_text.sources(one)}
+    figures = {"known": one.with_source, **_but(one, "with_source", "ladders")}
+    return {**figures, "within": within, "in_words": audit_text.sources(one)}
 
 
 def _map(one: Map) -> Fields:

@@ -7,6 +7,7 @@ An accuracy does not say what it rests on; the audit of the model does (``audit.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from covid_core.audit.model import evidence, model_audit
@@ -200,8 +201,7 @@ def lines(audit: Mapping[str, Any]) -> list[str]:
     return [*lines, heat(audit), worst_subgroup(audit)]
 
 
-def _bounds(value: Mapping[str, Any]) -> tuple[float, float, float]:
-    return value["value"], value["low"], value["high"]
+_bounds = itemgetter("value", "low", "high")  # of a stored measure
 
 
 def _interval(value: Mapping[str, Any]) -> str:

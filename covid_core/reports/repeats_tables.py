@@ -13,14 +13,16 @@ from covid_core.reports import repeats_text
 UNTESTED = Repeated()
 
 
-def study_table(given: Comparison) -> pd.DataFrame:
+def study_table(comparison: Comparison) -> pd.DataFrame:
     """One row per study: its accuracy over runs, all folds together, against the majority baseline.
 
     Columns study, made_of, runs, planned; mean, spread, lowest, highest; pooled (the mean over seeds), pooled_low and
     pooled_high (where there is one seed), pooled_images; above_majority, above_low, above_high, p_above.
     """
     rows = []
-    for study, spreads, pooled, test in zip(given.studies, given.spreads, given.pooled, given.majority, strict=True):
+    for study, spreads, pooled, test in zip(
+        comparison.studies, comparison.spreads, comparison.pooled, comparison.majority, strict=True
+    ):
         accuracy, above = spreads["accuracy"], test.result or UNTESTED
         seeds = [one.accuracy for one in pooled]
         bounded = seeds[0] if len(seeds) == 1 else UNDEFINED
@@ -44,9 +46,9 @@ def study_table(given: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def spread_table(given: Comparison) -> pd.DataFrame:
+def spread_table(comparison: Comparison) -> pd.DataFrame:
     """One row per study and measure: columns study, measure, mean, spread, lowest, highest, count."""
-    of_studies = zip(given.studies, given.spreads, strict=True)
+    of_studies = zip(comparison.studies, comparison.spreads, strict=True)
     return pd.DataFrame(
         [
             {"study": study.name, "measure": name, **vars(one)}
@@ -56,7 +58,7 @@ def spread_table(given: Comparison) -> pd.DataFrame:
     )
 
 
-def run_table(given: Comparison, measure: str) -> pd.DataFrame:
+def run_table(comparison: Comparison, measure: str) -> pd.DataFrame:
     """One row per run with its value of a measure; studies that lack the measure are left out.
 
     Columns study, run, fold, seed, images, measure, value. Runs with equal ``images`` were tested on the same ones.
@@ -64,21 +66,21 @@ def run_table(given: Comparison, measure: str) -> pd.DataFrame:
     rows = [
         {"study": study.name, "run": run.name, "fold": run.fold, "seed": run.seed}
         | {"images": run.assessment.test_images, "measure": measure, "value": value(run, measure)}
-        for study in given.studies
+        for study in comparison.studies
         if measure in measures(study)
         for run in study.runs
     ]
     return pd.DataFrame(rows)
 
 
-def pair_table(given: Comparison) -> pd.DataFrame:
+def pair_table(comparison: Comparison) -> pd.DataFrame:
     """One row per pair of studies, the one with the higher mean first.
 
     Columns first, second, runs, varied, difference, low, high, spread, p, p_holm, reason.
     """
     rows = []
-    for (i, j), pair in given.pairs.items():
-        first, second, result = given.studies[i], given.studies[j], pair.result or UNTESTED
+    for (i, j), pair in comparison.pairs.items():
+        first, second, result = comparison.studies[i], comparison.studies[j], pair.result or UNTESTED
         rows.append(
             {
                 "first": first.name,

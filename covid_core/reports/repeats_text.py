@@ -29,12 +29,12 @@ LEVEL = 5e-4  # a smaller difference is written as 0.0 points
 REASONS = 2  # pairs that cannot be compared are listed one by one up to so many
 
 
-def summary(given: Comparison) -> Summary:
+def summary(comparison: Comparison) -> Summary:
     """The answer, what it rests on, and what cannot be compared."""
-    kinds = {study.varied for study in given.studies}
-    details = [_study_sentence(given, i) for i in range(len(given.studies))]
+    kinds = {study.varied for study in comparison.studies}
+    details = [_study_sentence(comparison, i) for i in range(len(comparison.studies))]
     details += [text for kind, text in ((FOLDS, FOLDS_SHARE), (SEEDS, SPLIT_NOT_VARIED)) if kind in kinds]
-    return Summary(_headline(given), tuple(details), tuple(_warnings(given)))
+    return Summary(_headline(comparison), tuple(details), tuple(_warnings(comparison)))
 
 
 def measure_in_words(name: str) -> str:
@@ -44,22 +44,22 @@ def measure_in_words(name: str) -> str:
     return "Test accuracy" if name == "accuracy" else MEASURES[name].title
 
 
-def spread_in_words(found: Spread) -> str:
+def spread_in_words(spread: Spread) -> str:
     """``86.5 % on average, spread 3.6 points, 82.7 % to 91.1 %``."""
-    if found.count < 2:
-        return share(found.mean)
-    bounds = f"{share(found.lowest)} to {share(found.highest)}"
-    return f"{share(found.mean)} on average, spread {points(found.spread)}, {bounds}"
+    if spread.count < 2:
+        return share(spread.mean)
+    bounds = f"{share(spread.lowest)} to {share(spread.highest)}"
+    return f"{share(spread.mean)} on average, spread {points(spread.spread)}, {bounds}"
 
 
-def pooled_in_words(found: tuple[Pooled, ...]) -> str:
+def pooled_in_words(pooled: tuple[Pooled, ...]) -> str:
     """All folds of a seed together; of several seeds the lowest and the highest. Empty where no seed has all folds."""
-    if not found:
+    if not pooled:
         return ""
-    images = plural(found[0].accuracy.n, "image")
-    if len(found) == 1:
-        return f"all folds together {in_words(found[0].accuracy)} of {images}"
-    values = [one.accuracy.value for one in found]
+    images = plural(pooled[0].accuracy.n, "image")
+    if len(pooled) == 1:
+        return f"all folds together {in_words(pooled[0].accuracy)} of {images}"
+    values = [one.accuracy.value for one in pooled]
     return f"all folds together {share(min(values))} to {share(max(values))} of {images}, by seed"
 
 
@@ -95,10 +95,10 @@ def reason(test: Tested, *studies: Repeats) -> str:
             return f"other {what}: {' against '.join(f'{of(study)} ({study.name})' for study in studies)}"
 
 
-def study_line(study: Repeats, accuracy: Spread, found: tuple[Pooled, ...]) -> str:
+def study_line(study: Repeats, accuracy: Spread, pooled: tuple[Pooled, ...]) -> str:
     """A study in one line: mean, spread and the pooled figure."""
     words = f"test accuracy {spread_in_words(accuracy)} over {made_of(study)}"
-    return "; ".join([words, *([pooled_in_words(found)] if found else [])])
+    return "; ".join([words, *([pooled_in_words(pooled)] if pooled else [])])
 
 
 def verdict(p_holm: float) -> str:
@@ -108,21 +108,21 @@ def verdict(p_holm: float) -> str:
     return "more than chance" if p_holm <= ALPHA else "could be chance"
 
 
-def _headline(given: Comparison) -> str:
-    if not any(study.runs for study in given.studies):
+def _headline(comparison: Comparison) -> str:
+    if not any(study.runs for study in comparison.studies):
         return "None of these studies has a finished run."
-    if len(given.studies) == 1:
-        return _alone(given)
-    at = next((at for at, pair in given.pairs.items() if pair.result is not None), None)
+    if len(comparison.studies) == 1:
+        return _study_figures(comparison, 0)
+    at = next((at for at, pair in comparison.pairs.items() if pair.result is not None), None)
     if at is None:
         return "No two of these studies can be compared: they have no two repeats in common."
-    return f"{_lead(given, at)} {_evidence(given, at)}"
+    return f"{_lead(comparison, at)} {_evidence(comparison, at)}"
 
 
-def _lead(given: Comparison, at: tuple[int, int]) -> str:
-    best, second, pair = given.studies[at[0]], given.studies[at[1]], given.pairs[at]
+def _lead(comparison: Comparison, at: tuple[int, int]) -> str:
+    best, second, pair = comparison.studies[at[0]], comparison.studies[at[1]], comparison.pairs[at]
     over = f"over {plural(pair.result.count, pair.varied[:-1])}"
-    among = "" if all(one.result for one in given.pairs.values()) else "Of the studies that can be compared, "
+    among = "" if all(one.result for one in comparison.pairs.values()) else "Of the studies that can be compared, "
     if abs(pair.result.mean) < LEVEL:
         return f"{among}{best.name} and {second.name} are level {over}:"
     first, other = (best, second) if pair.result.mean > 0 else (second, best)
@@ -134,39 +134,39 @@ def _size(of: Repeated) -> str:
     return points(of.mean, of.low, of.high) if of.mean >= 0 else points(-of.mean, -of.high, -of.low)
 
 
-def _evidence(given: Comparison, at: tuple[int, int]) -> str:
-    pair = given.pairs[at]
+def _evidence(comparison: Comparison, at: tuple[int, int]) -> str:
+    pair = comparison.pairs[at]
     if math.isnan(pair.result.p):
-        return f"{_reason(given, at)}."
+        return f"{_reason(comparison, at)}."
     tested = f"{TESTS[pair.varied]}, {p_in_words(pair.result.p)}"
-    if given.compared > 1:
-        tested += f"; {p_in_words(pair.p_holm)} after Holm's correction for {plural(given.compared, 'pair')}"
+    if comparison.compared > 1:
+        tested += f"; {p_in_words(pair.p_holm)} after Holm's correction for {plural(comparison.compared, 'pair')}"
     lead = "the difference" if pair.could_be_chance else "that is"
     return f"{lead} {verdict(pair.p_holm)} ({tested})."
 
 
-def _reason(given: Comparison, at: tuple[int, int]) -> str:
-    return reason(given.pairs[at], *(given.studies[i] for i in at))
+def _reason(comparison: Comparison, at: tuple[int, int]) -> str:
+    return reason(comparison.pairs[at], *(comparison.studies[i] for i in at))
 
 
-def _alone(given: Comparison) -> str:
-    study = given.studies[0]
-    return f"{study.name}: {study_line(study, given.spreads[0]['accuracy'], given.pooled[0])}. {_above(given, 0)}"
+def _study_figures(comparison: Comparison, i: int) -> str:
+    study = comparison.studies[i]
+    line = study_line(study, comparison.spreads[i]["accuracy"], comparison.pooled[i])
+    return f"{study.name}: {line}. {_above(comparison, i)}"
 
 
-def _study_sentence(given: Comparison, i: int) -> str:
-    study = given.studies[i]
+def _study_sentence(comparison: Comparison, i: int) -> str:
+    study = comparison.studies[i]
     if not study.runs:
         return f"{study.name}: no finished run."
-    if len(given.studies) == 1:
+    if len(comparison.studies) == 1:
         return f"Images: {study.images}."
-    line = study_line(study, given.spreads[i]["accuracy"], given.pooled[i])
-    return f"{study.name}: {line}. {_above(given, i)}"
+    return _study_figures(comparison, i)
 
 
-def _above(given: Comparison, i: int) -> str:
+def _above(comparison: Comparison, i: int) -> str:
     """Whether a study beats the majority baseline."""
-    above, why = given.majority[i], reason(given.majority[i], given.studies[i])
+    above, why = comparison.majority[i], reason(comparison.majority[i], comparison.studies[i])
     if above.result is None:
         return f"Against always answering the largest class nothing can be tested: {why}."
     if math.isnan(above.result.p):
@@ -177,19 +177,19 @@ def _above(given: Comparison, i: int) -> str:
     return f"It is {_size(above.result)} {side} always answering the largest class, {more} ({evidence})."
 
 
-def _warnings(given: Comparison) -> list[str]:
-    warnings = [f"{study.name}: {'; '.join(study.remarks)}." for study in given.studies if study.remarks]
-    unlike = {at: _reason(given, at) for at, pair in given.pairs.items() if pair.result is None}
+def _warnings(comparison: Comparison) -> list[str]:
+    warnings = [f"{study.name}: {'; '.join(study.remarks)}." for study in comparison.studies if study.remarks]
+    unlike = {at: _reason(comparison, at) for at, pair in comparison.pairs.items() if pair.result is None}
     if len(unlike) > REASONS:
         kinds = ", ".join(dict.fromkeys(why.partition(":")[0] for why in unlike.values()))
-        warnings.append(f"{plural(len(unlike), 'pair')} of {len(given.pairs)} cannot be compared: {kinds}.")
+        warnings.append(f"{plural(len(unlike), 'pair')} of {len(comparison.pairs)} cannot be compared: {kinds}.")
     else:
-        warnings += [f"Not comparable: {_both(given, at)}: {why}." for at, why in unlike.items()]
-    for at, pair in given.pairs.items():
-        if pair.result is not None and pair.runs < max(len(given.studies[i].runs) for i in at):
-            warnings.append(f"{_both(given, at)} are compared over the {plural(pair.runs, 'run')} that both have.")
+        warnings += [f"Not comparable: {_both(comparison, at)}: {why}." for at, why in unlike.items()]
+    for at, pair in comparison.pairs.items():
+        if pair.result is not None and pair.runs < max(len(comparison.studies[i].runs) for i in at):
+            warnings.append(f"{_both(comparison, at)} are compared over the {plural(pair.runs, 'run')} that both have.")
     return warnings
 
 
-def _both(given: Comparison, at: tuple[int, int]) -> str:
-    return " and ".join(given.studies[i].name for i in at)
+def _both(comparison: Comparison, at: tuple[int, int]) -> str:
+    return " and ".join(comparison.studies[i].name for i in at)

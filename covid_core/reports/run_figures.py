@@ -102,10 +102,8 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
 
 def _operating_points(run: Run) -> list[Figures]:
     """Of every class for either aim, as the page has them at first; with the reason where there is none."""
-    table, reached = (
-        temperature_scaling.table(run),
-        _or_note(lambda *choice: vars(calibration.operating_point(*choice))),
-    )
+    table = temperature_scaling.table(run)
+    reached = _or_note(lambda *choice: vars(calibration.operating_point(*choice)))
     return [
         {"label": label, "aim": aim, "at_least": USUAL_AIM, "threshold": None, **reached(table, label, aim, USUAL_AIM)}
         for label in run.classes

@@ -22,23 +22,27 @@ def accuracy(run: Run) -> str:
     return f"test accuracy {share(run.accuracy('test'))}, {evidence_text.of(run).in_passing}"
 
 
-def calibration_images(run: Run, found: Calibration) -> str:
+def calibration_images(run: Run, calibration: Calibration) -> str:
     """Which images a temperature was fitted on, and what else they did: ``322 validation images, which chose ...``."""
-    images = plural(found.images, "validation image")
+    images = plural(calibration.images, "validation image")
     if run.is_halved:
         return f"{images}, which chose nothing else"
-    why = f"validation has fewer than {HALVED_FROM} images" if found.images < HALVED_FROM else "they were not halved"
+    why = (
+        f"validation has fewer than {HALVED_FROM} images"
+        if calibration.images < HALVED_FROM
+        else "they were not halved"
+    )
     fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
     return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
 
 
-def prediction_sets(found: Evaluated) -> str:
+def prediction_sets(sets: Evaluated) -> str:
     """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test images; ...``."""
-    covered = interval(found.covered.value, found.covered.low, found.covered.high)
+    covered = interval(sets.covered.value, sets.covered.low, sets.covered.high)
     return (
-        f"Sets at {share(found.coverage, 0)} hold the right class of {covered} of the {found.covered.n:,} test images, "
-        f"{found.mean_size:.2f} classes each on average: one class for {share(found.single.value)}, none for "
-        f"{share(found.empty.value)}."
+        f"Sets at {share(sets.coverage, 0)} hold the right class of {covered} of the {sets.covered.n:,} test images, "
+        f"{sets.mean_size:.2f} classes each on average: one class for {share(sets.single.value)}, none for "
+        f"{share(sets.empty.value)}."
     )
 
 

@@ -77,7 +77,7 @@ def _pooling(spec: TrainingSpec) -> str:
     return "Mean and maximum" if spec.head.pooling == "mean_max" else "Mean"
 
 
-def only_what_differs(frame: pd.DataFrame, keep: Iterable[str] = ("Model",)) -> pd.DataFrame:
+def only_what_differs(frame: pd.DataFrame, always: Iterable[str] = ("Model",)) -> pd.DataFrame:
     """The columns in which at least two rows differ, and those to keep."""
-    kept = set(keep)
-    return frame[[name for name in frame.columns if name in kept or frame[name].astype(str).nunique() > 1]]
+    names = set(always)
+    return frame[[name for name in frame.columns if name in names or frame[name].astype(str).nunique() > 1]]

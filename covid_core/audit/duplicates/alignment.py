@@ -27,7 +27,7 @@ ROUNDS = {COARSE: 4, FINE: 4}
 BROAD = {COARSE: 3.0, FINE: 2.0}  # pixels: what is broader is the shape that all chests share
 MARGIN = 1 / 16  # of the side, at each border of either image
 FAINT = 4  # grey levels: contrast below which a place has no detail
-SEEN = 0.6  # share of the image that must be on both
+LEAST_OVERLAP = 0.6  # share of the image that must be on both
 PROMISING = 0.88  # coarse correlation once aligned; copies have 0.94 and more
 TOGETHER = 128  # pairs at a time: 2 MB a picture of detail
 STEADY = 1e-3
@@ -151,7 +151,7 @@ def align(images: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int
         rounds: steps to take.
 
     Returns:
-        The maps (n, 6), and the correlation over what both show; -1 where that is less than SEEN of the image.
+        The maps (n, 6), and the correlation over what both show; -1 where that is less than LEAST_OVERLAP of the image.
     """
     count, side, _ = images.shape
     edge = round(MARGIN * side)
@@ -167,11 +167,11 @@ def align(images: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int
     kept, inner = maps.copy(), np.float32(1 - 2 * MARGIN)
     for left in range(rounds, -1, -1):
         to, there = moved(others, maps, x, y)
-        seen = (np.abs(to) <= inner).all(axis=0).astype(np.float32)
-        one, two = _standard(flat, seen), _standard(there, seen)
-        share = seen.mean(axis=1)
-        alike = np.einsum("ij,ij->i", one, two) / np.maximum(seen.sum(axis=1), 1)
-        alike = np.where(share >= SEEN, alike, -1)
+        overlap = (np.abs(to) <= inner).all(axis=0).astype(np.float32)
+        one, two = _standard(flat, overlap), _standard(there, overlap)
+        share = overlap.mean(axis=1)
+        alike = np.einsum("ij,ij->i", one, two) / np.maximum(overlap.sum(axis=1), 1)
+        alike = np.where(share >= LEAST_OVERLAP, alike, -1)
         better = alike > best
         best[better], kept[better] = alike[better], maps[better]
         if left:
@@ -180,8 +180,8 @@ def align(images: np.ndarray, others: np.ndarray, begin: np.ndarray, rounds: int
     return kept, best
 
 
-def _standard(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Rows with mean 0 and deviation 1 over what is seen, and 0 elsewhere."""
-    count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
-    values = (values - np.einsum("ij,ij->i", values, seen)[:, None] / count) * seen
+def _standard(values: np.ndarray, overlap: np.ndarray) -> np.ndarray:
+    """Rows with mean 0 and deviation 1 over the overlap, and 0 elsewhere."""
+    count = np.maximum(overlap.sum(axis=1, keepdims=True), 1)
+    values = (values - np.einsum("ij,ij->i", values, overlap)[:, None] / count) * overlap
     return values / (np.sqrt(np.einsum("ij,ij->i", values, values)[:, None] / count) + STEADY)

@@ -52,7 +52,7 @@ def within(workspace: Workspace, dataset: Dataset, progress: Progress = silent) 
         differ by name (in any case of letters); and the parts of a split, all empty (see ``tables.with_parts``).
     """
     pixels = open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0, 0.5))
-    limit = calibrated(pixels, None, _patients(dataset)).limit
+    limit = limits(workspace, dataset).limit
     return _named(pairs(pixels, None, part_of(progress, 0.5, 1), limit), dataset.images, dataset.images)
 
 
@@ -65,11 +65,7 @@ def between(workspace: Workspace, dataset: Dataset, other: Dataset, progress: Pr
 
 def limits(workspace: Workspace, dataset: Dataset) -> Limits:
     """The limit that ``within`` goes by, and what it rests on."""
-    return calibrated(open_pixels(workspace, dataset, SUMMARY_SIZE), None, _patients(dataset))
-
-
-def _patients(dataset: Dataset) -> np.ndarray:
-    return dataset.images["patient_id"].to_numpy()
+    return calibrated(open_pixels(workspace, dataset, SUMMARY_SIZE), None, dataset.images["patient_id"].to_numpy())
 
 
 def pairs(
@@ -107,14 +103,11 @@ def _named(table: pd.DataFrame, images: pd.DataFrame, others: pd.DataFrame) -> p
 
 def with_labels(table: pd.DataFrame, images: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Those pairs whose images are both in these tables (columns image_id, label), with the classes of now."""
-    labels = {"first_label": table["first"].map(_labels(images)), "second_label": table["second"].map(_labels(others))}
+    sides = {"first": images, "second": others}
+    labels = {f"{side}_label": table[side].map(of.set_index("image_id")["label"]) for side, of in sides.items()}
     table = table.assign(**labels).dropna(subset=list(labels)).reset_index(drop=True)
     first, second = (table[name].astype(str).str.casefold() for name in labels)
     return table.assign(conflict=first != second)
-
-
-def _labels(images: pd.DataFrame) -> pd.Series:
-    return images.set_index("image_id")["label"]
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -66,9 +66,9 @@ def candidates(
             yield view, i[apart], j[apart], (number + (step + 1) / len(starts)) / len(views)
 
 
-def _most_similar(rows: np.ndarray, target: np.ndarray, told_apart: bool) -> tuple[np.ndarray, np.ndarray]:
+def _most_similar(rows: np.ndarray, target: np.ndarray, has_axes: bool) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the few most alike of each row, one more than is wanted, since an image finds itself."""
-    least, most = (LIKE, MOST) if told_apart else (FEW_LIKE, FEW_MOST)
+    least, most = (LIKE, MOST) if has_axes else (FEW_LIKE, FEW_MOST)
     found = []
     for start in range(0, len(target), BLOCK):
         alike = rows @ target[start : start + BLOCK].T

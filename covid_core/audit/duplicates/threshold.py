@@ -45,18 +45,14 @@ class Limits:
     expected: float = EXPECTED
 
 
-def calibrated(
-    pixels: np.ndarray,
-    others: np.ndarray | None = None,
-    patients: np.ndarray | None = None,
-    other_patients: np.ndarray | None = None,
-) -> Limits:
+def calibrated(pixels: np.ndarray, others: np.ndarray | None = None, patients: np.ndarray | None = None) -> Limits:
     """The limit for copies among images, uint8 (n, 128, 128), or between them and others.
 
     Images of one known patient (text, empty where unknown) are not certainly different, and are not drawn together.
+    Patients of two data sets are numbered apart.
     """
     within = others is None
-    others, other_patients = (pixels, patients) if within else (others, other_patients)
+    others = pixels if within else others
     compared = SIDES * (len(pixels) * (len(pixels) - 1) // 2 if within else len(pixels) * len(others))
     if min(len(pixels), len(others)) < FEWEST:
         return Limits(USUAL, np.empty(0), 0, compared, float("nan"))
@@ -65,7 +61,8 @@ def calibrated(
     two = np.sort(rng.permutation(len(others))[:OTHERS])
     sketch = search.learnt(pixels, None if within else others)
     alike = sketch.of(pixels[one], View(False, False)) @ sketch.of(others[two], View(False, False)).T
-    alike[_may_be_same(one, two, within, patients, other_patients)] = -np.inf
+    if within:
+        alike[_may_be_same(one, two, patients)] = -np.inf
     best = np.argpartition(-alike, ASKED, axis=1)[:, :ASKED]
     detail = alignment.of_pairs(pixels, others, np.repeat(one, ASKED), two[best.ravel()])
     detail = np.where(detail < HIGHEST, detail, -1).reshape(-1, ASKED)  # beyond it are copies, no different images
@@ -77,13 +74,13 @@ def calibrated(
     return Limits(float(np.clip(read, LOWEST, HIGHEST)), different, len(two), compared, read)
 
 
-def _may_be_same(one: np.ndarray, two: np.ndarray, within: bool, patients, other_patients) -> np.ndarray:
+def _may_be_same(one: np.ndarray, two: np.ndarray, patients: np.ndarray | None) -> np.ndarray:
     """Which of the drawn images (rows, columns) are one image, or of one patient."""
-    same = one[:, None] == two if within else np.zeros((len(one), len(two)), bool)
-    if patients is None or other_patients is None or not within:
-        return same  # patients of two data sets are numbered apart
-    names, others = np.asarray(patients)[one], np.asarray(other_patients)[two]
-    return same | ((names[:, None] == others) & (names[:, None] != ""))
+    same = one[:, None] == two
+    if patients is None:
+        return same
+    names = patients[one][:, None]
+    return same | ((names == patients[two]) & (names != ""))
 
 
 def _beyond(largest: np.ndarray, others: int, compared: int) -> float:

@@ -104,18 +104,18 @@ def _in_turn(members: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
     return np.concatenate([rng.permutation(members) for _ in range(rounds)])[:count]
 
 
-def effects(given: Conflict, groups: np.ndarray | None = None) -> Effects:
+def effects(conflict: Conflict, groups: np.ndarray | None = None) -> Effects:
     """Both effects with their intervals; ``groups`` of shape (images,), where images belong together."""
-    of_frame, of_lungs = given.labels[given.frames], given.labels[given.lungs]
+    of_frame, of_lungs = conflict.labels[conflict.frames], conflict.labels[conflict.lungs]
 
     def of(times: np.ndarray) -> dict[str, np.ndarray]:
-        weights = times[given.frames].astype(np.float64) * times[given.lungs]  # (composites, draws)
-        hits = np.zeros((given.classes, given.classes, given.classes, weights.shape[1]))
-        np.add.at(hits, (of_frame, of_lungs, given.answered), weights)
+        weights = times[conflict.frames].astype(np.float64) * times[conflict.lungs]  # (composites, draws)
+        hits = np.zeros((conflict.classes, conflict.classes, conflict.classes, weights.shape[1]))
+        np.add.at(hits, (of_frame, of_lungs, conflict.answered), weights)
         with np.errstate(invalid="ignore"):
             return _effects(hits / hits.sum(axis=2, keepdims=True))
 
-    return Effects(**resampling.estimates(of, given.labels, groups))
+    return Effects(**resampling.estimates(of, conflict.labels, groups))
 
 
 def _effects(rates: np.ndarray) -> dict[str, np.ndarray]:
@@ -148,21 +148,21 @@ def skill(accuracy: float, classes: int) -> float:
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
-def verdict(found: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> tuple[str, str]:
+def verdict(measured: Effects | None, as_it_is: Measure, classes: int, why: str = NO_LUNGS) -> tuple[str, str]:
     """LUNGS, FRAME or UNKNOWN by the rule of the module's text, and why it is UNKNOWN, else nothing.
 
-    ``found`` is None where there are no composites, for the reason ``why``; ``as_it_is`` is the balanced accuracy on
+    ``measured`` is None where there are no composites, for the reason ``why``; ``as_it_is`` is the balanced accuracy on
     the same images as they are.
     """
-    if found is None:
+    if measured is None:
         return UNKNOWN, why
     if not as_it_is.low > 1 / classes:
         return UNKNOWN, NO_SKILL
-    if not skill(found.within.value, classes) / skill(as_it_is.value, classes) >= LEAST_KEPT:
+    if not skill(measured.within.value, classes) / skill(as_it_is.value, classes) >= LEAST_KEPT:
         return UNKNOWN, COMPOSING
-    if found.frame.low > FRAME_FROM:
+    if measured.frame.low > FRAME_FROM:
         return FRAME, ""
-    if found.frame.high < FRAME_BELOW and found.lungs.low > LUNGS_FROM:
+    if measured.frame.high < FRAME_BELOW and measured.lungs.low > LUNGS_FROM:
         return LUNGS, ""
     return UNKNOWN, BETWEEN
 

@@ -99,12 +99,14 @@ def stored(run: Run) -> dict[str, Any] | None:
     return record
 
 
-def masks_in_short(found: Mapping[str, Any]) -> str:
+def masks_in_short(audit: Mapping[str, Any]) -> str:
     """Whose lung masks an audit used, in a few words, also of one that an earlier version kept; nothing without any."""
-    if "masks_in_short" in found:
-        return str(found["masks_in_short"])
-    told = str(found.get("masks", ""))
-    return " and ".join(short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in told)
+    if "masks_in_short" in audit:
+        return str(audit["masks_in_short"])
+    masks = str(audit.get("masks", ""))
+    return " and ".join(
+        short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in masks
+    )
 
 
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
@@ -128,6 +130,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
     effects, why = _effects(predictor, images, inside, part_of(progress, 0.52, 0.8))
     as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
     verdict, why = evidence.verdict(effects, as_it_is, k, why)
+    of_class = np.bincount(images.labels, minlength=k)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
     return without_nan(
@@ -139,7 +142,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             "with_lungs": len(inside),
             "masks": images.masks_from,
             "masks_in_short": images.masks_in_short,
-            "largest": _largest(predictor.classes, images.labels),
+            "largest": {"label": predictor.classes[int(of_class.argmax())], "share": of_class.max() / of_class.sum()},
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
             "heat": asdict(heat),
@@ -161,12 +164,8 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     rows = dataset.images.set_index("image_id").index.get_indexer(test["image_id"])
     size = run.spec.image_size
     progress(0.0, "Reading the test images")
-    pixels = np.concatenate(
-        [
-            decode_rows(dataset, some, size)
-            for some in _parts(rows, part_of(progress, 0, 0.4), "Reading the test images")
-        ]
-    )
+    parts = _parts(rows, part_of(progress, 0, 0.4), "Reading the test images")
+    pixels = np.concatenate([decode_rows(dataset, some, size) for some in parts])
     lungs = outlines.of_images(workspace, dataset, rows, part_of(progress, 0.4, 1.0), size)
     about = dataset.images.iloc[rows]
     by = {
@@ -190,12 +189,6 @@ def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.nd
 
 
 # Figures
-
-
-def _largest(classes: tuple[str, ...], labels: np.ndarray) -> dict[str, Any]:
-    """The largest class of the audited images, and its share."""
-    images = np.bincount(labels, minlength=len(classes))
-    return {"label": classes[int(images.argmax())], "share": float(images.max() / images.sum())}
 
 
 def _answers(

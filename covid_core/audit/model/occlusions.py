@@ -16,8 +16,10 @@ the differences around (Perez et al. 2003, "Poisson Image Editing", equation 4, 
 All images are squares, uint8 (n, size, size), and all masks bool of the same shape. Lengths are shares of the side.
 """
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -37,18 +39,18 @@ def filled(images: np.ndarray, covered: np.ndarray) -> np.ndarray:
     return np.where(covered, np.clip(np.rint(smooth), 0, 255), images).astype(np.uint8)
 
 
-def pulled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def pulled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Values where they are known, else smooth ones from around: from coarse to fine, relaxed at each size."""
     side = values.shape[1]
     if side <= 2:
-        count = known.sum(axis=(1, 2), keepdims=True)
-        mean = (values * known).sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1)
-        return np.where(known > 0, values, np.where(count > 0, mean, 128))
+        count = valid.sum(axis=(1, 2), keepdims=True)
+        mean = (values * valid).sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1)
+        return np.where(valid > 0, values, np.where(count > 0, mean, 128))
     odd = ((0, 0), (0, side % 2), (0, side % 2))
-    total, count = _fours(np.pad(values * known, odd)), _fours(np.pad(known, odd))
+    total, count = _fours(np.pad(values * valid, odd)), _fours(np.pad(valid, odd))
     coarse = pulled(total / np.maximum(count, 1), (count > 0).astype(np.float32))
     guess = coarse.repeat(2, 1).repeat(2, 2)[:, :side, :side]
-    here = known > 0
+    here = valid > 0
     found = np.where(here, values, guess)
     for _ in range(RELAXED):
         found = np.where(here, values, ndimage.uniform_filter(found, (0, 3, 3), mode="nearest"))
@@ -111,50 +113,16 @@ def _without_detail(images: np.ndarray) -> np.ndarray:
     return np.rint(smooth).astype(np.uint8)
 
 
-COVERS = (  # in the order in which they are drawn
-    Cover(
-        "without the lungs",
-        LUNGS_GONE,
-        "all that the lungs show, and a narrow band around them; their place remains as a smooth patch",
-        True,
-        lambda images, lungs: filled(images, widened(lungs)),
-    ),
-    Cover(
-        "border only",
-        LUNGS_GONE,
-        "all but the outermost 15 % of every side, and so most of the lungs, but not all of their flanks",
-        False,
-        lambda images, _lungs: filled(images, np.broadcast_to(~ring(images.shape[1]), images.shape)),
-    ),
-    Cover(
-        "tags covered",
-        FRAME_GONE,
-        "the four corners, and thin bright marks elsewhere; never inside known lungs",
-        False,
-        lambda images, lungs: filled(images, tags(images, lungs)),
-    ),
-    Cover(
-        "centre only",
-        FRAME_GONE,
-        "the outermost 15 % of every side: borders, most tags, the flanks of wide lungs",
-        False,
-        lambda images, _lungs: filled(images, np.broadcast_to(ring(images.shape[1]), images.shape)),
-    ),
-    Cover(
-        "lungs only",
-        FRAME_GONE,
-        "all but the lungs: heart, spine, chest wall, tags, borders; the outline of the lungs remains faintly",
-        True,
-        lambda images, lungs: filled(images, ~lungs),
-    ),
-    Cover(
-        "low-pass",
-        DETAIL_GONE,
-        "fine detail: vessels, ribs' edges, letters; brightness and large shapes remain",
-        False,
-        lambda images, _lungs: _without_detail(images),
-    ),
-)
+FILLINGS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "without the lungs": lambda images, lungs: filled(images, widened(lungs)),
+    "border only": lambda images, _lungs: filled(images, np.broadcast_to(~ring(images.shape[1]), images.shape)),
+    "tags covered": lambda images, lungs: filled(images, tags(images, lungs)),
+    "centre only": lambda images, _lungs: filled(images, np.broadcast_to(ring(images.shape[1]), images.shape)),
+    "lungs only": lambda images, lungs: filled(images, ~lungs),
+    "low-pass": lambda images, _lungs: _without_detail(images),
+}
+_ROWS = tomllib.loads(Path(__file__).with_name("covers.toml").read_text(encoding="utf-8"))
+COVERS = tuple(Cover(name, of=FILLINGS[name], **row) for name, row in _ROWS.items())  # in the order drawn
 
 
 # The lungs of another image
@@ -162,22 +130,13 @@ COVERS = (  # in the order in which they are drawn
 
 def boxes(lungs: np.ndarray) -> np.ndarray:
     """Of masks (n, size, size), none empty: first and last row and column inside, float64 (n, 4)."""
-    rows, columns = lungs.any(axis=2), lungs.any(axis=1)
-    size = lungs.shape[1]
-    return np.stack(
-        [rows.argmax(1), size - 1 - rows[:, ::-1].argmax(1), columns.argmax(1), size - 1 - columns[:, ::-1].argmax(1)],
-        1,
-    ).astype(np.float64)
+    ends = [(hit.argmax(1), lungs.shape[1] - 1 - hit[:, ::-1].argmax(1)) for hit in (lungs.any(2), lungs.any(1))]
+    return np.stack([*ends[0], *ends[1]], 1).astype(np.float64)
 
 
 def swapped(frames: np.ndarray, frame_lungs: np.ndarray, donors: np.ndarray, donor_lungs: np.ndarray) -> np.ndarray:
     """Images uint8 (n, size, size) with the lungs of ``donors`` in place of their own; masks are bool, none empty."""
-    moved = np.stack(
-        [
-            _moved(donor, source, target)
-            for donor, source, target in zip(donors, boxes(donor_lungs), boxes(frame_lungs), strict=True)
-        ]
-    )
+    moved = np.stack(list(map(_moved, donors, boxes(donor_lungs), boxes(frame_lungs))))
     inside = widened(frame_lungs)
     difference = frames.astype(np.float32) - moved
     sheet = pulled(np.where(inside, 0, difference), (~inside).astype(np.float32))

@@ -40,7 +40,8 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
     rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
     found = of_images(workspace, dataset, rows, size=run.spec.image_size)
     lungs, known = found.masks, found.known
-    chosen = [_first(np.flatnonzero((tried["label"] == label).to_numpy()), known) for label in tried["label"].unique()]
+    of_labels = [np.flatnonzero(tried["label"] == label) for label in tried["label"].unique()]
+    chosen = [int(next((row for row in some if known[row]), some[0])) for some in of_labels]
     images = decode_rows(dataset, rows[chosen], run.spec.image_size)
     labels, known, lungs = tried["label"].to_numpy()[chosen], known[chosen], lungs[chosen]
     at = int(np.argmax(known))  # the first with lungs; without any, the first
@@ -56,8 +57,3 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
         words = f"The frame of this {labels[frame]} image with the lungs of an image of {labels[other]}"
         shown.append(Shown("lungs of another image", words, made))
     return shown
-
-
-def _first(rows: np.ndarray, known: np.ndarray) -> int:
-    """The first of these rows whose lungs are known, else the first."""
-    return int(next((row for row in rows if known[row]), rows[0]))

@@ -12,7 +12,6 @@ are all treated alike.
 
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -47,9 +46,8 @@ def shuffled_content(path: Path, rng: np.random.Generator) -> bytes:
         tensors = [graph.Tensors(number) for graph in graphs for number in range(graph.TensorsLength())]
     except (OSError, ValueError, TypeError, struct.error) as error:
         raise damaged from error
-    kernels = {
-        tensor.Buffer() for tensor in tensors if tensor.Type() == schema.TensorType.FLOAT32 and _is_kernel(tensor)
-    }
+    floats = [one for one in tensors if one.Type() == schema.TensorType.FLOAT32 and one.ShapeLength()]
+    kernels = {one.Buffer() for one in floats if np.count_nonzero(one.ShapeAsNumpy() > 1) >= KERNEL_AXES}
     filled = [number for number in sorted(kernels) if model.Buffers(number).DataLength()]
     for number in filled:
         weights = model.Buffers(number).DataAsNumpy().view("<f4")  # a view: what is written into it is in the content
@@ -57,10 +55,6 @@ def shuffled_content(path: Path, rng: np.random.Generator) -> bytes:
     if not filled:
         raise RunDamaged(f"The exported network {path.name} holds no weights that could be shuffled.")
     return bytes(content)
-
-
-def _is_kernel(tensor: Any) -> bool:
-    return tensor.ShapeLength() > 0 and int((tensor.ShapeAsNumpy() > 1).sum()) >= KERNEL_AXES
 
 
 def _shuffled(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:

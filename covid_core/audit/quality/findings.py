@@ -73,10 +73,6 @@ class Rule:
         relative = _far_below(known, away)
         return float(np.clip(relative, *sorted((self.bound, self.certain))))
 
-    def is_finding(self, scores: np.ndarray, limit: float) -> np.ndarray:
-        """Of shape (n,); an unknown score is none."""
-        return scores < limit if self.side == BELOW else scores > limit
-
 
 def _far_below(values: np.ndarray, deviations: float) -> float:
     """What lies so many robust standard deviations below the median of known values."""
@@ -84,12 +80,8 @@ def _far_below(values: np.ndarray, deviations: float) -> float:
     return float(middle - deviations * NORMAL * np.median(np.abs(values - middle)))
 
 
-def _rules() -> dict[str, Rule]:
-    text = Path(__file__).with_name("rules.toml").read_text(encoding="utf-8")
-    return {finding: Rule(finding, **row) for finding, row in tomllib.loads(text).items()}
-
-
-RULES = _rules()
+_ROWS = tomllib.loads(Path(__file__).with_name("rules.toml").read_text(encoding="utf-8"))
+RULES = {finding: Rule(finding, **row) for finding, row in _ROWS.items()}
 FINDINGS = (UNREADABLE, *RULES)
 
 
@@ -133,7 +125,7 @@ def judged(scores: pd.DataFrame, left_out: pd.DataFrame) -> Quality:
     for rule in RULES.values():
         values = scores[rule.finding].to_numpy(float)
         limit = rule.limit(values)
-        at = np.flatnonzero(rule.is_finding(values, limit))
+        at = np.flatnonzero(values < limit if rule.side == BELOW else values > limit)  # nan is none
         at = at[np.argsort(values[at] if rule.side == BELOW else -values[at], kind="stable")]
         names = scores["image_id"].to_numpy()[at]
         found = {"image_id": names, "finding": rule.finding, "score": values[at], "limit": limit, "reason": ""}

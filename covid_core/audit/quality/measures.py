@@ -68,12 +68,8 @@ def band(squares: np.ndarray) -> np.ndarray:
     A line belongs to the band while its own greys differ by no more than FLAT and it is no brighter or darker than the
     outermost line by more.
     """
-    return np.max([_depth(turned) for turned in _from_each_side(squares)], axis=0)
-
-
-def _from_each_side(squares: np.ndarray) -> tuple[np.ndarray, ...]:
     across = squares.transpose(0, 2, 1)
-    return squares, squares[:, ::-1], across, across[:, ::-1]
+    return np.max([_depth(turned) for turned in (squares, squares[:, ::-1], across, across[:, ::-1])], axis=0)
 
 
 def _depth(squares: np.ndarray) -> np.ndarray:

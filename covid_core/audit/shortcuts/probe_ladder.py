@@ -31,8 +31,10 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from covid_core.evaluation import metrics
 from covid_core.evaluation.assessment import ALPHA, at_least_by_chance, majority_share
@@ -49,7 +51,8 @@ MUCH_IS_NOT, SOME_IS_NOT = "much is not the lungs", "some is not the lungs"
 
 @dataclass(frozen=True)
 class Probe:
-    """What a classifier is given: ``key`` for addresses, ``name`` (a plural) and ``sees`` in words.
+    """What a classifier is given: ``key`` for addresses, ``name`` (a plural), and ``input`` in words (in files:
+    ``sees``).
 
     ``holds`` says how much of the lungs that is: NO_LUNGS, GREYS (their pixels without their places), OUTLINE (their
     shape without their pixels), COARSE, LUNGS or EVERYTHING.
@@ -57,7 +60,7 @@ class Probe:
 
     key: str
     name: str
-    sees: str
+    input: Annotated[str, Field(alias="sees")]
     holds: str
 
 
@@ -248,10 +251,8 @@ def verdict(ladder: Ladder) -> Verdict:
     blind, full = ladder.without_lungs, ladder.full
     if not blind or full is None or full.p > ALPHA:
         return Verdict(INCONCLUSIVE)
-    corrected = holm(np.array([rung.p for rung in blind]))
-    found = [
-        rung for rung, p in zip(blind, corrected, strict=True) if p <= ALPHA and ladder.share_of_gain(rung) >= SOME
-    ]
+    tested = zip(blind, holm(np.array([rung.p for rung in blind])), strict=True)
+    found = [rung for rung, p in tested if p <= ALPHA and ladder.share_of_gain(rung) >= SOME]
     if not found:
         return Verdict(NO_SHORTCUT)
     strongest = max(found, key=ladder.share_of_gain)
@@ -265,12 +266,12 @@ def verdict(ladder: Ladder) -> Verdict:
 class Sources:
     """How source and class go together.
 
-    ``known`` images have a source, ``names`` is how many sources they have; ``association`` is Cramér's V of source and
-    class over them (nan where one of the two has a single value). ``ladders``: by class, whether its sources can be
-    told apart within it; ``reason`` says why there are none.
+    ``with_source`` images have a source (in files: ``known``), ``names`` is how many sources they have;
+    ``association`` is Cramér's V of source and class over them (nan where one of the two has a single value).
+    ``ladders``: by class, whether its sources can be told apart within it; ``reason`` says why there are none.
     """
 
-    known: int
+    with_source: Annotated[int, Field(alias="known")]
     unknown: int
     names: int
     association: float

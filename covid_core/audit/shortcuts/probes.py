@@ -292,7 +292,7 @@ def picture(key: str, image: np.ndarray, lungs: np.ndarray | None = None) -> np.
 def ladder(
     workspace: Workspace,
     dataset: Dataset,
-    find_lungs: FindLungs = own_lungs,
+    outline: FindLungs = own_lungs,
     probes: Sequence[str] = tuple(PROBES),
     progress: Progress = silent,
     frozen: Frozen | None = None,
@@ -300,14 +300,14 @@ def ladder(
     """Climb the ladder of a data set: from size and kind of its files to the full picture.
 
     Of more than MOST_IMAGES images so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
-    left out, and so is one whose images all belong together. ``note`` of what is returned says so. ``find_lungs`` finds
+    left out, and so is one whose images all belong together. ``note`` of what is returned says so. ``outline`` gives
     the lungs of images; ``own_lungs`` by default.
     ``frozen``: what a network answered for the images, where that is known.
 
     Raises DataError where fewer than two classes are left, or images are gone.
     """
     images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    climbed = _climbed(workspace, dataset, images, "label", LEAST_IN_CLASS, probes, find_lungs, frozen, progress)
+    climbed = _climbed(workspace, dataset, images, "label", LEAST_IN_CLASS, probes, outline, frozen, progress)
     if climbed is None:
         raise DataError(
             f"Shortcuts can be measured where two classes have {LEAST_IN_CLASS} images or more that do not all belong "
@@ -323,7 +323,7 @@ def _climbed(
     column: str,
     least: int,
     probes: Sequence[str],
-    find_lungs: FindLungs = own_lungs,
+    outline: FindLungs = own_lungs,
     frozen: Frozen | None = None,
     progress: Progress = silent,
 ) -> Ladder | None:
@@ -336,7 +336,7 @@ def _climbed(
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
     lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
     if set(probes) & set(NEED_LUNGS):
-        lungs = find_lungs(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
+        lungs = outline(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
     folds = split.folds_of(chosen[["group"]].assign(label=chosen[column]), probe_ladder.FOLDS, SEED)
     codes = np.searchsorted(classes, chosen[column].to_numpy(dtype=str))
     shown = Shown(dataset, rows, pixels, lungs, frozen)

@@ -60,7 +60,7 @@ def _bars(made: float, ladder: Ladder) -> None:
 
 
 def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
-    cells = {"Probe": rung.probe.name, "Input": rung.probe.sees}
+    cells = {"Probe": rung.probe.name, "Input": rung.probe.input}
     if not rung.was_run:
         return cells | {"Accuracy": "not run", "Note": rung.reason}
     return cells | {
@@ -99,7 +99,7 @@ def _shown_to(dataset: Dataset, ladder: Ladder) -> None:
         for rung in filter(lambda one: one.was_run, ladder.rungs):
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{shell.plain(rung.probe.name)}**, {share(rung.accuracy.value)}")
-                st.caption(shell.plain(f"{rung.probe.sees[:1].upper()}{rung.probe.sees[1:]}."))
+                st.caption(shell.plain(f"{rung.probe.input[:1].upper()}{rung.probe.input[1:]}."))
                 _pictures(dataset, rung.probe, shown)
 
 
@@ -137,7 +137,7 @@ def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.nda
                     st.markdown("Its lungs are not known.")
                 else:
                     picture = png_bytes(probes.picture(probe.key, np.asarray(pixels[row]), mask))
-                    st.image(picture, width="stretch", alt=f"What is shown of an image of {label}: {probe.sees}")
+                    st.image(picture, width="stretch", alt=f"What is shown of an image of {label}: {probe.input}")
                 st.caption(shell.plain(label))
 
 
@@ -149,7 +149,7 @@ def _sources(audited: Audited) -> None:
     result = audited.audit.sources
     st.subheader("Does the source go with the class?")
     st.markdown(f"**{shell.plain(audit_text.sources(result)[0])}**")
-    if not result.known:
+    if not result.with_source:
         st.caption(
             "Unknown does not mean one source. The COVID-19 Radiography Database has a table of sources "
             "(CLASS.metadata.xlsx), which is imported with its images."

@@ -100,7 +100,7 @@ def _plan(spec: StudySpec) -> None:
     table = tables.hyperparameters([run.name for run in spec.runs], spec.runs)
     table["Learning rate"] = table["Learning rate"].map("{:g}".format)
     st.dataframe(
-        tables.only_what_differs(table, keep=("Model", "Epochs", "Learning rate", "Special strategy")),
+        tables.only_what_differs(table, always=("Model", "Epochs", "Learning rate", "Special strategy")),
         hide_index=True,
         width="stretch",
         alt="The runs of this study and their settings",

@@ -285,5 +285,5 @@ def test_the_same_images_imported_with_other_sources_have_an_audit_of_their_own(
     second = importing.import_folder(workspace, folder, name="With sources")
     assert second.version == first.version
     assert dataset_audit.stored(workspace, second) is None
-    assert dataset_audit.make(workspace, second).sources.known == 24
-    assert dataset_audit.stored(workspace, first).sources.known == 0
+    assert dataset_audit.make(workspace, second).sources.with_source == 24
+    assert dataset_audit.stored(workspace, first).sources.with_source == 0

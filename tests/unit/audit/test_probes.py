@@ -234,7 +234,7 @@ def test_a_source_that_is_the_class_has_a_full_association(tmp_path):
     workspace, dataset = made_database(tmp_path, counts=FEW, sources={"COVID": "Here", "Normal": "There"})
     found = probes.sources(workspace, dataset)
     assert found.association == pytest.approx(1)
-    assert (found.known, found.unknown, found.names) == (70, 0, 2)
+    assert (found.with_source, found.unknown, found.names) == (70, 0, 2)
     assert not found.ladders
     assert "no class has two sources" in found.reason
 
@@ -251,7 +251,7 @@ def test_unknown_sources_are_said_to_be_unknown(tmp_path):
     workspace, dataset = made_dataset(tmp_path, counts=FEW)
     found = probes.sources(workspace, open_dataset(workspace, dataset.id))
     assert np.isnan(found.association)
-    assert (found.known, found.unknown) == (0, 70)
+    assert (found.with_source, found.unknown) == (0, 70)
 
 
 SEEDS = 20

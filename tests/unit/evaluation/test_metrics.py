@@ -106,7 +106,7 @@ def test_a_image_whose_scores_are_not_numbers_has_no_answer_and_is_not_right():
     table = answered(["A", "A", "B"], ["A", "A", "B"])
     table.loc[0, "score_A"] = np.nan
     given = metrics.answers(table, "test")
-    assert list(metrics.predicted_labels(given)) == ["", "A", "B"]
+    assert list(given.y_pred) == [-1, 0, 1]
     assert metrics.accuracy(given).value == 2 / 3
     assert share_of_class("sensitivity", given, "A").value == 1 / 2
     assert metrics.no_curve_because(given, "A") == metrics.NOT_A_NUMBER
@@ -114,7 +114,7 @@ def test_a_image_whose_scores_are_not_numbers_has_no_answer_and_is_not_right():
 
 def test_equal_scores_answer_the_first_class():
     given = metrics.answers(scored(["B"], np.array([[0.5, 0.5]]), ["A", "B"]), "test")
-    assert list(metrics.predicted_labels(given)) == ["A"]
+    assert list(given.y_pred) == [0]
 
 
 def test_classes_keep_the_order_of_the_score_columns():
