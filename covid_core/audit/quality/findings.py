@@ -45,9 +45,10 @@ class Rule:
 
     An image is one where its score is on the ``side`` of the limit. The limit is ``spread`` robust standard deviations
     (1.4826 times the median absolute deviation) from the set's median, but at most ``bound`` and at least ``certain``
-    where findings lie below, and the other way round above; without ``spread`` it is ``bound``. ``text`` is the finding
-    in words with ``{score}`` and ``{limit}``, ``unit`` the ``{limit}`` in words; empty where an image is a finding if
-    that is more likely than not.
+    where findings lie below, and the other way round above; without ``spread`` it is ``bound``. ``squares`` or
+    ``image`` is the function in ``measures``, if one makes the score. ``text`` is the finding in words with ``{score}``
+    and ``{limit}``, ``unit`` the ``{limit}`` in words; empty where an image is a finding if that is more likely than
+    not.
     """
 
     finding: str
@@ -56,6 +57,8 @@ class Rule:
     bound: float
     certain: float | None = None
     spread: float | None = None
+    squares: str = ""
+    image: str = ""
     unit: str = ""
     text: str
     reason: str
@@ -82,6 +85,8 @@ def _far_below(values: np.ndarray, deviations: float) -> float:
 
 _ROWS = tomllib.loads(Path(__file__).with_name("rules.toml").read_text(encoding="utf-8"))
 RULES = {finding: Rule(finding, **row) for finding, row in _ROWS.items()}
+SQUARES = {finding: getattr(measures, rule.squares) for finding, rule in RULES.items() if rule.squares}
+IMAGES = {finding: getattr(measures, rule.image) for finding, rule in RULES.items() if rule.image}
 FINDINGS = (UNREADABLE, *RULES)
 
 
@@ -182,7 +187,7 @@ def of_squares(squares: np.ndarray, progress: Progress = silent) -> dict[str, np
 
     def part(start: int) -> list[np.ndarray]:
         some = np.asarray(squares[start : start + CHUNK])
-        return [measure(some) for measure in measures.SQUARES.values()]
+        return [measure(some) for measure in SQUARES.values()]
 
     parts = []
     with ThreadPoolExecutor(cores()) as pool:
@@ -190,7 +195,7 @@ def of_squares(squares: np.ndarray, progress: Progress = silent) -> dict[str, np
             parts.append(scores)
             done = min(len(parts) * CHUNK, len(squares))
             progress(done / len(squares), f"Measuring images: {done:,} of {len(squares):,}")
-    return dict(zip(measures.SQUARES, np.concatenate(parts, axis=1), strict=True))
+    return dict(zip(SQUARES, np.concatenate(parts, axis=1), strict=True))
 
 
 def _of_files(dataset: Dataset, progress: Progress) -> pd.DataFrame:
@@ -208,7 +213,7 @@ def of_file(dataset: Dataset, row: int) -> dict[str, float]:
     """Scores of one image as its file holds it, by finding."""
     image, content = image_of(dataset, row)
     is_grey = dataset.images["mode"].iat[row].startswith(GREY_MODES)
-    of_image = {finding: measure(image.pixels) for finding, measure in measures.IMAGES.items()}
+    of_image = {finding: measure(image.pixels) for finding, measure in IMAGES.items()}
     return {"colour": 0.0 if is_grey else codec.colour_spread(content), **of_image}
 
 

@@ -185,7 +185,3 @@ def centre(image: np.ndarray) -> np.ndarray:
     """At most CROP x CROP pixels of the middle, beginning where a block of a JPEG file begins."""
     top, left = (max(0, (length - CROP) // 2) // BLOCK * BLOCK for length in image.shape)
     return image[top : top + CROP, left : left + CROP]
-
-
-SQUARES = {"low contrast": contrast, "dark": brightness, "bright": brightness, "blurred": sharpness, "border": band}
-IMAGES = {"text": letters, "blocks": blockiness, "scaled up": detail}
