@@ -23,7 +23,7 @@ from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.network import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
-from covid_core.work import Progress, silent
+from covid_core.work import Progress, blocks, silent
 from covid_core.workspace import Workspace
 
 FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the next number
@@ -110,13 +110,17 @@ class Lungs:
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
-        height, width = image.pixels.shape
         (scores,) = scores_of(self.network, to_square(image.pixels, self.size)[None])
         mask = outlined(scores, self.threshold)
         reason = self.refusal(mask, scores)
         if reason:
             return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
-        return LungOutline(_at_size(mask, scores, self.threshold, height, width), tuple(filter(None, [self.origin])))
+        height, width = image.pixels.shape
+        near = np.where(
+            ndimage.binary_dilation(mask), scores, 0
+        )  # enlarged and cut anew, so that the edge has no steps
+        enlarged = resized_map(np.where(mask & (scores <= self.threshold), 1, near), width, height)
+        return LungOutline(enlarged > self.threshold, (self.origin,) if self.origin else ())
 
     def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
         """Why an outline (s, s) is not given, in words; nothing where it is one of lungs."""
@@ -230,8 +234,7 @@ def outlined_images(
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
     """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
-    parts = [np.ascontiguousarray(squares[start : start + CALL])[..., None] for start in range(0, len(squares), CALL)]
-    return np.concatenate([network.run(part)[0] for part in parts])
+    return np.concatenate([network.run(np.ascontiguousarray(part)[..., None])[0] for part in blocks(squares, CALL)])
 
 
 def outlined(scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -286,9 +289,3 @@ def limits_of(shapes: Sequence[Shape]) -> dict[str, tuple[float, float]]:
         low, high = np.percentile([getattr(shape, name) for shape in shapes], (1, 99)).tolist()
         limits[name] = low / margin if name in ("area", "balance") else 0.0, high * margin
     return limits | {"area": (limits["area"][0], min(1.0, limits["area"][1])), "balance": (limits["balance"][0], 1.0)}
-
-
-def _at_size(mask: np.ndarray, scores: np.ndarray, threshold: float, height: int, width: int) -> np.ndarray:
-    """An outline (s, s) at an image's size: its score map is enlarged and cut anew, so that the edge has no steps."""
-    near = np.where(ndimage.binary_dilation(mask), scores, 0)
-    return resized_map(np.where(mask & (scores <= threshold), 1, near), width, height) > threshold
