@@ -431,14 +431,14 @@ def _sources(dataset: Dataset) -> None:
     st.subheader("Does the source reveal the class?")
     table = summary.source_table(dataset.images, dataset.classes)
     facts = summary.source_summary(table)
-    if not facts.known:
+    if not facts.with_source:
         st.markdown(
             "No image here has a source on record, so the question stays open. In the database of most such images, "
             "nearly every class comes from another source. Its full archive has a table of sources "
             "(CLASS.metadata.xlsx), which is imported with the images."
         )
         return
-    unknown = f" The source of {plural(facts.unknown, 'image')} is unknown." if facts.unknown else ""
+    unknown = f" The source of {plural(facts.without_source, 'image')} is unknown." if facts.without_source else ""
     st.markdown(
         f"**The source alone predicts the class of {share(facts.guessed)} of the images.** The majority baseline is "
         f"{share(facts.majority)}. {share(facts.one_class)} of the images come from a source with a single class "

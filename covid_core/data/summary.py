@@ -110,8 +110,8 @@ class SourceSummary:
     most frequent class. All three are nan where no source is known.
     """
 
-    known: int
-    unknown: int
+    with_source: int
+    without_source: int
     sources: int
     one_class: float
     guessed: float

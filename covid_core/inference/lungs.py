@@ -14,7 +14,7 @@ from scipy import ndimage
 from covid_core import derived, files
 from covid_core.data import masks
 from covid_core.data.dataset import Dataset, open_dataset
-from covid_core.data.masks import KnownLungs, own_lungs
+from covid_core.data.masks import LungMasks, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunDamaged, RunError
@@ -168,7 +168,7 @@ def of_images(
     rows: Sequence[int],
     progress: Progress = silent,
     size: int = SUMMARY_SIZE,
-) -> KnownLungs:
+) -> LungMasks:
     """The lungs of many images of a data set as squares: its own masks where any of its images has one, else outlines
     by the segmenter that serves. The two are never mixed: which images have a mask may go with their class.
 
@@ -176,7 +176,7 @@ def of_images(
     """
     own = own_lungs(workspace, dataset, rows, progress, size)
     if masks.has_mask(dataset).any():
-        return own if own.known.any() else replace(own, reason=NONE_OF_ITS_OWN)
+        return own if own.available.any() else replace(own, reason=NONE_OF_ITS_OWN)
     opened = serving(workspace, dataset.id)
     if opened is None:
         return own
@@ -186,18 +186,18 @@ def of_images(
         has_outline &= outlines.any(axis=(1, 2))
     reason = "" if has_outline.any() else "It needs the lungs, and the segmenter outlined them in no image here."
     whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
-    return KnownLungs(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
+    return LungMasks(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
 
 
 def of_images_or_why(
     workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent
-) -> KnownLungs:
+) -> LungMasks:
     """As ``of_images``; where the segmenter that serves is damaged, no lungs are known, and that is the reason."""
     try:
         return of_images(workspace, dataset, rows, progress)
     except RunDamaged as error:
         none = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool)
-        return KnownLungs(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
+        return LungMasks(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
 
 
 def outlined_images(

@@ -99,7 +99,7 @@ def test_unknown_sources_are_not_taken_for_one_source():
 
     told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
-    assert (told.known, told.unknown, told.sources) == (2, 1, 2)
+    assert (told.with_source, told.without_source, told.sources) == (2, 1, 2)
 
 
 def test_without_any_source_its_shares_are_undefined():
@@ -107,7 +107,7 @@ def test_without_any_source_its_shares_are_undefined():
 
     told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
-    assert told.known == 0
+    assert told.with_source == 0
     assert math.isnan(told.guessed)
 
 
