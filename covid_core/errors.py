@@ -17,7 +17,7 @@ class DataError(CovidCoreError):
     """A data set, folder or archive cannot be used."""
 
 
-class NotFound(DataError):
+class UnknownId(DataError):
     """There is no data set, run or study of that id in the workspace."""
 
 

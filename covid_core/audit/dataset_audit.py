@@ -85,7 +85,7 @@ def make(
     that is kept already is not made again. Without it, the ladder and the sources are always asked anew: lungs may have
     been outlined since. What is certain to be the same, scores of images and pairs, is taken from what is kept.
 
-    Raises DataError where images are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
+    Raises DataError where images are gone or changed, UnknownId where the data set was deleted meanwhile, NoRoom, and
     what ``progress`` raises; what was found until then is kept.
     """
     audit = stored(workspace, dataset) if against is not None else None
@@ -263,5 +263,5 @@ def _stored_between(workspace: Workspace, dataset: Dataset, other: Dataset) -> p
 
 
 def _check_still_there(workspace: Workspace, dataset: Dataset) -> None:
-    """Raises NotFound where the data set is gone by now: nobody would come to remove a file that is kept of it."""
+    """Raises UnknownId where the data set is gone by now: nobody would come to remove a file that is kept of it."""
     open_dataset(workspace, dataset.id)

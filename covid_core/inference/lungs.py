@@ -152,7 +152,7 @@ def outline_of(
         image_id: of the image, where it is one of that data set: its own mask then goes first.
         opened: the segmenter that serves, where it is open already.
 
-    Raises RunDamaged, NotFound, DataError.
+    Raises RunDamaged, UnknownId, DataError.
     """
     if image_id:
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays

@@ -28,7 +28,7 @@ from covid_core.audit.shortcuts.probe_ladder import (
 )
 from covid_core.data import duplicates, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.masks import LungSource, LungMasks, own_lungs
+from covid_core.data.masks import LungMasks, LungSource, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
 from covid_core.evaluation.label_check import cramers_v

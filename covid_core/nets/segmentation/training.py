@@ -40,7 +40,7 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     """Train a segmenter on the masks of a data set and publish it. Returns its id.
 
     Images that belong together stay in one part; of more than MOST_IMAGES images with a mask, so many are drawn. A stop
-    leaves nothing behind. Raises NotFound, DataError, RunError, and whatever ``progress`` raises.
+    leaves nothing behind. Raises UnknownId, DataError, RunError, and whatever ``progress`` raises.
     """
     begin = time.monotonic()
     dataset = open_dataset(workspace, identifier)
