@@ -404,7 +404,7 @@ def _differences_in_words(table: pd.DataFrame) -> str:
 
 def _sizes(dataset: Dataset) -> None:
     st.subheader("Do all files have the same format?")
-    sizes, modes = summary.size_table(dataset.images), summary.mode_table(dataset.images)
+    sizes, modes = summary.format_table(dataset.images, "width", "height"), summary.format_table(dataset.images, "mode")
     kinds = sizes.groupby(["width", "height"]).ngroups
     of_modes = modes.groupby("mode")["images"].sum().sort_values(ascending=False)
     pixel_kinds = ", ".join(f"{gallery.mode_in_words(mode)} {count(images)}" for mode, images in of_modes.items())

@@ -233,7 +233,8 @@ def reasons_to_doubt(header: Dataset) -> Iterator[str]:
     """What else in the tags is to be known before an answer is believed, a sentence each."""
     if _word(header, "BurnedInAnnotation") not in ("", "NO"):
         yield "The file says that text is burned into the picture; it may name the patient."
-    ratio = _height_by_width(header)
+    height, width = _sides(header, *SPACINGS, "PixelAspectRatio") or (1.0, 1.0)
+    ratio = height / width
     if abs(ratio - 1) > SQUARE_WITHIN:
         yield f"Its pixels are {ratio:.2f} times as high as wide; the image is shown and judged as if they were square."
 
@@ -251,27 +252,19 @@ def _has_lateral_code(header: Dataset) -> bool:
         return any(str(item.get("CodeValue", "")).strip() in LATERAL_CODES for item in items)
 
 
-def _height_by_width(header: Dataset) -> float:
-    """How high a pixel is by its width; 1 where nothing usable says so."""
-    for keyword in (*SPACINGS, "PixelAspectRatio"):
-        sides = _sides(header, keyword)
-        if sides is not None:
-            return sides[0] / sides[1]
-    return 1.0
-
-
 def spacing(header: Dataset) -> tuple[float, float] | None:
     """Height and width of a pixel in millimetres; None where nothing usable says so."""
-    return next(filter(None, (_sides(header, keyword) for keyword in SPACINGS)), None)
+    return _sides(header, *SPACINGS)
 
 
-def _sides(header: Dataset, keyword: str) -> tuple[float, float] | None:
-    """Two positive numbers; None where there are none."""
-    try:
-        value = header.get(keyword)
-        if not isinstance(value, MultiValue) or len(value) != 2:
-            return None
-        sides = float(value[0]), float(value[1])
-    except Exception:  # what is written there says nothing about the pixels, which are read all the same
-        return None
-    return sides if all(math.isfinite(side) and side > 0 for side in sides) else None
+def _sides(header: Dataset, *keywords: str) -> tuple[float, float] | None:
+    """The first of some tags that holds two positive numbers; None where none does."""
+    for keyword in keywords:
+        try:
+            value = header.get(keyword)
+            sides = [float(side) for side in value] if isinstance(value, MultiValue) else []
+        except Exception:  # what is written there says nothing about the pixels, which are read all the same
+            continue
+        if len(sides) == 2 and all(math.isfinite(side) and side > 0 for side in sides):
+            return sides[0], sides[1]
+    return None

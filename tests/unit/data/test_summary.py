@@ -61,7 +61,7 @@ def test_oversampling_draws_every_class_up_to_the_largest():
 def test_sizes_are_counted_per_class_the_most_frequent_first():
     images = pd.DataFrame({"width": [64, 64, 80], "height": [64, 64, 64], "label": ["A", "A", "B"]})
 
-    table = summary.size_table(images)
+    table = summary.format_table(images, "width", "height")
 
     assert table.to_dict("records") == [
         {"width": 64, "height": 64, "label": "A", "images": 2},
