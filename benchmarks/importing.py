@@ -174,8 +174,8 @@ def page_tables(_source: Path, scratch: Path) -> dict[str, Any]:
     opening = time.perf_counter() - begin
     summary.resampling_table(opened.counts)
     summary.source_summary(sources)
-    summary.size_table(opened.images)
-    summary.mode_table(opened.images)
+    summary.format_table(opened.images, "width", "height")
+    summary.format_table(opened.images, "mode")
     pixels = summary.pixel_summary(workspace, opened)
     summary.exposure_table(pixels, "image_means")
     summary.exposure_table(pixels, "image_deviations")

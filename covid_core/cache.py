@@ -78,16 +78,9 @@ def files_in(kind: str, folder: Path) -> Iterator[Entry]:
                 is_lock = item.name.endswith(".lock")  # empty, and removing one would let two in
                 is_half_written = item.name.startswith(".") and time.time() - status.st_mtime < LEFTOVER_AGE
                 if item.is_file(follow_symlinks=False) and not (is_lock or is_half_written):
-                    yield Entry(kind, Path(item.path), _on_disk(status), status.st_mtime)
-
-
-def _on_disk(status: os.stat_result) -> int:
-    """Bytes that a file takes: less than its length while a table is sparse; its length where no blocks are counted.
-
-    Some systems set more aside than a file holds; they take it back, so it does not count.
-    """
-    blocks = getattr(status, "st_blocks", None)
-    return status.st_size if blocks is None else min(status.st_size, blocks * BLOCK)
+                    # less than its length while a table is sparse; more that some systems set aside does not count
+                    on_disk = min(status.st_size, getattr(status, "st_blocks", math.inf) * BLOCK)
+                    yield Entry(kind, Path(item.path), int(on_disk), status.st_mtime)
 
 
 def touch(path: Path) -> None:

@@ -62,15 +62,15 @@ def write(
     writer: Callable[[Path], object],
     *,
     optional: bool = False,
-    keep: Collection[Path] = (),
+    protected: Collection[Path] = (),
 ) -> None:
     """Make room for ``size`` bytes and publish what ``writer`` writes to a path, whole.
 
-    ``optional``: what does not fit is not kept, and computed again the next time; else NoRoom is raised. ``keep``:
-    files that do not make way.
+    ``optional``: what does not fit is not kept, and computed again the next time; else NoRoom is raised.
+    ``protected``: files that do not make way.
     """
     try:
-        cache.make_room(workspace, size, keep)
+        cache.make_room(workspace, size, protected)
     except NoRoom:
         if optional:
             return
@@ -92,4 +92,4 @@ def write_arrays(workspace: Workspace, path: Path, arrays: Mapping[str, np.ndarr
     def writer(temporary: Path) -> None:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
-    write(workspace, path, size, writer, optional=optional, keep=[path])
+    write(workspace, path, size, writer, optional=optional, protected=[path])

@@ -4,7 +4,7 @@ CovidCoreError
 ├── InvalidChoice          a setting breaks a rule; names the rule and the value received
 ├── ImageError             one file could not be read faithfully
 ├── DataError              a data set, folder or archive cannot be used
-│   └── NotFound           there is no data set, run or study of that id
+│   └── UnknownId          there is no data set, run or study of that id
 ├── NoRoom                 the cache's limit or the disk is too small for what has to be kept
 ├── WeightsUnavailable     ImageNet weights are neither cached nor to be had
 ├── RunError               a run or job cannot do what was asked
@@ -30,7 +30,7 @@ class DataError(CovidCoreError):
     """A data set, folder or archive cannot be used."""
 
 
-class NotFound(DataError):
+class UnknownId(DataError):
     """There is no data set, run or study of that id in the workspace."""
 
 

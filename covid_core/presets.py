@@ -163,7 +163,7 @@ def parse_assignments(texts: list[str]) -> dict[str, str]:
 def default_spec(dataset: str, workspace: Workspace) -> TrainingSpec:
     """What is trained when nothing else is chosen: all classes, MobileNetV2 if its weights are to be had.
 
-    ``default_reason`` says why. Asks the network where the weights are not cached. Raises NotFound or DataError.
+    ``default_reason`` says why. Asks the network where the weights are not cached. Raises UnknownId or DataError.
     """
     classes = open_dataset(workspace, dataset).classes
     state = weights_state(backbone_named(DEFAULT_BACKBONE), DEFAULT_SIZE)

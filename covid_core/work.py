@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,6 +26,11 @@ def part_of(progress: Progress, start: float, end: float) -> Progress:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blocks(values: Any, size: int) -> Iterator[Any]:
+    """A sequence or array, ``size`` of its entries at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def ordered_map(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from covid_core.errors import NotFound
+from covid_core.errors import UnknownId
 
 HOME = "COVID_CORE_HOME"
 SOURCE = Path(__file__).resolve().parents[1]  # the checkout, or the folder of installed packages
@@ -98,13 +98,13 @@ def new_id(name: str) -> str:
 
 
 def folder_of(parent: Path, identifier: str, kind: str) -> Path:
-    """The folder of a data set, run, study or job. Raises NotFound for anything that is not a listed id.
+    """The folder of a data set, run, study or job. Raises UnknownId for anything that is not a listed id.
 
     Ids come from web addresses, so only plain names of existing, unlinked folders directly below ``parent`` count.
     """
     folder = parent / identifier if ID_PATTERN.fullmatch(identifier) else None
     if folder is None or not folder.is_dir() or folder.is_symlink():
-        raise NotFound(f"There is no {kind} with the id {identifier[:80]!r}.")
+        raise UnknownId(f"There is no {kind} with the id {identifier[:80]!r}.")
     return folder
 
 

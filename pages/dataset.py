@@ -404,7 +404,7 @@ def _differences_in_words(table: pd.DataFrame) -> str:
 
 def _sizes(dataset: Dataset) -> None:
     st.subheader("Do all files have the same format?")
-    sizes, modes = summary.size_table(dataset.images), summary.mode_table(dataset.images)
+    sizes, modes = summary.format_table(dataset.images, "width", "height"), summary.format_table(dataset.images, "mode")
     kinds = sizes.groupby(["width", "height"]).ngroups
     of_modes = modes.groupby("mode")["images"].sum().sort_values(ascending=False)
     pixel_kinds = ", ".join(f"{gallery.mode_in_words(mode)} {count(images)}" for mode, images in of_modes.items())
@@ -431,14 +431,14 @@ def _sources(dataset: Dataset) -> None:
     st.subheader("Does the source reveal the class?")
     table = summary.source_table(dataset.images, dataset.classes)
     facts = summary.source_summary(table)
-    if not facts.known:
+    if not facts.with_source:
         st.markdown(
             "No image here has a source on record, so the question stays open. In the database of most such images, "
             "nearly every class comes from another source. Its full archive has a table of sources "
             "(CLASS.metadata.xlsx), which is imported with the images."
         )
         return
-    unknown = f" The source of {plural(facts.unknown, 'image')} is unknown." if facts.unknown else ""
+    unknown = f" The source of {plural(facts.without_source, 'image')} is unknown." if facts.without_source else ""
     st.markdown(
         f"**The source alone predicts the class of {share(facts.guessed)} of the images.** The majority baseline is "
         f"{share(facts.majority)}. {share(facts.one_class)} of the images come from a source with a single class "

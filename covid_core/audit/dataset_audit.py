@@ -85,7 +85,7 @@ def make(
     that is kept already is not made again. Without it, the ladder and the sources are always asked anew: lungs may have
     been outlined since. What is certain to be the same, scores of images and pairs, is taken from what is kept.
 
-    Raises DataError where images are gone or changed, NotFound where the data set was deleted meanwhile, NoRoom, and
+    Raises DataError where images are gone or changed, UnknownId where the data set was deleted meanwhile, NoRoom, and
     what ``progress`` raises; what was found until then is kept.
     """
     audit = stored(workspace, dataset) if against is not None else None
@@ -105,7 +105,7 @@ def make(
             had_lungs=_has_lungs(workspace, dataset),
             had_features=frozen_features.best(workspace, dataset) is not None,
         )
-        open_dataset(workspace, dataset.id)  # NotFound where it is gone: nobody would remove what is kept of it
+        open_dataset(workspace, dataset.id)  # UnknownId where it is gone: nobody would remove what is kept of it
         content = audit.model_dump_json(indent=1, exclude=PARTS_APART, by_alias=True).encode()
         path = _record_path(workspace, dataset)
         derived.write(workspace, path, len(content), lambda temporary: temporary.write_bytes(content))

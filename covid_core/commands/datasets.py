@@ -75,7 +75,7 @@ def do_summary(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
         "imbalance_ratio": summary.imbalance_ratio(opened.counts),
         "class_weights": summary.class_weights(opened.counts),
         "ways_out": summary.resampling_table(opened.counts),
-        "sizes": summary.size_table(opened.images),
+        "sizes": summary.format_table(opened.images, "width", "height"),
         "sources": summary.source_table(opened.images, opened.classes).to_dict("index"),
     }
 

@@ -190,7 +190,7 @@ class Dataset:
 def open_dataset(workspace: Workspace, identifier: str) -> Dataset:
     """Open a data set by its id, after all decisions on its images.
 
-    Raises NotFound, or DataError when its files are damaged.
+    Raises UnknownId, or DataError when its files are damaged.
     """
     folder = folder_of(workspace.datasets, identifier, "data set")
     try:

@@ -27,7 +27,7 @@ from covid_core.data.pixels import SUMMARY_SIZE, pixels_path
 from covid_core.errors import DataError, ImageError, NoRoom
 from covid_core.images.codec import PICTURES, GreyImage, content_of, png_bytes, read_image, to_squares
 from covid_core.synthetic import phantom
-from covid_core.work import Progress, cores, ordered_map, part_of, silent
+from covid_core.work import Progress, blocks, cores, ordered_map, part_of, silent
 from covid_core.workspace import Workspace, new_id
 
 KAGGLE_DATASET = "tawsifurrahman/covid19-radiography-database"
@@ -249,10 +249,9 @@ def _read_all(
     root: Path, candidates: list[Candidate], pixels: Path, progress: Progress
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """The manifest's table, and what was left out with the reason. The images' pixels are written to ``pixels``."""
-    parts = (candidates[start : start + TOGETHER] for start in range(0, len(candidates), TOGETHER))
     tables, rows, left_out, done = [], [], [], 0
     with open(pixels, "wb") as handle, ThreadPoolExecutor(cores()) as pool:
-        examined = ordered_map(pool, lambda part: _examine(root, part), parts, ahead=4 * cores())
+        examined = ordered_map(pool, lambda part: _examine(root, part), blocks(candidates, TOGETHER), ahead=4 * cores())
         with contextlib.closing(examined):
             for part_rows, squares, part_left_out in examined:
                 rows += part_rows

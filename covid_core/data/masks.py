@@ -35,18 +35,18 @@ class MaskedDataset:
 
 
 @dataclass(frozen=True, eq=False)
-class KnownLungs:
-    """Lungs of some images: ``masks`` bool (n, size, size), ``known`` bool (n,), ``whose`` in words, and in few words;
-    ``reason`` says why none is known."""
+class LungMasks:
+    """Lungs of some images: ``masks`` bool (n, size, size), ``available`` bool (n,), ``whose`` in words, and in few
+    words; ``reason`` says why none is available."""
 
     masks: np.ndarray
-    known: np.ndarray
+    available: np.ndarray
     whose: str = ""
     reason: str = ""
     in_short: str = ""
 
 
-FindLungs = Callable[[Workspace, Dataset, Sequence[int], Progress], KnownLungs]
+LungSource = Callable[[Workspace, Dataset, Sequence[int], Progress], LungMasks]
 
 
 def datasets_with_masks(workspace: Workspace) -> list[MaskedDataset]:
@@ -105,13 +105,13 @@ def own_lungs(
     rows: Sequence[int],
     progress: Progress = silent,
     size: int = SUMMARY_SIZE,
-) -> KnownLungs:
-    """The data set's own masks of some images; one that cannot be used or is all black is not known."""
+) -> LungMasks:
+    """The data set's own masks of some images; one that cannot be used or is all black is not available."""
     having = has_mask(dataset)[rows]
-    lungs, known = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
+    lungs, available = np.zeros((len(rows), size, size), bool), np.zeros(len(rows), bool)
     lungs[having], usable = squares(dataset, np.asarray(rows)[having], size, progress)
-    known[having] = usable & lungs[having].any(axis=(1, 2))
-    return KnownLungs(lungs, known, OWN_MASKS, "" if known.any() else NO_MASKS, OWN_IN_SHORT)
+    available[having] = usable & lungs[having].any(axis=(1, 2))
+    return LungMasks(lungs, available, OWN_MASKS, "" if available.any() else NO_MASKS, OWN_IN_SHORT)
 
 
 def _mask_in(dataset: Dataset, row: int) -> np.ndarray:

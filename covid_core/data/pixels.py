@@ -16,7 +16,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.errors import DataError, ImageError
 from covid_core.images.codec import content_of, read_image, to_square
 from covid_core.images.image import GreyImage
-from covid_core.work import Progress, cores, ordered_map, silent
+from covid_core.work import Progress, blocks, cores, ordered_map, silent
 from covid_core.workspace import Workspace
 
 COPIED_AT_ONCE = 256  # images: 4 MB at 128 px
@@ -59,8 +59,8 @@ def _copied_into(path: Path, workspace: Workspace, dataset: Dataset, size: int) 
         return False
     rows = np.flatnonzero(imported.images["image_id"].isin(dataset.images["image_id"]))
     with open(path, "wb") as handle:
-        for start in range(0, len(rows), COPIED_AT_ONCE):
-            handle.write(whole[rows[start : start + COPIED_AT_ONCE]].tobytes())
+        for some in blocks(rows, COPIED_AT_ONCE):
+            handle.write(whole[some].tobytes())
     return True
 
 

@@ -49,7 +49,9 @@ def make_split(
     chosen = _chosen(images, classes, spec)
     rng = np.random.default_rng(spec.seed)
     if spec.images_per_class is not None:
-        chosen = _balanced(chosen, spec.images_per_class, rng)
+        of_class = chosen.groupby("label").groups.values()
+        drawn = [rng.permutation(np.asarray(rows))[: spec.images_per_class] for rows in of_class]
+        chosen = chosen.loc[np.sort(np.concatenate(drawn))].reset_index(drop=True)
     if labels == "shifted":
         in_list = images["label"].value_counts().to_dict()
         chosen["label"] = label_shift.cut_off(chosen["folder_label"].to_numpy(), in_list, classes)
@@ -131,12 +133,6 @@ def _chosen(images: pd.DataFrame, classes: tuple[str, ...], spec: SplitSpec) -> 
     source = chosen["source"] if "source" in chosen else pd.Series("", index=chosen.index)
     label = chosen["label"]
     return pd.DataFrame({"image_id": own, "label": label, "folder_label": label, "source": source, "group": group})
-
-
-def _balanced(images: pd.DataFrame, per_class: int, rng: np.random.Generator) -> pd.DataFrame:
-    """At most ``per_class`` images of each class, drawn without replacement, in the order of ``images``."""
-    drawn = [rng.permutation(np.asarray(rows))[:per_class] for rows in images.groupby("label").groups.values()]
-    return images.loc[np.sort(np.concatenate(drawn))].reset_index(drop=True)
 
 
 def _hold_out(drawing: "_Drawing", images: pd.DataFrame, spec: SplitSpec, rng: np.random.Generator) -> None:

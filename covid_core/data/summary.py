@@ -78,18 +78,10 @@ def resampling_table(counts: Mapping[str, int]) -> pd.DataFrame:
 # Files and sources
 
 
-def size_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Columns width, height (pixels of the file), label, images; the most frequent first."""
-    return _counted(images, ["width", "height", "label"])
-
-
-def mode_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Columns mode (kind of pixel in the file, "L" is 8-bit grey), label, images; the most frequent first."""
-    return _counted(images, ["mode", "label"])
-
-
-def _counted(images: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    counted = images.groupby(columns, sort=True).size().rename("images").reset_index()
+def format_table(images: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """How many files are alike: ``columns`` ("width" and "height" in pixels, or "mode", the kind of pixel, "L" is 8-bit
+    grey), label, images; the most frequent first."""
+    counted = images.groupby([*columns, "label"], sort=True).size().rename("images").reset_index()
     return counted.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -110,8 +102,8 @@ class SourceSummary:
     most frequent class. All three are nan where no source is known.
     """
 
-    known: int
-    unknown: int
+    with_source: int
+    without_source: int
     sources: int
     one_class: float
     guessed: float

@@ -192,7 +192,7 @@ def exposure_boxes(table: pd.DataFrame, quantity: str) -> go.Figure:
 
 
 def size_dots(table: pd.DataFrame) -> go.Figure:
-    """Width and height of the files, from ``summary.size_table``: one dot per size and class, its area the images."""
+    """Width and height of the files, from ``summary.format_table``: one dot per size and class, its area the images."""
     largest = table["images"].max()
     figure = go.Figure()
     for label, colour in class_colours(sorted(table["label"].unique())).items():

@@ -24,7 +24,7 @@ TOO_MUCH_MEMORY = "The image needs too much memory to be read; export it smaller
 
 
 class WindowChoice(NamedTuple):
-    """A range of ``Image.deep`` that is shown as black to white; ``name`` tells it in words and in the file's units."""
+    """A range of ``Image.deep`` that is shown as black to white; ``name`` is in words and in the file's units."""
 
     name: str
     centre: float
@@ -39,9 +39,8 @@ class GreyImage:
     file ("L", "RGB", "MONOCHROME2" ...), ``notes`` says in words what was changed on the way to grey. ``warnings`` are
     reasons to doubt any answer (a lateral view, a hand, a name burned in), each one sentence; ``not_chest`` are those
     of them that say it is no frontal chest image: no run answers for it. ``spacing`` is a pixel's height and width in
-    millimetres, where the file tells it. ``deep`` holds the greys
-    before they were brought to 8 bits, uint16 of the same shape, black is 0, where the file has more; ``window`` is the
-    (centre, width) of it that became ``pixels``, as ``shown`` does it.
+    millimetres, where the file has it. ``deep`` holds the greys before they were brought to 8 bits, uint16 of the same
+    shape, black is 0, where the file has more; ``window`` is its (centre, width) that became ``pixels`` by ``shown``.
 
     ``windows`` are the choices that the file offers, the full range last, and ``chosen`` is the place of the one that
     was used; reading the file again with another place shows the image so. Both are empty for an 8-bit picture.

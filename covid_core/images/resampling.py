@@ -45,16 +45,8 @@ class _Direction:
         return len(self.weights) * BLOCK
 
 
-def is_exact(image: np.ndarray) -> bool:
-    """Whether ``squares`` gives an image's Pillow pixels: not where it is taller than wide.
-
-    Pillow 13 shrinks the columns of some of those first, which rounds differently.
-    """
-    return bool(image.shape[0] <= image.shape[1])
-
-
 def squares(images: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Images, uint8 and all of one shape (h, w), squashed to uint8 (n, size, size)."""
+    """Images, uint8 and all of one shape (h, w), squashed to uint8 (n, size, size); Pillow's pixels where h <= w."""
     height, width = images[0].shape
     across, down = _direction(width, size), _direction(height, size)
     shrunk = np.empty((len(images), size, size), np.uint8)
@@ -135,13 +127,10 @@ def _direction(size: int, new_size: int) -> _Direction:
     window = int((np.maximum.reduceat(lasts, starts) - steps).max()) - offset
     inputs = (offset + steps)[:, None, None] + np.arange(window)[:, None]
     output = np.minimum(starts[:, None, None] + np.arange(BLOCK), new_size - 1)
-    weights = _lanczos((inputs - centres[output] + 0.5) / stretch)
+    distance = (inputs - centres[output] + 0.5) / stretch
+    inside = (distance >= -REACH) & (distance < REACH)
+    weights = np.where(inside, np.sinc(distance) * np.sinc(distance / REACH), 0.0)
     weights[(inputs < firsts[output]) | (inputs >= lasts[output])] = 0
     weights /= weights.sum(axis=1, keepdims=True)
     weights = np.trunc(weights / WEIGHT_UNIT + np.copysign(0.5, weights)) * WEIGHT_UNIT
     return _Direction(size, -offset, max(size - offset, int(steps[-1]) + window), step, weights)
-
-
-def _lanczos(distance: np.ndarray) -> np.ndarray:
-    inside = (distance >= -REACH) & (distance < REACH)
-    return np.where(inside, np.sinc(distance) * np.sinc(distance / REACH), 0.0)

@@ -46,12 +46,15 @@ class Sandbox:
         self._free = threading.Semaphore(decoders)
 
     def warm_up(self) -> None:
-        """Start the decoders that do not run yet, without waiting for them."""
+        """Start the decoders that do not run yet, in the background: the first image would wait a second for them."""
         for one in list(self._idle):
             one.start()
 
     def read_image(self, content: bytes, window: int = 0) -> GreyImage:
-        """As ``codec.read_image``, of a stranger's file. Raises ImageError, within the time limit, and nothing else."""
+        """As ``codec.read_image``, of a stranger's file. Raises ImageError, within the time limit, and nothing else.
+
+        ``window`` is a place among the image's ``windows``.
+        """
         if len(content) > LARGEST_FILE:
             raise ImageError(f"The file is larger than {LARGEST_FILE // 2**20} MiB.")
         with self._free:
@@ -221,16 +224,4 @@ def _widen(process: subprocess.Popen[bytes]) -> None:
 
 DEFAULT = Sandbox()  # of this process; no decoder runs before the first image
 atexit.register(DEFAULT.close)
-
-
-def read_image(content: bytes, window: int = 0) -> GreyImage:
-    """A stranger's image, read faithfully in a process that can be ended. Raises ImageError with one sentence.
-
-    ``window`` is a place among the image's ``windows``; see ``codec.read_image``.
-    """
-    return DEFAULT.read_image(content, window)
-
-
-def warm_up() -> None:
-    """Start the decoders in the background, so that the first image does not wait a second for them."""
-    DEFAULT.warm_up()
+read_image, warm_up = DEFAULT.read_image, DEFAULT.warm_up

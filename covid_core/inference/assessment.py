@@ -178,12 +178,14 @@ def with_shared_refusal(assessments: Sequence[Assessment]) -> list[Assessment]:
     for one in assessments:
         if one.refused_by and one.refused_by.name == CHEST_IMAGE:
             taken_over = replace(one.refused_by, run=one.run)
-            return [replace(other, checks=_filled(other.checks, taken_over)) for other in assessments]
+            open_check = (CHEST_IMAGE, None)
+            return [
+                replace(
+                    other, checks=tuple(taken_over if (c.name, c.passed) == open_check else c for c in other.checks)
+                )
+                for other in assessments
+            ]
     return list(assessments)
-
-
-def _filled(checks: Sequence[Check], taken_over: Check) -> tuple[Check, ...]:
-    return tuple(taken_over if check.name == CHEST_IMAGE and check.passed is None else check for check in checks)
 
 
 NORMAL_NAMES = frozenset({"normal", "no finding", "healthy", "negative", "control"})  # of folders, in small letters

@@ -24,7 +24,7 @@ from covid_core.inference.network import batch_for, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Evaluation, Run
-from covid_core.work import Progress, part_of, silent
+from covid_core.work import Progress, blocks, part_of, silent
 from covid_core.workspace import Workspace
 
 SHARED_COLUMNS = ("image_id", "own_label", "label", "twin", "twin_label", "twin_part", "detail")
@@ -88,11 +88,10 @@ def evaluate(
 
 
 def _logits(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> np.ndarray:
-    step = 16 * batch_for(predictor.size)
-    parts = []
-    for start in range(0, len(pixels), step):
-        parts.append(predictor.logits(np.asarray(pixels[start : start + step])))
-        done = min(start + step, len(pixels))
+    parts, done = [], 0
+    for some in blocks(pixels, 16 * batch_for(predictor.size)):
+        parts.append(predictor.logits(np.asarray(some)))
+        done += len(some)
         progress(done / len(pixels), f"Answering: {done:,} of {len(pixels):,} images")
     return np.concatenate(parts)
 

@@ -78,15 +78,12 @@ def cam(
         weights, start = _weights(gradient, tap[0], start, head.pooling)
         activation = tap[0] - usual[number] if usual else tap[0]
         evidence = (activation * weights).sum(axis=2)
-        total += resized_map(_smoothed(evidence) if head.pooling == FLATTEN else evidence, width, height)
+        if head.pooling == FLATTEN:  # the two sides of an edge, one for and one against, cancel each other
+            from scipy import ndimage  # 0.2 s to import, and only the baseline CNN needs it
+
+            evidence = ndimage.gaussian_filter(evidence, SMOOTHING * max(evidence.shape), mode="nearest")
+        total += resized_map(evidence, width, height)
     return total
-
-
-def _smoothed(evidence: np.ndarray) -> np.ndarray:
-    """Neighbouring cells together, so that the two sides of an edge, one for and one against, cancel each other."""
-    from scipy import ndimage  # 0.2 s to import, and only the baseline CNN needs it
-
-    return ndimage.gaussian_filter(evidence, SMOOTHING * max(evidence.shape), mode="nearest")
 
 
 def to_unit(evidence: np.ndarray) -> np.ndarray:

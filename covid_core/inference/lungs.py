@@ -14,7 +14,7 @@ from scipy import ndimage
 from covid_core import derived, files
 from covid_core.data import masks
 from covid_core.data.dataset import Dataset, open_dataset
-from covid_core.data.masks import KnownLungs, own_lungs
+from covid_core.data.masks import LungMasks, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.derived import KEY_LENGTH
 from covid_core.errors import RunDamaged, RunError
@@ -23,7 +23,7 @@ from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.network import LiteNetwork
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
-from covid_core.work import Progress, silent
+from covid_core.work import Progress, blocks, silent
 from covid_core.workspace import Workspace
 
 FORMAT = 1  # of kept outlines; a change of how they are drawn or kept takes the next number
@@ -110,13 +110,17 @@ class Lungs:
 
     def outline(self, image: GreyImage) -> LungOutline:
         """The lungs of an image, or the reason why no outline is given: a wrong one would be worse than none."""
-        height, width = image.pixels.shape
         (scores,) = scores_of(self.network, to_square(image.pixels, self.size)[None])
         mask = outlined(scores, self.threshold)
         reason = self.refusal(mask, scores)
         if reason:
             return LungOutline(None, (f"No lungs were found in this image: {reason}.",))
-        return LungOutline(_at_size(mask, scores, self.threshold, height, width), tuple(filter(None, [self.origin])))
+        height, width = image.pixels.shape
+        near = np.where(
+            ndimage.binary_dilation(mask), scores, 0
+        )  # enlarged and cut anew, so that the edge has no steps
+        enlarged = resized_map(np.where(mask & (scores <= self.threshold), 1, near), width, height)
+        return LungOutline(enlarged > self.threshold, (self.origin,) if self.origin else ())
 
     def refusal(self, mask: np.ndarray, scores: np.ndarray) -> str:
         """Why an outline (s, s) is not given, in words; nothing where it is one of lungs."""
@@ -148,7 +152,7 @@ def outline_of(
         image_id: of the image, where it is one of that data set: its own mask then goes first.
         opened: the segmenter that serves, where it is open already.
 
-    Raises RunDamaged, NotFound, DataError.
+    Raises RunDamaged, UnknownId, DataError.
     """
     if image_id:
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
@@ -164,7 +168,7 @@ def of_images(
     rows: Sequence[int],
     progress: Progress = silent,
     size: int = SUMMARY_SIZE,
-) -> KnownLungs:
+) -> LungMasks:
     """The lungs of many images of a data set as squares: its own masks where any of its images has one, else outlines
     by the segmenter that serves. The two are never mixed: which images have a mask may go with their class.
 
@@ -172,7 +176,7 @@ def of_images(
     """
     own = own_lungs(workspace, dataset, rows, progress, size)
     if masks.has_mask(dataset).any():
-        return own if own.known.any() else replace(own, reason=NONE_OF_ITS_OWN)
+        return own if own.available.any() else replace(own, reason=NONE_OF_ITS_OWN)
     opened = serving(workspace, dataset.id)
     if opened is None:
         return own
@@ -182,18 +186,18 @@ def of_images(
         has_outline &= outlines.any(axis=(1, 2))
     reason = "" if has_outline.any() else "It needs the lungs, and the segmenter outlined them in no image here."
     whose = f"outlines{opened.origin.removeprefix('Outline').rstrip('.')}"
-    return KnownLungs(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
+    return LungMasks(outlines, has_outline, whose, reason, f"outlines learned from {opened.learned_from}")
 
 
 def of_images_or_why(
     workspace: Workspace, dataset: Dataset, rows: Sequence[int], progress: Progress = silent
-) -> KnownLungs:
+) -> LungMasks:
     """As ``of_images``; where the segmenter that serves is damaged, no lungs are known, and that is the reason."""
     try:
         return of_images(workspace, dataset, rows, progress)
     except RunDamaged as error:
         none = np.zeros((len(rows), SUMMARY_SIZE, SUMMARY_SIZE), bool)
-        return KnownLungs(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
+        return LungMasks(none, np.zeros(len(rows), bool), reason=f"It needs the lungs. {error}")
 
 
 def outlined_images(
@@ -230,8 +234,7 @@ def outlined_images(
 
 def scores_of(network: LiteNetwork, squares: np.ndarray) -> np.ndarray:
     """How much each pixel looks like lung, float32 in [0, 1], of images uint8 (n, size, size): the same shape."""
-    parts = [np.ascontiguousarray(squares[start : start + CALL])[..., None] for start in range(0, len(squares), CALL)]
-    return np.concatenate([network.run(part)[0] for part in parts])
+    return np.concatenate([network.run(np.ascontiguousarray(part)[..., None])[0] for part in blocks(squares, CALL)])
 
 
 def outlined(scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -286,9 +289,3 @@ def limits_of(shapes: Sequence[Shape]) -> dict[str, tuple[float, float]]:
         low, high = np.percentile([getattr(shape, name) for shape in shapes], (1, 99)).tolist()
         limits[name] = low / margin if name in ("area", "balance") else 0.0, high * margin
     return limits | {"area": (limits["area"][0], min(1.0, limits["area"][1])), "balance": (limits["balance"][0], 1.0)}
-
-
-def _at_size(mask: np.ndarray, scores: np.ndarray, threshold: float, height: int, width: int) -> np.ndarray:
-    """An outline (s, s) at an image's size: its score map is enlarged and cut anew, so that the edge has no steps."""
-    near = np.where(ndimage.binary_dilation(mask), scores, 0)
-    return resized_map(np.where(mask & (scores <= threshold), 1, near), width, height) > threshold

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid_core.evaluation.calibration import Calibration
 from covid_core.images.codec import GreyImage, resized_map, to_square
 from covid_core.inference.network import BATCH, softmax
 from covid_core.inference.predictor import Predictor
@@ -60,9 +59,12 @@ def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progr
         label: the class that is asked about.
         progress: told the share done after every AT_ONCE covered images; what it raises ends the work.
     """
+    from scipy import ndimage  # 0.2 s to import, and only this needs it
+
     square = to_square(image.pixels, predictor.size)
     index, places = predictor.classes.index(label), GRID * GRID
-    covers = _covers(square)
+    # so blurred that what fits under the patch is gone
+    covers = ndimage.gaussian_filter(square.astype(np.float32), PATCH * len(square), mode="nearest")
     logits = [predictor.logits(square[None])]
     for start in range(0, places, AT_ONCE):
         progress(start / places, f"Covering places of the image: {start} of {places}")
@@ -71,34 +73,17 @@ def occluded(predictor: Predictor, image: GreyImage, label: str, progress: Progr
     progress(1.0, f"Covering places of the image: {places} of {places}")
     every = np.concatenate(logits)
     contrast = every[:, index] - every.mean(axis=1)
-    answers = _answers(every, predictor.calibration)[:, index]
+    temperature = predictor.calibration.temperature if predictor.calibration.is_defined else 1.0
+    answers = softmax(every.astype(np.float64) / temperature)[:, index]
     change = (contrast[0] - contrast[1:]).reshape(GRID, GRID)
     return Occlusion(change.astype(np.float32), float(answers[0]), answers[1:].reshape(GRID, GRID))
 
 
-def _answers(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Probabilities where the run is calibrated, else scores."""
-    temperature = calibration.temperature if calibration.is_defined else 1.0
-    return softmax(logits.astype(np.float64) / temperature)
-
-
-def _covers(square: np.ndarray) -> np.ndarray:
-    """The image so blurred that what fits under the patch is gone: float32 (size, size)."""
-    from scipy import ndimage  # 0.2 s to import, and only this needs it
-
-    return ndimage.gaussian_filter(square.astype(np.float32), PATCH * len(square), mode="nearest")
-
-
 def _covered(square: np.ndarray, covers: np.ndarray, place: int) -> np.ndarray:
-    """The image with one place covered; the cover is whole in the middle of the patch and fades out towards its
-    edge."""
-    row, column = divmod(place, GRID)
+    """The image with one place covered: in full within a quarter of the patch of its middle, not at all beyond three
+    quarters, and by a straight line between."""
     centres = (np.arange(len(square)) + 0.5) / len(square)
-    down, across = (_fade(centres - (number + 0.5) / GRID) for number in (row, column))
+    distances = [np.abs(centres - (number + 0.5) / GRID) for number in divmod(place, GRID)]
+    down, across = (np.clip(1.5 - distance / (PATCH / 2), 0, 1).astype(np.float32) for distance in distances)
     cover = down[:, None] * across[None, :]
     return np.round(square * (1 - cover) + covers * cover).astype(np.uint8)
-
-
-def _fade(distance: np.ndarray) -> np.ndarray:
-    """1 within a quarter of the patch of its middle, 0 beyond three quarters, a straight line between."""
-    return np.clip(1.5 - np.abs(distance) / (PATCH / 2), 0, 1).astype(np.float32)

@@ -17,6 +17,7 @@ from covid_core.inference.network import MEAN, Head, LiteNetwork, LiteTrunk, bat
 from covid_core.inference.reference import Reference
 from covid_core.runs import prediction_sets, temperature_scaling
 from covid_core.runs.store import Run
+from covid_core.work import blocks
 from covid_core.workspace import Workspace
 
 HeadChange = Callable[[Head], Head]
@@ -132,9 +133,9 @@ class Predictor:
 
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits and features, from one pass."""
-        batch, parts = batch_for(self.size), []
-        for start in range(0, len(squares), batch):
-            sides = self._maps_of_sides(squares[start : start + batch])
+        parts = []
+        for batch in blocks(squares, batch_for(self.size)):
+            sides = self._maps_of_sides(batch)
             parts.append((self._mean_logits(sides), pooled(sides[0], MEAN)))
         logits, features = map(np.concatenate, zip(*parts, strict=True))
         return logits, features

@@ -30,6 +30,7 @@ import numpy as np
 from covid_core import files
 from covid_core.errors import RunDamaged
 from covid_core.inference.gate import LIKE_TRAINING, Check, Gate, Limit
+from covid_core.work import blocks
 
 WIDTH = 64  # directions; 32 and 128 did no better
 STRAY_WEIGHT = 3.0  # deviations that a stray share of one deviation counts for; without, some turned images pass
@@ -83,7 +84,8 @@ class Space:
         mean = sum(block.sum(axis=0, dtype=np.float64) for block in _blocks(features, training)) / len(training)
         spread = np.zeros((len(mean), len(mean)))
         for block in _blocks(features, training):
-            spread += _product(block - mean)
+            centred = (block - mean).astype(np.float32)  # its errors average out over the images, in half the time
+            spread += (centred.T @ centred).astype(np.float64)
         spread /= len(training)
         width = max(1, min(WIDTH, len(mean) // 2, len(training) - 1))
         variances, directions = linalg.eigh(spread, subset_by_index=[len(mean) - width, len(mean) - 1])
@@ -148,8 +150,8 @@ class Neighbourhood:
 
     def _apart(self, features: Features, positions: np.ndarray) -> np.ndarray:
         """Distances (n,) of the images at some positions, a block at a time."""
-        blocks = [self.distances(block) for block in _blocks(features, positions)]
-        return np.concatenate(blocks) if blocks else np.zeros(0)
+        distances = [self.distances(block) for block in _blocks(features, positions)]
+        return np.concatenate(distances) if distances else np.zeros(0)
 
     def nearest(self, features: np.ndarray, count: int = SHOWN) -> tuple[np.ndarray, np.ndarray]:
         """Positions and distances, each (n, count) or as many as there are, of the training images nearest to images
@@ -177,28 +179,21 @@ class Neighbourhood:
 
     def checks(self, features: np.ndarray) -> list[tuple[Check, tuple[Neighbour, ...]]]:
         """Of images with features (n, d): whether they are like the training images, and the SHOWN nearest of these."""
-        return [
-            (self._check(float(apart[min(BY, len(apart)) - 1])), tuple(map(self._neighbour, places, apart)))
-            for places, apart in zip(*self.nearest(features), strict=True)
-        ]
+        judged = []
+        for places, apart in zip(*self.nearest(features), strict=True):
+            named = zip(self.image_ids[places], self.labels[places], apart, strict=True)
+            near = tuple(Neighbour(str(name), str(label), float(distance)) for name, label, distance in named)
+            judged.append((self._check(float(apart[min(BY, len(apart)) - 1])), near))
+        return judged
 
     def _check(self, distance: float) -> Check:
         if not self.limit.is_defined:
             return Check(LIKE_TRAINING, None, limit=self.limit)
         return Check(LIKE_TRAINING, distance <= self.limit.value, distance, self.limit)
 
-    def _neighbour(self, place: int, distance: float) -> Neighbour:
-        return Neighbour(str(self.image_ids[place]), str(self.labels[place]), float(distance))
-
 
 def _blocks(features: Features, positions: np.ndarray) -> Iterator[np.ndarray]:
-    return (features(positions[start : start + BLOCK]) for start in range(0, len(positions), BLOCK))
-
-
-def _product(centred: np.ndarray) -> np.ndarray:
-    """Sums of products of columns; in float32, whose errors a thousand images average out, it takes half the time."""
-    centred = centred.astype(np.float32)
-    return (centred.T @ centred).astype(np.float64)
+    return map(features, blocks(positions, BLOCK))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from covid_core.inference.reference import Features, Neighbourhood, Reference
 from covid_core.runs import store
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
-from covid_core.work import Progress, part_of, silent
+from covid_core.work import Progress, blocks, part_of, silent
 from covid_core.workspace import Workspace
 
 AT_ONCE = 64  # images between two reports of progress
@@ -63,13 +63,13 @@ def _features_of(
 ) -> np.ndarray:
     """float32 (rows, d), of which only ``used`` are computed."""
     features: np.ndarray | None = None
-    for start in range(0, len(used), AT_ONCE):
-        some = used[start : start + AT_ONCE]
+    done = 0
+    for some in blocks(used, AT_ONCE):
         values = predictor.features(np.asarray(images[rows[some]]))
         if features is None:
             features = np.zeros((len(rows), values.shape[1]), np.float32)
         features[some] = values
-        done = start + len(some)
+        done += len(some)
         progress(done / len(used), f"Looking at the run's own images: {done:,} of {len(used):,}")
     return features
 

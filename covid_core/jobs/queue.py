@@ -18,7 +18,7 @@ from covid_core.backbones import backbone_named
 from covid_core.data import duplicates
 from covid_core.data.dataset import open_dataset
 from covid_core.data.split import make_split
-from covid_core.errors import CovidCoreError, DataError, JobRefused, NotFound, RunDamaged
+from covid_core.errors import CovidCoreError, DataError, JobRefused, RunDamaged, UnknownId
 from covid_core.jobs import kinds
 from covid_core.jobs.kinds import Kind, Request
 from covid_core.runs import store
@@ -258,7 +258,7 @@ def resume_study(workspace: Workspace, study: Study) -> list[str]:
     """Resume every run of a study that ended early. Returns their ids."""
     resumed = []
     for identifier in study.runs:
-        with contextlib.suppress(NotFound):  # a run that was deleted since
+        with contextlib.suppress(UnknownId):  # a run that was deleted since
             run = store.open_run(workspace, identifier)
             if run.status().state in store.ENDED_EARLY:
                 resume(run)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from covid_core.errors import NotFound
+from covid_core.errors import UnknownId
 from covid_core.lessons import image_sets
 from covid_core.specs import TrainingSpec, parse
 from covid_core.synthetic import phantom
@@ -113,9 +113,9 @@ BY_KEY = {lesson.key: lesson for lesson in LESSONS}
 
 
 def named(key: str) -> Lesson:
-    """The lesson of that key. Raises NotFound."""
+    """The lesson of that key. Raises UnknownId."""
     if key not in BY_KEY:
-        raise NotFound(f"There is no lesson {key[:40]!r}; there are {', '.join(BY_KEY)}.")
+        raise UnknownId(f"There is no lesson {key[:40]!r}; there are {', '.join(BY_KEY)}.")
     return BY_KEY[key]
 
 

@@ -67,7 +67,7 @@ class Outcome:
 
 
 def of(lesson: Lesson, prepared: Prepared) -> Outcome:
-    """The outcome of a prepared lesson. Raises NotFound, RunDamaged or DataError."""
+    """The outcome of a prepared lesson. Raises UnknownId, RunDamaged or DataError."""
     runs = {training.role: prepared.run(training.role) for training in lesson.trainings}
     if lesson.key == TAG:
         return _tag(runs["tagged"], prepared.job.result["heat"])

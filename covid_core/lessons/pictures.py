@@ -48,7 +48,7 @@ def of_story(lesson: Lesson) -> list[Picture]:
 
 
 def of_outcome(lesson: Lesson, prepared: Prepared, outcome: Outcome) -> list[Picture]:
-    """Test images with their predictions, or duplicates. Raises NotFound, RunDamaged, DataError, ImageError."""
+    """Test images with their predictions, or duplicates. Raises UnknownId, RunDamaged, DataError, ImageError."""
     if lesson.key == TAG:
         return list(_heat_maps(prepared, outcome))
     dataset = open_dataset(prepared.place, prepared.job.result["dataset"])

@@ -15,7 +15,7 @@ import pandas as pd
 from covid_core import files
 from covid_core.audit.model.occlusions import CORNER
 from covid_core.data import importing
-from covid_core.errors import JobRefused, NotFound
+from covid_core.errors import JobRefused, UnknownId
 from covid_core.images.codec import to_square
 from covid_core.images.image import GreyImage
 from covid_core.inference.heatmap import share_inside, share_over
@@ -73,9 +73,9 @@ class Prepared:
         return int(self.job.request().get("seed", 0)) if self.job is not None else 0
 
     def run(self, role: str) -> Run:
-        """The finished run of that role. Raises NotFound or RunDamaged."""
+        """The finished run of that role. Raises UnknownId or RunDamaged."""
         if role not in self.runs or not self.job.path.is_dir():  # removed since, perhaps by another session
-            raise NotFound("The lesson is not prepared any more. Prepare it again.")
+            raise UnknownId("The lesson is not prepared any more. Prepare it again.")
         return store.open_run(self.place, self.runs[role])
 
 

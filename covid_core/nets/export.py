@@ -76,7 +76,12 @@ def export_trunk(workspace: Workspace, key: str, network: keras.Model, taps: int
     traced = export_network(whole, made.path)
     images = probe_images(network.input.shape[1])
     outputs = traced(images[..., None])
-    _check_same(LiteNetwork(made.path).run(images[..., None]), outputs)
+    exported = LiteNetwork(made.path).run(images[..., None])
+    if [maps.shape for maps in exported] != [maps.shape for maps in outputs]:
+        raise RunError("The exported network has other outputs than Keras's.")
+    worst = max(relative_difference(a, b) for a, b in zip(exported, outputs, strict=True))
+    if not worst < EXPORT_LIMIT:
+        raise RunError(f"The exported network differs from Keras's by {worst:.2g} of its largest value.")
     trunk.publish(made, images, outputs)
     return made
 
@@ -85,11 +90,3 @@ def probe_images(size: int) -> np.ndarray:
     """Synthetic images on which exported networks are compared with Keras's: uint8 (n, size, size)."""
     images = [image_at(number, PROBE_IMAGES, size=max(size, MIN_SIZE)).pixels for number in range(PROBE_IMAGES)]
     return np.stack([to_square(image, size) for image in images])
-
-
-def _check_same(exported: list[np.ndarray], reference: list[np.ndarray]) -> None:
-    if [maps.shape for maps in exported] != [maps.shape for maps in reference]:
-        raise RunError("The exported network has other outputs than Keras's.")
-    worst = max(relative_difference(a, b) for a, b in zip(exported, reference, strict=True))
-    if not worst < EXPORT_LIMIT:
-        raise RunError(f"The exported network differs from Keras's by {worst:.2g} of its largest value.")

@@ -102,10 +102,6 @@ def _cut(spec: TrainingSpec) -> int:
 
 def of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool = False) -> Features:
     """All features that the run needs: computed now, in one pass, where the cache lacks them."""
-    return plan.clock.timed("features", lambda: _of_run(plan, frozen, with_boundary))
-
-
-def _of_run(plan: Plan, frozen: FrozenTrunk, with_boundary: bool) -> Features:
     spec, images = plan.spec, plan.images
     passes, name = _Passes(plan, frozen), f"{images.dataset.pixels_key[:KEY_LENGTH]}-{frozen.key}"
     edge = trunk.boundary_activations(frozen, f"{name}-boundary") if frozen.taps < len(frozen.shapes) else None

@@ -8,7 +8,6 @@ logits) and optimizers, epoch by epoch; random numbers are NumPy's, so results e
 import itertools
 import math
 import time
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from covid_core.errors import Stopped
 from covid_core.inference.network import Head, softmax
 from covid_core.nets.fitting import Fit, Row, Stage, check_loss
 from covid_core.nets.optimizers import Optimizer
+from covid_core.work import blocks
 
 CHECKPOINT_EVERY = 2.0  # seconds; an epoch takes less than that, and writing it to the disk would take longer
 BLOCK = 1024  # validation images at once
@@ -134,7 +134,7 @@ def _fit(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optim
 def _epoch(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Optimizer, epoch: int) -> Row:
     rng = np.random.default_rng((fit.spec.seed, number, epoch))  # by epoch, so that a resumed fit draws the same
     total, right, images = 0.0, 0, 0
-    for batch, rows in enumerate(_batches(stage.order(epoch), fit.spec.batch_size), start=1):
+    for batch, rows in enumerate(blocks(stage.order(epoch), fit.spec.batch_size), start=1):
         weights = None if stage.sample_weights is None else stage.sample_weights[rows]
         loss, good = network.learn(stage.inputs(rows, epoch), stage.labels[rows], weights, rng)
         total, right, images = total + loss * len(rows), right + good, images + len(rows)
@@ -152,15 +152,11 @@ def _epoch(fit: Fit, number: int, stage: Stage, network: Network, optimizer: Opt
     }
 
 
-def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
 def _validate(stage: Stage, network: Network) -> tuple[float, float]:
     """Mean loss and accuracy over the validation part, without dropout and without weights."""
     head, total, right = network.head(""), 0.0, 0
     count = len(stage.validation_labels)
-    for rows in _batches(np.arange(count), BLOCK):
+    for rows in blocks(np.arange(count), BLOCK):
         labels = stage.validation_labels[rows]
         _, loss, good = _loss(head.logits(stage.validation(rows)), labels, None)
         total, right = total + loss * len(rows), right + good

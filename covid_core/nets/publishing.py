@@ -180,14 +180,12 @@ def _difference_on_probe(trained: Trained, predictor: Predictor) -> float:
     images, references = trained.frozen.probe()
     maps = predictor.trunk.maps(images)
     pooled = [np.stack([tap.mean(axis=(1, 2)), tap.max(axis=(1, 2))], axis=1) for tap in maps]
-    scores = [softmax(_logits_of_extremes(trained.head, taps)) for taps in (references, pooled)]
-    return float(np.abs(scores[0] - scores[1]).max())
-
-
-def _logits_of_extremes(head: Head, taps: list[np.ndarray]) -> np.ndarray:
-    """Logits from the mean and the maximum of every channel: taps of shape (n, 2, channels)."""
-    used = slice(None) if head.pooling == "mean_max" else slice(1)
-    return head.logits(np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1))
+    used = slice(None) if trained.head.pooling == "mean_max" else slice(1)  # of each tap's (n, 2, channels)
+    features = [
+        np.concatenate([tap[:, used].reshape(len(tap), -1) for tap in taps], axis=1) for taps in (references, pooled)
+    ]
+    kept, own = (softmax(trained.head.logits(values)) for values in features)
+    return float(np.abs(kept - own).max())
 
 
 def _some(images: Images, part: str, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ Three ways, by mode:
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from covid_core.nets.plan import Clock, Images, Plan, Trained
 from covid_core.runs.pinned_dataset import dataset_of
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
-from covid_core.work import Progress, cores, ordered_map, part_of
+from covid_core.work import Progress, blocks, cores, ordered_map, part_of
 from covid_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _images(workspace: Workspace, run: Run, report: Progress) -> Images:
 def _train_frozen(plan: Plan) -> Trained:
     """Head only, on features that were computed once."""
     frozen = features.frozen_trunk(plan)
-    cached = features.of_run(plan, frozen)
+    cached = plan.clock.timed("features", lambda: features.of_run(plan, frozen))
     head = plan.clock.timed("fit", lambda: _fit_head(plan, cached))
     logits = _mean_logits(head, cached)
     return Trained(head, frozen, None, None, logits, cached.means, cached.engine)
@@ -120,16 +120,11 @@ def _train_frozen(plan: Plan) -> Trained:
 
 def _mean_logits(head: Head, cached: features.Features) -> np.ndarray:
     """Logits of all rows; the mean of an image's and its mirror image's where the spec asks for both."""
-    blocks = list(_blocks(np.arange(len(cached.rows))))
-    logits = np.concatenate([head.logits(cached.plain(rows)) for rows in blocks])
+    positions = np.arange(len(cached.rows))
+    logits = np.concatenate([head.logits(cached.plain(rows)) for rows in blocks(positions, BLOCK)])
     if not cached.at_test_too:
         return logits
-    return (logits + np.concatenate([head.logits(cached.mirrored(rows)) for rows in blocks])) / 2
-
-
-def _blocks(positions: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions, so many at a time that their features fit into memory, however many images there are."""
-    return (positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK))
+    return (logits + np.concatenate([head.logits(cached.mirrored(rows)) for rows in blocks(positions, BLOCK)])) / 2
 
 
 def _fit_head(plan: Plan, cached: features.Features) -> Head:
@@ -152,8 +147,8 @@ def _fit_head(plan: Plan, cached: features.Features) -> Head:
 
 def _scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each feature over the training images, float32."""
-    mean = sum(features(rows).sum(axis=0, dtype=np.float64) for rows in _blocks(images)) / len(images)
-    squares = sum(np.square(features(rows) - mean).sum(axis=0) for rows in _blocks(images))
+    mean = sum(features(rows).sum(axis=0, dtype=np.float64) for rows in blocks(images, BLOCK)) / len(images)
+    squares = sum(np.square(features(rows) - mean).sum(axis=0) for rows in blocks(images, BLOCK))
     deviation = np.sqrt(squares / len(images))
     smallest = SMALLEST_DEVIATION * deviation.mean()
     return mean.astype(np.float32), np.maximum(deviation, smallest).astype(np.float32)
@@ -186,7 +181,7 @@ def _train_tail(plan: Plan) -> Trained:
     from covid_core.nets import keras_fit, model
 
     frozen = features.frozen_trunk(plan)
-    cached = features.of_run(plan, frozen, with_boundary=True)
+    cached = plan.clock.timed("features", lambda: features.of_run(plan, frozen, with_boundary=True))
     head = plan.clock.timed("fit", lambda: _fit_head(plan, cached))
     network = plan.trunk()
     _, tail = model.split_at(network, frozen.layers[frozen.taps])
@@ -254,7 +249,7 @@ def _exported_logits(
         batch: images per call.
     """
     total, run = len(plan.images.rows), one_per_thread(plan.run.trunk_path)
-    batches = [np.arange(start, min(start + batch, total)) for start in range(0, total, batch)]
+    batches = list(blocks(np.arange(total), batch))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
 
     def logits_and_means(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from covid_core import cache, files
 from covid_core.errors import RunDamaged
 from covid_core.inference.network import MEAN, MEAN_MAX, batch_for, one_per_thread, pooled
 from covid_core.specs import TrainingSpec
-from covid_core.work import Progress, cores, ordered_map
+from covid_core.work import Progress, blocks, cores, ordered_map
 from covid_core.workspace import Workspace
 
 Maps = Callable[[np.ndarray], list[np.ndarray]]
@@ -112,15 +112,14 @@ def _damaged(path: Path) -> RunDamaged:
 
 def publish(trunk: FrozenTrunk, images: np.ndarray, outputs: Sequence[np.ndarray]) -> None:
     """Publish an exported trunk's facts: its outputs, and Keras's own maps for some images."""
-    taps = {f"tap_{number}": _mean_and_max(maps) for number, maps in enumerate(outputs[: trunk.taps])}
+    taps = {
+        f"tap_{number}": np.stack([maps.mean(axis=(1, 2), dtype=np.float32), maps.max(axis=(1, 2))], axis=1)
+        for number, maps in enumerate(outputs[: trunk.taps])
+    }
     with files.published(trunk.path.with_suffix(".npz")) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, images=images, **taps)
     facts = asdict(trunk)
     files.write_json(trunk.path.with_suffix(".json"), {name: facts[name] for name in facts if name != "path"})
-
-
-def _mean_and_max(maps: np.ndarray) -> np.ndarray:
-    return np.stack([maps.mean(axis=(1, 2), dtype=np.float32), maps.max(axis=(1, 2))], axis=1)
 
 
 @dataclass(frozen=True)
@@ -272,11 +271,10 @@ def _compute(
             table[batch, 0] = values[:, 0]  # last: a row counts as computed once its first number is there
         return len(batch)
 
-    batches = [rows[start : start + engine.batch] for start in range(0, len(rows), engine.batch)]
     done, began = 0, time.monotonic()
     try:
         with ThreadPoolExecutor(engine.parallel) as pool:
-            for count in ordered_map(pool, batch_done, batches, ahead=4 * engine.parallel):
+            for count in ordered_map(pool, batch_done, blocks(rows, engine.batch), ahead=4 * engine.parallel):
                 done += count
                 progress(done / len(rows), f"{done:,} of {len(rows):,} images")
     finally:

@@ -15,7 +15,7 @@ ANOTHER = "another data set has its place"
 def dataset_of(workspace: Workspace, run: Run) -> Dataset:
     """The run's data set at the run's own version.
 
-    Raises NotFound where it is gone, and DataError where it is damaged or was never the one that the run was made on.
+    Raises UnknownId where it is gone, and DataError where it is damaged or was never the one that the run was made on.
     """
     return at_version_of(run, open_dataset(workspace, run.dataset.id))
 

@@ -112,7 +112,7 @@ class Segmenter:
 
 
 def open_segmenter(workspace: Workspace, identifier: str) -> Segmenter:
-    """The segmenter of that id. Raises NotFound or RunDamaged."""
+    """The segmenter of that id. Raises UnknownId or RunDamaged."""
     return _segmenter_in(folder_of(workspace.segmenters, identifier, "segmenter"))
 
 
@@ -138,7 +138,7 @@ def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.B
 
 
 def delete_segmenter(workspace: Workspace, identifier: str) -> None:
-    """Remove a segmenter, damaged or not. Raises NotFound."""
+    """Remove a segmenter, damaged or not. Raises UnknownId."""
     files.remove_folder(folder_of(workspace.segmenters, identifier, "segmenter"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from covid_core import cache, files
 from covid_core.cache import Cleared, Entry
-from covid_core.errors import JobRefused, NotFound, RunDamaged
+from covid_core.errors import JobRefused, RunDamaged, UnknownId
 from covid_core.runs import store
 from covid_core.runs.store import JobFolder, Status
 from covid_core.workspace import Workspace, list_folders
@@ -88,5 +88,5 @@ def _status(job: JobFolder) -> Status:
         return job.status()
     except RunDamaged:
         return Status(store.RUNNING if job.lock.is_held() else store.FAILED)
-    except NotFound:
+    except UnknownId:
         return Status(store.STOPPED)

@@ -40,7 +40,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from covid_core import files
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import split_hash
-from covid_core.errors import CovidCoreError, InvalidChoice, NotFound, RunDamaged, RunError
+from covid_core.errors import CovidCoreError, InvalidChoice, RunDamaged, RunError, UnknownId
 from covid_core.specs import TrainingSpec, parse
 from covid_core.workspace import Workspace, folder_of, list_folders, new_id
 
@@ -147,7 +147,7 @@ class JobFolder:
     def status(self) -> Status:
         """The state as a reader may believe it: "running" only while the process lives.
 
-        Raises RunDamaged, or NotFound when the folder was removed since.
+        Raises RunDamaged, or UnknownId when the folder was removed since.
         """
         written = self._written_status()
         launch = self._launch()
@@ -237,7 +237,7 @@ class JobFolder:
         try:
             age = time.time() - self.path.stat().st_mtime
         except FileNotFoundError as error:
-            raise NotFound(f"{self.id} has been deleted.") from error
+            raise UnknownId(f"{self.id} has been deleted.") from error
         if self.lock.is_held() or (launch.is_alive() if launch else age < START_PATIENCE):
             return Status(QUEUED, message="Waiting to start", attempt=attempt)
         log = self.log_tail(600).strip()
@@ -546,7 +546,7 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
 
 
 def open_run(workspace: Workspace, identifier: str) -> Run:
-    """The run of that id. Raises NotFound or RunDamaged."""
+    """The run of that id. Raises UnknownId or RunDamaged."""
     return _run_in(folder_of(workspace.runs, identifier, "run"))
 
 
@@ -578,7 +578,7 @@ def create_job(workspace: Workspace, kind: str, request: Mapping[str, Any]) -> J
 
 
 def open_job(workspace: Workspace, identifier: str) -> JobFolder:
-    """The job of that id. Raises NotFound."""
+    """The job of that id. Raises UnknownId."""
     return JobFolder(folder_of(workspace.jobs, identifier, "job"))
 
 
@@ -611,7 +611,7 @@ def write_study(workspace: Workspace, study: Study) -> None:
 
 
 def open_study(workspace: Workspace, identifier: str) -> Study:
-    """The study of that id. Raises NotFound or RunDamaged."""
+    """The study of that id. Raises UnknownId or RunDamaged."""
     record = _read(files.read_json, folder_of(workspace.studies, identifier, "study") / "study.json")
     try:
         return Study(**{**record, "id": identifier})

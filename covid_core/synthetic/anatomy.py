@@ -403,12 +403,6 @@ def _interstitial(body: Body, strength: tuple[float, float], rng: np.random.Gene
 LESIONS = {"COVID": _ground_glass, "Viral Pneumonia": _interstitial}
 
 
-def _extent(replaced: Field) -> np.ndarray:
-    """Where a lesion is, bool, from the air that it takes away along each ray."""
-    smooth = ndimage.gaussian_filter(replaced, LESION_BLUR * len(replaced) / 256, truncate=3.0)
-    return smooth > LESION_EDGE * smooth.max()
-
-
 # From attenuation to image
 
 
@@ -480,7 +474,9 @@ def make_image(label: str, rng: np.random.Generator, size: int = 256, clear: boo
     lesion = np.zeros((size, size), bool)
     if label in LESIONS:
         ailing = filled + LESIONS[label](body, (CLEAR if clear else USUAL)[label], lesion_rng)
-        lesion = _extent(visible * air * (np.minimum(ailing, MOST_FILLED) - np.minimum(filled, MOST_FILLED)))
+        replaced = visible * air * (np.minimum(ailing, MOST_FILLED) - np.minimum(filled, MOST_FILLED))
+        smooth = ndimage.gaussian_filter(replaced, LESION_BLUR * size / 256, truncate=3.0)
+        lesion = smooth > LESION_EDGE * smooth.max()
         filled = ailing
     air *= 1.0 - np.minimum(filled, MOST_FILLED)
     solid -= air

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from covid_core.errors import CovidCoreError, NotFound
+from covid_core.errors import CovidCoreError, UnknownId
 from covid_core.evaluation.comparison import Candidate
 from covid_core.evaluation.repeats import Comparison, Repeat
 from covid_core.reports import evidence_text
@@ -68,7 +68,7 @@ def listed() -> tuple[list[CachedRun], list[BrokenRun]]:
     for folder in folders:
         try:
             runs.append(_current(workspace, folder, cached))
-        except NotFound:
+        except UnknownId:
             continue  # deleted at this moment
         except CovidCoreError as error:
             broken.append(BrokenRun(folder.name, str(error)))
@@ -78,13 +78,13 @@ def listed() -> tuple[list[CachedRun], list[BrokenRun]]:
 def stamp_of(folder: Path) -> str:
     """Name, time of change in ns, size and inode of each file of a folder but the notes of its openings.
 
-    Raises NotFound when it was removed.
+    Raises UnknownId when it was removed.
     """
     try:
         with os.scandir(folder) as entries:
             return "\n".join(sorted(_stamp_of_file(entry) for entry in entries if entry.name != store.OPENINGS))
     except FileNotFoundError as error:
-        raise NotFound(f"{folder.name} has been deleted.") from error
+        raise UnknownId(f"{folder.name} has been deleted.") from error
 
 
 def _stamp_of_file(entry: os.DirEntry[str]) -> str:
@@ -106,7 +106,7 @@ def verdicts_of(runs: Iterable[Run]) -> list[EvidenceCheck]:
 
 
 def named(identifier: str) -> CachedRun:
-    """The run of that id. Raises NotFound or RunDamaged."""
+    """The run of that id. Raises UnknownId or RunDamaged."""
     one = next((one for one in listed()[0] if one.run.id == identifier), None)
     if one is not None:
         return one
@@ -149,7 +149,7 @@ def _version(run: Run) -> str:
     """Changes with every file of the run that is written. Of a deleted run, whatever reads it then says so."""
     try:
         return f"{run.path}\n{stamp_of(run.path)}"
-    except NotFound:
+    except UnknownId:
         return str(run.path)
 
 

@@ -98,7 +98,7 @@ def _opened(root: str, identifier: str, created: float, decided: int) -> Dataset
 
 
 def open_dataset(identifier: str) -> Dataset:
-    """A data set by id, kept open between reruns. Raises NotFound or DataError."""
+    """A data set by id, kept open between reruns. Raises UnknownId or DataError."""
     place = workspace()
     listed = {info["id"]: info for info in data.list_datasets(place)}
     created = listed.get(identifier, {}).get("created", 0.0)
@@ -106,7 +106,7 @@ def open_dataset(identifier: str) -> Dataset:
 
 
 def dataset_of(run: store.Run) -> Dataset:
-    """A run's data set as it was when the run was made, kept open. Raises NotFound or DataError."""
+    """A run's data set as it was when the run was made, kept open. Raises UnknownId or DataError."""
     opened = open_dataset(run.dataset.id)
     decided = decisions.stamp(opened.folder)
     return _as_it_was(str(run.path), str(opened.folder), opened.info["created"], decided, run, opened)
@@ -115,7 +115,7 @@ def dataset_of(run: store.Run) -> Dataset:
 def dataset_to_try(run: store.Run) -> Dataset:
     """The same, or the data set as it is where it never was that version: any of its images can be handed in.
 
-    Raises NotFound or DataError.
+    Raises UnknownId or DataError.
     """
     present = open_dataset(run.dataset.id)
     return present if pinned_dataset.version_of(run, present).before is None else dataset_of(run)

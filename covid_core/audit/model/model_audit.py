@@ -177,8 +177,8 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
     groups = test["group"].to_numpy() if run.record.grouped else None
-    masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.known.any() else ("none", "")
-    return AuditImages(pixels, labels, groups, lungs.masks, lungs.known, by, masks_from, of_all, in_short)
+    masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.available.any() else ("none", "")
+    return AuditImages(pixels, labels, groups, lungs.masks, lungs.available, by, masks_from, of_all, in_short)
 
 
 def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.ndarray]:

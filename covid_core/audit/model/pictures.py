@@ -39,7 +39,7 @@ def examples(workspace: Workspace, run: Run) -> list[Shown]:
         raise DataError(f"{run.name} has no test image.")
     rows = dataset.images.set_index("image_id").index.get_indexer(tried["image_id"])
     found = of_images(workspace, dataset, rows, size=run.spec.image_size)
-    lungs, known = found.masks, found.known
+    lungs, known = found.masks, found.available
     of_labels = [np.flatnonzero(tried["label"] == label) for label in tried["label"].unique()]
     chosen = [int(next((row for row in some if known[row]), some[0])) for some in of_labels]
     images = decode_rows(dataset, rows[chosen], run.spec.image_size)

@@ -28,7 +28,7 @@ from covid_core.audit.shortcuts.probe_ladder import (
 )
 from covid_core.data import duplicates, split
 from covid_core.data.dataset import Dataset
-from covid_core.data.masks import FindLungs, KnownLungs, own_lungs
+from covid_core.data.masks import LungMasks, LungSource, own_lungs
 from covid_core.data.pixels import SUMMARY_SIZE, open_pixels
 from covid_core.errors import DataError
 from covid_core.evaluation.label_check import cramers_v
@@ -64,7 +64,7 @@ class Shown:
     dataset: Dataset
     rows: np.ndarray
     pixels: np.ndarray
-    lungs: KnownLungs
+    lungs: LungMasks
     frozen: Frozen | None = None
 
     @cached_property
@@ -74,7 +74,7 @@ class Shown:
 
     def of(self, chosen: np.ndarray) -> "Shown":
         """Some of these images, by a bool (n,)."""
-        lungs = replace(self.lungs, masks=self.lungs.masks[chosen], known=self.lungs.known[chosen])
+        lungs = replace(self.lungs, masks=self.lungs.masks[chosen], available=self.lungs.available[chosen])
         return Shown(self.dataset, self.rows[chosen], self.pixels[chosen], lungs, self.frozen)
 
 
@@ -292,7 +292,7 @@ def picture(key: str, image: np.ndarray, lungs: np.ndarray | None = None) -> np.
 def ladder(
     workspace: Workspace,
     dataset: Dataset,
-    outline: FindLungs = own_lungs,
+    lung_source: LungSource = own_lungs,
     probes: Sequence[str] = tuple(PROBES),
     progress: Progress = silent,
     frozen: Frozen | None = None,
@@ -300,14 +300,13 @@ def ladder(
     """Climb the ladder of a data set: from size and kind of its files to the full picture.
 
     Of more than MOST_IMAGES images so many are drawn, each class by its share; a class of fewer than LEAST_IN_CLASS is
-    left out, and so is one whose images all belong together. ``note`` of what is returned says so. ``outline`` gives
-    the lungs of images; ``own_lungs`` by default.
-    ``frozen``: what a network answered for the images, where that is known.
+    left out, and so is one whose images all belong together. ``note`` of what is returned says so. ``lung_source``
+    gives the lungs of images. ``frozen``: what a network answered for the images, where that is available.
 
     Raises DataError where fewer than two classes are left, or images are gone.
     """
     images = duplicates.with_groups(workspace, dataset, part_of(progress, 0, 0.05))
-    climbed = _climbed(workspace, dataset, images, "label", LEAST_IN_CLASS, probes, outline, frozen, progress)
+    climbed = _climbed(workspace, dataset, images, "label", LEAST_IN_CLASS, probes, lung_source, frozen, progress)
     if climbed is None:
         raise DataError(
             f"Shortcuts can be measured where two classes have {LEAST_IN_CLASS} images or more that do not all belong "
@@ -323,7 +322,7 @@ def _climbed(
     column: str,
     least: int,
     probes: Sequence[str],
-    outline: FindLungs = own_lungs,
+    lung_source: LungSource = own_lungs,
     frozen: Frozen | None = None,
     progress: Progress = silent,
 ) -> Ladder | None:
@@ -334,9 +333,9 @@ def _climbed(
         return None
     rows = chosen.index.to_numpy()
     pixels = np.asarray(open_pixels(workspace, dataset, SUMMARY_SIZE, part_of(progress, 0.05, 0.1))[rows])
-    lungs = KnownLungs(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
+    lungs = LungMasks(np.zeros((len(rows), 0, 0), bool), np.zeros(len(rows), bool))
     if set(probes) & set(NEED_LUNGS):
-        lungs = outline(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
+        lungs = lung_source(workspace, dataset, rows, part_of(progress, 0.1, 0.3))
     folds = split.folds_of(chosen[["group"]].assign(label=chosen[column]), probe_ladder.FOLDS, SEED)
     codes = np.searchsorted(classes, chosen[column].to_numpy(dtype=str))
     shown = Shown(dataset, rows, pixels, lungs, frozen)
@@ -391,7 +390,7 @@ def _rung(shown: Shown, row: ProbeKind, question: Question, progress: Callable[[
             return Rung(probe, reason=NOT_FROZEN)
         probe = replace(probe, name=f"Frozen features of {shown.frozen.name}")
     if row.needs_lungs:
-        known = shown.lungs.known
+        known = shown.lungs.available
         reason = shown.lungs.reason or _too_few(question.of(known))
         if reason:
             return Rung(probe, reason=reason)

@@ -33,12 +33,7 @@ from pydicom.uid import (
 )
 
 from covid_core.errors import ImageError
-from covid_core.images.image import (
-    LEVELS,
-    MOST_PIXELS,
-    TOO_MUCH_MEMORY,
-    size_refused,
-)
+from covid_core.images.image import LEVELS, MOST_PIXELS, TOO_MUCH_MEMORY, size_refused
 
 logging.getLogger("pydicom").disabled = True  # what it logs of a damaged file may hold a patient's name
 
@@ -147,7 +142,8 @@ def checked(header: Dataset) -> str:
                 raise ImageError("The DICOM file holds floating-point numbers, not the greys of an image.")
             raise ImageError(NO_IMAGE)
         height, width = _whole(header, "Rows"), _whole(header, "Columns")
-        frames = _frames(header)
+        frames = header.get("NumberOfFrames")
+        frames = 1 if frames in (None, "") else int(frames)  # missing or empty in every file of a plain image
         samples, allocated = _whole(header, "SamplesPerPixel"), _whole(header, "BitsAllocated")
         stored = _whole(header, "BitsStored")
         photometric = header.get("PhotometricInterpretation")
@@ -172,20 +168,16 @@ def _whole(header: Dataset, keyword: str) -> int:
     return int(value)
 
 
-def _frames(header: Dataset) -> int:
-    """1 where the number is missing or empty, as in every file of a plain image."""
-    value = header.get("NumberOfFrames")
-    return 1 if value in (None, "") else int(value)
-
-
 def decoded(header: Dataset) -> np.ndarray:
     """Pixels as the file has them: integers (height, width), or (height, width, 3) as RGB."""
     syntax = header.transfer_syntax
+    uid = UID(syntax)
     try:
-        decoder = get_decoder(UID(syntax))
+        decoder = get_decoder(uid)
     except (NotImplementedError, ValueError):
         decoder = None
-    unsupported = f"The compression {_compression(syntax)} is not supported; export the image uncompressed."
+    name = uid.name if uid.name != str(uid) and uid.is_transfer_syntax else "of this DICOM file"  # a registered one
+    unsupported = f"The compression {name} is not supported; export the image uncompressed."
     if decoder is None or not decoder.is_available:
         raise ImageError(unsupported)
     with as_sentence(unsupported if syntax == JPEGExtended12Bit and header.BitsStored > 8 else DAMAGED):
@@ -198,12 +190,6 @@ def decoded(header: Dataset) -> np.ndarray:
     if pixels.ndim == 3 and about["photometric_interpretation"] != "RGB":
         raise ImageError("The image's colours are stored in a way that is not supported; export it in grey.")
     return pixels
-
-
-def _compression(syntax: str) -> str:
-    """The registered name of a transfer syntax; of one that is not registered nothing is repeated."""
-    uid = UID(syntax)
-    return uid.name if uid.name != str(uid) and uid.is_transfer_syntax else "of this DICOM file"
 
 
 def _unused_low_bits(header: Dataset) -> int | None:
@@ -227,16 +213,28 @@ def _from_high_bits(header: Dataset, decoder: Any, low_bits: int) -> np.ndarray:
 
 def reasons_to_refuse(header: Dataset) -> Iterator[str]:
     """What in the tags says that it is no frontal chest image, a sentence each. A tag that is missing says nothing."""
-    yield from _doubts_of_modality(_word(header, "Modality"))
-    yield from _doubts_of_part(_word(header, "BodyPartExamined"))
-    yield from _doubts_of_view(header)
+    modality, view = _word(header, "Modality"), _word(header, "ViewPosition")
+    if modality in OTHER_MODALITIES:
+        yield f"The file says that it comes from {OTHER_MODALITIES[modality]}, not from plain radiography."
+    elif modality and modality not in IMAGE_MODALITIES:
+        yield "The file says that it comes from something else than plain radiography."
+    part = "".join(filter(str.isalpha, _word(header, "BodyPartExamined")))
+    if part in OTHER_PARTS:
+        yield f"The file says that it shows {OTHER_PARTS[part]}, not a chest."
+    elif part and not any(chest in part for chest in CHEST_PARTS):
+        yield "The file says that it shows another part of the body than the chest."
+    if view in LATERAL_VIEWS or (not view and _has_lateral_code(header)):
+        yield "The file says that it is a lateral view; the runs know frontal images only."
+    elif view in OTHER_VIEWS:
+        yield f"The file says that the view is {OTHER_VIEWS[view]}; the runs know plain frontal images only."
 
 
 def reasons_to_doubt(header: Dataset) -> Iterator[str]:
     """What else in the tags is to be known before an answer is believed, a sentence each."""
     if _word(header, "BurnedInAnnotation") not in ("", "NO"):
         yield "The file says that text is burned into the picture; it may name the patient."
-    ratio = _height_by_width(header)
+    height, width = _sides(header, *SPACINGS, "PixelAspectRatio") or (1.0, 1.0)
+    ratio = height / width
     if abs(ratio - 1) > SQUARE_WITHIN:
         yield f"Its pixels are {ratio:.2f} times as high as wide; the image is shown and judged as if they were square."
 
@@ -248,56 +246,25 @@ def _word(header: Dataset, keyword: str) -> str:
     return value.strip().upper() if isinstance(value, str) else ""
 
 
-def _doubts_of_modality(modality: str) -> Iterator[str]:
-    if modality in OTHER_MODALITIES:
-        yield f"The file says that it comes from {OTHER_MODALITIES[modality]}, not from plain radiography."
-    elif modality and modality not in IMAGE_MODALITIES:
-        yield "The file says that it comes from something else than plain radiography."
-
-
-def _doubts_of_part(part: str) -> Iterator[str]:
-    name = "".join(letter for letter in part if letter.isalpha())
-    if name in OTHER_PARTS:
-        yield f"The file says that it shows {OTHER_PARTS[name]}, not a chest."
-    elif name and not any(chest in name for chest in CHEST_PARTS):
-        yield "The file says that it shows another part of the body than the chest."
-
-
-def _doubts_of_view(header: Dataset) -> Iterator[str]:
-    view = _word(header, "ViewPosition")
-    if view in LATERAL_VIEWS or (not view and _has_lateral_code(header)):
-        yield "The file says that it is a lateral view; the runs know frontal images only."
-    elif view in OTHER_VIEWS:
-        yield f"The file says that the view is {OTHER_VIEWS[view]}; the runs know plain frontal images only."
-
-
 def _has_lateral_code(header: Dataset) -> bool:
     with as_sentence(DAMAGED):
         items = header.get("ViewCodeSequence") or []
         return any(str(item.get("CodeValue", "")).strip() in LATERAL_CODES for item in items)
 
 
-def _height_by_width(header: Dataset) -> float:
-    """How high a pixel is by its width; 1 where nothing usable says so."""
-    for keyword in (*SPACINGS, "PixelAspectRatio"):
-        sides = _sides(header, keyword)
-        if sides is not None:
-            return sides[0] / sides[1]
-    return 1.0
-
-
 def spacing(header: Dataset) -> tuple[float, float] | None:
     """Height and width of a pixel in millimetres; None where nothing usable says so."""
-    return next(filter(None, (_sides(header, keyword) for keyword in SPACINGS)), None)
+    return _sides(header, *SPACINGS)
 
 
-def _sides(header: Dataset, keyword: str) -> tuple[float, float] | None:
-    """Two positive numbers; None where there are none."""
-    try:
-        value = header.get(keyword)
-        if not isinstance(value, MultiValue) or len(value) != 2:
-            return None
-        sides = float(value[0]), float(value[1])
-    except Exception:  # what is written there says nothing about the pixels, which are read all the same
-        return None
-    return sides if all(math.isfinite(side) and side > 0 for side in sides) else None
+def _sides(header: Dataset, *keywords: str) -> tuple[float, float] | None:
+    """The first of some tags that holds two positive numbers; None where none does."""
+    for keyword in keywords:
+        try:
+            value = header.get(keyword)
+            sides = [float(side) for side in value] if isinstance(value, MultiValue) else []
+        except Exception:  # what is written there says nothing about the pixels, which are read all the same
+            continue
+        if len(sides) == 2 and all(math.isfinite(side) and side > 0 for side in sides):
+            return sides[0], sides[1]
+    return None

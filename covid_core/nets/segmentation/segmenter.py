@@ -17,7 +17,7 @@ from covid_core.errors import RunError
 from covid_core.evaluation import overlap
 from covid_core.nets.keras_fit import Batches
 from covid_core.nets.segmentation import augmentation
-from covid_core.work import Progress
+from covid_core.work import Progress, blocks
 
 CHANNELS = (16, 32, 48, 64)  # per level, from half of the image's resolution down
 BATCH = 16
@@ -155,5 +155,4 @@ def fit(train: Pairs, validation: Pairs, seed: int, progress: Progress, epochs: 
 
 def predictions(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """What a network gives for images, uint8 (n, size, size): float32 of the same shape."""
-    parts = [images[start : start + CALL] for start in range(0, len(images), CALL)]
-    return np.concatenate([np.asarray(network(part[..., None], training=False)) for part in parts])
+    return np.concatenate([np.asarray(network(part[..., None], training=False)) for part in blocks(images, CALL)])

@@ -40,7 +40,7 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
     """Train a segmenter on the masks of a data set and publish it. Returns its id.
 
     Images that belong together stay in one part; of more than MOST_IMAGES images with a mask, so many are drawn. A stop
-    leaves nothing behind. Raises NotFound, DataError, RunError, and whatever ``progress`` raises.
+    leaves nothing behind. Raises UnknownId, DataError, RunError, and whatever ``progress`` raises.
     """
     begin = time.monotonic()
     dataset = open_dataset(workspace, identifier)
@@ -56,7 +56,10 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
         progress(0.96, "Outlining the test images")
         network = LiteNetwork(folder / segmenters.NETWORK)
         chosen = _chosen(network, validation)
-        first = GreyImage(pairs[TEST].images[0], "L")
+        test = pairs[TEST]
+        first = GreyImage(test.images[0], "L")
+        # one outline for all images, where most training masks have lung: what the position of lungs alone reaches
+        usual = np.broadcast_to(pairs[TRAIN].masks.mean(axis=0) > 0.5, test.masks.shape)
         opened = Lungs(network, SIZE, chosen["threshold"], chosen["limits"])
         record = {
             "dataset": {
@@ -70,8 +73,8 @@ def train(workspace: Workspace, identifier: str, seed: int, progress: Progress) 
             "seed": seed,
             "size": SIZE,
             **chosen,
-            **_figures(opened, chosen["threshold"], pairs[TEST], split[split["part"] == TEST]),
-            "same_for_all_dice": _same_for_all(pairs[TRAIN], pairs[TEST]),
+            **_figures(opened, chosen["threshold"], test, split[split["part"] == TEST]),
+            "same_for_all_dice": float(overlap.dice(usual, test.masks).mean()),
             "milliseconds_per_image": publishing.median_milliseconds(lambda: opened.outline(first)),
             "validation_dices": [round(value, 4) for value in learned.dices],
             "best_epoch": learned.best_epoch,
@@ -157,13 +160,6 @@ def _figures(opened: Lungs, threshold: float, test: Pairs, images: pd.DataFrame)
             for label in np.unique(labels)
         },
     }
-
-
-def _same_for_all(train: Pairs, test: Pairs) -> float:
-    """Mean Dice on test images of one outline for all images, where most training masks have lung: what knowing nothing
-    of an image but that it is one reaches."""
-    usual = train.masks.mean(axis=0) > 0.5
-    return float(overlap.dice(np.broadcast_to(usual, test.masks.shape), test.masks).mean())
 
 
 def _as_record(measure: Measure) -> dict[str, float]:

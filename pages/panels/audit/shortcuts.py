@@ -123,7 +123,7 @@ def _examples(dataset: Dataset, classes: Sequence[str]) -> list[tuple[str, int, 
 @st.cache_data(max_entries=16, show_spinner="Outlining lungs")
 def _lungs(_dataset: Dataset, version: str, rows: tuple[int, ...]) -> dict[int, np.ndarray | None]:
     outlines = lungs.of_images_or_why(shell.workspace(), _dataset, list(rows))
-    return {row: outlines.masks[place] if outlines.known[place] else None for place, row in enumerate(rows)}
+    return {row: outlines.masks[place] if outlines.available[place] else None for place, row in enumerate(rows)}
 
 
 def _pictures(dataset: Dataset, probe: Probe, shown: list[tuple[str, int, np.ndarray | None]]) -> None:

@@ -231,7 +231,7 @@ def _not_ready(lesson: Lesson, prepared: Prepared) -> None:
 
 
 def outcome_of(lesson: Lesson, prepared: Prepared) -> Outcome:
-    """What came out, read once for all sessions. Raises NotFound, RunDamaged or DataError."""
+    """What came out, read once for all sessions. Raises UnknownId, RunDamaged or DataError."""
     return _outcome(lesson.key, str(prepared.job.path), prepared)
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from covid_core.audit.model.randomisation_test import MEANINGLESS
 from covid_core.data.dataset import Dataset
-from covid_core.errors import CovidCoreError, NotFound
+from covid_core.errors import CovidCoreError, UnknownId
 from covid_core.formatting import probability
 from covid_core.images.codec import GreyImage
 from covid_core.inference.assessment import Assessment
@@ -163,7 +163,7 @@ def _images_of(run: Run) -> tuple[Dataset | None, str]:
     """The data set that the run learned from, or why its images cannot be shown."""
     try:
         return shell.dataset_of(run), ""
-    except NotFound:
+    except UnknownId:
         return None, "The run's data set is not here any more, so the images themselves are not shown."
     except CovidCoreError:
         return None, "The data set has changed since the run, so the images themselves are not shown."

@@ -16,7 +16,7 @@ from covid_core.audit.shortcuts import probe_ladder, probes
 from covid_core.data import importing
 from covid_core.data.dataset import decide, delete_dataset, open_dataset, take_back
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
-from covid_core.errors import DataError, JobRefused, NotFound, Stopped
+from covid_core.errors import DataError, JobRefused, Stopped, UnknownId
 from covid_core.images.codec import png_bytes
 from covid_core.jobs import queue, worker
 from covid_core.jobs.kinds import AuditRequest
@@ -193,7 +193,7 @@ def test_nothing_is_kept_of_a_data_set_that_was_deleted_while_it_was_audited(tmp
         if message.startswith("Probe 2"):
             delete_dataset(workspace, one.id)
 
-    with pytest.raises((NotFound, DataError)):
+    with pytest.raises((UnknownId, DataError)):
         dataset_audit.make(workspace, one, progress=deleted_at_the_ladder)
     assert not list(workspace.tables.glob("*found*"))
 
@@ -269,7 +269,7 @@ def test_a_data_set_is_not_compared_with_itself_or_with_one_that_is_not_there(tm
     one = copied(tmp_path, workspace)
     with pytest.raises(JobRefused, match="with itself"):
         queue.submit(workspace, AuditRequest(dataset=one.id, against=one.id))
-    with pytest.raises(NotFound):
+    with pytest.raises(UnknownId):
         queue.submit(workspace, AuditRequest(dataset=one.id, against="no-such-00000"))
 
 

@@ -17,7 +17,7 @@ from covid_core.workspace import Workspace
 
 IMAGE = np.random.default_rng(0).integers(1, 256, (128, 128)).astype(np.uint8)
 LUNGS = lung_mask(128) > 0
-SHOWN = probes.Shown(None, np.arange(1), IMAGE[None], probes.KnownLungs(LUNGS[None], np.ones(1, bool)))
+SHOWN = probes.Shown(None, np.arange(1), IMAGE[None], probes.LungMasks(LUNGS[None], np.ones(1, bool)))
 FEW = {"COVID": 30, "Normal": 40}
 
 
@@ -197,7 +197,7 @@ def test_a_class_whose_images_with_known_lungs_all_belong_together_makes_no_prob
     def lungs_of_copies(workspace, dataset, rows, progress):
         about = dataset.images.iloc[rows]
         known = (about["label"] == "Normal") | about["image_id"].str.contains("copy")
-        return masks.KnownLungs(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
+        return masks.LungMasks(np.tile(LUNGS, (len(rows), 1, 1)), known.to_numpy(), "made masks")
 
     rung = by_key(probes.ladder(workspace, dataset, lungs_of_copies))["outside"]
     assert rung.reason == "All images with known lungs belong together of COVID."

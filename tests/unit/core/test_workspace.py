@@ -7,7 +7,7 @@ import pytest
 
 import covid_core
 from covid_core import workspace
-from covid_core.errors import NotFound
+from covid_core.errors import UnknownId
 from covid_core.workspace import ID_PATTERN, Workspace, folder_of, list_folders, new_id
 
 HOSTILE = [
@@ -82,7 +82,7 @@ def test_two_things_of_one_name_get_two_ids():
 @pytest.mark.parametrize("identifier", HOSTILE, ids=range(len(HOSTILE)))
 def test_nothing_but_a_listed_id_opens_a_folder(tmp_path, identifier):
     (tmp_path / "runs" / "run-1").mkdir(parents=True)
-    with pytest.raises(NotFound, match="There is no run with the id"):
+    with pytest.raises(UnknownId, match="There is no run with the id"):
         folder_of(tmp_path / "runs", identifier, "run")
 
 
@@ -90,7 +90,7 @@ def test_a_link_out_of_the_workspace_is_not_followed(tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "run-1").symlink_to(tmp_path / "outside")
-    with pytest.raises(NotFound):
+    with pytest.raises(UnknownId):
         folder_of(tmp_path / "runs", "run-1", "run")
     assert list_folders(tmp_path / "runs") == []
 
@@ -104,6 +104,6 @@ def test_staging_folders_and_foreign_files_are_not_listed(tmp_path):
 
 
 def test_the_refusal_shows_only_the_start_of_a_long_id(tmp_path):
-    with pytest.raises(NotFound) as refusal:
+    with pytest.raises(UnknownId) as refusal:
         folder_of(tmp_path, "x" * 10_000, "run")
     assert len(str(refusal.value)) < 150

@@ -12,7 +12,7 @@ from made_images import write_images
 from covid_core.data import archives, importing, layouts
 from covid_core.data.dataset import delete_dataset, list_datasets, open_dataset
 from covid_core.data.pixels import pixels_path
-from covid_core.errors import DataError, NotFound, Stopped
+from covid_core.errors import DataError, Stopped, UnknownId
 from covid_core.images.codec import png_bytes
 
 IMAGE = png_bytes(np.arange(40 * 40, dtype=np.uint32).reshape(40, 40).astype(np.uint8))
@@ -227,7 +227,7 @@ def test_a_damaged_data_set_is_refused_with_what_to_do(workspace, image_folder, 
 def test_a_deleted_data_set_is_not_found(workspace, image_folder):
     dataset = importing.import_folder(workspace, image_folder({"a": 1}))
     delete_dataset(workspace, dataset.id)
-    with pytest.raises(NotFound, match="no data set with the id"):
+    with pytest.raises(UnknownId, match="no data set with the id"):
         open_dataset(workspace, dataset.id)
 
 

@@ -61,7 +61,7 @@ def test_oversampling_draws_every_class_up_to_the_largest():
 def test_sizes_are_counted_per_class_the_most_frequent_first():
     images = pd.DataFrame({"width": [64, 64, 80], "height": [64, 64, 64], "label": ["A", "A", "B"]})
 
-    table = summary.size_table(images)
+    table = summary.format_table(images, "width", "height")
 
     assert table.to_dict("records") == [
         {"width": 64, "height": 64, "label": "A", "images": 2},
@@ -99,7 +99,7 @@ def test_unknown_sources_are_not_taken_for_one_source():
 
     told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
-    assert (told.known, told.unknown, told.sources) == (2, 1, 2)
+    assert (told.with_source, told.without_source, told.sources) == (2, 1, 2)
 
 
 def test_without_any_source_its_shares_are_undefined():
@@ -107,7 +107,7 @@ def test_without_any_source_its_shares_are_undefined():
 
     told = summary.source_summary(summary.source_table(images, ["A", "B"]))
 
-    assert told.known == 0
+    assert told.with_source == 0
     assert math.isnan(told.guessed)
 
 

@@ -119,7 +119,7 @@ def test_outlines_go_with_the_data_set(images):
 def test_a_data_set_with_masks_is_not_outlined(tmp_path):
     workspace, dataset = made_database(tmp_path, counts={"COVID": 3, "Normal": 3})
     found = lungs.of_images(workspace, dataset, ROWS)
-    assert found.known.all() and "own lung masks" in found.whose
+    assert found.available.all() and "own lung masks" in found.whose
     assert not list(workspace.pixels.glob("*lungs*"))
 
 
@@ -132,10 +132,10 @@ def test_masks_and_outlines_are_not_mixed_where_only_some_images_have_a_mask(tmp
     segmenter = Lungs(network, SUMMARY_SIZE, 0.5, LIMITS, "Outline by a segmenter.", "one")
     monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
     found = lungs.of_images(workspace, some, ROWS)
-    assert found.known.tolist() == (dataset.images["label"] == "COVID").tolist()
+    assert found.available.tolist() == (dataset.images["label"] == "COVID").tolist()
     assert found.in_short == "own masks"
     none = lungs.of_images(workspace, some, np.flatnonzero(lacking == ""))
-    assert not none.known.any() and none.reason == lungs.NONE_OF_ITS_OWN
+    assert not none.available.any() and none.reason == lungs.NONE_OF_ITS_OWN
     assert not network.shown
 
 
@@ -144,6 +144,6 @@ def test_outlines_come_at_the_size_that_is_asked_for(images, monkeypatch):
     monkeypatch.setattr(lungs, "serving", lambda *_given: segmenter)
     found = lungs.of_images(*images, ROWS, size=48)
     assert found.masks.shape == (6, 48, 48)
-    assert found.known.tolist() == [True, False] * 3
+    assert found.available.tolist() == [True, False] * 3
     assert found.masks[0].mean() == pytest.approx((lung_mask(48) > 0).mean(), abs=0.03)
     assert (found.whose, found.in_short) == ("outlines by a segmenter", "outlines learned from Made images")

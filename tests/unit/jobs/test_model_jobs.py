@@ -19,7 +19,7 @@ from covid_core.data import decisions, importing
 from covid_core.data.dataset import Dataset
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.split import TEST, make_split
-from covid_core.errors import DataError, NotFound
+from covid_core.errors import DataError, UnknownId
 from covid_core.images.codec import read_image
 from covid_core.inference import external_test, lungs, reference_fit
 from covid_core.inference.predictor import Predictor
@@ -80,7 +80,7 @@ def test_a_data_set_that_was_never_the_runs_is_refused(workspace, images):
 def test_a_data_set_that_is_gone_is_said_to_be(workspace, images):
     run = run_on(workspace, images)
     data.delete_dataset(workspace, images.id)
-    with pytest.raises(NotFound):
+    with pytest.raises(UnknownId):
         pinned_dataset.dataset_of(workspace, run)
     assert pinned_dataset.used_by(workspace, run).in_words == pinned_dataset.GONE
 

@@ -11,7 +11,7 @@ from covid_core import files, weights
 from covid_core.data.dataset import open_dataset
 from covid_core.data.importing import import_folder
 from covid_core.data.split import split_hash
-from covid_core.errors import DataError, JobRefused, NotFound, RunError, Stopped, WeightsUnavailable
+from covid_core.errors import DataError, JobRefused, RunError, Stopped, UnknownId, WeightsUnavailable
 from covid_core.files import FileLock
 from covid_core.jobs import queue, reporter, worker
 from covid_core.jobs.kinds import ImportRequest, PhantomRequest
@@ -101,7 +101,7 @@ def test_a_started_run_has_its_spec_and_its_split(workspace, launched, spec, dat
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"dataset": "nothing-12345"}, NotFound, "no data set with the id"),
+        ({"dataset": "nothing-12345"}, UnknownId, "no data set with the id"),
         ({"classes": ("a", "c")}, DataError, "has no class 'c'; it has a, b"),
         ({"backbone": "vgg16", "weights": "imagenet", "mode": "frozen"}, WeightsUnavailable, "neither in"),
         ({"backbone": "vgg16", "weights": "file:/nothing", "mode": "frozen"}, WeightsUnavailable, "no weights file"),

@@ -9,7 +9,7 @@ from made_segmenters import made_segmenter
 
 from covid_core import files
 from covid_core.data import importing
-from covid_core.errors import DataError, NotFound, RunDamaged
+from covid_core.errors import DataError, RunDamaged, UnknownId
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
 from covid_core.runs import segmenters, store
@@ -108,7 +108,7 @@ def test_what_a_killed_training_left_is_swept_after_a_day(workspace):
 
 
 def test_one_that_is_not_there_cannot_be_deleted(workspace):
-    with pytest.raises(NotFound, match="no segmenter with the id"):
+    with pytest.raises(UnknownId, match="no segmenter with the id"):
         segmenters.delete_segmenter(workspace, "nothing")
 
 

@@ -14,7 +14,7 @@ from covid_core.data import duplicates
 from covid_core.data.dataset import decide
 from covid_core.data.decisions import LEAVE_OUT, RELABEL, Decision
 from covid_core.data.split import make_split
-from covid_core.errors import DataError, NotFound
+from covid_core.errors import DataError, UnknownId
 from covid_core.images.codec import to_square
 from covid_core.jobs import queue
 from covid_core.lessons import catalogue, image_sets, outcomes, own_data, preparation, summary
@@ -90,7 +90,7 @@ def test_the_state_of_a_lesson_makes_no_folder(workspace):
 
 
 def test_a_lesson_that_does_not_exist_is_refused(workspace):
-    with pytest.raises(NotFound, match="There is no lesson 'lunch'"):
+    with pytest.raises(UnknownId, match="There is no lesson 'lunch'"):
         preparation.state_of(workspace, "lunch")
 
 
@@ -128,7 +128,7 @@ def test_a_run_of_a_lesson_that_was_reset_meanwhile_is_not_found_and_brings_no_f
     stale = preparation.state_of(workspace, "rare-class")
     assert stale.is_ready
     preparation.reset(workspace, "rare-class")
-    with pytest.raises(NotFound, match="Prepare it again"):
+    with pytest.raises(UnknownId, match="Prepare it again"):
         stale.run("none")
     assert not (workspace.root / "lessons").exists()
 

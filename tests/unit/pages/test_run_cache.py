@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from made_runs import all_parts, made_run
 
-from covid_core.errors import NotFound
+from covid_core.errors import UnknownId
 from covid_core.runs import store
 from covid_core.runs.store import Run, Status
 from pages.shared import run_cache
@@ -84,7 +84,7 @@ def test_a_run_that_is_deleted_is_gone(workspace):
     assert run_cache.listed()[0]
     shutil.rmtree(run.path)
     assert run_cache.listed() == ([], [])
-    with pytest.raises(NotFound):
+    with pytest.raises(UnknownId):
         run_cache.named(run.id)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_runs import all_parts, history, made_run
 
-from covid_core.errors import NotFound, RunDamaged
+from covid_core.errors import RunDamaged, UnknownId
 from covid_core.runs import store
 from covid_core.runs.store import Status
 
@@ -56,7 +56,7 @@ def test_runs_are_listed_newest_first(workspace):
 
 @pytest.mark.parametrize("identifier", ["../etc", "nothing-12345"])
 def test_a_run_that_is_not_there_is_not_found(workspace, identifier):
-    with pytest.raises(NotFound):
+    with pytest.raises(UnknownId):
         store.open_run(workspace, identifier)
 
 
@@ -141,7 +141,7 @@ def test_attempts_are_counted(run):
 
 def test_a_deleted_run_is_not_found_by_one_who_still_has_it(run):
     shutil.rmtree(run.path)
-    with pytest.raises(NotFound, match=f"{run.id} has been deleted"):
+    with pytest.raises(UnknownId, match=f"{run.id} has been deleted"):
         run.status()
 
 
