@@ -20,7 +20,7 @@ def equal_run(workspace: Workspace, run: Run) -> Run | None:
     for other in runs:
         alike = other.split_hash == run.split_hash and other.is_halved == run.is_halved
         alike = alike and _deciding(other.spec) == wanted
-        if other.id != run.id and alike and _same_images(other, run) and _is_whole(other):
+        if other.id != run.id and alike and other.dataset.version == run.dataset.version and _is_whole(other):
             return other
     return None
 
@@ -33,10 +33,6 @@ def take_over(run: Run, twin: Run) -> None:
 
 def _deciding(spec: TrainingSpec) -> TrainingSpec:
     return spec.model_copy(update=NAMES)
-
-
-def _same_images(one: Run, other: Run) -> bool:
-    return one.dataset.version == other.dataset.version
 
 
 def _is_whole(run: Run) -> bool:

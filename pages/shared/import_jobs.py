@@ -30,15 +30,13 @@ def panel() -> bool:
     Call it above ``shell.pick_dataset``. Returns whether one has just finished.
     """
     finished: list[Job[Request]] = []
-    job_panel.panel(_imports, done=finished.append)
+    job_panel.panel(
+        lambda: queue.jobs(shell.workspace(), ImportRequest, PhantomRequest, KaggleRequest), done=finished.append
+    )
     for job in finished:
         with shell.errors_shown():
             _select(job.folder.result["dataset"])
     return bool(finished)
-
-
-def _imports() -> list[Job[Request]]:
-    return queue.jobs(shell.workspace(), ImportRequest, PhantomRequest, KaggleRequest)
 
 
 def _select(identifier: str) -> None:

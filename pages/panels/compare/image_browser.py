@@ -12,8 +12,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.errors import CovidCoreError, DataError
-from covid_core.evaluation import calibration
-from covid_core.evaluation import image_selection as behind
+from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.image_selection import ImageAnswers
 from covid_core.evaluation.measures import BINS
 from covid_core.formatting import count, plural, share
@@ -53,13 +52,13 @@ def show(order: Sequence[RunCandidate]) -> None:
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=run_cache.BY_FILES)
 def answers(order: Sequence[RunCandidate]) -> ImageAnswers:
     """What the runs say of their test images; kept until a run's files change."""
-    return behind.image_answers({one.name: one.run.predictions() for one in order})
+    return image_selection.image_answers({one.name: one.run.predictions() for one in order})
 
 
 def on_calibrated_scale(predicted: ImageAnswers, position: int, run: Run, temperature: float) -> ImageAnswers:
     """The same with the calibrated scores of one run."""
-    scaled = behind.image_answers({run.id: calibration.tempered(run.predictions(), temperature)})
-    return behind.on_scale(predicted, position, scaled, f"{predicted.runs[position]}, calibrated")
+    scaled = image_selection.image_answers({run.id: calibration.tempered(run.predictions(), temperature)})
+    return image_selection.on_scale(predicted, position, scaled, f"{predicted.runs[position]}, calibrated")
 
 
 Chosen = tuple[ImageAnswers, np.ndarray]  # what the runs say, on the chosen scale, and the images' positions
@@ -75,44 +74,38 @@ def _choice(label: str, options: Sequence[Any], key: str, position: int = 0, **l
     return st.selectbox(label, options, position, key=key, bind="query-params", **look)
 
 
-def _pick_run(predicted: ImageAnswers, label: str, key: str, position: int = 0) -> int:
-    return _choice(label, range(len(predicted.runs)), key, position, format_func=predicted.runs.__getitem__, width=320)
+def _pick(label: str, names: Sequence[str], key: str, position: int = 0, width: int = 320) -> int:
+    return _choice(label, range(len(names)), key, position, format_func=names.__getitem__, width=width)
 
 
 def _cell(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
-        run = _pick_run(predicted, "Run", "images_run")
+        run = _pick("Run", predicted.runs, "images_run")
         label = _choice("Label", predicted.classes, "images_label", width=200)
         called = _choice("Called", predicted.classes, "images_called", width=200)
-    return predicted, behind.in_cell(predicted, run, label, called)
+    return predicted, image_selection.in_cell(predicted, run, label, called)
 
 
 def _bin(predicted: ImageAnswers, order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
-        run = _pick_run(predicted, "Run", "images_run")
+        run = _pick("Run", predicted.runs, "images_run")
         scale = _choice("Scale", [SCORES, CALIBRATED], "images_scale", width=240)
-        names = ranges_in_words(BINS)
-        bins = range(len(names))
-        number = _choice(
-            "Score of the answer", bins, "images_bin", len(names) - 1, format_func=names.__getitem__, width=160
-        )
+        number = _pick("Score of the answer", ranges_in_words(BINS), "images_bin", BINS - 1, 160)
     if scale == CALIBRATED:
         fit = temperature_scaling.of(order[run].run)
         if not fit.is_defined:
             raise DataError(f"{predicted.runs[run]} has no temperature. {fit.note}")
         predicted = on_calibrated_scale(predicted, run, order[run].run, fit.temperature)
-    return predicted, behind.in_bin(predicted, run, number)
+    return predicted, image_selection.in_bin(predicted, run, number)
 
 
 def _bar(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
-    names = ranges_in_words(behind.BARS)
     with st.container(horizontal=True):
-        run = _pick_run(predicted, "Run", "images_run")
+        run = _pick("Run", predicted.runs, "images_run")
         label = _choice("Label", predicted.classes, "images_label", width=200)
         scored = _choice("Score of", predicted.classes, "images_scored", width=200)
-        bars = range(len(names))
-        bar = _choice("From", bars, "images_bar", len(names) - 1, format_func=names.__getitem__, width=160)
-    return predicted, behind.in_bar(predicted, run, scored, label, bar)
+        bar = _pick("From", ranges_in_words(image_selection.BARS), "images_bar", image_selection.BARS - 1, 160)
+    return predicted, image_selection.in_bar(predicted, run, scored, label, bar)
 
 
 def _pair(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
@@ -120,26 +113,26 @@ def _pair(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
         st.caption("Choose two runs or more above.")
         return predicted, np.empty(0, dtype=int)
     with st.container(horizontal=True):
-        right = _pick_run(predicted, "Right in", "images_right")
-        wrong = _pick_run(predicted, "Wrong in", "images_wrong", 1)
-    return predicted, behind.right_in_one(predicted, right, wrong)
+        right = _pick("Right in", predicted.runs, "images_right")
+        wrong = _pick("Wrong in", predicted.runs, "images_wrong", 1)
+    return predicted, image_selection.right_in_one(predicted, right, wrong)
 
 
 def _sure(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
-    return predicted, behind.confident_errors(predicted, _pick_run(predicted, "Run", "images_run"))
+    return predicted, image_selection.confident_errors(predicted, _pick("Run", predicted.runs, "images_run"))
 
 
 def _hardest(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     st.caption("Images that at least one run has wrong; first those whose own class gets the lowest mean score.")
-    return predicted, behind.hardest(predicted)
+    return predicted, image_selection.hardest(predicted)
 
 
 def _doubtful(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     st.caption(
-        f"All chosen runs agree on another class and give the label less than {share(behind.DOUBTED, 0)}. Runs can be "
-        "wrong together: look before you relabel."
+        "All chosen runs agree on another class and give the label less than "
+        f"{share(image_selection.DOUBTED, 0)}. Runs can be wrong together: look before you relabel."
     )
-    return predicted, behind.doubtful_labels(predicted)
+    return predicted, image_selection.doubtful_labels(predicted)
 
 
 _PICKED = {CELL: _cell, BIN: _bin, BAR: _bar, PAIR: _pair, SURE: _sure, HARDEST: _hardest, DOUBTFUL: _doubtful}

@@ -119,7 +119,9 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
             "The audit of the images has not been made yet. It finds duplicates that were cropped, rotated or mirrored."
         )
         return
-    pairs = tables.with_parts(audited.pairs[~audited.pairs["dismissed"]], _parts_of(made))
+    pairs = tables.with_parts(
+        audited.pairs[~audited.pairs["dismissed"]], dict(zip(made["image_id"], made["part"], strict=True))
+    )
     crossing = len(tables.of_kind(pairs, tables.ACROSS))
     if crossing:
         pairs_in_words = plural(
@@ -128,10 +130,6 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
         st.warning(f"Data leakage: {pairs_in_words} in two parts of this split.", icon=":material/copy_all:")
         address = {"dataset": dataset.id, "tab": "Duplicates", "pairs": tables.ACROSS}
         st.page_link("audit.py", label="Keep them together", icon=":material/arrow_forward:", query_params=address)
-
-
-def _parts_of(made: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(made["image_id"], made["part"], strict=True))
 
 
 def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
