@@ -26,8 +26,9 @@ JOBS_ONLY = ("sklearn", "openTSNE")  # 1 s to import: in functions that jobs cal
 MOST_FILES = 15  # of Python in one folder
 FORMS = ["look", "see", "say", "tell", "ask", "know", "keep", "find", "give"]
 NO_NOUNS = {form + ending for form in FORMS for ending in ("", "s", "ing")}
-# "findings" is the field's noun for what an audit puts out, and not among them
+NO_NOUNS -= {"finding"}  # what an audit puts out
 NO_NOUNS |= {"seen", "said", "told", "known", "kept", "found", "gave", "given", "giving", "film", "films"}
+KEYS = {"keep"}  # names that stand in files and JSON
 PLANTED = """
 from typing import TYPE_CHECKING
 from covid_core import errors
@@ -228,6 +229,27 @@ def test_no_folder_holds_more_files_than_a_head():
 def test_modules_are_named_by_nouns_of_the_field():
     words = {word for path in sources(CORE, PAGES) for word in path.stem.split("_")}
     assert not words & NO_NOUNS
+
+
+def names(node: ast.AST) -> list[str]:
+    """What a definition names: a function and its parameters, a class and its fields."""
+    if isinstance(node, ast.FunctionDef):
+        return [node.name, *(one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs))]
+    if isinstance(node, ast.ClassDef):
+        fields = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
+        return [node.name, *(one.id for one in fields if isinstance(one, ast.Name))]
+    return []
+
+
+def test_what_is_defined_is_named_by_nouns_of_the_field():
+    wrong = {
+        place(path, node): name
+        for path in sources(CORE, PAGES)
+        for node in nodes(path)
+        for name in names(node)
+        if name not in KEYS and set(re.findall(r"[A-Z]?[a-z]+", name)) & {*NO_NOUNS, *map(str.title, NO_NOUNS)}
+    }
+    assert not wrong
 
 
 def test_the_core_knows_no_screen():

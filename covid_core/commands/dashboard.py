@@ -65,25 +65,25 @@ def do_cache(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
         raise InvalidChoice("--kind says what --clear removes: give both, or neither.")
     limit = cache.limit()
     cleared = storage.clear(workspace, options.kind or cache.KINDS) if options.clear else None
-    kept, unused = cache.entries(workspace), storage.unused_trunks(workspace)
-    kinds = {kind: _usage([entry for entry in kept if entry.kind == kind]) for kind in cache.KINDS}
-    answer = {"limit": limit, "bytes": cache.total(kept), "kinds": kinds, "unused_trunks": _usage(unused)}
+    entries, unused = cache.entries(workspace), storage.unused_trunks(workspace)
+    kinds = {kind: _usage([entry for entry in entries if entry.kind == kind]) for kind in cache.KINDS}
+    answer = {"limit": limit, "bytes": cache.total(entries), "kinds": kinds, "unused_trunks": _usage(unused)}
     if cleared is not None:
         answer |= {"freed": cleared.freed, "in_use": [str(path) for path in cleared.in_use]}
     return {**answer, "text": "\n".join(_cache_lines(answer))}
 
 
-def _usage(kept: list[Entry]) -> dict[str, Any]:
-    used = max((entry.used for entry in kept), default=None)
-    return {"bytes": cache.total(kept), "files": len(kept), "used": used}
+def _usage(entries: list[Entry]) -> dict[str, Any]:
+    used = max((entry.used for entry in entries), default=None)
+    return {"bytes": cache.total(entries), "files": len(entries), "used": used}
 
 
 def _cache_lines(answer: dict[str, Any]) -> list[str]:
     lines = [f"{file_size(answer['freed'])} freed"] if "freed" in answer else []
     lines += [f"in use, stays: {path}" for path in answer.get("in_use", ())]
-    for kind, kept in answer["kinds"].items():
-        used = f"  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(kept['used']))}" if kept["files"] else ""
-        lines.append(f"{kind:8} {file_size(kept['bytes']):>9}  {plural(kept['files'], 'file')}{used}")
+    for kind, usage in answer["kinds"].items():
+        used = f"  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(usage['used']))}" if usage["files"] else ""
+        lines.append(f"{kind:8} {file_size(usage['bytes']):>9}  {plural(usage['files'], 'file')}{used}")
     lines.append(f"{file_size(answer['bytes'])} of {file_size(answer['limit'])}")
     unused = answer["unused_trunks"]["bytes"]
     if unused:

@@ -176,11 +176,11 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
     """Evidence check of a finished run: do its predictions follow the lungs, or the frame around them?"""
     run = store.open_run(workspace, options.run)
     answer = {"run": run.id, **started(workspace, ModelAuditRequest(run=run.id), options.wait)[1]}
-    found = model_audit.stored(run) if answer["state"] == store.COMPLETED else None
-    if found is None:
+    audited = model_audit.stored(run) if answer["state"] == store.COMPLETED else None
+    if audited is None:
         return answer
-    text = "\n".join([run.id, *evidence_text.lines(found)])
-    return {**answer, "audit": evidence_text.with_words(found), "text": text}
+    text = "\n".join([run.id, *evidence_text.lines(audited)])
+    return {**answer, "audit": evidence_text.with_words(audited), "text": text}
 
 
 def _compared_row(row: dict[str, Any]) -> str:
@@ -211,11 +211,11 @@ def _not_checked(row: dict[str, Any]) -> list[str]:
     return [f"{' and '.join(names).capitalize()}? {reason}" for reason, names in reasons.items()]
 
 
-def _scale_in_words(run: store.Run, found: Calibration) -> str:
-    if not found.is_defined:
-        return f"Scores are not probabilities: this run is not calibrated. {found.note}"
-    images = run_text.calibration_images(run, found)
-    return f"Probabilities: scores at temperature {found.temperature:.2f}, calibrated on {images}."
+def _scale_in_words(run: store.Run, calibration: Calibration) -> str:
+    if not calibration.is_defined:
+        return f"Scores are not probabilities: this run is not calibrated. {calibration.note}"
+    images = run_text.calibration_images(run, calibration)
+    return f"Probabilities: scores at temperature {calibration.temperature:.2f}, calibrated on {images}."
 
 
 @verb("segment", "dataset", SEED, WAIT)
@@ -234,16 +234,16 @@ def do_segment(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
 @verb("segmenters")
 def do_segmenters(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List the segmenters that outline lungs, damaged ones with their reason, and those that learn now."""
-    found, broken = segmenters.list_segmenters(workspace)
+    listed, broken = segmenters.list_segmenters(workspace)
     learning = [job for job in queue.jobs(workspace, SegmenterRequest) if job.is_active]
     lines = [
         f"{one.id}  Dice {one.dice_in_words} on {plural(one.record.dice.n, 'test image')}  {one.dataset.name}"
-        for one in found
+        for one in listed
     ]
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     lines += [f"{job.id}  {job.status.state} {share(job.status.progress, 0)}" for job in learning]
     return {
-        "segmenters": found,
+        "segmenters": listed,
         "damaged": [{"segmenter": entry.id, "reason": entry.reason} for entry in broken],
         "jobs": [{"job": job.id, "dataset": job.request.dataset, **encode(job.status)} for job in learning],
         "text": "\n".join(lines) or "No segmenter yet: try segment DATASET, on a data set with lung masks.",

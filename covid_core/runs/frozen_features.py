@@ -34,7 +34,7 @@ def best(workspace: Workspace, dataset: Dataset) -> Frozen | None:
     None where no run in the workspace names such a network, or its features of some image are not kept.
     """
     for size, label, key in sorted(set(_networks(workspace)), reverse=True):
-        table = _kept(workspace, dataset, key)
+        table = _stored(workspace, dataset, key)
         if table is not None:
             return Frozen(table, f"{label} at {size} px")
     return None
@@ -52,7 +52,7 @@ def _networks(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
             yield run.spec.image_size, backbone_named(run.spec.backbone).label, key
 
 
-def _kept(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None:
+def _stored(workspace: Workspace, dataset: Dataset, key: str) -> np.ndarray | None:
     for earlier in (dataset, dataset.imported):  # trainings keep those of all images as they were imported
         path = workspace.features / f"{earlier.pixels_key[:KEY_LENGTH]}-{key}-pooled.f32"
         width, rest = divmod(path.stat().st_size if path.exists() else 0, 4 * len(earlier.images))

@@ -62,10 +62,11 @@ def fitted(predictions: pd.DataFrame, split: pd.DataFrame) -> Calibration:
     return calibration.calibrate(serving(predictions, split, CALIBRATION))
 
 
-def as_record(found: Calibration) -> dict[str, Any]:
+def as_record(calibration: Calibration) -> dict[str, Any]:
     """A calibration for JSON, which has no nan: undefined numbers are None."""
     return {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in vars(found).items()
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in vars(calibration).items()
     }
 
 
@@ -73,12 +74,12 @@ def _read(run: Run, stored: Mapping[str, Any]) -> Calibration:
     damaged = RunDamaged(f"{run.name}: the calibration in its result is damaged.")
     try:
         entries: dict[str, Any] = {name: math.nan if value is None else value for name, value in stored.items()}
-        found = Calibration(**entries)
+        calibration = Calibration(**entries)
     except (AttributeError, TypeError) as error:
         raise damaged from error
-    numbers = [value for name, value in vars(found).items() if name != "note"]
+    numbers = [value for name, value in vars(calibration).items() if name != "note"]
     if not all(isinstance(value, int | float) for value in numbers):
         raise damaged
-    if found.is_defined and not COLDEST < found.temperature < HOTTEST:
+    if calibration.is_defined and not COLDEST < calibration.temperature < HOTTEST:
         raise damaged
-    return found
+    return calibration

@@ -24,7 +24,7 @@ def check() -> None:
     if sign_in is None:
         _refuse_unprotected_exposure()
     elif not is_signed_in():
-        _ask_to_sign_in(sign_in)
+        _sign_in_page(sign_in)
 
 
 def is_signed_in() -> bool:
@@ -65,7 +65,7 @@ def _refuse(sentence: str) -> NoReturn:
     st.stop()
 
 
-def _ask_to_sign_in(sign_in: Mapping[str, Any]) -> NoReturn:
+def _sign_in_page(sign_in: Mapping[str, Any]) -> NoReturn:
     st.markdown("This Second Look is open to those who sign in.")
     named = [name for name, one in sign_in.items() if isinstance(one, Mapping) and name not in NO_PROVIDER]
     for provider in named if named and "client_id" not in sign_in else [None, *named]:

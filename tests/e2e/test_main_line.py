@@ -117,7 +117,7 @@ def test_a_training_is_watched_to_its_end(page: Page, app: App, workspace: Works
     expect(page.get_by_text("By hand").first).to_be_visible()
     run = wait_for_run(workspace, "By hand")
     page.goto(f"{app.url}/train?run={run.id}")
-    expect(page.get_by_role("heading", name=re.compile("What came of By hand"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("How good is By hand"))).to_be_visible()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
 

@@ -87,11 +87,11 @@ def _controls(dataset: Dataset, shown: Map) -> tuple[str, str]:
     return arranged, coloured
 
 
-def _coloured(dataset: Dataset, found: Map, by: str) -> tuple[np.ndarray, list[Group]]:
+def _coloured(dataset: Dataset, embedding: Map, by: str) -> tuple[np.ndarray, list[Group]]:
     """Group of each image of the map, and the groups; later groups are drawn on top."""
-    images = found.images
+    images = embedding.images
     if by == LABELS:
-        disputed = images["row"].isin(found.suspicious["row"]).to_numpy()
+        disputed = images["row"].isin(embedding.suspicious["row"]).to_numpy()
         return disputed.astype(int), [Group("Plausible label", NEUTRAL), Group("Suspicious label", STANDS_OUT)]
     if by == OUTLIERS:
         far = images["is_outlier"].to_numpy()
@@ -189,9 +189,9 @@ def _choice(dataset: Dataset) -> tuple[list[int], str | None]:
     return (rows, drawing) if (of, version) == (dataset.id, dataset.version) else ([], None)
 
 
-def chosen(dataset: Dataset, found: Map) -> list[int]:
+def chosen(dataset: Dataset, embedding: Map) -> list[int]:
     """Rows of the chosen images; a choice from another version of the data set is void."""
-    return [row for row in _choice(dataset)[0] if row in set(found.images["row"])]
+    return [row for row in _choice(dataset)[0] if row in set(embedding.images["row"])]
 
 
 def choose(dataset: Dataset, rows: list[int], drawing: str = "") -> None:

@@ -25,14 +25,14 @@ def show(audited: Audited, at_work: bool) -> None:
     other = _pick_other(dataset)
     if other is None:
         return
-    found = dataset_audit.shared(shell.workspace(), dataset, other)
-    if found is None:
+    shared = dataset_audit.shared(shell.workspace(), dataset, other)
+    if shared is None:
         request = AuditRequest(dataset=dataset.id, against=other.id)
         st.markdown(f"**Not compared yet.** The comparison takes about {job_panel.expected(request)}.")
         label, icon = f"Compare with {shell.plain(other.name)}", ":material/compare:"
         job_panel.start_button(label, request, key="against-start", icon=icon, type="primary", disabled=at_work)
         return
-    _show_shared(dataset, other, found)
+    _show_shared(dataset, other, shared)
 
 
 def _pick_other(dataset: Dataset) -> Dataset | None:
@@ -48,11 +48,11 @@ def _pick_other(dataset: Dataset) -> Dataset | None:
     return None
 
 
-def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
-    st.markdown(f"**{shell.plain(audit_text.shared(other, found))}**")
-    if not len(found.pairs):
+def _show_shared(dataset: Dataset, other: Dataset, shared: Shared) -> None:
+    st.markdown(f"**{shell.plain(audit_text.shared(other, shared))}**")
+    if not len(shared.pairs):
         return
-    table = pd.crosstab(found.pairs["first_label"], found.pairs["second_label"]).rename_axis(columns=None)
+    table = pd.crosstab(shared.pairs["first_label"], shared.pairs["second_label"]).rename_axis(columns=None)
     shell.table(
         table.reset_index(names=f"Class in {dataset.name}"),
         "shared-classes",
@@ -65,9 +65,9 @@ def _show_shared(dataset: Dataset, other: Dataset, found: Shared) -> None:
         required=True,
         default=ALL,
         key="shared-which",
-        disabled=not len(found.conflicts),
+        disabled=not len(shared.conflicts),
     )
-    pairs = found.conflicts if which == CONFLICTS and len(found.conflicts) else found.pairs
+    pairs = shared.conflicts if which == CONFLICTS and len(shared.conflicts) else shared.pairs
     pairs = pairs.sort_values("conflict", ascending=False, kind="stable")
 
     def actions(row: pd.Series) -> None:

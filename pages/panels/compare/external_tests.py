@@ -78,18 +78,18 @@ def _pick_classes(run: Run, labels: Sequence[str]) -> dict[str, str]:
     """The run's class for each outside class, matched by name at first."""
     by_name = {label.casefold(): label for label in run.classes}
     options = [NOT_ONE, *run.classes]
-    found = {}
+    classes = {}
     with st.grid(3, min_column_width=180):
         for label in labels:
             start = options.index(by_name.get(label.casefold(), NOT_ONE))
-            found[label] = st.selectbox(
+            classes[label] = st.selectbox(
                 f"{shell.plain(label)} is",
                 options,
                 start,
                 format_func=lambda one: one or "none of the run's classes",
                 key=f"outside_class_{run.id}_{label}",
             )
-    return {label: inside for label, inside in found.items() if inside}
+    return {label: inside for label, inside in classes.items() if inside}
 
 
 @st.cache_resource(max_entries=64, show_spinner="Drawing images again for intervals", hash_funcs=run_cache.BY_FILES)
@@ -98,34 +98,34 @@ def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
 
 
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
-    found = _report(run, evaluation.id, evaluation)
+    report = _report(run, evaluation.id, evaluation)
     about = evaluation.information
     st.markdown(
-        f"{shell.plain(_in_words(run, evaluation, found))} {model_audit_panel.badge(model_audit_panel.of(run))}"
+        f"{shell.plain(_in_words(run, evaluation, report))} {model_audit_panel.badge(model_audit_panel.of(run))}"
     )
     if about["shared"]:
         conflicts = f"; {count(about['conflicts'])} of them have another class there" if about["conflicts"] else ""
         images = f"{plural(about['shared'], 'image')} of these are in the run's own data set too"
         st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
-    comparison_tables.show_table(_drop_table(found), "outside", "Inside and outside, class by class", pinned="Figure")
+    comparison_tables.show_table(_drop_table(report), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
         "Inside: the test part, images of the same classes. Intervals: Wilson, inside with images that belong "
         "together counted for fewer; of the drop, Newcombe's method 10. "
         "Images that both data sets hold are left out."
     )
     st.markdown("**What the outside images were called**")
-    called = found.called.rename_axis("Outside class").reset_index()
+    called = report.called.rename_axis("Outside class").reset_index()
     comparison_tables.show_table(called, "outside-called", "Answers for the outside images", pinned="Outside class")
-    if len(found.shared):
-        with st.expander(f"{plural(len(found.shared), 'image')} in both data sets", icon=":material/content_copy:"):
+    if len(report.shared):
+        with st.expander(f"{plural(len(report.shared), 'image')} in both data sets", icon=":material/content_copy:"):
             comparison_tables.show_table(
-                _shared_table(found.shared), "outside-shared", "Images in both data sets", pinned="Image"
+                _shared_table(report.shared), "outside-shared", "Images in both data sets", pinned="Image"
             )
 
 
-def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
-    inside, beyond = found.inside.overall["accuracy"], found.figures.overall["accuracy"]
-    drop = found.drops["accuracy"]
+def _in_words(run: Run, evaluation: Evaluation, report: Outside) -> str:
+    inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
+    drop = report.drops["accuracy"]
     return (
         f"On {plural(beyond.n, 'image')} of {evaluation.information['dataset']['name']}, {run.name} answers "
         f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test image')} of the same "
@@ -133,12 +133,12 @@ def _in_words(run: Run, evaluation: Evaluation, found: Outside) -> str:
     )
 
 
-def _drop_table(found: Outside) -> pd.DataFrame:
+def _drop_table(report: Outside) -> pd.DataFrame:
     rows = []
-    for name, drop in found.drops.items():
+    for name, drop in report.drops.items():
         inside, beyond = (
             part.overall["accuracy"] if name == "accuracy" else part.per_class[name]["sensitivity"]
-            for part in (found.inside, found.figures)
+            for part in (report.inside, report.figures)
         )
         figure = "Accuracy" if name == "accuracy" else f"Sensitivity, {name}"
         row = {"Figure": figure, "Inside": in_words(inside), "Inside images": inside.n, "Outside": in_words(beyond)}

@@ -239,7 +239,7 @@ def _draw_run(identifier: str) -> None:
         shell.heading("Where is this run?", shell.plain(error))
         return
     name, status = shell.plain(run.name), one.status
-    shell.heading(f"What came of {name}?" if status.is_final else f"How far is {name}?", outcome)
+    shell.heading(f"How good is {name}?" if status.is_final else f"How far is {name}?", outcome)
     if run.dataset.synthetic:
         shell.synthetic_info()
     if wrong_labels:
