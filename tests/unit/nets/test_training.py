@@ -159,7 +159,7 @@ def test_a_later_run_on_a_known_trunk_needs_no_tensorflow(second):
 
 
 def test_the_ladder_of_probes_takes_what_a_training_keeps(place, dataset, first):
-    table = frozen_features._kept(place, dataset, first.result["trunk"])
+    table = frozen_features._stored(place, dataset, first.result["trunk"])
     assert table.shape[0] == len(dataset.images) and table.shape[1] > 100
 
 
