@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from app_server import App
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 from states import frames, idle, still
 from trained_runs import sibling
+from waiting import until
 
 from covid_core.evaluation import calibration
 from covid_core.runs import store
@@ -189,11 +190,21 @@ def test_the_keyboard_reaches_a_bar_and_the_address_opens_it_again(page: Page, a
     expect(page.get_by_role("combobox", name="Label", exact=True)).to_have_value("Normal")
 
 
-def choose(page: Page, label: str, value: str) -> None:
-    """Choose in a select box by keys alone."""
+def _is_open(page: Page, label: str) -> bool:
+    """Opened by a key, pressed again where the key was lost to a page drawn anew."""
+    idle(page)
     page.get_by_role("combobox", name=label, exact=True).focus()
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("option").first).to_be_visible()
+    try:
+        page.get_by_role("option").first.wait_for(timeout=4_000)
+    except TimeoutError:
+        return False
+    return True
+
+
+def choose(page: Page, label: str, value: str) -> None:
+    """Choose in a select box by keys alone."""
+    until(lambda: _is_open(page, label), f"the choices of {label!r}")
     page.keyboard.type(value)
     expect(page.get_by_role("option").first).to_have_text(value)
     frames(page)  # the first of the list becomes the one that Enter takes
