@@ -42,7 +42,7 @@ FORMAT = 1  # of what is kept; a change of it, or of how copies are found, takes
 FINDINGS, COPIES, LADDER, SOURCES, SHARED = "findings", "copies", "ladder", "sources", "shared"  # stages
 PARTS_APART = {"quality", "pairs", "outdated", "of_now"}  # in tables of their own, or true of this version only
 OF_EARLIER_IMAGES = (
-    "The ladder and the sources were measured before images were left out or got another class or group. "
+    "The probes and the sources were measured before images were left out or got another class or group. "
     "Audit again to measure them on the images of now."
 )
 SECONDS = {FINDINGS: 0.005, COPIES: 0.008, LADDER: 0.01, SOURCES: 0.01, SHARED: 0.01}  # per image, on two cores

@@ -38,7 +38,7 @@ def audit_lines(audit: DatasetAudit) -> list[str]:
     """An audit line by line."""
     lines = [*(findings(audit.quality) or ["No image is a finding."]), duplicates(audit.pairs), ""]
     if audit.ladder is None:
-        lines.append(f"No ladder: {audit.ladder_reason}")
+        lines.append(f"No probes: {audit.ladder_reason}")
     else:
         verdict, rungs = ladder(audit.ladder), audit.ladder.rungs
         lines += _rung_lines([rung for rung in rungs if rung.was_run])
@@ -205,8 +205,8 @@ def _headline(climbed: Ladder, verdict: probe_ladder.Verdict) -> str:
 
 def _beside_full(rung: Rung, full: Rung) -> str:
     """A figure with the two that it is judged by."""
-    whole = f"full picture ({_lower(full.probe.name)}) {share(full.accuracy.value)}"
-    return f"with an accuracy of {in_words(rung.accuracy)} (majority baseline {share(rung.majority)}, {whole})"
+    whole = f"full picture, which is {_lower(full.probe.name)}, {share(full.accuracy.value)}"
+    return f"with an accuracy of {in_words(rung.accuracy)} (majority baseline {share(rung.majority)}; {whole})"
 
 
 def _beside(climbed: Ladder) -> list[str]:

@@ -545,7 +545,7 @@ def test_an_audit_of_one_class_says_why_there_is_no_ladder(answer, image_folder,
     assert (code, told["ladder"]) == (0, None)
     assert "two classes" in told["ladder_reason"]
     assert main.main(["audit", made["dataset"]]) == 0
-    assert "No ladder: Shortcuts can be measured where two classes" in capsys.readouterr().out
+    assert "No probes: Shortcuts can be measured where two classes" in capsys.readouterr().out
 
 
 def test_a_map_tells_neighbours_outliers_and_labels(answer, image_folder, capsys):
