@@ -1,0 +1,1 @@
+"""The course report: one document of the seven parts of the assignment, and its renderers."""
