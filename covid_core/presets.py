@@ -17,11 +17,12 @@ from covid_core.data.downloads import can_be_reached
 from covid_core.errors import InvalidChoice
 from covid_core.formatting import file_size
 from covid_core.runs.store import REPEATS
-from covid_core.specs import FineTuning, StudySpec, TrainingSpec, parse
+from covid_core.specs import DEFAULT_BACKBONE, FineTuning, StudySpec, TrainingSpec, parse
 from covid_core.workspace import Workspace
 
-DEFAULT_BACKBONE = "mobilenet_v2"
 DEFAULT_SIZE = TrainingSpec.model_fields["image_size"].default
+
+FEW_VIEWS = 4  # augmented copies per image: each costs as much as all images once, and more than a handful add little
 
 MOST_FOLDS = 20
 MOST_REPEATS = 100  # runs of one study
@@ -82,7 +83,8 @@ def study(
         for run in chosen.runs
     ]
     if overrides:
-        runs = [with_overrides(run, with_subset(overrides, run, counts)) for run in runs]
+        changed = [with_overrides(run, with_subset(overrides, run, counts)) for run in runs]
+        runs = [with_few_views(new) if old.augmentation.is_off else new for old, new in zip(runs, changed, strict=True)]
     return parse(StudySpec, {"name": name or chosen.label, "preset": preset, "runs": runs})
 
 
@@ -140,6 +142,13 @@ def repeated(spec: TrainingSpec, folds: int = 1, seeds: int = 1) -> StudySpec:
     return parse(StudySpec, {"name": f"{title[:50]}, {' x '.join(parts)}", "preset": REPEATS, "runs": runs})
 
 
+def with_few_views(spec: TrainingSpec) -> TrainingSpec:
+    """A new spec with FEW_VIEWS augmented copies per image, where it would else compute one per epoch."""
+    augmented = not (spec.augmentation.is_off or spec.augmentation.only_flips)
+    one_per_epoch = spec.mode == "frozen" and augmented and spec.views is None
+    return spec.model_copy(update={"views": FEW_VIEWS}) if one_per_epoch else spec
+
+
 def take_repeats(overrides: dict[str, str]) -> tuple[int, int]:
     """Take ``folds`` and ``seeds``, which make a study of a run, out of the settings. Raises InvalidChoice."""
     numbers = []
@@ -178,7 +187,7 @@ def suggested_spec(
     Raises InvalidChoice.
     """
     kind = backbone_named(backbone)
-    suggested = _TABLES["suggested"][mode if kind.pretrained else kind.name]
+    suggested = _TABLES["suggested"].get(mode if kind.pretrained else kind.name, {})  # the spec refuses another mode
     shared = {"dataset": dataset, "classes": classes, "backbone": kind.name, "mode": mode}
     return parse(TrainingSpec, {**shared, **suggested, **settings})
 

@@ -3,6 +3,7 @@
 Every limit below protects the machine or the meaning of a number; ``parse`` turns a broken one into a sentence.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -18,6 +19,7 @@ Pooling = Literal["mean", "mean_max"]
 SplitMethod = Literal["grouped", "stratified", "by_source"]
 Labels = Literal["folder", "shifted"]
 
+DEFAULT_BACKBONE = "mobilenet_v2"
 SPLIT_LABELS: dict[str, str] = {
     "grouped": "Group split",
     "stratified": "Random split",
@@ -206,7 +208,7 @@ class TrainingSpec(Spec):
     note: str = Field(default="", max_length=2000)
     split: SplitSpec = SplitSpec()
     labels: Labels = "folder"
-    backbone: str = "mobilenet_v2"
+    backbone: str = DEFAULT_BACKBONE
     weights: str = "imagenet"
     mode: Mode = "frozen"
     taps: Literal["default", "last"] = "default"
@@ -247,9 +249,10 @@ class TrainingSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _baseline_learns_everything(cls, data: Any) -> Any:
-        """The baseline CNN has no pretrained part: one mode and one kind of weights fit it."""
-        if isinstance(data, dict) and str(data.get("backbone", "")).lower() in ("baseline_cnn", "baseline cnn"):
-            data = {**data, "mode": "full", "weights": "random", "taps": "last"}
+        """The baseline CNN has no pretrained part: one mode and one kind of weights fit it, however it is spelt."""
+        with contextlib.suppress(InvalidChoice):  # the field's own check names the backbones that there are
+            if isinstance(data, dict) and not backbone_named(str(data.get("backbone", DEFAULT_BACKBONE))).pretrained:
+                data = {**data, "mode": "full", "weights": "random", "taps": "last"}
         return data
 
     @model_validator(mode="after")

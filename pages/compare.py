@@ -48,6 +48,10 @@ def main() -> None:
         with shell.errors_shown():
             repeats.show(answer, repeated)
         answer = _single_runs()
+    elif study:
+        with shell.errors_shown():
+            found = {run.id: run for run in usable}
+            comparison_tables.study_conclusion(study, [found[name] for name in study.runs if name in found])
     runs = _pick_runs(usable, study)
     loaded, unreadable = comparison_tables.load(runs)
     shell.broken_notice([*broken, *unreadable])

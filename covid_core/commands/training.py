@@ -9,7 +9,7 @@ from covid_core.commands.verbs import NAME, WAIT, option, verb, waited
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError, InvalidChoice, RunError
 from covid_core.jobs import queue
-from covid_core.reports import repeats_text, run_figures, run_text
+from covid_core.reports import repeats_text, run_figures, run_text, study_text
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, pinned_dataset, store
 from covid_core.specs import TrainingSpec, parse
@@ -60,7 +60,7 @@ def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     """Start several runs that belong together, or list the presets."""
     if options.list:
         rows = {name: preset.description for name, preset in presets.STUDY_PRESETS.items()}
-        return {"presets": rows, "text": "\n".join(f"{name:10} {text}" for name, text in rows.items())}
+        return {"presets": rows, "text": "\n".join(f"{name:13} {text}" for name, text in rows.items())}
     if not options.dataset:
         raise CovidCoreError("Say which data set: study DATASET.")
     opened = data.open_dataset(workspace, options.dataset)
@@ -189,7 +189,20 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
             answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
             answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
             lines.insert(1, f"  {repeats_text.study_line(given.studies[0], accuracy, together)}")
+    elif found := _conclusion(runs):
+        answer["conclusion"] = {"sentence": found.sentence, "pairs": found.numbers.to_dict("records")}
+        lines += ["", found.table.to_string(index=False), found.sentence]
     return {**answer, "text": "\n".join(lines)}
+
+
+def _conclusion(runs: list[store.Run]) -> study_text.Conclusion | None:
+    """What a study found, once all its runs have a result."""
+    if not all(run.result for run in runs):
+        return None
+    names = candidates.unique_names(runs)
+    return study_text.conclusion(
+        [candidates.candidate(*pair, intervals=False) for pair in zip(runs, names, strict=True)]
+    )
 
 
 def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides: dict[str, Any]) -> TrainingSpec:
@@ -198,11 +211,12 @@ def _training_spec(workspace: Workspace, options: argparse.Namespace, overrides:
         overrides = {"dataset": options.dataset, **overrides}
     else:
         spec = presets.default_spec(options.dataset, workspace)
-        if options.backbone:
-            spec = presets.suggested_spec(spec.dataset, spec.classes, options.backbone)
+        backbone = overrides.pop("backbone", options.backbone) or spec.backbone  # each brings its suggested settings
+        spec = presets.suggested_spec(spec.dataset, spec.classes, backbone, overrides.pop("mode", "frozen"))
         overrides |= {name: value for name in ("name", "classes") if (value := getattr(options, name))}
     counts = data.open_dataset(workspace, options.dataset).counts
-    return presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
+    spec = presets.with_overrides(spec, presets.with_subset(overrides, spec, counts))
+    return spec if options.spec else presets.with_few_views(spec)
 
 
 def _text_of(path: Path) -> str:

@@ -348,6 +348,27 @@ def _referenced(figures: Mapping[str, Measured]) -> list[tuple[str, Measured]]:
     return [*figures.items(), *references(next(iter(figures.values()))).items()]
 
 
+def against_first(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Every candidate of one group against the first, the reference, tested image by image (see ``Paired``).
+
+    Columns name, images, only_this and only_reference (images that one of the two alone has right), difference (of
+    accuracies, this minus reference), low, high, p, and p_holm, which is corrected for these comparisons alone.
+    Raises ValueError when they were not tested on the same images.
+    """
+    found = pairs([candidate.assessment for candidate in candidates])
+    table = {name: getattr(found, name)[1:, 0] for name in ("difference", "low", "high", "p")}
+    return pd.DataFrame(
+        {
+            "name": [candidate.name for candidate in candidates[1:]],
+            "images": found.n,
+            "only_this": found.only_first[1:, 0],
+            "only_reference": found.only_first[0, 1:],
+            **table,
+            "p_holm": holm(table["p"]),
+        }
+    )
+
+
 def pair_table(ranking: Ranking[AnyCandidate]) -> pd.DataFrame:
     """Every pair of a ranking, the better one first (see ``Paired``).
 

@@ -297,7 +297,7 @@ KINDS: dict[str, Kind] = {
             TrainingSpec,
             "covid_core.nets.training:train",
             lambda workspace, spec: f"Training of {spec.name or 'a run'}",
-            "The best weights so far are kept.",
+            "The best weights of the finished epochs are kept.",
             slot=TRAINING_SLOT,
         ),
         Kind(

@@ -12,7 +12,9 @@ from covid_core.runs.store import Run
 def line(run: Run) -> str:
     """A run in one line: id, state with its reason, accuracy. Raises RunDamaged."""
     status = run.status()
-    return f"{run.id}  {status.state} {status.reason}  {accuracy(run)}".rstrip()
+    earlier = run.result.get("taken_over_from")
+    reused = f"  (result of {earlier}, which has the same settings and images)" if earlier else ""
+    return f"{run.id}  {status.state} {status.reason}  {accuracy(run)}{reused}".rstrip()
 
 
 def accuracy(run: Run) -> str:

@@ -13,10 +13,10 @@ from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.formatting import duration, file_size, interval, milliseconds, number, p_value, share
-from covid_core.reports import tables
+from covid_core.reports import study_text, tables
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import candidates
-from covid_core.runs.store import BrokenRun, Run
+from covid_core.runs.store import BrokenRun, Run, Study
 from pages.shared import run_cache, shell
 from pages.shared.run_cache import RunCandidate
 
@@ -106,6 +106,25 @@ def _candidate(run: Run) -> Candidate:
 def ranking(group: Sequence[RunCandidate]) -> Ranking[RunCandidate]:
     """The group ranked, all pairs compared."""
     return comparison.ranking(group)
+
+
+def study_conclusion(study: Study, usable: Sequence[Run]) -> None:
+    """What a study found, once its first run, the reference, and another one have a result: a sentence and its table.
+
+    ``usable`` are those of its runs that have one, in the study's order.
+    """
+    if len(usable) < 2 or usable[0].id != study.runs[0] or study.is_repeats:
+        return
+    found = _concluded(load(usable)[0])
+    if found:
+        st.markdown(f"**{shell.plain(found.sentence)}**")
+        shell.table(found.table, f"study-{study.id}", alt=f"Runs of {study.name} against the first of them")
+        st.caption(study_text.METHOD)
+
+
+@st.cache_resource(max_entries=MOST_RANKINGS, show_spinner=False, hash_funcs=run_cache.BY_FILES)
+def _concluded(candidates: Sequence[RunCandidate]) -> study_text.Conclusion | None:
+    return study_text.conclusion(candidates)
 
 
 @st.cache_resource(max_entries=MOST_CURVES, show_spinner=False, hash_funcs=run_cache.BY_FILES)

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from made_runs import all_parts, made_repeats, made_run, run_on_shifted_labels
+from made_runs import all_parts, history, made_repeats, made_run, run_on_shifted_labels
 from page_tests import opened, words
 from streamlit.testing.v1 import AppTest
 
@@ -292,6 +292,16 @@ def test_a_study_resumes_the_runs_that_ended_early(workspace):
     assert [run.status().state for run in runs] == [store.COMPLETED, store.QUEUED]
 
 
+def test_a_finished_study_ends_in_its_table_and_a_sentence(workspace):
+    runs = [
+        made_run(workspace, all_parts({**PARTS, "test": 90}, skill), name) for name, skill in (("Off", 0), ("On", 4))
+    ]
+    made_study(workspace, *runs)
+    page = at(STUDIES)
+    assert "On is significantly better than Off by" in words(page)
+    assert any("p (Holm)" in one.value.columns for one in page.dataframe)
+
+
 def test_finished_repeats_tell_their_mean_spread_and_pooled_figure(workspace):
     made_repeats(workspace, "Folds", 9)
     told = words(at(STUDIES))
@@ -391,6 +401,17 @@ def test_delete_removes_the_run(workspace):
     assert not store.list_runs(workspace)[0]
 
 
+def test_a_stop_before_the_first_epoch_promises_no_weights(workspace):
+    run = running(workspace)
+    with run.lock.held(1, AssertionError()):
+        run.request_stop()
+        told = [one.proto.text for one in at(run=run.id).get("progress")]
+        run.append_history(history(1).iloc[0].to_dict())
+        later = [one.proto.text for one in at(run=run.id).get("progress")]
+    assert told == ["Stopping, before the first epoch has ended: nothing is kept"]
+    assert later == ["Stopping, the best weights are kept"]
+
+
 def test_stop_asks_the_run_to_stop(workspace, dataset):
     page = click(at(), "train")
     run = only_run(workspace)
@@ -465,6 +486,13 @@ def test_a_run_that_took_another_ones_outcome_says_so(workspace):
     result = {"accuracy": {"test": 5 / 6}, "taken_over_from": "first-12345"}
     run = made_run(workspace, all_parts(PARTS, 2), "Mine", result=result)
     assert "taken over from first-12345" in words(at(run=run.id))
+
+
+def test_a_result_that_was_taken_over_is_no_training_in_a_tenth_of_a_second(workspace):
+    first = ended(workspace, store.COMPLETED, "First")
+    run = made_run(workspace, all_parts(PARTS, 2), "Again", result={"taken_over_from": first.id})
+    told = words(at(run=run.id))
+    assert "Nothing was trained: the result is that of **First**" in told and "Finished in" not in told
 
 
 def test_a_run_says_what_it_found_ready(workspace):

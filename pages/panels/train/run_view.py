@@ -144,7 +144,10 @@ def _place(one: CachedRun) -> str:
 
 def _bar_text(run: Run, status: Status) -> str:
     if run.stop_requested():
-        return "Stopping; the best weights so far are kept"
+        kept = (
+            "before the first epoch has ended: nothing is kept" if run.history().empty else "the best weights are kept"
+        )
+        return f"Stopping, {kept}"
     parts = [share(status.progress, 0), shell.plain(status.message), f"{duration(status.elapsed)} so far"]
     if status.seconds_left is not None:
         parts.append(f"about {duration(status.seconds_left)} left")
@@ -163,7 +166,10 @@ def show(identifier: str) -> None:
 
 
 def _stop_button(run: Run, place: str) -> None:
-    keeps = "Ends after the current step. The best weights so far are kept, and the run can be resumed."
+    keeps = (
+        "Ends after the current step, and can be resumed. The best weights are kept once the first epoch has ended; "
+        "before, there are none."
+    )
     job_panel.stop_button([run], f"stop-{place}-{run.id}", keeps)
 
 
@@ -265,7 +271,7 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
     if status.state == store.RUNNING:
         return f"It trains: **{_progress_in_words(status)}**."
     if status.state == store.COMPLETED:
-        return f"Finished in {duration(status.elapsed)}. {_accuracy_sentence(one)}"
+        return f"{_finished_sentence(one)} {_accuracy_sentence(one)}"
     if status.state == store.STOPPED:
         return f"{_stopped_sentence(one, epochs_done)} {_accuracy_sentence(one)}"
     if status.state == store.INTERRUPTED:
@@ -274,6 +280,17 @@ def _outcome(one: CachedRun, epochs_done: int) -> str:
         done = plural(epochs_done, "epoch")
         return f"Interrupted after {done}: {_lower(status.reason)} Resume goes on from there."
     return f"It failed: {shell.plain(status.reason)}"
+
+
+def _finished_sentence(one: CachedRun) -> str:
+    """How long it took; of a result that was taken over, whose it is: nothing was trained then."""
+    earlier = one.result.get("taken_over_from")
+    if not earlier:
+        return f"Finished in {duration(one.status.elapsed)}."
+    name = next((other.run.name for other in listed()[0] if other.run.id == earlier), earlier)
+    return (
+        f"Nothing was trained: the result is that of **{shell.plain(name)}**, which has the same settings and images."
+    )
 
 
 def _lower(text: str) -> str:

@@ -14,7 +14,7 @@ from covid_core.runs import store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
 from pages.panels.train import run_view
-from pages.shared import job_panel, model_audit_panel, run_cache, shell
+from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 
 MAJORITY = "Majority baseline"  # a heading
 
@@ -130,6 +130,9 @@ def _study(study: Study, members: list[run_cache.CachedRun]) -> None:
             if study.is_repeats:
                 with shell.errors_shown():
                     _repeats(study, members)
+            else:
+                with shell.errors_shown():
+                    comparison_tables.study_conclusion(study, [one.run for one in members if one.is_usable])
             st.dataframe(
                 _table(members),
                 hide_index=True,
@@ -188,7 +191,7 @@ def _actions(study: Study, members: list[run_cache.CachedRun]) -> None:
         every = "Resumes every run that ended early."
         job_panel.resume_button(f"resume-{study.id}", every, queue.resume_study, shell.workspace(), study)
     if active := [one.run for one in members if one.is_active]:
-        keeps = "Each run keeps its best weights so far."
+        keeps = "Each run keeps the best weights of its finished epochs, and can be resumed."
         job_panel.stop_button(active, f"stop-{study.id}", keeps, "Stop all")
     else:
         _delete(study, members)

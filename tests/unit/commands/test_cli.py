@@ -94,6 +94,21 @@ def test_training_starts_with_the_settings_that_were_given(answer, dataset, laun
     assert (run.name, run.spec.epochs, run.spec.head.units, run.spec.backbone) == ("Mine", 3, (8,), "baseline_cnn")
 
 
+def test_a_backbone_that_is_set_however_spelt_brings_its_suggested_settings(answer, dataset, launched, workspace):
+    code, started = answer("train", dataset, "--set", "backbone=baseline-cnn", "--set", "augmentation.flip=true")
+    spec = store.open_run(workspace, started["run"]).spec
+    assert (code, spec.backbone, spec.weights, spec.head.units) == (0, "baseline_cnn", "random", (128,))
+
+
+def test_a_study_answers_with_what_its_runs_show_against_the_first(answer, workspace):
+    sizes = {"train": 12, "validation": 6, "test": 90}
+    runs = [made_run(workspace, all_parts(sizes, skill), name) for name, skill in (("Off", 0), ("On", 4))]
+    store.write_study(workspace, store.Study("study-1", "Two", "augmentation", 0.0, tuple(run.id for run in runs)))
+    code, told = answer("resume", "study-1", "--wait")
+    assert (code, told["conclusion"]["pairs"][0]["name"]) == (0, "On")
+    assert told["conclusion"]["sentence"].startswith("On is significantly better than Off by")
+
+
 def test_a_run_is_repeated_from_the_spec_that_show_prints(answer, dataset, launched, workspace, tmp_path):
     _, first = answer("train", dataset, "--backbone", "baseline_cnn", "--set", "epochs=3")
     _, shown = answer("show", first["run"])

@@ -98,7 +98,7 @@ def test_a_spec_cannot_be_changed():
         spec().epochs = 7
 
 
-@pytest.mark.parametrize("name", ["baseline_cnn", "Baseline CNN"])
+@pytest.mark.parametrize("name", ["baseline_cnn", "Baseline CNN", "baseline-cnn", "BASELINE_CNN"])
 def test_the_baseline_always_learns_everything_from_nothing(name):
     chosen = spec(backbone=name)
     assert (chosen.backbone, chosen.mode, chosen.weights, chosen.taps) == ("baseline_cnn", "full", "random", "last")

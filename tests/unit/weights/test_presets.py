@@ -6,7 +6,7 @@ from covid_core import presets
 from covid_core.backbones import BACKBONES
 from covid_core.data import importing
 from covid_core.errors import InvalidChoice
-from covid_core.specs import SplitSpec, StudySpec, TrainingSpec, parse
+from covid_core.specs import AugmentationSpec, SplitSpec, StudySpec, TrainingSpec, parse
 
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 COUNTS = {"COVID": 3616, "Normal": 10192, "Viral Pneumonia": 1345}
@@ -18,6 +18,10 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(presets, "can_be_reached", lambda url: False)
     return tmp_path
+
+
+def course_augmentation() -> AugmentationSpec:
+    return AugmentationSpec(rotation=15, shift_x=0.1, shift_y=0.1, zoom=0.1, flip=True)
 
 
 def course(**options) -> StudySpec:
@@ -114,7 +118,7 @@ def test_a_study_is_called_after_its_preset_when_it_has_no_name():
 
 
 def test_an_unknown_preset_is_refused_with_those_that_exist():
-    with pytest.raises(InvalidChoice, match="course, backbones, quick, received: 'best'"):
+    with pytest.raises(InvalidChoice, match="course, backbones, quick, .* received: 'best'"):
         presets.study("best", "images", CLASSES, COUNTS)
 
 
@@ -289,3 +293,34 @@ def test_folds_and_seeds_are_taken_out_of_the_settings():
 def test_a_number_of_folds_that_is_none_is_refused(text):
     with pytest.raises(InvalidChoice, match="folds must be a whole number from 1"):
         presets.take_repeats({"folds": text})
+
+
+# The studies that the course asks for
+
+ASKED = {
+    "imbalance": ("imbalance", ["none", "class_weights", "undersample", "oversample"]),
+    "augmentation": ("augmentation", [AugmentationSpec(), course_augmentation()]),
+    "start": ("weights", ["random", "imagenet"]),
+    "finetuning": ("mode", ["frozen", "fine_tune", "full"]),
+}
+MAY_DIFFER = {"start": {"learning_rate"}, "finetuning": {"fine_tuning", "learning_rate", "epochs", "batch_size"}}
+
+
+@pytest.mark.parametrize("preset", ASKED)
+def test_each_question_of_the_course_has_its_study_whose_runs_differ_in_nothing_else(preset):
+    field, values = ASKED[preset]
+    runs = presets.study(preset, "images", CLASSES, COUNTS).runs
+    assert [getattr(run, field) for run in runs] == values
+    others = {"name", "views", field} | MAY_DIFFER.get(preset, set())
+    assert len({run.model_copy(update={name: None for name in others}).model_dump_json() for run in runs}) == 1
+
+
+# Augmented copies
+
+
+def test_a_new_augmented_run_gets_a_handful_of_copies_where_the_course_and_the_only_flipped_have_what_they_had():
+    turned = {"augmentation.rotation": "10"}
+    assert {run.views for run in presets.study("quick", "images", CLASSES, COUNTS, overrides=turned).runs} == {None, 4}
+    assert course().runs[-1].views is None
+    assert presets.with_few_views(spec(augmentation={"flip": True})).views is None
+    assert presets.with_few_views(spec(augmentation={"rotation": 5}, views=9)).views == 9
