@@ -1,0 +1,41 @@
+"""The section on what follows: which run and why, what it rests on, its limits, and who benefits."""
+
+from covid_core.audit.model import model_audit
+from covid_core.errors import RunDamaged
+from covid_core.figures import evidence as figures
+from covid_core.reports import course_text, evidence_text
+from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph
+from covid_core.reports.course.subject import Subject
+
+
+def blocks(subject: Subject) -> list[Block]:
+    run = subject.run_of(subject.chosen)
+    check = evidence_text.of(run)
+    found: list[Block] = [
+        Paragraph(course_text.choice(subject.ranking, subject.chosen)),
+        Bullets(tuple(course_text.reasons(subject.ranking, subject.chosen))),
+        Paragraph(check.in_full),
+        *_effects(subject),
+        Bullets(tuple(course_text.limits(run, subject.chosen, check))),
+        Bullets(tuple(course_text.benefit(subject.chosen, check))),
+        Discussion(course_text.DISCUSS["insights"]),
+    ]
+    return found
+
+
+def _effects(subject: Subject) -> list[Block]:
+    """What the frame and the lungs change, of the runs whose check measured it."""
+    audits = {}
+    for one in subject.ranking.order:
+        try:
+            audit = model_audit.stored(subject.run_of(one))
+        except RunDamaged:
+            continue  # its verdict says so, wherever it stands
+        if audit and audit.get("effects"):
+            audits[one.name] = audit
+    if not audits:
+        return []
+    title = "Share of predictions that follow the frame, and the lungs"
+    alt = " ".join(f"{name}: {figures.effects_in_words(audit)}" for name, audit in audits.items())
+    figure = figures.effects_of_runs(list(audits), list(audits.values()))
+    return [Chart("evidence", title, evidence_text.LIMITS_OF_RULE, alt, figure)]
