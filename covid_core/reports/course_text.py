@@ -141,6 +141,21 @@ def performance_caption(one: Candidate) -> str:
     return f"Accuracy on {plural(one.assessment.test.n, 'test image')}, the best first, and the two references.{best}"
 
 
+def compared(ranking: Ranking[Candidate]) -> str:
+    """How many runs are compared on how many images, and how many pairs of them differ significantly."""
+    order, images = ranking.order, plural(ranking.order[0].assessment.test.n, "test image")
+    if len(order) < 2:
+        return f"One run was tested on these {images}."
+    different = sum(
+        not ranking.pairs.of(i, j).could_be_chance for i in range(len(order)) for j in range(i + 1, len(order))
+    )
+    beating = sum(beats_majority(one.assessment) for one in order)
+    return (
+        f"{count(len(order))} runs were tested on the same {images}. {count(beating)} of them beat the majority "
+        f"baseline, and {count(different)} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
+    )
+
+
 def confusion(one: Candidate) -> str:
     """The largest confusion of a run."""
     counts = one.assessment.tested.confusion
@@ -218,10 +233,11 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
         yield "The model reads the frame around the lungs, so its accuracy is not about disease alone."
     elif check.verdict != evidence.LUNGS:
         yield "It is not established that the model reads the lungs."
-    outside = run.evaluations()
-    yield f"{plural(len(outside), 'test')} on images from elsewhere {'was' if len(outside) == 1 else 'were'} made."
-    opened = len(run.openings())
-    yield f"The test set of this run was viewed {plural(opened, 'time')}; each view makes a later choice less honest."
+    outside, views = len(run.evaluations()), len(run.openings())
+    tests = f"{plural(outside, 'test')} on images from elsewhere" if outside else "No test on images from elsewhere"
+    yield f"{tests} {'were' if outside > 1 else 'was'} made."
+    if views:
+        yield f"Its test set was viewed {plural(views, 'time')}; each view makes a later choice less honest."
     classes = ", ".join(chosen.assessment.classes)
     yield f"The model knows {classes} and no other disease; every image gets one of these answers."
 

@@ -14,6 +14,7 @@ from covid_core.runs.store import Run
 
 COLUMNS = ("layer", "kind", "shape", "parameters", "part")
 NETWORK, HEAD = "network", "head"  # the parts of a model: what makes features, and what makes scores of them
+IMAGE = "image"  # what the first layer is called, whatever earlier versions called it
 INPUT, NESTED = "InputLayer", "layers"
 
 
@@ -48,7 +49,13 @@ def _rows(model: Mapping[str, Any], weights: h5py.File, place: str, part: str) -
             yield (*last[:2], _written(shape), *last[3:])
         else:
             parameters = weights.get(f"{place}layers/{group}/vars", {})
-            yield name, kind, _written(shape), sum(int(one.size) for one in parameters.values()), part
+            yield (
+                IMAGE if kind == INPUT else name,
+                kind,
+                _written(shape),
+                sum(int(one.size) for one in parameters.values()),
+                part,
+            )
 
 
 def _shapes(model: Mapping[str, Any]) -> Iterator[tuple[str, list[int | None]]]:

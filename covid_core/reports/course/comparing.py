@@ -13,10 +13,12 @@ from covid_core.formatting import count, duration, file_size, interval, millisec
 from covid_core.reports import comparison_text, course_text, evidence_text, repeats_tables, repeats_text, tables
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table
 from covid_core.reports.course.subject import Subject
+from covid_core.reports.evidence_text import NOT_YET
 from covid_core.runs import candidates
 
 MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
 MOST_MATRICES = 12
+FEW = 4  # runs whose names have room above a small figure
 MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 
 
@@ -42,9 +44,8 @@ def _ranked(subject: Subject) -> Iterator[Block]:
     ranking = subject.ranking
     order, best = ranking.order, (0,) if beats_majority(subject.best.assessment) else ()
     runs = [subject.run_of(one) for one in order]
-    yield Paragraph(comparison_text.summary(ranking).headline)
-    verdicts = [evidence_text.of(run).in_short for run in runs]
-    yield Table("performance", course_text.performance_caption(subject.best), _performance(ranking, verdicts), best)
+    yield Paragraph(course_text.compared(ranking))
+    yield Table("performance", course_text.performance_caption(subject.best), _performance(subject, ranking), best)
     chosen = tables.hyperparameters([one.name for one in order], [run.spec for run in runs]).astype(str)
     course = ["Model", "Learning rate", "Batch size", "Epochs", "Optimizer", "Special strategy", "Image size"]
     yield Table("hyperparameters", "Settings of the runs", chosen[course], best)
@@ -54,13 +55,17 @@ def _ranked(subject: Subject) -> Iterator[Block]:
         counts = one.assessment.tested.confusion
         words = course_text.confusion(one)
         title = f"Confusion matrix of {one.name}"
-        yield Chart(f"confusion-{number}", title, words, f"{title}. {words}", figures.confusion_matrix(counts))
+        yield Chart(
+            f"confusion-{number}", title, words, f"{title}. {words}", figures.confusion_matrix(counts), is_small=True
+        )
     yield from _classes(order, best)
     yield Table("cost", "What the runs cost", _cost(subject, order), best)
 
 
-def _performance(ranking: Ranking[Candidate], verdicts: list[str]) -> pd.DataFrame:
+def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
     table = comparison.performance_table(ranking.order)
+    checks = [evidence_text.of(subject.run_of(one)) for one in ranking.order]
+    verdicts = [one.in_short for one in checks] if {one.verdict for one in checks} != {NOT_YET} else []
     beaten = [p_value(one.assessment.p_majority) for one in ranking.order]
     rest = [""] * (len(table) - len(beaten))
     return pd.DataFrame(
@@ -71,8 +76,8 @@ def _performance(ranking: Ranking[Candidate], verdicts: list[str]) -> pd.DataFra
             "Test [95 % interval]": [interval(*row) for row in table[["test", "test_low", "test_high"]].to_numpy()],
             **{row.title: table[name].map(share) for name, row in MEASURES.items() if row.headline},
             "p (above majority)": [*beaten, *rest],
-            "Evidence check": [*verdicts, *rest],
-            "Remarks": table["marks"],
+            **({"Evidence check": [*verdicts, *rest]} if verdicts else {}),
+            **({"Remarks": table["marks"]} if table["marks"].any() else {}),
         }
     )
 
@@ -127,9 +132,12 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
     for number, label in enumerate(order[0].assessment.classes, start=1):
         drawn = [(name, of[label].roc) for name, of in curves.items()]
         areas = [f"{one.name} {share(one.assessment.tested.per_class[label]['auroc'].value)}" for one in order]
-        words = f"AUROC: {', '.join(areas)}."
-        title = f"ROC curves of {label}"
-        yield Chart(f"roc-{number}", title, words, f"{title}. {words}", figures.roc_curves(drawn, lines))
+        words, title = f"AUROC: {', '.join(areas)}.", f"ROC curves of {label}"
+        figure = figures.roc_curves(drawn, lines)
+        if len(order) > FEW:
+            figure.update_layout(showlegend=False)
+            words = f"Colours as in the curves over the epochs. {words}"
+        yield Chart(f"roc-{number}", title, words, f"{title}. {words}", figure, is_small=True)
 
 
 def _classes(order: tuple[Candidate, ...], best: tuple[int, ...]) -> Iterator[Block]:
@@ -174,9 +182,8 @@ def _others(subject: Subject) -> Iterator[Block]:
     for number, ranking in enumerate(subject.rankings[1:], start=2):
         yield Paragraph(course_text.other_images(subject.run_of(ranking.order[0]), ranking))
         best = (0,) if beats_majority(ranking.order[0].assessment) else ()
-        verdicts = [evidence_text.of(subject.run_of(one)).in_short for one in ranking.order]
         caption = course_text.performance_caption(ranking.order[0])
-        yield Table(f"performance-{number}", caption, _performance(ranking, verdicts), best)
+        yield Table(f"performance-{number}", caption, _performance(subject, ranking), best)
 
 
 def _repeats(subject: Subject) -> Iterator[Block]:

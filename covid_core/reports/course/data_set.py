@@ -99,7 +99,10 @@ def _audit(subject: Subject, dataset: Dataset) -> list[str]:
     if audit is None:
         return ["The data set is not audited yet: duplicates and shortcuts are unknown."]
     texts = [*audit_text.findings(audit.quality), audit_text.duplicates(audit.pairs)]
-    return [*texts, *([audit_text.ladder(audit.ladder).headline] if audit.ladder else [])]
+    return [
+        *(f"Audit: {text.rstrip('.')}." for text in texts),
+        *([audit_text.ladder(audit.ladder).headline] if audit.ladder else []),
+    ]
 
 
 def _strategies(subject: Subject) -> Iterator[Block]:

@@ -9,6 +9,7 @@ from covid_core.backbones import BACKBONES
 from covid_core.data import augmentation as changes
 from covid_core.data import pixels
 from covid_core.data.dataset import Dataset
+from covid_core.errors import RunDamaged
 from covid_core.evaluation.comparison import Candidate
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, interval, milliseconds
@@ -39,7 +40,9 @@ def baseline(subject: Subject) -> list[Block]:
 
 def transfer(subject: Subject) -> list[Block]:
     found: list[Block] = []
-    frozen = subject.where(lambda spec: not is_baseline(spec) and spec.mode == "frozen" and spec.augmentation.is_off)
+    every = subject.where(lambda spec: not is_baseline(spec) and spec.mode == "frozen" and spec.augmentation.is_off)
+    of_network = {subject.run_of(one).spec.backbone: one for one in reversed(every)}
+    frozen = [one for one in every if of_network[subject.run_of(one).spec.backbone] is one]  # one of each network
     first = subject.where(is_baseline)[:1]
     against = study_text.conclusion([*first, *frozen]) if first and frozen else None
     if against:
@@ -114,13 +117,17 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
     """A run in full: how its network is built, how it was trained, and how its training went."""
     candidate = next(one for one in subject.candidates if one.id == run.id)
     yield Paragraph(course_text.trained(run, candidate))
-    frame = architecture.layers(run)
-    yield Table(
-        f"{key}-layers", course_text.layers_caption(run, frame), layers_view(frame, BACKBONES[run.spec.backbone].label)
-    )
-    settings = tables.hyperparameters([candidate.name], [run.spec]).astype(str).T.reset_index()
-    settings.columns = ["Setting", "Value"]
-    yield Table(f"{key}-settings", f"Settings of {candidate.name}", settings.iloc[1:].reset_index(drop=True))
+    try:
+        frame = architecture.layers(run)
+    except RunDamaged as error:
+        yield Paragraph(str(error))
+    else:
+        yield Table(
+            f"{key}-layers",
+            course_text.layers_caption(run, frame),
+            layers_view(frame, BACKBONES[run.spec.backbone].label),
+        )
+    yield Table(f"{key}-settings", f"Settings of {candidate.name}", _settings(run))
     history = run.history()
     if history.empty:
         return
@@ -128,7 +135,17 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
         figure = figures.run_curves(history, quantity, run.spec.keep)
         words = course_text.curve(history, quantity, figures.weights_epoch(history, run.spec.keep))
         title = f"{quantity.capitalize()} of {candidate.name} over the epochs"
-        yield Chart(f"{key}-{quantity}", title, words, f"{title}. {words}", figure)
+        yield Chart(f"{key}-{quantity}", title, words, f"{title}. {words}", figure, is_small=True)
+
+
+def _settings(run: Run) -> pd.DataFrame:
+    """The settings of a run in two pairs of columns."""
+    (chosen,) = tables.hyperparameters([""], [run.spec]).drop(columns="Model").astype(str).to_dict("records")
+    pairs = list(chosen.items())
+    half = -(-len(pairs) // 2)
+    right = [*pairs[half:], *[("", "")] * (2 * half - len(pairs))]
+    rows = [left + other for left, other in zip(pairs[:half], right, strict=True)]
+    return pd.DataFrame(rows, columns=["Setting", "Value", "Further setting", "Its value"])
 
 
 def layers_view(frame: pd.DataFrame, network: str) -> pd.DataFrame:
