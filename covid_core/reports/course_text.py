@@ -64,14 +64,14 @@ def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
     )
 
 
-def sources(found: SourceSummary) -> list[str]:
+def sources(origins: SourceSummary) -> list[str]:
     """What the images' sources say about their class."""
-    if not found.with_source:
+    if not origins.with_source:
         return ["The source of the images is unknown, so it is unknown whether it gives the class away."]
     return [
-        f"{count(found.with_source)} images come from {plural(found.sources, 'known source')}. "
-        f"{share(found.one_class)} of them come from a source that holds one class only.",
-        f"The source alone predicts the class of {share(found.guessed)} (majority baseline {share(found.majority)}).",
+        f"{count(origins.with_source)} images come from {plural(origins.sources, 'known source')}. "
+        f"{share(origins.one_class)} of them come from a source that holds one class only.",
+        f"The source alone predicts {share(origins.guessed)} correctly (majority baseline {share(origins.majority)}).",
     ]
 
 
