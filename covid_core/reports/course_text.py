@@ -1,7 +1,7 @@
 """The sentences of a course report, made from the runs' numbers and nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -9,18 +9,21 @@ from covid_core.audit.model import evidence
 from covid_core.backbones import BACKBONES
 from covid_core.data import summary
 from covid_core.data.summary import SourceSummary
+from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking, chosen_by_validation
 from covid_core.evaluation.measures import MEASURES
 from covid_core.formatting import count, duration, p_in_words, plural, points, share
+from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates
-from covid_core.runs.store import Run
+from covid_core.runs.store import Evaluation, Run
 from covid_core.specs import IMBALANCE_LABELS, MODE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
 
 BALANCED = 1.05  # largest class against smallest: up to here a data set counts as balanced
+FEW = 4  # runs whose areas are named one by one
 LACKING = {  # by what a section needs: what is missing, and which study makes it
     "imbalance": ("No two of these runs differ only in how they handle class imbalance", "imbalance"),
     "baseline": ("None of these runs is a baseline CNN", "course"),
@@ -156,6 +159,13 @@ def compared(ranking: Ranking[Candidate]) -> str:
     )
 
 
+def areas(of_runs: Mapping[str, float]) -> str:
+    """The areas under some ROC curves: one by one, or the lowest and the highest of many."""
+    if len(of_runs) <= FEW:
+        return f"AUROC: {', '.join(f'{name} {share(area)}' for name, area in of_runs.items())}."
+    return f"AUROC of {count(len(of_runs))} runs: {share(min(of_runs.values()))} to {share(max(of_runs.values()))}."
+
+
 def confusion(one: Candidate) -> str:
     """The largest confusion of a run."""
     counts = one.assessment.tested.confusion
@@ -233,13 +243,29 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
         yield "The model reads the frame around the lungs, so its accuracy is not about disease alone."
     elif check.verdict != evidence.LUNGS:
         yield "It is not established that the model reads the lungs."
-    outside, views = len(run.evaluations()), len(run.openings())
-    tests = f"{plural(outside, 'test')} on images from elsewhere" if outside else "No test on images from elsewhere"
-    yield f"{tests} {'were' if outside > 1 else 'was'} made."
+    views = len(run.openings())
+    if not run.evaluations():
+        yield "No test on images from elsewhere was made."
+    for one in run.evaluations():
+        yield _outside(run, one)
     if views:
         yield f"Its test set was viewed {plural(views, 'time')}; each view makes a later choice less honest."
     classes = ", ".join(chosen.assessment.classes)
     yield f"The model knows {classes} and no other disease; every image gets one of these answers."
+
+
+def _outside(run: Run, evaluation: Evaluation) -> str:
+    """What a run keeps of its accuracy on images from elsewhere."""
+    name = evaluation.information["dataset"]["name"]
+    try:
+        tested = external_test.report(run, evaluation)
+    except (DataError, RunDamaged) as error:
+        return f"The test on {name} cannot be read: {error}"
+    outside, inside = tested.figures.overall["accuracy"], tested.inside.overall["accuracy"]
+    return (
+        f"On {plural(tested.figures.n, 'image')} of {name} the accuracy is {in_words(outside)} instead of "
+        f"{in_words(inside)} on its own images."
+    )
 
 
 def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
@@ -272,6 +298,33 @@ def split_in_words(run: Run) -> str:
         f"{SPLIT_LABELS[spec.method]} of {count(len(split))} images, stratified by class, seed {spec.seed}: {sizes}."
         f"{subset}{groups}{halved} Every run of one comparison has the same test images."
     )
+
+
+def training(runs: Sequence[Run]) -> Iterator[str]:
+    """What happens to an image, and how every run was trained."""
+    specs = [run.spec for run in runs]
+    sizes = sorted({spec.image_size for spec in specs})
+    yield (
+        f"Images are decoded to 8-bit grey and resized to squares of {_either(map(str, sizes))} px. Each saved model "
+        "scales them to the range that its network was trained on."
+    )
+    losses = dict.fromkeys(loss(spec) for spec in specs)
+    optimizers = dict.fromkeys(OPTIMIZER_LABELS[spec.optimizer] for spec in specs)
+    yield f"The loss is {_either(losses)}; the optimizer is {_either(optimizers)}."
+    best = sum(spec.keep == "best" for spec in specs)
+    if best:
+        yield f"The weights of the epoch with the lowest validation loss are used ({plural(best, 'run')})."
+    if best < len(specs):
+        yield f"The weights of the last epoch are used ({plural(len(specs) - best, 'run')})."
+    stopping = Counter(f"{plural(spec.patience, 'epoch')}" for spec in specs if spec.patience)
+    if stopping:
+        yield f"Training stops early after so many epochs without a lower validation loss: {_runs_of(stopping)}."
+
+
+def _either(words: Iterable[str]) -> str:
+    """``Adam``, ``Adam or AdamW``, ``96, 128 or 224``."""
+    *first, last = words
+    return " or ".join(filter(None, [", ".join(first), last]))
 
 
 def statistics(one: Candidate) -> Iterator[str]:

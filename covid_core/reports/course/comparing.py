@@ -131,13 +131,14 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
     }
     for number, label in enumerate(order[0].assessment.classes, start=1):
         drawn = [(name, of[label].roc) for name, of in curves.items()]
-        areas = [f"{one.name} {share(one.assessment.tested.per_class[label]['auroc'].value)}" for one in order]
-        words, title = f"AUROC: {', '.join(areas)}.", f"ROC curves of {label}"
+        areas = {one.name: one.assessment.tested.per_class[label]["auroc"].value for one in order}
+        title, words = f"ROC curves of {label}", course_text.areas(areas)
+        alt = f"{title}. AUROC: {', '.join(f'{name} {share(area)}' for name, area in areas.items())}."
         figure = figures.roc_curves(drawn, lines)
         if len(order) > FEW:
             figure.update_layout(showlegend=False)
             words = f"Colours as in the curves over the epochs. {words}"
-        yield Chart(f"roc-{number}", title, words, f"{title}. {words}", figure, is_small=True)
+        yield Chart(f"roc-{number}", title, words, alt, figure, is_small=True)
 
 
 def _classes(order: tuple[Candidate, ...], best: tuple[int, ...]) -> Iterator[Block]:
