@@ -14,6 +14,7 @@ from covid_core.runs import store, test_set_access
 from pages.panels.compare import (
     calibration,
     confusion,
+    course_report,
     external_tests,
     image_browser,
     performance,
@@ -66,6 +67,7 @@ def main() -> None:
     _warnings(outcome, order)
     rows = _performance(ranking)
     _summary(outcome, order)
+    course_report.show([one.run for one in loaded], study)
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
     if rows:

@@ -38,13 +38,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, light or to be made light by its renderer. ``key`` is unique in the document."""
+    """A figure, light or to be made light by its renderer. ``key`` is unique in the document.
+
+    ``is_small``: two of them stand beside each other where there is room.
+    """
 
     key: str
     title: str
     caption: str
     alt: str
     figure: go.Figure
+    is_small: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
-from covid_core.reports import run_text, tables
-from covid_core.runs import candidates, store
+from covid_core.reports import course_text, run_text, tables
+from covid_core.runs import architecture, candidates, store
 from covid_core.runs.store import Run, Status
+from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
 from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
@@ -260,6 +261,8 @@ def _draw_run(identifier: str) -> None:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
     _settings(run)
+    if one.is_usable:
+        _network(run)
     if status.is_final and one.result:
         _result_details(one)
         test_set_views.show([run])
@@ -417,6 +420,17 @@ def _settings(run: Run) -> None:
         st.caption(f"Data set {shell.plain(run.dataset.name)}, made {moment(run.created)}")
         st.caption(shell.plain(_images_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
+
+
+def _network(run: Run) -> None:
+    """How the network is built: its layers, and what was minimised."""
+    with st.expander("Network: layers and loss", icon=":material/account_tree:", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        st.caption(f"Loss: {course_text.loss(run.spec)}. Optimizer: {OPTIMIZER_LABELS[run.spec.optimizer]}.")
+        with shell.errors_shown():
+            table = architecture.layers(run)
+            shell.table(table.rename(columns=str.capitalize), f"layers-{run.id}", alt="Layers of the network")
 
 
 def _images_used(run: Run) -> str:
