@@ -2,11 +2,31 @@
 
 import math
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+
+LARGE = 0.1  # from this p on two decimals are enough
+FIGURES = 12  # significant ones: what is beyond them is the error of binary fractions
+
+
+def decimals(value: float, digits: int) -> str:
+    """A number with so many decimals, halves away from zero as by hand: 81.25 is ``81.3``, and not ``81.2``.
+
+    Python rounds halves to even, browsers up: all that people read goes through here. Thousands get separators.
+    """
+    if not math.isfinite(value):
+        return f"{value}"
+    rounded = Decimal(f"{value:.{FIGURES}g}").quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{rounded + 0:,f}"  # no minus before a zero
+
+
+def as_read(value: float, digits: int = 1) -> float:
+    """The number that people read, for a table that is rounded by the browser."""
+    return float(f"{decimals(value, digits)}".replace(",", ""))
 
 
 def share(value: float, digits: int = 1) -> str:
     """A share in [0, 1] as per cent: ``90.4 %``; undefined is a dash."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "–" if value is None or math.isnan(value) else f"{decimals(100 * value, digits)} %"
 
 
 def probability(value: float) -> str:
@@ -16,31 +36,36 @@ def probability(value: float) -> str:
     return "under 0.1 %" if value < 0.0005 else share(value)
 
 
+def bounds(low: float, high: float) -> str:
+    """The bounds of an interval of shares, in per cent: ``[87.8, 92.5]``; undefined is a dash."""
+    return "–" if math.isnan(low) else f"[{decimals(100 * low, 1)}, {decimals(100 * high, 1)}]"
+
+
 def interval(value: float, low: float, high: float) -> str:
     """A share with its confidence interval where it has one: ``90.4 % [87.8, 92.5]``, ``33.3 %``."""
     if math.isnan(value) or math.isnan(low):
         return share(value)
-    return f"{share(value)} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{share(value)} {bounds(low, high)}"
 
 
 def number(value: float, low: float = math.nan, high: float = math.nan) -> str:
     """A measure that is no share, with its interval where it has one: ``0.312``, ``0.312 [0.278, 0.351]``."""
     if math.isnan(value):
         return "–"
-    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return decimals(value, 3) if math.isnan(low) else f"{decimals(value, 3)} [{decimals(low, 3)}, {decimals(high, 3)}]"
 
 
 def points(value: float, low: float = math.nan, high: float = math.nan) -> str:
     """A difference of two shares in percentage points: ``2.1 points``, ``2.1 points [0.4, 3.9]``."""
-    bounds = "" if math.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return "–" if math.isnan(value) else f"{100 * value:.1f} points{bounds}"
+    within = "" if math.isnan(low) else f" {bounds(low, high)}"
+    return "–" if math.isnan(value) else f"{decimals(100 * value, 1)} points{within}"
 
 
 def p_value(p: float) -> str:
     """A p value by itself, for a table: ``0.42``, ``0.034``, ``< 0.001``; undefined is a dash."""
     if math.isnan(p):
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else decimals(p, 3 if p < LARGE else 2)
 
 
 def p_in_words(p: float) -> str:

@@ -28,8 +28,15 @@ HOME = SECTIONS[""][0]
 SECTIONS[""].append(st.Page(lambda: st.switch_page(HOME), title="Home", url_path="home", visibility="hidden"))
 
 access.check()
-page = st.navigation(SECTIONS)
+page = st.navigation(SECTIONS, position="hidden")
 st.session_state[shell.TERMS] = PAGES[page.url_path or "home"]["terms"]
+with st.sidebar:  # not those of st.navigation: they leave the address of a run or a lesson as it is, and do nothing
+    for section, members in SECTIONS.items():
+        if section:
+            st.caption(section)
+        for member in members:
+            if member.visibility == "visible":
+                st.page_link(member)
 shell.sidebar_foot()
 access.sidebar_foot()
 page.run()

@@ -6,7 +6,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
 from pages.panels.train import form, run_view, studies
-from pages.shared import model_audit_panel, run_cache, shell
+from pages.shared import annotation_form, model_audit_panel, run_cache, shell
 
 SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
 RUNS_PER_PAGE = 12
@@ -75,6 +75,10 @@ def _runs(cached: list[run_cache.CachedRun], broken: list[BrokenRun]) -> None:
     if not cached:
         st.caption("There is no run yet. Start one under New run.")
         return
+    archived = sum(one.run.annotation.archived for one in cached)
+    if not (archived and st.toggle(f"Show {count(archived)} archived", key="runs-archived")):
+        cached = [one for one in cached if not one.run.annotation.archived]
+    annotation_form.undo()
     pages = -(-len(cached) // RUNS_PER_PAGE)
     page = st.pagination(pages, key="runs-page") if pages > 1 else 1
     for one in cached[(page - 1) * RUNS_PER_PAGE : page * RUNS_PER_PAGE]:

@@ -90,10 +90,13 @@ def do_runs(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any
     for run in runs:
         try:
             row = encode(run)
-            lines.append(f"{run.id}  {row['state']:11} {run_text.accuracy(run)}  {run.name}")
             rows.append(row)
+            if not run.annotation.archived:
+                lines.append(f"{run.id}  {row['state']:11} {run_text.accuracy(run)}  {run.name}")
         except RunError as error:
             broken.append(store.BrokenRun(run.id, str(error)))
+    if archived := len(rows) - len(lines):
+        lines.append(f"{archived} archived: annotate RUN --no-archived brings one back")
     lines += [f"{entry.id}  damaged: {entry.reason}" for entry in broken]
     damaged = [{"run": entry.id, "reason": entry.reason} for entry in broken]
     return {"runs": rows, "damaged": damaged, "text": "\n".join(lines) or "No run yet."}
@@ -132,6 +135,23 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "result": run.result,
         "history": run.history(),
     }
+
+
+@verb(
+    "annotate",
+    "run",
+    option("--name"),
+    option("--group"),
+    option("--tags", nargs="*"),
+    option("--reference", action=argparse.BooleanOptionalAction, help="compare other runs with this one"),
+    option("--archived", action=argparse.BooleanOptionalAction, help="hide it in lists"),
+)
+def do_annotate(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]:
+    """Write on a run: its name, group, tags, whether it is the reference, and whether lists leave it out."""
+    run = store.open_run(workspace, options.run)
+    given = {name: getattr(options, name) for name in store.Annotation.model_fields if hasattr(options, name)}
+    store.annotate(run, **{name: value for name, value in given.items() if value is not None})
+    return _run_answer(store.open_run(workspace, options.run))
 
 
 @verb("stop", "run")

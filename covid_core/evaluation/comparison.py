@@ -186,7 +186,8 @@ class Candidate:
     """A run in a comparison: its assessment and what only its record knows.
 
     ``seconds`` is the training time, ``ms_per_image`` that of one prediction (nan where unknown). ``marks`` may hold
-    more than ``marks()`` finds, for instance that the run was stopped; ``labels`` are what the run learned.
+    more than ``marks()`` finds, for instance that the run was stopped; ``labels`` are what the run learned. ``number``
+    gives its colour in every figure. ``image_size`` is in pixels, 0 where unknown.
     """
 
     id: str
@@ -197,6 +198,8 @@ class Candidate:
     split_hash: str = ""
     seconds: float = math.nan
     ms_per_image: float = math.nan
+    number: int = 0
+    image_size: int = 0
 
 
 AnyCandidate = TypeVar("AnyCandidate", bound=Candidate)

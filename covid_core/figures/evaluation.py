@@ -1,7 +1,7 @@
 """Figures of what runs are worth: confusion, curves over thresholds and epochs, accuracy against cost.
 
-Every function takes finished numbers. Several runs come as a list of (name, table) in the order that gives each its
-colour, so a run looks the same in every figure of a page. Shares in [0, 1] are drawn as per cent.
+Every function takes finished numbers. A run's number (``Run.number``) gives its colour, so it looks the same in every
+figure, whichever other runs are drawn. Shares in [0, 1] are drawn as per cent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,19 @@ from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import Bin
 from covid_core.evaluation.comparison import Paired, Pairs
-from covid_core.figures.theme import NEUTRAL, class_colours, error_bar, literal, majority_line, run_style, settled
+from covid_core.figures.theme import (
+    NEUTRAL,
+    class_colours,
+    cut,
+    error_bar,
+    literal,
+    majority_line,
+    run_marker,
+    run_style,
+    settled,
+)
 from covid_core.figures.training import epoch_axes
-from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, share
+from covid_core.formatting import count, decimals, duration, interval, milliseconds, p_in_words, plural, share
 from covid_core.formatting import points as points_in_words
 
 CELL = "86, 180, 233"  # sky blue; its strength shows how full a cell is
@@ -35,11 +45,51 @@ BAR_GAP = 0.22  # of it above the bars, for its name
 BAR_ROOM = 1.3  # height of its axis in highest bars: the numbers stand above them
 ROW_HEIGHT = 46  # pixels per run of a dot plot
 LEGEND_ROW = 20  # pixels
+DOT_ROW = 30  # pixels per run of the dot plot of accuracies
+BAND = 0.1  # opacity of the band behind the runs of a group
 COST_TICKS = {  # round times on the logarithmic axis of the cost
     "seconds": (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 10_800, 36_000),
     "milliseconds": (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 }
 SQUARE = {"range": [-1, 101], "ticksuffix": " %"}
+
+
+def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure:
+    """Test accuracy with its interval, a row per run; runs of a group stand together, before a band of one colour.
+
+    Args:
+        points: columns name, number, group, test, test_low, test_high, the best run first; an empty group is none.
+        majority: the majority baseline, a share in [0, 1], drawn as a line.
+    """
+    groups = list(dict.fromkeys(points["group"]))
+    rows = points.sort_values("group", key=lambda column: column.map(groups.index), kind="stable")
+    figure = go.Figure()
+    for place, row in enumerate(rows.itertuples()):
+        bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
+        figure.add_scatter(
+            x=[100 * row.test],
+            y=[place],
+            error_x=error_bar([bounded], 100, thickness=1.5, width=4),
+            mode="markers",
+            marker={"size": 11, **run_marker(row.number)},
+            name=name,
+            showlegend=False,
+            hovertemplate=f"{interval(*bounded)}<extra>{name}</extra>",
+        )
+    named = [group for group in groups if group]
+    for group, colour in class_colours(named).items():
+        places = np.flatnonzero(rows["group"] == group)
+        ends = {"y0": places[0] - 0.5, "y1": places[-1] + 0.5}
+        figure.add_hrect(**ends, fillcolor=colour, opacity=BAND, line_width=0, layer="below")
+        swatch = {"symbol": "square", "size": 12, "color": colour, "opacity": 0.5}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=swatch, name=literal(group))
+    if majority is not None:
+        figure.add_vline(100 * majority, annotation_position="top right", **majority_line(majority))
+    figure.update_xaxes(title="Test accuracy, 95 % interval", ticksuffix=" %")
+    ticks = {"tickvals": list(range(len(rows))), "ticktext": [cut(name) for name in rows["name"]]}
+    figure.update_yaxes(**ticks, range=[len(rows) - 0.5, -1.1], showgrid=False, zeroline=False)
+    figure.update_layout(hovermode="closest", showlegend=bool(named))
+    return settled(figure, height=90 + DOT_ROW * (1 + len(rows)) + (LEGEND_ROW if named else 0))
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
@@ -57,7 +107,9 @@ def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
             style = {"font": {"color": "#000000"}} if of_row >= DARK_TEXT_FROM else {}
             cells[row, column] = _Cell(of_row, f"{number}<br>{share(of_row)}", hover, style)
     colours = [[0, f"rgba({CELL}, {FAINTEST})"], [1, f"rgba({CELL}, {STRONGEST})"]]
-    figure = _matrix(counts.columns, cells, 0, colours, CELL_HEIGHT)
+    # long names on several lines, so that they need no slant
+    labels = [name.replace(" ", "<br>") if len(name) > LONG_NAME else name for name in map(literal, counts.columns)]
+    figure = _matrix(labels, cells, 0, colours, CELL_HEIGHT)
     figure.update_xaxes(title="Predicted")
     return figure.update_yaxes(title="Label")
 
@@ -72,15 +124,14 @@ class _Cell(NamedTuple):
 
 
 def _matrix(
-    names: Iterable[str], cells: Mapping[tuple[int, int], _Cell], lowest: float, colours: list[Any], height: int
+    names: Sequence[str], cells: Mapping[tuple[int, int], _Cell], lowest: float, colours: list[Any], height: int
 ) -> go.Figure:
     """A matrix of cells (row, column) coloured by values from ``lowest`` to 1, which can be clicked.
 
     A heat map reports no clicks, so squares lie over its cells. Only a chosen square is visible; the whole cell can be
     clicked, not its middle alone.
     """
-    # long names on several lines, so that they need no slant
-    labels = [name.replace(" ", "<br>") if len(name) > LONG_NAME else name for name in map(literal, names)]
+    labels = list(names)
     values = np.full((len(labels), len(labels)), np.nan)
     for at, cell in cells.items():
         values[at] = cell.value
@@ -113,7 +164,8 @@ def _matrix(
 def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.Figure:
     """Accuracy of the row's run minus that of the column's, in percentage points; pale where not significant.
 
-    The marks' customdata is [row, column], positions in ``names``.
+    Rows bear the rank with the name, columns the rank alone: names side by side would overlap. The marks' customdata is
+    [row, column], positions in ``names``.
 
     Args:
         names: the runs, the best first.
@@ -125,14 +177,17 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
     cells = {
         (row, column): _Cell(
             one.difference / largest,
-            f"{100 * one.difference:+.1f}",
+            f"{'+' if one.difference > 0 else ''}{decimals(100 * one.difference, 1)}",
             _pair_hover(one, names[row], names[column]),
             {"opacity": PALE} if one.could_be_chance else {},
         )
         for (row, column), one in compared.items()
     }
     colours = [[0, f"rgba({WORSE}, 0.8)"], [0.5, "rgba(128, 128, 128, 0.08)"], [1, f"rgba({CELL}, 0.8)"]]
-    return _matrix(names, cells, -1, colours, PAIR_HEIGHT)
+    ranks = [str(place) for place in range(1, len(names) + 1)]
+    figure = _matrix(ranks, cells, -1, colours, PAIR_HEIGHT)
+    rows_named = [f"{rank}  {cut(name)}" for rank, name in zip(ranks, names, strict=True)]
+    return figure.update_yaxes(tickvals=ranks, ticktext=rows_named)
 
 
 def _pair_hover(pair: Paired, first: str, second: str) -> str:
@@ -228,9 +283,9 @@ def _with_legend(figure: go.Figure, height: int, per_row: int) -> go.Figure:
     return settled(figure, height=height + LEGEND_ROW * max(0, rows - 1))
 
 
-def run_lines(runs: int) -> list[dict[str, str]]:
-    """The line of each run of a comparison, by position."""
-    return [run_style(position) for position in range(runs)]
+def run_lines(numbers: Iterable[int]) -> list[dict[str, str]]:
+    """The line of each run, by its number."""
+    return [run_style(number) for number in numbers]
 
 
 def roc_curves(curves: Sequence[tuple[str, pd.DataFrame]], lines: Sequence[Mapping[str, str]]) -> go.Figure:
@@ -279,17 +334,19 @@ def _add_curves(
             )
 
 
-def learning_curves(histories: Sequence[tuple[str, pd.DataFrame]], quantity: str) -> go.Figure:
+def learning_curves(
+    histories: Sequence[tuple[str, pd.DataFrame]], quantity: str, lines: Sequence[Mapping[str, str]]
+) -> go.Figure:
     """``quantity`` ("accuracy" or "loss") over the epochs of several runs: validation strong, training pale.
 
-    A diamond stands where a new stage begins. Runs without epochs are left out but keep their colour.
+    A diamond stands where a new stage begins. Runs without epochs are left out. ``lines`` are those of ``run_lines``.
     """
     scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
     figure = go.Figure()
-    for position, (name, history) in enumerate(histories):
+    for (name, history), line in zip(histories, lines, strict=True):
         if history.empty:
             continue
-        stage, line = history["stage"].astype(str), run_style(position)
+        stage = history["stage"].astype(str)
         begins = (stage != stage.shift()) & (stage.shift().notna())
         marker = {"size": np.where(begins, 11, 4).tolist(), "symbol": np.where(begins, "diamond", "circle").tolist()}
         training = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.55, "showlegend": False}
@@ -311,15 +368,14 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
     """Test accuracy with its interval over what it costs, one mark per run, on a logarithmic axis.
 
     Args:
-        points: columns name, cost, test, test_low, test_high; the order gives the colours; rows without a cost are left
-            out.
+        points: columns name, number, cost, test, test_low, test_high; rows without a cost are left out.
         cost: "seconds" (of training) or "milliseconds" (per image).
         majority: the majority baseline, a share in [0, 1], drawn as a line.
     """
     titles = {"seconds": "Training time", "milliseconds": "Time per image"}
     worded = {"seconds": duration, "milliseconds": milliseconds}[cost]
     figure = go.Figure()
-    for position, row in enumerate(points.itertuples()):
+    for row in points.itertuples():
         if row.cost > 0 and row.test >= 0:
             bounded, name = (row.test, row.test_low, row.test_high), literal(row.name)
             figure.add_scatter(
@@ -327,7 +383,7 @@ def accuracy_against_cost(points: pd.DataFrame, cost: str, majority: float | Non
                 y=[100 * row.test],
                 error_y=error_bar([bounded], 100, thickness=1.5, width=4),
                 mode="markers",
-                marker={"size": 11, "color": run_style(position)["color"], "symbol": position // 8},
+                marker={"size": 11, **run_marker(row.number)},
                 name=name,
                 hovertemplate=f"{interval(*bounded)}<br>{worded(row.cost)}<extra>{name}</extra>",
             )
@@ -363,6 +419,6 @@ def class_measures(points: pd.DataFrame, classes: Sequence[str], measure: str) -
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title=measure, ticksuffix=" %")
-    ticks = {"tickvals": list(range(len(runs))), "ticktext": [literal(run) for run in runs]}
+    ticks = {"tickvals": list(range(len(runs))), "ticktext": [cut(run) for run in runs]}
     figure.update_yaxes(**ticks, range=[len(runs) - 0.5, -0.5], zeroline=False)
     return settled(figure, height=130 + ROW_HEIGHT * len(runs))

@@ -21,7 +21,7 @@ from covid_core.figures.theme import (
     error_bar,
     literal,
     name_above,
-    run_style,
+    run_marker,
     settled,
 )
 from covid_core.formatting import interval, plural, share
@@ -98,17 +98,17 @@ def effects_of_runs(names: Sequence[str], audits: Sequence[Record]) -> go.Figure
     return _finished(figure, "Share of predictions that follow it", len(names), 56 * len(names), -0.15)
 
 
-def covers_of_runs(names: Sequence[str], audits: Sequence[Record]) -> go.Figure:
+def covers_of_runs(names: Sequence[str], audits: Sequence[Record], numbers: Sequence[int]) -> go.Figure:
     """Accuracy under each cover, run beside run: a row for each cover, a mark for each run. Dotted: the majority
-    baseline, where that is the same for all of these runs."""
+    baseline, where that is the same for all of these runs. ``numbers`` are the runs', and give their colours."""
     figure = go.Figure()
     accuracies = [{row["name"]: row["accuracy"] for row in in_order(one)} for one in audits]
     rows = [name for name in GONE if any(name in one for one in accuracies)]
     step = 0.6 / max(1, len(names))
-    for number, (name, one) in enumerate(zip(map(literal, names), accuracies, strict=True)):
-        places = [rows.index(cover) - 0.12 + number * step for cover in one]
+    for place, (name, one, number) in enumerate(zip(map(literal, names), accuracies, numbers, strict=True)):
+        places = [rows.index(cover) - 0.12 + place * step for cover in one]
         hover = [f"{name} {_in_words(value)}" for value in one.values()]
-        _add_points(figure, places, list(one.values()), name, {"color": run_style(number)["color"], "size": 9}, hover)
+        _add_points(figure, places, list(one.values()), name, {**run_marker(number), "size": 9}, hover)
     for place, cover in enumerate(rows):
         name_above(figure, place - 0.28, f"{cover} ({GONE[cover]})")
     _add_majority(figure, audits)

@@ -23,6 +23,8 @@ FIXED = {
 SPARE = ("#E69F00", "#0072B2", "#CC79A7", "#F0E442", "#999999")
 RUN_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442", "#999999")
 RUN_DASHES = ("solid", "dash", "dot", "dashdot")
+RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+LONGEST_NAME = 26  # letters of a name on an axis
 NO_LUNG, LUNG = "#E69F00", "#CC79A7"  # what shows no lung, and what shows it: colours of none of the three classes
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
 
@@ -40,12 +42,23 @@ def class_colours(classes: Iterable[str]) -> dict[str, str]:
     return colours
 
 
-def run_style(position: int) -> dict[str, str]:
-    """Line colour and dash of the run at ``position``; 32 runs differ before a style comes again."""
+def run_style(number: int) -> dict[str, str]:
+    """Line colour and dash of the run of that number; 32 runs differ before a style comes again."""
     return {
-        "color": RUN_COLOURS[position % len(RUN_COLOURS)],
-        "dash": RUN_DASHES[position // len(RUN_COLOURS) % len(RUN_DASHES)],
+        "color": RUN_COLOURS[number % len(RUN_COLOURS)],
+        "dash": RUN_DASHES[number // len(RUN_COLOURS) % len(RUN_DASHES)],
     }
+
+
+def run_marker(number: int) -> dict[str, Any]:
+    """Colour and symbol of the run of that number, which differ like its line."""
+    return {"color": run_style(number)["color"], "symbol": RUN_SYMBOLS[number // len(RUN_COLOURS) % len(RUN_SYMBOLS)]}
+
+
+def cut(name: object, letters: int = LONGEST_NAME) -> str:
+    """A name for an axis: one that is too long ends in an ellipsis; the whole one belongs into the hover text."""
+    text = str(name)
+    return literal(text if len(text) <= letters else f"{text[: letters - 1].rstrip(' ,')}…")
 
 
 def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure:

@@ -10,6 +10,8 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import count, duration, interval, milliseconds, p_in_words, plural, points, share
 from covid_core.reports import run_text
 
+MOST_NAMED = 3  # runs in one clause
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -29,9 +31,9 @@ def summary(ranking: Ranking) -> Summary:
     """The comparison of one group of candidates in plain English, from the numbers alone."""
     order = ranking.order
     if not order[0].assessment.test.is_defined:
-        return Summary("None of these runs has answered a test image.")
-    details = [_majority_sentence(order), _validation_sentence(order), _cost_sentence(order)]
-    return Summary(_headline(ranking), tuple(text for text in details if text), tuple(_warnings(order)))
+        return Summary("None of these runs has predicted a test image.")
+    details = [*_lead_in_words(order, ranking.pairs), *_majority_sentences(order), *_validation_sentences(order)]
+    return Summary(_headline(ranking), (*details, *_cost_sentences(order)), tuple(_warnings(order)))
 
 
 def in_words(measure: Measure) -> str:
@@ -43,83 +45,90 @@ def _headline(ranking: Ranking) -> str:
     order, best = ranking.order, ranking.order[0].assessment
     reached = f"{in_words(best.test)} of {plural(best.test.n, 'test image')}"
     if not beats_majority(best):
-        who = "This run does not beat" if len(order) == 1 else f"None of these {len(order)} runs beats"
-        name = f"{order[0].name} reaches" if len(order) == 1 else f"the highest, {order[0].name}, reaches"
-        return f"{who} always answering {best.majority_label}: {name} {reached}."
+        which = f"{order[0].name} does not beat"
+        if len(order) > 1:
+            which = f"None of these {len(order)} runs beats"
+            reached = f"{order[0].name}, the highest, predicts {reached}"
+        else:
+            reached = f"it predicts {reached}"
+        return f"{which} the majority baseline (always {best.majority_label}): {reached} correctly."
     if len(order) == 1:
-        return f"{order[0].name} answers {reached} rightly."
-    lead = _lead_in_words(order, ranking.pairs)
-    if best.test.value == order[1].assessment.test.value:
-        return f"{order[0].name} and {order[1].name} are level at the top: {reached}. {lead}"
-    return f"{order[0].name} is the best of {len(order)} runs: {reached}. {lead}"
+        return f"{order[0].name} predicts {reached} correctly."
+    second = order[1]
+    if best.test.value == second.assessment.test.value:
+        return f"{order[0].name} and {second.name} are level at the top: {reached}."
+    lead = ranking.pairs.of(0, 1)
+    verdict = "not significantly" if lead.could_be_chance else "significantly"
+    return f"{order[0].name} is the best of {len(order)} runs: {reached}, {verdict} more than {second.name}."
 
 
-def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> str:
-    """By how much the first leads the second, and whether that could be chance."""
-    lead = pairs.of(0, 1)
-    tested = f"exact McNemar {p_in_words(lead.p)}"
+def _lead_in_words(order: Sequence[Candidate], pairs: Pairs) -> list[str]:
+    """By how much the first leads the second, and the test of it."""
+    if len(order) < 2 or not beats_majority(order[0].assessment):
+        return []
+    lead, first, second = pairs.of(0, 1), order[0].name, order[1].name
+    if not lead.only_first and not lead.only_second:
+        return [f"{first} and {second} are correct on the same images."]
+    tested = f"exact McNemar test, {p_in_words(lead.p)}"
     if pairs.compared > 1:
         tested += f"; {p_in_words(lead.p_holm)} after Holm's correction for {count(pairs.compared)} pairs"
-    evidence = (
-        f"{plural(lead.only_first, 'image')} that only {order[0].name} has right against {count(lead.only_second)} "
-        f"that only {order[1].name} has ({tested})"
-    )
-    if lead.only_first == lead.only_second:
-        return f"They differ by {evidence}." if lead.only_first else "They are right on the same images."
-    verdict = "the difference could be chance" if lead.could_be_chance else "that is more than chance"
-    by = points(lead.difference, lead.low, lead.high)
-    return f"It leads {order[1].name} by {by}; {verdict}: {evidence}.{_at_odds(lead, pairs.compared)}"
+    images = f"{plural(lead.only_first, 'image')} only in {first}, {count(lead.only_second)} only in {second}"
+    sentences = [f"Correct are {images} ({tested})."]
+    if lead.only_first != lead.only_second:
+        by = points(lead.difference, lead.low, lead.high)
+        verdict = "not significant" if lead.could_be_chance else "significant"
+        sentences.insert(0, f"{first} leads {second} by {by}: {verdict}.{_at_odds(lead, pairs.compared)}")
+    return sentences
 
 
 def _at_odds(lead: Paired, compared: int) -> str:
-    """Why interval and test may say different things, where they do; the test decides."""
+    """Why interval and test may disagree, where they do; the test decides."""
     if lead.could_be_chance == lead.interval_holds_zero:
         return ""
     if lead.interval_holds_zero:
-        return " The interval reaches 0 all the same: near the border the two can part, and the test decides."
+        return " The interval includes 0 all the same: near the limit the two can differ, and the test decides."
     if lead.p <= ALPHA:
         return (
-            f" The interval leaves 0 out, but it is for this pair alone; the test allows for {count(compared)} pairs."
+            f" The interval excludes 0, but it is for this pair alone; the test corrects for {count(compared)} pairs."
         )
-    return " The interval leaves 0 out all the same: the exact test is the stricter of the two, and it decides."
+    return " The interval excludes 0 all the same: the exact test is the stricter of the two, and it decides."
 
 
-def _majority_sentence(order: Sequence[Candidate]) -> str:
+def _majority_sentences(order: Sequence[Candidate]) -> list[str]:
     best = order[0].assessment
-    base = f"Always answering {best.majority_label} would reach {share(best.majority['test'].value)}"
+    base = f"The majority baseline (always {best.majority_label}) reaches {share(best.majority['test'].value)}"
     losers = [c for c in order if not beats_majority(c.assessment)]
     if len(losers) == len(order):
-        fewer = "" if best.groups is None else ", in which images that belong together count for fewer"
-        test = f"one-sided exact test at 5 %{fewer}"
-        return f"{base}; to beat that, a run needs more images right than chance explains ({test})."
+        adjusted = "" if best.groups is None else ", cluster-adjusted"
+        return [f"{base}.", f"A run beats it if it is significantly better (one-sided exact test at 5 %{adjusted})."]
     above = best.test.value - best.majority["test"].value
-    sentence = f"{base}; {order[0].name} is {points(above)} above it ({p_in_words(best.p_majority)})"
-    return f"{sentence}, {len(losers)} of {len(order)} runs do not beat it." if losers else f"{sentence}."
+    sentences = [f"{base}; {order[0].name} is {points(above)} above it ({p_in_words(best.p_majority)})."]
+    if losers:
+        do = "does" if len(losers) == 1 else "do"
+        sentences.append(f"{len(losers)} of {len(order)} runs {do} not beat it.")
+    return sentences
 
 
-def _validation_sentence(order: Sequence[Candidate]) -> str:
+def _validation_sentences(order: Sequence[Candidate]) -> list[str]:
     """Validation chooses, test reports: whoever picks the best test result reports luck as well."""
     chosen = chosen_by_validation(order)
     if chosen is None or len(order) == 1 or not beats_majority(order[0].assessment):
-        return ""
+        return []
     found, accuracies = chosen.assessment, to_choose_by(order)
     of_chosen = accuracies[order.index(chosen)]
     by = f" on the {count(of_chosen.n)} images that choose" if of_chosen.n < found.validation.n else ""
     if chosen.id == order[0].id:
-        return f"Validation, which should do the choosing, picks {chosen.name} too ({in_words(of_chosen)}{by})."
+        return [f"Validation, by which to choose, picks {chosen.name} too ({in_words(of_chosen)}{by})."]
     against = f"{share(of_chosen.value)} against {share(accuracies[0].value)}{by}"
-    return (
-        f"Choose by validation, not by test: it picks {chosen.name} ({against}), "
-        f"and the test part then reports {in_words(found.test)}."
-    )
+    return [
+        f"Choose by validation, not by test: it picks {chosen.name} ({against}).",
+        f"The test accuracy to report is then {in_words(found.test)}.",
+    ]
 
 
-def _cost_sentence(order: Sequence[Candidate]) -> str:
-    costs = [_cost(candidate) for candidate in order[:2]]
-    if not costs[0]:
-        return ""
-    second = f"; {order[1].name} {costs[1]}" if len(costs) > 1 and costs[1] else ""
-    return f"What it costs: {order[0].name} {costs[0]}{second}."
+def _cost_sentences(order: Sequence[Candidate]) -> list[str]:
+    costs = [(one.name, cost) for one in order[:2] if (cost := _cost(one))]
+    return [f"{name} {cost}." for name, cost in costs]
 
 
 def _cost(candidate: Candidate) -> str:
@@ -129,6 +138,23 @@ def _cost(candidate: Candidate) -> str:
     if not math.isnan(candidate.ms_per_image):
         words.append(f"takes {milliseconds(candidate.ms_per_image)} per image")
     return " and ".join(words)
+
+
+def _sizes(candidates: Sequence[Candidate]) -> str:
+    """That runs read images of unlike sizes, where they do: more pixels alone can make the difference."""
+    names: dict[int, list[str]] = {}
+    for one in candidates:
+        names.setdefault(one.image_size, []).append(one.name)
+    if len(names) < 2:
+        return ""
+    of = "; ".join(f"{size} px: {named(names[size])}" for size in sorted(names, reverse=True))
+    return f"Image sizes differ, which alone can change accuracy. {of}."
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    further = f" and {count(len(names) - MOST_NAMED)} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{further}"
 
 
 def _warnings(candidates: Sequence[Candidate]) -> list[str]:
@@ -142,5 +168,7 @@ def _warnings(candidates: Sequence[Candidate]) -> list[str]:
         if text
     ]
     if len({c.split_hash for c in candidates}) > 1:
-        warnings.append("The test images are the same, but some of these runs were trained on different images.")
+        warnings.append("The test images are the same, but the training images differ between runs.")
+    if sizes := _sizes(candidates):
+        warnings.append(sizes)
     return warnings

@@ -176,6 +176,7 @@ def _run(one: Run) -> Fields:
     return {
         "run": one.id,
         "name": one.name,
+        "annotation": one.annotation.model_dump(exclude={"name", "number"}),
         "state": status.state,
         "reason": status.reason,
         "stage": status.message,

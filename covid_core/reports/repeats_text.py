@@ -11,12 +11,12 @@ from covid_core.formatting import plural, points, share
 from covid_core.reports.comparison_text import Summary, in_words, p_in_words
 
 FOLDS_SHARE = (
-    "Folds share training images, so their spread alone makes differences look surer than they are; the corrected "
-    "resampled t-test allows for that."
+    "Folds share training images, so their standard deviation is too small. The corrected resampled t-test accounts "
+    "for that."
 )
 SPLIT_NOT_VARIED = (
-    "Seeds share one split: their spread is that of the random start alone. The test counts seeds and test images as "
-    "samples, but the split was not varied, so other training images might say otherwise."
+    "Seeds share one split: their standard deviation (SD) is that of the random start alone. Other training images can "
+    "give another result."
 )
 TESTS = {FOLDS: "corrected resampled t-test", SEEDS: "t-test over seeds and images"}
 DIFFERENCES: Mapping[str, tuple[str, Callable[[Repeats], str]]] = {  # of two studies that cannot be paired
@@ -45,11 +45,11 @@ def measure_in_words(name: str) -> str:
 
 
 def spread_in_words(spread: Spread) -> str:
-    """``86.5 % on average, spread 3.6 points, 82.7 % to 91.1 %``."""
+    """``86.5 % on average, SD 3.6 points, 82.7 % to 91.1 %``."""
     if spread.count < 2:
         return share(spread.mean)
     bounds = f"{share(spread.lowest)} to {share(spread.highest)}"
-    return f"{share(spread.mean)} on average, spread {points(spread.spread)}, {bounds}"
+    return f"{share(spread.mean)} on average, SD {points(spread.spread)}, {bounds}"
 
 
 def pooled_in_words(pooled: tuple[Pooled, ...]) -> str:
@@ -58,9 +58,9 @@ def pooled_in_words(pooled: tuple[Pooled, ...]) -> str:
         return ""
     images = plural(pooled[0].accuracy.n, "image")
     if len(pooled) == 1:
-        return f"all folds together {in_words(pooled[0].accuracy)} of {images}"
+        return f"pooled over all folds {in_words(pooled[0].accuracy)} of {images}"
     values = [one.accuracy.value for one in pooled]
-    return f"all folds together {share(min(values))} to {share(max(values))} of {images}, by seed"
+    return f"pooled over all folds {share(min(values))} to {share(max(values))} of {images}, by seed"
 
 
 def made_of(study: Repeats) -> str:
@@ -77,17 +77,17 @@ def reason(test: Tested, *studies: Repeats) -> str:
             return ""
         case "one_repeat":
             repeats, both = "only one" if test.runs else "no", " in both studies" if len(studies) > 1 else ""
-            return f"{repeats} {test.varied[:-1]} is finished{both}, and a spread needs two"
+            return f"{repeats} {test.varied[:-1]} is finished{both}, and an SD needs two"
         case "no_images":
             return "a run has no images to train or test on"
         case "one_image":
             return "there is one test image only"
         case "alike":
-            return f"all {test.varied} differ by exactly the same, so no spread tells what chance does"
+            return f"all {test.varied} differ by exactly the same, so there is no variance to test"
         case "no_run":
             return f"no finished run in {' and '.join(study.name for study in studies if not study.runs)}"
         case "changed":
-            return "other test images: the images or labels of the data set were changed in between"
+            return "other test images: images or labels of the data set were changed in between"
         case "no_common_run":
             return "no fold and seed is finished in both studies"
         case different:
@@ -102,10 +102,10 @@ def study_line(study: Repeats, accuracy: Spread, pooled: tuple[Pooled, ...]) -> 
 
 
 def verdict(p_holm: float) -> str:
-    """Whether the difference of a pair could be chance; nan: it was not tested."""
+    """Whether the difference of a pair is significant; nan: it was not tested."""
     if math.isnan(p_holm):
         return "not tested"
-    return "more than chance" if p_holm <= ALPHA else "could be chance"
+    return "significant" if p_holm <= ALPHA else "not significant"
 
 
 def _headline(comparison: Comparison) -> str:
@@ -115,7 +115,7 @@ def _headline(comparison: Comparison) -> str:
         return _study_figures(comparison, 0)
     at = next((at for at, pair in comparison.pairs.items() if pair.result is not None), None)
     if at is None:
-        return "No two of these studies can be compared: they have no two repeats in common."
+        return "No two of these studies can be compared: they have no two runs in common."
     return f"{_lead(comparison, at)} {_evidence(comparison, at)}"
 
 
@@ -141,8 +141,7 @@ def _evidence(comparison: Comparison, at: tuple[int, int]) -> str:
     tested = f"{TESTS[pair.varied]}, {p_in_words(pair.result.p)}"
     if comparison.compared > 1:
         tested += f"; {p_in_words(pair.p_holm)} after Holm's correction for {plural(comparison.compared, 'pair')}"
-    lead = "the difference" if pair.could_be_chance else "that is"
-    return f"{lead} {verdict(pair.p_holm)} ({tested})."
+    return f"{verdict(pair.p_holm)} ({tested})."
 
 
 def _reason(comparison: Comparison, at: tuple[int, int]) -> str:
@@ -168,13 +167,13 @@ def _above(comparison: Comparison, i: int) -> str:
     """Whether a study beats the majority baseline."""
     above, why = comparison.majority[i], reason(comparison.majority[i], comparison.studies[i])
     if above.result is None:
-        return f"Against always answering the largest class nothing can be tested: {why}."
+        return f"A test against the majority baseline is not possible: {why}."
     if math.isnan(above.result.p):
-        return f"It is {points(above.result.mean)} above always answering the largest class; {why}."
-    more = f"more than the {above.varied[:-1]}s explain" if above.is_above else "which could be chance"
+        return f"It is {points(above.result.mean)} above the majority baseline; {why}."
+    more = "significant" if above.is_above else "not significant"
     side = "above" if above.result.mean >= 0 else "below"
     evidence = f"one-sided, {TESTS[above.varied]}, {p_in_words(above.result.p_above)}"
-    return f"It is {_size(above.result)} {side} always answering the largest class, {more} ({evidence})."
+    return f"It is {_size(above.result)} {side} the majority baseline: {more} ({evidence})."
 
 
 def _warnings(comparison: Comparison) -> list[str]:

@@ -4,9 +4,30 @@ from covid_core.data.split import HALVED_FROM
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import Evaluated
 from covid_core.evaluation.label_check import LabelCheck
-from covid_core.formatting import count, interval, plural, share
+from covid_core.formatting import count, decimals, duration, interval, plural, share
 from covid_core.reports import evidence_text
+from covid_core.runs import candidates
 from covid_core.runs.store import Run
+
+TRAINING_TIME = "Feature extraction and all epochs. Reused features count with the time that they once took."
+
+
+def training_time(run: Run) -> str:
+    """The one training time of a run: ``20 s, of which feature extraction 18 s (reused)``; a dash where unknown."""
+    seconds, features = candidates.training_seconds(run), candidates.feature_seconds(run)
+    if not features > 0:
+        return duration(seconds)
+    reused = " (reused)" if candidates.FEATURES in (run.result.get("reused") or {}) else ""
+    return f"{duration(seconds)}, of which feature extraction {duration(features)}{reused}"
+
+
+def epochs(run: Run) -> str:
+    """How many epochs a finished run did, and whose weights it has: ``23 of at most 60, weights of epoch 13``."""
+    done, chosen = run.result.get("epochs_done"), run.result.get("best_epoch")
+    if done is None:
+        return "–"
+    weights = f", weights of epoch {count(chosen)}" if chosen else ""
+    return f"{count(done)} of at most {count(run.spec.total_epochs)}{weights}"
 
 
 def line(run: Run) -> str:
@@ -35,16 +56,16 @@ def calibration_images(run: Run, calibration: Calibration) -> str:
         else "they were not halved"
     )
     fixed = run.spec.keep == "last" and not run.spec.patience  # how many epochs, and which, was known before
-    return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
+    return f"{images}, which also chose {'between runs' if fixed else 'the epoch'} ({why})"
 
 
 def prediction_sets(sets: Evaluated) -> str:
-    """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test images; ...``."""
+    """For a report: ``At 90 % target coverage, 89.6 % [87.0, 91.7] of 643 prediction sets contain the true class.``"""
     covered = interval(sets.covered.value, sets.covered.low, sets.covered.high)
     return (
-        f"Sets at {share(sets.coverage, 0)} hold the right class of {covered} of the {sets.covered.n:,} test images, "
-        f"{sets.mean_size:.2f} classes each on average: one class for {share(sets.single.value)}, none for "
-        f"{share(sets.empty.value)}."
+        f"At {share(sets.coverage, 0)} target coverage, {covered} of {plural(sets.covered.n, 'prediction set')} "
+        f"contain the true class. They hold {decimals(sets.mean_size, 2)} classes on average: one class for "
+        f"{share(sets.single.value)} of the test images, none for {share(sets.empty.value)}."
     )
 
 
@@ -61,8 +82,8 @@ def labels(made: LabelCheck) -> str:
         sentences.append(f"None has the label {' or '.join(made.unused)}")
     if made.cause and made.by_place > made.by_folder:
         sentences.append(
-            f"The label goes with the place in the list (Cramér's V {made.by_place:.2f}) more than with the folder "
-            f"({made.by_folder:.2f})"
+            f"Labels go with the place in the list (Cramér's V {decimals(made.by_place, 2)}) more than with the folder "
+            f"({decimals(made.by_folder, 2)})"
         )
     return ". ".join(sentences) + "."
 
@@ -72,18 +93,18 @@ def label_cause(made: LabelCheck) -> str:
     match made.cause:
         case "cut":
             return (
-                f"The labels are those of the first {count(made.images)} of {plural(made.number, 'image')} in class "
-                "order, not of the images that were trained on"
+                f"The labels belong to the first {count(made.images)} of {plural(made.number, 'image')} in class "
+                "order, not to the training images"
             )
         case "exchanged":
-            pairs = ", ".join(f"{folder} is called {label}" for folder, label in made.pairs)
-            return f"All images of a folder have one label, but another class's: {pairs}"
+            pairs = ", ".join(f"{folder} is labelled {label}" for folder, label in made.pairs)
+            return f"All images of a folder have the label of another class: {pairs}"
         case "moved":
             where = "down" if made.number > 0 else "up"
             return f"The labels are those of the images {plural(abs(made.number), 'row')} further {where} in the list"
         case "blocks":
             return (
-                f"In class order the labels lie in {plural(made.number, 'whole block')} that are not the folders', as "
-                "if they were those of another list of images"
+                f"In class order the labels form {plural(made.number, 'block')} that differ from the folders, as if "
+                "taken from another list of images"
             )
     return ""

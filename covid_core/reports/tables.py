@@ -12,6 +12,8 @@ from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
 LONGEST_NETWORK = 30  # layers that are listed one by one
 MAP_SHAPE = " x "  # in the shape of what has a height and a width
+MOST_SETTINGS = 3  # that a name holds
+LONGEST_NAME = 80  # letters, as a TrainingSpec allows
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
 
 
@@ -46,9 +48,39 @@ def to_latex(frame: pd.DataFrame, caption: str = "", bold: Iterable[int] = ()) -
     return r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}" + "\n" + table
 
 
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A table as Markdown. Texts are written so that they stay in their cell; round or format numbers before."""
+
+    def cell(value: Any) -> str:
+        return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|")
+
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in frame.dtypes]
+    rows = [frame.columns, rules, *frame.astype(object).where(frame.notna(), "–").to_numpy()]
+    return "".join(f"| {' | '.join(map(cell, row))} |\n" for row in rows)
+
+
 def hyperparameters(names: Iterable[str], specs: Iterable[TrainingSpec]) -> pd.DataFrame:
     """The course's second table: one row per run, what was chosen, in words. ``names`` are the runs' names."""
     return pd.DataFrame([{"Model": name, **_choices(spec)} for name, spec in zip(names, specs, strict=True)])
+
+
+def distinct_name(spec: TrainingSpec, others: Iterable[TrainingSpec]) -> str:
+    """A name that says what differs: the backbone, and the settings unlike those of the closest other run with it.
+
+    Args:
+        spec: of a run without a name.
+        others: specs of the runs that are there.
+    """
+    label, chosen = BACKBONES[spec.backbone].label, _choices(spec)
+    of_others = [_choices(other) for other in others if other.backbone == spec.backbone]
+    differing = [[name for name in chosen if chosen[name] != other[name]] for other in of_others]
+    settings = min(differing, key=len, default=[])
+    further = "".join(f", {name.lower()} {_short(chosen[name])}" for name in settings[:MOST_SETTINGS])
+    return f"{label}{further}"[:LONGEST_NAME].rstrip(" ,")
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)[:1].lower() + str(value)[1:]
 
 
 def _choices(spec: TrainingSpec) -> dict[str, Any]:

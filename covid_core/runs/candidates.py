@@ -85,6 +85,8 @@ def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
         split_hash=run.split_hash,
         seconds=training_seconds(run),
         ms_per_image=_number(run.result.get("milliseconds_per_image")),
+        number=run.number,
+        image_size=run.spec.image_size,
     )
 
 
@@ -106,6 +108,12 @@ def training_seconds(run: Run) -> float:
     if FEATURES in reused:
         found = _number(reused[FEATURES] if isinstance(reused, dict) else None)  # earlier versions listed names alone
     return float(seconds.get(FEATURES, 0.0) + found + seconds.get(FIT, 0.0))
+
+
+def feature_seconds(run: Run) -> float:
+    """Of ``training_seconds`` those of computing features; nan where they were not noted."""
+    seconds = run.result.get("seconds") or {}
+    return training_seconds(run) - float(seconds.get(FIT, 0.0)) if seconds else math.nan
 
 
 def waited_seconds(run: Run) -> float:

@@ -16,16 +16,18 @@ A run adds ``split.parquet`` (jobs), ``history.csv``, ``predictions.parquet``, `
 ``trunk.tflite`` where the trunk itself was trained, ``reference.npz``, ``checkpoint.npz`` and, last of all,
 ``result.json`` (worker). A run from before there were references gets its own later, by a job that notes it in the
 result.
+What people write on a run stands in ``annotation.json``; ``annotate`` alone writes it.
 Later come ``evaluations/ID.json`` with ``ID.parquet`` (outside tests), ``audits/NAME.json`` (checks of the model) and
 ``openings.csv`` (every look at test images).
 """
 
+import contextlib
 import io
 import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -55,6 +57,8 @@ INTERRUPTED: Final = "interrupted"  # derived: the status says running and the l
 FINAL = frozenset({COMPLETED, FAILED, STOPPED, INTERRUPTED})
 ENDED_EARLY = FINAL - {COMPLETED}  # states from which a run can be resumed
 USABLE = frozenset({COMPLETED, STOPPED})  # states in which a run can be compared and predict
+ANNOTATION = "annotation.json"  # says nothing of figures: no reason to measure a run anew
+ANNOTATING = 10.0  # seconds to wait for another process that writes an annotation
 OPENINGS = "openings.csv"  # grows with every look and is read for nothing else: no reason to read a run anew
 UNREADABLE = "a line that cannot be read"
 REPEATS = "repeats"  # the preset of a study that repeats one training
@@ -277,6 +281,22 @@ class RunRecord(BaseModel):
     study: str = ""
 
 
+class Annotation(BaseModel):
+    """What people wrote on a run, and its ``number`` in the workspace, which gives it its colour for good.
+
+    ``reference``: other runs are compared with it. ``archived``: lists leave it out.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(default="", max_length=80)
+    group: str = Field(default="", max_length=40)
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = Field(default=(), max_length=20)
+    reference: bool = False
+    archived: bool = False
+    number: int | None = Field(default=None, ge=0)
+
+
 @dataclass(frozen=True)
 class Run(JobFolder):
     """A training run as its folder tells it. Raises RunDamaged where a file is missing or torn."""
@@ -293,7 +313,23 @@ class Run(JobFolder):
 
     @property
     def name(self) -> str:
-        return self.spec.name or self.id
+        return self.annotation.name or self.spec.name or self.id
+
+    @cached_property
+    def annotation(self) -> Annotation:
+        """What people wrote on it; nothing where that is damaged, which hides no figure."""
+        path = self.path / ANNOTATION
+        try:
+            return Annotation.model_validate(files.read_json(path)) if path.exists() else Annotation()
+        except (OSError, ValueError):
+            return Annotation()
+
+    @cached_property
+    def number(self) -> int:
+        """Its number in the workspace, from 0. Runs get theirs, the oldest first, when one is first asked for its."""
+        if self.annotation.number is not None:
+            return self.annotation.number
+        return _numbered(self.path.parent)[self.id]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -543,6 +579,45 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
         files.write_json(staging / "spec.json", content)
         split.to_parquet(staging / "split.parquet", index=False)
     return Run(workspace.runs / identifier, record, spec)
+
+
+def annotate(run: Run, **changes: Any) -> None:
+    """Change what is written on a run: fields of ``Annotation``. Raises InvalidChoice or RunError."""
+    with _annotating(run.path.parent):
+        _write_annotation(run.path, changes)
+
+
+@contextlib.contextmanager
+def _annotating(runs: Path) -> Iterator[None]:
+    with files.FileLock(runs / ".annotating").held(ANNOTATING, RunError("Another program is writing on runs.")):
+        yield
+
+
+def _write_annotation(folder: Path, changes: Mapping[str, Any]) -> None:
+    try:
+        written = _run_in(folder).annotation
+        changed = Annotation.model_validate({**written.model_dump(), **changes})
+        files.write_json(folder / ANNOTATION, changed.model_dump(mode="json"))
+    except ValueError as error:
+        raise InvalidChoice("A name has at most 80 letters, a group or a tag 40; a run has at most 20 tags.") from error
+    except OSError as error:
+        raise RunError(f"{folder.name} cannot be annotated: {error.strerror or error}.") from error
+
+
+def _numbered(runs: Path) -> dict[str, int]:
+    """The number of every run. Those without get the lowest free ones, for good where the folder can be written."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(RunError, OSError):
+            stack.enter_context(_annotating(runs))
+        listed = sorted(readable(runs, _run_in)[0], key=lambda run: (run.created, run.id))
+        numbers = {run.id: run.annotation.number for run in listed}
+        free = iter(sorted(set(range(2 * len(listed) + 1)) - set(numbers.values())))
+        for run in listed:
+            if numbers[run.id] is None:
+                numbers[run.id] = next(free)
+                with contextlib.suppress(RunError):  # in a workspace that is only read, the same order gives the same
+                    _write_annotation(run.path, {"number": numbers[run.id]})
+    return {name: number or 0 for name, number in numbers.items()}
 
 
 def open_run(workspace: Workspace, identifier: str) -> Run:

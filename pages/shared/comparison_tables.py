@@ -12,8 +12,18 @@ from covid_core.evaluation.assessment import Measured
 from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.evaluation.metrics import ThresholdCurves
-from covid_core.formatting import duration, file_size, interval, milliseconds, number, p_value, share
-from covid_core.reports import study_text, tables
+from covid_core.formatting import (
+    as_read,
+    bounds,
+    duration,
+    file_size,
+    interval,
+    milliseconds,
+    number,
+    p_value,
+    share,
+)
+from covid_core.reports import run_text, study_text, tables
 from covid_core.reports.comparison_text import Summary
 from covid_core.runs import candidates
 from covid_core.runs.store import BrokenRun, Run, Study
@@ -29,18 +39,23 @@ MOST_RANKINGS = 16  # 200 runs have 19,900 pairs: 1.5 MB
 MOST_CURVES = 256  # about 60 KB each for three classes
 WHOLE_ROWS = 16  # of a table that is seen whole; a longer one scrolls
 STYLED_ROWS = 50  # a longer table is shown without coloured rows: colouring 200 took as long as all the rest
+LETTER, EDGE = 6.5, 28  # pixels of a letter, and around a text with the arrow of the sorted column
+WIDEST = 420  # pixels of a column; a longer text is read by opening its cell
+INTERVAL = "95 % interval"
+MANY_COLUMNS = 5  # from which on they can be chosen
+DIFFERENCE = "Minus reference"  # column: the difference to the reference run, with its test
 PARTS = {
-    "Train": "Share of training images that are predicted correctly. High here and low on test means learned by heart.",
-    "Validation": "Share of validation images that are predicted correctly. Choose by it, not by test. Of 200 or more, "
-    "one half chooses and the other calibrates.",
-    "Test": "Share of test images that are predicted correctly. This is the number to report.",
+    "Train": "Accuracy on training images. Much higher than on test images means overfitting.",
+    "Validation": "Accuracy on validation images: choose between runs by it. Of 200 or more, one half chooses and the "
+    "other calibrates.",
+    "Test": "Accuracy on test images. This is the number to report.",
 }
+AT_FIRST_HIDDEN = (*(row.title for row in MEASURES.values() if row.headline), "Test images", "Lung masks")
 IN_PER_CENT = [*(row for row in MEASURES.values() if row.unit), *CLASS_MEASURES.values()]
 HELP = PARTS | {row.title: row.explanation for row in IN_PER_CENT}
 METHODS = (
-    "In brackets: 95 % interval. Of shares by Wilson's score method, of all others by drawing the images of each class "
-    "again 2,000 times (percentile bootstrap). Images that belong together (copies) count for fewer in the first, the "
-    "more so the more alike they are answered (Rao and Scott), and are drawn together in the second."
+    "In brackets: 95 % interval, for shares by Wilson's score method, for other measures by bootstrap (2,000 samples, "
+    "stratified by class). Both are adjusted for clusters of duplicates and of images of one patient."
 )
 
 
@@ -156,7 +171,7 @@ def performance_view(
         {
             "Model": table["name"],
             **{part: 100 * table[part.lower()] for part in PARTS},
-            "95 % interval": _bounds(table["test_low"], table["test_high"]),
+            INTERVAL: _bounds(table["test_low"], table["test_high"]),
             **{heading: for_references(of_runs, table) for heading, of_runs in words.items()},
             "Remarks": ["; ".join(filter(None, [*remarks.get(run, []), mark])) for run, mark in marks],
             **{row.title: 100 * table[name] for name, row in MEASURES.items() if row.headline},
@@ -171,8 +186,7 @@ def for_references(of_runs: Sequence[str], table: pd.DataFrame) -> list[str]:
 
 
 def _bounds(low: pd.Series, high: pd.Series) -> list[str]:
-    ends = zip(100 * low, 100 * high, strict=True)
-    return [UNDEFINED if pd.isna(low) else f"[{low:.1f}, {high:.1f}]" for low, high in ends]
+    return [bounds(*ends) for ends in zip(low, high, strict=True)]
 
 
 def measures_view(table: pd.DataFrame, words: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -200,7 +214,7 @@ def class_view(table: pd.DataFrame, measure: str) -> pd.DataFrame:
             "Class": table["label"],
             "Images": table["images"],
             CLASS_MEASURES[measure].title: 100 * table[measure],
-            "95 % interval": _bounds(table[f"{measure}_low"], table[f"{measure}_high"]),
+            INTERVAL: _bounds(table[f"{measure}_low"], table[f"{measure}_high"]),
             **{row.title: 100 * table[name] for name, row in CLASS_MEASURES.items() if name != measure},
         }
     )
@@ -223,23 +237,24 @@ PAIR_TITLES = {
     "first": "Better",
     "second": "Other",
     "difference": "Difference, points",
-    "images": "95 % interval",
-    "only_first": "Only better right",
-    "only_second": "Only other right",
+    "images": INTERVAL,
+    "only_first": "Only better correct",
+    "only_second": "Only other correct",
     "p": "p (McNemar)",
     "p_holm": "p (Holm)",
 }
 PAIR_CONFIG = {
     "Difference, points": st.column_config.NumberColumn(format="%.1f", help="Of test accuracy, on the same images."),
-    "95 % interval": st.column_config.TextColumn(help="Paired bootstrap: both runs on the same drawn images."),
+    INTERVAL: st.column_config.TextColumn(help="Paired bootstrap: both runs on the same resampled images."),
     "p (McNemar)": st.column_config.NumberColumn(
-        help="Exact McNemar test (1947) of the images that one run alone had right. Images that belong together, as "
-        "copies do, change sides together."
+        help="Exact McNemar test (1947) of the images that one run alone predicts correctly. Images of a cluster count "
+        "together."
     ),
     "p (Holm)": st.column_config.NumberColumn(
-        help="Corrected for the number of pairs (Holm 1979): up to 0.05 the difference is more than chance."
+        help="Corrected for the number of pairs (Holm 1979). Up to 0.05 the difference is significant."
     ),
 }
+TENTHS = ("Difference, points",)  # columns of numbers with one decimal that are not per cent
 P_COLUMNS = ("p", "p (McNemar)", "p (Holm)", "p (above majority)")
 
 
@@ -271,17 +286,9 @@ class Cost(NamedTuple):
 
 
 COSTS = (
-    Cost(
-        "Training time (s)",
-        "training_seconds",
-        help="Feature extraction and epochs. Reused features count with the time that they once took.",
-        words=duration,
-    ),
-    Cost(
-        "Job time (s)", "waited_seconds", help="From start to end of the job: reused parts take none.", words=duration
-    ),
-    Cost("Time of epochs (s)", "fit_seconds", help="Training time without feature extraction.", words=duration),
-    Cost("Epochs done", "epochs_done", "%d"),
+    Cost("Training time (s)", "training_seconds", help=run_text.TRAINING_TIME, words=duration),
+    Cost("Of which features (s)", "feature_seconds", help="Feature extraction by a frozen backbone.", words=duration),
+    Cost("Epochs run", "epochs_done", "%d"),
     Cost("Parameters", "parameters", "localized", "Numbers in the whole network."),
     Cost("Parameters trained", "parameters_trained", "localized", "Those that training changed."),
     Cost(
@@ -302,6 +309,7 @@ COST_CONFIG = {one.title: st.column_config.NumberColumn(format=one.format, help=
 
 def cost_view(table: pd.DataFrame) -> pd.DataFrame:
     """``candidates.costs`` as it is shown: numbers in plain units, so that the columns sort."""
+    table = table.assign(feature_seconds=table["training_seconds"] - table["fit_seconds"])
     columns = {one.title: table[one.column] / one.divisor for one in COSTS}
     return pd.DataFrame({"Model": table["name"], **columns, "Device": table["device"]})
 
@@ -322,26 +330,59 @@ def show_table(
     config: dict[str, object] | None = None,
     raw: pd.DataFrame | None = None,
     pinned: str = "Model",
+    hidden: Sequence[str] = (),
 ) -> None:
-    """A sortable table with its downloads.
+    """A sortable table with its downloads, whose columns can be chosen.
 
     ``best`` and ``quiet`` name the models whose rows stand out or step back, ``pinned`` the column that stays in sight;
-    ``raw`` is what the CSV file holds where the table shows words.
+    ``raw`` is what the CSV file holds where the table shows words; ``hidden`` columns are left out at first.
     """
     with st.container(key=f"table-{name}"):
-        st.dataframe(
-            _styled(frame, best, quiet),
+        place = st.empty()
+        with st.container(horizontal=True):
+            frame = frame[[pinned, *_chosen_columns(frame.columns.drop(pinned).tolist(), name, hidden)]]
+            _download("CSV", lambda: tables.to_csv(frame if raw is None else raw), f"{name}.csv", "text/csv")
+            bold = [i for i, model in enumerate(frame[pinned]) if best and model == best]
+            _download("LaTeX", lambda: tables.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
+            _download("Markdown", lambda: tables.to_markdown(worded(frame)), f"{name}.md", "text/markdown")
+        place.dataframe(
+            _styled(_rounded(frame), best, quiet),
             hide_index=True,
             width="stretch",
             height="content" if len(frame) <= WHOLE_ROWS else "auto",
             placeholder=UNDEFINED,
-            column_config={pinned: st.column_config.TextColumn(pinned=True), **_percentages(frame), **(config or {})},
+            column_config=_column_settings(frame, pinned, config or {}),
             alt=caption,
         )
-        with st.container(horizontal=True):
-            _download("CSV", lambda: tables.to_csv(frame if raw is None else raw), f"{name}.csv", "text/csv")
-            bold = [i for i, model in enumerate(frame[pinned]) if best and model == best]
-            _download("LaTeX", lambda: tables.to_latex(worded(frame), caption, bold=bold), f"{name}.tex", "text/x-tex")
+
+
+def _chosen_columns(names: list[str], table: str, hidden: Sequence[str]) -> list[str]:
+    """The columns to show and to download, in their order."""
+    if len(names) < MANY_COLUMNS:
+        return names
+    at_first = [name for name in names if name not in hidden]
+    with st.popover("Columns", icon=":material/view_column:", type="tertiary"):
+        chosen = st.pills(
+            "Columns", names, selection_mode="multi", default=at_first, key=f"columns-{table}", persist_state="session"
+        )
+    return [name for name in names if name in chosen]
+
+
+def _column_settings(frame: pd.DataFrame, pinned: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Each column as wide as its heading and its longest text, so that nothing is cut."""
+    settings = {pinned: st.column_config.TextColumn(pinned=True), **_percentages(frame), **config}
+    for name in frame.columns:
+        texts = [] if pd.api.types.is_numeric_dtype(frame[name]) else [str(cell) for cell in frame[name].dropna()]
+        longest = max(map(len, [name, *texts]))
+        setting = settings.get(name) or st.column_config.Column()
+        settings[name] = {**setting, "width": min(WIDEST, int(EDGE + LETTER * longest))}
+    return settings
+
+
+def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The numbers as ``formatting`` rounds them: a browser has a rule of its own."""
+    names = [name for name in frame.select_dtypes("number") if name in HELP or name in TENTHS]
+    return frame.assign(**{name: frame[name].map(as_read) for name in names})
 
 
 def _styled(frame: pd.DataFrame, best: str, quiet: Sequence[str]) -> Any:

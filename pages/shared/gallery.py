@@ -25,6 +25,7 @@ def image_grid(
     captions: Sequence[str] = (),
     opens: Callable[[str], None] | None = None,
     below: Callable[[str], None] | None = None,
+    details: Sequence[str] = (),
 ) -> None:
     """Thumbnails of some images with their names; a name opens the image.
 
@@ -36,19 +37,21 @@ def image_grid(
         captions: a line under each image; none by default.
         opens: called with the id of an image whose name was clicked; ``open_image`` by default.
         below: draws more under the image of an image id.
+        details: Markdown behind "?" at each caption.
     """
     rows = list(rows)
     colours = class_colours(dataset.classes)
     labels = dataset.images["label"].to_numpy()
     pictures = summary.thumbnails(pixels, rows, [colours[labels[row]] for row in rows])
     grid = st.grid("auto", min_column_width=WIDE_TILE if captions else TILE, gap="small")
-    for row, picture, caption in zip(rows, pictures, captions or [""] * len(rows), strict=True):
+    texts = zip(captions or [""] * len(rows), details or [None] * len(rows), strict=True)
+    for row, picture, (caption, detail) in zip(rows, pictures, texts, strict=True):
         identifier = dataset.images["image_id"].iat[row]
         name = short_name(identifier)
         with grid.cell().container(gap=None):
             st.image(picture, width="stretch", alt=f"Image {name}, labelled {labels[row]}")
             if caption:
-                st.caption(shell.plain(caption))
+                st.caption(shell.plain(caption), help=detail)
             st.button(
                 shell.plain(name),
                 key=f"{key}-{identifier}",

@@ -288,7 +288,8 @@ def show(order: Sequence[Candidate], runs: Sequence[Run]) -> None:
     )
     table = _side_by_side(order, runs, audits)
     comparison_tables.show_table(table, "reads", "Evidence checks of the models", config=CONFIG)
-    audited = [(name, one) for name, one in zip(names, audits, strict=True) if one and "covers" in one]
+    rows = zip(order, audits, strict=True)
+    audited = [(candidate, one) for candidate, one in rows if one and "covers" in one]
     if len(audited) > 1:
         _figures_of_runs(audited[:DRAWN_AT_ONCE], len(audited))
     stored = {place: one for place, one in enumerate(audits) if one}
@@ -333,16 +334,17 @@ def _side_by_side(order: Sequence[Candidate], runs: Sequence[Run], audits: Seque
     return pd.DataFrame(rows).astype({"Images": "Int64", "With lungs known": "Int64"})
 
 
-def _figures_of_runs(audited: Sequence[tuple[str, Audit]], of_all: int) -> None:
-    names, audits = [name for name, _ in audited], [one for _, one in audited]
-    version = "\n".join(f"{name} {one.get('made')}" for name, one in audited)
+def _figures_of_runs(audited: Sequence[tuple[Candidate, Audit]], of_all: int) -> None:
+    names, audits = [candidate.name for candidate, _ in audited], [one for _, one in audited]
+    version = "\n".join(f"{candidate.name} {candidate.number} {one.get('made')}" for candidate, one in audited)
+    covers = partial(figures.covers_of_runs, numbers=[candidate.number for candidate, _ in audited])
     if of_all > len(audited):
         st.caption(f"Drawn: the best {len(audited)} of {plural(of_all, 'audited run')}.")
     left, right = st.columns(2)
     for column, title, name, draw, in_words_of in (
         (left, "What the predictions follow", "audits-effects", figures.effects_of_runs, figures.effects_in_words),
-        (right, "Accuracy when a part is covered", "audits-covers", figures.covers_of_runs, figures.covers_in_words),
+        (right, "Accuracy when a part is covered", "audits-covers", covers, figures.covers_in_words),
     ):
         with column:
-            alt = " ".join(f"{run}: {in_words_of(one)}" for run, one in audited)
+            alt = " ".join(f"{candidate.name}: {in_words_of(one)}" for candidate, one in audited)
             _chart(title, name, version, partial(draw, names, audits), alt)

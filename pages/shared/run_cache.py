@@ -1,7 +1,7 @@
 """Runs as they are now. A run is opened once and read again only when one of its files has changed."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,14 +75,14 @@ def listed() -> tuple[list[CachedRun], list[BrokenRun]]:
     return _placed(sorted(runs, key=lambda one: one.run.created, reverse=True)), broken
 
 
-def stamp_of(folder: Path) -> str:
+def stamp_of(folder: Path, apart_from: Collection[str] = (store.OPENINGS,)) -> str:
     """Name, time of change in ns, size and inode of each file of a folder but the notes of its openings.
 
     Raises UnknownId when it was removed.
     """
     try:
         with os.scandir(folder) as entries:
-            return "\n".join(sorted(_stamp_of_file(entry) for entry in entries if entry.name != store.OPENINGS))
+            return "\n".join(sorted(_stamp_of_file(entry) for entry in entries if entry.name not in apart_from))
     except FileNotFoundError as error:
         raise UnknownId(f"{folder.name} has been deleted.") from error
 
@@ -146,9 +146,12 @@ def queue_of(runs: list[CachedRun]) -> list[CachedRun]:
 
 
 def _version(run: Run) -> str:
-    """Changes with every file of the run that is written. Of a deleted run, whatever reads it then says so."""
+    """Changes with every file of the run that is written but its annotation, which changes no figure.
+
+    Of a deleted run, whatever reads it then says so.
+    """
     try:
-        return f"{run.path}\n{stamp_of(run.path)}"
+        return f"{run.path}\n{stamp_of(run.path, (store.OPENINGS, store.ANNOTATION))}"
     except UnknownId:
         return str(run.path)
 
@@ -162,7 +165,7 @@ class RunCandidate(Candidate):
 
 BY_FILES: dict[str | type, Callable[[Any], Any]] = {
     Run: _version,
-    RunCandidate: lambda one: (one.name, _version(one.run)),
+    RunCandidate: lambda one: (one.name, one.number, _version(one.run)),
 }  # for ``hash_funcs`` of caches that take runs
 
 

@@ -196,9 +196,15 @@ def synthetic_info() -> None:
 
 
 def usable_runs() -> tuple[list[store.Run], list[store.BrokenRun]]:
-    """Runs that can be compared and can predict, newest first, and the folders that cannot be opened."""
+    """Runs that can be compared and can predict, newest first, and the folders that cannot be opened.
+
+    An archived run is among them only where the address names it.
+    """
     runs, broken = run_cache.listed()
-    return [one.run for one in runs if one.is_usable], broken
+    named = {run for name in ("run", "runs") for run in st.query_params.get(name, "").split(",")}
+    return [
+        one.run for one in runs if one.is_usable and (one.run.id in named or not one.run.annotation.archived)
+    ], broken
 
 
 def broken_notice(broken: list[store.BrokenRun]) -> None:

@@ -10,6 +10,7 @@ from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
 from covid_core.figures import evaluation as figures
 from covid_core.formatting import count, duration, file_size, interval, milliseconds, p_value, plural, points, share
+from covid_core.formatting import number as as_number
 from covid_core.reports import comparison_text, course_text, evidence_text, repeats_tables, repeats_text, tables
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table
 from covid_core.reports.course.subject import Subject
@@ -45,6 +46,7 @@ def _ranked(subject: Subject) -> Iterator[Block]:
     order, best = ranking.order, (0,) if beats_majority(subject.best.assessment) else ()
     runs = [subject.run_of(one) for one in order]
     yield Paragraph(course_text.compared(ranking))
+    yield _dots(subject, order)
     yield Table("performance", course_text.performance_caption(subject.best), _performance(subject, ranking), best)
     chosen = tables.hyperparameters([one.name for one in order], [run.spec for run in runs]).astype(str)
     course = ["Model", "Learning rate", "Batch size", "Epochs", "Optimizer", "Special strategy", "Image size"]
@@ -60,6 +62,17 @@ def _ranked(subject: Subject) -> Iterator[Block]:
         )
     yield from _classes(order, best)
     yield Table("cost", "What the runs cost", _cost(subject, order), best)
+
+
+def _dots(subject: Subject, order: tuple[Candidate, ...]) -> Chart:
+    points = comparison.performance_table(order).head(len(order))
+    groups = [subject.run_of(one).annotation.group for one in order]
+    figure = figures.accuracies(
+        points.assign(number=[one.number for one in order], group=groups), order[0].assessment.majority["test"].value
+    )
+    words = "; ".join(f"{one.name} {comparison_text.in_words(one.assessment.test)}" for one in order)
+    caption = "One row per run, with its 95 % interval. Dotted: the majority baseline."
+    return Chart("accuracies", "Test accuracy of every run", caption, f"Test accuracy: {words}.", figure)
 
 
 def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
@@ -114,18 +127,18 @@ def _pairs(ranking: Ranking[Candidate]) -> Iterator[Block]:
 
 def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
     histories = [(one.name, subject.run_of(one).history()) for one in order]
+    lines = figures.run_lines(one.number for one in order)
     for quantity in ("accuracy", "loss"):
         title = f"{quantity.capitalize()} of all runs over the epochs"
         ends = [
-            f"{name} {(share if quantity == 'accuracy' else '{:.3f}'.format)(history[f'val_{quantity}'].iloc[-1])}"
+            f"{name} {(share if quantity == 'accuracy' else as_number)(history[f'val_{quantity}'].iloc[-1])}"
             for name, history in histories
             if len(history)
         ]
         words = "Strong lines: validation. Pale lines: training. A diamond marks the beginning of a new stage."
-        figure = figures.learning_curves(histories, quantity)
+        figure = figures.learning_curves(histories, quantity, lines)
         alt = f"{title}. On validation images after the last epoch: {', '.join(ends)}."
         yield Chart(f"curves-{quantity}", title, words, alt, figure)
-    lines = figures.run_lines(len(order))
     curves = {
         one.name: metrics.threshold_curves(metrics.answers(subject.run_of(one).predictions(), "test")) for one in order
     }

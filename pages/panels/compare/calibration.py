@@ -10,7 +10,7 @@ from covid_core.evaluation import calibration, image_selection
 from covid_core.evaluation.calibration import Bin, Calibration
 from covid_core.evaluation.measures import BINS, CLASS_MEASURES
 from covid_core.figures import evaluation as figures
-from covid_core.formatting import number, share
+from covid_core.formatting import decimals, number, share
 from covid_core.reports import run_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import temperature_scaling
@@ -36,7 +36,7 @@ def show(order: Sequence[RunCandidate]) -> None:
     st.markdown(_in_words(name, run, fitted))
     left, right = st.columns([3, 2], gap="large")
     with left:
-        figure = shell.drawn("reliability", run, lambda: figures.reliability(diagrams, figures.run_lines(2)))
+        figure = shell.drawn("reliability", run, lambda: figures.reliability(diagrams, figures.run_lines(range(2))))
         alt = f"Reliability of the scores of {name}, before and after"
         clicks.chart(figure, f"reliability-{run.id}", BIN, run.id, alt)
         st.caption("A point opens its images below.")
@@ -67,20 +67,20 @@ def _bin_images(position: int, fitted: Calibration, order: Sequence[RunCandidate
 
 
 def _in_words(name: str, run: Run, fitted: Calibration) -> str:
-    sure = "too sure of themselves" if fitted.temperature > 1 else "less sure than they could be"
+    sure = "too high" if fitted.temperature > 1 else "too low"
     before, after = fitted.expected_calibration_error_before, fitted.expected_calibration_error_after
     return (
-        f"**{shell.plain(name)}: temperature {fitted.temperature:.2f}**, fitted on "
-        f"{run_text.calibration_images(run, fitted)}. In words, its scores are {sure}. On the test images, dividing "
-        f"the logits by it takes the calibration error from {share(before)} to {share(after)} and the log loss from "
-        f"{number(fitted.log_loss_before)} to {number(fitted.log_loss_after)}. No answer changes."
+        f"**{shell.plain(name)}: temperature {decimals(fitted.temperature, 2)}**, fitted on "
+        f"{run_text.calibration_images(run, fitted)}. Its scores are {sure}. Calibration changes the error on the test "
+        f"images from {share(before)} to {share(after)}. The log loss changes from {number(fitted.log_loss_before)} to "
+        f"{number(fitted.log_loss_after)}. No predicted class changes."
     )
 
 
 def _bins_table(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> None:
     scores = image_browser.ranges_in_words(BINS)
     rows = [
-        {"Score": scores[one.number], "Images": one.right.n, "Right": in_words(one.right), "Scale": name}
+        {"Score": scores[one.number], "Images": one.right.n, "Correct": in_words(one.right), "Scale": name}
         for name, bins in diagrams
         for one in bins
     ]
@@ -110,10 +110,10 @@ def _operating_point(run: Run) -> None:
     except DataError as error:
         st.info(shell.plain(error), icon=":material/help:")
         return
-    st.caption(f"An image is called {shell.plain(label)} from a score of {point.threshold:.3f}.")
+    st.caption(f"An image is predicted {shell.plain(label)} from a score of {number(point.threshold)}.")
     images = point.test["sensitivity"].n / max(1, point.test["sensitivity"].n + point.test["specificity"].n)
     prevalence = st.slider(
-        f"How many of 100 images are {shell.plain(label)} where it is used",
+        f"Prevalence of {shell.plain(label)} where it is used (%)",
         0.1,
         99.9,
         DEFAULT_PREVALENCE,

@@ -43,8 +43,8 @@ def show(order: Sequence[RunCandidate]) -> None:
             _show_evaluation(run, kept[chosen])
     else:
         st.markdown(
-            "**No outside test yet.** The test part comes from the same sources as the training images. Images from "
-            "elsewhere show what is left of the figures."
+            "**No outside test yet.** The test images come from the sources of the training images. Images from other "
+            "sources show how well the model generalises."
         )
     with st.expander("Test on other images", icon=":material/travel_explore:", expanded=not kept):
         _form(run)
@@ -109,13 +109,12 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
         st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
     comparison_tables.show_table(_drop_table(report), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
-        "Inside: the test part, images of the same classes. Intervals: Wilson, inside with images that belong "
-        "together counted for fewer; of the drop, Newcombe's method 10. "
-        "Images that both data sets hold are left out."
+        "Inside: test images of the same classes. Intervals: Wilson, cluster-adjusted inside; of the drop, Newcombe's "
+        "method 10. Images in both data sets are left out."
     )
-    st.markdown("**What the outside images were called**")
+    st.markdown("**Predicted classes of the outside images**")
     called = report.called.rename_axis("Outside class").reset_index()
-    comparison_tables.show_table(called, "outside-called", "Answers for the outside images", pinned="Outside class")
+    comparison_tables.show_table(called, "outside-called", "Predictions for the outside images", pinned="Outside class")
     if len(report.shared):
         with st.expander(f"{plural(len(report.shared), 'image')} in both data sets", icon=":material/content_copy:"):
             comparison_tables.show_table(
@@ -127,9 +126,10 @@ def _in_words(run: Run, evaluation: Evaluation, report: Outside) -> str:
     inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
     drop = report.drops["accuracy"]
     return (
-        f"On {plural(beyond.n, 'image')} of {evaluation.information['dataset']['name']}, {run.name} answers "
-        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test image')} of the same "
-        f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
+        f"{run.name} predicts {in_words(beyond)} of {plural(beyond.n, 'image')} of "
+        f"{evaluation.information['dataset']['name']} correctly: a drop of "
+        f"{points(drop.value, drop.low, drop.high)}. Inside it is {in_words(inside)} of "
+        f"{plural(inside.n, 'test image')}."
     )
 
 

@@ -18,6 +18,7 @@ from covid_core.evaluation.measures import BINS
 from covid_core.formatting import count, plural, share
 from covid_core.images.codec import fitted, jpeg_bytes, png_bytes
 from covid_core.inference.heatmap import overlaid
+from covid_core.reports.comparison_text import named
 from covid_core.runs import temperature_scaling, test_set_access
 from covid_core.runs.store import Run
 from pages.shared import gallery, image_results, run_cache, shell, test_set_views, uploads
@@ -28,12 +29,12 @@ AT_ONCE = 18  # images of a page
 SHORT = 8  # images of a page where two lists stand below each other
 LONGEST_SHOWN = 512  # pixels of a picture in the dialog
 OPACITY = 0.6  # of the hottest place of a heat map
-MOST_RUNS = 6  # of which an image's tile tells, and whose heat maps stand beside it at once
+MOST_RUNS = 6  # whose heat maps stand beside an image at once
 CELL, BIN, BAR, PAIR, HARDEST, SURE, DOUBTFUL = "cell", "bin", "bar", "pair", "hardest", "sure", "doubtful"
 KINDS = {
     HARDEST: "Hardest for all runs",
     SURE: "Most confident errors",
-    PAIR: "Right in one run, wrong in another",
+    PAIR: "Correct in one run, wrong in another",
     CELL: "A cell of the confusion matrix",
     BIN: "A bin of the reliability diagram",
     BAR: "A bar of the score histogram",
@@ -82,7 +83,7 @@ def _cell(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
         run = _pick("Run", predicted.runs, "images_run")
         label = _choice("Label", predicted.classes, "images_label", width=200)
-        called = _choice("Called", predicted.classes, "images_called", width=200)
+        called = _choice("Predicted", predicted.classes, "images_called", width=200)
     return predicted, image_selection.in_cell(predicted, run, label, called)
 
 
@@ -90,7 +91,7 @@ def _bin(predicted: ImageAnswers, order: Sequence[RunCandidate]) -> Chosen:
     with st.container(horizontal=True):
         run = _pick("Run", predicted.runs, "images_run")
         scale = _choice("Scale", [SCORES, CALIBRATED], "images_scale", width=240)
-        number = _pick("Score of the answer", ranges_in_words(BINS), "images_bin", BINS - 1, 160)
+        number = _pick("Score of the predicted class", ranges_in_words(BINS), "images_bin", BINS - 1, 160)
     if scale == CALIBRATED:
         fit = temperature_scaling.of(order[run].run)
         if not fit.is_defined:
@@ -113,7 +114,7 @@ def _pair(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
         st.caption("Choose two runs or more above.")
         return predicted, np.empty(0, dtype=int)
     with st.container(horizontal=True):
-        right = _pick("Right in", predicted.runs, "images_right")
+        right = _pick("Correct in", predicted.runs, "images_right")
         wrong = _pick("Wrong in", predicted.runs, "images_wrong", 1)
     return predicted, image_selection.right_in_one(predicted, right, wrong)
 
@@ -123,14 +124,14 @@ def _sure(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
 
 
 def _hardest(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
-    st.caption("Images that at least one run has wrong; first those whose own class gets the lowest mean score.")
+    st.caption("Images that at least one run predicts wrongly. First: the lowest mean score of the label.")
     return predicted, image_selection.hardest(predicted)
 
 
 def _doubtful(predicted: ImageAnswers, _order: Sequence[RunCandidate]) -> Chosen:
     st.caption(
-        "All chosen runs agree on another class and give the label less than "
-        f"{share(image_selection.DOUBTED, 0)}. Runs can be wrong together: look before you relabel."
+        "All chosen runs predict the same other class and score the label below "
+        f"{share(image_selection.DOUBTED, 0)}. Runs can be wrong together: check each image before you relabel it."
     )
     return predicted, image_selection.doubtful_labels(predicted)
 
@@ -148,7 +149,7 @@ def images_of(
 ) -> None:
     """Thumbnails of some images, ``at_once`` to a page, with the table of all of them to download."""
     if not len(rows):
-        st.info("No image is like that.", icon=":material/check:")
+        st.info("No image.", icon=":material/check:")
         return
     test_set_views.note([one.run for one in order], test_set_access.IMAGES)
     st.markdown(f"**{plural(len(rows), 'image')}**")
@@ -160,11 +161,13 @@ def images_of(
     except CovidCoreError as error:
         st.warning(f"The images cannot be shown: {shell.plain(error)}", icon=":material/hide_image:")
     else:
-        whose = "the run said" if len(order) == 1 else "the runs said, the best first"
-        st.caption(f"Under each image: its label and what {whose}. Its name opens it with heat maps.")
+        runs = "" if len(order) == 1 else ' "?" lists every run, the best first.'
+        st.caption(
+            f"Under each image: its label and the predicted class with its score.{runs} Its name opens heat maps."
+        )
         _grid(predicted, rows[(page - 1) * at_once : page * at_once], dataset, pixels, order, key)
     with st.expander("All of them as a table", icon=":material/table:"):
-        shell.table(_table(predicted, rows), f"images-{key}", alt="Images with what every run says of them")
+        shell.table(_table(predicted, rows), f"images-{key}", alt="Images with the predictions of every run")
 
 
 def _images(run: Run) -> tuple[Dataset, np.ndarray]:
@@ -182,25 +185,41 @@ def _grid(
 ) -> None:
     places = [dataset.row_of(predicted.image_ids[row]) for row in rows]
     opens = functools.partial(st.session_state.__setitem__, OPEN)
-    gallery.image_grid(dataset, places, pixels, key, [_in_short(predicted, row) for row in rows], opens)
+    captions, details = [_in_short(predicted, row) for row in rows], [_of_every_run(predicted, row) for row in rows]
+    gallery.image_grid(dataset, places, pixels, key, captions, opens, details=details if len(order) > 1 else ())
     opened = st.session_state.pop(OPEN, None)
     if opened is not None:
         _dialog(predicted, int(np.flatnonzero(predicted.image_ids == opened)[0]), dataset, order)
 
 
 def _in_short(predicted: ImageAnswers, row: int) -> str:
-    shown = range(min(MOST_RUNS, len(predicted.runs)))
-    labels = "; ".join(f"{predicted.called[row, k] or 'no answer'} {share(predicted.score[row, k], 0)}" for k in shown)
-    more = "; ..." if len(predicted.runs) > MOST_RUNS else ""
-    return f"{predicted.labels[row]}, called: {labels}{more}".replace(" %", "\N{NO-BREAK SPACE}%")
+    """The label with the prediction of the one run, or with which runs are wrong."""
+    label = predicted.labels[row]
+    if len(predicted.runs) == 1:
+        return f"{label}, predicted: {_prediction(predicted, row, 0)}"
+    wrong = [name for name, right in zip(predicted.runs, predicted.right[row], strict=True) if not right]
+    if not wrong:
+        return f"{label}, correct in all runs"
+    return f"{label}, wrong in {count(len(wrong))} of {count(len(predicted.runs))} runs: {named(wrong)}"
 
 
-@st.dialog("What the runs see", width="large", icon=":material/radiology:")
+def _of_every_run(predicted: ImageAnswers, row: int) -> str:
+    """A line per run."""
+    of_runs = (f"{name}: {_prediction(predicted, row, k)}" for k, name in enumerate(predicted.runs))
+    return "  \n".join(map(shell.plain, of_runs))
+
+
+def _prediction(predicted: ImageAnswers, row: int, run: int) -> str:
+    score = share(predicted.score[row, run], 0).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{predicted.called[row, run] or 'none'} {score}"
+
+
+@st.dialog("Predictions and heat maps", width="large", icon=":material/radiology:")
 def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, order: Sequence[RunCandidate]) -> None:
-    """One image with every run's score and heat map for what it called the image."""
+    """One image with every run's score and heat map of the class that it predicts."""
     identifier = predicted.image_ids[row]
     st.markdown(f"**{shell.plain(identifier)}**, labelled {shell.plain(predicted.labels[row])}")
-    st.caption("A heat map is hot where the run found what it called the image.")
+    st.caption("A heat map is hot where the score of the predicted class comes from.")
     with shell.errors_shown():
         source = uploads.from_dataset(dataset, identifier)
         shown = fitted(uploads.opened(source).pixels, LONGEST_SHOWN)
@@ -221,7 +240,7 @@ def _dialog(predicted: ImageAnswers, row: int, dataset: Dataset, order: Sequence
 
 
 def _caption(predicted: ImageAnswers, row: int, run: int) -> str:
-    called = f"{predicted.called[row, run] or 'no answer'} {share(predicted.score[row, run])}"
+    called = f"{predicted.called[row, run] or 'none'} {share(predicted.score[row, run])}"
     own = "" if predicted.right[row, run] else f", {predicted.labels[row]} {share(predicted.own[row, run])}"
     return f"{predicted.runs[run]}: {called}{own}"
 
@@ -229,7 +248,7 @@ def _caption(predicted: ImageAnswers, row: int, run: int) -> str:
 def _table(predicted: ImageAnswers, rows: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame({"Image": predicted.image_ids[rows], "Label": predicted.labels[rows]})
     for k, name in enumerate(predicted.runs):
-        table[f"{name}: called"] = predicted.called[rows, k]
+        table[f"{name}: predicted"] = predicted.called[rows, k]
         table[f"{name}: score"] = predicted.score[rows, k].round(4)
         table[f"{name}: score of label"] = predicted.own[rows, k].round(4)
     return table

@@ -20,13 +20,12 @@ from pages.shared import comparison_tables, model_audit_panel, run_cache, shell
 AT_FIRST = 6  # studies that are chosen when nobody has chosen
 LEVEL = 5e-4  # largest share figures may differ by and still share one line of the majority baseline
 METHODS = (
-    "Spread: standard deviation over the runs. Pooled: all folds of a seed together, so every image is tested once. "
-    "In brackets: 95 % intervals. Folds are tested by the corrected resampled t-test (Nadeau and Bengio 2003), seeds "
-    "on one split by a t-test over seeds and images, as readers and cases of a reading study are (Dorfman, Berbaum and "
-    "Metz 1992; Hillis 2007)."
+    "SD: standard deviation over the runs. Pooled: all folds of a seed together, so every image is tested once. "
+    "In brackets: 95 % intervals. Test over folds: corrected resampled t-test (Nadeau and Bengio 2003). Test over "
+    "seeds: t-test over seeds and images (Dorfman, Berbaum and Metz 1992; Hillis 2007)."
 )
 PAIRS_NOTE = (
-    "First less second, in points of test accuracy, over the runs of equal fold, seed and test images. "
+    "First minus second (percentage points of test accuracy), over runs of equal fold, seed and test images. "
     "Holm's correction is for all pairs that can be tested."
 )
 
@@ -70,8 +69,8 @@ def _read_by(study: Repeats, runs: dict[str, Run]) -> str:
 def _how_to_make_one(words: str) -> None:
     with st.container(border=True):
         st.markdown(
-            f"**{words}** One run is one throw of the dice. On the Train page, set **Folds** (every image is tested "
-            "once) or **Seeds** above 1: the runs become a study, whose mean, spread and tests are shown here."
+            f"**{words}** One run alone is partly chance. Set **Folds** or **Seeds** above 1 on the Train page. The "
+            "runs become a study, with its mean, SD and tests here."
         )
         st.page_link("train.py", label="Train with folds", icon=":material/arrow_forward:")
 
@@ -104,7 +103,7 @@ def _figure(comparison: Comparison) -> None:
     spreads = [by_measure[measure] for study, by_measure in of if study.runs and measure in by_measure]
     label = repeats_text.measure_in_words(measure)
     figure = figures.repeated_runs(runs, spreads, label, _majority(comparison) if measure == "accuracy" else None)
-    st.caption("A point is a run, a diamond the mean, its bar the spread. Thin lines join runs of one fold and seed.")
+    st.caption("Point: a run. Diamond: the mean, with its SD. Thin lines join runs of one fold and seed.")
     shell.chart(figure, "repeats", alt=f"{label} of {len(runs)} runs of {len(comparison.studies)} studies")
 
 
@@ -148,7 +147,7 @@ def studies_view(table: pd.DataFrame) -> pd.DataFrame:
             "Finished runs": [f"{made_of} ({runs} of {planned} runs)" for made_of, runs, planned in done],
             "Mean accuracy": table["mean"].map(share),
             model_audit_panel.HEADING: table[model_audit_panel.HEADING],
-            "Spread": table["spread"].map(points),
+            "SD": table["spread"].map(points),
             "Lowest": table["lowest"].map(share),
             "Highest": table["highest"].map(share),
             "Pooled": _written(interval, table, "pooled", "pooled_low", "pooled_high"),
@@ -164,7 +163,7 @@ def _written(how: Callable[..., str], table: pd.DataFrame, *columns: str) -> lis
 
 
 def pairs_view(table: pd.DataFrame) -> pd.DataFrame:
-    """``repeats_tables.pair_table`` as it is shown: what is more than chance, or why nothing can be said."""
+    """``repeats_tables.pair_table`` as it is shown: what is significant, or why it was not tested."""
     tests = table["varied"].map(repeats_text.TESTS)
     return pd.DataFrame(
         {
@@ -188,7 +187,7 @@ def spreads_view(table: pd.DataFrame) -> pd.DataFrame:
             "Study": table["study"],
             "Measure": table["measure"].map(repeats_text.measure_in_words),
             "Mean": table["mean"].map(share),
-            "Spread": table["spread"].map(points),
+            "SD": table["spread"].map(points),
             "Lowest": table["lowest"].map(share),
             "Highest": table["highest"].map(share),
             "Runs": table["count"],

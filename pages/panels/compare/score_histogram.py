@@ -22,8 +22,8 @@ def show(order: Sequence[RunCandidate]) -> None:
         scored = st.selectbox("Score of", predictions.classes, key="compare_scored", width=240)
     counts = image_selection.score_counts(predictions, run, scored)
     st.caption(
-        f"{shell.plain(scored)} images should stand at the right, all others at the left: what stands on the wrong "
-        f"side is a mistake of the run or of the label. A bar opens its images."
+        f"{shell.plain(scored)} images belong at the right, all others at the left. An image on the wrong side is an "
+        "error of the run or of the label. A bar opens its images."
     )
     figure = shell.drawn(f"scores of {scored}", order[run].run, lambda: figures.score_histogram(counts, scored))
     alt = f"Test images by the score of {scored} that {predictions.runs[run]} gives them, label by label"

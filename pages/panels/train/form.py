@@ -18,6 +18,7 @@ from covid_core.errors import CovidCoreError
 from covid_core.formatting import count, file_size, plural
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
+from covid_core.reports import tables
 from covid_core.specs import (
     AUGMENTATIONS,
     IMBALANCE_LABELS,
@@ -162,9 +163,10 @@ def _start(spec: TrainingSpec) -> None:
 
 
 def _free_name(spec: TrainingSpec) -> str:
-    """The name that was given, or the backbone's, with a number where another run has it already."""
-    wanted = spec.name.strip() or backbone_named(spec.backbone).label
-    taken = {one.run.name for one in run_cache.listed()[0]}
+    """The name that was given, or what sets the run apart, with a number where another run has it already."""
+    runs = [one.run for one in run_cache.listed()[0]]
+    wanted = spec.name.strip() or tables.distinct_name(spec, [run.spec for run in runs])
+    taken = {run.name for run in runs}
     names = [wanted, *(f"{wanted} {number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 

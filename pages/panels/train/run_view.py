@@ -1,5 +1,6 @@
 """Runs as they are now: states in words, the one fragment that polls, and the view of a single run."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ from covid_core.errors import CovidCoreError
 from covid_core.figures import training as figures
 from covid_core.formatting import count, duration, file_size, moment, plural, share
 from covid_core.jobs import queue
-from covid_core.reports import run_text, tables
-from covid_core.runs import candidates, store
+from covid_core.reports import course_text, run_text, tables
+from covid_core.runs import architecture, candidates, store
 from covid_core.runs.store import Run, Status
+from covid_core.specs import OPTIMIZER_LABELS
 from covid_core.work import cores
 from pages.panels.train import spec_fields
-from pages.shared import job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
+from pages.shared import annotation_form, job_panel, model_audit_panel, notices, run_cache, shell, test_set_views
 from pages.shared.run_cache import ACTIVE, CachedRun, listed
 
 PAGE = "train.py"
@@ -209,6 +211,8 @@ def run_row(one: CachedRun) -> None:
                 _stop_button(run, "list")
                 return
             watch_button(run, "Open", "list")
+            if run.annotation.archived:
+                annotation_form.restore_button(run)
             if status.state in store.ENDED_EARLY:
                 _resume_button(run)
             _delete_button(run)
@@ -257,6 +261,8 @@ def _draw_run(identifier: str) -> None:
         st.subheader("Evidence check")
         model_audit_panel.panel(run)
     _settings(run)
+    if one.is_usable:
+        _network(run)
     if status.is_final and one.result:
         _result_details(one)
         test_set_views.show([run])
@@ -286,7 +292,7 @@ def _finished_sentence(one: CachedRun) -> str:
     """How long it took; of a result that was taken over, whose it is: nothing was trained then."""
     earlier = one.result.get("taken_over_from")
     if not earlier:
-        return f"Finished in {duration(one.status.elapsed)}."
+        return f"Training time: {run_text.training_time(one.run)}."
     name = next((other.run.name for other in listed()[0] if other.run.id == earlier), earlier)
     return (
         f"Nothing was trained: the result is that of **{shell.plain(name)}**, which has the same settings and images."
@@ -342,18 +348,25 @@ def _facts(one: CachedRun, epochs_done: int) -> None:
     run, status = one.run, one.status
     if status.state in ACTIVE:
         _bar(one)
-    facts = {
-        "Epochs done": f"{count(epochs_done)} of {count(run.spec.total_epochs)}",
-        "Time spent": duration(status.elapsed),
-    }
+    if one.is_usable:
+        facts = {
+            f"{part.capitalize()} accuracy": share(one.result.get("accuracy", {}).get(part, math.nan))
+            for part in ("train", "validation", "test")
+        } | {"Epochs": run_text.epochs(run).partition(",")[0].replace("at most ", "")}
+    else:
+        facts = {
+            "Epochs done": f"{count(epochs_done)} of {count(run.spec.total_epochs)}",
+            "Time so far": duration(status.elapsed),
+        }
     if not status.is_final:
         facts["Time left, about"] = duration(status.seconds_left)
-    with st.grid(3, min_column_width=150):
+    with st.grid(4, min_column_width=130):
         for label, value in facts.items():
             st.metric(label, value)
     last = status.ended or status.updated
     if status.is_final and last:
-        st.caption(f"{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
+        weights = f"Epochs: {run_text.epochs(run)}. " if one.is_usable else ""
+        st.caption(f"{weights}{'Ended' if status.ended else 'Last heard of'} {moment(last)}")
 
 
 def _actions(one: CachedRun) -> None:
@@ -367,6 +380,9 @@ def _actions(one: CachedRun) -> None:
         if status.state in store.ENDED_EARLY:
             _resume_button(run)
         _variant_button(run)
+        annotation_form.popover([run])
+        if run.annotation.archived:
+            annotation_form.restore_button(run)
         if status.is_final:
             _delete_button(run)
 
@@ -404,6 +420,17 @@ def _settings(run: Run) -> None:
         st.caption(f"Data set {shell.plain(run.dataset.name)}, made {moment(run.created)}")
         st.caption(shell.plain(_images_used(run)))
         shell.table(table, f"settings-{run.id}", height="content")
+
+
+def _network(run: Run) -> None:
+    """How the network is built: its layers, and what was minimised."""
+    with st.expander("Network: layers and loss", icon=":material/account_tree:", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        st.caption(f"Loss: {course_text.loss(run.spec)}. Optimizer: {OPTIMIZER_LABELS[run.spec.optimizer]}.")
+        with shell.errors_shown():
+            table = architecture.layers(run)
+            shell.table(table.rename(columns=str.capitalize), f"layers-{run.id}", alt="Layers of the network")
 
 
 def _images_used(run: Run) -> str:
