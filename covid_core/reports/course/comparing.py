@@ -19,6 +19,7 @@ from covid_core.runs import candidates
 
 MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
 MOST_MATRICES = 12
+CELL = 52  # pixels of a confusion cell: three matrices fit below each other on a page
 FEW = 4  # runs whose names have room above a small figure
 MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 
@@ -55,11 +56,9 @@ def _ranked(subject: Subject) -> Iterator[Block]:
     yield from _curves(subject, order[:MOST_CURVES])
     for number, one in enumerate(order[:MOST_MATRICES], start=1):
         counts = one.assessment.tested.confusion
-        words = course_text.confusion(one)
-        title = f"Confusion matrix of {one.name}"
-        yield Chart(
-            f"confusion-{number}", title, words, f"{title}. {words}", figures.confusion_matrix(counts), is_small=True
-        )
+        figure = figures.confusion_matrix(counts).update_layout(height=60 + CELL * len(counts))
+        words, title = course_text.confusion(one), f"Confusion matrix of {one.name}"
+        yield Chart(f"confusion-{number}", title, words, f"{title}. {words}", figure, is_small=True)
     yield from _classes(order, best)
     yield Table("cost", "What the runs cost", _cost(subject, order), best)
 
