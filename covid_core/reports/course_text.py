@@ -43,6 +43,7 @@ DISCUSS = {
     "insights": "Would you use this model, where, and what has to be shown first?",
     "methods": "What would you change if you did the study again?",
 }
+TO_FIRST = "differences are to the first row."
 PAIRED = "Exact McNemar test on the same test images, Holm's correction; interval by paired bootstrap."
 
 
@@ -331,6 +332,7 @@ def statistics(one: Candidate) -> Iterator[str]:
     """Which intervals and tests the report uses."""
     yield "Shares of images have 95 % Wilson intervals; other measures have bootstrap intervals of 2,000 draws."
     yield "Two runs are compared by the exact McNemar test on the same test images, with Holm's correction."
+    yield "A table of differences to its first row corrects for the comparisons with that row alone."
     yield "A run beats the majority baseline if a one-sided exact binomial test at 5 % says so."
     if one.assessment.groups is not None:
         yield "Images of one cluster (duplicates, one patient) count for fewer in intervals and tests."

@@ -109,7 +109,7 @@ def augmentation(subject: Subject) -> list[Block]:
 
 
 def _concluded(concluded: Conclusion, key: str, caption: str) -> list[Block]:
-    return [Paragraph(concluded.sentence), Table(key, f"{caption}. {study_text.METHOD}", concluded.table)]
+    return [Paragraph(concluded.sentence), Table(key, f"{caption}; {course_text.TO_FIRST}", concluded.table)]
 
 
 def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
