@@ -59,6 +59,9 @@ def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
     largest = table.loc[table["images"].idxmax()]
     kind = "synthetic chest X-rays" if synthetic else "chest X-rays"
     total = f"{name} holds {count(table['images'].sum())} {kind} of {plural(len(table), 'class', 'classes')}."
+    lacking_classes = [label for label, images in counts.items() if not images]
+    if lacking_classes:
+        return f"{total} There is no image of {' and '.join(lacking_classes)}."
     ratio = summary.imbalance_ratio(counts)
     if ratio <= BALANCED:
         return f"{total} The classes are balanced: always answering one of them is right for {share(largest['share'])}."
@@ -149,7 +152,7 @@ def compared(ranking: Ranking[Candidate]) -> str:
     """How many runs are compared on how many images, and how many pairs of them differ significantly."""
     order, images = ranking.order, plural(ranking.order[0].assessment.test.n, "test image")
     if len(order) < 2:
-        return f"One run was tested on these {images}."
+        return f"One run was tested, on {images}."
     different = sum(
         not ranking.pairs.of(i, j).could_be_chance for i in range(len(order)) for j in range(i + 1, len(order))
     )
@@ -178,6 +181,8 @@ def confusion(one: Candidate) -> str:
     ]
     number, label, predicted = max(cells)
     right = sum(int(counts.at[name, name]) for name in counts.index)
+    if not one.assessment.test.n:
+        return "There is no test image."
     if not number:
         return f"All {count(right)} test images are predicted correctly."
     return (
@@ -197,6 +202,8 @@ def other_images(run: Run, ranking: Ranking[Candidate]) -> str:
 def choice(ranking: Ranking[Candidate], chosen: Candidate) -> str:
     """Which run to use, first of all."""
     test = chosen.assessment.test
+    if not test.n:
+        return f"No run can be recommended: {chosen.name} was tested on no image."
     if not beats_majority(chosen.assessment):
         return f"No run can be recommended: {chosen.name} does not beat the majority baseline ({in_words(test)})."
     by = "it has the highest accuracy on the validation images" if chosen_by_validation(ranking.order) else "it leads"
@@ -206,6 +213,8 @@ def choice(ranking: Ranking[Candidate], chosen: Candidate) -> str:
 def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
     """Why, from the numbers: against the others, the majority, class by class, and in time."""
     found = chosen.assessment
+    if not found.test.n:
+        return
     place = [one.id for one in ranking.order].index(chosen.id)
     for other, one in enumerate(ranking.order):
         if other in (0 if place else 1, len(ranking.order) - 1) and other != place:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import all_parts, made_run
+from made_runs import all_parts, course_artefact, history, made_run, run_on_shifted_labels
 from scipy.stats import binomtest
 
 from covid_core.commands import main
@@ -146,6 +146,30 @@ def test_a_run_that_is_not_finished_or_damaged_is_named_and_left_out(place, runs
     made = section(course_document(place, [*runs[:2], waiting, broken]), "summary")
     told = " ".join(made.blocks[-1].items)
     assert "Waiting has no result." in told and "Broken is left out:" in told
+
+
+ODD = {
+    "no test images": lambda place: made_run(place, all_parts({**SIZES, "test": 0}, 1)),
+    "no validation images": lambda place: made_run(place, all_parts({**SIZES, "validation": 0}, 1)),
+    "a class without images": lambda place: made_run(place, course_artefact()),
+    "labels of other images": run_on_shifted_labels,
+    "no epoch": lambda place: made_run(place, all_parts(SIZES, 1), epochs=history(0)),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_run_with_something_missing_has_a_report_all_the_same(workspace, odd):
+    made = course_document(workspace, [ODD[odd](workspace)])
+    assert [one.key for one in made.sections] == [row.key for row in SECTIONS]
+    assert "nan" not in words(section(made, "insights")) + words(section(made, "data"))
+    assert rendering.to_html(made)
+
+
+def test_runs_on_other_test_images_have_a_table_of_their_own(place, runs):
+    other = made_run(place, all_parts({**SIZES, "test": 99}, 2), "Elsewhere")
+    made = course_document(place, [*runs[:2], other])
+    assert table(made, "performance-2")["Model"].iloc[0] == "Elsewhere"
+    assert "1 further run was tested on other images" in words(section(made, "comparison"))
 
 
 def test_a_study_of_repeats_reports_all_of_its_runs_together(golden):
