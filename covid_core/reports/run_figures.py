@@ -90,7 +90,7 @@ def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
     return {
         "run": run.id,
         "evaluation": evaluation.id,
-        **evaluation.information,
+        **evaluation.record.as_written,
         "images": found.figures.n,
         "outside": found.figures,
         "inside": found.inside,

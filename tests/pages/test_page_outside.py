@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.data import importing
 from covid_core.inference import external_test
 from covid_core.runs import store
-from covid_core.runs.store import Run, Status
+from covid_core.runs.store import EvaluationRecord, Run, Status
 
 SIZES = {"train": 60, "validation": 30, "test": 90}
 
@@ -56,7 +56,7 @@ def keep_evaluation(run: Run, shared: int = 2, right: int = 20, images: int = 40
         "shared": shared,
         "conflicts": shared,
     }
-    run.write_evaluation(facts, pd.DataFrame(table).assign(**more))
+    run.write_evaluation(EvaluationRecord.model_validate(facts), pd.DataFrame(table).assign(**more))
 
 
 def drops(page: AppTest) -> pd.DataFrame:
