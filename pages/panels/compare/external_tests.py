@@ -11,6 +11,7 @@ from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ExternalTestRequest
+from covid_core.reports import external_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
@@ -100,9 +101,8 @@ def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     report = _report(run, evaluation.id, evaluation)
     record = evaluation.record
-    st.markdown(
-        f"{shell.plain(_in_words(run, evaluation, report))} {model_audit_panel.badge(model_audit_panel.of(run))}"
-    )
+    words = external_text.conclusion(run, evaluation, report)
+    st.markdown(f"{shell.plain(words)} {model_audit_panel.badge(model_audit_panel.of(run))}")
     if record.shared:
         conflicts = f"; {count(record.conflicts)} of them have another class there" if record.conflicts else ""
         images = f"{plural(record.shared, 'image')} of these are in the run's own data set too"
@@ -121,16 +121,6 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
             comparison_tables.show_table(
                 _shared_table(report.shared), "outside-shared", "Images in both data sets", pinned="Image"
             )
-
-
-def _in_words(run: Run, evaluation: Evaluation, report: Outside) -> str:
-    inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
-    drop = report.drops["accuracy"]
-    return (
-        f"On {plural(beyond.n, 'image')} of {evaluation.record.dataset.name}, {run.name} answers "
-        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test image')} of the same "
-        f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
-    )
 
 
 def _drop_table(report: Outside) -> pd.DataFrame:
