@@ -176,13 +176,13 @@ def _study_answer(workspace: Workspace, study: store.Study, wait: bool) -> dict[
     failed = any(row["state"] in (store.FAILED, store.INTERRUPTED) for row in rows)
     answer = {"study": study.id, "name": study.name, "runs": rows, "failed": failed}
     if study.is_repeats:
-        repeats = candidates.repeats([(study, runs_of(workspace, study))])
-        accuracy, together = repeats.spreads[0]["accuracy"], repeats.pooled[0]
+        given = candidates.repeats([(study, runs_of(workspace, study))])
+        accuracy, together = given.spreads[0]["accuracy"], given.pooled[0]
         if accuracy.count > 1:
-            figures = encode(repeats)["studies"][0]
+            figures = encode(given)["studies"][0]
             answer["test"] = {"accuracy": accuracy.mean, "spread": accuracy.spread, "runs": accuracy.count}
             answer["test"] |= {name: figures[name] for name in ("measures", "pooled", "above_majority")}
-            lines.insert(1, f"  {repeats_text.study_line(repeats.studies[0], accuracy, together)}")
+            lines.insert(1, f"  {repeats_text.study_line(given.studies[0], accuracy, together)}")
     return {**answer, "text": "\n".join(lines)}
 
 

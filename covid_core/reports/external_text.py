@@ -14,9 +14,9 @@ def conclusion(run: Run, evaluation: Evaluation, report: Outside) -> str:
     inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
     drop = report.drops["accuracy"]
     return (
-        f"On {plural(beyond.n, 'image')} of {evaluation.record.dataset.name}, {run.name} answers "
-        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test image')} of the same "
-        f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
+        f"{run.name} predicts {in_words(beyond)} of {plural(beyond.n, 'image')} of {evaluation.record.dataset.name} "
+        f"correctly: a drop of {points(drop.value, drop.low, drop.high)}. Inside it is {in_words(inside)} of "
+        f"{plural(inside.n, 'test image')}."
     )
 
 
