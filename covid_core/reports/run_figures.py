@@ -61,42 +61,42 @@ def _or_note(of: Callable[..., Figures]) -> Callable[..., Figures]:
 @_or_note
 def prediction_sets_of(run: Run) -> Figures:
     """The run's prediction sets at the usual coverage, or why it has none."""
-    found, sets = prediction_sets.report(run), prediction_sets.of(run)
+    report, sets = prediction_sets.report(run), prediction_sets.of(run)
     return {
-        **vars(found),
+        **vars(report),
         "calibration_images": sets.images,
-        "within_each_class": sets.is_by_class(found.coverage),
-        "too_few": sets.too_few(found.coverage),
-        "in_words": run_text.prediction_sets(found),
+        "within_each_class": sets.is_by_class(report.coverage),
+        "too_few": sets.too_few(report.coverage),
+        "in_words": run_text.prediction_sets(report),
     }
 
 
 def model_audit_of(run: Run) -> Figures | None:
     """The verdict of the audit of the run's model, None where none was made; of a damaged one the reason."""
     try:
-        found = model_audit.stored(run)
+        audit = model_audit.stored(run)
     except RunDamaged as error:
         return {"verdict": None, "in_words": str(error)}
-    return found and {
-        "verdict": found["verdict"],
-        "in_words": evidence_text.conclusion(found),
-        "masks": model_audit.masks_in_short(found),
+    return audit and {
+        "verdict": audit["verdict"],
+        "in_words": evidence_text.conclusion(audit),
+        "masks": model_audit.masks_in_short(audit),
     }
 
 
 def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
     """A test on images from elsewhere beside the run's own figures. Raises RunDamaged."""
-    found = external_test.report(run, evaluation)
+    report = external_test.report(run, evaluation)
     return {
         "run": run.id,
         "evaluation": evaluation.id,
-        **evaluation.information,
-        "images": found.figures.n,
-        "outside": found.figures,
-        "inside": found.inside,
-        "drop": found.drops,
-        "called": found.called.to_dict("index"),
-        "shared_images": found.shared[list(external_test.SHARED_COLUMNS)],
+        **evaluation.record.as_written,
+        "images": report.figures.n,
+        "outside": report.figures,
+        "inside": report.inside,
+        "drop": report.drops,
+        "called": report.called.to_dict("index"),
+        "shared_images": report.shared[list(external_test.SHARED_COLUMNS)],
     }
 
 
