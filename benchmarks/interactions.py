@@ -3,8 +3,8 @@
 A workspace as ``benchmarks.pages`` makes it (``--data FOLDER`` takes real images, ``--runs`` 20 by default, ``--keep
 FOLDER`` uses it again), a server by the README's command, and Chromium. On every page each tab is opened, and in it
 each segmented control, switch, box of choices, expander and page number is used, in several rounds; nothing is started
-and nothing is deleted. From the browser's own event to the last change of the page, once the server is idle and the page
-has been still for 0.3 s; what is drawn within a canvas does not count as a change.
+and nothing is deleted. Counted is from the browser's own event to the last change of the page, once the server is idle
+and the page has been still for 0.3 s; what is drawn within a canvas is no change.
 
 Prints one JSON line: the number of interactions, their median and 95th percentile in seconds, those whose slowest round
 took longer than the limit, by name, and the machine's facts.
