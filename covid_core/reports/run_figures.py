@@ -1,17 +1,18 @@
 """Everything that is known of a finished run, as it stands on the Compare page: its figures, or why one is missing."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from covid_core.audit.model import model_audit
 from covid_core.errors import DataError, RunDamaged
-from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation import calibration, comparison, image_selection, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM
-from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.inference import external_test
-from covid_core.reports import evidence_text, run_text
-from covid_core.runs import candidates, prediction_sets, temperature_scaling
+from covid_core.reports import comparison_text, evidence_text, run_text
+from covid_core.runs import candidates, prediction_sets, temperature_scaling, test_set_access
 from covid_core.runs.store import Evaluation, Run
 
 Figures = dict[str, Any]
@@ -37,6 +38,32 @@ def of_run(run: Run, candidate: Candidate) -> Figures:
         "settings": run.spec,
         "cost": cost,
         "history": run.history(),
+    }
+
+
+def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
+    """Every figure of runs that were tested on the same images, as the Compare page has them. Raises RunDamaged.
+
+    Args:
+        ranking: of their candidates.
+        runs: by id; more may be in it.
+    """
+    order = ranking.order
+    members = [runs[one.id] for one in order]
+    checks = {run.id: evidence_text.of(run) for run in members}
+    table = comparison.performance_table(order).to_dict("records")
+    for row in table:
+        row["verdict"] = checks[row["id"]].verdict if row["id"] else ""
+    summary = comparison_text.summary(ranking)
+    evidence = evidence_text.sentence([one.name for one in order], list(checks.values()))
+    return {
+        "images": candidates.images_in_words(members[0]),
+        "table": table,
+        "pairs": comparison.pair_table(ranking),
+        "runs": {one.id: of_run(runs[one.id], one) for one in order},
+        "test_images": image_selection.image_answers({run.id: run.predictions() for run in members}),
+        "looks": test_set_access.of(members),
+        "summary": replace(summary, details=(*summary.details, evidence)).sentences,
     }
 
 
