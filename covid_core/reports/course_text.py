@@ -266,7 +266,7 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
 
 def _outside(run: Run, evaluation: Evaluation) -> str:
     """What a run keeps of its accuracy on images from elsewhere."""
-    name = evaluation.information["dataset"]["name"]
+    name = evaluation.record.dataset.name
     try:
         tested = external_test.report(run, evaluation)
     except (DataError, RunDamaged) as error:
