@@ -10,7 +10,7 @@ from pages.server import startup
 startup.wait()  # before anything else is imported
 
 from pages.server import access  # noqa: E402
-from pages.shared import notices, shell  # noqa: E402
+from pages.shared import notices, presentation, shell  # noqa: E402
 
 # A file of ours: the browser would fetch a Material symbol for the tab from another host.
 ICON = Path(__file__).with_name("icon.png")
@@ -39,6 +39,9 @@ with st.sidebar:  # not those of st.navigation: they leave the address of a run 
                 st.page_link(member)
 shell.sidebar_foot()
 access.sidebar_foot()
+presentation.begin()
 page.run()
+if page.url_path in presentation.PAGES:
+    presentation.offer()
 if page.url_path not in ("train", "lessons"):  # these watch jobs themselves: one polling fragment per page
     notices.watch()

@@ -18,7 +18,7 @@ from covid_core.formatting import count, plural
 from covid_core.reports import tables
 from covid_core.runs import pinned_dataset, store
 from covid_core.workspace import Workspace
-from pages.shared import run_cache
+from pages.shared import presentation, run_cache
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&])")
 TERMS = "page_terms"  # session: glossary keys of the open page
@@ -242,7 +242,7 @@ def drawn(what: str, version: Any, _draw: Callable[[], go.Figure]) -> go.Figure:
 def chart(figure: go.Figure, name: str, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
     """A chart in the app's theme, with its download as a page that opens anywhere; the camera button saves a PNG."""
     shown = st.plotly_chart(
-        figure,
+        presentation.fitted(figure),
         width="stretch",
         theme="streamlit",
         config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}, **(config or {})},

@@ -1,0 +1,54 @@
+"""A page for a projector, at ``?present=1``: no sidebar, large letters, one figure per screen, arrow keys.
+
+Black or white are Streamlit's own themes, which the address asks for (``embed_options``).
+"""
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from covid_core.figures import theme
+
+HERE = Path(__file__).parent
+PAGES = ("dataset", "audit", "compare", "lessons")
+ADDRESS = "present"  # query parameter
+HEIGHT = 720  # pixels of a screen, until the browser has said its own
+ON_SCREEN = 0.78  # of the screen's height goes to a figure; the rest is for its heading
+GROUNDS = {"black": "dark_theme", "white": "light_theme"}
+
+_mount = st.components.v2.component(
+    "presentation",
+    js=(HERE / "keys.js").read_text(encoding="utf-8"),
+    css=(HERE / "presentation.css").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+
+
+def is_on() -> bool:
+    """Whether the open page is presented."""
+    return ADDRESS in st.query_params
+
+
+def begin() -> None:
+    """The large letters and the keys of a presented page."""
+    if is_on():
+        _mount(key="presentation", on_height_change=lambda: None)
+
+
+def offer() -> None:
+    """The ways to the same view, presented. Drawn after the page, which may have changed its address."""
+    with st.sidebar.popover("Present", icon=":material/present_to_all:", help="For a projector, in a new tab"):
+        for ground, option in GROUNDS.items():
+            view = {**st.query_params.to_dict(), ADDRESS: "1", "embed": "true", "embed_options": option}
+            st.link_button(f"On {ground}", f"?{urlencode(view)}")
+        st.caption("Arrow keys turn to the next figure. Escape leaves.")
+
+
+def fitted(figure: go.Figure) -> go.Figure:
+    """A figure as it is shown: as it is, or enlarged for the screen where the page is presented."""
+    if not is_on():
+        return figure
+    height = st.session_state.get("presentation", {}).get("height") or HEIGHT
+    return theme.enlarged(figure, round(height * ON_SCREEN))
