@@ -48,8 +48,9 @@ def main() -> None:
         with shell.errors_shown():
             found = {run.id: run for run in usable}
             comparison_tables.study_conclusion(study, [found[name] for name in study.runs if name in found])
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        runs = run_choice.pick_runs(usable, study)
+    with st.container(horizontal=True, vertical_alignment="top"):
+        with st.container(width="stretch"):
+            runs = run_choice.pick_runs(usable, study)
         annotation_form.popover(runs)
     annotation_form.undo()
     loaded, unreadable = comparison_tables.load(runs)

@@ -64,11 +64,11 @@ def _points(runs: pd.DataFrame, name: str, colour: str) -> go.Scatter:
     return go.Scatter(
         x=100 * runs["value"],
         y=runs["height"],
-        customdata=[literal(run) for run in runs["run"]],
+        customdata=[f"{literal(run)}: {share(value)}" for run, value in zip(runs["run"], runs["value"], strict=True)],
         mode="markers",
         marker={"size": 9, "color": colour, "opacity": 0.75},
         name=literal(name),
-        hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
+        hovertemplate="%{customdata}<extra></extra>",
     )
 
 

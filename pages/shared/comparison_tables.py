@@ -363,7 +363,15 @@ def _chosen_columns(names: list[str], table: str, hidden: Sequence[str]) -> list
     at_first = [name for name in names if name not in hidden]
     key = f"columns-{table}-{len(names)}"  # a column that is new is not hidden by a choice from before
     with st.popover("Columns", icon=":material/view_column:", type="tertiary"):
-        chosen = st.pills("Columns", names, selection_mode="multi", default=at_first, key=key, persist_state="session")
+        chosen = st.pills(
+            "Columns",
+            names,
+            selection_mode="multi",
+            default=at_first,
+            format_func=shell.plain,
+            key=key,
+            persist_state="session",
+        )
     return [name for name in names if name in chosen]
 
 

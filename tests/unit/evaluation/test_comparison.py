@@ -298,7 +298,7 @@ def test_summary_of_equal_runs_names_both():
 def test_summary_does_not_crown_a_run_below_the_majority_class():
     told = told_of(candidate("A", course_artefact()), candidate("B", course_artefact()))
     assert told.headline.startswith("None of these 2 runs beats the majority baseline (always COVID)")
-    assert "A: predicts one class only, does not beat the majority baseline." in told.warnings
+    assert "A, B: predicts one class only, does not beat the majority baseline." in told.warnings
 
 
 def test_summary_says_how_many_images_chose_where_validation_is_halved():
