@@ -113,7 +113,7 @@ def test_the_drop_stands_beside_the_inside_figure_with_intervals(run):
     assert list(table.index) == ["Accuracy", "Sensitivity, COVID", "Sensitivity, Normal"]
     assert table.loc["Accuracy", "Outside"] == "50.0 % [39.3, 60.7]"
     assert table.loc["Accuracy", ["Inside images", "Outside images"]].tolist() == [60, 80]
-    assert "On 80 images of Elsewhere, Mine answers 50.0 % [39.3, 60.7] rightly" in words(page)
+    assert "Mine predicts 50.0 % [39.3, 60.7] of 80 images of Elsewhere correctly: a drop of" in words(page)
 
 
 def test_shared_images_are_left_out_counted_and_listed_with_their_labels(run):
