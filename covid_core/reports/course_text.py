@@ -292,7 +292,7 @@ def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
     yield "Surveillance: shares of predicted classes over time could show a wave of infections early."
     first = "a test on images of the hospital that will use it"
     if check.verdict != evidence.LUNGS:
-        first = f"an evidence check that finds the lungs, and {first}"
+        first = f"the verdict “{evidence.LUNGS}” of an evidence check, and {first}"
     yield f"Before any of these: {first}. Until then it is for teaching."
 
 
