@@ -163,7 +163,7 @@ def _matrix(
     figure.update_yaxes(type="category", showgrid=False, range=ends[::-1])
     texts = [
         {"x": column, "y": row, "text": cell.text, "showarrow": False, **cell.style}
-        for column, row, cell in zip(x, y, cells.values(), strict=True)
+        for (row, column), cell in cells.items()  # by position: Plotly takes a name such as "1" for one as well
     ]  # all at once: one by one, 132 of them took a second
     figure.update_layout(hovermode="closest", hoverdistance=-1, annotations=texts)
     return settled(figure, height=110 + height * len(labels))

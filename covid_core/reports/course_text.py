@@ -1,7 +1,7 @@
 """The sentences of a course report, made from the runs' numbers and nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -9,18 +9,21 @@ from covid_core.audit.model import evidence
 from covid_core.backbones import BACKBONES
 from covid_core.data import summary
 from covid_core.data.summary import SourceSummary
+from covid_core.errors import DataError, RunDamaged
 from covid_core.evaluation.assessment import beats_majority
 from covid_core.evaluation.comparison import Candidate, Ranking, chosen_by_validation
 from covid_core.evaluation.measures import MEASURES
 from covid_core.formatting import count, duration, p_in_words, plural, points, share
+from covid_core.inference import external_test
 from covid_core.presets import STUDY_PRESETS
 from covid_core.reports.comparison_text import in_words
 from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs import candidates
-from covid_core.runs.store import Run
+from covid_core.runs.store import Evaluation, Run
 from covid_core.specs import IMBALANCE_LABELS, MODE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
 
 BALANCED = 1.05  # largest class against smallest: up to here a data set counts as balanced
+FEW = 4  # runs whose names have room above and below a small figure
 LACKING = {  # by what a section needs: what is missing, and which study makes it
     "imbalance": ("No two of these runs differ only in how they handle class imbalance", "imbalance"),
     "baseline": ("None of these runs is a baseline CNN", "course"),
@@ -40,6 +43,7 @@ DISCUSS = {
     "insights": "Would you use this model, where, and what has to be shown first?",
     "methods": "What would you change if you did the study again?",
 }
+TO_FIRST = "differences are to the first row."
 PAIRED = "Exact McNemar test on the same test images, Holm's correction; interval by paired bootstrap."
 
 
@@ -55,6 +59,9 @@ def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
     largest = table.loc[table["images"].idxmax()]
     kind = "synthetic chest X-rays" if synthetic else "chest X-rays"
     total = f"{name} holds {count(table['images'].sum())} {kind} of {plural(len(table), 'class', 'classes')}."
+    lacking_classes = [label for label, images in counts.items() if not images]
+    if lacking_classes:
+        return f"{total} There is no image of {' and '.join(lacking_classes)}."
     ratio = summary.imbalance_ratio(counts)
     if ratio <= BALANCED:
         return f"{total} The classes are balanced: always answering one of them is right for {share(largest['share'])}."
@@ -64,14 +71,14 @@ def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
     )
 
 
-def sources(found: SourceSummary) -> list[str]:
+def sources(origins: SourceSummary) -> list[str]:
     """What the images' sources say about their class."""
-    if not found.with_source:
+    if not origins.with_source:
         return ["The source of the images is unknown, so it is unknown whether it gives the class away."]
     return [
-        f"{count(found.with_source)} images come from {plural(found.sources, 'known source')}. "
-        f"{share(found.one_class)} of them come from a source that holds one class only.",
-        f"The source alone predicts the class of {share(found.guessed)} (majority baseline {share(found.majority)}).",
+        f"{count(origins.with_source)} images come from {plural(origins.sources, 'known source')}. "
+        f"{share(origins.one_class)} of them come from a source that holds one class only.",
+        f"The source alone predicts {share(origins.guessed)} correctly (majority baseline {share(origins.majority)}).",
     ]
 
 
@@ -145,15 +152,26 @@ def compared(ranking: Ranking[Candidate]) -> str:
     """How many runs are compared on how many images, and how many pairs of them differ significantly."""
     order, images = ranking.order, plural(ranking.order[0].assessment.test.n, "test image")
     if len(order) < 2:
-        return f"One run was tested on these {images}."
+        return f"One run was tested, on {images}."
     different = sum(
         not ranking.pairs.of(i, j).could_be_chance for i in range(len(order)) for j in range(i + 1, len(order))
     )
     beating = sum(beats_majority(one.assessment) for one in order)
     return (
-        f"{count(len(order))} runs were tested on the same {images}. {count(beating)} of them beat the majority "
-        f"baseline, and {count(different)} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
+        f"{count(len(order))} runs were tested on the same {images}. {_number(beating)} of them beat the majority "
+        f"baseline, and {_number(different).lower()} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
     )
+
+
+def _number(value: int) -> str:
+    return count(value) if value else "None"
+
+
+def areas(of_runs: Mapping[str, float]) -> str:
+    """The areas under some ROC curves: one by one, or the lowest and the highest of many."""
+    if len(of_runs) <= FEW:
+        return f"AUROC: {', '.join(f'{name} {share(area)}' for name, area in of_runs.items())}."
+    return f"AUROC of {count(len(of_runs))} runs: {share(min(of_runs.values()))} to {share(max(of_runs.values()))}."
 
 
 def confusion(one: Candidate) -> str:
@@ -167,6 +185,8 @@ def confusion(one: Candidate) -> str:
     ]
     number, label, predicted = max(cells)
     right = sum(int(counts.at[name, name]) for name in counts.index)
+    if not one.assessment.test.n:
+        return "There is no test image."
     if not number:
         return f"All {count(right)} test images are predicted correctly."
     return (
@@ -186,6 +206,8 @@ def other_images(run: Run, ranking: Ranking[Candidate]) -> str:
 def choice(ranking: Ranking[Candidate], chosen: Candidate) -> str:
     """Which run to use, first of all."""
     test = chosen.assessment.test
+    if not test.n:
+        return f"No run can be recommended: {chosen.name} was tested on no image."
     if not beats_majority(chosen.assessment):
         return f"No run can be recommended: {chosen.name} does not beat the majority baseline ({in_words(test)})."
     by = "it has the highest accuracy on the validation images" if chosen_by_validation(ranking.order) else "it leads"
@@ -195,6 +217,8 @@ def choice(ranking: Ranking[Candidate], chosen: Candidate) -> str:
 def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
     """Why, from the numbers: against the others, the majority, class by class, and in time."""
     found = chosen.assessment
+    if not found.test.n:
+        return
     place = [one.id for one in ranking.order].index(chosen.id)
     for other, one in enumerate(ranking.order):
         if other in (0 if place else 1, len(ranking.order) - 1) and other != place:
@@ -233,13 +257,29 @@ def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
         yield "The model reads the frame around the lungs, so its accuracy is not about disease alone."
     elif check.verdict != evidence.LUNGS:
         yield "It is not established that the model reads the lungs."
-    outside, views = len(run.evaluations()), len(run.openings())
-    tests = f"{plural(outside, 'test')} on images from elsewhere" if outside else "No test on images from elsewhere"
-    yield f"{tests} {'were' if outside > 1 else 'was'} made."
+    views = len(run.openings())
+    if not run.evaluations():
+        yield "No test on images from elsewhere was made."
+    for one in run.evaluations():
+        yield _outside(run, one)
     if views:
         yield f"Its test set was viewed {plural(views, 'time')}; each view makes a later choice less honest."
     classes = ", ".join(chosen.assessment.classes)
     yield f"The model knows {classes} and no other disease; every image gets one of these answers."
+
+
+def _outside(run: Run, evaluation: Evaluation) -> str:
+    """What a run keeps of its accuracy on images from elsewhere."""
+    name = evaluation.information["dataset"]["name"]
+    try:
+        tested = external_test.report(run, evaluation)
+    except (DataError, RunDamaged) as error:
+        return f"The test on {name} cannot be read: {error}"
+    outside, inside = tested.figures.overall["accuracy"], tested.inside.overall["accuracy"]
+    return (
+        f"On {plural(tested.figures.n, 'image')} of {name} the accuracy is {in_words(outside)} instead of "
+        f"{in_words(inside)} on its own images."
+    )
 
 
 def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
@@ -252,7 +292,7 @@ def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
     yield "Surveillance: shares of predicted classes over time could show a wave of infections early."
     first = "a test on images of the hospital that will use it"
     if check.verdict != evidence.LUNGS:
-        first = f"an evidence check that finds the lungs, and {first}"
+        first = f"the verdict “{evidence.LUNGS}” of an evidence check, and {first}"
     yield f"Before any of these: {first}. Until then it is for teaching."
 
 
@@ -274,10 +314,38 @@ def split_in_words(run: Run) -> str:
     )
 
 
+def training(runs: Sequence[Run]) -> Iterator[str]:
+    """What happens to an image, and how every run was trained."""
+    specs = [run.spec for run in runs]
+    sizes = sorted({spec.image_size for spec in specs})
+    yield (
+        f"Images are decoded to 8-bit grey and resized to squares of {_either(map(str, sizes))} px. Each saved model "
+        "scales them to the range that its network was trained on."
+    )
+    losses = dict.fromkeys(loss(spec) for spec in specs)
+    optimizers = dict.fromkeys(OPTIMIZER_LABELS[spec.optimizer] for spec in specs)
+    yield f"The loss is {_either(losses)}; the optimizer is {_either(optimizers)}."
+    best = sum(spec.keep == "best" for spec in specs)
+    if best:
+        yield f"The weights of the epoch with the lowest validation loss are used ({plural(best, 'run')})."
+    if best < len(specs):
+        yield f"The weights of the last epoch are used ({plural(len(specs) - best, 'run')})."
+    stopping = Counter(f"{plural(spec.patience, 'epoch')}" for spec in specs if spec.patience)
+    if stopping:
+        yield f"Training stops early after so many epochs without a lower validation loss: {_runs_of(stopping)}."
+
+
+def _either(words: Iterable[str]) -> str:
+    """``Adam``, ``Adam or AdamW``, ``96, 128 or 224``."""
+    *first, last = words
+    return " or ".join(filter(None, [", ".join(first), last]))
+
+
 def statistics(one: Candidate) -> Iterator[str]:
     """Which intervals and tests the report uses."""
     yield "Shares of images have 95 % Wilson intervals; other measures have bootstrap intervals of 2,000 draws."
     yield "Two runs are compared by the exact McNemar test on the same test images, with Holm's correction."
+    yield "A table of differences to its first row corrects for the comparisons with that row alone."
     yield "A run beats the majority baseline if a one-sided exact binomial test at 5 % says so."
     if one.assessment.groups is not None:
         yield "Images of one cluster (duplicates, one patient) count for fewer in intervals and tests."

@@ -19,7 +19,7 @@ from covid_core.runs import candidates
 
 MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
 MOST_MATRICES = 12
-FEW = 4  # runs whose names have room above a small figure
+CELL = 52  # pixels of a confusion cell: three matrices fit below each other on a page
 MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 
 
@@ -46,6 +46,7 @@ def _ranked(subject: Subject) -> Iterator[Block]:
     order, best = ranking.order, (0,) if beats_majority(subject.best.assessment) else ()
     runs = [subject.run_of(one) for one in order]
     yield Paragraph(course_text.compared(ranking))
+    yield _dots(subject, order)
     yield Table("performance", course_text.performance_caption(subject.best), _performance(subject, ranking), best)
     chosen = tables.hyperparameters([one.name for one in order], [run.spec for run in runs]).astype(str)
     course = ["Model", "Learning rate", "Batch size", "Epochs", "Optimizer", "Special strategy", "Image size"]
@@ -54,13 +55,22 @@ def _ranked(subject: Subject) -> Iterator[Block]:
     yield from _curves(subject, order[:MOST_CURVES])
     for number, one in enumerate(order[:MOST_MATRICES], start=1):
         counts = one.assessment.tested.confusion
-        words = course_text.confusion(one)
-        title = f"Confusion matrix of {one.name}"
-        yield Chart(
-            f"confusion-{number}", title, words, f"{title}. {words}", figures.confusion_matrix(counts), is_small=True
-        )
+        figure = figures.confusion_matrix(counts).update_layout(height=60 + CELL * len(counts))
+        words, title = course_text.confusion(one), f"Confusion matrix of {one.name}"
+        yield Chart(f"confusion-{number}", title, words, f"{title}. {words}", figure, is_small=True)
     yield from _classes(order, best)
     yield Table("cost", "What the runs cost", _cost(subject, order), best)
+
+
+def _dots(subject: Subject, order: tuple[Candidate, ...]) -> Chart:
+    points = comparison.performance_table(order).head(len(order))
+    groups = [subject.run_of(one).annotation.group for one in order]
+    figure = figures.accuracies(
+        points.assign(number=[one.number for one in order], group=groups), order[0].assessment.majority["test"].value
+    )
+    words = "; ".join(f"{one.name} {comparison_text.in_words(one.assessment.test)}" for one in order)
+    caption = "One row per run, with its 95 % interval. Dotted: the majority baseline."
+    return Chart("accuracies", "Test accuracy of every run", caption, f"Test accuracy: {words}.", figure)
 
 
 def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
@@ -132,13 +142,14 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
     }
     for number, label in enumerate(order[0].assessment.classes, start=1):
         drawn = [(name, of[label].roc) for name, of in curves.items()]
-        areas = [f"{one.name} {share(one.assessment.tested.per_class[label]['auroc'].value)}" for one in order]
-        words, title = f"AUROC: {', '.join(areas)}.", f"ROC curves of {label}"
+        areas = {one.name: one.assessment.tested.per_class[label]["auroc"].value for one in order}
+        title, words = f"ROC curves of {label}", course_text.areas(areas)
+        alt = f"{title}. AUROC: {', '.join(f'{name} {share(area)}' for name, area in areas.items())}."
         figure = figures.roc_curves(drawn, lines)
-        if len(order) > FEW:
+        if len(order) > course_text.FEW:
             figure.update_layout(showlegend=False)
             words = f"Colours as in the curves over the epochs. {words}"
-        yield Chart(f"roc-{number}", title, words, f"{title}. {words}", figure, is_small=True)
+        yield Chart(f"roc-{number}", title, words, alt, figure, is_small=True)
 
 
 def _classes(order: tuple[Candidate, ...], best: tuple[int, ...]) -> Iterator[Block]:

@@ -13,7 +13,7 @@ from covid_core.evaluation.assessment import PARTS
 from covid_core.figures import data as figures
 from covid_core.formatting import count, share
 from covid_core.images.codec import jpeg_bytes
-from covid_core.reports import audit_text, course_text, study_text
+from covid_core.reports import audit_text, course_text
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Picture, Table
 from covid_core.reports.course.subject import Subject
 from covid_core.runs.store import Run
@@ -119,4 +119,4 @@ def _strategies(subject: Subject) -> Iterator[Block]:
         frame = concluded.table.copy()
         frame.insert(1, "Strategy", ways)
         yield Paragraph(concluded.sentence)
-        yield Table(f"imbalance-{number}", f"Ways to handle class imbalance. {study_text.METHOD}", frame)
+        yield Table(f"imbalance-{number}", f"Ways to handle class imbalance; {course_text.TO_FIRST}", frame)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
-import plotly.graph_objects as go
+
+from covid_core.figures.light import Figure
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Chart:
     title: str
     caption: str
     alt: str
-    figure: go.Figure
+    figure: Figure
     is_small: bool = False
 
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 
+from covid_core.figures.light import INK, LINE, MUTED, light, plotly_script, script_json
 from covid_core.images.codec import data_url
 from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Document, Paragraph, Picture, Table
 
@@ -22,20 +20,10 @@ WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each oth
 WIDE_FROM = 7  # columns from which a table has small letters
 WHOLE_ROWS = 12  # a longer table may go over to the next page
 LONGEST_CELL = 21  # characters that stay on one line: "98.4 % [97.2, 99.2]"
-TIED = re.compile(r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)")  # spaces that never break
+TIED = re.compile(
+    r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
+)  # spaces that never break
 NUMBER = re.compile(r"[<–\-+]?\s?\d|–$")
-FONT = '"Inter", "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
-INK, MUTED, LINE = "#1b2127", "#5a6570", "#e3e7eb"
-LIGHT = {  # a template of Plotly
-    "layout": {
-        "font": {"family": FONT, "size": 11.5, "color": INK},
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-        "xaxis": {"gridcolor": LINE, "linecolor": "#b8c0c8", "zerolinecolor": LINE, "title": {"standoff": 8}},
-        "yaxis": {"gridcolor": LINE, "linecolor": "#b8c0c8", "zerolinecolor": LINE, "title": {"standoff": 8}},
-        "annotationdefaults": {"font": {"color": INK}},
-    }
-}
 
 
 def to_html(document: Document) -> bytes:
@@ -48,7 +36,7 @@ def to_html(document: Document) -> bytes:
         title=document.title,
         made=f"{document.made:%d %B %Y}",
         sections=sections,
-        plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
+        plotly=plotly_script(),
         ink=INK,
         muted=MUTED,
         line=LINE,
@@ -113,7 +101,7 @@ def _table(block: Table) -> dict[str, Any]:
 
 def _cell(text: str, is_numeric: bool) -> tuple[str, str]:
     """A cell with its class in the style sheet."""
-    return text, ("n short" if len(text) <= LONGEST_CELL else "n") if is_numeric else ""
+    return TIED.sub("\u00a0", text), ("n short" if len(text) <= LONGEST_CELL else "n") if is_numeric else ""
 
 
 def _is_numeric(column: pd.Series) -> bool:
@@ -121,10 +109,7 @@ def _is_numeric(column: pd.Series) -> bool:
     return bool(cells) and all(NUMBER.match(cell) for cell in cells)
 
 
-def _figure(block: Chart) -> Markup:
+def _figure(block: Chart) -> str:
     """The figure in light colours, as JSON that may stand in a script."""
-    light = block.figure.to_dict()
-    light["layout"] |= {"template": LIGHT, "width": SMALL if block.is_small else WIDTH, "autosize": False}
-    if block.is_small:
-        light["layout"]["height"] = min(HIGHEST_SMALL, light["layout"].get("height", HIGHEST_SMALL))
-    return Markup(to_json_plotly(light).replace("<", "\\u003c"))
+    values = light(block.figure, SMALL, HIGHEST_SMALL) if block.is_small else light(block.figure, WIDTH)
+    return script_json(values)

@@ -13,7 +13,7 @@ from covid_core.runs import candidates
 def blocks(subject: Subject) -> list[Block]:
     return [
         Paragraph(course_text.split_in_words(subject.run_of(subject.best))),
-        Bullets(tuple(course_text.statistics(subject.best))),
+        Bullets((*course_text.training(subject.runs), *course_text.statistics(subject.best))),
         Table("record", "What each run recorded of itself", _record(subject)),
         Bullets(tuple(course_text.environment(subject.runs))),
         Discussion(course_text.DISCUSS["methods"]),

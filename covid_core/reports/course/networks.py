@@ -22,7 +22,6 @@ from covid_core.runs import architecture, candidates
 from covid_core.runs.store import Run
 from covid_core.specs import TrainingSpec
 
-LONGEST = 30  # layers of a network that are listed one by one; of a longer one the network is one row
 LEARNING = ["mode", "fine_tuning", "learning_rate", "optimizer", "epochs", "batch_size", "patience", "taps", "head"]
 MODES = ("frozen", "fine_tune", "full")
 COPIES, TILE, GAP = 8, 160, 6  # augmented copies that are shown, their side and the space between them in pixels
@@ -110,7 +109,7 @@ def augmentation(subject: Subject) -> list[Block]:
 
 
 def _concluded(concluded: Conclusion, key: str, caption: str) -> list[Block]:
-    return [Paragraph(concluded.sentence), Table(key, f"{caption}. {study_text.METHOD}", concluded.table)]
+    return [Paragraph(concluded.sentence), Table(key, f"{caption}; {course_text.TO_FIRST}", concluded.table)]
 
 
 def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
@@ -125,7 +124,7 @@ def _described(subject: Subject, run: Run, key: str) -> Iterator[Block]:
         yield Table(
             f"{key}-layers",
             course_text.layers_caption(run, frame),
-            layers_view(frame, BACKBONES[run.spec.backbone].label),
+            tables.layers(frame, BACKBONES[run.spec.backbone].label),
         )
     yield Table(f"{key}-settings", f"Settings of {candidate.name}", _settings(run))
     history = run.history()
@@ -146,34 +145,6 @@ def _settings(run: Run) -> pd.DataFrame:
     right = [*pairs[half:], *[("", "")] * (2 * half - len(pairs))]
     rows = [left + other for left, other in zip(pairs[:half], right, strict=True)]
     return pd.DataFrame(rows, columns=["Setting", "Value", "Further setting", "Its value"])
-
-
-def layers_view(frame: pd.DataFrame, network: str) -> pd.DataFrame:
-    """``architecture.layers`` as texts; the layers of a long network make one row."""
-    body = frame[frame["part"] == architecture.NETWORK]
-    rows = frame
-    if len(body) > LONGEST:
-        inside = body[body["shape"].str.contains(" x ")].iloc[1:]  # behind the image, before the pooling
-        last = inside.iloc[-1]
-        whole = {
-            "layer": network,
-            "kind": f"{len(inside)} layers",
-            "shape": last["shape"],
-            "parameters": inside["parameters"].sum(),
-            "part": architecture.NETWORK,
-        }
-        rows = pd.concat([frame.iloc[:1], pd.DataFrame([whole]), frame.drop(index=[frame.index[0], *inside.index])])
-    rows = rows.reset_index(drop=True)
-    view = pd.DataFrame(
-        {
-            "Layer": rows["layer"],
-            "Kind": rows["kind"],
-            "Output": rows["shape"],
-            "Parameters": rows["parameters"].map(count),
-        }
-    )
-    whole_model = {"Layer": "All", "Kind": "", "Output": "", "Parameters": count(frame["parameters"].sum())}
-    return pd.concat([view, pd.DataFrame([whole_model])], ignore_index=True)
 
 
 def _networks(rows: Sequence[tuple[Run, Candidate]]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ def show(runs: Sequence[Run], study: Study | None) -> None:
             if format.is_one_file:
                 st.download_button(
                     format.label,
-                    lambda name=name: _content(shell.workspace(), runs, study, name),
+                    lambda name=name: content(shell.workspace(), runs, study, name),
                     f"{formats.file_name(runs, study)}.{name}",
                     format.media,
                     icon=":material/download:",
@@ -34,7 +34,8 @@ def show(runs: Sequence[Run], study: Study | None) -> None:
                 )
 
 
-def _content(workspace: Workspace, runs: Sequence[Run], study: Study | None, format: str) -> bytes:
+def content(workspace: Workspace, runs: Sequence[Run], study: Study | None, format: str) -> bytes:
+    """The report as one file. Raises InvalidChoice, RunDamaged and DataError."""
     about = subject.subject_of(workspace, runs, study)
     made = formats.FORMATS[format].files(sections.document_of(about), about, formats.file_name(runs, study))
     return next(iter(made.values()))

@@ -31,6 +31,12 @@ def test_confusion_cells_show_the_count_and_its_share_of_the_row():
     assert texts == ["8<br>80.0 %", "2<br>20.0 %", "1<br>25.0 %", "3<br>75.0 %"]
 
 
+def test_a_cells_text_stands_in_its_cell_whatever_the_classes_are_called():
+    """Plotly takes the name "1" of a category for the category in place 1."""
+    notes = figures.confusion_matrix(COUNTS.set_axis(["1", "2"]).set_axis(["1", "2"], axis=1)).layout.annotations
+    assert [(note.y, note.x) for note in notes] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
 def test_a_class_without_images_has_counts_but_no_shares():
     texts = [note.text for note in figures.confusion_matrix(COUNTS.mul([1, 0], axis=0)).layout.annotations]
     assert texts[2:] == ["0<br>–", "0<br>–"]
