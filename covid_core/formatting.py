@@ -20,8 +20,9 @@ def decimals(value: float, digits: int) -> str:
 
 
 def as_read(value: float, digits: int = 1) -> float:
-    """The number that people read, for a table that is rounded by the browser."""
-    return float(f"{decimals(value, digits)}".replace(",", ""))
+    """A number for a table that the browser rounds: itself, or the rounded one where a browser has another rule."""
+    read = float(decimals(value, digits).replace(",", ""))
+    return value if float(f"{value:.{digits}f}") == read else read
 
 
 def share(value: float, digits: int = 1) -> str:

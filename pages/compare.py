@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from covid_core.evaluation import comparison
@@ -48,8 +49,9 @@ def main() -> None:
         with shell.errors_shown():
             found = {run.id: run for run in usable}
             comparison_tables.study_conclusion(study, [found[name] for name in study.runs if name in found])
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        runs = run_choice.pick_runs(usable, study)
+    with st.container(horizontal=True, vertical_alignment="top"):
+        with st.container(width="stretch"):
+            runs = run_choice.pick_runs(usable, study)
         annotation_form.popover(runs)
     annotation_form.undo()
     loaded, unreadable = comparison_tables.load(runs)
@@ -79,10 +81,14 @@ def main() -> None:
 
 def _dot_plot(order: Sequence[RunCandidate]) -> None:
     """Every run's test accuracy with its interval, and the majority baseline."""
-    points = comparison.performance_table(order).head(len(order))
-    points = points.assign(number=[one.number for one in order], group=[one.run.annotation.group for one in order])
-    majority = order[0].assessment.majority["test"].value
-    figure = figures.accuracies(points, majority)
+    groups = [one.run.annotation.group for one in order]
+
+    def draw() -> go.Figure:
+        points = comparison.performance_table(order).head(len(order))
+        points = points.assign(number=[one.number for one in order], group=groups)
+        return figures.accuracies(points, order[0].assessment.majority["test"].value)
+
+    figure = shell.drawn(f"accuracies of {groups}", order, draw)
     words = "; ".join(f"{one.name} {comparison_text.in_words(one.assessment.test)}" for one in order)
     shell.chart(figure, "test-accuracy", alt=f"Test accuracy with 95 % interval: {words}")
 

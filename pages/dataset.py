@@ -16,7 +16,7 @@ from covid_core.data.importing import SUMMARY_SIZE
 from covid_core.data.pixels import open_pixels
 from covid_core.data.summary import PixelSummary
 from covid_core.figures import data as figures
-from covid_core.formatting import count, moment, plural, share
+from covid_core.formatting import count, decimals, moment, plural, share
 from covid_core.work import Progress
 from pages.panels.dataset import import_form
 from pages.shared import gallery, import_jobs, shell
@@ -106,7 +106,7 @@ def _balance_in_words(counts: dict[str, int]) -> str:
     if counts[largest] == counts[smallest]:
         return f"in {len(counts)} classes of {count(counts[largest])} each."
     part = share(counts[largest] / sum(counts.values()))
-    times = f"{summary.imbalance_ratio(counts):.1f} times as many as {shell.plain(smallest)}"
+    times = f"{decimals(summary.imbalance_ratio(counts), 1)} times as many as {shell.plain(smallest)}"
     return f"in {len(counts)} classes; {shell.plain(largest)} holds {part}, {times}."
 
 
@@ -166,8 +166,8 @@ def _class_weights(table: pd.DataFrame) -> tuple[str, go.Figure]:
     rare, frequent = table.loc[table["weight"].idxmax()], table.loc[table["weight"].idxmin()]
     times = rare["weight"] / frequent["weight"]
     example = (
-        f"An image of {shell.plain(rare['label'])} has the weight {rare['weight']:.2f}, {times:.1f} times that of "
-        f"{shell.plain(frequent['label'])} ({frequent['weight']:.2f})."
+        f"An image of {shell.plain(rare['label'])} has the weight {decimals(rare['weight'], 2)}, "
+        f"{decimals(times, 1)} times that of {shell.plain(frequent['label'])} ({decimals(frequent['weight'], 2)})."
     )
     if times == 1:
         example = "Here every image has the weight 1.00."
@@ -192,8 +192,8 @@ def _oversampling(table: pd.DataFrame) -> tuple[str, go.Figure]:
     rare = table.loc[table["times"].idxmax()]
     text = (
         f"Images of rare classes are repeated, {count(table['repeated'].sum())} repeats in all: each image of "
-        f"{shell.plain(rare['label'])} occurs {rare['times']:.1f} times per epoch. No image is lost. The risk: the "
-        "network memorises the repeated images (overfitting)."
+        f"{shell.plain(rare['label'])} occurs {decimals(rare['times'], 1)} times per epoch. No image is lost. The "
+        "risk: the network memorises the repeated images (overfitting)."
     )
     return text, figures.resampling_bars(table, "oversample")
 
@@ -315,7 +315,7 @@ def _exposure(pixels: PixelSummary) -> None:
         "Quantity", list(EXPOSURES), required=True, default="Brightness", key="exposure", label_visibility="collapsed"
     )
     table = summary.exposure_table(pixels, EXPOSURES[chosen])
-    means = ", ".join(f"{shell.plain(row.label)} {row.mean:.0f}" for row in table.itertuples())
+    means = ", ".join(f"{shell.plain(row.label)} {decimals(row.mean, 0)}" for row in table.itertuples())
     meaning = "mean grey of an image" if chosen == "Brightness" else "standard deviation of the greys within an image"
     st.markdown(
         f"{chosen} is the {meaning}. Means: {means} (0 black, 255 white). The disease hardly changes these numbers; "
@@ -391,8 +391,8 @@ def _differences_in_words(table: pd.DataFrame) -> str:
     row = table.loc[table["border"].idxmax()]
     first, second = shell.plain(row["first"]), shell.plain(row["second"])
     text = (
-        f"**The mean images of {first} and {second} differ by {row['border']:.0f} grey levels along the edge and by "
-        f"{row['inside']:.0f} inside.** The edge shows hardly any lung."
+        f"**The mean images of {first} and {second} differ by {decimals(row['border'], 0)} grey levels along the edge "
+        f"and by {decimals(row['inside'], 0)} inside.** The edge shows hardly any lung."
     )
     if row["border"] > row["inside"]:
         text += " Framing and exposure separate these two at least as much as the lungs do."

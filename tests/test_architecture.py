@@ -49,6 +49,7 @@ RUN_FILES = {
     "split.parquet",
     "spec.json",
     "launch.json",
+    "annotation.json",
 }
 BLOCK = """
 import sys

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from covid_core.data.summary import UNKNOWN_SOURCE
 from covid_core.figures.theme import NEUTRAL, class_colours, literal, name_above, settled
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, decimals, plural, share
 
 ACCENT = "#56B4E9"
 PART_SHADES = (0.3, 0.6, 1.0)  # train, validation, test: the part that is reported stands out
@@ -37,7 +37,7 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
 
 def weight_bars(weights: Mapping[str, float]) -> go.Figure:
     """The weight of one image of each class under balanced class weights; the line at 1 is a balanced class."""
-    figure = _class_bars(weights, [f"{weight:.3f}" for weight in weights.values()], "Weight of one image")
+    figure = _class_bars(weights, [decimals(weight, 3) for weight in weights.values()], "Weight of one image")
     return figure.add_vline(1, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
 
 

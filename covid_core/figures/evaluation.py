@@ -26,7 +26,7 @@ from covid_core.figures.theme import (
     settled,
 )
 from covid_core.figures.training import epoch_axes
-from covid_core.formatting import count, decimals, duration, interval, milliseconds, p_in_words, plural, share
+from covid_core.formatting import count, decimals, duration, interval, milliseconds, number, p_in_words, plural, share
 from covid_core.formatting import points as points_in_words
 
 CELL = "86, 180, 233"  # sky blue; its strength shows how full a cell is
@@ -45,7 +45,10 @@ BAR_GAP = 0.22  # of it above the bars, for its name
 BAR_ROOM = 1.3  # height of its axis in highest bars: the numbers stand above them
 ROW_HEIGHT = 46  # pixels per run of a dot plot
 LEGEND_ROW = 20  # pixels
-DOT_ROW = 30  # pixels per run of the dot plot of accuracies
+DOT_ROW, NARROW_DOT_ROW = 30, 22  # pixels per run of the dot plot of accuracies, and where they are many
+MANY_DOTS = 12
+FEW_PAIRS = 6  # runs from which on the numbers are printed small
+PAIR_NAME = 15  # letters of a name beside the matrix of pairs, which is as wide as a phone
 BAND = 0.1  # opacity of the band behind the runs of a group
 COST_TICKS = {  # round times on the logarithmic axis of the cost
     "seconds": (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 10_800, 36_000),
@@ -89,7 +92,12 @@ def accuracies(points: pd.DataFrame, majority: float | None = None) -> go.Figure
     ticks = {"tickvals": list(range(len(rows))), "ticktext": [cut(name) for name in rows["name"]]}
     figure.update_yaxes(**ticks, range=[len(rows) - 0.5, -1.1], showgrid=False, zeroline=False)
     figure.update_layout(hovermode="closest", showlegend=bool(named))
-    return settled(figure, height=90 + DOT_ROW * (1 + len(rows)) + (LEGEND_ROW if named else 0))
+    return settled(
+        figure,
+        height=90
+        + (DOT_ROW if len(rows) <= MANY_DOTS else NARROW_DOT_ROW) * (1 + len(rows))
+        + (LEGEND_ROW if named else 0),
+    )
 
 
 def confusion_matrix(counts: pd.DataFrame) -> go.Figure:
@@ -184,9 +192,11 @@ def pair_matrix(names: Sequence[str], pairs: Pairs, rows: Sequence[int]) -> go.F
         for (row, column), one in compared.items()
     }
     colours = [[0, f"rgba({WORSE}, 0.8)"], [0.5, "rgba(128, 128, 128, 0.08)"], [1, f"rgba({CELL}, 0.8)"]]
-    ranks = [str(place) for place in range(1, len(names) + 1)]
+    ranks = [f"#{place}" for place in range(1, len(names) + 1)]  # a bare number would be read as a position
     figure = _matrix(ranks, cells, -1, colours, PAIR_HEIGHT)
-    rows_named = [f"{rank}  {cut(name)}" for rank, name in zip(ranks, names, strict=True)]
+    rows_named = [f"{rank}  {cut(name, PAIR_NAME)}" for rank, name in zip(ranks, names, strict=True)]
+    if len(names) > FEW_PAIRS:
+        figure.update_annotations(font_size=10)
     return figure.update_yaxes(tickvals=ranks, ticktext=rows_named)
 
 
@@ -216,9 +226,12 @@ def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]], lines: Sequence[M
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": 0.5}},
             customdata=[[place, one.number] for one in bins],
-            text=[plural(one.right.n, "image") for one in bins],
+            text=[
+                f"score {share(one.mean_score)}, correct {share(one.right.value)}, {plural(one.right.n, 'image')}"
+                for one in bins
+            ],
             name=literal(name),
-            hovertemplate="score %{x:.1f} %, correct %{y:.1f} %, %{text}<extra>%{fullData.name}</extra>",
+            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title="Score of the predicted class", **SQUARE)
     figure.update_yaxes(title="Accuracy", **SQUARE)
@@ -341,7 +354,7 @@ def learning_curves(
 
     A diamond stands where a new stage begins. Runs without epochs are left out. ``lines`` are those of ``run_lines``.
     """
-    scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
+    scale, written = (100, share) if quantity == "accuracy" else (1, number)
     figure = go.Figure()
     for (name, history), line in zip(histories, lines, strict=True):
         if history.empty:
@@ -357,7 +370,8 @@ def learning_curves(
                 y=scale * history[column],
                 name=literal(name),
                 legendgroup=literal(name),
-                hovertemplate=f"epoch %{{x}}: %{{y:{unit}<extra>{literal(name)}, {part}</extra>",
+                text=history[column].map(written),
+                hovertemplate=f"epoch %{{x}}: %{{text}}<extra>{literal(name)}, {part}</extra>",
                 **style,
             )
     epoch_axes(figure, quantity, max((len(history) for _, history in histories), default=0))

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.evaluation.repeats import Spread
-from covid_core.figures.theme import NEUTRAL, literal, majority_line, run_style, settled
+from covid_core.figures.theme import NEUTRAL, class_colours, literal, majority_line, settled
 from covid_core.formatting import points, share
 
 ROW = 64  # pixels per study
@@ -29,12 +29,13 @@ def repeated_runs(
         majority: mean of the majority baselines, a share in [0, 1], drawn as a line.
     """
     names = list(dict.fromkeys(runs["study"]))
+    colours = class_colours(names)  # by name: the same whichever other studies are drawn
     figure = go.Figure()
     rows = [_placed(runs[runs["study"] == name], row) for row, name in enumerate(names)]
     for upper, lower in zip(rows, rows[1:], strict=False):
         figure.add_trace(_joined(upper, lower))
     for row, (name, summary) in enumerate(zip(names, summaries, strict=True)):
-        colour = run_style(row)["color"]
+        colour = colours[name]
         figure.add_trace(_points(rows[row], name, colour))
         if summary.count:
             figure.add_trace(_mean(summary, name, row, colour))
@@ -64,11 +65,11 @@ def _points(runs: pd.DataFrame, name: str, colour: str) -> go.Scatter:
     return go.Scatter(
         x=100 * runs["value"],
         y=runs["height"],
-        customdata=[literal(run) for run in runs["run"]],
+        customdata=[f"{literal(run)}: {share(value)}" for run, value in zip(runs["run"], runs["value"], strict=True)],
         mode="markers",
         marker={"size": 9, "color": colour, "opacity": 0.75},
         name=literal(name),
-        hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
+        hovertemplate="%{customdata}<extra></extra>",
     )
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.figures.theme import NEUTRAL, RUN_COLOURS, settled
+from covid_core.formatting import number, share
 
 HEIGHT = 300
 FEW_EPOCHS = 5  # up to here each epoch has its mark on the axis, which has room for as many from the beginning
@@ -21,7 +22,7 @@ def run_curves(history: pd.DataFrame, quantity: str, chosen: str = "best") -> go
     Returns:
         Two lines; a ring at the epoch of the model's weights, and an upright line where a new stage begins.
     """
-    scale, unit = (100, ".1f} %") if quantity == "accuracy" else (1, ".3f}")
+    scale, written = (100, share) if quantity == "accuracy" else (1, number)
     epochs = list(range(1, len(history) + 1))
     figure = go.Figure()
     for column, name, line in (
@@ -35,7 +36,8 @@ def run_curves(history: pd.DataFrame, quantity: str, chosen: str = "best") -> go
             mode="lines+markers",
             line=line,
             marker={"size": 5},
-            hovertemplate="epoch %{x}: %{y:" + unit + "<extra>" + name + "</extra>",
+            text=history[column].map(written),
+            hovertemplate="epoch %{x}: %{text}<extra>" + name + "</extra>",
         )
     _mark_weights(figure, weights_epoch(history, chosen), scale * history[f"val_{quantity}"])
     _mark_stages(figure, history["stage"].astype(str).tolist())

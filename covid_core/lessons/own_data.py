@@ -14,7 +14,7 @@ from covid_core.data.split import make_split
 from covid_core.data.summary import resampling_table
 from covid_core.errors import CovidCoreError, DataError
 from covid_core.evaluation import label_check as labelling
-from covid_core.formatting import count, plural, share
+from covid_core.formatting import count, decimals, plural, share
 from covid_core.lessons import outcomes
 from covid_core.lessons.catalogue import DUPLICATE, RARE, SHIFTED, TAG, Lesson
 from covid_core.presets import COURSE_IMAGES_PER_CLASS
@@ -134,8 +134,8 @@ def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Check:
             "Class": balance["label"],
             "Images": balance["images"].map(count),
             "Share": (balance["images"] / total).map(share),
-            "Class weight": balance["weight"].map("{:.2f}".format),
-            "Oversampling uses each": balance["times"].map("{:.1f} times".format),
+            "Class weight": balance["weight"].map(lambda value: decimals(value, 2)),
+            "Oversampling uses each": balance["times"].map(lambda value: f"{decimals(value, 1)} times"),
             "Undersampling uses": balance["kept"].map(count),
         }
     )
@@ -143,8 +143,8 @@ def _imbalance(dataset: Dataset, runs: Sequence[Run]) -> Check:
         f"The majority baseline ({common['label']}) is right on {share(common['images'] / total)} of "
         f"{plural(total, 'image')}. The rarest class, {rare['label']}, has {plural(int(rare['images']), 'image')}: "
         f"{share(rare['images'] / total)}.",
-        f"With class weights, an image of {rare['label']} counts as {rare['weight'] / common['weight']:.1f} of "
-        f"{common['label']}. Undersampling would leave out {share(balance['thrown_away'].sum() / total)} of all "
+        f"With class weights, an image of {rare['label']} counts as {decimals(rare['weight'] / common['weight'], 1)} "
+        f"of {common['label']}. Undersampling would leave out {share(balance['thrown_away'].sum() / total)} of all "
         "images.",
     ]
     of_it = [run for run in runs if run.dataset.id == dataset.id]

@@ -159,14 +159,15 @@ def named(names: Sequence[str]) -> str:
 
 
 def _warnings(candidates: Sequence[Candidate]) -> list[str]:
-    warnings = [f"{c.name}: {', '.join(c.marks)}." for c in candidates if c.marks]
+    marked: dict[str, list[str]] = {}
+    for candidate in candidates:
+        marked.setdefault(", ".join(candidate.marks), []).append(candidate.name)
+    warnings = [f"{named(names)}: {marks}." for marks, names in marked.items() if marks]
     wrong: dict[str, list[str]] = {}  # what is wrong with labels, once, with the runs that it is about
     for candidate in candidates:
         wrong.setdefault(run_text.labels(candidate.labels), []).append(candidate.name)
     warnings += [
-        text if len(names) == len(candidates) else f"{', '.join(names)}: {text}"
-        for text, names in wrong.items()
-        if text
+        text if len(names) == len(candidates) else f"{named(names)}: {text}" for text, names in wrong.items() if text
     ]
     if len({c.split_hash for c in candidates}) > 1:
         warnings.append("The test images are the same, but the training images differ between runs.")

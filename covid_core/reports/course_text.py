@@ -23,7 +23,7 @@ from covid_core.runs.store import Evaluation, Run
 from covid_core.specs import IMBALANCE_LABELS, MODE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
 
 BALANCED = 1.05  # largest class against smallest: up to here a data set counts as balanced
-FEW = 4  # runs whose areas are named one by one
+FEW = 4  # runs whose names have room above and below a small figure
 LACKING = {  # by what a section needs: what is missing, and which study makes it
     "imbalance": ("No two of these runs differ only in how they handle class imbalance", "imbalance"),
     "baseline": ("None of these runs is a baseline CNN", "course"),
@@ -158,9 +158,13 @@ def compared(ranking: Ranking[Candidate]) -> str:
     )
     beating = sum(beats_majority(one.assessment) for one in order)
     return (
-        f"{count(len(order))} runs were tested on the same {images}. {count(beating)} of them beat the majority "
-        f"baseline, and {count(different)} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
+        f"{count(len(order))} runs were tested on the same {images}. {_number(beating)} of them beat the majority "
+        f"baseline, and {_number(different).lower()} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
     )
+
+
+def _number(value: int) -> str:
+    return count(value) if value else "None"
 
 
 def areas(of_runs: Mapping[str, float]) -> str:
@@ -288,7 +292,7 @@ def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
     yield "Surveillance: shares of predicted classes over time could show a wave of infections early."
     first = "a test on images of the hospital that will use it"
     if check.verdict != evidence.LUNGS:
-        first = f"an evidence check that finds the lungs, and {first}"
+        first = f"the verdict “{evidence.LUNGS}” of an evidence check, and {first}"
     yield f"Before any of these: {first}. Until then it is for teaching."
 
 

@@ -318,17 +318,14 @@ class Run(JobFolder):
     @cached_property
     def annotation(self) -> Annotation:
         """What people wrote on it; nothing where that is damaged, which hides no figure."""
-        path = self.path / ANNOTATION
-        try:
-            return Annotation.model_validate(files.read_json(path)) if path.exists() else Annotation()
-        except (OSError, ValueError):
-            return Annotation()
+        return _annotation_in(self.path)
 
     @cached_property
     def number(self) -> int:
         """Its number in the workspace, from 0. Runs get theirs, the oldest first, when one is first asked for its."""
-        if self.annotation.number is not None:
-            return self.annotation.number
+        for written in (self.annotation, _annotation_in(self.path)):  # another run may have asked since
+            if written.number is not None:
+                return written.number
         return _numbered(self.path.parent)[self.id]
 
     @property
@@ -612,6 +609,14 @@ def create_run(workspace: Workspace, spec: TrainingSpec, dataset: Dataset, split
         files.write_json(staging / "spec.json", content)
         split.to_parquet(staging / "split.parquet", index=False)
     return Run(workspace.runs / identifier, record, spec)
+
+
+def _annotation_in(folder: Path) -> Annotation:
+    path = folder / ANNOTATION
+    try:
+        return Annotation.model_validate(files.read_json(path)) if path.exists() else Annotation()
+    except (OSError, ValueError):
+        return Annotation()
 
 
 def annotate(run: Run, **changes: Any) -> None:

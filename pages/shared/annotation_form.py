@@ -9,6 +9,7 @@ from covid_core.runs.store import Run
 from pages.shared import run_cache, shell
 
 ARCHIVED = "just_archived"  # session: id of the run that was archived last
+CHOICES = "compare_runs_"  # session: beginning of the names of the choices of runs on the Compare page
 HELP = "A group has its runs together in the first figure. Tags stand among the remarks, and the filter finds them."
 REFERENCE_HELP = (
     "The tables then show each run's difference from it, with its test. One run at a time is the reference."
@@ -73,9 +74,15 @@ def undo() -> None:
 
 def restore_button(run: Run, label: str = "Restore") -> None:
     """Take a run out of the archive."""
-    if st.button(label, key=f"restore-{run.id}", icon=":material/unarchive:"):
-        st.session_state.pop(ARCHIVED, None)
-        _save(run, archived=False)
+    st.button(label, key=f"restore-{run.id}", icon=":material/unarchive:", on_click=_restore, args=(run,))
+
+
+def _restore(run: Run) -> None:
+    st.session_state.pop(ARCHIVED, None)
+    with shell.errors_shown():
+        store.annotate(run, archived=False)
+    for key in (key for key in st.session_state if str(key).startswith(CHOICES)):
+        st.session_state[key] = [*st.session_state[key], run.id]
 
 
 def _save(run: Run, **changes: object) -> None:

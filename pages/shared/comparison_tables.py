@@ -50,7 +50,7 @@ PARTS = {
     "other calibrates.",
     "Test": "Accuracy on test images. This is the number to report.",
 }
-AT_FIRST_HIDDEN = (*(row.title for row in MEASURES.values() if row.headline), "Test images", "Lung masks")
+AT_FIRST_HIDDEN = (*(row.title for row in MEASURES.values() if row.headline), "Test images")
 IN_PER_CENT = [*(row for row in MEASURES.values() if row.unit), *CLASS_MEASURES.values()]
 HELP = PARTS | {row.title: row.explanation for row in IN_PER_CENT}
 METHODS = (
@@ -361,9 +361,16 @@ def _chosen_columns(names: list[str], table: str, hidden: Sequence[str]) -> list
     if len(names) < MANY_COLUMNS:
         return names
     at_first = [name for name in names if name not in hidden]
+    key = f"columns-{table}-{len(names)}"  # a column that is new is not hidden by a choice from before
     with st.popover("Columns", icon=":material/view_column:", type="tertiary"):
         chosen = st.pills(
-            "Columns", names, selection_mode="multi", default=at_first, key=f"columns-{table}", persist_state="session"
+            "Columns",
+            names,
+            selection_mode="multi",
+            default=at_first,
+            format_func=shell.plain,
+            key=key,
+            persist_state="session",
         )
     return [name for name in names if name in chosen]
 

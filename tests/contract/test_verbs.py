@@ -159,6 +159,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     "train": [(TRAIN[1:], STARTED), ((*TRAIN[1:], "--set", "seeds=2"), STUDY_STARTED)],
     "study": [(("--list",), {"presets": By(str)}), ((FIRST, "--preset", "quick"), STUDY_STARTED)],
     "studies": [((), {"studies": [{"id": str, "name": str, "preset": str, "runs": [str]}]})],
+    "annotate": [((RUN, "--tags", "course"), FINISHED | {"annotation": {"tags": [str], "archived": bool}})],
     "runs": [((), {"runs": [FINISHED], "damaged": [{"run": str, "reason": str}]})],
     "show": [
         (

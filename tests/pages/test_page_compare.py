@@ -1,5 +1,6 @@
 """The Compare page: empty, with runs, with a broken one, by address."""
 
+import json
 import re
 
 import numpy as np
@@ -61,24 +62,101 @@ def performance(page: AppTest):
 
 def test_tabs_stand_in_the_order_of_what_one_asks(workspace):
     made_run(workspace, all_parts(SIZES, 1))
-    shown = [tab.label for tab in opened("compare").tabs]
-    assert shown[:9] == [
-        "Measures",
-        "Evidence check",
-        "Per class",
-        "Pairs",
-        "Confusion",
-        "Images",
-        "Calibration",
-        "Outside test",
-        "Repeats",
+    page = opened("compare")
+    groups = page.segmented_control(key="compare_tabs")
+    assert groups.options == ["Performance", "Errors and evidence", "Calibration and external test", "Training"]
+    shown = []
+    for group in groups.options:
+        page.segmented_control(key="compare_tabs").set_value(group).run()
+        shown.append([tab.label for tab in page.tabs])
+    assert shown == [
+        ["Measures", "Per class", "Pairs", "ROC and precision-recall", "Repeats"],
+        ["Confusion", "Images", "Evidence check"],
+        ["Calibration", "Scores", "Outside test"],
+        ["Curves", "Hyper-parameters", "Cost"],
     ]
+
+
+def test_an_address_opens_the_group_of_its_tab_and_a_choice_stands_in_the_address(two):
+    page = opened("compare", view="Cost")
+    assert page.segmented_control(key="compare_tabs").value == "Training"
+    assert page.container(key="table-cost")
+    page.segmented_control(key="compare_tabs").set_value("Errors and evidence").run()
+    assert "Confusion" in page.query_params["view"]
+
+
+def test_the_page_opens_with_every_runs_accuracy_before_any_sentence(seven):
+    page = opened("compare")
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    assert [len(trace["x"]) for trace in figure["data"]] == [1] * 7
+    assert figure["layout"]["yaxis"]["ticktext"][0] == "MobileNetV2 aug"
+    assert figure["layout"]["annotations"][0]["text"].startswith("majority baseline")
+
+
+def colours(page: AppTest) -> dict[str, str]:
+    """Of the runs of the first figure, by name."""
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    return {trace["name"]: trace["marker"]["color"] for trace in figure["data"] if "marker" in trace}
+
+
+def test_a_run_has_one_colour_whichever_others_are_chosen(workspace):
+    runs = course_like_runs(workspace, 5)
+    of_all, of_two = (colours(opened("compare", **address)) for address in ({}, {"runs": f"{runs[3].id},{runs[1].id}"}))
+    assert len(set(of_all.values())) == 5
+    assert of_two == {name: of_all[name] for name in of_two}
+    curves = json.loads(opened("compare", runs=runs[3].id, view="Curves").get("plotly_chart")[1].proto.spec)
+    assert curves["data"][0]["line"]["color"] == of_all[runs[3].name]
+
+
+def test_a_run_is_named_tagged_and_pinned_as_the_reference(workspace):
+    best, other = course_like_runs(workspace, 2)[::-1]
+    page = opened("compare")
+    page.selectbox(key="annotated_run").set_value(other.id).run()
+    page.text_input(key=f"name-{other.id}").set_value("Final")
+    page.multiselect(key=f"tags-{other.id}").set_value(["report"])
+    page.toggle(key=f"reference-{other.id}").set_value(True)
+    next(one for one in page.button if one.label == "Save").click().run()
+    table = performance(page)
+    assert table["Model"].tolist()[:2] == [best.name, "Final"]
+    assert table["Remarks"].iat[1].startswith("report")
+    assert table[comparison_tables.DIFFERENCE].iat[1] == "reference"
+    assert re.fullmatch(r"\+\d+\.\d \[.*\], p . [\d.]+", table[comparison_tables.DIFFERENCE].iat[0])
+
+
+def test_an_archived_run_leaves_the_page_and_comes_back(two):
+    page = opened("compare")
+    first = page.selectbox(key="annotated_run").value
+    page.button(key=f"archive-{first}").click().run()
+    assert len(performance(page)) == 3 and "is archived" in words(page)
+    assert opened("compare", runs=first).title and len(performance(opened("compare", runs=first))) == 3
+    page.button(key=f"restore-{first}").click().run()
+    assert len(performance(page)) == 4
+
+
+def test_the_columns_of_a_table_can_be_chosen_and_are_those_that_download(two):
+    page = opened("compare")
+    page.pills(key="columns-performance-10").set_value(["Test", "Remarks"]).run()
+    assert list(performance(page).columns) == ["Model", "Test", "Remarks"]
+
+
+def test_runs_of_unlike_image_sizes_are_compared_with_a_warning(workspace):
+    made_run(workspace, all_parts(SIZES, 1), "large", image_size=224)
+    made_run(workspace, all_parts(SIZES, 2), "small", image_size=96)
+    assert "Image sizes differ, which alone can change accuracy. 224 px: large; 96 px: small." in words(
+        opened("compare")
+    )
+
+
+def test_epochs_are_those_that_were_run_and_the_one_that_was_chosen(workspace):
+    made_run(workspace, all_parts(SIZES, 1), "one")
+    table = opened("compare", view="Hyper-parameters").container(key="table-hyperparameters").dataframe[0].value
+    assert re.fullmatch(r"\d+ of at most 5(, weights of epoch \d+)?", table["Epochs"].iat[0])
 
 
 def test_the_answer_comes_first_with_its_figures(seven):
     page = opened("compare")
     assert page.title[0].value == "Which model is better, on what, by how much?"
-    assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test images." in words(page)
+    assert "MobileNetV2 aug is the best of 7 runs: 98.0 % [96.6, 98.8] of 646 test images" in words(page)
 
 
 def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(seven):
@@ -92,7 +170,7 @@ def test_the_table_ranks_the_runs_and_ends_with_the_two_rows_to_beat(seven):
 def test_the_course_artefact_is_marked_and_not_crowned(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
     page = opened("compare")
-    assert "This run does not beat always answering COVID" in words(page)
+    assert "ResNet50 does not beat the majority baseline (always COVID)" in words(page)
     assert "ResNet50: predicts one class only, does not beat the majority baseline." in words(page)
     assert performance(page)["Test"].round(2).tolist() == [89.63, 89.63, 33.33]
 
@@ -111,7 +189,7 @@ def test_the_course_artefact_is_marked_and_not_crowned(workspace):
     ],
 )
 def test_every_tab_draws_its_charts(two, tab, charts):
-    assert len(opened("compare", view=tab).get("plotly_chart")) == charts
+    assert len(opened("compare", view=tab).get("plotly_chart")) == 1 + charts  # the first shows every run
 
 
 def test_every_measure_has_its_interval_and_the_rows_to_beat(two):
@@ -200,7 +278,7 @@ def test_the_calibration_tab_says_on_which_images_the_temperature_was_fitted(wor
 def test_the_calibration_tab_of_a_run_from_before_says_that_its_images_did_both(workspace):
     made_run(workspace, all_parts(SIZES, 1))
     told = words(opened("compare", view="Calibration"))
-    assert "validation images, which also chose the epoch: validation has fewer than 200 images" in told
+    assert "validation images, which also chose the epoch (validation has fewer than 200 images)" in told
 
 
 def test_the_calibration_tab_shows_the_temperature_that_the_run_kept(workspace):
@@ -217,18 +295,18 @@ def test_a_damaged_calibration_is_one_sentence_in_its_tab(workspace):
 def test_a_run_whose_cost_is_unknown_is_named_under_the_chart(workspace):
     made_run(workspace, all_parts(SIZES, 1), "Known")
     made_run(workspace, all_parts(SIZES, 2), "Old", result={"reused": ["features"]})
-    assert "Not drawn, because it was not noted: Old." in words(opened("compare", view="Cost"))
+    assert "Not drawn, not recorded: Old." in words(opened("compare", view="Cost"))
 
 
 def test_a_curve_that_is_undefined_is_named_with_its_reason(workspace):
     made_run(workspace, course_artefact(), "ResNet50")
     page = opened("compare", view="ROC and precision-recall")
     page.selectbox(key="compare_curve_class").set_value("Viral Pneumonia").run()
-    assert "Not drawn, because undefined: ResNet50: no image of this part is Viral Pneumonia." in words(page)
+    assert "Not drawn, undefined: ResNet50: no image of this part is Viral Pneumonia." in words(page)
 
 
 def test_only_the_open_tab_is_computed(two):
-    assert not opened("compare", view="Hyper-parameters").get("plotly_chart")
+    assert len(opened("compare", view="Hyper-parameters").get("plotly_chart")) == 1
 
 
 def test_hyperparameters_can_be_reduced_to_what_differs(workspace):
@@ -253,7 +331,7 @@ def test_a_filter_that_fits_nothing_says_so(two):
     page = opened("compare")
     page.text_input(key="compare_filter").set_value("xyz").run()
     assert not page.exception
-    assert "No run has that" in words(page)
+    assert "No run matches" in words(page)
 
 
 def test_the_address_opens_the_runs_that_it_names(workspace):
@@ -414,14 +492,14 @@ def test_nothing_is_listed_before_a_click(pair):
 def test_a_clicked_cell_lists_its_images(pair):
     worse = pair[0]
     page = opened("compare", clicked("cell", worse.id, [0, 1]), view="Confusion")
-    assert "COVID called Normal by run 0" in headings(page)
+    assert "**COVID predicted Normal**" in words(page)
     assert images_told(page) == [((labels(worse) == "COVID") & (called(worse) == "Normal")).sum()]
 
 
 def test_an_empty_cell_says_that_no_image_is_like_that(workspace):
     run = made_run(workspace, all_parts(SIZES, 40))
     page = opened("compare", clicked("cell", run.id, [0, 1]), view="Confusion")
-    assert "No image is like that." in words(page)
+    assert "No image." in words(page)
 
 
 @pytest.mark.parametrize(("tab", "place"), [("Confusion", "cell"), ("Calibration", "bin")])
@@ -433,8 +511,8 @@ def test_a_clicked_pair_lists_what_either_has_right_alone(pair):
     better, worse = pair[1], pair[0]
     page = opened("compare", clicked("pair", [better.id, worse.id], [0, 1]), view="Pairs")
     assert images_told(page) == [(right(better) & ~right(worse)).sum(), (right(worse) & ~right(better)).sum()]
-    assert "run 1 right, run 0 wrong" in headings(page)
-    assert "run 0 right, run 1 wrong" in headings(page)
+    assert "run 1 correct, run 0 wrong" in headings(page)
+    assert "run 0 correct, run 1 wrong" in headings(page)
 
 
 def test_a_clicked_pair_of_which_one_run_is_gone_lists_nothing(pair):
@@ -540,18 +618,23 @@ def shown_pair(workspace, image_folder, monkeypatch) -> list[Run]:
 def test_thumbnails_tell_label_and_answers_the_best_run_first(shown_pair):
     best = shown_pair[1]
     page = opened("compare", view="Images", images=image_browser.KINDS[image_browser.CELL])
-    assert "Under each image: its label and what the runs said, the best first." in words(page)
-    tiles = re.findall(r"^COVID, called: (.*); (.*)$", words(page), re.MULTILINE)
+    assert "Under each image: its label and the predicted class with its score." in words(page)
+    tiles = [caption for caption in page.caption if caption.value.startswith("COVID, ")]
     assert len(tiles) == images_told(page)[0]
-    assert all(by_best.startswith("COVID") for by_best, _ in tiles)
+    assert {caption.value for caption in tiles} <= {
+        "COVID, correct in all runs",
+        "COVID, wrong in 1 of 2 runs\\: run 0",
+    }
+    assert all(
+        caption.proto.help.replace("\\", "").startswith("run 1: COVID") for caption in tiles
+    )  # every run by name, the best first
     assert images_told(page) == [((labels(best) == "COVID") & (called(best) == "COVID")).sum()]
 
 
-def test_of_more_runs_than_fit_a_tile_the_dialog_tells_in_turn(shown_pair, monkeypatch):
+def test_of_more_runs_than_fit_the_dialog_it_tells_in_turn(shown_pair, monkeypatch):
     monkeypatch.setattr(image_browser, "MOST_RUNS", 1)
     image = shown_pair[0].predictions().query("part == 'test'")["image_id"].iat[0]
     page = opened("compare", {image_browser.OPEN: image}, view="Images", images=image_browser.KINDS[image_browser.CELL])
-    assert any(caption.value.endswith("; \\.\\.\\.") for caption in page.caption)
     assert "1 of 2 runs at once, the best first" in words(page)
 
 
@@ -595,7 +678,7 @@ def test_shifted_labels_are_marked_in_the_table_and_explained_above_it(workspace
     run_on_shifted_labels(workspace, "Replayed")
     page = opened("compare")
     assert performance(page)["Remarks"].iat[0].startswith("labels are not those of the images' folders; predicts one")
-    assert "The labels are those of the first 4,032 of 15,153 images in class order" in words(page)
+    assert "The labels belong to the first 4,032 of 15,153 images in class order" in words(page)
     assert performance(page)["Test"].round(2).iat[0] == 89.63
 
 

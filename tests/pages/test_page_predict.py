@@ -212,7 +212,7 @@ def test_a_run_from_before_is_calibrated_by_its_predictions(workspace, quick_run
     made_run(workspace, all_parts({"train": 30, "validation": 90, "test": 30}, 1))
     told = words(upload(opened("predict"), ("image.png", noise())))
     assert "has the highest probability" in told
-    assert "90 validation images, which also chose the epoch: validation has fewer than 200 images" in told
+    assert "90 validation images, which also chose the epoch (validation has fewer than 200 images)" in told
 
 
 def test_probabilities_and_scores_stand_side_by_side_with_their_names(workspace, quick_runs):
@@ -341,8 +341,8 @@ def test_the_coverage_stands_in_the_address_and_decides_which_classes_stay_possi
 def test_what_such_sets_are_worth_is_said_with_its_interval(workspace, quick_runs):
     made_run(workspace, all_parts({"train": 30, "validation": 300, "test": 60}, 1))
     page = upload(opened("predict"), ("image.png", noise()))
-    assert "Sets at 90 % hold the right class of" in words(page)
-    assert "of the 60 test images" in words(page)
+    assert "At 90 % target coverage, " in words(page)
+    assert "of 60 prediction sets contain the true class" in words(page)
 
 
 def test_a_coverage_that_cannot_be_had_is_not_taken_from_the_address(workspace, quick_runs):

@@ -305,8 +305,8 @@ def test_a_finished_study_ends_in_its_table_and_a_sentence(workspace):
 def test_finished_repeats_tell_their_mean_spread_and_pooled_figure(workspace):
     made_repeats(workspace, "Folds", 9)
     told = words(at(STUDIES))
-    assert "Test accuracy 100.0 % on average, spread 0.0 points, 100.0 % to 100.0 % over 3 folds" in told
-    assert "all folds together 100.0 % [95.9, 100.0] of 90 images" in told
+    assert "Test accuracy 100.0 % on average, SD 0.0 points, 100.0 % to 100.0 % over 3 folds" in told
+    assert "pooled over all folds 100.0 % [95.9, 100.0] of 90 images" in told
 
 
 def test_repeats_of_which_one_has_ended_tell_no_mean_yet(workspace):
@@ -531,7 +531,7 @@ ON_PURPOSE = "It is a mistake made on purpose"
 @pytest.mark.parametrize("state", [store.COMPLETED, store.FAILED])
 def test_a_run_on_shifted_labels_says_so_and_why(workspace, state):
     run = run_on_shifted_labels(workspace, state=state)
-    assert "The labels are those of the first 4,032 of 15,153 images in class order" in words(at(run=run.id))
+    assert "The labels belong to the first 4,032 of 15,153 images in class order" in words(at(run=run.id))
 
 
 def test_a_run_on_right_labels_does_not_speak_of_them(workspace):
@@ -596,3 +596,20 @@ def test_a_study_on_shifted_labels_says_that_it_is_a_mistake_on_purpose(workspac
     assert ON_PURPOSE in words(page)
     click(page, "queue-study")
     assert {run.spec.labels for run in store.list_runs(workspace)[0]} == {"shifted"}
+
+
+def test_a_finished_run_shows_every_part_its_layers_and_one_training_time(workspace):
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine", seconds=20.0)
+    page = at(run=run.id)
+    assert [one.label for one in page.metric] == ["Train accuracy", "Validation accuracy", "Test accuracy", "Epochs"]
+    assert "Training time: 20 s" in words(page)
+    cost = opened("compare", view="Cost").container(key="table-cost").dataframe[0].value
+    assert cost["Training time (s)"].tolist() == [20.0] and not [name for name in cost if "Job" in name]
+    assert "Network: layers and loss" in [one.label for one in page.expander]
+
+
+def test_the_sidebar_leads_from_a_run_to_all_runs(workspace):
+    """Links of ``st.navigation`` to the open page leave its address as it is."""
+    run = made_run(workspace, all_parts(PARTS, 2), "Mine")
+    (link,) = [one for one in at(run=run.id).sidebar.get("page_link") if one.proto.label == "Train"]
+    assert not link.proto.query_string  # which clears the address

@@ -20,7 +20,6 @@ from covid_core.runs import candidates
 MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
 MOST_MATRICES = 12
 CELL = 52  # pixels of a confusion cell: three matrices fit below each other on a page
-FEW = 4  # runs whose names have room above a small figure
 MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
 
 
@@ -147,7 +146,7 @@ def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
         title, words = f"ROC curves of {label}", course_text.areas(areas)
         alt = f"{title}. AUROC: {', '.join(f'{name} {share(area)}' for name, area in areas.items())}."
         figure = figures.roc_curves(drawn, lines)
-        if len(order) > FEW:
+        if len(order) > course_text.FEW:
             figure.update_layout(showlegend=False)
             words = f"Colours as in the curves over the epochs. {words}"
         yield Chart(f"roc-{number}", title, words, alt, figure, is_small=True)

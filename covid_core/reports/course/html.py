@@ -20,7 +20,9 @@ WIDTH, SMALL = 660, 318  # pixels of a figure, and of one of two beside each oth
 WIDE_FROM = 7  # columns from which a table has small letters
 WHOLE_ROWS = 12  # a longer table may go over to the next page
 LONGEST_CELL = 21  # characters that stay on one line: "98.4 % [97.2, 99.2]"
-TIED = re.compile(r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)")  # spaces that never break
+TIED = re.compile(
+    r"(?<=\d) (?=%|px|s\b|ms\b|points)|(?<=\bp) (?=[<=])|(?<=p [<=]) (?=\d)|(?<=,) (?=[^ ]+\])"
+)  # spaces that never break
 NUMBER = re.compile(r"[<–\-+]?\s?\d|–$")
 
 
@@ -99,7 +101,7 @@ def _table(block: Table) -> dict[str, Any]:
 
 def _cell(text: str, is_numeric: bool) -> tuple[str, str]:
     """A cell with its class in the style sheet."""
-    return text, ("n short" if len(text) <= LONGEST_CELL else "n") if is_numeric else ""
+    return TIED.sub("\u00a0", text), ("n short" if len(text) <= LONGEST_CELL else "n") if is_numeric else ""
 
 
 def _is_numeric(column: pd.Series) -> bool:

@@ -17,6 +17,7 @@ from pages.shared import comparison_tables, model_audit_panel, shell
 from pages.shared.run_cache import RunCandidate
 
 LINES = 12  # runs in one figure; more lines cannot be told apart
+PAIRS = 8  # runs in the matrix of pairs; more numbers do not fit a phone
 COLUMNS = 6  # runs side by side in a table of measures
 
 
@@ -75,7 +76,7 @@ def pairs(ranking: Ranking[RunCandidate], rows: list[int], order: Sequence[RunCa
     if len(ranking.order) < 2:
         st.info("Choose two runs or more to compare them image by image.", icon=":material/compare_arrows:")
         return
-    rows = few(rows, LINES, "compare_pairs")
+    rows = few(rows, PAIRS, "compare_pairs")
     names = [ranking.order[i].name for i in rows]
     st.caption(
         "Row minus column (percentage points), pale = not significant (exact McNemar test, Holm's correction for "

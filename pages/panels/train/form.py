@@ -15,7 +15,7 @@ from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data import augmentation, label_shift, pixels
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import count, file_size, plural
+from covid_core.formatting import count, decimals, file_size, plural
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
 from covid_core.reports import tables
@@ -274,7 +274,11 @@ def _effect(imbalance: str, counts: pd.Series) -> str:
     if imbalance == "class_weights":
         counts = counts[counts > 0]  # with labels of other images a class may have none
         weights_of = counts.sum() / (len(counts) * counts)
-        return "Weight per image: " + ", ".join(f"{label} {value:.2f}" for label, value in weights_of.items()) + "."
+        return (
+            "Weight per image: "
+            + ", ".join(f"{label} {decimals(value, 2)}" for label, value in weights_of.items())
+            + "."
+        )
     per_epoch = {
         "none": counts,
         "undersample": counts.clip(upper=counts.min()),

@@ -461,9 +461,7 @@ def test_logs_never_mix_with_the_answer(capsys):
 # Labels of other images
 
 MARKS = "labels are not those of the images' folders; predicts one class only; does not beat the majority baseline"
-REASON = (
-    "The labels are those of the first 4,032 of 15,153 images in class order, not of the images that were trained on"
-)
+REASON = "The labels belong to the first 4,032 of 15,153 images in class order, not to the training images"
 
 
 @pytest.fixture

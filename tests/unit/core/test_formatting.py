@@ -129,3 +129,13 @@ def test_a_p_value_is_never_written_as_zero(p, alone, in_words):
 )
 def test_what_is_only_expected_is_told_roughly(seconds, told):
     assert formatting.roughly(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(81.25, 1, "81.3"), (0.125, 2, "0.13"), (14.499999999999998, 0, "15"), (-0.04, 1, "0.0"), (1234.5, 0, "1,235")],
+)
+def test_halves_are_rounded_away_from_zero_everywhere(value, digits, text):
+    assert formatting.decimals(value, digits) == text
+    assert formatting.as_read(value, digits) in (value, float(text.replace(",", "")))
+    assert (formatting.share(65 / 80), formatting.p_value(0.125), formatting.as_read(81.25)) == ("81.3 %", "0.13", 81.3)

@@ -125,10 +125,10 @@ def test_the_images_are_told_with_what_else_they_chose(workspace):
         return run_text.calibration_images(run, temperature_scaling.of(run))
 
     assert words(TABLE, halved=True) == "322 validation images, which chose nothing else"
-    assert words(TABLE).endswith("645 validation images, which also chose the epoch: they were not halved")
+    assert words(TABLE).endswith("645 validation images, which also chose the epoch (they were not halved)")
     assert "which also chose between runs" in words(SMALL, keep="last", patience=0)
     assert "which also chose the epoch" in words(SMALL, keep="last", patience=3)
-    assert words(SMALL) == "90 validation images, which also chose the epoch: validation has fewer than 200 images"
+    assert words(SMALL) == "90 validation images, which also chose the epoch (validation has fewer than 200 images)"
 
 
 def test_the_record_of_a_run_says_whether_it_halved(workspace):

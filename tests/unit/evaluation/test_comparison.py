@@ -229,7 +229,7 @@ def test_an_empty_test_part_is_undefined_and_ranks_last():
     empty = candidate("empty", answered(["A", "B"], ["A", "B"], "train"))
     assert math.isnan(empty.assessment.test.value)
     assert empty.marks == ()
-    assert told_of(empty).headline == "None of these runs has answered a test image."
+    assert told_of(empty).headline == "None of these runs has predicted a test image."
 
 
 def test_the_table_of_no_runs_is_empty():
@@ -238,16 +238,17 @@ def test_the_table_of_no_runs_is_empty():
 
 def test_summary_says_that_a_small_lead_could_be_chance():
     told = told_of(candidate("B", wrong_at(0, 1)), candidate("A", wrong_at(1, 2, 3)))
-    assert told.headline.startswith("B is the best of 2 runs: 98.0 % [93.0, 99.4] of 100 test images.")
-    assert "It leads A by 1.0 points [" in told.headline
-    assert "could be chance: 2 images that only A" not in told.headline
-    assert "the difference could be chance: 2 images that only B has right against 1 that only A has" in told.headline
+    assert told.headline.startswith(
+        "B is the best of 2 runs: 98.0 % [93.0, 99.4] of 100 test images, not significantly"
+    )
+    assert told.details[0].startswith("B leads A by 1.0 points [") and told.details[0].endswith(": not significant.")
+    assert told.details[1].startswith("Correct are 2 images only in B, 1 only in A (exact McNemar test, p = 1.00)")
 
 
 def test_summary_says_that_a_large_lead_is_more_than_chance():
     told = told_of(candidate("A", wrong_at(*range(20))), candidate("B", wrong_at()))
-    assert "that is more than chance: 20 images that only B has right against 0" in told.headline
-    assert "p < 0.001" in told.headline
+    assert "significantly more than A" in told.headline and "not significantly" not in told.headline
+    assert told.details[1] == "Correct are 20 images only in B, 0 only in A (exact McNemar test, p < 0.001)."
 
 
 def test_summary_says_that_images_that_belong_together_count_for_fewer():
@@ -255,37 +256,38 @@ def test_summary_says_that_images_that_belong_together_count_for_fewer():
     patients = pd.Series((table.index // 10).to_numpy(), index=table["image_id"])
     for groups, said in (
         (None, "at 5 %)"),
-        (patients, "at 5 %, in which images that belong together count for fewer)"),
+        (patients, "at 5 %, cluster-adjusted)"),
     ):
         told = summary(ranking([Candidate("A", "A", assess(table, groups=groups))]))
         assert any(said in sentence for sentence in (told.headline, *told.details))
 
 
 def test_summary_says_why_an_interval_may_leave_zero_out_where_the_test_finds_nothing():
-    headline = told_of(candidate("A", wrong_at(*range(5))), candidate("B", wrong_at())).headline
-    assert "could be chance: 5 images" in headline
-    assert "exact McNemar p = 0.062" in headline
-    assert headline.endswith(" the exact test is the stricter of the two, and it decides.")
+    lead, test, *_ = told_of(candidate("A", wrong_at(*range(5))), candidate("B", wrong_at())).details
+    assert "5 images only in B" in test and "exact McNemar test, p = 0.063" in test
+    assert "not significant. The" in lead and lead.endswith(
+        " the exact test is the stricter of the two, and it decides."
+    )
 
 
 def test_summary_says_why_an_interval_may_leave_zero_out_where_the_correction_takes_the_finding_back():
     runs = [candidate("A", wrong_at()), candidate("B", wrong_at(*range(6))), candidate("C", wrong_at(*range(10, 16)))]
-    headline = told_of(*runs).headline
-    assert "exact McNemar p = 0.031; p = 0.094 after Holm's correction for 3 pairs" in headline
-    assert headline.endswith("but it is for this pair alone; the test allows for 3 pairs.")
+    lead, test, *_ = told_of(*runs).details
+    assert "exact McNemar test, p = 0.031; p = 0.094 after Holm's correction for 3 pairs" in test
+    assert lead.endswith("but it is for this pair alone; the test corrects for 3 pairs.")
 
 
 def test_summary_says_why_an_interval_may_reach_zero_where_the_test_finds_something():
     order = [candidate("A", wrong_at()), candidate("B", wrong_at(*range(20)))]
     found = ranking(order)
     near = replace(found, pairs=replace(found.pairs, low=found.pairs.low - found.pairs.low[0, 1]))
-    assert "The interval reaches 0 all the same" in summary(near).headline
+    assert "The interval includes 0 all the same" in summary(near).details[0]
 
 
 @pytest.mark.parametrize("errors", [1, 20])
 def test_summary_explains_nothing_where_interval_and_test_agree(errors):
-    headline = told_of(candidate("A", wrong_at(*range(errors))), candidate("B", wrong_at())).headline
-    assert "The interval" not in headline
+    told = told_of(candidate("A", wrong_at(*range(errors))), candidate("B", wrong_at()))
+    assert "The interval" not in told.details[0]
 
 
 def test_summary_of_equal_runs_names_both():
@@ -295,8 +297,8 @@ def test_summary_of_equal_runs_names_both():
 
 def test_summary_does_not_crown_a_run_below_the_majority_class():
     told = told_of(candidate("A", course_artefact()), candidate("B", course_artefact()))
-    assert told.headline.startswith("None of these 2 runs beats always answering COVID")
-    assert "A: predicts one class only, does not beat the majority baseline." in told.warnings
+    assert told.headline.startswith("None of these 2 runs beats the majority baseline (always COVID)")
+    assert "A, B: predicts one class only, does not beat the majority baseline." in told.warnings
 
 
 def test_summary_says_how_many_images_chose_where_validation_is_halved():
@@ -319,12 +321,12 @@ def test_summary_tells_when_validation_would_choose_another_run():
 
 def test_summary_names_what_the_best_run_costs():
     told = told_of(candidate("A", wrong_at(0), seconds=130, ms_per_image=3.71))
-    assert "What it costs: A trained for 2 min 10 s and takes 3.7 ms per image." in told.details
+    assert "A trained for 2 min 10 s and takes 3.7 ms per image." in told.details
 
 
 def test_summary_warns_when_runs_were_trained_on_different_images():
     runs = [candidate("A", wrong_at(0), split_hash="1"), candidate("B", wrong_at(), split_hash="2")]
-    assert any("trained on different images" in warning for warning in told_of(*runs).warnings)
+    assert any("the training images differ between runs" in warning for warning in told_of(*runs).warnings)
 
 
 def test_images_of_the_same_names_in_another_data_set_are_other_images():

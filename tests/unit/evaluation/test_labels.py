@@ -37,20 +37,20 @@ def test_the_courses_cut_is_named_with_its_numbers():
         {"label": ["COVID"] * 3616 + ["Normal"] * 416, "folder_label": [label for label in COURSE for _ in range(1344)]}
     )
     assert run_text.labels(check(table, tuple(COURSE), COURSE)) == (
-        "The labels are those of the first 4,032 of 15,153 images in class order, not of the images that were trained "
-        "on: 2,688 of 4,032 images (66.7 %) have a label that is not the class of their folder. None has the label "
-        "Viral Pneumonia. The label goes with the place in the list (Cramér's V 0.98) more than with the folder (0.48)."
+        "The labels belong to the first 4,032 of 15,153 images in class order, not to the training images: "
+        "2,688 of 4,032 images (66.7 %) have a label that is not the class of their folder. None has the label "
+        "Viral Pneumonia. Labels go with the place in the list (Cramér's V 0.98) more than with the folder (0.48)."
     )
 
 
 def test_a_cut_is_found_where_the_images_are_not_sorted_by_class():
     found = of("baabaabaabab", "cabcabcabcab", a=7, b=20, c=4)
-    assert label_cause(found).startswith("The labels are those of the first 12 of 31 images in class order")
+    assert label_cause(found).startswith("The labels belong to the first 12 of 31 images in class order")
 
 
 def test_a_cut_to_one_class_is_named_and_goes_with_nothing():
     found = of("aaaaaa", "aabbcc", a=7, b=20, c=4)
-    assert label_cause(found).startswith("The labels are those of the first 6 of 31 images")
+    assert label_cause(found).startswith("The labels belong to the first 6 of 31 images")
     assert math.isnan(found.by_folder) and math.isnan(found.by_place)
     assert run_text.labels(found).endswith("4 of 6 images (66.7 %) have a label that is not the class of their folder. "
                                    "None has the label b or c.")  # fmt: skip
@@ -59,8 +59,7 @@ def test_a_cut_to_one_class_is_named_and_goes_with_nothing():
 def test_where_the_whole_list_is_not_known_blocks_in_class_order_are_named():
     found = of("aaaaaaabbbbb", "aaaabbbbcccc")
     assert label_cause(found) == (
-        "In class order the labels lie in 2 whole blocks that are not the folders', as if they were those of another "
-        "list of images"
+        "In class order the labels form 2 blocks that differ from the folders, as if taken from another list of images"
     )
 
 
@@ -84,7 +83,7 @@ def test_labels_that_were_moved_in_a_sorted_list_are_named_although_few_are_wron
 def test_exchanged_classes_are_named():
     found = of("bbbaaaccc", "aaabbbccc")
     assert (
-        label_cause(found) == "All images of a folder have one label, but another class's: a is called b, b is called a"
+        label_cause(found) == "All images of a folder have the label of another class: a is labelled b, b is labelled a"
     )
     assert found.by_folder == 1
 

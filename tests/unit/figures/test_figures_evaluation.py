@@ -17,6 +17,7 @@ BARS = pd.DataFrame({"COVID": [0, 3, 90, 0], "Normal": [40, 0, 1, 0]})
 COSTS = pd.DataFrame(
     {
         "name": ["slow", "quick"],
+        "number": [0, 1],
         "cost": [130.0, 2.0],
         "test": [0.9, 0.8],
         "test_low": [0.85, 0.7],
@@ -61,7 +62,7 @@ def test_every_pair_can_be_clicked_and_no_run_is_paired_with_itself():
 
 def test_a_point_of_the_reliability_diagram_says_its_scale_and_its_bin():
     bins = calibration.reliability(GIVEN)
-    figure = figures.reliability([("Scores", bins), ("After", bins[1:])], figures.run_lines(2))
+    figure = figures.reliability([("Scores", bins), ("After", bins[1:])], figures.run_lines(range(2)))
     assert [list(mark) for mark in figure.data[2].customdata] == [[1, one.number] for one in bins[1:]]
     assert [one.number for one in bins] == sorted({int(one.low * 15 + 0.5) for one in bins})
 
@@ -100,32 +101,32 @@ def test_roc_curve_runs_from_corner_to_corner_in_per_cent():
 
 def test_an_undefined_curve_is_left_out_and_the_others_keep_their_colour():
     points = metrics.roc_points(GIVEN, "COVID")
-    figure = figures.roc_curves([("none", points.head(0)), ("run", points)], figures.run_lines(2))
+    figure = figures.roc_curves([("none", points.head(0)), ("run", points)], figures.run_lines(range(2)))
     assert [trace.name for trace in figure.data] == ["Chance", "run"]
     assert figure.data[1].line.color == RUN_COLOURS[1]
 
 
 def test_precision_recall_has_the_line_of_guessing_for_one_class():
     points = metrics.precision_recall_points(GIVEN, "COVID")
-    figure = figures.precision_recall_curves([("run", points)], figures.run_lines(1), prevalence=0.25)
+    figure = figures.precision_recall_curves([("run", points)], figures.run_lines([0]), prevalence=0.25)
     assert figure.layout.shapes[0].y0 == 25
     np.testing.assert_allclose(figure.data[0].y, 100 * points["ppv"])
 
 
 @pytest.mark.parametrize("quantity", ["accuracy", "loss"])
 def test_learning_curves_overlay_training_and_validation_of_every_run(quantity):
-    figure = figures.learning_curves([("a", history(5)), ("b", history(3))], quantity)
+    figure = figures.learning_curves([("a", history(5)), ("b", history(3))], quantity, figures.run_lines([0, 1]))
     assert [len(trace.x) for trace in figure.data] == [5, 5, 3, 3]
     assert [trace.showlegend for trace in figure.data] == [False, None, False, None]
 
 
 def test_a_new_stage_is_marked_with_a_diamond():
-    validation = figures.learning_curves([("a", history(5, stages=[3]))], "loss").data[1]
+    validation = figures.learning_curves([("a", history(5, stages=[3]))], "loss", figures.run_lines([0])).data[1]
     assert validation.marker.symbol == ("circle", "circle", "circle", "diamond", "circle")
 
 
 def test_a_run_without_epochs_draws_nothing():
-    assert not figures.learning_curves([("a", history(0))], "loss").data
+    assert not figures.learning_curves([("a", history(0))], "loss", figures.run_lines([0])).data
 
 
 def test_cost_is_logarithmic_with_intervals_and_the_majority_line():
@@ -151,5 +152,5 @@ def test_class_measures_leave_out_what_is_undefined():
 
 
 def test_a_run_name_that_looks_like_a_tag_is_shown_letter_by_letter():
-    figure = figures.learning_curves([("<b>x</b>", history(2))], "loss")
+    figure = figures.learning_curves([("<b>x</b>", history(2))], "loss", figures.run_lines([0]))
     assert figure.data[1].name == "&lt;b&gt;x&lt;/b&gt;"

@@ -93,7 +93,7 @@ def test_several_runs_stand_below_each_other_and_one_without_effects_says_so(aud
 
 def test_covers_of_several_runs_share_their_rows(audit):
     other = model_audit.audited(predictor(IN_LUNGS), images())
-    figure = figures.covers_of_runs(["A", "B"], [audit, other])
+    figure = figures.covers_of_runs(["A", "B"], [audit, other], [0, 1])
     assert [trace.name for trace in figure.data] == ["A", "B", "majority baseline (ill) 50.0 %"]
     assert [list(trace.x) for trace in figure.data[:2]] == [
         [row["accuracy"]["value"] for row in figures.in_order(one)] for one in (audit, other)

@@ -160,7 +160,7 @@ def test_the_settings_that_compare_shows_name_the_version(workspace, images):
 
 def test_compare_says_first_that_a_run_has_seen_the_images_as_they_were(workspace, images):
     run = made_on(workspace, images)
-    told = f"{run.name} was trained and tested before its decision on its images"
+    told = f"{run.name} used the data set as it was before its decision"
     assert told not in words(opened("compare"))
     left_out(workspace, images, images.images["image_id"].iat[4])
     assert told in words(opened("compare"))
@@ -172,7 +172,7 @@ def test_the_images_behind_a_figure_are_shown_though_one_was_left_out_since(work
     left_out(workspace, images, test.iat[0])
     page = opened("compare", view="Images", runs=run.id)
     assert "The images cannot be shown" not in words(page)
-    assert "Under each image: its label and what the run said" in words(page)
+    assert "Under each image: its label and the predicted class" in words(page)
 
 
 def test_the_pictures_of_an_audit_are_of_the_runs_own_images(workspace, images):

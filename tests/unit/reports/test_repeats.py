@@ -140,7 +140,7 @@ def test_one_fold_cannot_be_tested_and_says_why():
     one = of_folds("a", 1, folds=3)
     above = repeats.above_majority(one)
     assert above.result is None
-    assert reason(above, one) == "only one fold is finished, and a spread needs two"
+    assert reason(above, one) == "only one fold is finished, and an SD needs two"
 
 
 # Pairs
@@ -210,7 +210,7 @@ OTHER = {
     "changed images": (
         of_seeds("a", (1,), (2,)),
         study("b", {(0, s): table(7) for s in (0, 1)}, folds=1),
-        "the images or labels of the data set were changed in between",
+        "images or labels of the data set were changed in between",
     ),
     "seeds": (
         study("a", {(0, s): table(0) for s in (0, 1)}, folds=1),
@@ -230,7 +230,7 @@ OTHER = {
     "one fold in common": (
         study("a", {(0, 0): table(0), (1, 0): table(1)}),
         study("b", {(1, 0): table(1), (2, 0): table(2)}),
-        "only one fold is finished in both studies, and a spread needs two",
+        "only one fold is finished in both studies, and an SD needs two",
     ),
     "nothing done": (of_folds("a", 1, 2), study("b", {}), "no finished run in b"),
 }
@@ -298,8 +298,8 @@ def test_the_answer_for_the_command_line_holds_studies_and_pairs():
 def test_a_line_tells_mean_spread_and_the_pooled_figure():
     one = of_folds("a", 1, 2, 3)
     assert study_line(one, repeats.spreads(one)["accuracy"], repeats.pooled(one)) == (
-        "test accuracy 80.0 % on average, spread 10.0 points, 70.0 % to 90.0 % over 3 folds; "
-        "all folds together 80.0 % [62.7, 90.5] of 30 images"
+        "test accuracy 80.0 % on average, SD 10.0 points, 70.0 % to 90.0 % over 3 folds; "
+        "pooled over all folds 80.0 % [62.7, 90.5] of 30 images"
     )
 
 
@@ -307,19 +307,19 @@ def test_pooled_figures_of_several_seeds_are_told_from_lowest_to_highest():
     tables = {(fold, seed): table(fold, *range(seed)) for fold in (0, 1) for seed in (1, 2)}
     one = study("a", tables, folds=2)
     line = study_line(one, repeats.spreads(one)["accuracy"], repeats.pooled(one))
-    assert line.endswith("over 2 folds x 2 seeds; all folds together 80.0 % to 90.0 % of 20 images, by seed")
+    assert line.endswith("over 2 folds x 2 seeds; pooled over all folds 80.0 % to 90.0 % of 20 images, by seed")
 
 
 def test_the_headline_says_that_a_difference_could_be_chance():
     told = summary(repeats.compare([of_folds("a", 0, 1, 0), of_folds("b", 2, 0, 1)]))
     assert told.headline.startswith("a is ahead of b by 6.7 points [")
-    assert "over 3 folds: the difference could be chance (corrected resampled t-test, p = " in told.headline
-    assert any("the corrected resampled t-test allows for that" in text for text in told.details)
+    assert "over 3 folds: not significant (corrected resampled t-test, p = " in told.headline
+    assert any("The corrected resampled t-test accounts for that" in text for text in told.details)
 
 
 def test_the_headline_says_that_a_difference_is_more_than_chance():
     told = summary(repeats.compare([of_folds("a", 0, 0, 0, 1), of_folds("b", 5, 5, 5, 5)]))
-    assert "that is more than chance" in told.headline
+    assert ": significant (" in told.headline
 
 
 def test_level_studies_are_called_level():
@@ -330,18 +330,18 @@ def test_level_studies_are_called_level():
 def test_seeds_are_told_with_what_was_not_varied():
     told = summary(repeats.compare([of_seeds("a", (), (0,)), of_seeds("b", (1, 2), (2, 3))]))
     assert "t-test over seeds and images" in told.headline
-    assert any("the split was not varied" in text for text in told.details)
+    assert any("Seeds share one split" in text for text in told.details)
 
 
 def test_one_study_is_answered_against_the_majority_class():
     told = summary(repeats.compare([of_folds("a", 0, 1, 0, 0)]))
     assert told.headline.startswith("a: test accuracy 97.5 % on average")
-    assert "above always answering the largest class, more than the folds explain (one-sided" in told.headline
+    assert "above the majority baseline: significant (one-sided" in told.headline
 
 
 def test_a_study_below_the_majority_class_is_told_to_be_below():
     told = summary(repeats.compare([of_folds("a", 6, 7, 8)]))
-    assert "below always answering the largest class, which could be chance" in told.headline
+    assert "below the majority baseline: not significant" in told.headline
 
 
 def test_without_any_finished_run_there_is_no_answer():
@@ -382,7 +382,7 @@ def test_folds_that_all_differ_by_the_same_are_told_without_a_verdict():
     told = summary(repeats.compare([of_folds("a", 0, 1, 2), of_folds("b", 1, 2, 3)]))
     assert told.headline == (
         "a is ahead of b by 10.0 points over 3 folds: all folds differ by exactly the same, "
-        "so no spread tells what chance does."
+        "so there is no variance to test."
     )
 
 
@@ -394,12 +394,12 @@ def test_several_pairs_are_told_with_the_correction_for_all_of_them():
 
 def test_folds_that_are_all_alike_are_not_tested_against_the_majority_class():
     told = summary(repeats.compare([of_folds("a", 1, 1, 1)]))
-    assert "It is 30.0 points above always answering the largest class; all folds differ by exactly" in told.headline
+    assert "It is 30.0 points above the majority baseline; all folds differ by exactly" in told.headline
 
 
 def test_one_finished_fold_is_not_tested_against_the_majority_class():
     told = summary(repeats.compare([of_folds("a", 1, folds=3)]))
     assert told.headline == (
-        "a: test accuracy 90.0 % over 1 fold. Against always answering the largest class nothing can be tested: "
-        "only one fold is finished, and a spread needs two."
+        "a: test accuracy 90.0 % over 1 fold. A test against the majority baseline is not possible: "
+        "only one fold is finished, and an SD needs two."
     )

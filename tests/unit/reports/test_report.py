@@ -1,6 +1,7 @@
 """Tables as files: nothing in them is run by a spreadsheet or by LaTeX."""
 
 import io
+import math
 
 import numpy as np
 import pandas as pd
@@ -90,3 +91,8 @@ def test_only_what_differs_keeps_the_model_and_drops_equal_columns():
     other = SPEC.model_copy(update={"seed": 7})
     table = tables.only_what_differs(tables.hyperparameters(["same", "same"], [SPEC, other]))
     assert list(table.columns) == ["Model", "Seed"]
+
+
+def test_markdown_aligns_numbers_and_leaves_every_text_in_its_cell():
+    frame = pd.DataFrame({"Model": ["a|b", "c\nd"], "Test": [0.5, math.nan]})
+    assert tables.to_markdown(frame) == "| Model | Test |\n| --- | ---: |\n| a\\|b | 0.5 |\n| c d | – |\n"
