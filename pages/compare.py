@@ -20,7 +20,7 @@ from covid_core.reports import comparison_text, tables
 from covid_core.runs import candidates, store, test_set_access
 from covid_core.runs.store import Run, Study
 from pages.panels.compare import calibration, clicks, external_tests, image_browser, repeats, score_histogram
-from pages.shared import comparison_tables, model_audit_panel, run_cache, shell, test_set_views
+from pages.shared import comparison_tables, import_jobs, model_audit_panel, run_cache, shell, test_set_views
 from pages.shared.run_cache import RunCandidate
 
 QUESTION = "Which model is better, on what, by how much?"
@@ -93,7 +93,7 @@ def _nothing_to_compare() -> None:
             st.page_link("train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
             return
         failed = f" {plural(len(runs), 'run')} ended without a result." if runs else ""
-        st.markdown(f"**No finished run yet.**{failed} Train a model first; two or more can then be compared here.")
+        import_jobs.offer_demonstration(f"**No finished run yet.**{failed} Train two models, and compare them here.")
         st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
 
 

@@ -10,7 +10,7 @@ from pages.server import startup
 startup.wait()  # before anything else is imported
 
 from pages.server import access  # noqa: E402
-from pages.shared import notices, shell  # noqa: E402
+from pages.shared import import_jobs, notices, shell  # noqa: E402
 
 # A file of ours: the browser would fetch a Material symbol for the tab from another host.
 ICON = Path(__file__).with_name("icon.png")
@@ -32,6 +32,7 @@ page = st.navigation(SECTIONS)
 st.session_state[shell.TERMS] = PAGES[page.url_path or "home"]["terms"]
 shell.sidebar_foot()
 access.sidebar_foot()
+import_jobs.demonstration_panel(with_ended=page is HOME)
 page.run()
 if page.url_path not in ("train", "lessons"):  # these watch jobs themselves: one polling fragment per page
     notices.watch()

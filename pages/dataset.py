@@ -44,11 +44,16 @@ EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 def main() -> None:
     shell.heading(QUESTION)
+    if st.query_params.pop("add", ""):  # the address that Home and empty pages lead to
+        st.session_state.update({"manage": True, import_form.WAY: import_form.OWN})
     summary_line = st.container()
     if import_jobs.panel():
         st.session_state["manage"] = False  # the new data set is there: make room for it
     if not data.list_datasets(shell.workspace()):
-        summary_line.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
+        with summary_line.container(border=True):
+            import_jobs.offer_demonstration(
+                "**Nothing yet.** Try everything with synthetic images, or import your own."
+            )
         import_form.add_dataset()
         return
     dataset = shell.pick_dataset()
