@@ -19,7 +19,15 @@ from covid_core.formatting import count, plural
 from covid_core.reports import comparison_text, tables
 from covid_core.runs import candidates, store, test_set_access
 from covid_core.runs.store import Run, Study
-from pages.panels.compare import calibration, clicks, external_tests, image_browser, repeats, score_histogram
+from pages.panels.compare import (
+    calibration,
+    clicks,
+    course_report,
+    external_tests,
+    image_browser,
+    repeats,
+    score_histogram,
+)
 from pages.shared import comparison_tables, import_jobs, model_audit_panel, run_cache, shell, test_set_views
 from pages.shared.run_cache import RunCandidate
 
@@ -65,6 +73,7 @@ def main() -> None:
     answer.markdown(f"**{shell.plain(outcome.headline)}**")
     order = list(ranking.order)
     _summary(outcome, order)
+    course_report.show([one.run for one in loaded], study)
     splits = {one.split_hash for one in group}
     test_set_views.show([run for run in usable if run.split_hash in splits])
     rows = _performance(order)

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from covid_core import __version__
-from covid_core.commands import dashboard, datasets, models, training
+from covid_core.commands import dashboard, datasets, models, reports, training
 from covid_core.commands.verbs import VERBS, option
 from covid_core.errors import CovidCoreError
 from covid_core.reports.encode import encode
 from covid_core.runs import store
 from covid_core.workspace import Workspace, location
 
-TOPICS = (dashboard, datasets, training, models)  # imported, they enter their verbs
+TOPICS = (dashboard, datasets, training, models, reports)  # imported, they enter their verbs
 JSON = option("--json", action="store_true", help="answer with one JSON object")
 
 

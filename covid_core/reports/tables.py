@@ -6,9 +6,12 @@ from typing import Any
 import pandas as pd
 
 from covid_core.backbones import BACKBONES
+from covid_core.formatting import count, plural
 from covid_core.specs import IMBALANCE_LABELS, OPTIMIZER_LABELS, TrainingSpec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell (OWASP, "CSV injection")
+LONGEST_NETWORK = 30  # layers that are listed one by one
+MAP_SHAPE = " x "  # in the shape of what has a height and a width
 WEIGHTS_LABELS = {"imagenet": "ImageNet", "random": "Random"}
 
 
@@ -75,6 +78,31 @@ def _pooling(spec: TrainingSpec) -> str:
     if not BACKBONES[spec.backbone].pretrained:
         return "None (flattened)"
     return "Mean and maximum" if spec.head.pooling == "mean_max" else "Mean"
+
+
+def layers(frame: pd.DataFrame, network: str) -> pd.DataFrame:
+    """``architecture.layers`` as texts, with their sum; a long ``network``, so called, makes one row."""
+    rows = frame
+    maps = [place for place, shape in enumerate(frame["shape"]) if MAP_SHAPE in shape]  # no pooled or dense values
+    inside = frame.iloc[1 : maps[-1] + 1]
+    if len(inside) > LONGEST_NETWORK:
+        whole = {
+            "layer": network,
+            "kind": plural(len(inside), "layer"),
+            "shape": inside["shape"].iloc[-1],
+            "parameters": inside["parameters"].sum(),
+        }
+        rows = pd.concat([frame.iloc[:1], pd.DataFrame([whole]), frame.iloc[maps[-1] + 1 :]], ignore_index=True)
+    view = pd.DataFrame(
+        {
+            "Layer": rows["layer"],
+            "Kind": rows["kind"],
+            "Output": rows["shape"],
+            "Parameters": rows["parameters"].map(count),
+        }
+    )
+    whole_model = {"Layer": "All", "Kind": "", "Output": "", "Parameters": count(frame["parameters"].sum())}
+    return pd.concat([view, pd.DataFrame([whole_model])], ignore_index=True)
 
 
 def only_what_differs(frame: pd.DataFrame, always: Iterable[str] = ("Model",)) -> pd.DataFrame:

@@ -198,6 +198,7 @@ CONTRACT: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
             },
         ),
     ],
+    "report": [((RUN, AGAIN), {"files": [str]}), ((STUDY, "--format", "html", "--to", "there"), {"files": [str]})],
     "evaluate": [((RUN, OTHER), OUTSIDE)],
     "predict": [
         (

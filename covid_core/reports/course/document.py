@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
-import plotly.graph_objects as go
+
+from covid_core.figures.light import Figure
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, light or to be made light by its renderer. ``key`` is unique in the document."""
+    """A figure, light or to be made light by its renderer. ``key`` is unique in the document.
+
+    ``is_small``: two of them stand beside each other where there is room.
+    """
 
     key: str
     title: str
     caption: str
     alt: str
-    figure: go.Figure
+    figure: Figure
+    is_small: bool = False
 
 
 @dataclass(frozen=True)

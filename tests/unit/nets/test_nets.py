@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from kerass_backbones import MODULES
 from made_fits import as_arrays, images, spec
+from made_runs import all_parts, made_run
 from scipy import ndimage
 
 from covid_core.backbones import BACKBONES, backbone_named
@@ -15,6 +16,7 @@ from covid_core.inference.heatmap import SMOOTHING, cam, to_unit
 from covid_core.inference.network import Head, softmax
 from covid_core.nets import export, model
 from covid_core.nets.trunk import relative_difference
+from covid_core.runs import architecture
 from covid_core.specs import TrainingSpec
 
 pytestmark = [
@@ -142,6 +144,19 @@ def test_a_saved_model_is_stock_keras_from_grey_bytes_to_scores(tmp_path):
     assert loaded.input.dtype == "uint8"
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-6)
     assert np.allclose(scores, softmax(np.asarray(model.to_logits(network, head, "mean")(grey))), atol=1e-6)
+
+
+@pytest.mark.parametrize("join", [model.to_logits, model.to_mean_logits], ids=["once", "mirrored too"])
+@pytest.mark.parametrize(("backbone", "choices"), HEADS[1:])
+def test_the_layers_of_a_saved_model_hold_all_of_its_parameters(workspace, backbone, choices, join):
+    run = made_run(workspace, all_parts({"train": 3, "validation": 3, "test": 3}, 1))
+    chosen, network, head = built(backbone, choices)
+    whole = model.with_scores(join(network, head, model.pooling_of(chosen)))
+    export.save_model(whole, run.model_path)
+    layers = architecture.layers(run)
+    assert layers["parameters"].sum() == whole.count_params()
+    assert layers.loc[layers["part"] == architecture.HEAD, "parameters"].sum() == head.count_params()
+    assert layers["shape"].iloc[[0, -1]].tolist() == ["64 x 64 x 1", "3"]
 
 
 def test_arrays_put_into_a_keras_head_come_out_again():

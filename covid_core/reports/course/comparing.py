@@ -1,0 +1,206 @@
+"""The summary and the comparison: all runs side by side, ranked, tested in pairs, with their curves and confusions."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from covid_core.evaluation import comparison, metrics
+from covid_core.evaluation.assessment import beats_majority
+from covid_core.evaluation.comparison import Candidate, Ranking
+from covid_core.evaluation.measures import CLASS_MEASURES, MEASURES
+from covid_core.figures import evaluation as figures
+from covid_core.formatting import count, duration, file_size, interval, milliseconds, p_value, plural, points, share
+from covid_core.reports import comparison_text, course_text, evidence_text, repeats_tables, repeats_text, tables
+from covid_core.reports.course.document import Block, Bullets, Chart, Discussion, Paragraph, Table
+from covid_core.reports.course.subject import Subject
+from covid_core.reports.evidence_text import NOT_YET
+from covid_core.runs import candidates
+
+MOST_CURVES = 12  # runs in one figure; more lines cannot be told apart
+MOST_MATRICES = 12
+FEW = 4  # runs whose names have room above a small figure
+MOST_PAIRS = 40  # rows of the table of pairs, those with the smallest p first
+
+
+def summary(subject: Subject) -> list[Block]:
+    outcome = comparison_text.summary(subject.ranking)
+    texts = [*outcome.details, _evidence(subject), *outcome.warnings]
+    found: list[Block] = [Paragraph(outcome.headline), Bullets(tuple(filter(None, texts)))]
+    if subject.left_out:
+        found.append(Bullets(subject.left_out))
+    return found
+
+
+def _evidence(subject: Subject) -> str:
+    order = subject.ranking.order
+    return evidence_text.sentence([one.name for one in order], [evidence_text.of(subject.run_of(one)) for one in order])
+
+
+def blocks(subject: Subject) -> list[Block]:
+    return [*_repeats(subject), *_ranked(subject), *_others(subject), Discussion(course_text.DISCUSS["comparison"])]
+
+
+def _ranked(subject: Subject) -> Iterator[Block]:
+    ranking = subject.ranking
+    order, best = ranking.order, (0,) if beats_majority(subject.best.assessment) else ()
+    runs = [subject.run_of(one) for one in order]
+    yield Paragraph(course_text.compared(ranking))
+    yield Table("performance", course_text.performance_caption(subject.best), _performance(subject, ranking), best)
+    chosen = tables.hyperparameters([one.name for one in order], [run.spec for run in runs]).astype(str)
+    course = ["Model", "Learning rate", "Batch size", "Epochs", "Optimizer", "Special strategy", "Image size"]
+    yield Table("hyperparameters", "Settings of the runs", chosen[course], best)
+    yield from _pairs(ranking)
+    yield from _curves(subject, order[:MOST_CURVES])
+    for number, one in enumerate(order[:MOST_MATRICES], start=1):
+        counts = one.assessment.tested.confusion
+        words = course_text.confusion(one)
+        title = f"Confusion matrix of {one.name}"
+        yield Chart(
+            f"confusion-{number}", title, words, f"{title}. {words}", figures.confusion_matrix(counts), is_small=True
+        )
+    yield from _classes(order, best)
+    yield Table("cost", "What the runs cost", _cost(subject, order), best)
+
+
+def _performance(subject: Subject, ranking: Ranking[Candidate]) -> pd.DataFrame:
+    table = comparison.performance_table(ranking.order)
+    checks = [evidence_text.of(subject.run_of(one)) for one in ranking.order]
+    verdicts = [one.in_short for one in checks] if {one.verdict for one in checks} != {NOT_YET} else []
+    beaten = [p_value(one.assessment.p_majority) for one in ranking.order]
+    rest = [""] * (len(table) - len(beaten))
+    return pd.DataFrame(
+        {
+            "Model": table["name"],
+            "Train": table["train"].map(share),
+            "Validation": table["validation"].map(share),
+            "Test [95 % interval]": [interval(*row) for row in table[["test", "test_low", "test_high"]].to_numpy()],
+            **{row.title: table[name].map(share) for name, row in MEASURES.items() if row.headline},
+            "p (above majority)": [*beaten, *rest],
+            **({"Evidence check": [*verdicts, *rest]} if verdicts else {}),
+            **({"Remarks": table["marks"]} if table["marks"].any() else {}),
+        }
+    )
+
+
+def _pairs(ranking: Ranking[Candidate]) -> Iterator[Block]:
+    if len(ranking.order) < 2:
+        yield Paragraph("Only one run was tested on these images, so there is no pair to compare.")
+        return
+    table = comparison.pair_table(ranking).sort_values("p", kind="stable", ignore_index=True)
+    caption = f"{course_text.PAIRED} All {plural(len(table), 'pair')}"
+    if len(table) > MOST_PAIRS:
+        caption = f"{course_text.PAIRED} The {MOST_PAIRS} of {count(len(table))} pairs with the smallest p"
+    shown = table.head(MOST_PAIRS)
+    differences = shown[["difference", "low", "high"]].to_numpy()
+    view = pd.DataFrame(
+        {
+            "Better": shown["first"],
+            "Other": shown["second"],
+            "Difference [95 % interval]": [points(*row) for row in differences],
+            "Only better right": shown["only_first"].map(count),
+            "Only other right": shown["only_second"].map(count),
+            "p (McNemar)": shown["p"].map(p_value),
+            "p (Holm)": shown["p_holm"].map(p_value),
+        }
+    )
+    yield Table("pairs", caption, view)
+    few = list(range(min(len(ranking.order), MOST_CURVES)))
+    names = [ranking.order[i].name for i in few]
+    title = "Differences of test accuracy, row minus column, in percentage points"
+    words = "Pale: not significant (exact McNemar test, Holm's correction at 5 %)."
+    alt = f"{title}, of {', '.join(names)}. The table of pairs holds the numbers."
+    yield Chart("pairs-matrix", title, words, alt, figures.pair_matrix(names, ranking.pairs, few))
+
+
+def _curves(subject: Subject, order: tuple[Candidate, ...]) -> Iterator[Block]:
+    histories = [(one.name, subject.run_of(one).history()) for one in order]
+    for quantity in ("accuracy", "loss"):
+        title = f"{quantity.capitalize()} of all runs over the epochs"
+        ends = [
+            f"{name} {(share if quantity == 'accuracy' else '{:.3f}'.format)(history[f'val_{quantity}'].iloc[-1])}"
+            for name, history in histories
+            if len(history)
+        ]
+        words = "Strong lines: validation. Pale lines: training. A diamond marks the beginning of a new stage."
+        figure = figures.learning_curves(histories, quantity)
+        alt = f"{title}. On validation images after the last epoch: {', '.join(ends)}."
+        yield Chart(f"curves-{quantity}", title, words, alt, figure)
+    lines = figures.run_lines(len(order))
+    curves = {
+        one.name: metrics.threshold_curves(metrics.answers(subject.run_of(one).predictions(), "test")) for one in order
+    }
+    for number, label in enumerate(order[0].assessment.classes, start=1):
+        drawn = [(name, of[label].roc) for name, of in curves.items()]
+        areas = [f"{one.name} {share(one.assessment.tested.per_class[label]['auroc'].value)}" for one in order]
+        words, title = f"AUROC: {', '.join(areas)}.", f"ROC curves of {label}"
+        figure = figures.roc_curves(drawn, lines)
+        if len(order) > FEW:
+            figure.update_layout(showlegend=False)
+            words = f"Colours as in the curves over the epochs. {words}"
+        yield Chart(f"roc-{number}", title, words, f"{title}. {words}", figure, is_small=True)
+
+
+def _classes(order: tuple[Candidate, ...], best: tuple[int, ...]) -> Iterator[Block]:
+    table = comparison.class_table({one.name: one.assessment.tested for one in order})
+    own = table.head(len(order) * len(order[0].assessment.classes))
+    view = pd.DataFrame(
+        {
+            "Model": own["name"],
+            "Class": own["label"],
+            "Images": own["images"].map(count),
+            **{row.title: own[name].map(share) for name, row in CLASS_MEASURES.items()},
+        }
+    )
+    highlighted = tuple(range(len(order[0].assessment.classes))) if best else ()
+    yield Table("classes-measures", "Every class on the test images", view, highlighted)
+    points = own[["name", "label", "sensitivity", "sensitivity_low", "sensitivity_high"]]
+    points = points.set_axis(["run", "label", "value", "low", "high"], axis="columns")
+    title = "Sensitivity of every class, with 95 % interval"
+    figure = figures.class_measures(points, order[0].assessment.classes, "Sensitivity")
+    alt = "; ".join(f"{row.run}, {row.label} {interval(row.value, row.low, row.high)}" for row in points.itertuples())
+    yield Chart("sensitivity", title, "One row per run, one dot per class.", f"{title}: {alt}.", figure)
+
+
+def _cost(subject: Subject, order: tuple[Candidate, ...]) -> pd.DataFrame:
+    costs = candidates.costs([subject.run_of(one) for one in order], [one.name for one in order])
+    return pd.DataFrame(
+        {
+            "Model": costs["name"],
+            "Training time": costs["training_seconds"].map(duration),
+            "Epochs": costs["epochs_done"].map(count),
+            "Parameters": costs["parameters"].map(count),
+            "Trained": costs["parameters_trained"].map(count),
+            "Model file": costs["model_bytes"].map(file_size),
+            "Per image": costs["milliseconds_per_image"].map(milliseconds),
+            "Device": costs["device"],
+        }
+    )
+
+
+def _others(subject: Subject) -> Iterator[Block]:
+    """Runs that were tested on other images: each set of images is ranked by itself."""
+    for number, ranking in enumerate(subject.rankings[1:], start=2):
+        yield Paragraph(course_text.other_images(subject.run_of(ranking.order[0]), ranking))
+        best = (0,) if beats_majority(ranking.order[0].assessment) else ()
+        caption = course_text.performance_caption(ranking.order[0])
+        yield Table(f"performance-{number}", caption, _performance(subject, ranking), best)
+
+
+def _repeats(subject: Subject) -> Iterator[Block]:
+    """A study of repeats: its folds or seeds together, before any single one of them."""
+    if subject.study is None or not subject.study.is_repeats:
+        return
+    found = candidates.repeats([(subject.study, subject.runs)])
+    outcome = repeats_text.summary(found)
+    yield Paragraph(outcome.headline)
+    yield Bullets(tuple([*outcome.details, *outcome.warnings]))
+    spreads = repeats_tables.spread_table(found)
+    view = pd.DataFrame(
+        {
+            "Measure": spreads["measure"].map(repeats_text.measure_in_words),
+            **{name.capitalize(): spreads[name].map(share) for name in ("mean", "lowest", "highest")},
+            "SD": spreads["spread"].map(points),
+            "Runs": spreads["count"].map(count),
+        }
+    )
+    yield Table("repeats", "All folds and seeds of the study together", view)

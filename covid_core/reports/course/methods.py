@@ -1,0 +1,39 @@
+"""The section on methods: how all of it was done, written from the files of the runs."""
+
+import pandas as pd
+
+from covid_core.evaluation.assessment import PARTS
+from covid_core.formatting import count, duration
+from covid_core.reports import course_text
+from covid_core.reports.course.document import Block, Bullets, Discussion, Paragraph, Table
+from covid_core.reports.course.subject import Subject
+from covid_core.runs import candidates
+
+
+def blocks(subject: Subject) -> list[Block]:
+    return [
+        Paragraph(course_text.split_in_words(subject.run_of(subject.best))),
+        Bullets(tuple(course_text.statistics(subject.best))),
+        Table("record", "What each run recorded of itself", _record(subject)),
+        Bullets(tuple(course_text.environment(subject.runs))),
+        Discussion(course_text.DISCUSS["methods"]),
+    ]
+
+
+def _record(subject: Subject) -> pd.DataFrame:
+    rows = []
+    for run, one in zip(subject.runs, subject.candidates, strict=True):
+        parts = run.split()["part"].value_counts()
+        rows.append(
+            {
+                "Run": one.name,
+                "Id": run.id,
+                "Split": run.split_hash[:8],
+                "Train / validation / test": " / ".join(count(parts.get(part, 0)) for part in PARTS),
+                "Seed": str(run.spec.seed),
+                "Split seed": str(run.spec.split.seed),
+                "Hardware": str(run.result.get("device", "–")),
+                "Training time": duration(candidates.training_seconds(run)),
+            }
+        )
+    return pd.DataFrame(rows)

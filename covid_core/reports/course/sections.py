@@ -1,0 +1,54 @@
+"""The sections of a course report, in their order: to add one, add a row."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from covid_core.reports.course import comparing, data_set, insights, methods, networks
+from covid_core.reports.course.document import Block, Document, Section
+from covid_core.reports.course.subject import Subject, subject_of
+from covid_core.runs.store import Run, Study
+from covid_core.work import Progress, part_of, silent
+from covid_core.workspace import Workspace
+
+
+class Row(NamedTuple):
+    """A section: its anchor, its title, and what makes its blocks."""
+
+    key: str
+    title: str
+    blocks: Callable[[Subject], list[Block]]
+
+
+SECTIONS = (
+    Row("summary", "Summary", comparing.summary),
+    Row("data", "Data set", data_set.blocks),
+    Row("baseline", "Baseline", networks.baseline),
+    Row("transfer", "Transfer learning and fine-tuning", networks.transfer),
+    Row("networks", "Further networks", networks.further),
+    Row("comparison", "Comparison", comparing.blocks),
+    Row("augmentation", "Augmentation", networks.augmentation),
+    Row("insights", "Insights", insights.blocks),
+    Row("methods", "Methods", methods.blocks),
+)
+
+
+def course_document(
+    workspace: Workspace, runs: Sequence[Run], study: Study | None = None, progress: Progress = silent
+) -> Document:
+    """The report of some runs, or of those of a study, in the order in which they are given.
+
+    Raises InvalidChoice where none of them is finished, RunDamaged and DataError.
+    """
+    return document_of(
+        subject_of(workspace, runs, study, progress=part_of(progress, 0, 0.7)), part_of(progress, 0.7, 1)
+    )
+
+
+def document_of(subject: Subject, progress: Progress = silent) -> Document:
+    """The report of runs that are measured already. Raises RunDamaged and DataError."""
+    sections = []
+    for place, row in enumerate(SECTIONS):
+        progress(place / len(SECTIONS), f"Writing {row.title}")
+        sections.append(Section(row.key, row.title, tuple(row.blocks(subject))))
+    return Document(subject.title, datetime.now().astimezone(), tuple(sections))

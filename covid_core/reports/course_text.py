@@ -1,0 +1,307 @@
+"""The sentences of a course report, made from the runs' numbers and nothing else."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from covid_core.audit.model import evidence
+from covid_core.backbones import BACKBONES
+from covid_core.data import summary
+from covid_core.data.summary import SourceSummary
+from covid_core.evaluation.assessment import beats_majority
+from covid_core.evaluation.comparison import Candidate, Ranking, chosen_by_validation
+from covid_core.evaluation.measures import MEASURES
+from covid_core.formatting import count, duration, p_in_words, plural, points, share
+from covid_core.presets import STUDY_PRESETS
+from covid_core.reports.comparison_text import in_words
+from covid_core.reports.evidence_text import EvidenceCheck
+from covid_core.runs import candidates
+from covid_core.runs.store import Run
+from covid_core.specs import IMBALANCE_LABELS, MODE_LABELS, OPTIMIZER_LABELS, SPLIT_LABELS, TrainingSpec
+
+BALANCED = 1.05  # largest class against smallest: up to here a data set counts as balanced
+LACKING = {  # by what a section needs: what is missing, and which study makes it
+    "imbalance": ("No two of these runs differ only in how they handle class imbalance", "imbalance"),
+    "baseline": ("None of these runs is a baseline CNN", "course"),
+    "transfer": ("There is no frozen pretrained network beside a baseline among these runs", "course"),
+    "finetuning": ("No two of these runs differ only in which layers were trained", "finetuning"),
+    "start": ("No two of these runs differ only in their starting weights", "start"),
+    "backbones": ("These runs do not compare several pretrained networks", "backbones"),
+    "augmentation": ("No two of these runs differ only in augmentation", "augmentation"),
+}
+DISCUSS = {
+    "data": "How do balance and origin of the images limit what a model can learn from them?",
+    "baseline": "What does the baseline learn, and when does it begin to overfit?",
+    "transfer": "Does pretraining help here, and is fine-tuning worth its time?",
+    "networks": "Which properties of the networks explain their order?",
+    "comparison": "Which differences matter in practice, and which could be chance?",
+    "augmentation": "Which of the changes are plausible for chest X-rays, and did they help?",
+    "insights": "Would you use this model, where, and what has to be shown first?",
+    "methods": "What would you change if you did the study again?",
+}
+PAIRED = "Exact McNemar test on the same test images, Holm's correction; interval by paired bootstrap."
+
+
+def lacking(what: str) -> str:
+    """Why a section has no run, and which preset makes one."""
+    reason, preset = LACKING[what]
+    return f"{reason}; the study preset “{STUDY_PRESETS[preset].label}” (study --preset {preset}) makes them."
+
+
+def data_set(name: str, counts: Mapping[str, int], synthetic: bool) -> str:
+    """How many images a data set has, and how balanced its classes are."""
+    table = summary.class_table(counts)
+    largest = table.loc[table["images"].idxmax()]
+    kind = "synthetic chest X-rays" if synthetic else "chest X-rays"
+    total = f"{name} holds {count(table['images'].sum())} {kind} of {plural(len(table), 'class', 'classes')}."
+    ratio = summary.imbalance_ratio(counts)
+    if ratio <= BALANCED:
+        return f"{total} The classes are balanced: always answering one of them is right for {share(largest['share'])}."
+    return (
+        f"{total} The largest class has {ratio:.1f} times as many images as the smallest. Always answering "
+        f"{largest['label']} is right for {share(largest['share'])}."
+    )
+
+
+def sources(origins: SourceSummary) -> list[str]:
+    """What the images' sources say about their class."""
+    if not origins.with_source:
+        return ["The source of the images is unknown, so it is unknown whether it gives the class away."]
+    return [
+        f"{count(origins.with_source)} images come from {plural(origins.sources, 'known source')}. "
+        f"{share(origins.one_class)} of them come from a source that holds one class only.",
+        f"The source alone predicts {share(origins.guessed)} correctly (majority baseline {share(origins.majority)}).",
+    ]
+
+
+def loss(spec: TrainingSpec) -> str:
+    """The loss function of a run."""
+    weighted = ", weighted by class" if spec.imbalance == "class_weights" else ""
+    return f"sparse categorical cross-entropy{weighted}"
+
+
+def trained(run: Run, candidate: Candidate) -> str:
+    """How a run was trained, and what it reaches."""
+    spec, test = run.spec, candidate.assessment.test
+    network = BACKBONES[spec.backbone]
+    done = run.result.get("epochs_done")
+    epochs = (
+        plural(spec.total_epochs, "epoch") if done is None else f"{count(done)} of {plural(spec.total_epochs, 'epoch')}"
+    )
+    return (
+        f"{candidate.name} is a {network.label} ({MODE_LABELS[spec.mode].lower()}) on images of {spec.image_size} px. "
+        f"Its loss is {loss(spec)}; {OPTIMIZER_LABELS[spec.optimizer]} minimises it with a learning rate of "
+        f"{spec.learning_rate:g} in batches of {spec.batch_size}, for {epochs}. Training took "
+        f"{duration(candidates.training_seconds(run))}. It reaches {in_words(test)} of {plural(test.n, 'test image')}, "
+        f"against {share(candidate.assessment.majority['test'].value)} of the majority baseline "
+        f"({p_in_words(candidate.assessment.p_majority)})."
+    )
+
+
+def layers_caption(run: Run, layers: pd.DataFrame) -> str:
+    """What the table of layers adds up to."""
+    learned = run.result.get("parameters_trained")
+    of_all = f"{count(layers['parameters'].sum())} parameters"
+    words = of_all if learned is None else f"{of_all}, of which {count(learned)} were trained"
+    return f"Layers of {run.name}, from the image to the scores: {words}."
+
+
+def curve(history: pd.DataFrame, quantity: str, weights_from: int) -> str:
+    """What a learning curve ends with, and which epoch's weights the model has."""
+    written = share if quantity == "accuracy" else "{:.3f}".format
+    row = history.iloc[weights_from]
+    return (
+        f"The model has the weights of epoch {weights_from + 1} of {len(history)}: "
+        f"{written(row[quantity])} on training images, {written(row[f'val_{quantity}'])} on validation images."
+    )
+
+
+def networks(labels: Sequence[str]) -> str:
+    """Which pretrained networks there are, and what each is for."""
+    described = " ".join(
+        f"{one.label}: {one.good_at}" for label in labels for one in BACKBONES.values() if one.label == label
+    )
+    return f"{plural(len(labels), 'pretrained network')} among these runs. {described}"
+
+
+def augmentation(spec: TrainingSpec) -> str:
+    """What is changed in training images, and how often."""
+    copies = (
+        f"{plural(spec.views, 'augmented copy', 'augmented copies')} per image"
+        if spec.views
+        else "a new copy per epoch"
+    )
+    return f"Augmentation changes training images at random ({copies}): {spec.augmentation.in_words}."
+
+
+def performance_caption(one: Candidate) -> str:
+    """On which images a table of accuracies rests, and what is highlighted."""
+    best = " Highlighted: the highest test accuracy." if beats_majority(one.assessment) else ""
+    return f"Accuracy on {plural(one.assessment.test.n, 'test image')}, the best first, and the two references.{best}"
+
+
+def compared(ranking: Ranking[Candidate]) -> str:
+    """How many runs are compared on how many images, and how many pairs of them differ significantly."""
+    order, images = ranking.order, plural(ranking.order[0].assessment.test.n, "test image")
+    if len(order) < 2:
+        return f"One run was tested on these {images}."
+    different = sum(
+        not ranking.pairs.of(i, j).could_be_chance for i in range(len(order)) for j in range(i + 1, len(order))
+    )
+    beating = sum(beats_majority(one.assessment) for one in order)
+    return (
+        f"{count(len(order))} runs were tested on the same {images}. {count(beating)} of them beat the majority "
+        f"baseline, and {count(different)} of {plural(ranking.pairs.compared, 'pair')} differ significantly."
+    )
+
+
+def confusion(one: Candidate) -> str:
+    """The largest confusion of a run."""
+    counts = one.assessment.tested.confusion
+    cells = [
+        (int(counts.at[label, predicted]), label, predicted)
+        for label in counts.index
+        for predicted in counts.columns
+        if label != predicted
+    ]
+    number, label, predicted = max(cells)
+    right = sum(int(counts.at[name, name]) for name in counts.index)
+    if not number:
+        return f"All {count(right)} test images are predicted correctly."
+    return (
+        f"{count(right)} of {count(one.assessment.test.n)} test images are predicted correctly. Most frequent error: "
+        f"{plural(number, 'image')} of {label} predicted as {predicted}."
+    )
+
+
+def other_images(run: Run, ranking: Ranking[Candidate]) -> str:
+    """Which runs cannot be ranked with the others, and why."""
+    number = plural(len(ranking.order), "further run")
+    verb = "was" if len(ranking.order) == 1 else "were"
+    images = candidates.images_in_words(run)
+    return f"{number} {verb} tested on other images and cannot be ranked with those above: {images}."
+
+
+def choice(ranking: Ranking[Candidate], chosen: Candidate) -> str:
+    """Which run to use, first of all."""
+    test = chosen.assessment.test
+    if not beats_majority(chosen.assessment):
+        return f"No run can be recommended: {chosen.name} does not beat the majority baseline ({in_words(test)})."
+    by = "it has the highest accuracy on the validation images" if chosen_by_validation(ranking.order) else "it leads"
+    return f"Use {chosen.name}: {by}. On {plural(test.n, 'test image')} it reaches {in_words(test)}."
+
+
+def reasons(ranking: Ranking[Candidate], chosen: Candidate) -> Iterator[str]:
+    """Why, from the numbers: against the others, the majority, class by class, and in time."""
+    found = chosen.assessment
+    place = [one.id for one in ranking.order].index(chosen.id)
+    for other, one in enumerate(ranking.order):
+        if other in (0 if place else 1, len(ranking.order) - 1) and other != place:
+            pair = ranking.pairs.of(place, other)
+            verdict = "could be chance" if pair.could_be_chance else "is more than chance"
+            yield (
+                f"Against {one.name} the difference is {points(pair.difference, pair.low, pair.high)}; it {verdict} "
+                f"({p_in_words(pair.p_holm)}, McNemar and Holm)."
+            )
+    above = found.test.value - found.majority["test"].value
+    yield f"It is {points(above)} above the majority baseline ({p_in_words(found.p_majority)})."
+    classes = {label: measures["sensitivity"] for label, measures in found.tested.per_class.items()}
+    known = {label: one for label, one in classes.items() if one.is_defined}
+    if known:
+        lowest = min(known, key=lambda label: known[label].value)
+        images = plural(known[lowest].n, "image")
+        yield f"Its weakest class is {lowest}: {in_words(known[lowest])} of its {images} are predicted correctly."
+    yield confusion(chosen)
+    auroc = found.tested.overall["macro_auroc"]
+    if auroc.is_defined:
+        yield f"{MEASURES['macro_auroc'].title}: {in_words(auroc)}."
+    if chosen.seconds >= 0:
+        yield f"Training took {duration(chosen.seconds)}."
+
+
+def limits(run: Run, chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
+    """What the numbers do not show."""
+    if run.dataset.synthetic:
+        yield "The images are synthetic: nothing here holds for patients."
+    method = run.spec.split.method
+    if method == "stratified":
+        yield "The split is random, so duplicates and images of one patient may stand on both sides of it."
+    if method != "by_source":
+        yield "Training and test images come from the same sources; on images from elsewhere accuracy is often lower."
+    if check.verdict == evidence.FRAME:
+        yield "The model reads the frame around the lungs, so its accuracy is not about disease alone."
+    elif check.verdict != evidence.LUNGS:
+        yield "It is not established that the model reads the lungs."
+    outside, views = len(run.evaluations()), len(run.openings())
+    tests = f"{plural(outside, 'test')} on images from elsewhere" if outside else "No test on images from elsewhere"
+    yield f"{tests} {'were' if outside > 1 else 'was'} made."
+    if views:
+        yield f"Its test set was viewed {plural(views, 'time')}; each view makes a later choice less honest."
+    classes = ", ".join(chosen.assessment.classes)
+    yield f"The model knows {classes} and no other disease; every image gets one of these answers."
+
+
+def benefit(chosen: Candidate, check: EvidenceCheck) -> Iterator[str]:
+    """Who could gain from such a model, and what stands between."""
+    if not beats_majority(chosen.assessment):
+        yield "Nobody benefits from a model that does not beat the majority baseline."
+        return
+    yield "Triage: images with a high score could be reported first where radiologists are scarce."
+    yield "Second opinion: a disagreement with the first reading could prompt another one."
+    yield "Surveillance: shares of predicted classes over time could show a wave of infections early."
+    first = "a test on images of the hospital that will use it"
+    if check.verdict != evidence.LUNGS:
+        first = f"an evidence check that finds the lungs, and {first}"
+    yield f"Before any of these: {first}. Until then it is for teaching."
+
+
+def split_in_words(run: Run) -> str:
+    """How the images were split."""
+    split, spec = run.split(), run.spec.split
+    parts = split["part"].value_counts()
+    sizes = ", ".join(f"{count(parts.get(part, 0))} for {part}" for part in ("train", "validation", "test"))
+    subset = (
+        f" A balanced subset of {count(spec.images_per_class)} per class was drawn first."
+        if spec.images_per_class
+        else ""
+    )
+    groups = " Images that belong together stay in one part." if spec.method != "stratified" else ""
+    halved = " One half of the validation images chose the epoch, the other half calibrated." if run.is_halved else ""
+    return (
+        f"{SPLIT_LABELS[spec.method]} of {count(len(split))} images, stratified by class, seed {spec.seed}: {sizes}."
+        f"{subset}{groups}{halved} Every run of one comparison has the same test images."
+    )
+
+
+def statistics(one: Candidate) -> Iterator[str]:
+    """Which intervals and tests the report uses."""
+    yield "Shares of images have 95 % Wilson intervals; other measures have bootstrap intervals of 2,000 draws."
+    yield "Two runs are compared by the exact McNemar test on the same test images, with Holm's correction."
+    yield "A run beats the majority baseline if a one-sided exact binomial test at 5 % says so."
+    if one.assessment.groups is not None:
+        yield "Images of one cluster (duplicates, one patient) count for fewer in intervals and tests."
+    yield "Validation images choose between runs and epochs; test images only report."
+
+
+def environment(runs: Sequence[Run]) -> Iterator[str]:
+    """On what, and with which versions, the runs were made."""
+    devices = Counter(str(run.result.get("device", "unknown")) for run in runs)
+    yield f"Hardware: {_runs_of(devices)}."
+    versions = Counter(
+        ", ".join(f"{name} {number}" for name, number in sorted((run.result.get("versions") or {}).items()))
+        for run in runs
+    )
+    for words, n in versions.items():
+        yield f"Versions of {plural(n, 'run')}: {words or 'not recorded'}."
+    seconds = [taken for run in runs if (taken := candidates.training_seconds(run)) >= 0]
+    if seconds:
+        yield f"Training time of all runs together: {duration(sum(seconds))}."
+    origins = Counter(str((run.result.get("weights") or {}).get("origin", run.spec.weights)) for run in runs)
+    yield f"Starting weights: {_runs_of(origins)}."
+    strategies = Counter(IMBALANCE_LABELS[run.spec.imbalance] for run in runs)
+    yield f"Handling of class imbalance: {_runs_of(strategies)}."
+
+
+def _runs_of(times: Counter[str]) -> str:
+    return ", ".join(f"{name} ({plural(n, 'run')})" for name, n in times.items())
