@@ -254,6 +254,12 @@ def _images(workspace: Workspace, *datasets: str) -> int:
     return sum(sum(info["counts"].values()) for info in list_datasets(workspace) if info["id"] in datasets)
 
 
+def _training_seconds(workspace: Workspace, spec: TrainingSpec) -> float:
+    from covid_core.runs import training_time
+
+    return training_time.expected_seconds(workspace, [spec])
+
+
 def _audit_seconds(workspace: Workspace, request: AuditRequest) -> float:
     """A comparison makes the audit as well where there is none."""
     from covid_core.audit import dataset_audit
@@ -306,6 +312,7 @@ KINDS: dict[str, Kind] = {
             "covid_core.nets.training:train",
             lambda workspace, spec: f"Training of {spec.name or 'a run'}",
             "The best weights of the finished epochs are kept.",
+            seconds=_training_seconds,
             slot=TRAINING_SLOT,
         ),
         Kind(
