@@ -15,12 +15,13 @@ from covid_core.specs import TrainingSpec
 from covid_core.work import cores
 from covid_core.workspace import Workspace
 
-START = 8.0  # seconds until the first image, and from the last epoch to the end: TensorFlow, export, saving, checks
+START = 10.0  # seconds until the first image, and from the last epoch to the end: TensorFlow, export, saving, checks
 SPEED_SIZE = 128  # px
 HEAD = 4e-5  # seconds of a dense head per image and epoch
-BACKWARD = 6.0  # times the time of one pass: a training step of all layers, forward and back
+BACKWARD = 8.0  # times the time of one pass: a training step of all layers, forward and back
 TAIL = 0.5  # of one pass: a training step of the last layers, on kept activations
-SLOWEST, FASTEST = 20.0, 0.1  # bounds of what an earlier run may correct
+LEAST = 10.0  # expected seconds of a run that tells the pace: in a shorter one, what does not grow counts too much
+SLOWEST, FASTEST = 10.0, 0.1  # bounds of what an earlier run may correct
 
 
 def expected_seconds(workspace: Workspace, specs: Sequence[TrainingSpec]) -> float:
@@ -33,8 +34,9 @@ def expected_seconds(workspace: Workspace, specs: Sequence[TrainingSpec]) -> flo
     for spec in specs:
         first, repeated = _work(spec, *_images(open_dataset(workspace, spec.dataset).counts, spec), spec.total_epochs)
         network = (spec.backbone, spec.image_size, spec.weights, spec.taps, spec.dataset)
-        known = network in seen and spec.mode != "full"
-        total += START * (not known) + _pace(runs, spec) * (repeated + first * (not known))
+        is_known = network in seen
+        total += START * (not is_known or spec.mode != "frozen")
+        total += _pace(runs, spec) * (repeated + first * (not is_known))
         seen.add(network)
     return total
 
@@ -64,7 +66,7 @@ def _work(spec: TrainingSpec, images: float, learned: float, epochs: int) -> tup
 
 
 def _pace(runs: Sequence[Run], spec: TrainingSpec) -> float:
-    """How many times as long as expected the last run of this network and mode took; 1 before the first."""
+    """How many times as long as expected the last long run of this network and mode took; 1 before the first."""
     for run in sorted(runs, key=lambda run: run.created, reverse=True):
         if (run.spec.backbone, run.spec.mode) != (spec.backbone, spec.mode):
             continue
@@ -74,6 +76,6 @@ def _pace(runs: Sequence[Run], spec: TrainingSpec) -> float:
             continue
         counts = run.dataset.counts  # an earlier version did not note them
         wanted = sum(_work(run.spec, *_images(counts, run.spec), done)) if done and counts else 0.0
-        if wanted > 0 and took > 0:  # not nan
+        if wanted > LEAST and took > 0:  # not nan
             return min(max(took / wanted, FASTEST), SLOWEST)
     return 1.0

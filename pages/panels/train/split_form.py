@@ -173,8 +173,8 @@ def _halves_in_words(made: pd.DataFrame) -> str:
             f"Validation is halved: {plural(choose, 'image')} choose the epoch and the run, {count(calibrate)} "
             "calibrate the scores."
         )
-    why = f"fewer than {HALVED_FROM} are not halved" if choose < HALVED_FROM else "one half would lack a class"
-    return f"All {plural(choose, 'validation image')} both choose the epoch and calibrate: {why}."
+    why = f"only {HALVED_FROM} or more are halved" if choose < HALVED_FROM else "one half would lack a class"
+    return f"All {plural(choose, 'validation image')} choose the epoch and calibrate the scores, because {why}."
 
 
 def _picture(made: pd.DataFrame, by: str, names: list[str], title: str) -> None:

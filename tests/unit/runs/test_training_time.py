@@ -27,7 +27,7 @@ def test_each_augmented_copy_costs_a_pass_and_what_runs_share_counts_once(worksp
 def test_the_last_run_of_the_same_network_and_mode_sets_the_pace(workspace, spec):
     full = spec.model_copy(update={"mode": "full", "taps": "last", "epochs": 5})
     before = training_time.expected_seconds(workspace, [full])
-    table = all_parts({"train": 3, "validation": 3, "test": 3}, 1, classes=("a", "b"))
+    table = all_parts({"train": 200, "validation": 50, "test": 50}, 1, classes=("a", "b"))
     made_run(workspace, table, seconds=before * 4, mode="full", taps="last", weights="random")
     learned = training_time.expected_seconds(workspace, [full])
     made_run(workspace, table, seconds=1.0, backbone="vgg16", mode="full", taps="last", weights="random")
