@@ -222,16 +222,9 @@ def meant(value: str) -> str:
 
 def served(repeats: int) -> dict[str, Any]:
     """Seconds to the first page, several starts, and the memory after all pages were visited in the last of them."""
-    from playwright.sync_api import sync_playwright
-
     seconds: dict[str, list[float]] = {"health": [], "first_page": [], "bare_health": [], "bare_first_page": []}
     megabytes = 0
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        raise SystemExit("No Chromium or Chrome is installed; --only measures without one.")
-    arguments = ["--disable-gpu", "--no-first-run", *(["--no-sandbox"] if os.getuid() == 0 else [])]
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+    with chromium() as browser, tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(f"import streamlit as st\n\nst.write({ON_FIRST_PAGE!r})\n", encoding="utf-8")
         for number in range(repeats):
@@ -244,9 +237,21 @@ def served(repeats: int) -> dict[str, Any]:
                     seconds[f"{side}first_page"].append(round(time.perf_counter() - begin, 2))
                     if not side and number == repeats - 1:
                         megabytes = memory_after_all(page, url, process)
-        browser.close()
     medians = {name: round(statistics.median(times), 2) for name, times in seconds.items()}
     return {"start": {**medians, "all": seconds}, "server_megabytes": megabytes}
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The installed browser; ends the benchmark where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        raise SystemExit("No Chromium or Chrome is installed; benchmarks.pages --only measures without one.")
+    arguments = ["--disable-gpu", "--no-first-run", *(["--no-sandbox"] if os.getuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=arguments)
 
 
 @contextmanager

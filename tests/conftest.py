@@ -14,6 +14,7 @@ import pytest
 import trained_runs
 from made_images import write_images
 from streamlit.components.v2 import manifest_scanner
+from streamlit.runtime.scriptrunner import script_runner
 
 from covid_core.commands import main
 from covid_core.jobs import queue
@@ -45,10 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def without_waiting() -> Iterator[None]:
-    """AppTest searches all installed packages for components at every page, which takes longer than most pages; and no
-    test outlives a loss of power, for which files wait for the disk."""
+    """After every page, Streamlit clears Keras's session where a test has imported Keras, which no page does; before
+    it, AppTest searches all installed packages for components. Each takes longer than most pages. And no test outlives
+    a loss of power, for which files wait for the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        patch.setattr(script_runner, "_clean_problem_modules", lambda: None)
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 

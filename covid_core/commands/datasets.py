@@ -59,8 +59,8 @@ def do_datasets(workspace: Workspace, _options: argparse.Namespace) -> dict[str,
     """List data sets."""
     listed = data.list_datasets(workspace)
     lines = [f"{info['id']}  {count(sum(info['counts'].values()))} images  {info['name']}" for info in listed]
-    kept = ("id", "name", "counts", "created", "damaged")
-    rows = [{key: info[key] for key in kept if key in info} for info in listed]
+    columns = ("id", "name", "counts", "created", "damaged")
+    rows = [{key: info[key] for key in columns if key in info} for info in listed]
     return {"datasets": rows, "text": "\n".join(lines) or "No data set yet: try demo or import."}
 
 
@@ -85,9 +85,9 @@ def do_audit(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
     """Audit a data set: findings, duplicates, shortcut learning, and images shared with another data set."""
     opened = data.open_dataset(workspace, options.dataset)
     other = data.open_dataset(workspace, options.against) if options.against else None
-    found = dataset_audit.make(workspace, opened, other, progress())
-    answer = {"dataset": opened.id, "version": opened.version, "images": len(opened.images), **encode(found)}
-    lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *audit_text.audit_lines(found)]
+    audit = dataset_audit.make(workspace, opened, other, progress())
+    answer = {"dataset": opened.id, "version": opened.version, "images": len(opened.images), **encode(audit)}
+    lines = [f"{opened.name}: {plural(len(opened.images), 'image')}", *audit_text.audit_lines(audit)]
     if other is not None:
         shared = dataset_audit.shared(workspace, opened, other)
         answer["against"] = {"dataset": other.id, "version": other.version, **encode(shared)}

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,21 @@ from covid_core.commands.training import runs_of
 from covid_core.commands.verbs import SEED, WAIT, option, progress, started, verb
 from covid_core.data import dataset as data
 from covid_core.errors import CovidCoreError
-from covid_core.evaluation import comparison, image_selection
-from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation import comparison
 from covid_core.evaluation.comparison import Candidate
-from covid_core.formatting import count, interval, plural, points, share
+from covid_core.formatting import plural, share
 from covid_core.inference import external_test
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ModelAuditRequest, ReferenceRequest, SegmenterRequest
-from covid_core.reports import comparison_text, evidence_text, repeats_text, run_figures, run_text
+from covid_core.reports import (
+    comparison_text,
+    evidence_text,
+    external_text,
+    prediction_text,
+    repeats_text,
+    run_figures,
+    run_text,
+)
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, segmenters, store, test_set_access
 from covid_core.workspace import Workspace
@@ -48,39 +54,21 @@ def do_compare(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     answer = {"groups": groups, "comparable": len(groups) == 1, "text": text}
     repeated = [(study, members[study.id]) for study in studies if study.is_repeats]
     if repeated:
-        given = candidates.repeats(repeated)
-        sentences = repeats_text.summary(given).sentences
-        answer["repeats"] = {**encode(given), "summary": sentences}
+        repeats = candidates.repeats(repeated)
+        sentences = repeats_text.summary(repeats).sentences
+        answer["repeats"] = {**encode(repeats), "summary": sentences}
         answer["text"] = "\n".join([*sentences, f"\n--- run by run ---\n\n{text}"])
     return answer
 
 
 def _compared(group: Sequence[Candidate], runs: dict[str, store.Run]) -> dict[str, Any]:
     """One group of runs that were tested on the same images."""
-    ranking = comparison.ranking(group)
-    members = [runs[candidate.id] for candidate in ranking.order]
-    not_noted = [run.id for run in test_set_access.note(members, test_set_access.FIGURES)]
+    not_noted = [run.id for run in test_set_access.note([runs[one.id] for one in group], test_set_access.FIGURES)]
     if not_noted:
-        print(f"this look could not be noted: {', '.join(not_noted)}", file=sys.stderr)
-    table = comparison.performance_table(ranking.order).to_dict("records")
-    read = {candidate.id: evidence_text.of(runs[candidate.id]) for candidate in ranking.order}
-    for row in table:
-        row["verdict"] = read[row["id"]].verdict if row["id"] else ""
-    names = [candidate.name for candidate in ranking.order]
-    summary = comparison_text.summary(ranking)
-    details = (*summary.details, evidence_text.sentence(names, list(read.values())))
-    sentences = replace(summary, details=details).sentences
-    return {
-        "images": candidates.images_in_words(members[0]),
-        "table": table,
-        "pairs": comparison.pair_table(ranking),
-        "runs": {candidate.id: run_figures.of_run(runs[candidate.id], candidate) for candidate in ranking.order},
-        "test_images": image_selection.image_answers({run.id: run.predictions() for run in members}),
-        "looks": test_set_access.of(members),
-        "looks_not_noted": not_noted,
-        "summary": sentences,
-        "text": "\n".join([*map(_compared_row, table), "", *sentences]),
-    }
+        print(f"this view of the test set could not be noted: {', '.join(not_noted)}", file=sys.stderr)
+    figures = run_figures.of_group(comparison.ranking(group), runs)
+    text = "\n".join([*map(comparison_text.line, figures["table"]), "", *figures["summary"]])
+    return {**figures, "looks_not_noted": not_noted, "text": text}
 
 
 @verb(
@@ -104,28 +92,7 @@ def do_evaluate(workspace: Workspace, options: argparse.Namespace) -> dict[str, 
         images = importing.import_path(workspace, Path(options.images), options.name, options.classes, progress())
     evaluation = external_test.evaluate(workspace, run, images, mapping, progress())
     answer = encode(run_figures.external_test_of(run, evaluation))
-    return {**answer, "text": "\n".join(_outside_lines(answer))}
-
-
-def _outside_lines(answer: dict[str, Any]) -> list[str]:
-    lines = [f"{answer['run']} on {answer['dataset']['name']}: {plural(answer['images'], 'image')}"]
-    if answer["shared"]:
-        images, conflicts = plural(answer["shared"], "image"), count(answer["conflicts"])
-        lines.append(
-            f"left out: {images} that the run's own data set has as well, {conflicts} with another class there"
-        )
-    for label, unknown in answer["unknown"].items():
-        lines.append(f"left out: {plural(unknown, 'image')} of {label}, which the run does not know")
-    for name, drop in answer["drop"].items():
-        inside, beyond = (
-            part["overall"]["accuracy"] if name == "accuracy" else part["per_class"][name]["sensitivity"]
-            for part in (answer["inside"], answer["outside"])
-        )
-        figures = (interval(one["value"], one["low"], one["high"]) for one in (inside, beyond))
-        what = "accuracy" if name == "accuracy" else f"sensitivity for {name}"
-        difference = points(drop["value"], drop["low"], drop["high"])
-        lines.append(f"{what}: inside {next(figures)}, outside {next(figures)}, drop {difference}")
-    return lines
+    return {**answer, "text": "\n".join(external_text.lines(answer))}
 
 
 @verb(
@@ -150,7 +117,7 @@ def do_predict(workspace: Workspace, options: argparse.Namespace) -> dict[str, A
     about = {"coverage": options.coverage, "window": options.window, "anyway": options.anyway, "reports": reports}
     rows = image_report.of_files(workspace, run, predictor, options.files, **about)
     synthetic = run.dataset.synthetic
-    lines = [*map(_predicted_row, rows), _scale_in_words(run, predictor.calibration)]
+    lines = [*map(prediction_text.line, rows), run_text.scale(run, predictor.calibration)]
     if synthetic:
         lines.append("Trained on synthetic images: this says nothing about a real one.")
     return {
@@ -181,41 +148,6 @@ def do_audit_run(workspace: Workspace, options: argparse.Namespace) -> dict[str,
         return answer
     text = "\n".join([run.id, *evidence_text.lines(audited)])
     return {**answer, "audit": evidence_text.with_words(audited), "text": text}
-
-
-def _compared_row(row: dict[str, Any]) -> str:
-    test = interval(row["test"], row["test_low"], row["test_high"])
-    verdict = f"  {row['verdict']}" if row["verdict"] else ""
-    marks = f"  ({row['marks']})" if row["marks"] else ""
-    figures = f"train {share(row['train']):>7}  val {share(row['validation']):>7}  test {test}"
-    return f"{row['name'][:34]:34} {figures}{verdict}{marks}"
-
-
-def _predicted_row(row: dict[str, Any]) -> str:
-    if "error" in row:
-        return f"{row['file']}: {row['error']}"
-    told = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
-    told += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
-    for scale in ("probabilities", "scores"):
-        if row[scale]:
-            told.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
-    return "\n    ".join(told)
-
-
-def _not_checked(row: dict[str, Any]) -> list[str]:
-    """What could not be asked before the answer, a sentence for each reason."""
-    reasons: dict[str, list[str]] = {}
-    for check in row["checks"]:
-        if check["passed"] is None:
-            reasons.setdefault(check["in_words"], []).append(check["name"])
-    return [f"{' and '.join(names).capitalize()}? {reason}" for reason, names in reasons.items()]
-
-
-def _scale_in_words(run: store.Run, calibration: Calibration) -> str:
-    if not calibration.is_defined:
-        return f"Scores are not probabilities: this run is not calibrated. {calibration.note}"
-    images = run_text.calibration_images(run, calibration)
-    return f"Probabilities: scores at temperature {calibration.temperature:.2f}, calibrated on {images}."
 
 
 @verb("segment", "dataset", SEED, WAIT)

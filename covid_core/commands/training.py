@@ -77,9 +77,8 @@ def do_study(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any
 def do_studies(workspace: Workspace, _options: argparse.Namespace) -> dict[str, Any]:
     """List studies."""
     studies = store.list_studies(workspace)
-    rows = [{"id": study.id, "name": study.name, "preset": study.preset, "runs": study.runs} for study in studies]
     lines = [f"{study.id}  {len(study.runs)} runs  {study.name}" for study in studies]
-    return {"studies": rows, "text": "\n".join(lines) or "No study yet."}
+    return {"studies": encode(studies), "text": "\n".join(lines) or "No study yet."}
 
 
 @verb("runs")
@@ -122,12 +121,7 @@ def do_show(workspace: Workspace, options: argparse.Namespace) -> dict[str, Any]
         "marks": marks,
         "labels": labels,
         "prediction_sets": sets,
-        "dataset_version": {
-            "version": run.dataset.version,
-            "before": used.before,
-            "decisions": used.decided,
-            "in_words": used.in_words,
-        },
+        "dataset_version": {"version": run.dataset.version, **encode(used)},
         "spec": run.spec,
         "result": run.result,
         "history": run.history(),
@@ -167,8 +161,8 @@ def do_delete(workspace: Workspace, options: argparse.Namespace) -> dict[str, An
 
 def runs_of(workspace: Workspace, study: store.Study) -> list[store.Run]:
     """The runs of a study that can be opened, in its order."""
-    found = {run.id: run for run in store.list_runs(workspace)[0]}
-    return [found[name] for name in study.runs if name in found]
+    runs = {run.id: run for run in store.list_runs(workspace)[0]}
+    return [runs[name] for name in study.runs if name in runs]
 
 
 def _run_answer(run: store.Run) -> dict[str, Any]:

@@ -239,16 +239,16 @@ def unlike_by_chance(hits: int, total: int, other_hits: int, other_total: int) -
 
 def marks(run: Assessment, loss_is_a_number: bool = True) -> list[str]:
     """What a reader must know before believing the run's accuracy."""
-    found = [] if loss_is_a_number else [LOSS_NOT_A_NUMBER]
+    reasons = [] if loss_is_a_number else [LOSS_NOT_A_NUMBER]
     if run.unanswered:
-        found.append(NO_ANSWER)
+        reasons.append(NO_ANSWER)
     if run.only_answer:
-        found.append(ONE_CLASS)
+        reasons.append(ONE_CLASS)
     if run.test.is_defined and not beats_majority(run):
-        found.append(NOT_BETTER)
+        reasons.append(NOT_BETTER)
     if run.p_parts <= ALPHA:
-        found.append(PARTS_DISAGREE)
-    return found
+        reasons.append(PARTS_DISAGREE)
+    return reasons
 
 
 def beats_majority(run: Assessment) -> bool:

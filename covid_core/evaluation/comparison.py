@@ -375,15 +375,15 @@ def pair_table(ranking: Ranking[AnyCandidate]) -> pd.DataFrame:
     Columns first, second, images, only_first, only_second, difference, low, high, p, p_holm.
     """
     names = np.array([candidate.name for candidate in ranking.order], dtype=object)
-    found = ranking.pairs
+    pairs = ranking.pairs
     first, second = np.triu_indices(len(names), 1)
     return pd.DataFrame(
         {
             "first": names[first],
             "second": names[second],
-            "images": found.n,
-            "only_first": found.only_first[first, second],
-            "only_second": found.only_first[second, first],
-            **{name: getattr(found, name)[first, second] for name in ("difference", "low", "high", "p", "p_holm")},
+            "images": pairs.n,
+            "only_first": pairs.only_first[first, second],
+            "only_second": pairs.only_first[second, first],
+            **{name: getattr(pairs, name)[first, second] for name in ("difference", "low", "high", "p", "p_holm")},
         }
     )

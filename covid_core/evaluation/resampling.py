@@ -57,8 +57,8 @@ def replicates(
     Returns:
         The arrays of all REPLICATES draws.
     """
-    found = [of(some) for some in draws(strata, groups)]
-    return {name: np.concatenate([block[name] for block in found], axis=-1) for name in found[0]}
+    blocks = [of(some) for some in draws(strata, groups)]
+    return {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in blocks[0]}
 
 
 def interval(values: np.ndarray) -> np.ndarray:
@@ -75,11 +75,11 @@ def estimates(
     of: Callable[[np.ndarray], dict[str, np.ndarray]], strata: np.ndarray, groups: np.ndarray | None = None
 ) -> dict[str, Measure]:
     """Measures of shape (draws,) with their intervals; arguments as of ``replicates``."""
-    drawn, found = replicates(of, strata, groups), {}
+    drawn, measures = replicates(of, strata, groups), {}
     for name, value in of(once(strata)).items():
         low, high = map(float, interval(drawn[name]))
-        found[name] = Measure(float(value[0]), low, high, len(strata))
-    return found
+        measures[name] = Measure(float(value[0]), low, high, len(strata))
+    return measures
 
 
 def mean(values: np.ndarray, groups: np.ndarray | None = None, strata: np.ndarray | None = None) -> Measure:

@@ -23,7 +23,7 @@ from covid_core.evaluation.metrics import Measure
 from covid_core.inference.network import batch_for, with_scores
 from covid_core.inference.predictor import Predictor
 from covid_core.runs.pinned_dataset import dataset_of
-from covid_core.runs.store import Evaluation, Run
+from covid_core.runs.store import Evaluation, EvaluationRecord, OutsideDataset, Run
 from covid_core.work import Progress, blocks, part_of, silent
 from covid_core.workspace import Workspace
 
@@ -74,17 +74,17 @@ def evaluate(
     logits = _logits(predictor, pixels, part_of(progress, 0.2, 0.9))
     shared = _shared(workspace, run, outside, part_of(progress, 0.9, 1.0))
     table = _table(outside, run, classes, logits).merge(shared, on="image_id", how="left")
-    information = {
-        "created": time.time(),
-        "dataset": {"id": outside.id, "name": outside.name, "version": outside.version},
-        "classes": classes,
-        "unknown": {label: images for label, images in outside.counts.items() if label not in classes},
-        "shared": int(table["twin"].notna().sum()),
-        "conflicts": int((table["twin"].notna() & (table["label"] != table["twin_label"])).sum()),
-        "method": f"detail at {duplicates.FINE} px correlates from {duplicates.SAME_DETAIL}",
-    }
+    record = EvaluationRecord(
+        created=time.time(),
+        dataset=OutsideDataset(id=outside.id, name=outside.name, version=outside.version),
+        classes=classes,
+        unknown={label: images for label, images in outside.counts.items() if label not in classes},
+        shared=int(table["twin"].notna().sum()),
+        conflicts=int((table["twin"].notna() & (table["label"] != table["twin_label"])).sum()),
+        method=f"detail at {duplicates.FINE} px correlates from {duplicates.SAME_DETAIL}",
+    )
     run.note_opening(f"outside test: {outside.name}")
-    return run.write_evaluation(information, table)
+    return run.write_evaluation(record, table)
 
 
 def _logits(predictor: Predictor, pixels: np.ndarray, progress: Progress) -> np.ndarray:
@@ -145,7 +145,7 @@ def report(run: Run, evaluation: Evaluation) -> Outside:
     """The figures of an evaluation beside the inside ones. Raises RunDamaged."""
     table = evaluation.table()
     fresh = table[table["twin"].isna()]
-    classes = sorted(set(evaluation.information["classes"].values()), key=run.classes.index)
+    classes = sorted(set(evaluation.record.classes.values()), key=run.classes.index)
     outside = metrics.answers(fresh[fresh["label"].isin(classes)], OUTSIDE)
     predictions = run.predictions()
     inside = metrics.answers(predictions[predictions["label"].isin(classes)], "test")

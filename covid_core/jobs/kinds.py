@@ -147,7 +147,8 @@ class Kind:
         single: fields of the request; a second job with the same values is refused while the first waits or works.
             Without any, every job may wait.
         check: raises what can be known to fail before a process is started.
-        seconds: expected time of work on an idle machine of two cores; None where it is not known.
+        seconds: expected time of work on an idle machine of two cores; None where it is not known: an import counts its
+            images itself, and the connection sets the pace of Kaggle's download, whose form gives the bytes.
         slot: which jobs work beside it.
     """
 

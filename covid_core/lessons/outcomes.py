@@ -178,7 +178,7 @@ def _with_right_labels(honest: assessment.Assessment, row: Row) -> str:
 
 
 def _tag(run: Run, heat: dict[str, dict[str, float]]) -> Outcome:
-    tables = {one.information["dataset"]["name"]: one.table() for one in run.evaluations()}
+    tables = {one.record.dataset.name: one.table() for one in run.evaluations()}
     if not {WITHOUT_TAG, OTHER_TAG} <= set(tables):
         raise RunDamaged("The predictions without the letter are missing. Prepare the lesson again.")
     inside = _row(AS_TRAINED, _test_predictions(run), run.groups())

@@ -27,7 +27,7 @@ from covid_core.jobs.run_training import train_within
 from covid_core.lessons import image_sets
 from covid_core.lessons.catalogue import PAIR, TAG, named
 from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Run, Status
+from covid_core.runs.store import EvaluationRecord, JobFolder, OutsideDataset, Run, Status
 from covid_core.synthetic.phantom import CORNER_TAGS
 from covid_core.work import Progress, part_of
 from covid_core.workspace import Workspace
@@ -213,7 +213,8 @@ def _test_without_tags(place: Workspace, run: Run, seed: int, progress: Progress
 def _write_predictions(run: Run, what: str, test: pd.DataFrame, logits: np.ndarray) -> None:
     """The predictions as an evaluation of the run: a prediction table of the part "test"."""
     table = pd.DataFrame({"image_id": test["image_id"], "part": "test", "label": test["label"]})
-    run.write_evaluation({"created": time.time(), "dataset": {"name": what}}, with_scores(table, run.classes, logits))
+    record = EvaluationRecord(created=time.time(), dataset=OutsideDataset(name=what))
+    run.write_evaluation(record, with_scores(table, run.classes, logits))
 
 
 def redrawn(image_id: str, seed: int, tag: str = "") -> np.ndarray:

@@ -1,8 +1,9 @@
 """A comparison in plain English, made from its numbers and nothing else."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from covid_core.evaluation.assessment import ALPHA, beats_majority
 from covid_core.evaluation.comparison import Candidate, Paired, Pairs, Ranking, chosen_by_validation, to_choose_by
@@ -144,3 +145,12 @@ def _warnings(candidates: Sequence[Candidate]) -> list[str]:
     if len({c.split_hash for c in candidates}) > 1:
         warnings.append("The test images are the same, but some of these runs were trained on different images.")
     return warnings
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row of the performance table, with the run's verdict, in one line."""
+    test = interval(row["test"], row["test_low"], row["test_high"])
+    verdict = f"  {row['verdict']}" if row["verdict"] else ""
+    marks = f"  ({row['marks']})" if row["marks"] else ""
+    figures = f"train {share(row['train']):>7}  val {share(row['validation']):>7}  test {test}"
+    return f"{row['name'][:34]:34} {figures}{verdict}{marks}"

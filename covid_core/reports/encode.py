@@ -29,8 +29,9 @@ from covid_core.evaluation.label_check import LabelCheck
 from covid_core.evaluation.metrics import ThresholdCurves
 from covid_core.evaluation.repeats import Comparison, Repeat, Repeats, Tested
 from covid_core.reports import audit_text, evidence_text, repeats_text, run_figures, run_text
+from covid_core.runs.pinned_dataset import Version
 from covid_core.runs.segmenters import Segmenter
-from covid_core.runs.store import Run
+from covid_core.runs.store import Run, Study
 
 Fields = Mapping[str, Any]
 
@@ -206,6 +207,8 @@ EXCEPTIONS: dict[type, Callable[[Any], Any]] = {
     Measured: lambda one: {**_but(one, "n"), "confusion": one.confusion.to_dict("index")},
     Run: _run,
     Segmenter: lambda one: {"segmenter": one.id, **one.record.model_dump(mode="json")},
+    Study: lambda one: _but(one, "created"),
+    Version: lambda one: {"before": one.before, "decisions": one.decided, "in_words": one.in_words},
     Shared: lambda one: {
         "pairs": one.pairs,
         "images": one.images,

@@ -1,6 +1,7 @@
 """All sentences about an image: the same on the page, in the report and on the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from covid_core.evaluation import conformal
 from covid_core.evaluation.conformal import PredictionSet
@@ -187,3 +188,24 @@ def lung_share(inside: LungShare) -> str:
         f"{share(inside.share, 0)} of the heat lies inside the lungs, which fill {share(inside.chance, 0)} of the "
         f"picture: {inside.ratio:.1f} times chance."
     )
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """An image as ``predict`` answers: its answer, what was not checked, and the numbers, or why there are none."""
+    if "error" in row:
+        return f"{row['file']}: {row['error']}"
+    lines = [f"{row['file']}: {row['answer']} {row['figures']}".rstrip()]
+    lines += [*filter(None, [row["although"]]), *row["warnings"], *_not_checked(row)]
+    for scale in ("probabilities", "scores"):
+        if row[scale]:
+            lines.append(f"{scale}: {', '.join(f'{label} {value:.3f}' for label, value in row[scale].items())}")
+    return "\n    ".join(lines)
+
+
+def _not_checked(row: Mapping[str, Any]) -> list[str]:
+    """What could not be checked before the answer, a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for check in row["checks"]:
+        if check["passed"] is None:
+            reasons.setdefault(check["in_words"], []).append(check["name"])
+    return [f"{' and '.join(names).capitalize()}? {reason}" for reason, names in reasons.items()]

@@ -1,17 +1,18 @@
 """Everything that is known of a finished run, as it stands on the Compare page: its figures, or why one is missing."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from covid_core.audit.model import model_audit
 from covid_core.errors import DataError, RunDamaged
-from covid_core.evaluation import calibration, metrics
+from covid_core.evaluation import calibration, comparison, image_selection, metrics
 from covid_core.evaluation.calibration import AIMS, USUAL_AIM
-from covid_core.evaluation.comparison import Candidate
+from covid_core.evaluation.comparison import Candidate, Ranking
 from covid_core.inference import external_test
-from covid_core.reports import evidence_text, run_text
-from covid_core.runs import candidates, prediction_sets, temperature_scaling
+from covid_core.reports import comparison_text, evidence_text, run_text
+from covid_core.runs import candidates, prediction_sets, temperature_scaling, test_set_access
 from covid_core.runs.store import Evaluation, Run
 
 Figures = dict[str, Any]
@@ -40,6 +41,32 @@ def of_run(run: Run, candidate: Candidate) -> Figures:
     }
 
 
+def of_group(ranking: Ranking[Candidate], runs: Mapping[str, Run]) -> Figures:
+    """Every figure of runs that were tested on the same images, as the Compare page has them. Raises RunDamaged.
+
+    Args:
+        ranking: of their candidates.
+        runs: by id; more may be in it.
+    """
+    order = ranking.order
+    members = [runs[one.id] for one in order]
+    checks = {run.id: evidence_text.of(run) for run in members}
+    table = comparison.performance_table(order).to_dict("records")
+    for row in table:
+        row["verdict"] = checks[row["id"]].verdict if row["id"] else ""
+    summary = comparison_text.summary(ranking)
+    evidence = evidence_text.sentence([one.name for one in order], list(checks.values()))
+    return {
+        "images": candidates.images_in_words(members[0]),
+        "table": table,
+        "pairs": comparison.pair_table(ranking),
+        "runs": {one.id: of_run(runs[one.id], one) for one in order},
+        "test_images": image_selection.image_answers({run.id: run.predictions() for run in members}),
+        "looks": test_set_access.of(members),
+        "summary": replace(summary, details=(*summary.details, evidence)).sentences,
+    }
+
+
 def calibration_of(run: Run) -> Figures:
     """The run's temperature, and whether the images that it was fitted on chose nothing else. Raises RunDamaged."""
     return {**vars(temperature_scaling.of(run)), "chose_nothing_else": run.is_halved}
@@ -61,42 +88,42 @@ def _or_note(of: Callable[..., Figures]) -> Callable[..., Figures]:
 @_or_note
 def prediction_sets_of(run: Run) -> Figures:
     """The run's prediction sets at the usual coverage, or why it has none."""
-    found, sets = prediction_sets.report(run), prediction_sets.of(run)
+    report, sets = prediction_sets.report(run), prediction_sets.of(run)
     return {
-        **vars(found),
+        **vars(report),
         "calibration_images": sets.images,
-        "within_each_class": sets.is_by_class(found.coverage),
-        "too_few": sets.too_few(found.coverage),
-        "in_words": run_text.prediction_sets(found),
+        "within_each_class": sets.is_by_class(report.coverage),
+        "too_few": sets.too_few(report.coverage),
+        "in_words": run_text.prediction_sets(report),
     }
 
 
 def model_audit_of(run: Run) -> Figures | None:
     """The verdict of the audit of the run's model, None where none was made; of a damaged one the reason."""
     try:
-        found = model_audit.stored(run)
+        audit = model_audit.stored(run)
     except RunDamaged as error:
         return {"verdict": None, "in_words": str(error)}
-    return found and {
-        "verdict": found["verdict"],
-        "in_words": evidence_text.conclusion(found),
-        "masks": model_audit.masks_in_short(found),
+    return audit and {
+        "verdict": audit["verdict"],
+        "in_words": evidence_text.conclusion(audit),
+        "masks": model_audit.masks_in_short(audit),
     }
 
 
 def external_test_of(run: Run, evaluation: Evaluation) -> Figures:
     """A test on images from elsewhere beside the run's own figures. Raises RunDamaged."""
-    found = external_test.report(run, evaluation)
+    report = external_test.report(run, evaluation)
     return {
         "run": run.id,
         "evaluation": evaluation.id,
-        **evaluation.information,
-        "images": found.figures.n,
-        "outside": found.figures,
-        "inside": found.inside,
-        "drop": found.drops,
-        "called": found.called.to_dict("index"),
-        "shared_images": found.shared[list(external_test.SHARED_COLUMNS)],
+        **evaluation.record.as_written,
+        "images": report.figures.n,
+        "outside": report.figures,
+        "inside": report.inside,
+        "drop": report.drops,
+        "called": report.called.to_dict("index"),
+        "shared_images": report.shared[list(external_test.SHARED_COLUMNS)],
     }
 
 

@@ -38,6 +38,14 @@ def calibration_images(run: Run, calibration: Calibration) -> str:
     return f"{images}, which also chose {'between runs' if fixed else 'the epoch'}: {why}"
 
 
+def scale(run: Run, calibration: Calibration) -> str:
+    """Whether the run's scores are probabilities, and by what."""
+    if not calibration.is_defined:
+        return f"Scores are not probabilities: this run is not calibrated. {calibration.note}"
+    images = calibration_images(run, calibration)
+    return f"Probabilities: scores at temperature {calibration.temperature:.2f}, calibrated on {images}."
+
+
 def prediction_sets(sets: Evaluated) -> str:
     """A sentence for a report: ``Sets at 90 % hold the right class of 89.6 % [87.0, 91.7] of 643 test images; ...``."""
     covered = interval(sets.covered.value, sets.covered.low, sets.covered.high)

@@ -38,8 +38,8 @@ def assess(run: Run, intervals: bool = True) -> Assessment:
 
 def measured(run: Run, part: str) -> Measured:
     """All figures of one part, as ``assess`` has them of the test part. Raises RunDamaged or DataError."""
-    given = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), part)
-    return assessment.measured(given, assessment.groups_of(given.image_ids, run.groups()))
+    answers = metrics.answers(run.predictions().sort_values("image_id", kind="stable"), part)
+    return assessment.measured(answers, assessment.groups_of(answers.image_ids, run.groups()))
 
 
 def images_in_words(run: Run, of_study: bool = False) -> str:
@@ -70,12 +70,12 @@ def label_check(run: Run) -> LabelCheck:
 def candidate(run: Run, name: str = "", intervals: bool = True) -> Candidate:
     """A finished run as it enters a comparison, with all its marks. ``name`` replaces its own where names repeat;
     ``intervals`` as of ``assess``."""
-    found, labels = assess(run, intervals), label_check(run)
-    marks = assessment.marks(found, loss_is_a_number(run.history()))
+    figures, labels = assess(run, intervals), label_check(run)
+    marks = assessment.marks(figures, loss_is_a_number(run.history()))
     return Candidate(
         id=run.id,
         name=name or run.name,
-        assessment=found,
+        assessment=figures,
         marks=(
             *([labelling.WRONG_LABELS] if labels.wrong else []),
             *marks,
@@ -119,8 +119,8 @@ def waited_seconds(run: Run) -> float:
 
 def repeat(run: Run) -> Repeat:
     """A finished run of a study of repeats, measured without intervals. Raises RunDamaged or DataError."""
-    found = assessment.assess(run.predictions(), run.dataset.version, run.groups(), intervals=False)
-    return Repeat(run.id, run.name, run.spec.split.fold, run.spec.seed, found)
+    figures = assessment.assess(run.predictions(), run.dataset.version, run.groups(), intervals=False)
+    return Repeat(run.id, run.name, run.spec.split.fold, run.spec.seed, figures)
 
 
 def repeats(
@@ -133,18 +133,18 @@ def repeats(
         read: measures one run, or remembers what it measured.
     """
     names = unique_names([study for study, _ in studies])
-    given = zip(studies, names, strict=True)
-    return repeated.compare([_repeats(study, name, runs, read) for (study, runs), name in given])
+    named = zip(studies, names, strict=True)
+    return repeated.compare([_repeats(study, name, runs, read) for (study, runs), name in named])
 
 
 def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run], Repeat]) -> Repeats:
-    found, remarks = [], []
+    repeats, remarks = [], []
     for run in runs:
         if not run.result:
             remarks.append(f"{run.name} has no result")
             continue
         try:
-            found.append(read(run))
+            repeats.append(read(run))
         except CovidCoreError as error:
             remarks.append(f"{run.name} is left out: {error}".rstrip("."))
             continue
@@ -154,7 +154,7 @@ def _repeats(study: Study, name: str, runs: Sequence[Run], read: Callable[[Run],
         remarks.append(f"{plural(len(study.runs) - len(runs), 'run')} deleted or damaged")
     folds = max((run.spec.split.folds for run in runs), default=1)
     images = images_in_words(runs[0], of_study=True) if runs else ""
-    return Repeats(study.id, name, folds, images, tuple(found), len(study.runs), tuple(remarks))
+    return Repeats(study.id, name, folds, images, tuple(repeats), len(study.runs), tuple(remarks))
 
 
 def sensitivities(run: Run) -> dict[str, float]:

@@ -133,8 +133,8 @@ def _segmenter_in(folder: Path) -> Segmenter:
 
 def list_segmenters(workspace: Workspace) -> tuple[list[Segmenter], list[store.BrokenRun]]:
     """All segmenters, newest first, and the folders that cannot be opened as one."""
-    found, broken = store.readable(workspace.segmenters, _segmenter_in)
-    return sorted(found, key=lambda one: one.record.created, reverse=True), broken
+    segmenters, broken = store.readable(workspace.segmenters, _segmenter_in)
+    return sorted(segmenters, key=lambda one: one.record.created, reverse=True), broken
 
 
 def delete_segmenter(workspace: Workspace, identifier: str) -> None:
@@ -145,10 +145,10 @@ def delete_segmenter(workspace: Workspace, identifier: str) -> None:
 def serving(workspace: Workspace, dataset: str = "") -> Segmenter | None:
     """Which segmenter outlines lungs: the newest that learned from the data set of that id (the run's), else the newest
     that learned from real images, else the newest; None where there is none."""
-    found, _ = list_segmenters(workspace)
-    own = [one for one in found if one.dataset.id == dataset]
-    real = [one for one in found if not one.dataset.synthetic]
-    return next(iter([*own, *real, *found]), None)
+    listed, _ = list_segmenters(workspace)
+    own = [one for one in listed if one.dataset.id == dataset]
+    real = [one for one in listed if not one.dataset.synthetic]
+    return next(iter([*own, *real, *listed]), None)
 
 
 def fresh_id(dataset: str) -> str:

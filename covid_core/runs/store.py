@@ -402,23 +402,23 @@ class Run(JobFolder):
             raise RunDamaged(f"The looks at {self.name} cannot be read: {error.strerror or error}.") from error
         return [Opening.of_line(line) for line in text.split("\n") if line]
 
-    def write_evaluation(self, information: Mapping[str, Any], table: pd.DataFrame) -> "Evaluation":
+    def write_evaluation(self, record: "EvaluationRecord", table: pd.DataFrame) -> "Evaluation":
         """Keep an outside test: what it was, and the answers for its images."""
-        identifier = new_id(information["dataset"]["name"])
+        identifier = new_id(record.dataset.name)
         folder = self.path / "evaluations"
         folder.mkdir(exist_ok=True)
         with files.published(folder / f"{identifier}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-        files.write_json(folder / f"{identifier}.json", {**information, "schema": SCHEMA})
-        return Evaluation(identifier, folder, dict(information))
+        files.write_json(folder / f"{identifier}.json", {**record.as_written, "schema": SCHEMA})
+        return Evaluation(identifier, folder, record)
 
     def evaluations(self) -> list["Evaluation"]:
         """All outside tests of the run, newest first. Raises RunDamaged."""
-        found = [
-            Evaluation(path.stem, path.parent, _read(files.read_json, path))
+        tests = [
+            Evaluation(path.stem, path.parent, _read(_evaluation_record, path))
             for path in (self.path / "evaluations").glob("*.json")
         ]
-        return sorted(found, key=lambda one: one.information["created"], reverse=True)
+        return sorted(tests, key=lambda one: one.record.created, reverse=True)
 
     def write_audit(self, name: str, record: Mapping[str, Any]) -> None:
         """Keep what a check of the run found. Raises RunError where the folder cannot be written."""
@@ -481,13 +481,46 @@ class Opening:
         return None if math.isnan(self.time) else date.fromtimestamp(self.time)
 
 
+class OutsideDataset(BaseModel):
+    """The data set of an outside test as it was; a lesson's has a name only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = ""
+    name: str
+    version: str = ""
+
+
+class EvaluationRecord(BaseModel):
+    """On which images a run was tested: its class for each of theirs, images of ``unknown`` classes, and how many are
+    ``shared`` with its own data set by ``method``, in ``conflicts`` under another class."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    created: FiniteFloat
+    dataset: OutsideDataset
+    classes: dict[str, str] = {}
+    unknown: dict[str, int] = {}
+    shared: int = 0
+    conflicts: int = 0
+    method: str = ""
+
+    @property
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True)
+
+
+def _evaluation_record(path: Path) -> EvaluationRecord:
+    return EvaluationRecord.model_validate(files.read_json(path))
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """An outside test of a run. ``information`` says on which images and how classes were matched."""
+    """An outside test of a run."""
 
     id: str
     folder: Path
-    information: dict[str, Any] = field(repr=False)
+    record: EvaluationRecord = field(repr=False)
 
     def table(self) -> pd.DataFrame:
         """A prediction table of the outside images, with own_label; where the run's own data set holds the same

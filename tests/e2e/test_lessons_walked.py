@@ -114,7 +114,7 @@ def test_the_letter_in_the_corner_decides(page: Page, app: App, workspace: Works
     predict_and_prepare(page, app, workspace, "corner-tag", 90)
     run = run_of(workspace, "corner-tag", "tagged")
     inside = right(run.predictions())
-    other = {one.information["dataset"]["name"]: right(one.table()) for one in run.evaluations()}
+    other = {one.record.dataset.name: right(one.table()) for one in run.evaluations()}
     text = said(page)
     figures = [wilson(int(hits.sum()), len(hits)) for hits in (inside, *(other[n] for n in sorted(other)))]
     assert f"With its letter on the image it is right on {figures[0]} of {len(inside)} test images" in text

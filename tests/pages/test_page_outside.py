@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.data import importing
 from covid_core.inference import external_test
 from covid_core.runs import store
-from covid_core.runs.store import Run, Status
+from covid_core.runs.store import EvaluationRecord, Run, Status
 
 SIZES = {"train": 60, "validation": 30, "test": 90}
 
@@ -56,7 +56,7 @@ def keep_evaluation(run: Run, shared: int = 2, right: int = 20, images: int = 40
         "shared": shared,
         "conflicts": shared,
     }
-    run.write_evaluation(facts, pd.DataFrame(table).assign(**more))
+    run.write_evaluation(EvaluationRecord.model_validate(facts), pd.DataFrame(table).assign(**more))
 
 
 def drops(page: AppTest) -> pd.DataFrame:
@@ -113,7 +113,7 @@ def test_the_drop_stands_beside_the_inside_figure_with_intervals(run):
     assert list(table.index) == ["Accuracy", "Sensitivity, COVID", "Sensitivity, Normal"]
     assert table.loc["Accuracy", "Outside"] == "50.0 % [39.3, 60.7]"
     assert table.loc["Accuracy", ["Inside images", "Outside images"]].tolist() == [60, 80]
-    assert "On 80 images of Elsewhere, Mine answers 50.0 % [39.3, 60.7] rightly" in words(page)
+    assert "Mine predicts 50.0 % [39.3, 60.7] of 80 images of Elsewhere correctly" in words(page)
 
 
 def test_shared_images_are_left_out_counted_and_listed_with_their_labels(run):

@@ -9,7 +9,7 @@ from made_runs import answered, made_run
 from covid_core.lessons import preparation
 from covid_core.lessons.catalogue import PAIR
 from covid_core.runs import store
-from covid_core.runs.store import JobFolder, Status
+from covid_core.runs.store import EvaluationRecord, JobFolder, OutsideDataset, Status
 from covid_core.workspace import Workspace
 
 COMMON, RARE = 90, 10  # test images
@@ -76,7 +76,8 @@ def corner_tag(workspace: Workspace, without: int) -> None:
     run = made_run(place, answered(labels, labels), "tagged")
     some = labels[:without] + other[without:]
     for name, given in ((preparation.WITHOUT_TAG, some), (preparation.OTHER_TAG, other)):
-        run.write_evaluation({"created": time.time(), "dataset": {"name": name}}, answered(labels, given))
+        record = EvaluationRecord(created=time.time(), dataset=OutsideDataset(name=name))
+        run.write_evaluation(record, answered(labels, given))
     heat = {"share": 0.5, "low": 0.45, "high": 0.55, "chance": 0.05, "images": 40}
     job(workspace, "corner-tag", store.COMPLETED, progress=1.0).write_result(
         {"dataset": "made", "runs": {"tagged": run.id}, "seconds": 20.0, "heat": {"own": heat, "other": heat}}

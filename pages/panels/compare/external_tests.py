@@ -11,6 +11,7 @@ from covid_core.inference import external_test
 from covid_core.inference.external_test import Outside
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import ExternalTestRequest
+from covid_core.reports import external_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs.store import Evaluation, Run
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
@@ -51,8 +52,8 @@ def show(order: Sequence[RunCandidate]) -> None:
 
 
 def _title(evaluation: Evaluation) -> str:
-    about = evaluation.information
-    return f"{about['dataset']['name']} ({pd.Timestamp(about['created'], unit='s'):%Y-%m-%d})"
+    record = evaluation.record
+    return f"{record.dataset.name} ({pd.Timestamp(record.created, unit='s'):%Y-%m-%d})"
 
 
 def _form(run: Run) -> None:
@@ -99,13 +100,12 @@ def _report(run: Run, identifier: str, _evaluation: Evaluation) -> Outside:
 
 def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
     report = _report(run, evaluation.id, evaluation)
-    about = evaluation.information
-    st.markdown(
-        f"{shell.plain(_in_words(run, evaluation, report))} {model_audit_panel.badge(model_audit_panel.of(run))}"
-    )
-    if about["shared"]:
-        conflicts = f"; {count(about['conflicts'])} of them have another class there" if about["conflicts"] else ""
-        images = f"{plural(about['shared'], 'image')} of these are in the run's own data set too"
+    record = evaluation.record
+    words = external_text.conclusion(run, evaluation, report)
+    st.markdown(f"{shell.plain(words)} {model_audit_panel.badge(model_audit_panel.of(run))}")
+    if record.shared:
+        conflicts = f"; {count(record.conflicts)} of them have another class there" if record.conflicts else ""
+        images = f"{plural(record.shared, 'image')} of these are in the run's own data set too"
         st.warning(f"{images} and are left out{conflicts}.", icon=":material/content_copy:")
     comparison_tables.show_table(_drop_table(report), "outside", "Inside and outside, class by class", pinned="Figure")
     st.caption(
@@ -121,16 +121,6 @@ def _show_evaluation(run: Run, evaluation: Evaluation) -> None:
             comparison_tables.show_table(
                 _shared_table(report.shared), "outside-shared", "Images in both data sets", pinned="Image"
             )
-
-
-def _in_words(run: Run, evaluation: Evaluation, report: Outside) -> str:
-    inside, beyond = report.inside.overall["accuracy"], report.figures.overall["accuracy"]
-    drop = report.drops["accuracy"]
-    return (
-        f"On {plural(beyond.n, 'image')} of {evaluation.information['dataset']['name']}, {run.name} answers "
-        f"{in_words(beyond)} rightly, against {in_words(inside)} of {plural(inside.n, 'test image')} of the same "
-        f"classes inside: a drop of {points(drop.value, drop.low, drop.high)}."
-    )
 
 
 def _drop_table(report: Outside) -> pd.DataFrame:

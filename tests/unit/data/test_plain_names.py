@@ -27,7 +27,7 @@ from covid_core.images.codec import png_bytes
 from covid_core.inference import external_test
 from covid_core.lessons.catalogue import LESSONS
 from covid_core.runs import store
-from covid_core.runs.store import Run, Status
+from covid_core.runs.store import EvaluationRecord, Run, Status
 from covid_core.workspace import Workspace
 from pages.panels.train.spec_fields import key_of
 
@@ -114,7 +114,7 @@ def keep_evaluation(run: Run) -> None:
         "shared": 2,
         "conflicts": 1,
     }
-    run.write_evaluation(facts, table)
+    run.write_evaluation(EvaluationRecord.model_validate(facts), table)
 
 
 @pytest.fixture(autouse=True)

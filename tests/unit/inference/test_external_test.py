@@ -11,6 +11,7 @@ from covid_core.errors import InvalidChoice
 from covid_core.evaluation.metrics import wilson
 from covid_core.inference import external_test
 from covid_core.runs import candidates
+from covid_core.runs.store import EvaluationRecord
 from covid_core.workspace import Workspace
 
 
@@ -80,8 +81,8 @@ def test_inside_figures_have_the_intervals_of_the_comparison_where_images_belong
     parts = table[["image_id", "label", "part"]].assign(group=table["part"] + (table.index // 10).astype(str))
     run = made_run(Workspace(tmp_path), table, parts=parts)
     answers = table[table["part"] == "test"].assign(part=external_test.OUTSIDE, own_label=table["label"], twin=None)
-    facts = {"dataset": {"name": "Elsewhere"}, "classes": {label: label for label in run.classes}}
-    kept = run.write_evaluation(facts, answers)
+    facts = {"created": 1.0, "dataset": {"name": "Elsewhere"}, "classes": {label: label for label in run.classes}}
+    kept = run.write_evaluation(EvaluationRecord.model_validate(facts), answers)
     found, inside = external_test.report(run, kept), candidates.assess(run).tested
     assert found.inside.overall == inside.overall and found.inside.per_class == inside.per_class
     assert found.inside.overall["accuracy"] != found.figures.overall["accuracy"]

@@ -69,7 +69,7 @@ def test_images_of_both_data_sets_are_found_with_their_labels(run, job):
     shared = evaluation.table().dropna(subset="twin").set_index("twin")
     assert sorted(shared.index) == [f"COVID/inside-COVID-{number}.png" for number in range(COPIED)]
     assert shared.loc["COVID/inside-COVID-0.png", ["label", "twin_label"]].tolist() == ["Normal", "COVID"]
-    assert (evaluation.information["shared"], evaluation.information["conflicts"]) == (COPIED, 1)
+    assert (evaluation.record.shared, evaluation.record.conflicts) == (COPIED, 1)
 
 
 def test_the_opening_of_the_outside_images_is_noted(run, job):

@@ -12,7 +12,7 @@ from covid_core.evaluation import calibration, image_selection, metrics
 from covid_core.reports import run_figures
 from covid_core.reports.encode import encode
 from covid_core.runs import candidates, temperature_scaling
-from covid_core.runs.store import Run
+from covid_core.runs.store import EvaluationRecord, Run
 from covid_core.workspace import Workspace
 
 SIZES = {"train": 30, "validation": 60, "test": 60}
@@ -88,7 +88,7 @@ def test_settings_cost_and_history_are_told(runs):
 
 def test_a_damaged_outside_test_is_told_and_takes_nothing_along(runs):
     facts = {"created": 1.0, "dataset": {"id": "e", "name": "Elsewhere", "version": "1"}, "classes": {}}
-    kept = runs[0].write_evaluation(facts, runs[0].predictions())
+    kept = runs[0].write_evaluation(EvaluationRecord.model_validate(facts), runs[0].predictions())
     (kept.folder / f"{kept.id}.parquet").write_bytes(b"no table")
     found = told(runs[0])
     assert [one["evaluation"] for one in found["outside"]] == [kept.id]

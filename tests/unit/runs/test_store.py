@@ -350,3 +350,13 @@ def test_counts_that_are_no_numbers_are_damage(workspace, run):
 
 def test_a_run_keeps_how_many_images_of_each_class_its_data_set_has(run):
     assert run.dataset.counts == {"COVID": 8, "Normal": 8, "Viral Pneumonia": 8}
+
+
+def test_an_outside_test_with_a_wrong_entry_is_damaged(run):
+    record = store.EvaluationRecord(created=1.0, dataset=store.OutsideDataset(name="Elsewhere"))
+    written = run.write_evaluation(record, run.predictions())
+    (opened,) = run.evaluations()
+    assert (opened.id, opened.record.created, opened.record.dataset) == (written.id, 1.0, record.dataset)
+    rewrite(run, f"evaluations/{written.id}.json", json.dumps({**record.as_written, "created": "today"}))
+    with pytest.raises(RunDamaged, match="missing or damaged"):
+        run.evaluations()

@@ -1,0 +1,34 @@
+"""The words for an outside test."""
+
+from made_runs import all_parts, made_run
+
+from covid_core.inference import external_test
+from covid_core.reports import external_text, run_figures
+from covid_core.reports.encode import encode
+from covid_core.runs.store import EvaluationRecord, OutsideDataset
+
+SIZES = {"train": 6, "validation": 6, "test": 6}
+
+
+def test_an_outside_test_is_said_with_its_drop_and_what_was_left_out(workspace):
+    run = made_run(workspace, all_parts(SIZES, 1))
+    answers = run.predictions().query("part == 'test'").assign(part=external_test.OUTSIDE, twin=None)
+    answers = answers.assign(own_label=answers["label"], twin_label="", twin_part="", detail=0.99)
+    answers.loc[answers.index[0], "twin"] = "another"
+    classes = {label: label for label in run.classes}
+    facts = {"classes": classes, "unknown": {"Fracture": 3}, "shared": 1, "conflicts": 1}
+    record = EvaluationRecord(created=1.0, dataset=OutsideDataset(name="Elsewhere"), **facts)
+    evaluation = run.write_evaluation(record, answers)
+    sentence = external_text.conclusion(run, evaluation, external_test.report(run, evaluation))
+    lines = external_text.lines(encode(run_figures.external_test_of(run, evaluation)))
+    n = len(answers) - 1
+    assert f" of {n} images of Elsewhere correctly: a drop of " in sentence
+    assert lines[:3] == [
+        f"{run.id} on Elsewhere: {n} images",
+        "left out: 1 image that the run's own data set has as well, 1 with another class there",
+        "left out: 3 images of Fracture, which the run does not know",
+    ]
+    assert [line.split(":")[0] for line in lines[3:]] == [
+        "accuracy",
+        *(f"sensitivity for {one}" for one in run.classes),
+    ]
