@@ -19,6 +19,7 @@ Preprocessing = Literal[
 ]
 
 KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications"
+BASELINE_FILTERS = (32, 64)  # of the course study's network, whose convolutions are 3 x 3
 MOBILENET_SIZES = (96, 128, 160, 192, 224)  # sizes for which separate MobileNetV2 weights were published
 
 
@@ -28,13 +29,16 @@ class Backbone:
 
     ``label`` of a pretrained network is its name in ``keras.applications``. ``weights_file`` may hold ``{size}``,
     filled by ``weights_name``; a network that is trained from scratch has none. ``weights_md5`` is the one that Keras
-    publishes.
+    publishes. ``milliseconds`` are those of one image of 128 px on two cores. ``tap_maps`` and ``last_maps`` count the
+    feature maps of the taps and of the last layer; ``parameters_to_taps`` are those of the network up to its last tap,
+    which is all of it that a run with taps has.
     """
 
     name: str
     label: str
     preprocessing: Preprocessing
     parameters: int
+    milliseconds: float
     last: str
     good_at: str
     weights_megabytes: float = 0.0
@@ -42,6 +46,9 @@ class Backbone:
     weights_file: str = ""
     weights_md5: str = ""
     taps: tuple[str, ...] = ()
+    tap_maps: tuple[int, ...] = ()
+    last_maps: int = 0
+    parameters_to_taps: int = 0
     minimum_size: int = 32
     licence: str = ""
 

@@ -8,7 +8,7 @@ from covid_core.formatting import duration, moment, plural
 from covid_core.jobs.kinds import AuditRequest
 from covid_core.reports import audit_text
 from pages.panels.audit import decision_form, decision_log, duplicates, findings, map_panel, shared_images, shortcuts
-from pages.shared import audit_panel, gallery, job_panel, shell
+from pages.shared import audit_panel, gallery, import_jobs, job_panel, shell
 from pages.shared.audit_panel import Audited
 
 QUESTION = "What is wrong with these images, and can the class be predicted without the lungs?"
@@ -19,6 +19,7 @@ def main() -> None:
     answer = st.container()
     dataset = shell.pick_dataset()
     if dataset is None:
+        import_jobs.no_dataset()
         return
     decision_form.last_one(dataset)
     at_work = audit_panel.panel(dataset)

@@ -10,7 +10,7 @@ from pages.server import startup
 startup.wait()  # before anything else is imported
 
 from pages.server import access  # noqa: E402
-from pages.shared import notices, presentation, shell  # noqa: E402
+from pages.shared import import_jobs, notices, presentation, shell  # noqa: E402
 
 # A file of ours: the browser would fetch a Material symbol for the tab from another host.
 ICON = Path(__file__).with_name("icon.png")
@@ -40,6 +40,7 @@ with st.sidebar:  # not those of st.navigation: they leave the address of a run 
 shell.sidebar_foot()
 access.sidebar_foot()
 presentation.begin()
+import_jobs.demonstration_panel(with_ended=page is HOME)
 page.run()
 if page.url_path in presentation.PAGES:
     presentation.offer()

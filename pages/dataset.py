@@ -39,16 +39,22 @@ RESAMPLING_COLUMNS = {
     "repeated": "Oversampling: repeats",
     "times": "Oversampling: times per epoch",
 }
+PIXEL_PARTS = ("Exposure", "Grey levels", "Mean images", "Differences")  # of its tab, with their anchors
 EXPOSURES = {"Brightness": "image_means", "Contrast": "image_deviations"}
 
 
 def main() -> None:
     shell.heading(QUESTION)
+    if st.query_params.pop("add", ""):  # the address that Home and empty pages lead to
+        st.session_state.update({"manage": True, import_form.WAY: import_form.OWN})
     summary_line = st.container()
     if import_jobs.panel():
         st.session_state["manage"] = False  # the new data set is there: make room for it
     if not data.list_datasets(shell.workspace()):
-        summary_line.markdown("**Nothing yet.** Draw synthetic images to try everything, or import your own.")
+        with summary_line.container(border=True):
+            import_jobs.offer_demonstration(
+                "**Nothing yet.** Try everything with synthetic images, or import your own."
+            )
         import_form.add_dataset()
         return
     dataset = shell.pick_dataset()
@@ -302,6 +308,8 @@ def _pixels(dataset: Dataset) -> None:
             f"A class here has only {plural(int(pixels.images.min()), 'image')}: some differences below are chance.",
             icon=":material/info:",
         )
+    jumps = PIXEL_PARTS if len(pixels.classes) > 1 else PIXEL_PARTS[:-1]
+    st.markdown("On this page: " + " · ".join(f"[{name}](#{name.lower().replace(' ', '-')})" for name in jumps))
     _exposure(pixels)
     _histograms(dataset, pixels)
     _mean_images(dataset, pixels)
@@ -310,7 +318,7 @@ def _pixels(dataset: Dataset) -> None:
 
 
 def _exposure(pixels: PixelSummary) -> None:
-    st.subheader("Can the class be predicted from the exposure?")
+    st.subheader("Can the class be predicted from the exposure?", anchor="exposure")
     chosen = st.segmented_control(
         "Quantity", list(EXPOSURES), required=True, default="Brightness", key="exposure", label_visibility="collapsed"
     )
@@ -330,7 +338,7 @@ def _exposure(pixels: PixelSummary) -> None:
 
 
 def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
-    st.subheader("Which grey levels does each class have?")
+    st.subheader("Which grey levels does each class have?", anchor="grey-levels")
     shares = summary.histogram_shares(pixels)
     black = ", ".join(f"{shell.plain(c)} {share(row[0])}" for c, row in zip(pixels.classes, shares, strict=True))
     st.markdown(
@@ -343,7 +351,7 @@ def _histograms(dataset: Dataset, pixels: PixelSummary) -> None:
 
 
 def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
-    st.subheader("What is the average image of each class?")
+    st.subheader("What is the average image of each class?", anchor="mean-images")
     parts = (
         (
             "mean",
@@ -370,7 +378,7 @@ def _mean_images(dataset: Dataset, pixels: PixelSummary) -> None:
 
 
 def _differences(dataset: Dataset, pixels: PixelSummary) -> None:
-    st.subheader("Where do the classes differ?")
+    st.subheader("Where do the classes differ?", anchor="differences")
     table = summary.difference_table(pixels)
     st.markdown(_differences_in_words(table))
     st.markdown(

@@ -12,7 +12,6 @@ from covid_core.formatting import plural
 from pages.panels.home import cache_usage, glossary_view
 from pages.shared import import_jobs, run_cache, shell
 
-FIRST_LABEL = "Draw 600 synthetic images"
 CHOSEN = "home_chosen"  # session: the page that the primary button named when it was clicked
 WORDS = tomllib.loads(Path(__file__).resolve().with_suffix(".toml").read_text(encoding="utf-8"))
 PAGES, READERS = WORDS["pages"], WORDS["readers"]
@@ -93,10 +92,7 @@ def _situation() -> Situation:
 
 def _in_words(situation: Situation) -> str:
     if not situation.datasets and not situation.runs:
-        return (
-            "Nothing is loaded yet. Start with synthetic images: a program draws them in seconds, and every page works "
-            "with them."
-        )
+        return "Nothing is loaded yet. Start with synthetic images, which a program draws: every page works with them."
     parts = [f"{plural(situation.images, 'image')} in {plural(len(situation.datasets), 'data set')}"]
     if situation.usable:
         parts.append(f"{plural(situation.usable, 'trained model')}")
@@ -108,14 +104,18 @@ def _in_words(situation: Situation) -> str:
 
 
 def _next_step(situation: Situation) -> None:
+    draws = situation.next_step == "draw"
+    if draws:
+        import_jobs.offer_demonstration("**See the whole app at work:** images, models, audits and predictions.")
     with st.container(horizontal=True, vertical_alignment="center"):
-        if situation.next_step == "draw":
-            import_jobs.start_phantom_button(FIRST_LABEL)
+        if draws:
+            import_jobs.start_phantom_button()
         else:
             page, label, icon = PAGES[situation.next_step]
             # Bound to the page that it names: by the time a click arrives, the next step may be another.
             st.button(label, type="primary", icon=icon, key="next-step", on_click=_choose, args=(page,))
-        st.page_link("dataset.py", label="Add your own images", icon=":material/upload:")
+        address = import_jobs.OWN_IMAGES
+        st.page_link("dataset.py", label="Add your own images", icon=":material/upload:", query_params=address)
 
 
 def _choose(page: str) -> None:

@@ -18,7 +18,7 @@ from covid_core.reports.evidence_text import EvidenceCheck
 from covid_core.runs.candidates import unique_names
 from covid_core.runs.store import Run
 from pages.panels.predict import answer_panel, explanation, viewer
-from pages.shared import image_results, job_panel, lung_segmenter, run_cache, shell, uploads
+from pages.shared import image_results, import_jobs, job_panel, lung_segmenter, run_cache, shell, uploads
 from pages.shared.image_results import Entries
 from pages.shared.uploads import ImageSource
 
@@ -33,7 +33,9 @@ def page() -> None:
     runs, broken = shell.usable_runs()
     if not runs:
         with st.container(border=True):
-            st.markdown("**No finished run yet.** Train one first; with the synthetic images it takes under a minute.")
+            import_jobs.offer_demonstration(
+                "**No finished run yet.** Train a model first; it then predicts images here."
+            )
             st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
         shell.broken_notice(broken)
         return

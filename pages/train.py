@@ -6,7 +6,7 @@ from covid_core.data.dataset import Dataset
 from covid_core.formatting import count, plural
 from covid_core.runs.store import BrokenRun
 from pages.panels.train import form, run_view, studies
-from pages.shared import annotation_form, model_audit_panel, run_cache, shell
+from pages.shared import annotation_form, import_jobs, model_audit_panel, run_cache, shell
 
 SECTIONS = (":material/play_arrow: New run", ":material/playlist_play: Studies", ":material/list: Runs")
 RUNS_PER_PAGE = 12
@@ -22,6 +22,8 @@ def main() -> None:
     cached, broken = run_cache.listed()
     dataset = shell.pick_dataset()
     classes = _pick_classes(dataset) if dataset else ()
+    if not dataset:
+        import_jobs.no_dataset()
     if not dataset and not cached and not broken:
         return
     wanted = SECTIONS[1] if st.query_params.get("study") else None

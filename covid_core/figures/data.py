@@ -12,11 +12,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from covid_core.data.summary import UNKNOWN_SOURCE
-from covid_core.figures.theme import NEUTRAL, class_colours, literal, name_above, settled
+from covid_core.figures.theme import NEUTRAL, class_colours, literal, name_above, settled, short_names
 from covid_core.formatting import count, decimals, plural, share
 
-ACCENT = "#56B4E9"
-PART_SHADES = (0.3, 0.6, 1.0)  # train, validation, test: the part that is reported stands out
+PART_COLOURS = ("#8A8F98", "#E69F00", "#0072B2")  # train, validation, test: none of them a class's
 BAR_HEIGHT = 44  # pixels per bar
 GREY_SCALE = [[0, "#000000"], [1, "#FFFFFF"]]
 # Black is "no difference", as images lie on black; the two ends differ for any kind of colour vision.
@@ -42,13 +41,12 @@ def weight_bars(weights: Mapping[str, float]) -> go.Figure:
 
 
 def part_bars(counts: pd.DataFrame) -> go.Figure:
-    """Images per part: a bar per class or source (index, the first MOST_SOURCES), a shade per part (columns)."""
+    """Images per part: a bar per class or source (index, the first MOST_SOURCES), a colour per part (columns)."""
     shown = counts.head(MOST_SOURCES)
-    parts = [(str(part).capitalize(), shown[part], shade) for part, shade in zip(shown, PART_SHADES, strict=True)]
-    return settled(
-        _stacked([str(name)[:LONGEST_SOURCE] for name in shown.index], parts, ACCENT),
-        height=110 + BAR_HEIGHT * len(shown),
-    )
+    figure = _stacked(map(str, shown.index), [(str(part).capitalize(), shown[part], 1.0) for part in shown], NEUTRAL)
+    for bars, colour in zip(figure.data, PART_COLOURS, strict=True):
+        bars.marker.color = colour
+    return settled(figure, height=110 + BAR_HEIGHT * len(shown))
 
 
 def resampling_bars(table: pd.DataFrame, way: str) -> go.Figure:
@@ -79,10 +77,10 @@ def _stacked(
     names: Iterable[str], parts: Iterable[tuple[str, Sequence[float], float]], colours: str | list[str]
 ) -> go.Figure:
     """A lying bar per name, of parts (name, images, opacity)."""
-    figure = go.Figure()
+    figure, labels = go.Figure(), [literal(name) for name in short_names(names)]
     for part, images, opacity in parts:
         figure.add_bar(
-            y=[literal(name) for name in names],
+            y=labels,
             x=images,
             name=part,
             orientation="h",

@@ -27,6 +27,7 @@ RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 LONGEST_NAME = 26  # letters of a name on an axis
 NO_LUNG, LUNG = "#E69F00", "#CC79A7"  # what shows no lung, and what shows it: colours of none of the three classes
 PRESENTED_LETTERS = 20  # pixels on a projector; 18 and more can be read from the last row
+LONGEST, LONGEST_LABEL = 60, 28  # characters of a name in a legend or title, and beside a bar
 NEUTRAL = "#8A8F98"  # reference lines: readable on the dark and on the light background
 
 
@@ -67,7 +68,7 @@ def settled(figure: go.Figure, height: int = 340, **layout: object) -> go.Figure
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 28, "t": 48 if layout.get("title") or figure.layout.title.text else 28, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None, "traceorder": "normal"},
         hoverlabel={"namelength": -1},
         **layout,
     )
@@ -147,9 +148,16 @@ def add_interval_bars(
     )
 
 
+def short_names(names: Iterable[str], most: int = LONGEST_LABEL) -> list[str]:
+    """Names that fit beside a bar: of long ones, beginning and end. Names that differ still differ, by a number."""
+    half = most // 2
+    cut = [name if len(name) <= most else f"{name[:half]}…{name[half + 1 - most :]}" for name in names]
+    return [name if cut.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(cut, start=1)]
+
+
 def literal(text: object) -> str:
-    """A name that a user chose, so that Plotly shows it letter by letter.
+    """A name that a user chose, so that Plotly shows it letter by letter, and a very long one without its middle.
 
     It reads tags such as ``<b>`` otherwise, and in hover texts values such as ``%{x}``.
     """
-    return html.escape(str(text), quote=False).replace("\n", " ").replace("%{", "%&#123;")
+    return html.escape(short_names([str(text)], LONGEST)[0], quote=False).replace("\n", " ").replace("%{", "%&#123;")

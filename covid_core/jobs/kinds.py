@@ -123,6 +123,13 @@ class LessonRequest(Request):
     recipe: int = 0
 
 
+class DemonstrationRequest(Request):
+    """Draw synthetic images, train models on them, and audit all."""
+
+    images: int = 240
+    seed: int = 0
+
+
 def _nothing(_workspace: Workspace, _request: Any) -> None:
     return None
 
@@ -241,10 +248,17 @@ AUDIT_PER_IMAGE = 0.03  # seconds, measured on 600 to 1,124 images
 COMPARISON_PER_IMAGE = 0.005  # seconds, per image of both data sets, measured on 4,014 and 1,124 images
 SEGMENTER_START, SEGMENTER_FIT = 15.0, 75.0  # seconds; TensorFlow's start and figures; the fit, 115 s of processor
 LESSON_SECONDS = 60.0
+DEMONSTRATION_SECONDS = 55.0  # with MobileNetV2, 30 without
 
 
 def _images(workspace: Workspace, *datasets: str) -> int:
     return sum(sum(info["counts"].values()) for info in list_datasets(workspace) if info["id"] in datasets)
+
+
+def _training_seconds(workspace: Workspace, spec: TrainingSpec) -> float:
+    from covid_core.runs import training_time
+
+    return training_time.expected_seconds(workspace, [spec])
 
 
 def _audit_seconds(workspace: Workspace, request: AuditRequest) -> float:
@@ -299,6 +313,7 @@ KINDS: dict[str, Kind] = {
             "covid_core.nets.training:train",
             lambda workspace, spec: f"Training of {spec.name or 'a run'}",
             "The best weights of the finished epochs are kept.",
+            seconds=_training_seconds,
             slot=TRAINING_SLOT,
         ),
         Kind(
@@ -383,6 +398,16 @@ KINDS: dict[str, Kind] = {
             "covid_core.lessons.preparation:make",
             lambda workspace, request: "Preparation of the lesson",
             seconds=lambda workspace, request: LESSON_SECONDS,
+        ),
+        Kind(
+            "demonstration",
+            DemonstrationRequest,
+            "covid_core.jobs.demonstration:make",
+            lambda workspace, request: "Demonstration: images, models and audits",
+            "Its finished parts are kept, and it goes on from there.",
+            single=("seed",),
+            seconds=lambda workspace, request: DEMONSTRATION_SECONDS,
+            slot=TRAINING_SLOT,
         ),
     )
 }

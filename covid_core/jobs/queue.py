@@ -130,7 +130,7 @@ def submit_all(workspace: Workspace, requests: Sequence[Request]) -> list[JobFol
 
 def _check_single(workspace: Workspace, request: Request) -> None:
     kind = kinds.of(request)
-    same = {name: getattr(request, name) for name in kind.single}
+    same = {name: (getattr(request, name),) for name in kind.single}
     if same and any(job.is_active for job in jobs(workspace, type(request), **same)):
         raise JobRefused(f"{kind.title(workspace, request)} is under way already. Wait for it, or stop it.")
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from covid_core.backbones import Backbone, backbone_named
+from covid_core.backbones import BASELINE_FILTERS, Backbone, backbone_named
 from covid_core.errors import WeightsUnavailable
 from covid_core.inference.network import FLATTEN, MEAN, MEAN_MAX, Head
 from covid_core.specs import TrainingSpec
@@ -18,7 +18,6 @@ from covid_core.specs import TrainingSpec
 IMAGENET_MEAN = (123.68, 116.779, 103.939)  # red, green, blue, of 0..255; Krizhevsky's training set means as in Caffe
 TORCH_MEAN = (0.485, 0.456, 0.406)  # of 0..1, as torchvision publishes them
 TORCH_STD = (0.229, 0.224, 0.225)
-BASELINE_FILTERS = (32, 64)  # of the course study's network
 
 
 def build_trunk(spec: TrainingSpec, weights: Path | None) -> keras.Model:

@@ -1,4 +1,4 @@
-"""How the network of a run is built, layer by layer, from its saved model alone: no TensorFlow."""
+"""How the network of a run is built, layer by layer, from its saved model or its choices alone: no TensorFlow."""
 
 import json
 import re
@@ -9,8 +9,10 @@ from zipfile import BadZipFile, ZipFile
 import h5py
 import pandas as pd
 
+from covid_core.backbones import BASELINE_FILTERS, backbone_named
 from covid_core.errors import RunDamaged
 from covid_core.runs.store import Run
+from covid_core.specs import TrainingSpec
 
 COLUMNS = ("layer", "kind", "shape", "parameters", "part")
 NETWORK, HEAD = "network", "head"  # the parts of a model: what makes features, and what makes scores of them
@@ -31,6 +33,39 @@ def layers(run: Run) -> pd.DataFrame:
                 rows = list(_rows(model, weights, "", NETWORK))
     except (BadZipFile, OSError, ValueError, KeyError, TypeError) as error:
         raise RunDamaged(f"The layers of {run.name} cannot be read: its saved model is missing or damaged.") from error
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def planned(spec: TrainingSpec) -> pd.DataFrame:
+    """The same columns for a run that is not trained yet, from its choices alone; a pretrained network is one row."""
+    backbone, classes = backbone_named(spec.backbone), len(spec.classes)
+    side = spec.image_size
+    rows: list[tuple[str, str, str, int, str]] = [(IMAGE, INPUT, f"{side} x {side} x 1", 0, NETWORK)]
+    if backbone.pretrained:
+        has_taps = spec.taps == "default" and bool(backbone.taps)
+        maps = backbone.tap_maps if has_taps else (backbone.last_maps,)
+        parameters = backbone.parameters_to_taps if has_taps else backbone.parameters
+        last = f"up to {backbone.taps[-1]}" if has_taps else "without its head"
+        rows.append((backbone.label, last, f"{' + '.join(map(str, maps))} maps", parameters, NETWORK))
+        width = sum(maps) * (2 if spec.head.pooling == "mean_max" else 1)
+        rows.append(("pooling", spec.head.pooling.replace("_max", " and maximum"), str(width), 0, NETWORK))
+    else:
+        rows.append(("rescaling", "Rescaling", f"{side} x {side} x 1", 0, NETWORK))
+        channels = 1
+        for number, filters in enumerate(BASELINE_FILTERS, start=1):
+            side -= 2  # 3 x 3, without padding
+            cells = (9 * channels + 1) * filters
+            rows.append((f"conv_{number}", "Conv2D", f"{side} x {side} x {filters}", cells, NETWORK))
+            side, channels = side // 2, filters
+            rows.append((f"pool_{number}", "MaxPooling2D", f"{side} x {side} x {filters}", 0, NETWORK))
+        width = side * side * channels
+        rows.append(("flatten", "Flatten", str(width), 0, NETWORK))
+    for number, units in enumerate(spec.head.units):
+        rows.append((f"dense_{number}", "Dense", str(units), (width + 1) * units, HEAD))
+        rows.append((f"dropout_{number}", "Dropout", str(units), 0, HEAD))
+        width = units
+    rows.append(("logits", "Dense", str(classes), (width + 1) * classes, HEAD))
+    rows.append(("scores", "Softmax", str(classes), 0, NETWORK))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

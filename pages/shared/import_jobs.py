@@ -1,21 +1,74 @@
-"""Imports at work, and the data set that one of them made. One click draws a first data set."""
+"""Imports at work, and the data set that one of them made. One click draws a first data set, or makes everything."""
 
 import streamlit as st
 
-from covid_core.formatting import plural
-from covid_core.jobs import queue
-from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest, Request
+from covid_core.backbones import backbone_named
+from covid_core.data import dataset as data
+from covid_core.formatting import duration, plural
+from covid_core.jobs import demonstration, queue
+from covid_core.jobs.kinds import DemonstrationRequest, ImportRequest, KaggleRequest, PhantomRequest, Request
 from covid_core.jobs.queue import Job
 from pages.shared import job_panel, shell
 
 IMAGES_AT_FIRST = 600
+OWN_IMAGES = {"add": "own"}  # in the address of the Data set page: its import opens where own images are chosen
 
 
-def start_phantom_button(label: str) -> None:
+def start_phantom_button() -> None:
     """One click to a first data set: synthetic images without planted faults."""
+    request = PhantomRequest(images=IMAGES_AT_FIRST)
     drawing = any(job.is_active for job in queue.jobs(shell.workspace(), PhantomRequest))
-    options = {"type": "primary", "icon": ":material/draw:", "disabled": drawing}
-    job_panel.start_button(label, PhantomRequest(images=IMAGES_AT_FIRST), key="start-phantom", **options)
+    label = f"Draw {plural(request.images, 'synthetic image')} (about {job_panel.expected(request)})"
+    job_panel.start_button(label, request, key="start-phantom", icon=":material/draw:", disabled=drawing)
+
+
+def offer_demonstration(words: str, primary: bool = True) -> None:
+    """The way out of an empty page: one click to images, models and audits. ``words`` say what is lacking here."""
+    jobs = queue.jobs(shell.workspace(), DemonstrationRequest)
+    st.markdown(words)
+    if any(job.is_active for job in jobs):
+        st.caption("The demonstration at the top of the page is making it. This page opens as soon as it is ready.")
+        return
+    request = DemonstrationRequest()
+    models = [backbone_named(name).label for name in demonstration.backbones_here()]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        kind = "primary" if primary else "secondary"
+        options = {"type": kind, "icon": ":material/auto_awesome:"}
+        job_panel.start_button("Show me everything", request, key="start-demonstration", **options)
+        st.caption(
+            f"Draws {request.images} synthetic images, trains {' and '.join(models)}, and audits images and models. It "
+            f"takes about {job_panel.expected(request)}.",
+            width="stretch",
+        )
+
+
+def no_dataset() -> None:
+    """What a page that needs images says where no data set can be opened."""
+    if not any(not info.get("damaged") for info in data.list_datasets(shell.workspace())):
+        with st.container(border=True):
+            offer_demonstration("**No data set yet.** Try everything with synthetic images, or import your own.")
+            st.page_link("dataset.py", label="Add your own images", icon=":material/upload:", query_params=OWN_IMAGES)
+
+
+def demonstration_panel(with_ended: bool) -> None:
+    """The demonstration at work, on every page; ``with_ended``: also one that has failed or was stopped."""
+
+    def listed() -> list[Job[DemonstrationRequest]]:
+        return queue.jobs(shell.workspace(), DemonstrationRequest)
+
+    job_panel.panel(listed, "demonstration", _everything_ready, with_ended=with_ended)
+
+
+def _everything_ready(job: Job[Request]) -> None:
+    st.session_state[shell.IN_USE] = job.folder.result["dataset"]
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**Everything is ready, after {duration(job.status.elapsed)}.** Every page has something to show.")
+        for page, label, icon in (
+            ("compare.py", "Compare the models", ":material/compare_arrows:"),
+            ("predict.py", "Predict an image", ":material/search:"),
+            ("audit.py", "Read the audit", ":material/fact_check:"),
+        ):
+            st.page_link(page, label=label, icon=icon)
 
 
 def start(request: Request) -> None:

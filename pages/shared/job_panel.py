@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from covid_core.formatting import duration, plural, roughly
-from covid_core.jobs import kinds, queue
+from covid_core.jobs import demonstration, kinds, queue
 from covid_core.jobs.kinds import Request
 from covid_core.jobs.queue import Job
 from covid_core.runs import store
@@ -51,6 +51,7 @@ def panel(
     place: str = "",
     done: Callable[[Job[Any]], None] | None = None,
     again: Callable[[Job[Any]], object] | None = None,
+    with_ended: bool = True,
 ) -> bool:
     """Jobs that wait, work, or ended without a result. Returns whether one waits or works.
 
@@ -60,11 +61,13 @@ def panel(
         done: reports a finished job that this session has followed; a toast by default.
         again: starts a job again, in a callback, and does away with the ended one; without, ``start`` does, and an
             ended job can also be dismissed.
+        with_ended: whether those that ended without a result are shown.
     """
     jobs = listed()
     report(jobs, done)
-    outcomes(jobs, place, again)
-    active = _active(jobs)
+    if with_ended:
+        outcomes(jobs, place, again)
+    active = _steps(jobs)
     if active:
         _follow(listed, active, place)
     return bool(active)
@@ -74,11 +77,19 @@ def _active(jobs: Jobs) -> frozenset[str]:
     return frozenset(job.id for job in jobs if job.is_active)
 
 
+def _steps(jobs: Jobs) -> frozenset[tuple[str, str]]:
+    """What waits or works, and at which of its numbered steps, if its message names one: ``Step 2 of 6: ...``."""
+    numbered = [(job.id, job.status.message.split(": ")) for job in jobs if job.is_active]
+    return frozenset(
+        (identifier, words[0] if words[0].startswith(demonstration.STEP) else "") for identifier, words in numbered
+    )
+
+
 @st.fragment(run_every=POLL)
-def _follow(listed: Callable[[], Jobs], active: frozenset[str], place: str) -> None:
-    """Progress; when a job starts or ends, the whole page is run anew."""
+def _follow(listed: Callable[[], Jobs], active: frozenset[tuple[str, str]], place: str) -> None:
+    """Progress; when a job starts, ends or comes to its next step, the whole page is run anew."""
     jobs = listed()
-    if _active(jobs) != active:
+    if _steps(jobs) != active:
         st.rerun()
     cards(jobs, place)
 

@@ -137,11 +137,10 @@ def version_of(run: store.Run) -> pinned_dataset.Version:
 def pick_dataset() -> Dataset | None:
     """The data set that the page is about: from its address, the last choice, or the newest. None where there is none.
 
-    Draws the selection, the note on synthetic images, and, where nothing is loaded, the first step.
+    Draws the selection and the note on synthetic images.
     """
     listed = [info for info in data.list_datasets(workspace()) if not info.get("damaged")]
     if not listed:
-        no_dataset()
         return None
     names = {info["id"]: f"{info['name']} ({count(sum(info['counts'].values()))} images)" for info in listed}
     wanted = st.query_params.get("dataset") or st.session_state.get(IN_USE)
@@ -175,13 +174,6 @@ def note_view(identifier: str) -> None:
 def was_viewed(identifier: str | None) -> bool:
     """Whether they were shown; to draw, import or select a data set does not show it."""
     return identifier in st.session_state.get(VIEWED, ())
-
-
-def no_dataset() -> None:
-    """The empty state of every page that needs images."""
-    with st.container(border=True):
-        st.markdown("**No data set yet.** Start with synthetic images, or import your own.")
-        st.page_link("home.py", label="Start on the Home page", icon=":material/arrow_forward:")
 
 
 def synthetic_note(dataset: Dataset) -> None:

@@ -23,6 +23,7 @@ from covid_core.jobs import kinds, queue, tasks, worker
 from covid_core.jobs.kinds import (
     KINDS,
     AuditRequest,
+    DemonstrationRequest,
     ExternalTestRequest,
     ImportRequest,
     KaggleRequest,
@@ -146,6 +147,13 @@ CASES = {
         {"dataset", "runs", "seconds"},
         trained,
     ),
+    "demonstration": Case(
+        lambda place: DemonstrationRequest(images=60),
+        {"images": 0},
+        "must be at least 3",
+        {"dataset", "runs"},
+        of_run=True,
+    ),
 }
 EVERY_KIND = [
     pytest.param(kind, id=kind.name, marks=[pytest.mark.slow] if CASES[kind.name].of_run else [])
@@ -169,6 +177,7 @@ REQUESTS = [
     ({"kind": "reference", "run": "r"}, ReferenceRequest(run="r")),
     ({"kind": "audit-run", "run": "r"}, ModelAuditRequest(run="r")),
     ({"kind": "lesson", "lesson": "twin", "seed": 1, "recipe": 1}, LessonRequest(lesson="twin", seed=1, recipe=1)),
+    ({"kind": "demonstration", "images": 240, "seed": 0}, DemonstrationRequest()),
 ]
 
 

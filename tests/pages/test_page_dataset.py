@@ -186,6 +186,13 @@ def test_a_difference_along_the_edge_is_told_in_grey_levels(workspace, tmp_path)
     assert "differ by 70 grey levels along the edge" in words(opened("dataset", tab="Pixels"))
 
 
+def test_the_long_tab_of_pixels_begins_with_the_way_to_each_of_its_parts(workspace, tmp_path):
+    made_dataset(tmp_path, workspace)
+    page = opened("dataset", tab="Pixels")
+    (jumps,) = [one.value for one in page.markdown if one.value.startswith("On this page")]
+    assert [f"(#{one.proto.anchor})" in jumps for one in page.subheader] == [True] * 4
+
+
 def test_few_images_in_a_class_are_named_as_chance(workspace, tmp_path):
     made_dataset(tmp_path, workspace)
 

@@ -13,6 +13,7 @@ from covid_core.data import importing
 from covid_core.formatting import file_size
 from covid_core.glossary import GLOSSARY
 from covid_core.jobs import queue
+from covid_core.jobs.kinds import DemonstrationRequest
 from covid_core.runs import store
 from covid_core.runs.store import Status
 
@@ -47,6 +48,39 @@ def test_one_click_starts_to_draw_synthetic_images(workspace, monkeypatch):
     monkeypatch.setattr(queue, "launch", lambda folder: started.append(folder.request()["kind"]))
     opened().button(key="start-phantom").click().run()
     assert started == ["phantom"]
+
+
+@pytest.mark.parametrize("page", ["", "dataset", "audit", "train", "compare", "predict"])
+def test_every_empty_page_offers_images_models_and_audits_in_one_click(workspace, launched, page):
+    app = page_tests.opened(page)
+    app.button(key="start-demonstration").click().run()
+    (job,) = queue.jobs(workspace, DemonstrationRequest)
+    assert launched == [job.id]
+    assert "start-demonstration" not in [button.key for button in app.button]
+    assert "Demonstration: images, models and audits" in words(app)
+
+
+def test_a_demonstration_is_followed_on_every_page_and_reported_at_its_end(workspace, dataset, launched):
+    app = page_tests.opened("audit")
+    job = queue.submit(workspace, DemonstrationRequest())
+    now = time.time()
+    with job.lock.held(1, AssertionError()):
+        job.write_status(Status(store.RUNNING, message="Step 2 of 6: Learning", started=now, updated=now))
+        assert "Step 2 of 6\\: Learning" in [bar.proto.text for bar in app.run().get("progress")]
+    job.write_result({"dataset": dataset.id, "runs": []})
+    job.write_status(Status(store.COMPLETED, started=now - 60, updated=now, ended=now))
+    assert "**Everything is ready, after 1 min 00 s.**" in words(app.run())
+
+
+def test_own_images_are_added_where_own_images_can_be_chosen(workspace):
+    page = page_tests.opened("dataset", add="own")
+    assert page.session_state["import-way"] == "Folder or zip on this machine"
+    assert [one.label for one in page.text_input if one.key == "import-path"]
+
+
+def test_the_time_to_draw_is_said_before_the_click(workspace):
+    label = opened().button(key="start-phantom").label
+    assert label == "Draw 600 synthetic images (about 15 s)"
 
 
 def test_images_that_nobody_viewed_are_viewed_next(workspace, dataset):

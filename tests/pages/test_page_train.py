@@ -98,6 +98,31 @@ def test_a_run_without_a_name_is_called_after_its_backbone_and_numbered(workspac
     assert {run.name for run in store.list_runs(workspace)[0]} == {"Baseline CNN", "Baseline CNN 2"}
 
 
+def test_before_a_training_its_layers_parameters_loss_and_time_are_shown(workspace, dataset):
+    page = at()  # without weights: the baseline CNN, two classes
+    (layers,) = [one for one in page.expander if one.label.startswith("Layers")]
+    assert layers.label == "Layers: 7,392,002 parameters; all are trained"
+    assert "Loss: sparse categorical cross-entropy, weighted by class." in words(page)
+    assert layers.dataframe[0].value["Layer"].tolist()[:3] == ["image", "rescaling", "conv_1"]
+    assert "Expected time: about " in words(page)
+    assert "18,816 parameters without the head" in str(page.radio(key="new_backbone").proto.captions)
+
+
+def test_a_form_that_gets_augmentation_makes_a_handful_of_copies_and_a_run_that_had_one_per_epoch_still_does(
+    workspace, dataset, cached_weights
+):
+    page = at()
+    page.slider(key="new_rotation").set_value(10).run()
+    assert page.number_input(key="new_views").value == presets.FEW_VIEWS
+    run = made_run(workspace, all_parts(PARTS, 2), "Old", augmentation={"rotation": 10})
+    assert click(at(run=run.id), f"variant-{run.id}").number_input(key="new_views").value == 0
+
+
+def test_a_class_with_few_test_images_is_named_before_the_training(workspace, dataset):
+    told = words(at())
+    assert "Only 2 test images of COVID: even with no error, its sensitivity is known only as 34 % to 100 %." in told
+
+
 def test_fields_end_up_in_the_spec(workspace, dataset):
     page = at()
     page.number_input(key="new_epochs").set_value(3)

@@ -37,4 +37,8 @@ def agree(name: str) -> None:
     rgb = np.repeat(grey[..., None], 3, axis=3).astype(np.float32)
     prepared = getattr(keras.applications, MODULES[name]).preprocess_input(rgb)
     (maps,) = as_arrays(built(grey[..., None], training=False))
+    keras.utils.clear_session()
+    tapped = model.build_trunk(spec(name, image_size=size, weights="random", taps="default"), None)
+    assert tapped.count_params() == backbone.parameters_to_taps
+    assert tuple(one.shape[-1] for one in tapped.outputs) == backbone.tap_maps and maps.shape[-1] == backbone.last_maps
     assert relative_difference(maps, np.asarray(plain(prepared, training=False))) < 1e-4

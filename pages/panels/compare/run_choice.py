@@ -9,7 +9,7 @@ from covid_core.evaluation import comparison
 from covid_core.formatting import count, plural
 from covid_core.runs import candidates
 from covid_core.runs.store import Run, Study
-from pages.shared import comparison_tables, run_cache
+from pages.shared import comparison_tables, import_jobs, run_cache
 from pages.shared.run_cache import RunCandidate
 
 AT_FIRST = 12  # runs that are chosen when nobody has chosen; more make the curves hard to read
@@ -35,7 +35,7 @@ def nothing_to_compare() -> None:
             st.page_link("train.py", label="Watch them on the Train page", icon=":material/arrow_forward:")
             return
         failed = f" {plural(len(runs), 'run')} ended without a result." if runs else ""
-        st.markdown(f"**No finished run yet.**{failed} Train a model first; two or more can then be compared here.")
+        import_jobs.offer_demonstration(f"**No finished run yet.**{failed} Train two models, and compare them here.")
         st.page_link("train.py", label="Train a model", icon=":material/arrow_forward:")
 
 

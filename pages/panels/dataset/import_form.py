@@ -12,7 +12,7 @@ from covid_core.data import archives, importing, layouts
 from covid_core.data import dataset as data
 from covid_core.errors import DataError
 from covid_core.formatting import count, plural
-from covid_core.jobs import queue
+from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ImportRequest, KaggleRequest, PhantomRequest
 from covid_core.synthetic import phantom
 from covid_core.workspace import new_id
@@ -22,6 +22,7 @@ UPLOAD_LIMIT = 64  # MB, as the server's settings have it; larger archives are i
 FEWEST_IMAGES, MOST_IMAGES = 30, 20_000
 KAGGLE_PAGE = f"https://www.kaggle.com/datasets/{importing.KAGGLE_DATASET}"
 KAGGLE_CLASSES = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]
+WAY, OWN = "import-way", "Folder or zip on this machine"  # session; the way in the list below
 PLANT_WORDS = {
     "corner-tag": "A letter in a corner, one per class",
     "brightness-shift": "COVID images brighter, viral pneumonia images darker",
@@ -35,7 +36,7 @@ def add_dataset() -> None:
     """All ways to add a data set; the page shows running imports itself."""
     ways: dict[str, Callable[[], None]] = {
         "Synthetic images": _phantom_form,
-        "Folder or zip on this machine": _path_form,
+        OWN: _path_form,
         "Upload a zip": _upload_form,
         "Kaggle": _kaggle_form,
     }
@@ -44,7 +45,7 @@ def add_dataset() -> None:
         list(ways),
         default=next(iter(ways)),
         required=True,
-        key="import-way",
+        key=WAY,
         wrap=True,
     )
     with shell.errors_shown():
@@ -64,7 +65,7 @@ def _phantom_form() -> None:
             MOST_IMAGES,
             import_jobs.IMAGES_AT_FIRST,
             100,
-            help="About 40 images per second on two cores.",
+            help=f"About {kinds.DRAWN_PER_SECOND} images per second on two idle cores.",
         )
         seed = right.number_input("Seed", 0, value=0, help="The same number and seed give the same images.")
         plant = st.multiselect(

@@ -18,7 +18,7 @@ from covid_core.lessons.outcomes import Outcome
 from covid_core.lessons.pictures import Picture
 from covid_core.lessons.preparation import Prepared
 from covid_core.runs import store
-from pages.shared import job_panel, notices, shell
+from pages.shared import import_jobs, job_panel, notices, shell
 
 PAGE = "lessons.py"
 STEPS = ("The story", "Your prediction", "The runs", "What came out", "Why", "Your images", "Summary")
@@ -294,6 +294,7 @@ def _why(lesson: Lesson, prepared: Prepared) -> None:
 def _your_images(lesson: Lesson, _prepared: Prepared) -> None:
     dataset = shell.pick_dataset()
     if dataset is None:
+        import_jobs.no_dataset()
         return
     started = st.session_state.get(f"lesson-check-{dataset.version}")
     if lesson.key == catalogue.TAG and not started and own_data.audited_ladder(shell.workspace(), dataset) is None:

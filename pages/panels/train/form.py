@@ -4,7 +4,7 @@ Not a form of Streamlit's own: fields depend on each other, and the preview move
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,11 @@ from covid_core.backbones import BACKBONES, Backbone, backbone_named
 from covid_core.data import augmentation, label_shift, pixels
 from covid_core.data.dataset import Dataset
 from covid_core.errors import CovidCoreError
-from covid_core.formatting import count, decimals, file_size, plural
+from covid_core.formatting import count, decimals, file_size, plural, roughly
 from covid_core.images.codec import data_url, jpeg_bytes
 from covid_core.jobs import queue
-from covid_core.reports import tables
+from covid_core.reports import course_text, tables
+from covid_core.runs import architecture, training_time
 from covid_core.specs import (
     AUGMENTATIONS,
     IMBALANCE_LABELS,
@@ -109,6 +110,8 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
     try:
         spec = spec_of(dataset.id, classes)
         st.markdown(_in_words(spec, dataset))
+        if few := split_form.few_test_images(dataset, classes, spec.split):
+            st.warning(few, icon=":material/warning:")
     except CovidCoreError as error:
         spec = None
         st.error(shell.plain(error), icon=":material/error:")
@@ -117,12 +120,52 @@ def _summary(dataset: Dataset, classes: tuple[str, ...], default: TrainingSpec) 
         st.caption(_repeats_in_words(spec, runs))
     if spec and (spec.backbone, spec.mode, spec.taps) == (default.backbone, default.mode, default.taps):
         st.caption(shell.plain(presets.default_reason(default)))
+    if spec:
+        _how_it_is_built(spec)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         field("name")
         label = f"Train {plural(runs, 'run')}" if runs > 1 else "Train"
         if st.button(label, type="primary", icon=":material/play_arrow:", disabled=spec is None, key="train"):
             _start(spec)
-    st.caption(run_view.device_in_words())
+    time = f"Expected time: {_expected_time(spec, dataset)}. " if spec else ""
+    st.caption(f"{time}{run_view.device_in_words()}")
+
+
+def _expected_time(spec: TrainingSpec, dataset: Dataset) -> str:
+    wanted = presets.repeated(spec, now("folds"), now("seeds")).runs if now("folds") * now("seeds") > 1 else (spec,)
+    return expected_time(wanted, dataset.version)
+
+
+def expected_time(specs: Sequence[TrainingSpec], version: str) -> str:
+    """In words, how long these trainings take, one after the other."""
+    until_last = any(spec.patience for spec in specs)
+    about = roughly(_expected_seconds([spec.model_dump_json() for spec in specs], version))
+    return f"about {about}" + (", less where a run stops early" if until_last else "")
+
+
+@st.cache_data(ttl=WEIGHTS_TTL, max_entries=64, show_spinner=False)
+def _expected_seconds(specs: Sequence[str], version: str) -> float:
+    return training_time.expected_seconds(shell.workspace(), [parse(TrainingSpec, spec) for spec in specs])
+
+
+def _how_it_is_built(spec: TrainingSpec) -> None:
+    """Layers, shapes, parameters and loss, before anything is trained."""
+    layers = architecture.planned(spec)
+    total, head = layers["parameters"].sum(), layers.loc[layers["part"] == architecture.HEAD, "parameters"].sum()
+    learned = {
+        "frozen": f"{count(head)} are trained",
+        "fine_tune": "the head and the last layers are trained",
+        "full": "all are trained",
+    }[spec.mode]
+    title = (
+        f"Layers: {count(total)} parameters, of which {learned}"
+        if spec.mode == "frozen"
+        else (f"Layers: {count(total)} parameters; {learned}")
+    )
+    with st.expander(title, icon=":material/layers:", key="layers"):
+        st.caption(f"Loss: {course_text.loss(spec)}.")
+        table = tables.layers(layers, backbone_named(spec.backbone).label)
+        st.dataframe(table, hide_index=True, width="stretch", height="content", alt="Layers of the model to be trained")
 
 
 def _shifted_labels_note() -> None:
@@ -198,7 +241,7 @@ def _backbone(dataset: Dataset, classes: tuple[str, ...]) -> None:
 
 def _facts(backbone: Backbone) -> str:
     size = f", {file_size(backbone.weights_megabytes * 1e6)}" if backbone.pretrained else ""
-    return f"{backbone.good_at} {count(backbone.parameters)} parameters{size}."
+    return f"{backbone.good_at} {count(backbone.parameters)} parameters without the head{size}."
 
 
 def _mode(suggest: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from covid_core import presets
 from covid_core.backbones import backbone_named
 from covid_core.errors import InvalidChoice
 from covid_core.specs import AUGMENTATIONS, AugmentationSpec, FineTuning, TrainingSpec, parse
@@ -122,6 +123,9 @@ def _units(text: str) -> list[int]:
 def _values(spec: TrainingSpec) -> dict[str, Any]:
     tuning = spec.fine_tuning or FineTuning()
     changes = spec.augmentation.model_dump()
+    changes_nothing = (
+        spec.augmentation.is_off
+    )  # a form that is about to get augmentation; a run that had it keeps its own
     is_file = spec.weights.startswith("file:")
     pretrained = backbone_named(spec.backbone).pretrained
     values = {
@@ -129,7 +133,7 @@ def _values(spec: TrainingSpec) -> dict[str, Any]:
         **{
             name: round(row.scale * changes[name]) if row.unit else changes[name] for name, row in AUGMENTATIONS.items()
         },
-        "views": spec.views or 0,
+        "views": presets.FEW_VIEWS if changes_nothing else spec.views or 0,
         "test_time_flip": spec.test_time_flip,
         "folds": 1,
         "seeds": 1,

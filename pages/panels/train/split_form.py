@@ -10,12 +10,14 @@ from covid_core.data import duplicates
 from covid_core.data.dataset import Dataset
 from covid_core.data.split import HALVED_FROM, HALVES, PARTS, make_split, sources_that_stay, validation_for
 from covid_core.data.summary import UNKNOWN_SOURCE
+from covid_core.evaluation import metrics
 from covid_core.figures import data as figures
 from covid_core.formatting import count, plural, share
 from covid_core.specs import SPLIT_LABELS, Labels, SplitSpec, parse
 from pages.panels.train.spec_fields import field, now, split_fields
 from pages.shared import audit_panel, shell
 
+FEWEST_TESTED = 10  # images of a class; with fewer the interval of a sensitivity spans more than a quarter
 MOST_SPLITS = 8  # each of 21,165 images takes 6 MB
 
 
@@ -56,6 +58,21 @@ def in_short() -> str:
 def part_table(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> pd.DataFrame:
     """Rows train, validation, test; columns Part, Images and one per class. Raises DataError for too small a class."""
     return _counted(_made(dataset, classes, split), "label", list(classes))
+
+
+def few_test_images(dataset: Dataset, classes: tuple[str, ...], split: SplitSpec) -> str:
+    """What the smallest class of the test part cannot show; empty where it is large enough. Raises DataError."""
+    tested = part_table(dataset, classes, split).set_index("Part").loc["Test", list(classes)]
+    label, images = shell.plain(tested.idxmin()), int(tested.min())
+    if images >= FEWEST_TESTED:
+        return ""
+    if not images:
+        return f"No test image of {label}: its sensitivity cannot be measured."
+    low = share(metrics.wilson(images, images).low, 0)
+    return (
+        f"Only {plural(images, 'test image')} of {label}: even with no error, its sensitivity is known only as {low} "
+        "to 100 %. Use more images, or folds."
+    )
 
 
 def _pick_sources(dataset: Dataset, classes: tuple[str, ...]) -> None:
@@ -134,12 +151,13 @@ def _copies_that_cross(dataset: Dataset, made: pd.DataFrame) -> None:
 
 def _who_is_where(made: pd.DataFrame, classes: tuple[str, ...]) -> None:
     """Class by part, and source by part where more than one source is known."""
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _picture(made, "label", list(classes), "Images per part and class")
     sources = made["source"].where(made["source"] != "", UNKNOWN_SOURCE)
-    if sources.nunique() > 1:
-        with right:
+    several = sources.nunique() > 1
+    places = st.columns(2, gap="medium") if several else [st.container()]
+    with places[0]:
+        _picture(made, "label", list(classes), "Images per part and class")
+    if several:
+        with places[1]:
             names = list(sources.value_counts().index)
             _picture(made.assign(source=sources), "source", names, "Images per part and source")
     table = _counted(made, "label", list(classes))
@@ -155,8 +173,8 @@ def _halves_in_words(made: pd.DataFrame) -> str:
             f"Validation is halved: {plural(choose, 'image')} choose the epoch and the run, {count(calibrate)} "
             "calibrate the scores."
         )
-    why = f"fewer than {HALVED_FROM} are not halved" if choose < HALVED_FROM else "one half would lack a class"
-    return f"All {plural(choose, 'validation image')} both choose the epoch and calibrate: {why}."
+    why = f"only {HALVED_FROM} or more are halved" if choose < HALVED_FROM else "one half would lack a class"
+    return f"All {plural(choose, 'validation image')} choose the epoch and calibrate the scores, because {why}."
 
 
 def _picture(made: pd.DataFrame, by: str, names: list[str], title: str) -> None:

@@ -13,7 +13,7 @@ from covid_core.reports import repeats_text, tables
 from covid_core.runs import store
 from covid_core.runs.store import Study
 from covid_core.specs import StudySpec
-from pages.panels.train import run_view
+from pages.panels.train import form, run_view
 from pages.shared import comparison_tables, job_panel, model_audit_panel, run_cache, shell
 
 MAJORITY = "Majority baseline"  # a heading
@@ -39,7 +39,7 @@ def new_study(dataset: Dataset, classes: tuple[str, ...]) -> None:
             persist_state="session",
         )
     with top, shell.errors_shown():
-        _plan(_queue_row(_study_spec(chosen, dataset, classes)))
+        _plan(_queue_row(_study_spec(chosen, dataset, classes), dataset))
     if deviations := presets.STUDY_PRESETS[chosen].deviations:
         with st.expander("Where this differs from the course, and why", icon=":material/school:"):
             st.markdown("\n".join(f"- {sentence}" for sentence in deviations))
@@ -57,7 +57,7 @@ def _study_spec(preset: str, dataset: Dataset, classes: tuple[str, ...]) -> Stud
     )
 
 
-def _queue_row(spec: StudySpec) -> StudySpec:
+def _queue_row(spec: StudySpec, dataset: Dataset) -> StudySpec:
     """Name, button and, where weights are missing, the choice. Returns the study as it would be queued."""
     lacking = _lacking(spec.model_dump_json())
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -65,6 +65,7 @@ def _queue_row(spec: StudySpec) -> StudySpec:
         clicked = st.button(
             f"Queue {plural(len(spec.runs), 'run')}", type="primary", icon=":material/playlist_play:", key="queue-study"
         )
+    st.caption(f"Expected time: {form.expected_time(spec.runs, dataset.version)}.")
     if lacking and _offer_random_start(lacking):
         spec = presets.with_random_start(spec, lacking)
     if clicked:

@@ -110,6 +110,20 @@ def test_many_sources_end_in_one_bar_for_the_rest_and_one_for_the_unknown():
     assert sum(figure.data[0].x) == 21
 
 
+def test_the_parts_of_a_split_differ_in_colour_and_stand_in_the_legend_in_the_order_of_the_bars():
+    counts = pd.DataFrame({"train": [7, 5], "validation": [2, 1], "test": [2, 1]}, index=["A", "B"])
+    figure = figures.part_bars(counts)
+    assert [bars.name for bars in figure.data] == ["Train", "Validation", "Test"]
+    assert len({bars.marker.color for bars in figure.data}) == 3 and figure.layout.legend.traceorder == "normal"
+    assert not {bars.marker.color for bars in figure.data} & set(COLOURS)
+
+
+def test_long_class_names_leave_room_for_their_bars_and_stay_apart():
+    names = {"x" * 100 + end: 5 for end in ("a" * 60, "b" + "a" * 60, "c")}
+    bars = figures.class_bars(summary.class_table(names)).data[0]
+    assert max(map(len, bars.y)) <= 32 and len(set(bars.y)) == 3
+
+
 def test_sources_that_look_alike_when_shortened_keep_their_own_bars():
     long = ["https://example.org/" + "a" * 60 + end for end in ("b" * 30, "b" * 29 + "c" + "b" * 30)]
     images = pd.DataFrame({"source": long, "label": ["A", "A"]})

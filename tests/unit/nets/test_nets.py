@@ -3,6 +3,7 @@
 import keras
 import kerass_backbones
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from kerass_backbones import MODULES
@@ -157,6 +158,10 @@ def test_the_layers_of_a_saved_model_hold_all_of_its_parameters(workspace, backb
     assert layers["parameters"].sum() == whole.count_params()
     assert layers.loc[layers["part"] == architecture.HEAD, "parameters"].sum() == head.count_params()
     assert layers["shape"].iloc[[0, -1]].tolist() == ["64 x 64 x 1", "3"]
+    before = architecture.planned(chosen)  # what Train shows before there is a model
+    for part in (architecture.HEAD, architecture.NETWORK):
+        sums = [frame.loc[frame["part"] == part, "parameters"].sum() for frame in (before, layers)]
+        assert sums[0] == sums[1]
 
 
 def test_arrays_put_into_a_keras_head_come_out_again():
@@ -184,3 +189,11 @@ def test_a_model_of_both_sides_answers_with_the_mean_of_a_image_and_its_mirror_i
 def test_every_backbone_here_is_compared_with_its_keras_module():
     assert set(MODULES) == {backbone.name for backbone in BACKBONES.values() if backbone.pretrained}
     assert backbone_named("baseline_cnn").name not in MODULES
+
+
+def test_the_layers_of_the_baseline_are_known_before_there_is_a_model(workspace):
+    run = made_run(workspace, all_parts({"train": 3, "validation": 3, "test": 3}, 1))
+    chosen, network, head = built("baseline_cnn", {})
+    export.save_model(model.with_scores(model.to_logits(network, head, model.pooling_of(chosen))), run.model_path)
+    columns = ["kind", "shape", "parameters"]
+    pd.testing.assert_frame_equal(architecture.planned(chosen)[columns], architecture.layers(run)[columns])

@@ -23,11 +23,11 @@ def told(**counts: int) -> str:
         ),
         (
             {"a": 100, "b": 100, "c": 100},
-            "All 48 validation images both choose the epoch and calibrate: fewer than 200 are not halved.",
+            "All 48 validation images choose the epoch and calibrate the scores, because only 200 or more are halved.",
         ),
         (
             {"a": 1500, "b": 5},
-            "All 241 validation images both choose the epoch and calibrate: one half would lack a class.",
+            "All 241 validation images choose the epoch and calibrate the scores, because one half would lack a class.",
         ),
     ],
     ids=["many", "few", "a small class"],
