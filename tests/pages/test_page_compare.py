@@ -691,3 +691,9 @@ def test_every_tab_bears_a_class_without_images(workspace, tab):
         run_on_shifted_labels(workspace, name, drawn=150)
     page = opened("compare", view=tab)
     assert not page.exception and not page.error
+
+
+def test_no_heading_and_no_name_of_a_run_is_cut_in_the_table(seven):
+    proto = opened("compare").container(key="table-performance").dataframe[0].proto
+    widths = {name: column["width"] for name, column in json.loads(proto.columns).items() if "width" in column}
+    assert widths["Model"] >= 6 * len(CHANCE) and widths["Validation"] >= 7 * len("Validation")

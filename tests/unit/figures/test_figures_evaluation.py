@@ -154,3 +154,29 @@ def test_class_measures_leave_out_what_is_undefined():
 def test_a_run_name_that_looks_like_a_tag_is_shown_letter_by_letter():
     figure = figures.learning_curves([("<b>x</b>", history(2))], "loss", figures.run_lines([0]))
     assert figure.data[1].name == "&lt;b&gt;x&lt;/b&gt;"
+
+
+def test_a_pair_matrix_names_each_run_once_and_counts_it_across():
+    tables = {name: all_parts({"train": 9, "validation": 9, "test": 30}, skill) for skill, name in enumerate("ab")}
+    found = ranking([Candidate(name, name, assess(table, "1"), (), "s") for name, table in tables.items()])
+    figure = figures.pair_matrix(["MobileNetV2 fine-tuned, last 30 layers", "b"], found.pairs, [0, 1])
+    assert list(figure.layout.yaxis.ticktext) == ["#1  MobileNetV2 fi…", "#2  b"]
+    assert list(figure.data[0].x) == ["#1", "#2"]
+    assert {note.y for note in figure.layout.annotations} == {0, 1}
+
+
+def test_runs_of_a_group_stand_together_before_its_band_and_keep_their_own_colours():
+    points = pd.DataFrame(
+        {
+            "name": ["a", "b", "c"],
+            "number": [4, 0, 2],
+            "group": ["", "frozen", ""],
+            "test": [0.9, 0.8, 0.7],
+            "test_low": [0.8, 0.7, 0.6],
+            "test_high": [0.95, 0.9, 0.8],
+        }
+    )
+    figure = figures.accuracies(points, majority=0.5)
+    assert list(figure.layout.yaxis.ticktext) == ["a", "c", "b"]
+    assert [trace.marker.color for trace in figure.data[:3]] == [RUN_COLOURS[number] for number in (4, 2, 0)]
+    assert (figure.layout.shapes[0].y0, figure.layout.shapes[0].y1, figure.data[3].name) == (1.5, 2.5, "frozen")
