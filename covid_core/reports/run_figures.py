@@ -80,7 +80,7 @@ def model_audit_of(run: Run) -> Figures | None:
     return found and {
         "verdict": found["verdict"],
         "in_words": evidence_text.conclusion(found),
-        "masks": model_audit.masks_in_short(found),
+        "masks": evidence_text.lungs_in_short(found),
     }
 
 

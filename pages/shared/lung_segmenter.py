@@ -9,6 +9,7 @@ from covid_core.formatting import count, duration, file_size, milliseconds, mome
 from covid_core.inference.lungs import Lungs
 from covid_core.jobs import queue
 from covid_core.jobs.kinds import SegmenterRequest
+from covid_core.reports import evidence_text
 from covid_core.reports.comparison_text import in_words
 from covid_core.runs import segmenters
 from covid_core.runs.segmenters import Segmenter
@@ -72,10 +73,10 @@ def _show_segmenters(dataset: str) -> None:
 
 def _show_serving(one: Segmenter) -> None:
     with st.container(border=True, key="serving-segmenter"):
-        st.markdown(shell.plain(one.in_words))
+        st.markdown(shell.plain(evidence_text.outline_by(one.origin)))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
-            st.metric("Dice, test images", one.dice_in_words, help=help_text)
+            st.metric("Dice, test images", evidence_text.dice(one.origin), help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
             refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
@@ -97,7 +98,9 @@ def _show_unused(one: Segmenter | BrokenRun) -> None:
         if isinstance(one, BrokenRun):
             st.markdown(f":material/warning: {shell.plain(one.reason)}")
         else:
-            st.markdown(f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {one.dice_in_words}")
+            st.markdown(
+                f"{shell.plain(one.dataset.name)}, {moment(one.record.created)}, Dice {evidence_text.dice(one.origin)}"
+            )
         _delete_button(one)
 
 
@@ -127,7 +130,7 @@ def _offer(dataset: str) -> None:
         return
     listed, _ = segmenters.list_segmenters(shell.workspace())
     if not listed:
-        st.markdown(segmenters.NOT_TRAINED)
+        st.markdown(evidence_text.NO_OUTLINER)
     options = sorted(masked, key=lambda one: (one != dataset, masked[one].synthetic))
     chosen = masked[options[0]]
     if len(options) > 1:

@@ -267,7 +267,11 @@ def _subgroup_table(audit: Audit) -> pd.DataFrame:
 
 def _made_from(audit: Audit) -> str:
     drawn = "" if audit["images"] == audit["of_all"] else f" of {count(audit['of_all'])}, drawn at random"
-    lungs = f"Lungs known of {count(audit['with_lungs'])}: {audit['masks']}" if audit["with_lungs"] else "No lung masks"
+    lungs = (
+        f"Lungs known of {count(audit['with_lungs'])}: {evidence_text.lungs_from(audit)}"
+        if audit["with_lungs"]
+        else "No lung masks"
+    )
     return f"{plural(audit['images'], 'test image')}{drawn}. {lungs.rstrip('.')}. Made {moment(audit['made'])}."
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from covid_core.audit.model import evidence, occlusions
 from covid_core.audit.model.evidence import Conflict
 from covid_core.data.dataset import Dataset
-from covid_core.data.masks import OWN_IN_SHORT, OWN_MASKS
+from covid_core.data.masks import Origin
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
@@ -42,9 +42,6 @@ MOST_COMPOSITES = 1500
 PER_CELL = (12, 150)  # composites of each combination of two classes: at least, at most
 AT_ONCE = 64  # images between two reports of progress
 MAP_SIDE = 56  # places along a side at which heat maps meet masks
-OWN = OWN_MASKS
-OUTLINED = "lungs outlined by a segmenter"  # as an earlier version said, also beside the first
-OUTLINED_IN_SHORT = "outlines by a segmenter"
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,8 @@ class AuditImages:
     lungs: np.ndarray
     has_lungs: np.ndarray
     by: dict[str, np.ndarray]
-    masks_from: str
+    origin: Origin | None
     of_all: int
-    masks_in_short: str = ""
 
     def covered(self, cover: occlusions.Cover, at: np.ndarray) -> np.ndarray:
         """Some of the images with parts covered; an unknown lung mask is empty and protects nothing."""
@@ -85,8 +81,9 @@ def make(workspace: Workspace, run: Run, progress: Progress = silent) -> dict[st
 def stored(run: Run) -> dict[str, Any] | None:
     """The audit that is kept with the run; None where none was made of this head. Raises RunDamaged.
 
-    Keys: verdict, why (see ``evidence.verdict``), images, of_all, with_lungs, masks, largest, covers (a list), effects,
-    heat, subgroups (a list), grouped. Earlier versions have sentences in place of why and grouped.
+    Keys: verdict, why (see ``evidence.verdict``), images, of_all, with_lungs, lungs_from (a ``masks.Origin``), largest,
+    covers (a list), effects, heat, subgroups (a list), grouped. Earlier versions have sentences in place of why,
+    grouped and lungs_from.
     """
     record = run.audit(AUDIT)
     if record is None or record.get("head_sha256") != run.result.get("head_sha256"):
@@ -97,16 +94,6 @@ def stored(run: Run) -> dict[str, Any] | None:
     if not is_known or not {"why", "in_words"} & set(record):
         raise RunDamaged(f"{run.name}: the audit of its model is damaged.")
     return record
-
-
-def masks_in_short(audit: Mapping[str, Any]) -> str:
-    """Whose lung masks an audit used, in a few words, also of one that an earlier version kept; nothing without any."""
-    if "masks_in_short" in audit:
-        return str(audit["masks_in_short"])
-    masks = str(audit.get("masks", ""))
-    return " and ".join(
-        short for short, words in ((OWN_IN_SHORT, OWN), (OUTLINED_IN_SHORT, OUTLINED)) if words in masks
-    )
 
 
 def audited(predictor: Predictor, images: AuditImages, progress: Progress = silent) -> dict[str, Any]:
@@ -140,8 +127,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             "images": len(plain),
             "of_all": images.of_all,
             "with_lungs": len(inside),
-            "masks": images.masks_from,
-            "masks_in_short": images.masks_in_short,
+            "lungs_from": None if images.origin is None else asdict(images.origin),
             "largest": {"label": predictor.classes[int(of_class.argmax())], "share": of_class.max() / of_class.sum()},
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
@@ -177,8 +163,8 @@ def _images(workspace: Workspace, run: Run, dataset: Dataset, progress: Progress
     }
     labels = np.array([run.classes.index(label) for label in test["label"]], dtype=np.int32)
     groups = test["group"].to_numpy() if run.record.grouped else None
-    masks_from, in_short = (lungs.whose, lungs.in_short) if lungs.available.any() else ("none", "")
-    return AuditImages(pixels, labels, groups, lungs.masks, lungs.available, by, masks_from, of_all, in_short)
+    origin = lungs.origin if lungs.available.any() else None
+    return AuditImages(pixels, labels, groups, lungs.masks, lungs.available, by, origin, of_all)
 
 
 def _parts(rows: np.ndarray, progress: Progress, message: str) -> Iterator[np.ndarray]:

@@ -17,7 +17,7 @@ from covid_core.figures import data as data_figures
 from covid_core.formatting import count, interval, p_value, plural, share
 from covid_core.images.codec import png_bytes
 from covid_core.inference import lungs
-from covid_core.reports import audit_text
+from covid_core.reports import audit_text, evidence_text
 from pages.shared import shell
 from pages.shared.audit_panel import Audited
 
@@ -70,7 +70,7 @@ def _row(ladder: Ladder, rung: Rung) -> dict[str, object]:
         "Share of the gain": share(ladder.share_of_gain(rung), 0),
         "p": p_value(rung.p),
         **{f"Sensitivity, {label}": share(measure.value) for label, measure in rung.sensitivity.items()},
-        "Note": rung.note,
+        "Note": evidence_text.rung_note(rung),
     }
 
 

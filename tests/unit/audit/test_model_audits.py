@@ -54,10 +54,10 @@ def test_an_audit_names_the_largest_class_of_its_images():
 
 
 def test_whose_masks_are_told_in_short_also_by_audits_of_an_earlier_version():
-    assert model_audit.masks_in_short({"masks_in_short": "own masks"}) == "own masks"
-    assert model_audit.masks_in_short({"masks": model_audit.OWN}) == "own masks"
-    assert model_audit.masks_in_short({"masks": f"{model_audit.OUTLINED}: by one"}) == "outlines by a segmenter"
-    assert model_audit.masks_in_short({"masks": "none"}) == model_audit.masks_in_short({}) == ""
+    assert evidence_text.lungs_in_short({"masks_in_short": "own masks"}) == "own masks"
+    assert evidence_text.lungs_in_short({"masks": evidence_text.OWN_MASKS}) == "own masks"
+    assert evidence_text.lungs_in_short({"masks": f"{evidence_text.OUTLINED}: by one"}) == "outlines by a segmenter"
+    assert evidence_text.lungs_in_short({"masks": "none"}) == evidence_text.lungs_in_short({}) == ""
 
 
 def test_images_that_belong_together_count_for_fewer_in_an_audit_and_that_is_said():

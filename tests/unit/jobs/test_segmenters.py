@@ -28,15 +28,6 @@ def test_a_workspace_of_an_earlier_version_has_no_segmenters(workspace):
     assert segmenters.serving(workspace) is None
 
 
-def test_a_segmenter_tells_where_it_learned_and_how_far_to_trust_it(workspace):
-    real = made_segmenter(workspace).in_words
-    assert "trained on 68 images of The images. Its Dice on 16 test images there is 0.950 [0.940, 0.960]" in real
-    assert "It may be wrong on other images" in real
-    drawn = made_segmenter(workspace, synthetic=True).in_words
-    assert "68 synthetic images" in drawn
-    assert "It may be wrong on a real image" in drawn
-
-
 def test_the_newest_is_listed_first(workspace):
     old, new = made_segmenter(workspace, "old", age=60), made_segmenter(workspace, "new")
     found, broken = segmenters.list_segmenters(workspace)

@@ -1,7 +1,9 @@
 """The verdict in the words that stand beside an accuracy: every state, several runs, and the command line."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_audits import keep_audit
 from made_runs import all_parts, made_run
@@ -10,6 +12,9 @@ from covid_core.audit.model import randomisation_test
 from covid_core.audit.model.evidence import BETWEEN, FRAME, LUNGS, UNKNOWN
 from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.commands import main
+from covid_core.data.masks import OWN, TRAINED, Origin
+from covid_core.evaluation.metrics import Measure
+from covid_core.inference.lungs import MARGINS, LungOutline, Refusal
 from covid_core.jobs import kinds, queue
 from covid_core.jobs.kinds import ModelAuditRequest
 from covid_core.reports import evidence_text, image_report
@@ -176,3 +181,27 @@ def test_several_audits_are_queued_for_one_process_or_none_of_them(workspace, ru
     assert launched == [tuple(queued)]
     assert [job.request()["run"] for job in queued] == [run.id, other.id]
     assert queue.submit_all(workspace, []) == [] and len(launched) == 1
+
+
+# Outlines of lungs
+
+
+def test_an_outline_says_what_it_rests_on_and_how_far_to_trust_it():
+    real = Origin(TRAINED, "The images", False, 68, Measure(0.95, 0.94, 0.96, 16))
+    words = evidence_text.outline(LungOutline(np.ones((2, 2), bool), real))
+    assert "trained on 68 images of The images. Its Dice on 16 test images there is 0.950 [0.940, 0.960]" in words
+    assert "It may be wrong on other images" in words
+    drawn = evidence_text.outline_by(replace(real, synthetic=True))
+    assert "68 synthetic images" in drawn and "It may be wrong on a real image" in drawn
+    assert evidence_text.outline_by(Origin(OWN)) == "The lung mask is the data set's own."
+
+
+@pytest.mark.parametrize("figure", evidence_text.REFUSALS)
+def test_an_outline_that_is_not_given_has_its_reason(figure):
+    words = evidence_text.outline(LungOutline(None, None, Refusal(figure, 0.999, 0.1, 0.6)))
+    assert words.startswith("No lungs were found in this image: ")
+    assert figure != "area" or words.endswith("covers 99.9 % of it, and lungs cover 10 % to 60 %.")
+
+
+def test_every_figure_of_an_outline_has_a_reason():
+    assert set(evidence_text.REFUSALS) == {"", *MARGINS}
