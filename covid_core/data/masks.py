@@ -20,7 +20,9 @@ from covid_core.work import Progress, silent
 from covid_core.workspace import Workspace
 
 NO_MASKS = "It needs lung masks, no image here has one, and no segmenter outlined them."
-OWN, TRAINED = "own", "trained"  # kinds of outlines: masks of the data set, a segmenter's
+# Kinds of outlines, in the order in which they go first: the data set's masks, those of a segmenter trained here, of
+# the built-in segmenter, and one fixed oval for all images.
+OWN, TRAINED, BUILT_IN, OVAL = "own", "trained", "built-in", "oval"
 SAME_ASPECT = 0.02  # relative difference of a mask's proportions from its image's that rounding to pixels can explain
 
 
@@ -37,8 +39,9 @@ class MaskedDataset:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where outlines of lungs come from: ``kind`` is OWN or TRAINED. Of a segmenter, the images that it learned from
-    (name of the data set, whether they are synthetic, how many) and its mean Dice on test images."""
+    """Where outlines of lungs come from: ``kind`` is OWN, TRAINED, BUILT_IN or OVAL. Of a segmenter, the images that it
+    learned from (name of the data set, whether they are synthetic, how many) and its mean Dice on test images; of the
+    built-in one these are real images."""
 
     kind: str
     dataset: str = ""

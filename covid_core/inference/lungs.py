@@ -134,10 +134,9 @@ class Lungs:
         return None
 
 
-def serving(workspace: Workspace, dataset: str = "") -> Lungs | None:
-    """The segmenter that ``segmenters.serving`` names, ready to outline, or None. Raises RunDamaged."""
-    segmenter = segmenters.serving(workspace, dataset)
-    return Lungs.open(segmenter) if segmenter else None
+def serving(workspace: Workspace, dataset: str = "") -> Lungs:
+    """The segmenter that ``segmenters.serving`` names, ready to outline. Raises RunDamaged."""
+    return Lungs.open(segmenters.serving(workspace, dataset))
 
 
 def outline_of(
@@ -158,8 +157,7 @@ def outline_of(
         own = masks.mask_of(open_dataset(workspace, dataset).imported, image_id)  # left out or not, its mask stays
         if own is not None:
             return LungOutline(own, Origin(OWN))
-    opened = opened or serving(workspace, dataset)
-    return opened.outline(image) if opened else LungOutline(None)
+    return (opened or serving(workspace, dataset)).outline(image)
 
 
 def of_images(
@@ -174,12 +172,10 @@ def of_images(
 
     Raises RunDamaged, DataError.
     """
-    own = own_lungs(workspace, dataset, rows, progress, size)
     if masks.has_mask(dataset).any():
+        own = own_lungs(workspace, dataset, rows, progress, size)
         return own if own.available.any() else replace(own, reason=NONE_OF_ITS_OWN)
     opened = serving(workspace, dataset.id)
-    if opened is None:
-        return own
     outlines, has_outline = outlined_images(workspace, dataset, rows, opened, progress)
     if size != SUMMARY_SIZE:
         outlines = np.stack([to_square(mask.astype(np.uint8) * 255, size) > 127 for mask in outlines])

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from covid_core.audit.model import evidence, model_audit
+from covid_core.audit.model import evidence, model_audit, occlusions
 from covid_core.audit.model.evidence import COMPOSING, FEW_IMAGES, FRAME, LUNGS, NO_LUNGS, NO_SKILL, UNKNOWN
 from covid_core.audit.model.randomisation_test import DEPENDS, MEANINGLESS, MapCheck
 from covid_core.audit.shortcuts.probe_ladder import Rung
-from covid_core.data.masks import OWN, Origin
+from covid_core.data.masks import BUILT_IN, OVAL, OWN, Origin
 from covid_core.errors import RunDamaged
 from covid_core.evaluation.metrics import Measure
 from covid_core.formatting import interval, number, p_in_words, plural, points, share
@@ -29,12 +29,14 @@ HELP = (
     f"**{FRAME.capitalize()}**: the frame alone changes more than {share(evidence.FRAME_FROM, 0)} of the predictions. "
     f"The accuracy is then not about lungs only. **{LUNGS.capitalize()}**: the lungs change more than "
     f"{share(evidence.LUNGS_FROM, 0)}, and the frame fewer than {share(evidence.FRAME_BELOW, 0)}. "
-    f"**{UNKNOWN.capitalize()}**: anything else, or no lung masks. Whole 95 % intervals count. Lung masks come with "
-    "the data set, or from a segmenter; the column beside the verdict says which."
+    f"**{UNKNOWN.capitalize()}**: anything else. Whole 95 % intervals count. Lung outlines are the data set's masks, "
+    "or come from a segmenter, or a fixed oval stands for them; the column beside the verdict says which."
 )
 RULE = (
-    f"*{UNKNOWN.capitalize()}* if lung masks are missing, or a class has fewer than {evidence.LEAST_IMAGES} test "
-    "images with known lungs.",
+    f"A fixed oval stands for the lungs if a class has fewer than {evidence.LEAST_IMAGES} test images with known "
+    f"lungs. Then only *{FRAME}* is possible: if the border alone keeps more than {share(evidence.BORDER_KEPT, 0)} of "
+    "the skill, or the image outside the oval changes more than "
+    f"{share(evidence.OVAL_FRAME_FROM, 0)} of the predictions.",
     f"*{UNKNOWN.capitalize()}* if the model is no better than chance on its own test images.",
     f"*{UNKNOWN.capitalize()}* if the model is much worse on images composed of two images of the same class than on "
     "original images. Composing itself then changes the predictions.",
@@ -49,8 +51,8 @@ LIMITS_OF_RULE = (
     "lungs that is no disease (brightness or coding of a source) counts as lungs."
 )
 REASONS = {
-    NO_LUNGS: "the lungs of none of its test images are known",
-    FEW_IMAGES: f"a class has fewer than {evidence.LEAST_IMAGES} test images with known lungs",
+    NO_LUNGS: "an earlier version needed lung masks, and there were none; audit again",
+    FEW_IMAGES: f"a class has fewer than {evidence.LEAST_IMAGES} test images",
     NO_SKILL: "the model is no better than chance on its own test images",
     COMPOSING: "composing two images of the same class already changes too many predictions",
 }
@@ -141,6 +143,8 @@ def conclusion(audit: Mapping[str, Any]) -> str:
     if audit["why"] in REASONS:
         return f"The evidence check is inconclusive: {REASONS[audit['why']]}."
     frame, lungs = (_interval(audit["effects"][part]) for part in ("frame", "lungs"))
+    if (audit.get("lungs_from") or {}).get("kind") == OVAL:
+        return _by_oval(audit, frame)
     if audit["verdict"] == LUNGS:
         return f"The lungs change {lungs} of the predictions, the frame around them {frame}."
     if audit["verdict"] == UNKNOWN:
@@ -148,6 +152,21 @@ def conclusion(audit: Mapping[str, Any]) -> str:
     reads_both = audit["effects"]["lungs"]["low"] > evidence.FRAME_FROM
     also = f" The model reads the lungs as well: they change {lungs}." if reads_both else ""
     return f"The frame around the lungs alone changes {frame} of the predictions.{also}"
+
+
+def _by_oval(audit: Mapping[str, Any], frame: str) -> str:
+    """The verdict where a fixed oval stood for the lungs."""
+    whole, border = (
+        _interval(next(row["balanced"] for row in audit["covers"] if row["name"] == name))
+        for name in (occlusions.AS_THEY_ARE, model_audit.BORDER)
+    )
+    figures = (
+        f"The border alone gives a balanced accuracy of {border}, the whole image {whole}. The image outside a fixed "
+        f"oval changes {frame} of the predictions."
+    )
+    if audit["verdict"] == FRAME:
+        return f"{figures} The lungs were not outlined."
+    return f"No shortcut shows in the frame, and without outlines of the lungs no more can be said. {figures}"
 
 
 def heat(audit: Mapping[str, Any]) -> str:
@@ -215,7 +234,7 @@ def _interval(value: Mapping[str, Any]) -> str:
 
 # Outlines of lungs
 
-NO_OUTLINER = "No segmenter has been trained yet, so no lungs are outlined."
+RELIABLE, DOUBTFUL = 0.90, ", which are doubtful"  # Dice on real images below which a verdict is marked
 OWN_MASKS, OUTLINED = "the data set's own lung masks", "lungs outlined by a segmenter"
 REFUSALS = {  # by the figure of ``lungs.Shape`` that lies outside its limits
     "": "nothing in it looks like a lung",
@@ -234,13 +253,19 @@ def outline(one: LungOutline) -> str:
         low, high = (share(value, 0) for value in (one.refusal.low, one.refusal.high))
         reason = REFUSALS[one.refusal.figure].format(value=share(one.refusal.value), low=low, high=high)
         return f"No lungs were found in this image: {reason}."
-    return one.error or (outline_by(one.origin) if one.origin else NO_OUTLINER)
+    return one.error or (outline_by(one.origin) if one.origin else "")
 
 
 def outline_by(origin: Origin) -> str:
     """What outlines rest on, and how far to trust them."""
     if origin.kind == OWN:
         return "The lung mask is the data set's own."
+    if origin.kind == OVAL:
+        return "A fixed oval stands for the lungs."
+    if origin.kind == BUILT_IN:
+        real = f"{dice(origin)} on {plural(origin.dice.n, 'real image')}" if origin.dice else "not measured"
+        learned = plural(origin.images, "synthetic image")
+        return f"Outline by the built-in segmenter, trained on {learned}. Its Dice is {real}: check it first."
     kind, doubtful = ("synthetic image", "a real image") if origin.synthetic else ("image", "other images")
     tested = f"Its Dice on {plural(origin.dice.n, 'test image')} there is {dice(origin)}. " if origin.dice else ""
     return (
@@ -258,6 +283,10 @@ def of_lungs(origin: Origin, short: bool = False) -> str:
     """Whose the lungs of several images are, in words or in few."""
     if origin.kind == OWN:
         return "own masks" if short else OWN_MASKS
+    if origin.kind == OVAL:
+        return "fixed oval" if short else "too few; a fixed oval stands for them"
+    if short and origin.kind == BUILT_IN:
+        return f"outlines by the built-in segmenter{DOUBTFUL if origin.dice and origin.dice.value < RELIABLE else ''}"
     if short:
         return f"outlines learned from {origin.dataset}{' (synthetic)' if origin.synthetic else ''}"
     return outline_by(origin).replace("Outline", "outlines", 1).rstrip(".")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from covid_core.data import dataset as data
 from covid_core.data import masks
-from covid_core.data.masks import MaskedDataset
+from covid_core.data.masks import BUILT_IN, MaskedDataset
 from covid_core.formatting import count, duration, file_size, milliseconds, moment, number, plural
 from covid_core.inference.lungs import Lungs
 from covid_core.jobs import queue
@@ -35,19 +35,18 @@ def show(dataset: str = "") -> None:
             _offer(dataset)
 
 
-def opened(dataset: str = "") -> Lungs | None:
-    """The segmenter that outlines lungs for a run of that data set, kept open; None where there is none.
+def opened(dataset: str = "") -> Lungs:
+    """The segmenter that outlines lungs for a run of that data set, kept open.
 
     Raises RunDamaged.
     """
     chosen = segmenters.serving(shell.workspace(), dataset)
-    return _opened(str(chosen.path), run_cache.stamp_of(chosen.path), chosen) if chosen else None
+    return _opened(str(chosen.path), run_cache.stamp_of(chosen.path), chosen)
 
 
 def in_use(dataset: str = "") -> str:
-    """The id of the segmenter that outlines lungs for a run of that data set; nothing where there is none."""
-    chosen = segmenters.serving(shell.workspace(), dataset)
-    return chosen.id if chosen else ""
+    """The id of the segmenter that outlines lungs for a run of that data set."""
+    return segmenters.serving(shell.workspace(), dataset).id
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -61,12 +60,14 @@ def _opened(path: str, stamp: str, _segmenter: Segmenter) -> Lungs:
 def _show_segmenters(dataset: str) -> None:
     listed, broken = segmenters.list_segmenters(shell.workspace())
     chosen = segmenters.serving(shell.workspace(), dataset)
-    if chosen:
-        _show_serving(chosen)
-    others = [one for one in listed if chosen and one.id != chosen.id]
+    _show_serving(chosen)
+    others = [one for one in listed if one.id != chosen.id]
     if others or broken:
         with st.container(border=True, key="other-segmenters"):
-            st.caption("Not in use. A segmenter of the run's own data set goes first, then one of real images.")
+            st.caption(
+                "Not in use. A segmenter of the run's own data set goes first, then one of real images, then the "
+                "built-in one."
+            )
             for one in (*others, *broken):
                 _show_unused(one)
 
@@ -76,7 +77,9 @@ def _show_serving(one: Segmenter) -> None:
         st.markdown(shell.plain(evidence_text.outline_by(one.origin)))
         with st.grid(3, min_column_width=290):  # a figure with its interval fits
             help_text = DICE_HELP.format(same=number(one.record.same_for_all_dice))
-            st.metric("Dice, test images", evidence_text.dice(one.origin), help=help_text)
+            is_built_in = one.origin.kind == BUILT_IN
+            kind = "real" if is_built_in else "test"
+            st.metric(f"Dice, {kind} images", evidence_text.dice(one.origin), help=help_text)
             worst = "95 % of the test images have at least this Dice."
             st.metric("Dice, worst 5 %", number(one.record.worst_dice), help=worst)
             refused = "Test images whose outline is no plausible pair of lungs, so that none is shown."
@@ -90,7 +93,8 @@ def _show_serving(one: Segmenter) -> None:
             f"{milliseconds(one.record.milliseconds_per_image)}. One fixed outline for all test images has a "
             f"Dice of {number(one.record.same_for_all_dice)}."
         )
-        _delete_button(one)
+        if not is_built_in:
+            _delete_button(one)
 
 
 def _show_unused(one: Segmenter | BrokenRun) -> None:
@@ -129,8 +133,6 @@ def _offer(dataset: str) -> None:
             st.page_link("dataset.py", label="Add a data set with masks", icon=":material/arrow_forward:")
         return
     listed, _ = segmenters.list_segmenters(shell.workspace())
-    if not listed:
-        st.markdown(evidence_text.NO_OUTLINER)
     options = sorted(masked, key=lambda one: (one != dataset, masked[one].synthetic))
     chosen = masked[options[0]]
     if len(options) > 1:

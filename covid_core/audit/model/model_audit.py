@@ -3,7 +3,8 @@
 The exported model (no TensorFlow) answers the test images as they are, with parts covered and
 with the lungs of other images (``audit.model.occlusions``); ``audit.model.evidence`` holds the rule by which one
 verdict comes of it. Lung masks are the data set's own, else outlines by the segmenter that serves, never both
-(``inference.lungs.of_images``); without either, only what needs none is done, and the verdict is "inconclusive".
+(``inference.lungs.of_images``); where these know too few lungs, a fixed oval takes their place in the verdict, which
+then may be "reads the frame" and never "reads the lungs".
 
 At most MOST_IMAGES test images, drawn at random, are used.
 """
@@ -11,7 +12,7 @@ At most MOST_IMAGES test images, drawn at random, are used.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,12 +21,12 @@ import numpy as np
 from covid_core.audit.model import evidence, occlusions
 from covid_core.audit.model.evidence import Conflict
 from covid_core.data.dataset import Dataset
-from covid_core.data.masks import Origin
+from covid_core.data.masks import OVAL, Origin
 from covid_core.data.pixels import decode_rows
 from covid_core.data.split import TEST
 from covid_core.errors import RunDamaged
 from covid_core.evaluation import resampling
-from covid_core.evaluation.metrics import wilson_of_groups
+from covid_core.evaluation.metrics import Measure, wilson_of_groups
 from covid_core.images.codec import GreyImage
 from covid_core.inference import lungs as outlines
 from covid_core.inference.heatmap import LungShares, share_inside, share_over
@@ -37,6 +38,7 @@ from covid_core.workspace import Workspace
 
 AUDIT = "model"
 LOOK = "audit of the model"  # as it is noted among the looks at test images
+BORDER = "border only"  # of ``occlusions.COVERS``
 MOST_IMAGES = 1000
 MOST_COMPOSITES = 1500
 PER_CELL = (12, 150)  # composites of each combination of two classes: at least, at most
@@ -114,9 +116,16 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             rows.append({**row, **_figures(images, at, plain[at], covered, k)})
         else:
             rows.append({**row, "images": 0, "note": evidence.NO_MASKS})
-    effects, why = _effects(predictor, images, inside, part_of(progress, 0.52, 0.8))
-    as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
-    verdict, why = evidence.verdict(effects, as_it_is, k, why)
+    step, origin = part_of(progress, 0.52, 0.8), images.origin
+    if np.bincount(images.labels[inside], minlength=k).min() >= evidence.LEAST_IMAGES:
+        effects = _effects(predictor, images, inside, step)
+        as_it_is = evidence.balanced(images.labels[inside], plain[inside], k, _some(images.groups, inside))
+        verdict, why = evidence.verdict(effects, as_it_is, k)
+    else:
+        ovals = np.broadcast_to(occlusions.oval(images.pixels.shape[1]), images.pixels.shape)
+        effects, origin = _effects(predictor, replace(images, lungs=ovals), everyone, step), Origin(OVAL)
+        as_it_is, border = (Measure(**_row_of(rows, name)["balanced"]) for name in (occlusions.AS_THEY_ARE, BORDER))
+        verdict, why = evidence.verdict_without_outlines(effects, as_it_is, border, k)
     of_class = np.bincount(images.labels, minlength=k)
     heat = _heat(predictor, images, inside, part_of(progress, 0.8, 1.0))
     subgroups = evidence.subgroups(plain == images.labels, images.by, images.groups)
@@ -127,7 +136,7 @@ def audited(predictor: Predictor, images: AuditImages, progress: Progress = sile
             "images": len(plain),
             "of_all": images.of_all,
             "with_lungs": len(inside),
-            "lungs_from": None if images.origin is None else asdict(images.origin),
+            "lungs_from": None if origin is None else asdict(origin),
             "largest": {"label": predictor.classes[int(of_class.argmax())], "share": of_class.max() / of_class.sum()},
             "covers": rows,
             "effects": None if effects is None else asdict(effects),
@@ -198,15 +207,17 @@ def _figures(images: AuditImages, at: np.ndarray, plain: np.ndarray, answered: n
     }
 
 
+def _row_of(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(row for row in rows if row["name"] == name)
+
+
 def _effects(
     predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress
-) -> tuple[evidence.Effects | None, str]:
-    """What follows the lungs and what the frame, or why that cannot be measured."""
-    if not len(inside):
-        return None, evidence.NO_LUNGS
+) -> evidence.Effects | None:
+    """What follows the lungs and what the frame; None where a class has too few images."""
     k, labels = len(predictor.classes), images.labels[inside]
     if np.bincount(labels, minlength=k).min() < evidence.LEAST_IMAGES:
-        return None, evidence.FEW_IMAGES
+        return None
     least, most = PER_CELL
     frames, lungs = evidence.pairs(labels, k, max(least, min(most, MOST_COMPOSITES // k**2)), np.random.default_rng(0))
 
@@ -215,7 +226,7 @@ def _effects(
         return occlusions.swapped(images.pixels[frame], images.lungs[frame], images.pixels[donor], images.lungs[donor])
 
     answered = _answers(predictor, np.arange(len(frames)), composed, progress, "Images with the lungs of others")
-    return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside)), ""
+    return evidence.effects(Conflict(labels, frames, lungs, answered, k), _some(images.groups, inside))
 
 
 def _heat(predictor: Predictor, images: AuditImages, inside: np.ndarray, progress: Progress) -> LungShares:

@@ -73,7 +73,7 @@ def test_without_masks_it_says_so_and_shows_the_way_to_some(shown, workspace, tm
 
 def test_with_masks_it_says_what_learning_takes(shown, database):
     page = shown()
-    assert evidence_text.NO_OUTLINER in words(page)
+    assert evidence_text.outline_by(segmenters.built_in().origin) in words(page)
     assert "From 24 images of Made database with a lung mask. It takes about" in words(page)
     assert page.button(key="segment-start").label == "Learn to outline lungs"
 
@@ -152,13 +152,14 @@ def test_the_one_in_use_shows_its_dice_with_interval_and_images(shown, workspace
     assert page.button(key="segment-start").label == "Learn again"
 
 
-def test_deleting_asks_and_then_nobody_outlines(shown, workspace, database):
+def test_deleting_asks_and_then_the_built_in_one_outlines(shown, workspace, database):
     made = made_segmenter(workspace, database.id)
     page = shown(database.id)
     assert "Delete the segmenter that learned from" in words(page)
     page.button(key=f"delete-segmenter-now-{made.id}").click().run()
     assert not made.path.exists()
-    assert evidence_text.NO_OUTLINER in words(page)
+    assert evidence_text.outline_by(segmenters.built_in().origin) in words(page)
+    assert f"delete-segmenter-now-{segmenters.BUILT_IN_FOLDER.name}" not in keys(page)
 
 
 def test_another_and_a_damaged_one_are_listed_below(shown, workspace, database):

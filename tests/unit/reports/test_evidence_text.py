@@ -9,10 +9,10 @@ from made_audits import keep_audit
 from made_runs import all_parts, made_run
 
 from covid_core.audit.model import randomisation_test
-from covid_core.audit.model.evidence import BETWEEN, FRAME, LUNGS, UNKNOWN
+from covid_core.audit.model.evidence import BETWEEN, FRAME, LUNGS, NO_LUNGS, UNKNOWN
 from covid_core.audit.model.randomisation_test import Likeness, MapCheck
 from covid_core.commands import main
-from covid_core.data.masks import OWN, TRAINED, Origin
+from covid_core.data.masks import BUILT_IN, OWN, TRAINED, Origin
 from covid_core.evaluation.metrics import Measure
 from covid_core.inference.lungs import MARGINS, LungOutline, Refusal
 from covid_core.jobs import kinds, queue
@@ -49,11 +49,34 @@ def test_an_audit_is_told_with_whose_masks_it_rests_on(run, reads, verdict):
     assert evidence_text.of(run).in_short == f"{verdict} (own masks)"
 
 
-def test_an_audit_without_masks_is_inconclusive_and_names_none(run):
+def test_a_verdict_without_masks_names_the_oval_and_the_border_alone(run):
     keep_audit(run, with_lungs=False)
     check = evidence_text.of(run)
-    assert (check.verdict, check.masks, check.in_passing) == (UNKNOWN, "", "evidence check inconclusive")
-    assert "the lungs of none of its test images are known" in check.in_words
+    assert (check.verdict, check.masks) == (FRAME, "fixed oval")
+    assert check.in_words.startswith("The border alone gives a balanced accuracy of 100.0 %")
+    assert check.in_words.endswith("The lungs were not outlined.")
+
+
+def test_without_masks_a_model_that_reads_the_lungs_is_inconclusive_with_its_figures(run):
+    keep_audit(run, "lungs", with_lungs=False)
+    check = evidence_text.of(run)
+    assert (check.verdict, check.masks, check.in_passing) == (UNKNOWN, "fixed oval", "evidence check inconclusive")
+    assert check.in_words.startswith("No shortcut shows in the frame")
+
+
+def test_an_audit_of_an_earlier_version_without_masks_says_to_audit_again(run):
+    keep_audit(run, with_lungs=False, verdict=UNKNOWN, why=NO_LUNGS, effects=None, lungs_from=None)
+    check = evidence_text.of(run)
+    assert (check.verdict, check.masks) == (UNKNOWN, "")
+    assert check.in_words.endswith("audit again.")
+
+
+def test_a_verdict_names_the_built_in_segmenter_and_whether_it_is_good_enough():
+    origin = Origin(BUILT_IN, "drawn", True, 2400, Measure(0.91, 0.87, 0.94, 11))
+    assert evidence_text.of_lungs(origin, short=True) == "outlines by the built-in segmenter"
+    assert "Its Dice is 0.910 [0.870, 0.940] on 11 real images" in evidence_text.outline_by(origin)
+    doubtful = replace(origin, dice=Measure(0.85, 0.8, 0.9, 11))
+    assert evidence_text.of_lungs(doubtful, short=True).endswith("which are doubtful")
 
 
 def test_an_audit_of_an_earlier_version_says_what_it_said(run):
